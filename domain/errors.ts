@@ -1,0 +1,146 @@
+/**
+ * Every failure that a person or a program can meet, in one table: its HTTP status, whether trying again can
+ * help, and what to do. Without one table the same failure gets a different name in each layer.
+ */
+
+interface ErrorKind {
+  /** The HTTP status the API answers with. */
+  status: number
+  /** Whether the same call may succeed later without a change to it. */
+  retryable: boolean
+  /** What the caller should do, in one sentence. */
+  remedy: string
+}
+
+const kind = (status: number, retryable: boolean, remedy: string): ErrorKind => ({
+  status,
+  retryable,
+  remedy,
+})
+
+export const errorTable = {
+  // What a request may get wrong.
+  body_not_json: kind(400, false, 'Send a JSON body (content-type: application/json) that parses.'),
+  body_too_large: kind(413, false, 'Send a smaller body; the limit is in the message.'),
+  invalid_request: kind(
+    400,
+    false,
+    'Correct the fields named in the message; /openapi.json shows the shape.',
+  ),
+  no_instances: kind(422, false, 'Send at least one instance in "instances".'),
+  batch_too_large: kind(
+    413,
+    false,
+    'Split the instances over several requests; the limit is in the message.',
+  ),
+  missing_feature: kind(422, false, 'Send every feature of the model; GET /v1/models/{model} lists them.'),
+  unknown_feature: kind(422, false, 'Remove the field; GET /v1/models/{model} lists the features.'),
+  wrong_type: kind(422, false, 'Send the type the feature declares; GET /v1/models/{model} lists them.'),
+  not_finite: kind(422, false, 'Send a finite number; leave the value null where it is missing.'),
+  unknown_category: kind(422, false, 'Send one of the declared values; GET /v1/models/{model} lists them.'),
+  // Who asks.
+  unauthenticated: kind(
+    401,
+    false,
+    'Send "Authorization: Bearer <key>" with a key that is neither revoked nor expired.',
+  ),
+  forbidden: kind(
+    403,
+    false,
+    'Use a key whose role and models allow this; an admin can make one with `tenure keys create`.',
+  ),
+  // What is asked for.
+  not_found: kind(404, false, 'Check the name; the list route beside it shows what exists.'),
+  method_not_allowed: kind(405, false, 'Use one of the methods in the Allow header.'),
+  model_not_found: kind(
+    404,
+    false,
+    'Check the name with `tenure models`; a new model file is taken in by `tenure models sync`.',
+  ),
+  version_not_found: kind(404, false, 'Check the version with GET /v1/models/{model}.'),
+  release_not_found: kind(404, false, 'Check the id with `tenure releases`.'),
+  retraining_in_progress: kind(409, true, 'Wait for the running retraining of this model, then ask again.'),
+  release_in_progress: kind(409, true, 'Wait for the running release of this model to end, or abort it.'),
+  command_refused: kind(
+    409,
+    false,
+    'Read the reason: the release is not in a state that accepts this command.',
+  ),
+  no_champion: kind(503, true, 'Train and release a first version: `tenure retrain <model>`.'),
+  no_rollback_target: kind(409, false, 'There is no earlier proven version to return to.'),
+  not_ready: kind(503, true, 'Wait until /readyz answers 200; its body says what is missing.'),
+  // What the core cannot do now.
+  postgres_unavailable: kind(
+    503,
+    true,
+    'Try again; predictions go on meanwhile. `tenure status` shows the database.',
+  ),
+  temporal_unavailable: kind(
+    503,
+    true,
+    'Try again; predictions go on meanwhile. `tenure status` shows Temporal.',
+  ),
+  deadline_exceeded: kind(504, true, 'Try again, or send a longer deadline.'),
+  overloaded: kind(503, true, 'Slow down and retry after the time in Retry-After.'),
+  // What a model, its data or its artifact may get wrong.
+  invalid_model_file: kind(422, false, 'Correct the issues listed; each names its place in the model file.'),
+  invalid_policy: kind(422, false, 'Correct the release policy; the message names the fields.'),
+  invalid_route: kind(
+    422,
+    false,
+    'Shares are whole basis points that sum to 10,000, one champion among them.',
+  ),
+  invalid_transition: kind(
+    409,
+    false,
+    'The state machine has no such step; the message names state and event.',
+  ),
+  stale_generation: kind(409, true, 'Another writer moved the routing first; read it again.'),
+  artifact_corrupt: kind(
+    500,
+    false,
+    'The stored bytes do not match their digest; restore them from a backup or register the version again.',
+  ),
+  artifact_invalid: kind(
+    422,
+    false,
+    'The artifact is refused before any traffic; the message names what is wrong.',
+  ),
+  output_invalid: kind(
+    500,
+    false,
+    'The model answered with a value that is not finite or not of its schema; the canary judge counts it.',
+  ),
+  snapshot_empty: kind(
+    422,
+    false,
+    'No rows are known at this moment; choose a later as_of or check the source.',
+  ),
+  training_failed: kind(500, false, 'Read the reason and the last lines of the trainer, then retrain.'),
+  configuration_invalid: kind(500, false, 'Set the variables named in the message.'),
+  internal: kind(500, true, 'This is a defect; the log line with this request id has the details.'),
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** The one error of the project. Across processes it is matched by `code`, never by class. */
+export class DomainError extends Error {
+  readonly code: ErrorCode
+  readonly remedy: string
+  readonly context: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, context: Record<string, unknown> = {}) {
+    super(message)
+    this.name = 'DomainError'
+    this.code = code
+    this.remedy = errorTable[code].remedy
+    this.context = context
+  }
+}
+
+/** Whether something thrown, perhaps in another process, is the error of this code. */
+export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainError {
+  if (typeof thrown !== 'object' || thrown === null || !('code' in thrown)) return false
+  const found = (thrown as { code: unknown }).code
+  return typeof found === 'string' && found in errorTable && (code === undefined || found === code)
+}

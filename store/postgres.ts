@@ -1,0 +1,156 @@
+/**
+ * The one way to Postgres. Each pool has deadlines for connecting and for every query, because the client's
+ * defaults wait for ever on a silent server, and a listener for broken idle connections, because without one
+ * a killed backend ends the whole process.
+ */
+import pg from 'pg'
+import type { Sql } from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+
+export type Rows<T> = Promise<T[]>
+
+/** Runs statements: the pool itself, or one connection inside a transaction. */
+export interface Database {
+  query<T extends object = Record<string, unknown>>(statement: Sql): Rows<T>
+}
+
+export interface Store extends Database {
+  /** Runs `work` in one transaction; any throw rolls it back. */
+  transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
+  /** Calls back on every NOTIFY of the channel, and once after each reconnection, until the returned function is called. */
+  listen(channel: string, onNotice: (payload: string | undefined) => void): () => Promise<void>
+  /** For COPY and whatever needs the driver itself. */
+  pool: pg.Pool
+  close(): Promise<void>
+}
+
+export interface StoreOptions {
+  /** Most connections at once. */
+  max?: number
+  /** Deadline of every query, in milliseconds. */
+  queryMs?: number
+  connectMs?: number
+  /** Told of broken idle connections; they are replaced by themselves. */
+  onError?: (error: Error) => void
+  name?: string
+}
+
+// bigint columns here are counters and generations far below 2^53.
+pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
+
+/** Opens a pool; nothing is sent before the first query. */
+export function openStore(url: string, options: StoreOptions = {}): Store {
+  const onError = options.onError ?? (() => {})
+  const connection: pg.ClientConfig = {
+    connectionString: url,
+    connectionTimeoutMillis: options.connectMs ?? 2_000,
+    query_timeout: options.queryMs ?? 10_000,
+    statement_timeout: options.queryMs ?? 10_000,
+    keepAlive: true,
+    application_name: options.name ?? 'tenure',
+  }
+  const pool = new pg.Pool({ ...connection, max: options.max ?? 8 })
+  pool.on('error', onError)
+  return {
+    pool,
+    query: (statement) => run(pool, statement),
+    async transaction(work) {
+      const client = await pool.connect().catch(unavailable)
+      let broken: Error | undefined
+      try {
+        await run(client, begin)
+        const result = await work({ query: (statement) => run(client, statement) })
+        await run(client, commit)
+        return result
+      } catch (error) {
+        await client.query('rollback').catch((failure: Error) => (broken = failure))
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    },
+    listen: (channel, onNotice) => listen(connection, channel, onNotice, onError),
+    close: () => pool.end(),
+  }
+}
+
+const begin = { text: 'begin', values: [] } as unknown as Sql
+const commit = { text: 'commit', values: [] } as unknown as Sql
+
+async function run<T extends object>(on: pg.Pool | pg.PoolClient, statement: Sql): Rows<T> {
+  try {
+    const result = await on.query<T & pg.QueryResultRow>({
+      text: statement.text,
+      values: statement.values as unknown[],
+    })
+    return result.rows
+  } catch (error) {
+    throw isOutage(error) ? unavailable(error) : error
+  }
+}
+
+/** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 (PostgreSQL manual, appendix A). */
+function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = (error as { code?: unknown }).code
+  if (typeof code === 'string' && /^(08|53|57P)/.test(code)) return true
+  if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT|EAI_)/.test(code)) return true
+  return (
+    /timeout|terminat|Connection ended|not queryable/i.test(error.message) &&
+    !/^[0-9A-Z]{5}$/.test(String(code ?? ''))
+  )
+}
+
+function unavailable(error: unknown): never {
+  throw new DomainError(
+    'postgres_unavailable',
+    `Postgres did not answer: ${error instanceof Error ? error.message : error}`,
+  )
+}
+
+/** A connection of its own that comes back by itself, with a growing pause of 50 ms to 2 s. */
+function listen(
+  connection: pg.ClientConfig,
+  channel: string,
+  onNotice: (payload: string | undefined) => void,
+  onError: (error: Error) => void,
+): () => Promise<void> {
+  let stopped = false
+  let client: pg.Client | undefined
+  let timer: NodeJS.Timeout | undefined
+  let pauseMs = 50
+  const again = () => {
+    if (stopped || timer) return
+    timer = setTimeout(() => {
+      timer = undefined
+      void connect()
+    }, pauseMs)
+    pauseMs = Math.min(pauseMs * 2, 2_000)
+  }
+  const connect = async () => {
+    const fresh = new pg.Client(connection)
+    client = fresh
+    fresh.on('error', (error) => {
+      onError(error)
+      again()
+    })
+    fresh.on('end', again)
+    fresh.on('notification', (notice) => onNotice(notice.payload))
+    try {
+      await fresh.connect()
+      await fresh.query(`listen ${pg.escapeIdentifier(channel)}`)
+      pauseMs = 50
+      onNotice(undefined)
+    } catch (error) {
+      onError(error as Error)
+      await fresh.end().catch(() => {})
+      again()
+    }
+  }
+  void connect()
+  return async () => {
+    stopped = true
+    clearTimeout(timer)
+    await client?.end().catch(() => {})
+  }
+}

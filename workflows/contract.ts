@@ -1,0 +1,117 @@
+/**
+ * Every message that goes in and out of a workflow: names, inputs, results, identities. The API, the command
+ * line and the workflows share this file, so none of them can send what another does not understand.
+ */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
+import type { ReleasePolicy } from '../domain/policy.ts'
+import type { ReleaseStage, ReleaseState } from '../domain/release.ts'
+
+// Identities
+
+/** At most one retraining of a model runs at a time, because there is one workflow id for it. */
+export const retrainWorkflowId = (model: string): string => `retrain/${model}`
+/** At most one release of a model runs at a time, because there is one workflow id for it. */
+export const releaseWorkflowId = (model: string): string => `release/${model}`
+
+// retrain
+
+export type RetrainReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
+
+export interface RetrainRequest {
+  model: string
+  /** ISO 8601; rows known by then are used. The time of the start when absent. */
+  asOf?: string
+  reason?: RetrainReason
+  /** The name of the key that asks; `schedule/<model>` for schedules; `temporal` when started by hand. */
+  requestedBy?: string
+  evidence?: Record<string, unknown>
+  dedupeKey?: string
+}
+
+export interface RetrainOutcome {
+  outcome: 'released' | 'registered' | 'quarantined' | 'not_better' | 'insufficient' | 'failed' | 'cancelled'
+  message: string
+  model: string
+  retrainingId: string
+  version?: string
+  releaseId?: string
+  snapshotDigest?: string
+}
+
+/** What a running retraining is doing, for `retrain --watch` and the API. */
+export interface RetrainProgress {
+  stage: 'opening' | 'snapshot' | 'validate' | 'train' | 'evaluate' | 'register' | 'release' | 'ended'
+  retrainingId?: string
+  snapshotDigest?: string
+  trainingId?: string
+  evaluationId?: string
+  version?: string
+  releaseId?: string
+}
+export const retrainProgress = defineQuery<RetrainProgress>('progress')
+
+// release
+
+export interface ReleaseRequest {
+  model: string
+  /** The registered version to release. */
+  version: string
+  requestedBy: string
+  /** Replaces the policy of the model file, for tests and hotfixes; frozen like it. */
+  policy?: ReleasePolicy
+}
+
+export interface ReleaseOutcome {
+  outcome: 'promoted' | 'rolled_back' | 'rejected' | 'expired' | 'aborted' | 'superseded' | 'failed'
+  reason: string
+  releaseId: string
+  model: string
+  version: string
+}
+
+/** The words a person can say to a release. */
+export const commandNames = ['approve', 'reject', 'pause', 'resume', 'abort', 'rollback', 'promoteNow'] as const
+export type CommandName = (typeof commandNames)[number]
+
+export interface Command {
+  /** The name of an active API key; its role decides what it may say. */
+  by: string
+  reason?: string
+  /** Makes a repetition harmless; the update id when absent. */
+  id?: string
+  /** What the sender saw: the command is refused when it is no longer what is released. */
+  artifactDigest?: string
+  evaluationDigest?: string
+  policyDigest?: string
+}
+
+export interface CommandResult {
+  accepted: boolean
+  stage: ReleaseStage
+  /** What happened, or why nothing did. */
+  message: string
+}
+
+/** Fire and forget; what it did stands in `release_commands` and in the audit. */
+export const commandSignals = {
+  approve: defineSignal<[Command]>('approve'),
+  reject: defineSignal<[Command]>('reject'),
+  pause: defineSignal<[Command]>('pause'),
+  resume: defineSignal<[Command]>('resume'),
+  abort: defineSignal<[Command]>('abort'),
+  rollback: defineSignal<[Command]>('rollback'),
+  promoteNow: defineSignal<[Command]>('promoteNow'),
+} as const
+
+/** The same words with an answer. */
+export const commandUpdates = {
+  approve: defineUpdate<CommandResult, [Command]>('approve'),
+  reject: defineUpdate<CommandResult, [Command]>('reject'),
+  pause: defineUpdate<CommandResult, [Command]>('pause'),
+  resume: defineUpdate<CommandResult, [Command]>('resume'),
+  abort: defineUpdate<CommandResult, [Command]>('abort'),
+  rollback: defineUpdate<CommandResult, [Command]>('rollback'),
+  promoteNow: defineUpdate<CommandResult, [Command]>('promoteNow'),
+} as const
+
+export const releaseStatus = defineQuery<ReleaseState>('status')
