@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest'
+import { cacheDir, readConfig } from '../temporal.config.ts'
+
+const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
+
+describe('the configuration', () => {
+  it('has defaults for all but the database', () => {
+    const config = readConfig(good)
+    expect(config.temporal).toMatchObject({ address: '127.0.0.1:7233', namespace: 'default' })
+    expect(config.api).toMatchObject({ host: '127.0.0.1', port: 7400, publicPredictions: false })
+  })
+
+  it('reports all missing and wrong variables together', () => {
+    const wrong = { HOME: '/nowhere', TENURE_PORT: 'http', LOG_LEVEL: 'loud', WORKER_VERSIONING: 'maybe' }
+    expect(() => readConfig(wrong)).toThrow(
+      expect.objectContaining({
+        code: 'configuration_invalid',
+        context: {
+          issues: [
+            'DATABASE_URL is missing',
+            expect.stringContaining('TENURE_PORT'),
+            expect.stringContaining('WORKER_VERSIONING'),
+            expect.stringContaining('LOG_LEVEL'),
+          ],
+        },
+      }),
+    )
+  })
+
+  it('refuses a database address of another kind', () => {
+    expect(() => readConfig({ ...good, DATABASE_URL: 'mysql://x' })).toThrow(/DATABASE_URL is a postgres/)
+  })
+
+  it('takes Temporal from the variables every Temporal client reads', () => {
+    const config = readConfig({
+      ...good,
+      TEMPORAL_ADDRESS: 'temporal.example:7233',
+      TEMPORAL_NAMESPACE: 'ml',
+    })
+    expect(config.temporal).toMatchObject({ address: 'temporal.example:7233', namespace: 'ml' })
+  })
+
+  it('keeps what is fetched once outside the checkout', () => {
+    expect(cacheDir({ HOME: '/home/ada' })).toBe('/home/ada/.cache/tenure')
+    expect(cacheDir({ HOME: '/home/ada', TENURE_CACHE: '/var/cache/tenure' })).toBe('/var/cache/tenure')
+  })
+})
