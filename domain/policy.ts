@@ -3,6 +3,7 @@
  * policy never changes a release in flight. Every duration is here, in milliseconds, so that a test can run
  * the same machine in a second that production runs in a week.
  */
+import { checkCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
@@ -31,37 +32,10 @@ export interface WatchPolicy {
   everyMs: number
   /** How long the candidate stays exposed without a fresh verdict. */
   exposureMs: number
-  /** Counters older than this are no data. */
-  maxStaleMs: number
   /** How long a routing change waits for the replicas' acknowledgement before it is tried again. */
   acknowledgeMs: number
   /** How long a person is waited for after an inconclusive stage, before the release is taken back. */
   decisionMs: number
-}
-
-/** What the canary judge needs; see domain/canary.ts for the formulas. */
-export interface CanaryLimits {
-  /** The tolerated ratio of the canary's bad rate to the control's under H0, 1 or a little more. */
-  errorRatio: number
-  /** Smallest difference of rates that may roll back, as a fraction (0.001 = 0.1 percentage point). */
-  minDelta: number
-  /** The absolute guard: the highest tolerated error rate whatever the control does. */
-  guardRate: number
-  /** One α for the whole release, split over its metrics; the parts sum to at most 0.05. */
-  alpha: {
-    error: number
-    guard: number
-    slow95: number
-    slow99: number
-    invalid: number
-    paired: number
-    conversion: number
-    reserve: number
-  }
-  /** What a promotion must prove: H0 "the bad rate is at least `ratio` times the control's", rejected at `logE`; `off` asks for time and requests only. */
-  promotion: { ratio: number; logE: number } | 'off'
-  /** Excess bad requests the whole release may cost. */
-  harmBudget: number
 }
 
 export interface ReleasePolicy {
@@ -82,32 +56,14 @@ export interface ReleasePolicy {
     deadlineMs: number
   }
   watch: WatchPolicy
-  limits: CanaryLimits
-}
-
-export const defaultLimits: CanaryLimits = {
-  errorRatio: 1,
-  minDelta: 0.001,
-  guardRate: 0.02,
-  alpha: {
-    error: 0.01,
-    guard: 0.001,
-    slow95: 0.005,
-    slow99: 0.005,
-    invalid: 0.005,
-    paired: 0.01,
-    conversion: 0.01,
-    reserve: 0.004,
-  },
-  promotion: { ratio: 2, logE: Math.log(20) },
-  harmBudget: 50,
+  /** What the canary judge tolerates. */
+  limits: CanaryPolicy
 }
 
 export const defaultWatch: WatchPolicy = {
   tickMs: 10_000,
   everyMs: 5_000,
   exposureMs: 15_000,
-  maxStaleMs: 30_000,
   acknowledgeMs: 10_000,
   decisionMs: 86_400_000,
 }
@@ -122,10 +78,6 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
       issues.push(
         `${place} is a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}, not ${value}`,
       )
-  }
-  const between = (place: string, value: number, min: number, max: number) => {
-    if (!(value >= min && value <= max))
-      issues.push(`${place} is a number from ${min} to ${max}, not ${value}`)
   }
   if (!strategies.includes(policy.strategy))
     issues.push(`strategy is one of ${strategies.join(', ')}, not ${policy.strategy}`)
@@ -155,17 +107,6 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   for (const [name, value] of Object.entries(policy.watch)) whole(`watch.${name}`, value, 1)
   if (policy.watch.exposureMs <= policy.watch.everyMs)
     issues.push('watch.exposureMs is longer than watch.everyMs, or the lease lapses between two looks')
-  between('limits.errorRatio', policy.limits.errorRatio, 1, 100)
-  between('limits.minDelta', policy.limits.minDelta, 0, 1)
-  between('limits.guardRate', policy.limits.guardRate, 0, 1)
-  between('limits.harmBudget', policy.limits.harmBudget, 0, Number.MAX_SAFE_INTEGER)
-  for (const [name, value] of Object.entries(policy.limits.alpha))
-    between(`limits.alpha.${name}`, value, 0, 0.05)
-  const sum = Object.values(policy.limits.alpha).reduce((total, value) => total + value, 0)
-  if (!(sum <= 0.05 + 1e-12)) issues.push(`limits.alpha sums to at most 0.05, not ${sum}`)
-  if (policy.limits.promotion !== 'off') {
-    between('limits.promotion.ratio', policy.limits.promotion.ratio, 1, 100)
-    between('limits.promotion.logE', policy.limits.promotion.logE, 0, 100)
-  }
+  issues.push(...checkCanaryPolicy(policy.limits).map((issue) => `limits.${issue}`))
   return issues
 }

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { defaultLimits, defaultWatch, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { defaultWatch, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 
+const promotion = {
+  ratio: 2,
+  logE: 3,
+  metrics: ['errors' as const],
+  negligibleRate: null,
+  at: 'last_stage' as const,
+}
 const stage = { shareBp: 500, minMs: 1_000, minRequests: 100, deadlineMs: 10_000 }
 const good: ReleasePolicy = {
   strategy: 'canary',
@@ -9,14 +17,17 @@ const good: ReleasePolicy = {
   stages: [stage, { ...stage, shareBp: 2_500 }],
   probation: { holdbackBp: 500, minMs: 1_000, minRequests: 0, deadlineMs: 2_000 },
   watch: defaultWatch,
-  limits: defaultLimits,
+  limits: defaultCanaryPolicy,
 }
 
 describe('a release policy', () => {
   it('with the defaults may be used', () => expect(issuesOfPolicy(good)).toEqual([]))
 
   it('splits one α of at most 5 % over its metrics', () => {
-    expect(Object.values(defaultLimits.alpha).reduce((sum, part) => sum + part, 0)).toBeCloseTo(0.05, 12)
+    expect(Object.values(defaultCanaryPolicy.alpha).reduce((sum, part) => sum + part, 0)).toBeCloseTo(
+      0.05,
+      12,
+    )
   })
 
   it.each<[string, Partial<ReleasePolicy>, string]>([
@@ -50,13 +61,13 @@ describe('a release policy', () => {
     ['a tick of 0', { watch: { ...defaultWatch, tickMs: 0 } }, 'watch.tickMs'],
     [
       'an α above 5 %',
-      { limits: { ...defaultLimits, alpha: { ...defaultLimits.alpha, error: 0.02 } } },
-      'limits.alpha sums',
+      { limits: { ...defaultCanaryPolicy, alpha: { ...defaultCanaryPolicy.alpha, errors: 0.02 } } },
+      'limits.the split sums',
     ],
-    ['a guard above one', { limits: { ...defaultLimits, guardRate: 1.1 } }, 'limits.guardRate'],
+    ['a guard above one', { limits: { ...defaultCanaryPolicy, guardRate: 1.1 } }, 'limits.guardRate'],
     [
       'a promotion test of ratio 0',
-      { limits: { ...defaultLimits, promotion: { ratio: 0, logE: 3 } } },
+      { limits: { ...defaultCanaryPolicy, promotion: { ...promotion, ratio: 0 } } },
       'limits.promotion.ratio',
     ],
   ])('with %s is refused by field', (_name, change, place) => {
