@@ -1,0 +1,141 @@
+// @ts-check
+// Brings everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
+// Temporal server and the Postgres binaries. It needs nothing but Node. What is heavy is kept in a cache outside the
+// checkout (TENURE_CACHE, else ~/.cache/tenure) and hash-checked; when all is there it only looks, in well under a
+// second and without network. `npm run setup -- --verify` hashes every cached file again.
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { takeLock } from './setup/lock.mjs'
+import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
+import { packages } from './setup/packages.mjs'
+import { postgres, postgresHome } from './setup/postgres.mjs'
+import { since, startProgress } from './setup/progress.mjs'
+import { cacheOf } from './setup/step.mjs'
+import { addon, tensorflow } from './setup/tensorflow.mjs'
+import { temporal, temporalPath } from './setup/temporal.mjs'
+
+/** @typedef {import('./setup/step.mjs').SetupStep} SetupStep */
+
+const startedMs = Date.now()
+const context = {
+  root: fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, ''),
+  cache: cacheOf(process.env),
+  env: process.env,
+  arch: process.arch,
+}
+const deep = process.argv.includes('--verify')
+const progress = startProgress(process.stdout)
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.on(signal, () => {
+    progress.say(`Set-up was interrupted (${signal}); what is finished is kept, start again to go on.`)
+    process.exit(130)
+  })
+}
+
+try {
+  if (process.platform !== 'linux')
+    throw new Error(`The set-up knows Linux only, this is ${process.platform}.`)
+  const lack = lackOfNode(process.versions.node)
+  if (lack !== undefined) throw new Error(remedy([lack]))
+  if ((await work({ deep })).length > 0) await setUp()
+  writeDirectory()
+  progress.say(`set-up: all parts are in place (${since(startedMs)})`)
+  progress.stop()
+} catch (error) {
+  progress.stop()
+  process.stderr.write(`\nset-up failed: ${error instanceof Error ? error.message : error}\n`)
+  process.exit(1)
+}
+
+/** Does, under the locks, whatever is still missing then: another set-up may have done it while this one waited. */
+async function setUp() {
+  progress.say(`set-up: the heavy parts are kept in ${context.cache}`)
+  /** @param {string} what */
+  const waiting = (what) => (/** @type {string} */ holder) =>
+    progress.say(`  waiting for another set-up of this ${what} (${holder})`)
+  const releaseCheckout = await takeLock(join(context.root, '.tenure', 'setup.lock'), waiting('checkout'))
+  const releaseCache = await takeLock(join(context.cache, 'lock'), waiting('cache'))
+  try {
+    rmSync(join(context.cache, 'partial'), { recursive: true, force: true })
+    const due = await work({ deep })
+    await demand(due)
+    const installed = due.some((step) => step.name === 'packages')
+      ? perform(packages(context))
+      : Promise.resolve()
+    await Promise.all([
+      installed.then(async () => {
+        for (const step of [tensorflow(context), addon(context), postgres(context)])
+          await performIfMissing(step)
+      }),
+      performIfMissing(temporal({ ...context, ready: installed })),
+    ])
+  } finally {
+    releaseCache()
+    releaseCheckout()
+  }
+}
+
+/**
+ * The steps with work to do, each with its reason told when it begins.
+ * @param {{ deep: boolean }} options
+ */
+async function work(options) {
+  const steps = [packages, tensorflow, addon, temporal, postgres].map((step) => step(context))
+  const reasons = await Promise.all(steps.map((step) => step.missing(options)))
+  return steps.filter((_, index) => reasons[index] !== undefined)
+}
+
+/**
+ * Tells all that the machine lacks at once, before the first download.
+ * @param {SetupStep[]} due
+ */
+async function demand(due) {
+  const hard = await lacking(
+    due.flatMap((step) => step.needs),
+    context.env,
+  )
+  if (hard.length === 0) return
+  const soft = await lacking(
+    due.flatMap((step) => step.wishes ?? []),
+    context.env,
+  )
+  throw new Error(remedy([...hard, ...soft]))
+}
+
+/** @param {SetupStep} step */
+async function performIfMissing(step) {
+  if ((await step.missing({ deep })) !== undefined) await perform(step)
+}
+
+/** @param {SetupStep} step */
+async function perform(step) {
+  const telling = progress.begin(step.name, (await step.missing({ deep: false })) ?? 'damaged')
+  try {
+    telling.done(await step.make(telling.update))
+  } catch (error) {
+    telling.fail()
+    throw error
+  }
+}
+
+/** The one place where the running system looks up where its binaries are; written only when it would change. */
+function writeDirectory() {
+  const path = join(context.root, 'node_modules', '.tenure', 'parts.json')
+  const parts = { temporal: temporalPath(context), postgres: join(postgresHome(context), 'native') }
+  const text = `${JSON.stringify(parts, null, 2)}\n`
+  if (textOf(path) === text) return
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(`${path}.${process.pid}`, text)
+  renameSync(`${path}.${process.pid}`, path)
+}
+
+/** @param {string} path */
+function textOf(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

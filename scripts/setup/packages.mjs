@@ -1,0 +1,73 @@
+// @ts-check
+// The npm packages, exactly as locked. npm writes its own record of what it installed as the very last step, so a
+// record that agrees with the lockfile means an install that ran to its end; `npm ci` on each start would cost a minute.
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from './run.mjs'
+
+/** @typedef {{ version?: string, integrity?: string, optional?: boolean }} Locked */
+
+/**
+ * @param {{ root: string, env: NodeJS.ProcessEnv }} context
+ * @returns {import('./step.mjs').SetupStep}
+ */
+export function packages({ root, env }) {
+  return {
+    name: 'packages',
+    needs: [],
+    async missing() {
+      const installed = lockedIn(join(root, 'node_modules', '.package-lock.json'))
+      if (installed === undefined) return 'not installed yet'
+      for (const [path, wanted] of Object.entries(lockedIn(join(root, 'package-lock.json')) ?? {})) {
+        if (path === '' || wanted.optional === true) continue
+        const found = installed[path]
+        if (found === undefined || !existsSync(join(root, path))) return `${path} is not installed`
+        if (found.version !== wanted.version || found.integrity !== wanted.integrity)
+          return `${path} is not as locked`
+      }
+      return undefined
+    },
+    async make(update) {
+      const { command, args } = npm(env)
+      const flags = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+      const timer = setInterval(() => update(`${countOf(join(root, 'node_modules'))} folders`), 1_000)
+      try {
+        await run(command, [...args, ...flags], { cwd: root, env })
+      } finally {
+        clearInterval(timer)
+      }
+      return `${Object.keys(lockedIn(join(root, 'node_modules', '.package-lock.json')) ?? {}).length} npm packages`
+    },
+  }
+}
+
+/**
+ * The npm that runs this script, when one does: it may not be the one on PATH.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function npm(env) {
+  const script = env['npm_execpath']
+  if (script?.endsWith('.js') && existsSync(script)) return { command: process.execPath, args: [script] }
+  return { command: 'npm', args: [] }
+}
+
+/**
+ * @param {string} path
+ * @returns {Record<string, Locked> | undefined}
+ */
+function lockedIn(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')).packages
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {string} directory */
+function countOf(directory) {
+  try {
+    return readdirSync(directory).length
+  } catch {
+    return 0
+  }
+}

@@ -1,0 +1,122 @@
+// @ts-check
+// A part is one heavy thing kept in the cache (TensorFlow's libraries, the addon, the Temporal binary): a directory with
+// a receipt that names each file with its size, time and SHA-256. It is made elsewhere and renamed into place, so it is
+// whole or absent; without the receipt a download cut in half would be taken for a library and crash much later.
+import { createHash } from 'node:crypto'
+import {
+  createReadStream,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
+
+/** @typedef {{ path: string, size: number, mtimeMs: number, sha256: string }} PartFile */
+
+const RECEIPT = 'receipt.json'
+
+/**
+ * Why the part cannot be used as it is, or nothing when it can. A file is taken as sound when its size and time are
+ * those of the receipt; `deep` hashes it again, as does a time that changed (somebody copied the cache).
+ * @param {string} directory
+ * @param {{ deep?: boolean }} [options]
+ * @returns {Promise<string | undefined>}
+ */
+export async function faultOf(directory, { deep = false } = {}) {
+  const receipt = readReceipt(directory)
+  if (receipt === undefined) return 'not there yet'
+  let restamp = false
+  for (const file of receipt) {
+    const found = statSync(join(directory, file.path), { throwIfNoEntry: false })
+    if (found === undefined) return `${file.path} is missing`
+    if (found.size !== file.size) return `${file.path} has ${found.size} bytes instead of ${file.size}`
+    if (!deep && found.mtimeMs === file.mtimeMs) continue
+    if ((await sha256Of(join(directory, file.path))) !== file.sha256) return `${file.path} is damaged`
+    restamp ||= found.mtimeMs !== file.mtimeMs
+    file.mtimeMs = found.mtimeMs
+  }
+  if (restamp) writeReceipt(directory, receipt)
+  return undefined
+}
+
+/**
+ * Makes a part: `make` fills an empty directory, then its files are hashed and the whole is renamed into place.
+ * @param {string} directory
+ * @param {(draft: string) => Promise<void>} make
+ * @returns {Promise<number>} its size in bytes
+ */
+export async function makePart(directory, make) {
+  const drafts = join(directory, '..', 'partial')
+  mkdirSync(drafts, { recursive: true })
+  const draft = mkdtempSync(join(drafts, `${basename(directory)}-`))
+  try {
+    await make(draft)
+    const files = []
+    for (const path of filesUnder(draft)) {
+      const { size, mtimeMs } = statSync(join(draft, path))
+      files.push({ path, size, mtimeMs, sha256: await sha256Of(join(draft, path)) })
+    }
+    writeReceipt(draft, files)
+    rmSync(directory, { recursive: true, force: true })
+    renameSync(draft, directory)
+    return files.reduce((sum, file) => sum + file.size, 0)
+  } finally {
+    rmSync(draft, { recursive: true, force: true })
+  }
+}
+
+/** @param {string} path */
+export async function sha256Of(path) {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
+  return hash.digest('hex')
+}
+
+/**
+ * Bytes below a directory that some other program is filling right now; what vanishes meanwhile is not counted.
+ * @param {string} directory
+ */
+export function bytesUnder(directory) {
+  try {
+    return filesUnder(directory).reduce(
+      (sum, path) => sum + (statSync(join(directory, path), { throwIfNoEntry: false })?.size ?? 0),
+      0,
+    )
+  } catch {
+    return 0
+  }
+}
+
+/** @param {string} directory */
+function filesUnder(directory) {
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    statSync(join(directory, path), { throwIfNoEntry: false })?.isFile(),
+  )
+}
+
+/**
+ * @param {string} directory
+ * @returns {PartFile[] | undefined}
+ */
+function readReceipt(directory) {
+  try {
+    return JSON.parse(readFileSync(join(directory, RECEIPT), 'utf8')).files
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * @param {string} directory
+ * @param {PartFile[]} files
+ */
+function writeReceipt(directory, files) {
+  const path = join(directory, RECEIPT)
+  writeFileSync(`${path}.new`, `${JSON.stringify({ files }, null, 2)}\n`)
+  renameSync(`${path}.new`, path)
+}

@@ -1,0 +1,79 @@
+// @ts-check
+// Runs one outside command for the set-up. Every command lives in a process group of its own, and the group dies
+// with the set-up: an interrupted `npm start` would otherwise leave a compiler burning both cores in the background.
+import { spawn } from 'node:child_process'
+import { accessSync, constants, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+/** @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} RunOptions */
+
+const TAIL_LINES = 15
+
+/** @type {Set<number>} */
+const groups = new Set()
+
+process.on('exit', () => {
+  for (const pid of groups) {
+    try {
+      process.kill(-pid, 'SIGKILL')
+    } catch {
+      // It ended by itself in the meantime.
+    }
+  }
+})
+
+/**
+ * Resolves with all output once the command exits with 0; otherwise rejects with the last lines it wrote, which is
+ * where compilers and package managers say what went wrong.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} [options]
+ * @returns {Promise<string>}
+ */
+export function run(command, args, { cwd, env = process.env, onLine } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    const { pid } = child
+    if (pid !== undefined) groups.add(pid)
+    let output = ''
+    let unfinished = ''
+    /** @param {string} chunk */
+    const take = (chunk) => {
+      output += chunk
+      const lines = (unfinished + chunk).split('\n')
+      unfinished = lines.pop() ?? ''
+      for (const line of lines) onLine?.(line)
+    }
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', take)
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (pid !== undefined) groups.delete(pid)
+      if (code === 0) return resolve(output)
+      const tail = output.trimEnd().split('\n').slice(-TAIL_LINES).join('\n    ')
+      reject(new Error(`${command} ended with ${signal ?? `exit code ${code}`}\n    ${tail}`))
+    })
+  })
+}
+
+/**
+ * The full path of a command, or nothing when no directory on PATH has it.
+ * @param {string} command
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function findOnPath(command, env) {
+  return (env['PATH'] ?? '')
+    .split(delimiter)
+    .filter((directory) => directory !== '')
+    .map((directory) => join(directory, command))
+    .find(isExecutable)
+}
+
+/** @param {string} path */
+export function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
