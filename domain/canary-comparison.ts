@@ -1,0 +1,171 @@
+/**
+ * One metric compared between canary and control, and the proof a promotion asks for. The comparison acts when
+ * the evidence is there and the difference matters; without the second half, a difference too small for anyone
+ * to notice would take back a release as soon as enough traffic had made it certain.
+ */
+
+import { thresholdFor, type AlphaSplit } from './alpha.ts'
+import type { CanaryTick } from './canary.ts'
+import type { CanaryPolicy, PromotionPolicy, RateMetric } from './canary-policy.ts'
+import { guardTest } from './e-guard.ts'
+import { inverseGrid, ratioGrid } from './e-process.ts'
+import { rateTest } from './e-rate.ts'
+import { logMeanExp } from './statistics.ts'
+import type { Reason, Verdict } from './verdict.ts'
+
+export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99', 'conversions']
+
+const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: string }> = {
+  errors: { code: 'error_rate', alpha: 'errors', noun: 'errors' },
+  invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid outputs' },
+  slow95: { code: 'slow95_rate', alpha: 'slow95', noun: "answers slower than the champion's p95" },
+  slow99: { code: 'slow99_rate', alpha: 'slow99', noun: "answers slower than the champion's p99" },
+  conversions: { code: 'conversion_rate', alpha: 'conversion', noun: 'conversions' },
+}
+
+export interface Comparison {
+  add(tick: CanaryTick): void
+  /** Begins the test afresh beside the older starts. */
+  restart(): void
+  /** The reason to take the canary back, from the moment it was found; null until then. */
+  finding(): Reason | null
+  statistics(): Verdict['statistics']
+}
+
+export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison {
+  const { code, alpha, noun } = kinds[metric]
+  const fewerIsWorse = metric === 'conversions'
+  const tolerated =
+    metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : fewerIsWorse ? 1 : policy.errorRatio
+  const test = rateTest({ ratio: tolerated, grid: fewerIsWorse ? inverseGrid : ratioGrid })
+  const threshold = thresholdFor(policy.alpha[alpha])
+  const total = { canary: 0, control: 0, canaryEvents: 0, controlEvents: 0 }
+  // The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release.
+  let difference = 0
+  let weight = 0
+  let origins = [{ difference: 0, weight: 0 }]
+  let peak = 0
+  let found: Reason | null = null
+
+  const largestDelta = (): number =>
+    origins.reduce((most, origin) => {
+      const since = weight - origin.weight
+      return since > 0 ? Math.max(most, (difference - origin.difference) / since) : most
+    }, -Infinity)
+
+  return {
+    add({ canary, control, startMs }) {
+      const x = canary[metric]
+      const y = control[metric]
+      if (x === undefined || y === undefined) return
+      const n = canary.requests + control.requests
+      total.canary += canary.requests
+      total.control += control.requests
+      total.canaryEvents += x
+      total.controlEvents += y
+      if (n > 0) {
+        difference += (x * control.requests - y * canary.requests) / n
+        weight += (canary.requests * control.requests) / n
+      }
+      test.add({
+        canaryTotal: canary.requests,
+        controlTotal: control.requests,
+        canaryEvents: x,
+        controlEvents: y,
+      })
+      if (x === 0 && y === 0) return
+      const logE = test.logE()
+      if (logE > peak) peak = logE
+      if (found !== null || logE < threshold) return
+      const delta = largestDelta() * (fewerIsWorse ? -1 : 1)
+      if (delta < policy.minDelta) return
+      found = {
+        code,
+        message:
+          `canary ${percent(rate(total.canaryEvents, total.canary))} ${noun} against ` +
+          `${percent(rate(total.controlEvents, total.control))}: logE ${round(logE)} ≥ ${round(threshold)}`,
+        values: {
+          canaryEvents: total.canaryEvents,
+          canaryRequests: total.canary,
+          controlEvents: total.controlEvents,
+          controlRequests: total.control,
+          delta,
+          minDelta: policy.minDelta,
+          logE,
+          threshold,
+          ratio: tolerated,
+          atMs: startMs,
+        },
+      }
+    },
+    restart() {
+      test.restart()
+      origins = [...origins, { difference, weight }]
+    },
+    finding: () => found,
+    statistics() {
+      if (total.canary + total.control === 0) return {}
+      return {
+        [`${metric}Canary`]: rate(total.canaryEvents, total.canary),
+        [`${metric}Control`]: rate(total.controlEvents, total.control),
+        [`${metric}LogE`]: test.logE(),
+        [`${metric}MaxLogE`]: peak,
+        [`${metric}Threshold`]: threshold,
+      }
+    },
+  }
+}
+
+export interface Proof {
+  metric: RateMetric
+  add(tick: CanaryTick): void
+  logE(): number
+}
+
+/**
+ * Evidence that a metric is not as bad as the policy forbids: the inverse grid of K1 against "the ratio is at
+ * least `ratio`", averaged with the inverse guard against "the rate is at least `negligibleRate`". The average of
+ * two evidences for the same claim (below the ratio, or negligible) is again an evidence.
+ */
+export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): Proof {
+  const fewerIsWorse = metric === 'conversions'
+  const test = rateTest(
+    fewerIsWorse
+      ? { ratio: 1 / promotion.ratio, grid: ratioGrid }
+      : { ratio: promotion.ratio, grid: inverseGrid },
+  )
+  const negligible =
+    promotion.negligibleRate === null || fewerIsWorse
+      ? null
+      : guardTest(promotion.negligibleRate, inverseGrid)
+  return {
+    metric,
+    add({ canary, control }) {
+      const x = canary[metric]
+      const y = control[metric]
+      if (x === undefined || y === undefined) return
+      test.add({
+        canaryTotal: canary.requests,
+        controlTotal: control.requests,
+        canaryEvents: x,
+        controlEvents: y,
+      })
+      negligible?.add(canary.requests, x)
+    },
+    logE: () =>
+      negligible === null ? test.plainLogE() : logMeanExp([test.plainLogE(), negligible.plainLogE()]),
+  }
+}
+
+export function rate(events: number, total: number): number | null {
+  return total > 0 ? events / total : null
+}
+
+/** A share of one as a person reads it: `0.053 %`, `12 %`. */
+export function percent(share: number | null): string {
+  return share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
+}
+
+export function round(value: number): number {
+  return Number(value.toPrecision(4))
+}

@@ -1,0 +1,212 @@
+/**
+ * The running state behind the canary judge, one tick at a time. The judge of a real release folds all its ticks
+ * through this; a simulation keeps it and asks after each tick. So both decide by the same numbers, and a worker
+ * that dies between two ticks comes to the same statistic again.
+ */
+
+import { thresholdFor } from './alpha.ts'
+import type { CanaryEvidence, CanaryTick } from './canary.ts'
+import { comparison, percent, promotionProof, rate, rateMetrics, round } from './canary-comparison.ts'
+import { badAnswers, canaryLedger, unreadableStage, unreadableTick } from './canary-ledger.ts'
+import { checkCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
+import { guardTest } from './e-guard.ts'
+import { pairedEvidence } from './e-paired.ts'
+import { geometric } from './e-process.ts'
+import { rateTest } from './e-rate.ts'
+import { srmEvidence } from './srm.ts'
+import type { Reason, Verdict, VerdictKind } from './verdict.ts'
+
+export const canaryJudge = 'canary@1'
+
+export interface CanaryWatch {
+  add(tick: CanaryTick): void
+  judge(evidence: Omit<CanaryEvidence, 'ticks'>): Verdict
+}
+
+/** Small but lasting damage is what the harm budget is for, so its bets begin lower than K1's. */
+const harmGrid = geometric(1.05, 4, 16)
+
+export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
+  const problems = checkCanaryPolicy(policy).map((issue) => `the policy cannot be used: ${issue}`)
+  const ledger = canaryLedger()
+  const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => comparison(metric, policy))
+  const promotion = policy.promotion
+  const proofs =
+    problems.length > 0 || promotion === 'off'
+      ? []
+      : promotion.metrics.map((metric) => promotionProof(metric, promotion))
+  const guard = guardTest(policy.guardRate)
+  const harm = rateTest({ grid: harmGrid })
+  const found = new Map<string, Reason>()
+  let nextRestartMs = -Infinity
+
+  const checkGuard = (tick: CanaryTick, logE: number) => {
+    const threshold = thresholdFor(policy.alpha.guard)
+    if (logE < threshold || found.has('guard')) return
+    const { canaryBad: bad, canaryRequests: requests } = ledger.exposure()
+    found.set('guard', {
+      code: 'guard',
+      message:
+        `${bad} of ${requests} canary answers were bad, at most ${percent(policy.guardRate)} are accepted: ` +
+        `logE ${round(logE)} ≥ ${round(threshold)}`,
+      values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs: tick.startMs },
+    })
+  }
+
+  // The budget alone would be spent by chance on a long release; it acts on damage that is proven as well.
+  const checkHarm = (tick: CanaryTick, logE: number) => {
+    const threshold = thresholdFor(policy.alpha.reserve)
+    if (logE < threshold || found.has('harm_budget')) return
+    const excess = ledger.excess()
+    if (excess < policy.harmBudget) return
+    found.set('harm_budget', {
+      code: 'harm_budget',
+      message:
+        `${round(excess)} bad answers above the champion's rate, the budget is ${policy.harmBudget}: ` +
+        `logE ${round(logE)} ≥ ${round(threshold)}`,
+      values: { excess, budget: policy.harmBudget, logE, threshold, atMs: tick.startMs },
+    })
+  }
+
+  return {
+    add(tick) {
+      if (problems.length > 0) return
+      const last = ledger.lastStartMs()
+      const problem = unreadableTick(tick, last)
+      if (problem !== undefined) {
+        problems.push(problem)
+        return
+      }
+      if (last === undefined) nextRestartMs = tick.startMs + policy.restartMs
+      const restarts = tick.startMs >= nextRestartMs
+      if (restarts) {
+        const missed = Math.floor((tick.startMs - nextRestartMs) / policy.restartMs)
+        nextRestartMs += policy.restartMs * (missed + 1)
+      }
+      ledger.add(tick)
+      for (const each of comparisons) {
+        if (restarts) each.restart()
+        each.add(tick)
+      }
+      for (const each of proofs) each.add(tick)
+      // The guard begins afresh at each tick: a canary that breaks after a good day is stopped as fast as a new one.
+      if (last !== undefined) guard.restart()
+      guard.add(tick.canary.requests, badAnswers(tick.canary))
+      checkGuard(tick, guard.logE())
+      harm.add({
+        canaryTotal: tick.canary.requests,
+        controlTotal: tick.control.requests,
+        canaryEvents: badAnswers(tick.canary),
+        controlEvents: badAnswers(tick.control),
+      })
+      checkHarm(tick, harm.plainLogE())
+    },
+
+    judge({ stage, staleMs, paired }) {
+      const errors = [...problems, ...unreadableStage({ stage, staleMs, ...(paired && { paired }) })]
+      if (errors.length > 0) {
+        const reasons = errors.map((message) => ({ code: 'unreadable', message, values: {} }))
+        return { kind: 'error', reasons, statistics: {}, judge: canaryJudge }
+      }
+      const inStage = ledger.since(stage.startedMs)
+      const { canaryRequests, controlRequests } = ledger.exposure()
+      const statistics: Verdict['statistics'] = {
+        canaryRequests,
+        controlRequests,
+        stageCanaryRequests: inStage.canary,
+        stageControlRequests: inStage.control,
+        stageElapsedMs: stage.elapsedMs,
+        realisedShare: rate(inStage.canary, inStage.canary + inStage.control),
+        staleMs,
+        excessBad: ledger.excess(),
+        guardLogE: guard.logE(),
+        harmLogE: harm.plainLogE(),
+      }
+      for (const each of comparisons) Object.assign(statistics, each.statistics())
+      for (const each of proofs) statistics[`${each.metric}PromotionLogE`] = each.logE()
+      const answer = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
+        kind,
+        reasons,
+        statistics,
+        judge: canaryJudge,
+      })
+
+      const against = [...found.values()]
+      for (const each of comparisons) {
+        const reason = each.finding()
+        if (reason !== null) against.push(reason)
+      }
+      if (paired !== undefined) {
+        const logE = pairedEvidence(paired.b, paired.c) ?? 0
+        const threshold = thresholdFor(policy.alpha.paired)
+        statistics['pairedLogE'] = logE
+        if (logE >= threshold) {
+          against.push({
+            code: 'paired_quality',
+            message:
+              `the champion alone was right ${paired.b} times, the canary alone ${paired.c} times: ` +
+              `logE ${round(logE)} ≥ ${round(threshold)}`,
+            values: { b: paired.b, c: paired.c, logE, threshold },
+          })
+        }
+      }
+      if (against.length > 0) return answer('fail', against)
+
+      const missing = ledger.missing(stage, staleMs, policy.maxStaleMs)
+      if (missing !== null) return answer('no_data', [missing])
+
+      const waits: Reason[] = []
+      if (policy.srm !== 'off') {
+        const share = stage.shareBp / 10_000
+        const { sharedCanary: canary, sharedControl: control } = inStage
+        const logE = srmEvidence(canary, control, share, policy.srm)
+        const threshold = thresholdFor(policy.srm.alpha)
+        statistics['srmLogE'] = logE
+        if (logE !== null && logE >= threshold) {
+          waits.push({
+            code: 'srm',
+            message:
+              `the canary got ${percent(rate(canary, canary + control))} of the requests, configured are ` +
+              `${percent(share)}: logE ${round(logE)} ≥ ${round(threshold)}; the arms cannot be compared`,
+            values: { canary, control, share, logE, threshold },
+          })
+        }
+      }
+      if (stage.elapsedMs < stage.minMs) {
+        waits.push({
+          code: 'minimum_time',
+          message: `${round(stage.elapsedMs / 1000)} s of at least ${round(stage.minMs / 1000)} s have passed`,
+          values: { elapsedMs: stage.elapsedMs, minMs: stage.minMs },
+        })
+      }
+      if (inStage.canary < stage.minRequests) {
+        waits.push({
+          code: 'minimum_requests',
+          message: `the canary answered ${inStage.canary} of at least ${stage.minRequests} requests in this stage`,
+          values: { requests: inStage.canary, minRequests: stage.minRequests },
+        })
+      }
+      if (promotion !== 'off' && (stage.last || promotion.at === 'every_stage')) {
+        for (const each of proofs) {
+          const logE = each.logE()
+          if (logE >= promotion.logE) continue
+          waits.push({
+            code: 'promotion_evidence',
+            message:
+              `not proven yet that ${each.metric} stay below ${promotion.ratio} times the champion's: ` +
+              `logE ${round(logE)} < ${round(promotion.logE)}`,
+            values: { metric: each.metric, logE, threshold: promotion.logE, ratio: promotion.ratio },
+          })
+        }
+      }
+      if (waits.length > 0) return answer('inconclusive', waits)
+      return answer('pass', [
+        {
+          code: 'stage_passed',
+          message: `${inStage.canary} canary requests in ${round(stage.elapsedMs / 1000)} s, nothing against the canary`,
+          values: { requests: inStage.canary, elapsedMs: stage.elapsedMs },
+        },
+      ])
+    },
+  }
+}

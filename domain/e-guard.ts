@@ -1,0 +1,40 @@
+/**
+ * K4, the absolute guard: is the canary's rate of bad events above `limit`, whatever the control does? It needs
+ * no control traffic, so it also works as a breaker inside the serving process, and it fires after three
+ * requests when everything fails.
+ */
+
+import { eProcess, ratioGrid } from './e-process.ts'
+
+export interface GuardTest {
+  add(total: number, events: number): void
+  restart(): void
+  logE(): number
+  plainLogE(): number
+}
+
+/** `limit` is the tolerated rate p0, between 0 and 0.95. Reciprocal `grid` values test "the rate is at least p0". */
+export function guardTest(limit: number, grid: readonly number[] = ratioGrid): GuardTest {
+  const process = eProcess(grid.length)
+  const gains = new Float64Array(grid.length)
+  const bad = grid.map((ratio) => Math.log(Math.min(0.95, limit * ratio) / limit))
+  const good = grid.map((ratio) => Math.log((1 - Math.min(0.95, limit * ratio)) / (1 - limit)))
+  return {
+    add(total, events) {
+      for (let k = 0; k < gains.length; k++) gains[k] = events * bad[k]! + (total - events) * good[k]!
+      process.add(gains)
+    },
+    restart: process.restart,
+    logE: process.logE,
+    plainLogE: process.plainLogE,
+  }
+}
+
+/** The log evidence after `events` bad ones of `total`; null where the counts or the limit make no sense. */
+export function guardEvidence(total: number, events: number, limit: number): number | null {
+  const readable = Number.isFinite(total) && events >= 0 && events <= total && limit > 0 && limit < 0.95
+  if (!readable) return null
+  const test = guardTest(limit)
+  test.add(total, events)
+  return test.plainLogE()
+}

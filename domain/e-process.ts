@@ -1,0 +1,55 @@
+/**
+ * A mixture of bets with restarts: the running evidence behind every sequential test here. Each bet is one
+ * guess of how bad things are; the evidence is their average, so no single guess has to be right. Restarts
+ * keep a fault that appears after many good hours from having to undo those hours first.
+ *
+ * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and
+ * the mass of starts that have not happened yet counts 1. It is folded per bet, so memory and time do not grow
+ * with the number of starts.
+ */
+
+import { logAddExp, logMeanExp } from './statistics.ts'
+
+export interface EProcess {
+  /** Adds what one observation is worth to each bet. */
+  add(gains: ArrayLike<number>): void
+  /** Begins a fresh copy beside the old ones. The first start is made at creation. */
+  restart(): void
+  /** The log of the evidence over all starts. At creation it is 0. */
+  logE(): number
+  /** The log of the evidence of the first start alone. */
+  plainLogE(): number
+}
+
+export function eProcess(bets: number): EProcess {
+  const capital = new Float64Array(bets) // log capital of each bet since the first start
+  const offset = new Float64Array(bets).fill(Math.log(1 / 2)) // log Σ_j w_j·exp(−capital at start j)
+  const total = new Float64Array(bets)
+  let starts = 1
+  return {
+    add(gains) {
+      for (let k = 0; k < bets; k++) capital[k]! += gains[k]!
+    },
+    restart() {
+      starts++
+      const weight = Math.log(1 / (starts * (starts + 1)))
+      for (let k = 0; k < bets; k++) offset[k] = logAddExp(offset[k]!, weight - capital[k]!)
+    },
+    logE() {
+      for (let k = 0; k < bets; k++) total[k] = capital[k]! + offset[k]!
+      return logAddExp(logMeanExp(total), Math.log(1 / (starts + 1)))
+    },
+    plainLogE: () => logMeanExp(capital),
+  }
+}
+
+/** A geometric grid of `count` values from `low` to `high`, both included. */
+export function geometric(low: number, high: number, count: number): number[] {
+  return Array.from({ length: count }, (_, k) => low * (high / low) ** (k / (count - 1)))
+}
+
+/** The ratios a rate test bets on: r_k = 1.25·(40/1.25)^(k/15), k = 0..15. */
+export const ratioGrid: readonly number[] = geometric(1.25, 40, 16)
+
+/** The same bets the other way round, for "lower is worse" and for the promotion test. */
+export const inverseGrid: readonly number[] = ratioGrid.map((ratio) => 1 / ratio)

@@ -1,0 +1,84 @@
+/**
+ * K1, the two-arm rate test: is the canary's rate of bad events above `ratio` times the control's? It may be
+ * looked at after every tick without ever raising its false-alarm probability, and it uses the share each tick
+ * really had: with the configured share, a drifting router alone rolls back good releases.
+ *
+ * Given the bad events of a tick, the canary's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of
+ * the null hypothesis, w = nC/(nC+nB); each bet takes a worse ratio r_k in its place.
+ */
+
+import { eProcess, ratioGrid } from './e-process.ts'
+
+export interface RateTick {
+  canaryTotal: number
+  controlTotal: number
+  canaryEvents: number
+  controlEvents: number
+}
+
+export interface RateTestOptions {
+  /** The ratio r0 that is still tolerated; 1 means "no worse". */
+  ratio?: number
+  /** The ratios bet on, relative to r0. Reciprocals test the other side: H0 "the ratio is at least r0". */
+  grid?: readonly number[]
+}
+
+export interface RateTest {
+  /** Takes one tick in; a tick with an empty arm says nothing and is skipped. */
+  add(tick: RateTick): void
+  restart(): void
+  logE(): number
+  plainLogE(): number
+}
+
+export function rateTest(options: RateTestOptions = {}): RateTest {
+  const { ratio = 1, grid = ratioGrid } = options
+  const process = eProcess(grid.length)
+  const logGrid = grid.map(Math.log)
+  const gains = new Float64Array(grid.length)
+  return {
+    add({ canaryTotal, controlTotal, canaryEvents, controlEvents }) {
+      if (canaryTotal <= 0 || controlTotal <= 0 || (canaryEvents === 0 && controlEvents === 0)) return
+      const w = canaryTotal / (canaryTotal + controlTotal)
+      const base = ratio * w + 1 - w
+      for (let k = 0; k < gains.length; k++) {
+        // ln((1−θk)/(1−θ0)) = −ln(spread) and ln(θk/θ0) = ln rk − ln(spread)
+        const spread = Math.log((grid[k]! * ratio * w + 1 - w) / base)
+        gains[k] = canaryEvents * (logGrid[k]! - spread) - controlEvents * spread
+      }
+      process.add(gains)
+    },
+    restart: process.restart,
+    logE: process.logE,
+    plainLogE: process.plainLogE,
+  }
+}
+
+/** Whether a tick can be counted at all. */
+export function isRateTick(tick: RateTick): boolean {
+  const { canaryTotal, controlTotal, canaryEvents, controlEvents } = tick
+  return (
+    [canaryTotal, controlTotal, canaryEvents, controlEvents].every((n) => Number.isFinite(n) && n >= 0) &&
+    canaryEvents <= canaryTotal &&
+    controlEvents <= controlTotal
+  )
+}
+
+export type RateEvidence =
+  | { status: 'ok'; logE: number[]; maxLogE: number }
+  | { status: 'no_data' | 'invalid'; logE: number[]; maxLogE: null }
+
+/** The whole course of the evidence, one value a tick, from the first start alone. */
+export function rateEvidence(ticks: readonly RateTick[], options: RateTestOptions = {}): RateEvidence {
+  const { ratio = 1, grid = ratioGrid } = options
+  const readable =
+    Number.isFinite(ratio) && ratio > 0 && grid.length > 0 && grid.every((r) => Number.isFinite(r) && r > 0)
+  if (!readable || !ticks.every(isRateTick)) return { status: 'invalid', logE: [], maxLogE: null }
+  if (ticks.length === 0) return { status: 'no_data', logE: [], maxLogE: null }
+  const test = rateTest(options)
+  const logE = ticks.map((tick) => {
+    test.add(tick)
+    return test.plainLogE()
+  })
+  return { status: 'ok', logE, maxLogE: Math.max(...logE) }
+}
