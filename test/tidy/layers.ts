@@ -1,0 +1,86 @@
+/**
+ * Who may import whom: the table of the architecture as data. The workflow bundle breaks on one impure import and an
+ * API replica grows by a hundred megabytes on another, and neither is seen in review.
+ */
+
+export interface Layer {
+  /** Layers whose values may be imported; every layer may import itself. */
+  values: readonly string[]
+  /** Layers, or single files, of which types alone may be imported. */
+  types?: readonly string[]
+  /** Packages that may be imported, `node:` for Node's own. A pattern ending in `*` stands for all that begin so. */
+  packages: readonly string[]
+  /** Packages that only these files may import, as path prefixes. */
+  only?: Readonly<Record<string, readonly string[]>>
+}
+
+const everything = ['*'] as const
+
+export const layers: Readonly<Record<string, Layer>> = {
+  domain: { values: [], packages: [], only: { jstat: ['domain/statistics.ts'] } },
+  store: {
+    values: ['domain'],
+    packages: ['node:*', 'pg', 'pg-copy-streams', 'sql-template-tag', 'zod', 'node-pg-migrate', 's3mini'],
+  },
+  models: { values: [], types: ['domain'], packages: [] },
+  workflows: { values: ['domain'], types: ['activities'], packages: ['@temporalio/workflow'] },
+  activities: {
+    values: ['domain', 'store', 'models', 'temporal.config.ts'],
+    types: ['workflows'],
+    packages: ['node:*', '@temporalio/activity', 'arquero', '@duckdb/node-api', 'pino', 'sql-template-tag'],
+  },
+  api: {
+    values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],
+    types: ['workflows'],
+    packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
+  },
+  cli: {
+    values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],
+    types: ['workflows'],
+    packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3'],
+    only: { '@duckdb/node-api': ['cli/demo/'] },
+  },
+  'temporal.config.ts': { values: ['domain'], packages: ['node:*', '@temporalio/envconfig'] },
+  'vitest.config.ts': { values: everything, packages: everything },
+  scripts: { values: everything, packages: everything },
+  bench: { values: everything, packages: everything },
+  test: { values: everything, packages: everything },
+}
+
+/** The layer of a path: its first directory, or the file itself at the root. */
+export function layerOf(path: string): string {
+  return path.split('/')[0] ?? path
+}
+
+export interface Import {
+  from: string
+  /** A path inside the project, or the name of a package. */
+  to: string
+  inside: boolean
+  typeOnly: boolean
+}
+
+/** Why an import is not allowed; nothing when it is. */
+export function issueOfImport(each: Import): string | undefined {
+  const layer = layers[layerOf(each.from)]
+  if (layer === undefined) return `${each.from} lies in no layer of the table (test/tidy/layers.ts)`
+  if (!each.inside)
+    return packageAllowed(layer, each) ? undefined : `${each.from} imports the package ${each.to}`
+  const target = layerOf(each.to)
+  if (target === layerOf(each.from) || matches(layer.values, each.to)) return undefined
+  if (each.typeOnly && matches(layer.types ?? [], each.to)) return undefined
+  const onlyTypes = matches(layer.types ?? [], each.to) ? ' (only `import type` is allowed)' : ''
+  return `${each.from} imports ${each.to}${onlyTypes}`
+}
+
+function packageAllowed(layer: Layer, { from, to }: Import): boolean {
+  const owners = Object.entries(layer.only ?? {}).find(([name]) => name === to)?.[1]
+  if (owners !== undefined) return owners.some((owner) => from.startsWith(owner))
+  return matches(layer.packages, to)
+}
+
+function matches(allowed: readonly string[], name: string): boolean {
+  return allowed.some((each) =>
+    each.endsWith('*') ? name.startsWith(each.slice(0, -1)) : name === each || layerOf(name) === each,
+  )
+}

@@ -1,0 +1,152 @@
+/**
+ * The rules of the house, each a function from the sources to sentences that name file and breach. Written down only,
+ * they would be forgotten within a month.
+ */
+import type { Node } from 'oxc-parser'
+import { issueOfImport, layerOf } from './layers.ts'
+import type { Source } from './source.ts'
+
+const maxLines = 350
+const medianLines = 90
+
+/** Files that may be longer, each with its reason. */
+export const longFiles: Readonly<Record<string, string>> = {}
+
+/** Names that say nothing, so that anything ends up there. */
+const emptyNames = /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared|service|types)([/.-]|$)/
+
+export function issuesOfImports(sources: readonly Source[]): string[] {
+  return sources.flatMap((source) => source.imports.flatMap((each) => issueOfImport(each) ?? []))
+}
+
+export function issuesOfNames(sources: readonly Source[]): string[] {
+  return sources.flatMap(({ path }) => [
+    ...(emptyNames.test(path) ? [`${path} has a name that says nothing`] : []),
+    ...(path !== path.toLowerCase() ? [`${path} is not in lower case`] : []),
+  ])
+}
+
+export function issuesOfSizes(
+  sources: readonly Source[],
+  allowed: Readonly<Record<string, string>>,
+): string[] {
+  const issues = sources
+    .filter(({ path, lines }) => lines > maxLines && allowed[path] === undefined)
+    .map(({ path, lines }) => `${path} has ${lines} lines, more than ${maxLines} and without a reason`)
+  for (const path of Object.keys(allowed))
+    if (!sources.some((source) => source.path === path && source.lines > maxLines))
+      issues.push(`${path} needs no exception from the ${maxLines} lines any more`)
+  const own = sources.filter(({ path }) => layerOf(path) !== 'test').map(({ lines }) => lines)
+  const median = own.sort((a, b) => a - b)[Math.floor(own.length / 2)] ?? 0
+  if (median > medianLines) issues.push(`the median file has ${median} lines, more than ${medianLines}`)
+  return issues
+}
+
+export function issuesOfBarrels(sources: readonly Source[]): string[] {
+  return sources
+    .filter(({ path, reexports }) => reexports && layerOf(path) === 'domain')
+    .map(
+      ({ path }) =>
+        `${path} passes on what another file exports: a barrel can pull an impure file into the workflows`,
+    )
+}
+
+/** Files that import each other, also by types: neither can then be read, moved or tested alone. */
+export function issuesOfCycles(sources: readonly Source[]): string[] {
+  const edges = new Map(
+    sources.map(({ path, imports }) => [path, imports.filter(({ inside }) => inside).map(({ to }) => to)]),
+  )
+  const issues: string[] = []
+  const done = new Set<string>()
+  const visit = (path: string, trail: readonly string[]): void => {
+    const at = trail.indexOf(path)
+    if (at >= 0) issues.push(`a cycle: ${[...trail.slice(at), path].join(' → ')}`)
+    if (at >= 0 || done.has(path)) return
+    for (const next of edges.get(path) ?? []) visit(next, [...trail, path])
+    done.add(path)
+  }
+  for (const path of edges.keys()) visit(path, [])
+  return issues
+}
+
+export function issuesOfWords(sources: readonly Source[]): string[] {
+  return sources.flatMap(({ path, nodes }) =>
+    nodes.flatMap((node) => {
+      const word = bannedWord(node)
+      return word !== undefined && !mayUse(word, path) ? [`${path} has ${word}`] : []
+    }),
+  )
+}
+
+const impure = [
+  'Date.now()',
+  'Math.random()',
+  'new Date()',
+  'performance',
+  'setTimeout',
+  'setInterval',
+  'fetch',
+]
+
+/** Where a word is at home; what is not listed is at home nowhere. */
+function mayUse(word: string, path: string): boolean {
+  if (impure.includes(word)) return layerOf(path) !== 'domain'
+  if (word === 'console') return ['cli', 'scripts', 'bench'].includes(layerOf(path))
+  if (word === 'process.env') return path === 'temporal.config.ts' || /^scripts\/.*\.mjs$/.test(path)
+  if (word === 'class DomainError') return path === 'domain/errors.ts'
+  if (word === 'export default') return path === 'vitest.config.ts'
+  return false
+}
+
+function bannedWord(node: Node): string | undefined {
+  switch (node.type) {
+    case 'TSAnyKeyword':
+      return 'any'
+    case 'TSEnumDeclaration':
+      return 'enum'
+    case 'ClassDeclaration':
+    case 'ClassExpression':
+      return `class ${node.id?.name ?? ''}`.trim()
+    case 'ExportDefaultDeclaration':
+      return 'export default'
+    case 'CallExpression': {
+      const called = nameOf(node.callee)
+      if (called === 'Date.now' || called === 'Math.random') return `${called}()`
+      return called !== undefined && impure.includes(called) ? called : undefined
+    }
+    case 'NewExpression':
+      return nameOf(node.callee) === 'Date' && node.arguments.length === 0 ? 'new Date()' : undefined
+    case 'MemberExpression': {
+      const named = nameOf(node)
+      if (named === 'process.env') return 'process.env'
+      if (named?.startsWith('console.')) return 'console'
+      return named?.startsWith('performance.') ? 'performance' : undefined
+    }
+    default:
+      return undefined
+  }
+}
+
+/** `a` or `a.b` as written; nothing for anything deeper. */
+function nameOf(node: Node): string | undefined {
+  if (node.type === 'Identifier') return node.name
+  if (node.type !== 'MemberExpression' || node.computed) return undefined
+  if (node.object.type !== 'Identifier' || node.property.type !== 'Identifier') return undefined
+  return `${node.object.name}.${node.property.name}`
+}
+
+/** Codes of the error table that no code raises, or that no test has ever tripped. */
+export function issuesOfErrorCodes(sources: readonly Source[], codes: readonly string[]): string[] {
+  const said = (within: readonly Source[]) =>
+    new Set(within.flatMap(({ nodes }) => nodes.flatMap((node) => textOf(node) ?? [])))
+  const raised = said(sources.filter(({ path }) => layerOf(path) !== 'test' && path !== 'domain/errors.ts'))
+  const tripped = said(sources.filter(({ path }) => layerOf(path) === 'test'))
+  return codes.flatMap((code) => [
+    ...(raised.has(code) ? [] : [`${code} is raised by no code`]),
+    ...(tripped.has(code) ? [] : [`${code} is tripped by no test`]),
+  ])
+}
+
+function textOf(node: Node): string | undefined {
+  return node.type === 'Literal' && typeof node.value === 'string' ? node.value : undefined
+}

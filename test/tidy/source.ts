@@ -1,0 +1,99 @@
+/**
+ * Reads the project's own files and parses each once. The rules look at the syntax tree and not at the text, so that a
+ * banned word in a comment or a message is none.
+ */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { parseSync, type Node } from 'oxc-parser'
+import { checkout } from '../../temporal.config.ts'
+import type { Import } from './layers.ts'
+
+export interface Source {
+  /** Relative to the checkout. */
+  path: string
+  text: string
+  lines: number
+  imports: Import[]
+  /** Whether the file passes on what another file exports. */
+  reexports: boolean
+  nodes: Node[]
+}
+
+/** Every TypeScript and JavaScript file that is committed or about to be. */
+export function readSources(): Source[] {
+  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.mjs'], {
+    cwd: checkout,
+    encoding: 'utf8',
+  })
+  const paths = [...new Set(listed.split('\n'))]
+    .filter((path) => path !== '' && !path.endsWith('.d.ts'))
+    .sort()
+  return paths.flatMap((path) => {
+    const text = readIfThere(join(checkout, path))
+    return text === undefined ? [] : [parseSource(path, text)]
+  })
+}
+
+/** Parses one file; throws when it is no TypeScript. */
+export function parseSource(path: string, text: string): Source {
+  const { program, module, errors } = parseSync(path, text)
+  if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message}`)
+  const imported = module.staticImports.map((each) => ({
+    specifier: each.moduleRequest.value,
+    typeOnly: each.entries.length > 0 && each.entries.every((entry) => entry.isType),
+  }))
+  const passedOn = module.staticExports.flatMap((each) =>
+    each.entries.flatMap((entry) =>
+      entry.moduleRequest ? [{ specifier: entry.moduleRequest.value, typeOnly: entry.isType }] : [],
+    ),
+  )
+  const loaded = module.dynamicImports.flatMap(({ moduleRequest: { start, end } }) => {
+    const specifier = /^(['"])(.*)\1$/.exec(text.slice(start, end))?.[2]
+    return specifier === undefined ? [] : [{ specifier, typeOnly: false }]
+  })
+  return {
+    path,
+    text,
+    lines: text.split('\n').length - 1,
+    imports: [...imported, ...passedOn, ...loaded].map((each) => importOf(path, each)),
+    reexports: passedOn.length > 0,
+    nodes: allNodes(program),
+  }
+}
+
+function importOf(from: string, { specifier, typeOnly }: { specifier: string; typeOnly: boolean }): Import {
+  const inside = specifier.startsWith('.')
+  const to = inside ? normalize(join(dirname(from), specifier)) : packageOf(specifier)
+  return { from, to, inside, typeOnly }
+}
+
+/** `@scope/name/part` → `@scope/name`; Node's own keep their prefix. */
+function packageOf(specifier: string): string {
+  if (specifier.startsWith('node:')) return specifier
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/')
+}
+
+function allNodes(root: unknown): Node[] {
+  const found: Node[] = []
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(visit)
+    if (typeof value !== 'object' || value === null) return
+    if ('type' in value && typeof value.type === 'string') found.push(value as Node)
+    for (const [name, child] of Object.entries(value)) if (name !== 'parent') visit(child)
+  }
+  visit(root)
+  return found
+}
+
+/** Other people may be moving files while this looks. */
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
