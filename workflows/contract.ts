@@ -26,6 +26,8 @@ export interface RetrainRequest {
   requestedBy?: string
   evidence?: Record<string, unknown>
   dedupeKey?: string
+  /** Passed on to the release; replaces the policy of the model file for this one challenger. */
+  policy?: ReleasePolicy
 }
 
 export interface RetrainOutcome {
