@@ -3,7 +3,7 @@
  * SHA-256 of their bytes; the digest of the manifest names the whole.
  */
 import type { FeatureFit, Features, Output, Row } from './features.ts'
-import type { ReferenceProfile } from './drift.ts'
+import type { ReferenceProfile } from './profile.ts'
 
 export interface FileDigest {
   /** `sha256:` and 64 hexadecimal digits. */

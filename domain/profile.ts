@@ -1,0 +1,117 @@
+/**
+ * The reference profile of a version: what its features, score and label looked like in training, as counts in
+ * fixed bins. Serving keeps only counts in the same bins, so comparing them costs nothing, merges exactly over
+ * replicas and hours, and an outlier of 1e9 is one count in the last bin.
+ */
+
+import { quantiles } from './quantiles.ts'
+
+export type Profile = NumberProfile | CategoryProfile
+
+export interface NumberProfile {
+  name: string
+  kind: 'number'
+  /** The unique type-7 deciles of the reference; a value falls in bin "number of edges ≤ value". */
+  edges: number[]
+  /** One count a bin, the missing ones last. */
+  counts: number[]
+}
+
+export interface CategoryProfile {
+  name: string
+  kind: 'category'
+  /** The most frequent values, most frequent first. */
+  categories: string[]
+  /** Values seen in training but not often enough for a bin of their own; null when there were too many to keep. */
+  rare: string[] | null
+  /** One count a category, then `__other__`, `__new__` (never seen in training) and `__missing__`. */
+  counts: number[]
+}
+
+/** What is stored with a version. */
+export interface ReferenceProfile {
+  rows: number
+  features: Profile[]
+  score?: Profile
+  label?: Profile
+}
+
+const decileProbabilities = Array.from({ length: 9 }, (_, i) => (i + 1) / 10)
+const mostCategories = 30
+const mostRare = 1000
+
+export function numberProfile(name: string, values: readonly (number | null)[], bins = 10): NumberProfile {
+  const present = values.filter((value): value is number => value !== null && Number.isFinite(value))
+  const probabilities =
+    bins === 10 ? decileProbabilities : Array.from({ length: bins - 1 }, (_, i) => (i + 1) / bins)
+  const edges = [...new Set(quantiles(present, probabilities).filter((q): q is number => q !== null))]
+  const profile: NumberProfile = { name, kind: 'number', edges, counts: [] }
+  return { ...profile, counts: countBins(profile, values) }
+}
+
+export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
+  const tally = new Map<string, number>()
+  for (const value of values) if (value !== null) tally.set(value, (tally.get(value) ?? 0) + 1)
+  const sorted = [...tally.entries()].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([v]) => v)
+  const categories = sorted.slice(0, mostCategories)
+  const rare = sorted.slice(mostCategories)
+  const profile: CategoryProfile = {
+    name,
+    kind: 'category',
+    categories,
+    rare: rare.length > mostRare ? null : rare,
+    counts: [],
+  }
+  return { ...profile, counts: countBins(profile, values) }
+}
+
+/** The names of a profile's bins, in the order of its counts. */
+export function binNames(profile: Profile): string[] {
+  if (profile.kind === 'category') return [...profile.categories, '__other__', '__new__', '__missing__']
+  const { edges } = profile
+  const names = Array.from({ length: edges.length + 1 }, (_, i) =>
+    i === 0
+      ? edges.length === 0
+        ? 'any'
+        : `< ${edges[0]}`
+      : i === edges.length
+        ? `≥ ${edges[i - 1]}`
+        : `[${edges[i - 1]}, ${edges[i]})`,
+  )
+  return [...names, '__missing__']
+}
+
+/** A function from value to bin, made once for a profile and called for every request. */
+export function binner(profile: Profile): (value: number | string | null | undefined) => number {
+  if (profile.kind === 'number') {
+    const { edges } = profile
+    const missing = edges.length + 1
+    return (value) => {
+      if (typeof value !== 'number' || Number.isNaN(value)) return missing
+      let low = 0
+      let high = edges.length
+      while (low < high) {
+        const middle = (low + high) >> 1
+        if (edges[middle]! <= value) low = middle + 1
+        else high = middle
+      }
+      return low
+    }
+  }
+  const { categories, rare } = profile
+  const [other, fresh, missing] = [categories.length, categories.length + 1, categories.length + 2]
+  const index = new Map(categories.map((category, i) => [category, i]))
+  for (const value of rare ?? []) index.set(value, other)
+  const unseen = rare === null ? other : fresh
+  return (value) => (value === null || value === undefined ? missing : (index.get(String(value)) ?? unseen))
+}
+
+export function countBins(
+  profile: Profile,
+  values: readonly (number | string | null | undefined)[],
+): number[] {
+  const counts = Array.from({ length: binNames(profile).length }, () => 0)
+  const bin = binner(profile)
+  for (const value of values) counts[bin(value)]!++
+  return counts
+}
