@@ -30,27 +30,25 @@ export interface Config {
 
 export const checkout = dirname(fileURLToPath(import.meta.url))
 
+/** What the `tenure` command needs to know before anything runs. */
+export interface CommandConfig {
+  stateDir: string
+  /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
+  url?: string
+  key?: string
+  /** Servers that are there already; `tenure up` starts its own where absent. */
+  databaseUrl?: string
+  temporalAddress?: string
+  host: string
+  /** Where `tenure up` listens first; another free port is taken when one of them is not. */
+  ports: { api: number; postgres: number; temporal: number; temporalUi: number }
+}
+
 type Environment = Record<string, string | undefined>
 
-/** Reads and checks all variables. Throws `configuration_invalid` with every issue in its message. */
+/** Reads and checks the variables of a process of the system. Throws `configuration_invalid` with every issue in its message. */
 export function readConfig(environment: Environment = process.env): Config {
-  const issues: string[] = []
-  const text = (name: string, fallback?: string): string => {
-    const value = environment[name] ?? fallback
-    if (value === undefined || value === '') issues.push(`${name} is missing`)
-    return value ?? ''
-  }
-  const whole = (name: string, fallback: number, min: number, max: number): number => {
-    const value = Number(environment[name] ?? fallback)
-    if (!Number.isInteger(value) || value < min || value > max)
-      issues.push(`${name} is a whole number from ${min} to ${max}, not "${environment[name]}"`)
-    return value
-  }
-  const oneOf = <T extends string>(name: string, fallback: T, values: readonly T[]): T => {
-    const value = (environment[name] ?? fallback) as T
-    if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
-    return value
-  }
+  const { issues, text, whole, oneOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
     issues.push('DATABASE_URL is a postgres:// address')
@@ -80,15 +78,70 @@ export function readConfig(environment: Environment = process.env): Config {
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
-  if (issues.length > 0)
-    throw new DomainError(
-      'configuration_invalid',
-      `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`,
-      {
-        issues,
-      },
-    )
+  refuse(issues)
   return config
+}
+
+/** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue in its message. */
+export function readCommandConfig(environment: Environment = process.env): CommandConfig {
+  const { issues, text, whole } = readerOf(environment)
+  const given = (name: string) => environment[name] || undefined
+  const url = given('TENURE_URL')
+  if (url !== undefined && !/^https?:\/\/./.test(url))
+    issues.push('TENURE_URL is an http:// or https:// address')
+  const key = given('TENURE_KEY')
+  const databaseUrl = given('DATABASE_URL')
+  const temporalAddress = given('TEMPORAL_ADDRESS')
+  const config: CommandConfig = {
+    stateDir: resolve(text('TENURE_STATE', join(checkout, '.tenure'))),
+    ...(url === undefined ? {} : { url }),
+    ...(key === undefined ? {} : { key }),
+    ...(databaseUrl === undefined ? {} : { databaseUrl }),
+    ...(temporalAddress === undefined ? {} : { temporalAddress }),
+    host: text('TENURE_HOST', '127.0.0.1'),
+    ports: {
+      api: whole('TENURE_PORT', 7400, 0, 65_535),
+      postgres: whole('TENURE_POSTGRES_PORT', 7432, 0, 65_535),
+      temporal: whole('TENURE_TEMPORAL_PORT', 7233, 0, 65_535),
+      temporalUi: whole('TENURE_TEMPORAL_UI_PORT', 8233, 0, 65_535),
+    },
+  }
+  refuse(issues)
+  return config
+}
+
+/** The environment of a process that this one starts: its own, with some variables set. */
+export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {
+  return { ...environment, ...changes }
+}
+
+function readerOf(environment: Environment) {
+  const issues: string[] = []
+  return {
+    issues,
+    text(name: string, fallback?: string): string {
+      const value = environment[name] ?? fallback
+      if (value === undefined || value === '') issues.push(`${name} is missing`)
+      return value ?? ''
+    },
+    whole(name: string, fallback: number, min: number, max: number): number {
+      const value = Number(environment[name] ?? fallback)
+      if (!Number.isInteger(value) || value < min || value > max)
+        issues.push(`${name} is a whole number from ${min} to ${max}, not "${environment[name]}"`)
+      return value
+    },
+    oneOf<T extends string>(name: string, fallback: T, values: readonly T[]): T {
+      const value = (environment[name] ?? fallback) as T
+      if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
+      return value
+    },
+  }
+}
+
+function refuse(issues: string[]): void {
+  if (issues.length === 0) return
+  const message = `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`
+  throw new DomainError('configuration_invalid', message, { issues })
 }
 
 /** TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client reads them. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { cacheDir, readConfig } from '../temporal.config.ts'
+import { cacheDir, environmentWith, readCommandConfig, readConfig } from '../temporal.config.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
 
@@ -43,5 +43,28 @@ describe('the configuration', () => {
   it('keeps what is fetched once outside the checkout', () => {
     expect(cacheDir({ HOME: '/home/ada' })).toBe('/home/ada/.cache/tenure')
     expect(cacheDir({ HOME: '/home/ada', TENURE_CACHE: '/var/cache/tenure' })).toBe('/var/cache/tenure')
+  })
+})
+
+describe('the configuration of the command', () => {
+  it('needs no variable at all', () => {
+    const config = readCommandConfig({})
+    expect(config).toMatchObject({ host: '127.0.0.1', ports: { api: 7400, temporal: 7233 } })
+    expect(config.stateDir).toMatch(/\.tenure$/)
+    expect(config).not.toHaveProperty('databaseUrl')
+  })
+
+  it('takes an empty variable for an absent one', () => {
+    expect(readCommandConfig({ DATABASE_URL: '', TENURE_KEY: '' })).not.toHaveProperty('key')
+  })
+
+  it('reports all wrong variables together', () => {
+    expect(() => readCommandConfig({ TENURE_URL: 'localhost', TENURE_TEMPORAL_PORT: '70000' })).toThrow(
+      /2 issue\(s\): TENURE_URL is .*; TENURE_TEMPORAL_PORT is a whole number/,
+    )
+  })
+
+  it('hands its environment on with changes', () => {
+    expect(environmentWith({ B: '2' }, { A: '1', B: '1' })).toEqual({ A: '1', B: '2' })
   })
 })

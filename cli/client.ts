@@ -1,0 +1,120 @@
+/**
+ * Speaks to Tenure's HTTP API. Every failure leaves here as one problem with a code, a sentence and what to do, also
+ * when nothing listens or something else does; a stack trace would tell the caller none of it.
+ */
+import type { Problem } from './exit.ts'
+
+export interface Client {
+  get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T>
+  post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
+  delete<T>(path: string): Promise<T>
+  url: string
+}
+
+export interface ClientOptions {
+  url: string
+  key?: string
+  /** The longest wait for an answer, in milliseconds. */
+  timeoutMs?: number
+}
+
+/** Thrown by everything a command does; the one place that prints it is the program's end. */
+export function failure(problem: Problem): Error & { problem: Problem } {
+  return Object.assign(new Error(problem.detail), { problem })
+}
+
+export function problemOf(thrown: unknown): Problem | undefined {
+  if (typeof thrown !== 'object' || thrown === null || !('problem' in thrown)) return undefined
+  return thrown.problem as Problem
+}
+
+export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): Client {
+  const base = url.replace(/\/+$/, '')
+  const call = async <T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<T> => {
+    const answer = await fetch(`${base}${path}`, {
+      method,
+      signal: AbortSignal.timeout(timeoutMs),
+      headers: {
+        accept: 'application/json',
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch((error: unknown) => {
+      throw unreachable(base, error)
+    })
+    const text = await answer.text()
+    const parsed = parse(text)
+    if (!answer.ok)
+      throw failure(readProblem(answer.status, parsed, { base, path, hasKey: key !== undefined }))
+    if (parsed === undefined && text !== '')
+      throw failure({
+        code: 'unreachable',
+        detail: `${base}${path} did not answer with JSON`,
+        remedy: 'Check that the address is that of a Tenure API.',
+      })
+    return parsed as T
+  }
+  return {
+    url: base,
+    get: (path, query = {}) => {
+      const search = new URLSearchParams()
+      for (const [name, value] of Object.entries(query))
+        if (value !== undefined) search.set(name, String(value))
+      return call('GET', search.size === 0 ? path : `${path}?${search}`)
+    },
+    post: (path, body = {}, headers) => call('POST', path, body, headers),
+    delete: (path) => call('DELETE', path),
+  }
+}
+
+function unreachable(base: string, error: unknown) {
+  const cause = error instanceof Error ? (error.cause ?? error) : error
+  const reason =
+    cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause)
+  return failure({
+    code: 'unreachable',
+    detail: `Tenure does not answer at ${base} (${reason})`,
+    remedy: 'Start it with `tenure up`, or set TENURE_URL to where it runs.',
+  })
+}
+
+function readProblem(
+  status: number,
+  body: unknown,
+  { base, path, hasKey }: { base: string; path: string; hasKey: boolean },
+): Problem {
+  const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
+  const code = typeof fields['code'] === 'string' ? (fields['code'] as Problem['code']) : undefined
+  if (code === undefined)
+    return {
+      code: 'unreachable',
+      detail: `${base}${path} answered ${status} and no problem document`,
+      remedy: 'Check that the address is that of a Tenure API of this version.',
+      status,
+    }
+  const noKey = code === 'unauthenticated' && !hasKey
+  const remedy = noKey
+    ? 'Set TENURE_KEY, or run the command on the machine and in the checkout where `tenure up` runs.'
+    : fields['remedy']
+  return {
+    code,
+    status,
+    detail: typeof fields['detail'] === 'string' ? fields['detail'] : `${path} answered ${status}`,
+    ...(typeof remedy === 'string' ? { remedy } : {}),
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
