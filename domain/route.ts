@@ -36,6 +36,10 @@ export interface Route {
   shadow?: { version: string; shareBp: number }
   /** What a replica serves that has lost its lease: the last version that has earned its place. */
   proven: string
+  /** The length of a counter tick while a release is under way. */
+  tickMs?: number
+  /** The champion's latency quantiles before the release, in microseconds: what is slower counts as slow. */
+  latencyUs?: { p95: number; p99: number }
 }
 
 export const wholeBp = 10_000

@@ -71,9 +71,7 @@ export interface ReleaseOutcome {
   version: string
 }
 
-/** The words a person can say to a release. */
-export const commandNames = ['approve', 'reject', 'pause', 'resume', 'abort', 'rollback', 'promoteNow'] as const
-export type CommandName = (typeof commandNames)[number]
+export { commandNames, type CommandName } from '../domain/release.ts'
 
 export interface Command {
   /** The name of an active API key; its role decides what it may say. */
@@ -117,3 +115,32 @@ export const commandUpdates = {
 } as const
 
 export const releaseStatus = defineQuery<ReleaseState>('status')
+
+// rollback outside of a release
+
+/** At most one rollback of a model runs at a time, because there is one workflow id for it. */
+export const rollbackWorkflowId = (model: string): string => `rollback/${model}`
+
+/** Returns a model to its last proven version. While a release is open, the release is told instead. */
+export interface RollbackRequest {
+  model: string
+  /** The name of an active key that may roll back. */
+  by: string
+  reason: string
+}
+
+export interface RollbackOutcome {
+  outcome: 'rolled_back' | 'forwarded' | 'refused'
+  message: string
+  model: string
+  /** Why it was refused: `forbidden`, `no_champion` or `no_rollback_target`. */
+  code?: 'forbidden' | 'no_champion' | 'no_rollback_target'
+  /** The version taken back. */
+  from?: string
+  /** The version that answers now. */
+  to?: string
+  /** The release that was told instead. */
+  releaseId?: string
+  /** From the order to the last live replica's acknowledgement, in milliseconds. */
+  tookMs?: number
+}

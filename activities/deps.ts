@@ -1,0 +1,20 @@
+/**
+ * What every activity is given. Activities close over it and workflows know only their types; were it fetched inside
+ * each of them, a test could not hand them another database, and each would open its own connections.
+ */
+import type { Store } from '../store/postgres.ts'
+import type { Config } from '../temporal.config.ts'
+
+/** One line per decision, with its ids. Never payloads, never keys. */
+export interface Log {
+  debug(fields: Record<string, unknown>, message: string): void
+  info(fields: Record<string, unknown>, message: string): void
+  warn(fields: Record<string, unknown>, message: string): void
+  error(fields: Record<string, unknown>, message: string): void
+}
+
+export interface Deps {
+  store: Store
+  config: Config
+  log: Log
+}
