@@ -271,7 +271,9 @@ create table shadow_pairs (
   primary key (release_id, prediction_id)
 );
 
+-- One row a request: the instances of one request share arm, version, routing key and latency.
 create table predictions (
+  -- The id of the first instance's prediction (UUID v7); the ids of the others count on in the last two bytes.
   id uuid not null,
   at timestamptz not null,
   model text not null,
@@ -280,24 +282,41 @@ create table predictions (
   release_id text,
   generation bigint not null,
   routing_key text,
-  features jsonb not null,
-  output jsonb not null,
+  instances integer not null,
+  -- The body as it was sent.
+  request json not null,
+  -- What the network gave, instance by instance.
+  outputs real[] not null,
   latency_us integer not null,
   primary key (id, at)
 ) partition by range (at);
 create table predictions_default partition of predictions default;
+-- Large batches go out of line as they are: compressing them costs more than storing them.
+alter table predictions_default alter column request set storage external, alter column outputs set storage external;
 create index predictions_by_version on predictions (model, version, at);
+
+-- The id under which a prediction's request is kept.
+create function request_of(prediction_id uuid) returns uuid language sql immutable strict parallel safe
+  return encode(overlay(uuid_send(prediction_id) placing '\x0000'::bytea from 15 for 2), 'hex')::uuid;
+
+-- Its place among the instances of the request, from 0.
+create function place_of(prediction_id uuid) returns integer language sql immutable strict parallel safe
+  return get_byte(uuid_send(prediction_id), 14) * 256 + get_byte(uuid_send(prediction_id), 15);
 
 create table outcomes (
   id bigint generated always as identity primary key,
   prediction_id uuid not null,
+  -- Joins predictions.id; the answer is in outputs from place * width + 1.
+  request_id uuid not null generated always as (request_of(prediction_id)) stored,
   value jsonb not null,
   observed_at timestamptz not null,
   arrived_at timestamptz not null default now(),
   source text not null default 'api',
+  -- A later value for the same prediction is a further row; the highest revision counts.
   revision integer not null default 1,
   unique (prediction_id, revision)
 );
+create index outcomes_by_request on outcomes (request_id);
 
 create table alerts (
   id bigint generated always as identity primary key,
