@@ -32,7 +32,8 @@ export const checkout = dirname(fileURLToPath(import.meta.url))
 
 /** What the `tenure` command needs to know before anything runs. */
 export interface CommandConfig {
-  stateDir: string
+  /** TENURE_STATE; cli/embedded/state.ts finds a place when absent. */
+  stateDir?: string
   /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
   url?: string
   key?: string
@@ -86,6 +87,7 @@ export function readConfig(environment: Environment = process.env): Config {
 export function readCommandConfig(environment: Environment = process.env): CommandConfig {
   const { issues, text, whole } = readerOf(environment)
   const given = (name: string) => environment[name] || undefined
+  const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
     issues.push('TENURE_URL is an http:// or https:// address')
@@ -93,7 +95,7 @@ export function readCommandConfig(environment: Environment = process.env): Comma
   const databaseUrl = given('DATABASE_URL')
   const temporalAddress = given('TEMPORAL_ADDRESS')
   const config: CommandConfig = {
-    stateDir: resolve(text('TENURE_STATE', join(checkout, '.tenure'))),
+    ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
     ...(url === undefined ? {} : { url }),
     ...(key === undefined ? {} : { key }),
     ...(databaseUrl === undefined ? {} : { databaseUrl }),

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { join } from 'node:path'
 import { readCommandConfig, type CommandConfig } from '../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
+import { openStateDir } from './embedded/state.ts'
 
 export interface Connection {
   /** The process that runs `tenure up`. */
@@ -43,12 +44,13 @@ export function removeConnection(stateDir: string): void {
 /** The API that a command speaks to: TENURE_URL and TENURE_KEY, else what runs from this checkout. */
 export function connectToApi(options: { url?: string } = {}): Client {
   const config = readCommandConfig()
-  const found = findConnection(config.stateDir)
+  const stateDir = openStateDir(config.stateDir)
+  const found = findConnection(stateDir)
   const url = options.url ?? config.url ?? found?.url
   if (url === undefined)
     throw failure({
       code: 'unreachable',
-      detail: `Tenure does not run from ${config.stateDir}`,
+      detail: `Tenure does not run here (its state is in ${stateDir})`,
       remedy: 'Start it with `tenure up`, or set TENURE_URL and TENURE_KEY to reach one elsewhere.',
     })
   // The stored key belongs to the stored address and is sent nowhere else.
@@ -58,13 +60,14 @@ export function connectToApi(options: { url?: string } = {}): Client {
 
 /** Postgres and Temporal for the few commands that write without the API. */
 export function coreAddresses(config: CommandConfig): { databaseUrl: string; temporalAddress: string } {
-  const found = findConnection(config.stateDir)
+  const stateDir = openStateDir(config.stateDir)
+  const found = findConnection(stateDir)
   const databaseUrl = config.databaseUrl ?? found?.databaseUrl
   const temporalAddress = config.temporalAddress ?? found?.temporalAddress
   if (databaseUrl === undefined || temporalAddress === undefined)
     throw failure({
       code: 'unreachable',
-      detail: `Tenure does not run from ${config.stateDir}`,
+      detail: `Tenure does not run here (its state is in ${stateDir})`,
       remedy: 'Start it with `tenure up`, or set DATABASE_URL and TEMPORAL_ADDRESS.',
     })
   return { databaseUrl, temporalAddress }

@@ -50,7 +50,6 @@ describe('the configuration of the command', () => {
   it('needs no variable at all', () => {
     const config = readCommandConfig({})
     expect(config).toMatchObject({ host: '127.0.0.1', ports: { api: 7400, temporal: 7233 } })
-    expect(config.stateDir).toMatch(/\.tenure$/)
     expect(config).not.toHaveProperty('databaseUrl')
   })
 

@@ -1,0 +1,10 @@
+/** The `tenure` command. */
+import { runProgram } from './program.ts'
+
+// A reader that has seen enough, such as `head`, is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+process.exitCode = await runProgram([], process.argv.slice(2), { out: process.stdout, err: process.stderr })
