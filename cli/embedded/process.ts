@@ -1,0 +1,132 @@
+/**
+ * Starts one process so that it can be ended for certain: in a group of its own, which is signalled as a whole, and
+ * tied to its parent by the kernel, so that a parent killed with -9 takes it along. Without the tie a crashed
+ * `tenure up` would leave servers behind that hold the ports and the data of the next one.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { DomainError } from '../../domain/errors.ts'
+
+export interface ProcessSpec {
+  name: string
+  command: string
+  args: string[]
+  /** Added to the environment of this process. */
+  env?: Record<string, string>
+  cwd?: string
+  /** User and group to run as, for the servers that refuse root. */
+  userId?: number
+  /** Asks it to end in its own clean way; SIGTERM unless told otherwise. */
+  stopSignal?: NodeJS.Signals
+  /** How long the clean way may take before SIGKILL. */
+  graceMs?: number
+  /** Clears what a killed predecessor left behind; awaited before each start. */
+  prepare?: () => Promise<void>
+  /** Resolves once the process serves; polled by `whenReady`, so it may simply throw or answer false until then. */
+  isReady?: (pid: number) => Promise<boolean>
+}
+
+export interface Exit {
+  code: number | null
+  signal: NodeJS.Signals | null
+}
+
+export interface RunningProcess {
+  pid: number
+  exited: Promise<Exit>
+  /** Signals the whole group. */
+  kill(signal: NodeJS.Signals): void
+  /** The clean way, then SIGKILL after the grace; resolves when nothing of the group is left. */
+  stop(): Promise<Exit>
+}
+
+const READY_POLL_MS = 25
+const DEFAULT_GRACE_MS = 10_000
+/** Part of Debian's base system; asks the kernel to signal the process when its parent dies. */
+const TIE = '/usr/bin/setpriv'
+
+export async function launch(spec: ProcessSpec, onLine: (line: string) => void): Promise<RunningProcess> {
+  await spec.prepare?.()
+  const stopSignal = spec.stopSignal ?? 'SIGTERM'
+  const own = [spec.command, ...spec.args]
+  const tied = existsSync(TIE) ? [TIE, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own] : own
+  const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
+    cwd: spec.cwd,
+    env: { ...process.env, ...spec.env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(spec.userId === undefined ? {} : { uid: spec.userId, gid: spec.userId }),
+  })
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', onLine)
+  await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
+  const pid = child.pid as number
+  const exited = new Promise<Exit>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+  const kill = (signal: NodeJS.Signals) => {
+    try {
+      process.kill(-pid, signal)
+    } catch {
+      // Nobody of the group is left, which is what the signal was to bring about.
+    }
+  }
+  return {
+    pid,
+    exited,
+    kill,
+    async stop() {
+      kill(stopSignal)
+      const deadline = setTimeout(() => kill('SIGKILL'), spec.graceMs ?? DEFAULT_GRACE_MS)
+      const exit = await exited
+      clearTimeout(deadline)
+      kill('SIGKILL')
+      return exit
+    },
+  }
+}
+
+/** Waits until the process serves. Rejects when it ends first or when `timeoutMs` has passed. */
+export async function whenReady(
+  spec: ProcessSpec,
+  { pid, exited }: RunningProcess,
+  timeoutMs = 30_000,
+): Promise<void> {
+  let ended: Exit | undefined
+  void exited.then((exit) => (ended = exit))
+  const deadline = performance.now() + timeoutMs
+  while (!(await spec.isReady?.(pid).catch(() => false)) && spec.isReady !== undefined) {
+    if (ended !== undefined)
+      throw new Error(`${spec.name} ended with ${ended.signal ?? `exit code ${ended.code}`} while starting`)
+    if (performance.now() > deadline)
+      throw new Error(`${spec.name} did not become ready within ${timeoutMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS))
+  }
+}
+
+/** A port nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  return listenOnce(0)
+}
+
+/** Throws `configuration_invalid` when somebody listens on the port already: servers report that in odd ways and late. */
+export async function expectFree(port: number, what: string): Promise<void> {
+  await listenOnce(port).catch((error: NodeJS.ErrnoException) => {
+    throw new DomainError(
+      'configuration_invalid',
+      `${what} cannot have port ${port} on 127.0.0.1: ${error.code}`,
+      { port },
+    )
+  })
+}
+
+function listenOnce(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : port))
+    })
+  })
+}

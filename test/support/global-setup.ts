@@ -1,0 +1,56 @@
+/**
+ * One real Postgres and one real Temporal for the whole test run. Starting them per file would cost more than the tests;
+ * replacing them would leave the very behaviour untested that the house is built on. Files ask for their share of the
+ * two in `servers.ts`.
+ */
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { searchAttributes } from '../../temporal.config.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    postgresUrl: string
+    temporalAddress: string
+  }
+}
+
+const PREFIX = 'tenure-test-'
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  removeEarlier()
+  const home = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
+  chmodSync(home, 0o711)
+  const [postgres, temporal] = await Promise.all([
+    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+    startTemporal({ uiPort: false, searchAttributes }),
+  ])
+  project.provide('postgresUrl', postgres.url)
+  project.provide('temporalAddress', temporal.address)
+  return async () => {
+    await Promise.all([postgres.stop(), temporal.stop()])
+    if (project.vitest.state.getCountOfFailedTests() === 0) rmSync(home, { recursive: true })
+    else process.stderr.write(`The databases of the failed files are kept in ${home} until the next run.\n`)
+  }
+}
+
+/** What an earlier run kept or could not remove; a directory whose run is still alive is left alone. */
+function removeEarlier(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]
+    if (pid === undefined || isAlive(Number(pid))) continue
+    rmSync(join(tmpdir(), name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

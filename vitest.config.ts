@@ -1,0 +1,39 @@
+/**
+ * How the tests run: in processes of their own, because Temporal's native library and TensorFlow's are loaded per
+ * process, and two at a time. The files that need no server are a project of their own, so that running one of them
+ * does not start Postgres and Temporal.
+ */
+import { defineConfig } from 'vitest/config'
+
+const withoutServers = [
+  'test/domain/**/*.test.ts',
+  'test/tidy.test.ts',
+  'test/config.test.ts',
+  'test/setup.test.ts',
+]
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    reporters: ['default'],
+    teardownTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'pure', include: withoutServers, testTimeout: 20_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'real',
+          include: ['test/**/*.test.ts'],
+          exclude: withoutServers,
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+})
