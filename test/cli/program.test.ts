@@ -1,0 +1,161 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { DomainError } from '../../domain/errors.ts'
+import { failure } from '../../cli/client.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram, type CommandSpec } from '../../cli/program.ts'
+
+let server: Server
+let url: string
+const answers: Record<string, { status: number; body: string; type?: string }> = {
+  '/good': { status: 200, body: '{"rows":[1]}' },
+  '/refused': { status: 409, body: problem('command_refused', 'it has ended') },
+  '/missing': { status: 404, body: problem('release_not_found', 'no release rel_1') },
+  '/down': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer') },
+  '/defect': { status: 500, body: problem('internal', 'boom') },
+  '/keyless': { status: 401, body: problem('unauthenticated', 'no key') },
+  '/other': { status: 502, body: '<html>proxy</html>' },
+  '/page': { status: 200, body: '<html>' },
+}
+
+function problem(code: string, detail: string): string {
+  return JSON.stringify({ code, detail, remedy: 'Do the other thing.' })
+}
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const answer = answers[request.url ?? ''] ?? { status: 404, body: '{}' }
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body)
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => void server.close())
+
+const fetchIt: CommandSpec = {
+  name: 'fetch <path> [more]',
+  summary: 'Fetches a path.',
+  options: [['--loud', 'shout']],
+  examples: ['fetch /good'],
+  async run({ terminal, api }, { args, options }) {
+    const answer = await api().get(String(args[0]))
+    terminal.say('a remark')
+    terminal.answer(answer, options['loud'] ? 'FETCHED' : 'fetched')
+  },
+}
+const breaks = (name: string, error: unknown): CommandSpec => ({
+  name,
+  summary: 'Breaks.',
+  examples: [name],
+  run: () => Promise.reject(error as Error),
+})
+const specs = [
+  fetchIt,
+  breaks('defect', new TypeError('x is undefined')),
+  breaks('misconfigured', new DomainError('configuration_invalid', '2 issue(s)')),
+  breaks('unlike', failure({ code: 'otherwise', detail: 'it was rolled back' })),
+  {
+    name: 'group',
+    summary: 'A group.',
+    commands: [
+      { ...breaks('one', new Error('one')), isDefault: true as const },
+      { ...fetchIt, name: 'two', examples: ['group two'] },
+    ],
+  },
+]
+
+async function run(...words: string[]) {
+  let out = ''
+  let err = ''
+  const streams = {
+    out: { write: (text: string) => (out += text), isTTY: false },
+    err: { write: (text: string) => (err += text) },
+  }
+  const code = await runProgram(specs, words, streams)
+  return { code, out, err }
+}
+
+describe('a command', () => {
+  it('answers in words, and as one JSON document when asked', async () => {
+    expect(await run('fetch', '/good', '--loud', '--url', url)).toEqual({
+      code: exitCodes.done,
+      out: 'a remark\nFETCHED\n',
+      err: '',
+    })
+    const { out } = await run('fetch', '/good', '--json', '--url', url)
+    expect(JSON.parse(out)).toEqual({ rows: [1] })
+  })
+
+  it.each([
+    ['/refused', exitCodes.refused, 'it has ended (command_refused)'],
+    ['/missing', exitCodes.notFound, 'no release rel_1 (release_not_found)'],
+    ['/down', exitCodes.unreachable, 'Postgres did not answer (postgres_unavailable)'],
+    ['/defect', exitCodes.defect, 'boom (internal)'],
+    ['/keyless', exitCodes.refused, 'Set TENURE_KEY'],
+    ['/other', exitCodes.unreachable, 'answered 502 and no problem document'],
+    ['/page', exitCodes.unreachable, 'did not answer with JSON'],
+  ])('turns the answer of %s into exit code %i', async (path, code, text) => {
+    const result = await run('fetch', path, '--url', url)
+    expect(result.code).toBe(code)
+    expect(result.err).toContain(text)
+    expect(result.out).toBe('')
+  })
+
+  it('says how to start Tenure when nothing listens', async () => {
+    const result = await run('fetch', '/good', '--url', `http://127.0.0.1:${await freePort()}`)
+    expect(result.code).toBe(exitCodes.unreachable)
+    expect(result.err).toMatch(/does not answer at http:\/\/127.0.0.1:\d+ \(ECONNREFUSED\)/)
+    expect(result.err).toContain('tenure up')
+  })
+
+  it('complains in JSON in JSON mode', async () => {
+    const result = await run('fetch', '/refused', '--json', '--url', url)
+    expect(JSON.parse(result.err)).toEqual({
+      code: 'command_refused',
+      detail: 'it has ended',
+      remedy: 'Do the other thing.',
+      status: 409,
+    })
+    expect(result.out).toBe('')
+  })
+
+  it.each([
+    ['defect', exitCodes.defect, 'x is undefined'],
+    ['misconfigured', exitCodes.usage, 'Set the variables named'],
+    ['unlike', exitCodes.otherwise, 'it was rolled back'],
+    ['group', exitCodes.defect, 'one'],
+  ])('%s ends with exit code %i', async (name, code, text) => {
+    const result = await run(name)
+    expect(result.code).toBe(code)
+    expect(result.err).toContain(text)
+  })
+})
+
+describe('wrong usage', () => {
+  it.each([
+    ['an unknown command', ['nothing']],
+    ['a missing argument', ['fetch']],
+    ['an unknown option', ['fetch', '/good', '--quiet']],
+    ['one argument too many', ['fetch', 'a', 'b', 'c']],
+    ['an unknown command of a group', ['group', 'three']],
+  ])('%s', async (_name, words) => {
+    const result = await run(...words)
+    expect(result.code).toBe(exitCodes.usage)
+    expect(result.err).toContain('tenure --help')
+  })
+})
+
+describe('help', () => {
+  it('lists the commands and the exit codes', async () => {
+    const { code, out } = await run('--help')
+    expect(code).toBe(exitCodes.done)
+    for (const text of ['fetch', 'group', 'Exit codes:', '130']) expect(out).toContain(text)
+  })
+
+  it('shows options and examples of a command', async () => {
+    const { out } = await run('fetch', '--help')
+    for (const text of ['--loud', '--json', '--url', 'tenure fetch /good']) expect(out).toContain(text)
+  })
+})
