@@ -1,0 +1,53 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openLog, readableLine } from '../../cli/log.ts'
+
+let dir: string
+beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'tenure-log-'))))
+afterEach(() => rmSync(dir, { recursive: true }))
+
+describe('the log', () => {
+  it('reads as one line a decision', () => {
+    const line = JSON.stringify({
+      level: 40,
+      time: Date.UTC(2001, 1, 3, 9, 14, 7, 312),
+      pid: 7,
+      hostname: 'h',
+      msg: 'taken back',
+      release: 'rel_1',
+      reasons: ['errors'],
+    })
+    expect(readableLine('worker', line)).toBe(
+      '09:14:07.312 worker   warn  taken back release=rel_1 reasons=["errors"]',
+    )
+  })
+
+  it('keeps what is no JSON', () => {
+    const at = new Date(Date.UTC(2001, 1, 3, 9, 0, 0))
+    expect(readableLine('postgres', 'LOG:  ready', at)).toBe('09:00:00.000 postgres LOG:  ready')
+    expect(readableLine('api', '{broken', at)).toBe('09:00:00.000 api      {broken')
+  })
+
+  it('appends, skips empty lines and echoes', async () => {
+    const echoed: string[] = []
+    for (const text of ['one', '', 'two']) {
+      const log = openLog(dir, (line) => echoed.push(line))
+      log.write('api', text)
+      await log.close()
+    }
+    const lines = readFileSync(join(dir, 'tenure.log'), 'utf8').trimEnd().split('\n')
+    expect(lines.map((line) => line.split(' ').at(-1))).toEqual(['one', 'two'])
+    expect(echoed).toEqual(lines)
+  })
+
+  it('begins a new file when the old one has grown large', async () => {
+    writeFileSync(join(dir, 'tenure.log'), 'x'.repeat(20_000_001))
+    const log = openLog(dir)
+    log.write('api', 'fresh')
+    await log.close()
+    expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).toMatch(/^\S+ api {6}fresh\n$/)
+    expect(readFileSync(join(dir, 'tenure.log.1')).length).toBe(20_000_001)
+  })
+})
