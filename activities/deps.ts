@@ -2,6 +2,7 @@
  * What every activity is given. Activities close over it and workflows know only their types; were it fetched inside
  * each of them, a test could not hand them another database, and each would open its own connections.
  */
+import type { Artifacts } from '../store/artifacts.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -15,6 +16,7 @@ export interface Log {
 
 export interface Deps {
   store: Store
+  artifacts: Artifacts
   config: Config
   log: Log
 }

@@ -26,7 +26,7 @@ export interface CommandEvent {
 /** What the steps of the release report. Times are milliseconds on the workflow's clock. */
 export type StepEvent =
   /** A process of its own has loaded the candidate and found it in order. */
-  | { kind: 'qualified'; atMs: number; epoch: number; generation: number }
+  | { kind: 'qualified'; atMs: number }
   /** It must not be released at all, for the reason given. */
   | { kind: 'disqualified'; atMs: number; reason: string }
   /** All live replicas follow the routing of the stage. */
@@ -41,8 +41,8 @@ export type StepEvent =
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
   /** The promotion was not carried out, because the last verdict speaks against the candidate. */
   | { kind: 'refused'; atMs: number; reason: string }
-  /** No live replica answers with the candidate any more. `champion` is who answers now; absent for no one. */
-  | { kind: 'taken_back'; atMs: number; champion?: string; reason?: string }
+  /** The candidate is taken back. `champion` is who answers now; absent when the model has none. */
+  | { kind: 'taken_back'; atMs: number; champion?: string; wasChampion: boolean }
   /** The end is written down. */
   | { kind: 'closed'; atMs: number }
   /** A person was waited for in vain. */

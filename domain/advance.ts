@@ -1,0 +1,202 @@
+/**
+ * The state machine of a release: one pure function from a state and an event to the next state. Were the rules spread
+ * over the handlers of the workflow, an approval that comes late, twice or together with an abort would find the one
+ * order of events that nobody had thought of.
+ */
+import { command } from './commands.ts'
+import { DomainError } from './errors.ts'
+import type { Advance, ReleaseEvent, StepEvent } from './release-events.ts'
+import { watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
+import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
+
+/** What the steps of a release may report in each stage. Anything else is a defect of the workflow, not of a person. */
+export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'][]>> = {
+  qualifying: ['qualified', 'disqualified', 'step_failed', 'cancelled'],
+  awaiting_approval: ['timed_out', 'cancelled'],
+  shadow: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
+  canary: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
+  awaiting_decision: ['judged', 'timed_out', 'outdated', 'step_failed', 'cancelled'],
+  promoting: ['promoted', 'outdated', 'refused', 'step_failed', 'cancelled'],
+  probation: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
+  rolling_back: ['taken_back', 'step_failed', 'cancelled'],
+  ended: ['closed', 'step_failed', 'cancelled'],
+}
+
+/**
+ * The state after an event. A command is applied or ignored, with a sentence either way. A report that its stage cannot
+ * produce throws `invalid_transition`, which names both.
+ */
+export function advance(state: ReleaseState, event: ReleaseEvent): Advance {
+  return event.kind === 'command' ? command(state, event) : step(state, event)
+}
+
+function step(state: ReleaseState, event: StepEvent): Advance {
+  if (!legalSteps[state.stage].includes(event.kind)) return impossible(state, event, state.stage)
+  switch (event.kind) {
+    case 'qualified':
+      if (state.policy.approval.approvers === 0)
+        return applied(goOn(state, event.atMs), 'it is in order; the policy asks for no approval')
+      return applied(
+        enter(state, 'awaiting_approval', event.atMs),
+        `it is in order; ${state.policy.approval.approvers} approval(s) are asked for`,
+      )
+    case 'disqualified':
+      return applied(end(state, event.atMs, 'failed', event.reason), event.reason)
+    case 'routed':
+      return routed(state, event)
+    case 'unacknowledged':
+      return unacknowledged(state, event)
+    case 'outdated':
+      return applied(
+        takeBack(state, event.atMs, { outcome: 'superseded', reason: event.reason, withdraw: false }),
+        event.reason,
+      )
+    case 'judged':
+      return judged(state, event)
+    case 'promoted':
+      return promoted(state, event)
+    case 'refused':
+      return applied(
+        takeBack(state, event.atMs, { outcome: 'rolled_back', reason: event.reason, withdraw: true }),
+        event.reason,
+      )
+    case 'taken_back':
+      return takenBack(state, event)
+    case 'closed':
+      return applied({ ...state, closed: true }, 'the end is written down')
+    case 'timed_out':
+      return timedOut(state, event)
+    case 'step_failed':
+      return stepFailed(state, event)
+    case 'cancelled':
+      return cancelled(state, event)
+    default:
+      return event satisfies never
+  }
+}
+
+function impossible(state: ReleaseState, event: StepEvent, where: string): never {
+  throw new DomainError('invalid_transition', `"${event.kind}" cannot happen in the stage "${where}"`, {
+    release: state.id,
+    stage: state.stage,
+    event: event.kind,
+  })
+}
+
+type Step<Kind extends StepEvent['kind']> = Extract<StepEvent, { kind: Kind }>
+
+function routed(state: ReleaseState, event: Step<'routed'>): Advance {
+  if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
+  const { epoch, generation, startedMs } = event
+  const { stage, stageIndex, shareBp } = state
+  return applied(
+    {
+      ...state,
+      routed: true,
+      attempts: 0,
+      blockedBy: [],
+      epoch,
+      generation,
+      routings: [...state.routings, { stage, stageIndex, generation, shareBp, startedMs }],
+    },
+    `every live replica follows generation ${generation}`,
+  )
+}
+
+/** A stage that cannot be routed to every replica is tried until its deadline, and then taken back. */
+function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Advance {
+  if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
+  const { epoch, generation, problems } = event
+  const next = { ...state, epoch, generation, blockedBy: problems, attempts: state.attempts + 1 }
+  const named = problems.join('; ')
+  const deadlineMs = watchedPolicy(state)?.deadlineMs ?? 0
+  if (state.paused || event.atMs - state.enteredMs < deadlineMs)
+    return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
+  const reason = `generation ${generation} was not followed by every replica within ${deadlineMs} ms: ${named}`
+  return applied(takeBack(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
+}
+
+function judged(state: ReleaseState, event: Step<'judged'>): Advance {
+  if (!state.routed) return impossible(state, event, `${state.stage}, not routed`)
+  const { verdict, reason, atMs, due } = event
+  const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs } }
+  if (verdict === 'fail')
+    return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+  if (state.paused) return ignored(state, `a person has paused the release; the verdict is ${verdict}`)
+  if (state.stage === 'awaiting_decision')
+    return ignored(state, `a person has been asked to decide; the verdict is ${verdict}`)
+  if (verdict === 'pass') return applied(goOn(next, atMs), reason)
+  if (!due) return ignored(state, `the verdict is ${verdict}, and the deadline has not passed`)
+  if (verdict === 'inconclusive')
+    return applied(
+      enter(next, 'awaiting_decision', atMs, {
+        stageIndex: state.stageIndex,
+        routed: true,
+        extensions: state.extensions,
+        undecided: state.stage as 'shadow' | 'canary' | 'probation',
+      }),
+      `at the deadline the evidence is not enough, a person decides: ${reason}`,
+    )
+  const why = verdict === 'no_data' ? 'there was no data to judge by' : 'the evidence could not be read'
+  const said = `at the deadline ${why}: ${reason}`
+  return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+}
+
+function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promoted'>): Advance {
+  const next: ReleaseState = { ...state, promoted: true, epoch, generation }
+  const { probation } = state.policy
+  if (state.baseline === undefined || probation === undefined) {
+    const reason = state.breakGlass
+      ? `promoted by ${state.breakGlass.by}: ${state.breakGlass.reason ?? ''}`
+      : 'every stage of its policy was passed'
+    return applied(end(next, atMs, 'promoted', reason), `${state.version} is champion`)
+  }
+  return applied(
+    enter(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp }),
+    `${state.version} is champion, on probation`,
+  )
+}
+
+function takenBack(state: ReleaseState, { atMs, champion, wasChampion }: Step<'taken_back'>): Advance {
+  const order = state.takeBack
+  if (order === undefined)
+    throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
+  if (champion === state.version) {
+    const reason = `${order.reason}; but it was champion already, and there is no earlier proven version to return to`
+    return applied(end({ ...state, promoted: true }, atMs, 'promoted', reason), reason)
+  }
+  const outcome = wasChampion ? 'rolled_back' : order.outcome
+  const to = champion === undefined ? 'the model has no champion' : `${champion} answers`
+  return applied(end({ ...state, promoted: false }, atMs, outcome, order.reason), `it is taken back; ${to}`)
+}
+
+function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
+  const { approval, watch } = state.policy
+  if (state.stage === 'awaiting_approval') {
+    const reason = `${state.approvals.length} of ${approval.approvers} approval(s) came within ${approval.withinMs} ms`
+    return applied(end(state, event.atMs, 'expired', reason), reason)
+  }
+  if (state.stage !== 'awaiting_decision' && !state.paused)
+    return impossible(state, event, `${state.stage}, not paused`)
+  const reason = state.paused
+    ? `it was paused by ${state.pause?.by ?? 'a person'} and not resumed within ${watch.decisionMs} ms`
+    : `nobody decided within ${watch.decisionMs} ms`
+  return applied(takeBack(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
+}
+
+function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
+  const reason = `"${event.step}" could not be carried out: ${event.message}`
+  if (state.stage === 'rolling_back' || state.stage === 'ended')
+    return applied(
+      { ...state, attempts: state.attempts + 1, blockedBy: [reason] },
+      `${reason}; it is tried again`,
+    )
+  return applied(takeBack(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
+}
+
+function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {
+  if (state.stage === 'rolling_back' || state.stage === 'ended')
+    return ignored(state, 'it is ending already; the cancellation changes nothing')
+  const reason = 'the workflow was cancelled'
+  return applied(takeBack(state, event.atMs, { outcome: 'aborted', reason, withdraw: false }), reason)
+}

@@ -1,0 +1,174 @@
+/**
+ * What people may say to a release, and what it does. Every command gets an answer in words: what happened, or why
+ * nothing did. Nothing a person sends can break a release; a late approval must not wake one that was taken back.
+ */
+import type { Advance, CommandEvent } from './release-events.ts'
+import {
+  commandRoles,
+  type CommandName,
+  type ReleaseStage,
+  type ReleaseState,
+  type Statement,
+} from './release.ts'
+import { applied, end, enter, goOn, ignored, takeBack } from './transitions.ts'
+
+const open: readonly ReleaseStage[] = [
+  'qualifying',
+  'awaiting_approval',
+  'shadow',
+  'canary',
+  'awaiting_decision',
+  'promoting',
+  'probation',
+]
+
+/** The stages in which a command can change something. */
+export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]>> = {
+  approve: ['awaiting_approval', 'awaiting_decision'],
+  reject: ['awaiting_approval', 'awaiting_decision'],
+  pause: ['shadow', 'canary', 'probation'],
+  resume: ['shadow', 'canary', 'probation', 'awaiting_decision'],
+  abort: open,
+  rollback: open,
+  promoteNow: ['awaiting_approval', 'shadow', 'canary', 'awaiting_decision'],
+}
+
+/** Why a command means nothing in a stage it cannot change. */
+const nothingToDo: Readonly<Record<CommandName, string>> = {
+  approve: 'no approval is waited for',
+  reject: 'no approval is waited for; abort or rollback takes a release back',
+  pause: 'no clock of a stage is running',
+  resume: 'nothing is paused and no decision is waited for',
+  abort: 'nothing is left to stop',
+  rollback: 'nothing is left to take back',
+  promoteNow: 'there is nothing to skip',
+}
+
+export function command(state: ReleaseState, event: CommandEvent): Advance {
+  const refusal = refusalOf(state, event)
+  if (refusal !== undefined) return ignored(state, refusal)
+  const said: Statement = {
+    by: event.by,
+    atMs: event.atMs,
+    ...(event.reason === undefined ? {} : { reason: event.reason }),
+  }
+  switch (event.command) {
+    case 'approve':
+      return approve(state, said)
+    case 'reject':
+      return reject(state, said)
+    case 'pause':
+      if (state.paused) return ignored(state, `it is paused already, by ${state.pause?.by ?? 'a person'}`)
+      return applied(
+        { ...state, paused: true, pause: said },
+        `paused by ${said.by}; a verdict against it still takes it back`,
+      )
+    case 'resume':
+      return resume(state, said)
+    case 'abort':
+    case 'rollback':
+      return applied(
+        takeBack(state, said.atMs, orderOf(state, event.command, said)),
+        `${words(event.command, said)}`,
+      )
+    case 'promoteNow':
+      return promoteNow(state, said)
+    default:
+      return event.command satisfies never
+  }
+}
+
+/** Why a command is refused whoever would be right; undefined when it may be looked at. */
+function refusalOf(state: ReleaseState, event: CommandEvent): string | undefined {
+  const { command: name, by, role } = event
+  if (role === undefined) return `no active key is named "${by}"`
+  if (!commandRoles[name].includes(role))
+    return `${by} has the role ${role}; ${name} needs ${commandRoles[name].join(' or ')}`
+  if (!event.inScope) return `the key of ${by} does not cover the model ${state.model}`
+  const { artifact, evaluation, policy } = state.digests
+  const seen: [string, string | undefined, string][] = [
+    ['artifact', event.artifactDigest, artifact],
+    ['evaluation', event.evaluationDigest, evaluation],
+    ['policy', event.policyDigest, policy],
+  ]
+  for (const [what, sent, released] of seen)
+    if (sent !== undefined && sent !== released)
+      return `${by} has seen the ${what} ${sent}, but ${released} is what is released`
+  if (state.stage === 'ended') return `the release has ended: ${state.outcome ?? ''}, ${state.reason ?? ''}`
+  if (state.stage === 'rolling_back') return `it is being taken back: ${state.takeBack?.reason ?? ''}`
+  if (!commandStages[name].includes(state.stage)) return `${nothingToDo[name]} in the stage ${state.stage}`
+  return undefined
+}
+
+function approve(state: ReleaseState, said: Statement): Advance {
+  if (said.by === state.requestedBy)
+    return ignored(state, `${said.by} has asked for the release and cannot approve it`)
+  if (state.stage === 'awaiting_decision')
+    return applied(
+      goOn({ ...state, approvals: [...state.approvals, said] }, said.atMs),
+      `${said.by} has decided that the stage is passed`,
+    )
+  if (state.approvals.some(({ by }) => by === said.by))
+    return ignored(state, `${said.by} has approved it already`)
+  const approvals = [...state.approvals, said]
+  const next = { ...state, approvals }
+  const { approvers } = state.policy.approval
+  if (approvals.length < approvers)
+    return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
+  return applied(goOn(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
+}
+
+function reject(state: ReleaseState, said: Statement): Advance {
+  const next = { ...state, denials: [...state.denials, said] }
+  const reason = words('reject', said)
+  if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
+  return applied(takeBack(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+}
+
+function resume(state: ReleaseState, said: Statement): Advance {
+  if (state.stage === 'awaiting_decision') {
+    if (state.undecided === undefined) return ignored(state, 'no stage is undecided')
+    return applied(
+      enter(state, state.undecided, said.atMs, {
+        stageIndex: state.stageIndex,
+        routed: true,
+        extensions: state.extensions + 1,
+      }),
+      `${said.by} has given the stage its deadline anew`,
+    )
+  }
+  if (!state.paused) return ignored(state, nothingToDo.resume)
+  const { pause, ...kept } = state
+  const pausedMs = said.atMs - (pause?.atMs ?? said.atMs)
+  return applied({ ...kept, paused: false, enteredMs: state.enteredMs + pausedMs }, `resumed by ${said.by}`)
+}
+
+function promoteNow(state: ReleaseState, said: Statement): Advance {
+  if (said.reason === undefined || said.reason.trim() === '')
+    return ignored(state, 'promoteNow skips what protects the callers; it needs a reason')
+  if (state.baseline === undefined)
+    return ignored(state, 'the first version of a model needs its approval; there is no stage to skip')
+  if (state.undecided === 'probation')
+    return ignored(state, 'it is champion already; approve ends its probation')
+  if (state.lastVerdict?.kind === 'fail')
+    return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
+  return applied(
+    enter({ ...state, breakGlass: said }, 'promoting', said.atMs),
+    `break-glass by ${said.by}: ${said.reason}`,
+  )
+}
+
+function orderOf(
+  state: ReleaseState,
+  name: 'abort' | 'rollback',
+  said: Statement,
+): NonNullable<ReleaseState['takeBack']> {
+  const after = state.promoted || name === 'rollback'
+  return { outcome: after ? 'rolled_back' : 'aborted', reason: words(name, said), withdraw: after }
+}
+
+const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const
+
+function words(name: keyof typeof verbs, said: Statement): string {
+  return `${verbs[name]} by ${said.by}${said.reason ? `: ${said.reason}` : ''}`
+}

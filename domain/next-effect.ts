@@ -1,0 +1,100 @@
+/**
+ * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
+ * else: a worker that takes over asks the state and goes on where the one before it stood.
+ */
+import { watchedPolicy, type ReleaseState } from './release.ts'
+import { wholeBp, type RouteArm } from './route.ts'
+
+/** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
+export type ReleaseEffect =
+  /** Load the candidate in a process of its own and check it. */
+  | { kind: 'qualify'; key: string }
+  /** Wait for people until then. */
+  | { kind: 'wait'; key: string; untilMs: number }
+  /** Write the routing of the stage and wait for every live replica. */
+  | { kind: 'route'; key: string }
+  /** Observe, judge and keep the candidate exposed. While `hold`, only a verdict against it counts. */
+  | { kind: 'watch'; key: string; hold: boolean; deadlineMs: number; untilMs?: number }
+  /** Move the champion. */
+  | { kind: 'promote'; key: string }
+  /** Return to the baseline. */
+  | { kind: 'take_back'; key: string }
+  /** Write the end down. */
+  | { kind: 'close'; key: string }
+  /** Nothing is left to do. */
+  | { kind: 'none'; key: string }
+
+export function nextEffect(state: ReleaseState): ReleaseEffect {
+  const key = [state.stage, state.stageIndex, state.extensions, state.attempts].join('/')
+  switch (state.stage) {
+    case 'qualifying':
+      return { kind: 'qualify', key }
+    case 'awaiting_approval':
+      return { kind: 'wait', key, untilMs: state.enteredMs + state.policy.approval.withinMs }
+    case 'shadow':
+    case 'canary':
+    case 'probation':
+    case 'awaiting_decision':
+      return state.routed ? watch(state, key) : { kind: 'route', key: `${key}/route` }
+    case 'promoting':
+      return { kind: 'promote', key }
+    case 'rolling_back':
+      return { kind: 'take_back', key }
+    case 'ended':
+      return state.closed ? { kind: 'none', key: 'none' } : { kind: 'close', key }
+    default:
+      return state.stage satisfies never
+  }
+}
+
+function watch(state: ReleaseState, key: string): ReleaseEffect {
+  const asked = state.stage === 'awaiting_decision'
+  const hold = asked || state.paused
+  const since = asked ? state.enteredMs : state.pause?.atMs
+  // A person may give a stage its deadline anew; the time it was watched before stays counted.
+  const deadlineMs = (watchedPolicy(state)?.deadlineMs ?? 0) * (1 + state.extensions)
+  if (!hold || since === undefined) return { kind: 'watch', key: `${key}/watch`, hold, deadlineMs }
+  const untilMs = since + state.policy.watch.decisionMs
+  return { kind: 'watch', key: `${key}/hold/${untilMs}`, hold, deadlineMs, untilMs }
+}
+
+/** Who gets what at this stage of a release. */
+export interface RoutePlan {
+  arms: RouteArm[]
+  shadow?: { version: string; shareBp: number }
+  proven: string
+}
+
+/** The routing that the state asks for; absent before anything is routed. */
+export function routePlan(state: ReleaseState): RoutePlan | undefined {
+  const { version, baseline, shareBp } = state
+  const whole = (champion: string): RoutePlan => ({
+    arms: [{ arm: 'champion', version: champion, shareBp: wholeBp }],
+    proven: champion,
+  })
+  const stage = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
+    const holdbackBp = state.policy.probation?.holdbackBp ?? 0
+    const control: RouteArm[] =
+      baseline === undefined || holdbackBp === 0
+        ? []
+        : [{ arm: 'control', version: baseline, shareBp: holdbackBp }]
+    return {
+      arms: [{ arm: 'champion', version, shareBp: wholeBp - (control[0]?.shareBp ?? 0) }, ...control],
+      proven: baseline ?? version,
+    }
+  }
+  if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted')) return whole(version)
+  if (baseline === undefined) return undefined
+  if (stage === 'shadow') return { ...whole(baseline), shadow: { version, shareBp } }
+  if (stage === 'canary')
+    return {
+      // The lowest keys come first, so that a rising share never moves a caller back.
+      arms: [
+        { arm: 'canary', version, shareBp },
+        { arm: 'champion', version: baseline, shareBp: wholeBp - shareBp },
+      ],
+      proven: baseline,
+    }
+  return whole(baseline)
+}

@@ -1,0 +1,74 @@
+/**
+ * The moves of a release from stage to stage, which commands and reports share. Each move sets everything that belongs
+ * to a stage anew; a flag left over from the stage before would let a release pass on another stage's evidence.
+ */
+import type { Advance } from './release-events.ts'
+import { stepsOf, type ReleaseOutcomeKind, type ReleaseStage, type ReleaseState } from './release.ts'
+
+export function applied(state: ReleaseState, message: string): Advance {
+  return { state: { ...state, revision: state.revision + 1 }, applied: true, message }
+}
+
+export function ignored(state: ReleaseState, message: string): Advance {
+  return { state, applied: false, message }
+}
+
+/** Enters a stage with a fresh clock, unpaused and unrouted unless the changes say otherwise. */
+export function enter(
+  state: ReleaseState,
+  stage: ReleaseStage,
+  atMs: number,
+  changes: Partial<ReleaseState> = {},
+): ReleaseState {
+  const { pause: _pause, undecided: _undecided, ...kept } = state
+  return {
+    ...kept,
+    stage,
+    stageIndex: 0,
+    enteredMs: atMs,
+    routed: false,
+    attempts: 0,
+    extensions: 0,
+    blockedBy: [],
+    paused: false,
+    ...changes,
+  }
+}
+
+/** The stage after the present one has been passed: the next share, the promotion, or the end. */
+export function goOn(state: ReleaseState, atMs: number): ReleaseState {
+  const decided = state.stage === 'awaiting_decision'
+  const stage = decided ? state.undecided : state.stage
+  if (stage === 'probation') return end(state, atMs, 'promoted', 'probation was passed')
+  const steps = stepsOf(state)
+  const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
+  const next = steps[at + 1]
+  if (next)
+    return enter(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
+  // A shadow release has shown no caller anything yet: whether its answers are good enough is for a person to say.
+  if (state.strategy === 'shadow' && !decided && stage === 'shadow')
+    return enter(state, 'awaiting_decision', atMs, { routed: true, undecided: 'shadow' })
+  return enter(state, 'promoting', atMs)
+}
+
+/** Takes the candidate back from wherever it is; ends at once where no request can have reached it. */
+export function takeBack(
+  state: ReleaseState,
+  atMs: number,
+  order: NonNullable<ReleaseState['takeBack']>,
+): ReleaseState {
+  if (state.stage === 'qualifying' || state.stage === 'awaiting_approval') {
+    const outcome = order.outcome === 'rolled_back' ? 'aborted' : order.outcome
+    return end(state, atMs, outcome, order.reason)
+  }
+  return enter(state, 'rolling_back', atMs, { stageIndex: state.stageIndex, takeBack: order })
+}
+
+export function end(
+  state: ReleaseState,
+  atMs: number,
+  outcome: ReleaseOutcomeKind,
+  reason: string,
+): ReleaseState {
+  return enter(state, 'ended', atMs, { shareBp: outcome === 'promoted' ? 10_000 : 0, outcome, reason })
+}
