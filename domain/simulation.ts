@@ -1,0 +1,238 @@
+/**
+ * One release from its approval to its end under a simulated world, decided by the same state machine, the same judge
+ * and the same breaker as a real one. Were it a model of them instead, it would answer for a policy that nobody runs.
+ */
+import { advance } from './advance.ts'
+import { breaker } from './breaker.ts'
+import { canaryWatch } from './canary-watch.ts'
+import type { CanaryTick } from './canary.ts'
+import type { ReleasePolicy } from './policy.ts'
+import type { StepEvent } from './release-events.ts'
+import { openingState, watchedPolicy, type ReleaseState } from './release.ts'
+import { rival, type RivalName } from './rivals.ts'
+import type { Uniform } from './sampling.ts'
+import { trafficOf, type Scenario, type World } from './scenario.ts'
+import type { VerdictKind } from './verdict.ts'
+
+export interface SimulatedRelease {
+  /** `held`: a person has to decide, and a simulation asks nobody. */
+  outcome: 'promoted' | 'rolled_back' | 'held' | 'expired'
+  reason: string
+  /** Whether evidence against the candidate ended it, rather than a deadline without any. */
+  byVerdict: boolean
+  /** From the first canary request to the end. */
+  minutes: number
+  /** Canary requests and minutes from the fault to the rollback by a verdict. */
+  canaryRequestsToDetect?: number
+  minutesToDetect?: number
+  /** Bad answers that the champion would not have given: Σ (bad − requests·champion's rate), not below 0. */
+  excessBad: number
+}
+
+export interface Simulated {
+  policy: ReleasePolicy
+  scenario: Scenario
+  world: World
+  uniform: Uniform
+}
+
+/** Who ends a release: our judge, or another controller's rule with our stages and clocks. */
+export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRelease {
+  const { policy, world, uniform, scenario } = plan
+  const traffic = trafficOf(scenario, world, uniform)
+  const watch = canaryWatch(policy.limits)
+  const other = rule === undefined ? undefined : rival(rule)
+  const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
+  const faultMs = faultStart(scenario)
+  const seen = { requests: 0, bad: 0, requestsSinceFault: 0 }
+  let state = opened(policy)
+  let atMs = 0
+  let lastTickMs: number | null = null
+
+  const happen = (event: StepEvent) => {
+    state = advance(state, event).state
+  }
+  const finish = (byVerdict: boolean, reason = state.reason ?? ''): SimulatedRelease => ({
+    outcome: outcomeOf(state),
+    reason,
+    byVerdict,
+    minutes: atMs / 60_000,
+    ...(byVerdict && faultMs !== undefined && atMs >= faultMs
+      ? { canaryRequestsToDetect: seen.requestsSinceFault, minutesToDetect: (atMs - faultMs) / 60_000 }
+      : {}),
+    excessBad: Math.max(0, seen.bad - seen.requests * (world.errorRate + world.invalidRate)),
+  })
+
+  for (;;) {
+    switch (state.stage) {
+      case 'promoting':
+        happen({ kind: 'promoted', atMs, epoch: 1, generation: state.generation + 1 })
+        continue
+      case 'rolling_back':
+        happen({ kind: 'taken_back', atMs, champion: 'champion', wasChampion: state.promoted })
+        return finish(state.lastVerdict?.kind === 'fail')
+      case 'awaiting_decision':
+        return finish(false, `a person decides: ${state.lastVerdict?.reason ?? ''}`)
+      case 'shadow':
+      case 'canary':
+      case 'probation':
+        break
+      default:
+        return finish(false)
+    }
+    if (!state.routed)
+      happen({ kind: 'routed', atMs, epoch: 1, generation: state.generation + 1, startedMs: atMs })
+    const tick = traffic.tick(atMs, exposedBp(state))
+    atMs += world.tickMs
+    if (tick) {
+      const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
+      lastTickMs = atMs
+      if (state.stage !== 'shadow') {
+        seen.requests += counted.canary.requests
+        seen.bad += counted.canary.errors + counted.canary.invalid
+        if (faultMs !== undefined && counted.startMs >= faultMs)
+          seen.requestsSinceFault += counted.canary.requests
+      }
+      if (other) {
+        if (other.add(counted)) {
+          happen(judged(atMs, 'fail', `${rule} rolls back`))
+          continue
+        }
+      } else watch.add(counted)
+    }
+    const limits = watchedPolicy(state)
+    if (!limits) return finish(false, 'the stage has no policy')
+    const elapsedMs = atMs - state.enteredMs
+    const due = elapsedMs >= limits.deadlineMs
+    if (other) {
+      // The other rules have no evidence to ask for: a stage passes when its time is up.
+      if (elapsedMs >= limits.minMs) happen(judged(atMs, 'pass', 'the time is up'))
+      continue
+    }
+    const verdict = watch.judge({
+      stage: {
+        index: state.stageIndex,
+        shareBp: exposedBp(state),
+        startedMs: state.routings.at(-1)?.startedMs ?? 0,
+        elapsedMs,
+        minMs: limits.minMs,
+        minRequests: limits.minRequests,
+        last: state.stage === 'canary' && state.stageIndex === policy.stages.length - 1,
+      },
+      staleMs: lastTickMs === null ? null : atMs - lastTickMs,
+      paired: traffic.paired(),
+    })
+    if (guard.isOpen() && verdict.kind !== 'fail')
+      happen(judged(atMs, 'fail', 'the breaker of a replica is open'))
+    else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due)
+      happen(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due))
+  }
+}
+
+function opened(policy: ReleasePolicy): ReleaseState {
+  let state = openingState(
+    {
+      id: 'rel_simulated',
+      model: 'simulated',
+      version: 'candidate',
+      baseline: 'champion',
+      requestedBy: 'requester',
+      policy,
+      digests: { artifact: 'artifact', evaluation: 'evaluation', policy: 'policy' },
+      epoch: 1,
+      generation: 1,
+    },
+    0,
+  )
+  state = advance(state, { kind: 'qualified', atMs: 0 }).state
+  for (let n = 1; state.stage === 'awaiting_approval'; n++) {
+    const by = `approver-${n}`
+    state = advance(state, {
+      kind: 'command',
+      command: 'approve',
+      by,
+      role: 'approver',
+      inScope: true,
+      atMs: 0,
+    }).state
+  }
+  return state
+}
+
+const judged = (atMs: number, verdict: VerdictKind, reason: string, due = false): StepEvent => ({
+  kind: 'judged',
+  atMs,
+  verdict,
+  reason,
+  due,
+})
+
+/** The share of the candidate among the answers compared; a shadow answers beside the champion, half of the pairs each. */
+function exposedBp(state: ReleaseState): number {
+  return state.stage === 'shadow' ? 5_000 : state.shareBp
+}
+
+/** When the candidate begins to be worse than the champion; absent when it never is. */
+function faultStart(scenario: Scenario): number | undefined {
+  switch (scenario.kind) {
+    case 'error':
+      return scenario.fromMs
+    case 'latency':
+      return 0
+    case 'storm':
+      return 600_000
+    default:
+      return undefined
+  }
+}
+
+function outcomeOf(state: ReleaseState): SimulatedRelease['outcome'] {
+  if (state.stage === 'awaiting_decision') return 'held'
+  switch (state.outcome) {
+    case 'promoted':
+      return 'promoted'
+    case 'expired':
+      return 'expired'
+    default:
+      return 'rolled_back'
+  }
+}
+
+/** The tick as it is when the replica's breaker opens in the middle of it: the requests after that go to the champion. */
+function stoppedByBreaker(tick: CanaryTick, guard: ReturnType<typeof breaker>, uniform: Uniform): CanaryTick {
+  const { canary } = tick
+  const bad = Math.min(canary.requests, canary.errors + canary.invalid)
+  let left = canary.requests
+  let badLeft = bad
+  // The bad answers lie anywhere among the tick's requests: each place is as likely as another.
+  while (badLeft > 0) {
+    let run = 0
+    while (uniform() * left >= badLeft) {
+      run++
+      left--
+    }
+    left--
+    badLeft--
+    guard.good(run)
+    if (guard.bad()) break
+  }
+  if (!guard.isOpen()) {
+    guard.good(left)
+    guard.restart()
+    return tick
+  }
+  const answered = canary.requests - left
+  const failed = bad - badLeft
+  const invalid = Math.min(canary.invalid, failed)
+  return {
+    ...tick,
+    shareBp: null,
+    canary: {
+      requests: answered,
+      errors: failed - invalid,
+      invalid,
+      slow95: Math.min(answered, canary.slow95),
+      slow99: Math.min(answered, canary.slow99),
+    },
+  }
+}
