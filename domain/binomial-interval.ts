@@ -1,0 +1,32 @@
+/**
+ * Intervals for a rate. "0 errors in 50 requests" is compatible with 7 % errors; a bare 0 % would hide that.
+ */
+
+import { betaQuantile, normalQuantile } from './statistics.ts'
+
+export interface BinomialInterval {
+  status: 'ok' | 'no_data' | 'invalid'
+  wilson: [number, number] | null
+  clopperPearson: [number, number] | null
+}
+
+export function binomialInterval(k: number, n: number, confidence = 0.95): BinomialInterval {
+  const readable = Number.isFinite(n) && n >= 0 && k >= 0 && k <= n && confidence > 0 && confidence < 1
+  if (!readable) return { status: 'invalid', wilson: null, clopperPearson: null }
+  if (n === 0) return { status: 'no_data', wilson: null, clopperPearson: null }
+  const tail = (1 - confidence) / 2
+  const z = normalQuantile(1 - tail)
+  const low = k === 0 ? 0 : betaQuantile(tail, k, n - k + 1)
+  const high = k === n ? 1 : betaQuantile(1 - tail, k + 1, n - k)
+  if (z === null || low === null || high === null) {
+    return { status: 'invalid', wilson: null, clopperPearson: null }
+  }
+  const p = k / n
+  const centre = (p + (z * z) / (2 * n)) / (1 + (z * z) / n)
+  const reach = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))
+  return {
+    status: 'ok',
+    wilson: [k === 0 ? 0 : Math.max(0, centre - reach), k === n ? 1 : Math.min(1, centre + reach)],
+    clopperPearson: [low, high],
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Calibration: of the rows given 70 %, do 70 % come true? A model can rank perfectly and still promise far too
+ * much; everything that multiplies its probability with money is then wrong.
+ */
+
+export interface Calibration {
+  /** Expected calibration error: the mean gap between promise and outcome over the bins, weighted by rows. */
+  ece: number | null
+  /** The largest gap of a bin. */
+  mce: number | null
+  bins: { rows: number; meanProbability: number | null; positiveRate: number | null }[]
+}
+
+/** @param y 1 for positive; @param p its probability. Bins of equal width; bin = min(⌊bins·p⌋, bins − 1). */
+export function calibration(y: ArrayLike<number>, p: ArrayLike<number>, bins = 10): Calibration {
+  const rows = new Float64Array(bins)
+  const promised = new Float64Array(bins)
+  const came = new Float64Array(bins)
+  let readable = true
+  for (let i = 0; i < p.length; i++) {
+    if (!(p[i]! >= 0 && p[i]! <= 1)) {
+      readable = false
+      break
+    }
+    const bin = Math.min(Math.floor(bins * p[i]!), bins - 1)
+    rows[bin]!++
+    promised[bin]! += p[i]!
+    came[bin]! += y[i]!
+  }
+  if (!readable || p.length === 0) return { ece: null, mce: null, bins: [] }
+  let ece = 0
+  let mce = 0
+  for (let bin = 0; bin < bins; bin++) {
+    if (rows[bin] === 0) continue
+    const gap = Math.abs(promised[bin]! - came[bin]!)
+    ece += gap / p.length
+    mce = Math.max(mce, gap / rows[bin]!)
+  }
+  return {
+    ece,
+    mce,
+    bins: Array.from(rows, (count, bin) => ({
+      rows: count,
+      meanProbability: count > 0 ? promised[bin]! / count : null,
+      positiveRate: count > 0 ? came[bin]! / count : null,
+    })),
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The chi-square test of homogeneity of two rows of counts: do reference and current come from one distribution?
+ * PSI alone cannot say; on few rows it is large by chance.
+ */
+
+import { chiSquareUpperTail, sumOf } from './statistics.ts'
+
+export interface ChiSquare {
+  /** `one_column`: all counts fall in one column, so nothing can differ. */
+  status: 'ok' | 'one_column' | 'no_data' | 'invalid'
+  stat: number | null
+  dof: number | null
+  p: number | null
+  /** The size of the effect, 0..1, whatever the number of rows. */
+  cramersV: number | null
+}
+
+const undefinedWith = (status: ChiSquare['status']): ChiSquare => ({
+  status,
+  stat: null,
+  dof: null,
+  p: null,
+  cramersV: null,
+})
+
+/** Columns empty on both sides are dropped; no correction of Yates. */
+export function chiSquareHomogeneity(reference: readonly number[], current: readonly number[]): ChiSquare {
+  if (!areCounts(reference, current)) return undefinedWith('invalid')
+  const [n, m] = [sumOf(reference), sumOf(current)]
+  if (n === 0 || m === 0) return undefinedWith('no_data')
+  const total = n + m
+  const columns = reference.map((count, k) => [count, current[k]!] as const).filter(([a, b]) => a + b > 0)
+  if (columns.length < 2) return { status: 'one_column', stat: 0, dof: 0, p: 1, cramersV: null }
+  const stat = sumOf(
+    columns.map(([a, b]) => {
+      const expected = ((a + b) * n) / total
+      const difference = a - expected // b − its expectation is the same with the other sign
+      return difference ** 2 / expected + difference ** 2 / (((a + b) * m) / total)
+    }),
+  )
+  const dof = columns.length - 1
+  return { status: 'ok', stat, dof, p: chiSquareUpperTail(stat, dof), cramersV: Math.sqrt(stat / total) }
+}
+
+/** Whether two rows of counts can be compared: as many, finite, not negative. */
+export function areCounts(a: readonly unknown[], b: readonly unknown[]): boolean {
+  const isCount = (value: unknown) => typeof value === 'number' && Number.isFinite(value) && value >= 0
+  return a.length === b.length && a.every(isCount) && b.every(isCount)
+}

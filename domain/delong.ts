@@ -1,0 +1,113 @@
+/**
+ * DeLong's test for two AUCs on the same rows (in the midrank form). The two AUCs share their rows and are
+ * correlated; an interval that ignored it would be far too wide, or, for opposite models, too narrow.
+ */
+
+import { midranks } from './auc.ts'
+import { normalQuantile, normalTwoSided, sumOf } from './statistics.ts'
+
+export interface DeLong {
+  /** `no_variance`: the difference cannot vary (identical or perfect rankings), so it has no z. */
+  status: 'ok' | 'no_variance' | 'one_class'
+  auc1: number | null
+  auc2: number | null
+  var1: number | null
+  var2: number | null
+  cov: number | null
+  /** Of auc1 − auc2. */
+  z: number | null
+  pTwoSided: number | null
+  /** Of auc1 − auc2. */
+  interval: [number, number] | null
+  standardError: number | null
+}
+
+const nothing: Omit<DeLong, 'status'> = {
+  auc1: null,
+  auc2: null,
+  var1: null,
+  var2: null,
+  cov: null,
+  z: null,
+  pTwoSided: null,
+  interval: null,
+  standardError: null,
+}
+
+export function delong(
+  y: ArrayLike<number>,
+  first: ArrayLike<number>,
+  second: ArrayLike<number>,
+  confidence = 0.95,
+): DeLong {
+  const positives: number[] = []
+  const negatives: number[] = []
+  for (let i = 0; i < y.length; i++) (y[i] === 1 ? positives : negatives).push(i)
+  const [m, n] = [positives.length, negatives.length]
+  if (m === 0 || n === 0) return { ...nothing, status: 'one_class' }
+  const a = placements(first, positives, negatives)
+  const b = placements(second, positives, negatives)
+  if (m < 2 || n < 2) return { ...nothing, status: 'no_variance', auc1: a.auc, auc2: b.auc }
+  const covariance = (p: Placements, q: Placements) =>
+    product(p.positive, p.auc, q.positive, q.auc) / (m * (m - 1)) +
+    product(p.negative, p.auc, q.negative, q.auc) / (n * (n - 1))
+  const [var1, var2, cov] = [covariance(a, a), covariance(b, b), covariance(a, b)]
+  const difference = a.auc - b.auc
+  const variance = varianceOfDifference(a, b)
+  const known = { auc1: a.auc, auc2: b.auc, var1, var2, cov }
+  if (!(variance > 1e-20)) {
+    return {
+      ...nothing,
+      ...known,
+      status: 'no_variance',
+      interval: [difference, difference],
+      standardError: 0,
+    }
+  }
+  const standardError = Math.sqrt(variance)
+  const z = difference / standardError
+  const reach = (normalQuantile((1 + confidence) / 2) ?? NaN) * standardError
+  return {
+    ...known,
+    status: 'ok',
+    z,
+    pTwoSided: normalTwoSided(z),
+    interval: Number.isFinite(reach) ? [difference - reach, difference + reach] : null,
+    standardError,
+  }
+}
+
+interface Placements {
+  auc: number
+  /** For each positive row, the share of negatives below it. */
+  positive: Float64Array
+  /** For each negative row, the share of positives above it. */
+  negative: Float64Array
+}
+
+function placements(scores: ArrayLike<number>, positives: number[], negatives: number[]): Placements {
+  const [m, n] = [positives.length, negatives.length]
+  const all = midranks(scores)
+  const among = (rows: number[]) => midranks(Float64Array.from(rows, (row) => scores[row]!))
+  const [amongPositives, amongNegatives] = [among(positives), among(negatives)]
+  const positive = Float64Array.from(positives, (row, i) => (all[row]! - amongPositives[i]!) / n)
+  const negative = Float64Array.from(negatives, (row, i) => 1 - (all[row]! - amongNegatives[i]!) / m)
+  return { auc: sumOf(positive) / m, positive, negative }
+}
+
+function product(x: Float64Array, xMean: number, y: Float64Array, yMean: number): number {
+  let sum = 0
+  for (let i = 0; i < x.length; i++) sum += (x[i]! - xMean) * (y[i]! - yMean)
+  return sum
+}
+
+/** From the differences themselves: var1 + var2 − 2·cov would be noise around 0 for nearly equal models. */
+function varianceOfDifference(a: Placements, b: Placements): number {
+  const spread = (x: Float64Array, y: Float64Array) => {
+    const mean = a.auc - b.auc
+    let sum = 0
+    for (let i = 0; i < x.length; i++) sum += (x[i]! - y[i]! - mean) ** 2
+    return sum / (x.length * (x.length - 1))
+  }
+  return spread(a.positive, b.positive) + spread(a.negative, b.negative)
+}

@@ -1,0 +1,23 @@
+/**
+ * The Jensen-Shannon divergence (not its root) between two rows of counts: symmetric, defined for empty bins, and
+ * in [0, 1] to base 2. For people to look at; it never gates.
+ */
+
+import { areCounts } from './chi-square.ts'
+import { sumOf } from './statistics.ts'
+
+/** Null without data on a side, for counts that cannot be compared, and for a base that is no base. */
+export function jensenShannon(p: readonly number[], q: readonly number[], base = 2): number | null {
+  if (!areCounts(p, q) || !(base > 0 && base !== 1 && base < Infinity)) return null
+  const [n, m] = [sumOf(p), sumOf(q)]
+  if (n === 0 || m === 0) return null
+  const term = (x: number, middle: number) => (x > 0 ? x * Math.log(x / middle) : 0)
+  const sum = sumOf(
+    p.map((count, k) => {
+      const [a, b] = [count / n, q[k]! / m]
+      const middle = (a + b) / 2
+      return (term(a, middle) + term(b, middle)) / 2
+    }),
+  )
+  return Math.max(0, sum) / Math.log(base)
+}

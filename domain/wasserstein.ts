@@ -1,0 +1,40 @@
+/**
+ * The Wasserstein distance between two samples: by how much, in the feature's own unit, values have moved. For
+ * people to look at; it never gates.
+ */
+
+import { sumOf } from './statistics.ts'
+
+export interface Wasserstein {
+  status: 'ok' | 'no_data'
+  distance: number | null
+  /** In standard deviations of the reference (population, at least 0.001). */
+  normed: number | null
+}
+
+export function wasserstein(
+  reference: readonly (number | null)[],
+  current: readonly (number | null)[],
+): Wasserstein {
+  const [a, b] = [sorted(reference), sorted(current)]
+  if (a.length === 0 || b.length === 0) return { status: 'no_data', distance: null, normed: null }
+  // ∫ |F − G|: between two neighbouring values both distribution functions are constant.
+  const areas: number[] = []
+  let [i, j] = [0, 0]
+  let last = Math.min(a[0]!, b[0]!)
+  while (i < a.length || j < b.length) {
+    const next = Math.min(a[i] ?? Infinity, b[j] ?? Infinity)
+    areas.push(Math.abs(i / a.length - j / b.length) * (next - last))
+    while (i < a.length && a[i]! <= next) i++
+    while (j < b.length && b[j]! <= next) j++
+    last = next
+  }
+  const distance = sumOf(areas)
+  const mean = sumOf(a) / a.length
+  const deviation = Math.sqrt(sumOf(a.map((value) => (value - mean) ** 2)) / a.length)
+  return { status: 'ok', distance, normed: distance / Math.max(deviation, 0.001) }
+}
+
+function sorted(values: readonly (number | null)[]): Float64Array {
+  return Float64Array.from(values.filter((v): v is number => v !== null && Number.isFinite(v))).sort()
+}
