@@ -55,6 +55,8 @@ describe('a planted breach is found', () => {
     ],
     ['a value among the types', 'workflows/a.ts', `import { type A, train } from '../activities/train.ts'`],
     ['zod in a workflow', 'workflows/a.ts', `import { z } from 'zod'`],
+    ['a value of domain in a model file', 'models/a.ts', `import { DomainError } from '../domain/errors.ts'`],
+    ['tfjs in the words of the models', 'models/define/a.ts', `import * as tf from '@tensorflow/tfjs'`],
     ['an activity in the API', 'api/a.ts', `import type { Deps } from '../activities/deps.ts'`],
     ['a workflow in the API', 'api/a.ts', `import { retrain } from '../workflows/retrain.ts'`],
     ['the worker in the API', 'api/a.ts', `import { Worker } from '@temporalio/worker'`],
@@ -75,6 +77,8 @@ describe('a planted breach is found', () => {
     ],
     ['the contract in the API', 'api/a.ts', `import { releaseStatus } from '../workflows/contract.ts'`],
     ['DuckDB in the demo', 'cli/demo/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
+    ['the words in a model file', 'models/a.ts', `import { csv } from './define.ts'`],
+    ['the types of tfjs in the words', 'models/define/a.ts', `import type * as tf from '@tensorflow/tfjs'`],
     ['the worker in a test', 'test/a.test.ts', `import { Worker } from '@temporalio/worker'`],
   ])('but not %s', (_name, path, text) => expect(found(path, text)).toBe(0))
 
