@@ -1,0 +1,104 @@
+/** The words in which the tests tell of releases: a policy of milliseconds, the states on the way, what is reported and said. */
+import { advance } from '../../domain/advance.ts'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { defaultWatch, type ReleasePolicy } from '../../domain/policy.ts'
+import type { CommandEvent, ReleaseEvent, StepEvent } from '../../domain/release-events.ts'
+import {
+  openingState,
+  releaseStages,
+  type CommandName,
+  type ReleaseFacts,
+  type ReleaseStage,
+  type ReleaseState,
+} from '../../domain/release.ts'
+
+const stage = { minMs: 100, minRequests: 10, deadlineMs: 1_000 }
+export const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 2, withinMs: 5_000 },
+  shadow: { ...stage, shareBp: 10_000 },
+  stages: [
+    { ...stage, shareBp: 100 },
+    { ...stage, shareBp: 2_500 },
+  ],
+  probation: { ...stage, holdbackBp: 500 },
+  watch: defaultWatch,
+  limits: defaultCanaryPolicy,
+}
+export const facts: ReleaseFacts = {
+  id: 'rel_1',
+  model: 'm',
+  version: 'm_v1.1.0',
+  baseline: 'm_v1.0.0',
+  requestedBy: 'olga',
+  policy,
+  digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
+  epoch: 1,
+  generation: 3,
+}
+const { baseline: _baseline, ...without } = facts
+export const firstFacts: ReleaseFacts = without
+
+export const say = (command: CommandName, by = 'anna', more: Partial<CommandEvent> = {}): CommandEvent => ({
+  kind: 'command',
+  atMs: 10,
+  command,
+  by,
+  role: 'admin',
+  inScope: true,
+  reason: 'because',
+  ...more,
+})
+export const reports: Record<StepEvent['kind'], StepEvent> = {
+  qualified: { kind: 'qualified', atMs: 10 },
+  disqualified: { kind: 'disqualified', atMs: 10, reason: 'its weights are not finite' },
+  routed: { kind: 'routed', atMs: 10, epoch: 1, generation: 4, startedMs: 9 },
+  unacknowledged: { kind: 'unacknowledged', atMs: 10, epoch: 1, generation: 4, problems: ['r1 is deaf'] },
+  outdated: { kind: 'outdated', atMs: 10, reason: 'the champion has changed' },
+  judged: { kind: 'judged', atMs: 10, verdict: 'pass', reason: 'all well', due: false },
+  promoted: { kind: 'promoted', atMs: 10, epoch: 1, generation: 5 },
+  refused: { kind: 'refused', atMs: 10, reason: 'the last verdict is fail' },
+  taken_back: { kind: 'taken_back', atMs: 10, champion: 'm_v1.0.0', wasChampion: false },
+  closed: { kind: 'closed', atMs: 10 },
+  timed_out: { kind: 'timed_out', atMs: 10 },
+  step_failed: { kind: 'step_failed', atMs: 10, step: 'route', message: 'no such table' },
+  cancelled: { kind: 'cancelled', atMs: 10 },
+}
+export const judged = (
+  verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',
+  due = true,
+): StepEvent => ({
+  kind: 'judged',
+  atMs: 10,
+  verdict,
+  reason: `it is ${verdict}`,
+  due,
+})
+export const run = (state: ReleaseState, ...events: ReleaseEvent[]): ReleaseState =>
+  events.reduce((now, event) => advance(now, event).state, state)
+
+export const opened = openingState(facts, 0)
+export const waiting = run(opened, reports.qualified)
+export const shadow = run(waiting, say('approve'), say('approve', 'ben'))
+export const shadowed = run(shadow, reports.routed)
+export const canary = run(shadowed, judged('pass'))
+export const canaried = run(canary, reports.routed)
+export const second = run(canaried, judged('pass'), reports.routed)
+export const undecided = run(canaried, judged('inconclusive'))
+export const promoting = run(second, judged('pass'))
+export const probation = run(promoting, reports.promoted)
+export const probated = run(probation, reports.routed)
+export const rolling = run(canaried, judged('fail'))
+export const ended = run(probated, judged('pass'))
+export const at: Record<ReleaseStage, ReleaseState> = {
+  qualifying: opened,
+  awaiting_approval: waiting,
+  shadow: shadowed,
+  canary: canaried,
+  awaiting_decision: undecided,
+  promoting,
+  probation: probated,
+  rolling_back: rolling,
+  ended,
+}
+export const stages = Object.keys(releaseStages) as ReleaseStage[]
