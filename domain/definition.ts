@@ -1,0 +1,106 @@
+/**
+ * A model as data: everything its file says except the function that trains it. It is stored when the files are
+ * synced, so that a running worker takes in a new or edited model without a restart; were the file read by every
+ * process, two workers of different age would retrain two different models under one name.
+ */
+import type { Expectation } from './expectations.ts'
+import type { Features, Output, Row } from './features.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import type { ReleasePolicy } from './policy.ts'
+
+export interface ModelDefinition {
+  name: string
+  /** What a reader of the model card should know. */
+  about?: string
+  features: Features
+  label: LabelDefinition
+  source: SourceDefinition
+  expectations: Expectation[]
+  split: SplitDefinition
+  hyperparameters: Record<string, number | string | boolean>
+  seed: number
+  judge: JudgeDefinition
+  release: ReleasePolicy
+  retrain?: RetrainSchedule
+  /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */
+  golden: Row[]
+}
+
+export type LabelDefinition = {
+  /** The column of the source that holds it. */
+  column: string
+  /** The column with the time at which the label became known; known with its event when absent. */
+  knownAt?: string
+  output: Output
+}
+
+/** Where rows come from. All times are UTC without a zone. */
+export interface SourceDefinition {
+  kind: 'csv' | 'parquet' | 'postgres'
+  /** View name → path inside the checkout; empty for Postgres. */
+  files: Record<string, string>
+  /** One row an event, in the SQL of the source (DuckDB, or Postgres). */
+  rows: string
+  /**
+   * DuckDB SQL over `known`, the rows of `rows` that were known at `asOf`; adds derived features. Whatever it
+   * joins, it cannot see a row from the future.
+   */
+  derive?: string
+  /** The column with the time of the event; without it every row is always known. */
+  eventTime?: string
+  /** How much longer than the split the history is that `derive` looks back on. */
+  lookbackMs: number
+  /** The columns that name a row; all of them when empty. */
+  key: string[]
+}
+
+export type SplitDefinition =
+  /** Rows go to one side by a hash of their key, in the same proportion for each class when stratified. */
+  | { kind: 'hash'; test: number; stratified: boolean }
+  /** The last `testMs` of what is known are the test, the `trainMs` before them the training rows. */
+  | {
+      kind: 'time'
+      trainMs: number
+      testMs: number
+      /** Events younger than this are left out: only the early labels of them are known, which is no fair sample. */
+      maturedMs: number
+      /** At most this many rows of each part, sampled by a hash of their key. */
+      maxTrain?: number
+      maxTest?: number
+    }
+
+export interface JudgeDefinition {
+  policy: GatePolicy
+  /** Predeclared parts of the test rows: all values of a column, or the rows that meet a condition in DuckDB SQL. */
+  slices: SliceDefinition[]
+  /** Columns whose values are compared for fairness. */
+  groups: string[]
+  /** The column of who or what a row belongs to, when one has several rows. */
+  entity?: string
+}
+
+export interface SliceDefinition {
+  name: string
+  /** DuckDB SQL over the columns of a snapshot. */
+  where: string
+}
+
+export interface RetrainSchedule {
+  /** A cron expression, in UTC, or a period. */
+  cron?: string
+  everyMs?: number
+  /** A start missed by no more than this is made up for. */
+  catchUpMs: number
+}
+
+/** The columns that every snapshot has beside the features. */
+export const snapshotColumns = {
+  /** 0 or 1, the class, or the number, by the kind of the output. */
+  label: '_label',
+  eventAt: '_event_at',
+  knownAt: '_known_at',
+  /** MD5 of the key columns. */
+  key: '_key',
+  part: '_part',
+} as const
+export type Part = 'train' | 'test'

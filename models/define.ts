@@ -1,0 +1,32 @@
+/**
+ * Everything a model file needs, in one import. A data scientist writes one file in this directory, and these are
+ * the words for it.
+ */
+export { defineModel, type Training } from './define/model.ts'
+export { category, number, type RowOf } from './define/features.ts'
+export { oneOf, quantity, yesNo } from './define/label.ts'
+export { csv, parquet, postgres } from './define/source.ts'
+export {
+  between,
+  complete,
+  completeWhen,
+  deviation,
+  distinct,
+  everyClass,
+  finite,
+  fresh,
+  inSet,
+  labelAfterEvent,
+  matches,
+  mean,
+  ordered,
+  positiveRate,
+  quantile,
+  rowCount,
+  rowsAsUsual,
+  textLength,
+  unique,
+  warn,
+} from './define/expect.ts'
+export { byTime, random, stratified } from './define/split.ts'
+export { canary, direct, percent } from './define/release.ts'

@@ -1,0 +1,42 @@
+/**
+ * Durations as people write them. A model file says '30 min' and '7 d'; everything behind it counts milliseconds,
+ * and this is the only place where the one becomes the other.
+ */
+import type { Report } from './report.ts'
+
+const units = {
+  ms: 1,
+  s: 1_000,
+  sec: 1_000,
+  second: 1_000,
+  min: 60_000,
+  minute: 60_000,
+  h: 3_600_000,
+  hour: 3_600_000,
+  d: 86_400_000,
+  day: 86_400_000,
+  w: 604_800_000,
+  week: 604_800_000,
+} as const
+
+type Unit = keyof typeof units
+/** A number and a unit: `'15 s'`, `'30 min'`, `'2 h'`, `'7 d'`, `'1 week'`. */
+export type Duration = `${number} ${Unit | `${Unit}s`}`
+
+/** Milliseconds of a duration; undefined when it is none. */
+export function parseDuration(text: unknown): number | undefined {
+  const parts = typeof text === 'string' ? /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(text.trim()) : null
+  const unit = parts?.[2] ?? ''
+  const known = unit in units ? unit : unit.replace(/s$/, '')
+  if (parts === null || !(known in units)) return undefined
+  const ms = Math.round(Number(parts[1]) * units[known as Unit])
+  return Number.isSafeInteger(ms) ? ms : undefined
+}
+
+/** The same for a place in a model file, which is told when it is no duration; 1 stands in then. */
+export function durationAt(report: Report, place: string, text: Duration): number {
+  const ms = parseDuration(text)
+  if (ms !== undefined && ms > 0) return ms
+  report(place, `a duration such as '30 min' or '7 d' is wanted, not ${JSON.stringify(text)}`)
+  return 1
+}

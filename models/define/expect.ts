@@ -1,0 +1,130 @@
+/**
+ * Expectations in a data scientist's words. Each blocks the batch unless it is wrapped in `warn(…)`; what they
+ * observe is stored with every snapshot.
+ */
+import { snapshotColumns, type LabelDefinition } from '../../domain/definition.ts'
+import type { Expectation } from '../../domain/expectations.ts'
+import type { Features } from '../../domain/features.ts'
+import { durationAt, type Duration } from './duration.ts'
+import { reportRange, type Report } from './report.ts'
+
+interface Range {
+  min?: number
+  max?: number
+}
+interface Mostly {
+  /** The share of rows that must comply; 1 when absent. */
+  mostly?: number
+}
+
+/** What is known of a model file while its expectations are made. */
+interface Place {
+  report: Report
+  features: Features
+  label: LabelDefinition
+}
+export type ExpectSpec = (place: Place) => Expectation
+
+const plain =
+  (expectation: Expectation): ExpectSpec =>
+  () =>
+    expectation
+const severity = 'block' as const
+
+/** Reports a failure without stopping the retraining. */
+export const warn =
+  (spec: ExpectSpec): ExpectSpec =>
+  (place) => ({ ...spec(place), severity: 'warn' })
+
+export const rowCount = (range: Range): ExpectSpec => plain({ check: 'rows', ...range, severity })
+/** Neither half nor twice the rows of the last runs: `rowsAsUsual({ min: 0.5, max: 2 })`, ratios to their median. */
+export const rowsAsUsual = ({ min, max }: { min: number; max: number }): ExpectSpec =>
+  plain({ check: 'rows_as_usual', minRatio: min, maxRatio: max, severity })
+/** The newest event is at most this old at `asOf`. */
+export const fresh =
+  (within: Duration): ExpectSpec =>
+  ({ report }) => ({ check: 'fresh', withinMs: durationAt(report, 'expect: fresh', within), severity })
+/** No two rows with the same values in these columns; in the key of the source when none is named. */
+export const unique = (
+  columns: readonly string[] = [snapshotColumns.key],
+  options: Mostly = {},
+): ExpectSpec => plain({ check: 'unique', columns: [...columns], severity, ...options })
+/** No value is missing in these columns; `'all'` stands for the features and the label. */
+export const complete =
+  (columns: 'all' | readonly string[], options: Mostly = {}): ExpectSpec =>
+  ({ features }) => ({
+    check: 'complete',
+    columns: columns === 'all' ? [...Object.keys(features), snapshotColumns.label] : [...columns],
+    severity,
+    ...options,
+  })
+export const completeWhen = (
+  column: string,
+  condition: { column: string; is: string | number | boolean },
+  options: Mostly = {},
+): ExpectSpec =>
+  plain({ check: 'complete_when', column, when: condition.column, is: condition.is, severity, ...options })
+export const finite = (columns: readonly string[], options: Mostly = {}): ExpectSpec =>
+  plain({ check: 'finite', columns: [...columns], severity, ...options })
+export const inSet = (
+  column: string,
+  values: readonly (string | number)[],
+  options: Mostly = {},
+): ExpectSpec => plain({ check: 'in_set', column, values, severity, ...options })
+export const between = (column: string, options: Range & Mostly): ExpectSpec =>
+  plain({ check: 'between', column, severity, ...options })
+export const textLength = (column: string, options: Range & Mostly): ExpectSpec =>
+  plain({ check: 'length', column, severity, ...options })
+export const matches = (column: string, pattern: RegExp, options: Mostly = {}): ExpectSpec =>
+  plain({ check: 'matches', column, pattern: pattern.source, severity, ...options })
+/** How many different values a column has. */
+export const distinct = (column: string, range: Range): ExpectSpec =>
+  plain({ check: 'distinct', column, severity, ...range })
+export const mean = (column: string, range: Range): ExpectSpec =>
+  plain({ check: 'mean', column, severity, ...range })
+export const deviation = (column: string, range: Range): ExpectSpec =>
+  plain({ check: 'std', column, severity, ...range })
+export const quantile = (column: string, q: number, range: Range): ExpectSpec =>
+  plain({ check: 'quantile', column, q, severity, ...range })
+/** Every class of the label has at least this many rows. */
+export const everyClass =
+  ({ min }: { min: number }): ExpectSpec =>
+  ({ label, report }) => {
+    const { output } = label
+    if (output.kind === 'number') report('expect: everyClass', 'a quantity has no classes')
+    const classes = output.kind === 'classes' ? output.classes : [0, 1]
+    return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
+  }
+/** The share of rows whose label is true. */
+export const positiveRate = (range: Range): ExpectSpec =>
+  plain({ check: 'share', column: snapshotColumns.label, severity, ...range })
+/** One column is never above another. */
+export const ordered = (low: string, high: string, options: Mostly = {}): ExpectSpec =>
+  plain({ check: 'ordered', low, high, severity, ...options })
+/** No label was known before its event: that would be a leak from the future. */
+export const labelAfterEvent = (options: Mostly = {}): ExpectSpec =>
+  plain({
+    check: 'ordered',
+    low: snapshotColumns.eventAt,
+    high: snapshotColumns.knownAt,
+    severity,
+    ...options,
+  })
+
+export function lowerExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
+  return specs.map((spec, index) => {
+    if (typeof spec !== 'function') {
+      place.report(`expect[${index}]`, 'made with one of the builders: rowCount, complete, between, …')
+      return { check: 'rows', severity }
+    }
+    const expectation = spec(place)
+    const where = `expect[${index}] (${expectation.check})`
+    if ('min' in expectation || 'max' in expectation) reportRange(place.report, where, expectation as Range)
+    const { mostly } = expectation
+    if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
+      place.report(where, `mostly is a share above 0 and up to 1, not ${mostly}`)
+    if (expectation.check === 'quantile' && !(expectation.q >= 0 && expectation.q <= 1))
+      place.report(where, `a quantile from 0 to 1 is wanted, not ${expectation.q}`)
+    return expectation
+  })
+}

@@ -1,0 +1,70 @@
+/** Features: what a request must send. Their builders give the types from which rows are typed. */
+import type { CategoryFeature, Features, NumberFeature } from '../../domain/features.ts'
+import { reportDistinct, reportRange, type Report } from './report.ts'
+
+type NumberOptions = Omit<NumberFeature, 'kind'>
+type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }
+
+/** A number, with its usual range: `number({ unit: 'cm', min: 3, max: 9 })`. */
+export function number<const O extends NumberOptions>(options: O = {} as O): { kind: 'number' } & O {
+  return { kind: 'number', ...options }
+}
+
+/** One of these texts: `category(['red', 'green'])`. Without values any text may be sent. */
+export function category<const V extends string>(
+  values: readonly V[],
+): { kind: 'category'; values: readonly V[] }
+export function category<const V extends string, const O extends CategoryOptions<V>>(
+  options?: O,
+): { kind: 'category' } & O
+export function category(given: readonly string[] | CategoryOptions<string> = {}): CategoryFeature {
+  return isList(given) ? { kind: 'category', values: given } : { kind: 'category', ...given }
+}
+
+const isList = (given: object): given is readonly string[] => Array.isArray(given)
+
+type Filled<F, T> = F extends { missing: 'fill' } ? T | null : T
+/** A row of these features: numbers and texts, null only where a missing value is filled in. */
+export type RowOf<F extends Features> = {
+  [K in keyof F]: F[K] extends { kind: 'number' }
+    ? Filled<F[K], number>
+    : F[K] extends { values: readonly (infer V)[] }
+      ? Filled<F[K], V>
+      : Filled<F[K], string>
+}
+
+export function checkFeatures(report: Report, features: Features): void {
+  if (Object.keys(features).length === 0) report('features', 'at least one is wanted')
+  for (const [name, feature] of Object.entries(features)) {
+    const place = `features.${name}`
+    if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
+      report(place, 'a name begins with a letter and has letters, digits and _ only')
+    if (feature.kind === 'number') reportRange(report, place, feature)
+    else if (feature.kind === 'category') {
+      if (feature.values !== undefined) {
+        reportDistinct(report, `${place}.values`, feature.values)
+        if (feature.values.some((value) => typeof value !== 'string'))
+          report(`${place}.values`, 'every value is a text')
+      }
+    } else report(place, 'made with number() or category()')
+    if (feature.missing !== undefined && feature.missing !== 'fill')
+      report(`${place}.missing`, `'fill' or nothing is wanted, not ${JSON.stringify(feature.missing)}`)
+  }
+}
+
+/** What is wrong with one row of these features, as the API would say it. */
+export function issuesOfRow(features: Features, row: Record<string, unknown>): string[] {
+  const extra = Object.keys(row).filter((name) => !(name in features))
+  return [
+    ...extra.map((name) => `${name} is no feature`),
+    ...Object.entries(features).flatMap(([name, feature]) => {
+      const value = row[name]
+      if (value === null && feature.missing === 'fill') return []
+      if (feature.kind === 'number') return Number.isFinite(value) ? [] : [`${name} is a finite number`]
+      if (typeof value !== 'string') return [`${name} is a text`]
+      return feature.values === undefined || feature.values.includes(value)
+        ? []
+        : [`${name} is one of its declared values, not "${value}"`]
+    }),
+  ]
+}

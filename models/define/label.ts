@@ -1,0 +1,59 @@
+/** Labels: what the model learns to tell, where it stands, and when it became known. */
+import type { LabelDefinition } from '../../domain/definition.ts'
+import type { Features } from '../../domain/features.ts'
+import { reportDistinct, reportRange, type Report } from './report.ts'
+
+interface LabelOptions {
+  /** The column of the source; `label` when absent. */
+  column?: string
+  /** The column with the time at which the label became known. Rows known later than `asOf` are left out. */
+  knownAt?: string
+}
+
+/** One of several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
+export function oneOf(classes: readonly string[], options: LabelOptions = {}): LabelDefinition {
+  return { column: 'label', ...options, output: { kind: 'classes', classes } }
+}
+
+/** True or false: the model answers with the probability of true. */
+export function yesNo(
+  options: LabelOptions & {
+    /** What true is called in answers. */
+    positive: string
+    /** Answered as positive from this probability on; 0.5 when absent. */
+    threshold?: number
+  },
+): LabelDefinition {
+  const { positive, threshold = 0.5, ...rest } = options
+  return { column: 'label', ...rest, output: { kind: 'probability', positive, threshold } }
+}
+
+/** A number: `quantity({ unit: 'min', min: 0 })`. */
+export function quantity(
+  options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
+): LabelDefinition {
+  const { unit, min, max, ...rest } = options
+  const limits = { ...(min === undefined ? {} : { min }), ...(max === undefined ? {} : { max }) }
+  return {
+    column: 'label',
+    ...rest,
+    output: { kind: 'number', ...(unit === undefined ? {} : { unit }), ...limits },
+  }
+}
+
+export function checkLabel(report: Report, label: LabelDefinition, features: Features): void {
+  const { output, column } = label
+  if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is wanted')
+  if (column in features)
+    report('label.column', `${column} is also a feature: the model would be told the answer`)
+  if (label.knownAt !== undefined && label.knownAt in features)
+    report('label.knownAt', `${label.knownAt} is also a feature: it is not known when the model is asked`)
+  if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
+  if (output.kind === 'number') reportRange(report, 'label', output)
+  if (output.kind === 'probability') {
+    if (!(output.threshold > 0 && output.threshold < 1))
+      report('label.threshold', `a number between 0 and 1 is wanted, not ${output.threshold}`)
+    if (typeof output.positive !== 'string' || output.positive === '')
+      report('label.positive', 'the name of the positive class is wanted')
+  }
+}

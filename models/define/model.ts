@@ -1,0 +1,124 @@
+/**
+ * A model file, checked. `defineModel` lowers what a data scientist wrote to the definition that everything else
+ * works with, and tells all that is wrong with it at once.
+ */
+import type { LayersModel } from '@tensorflow/tfjs'
+import type * as tfjs from '@tensorflow/tfjs'
+import type { LabelDefinition, ModelDefinition } from '../../domain/definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Features } from '../../domain/features.ts'
+import { lowerExpectations, type ExpectSpec } from './expect.ts'
+import { checkFeatures, issuesOfRow, type RowOf } from './features.ts'
+import { lowerJudge, type JudgeSpec } from './judge.ts'
+import { checkLabel } from './label.ts'
+import { lowerRelease, type ReleaseSpec } from './release.ts'
+import { collectIssues, type Report } from './report.ts'
+import { lowerRetrain, type RetrainSpec } from './retrain.ts'
+import { lowerSource, type SourceSpec } from './source.ts'
+import { lowerSplit, type SplitSpec } from './split.ts'
+
+export type Hyperparameters = Record<string, number | string | boolean>
+
+export interface FitOptions {
+  epochs: number
+  batchSize: number
+}
+
+/** What `train` is given. */
+export interface Training<F extends Features = Features, H extends Hyperparameters = Hyperparameters> {
+  /** TensorFlow.js on its native backend. */
+  tf: typeof tfjs
+  /** The training rows, as they would be sent in a request. */
+  rows: readonly RowOf<F>[]
+  /** Columns of an encoded row: the input width of the network. */
+  inputs: number
+  /** Width of the network's output: one for a probability or a number, one a class otherwise. */
+  outputs: number
+  seed: number
+  hyperparameters: Readonly<H>
+  /**
+   * Trains a compiled network on the encoded rows, in an order drawn from (seed, epoch). It keeps a checkpoint after
+   * every epoch and goes on from the last one when a killed training is resumed, with the same result.
+   */
+  fit: (network: LayersModel, options: FitOptions) => Promise<void>
+  /** For a training loop of one's own: tells that it is alive. Without `fit` a killed training begins anew. */
+  progress: (step: { epoch: number; epochs: number; loss: number }) => void
+}
+
+export interface ModelFile<F extends Features, H extends Hyperparameters> {
+  /** The name of the file, without its extension. */
+  name: string
+  about?: string
+  features: F
+  label: LabelDefinition
+  source: SourceSpec
+  expect?: readonly ExpectSpec[]
+  split: SplitSpec
+  hyperparameters?: H
+  seed?: number
+  /** Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. */
+  train: (training: Training<F, H>) => LayersModel | Promise<LayersModel>
+  judge: JudgeSpec
+  release: ReleaseSpec
+  retrain?: RetrainSpec
+  /** Rows every predictor must answer alike; chosen from the training rows when absent. */
+  golden?: readonly RowOf<F>[]
+}
+
+export interface Model {
+  kind: 'tenure-model'
+  definition: ModelDefinition
+  train: (training: Training) => LayersModel | Promise<LayersModel>
+}
+
+/** Throws `invalid_model_file` with every issue in `context.issues`, each beginning with its place. */
+export function defineModel<const F extends Features, const H extends Hyperparameters = Record<never, never>>(
+  file: ModelFile<F, H>,
+): Model {
+  const { report, issues } = collectIssues()
+  const definition = lowerModel(report, file as unknown as ModelFile<Features, Hyperparameters>)
+  if (issues.length > 0)
+    throw new DomainError(
+      'invalid_model_file',
+      `the model ${file.name} has ${issues.length} issue(s): ${issues.join('; ')}`,
+      { model: file.name, issues },
+    )
+  return { kind: 'tenure-model', definition, train: file.train as unknown as Model['train'] }
+}
+
+function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
+  if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
+    report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
+  if (typeof file.train !== 'function') report('train', 'a function is wanted')
+  checkFeatures(report, file.features)
+  checkLabel(report, file.label, file.features)
+  const { seed = 1, hyperparameters = {} } = file
+  if (!Number.isSafeInteger(seed) || seed < 0) report('seed', `a whole number from 0 is wanted, not ${seed}`)
+  for (const [name, value] of Object.entries(hyperparameters))
+    if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
+      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is wanted')
+  const golden = (file.golden ?? []) as ModelDefinition['golden']
+  golden.forEach((row, index) =>
+    issuesOfRow(file.features, row).forEach((issue) => report(`golden[${index}]`, issue)),
+  )
+  const retrain = file.retrain === undefined ? {} : { retrain: lowerRetrain(report, file.retrain) }
+  return {
+    name: file.name,
+    ...(file.about === undefined ? {} : { about: file.about.trim() }),
+    features: file.features,
+    label: file.label,
+    source: lowerSource(report, file.source),
+    expectations: lowerExpectations(file.expect ?? [], {
+      report,
+      features: file.features,
+      label: file.label,
+    }),
+    split: lowerSplit(report, file.split, file.source.options.eventTime !== undefined),
+    hyperparameters,
+    seed,
+    judge: lowerJudge(report, file.judge, file.label),
+    release: lowerRelease(report, file.release),
+    ...retrain,
+    golden,
+  }
+}

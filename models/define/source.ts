@@ -1,0 +1,73 @@
+/** Sources: where the rows of a model come from, and which of their columns tell the time. */
+import type { SourceDefinition } from '../../domain/definition.ts'
+import { durationAt, type Duration } from './duration.ts'
+import type { Report } from './report.ts'
+
+export interface SourceOptions {
+  /** One row an event, as a query; over the view `source` when one file is given. All of its rows when absent. */
+  rows?: string
+  /** DuckDB SQL over `known`, the rows known at `asOf`, that adds features derived from other rows. */
+  derive?: string
+  /** The column with the time of the event (UTC). */
+  eventTime?: string
+  /** How far `derive` looks back beyond the first row of the split. */
+  lookback?: Duration
+  /** The columns that name a row; all of them when absent. */
+  key?: readonly string[]
+}
+
+export interface SourceSpec {
+  kind: SourceDefinition['kind']
+  files: Record<string, string>
+  options: SourceOptions
+}
+
+/** One file is seen as `source`; several by the names given to them. Paths are relative to the checkout. */
+type Files = string | Record<string, string>
+const named = (files: Files): Record<string, string> =>
+  typeof files === 'string' ? { source: files } : files
+
+export const csv = (files: Files, options: SourceOptions = {}): SourceSpec => ({
+  kind: 'csv',
+  files: named(files),
+  options,
+})
+
+export const parquet = (files: Files, options: SourceOptions = {}): SourceSpec => ({
+  kind: 'parquet',
+  files: named(files),
+  options,
+})
+
+/** A query on the project's own Postgres. */
+export const postgres = (options: SourceOptions & { rows: string }): SourceSpec => ({
+  kind: 'postgres',
+  files: {},
+  options,
+})
+
+const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
+
+export function lowerSource(report: Report, spec: SourceSpec): SourceDefinition {
+  const { kind, files, options } = spec
+  for (const [name, path] of Object.entries(files)) {
+    if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
+    if (typeof path !== 'string' || path === '' || /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|\\/.test(path))
+      report(`source.${name}`, `a path inside the checkout is wanted, not ${JSON.stringify(path)}`)
+  }
+  if (kind !== 'postgres' && Object.keys(files).length === 0) report('source', 'at least one file is wanted')
+  if (options.rows === undefined && !('source' in files))
+    report('source.rows', 'a query is wanted when there is not exactly one file')
+  for (const column of [options.eventTime, ...(options.key ?? [])])
+    if (column !== undefined && !identifier.test(column))
+      report('source', `a column name has letters, digits and _ only, not ${JSON.stringify(column)}`)
+  return {
+    kind,
+    files,
+    rows: (options.rows ?? 'select * from source').trim().replace(/;$/, ''),
+    ...(options.derive === undefined ? {} : { derive: options.derive.trim().replace(/;$/, '') }),
+    ...(options.eventTime === undefined ? {} : { eventTime: options.eventTime }),
+    lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
+    key: [...(options.key ?? [])],
+  }
+}

@@ -1,0 +1,55 @@
+/** Splits: which known rows train and which judge. They are frozen into the snapshot, so both models meet the same test rows. */
+import type { SplitDefinition } from '../../domain/definition.ts'
+import { durationAt, type Duration } from './duration.ts'
+import type { Report } from './report.ts'
+
+export type SplitSpec =
+  | { kind: 'hash'; test: number; stratified: boolean }
+  | {
+      kind: 'time'
+      train: Duration
+      test: Duration
+      matured?: Duration
+      maxRows?: { train?: number; test?: number }
+    }
+
+/** The same share of each class, chosen by a hash of the row. */
+export const stratified = ({ test }: { test: number }): SplitSpec => ({
+  kind: 'hash',
+  test,
+  stratified: true,
+})
+
+/** A share of the rows, chosen by a hash of the row; a row stays on its side as more rows come. */
+export const random = ({ test }: { test: number }): SplitSpec => ({ kind: 'hash', test, stratified: false })
+
+/** The latest known rows judge, those before them train: what will happen is told from what has happened. */
+export const byTime = (options: {
+  train: Duration
+  test: Duration
+  /** How old an event must be: of younger ones only the early labels are known, which is no fair sample. */
+  matured?: Duration
+  /** At most this many rows of each part, sampled by a hash of the row. */
+  maxRows?: { train?: number; test?: number }
+}): SplitSpec => ({ kind: 'time', ...options })
+
+export function lowerSplit(report: Report, spec: SplitSpec, timed: boolean): SplitDefinition {
+  if (spec.kind === 'hash') {
+    if (!(spec.test > 0 && spec.test < 1))
+      report('split.test', `a share between 0 and 1 is wanted, not ${spec.test}`)
+    return spec
+  }
+  if (!timed) report('split', 'byTime needs the eventTime of the source')
+  const { train, test } = spec.maxRows ?? {}
+  for (const [part, rows] of Object.entries({ train, test }))
+    if (rows !== undefined && !(Number.isInteger(rows) && rows > 0))
+      report(`split.maxRows.${part}`, `a whole number above 0 is wanted, not ${rows}`)
+  return {
+    kind: 'time',
+    trainMs: durationAt(report, 'split.train', spec.train),
+    testMs: durationAt(report, 'split.test', spec.test),
+    maturedMs: spec.matured === undefined ? 0 : durationAt(report, 'split.matured', spec.matured),
+    ...(train === undefined ? {} : { maxTrain: train }),
+    ...(test === undefined ? {} : { maxTest: test }),
+  }
+}

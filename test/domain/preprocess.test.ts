@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { widthOf, type Features, type Row } from '../../domain/features.ts'
+import { compileEncoder, fitFeatures, maxVocabulary } from '../../domain/preprocess.ts'
+
+const features: Features = {
+  size: { kind: 'number', missing: 'fill' },
+  colour: { kind: 'category', missing: 'fill' },
+}
+const rows: Row[] = [
+  { size: 1, colour: 'red' },
+  { size: 3, colour: 'blue' },
+  { size: null, colour: 'red' },
+  { size: 5, colour: null },
+]
+
+describe('fitting', () => {
+  it('takes mean and population deviation of what is there, and the values in the order of their text', () => {
+    expect(fitFeatures(rows, features)).toEqual([
+      { name: 'size', kind: 'number', mean: 3, std: Math.sqrt(8 / 3), fill: 3 },
+      { name: 'colour', kind: 'category', vocabulary: ['blue', 'red'] },
+    ])
+  })
+
+  it('scales a constant and an empty column by one', () => {
+    const number: Features = { size: { kind: 'number', missing: 'fill' } }
+    expect(fitFeatures([{ size: 7 }, { size: 7 }], number)).toMatchObject([{ mean: 7, std: 1 }])
+    expect(fitFeatures([{ size: 0.1 + 0.2 }, { size: 0.3 }], number)).toMatchObject([{ std: 1 }])
+    expect(fitFeatures([{ size: null }], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
+    expect(fitFeatures([], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
+  })
+
+  it('leaves the rarest values of a very long category to "other"', () => {
+    const many: Row[] = Array.from({ length: maxVocabulary + 5 }, (_, i) => ({ size: 1, colour: `c${i}` }))
+    const fits = fitFeatures([...many, ...many.slice(10)], features)
+    expect(fits[1]).toMatchObject({ kind: 'category' })
+    const vocabulary = fits[1]?.kind === 'category' ? fits[1].vocabulary : []
+    expect(vocabulary).toHaveLength(maxVocabulary)
+    expect(vocabulary).toContain('c1004')
+  })
+})
+
+describe('encoding', () => {
+  const fits = fitFeatures(rows, features)
+  const encode = (row: Row): number[] => {
+    const into = new Float32Array(widthOf(fits) + 2).fill(9)
+    compileEncoder(features, fits)(row, into, 1)
+    return [...into]
+  }
+  const scaled = (value: number) => Math.fround((value - 3) / Math.sqrt(8 / 3))
+
+  it('writes only its own columns', () =>
+    expect(encode({ size: 5, colour: 'red' })).toEqual([9, scaled(5), 0, 1, 0, 9]))
+  it('encodes a value not seen in training, and null, as other', () => {
+    expect(encode({ size: 3, colour: 'green' })).toEqual([9, 0, 0, 0, 1, 9])
+    expect(encode({ size: 3, colour: null })).toEqual([9, 0, 0, 0, 1, 9])
+  })
+  it('fills a missing number with the mean', () =>
+    expect(encode({ size: null, colour: 'blue' })).toEqual([9, 0, 1, 0, 0, 9]))
+  it('is not misled by names that every object has', () =>
+    expect(encode({ size: 3, colour: 'constructor' })).toEqual([9, 0, 0, 0, 1, 9]))
+
+  it.each([
+    ['a fit is missing', fits.slice(1)],
+    ['a fit stands twice', [fits[0], fits[0]]],
+    ['a fit is of another kind', [{ ...fits[0], kind: 'category', vocabulary: [] }, fits[1]]],
+    ['a fit is of no feature', [fits[0], { ...fits[1], name: 'weight' }]],
+  ])('refuses an artifact where %s', (_name, wrong) => {
+    let thrown: unknown
+    try {
+      compileEncoder(features, wrong as typeof fits)
+    } catch (error) {
+      thrown = error
+    }
+    expect(isError(thrown, 'artifact_invalid')).toBe(true)
+  })
+})

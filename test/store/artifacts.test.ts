@@ -1,0 +1,77 @@
+import { access, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Manifest } from '../../domain/manifest.ts'
+import {
+  digestOfJson,
+  getManifest,
+  openArtifacts,
+  putManifest,
+  type Artifacts,
+} from '../../store/artifacts.ts'
+
+let root: string
+let artifacts: Artifacts
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-artifacts-'))
+  artifacts = openArtifacts(root)
+})
+afterAll(() => rm(root, { recursive: true }))
+
+const bytes = Buffer.from('earned')
+const hex = '4844fdfbc864ac106bb9742de65edfbcb5257a4e7ee2d8c500b80cdafa148524'
+const digest = `sha256:${hex}`
+
+describe('the artifact store', () => {
+  it('names content by the SHA-256 of its bytes, however often it is put', async () => {
+    expect(await artifacts.put('artifacts', bytes)).toEqual({ digest, bytes: 6 })
+    expect(await artifacts.put('artifacts', bytes)).toEqual({ digest, bytes: 6 })
+    expect((await artifacts.get('artifacts', digest)).toString()).toBe('earned')
+    expect(await readdir(join(root, 'drafts'))).toEqual([])
+  })
+
+  it('takes a finished file over and shows where it lies', async () => {
+    const draft = await artifacts.draft('.parquet')
+    await writeFile(draft, bytes)
+    expect(await artifacts.take('snapshots', draft)).toEqual({ digest, bytes: 6 })
+    expect(await artifacts.locate('snapshots', digest)).toBe(join(root, 'snapshots', `${hex}.parquet`))
+    await expect(access(draft)).rejects.toThrow('ENOENT')
+  })
+
+  it('refuses bytes that have changed, and bytes that are gone', async () => {
+    await artifacts.put('artifacts', bytes)
+    await writeFile(join(root, 'sha256', hex.slice(0, 2), hex), 'earned?')
+    await expect(artifacts.get('artifacts', digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await writeFile(join(root, 'snapshots', `${hex}.parquet`), '')
+    await expect(artifacts.locate('snapshots', digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await artifacts.remove('artifacts', digest)
+    await artifacts.remove('artifacts', digest)
+    await expect(artifacts.get('artifacts', digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+  })
+
+  it.each([
+    '../../etc/passwd',
+    `sha256:${'../'.repeat(20)}etc/passwd`,
+    `sha256:${hex.toUpperCase()}`,
+    `sha256:${hex}/..`,
+    `md5:${hex}`,
+    hex,
+    '',
+  ])('never opens a path from outside: %j', async (name) => {
+    await expect(artifacts.get('artifacts', name)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await expect(artifacts.locate('snapshots', name)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    expect(() => artifacts.remove('artifacts', name)).toThrow('is no digest')
+  })
+
+  it('stores a manifest under the digest of its canonical form, and refuses another format', async () => {
+    const manifest = { format: 'tenure-artifact@1', model: 'iris' } as Manifest
+    const turned = { model: 'iris', format: 'tenure-artifact@1' } as Manifest
+    const stored = await putManifest(artifacts, manifest)
+    expect(await putManifest(artifacts, turned)).toBe(stored)
+    expect(stored).toBe(digestOfJson(turned))
+    expect(await getManifest(artifacts, stored)).toEqual(manifest)
+    const strange = await artifacts.put('artifacts', Buffer.from('{"format":"pickle"}'))
+    await expect(getManifest(artifacts, strange.digest)).rejects.toMatchObject({ code: 'artifact_invalid' })
+  })
+})
