@@ -122,7 +122,7 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
         guardLogE: guard.logE(),
         harmLogE: harm.plainLogE(),
       }
-      for (const each of comparisons) Object.assign(statistics, each.statistics())
+      for (const each of comparisons) each.describe(statistics)
       for (const each of proofs) statistics[`${each.metric}PromotionLogE`] = each.logE()
       const answer = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
         kind,

@@ -101,10 +101,16 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
   const failed = new Set<number>()
   let pairs = { b: 0, c: 0 }
 
-  const arm = (requests: number, errorRate: number, factor: number): ArmCounts => {
+  const slowness = (factor: number) => {
+    const share95 = slowShare(0.95, factor)
+    return { share95, nested: slowShare(0.99, factor) / share95 }
+  }
+  const usual = slowness(1)
+  const canarys = scenario.kind === 'latency' ? slowness(scenario.factor) : usual
+
+  const arm = (requests: number, errorRate: number, { share95, nested } = usual): ArmCounts => {
     const errors = binomial(uniform, requests, errorRate)
-    const slow95 = binomial(uniform, requests, slowShare(0.95, factor))
-    const nested = slowShare(0.99, factor) / slowShare(0.95, factor)
+    const slow95 = binomial(uniform, requests, share95)
     return {
       requests,
       errors,
@@ -121,11 +127,7 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
       const drift = scenario.kind === 'router-drift' ? 1.6 : 1
       const canaryRequests = binomial(uniform, total, Math.min(1, (shareBp / 10_000) * drift))
       const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
-      const canary = arm(
-        canaryRequests,
-        broken ? scenario.rate : world.errorRate,
-        scenario.kind === 'latency' ? scenario.factor : 1,
-      )
+      const canary = arm(canaryRequests, broken ? scenario.rate : world.errorRate, canarys)
       if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
@@ -139,8 +141,7 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
       const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
       const disagreeing = canaryRequests * 0.02 * shifted
       pairs = { b: pairs.b + poisson(uniform, disagreeing), c: pairs.c + poisson(uniform, disagreeing) }
-      const control =
-        scenario.kind === 'control-gone' ? none : arm(total - canaryRequests, world.errorRate, 1)
+      const control = scenario.kind === 'control-gone' ? none : arm(total - canaryRequests, world.errorRate)
       return { startMs, shareBp, canary, control }
     },
     paired: () => pairs,
