@@ -10,6 +10,8 @@ const withoutServers = [
   'test/tidy.test.ts',
   'test/config.test.ts',
   'test/setup.test.ts',
+  'test/cli/embedded.test.ts',
+  'test/cli/supervisor.test.ts',
 ]
 
 export default defineConfig({

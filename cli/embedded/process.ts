@@ -4,10 +4,11 @@
  * `tenure up` would leave servers behind that hold the ports and the data of the next one.
  */
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { DomainError } from '../../domain/errors.ts'
+import { environmentWith } from '../../temporal.config.ts'
 
 export interface ProcessSpec {
   name: string
@@ -38,7 +39,7 @@ export interface RunningProcess {
   exited: Promise<Exit>
   /** Signals the whole group. */
   kill(signal: NodeJS.Signals): void
-  /** The clean way, then SIGKILL after the grace; resolves when nothing of the group is left. */
+  /** Asks the leader for the clean way; after the grace, and for what the leader left of its group, comes SIGKILL. */
   stop(): Promise<Exit>
 }
 
@@ -54,7 +55,7 @@ export async function launch(spec: ProcessSpec, onLine: (line: string) => void):
   const tied = existsSync(TIE) ? [TIE, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own] : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
-    env: { ...process.env, ...spec.env },
+    env: environmentWith(spec.env ?? {}),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(spec.userId === undefined ? {} : { uid: spec.userId, gid: spec.userId }),
@@ -77,7 +78,7 @@ export async function launch(spec: ProcessSpec, onLine: (line: string) => void):
     exited,
     kill,
     async stop() {
-      kill(stopSignal)
+      child.kill(stopSignal)
       const deadline = setTimeout(() => kill('SIGKILL'), spec.graceMs ?? DEFAULT_GRACE_MS)
       const exit = await exited
       clearTimeout(deadline)
@@ -102,6 +103,17 @@ export async function whenReady(
     if (performance.now() > deadline)
       throw new Error(`${spec.name} did not become ready within ${timeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS))
+  }
+}
+
+/** When a process started, in ticks since boot; absent when there is no such process, or only its unburied rest. */
+export function birthOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' ? undefined : fields[19]
+  } catch {
+    return undefined
   }
 }
 

@@ -4,6 +4,7 @@
  * Beyond one machine any Temporal cluster takes its place by TEMPORAL_ADDRESS.
  */
 import { Connection } from '@temporalio/client'
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './parts.ts'
 import { expectFree, freePort, launch, whenReady } from './process.ts'
@@ -35,6 +36,7 @@ export interface RunningTemporal {
 
 const NAMESPACE = 'default'
 const PROBE_MS = 1_000
+const START = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
 
 /** One partition per task queue is enough for one machine and spares the forwarding between four. */
 const DYNAMIC = [
@@ -77,7 +79,8 @@ export async function planTemporal(options: TemporalOptions = {}): Promise<Tempo
     name: 'temporal',
     command: readParts().temporal,
     args: [
-      ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+      ...START,
+      `--port=${port}`,
       ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort)]),
       ...(dbFile === undefined ? [] : ['--db-filename', dbFile]),
       ...(dbFile === undefined
@@ -88,11 +91,36 @@ export async function planTemporal(options: TemporalOptions = {}): Promise<Tempo
     ],
     cwd: '/',
     stopSignal: 'SIGTERM',
-    isReady: () => serves(address),
+    ...(dbFile === undefined
+      ? { isReady: () => serves(address) }
+      : {
+          prepare: async () => dropUnfinished(dbFile),
+          isReady: async () => (await serves(address)) && finish(dbFile),
+        }),
     address,
     ...(uiPort === undefined ? {} : { uiUrl: `http://127.0.0.1:${uiPort}` }),
   }
 }
+
+/**
+ * The server takes any file that exists for a complete one, so a kill during its very first start would leave half a
+ * schema for ever. A mark beside the file says that the server once served from it; without it the file is made anew.
+ */
+const markOf = (dbFile: string) => `${dbFile}.complete`
+
+function dropUnfinished(dbFile: string): void {
+  if (existsSync(markOf(dbFile))) return
+  for (const path of filesOf(dbFile)) rmSync(path, { force: true })
+}
+
+/** Also closes the files to other users of the machine; the server makes them readable to all. */
+function finish(dbFile: string): true {
+  for (const path of filesOf(dbFile)) if (existsSync(path)) chmodSync(path, 0o600)
+  writeFileSync(markOf(dbFile), '')
+  return true
+}
+
+const filesOf = (dbFile: string) => [dbFile, `${dbFile}-wal`, `${dbFile}-shm`]
 
 const flag = (name: string) => (value: string) => [name, value]
 

@@ -163,18 +163,19 @@ export function addon({ root, cache, env, arch }) {
 async function compile({ root, home, library, output, env }) {
   const defines = [`NAPI_VERSION=${NAPI}`, 'NODE_GYP_MODULE_NAME=tfjs_binding', 'BUILDING_NODE_EXTENSION']
   const includes = ['.', join(library, 'include'), join(root, 'node_modules', 'node-api-headers', 'include')]
-  await run(
-    'g++',
-    [
-      ...['-O2', '-std=c++17', '-fPIC', '-shared'],
-      ...defines.map((define) => `-D${define}`),
-      ...includes.map((include) => `-I${include}`),
-      ...['binding/tfjs_backend.cc', 'binding/tfjs_binding.cc', '-o', output],
-      ...[`-L${join(library, 'lib')}`, ...LIBRARIES.map((name) => `-l:${name}`)],
-      '-Wl,-rpath,$ORIGIN/../../deps/lib',
-    ],
-    { cwd: home, env },
-  )
+  const link = [
+    `-L${join(library, 'lib')}`,
+    ...LIBRARIES.map((name) => `-l:${name}`),
+    '-Wl,-rpath,$ORIGIN/../../deps/lib',
+  ]
+  const args = [
+    ['-O2', '-std=c++17', '-fPIC', '-shared'],
+    defines.map((define) => `-D${define}`),
+    includes.map((include) => `-I${include}`),
+    ['binding/tfjs_backend.cc', 'binding/tfjs_binding.cc', '-o', output],
+    link,
+  ]
+  await run('g++', args.flat(), { cwd: home, env })
 }
 
 /**

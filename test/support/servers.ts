@@ -19,6 +19,7 @@ const NAMESPACE_MS = 20_000
 /** The databases of the file that imports this module. */
 const made: string[] = []
 
+// oxlint-disable-next-line no-empty-pattern -- vitest hands the file over second and insists on this form
 afterAll(async ({}, file) => {
   if (hasFailed(file))
     return void process.stderr.write(`${file.name} failed; its databases: ${made.join(', ')}\n`)

@@ -1,0 +1,183 @@
+/** The two embedded servers as the product runs them: supervised, killed with -9, started again on the same data. */
+import { Client, Connection } from '@temporalio/client'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readParts } from '../../cli/embedded/parts.ts'
+import { planPostgres, startPostgres } from '../../cli/embedded/postgres.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { openStateDir, reachable, serverUser } from '../../cli/embedded/state.ts'
+import { planTemporal, startTemporal } from '../../cli/embedded/temporal.ts'
+import { supervise } from '../../cli/supervisor.ts'
+
+let home: string
+
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), 'tenure-embedded-'))
+  chmodSync(home, 0o711)
+})
+afterAll(() => rmSync(home, { recursive: true }))
+
+async function ask(url: string, statement: string): Promise<unknown[]> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 2_000,
+    query_timeout: 5_000,
+  })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    const { rows } = await client.query(statement)
+    return rows as unknown[]
+  } finally {
+    await client.end()
+  }
+}
+
+describe('Postgres', () => {
+  it('keeps what was committed through kill -9 and through a stop, and asks for its password', async () => {
+    const dataDir = join(home, 'kept')
+    let server = await startPostgres({ dataDir })
+    await ask(server.url, 'create table kept (a int)')
+    await ask(server.url, 'insert into kept values (1)')
+    await expect(ask(server.url.replace(/:[0-9a-f]+@/, ':wrong@'), 'select 1')).rejects.toThrow('password')
+    await expect(startPostgres({ dataDir })).rejects.toThrow(`process ${server.pid} already serves`)
+    const { url, pid, port } = server
+    process.kill(pid, 'SIGKILL')
+    server = await startPostgres({ dataDir, port })
+    expect(server.url).toBe(url)
+    await ask(url, 'insert into kept values (2)')
+    await server.stop()
+    server = await startPostgres({ dataDir, port })
+    expect(await ask(url, 'select a from kept order by a')).toEqual([{ a: 1 }, { a: 2 }])
+    await server.stop()
+    expect(statSync(dataDir).mode & 0o077).toBe(0)
+  })
+
+  it('starts over an interrupted creation and a pid file that names another process', async () => {
+    const dataDir = join(home, 'half')
+    mkdirSync(`${dataDir}.new`)
+    writeFileSync(join(`${dataDir}.new`, 'PG_VERSION'), '18')
+    const first = await startPostgres({ dataDir, durable: false })
+    await first.stop()
+    writeFileSync(join(dataDir, 'postmaster.pid'), `${process.pid}\n${dataDir}\n`)
+    const second = await startPostgres({ dataDir, durable: false })
+    expect(await ask(second.url, 'show fsync')).toEqual([{ fsync: 'off' }])
+    await second.stop()
+  })
+
+  it('says which port is taken', async () => {
+    const holder = createServer().listen(0, '127.0.0.1')
+    await new Promise((resolve) => holder.once('listening', resolve))
+    const { port } = holder.address() as { port: number }
+    await expect(planPostgres({ dataDir: join(home, 'port'), durable: false, port })).rejects.toThrow(
+      `Postgres cannot have port ${port} on 127.0.0.1: EADDRINUSE`,
+    )
+    await expect(planTemporal({ port })).rejects.toThrow(`Temporal cannot have port ${port}`)
+    holder.close()
+  })
+
+  it('says what it wrote last when it does not start', async () => {
+    const dataDir = join(home, 'broken')
+    await (await startPostgres({ dataDir, durable: false })).stop()
+    writeFileSync(join(dataDir, 'postgresql.auto.conf'), 'no_such_setting = 1\n')
+    await expect(startPostgres({ dataDir, durable: false })).rejects.toThrow('no_such_setting')
+  })
+})
+
+describe('Temporal', () => {
+  it('keeps its workflows and search attributes through kill -9', async () => {
+    const dbFile = join(home, 'temporal.db')
+    const server = await startTemporal({ dbFile, uiPort: false, searchAttributes: ['Model'] })
+    await withClient(server.address, (client) =>
+      client.workflow.start('anything', {
+        workflowId: 'kept',
+        taskQueue: 'nobody',
+        searchAttributes: { Model: ['iris'] },
+      }),
+    )
+    process.kill(server.pid, 'SIGKILL')
+    const again = await startTemporal({ dbFile, searchAttributes: ['Model'] })
+    await withClient(again.address, async (client) => {
+      const { status, searchAttributes } = await client.workflow.getHandle('kept').describe()
+      expect(status.name).toBe('RUNNING')
+      expect(searchAttributes).toMatchObject({ Model: ['iris'] })
+    })
+    expect((await fetch(again.uiUrl as string)).status).toBe(200)
+    expect(statSync(dbFile).mode & 0o077).toBe(0)
+    await again.stop()
+  })
+
+  it('starts over a file that was never complete', async () => {
+    const dbFile = join(home, 'half.db')
+    writeFileSync(dbFile, '')
+    await (await startTemporal({ dbFile, uiPort: false })).stop()
+  })
+
+  it('says what it wrote last when it does not start', async () => {
+    const dbFile = join(home, 'no-database')
+    writeFileSync(`${dbFile}.complete`, '')
+    writeFileSync(dbFile, 'this is no database, and it is long enough for a header'.repeat(100))
+    await expect(startTemporal({ dbFile, uiPort: false })).rejects.toThrow(/temporal ended.*database/)
+  })
+})
+
+it('both come back on their ports when they are killed under the supervisor', async () => {
+  const [postgres, temporal] = await Promise.all([
+    planPostgres({ dataDir: join(home, 'supervised') }),
+    planTemporal({ dbFile: join(home, 'supervised.db'), uiPort: false, port: await freePort() }),
+  ])
+  const supervision = await supervise([postgres, temporal], {
+    log: () => {},
+    stateDir: home,
+    pauseMs: { min: 10, max: 100 },
+    signals: false,
+  })
+  await ask(postgres.url, 'create table kept as select 1 as a')
+  for (const name of ['postgres', 'temporal']) process.kill(supervision.pidOf(name) as number, 'SIGKILL')
+  await expect
+    .poll(() => ask(postgres.url, 'select a from kept').catch(() => 'down'), { timeout: 20_000 })
+    .toEqual([{ a: 1 }])
+  await expect
+    .poll(() => withClient(temporal.address, (client) => client.workflow.count()).catch(() => 'down'), {
+      timeout: 20_000,
+    })
+    .toMatchObject({ count: 0 })
+  await supervision.stop()
+  await expect(ask(postgres.url, 'select 1')).rejects.toThrow('ECONNREFUSED')
+}, 60_000)
+
+describe('the places', () => {
+  it('are unknown before the set-up, which is said', () => {
+    expect(() => readParts(home)).toThrow('npm run setup')
+    expect(existsSync(readParts().temporal)).toBe(true)
+  })
+
+  it('lie beside the checkout when the servers can go there', () => {
+    expect(openStateDir(undefined, home)).toBe(join(home, '.tenure'))
+    expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
+  })
+
+  it.runIf(serverUser() !== undefined)('lie elsewhere when the checkout is closed to them', () => {
+    const closed = join(home, 'closed')
+    mkdirSync(closed, { mode: 0o700 })
+    expect(reachable(closed, serverUser())).toBe(false)
+    const chosen = openStateDir(undefined, closed)
+    expect(chosen).toMatch(/^\/var\/lib\/tenure\/closed-[0-9a-f]{8}$/)
+    expect(openStateDir(undefined, closed)).toBe(chosen)
+    rmSync(chosen, { recursive: true })
+    expect(() => openStateDir(join(closed, 'asked'))).toThrow('may not enter')
+  })
+})
+
+async function withClient<T>(address: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const connection = await Connection.connect({ address, connectTimeout: 2_000 })
+  try {
+    return await work(new Client({ connection }))
+  } finally {
+    await connection.close()
+  }
+}

@@ -1,0 +1,202 @@
+/** The supervisor with real processes: what it starts, starts again and leaves behind, which is nothing. */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { birthOf } from '../../cli/embedded/process.ts'
+import { claim } from '../../cli/pidfile.ts'
+import { type ChildSpec, supervise, type SuperviseOptions } from '../../cli/supervisor.ts'
+
+let stateDir: string
+let lines: string[]
+let ends: (() => Promise<void>)[]
+
+beforeEach(() => {
+  stateDir = mkdtempSync(join(tmpdir(), 'tenure-supervisor-'))
+  lines = []
+  ends = []
+})
+afterEach(async () => {
+  for (const end of ends) await end()
+  rmSync(stateDir, { recursive: true })
+})
+
+const options = (): SuperviseOptions => ({
+  log: (name, line) => lines.push(`${name}: ${line}`),
+  stateDir,
+  pauseMs: { min: 1, max: 20 },
+  signals: false,
+})
+
+/** A Node process that tells its pid and runs until it is asked to end; ready once it has told. */
+function child(
+  name: string,
+  body = `process.on('SIGTERM', () => (console.log('ends'), process.exit()))`,
+): ChildSpec {
+  const isReady = (pid: number) => Promise.resolve(lines.includes(`${name}: up ${pid}`))
+  const script = `${body}; setInterval(() => {}, 1000); console.log('up', process.pid)`
+  return { name, command: process.execPath, args: ['-e', script], isReady }
+}
+
+async function begin(specs: ChildSpec[], more: Partial<SuperviseOptions> = {}) {
+  const supervision = await supervise(specs, { ...options(), ...more })
+  ends.push(supervision.stop)
+  return supervision
+}
+
+const gone = (pid: number) => expect.poll(() => birthOf(pid), { timeout: 10_000 }).toBeUndefined()
+const order = (...wanted: string[]) =>
+  wanted.map((start) => lines.findIndex((line) => line.startsWith(start)))
+const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b)
+
+describe('the supervisor', () => {
+  it('starts a child after those it needs and ends it before them', async () => {
+    const supervision = await begin([child('database'), { ...child('worker'), after: ['database'] }])
+    await supervision.stop()
+    const told = order('database: up', 'worker: up', 'worker: ends', 'database: ends')
+    expect(told).toEqual(sorted(told))
+    expect(told).not.toContain(-1)
+  })
+
+  it('starts a killed child again, and what the child had started is gone', async () => {
+    const offspring = `console.log('child', require('child_process').spawn('sleep', ['1000']).pid)`
+    const supervision = await begin([child('worker', offspring)])
+    const before = supervision.pidOf('worker') as number
+    const sleeper = Number(/child (\d+)/.exec(lines.join('\n'))?.[1])
+    expect(birthOf(sleeper)).toBeDefined()
+    process.kill(before, 'SIGKILL')
+    await gone(sleeper)
+    await expect.poll(() => supervision.restartsOf('worker')).toBe(1)
+    await expect.poll(() => supervision.pidOf('worker')).not.toBe(before)
+    expect(lines.some((line) => line.startsWith('tenure: worker ended (SIGKILL)'))).toBe(true)
+  })
+
+  it('keeps trying a child that dies at once, with pauses, and stops trying when told to stop', async () => {
+    const marker = join(stateDir, 'broken')
+    const supervision = await begin([
+      child('worker', `if (require('fs').existsSync('${marker}')) process.exit(3)`),
+    ])
+    writeFileSync(marker, '')
+    process.kill(supervision.pidOf('worker') as number, 'SIGKILL')
+    await expect.poll(() => supervision.restartsOf('worker'), { timeout: 10_000 }).toBeGreaterThan(3)
+    await supervision.stop()
+    expect(lines).toContain('tenure: worker ended with exit code 3 while starting')
+  })
+
+  it('lets a child with restart never end by itself', async () => {
+    const supervision = await begin([{ ...child('once'), restart: 'never' }])
+    const pid = supervision.pidOf('once') as number
+    process.kill(pid, 'SIGKILL')
+    await gone(pid)
+    await supervision.stop()
+    expect(supervision.restartsOf('once')).toBe(0)
+  })
+
+  it('ends all and says why when one cannot start', async () => {
+    const specs = [child('database'), { ...child('worker', 'process.exit(7)'), after: ['database'] }]
+    await expect(begin(specs)).rejects.toThrow('worker ended with exit code 7 while starting')
+    await gone(Number(/up (\d+)/.exec(lines[0] ?? '')?.[1]))
+    await expect(begin([{ ...child('worker'), command: '/nowhere/at/all' }])).rejects.toThrow()
+  })
+
+  it('says so when a child never becomes ready', async () => {
+    const specs = [{ ...child('worker'), isReady: () => Promise.resolve(false) }]
+    await expect(begin(specs, { readyMs: 100 })).rejects.toThrow('worker did not become ready within 100 ms')
+  })
+
+  it('refuses an order that names nobody', async () => {
+    await expect(begin([{ ...child('worker'), after: ['database'] }])).rejects.toThrow('comes after database')
+  })
+
+  it('kills what does not end within its grace', async () => {
+    const supervision = await begin([
+      { ...child('stubborn', `process.on('SIGTERM', () => {})`), graceMs: 50 },
+    ])
+    const pid = supervision.pidOf('stubborn') as number
+    await supervision.stop()
+    expect(birthOf(pid)).toBeUndefined()
+  })
+
+  it('refuses a second one for the same state, until the first has ended', async () => {
+    const first = await begin([child('worker')])
+    await expect(begin([child('worker')])).rejects.toThrow(`already runs here as process ${process.pid}`)
+    await first.stop()
+    await begin([child('worker')])
+  })
+})
+
+/** A supervisor in a process of its own, which can be signalled and killed. */
+async function beginOutside(body = '') {
+  const script = join(stateDir, 'supervisor.ts')
+  const marker = join(stateDir, 'up')
+  const module = new URL('../../cli/supervisor.ts', import.meta.url).pathname
+  writeFileSync(
+    script,
+    `import { supervise } from '${module}'
+     import { existsSync } from 'node:fs'
+     const worker = {
+       name: 'worker',
+       command: process.execPath,
+       args: ['-e', ${JSON.stringify(`${body}; setInterval(() => {}, 1000); fs.writeFileSync('${marker}', '')`)}],
+       isReady: async () => existsSync('${marker}'),
+     }
+     void supervise([worker], { log: () => {}, stateDir: '${stateDir}' }).then(async (supervision) => {
+       console.log(supervision.pidOf('worker'))
+       await supervision.stopped
+     })`,
+  )
+  const outside = spawn(process.execPath, ['--import', 'tsx', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const exited = new Promise<number | null>((resolve) => outside.once('exit', resolve))
+  ends.push(async () => {
+    outside.kill('SIGKILL')
+    await exited
+  })
+  const worker = await new Promise<number>((resolve) =>
+    outside.stdout.once('data', (text) => resolve(Number(text))),
+  )
+  return { supervisor: outside.pid as number, worker, exited }
+}
+
+describe('whatever happens to the supervisor', () => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s ends everything cleanly', async (signal) => {
+    const { supervisor, worker, exited } = await beginOutside()
+    process.kill(supervisor, signal)
+    expect(await exited).toBe(0)
+    expect(birthOf(worker)).toBeUndefined()
+    expect(existsSync(join(stateDir, 'supervisor.json'))).toBe(false)
+  })
+
+  it('a second signal does not wait for the clean way', async () => {
+    const asked = join(stateDir, 'asked')
+    const { supervisor, worker, exited } = await beginOutside(
+      `process.on('SIGTERM', () => fs.writeFileSync('${asked}', ''))`,
+    )
+    process.kill(supervisor, 'SIGINT')
+    await expect.poll(() => existsSync(asked)).toBe(true)
+    process.kill(supervisor, 'SIGINT')
+    expect(await exited).toBe(0)
+    expect(birthOf(worker)).toBeUndefined()
+  })
+
+  it('kill -9 of it takes its children along, and the next one may start', async () => {
+    const { supervisor, worker, exited } = await beginOutside()
+    process.kill(supervisor, 'SIGKILL')
+    await exited
+    await gone(worker)
+    expect(JSON.parse(readFileSync(join(stateDir, 'supervisor.json'), 'utf8')).holder.pid).toBe(supervisor)
+    await begin([child('worker')])
+  })
+
+  it('a child that outlived it is ended by the next one', async () => {
+    const { supervisor, worker, exited } = await beginOutside(`process.on('SIGTERM', () => {})`)
+    process.kill(supervisor, 'SIGKILL')
+    await exited
+    expect(birthOf(worker)).toBeDefined()
+    const next = claim(join(stateDir, 'supervisor.json'), { graceMs: 50 })
+    await expect(next).resolves.toBeDefined()
+    expect(birthOf(worker)).toBeUndefined()
+  })
+})
