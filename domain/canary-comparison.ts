@@ -5,7 +5,7 @@
  */
 
 import { thresholdFor, type AlphaSplit } from './alpha.ts'
-import type { CanaryTick } from './canary.ts'
+import type { CanaryTick } from './canary-evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './canary-policy.ts'
 import { guardTest } from './e-guard.ts'
 import { inverseGrid, ratioGrid } from './e-process.ts'

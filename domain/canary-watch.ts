@@ -5,7 +5,7 @@
  */
 
 import { thresholdFor } from './alpha.ts'
-import type { CanaryEvidence, CanaryTick } from './canary.ts'
+import type { CanaryEvidence, CanaryTick } from './canary-evidence.ts'
 import { comparison, percent, promotionProof, rate, rateMetrics, round } from './canary-comparison.ts'
 import { badAnswers, canaryLedger, unreadableStage, unreadableTick } from './canary-ledger.ts'
 import { checkCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'

@@ -2,7 +2,7 @@
  * The rules that other release controllers document as their defaults, run on the same simulated traffic. A claim
  * that ours is better would be worth nothing if the others were not measured beside it.
  */
-import type { CanaryTick } from './canary.ts'
+import type { CanaryTick } from './canary-evidence.ts'
 import { normalQuantile } from './statistics.ts'
 
 export interface Rival {

@@ -1,0 +1,145 @@
+/**
+ * The gain of one model over another with its interval, by the method that suits the metric: DeLong for AUC,
+ * McNemar's disagreements for accuracy, the paired bootstrap for the rest and for rows that come in groups.
+ */
+
+import { bootstrap, percentileInterval, pointValue, type Interval, type Statistic } from './bootstrap.ts'
+import { delong } from './delong.ts'
+import { correctness, higherIsBetter, statisticOf, type Scored } from './gate-metrics.ts'
+import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import { mcnemarP } from './mcnemar.ts'
+import { betaQuantile, normalQuantile } from './statistics.ts'
+
+export interface Pair {
+  metric: GateMetric
+  challenger: Scored
+  reference: Scored
+}
+
+export interface Gain extends Interval {
+  challenger: number | null
+  reference: number | null
+  /** Positive is better, whatever the direction of the metric. */
+  delta: number | null
+  p: number | null
+  method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
+}
+
+/** One gain a pair. `entities` is given only when some entity has several rows. */
+export function gains(
+  pairs: readonly Pair[],
+  policy: Pick<GatePolicy, 'confidence' | 'resamples' | 'seed'>,
+  entities?: readonly (string | number)[],
+): Gain[] {
+  const found: (Gain | null)[] = pairs.map((pair) =>
+    entities === undefined ? analytic(pair, policy.confidence) : null,
+  )
+  const open = pairs.map((pair, i) => ({ pair, i })).filter(({ i }) => found[i] === null)
+  const rows = pairs[0]?.challenger.y.length ?? 0
+  const differences = open.map(({ pair }) => difference(pair))
+  const options = { resamples: policy.resamples, seed: policy.seed, ...(entities && { entities }) }
+  const drawn = bootstrap(differences, rows, options)
+  open.forEach(({ pair, i }, at) => {
+    const interval = percentileInterval(drawn[at]!, policy.resamples, policy.confidence)
+    found[i] = { ...points(pair), ...interval, p: null, method: 'bootstrap' }
+  })
+  return found.map((gain) => gain!)
+}
+
+function points({ metric, challenger, reference }: Pair): Pick<Gain, 'challenger' | 'reference' | 'delta'> {
+  const rows = challenger.y.length
+  const a = pointValue(statisticOf(metric, challenger), rows)
+  const b = pointValue(statisticOf(metric, reference), rows)
+  const sign = higherIsBetter(metric) ? 1 : -1
+  return { challenger: a, reference: b, delta: a === null || b === null ? null : sign * (a - b) }
+}
+
+function analytic(pair: Pair, confidence: number): Gain | null {
+  if (pair.metric === 'auc') return byDelong(pair, confidence)
+  if (pair.metric === 'accuracy') return byMcNemar(pair, confidence)
+  return null
+}
+
+const quantile = (p: number): number => normalQuantile(p) ?? NaN
+
+function byDelong({ challenger, reference }: Pair, confidence: number): Gain {
+  const test = delong(challenger.y, challenger.score, reference.score, confidence)
+  const delta = test.auc1 === null || test.auc2 === null ? null : test.auc1 - test.auc2
+  const [low, high] = test.interval ?? [null, null]
+  return {
+    challenger: test.auc1,
+    reference: test.auc2,
+    delta,
+    low,
+    high,
+    oneSidedLow:
+      delta === null || test.standardError === null
+        ? null
+        : delta - quantile(confidence) * test.standardError,
+    p: test.pTwoSided,
+    method: 'delong',
+  }
+}
+
+/**
+ * Δ = (won − lost)/n. From 25 disagreements on the interval is normal; below it is exact in the share won among
+ * the disagreements, as the exact test is.
+ */
+function byMcNemar(pair: Pair, confidence: number): Gain {
+  const [a, b] = [correctness(pair.challenger), correctness(pair.reference)]
+  const n = a.length
+  let [won, lost] = [0, 0]
+  for (let i = 0; i < n; i++) {
+    if (a[i]! > b[i]!) won++
+    else if (a[i]! < b[i]!) lost++
+  }
+  const { challenger, reference, delta } = points(pair)
+  const all = won + lost
+  const bounds = (tail: number): [number, number] => {
+    if (all === 0) return [0, 0]
+    if (all < 25) {
+      const low = won === 0 ? 0 : (betaQuantile(tail, won, lost + 1) ?? 0)
+      const high = lost === 0 ? 1 : (betaQuantile(1 - tail, won + 1, lost) ?? 1)
+      return [(all / n) * (2 * low - 1), (all / n) * (2 * high - 1)]
+    }
+    const reach = (quantile(1 - tail) * Math.sqrt(all - (won - lost) ** 2 / n)) / n
+    return [(won - lost) / n - reach, (won - lost) / n + reach]
+  }
+  const [low, high] = n === 0 ? [null, null] : bounds((1 - confidence) / 2)
+  return {
+    challenger,
+    reference,
+    delta,
+    low,
+    high,
+    oneSidedLow: n === 0 ? null : bounds(1 - confidence)[0],
+    p: mcnemarP(lost, won),
+    method: 'mcnemar',
+  }
+}
+
+/** The gain as one statistic, so that both models are measured on the same resample. */
+function difference({ metric, challenger, reference }: Pair): Statistic {
+  const sign = higherIsBetter(metric) ? 1 : -1
+  const [a, b] = [statisticOf(metric, challenger), statisticOf(metric, reference)]
+  const gain = (x: number | null, y: number | null) => (x === null || y === null ? null : sign * (x - y))
+  if (a.kind === 'weights' || b.kind === 'weights') {
+    return {
+      kind: 'weights',
+      value: (weights) =>
+        a.kind === 'weights' && b.kind === 'weights' ? gain(a.value(weights), b.value(weights)) : null,
+    }
+  }
+  const width = a.columns.length
+  const part = new Float64Array(width)
+  const rest = new Float64Array(b.columns.length)
+  return {
+    kind: 'sums',
+    columns: [...a.columns, ...b.columns],
+    value: (sums, weight) => {
+      for (let j = 0; j < width; j++) part[j] = sums[j]!
+      for (let j = 0; j < rest.length; j++) rest[j] = sums[width + j]!
+      return gain(a.value(part, weight), b.value(rest, weight))
+    },
+  }
+}

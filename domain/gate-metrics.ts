@@ -1,0 +1,223 @@
+/**
+ * A model's answers on the test rows, scored once: each metric as sums over rows or as a function of row weights,
+ * so that its value and its bootstrap come from the same definition.
+ */
+
+import { orderOf } from './auc.ts'
+import type { Statistic } from './bootstrap.ts'
+import type { GateMetric, Task } from './gate-policy.ts'
+import { surprise } from './metrics.ts'
+
+export interface Scored {
+  task: Task
+  y: Float64Array
+  /** Binary: the probability of class 1. Regression: the predicted value. Multiclass: the probability of the truth. */
+  score: Float64Array
+  /** The predicted class; empty in a regression. */
+  predicted: Int32Array
+  /** Multiclass and binary: the probability of the predicted class. */
+  confidence: Float64Array
+  classes: number
+  /** Multiclass: Σ (p_k − 1[y = k])² of each row. */
+  squares: Float64Array
+}
+
+const lowerIsBetter: ReadonlySet<GateMetric> = new Set(['brier', 'logLoss', 'rmse', 'mae'])
+
+export function higherIsBetter(metric: GateMetric): boolean {
+  return !lowerIsBetter.has(metric)
+}
+
+const metricsOf: Record<Task, readonly GateMetric[]> = {
+  binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'averagePrecision'],
+  multiclass: ['accuracy', 'logLoss', 'brier', 'macroF1'],
+  regression: ['rmse', 'mae', 'r2'],
+}
+
+export function metricsFor(task: Task): readonly GateMetric[] {
+  return metricsOf[task]
+}
+
+/** What makes a model's answers unusable, or null. */
+export function unreadableAnswers(task: Task, answers: readonly number[][], rows: number): string | null {
+  if (answers.length !== rows) return `${answers.length} answers for ${rows} rows`
+  const width = answers[0]?.length ?? 0
+  for (let i = 0; i < rows; i++) {
+    const row = answers[i]!
+    if (row.length !== width || width === 0)
+      return `row ${i} has ${row.length} outputs, the first has ${width}`
+    if (!row.every(Number.isFinite)) return `row ${i} is not finite`
+    if (task === 'regression') continue
+    if (!row.every((p) => p >= 0 && p <= 1)) return `row ${i} has a probability outside 0 to 1`
+    const sum = row.reduce((total, p) => total + p, 0)
+    if (width > 1 && Math.abs(sum - 1) > 1e-3) return `the probabilities of row ${i} sum to ${sum}`
+  }
+  if (task === 'regression' && width !== 1) return `${width} outputs a row, a regression has one`
+  if (task === 'binary' && width > 2) return `${width} outputs a row, a binary task has one or two`
+  if (task === 'multiclass' && width < 2) return `${width} output a row, one is needed for each class`
+  return null
+}
+
+export function score(
+  task: Task,
+  y: readonly number[],
+  answers: readonly number[][],
+  threshold: number,
+): Scored {
+  const rows = y.length
+  const classes = task === 'regression' ? 0 : task === 'binary' ? 2 : (answers[0]?.length ?? 0)
+  const scored: Scored = {
+    task,
+    y: Float64Array.from(y),
+    score: new Float64Array(rows),
+    predicted: new Int32Array(task === 'regression' ? 0 : rows),
+    confidence: new Float64Array(rows),
+    classes,
+    squares: new Float64Array(rows),
+  }
+  for (let i = 0; i < rows; i++) {
+    const row = answers[i]!
+    if (task === 'regression') {
+      scored.score[i] = row[0]!
+    } else if (task === 'binary') {
+      const p = row.length === 1 ? row[0]! : row[1]!
+      scored.score[i] = p
+      scored.predicted[i] = p >= threshold ? 1 : 0
+      scored.confidence[i] = scored.predicted[i] === 1 ? p : 1 - p
+      scored.squares[i] = (p - y[i]!) ** 2
+    } else {
+      let best = 0
+      let squares = 0
+      row.forEach((p, k) => {
+        if (p > row[best]!) best = k
+        squares += (p - (y[i] === k ? 1 : 0)) ** 2
+      })
+      scored.score[i] = row[y[i]!] ?? 0
+      scored.predicted[i] = best
+      scored.confidence[i] = row[best]!
+      scored.squares[i] = squares
+    }
+  }
+  return scored
+}
+
+/** 1 where the predicted class is the true one. */
+export function correctness({ y, predicted }: Scored): Float64Array {
+  return Float64Array.from(predicted, (label, i) => (label === y[i] ? 1 : 0))
+}
+
+/** Each row's share of a metric that is a mean over rows; null for metrics that are not. */
+export function rowLosses(metric: GateMetric, scored: Scored): Float64Array | null {
+  const { task, y, score } = scored
+  switch (metric) {
+    case 'accuracy':
+      return correctness(scored)
+    case 'brier':
+      return scored.squares
+    case 'logLoss':
+      return score.map((p, i) => surprise(task === 'binary' && y[i] === 0 ? 1 - p : p))
+    case 'rmse':
+      return score.map((value, i) => (value - y[i]!) ** 2)
+    case 'mae':
+      return score.map((value, i) => Math.abs(value - y[i]!))
+    default:
+      return null
+  }
+}
+
+const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null)
+
+export function statisticOf(metric: GateMetric, scored: Scored): Statistic {
+  const losses = rowLosses(metric, scored)
+  if (losses !== null) {
+    const root = metric === 'rmse'
+    return {
+      kind: 'sums',
+      columns: [losses],
+      value: (sums, weight) => {
+        const mean = ratio(sums[0]!, weight)
+        return mean === null || !root ? mean : Math.sqrt(mean)
+      },
+    }
+  }
+  switch (metric) {
+    case 'f1':
+      return f1(scored, [1])
+    case 'macroF1':
+      return f1(
+        scored,
+        Array.from({ length: scored.classes }, (_, k) => k),
+      )
+    case 'r2':
+      return explained(scored)
+    case 'averagePrecision':
+      return ranked(scored, 'precision')
+    default:
+      return ranked(scored, 'area')
+  }
+}
+
+/** The mean F1 over the classes that occur or are predicted; null when none does. */
+function f1({ y, predicted }: Scored, classes: number[]): Statistic {
+  const indicator = (holds: (i: number) => boolean) => Float64Array.from(y, (_, i) => (holds(i) ? 1 : 0))
+  return {
+    kind: 'sums',
+    columns: classes.flatMap((k) => [
+      indicator((i) => predicted[i] === k && y[i] === k),
+      indicator((i) => predicted[i] === k),
+      indicator((i) => y[i] === k),
+    ]),
+    value: (sums) => {
+      let total = 0
+      let present = 0
+      for (let at = 0; at < sums.length; at += 3) {
+        const whole = sums[at + 1]! + sums[at + 2]!
+        if (whole === 0) continue
+        total += (2 * sums[at]!) / whole
+        present++
+      }
+      return ratio(total, present)
+    },
+  }
+}
+
+function explained({ y, score }: Scored): Statistic {
+  const mean = y.reduce((sum, value) => sum + value, 0) / y.length
+  const centred = y.map((value) => value - mean) // so that Σy² − (Σy)²/n does not lose all its digits
+  return {
+    kind: 'sums',
+    columns: [score.map((value, i) => (value - y[i]!) ** 2), centred, centred.map((value) => value ** 2)],
+    value: (sums, weight) => {
+      const spread = sums[2]! - sums[1]! ** 2 / weight
+      return spread > 1e-12 * sums[2]! ? 1 - sums[0]! / spread : null
+    },
+  }
+}
+
+/** AUC or average precision from row weights: one pass over the rows in order of their score, ties together. */
+function ranked({ y, score }: Scored, of: 'area' | 'precision'): Statistic {
+  const order = orderOf(score).reverse()
+  const positive = Uint8Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
+  const ends = Uint8Array.from(order, (row, i) => (score[row] === score[order[i + 1] ?? -1] ? 0 : 1))
+  return {
+    kind: 'weights',
+    value: (weights) => {
+      let [positives, negatives, area] = [0, 0, 0]
+      let [tiedPositives, tiedNegatives] = [0, 0]
+      for (let i = 0; i < order.length; i++) {
+        const weight = weights[order[i]!]!
+        if (positive[i] === 1) tiedPositives += weight
+        else tiedNegatives += weight
+        if (ends[i] === 0) continue
+        if (of === 'area') area += tiedNegatives * (positives + tiedPositives / 2)
+        positives += tiedPositives
+        negatives += tiedNegatives
+        if (of === 'precision' && tiedPositives > 0)
+          area += (tiedPositives * positives) / (positives + negatives)
+        tiedPositives = 0
+        tiedNegatives = 0
+      }
+      return of === 'area' ? ratio(area, positives * negatives) : ratio(area, positives)
+    },
+  }
+}
