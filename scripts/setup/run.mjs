@@ -1,6 +1,7 @@
 // @ts-check
-// Runs one outside command for the set-up. Every command lives in a process group of its own, and the group dies
-// with the set-up: an interrupted `npm start` would otherwise leave a compiler burning both cores in the background.
+// Runs one outside command for the set-up. Every command lives in a process group of its own that dies with the set-up,
+// and the kernel ends the command when the set-up itself is killed: an interrupted `npm start` would otherwise leave a
+// compiler burning both cores in the background.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -32,7 +33,14 @@ process.on('exit', () => {
  */
 export function run(command, args, { cwd, env = process.env, onLine } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    const tie = findOnPath('setpriv', env)
+    const tied = tie === undefined ? [command, ...args] : [tie, '--pdeathsig', 'TERM', '--', command, ...args]
+    const child = spawn(tied[0] ?? command, tied.slice(1), {
+      cwd,
+      env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const { pid } = child
     if (pid !== undefined) groups.add(pid)
     let output = ''

