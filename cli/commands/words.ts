@@ -1,0 +1,36 @@
+/** How values read in tables and sentences; said once, so that two commands show the same thing alike. */
+import type { Terminal } from '../terminal.ts'
+
+/** `2001-02-03 14:05:09`, of UTC. */
+export const time = (iso: string | null | undefined): string =>
+  iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
+
+/** Basis points as a percentage. */
+export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`
+
+export const orDash = (text: string | number | null | undefined): string =>
+  text === undefined || text === null || text === '' ? '–' : String(text)
+
+/** The first characters of a digest, enough to tell two apart. */
+export const short = (digest: string | null | undefined): string =>
+  digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
+
+/** An outcome in the colour a person expects of it. */
+export function coloured(terminal: Terminal, outcome: string | null | undefined): string {
+  switch (outcome) {
+    case 'promoted':
+    case 'released':
+    case 'pass':
+      return terminal.paint('green', outcome)
+    case 'rolled_back':
+    case 'failed':
+    case 'fail':
+    case 'quarantined':
+      return terminal.paint('red', outcome)
+    case undefined:
+    case null:
+      return '–'
+    default:
+      return terminal.paint('yellow', outcome)
+  }
+}

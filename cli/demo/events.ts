@@ -1,0 +1,119 @@
+/**
+ * Reads recorded events with the features a live caller would have sent at that moment: by the same SQL that builds
+ * the training rows, out of the model's own definition. Were the live feature computed by other code, training and
+ * serving would part, and the demonstration would show it as decay.
+ */
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import { join } from 'node:path'
+import type { ModelDefinition } from '../../domain/definition.ts'
+import type { Row } from '../../domain/features.ts'
+import { checkout } from '../../temporal.config.ts'
+import type { LiveRequest } from './replay.ts'
+
+export interface RecordedEvents {
+  /** Events from a moment on, in the order of their time, a window at a time. Ends with the records. */
+  from(ms: number): AsyncGenerator<LiveRequest[]>
+  /** The times of the first and the last event. */
+  span: { firstMs: number; lastMs: number }
+  /** Waits for what is being read, then lets go of it. */
+  close(): Promise<void>
+}
+
+export interface EventsOptions {
+  definition: ModelDefinition
+  /** SQL for the text by which a caller sticks to one arm. */
+  routingKey: string
+  /** How much is read at once. */
+  windowMs?: number
+}
+
+const hourMs = 3_600_000
+
+/** Opens the records of a model whose source is files. The next window is read while the last one is replayed. */
+export async function openEvents({
+  definition,
+  routingKey,
+  windowMs = 12 * hourMs,
+}: EventsOptions): Promise<RecordedEvents> {
+  const { source, label, features } = definition
+  const { eventTime } = source
+  const { knownAt } = label
+  if (eventTime === undefined || knownAt === undefined || source.kind === 'postgres')
+    throw new Error(`the events of ${definition.name} have no times, or are in no file`)
+  // One thread: the replay shares the machine with what it shows.
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
+  const connection = await instance.connect()
+  for (const [name, path] of Object.entries(source.files))
+    await connection.run(
+      `create view "${name}" as select * from ${source.kind === 'csv' ? 'read_csv' : 'read_parquet'}('${join(checkout, path)}')`,
+    )
+  await connection.run(`create view records as ${source.rows}`)
+  const span = await readSpan(connection, eventTime)
+  const names = Object.keys(features)
+
+  const readNow = async (fromMs: number): Promise<LiveRequest[]> => {
+    const [from, to] = [fromMs, fromMs + windowMs].map(timestamp)
+    await connection.run(`create or replace temp table known as select * from records
+      where "${eventTime}" >= ${from} - interval '${Math.ceil(source.lookbackMs / 1_000)} seconds' and "${eventTime}" < ${to}`)
+    const reader = await connection.runAndReadAll(`
+      select epoch_ms("${eventTime}")::double as at_ms, epoch_ms("${knownAt}")::double as known_ms,
+        (${routingKey})::varchar as routing_key, "${label.column}" as outcome,
+        ${names.map((name) => `"${name}"`).join(', ')}
+      from (${source.derive ?? 'select * from known'})
+      where "${eventTime}" >= ${from}
+      order by "${eventTime}", routing_key, known_ms, outcome`)
+    return reader.getRowObjects().map((row) => ({
+      atMs: Number(row['at_ms']),
+      knownAtMs: Number(row['known_ms']),
+      routingKey: String(row['routing_key']),
+      outcome: plain(row['outcome']) ?? 0,
+      instance: Object.fromEntries(names.map((name) => [name, plain(row[name])])) as Row,
+    }))
+  }
+
+  // One after the other: a window replaces the table of the window before.
+  let reading: Promise<LiveRequest[]> = Promise.resolve([])
+  const read = (fromMs: number): Promise<LiveRequest[]> => {
+    const window = reading.then(() => readNow(fromMs))
+    reading = window.catch(() => [])
+    return window
+  }
+
+  return {
+    span,
+    async *from(ms) {
+      let next = read(ms)
+      for (let at = ms; at <= span.lastMs; at += windowMs) {
+        const events = await next
+        next = at + windowMs <= span.lastMs ? read(at + windowMs) : Promise.resolve([])
+        // A reader that leaves early never awaits it; `close` does.
+        next.catch(() => {})
+        if (events.length > 0) yield events
+      }
+    },
+    async close() {
+      await reading
+      connection.closeSync()
+      instance.closeSync()
+    },
+  }
+}
+
+async function readSpan(connection: DuckDBConnection, eventTime: string) {
+  const reader = await connection.runAndReadAll(
+    `select epoch_ms(min("${eventTime}"))::double as first, epoch_ms(max("${eventTime}"))::double as last from records`,
+  )
+  const [row] = reader.getRowObjects()
+  return { firstMs: Number(row?.['first']), lastMs: Number(row?.['last']) }
+}
+
+/** A literal of a time without a zone, which all times of a source are. */
+function timestamp(ms: number): string {
+  return `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
+}
+
+function plain(value: unknown): number | string | null {
+  if (value === null || value === undefined) return null
+  if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value)
+  return typeof value === 'number' || typeof value === 'string' ? value : String(value)
+}

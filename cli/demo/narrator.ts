@@ -1,0 +1,92 @@
+/**
+ * Tells the story in the terminal: titles, sentences, figures, and one live line while something is awaited. In a pipe
+ * the live line is left out and its last state is told, so that a log of the story reads as well as the story.
+ */
+import { barOf, widthOf, type Terminal } from '../terminal.ts'
+
+export interface Narrator {
+  title(text: string): void
+  act(number: number, title: string): void
+  tell(...lines: string[]): void
+  /** Something that holds now, and was not a matter of course. */
+  done(text: string): void
+  /** Something that went otherwise than told. */
+  wrong(text: string): void
+  /** Shows `line()` again and again until the work is done, and leaves its last state behind. */
+  during<T>(line: () => string, work: Promise<T>): Promise<T>
+  bar(share: number, width?: number): string
+  faint(text: string): string
+  strong(text: string): string
+}
+
+const redrawMs = 100
+
+export function createNarrator(terminal: Terminal): Narrator {
+  const { paint, say } = terminal
+  const fit = (line: string) =>
+    widthOf(line) <= terminal.columns - 1 ? line : cut(line, terminal.columns - 2)
+  return {
+    title: (text) => say('', paint('bold', text)),
+    act: (number, title) => say('', `${paint(['bold', 'cyan'], `${number}`)}  ${paint('bold', title)}`),
+    tell: (...lines) => say(...lines.map((line) => `   ${line}`)),
+    done: (text) => say(`   ${paint('green', '✓')} ${text}`),
+    wrong: (text) => say(`   ${paint('red', '✗')} ${text}`),
+    async during(line, work) {
+      const draw = () => terminal.progress(fit(`   ${line()}`))
+      const timer = setInterval(draw, redrawMs)
+      try {
+        draw()
+        return await work
+      } finally {
+        clearInterval(timer)
+        terminal.progress(undefined)
+        say(`   ${line()}`)
+      }
+    },
+    bar: (share, width = 24) => paint('cyan', barOf(share, width)),
+    faint: (text) => paint('dim', text),
+    strong: (text) => paint('bold', text),
+  }
+}
+
+/** Cuts a coloured line; the colours after the cut are lost with it, so they are ended. */
+function cut(line: string, width: number): string {
+  let kept = ''
+  for (const part of line.split(/(\u001b\[[0-9;]*m)/)) {
+    if (part.startsWith('\u001b')) kept += part
+    else kept += part.slice(0, Math.max(0, width - widthOf(kept)))
+  }
+  return `${kept}…\u001b[0m`
+}
+
+/** 12,345 */
+export const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
+
+/** `3.2 s`, `4 min 5 s` */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+}
+
+/** `Thu 1 Feb 2001 14:05` of UTC. */
+export function moment(ms: number): string {
+  const at = new Date(ms)
+  const day = at.toLocaleDateString('en-GB', {
+    timeZone: 'UTC',
+    weekday: 'short',
+    day: 'numeric',
+    month: 'short',
+    year: 'numeric',
+  })
+  return `${day.replace(',', '')} ${at.toISOString().slice(11, 16)}`
+}
+
+/** `17 Feb` of UTC. */
+export const dayOf = (ms: number): string =>
+  new Date(ms).toLocaleDateString('en-GB', {
+    timeZone: 'UTC',
+    day: 'numeric',
+    month: 'short',
+    year: 'numeric',
+  })

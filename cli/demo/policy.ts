@@ -1,0 +1,27 @@
+/**
+ * The release policy of the story: the stages of the model file's own policy in seconds instead of hours, because a
+ * story must end. It is the same machine, judge and harm budget; only the clock and the counts are smaller.
+ */
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+
+export const storyPolicy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 600_000 },
+  shadow: { shareBp: 2_500, minMs: 4_000, minRequests: 200, deadlineMs: 60_000 },
+  stages: [
+    { shareBp: 500, minMs: 5_000, minRequests: 50, deadlineMs: 60_000 },
+    { shareBp: 2_500, minMs: 5_000, minRequests: 300, deadlineMs: 60_000 },
+    { shareBp: 5_000, minMs: 5_000, minRequests: 600, deadlineMs: 90_000 },
+  ],
+  probation: { holdbackBp: 500, minMs: 6_000, minRequests: 1_000, deadlineMs: 60_000 },
+  watch: { tickMs: 1_000, everyMs: 1_000, exposureMs: 5_000, acknowledgeMs: 3_000, decisionMs: 60_000 },
+  limits: {
+    ...defaultCanaryPolicy,
+    maxStaleMs: 5_000,
+    // A few thousand requests cannot prove that a rate is below twice another; time and counts decide here.
+    promotion: 'off',
+    // Routes are sticky and of unequal size: a share of the routes is no exact share of the flights.
+    srm: { alpha: 0.001, tolerance: 0.5, designEffect: 50 },
+  },
+}
