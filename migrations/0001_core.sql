@@ -149,6 +149,8 @@ create table releases (
   reason text,
   started_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  -- Set with the order to take the candidate back: from then on nothing may route or promote it for this release.
+  taken_back_at timestamptz,
   ended_at timestamptz,
   check ((outcome is null) = (ended_at is null))
 );
@@ -182,6 +184,19 @@ create table decisions (
   at timestamptz not null default now()
 );
 create index decisions_by_release on decisions (release_id, id);
+
+-- How long each stage has been watched: the clock of the stage. It runs only from look to look, so that the time in
+-- which nobody watched shortens no window.
+create table watches (
+  release_id text not null references releases (id),
+  stage text not null,
+  stage_index integer not null,
+  watched_ms double precision not null default 0,
+  -- Whether the clock was stopped by a person at the last look.
+  holding boolean not null,
+  looked_at timestamptz not null,
+  primary key (release_id, stage, stage_index)
+);
 
 -- At most one champion per model, at every instant.
 create table champions (

@@ -1,0 +1,152 @@
+/**
+ * Which version of a model is champion, since when and why. The table has one row a model, so there are never two; the
+ * history beside it says who was live at any moment, which a table of current values alone could not.
+ */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface Champion {
+  model: string
+  version: string
+  releaseId?: string
+  /** ISO 8601. */
+  since: string
+}
+
+export interface ChampionChange {
+  model: string
+  version: string
+  previousVersion?: string
+  releaseId?: string
+  cause: 'promotion' | 'rollback'
+  actor: string
+  reason: string
+  at: string
+}
+
+export async function findChampion(database: Database, model: string): Promise<Champion | undefined> {
+  const [row] = await database.query<{ version: string; release_id: string | null; since: Date }>(
+    sql`select version, release_id, since from champions where model = ${model}`,
+  )
+  return (
+    row && {
+      model,
+      version: row.version,
+      ...(row.release_id === null ? {} : { releaseId: row.release_id }),
+      since: row.since.toISOString(),
+    }
+  )
+}
+
+export interface ChampionMove {
+  model: string
+  /** Who must be champion for the move to happen; absent when nobody may be. */
+  from?: string
+  to: string
+  releaseId?: string
+  cause: 'promotion' | 'rollback'
+  actor: string
+  reason: string
+}
+
+/** Moves the champion and writes its history. False, and nothing changed, when `from` is not champion. */
+export async function moveChampion(database: Database, move: ChampionMove): Promise<boolean> {
+  const { model, from, to, releaseId, cause, actor, reason } = move
+  const moved = await database.query(
+    from === undefined
+      ? sql`insert into champions (model, version, release_id, since)
+          values (${model}, ${to}, ${releaseId ?? null}, clock_timestamp())
+          on conflict (model) do nothing returning model`
+      : sql`update champions set version = ${to}, release_id = ${releaseId ?? null}, since = clock_timestamp()
+          where model = ${model} and version = ${from} returning model`,
+  )
+  if (moved.length === 0) return false
+  await database.query(sql`
+    insert into champion_history (model, version, previous_version, release_id, cause, actor, reason, at)
+    values (${model}, ${to}, ${from ?? null}, ${releaseId ?? null}, ${cause}, ${actor}, ${reason}, clock_timestamp())`)
+  return true
+}
+
+/** The newest change first. */
+export async function listChampionHistory(
+  database: Database,
+  model: string,
+  limit = 100,
+): Promise<ChampionChange[]> {
+  const rows = await database.query<RawChange>(
+    sql`select * from champion_history where model = ${model} order by id desc limit ${limit}`,
+  )
+  return rows.map(toChange)
+}
+
+/** Who was champion at a moment, and by what change. */
+export async function findChampionAt(
+  database: Database,
+  { model, at }: { model: string; at: string },
+): Promise<ChampionChange | undefined> {
+  const [row] = await database.query<RawChange>(
+    sql`select * from champion_history where model = ${model} and at <= ${at} order by id desc limit 1`,
+  )
+  return row && toChange(row)
+}
+
+/** The change by which a release made its candidate champion; absent when it has not. */
+export async function findPromotion(
+  database: Database,
+  releaseId: string,
+): Promise<ChampionChange | undefined> {
+  const [row] = await database.query<RawChange>(
+    sql`select * from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
+  )
+  return row && toChange(row)
+}
+
+/** The version to return to: the last champion before this one that is proven and was never withdrawn. */
+export async function findRollbackTarget(
+  database: Database,
+  { model, from }: { model: string; from: string },
+): Promise<string | undefined> {
+  const [row] = await database.query<{ version: string }>(sql`
+    select versions.version from champion_history join versions using (version)
+    where champion_history.model = ${model} and versions.version <> ${from}
+      and proven_at is not null and withdrawn_at is null
+    order by champion_history.id desc limit 1`)
+  return row?.version
+}
+
+/** From now on releases may be taken back to it. */
+export async function markProven(database: Database, version: string): Promise<void> {
+  await database.query(sql`
+    update versions set proven_at = coalesce(proven_at, clock_timestamp()), withdrawn_at = null
+    where version = ${version}`)
+}
+
+/** It is never a target again. */
+export async function markWithdrawn(database: Database, version: string): Promise<void> {
+  await database.query(sql`
+    update versions set withdrawn_at = coalesce(withdrawn_at, clock_timestamp()) where version = ${version}`)
+}
+
+interface RawChange {
+  model: string
+  version: string
+  previous_version: string | null
+  release_id: string | null
+  cause: 'promotion' | 'rollback'
+  actor: string
+  reason: string
+  at: Date
+}
+
+function toChange(raw: RawChange): ChampionChange {
+  return {
+    model: raw.model,
+    version: raw.version,
+    ...(raw.previous_version === null ? {} : { previousVersion: raw.previous_version }),
+    ...(raw.release_id === null ? {} : { releaseId: raw.release_id }),
+    cause: raw.cause,
+    actor: raw.actor,
+    reason: raw.reason,
+    at: raw.at.toISOString(),
+  }
+}

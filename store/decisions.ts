@@ -1,0 +1,95 @@
+/**
+ * Every verdict of a release with what it was judged on, and the clock of each stage. A decision that nobody can check
+ * later is an opinion; a stage clock kept in a process dies with it.
+ */
+import sql from 'sql-template-tag'
+import type { ReleaseStage } from '../domain/release.ts'
+import type { Reason, Verdict, VerdictKind } from '../domain/verdict.ts'
+import type { Database } from './postgres.ts'
+
+export interface Decision {
+  releaseId: string
+  stage: ReleaseStage
+  stageIndex: number
+  verdict: Verdict
+  /** What the judge was given, in counts. */
+  inputs: Record<string, unknown>
+  policyDigest: string
+}
+
+export async function insertDecision(database: Database, decision: Decision): Promise<number> {
+  const { releaseId, stage, stageIndex, verdict, inputs, policyDigest } = decision
+  const [row] = await database.query<{ id: number }>(sql`
+    insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, at)
+    values (${releaseId}, ${stage}, ${stageIndex}, ${verdict.kind}, ${JSON.stringify(verdict.reasons)},
+      ${JSON.stringify(verdict.statistics)}, ${JSON.stringify(inputs)}, ${verdict.judge}, ${policyDigest},
+      clock_timestamp())
+    returning id`)
+  return row?.id ?? 0
+}
+
+export type StoredDecision = Decision & { id: number; at: string }
+
+/** The newest first. */
+export async function listDecisions(
+  database: Database,
+  releaseId: string,
+  limit = 100,
+): Promise<StoredDecision[]> {
+  const rows = await database.query<{
+    id: number
+    stage: ReleaseStage
+    stage_index: number
+    kind: VerdictKind
+    reasons: Reason[]
+    statistics: Record<string, number | null>
+    inputs: Record<string, unknown>
+    judge: string
+    policy_digest: string
+    at: Date
+  }>(sql`select * from decisions where release_id = ${releaseId} order by id desc limit ${limit}`)
+  return rows.map((row) => ({
+    id: row.id,
+    releaseId,
+    stage: row.stage,
+    stageIndex: row.stage_index,
+    verdict: { kind: row.kind, reasons: row.reasons, statistics: row.statistics, judge: row.judge },
+    inputs: row.inputs,
+    policyDigest: row.policy_digest,
+    at: row.at.toISOString(),
+  }))
+}
+
+export interface Look {
+  releaseId: string
+  stage: ReleaseStage
+  stageIndex: number
+  /** Whether a person has stopped the clock of the stage. */
+  holding: boolean
+  /** The most that one look may add: a longer gap was a time in which nobody watched. */
+  mostMs: number
+}
+
+/** Notes a look at a stage. Answers how long it has been watched in all, and when, on the database's clock. */
+export async function recordLook(
+  database: Database,
+  look: Look,
+): Promise<{ watchedMs: number; lookedMs: number }> {
+  const { releaseId, stage, stageIndex, holding, mostMs } = look
+  const [row] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
+    insert into watches (release_id, stage, stage_index, holding, looked_at)
+    values (${releaseId}, ${stage}, ${stageIndex}, ${holding}, clock_timestamp())
+    on conflict (release_id, stage, stage_index) do update set
+      watched_ms = watches.watched_ms + case when watches.holding or excluded.holding then 0
+        else least((extract(epoch from excluded.looked_at - watches.looked_at) * 1000)::float8, ${mostMs}) end,
+      holding = excluded.holding,
+      looked_at = excluded.looked_at
+    where excluded.looked_at >= watches.looked_at
+    returning watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms`)
+  if (row) return { watchedMs: row.watched_ms, lookedMs: row.looked_ms }
+  // Two watchers for a moment: the other one has looked later, and its look counts.
+  const [kept] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
+    select watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms from watches
+    where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
+  return { watchedMs: kept?.watched_ms ?? 0, lookedMs: kept?.looked_ms ?? 0 }
+}

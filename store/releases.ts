@@ -1,0 +1,208 @@
+/**
+ * The releases as rows: the state the workflow last wrote, so that the API and people need no Temporal to see where a
+ * release stands, and the order to take a candidate back, which no late step of the same release can overlook.
+ */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { ReleasePolicy } from '../domain/policy.ts'
+import type { CommandName, ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../domain/release.ts'
+import type { Database } from './postgres.ts'
+
+export interface Release {
+  state: ReleaseState
+  workflowId: string
+  runId: string
+  startedAt: string
+  updatedAt: string
+  takenBackAt?: string
+  outcome?: ReleaseOutcomeKind
+  reason?: string
+  endedAt?: string
+}
+
+interface RawRelease {
+  state: ReleaseState
+  workflow_id: string
+  run_id: string
+  outcome: ReleaseOutcomeKind | null
+  reason: string | null
+  started_at: Date
+  updated_at: Date
+  taken_back_at: Date | null
+  ended_at: Date | null
+}
+
+function toRelease(raw: RawRelease): Release {
+  return {
+    state: raw.state,
+    workflowId: raw.workflow_id,
+    runId: raw.run_id,
+    startedAt: raw.started_at.toISOString(),
+    updatedAt: raw.updated_at.toISOString(),
+    ...(raw.taken_back_at === null ? {} : { takenBackAt: raw.taken_back_at.toISOString() }),
+    ...(raw.outcome === null ? {} : { outcome: raw.outcome }),
+    ...(raw.reason === null ? {} : { reason: raw.reason }),
+    ...(raw.ended_at === null ? {} : { endedAt: raw.ended_at.toISOString() }),
+  }
+}
+
+const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, taken_back_at, ended_at`
+
+/** What a release starts from: the version with its evidence, and the policy of its model. */
+export interface Releasable {
+  version: string
+  model: string
+  artifactDigest: string
+  evaluationDigest: string
+  verdict: string
+  withdrawn: boolean
+  policy: ReleasePolicy
+}
+
+export async function findReleasable(database: Database, version: string): Promise<Releasable | undefined> {
+  const [row] = await database.query<Releasable>(sql`
+    select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
+      evaluations.report_digest as "evaluationDigest", evaluations.verdict,
+      versions.withdrawn_at is not null as withdrawn, models.definition -> 'release' as policy
+    from versions join evaluations on evaluations.id = versions.evaluation_id
+      join models on models.name = versions.model
+    where versions.version = ${version}`)
+  return row
+}
+
+/** Opens a release. The same run may do it again; another open release of the model throws `release_in_progress`. */
+export async function insertRelease(
+  database: Database,
+  release: { state: ReleaseState; workflowId: string; runId: string },
+): Promise<void> {
+  const { state, workflowId, runId } = release
+  const { id, model, version, baseline, strategy, policy, digests, requestedBy, stage } = state
+  const [open] = await database.query<{ id: string }>(sql`
+    insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
+      artifact_digest, requested_by, workflow_id, run_id, stage, state)
+    values (${id}, ${model}, ${version}, ${baseline ?? null}, ${strategy}, ${JSON.stringify(policy)},
+      ${digests.policy}, ${digests.evaluation}, ${digests.artifact}, ${requestedBy}, ${workflowId}, ${runId}, ${stage},
+      ${JSON.stringify(state)})
+    on conflict do nothing returning id`)
+  if (open) return
+  const [other] = await database.query<{ id: string }>(
+    sql`select id from releases where model = ${model} and ended_at is null`,
+  )
+  if (other?.id !== id)
+    throw new DomainError('release_in_progress', `${other?.id ?? id} of ${model} has not ended`, { model })
+}
+
+/** Writes a newer state over an older one. A late writer with an old state changes nothing. */
+export async function saveRelease(database: Database, state: ReleaseState): Promise<void> {
+  const { id, stage, stageIndex, shareBp, paused, revision } = state
+  await database.query(sql`
+    update releases set stage = ${stage}, stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = ${paused},
+      state = ${JSON.stringify(state)}, updated_at = clock_timestamp()
+    where id = ${id} and ended_at is null and (state ->> 'revision')::bigint < ${revision}`)
+}
+
+/** Writes the end. False when it was written before. */
+export async function closeRelease(database: Database, state: ReleaseState): Promise<boolean> {
+  const { id, stageIndex, shareBp, outcome, reason } = state
+  const closed = await database.query(sql`
+    update releases set stage = 'ended', stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = false,
+      state = ${JSON.stringify({ ...state, closed: true })}, outcome = ${outcome ?? null}, reason = ${reason ?? null},
+      updated_at = clock_timestamp(), ended_at = clock_timestamp()
+    where id = ${id} and ended_at is null returning id`)
+  return closed.length > 0
+}
+
+/** Whether a release may still route and promote its candidate; locks it until the transaction ends. */
+export async function lockRelease(
+  database: Database,
+  id: string,
+): Promise<'open' | 'taken_back' | 'ended' | 'absent'> {
+  const [row] = await database.query<{ taken_back: boolean; ended: boolean }>(sql`
+    select taken_back_at is not null as taken_back, ended_at is not null as ended
+    from releases where id = ${id} for update`)
+  if (!row) return 'absent'
+  return row.ended ? 'ended' : row.taken_back ? 'taken_back' : 'open'
+}
+
+/** Shuts the way to routing and promotion for this release for good. */
+export async function markTakenBack(database: Database, id: string): Promise<void> {
+  await database.query(sql`
+    update releases set taken_back_at = coalesce(taken_back_at, clock_timestamp()) where id = ${id}`)
+}
+
+export async function findRelease(database: Database, id: string): Promise<Release | undefined> {
+  const [row] = await database.query<RawRelease>(sql`select ${columns} from releases where id = ${id}`)
+  return row && toRelease(row)
+}
+
+export async function findOpenRelease(database: Database, model: string): Promise<Release | undefined> {
+  const [row] = await database.query<RawRelease>(
+    sql`select ${columns} from releases where model = ${model} and ended_at is null`,
+  )
+  return row && toRelease(row)
+}
+
+export interface ReleaseFilter {
+  model?: string
+  open?: boolean
+  limit?: number
+}
+
+/** The newest first. */
+export async function listReleases(database: Database, filter: ReleaseFilter = {}): Promise<Release[]> {
+  const { model = null, open = null, limit = 50 } = filter
+  const rows = await database.query<RawRelease>(sql`
+    select ${columns} from releases
+    where (${model}::text is null or model = ${model})
+      and (${open}::boolean is null or (ended_at is null) = ${open})
+    order by started_at desc, id desc limit ${limit}`)
+  return rows.map(toRelease)
+}
+
+/** What somebody has said to a release, and the answer. */
+export interface ReleaseCommand {
+  id: string
+  releaseId: string
+  command: CommandName
+  actor: string
+  reason?: string
+  accepted: boolean
+  message: string
+  stage: ReleaseStage
+}
+
+/** Records a command once. False when this id is recorded already. */
+export async function insertCommand(database: Database, command: ReleaseCommand): Promise<boolean> {
+  const { id, releaseId, actor, reason, accepted, message, stage } = command
+  const rows = await database.query(sql`
+    insert into release_commands (id, release_id, command, actor, reason, accepted, message, stage, at)
+    values (${id}, ${releaseId}, ${command.command}, ${actor}, ${reason ?? null}, ${accepted}, ${message}, ${stage},
+      clock_timestamp())
+    on conflict (id) do nothing returning id`)
+  return rows.length > 0
+}
+
+/** In the order in which they came. */
+export async function listCommands(
+  database: Database,
+  releaseId: string,
+): Promise<(ReleaseCommand & { at: string })[]> {
+  const rows = await database.query<{
+    id: string
+    command: CommandName
+    actor: string
+    reason: string | null
+    accepted: boolean
+    message: string
+    stage: ReleaseStage
+    at: Date
+  }>(sql`
+    select id, command, actor, reason, accepted, message, stage, at
+    from release_commands where release_id = ${releaseId} order by at, id`)
+  return rows.map(({ reason, at, ...row }) => ({
+    ...row,
+    releaseId,
+    ...(reason === null ? {} : { reason }),
+    at: at.toISOString(),
+  }))
+}

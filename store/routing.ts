@@ -1,0 +1,160 @@
+/**
+ * Who answers which model's requests, and which replicas follow. Every write is a compare-and-set on epoch and
+ * generation: a writer that was frozen and wakes up cannot put old routing over new.
+ */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import { issuesOfRoute, type Route } from '../domain/route.ts'
+import type { Database } from './postgres.ts'
+
+/** A place in the order of all routing of a model. Generation 0 is before the first. */
+export type RoutingPlace = Pick<Route, 'epoch' | 'generation'>
+
+export interface Routing {
+  route: Route
+  /** When this generation was written, on the database's clock. */
+  writtenMs: number
+  /** The exposure that is left to the candidate now; absent when the route has none. */
+  exposureMs?: number
+}
+
+interface RawRouting {
+  epoch: number
+  generation: number
+  route: Route
+  written_ms: number
+  exposure_ms: number | null
+}
+
+function toRouting(raw: RawRouting): Routing {
+  return {
+    // The columns decide: they are what the compare-and-set has compared.
+    route: { ...raw.route, epoch: raw.epoch, generation: raw.generation },
+    writtenMs: raw.written_ms,
+    ...(raw.exposure_ms === null ? {} : { exposureMs: raw.exposure_ms }),
+  }
+}
+
+export async function findRouting(database: Database, model: string): Promise<Routing | undefined> {
+  const [row] = await database.query<RawRouting>(sql`
+    select epoch, generation, route,
+      (extract(epoch from updated_at) * 1000)::float8 as written_ms,
+      (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms
+    from routing where model = ${model}`)
+  return row && toRouting(row)
+}
+
+export interface RouteWrite {
+  /** Epoch and generation are set by the write. */
+  route: Omit<Route, 'epoch' | 'generation'>
+  /** What this write replaces; generation 0 for the first of a model. */
+  replaces: RoutingPlace
+  /** How long the candidate may be exposed from now on; absent when the route has none. */
+  exposureMs?: number
+}
+
+/** Writes the next generation and tells the replicas. Throws `stale_generation` when another writer was first. */
+export async function writeRoute(database: Database, write: RouteWrite): Promise<Routing> {
+  const { route, replaces, exposureMs } = write
+  const [{ epoch } = { epoch: 1 }] = await database.query<{ epoch: number }>(
+    sql`select max(epoch) as epoch from epochs`,
+  )
+  const next: Route = { ...route, epoch, generation: replaces.generation + 1 }
+  const issues = issuesOfRoute(next)
+  if (issues.length > 0)
+    throw new DomainError('invalid_route', `the route of ${route.model} is refused: ${issues.join('; ')}`, {
+      issues,
+    })
+  const until =
+    exposureMs === undefined ? sql`null` : sql`clock_timestamp() + ${exposureMs} * interval '1 millisecond'`
+  const returning = sql`returning epoch, generation, route,
+      (extract(epoch from updated_at) * 1000)::float8 as written_ms,
+      (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms`
+  const [row] = await database.query<RawRouting>(
+    replaces.generation === 0
+      ? sql`insert into routing (model, epoch, generation, route, exposed_until, updated_at)
+          values (${route.model}, ${epoch}, 1, ${JSON.stringify(next)}, ${until}, clock_timestamp())
+          on conflict (model) do nothing ${returning}`
+      : sql`update routing set epoch = ${epoch}, generation = ${next.generation}, route = ${JSON.stringify(next)},
+            exposed_until = ${until}, updated_at = clock_timestamp()
+          where model = ${route.model} and epoch = ${replaces.epoch} and generation = ${replaces.generation}
+          ${returning}`,
+  )
+  if (!row)
+    throw new DomainError(
+      'stale_generation',
+      `the routing of ${route.model} is no longer that of generation ${replaces.generation}`,
+      { model: route.model, replaces },
+    )
+  await database.query(sql`select pg_notify('tenure_routing', ${route.model})`)
+  return toRouting(row)
+}
+
+export interface Renewal extends RoutingPlace {
+  model: string
+  release: string
+  /** When the evidence was read, on the database's clock: the exposure counts from then. */
+  observedMs: number
+  exposureMs: number
+}
+
+/**
+ * Lets the candidate be exposed for longer. It counts from the evidence and not from now, so that a watcher that was
+ * frozen between looking and renewing adds nothing. False when the routing has moved on.
+ */
+export async function renewExposure(database: Database, renewal: Renewal): Promise<boolean> {
+  const { model, release, epoch, generation, observedMs, exposureMs } = renewal
+  const rows = await database.query(sql`
+    update routing set exposed_until = greatest(exposed_until,
+      to_timestamp(${observedMs}::float8 / 1000) + ${exposureMs} * interval '1 millisecond')
+    where model = ${model} and epoch = ${epoch} and generation = ${generation} and route ->> 'release' = ${release}
+    returning model`)
+  if (rows.length > 0) await database.query(sql`select pg_notify('tenure_routing', ${model})`)
+  return rows.length > 0
+}
+
+/** A live replica, and how far it follows the routing of a model. */
+export interface Follower {
+  id: string
+  host: string
+  url: string
+  /** What it has acknowledged last; absent when nothing of this model. */
+  acknowledged?: RoutingPlace
+  /** Why it could not follow. */
+  problem?: string
+}
+
+/** All replicas whose lease has not lapsed. */
+export async function listFollowers(database: Database, model: string): Promise<Follower[]> {
+  const rows = await database.query<{
+    id: string
+    host: string
+    url: string
+    epoch: number | null
+    generation: number | null
+    problem: string | null
+  }>(sql`
+    select replicas.id, host, url, epoch, generation, problem
+    from replicas left join acknowledgements on replica_id = replicas.id and model = ${model}
+    where lease_until > clock_timestamp() order by replicas.id`)
+  return rows.map(({ id, host, url, epoch, generation, problem }) => ({
+    id,
+    host,
+    url,
+    ...(epoch === null || generation === null ? {} : { acknowledged: { epoch, generation } }),
+    ...(problem === null ? {} : { problem }),
+  }))
+}
+
+/** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
+export function issuesOfFollowers(followers: readonly Follower[], place: RoutingPlace): string[] {
+  return followers.flatMap(({ id, host, acknowledged, problem }) => {
+    const who = `replica ${id} on ${host}`
+    const follows =
+      acknowledged !== undefined &&
+      (acknowledged.epoch > place.epoch ||
+        (acknowledged.epoch === place.epoch && acknowledged.generation >= place.generation))
+    if (!follows) return [`${who} is at generation ${acknowledged?.generation ?? 0} of ${place.generation}`]
+    return problem === undefined ? [] : [`${who}: ${problem}`]
+  })
+}
