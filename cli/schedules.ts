@@ -1,0 +1,49 @@
+/**
+ * Brings Temporal's schedules to what the model files say. Overlap and catch-up are set explicitly: by default a
+ * server that was away for a month would start a retraining for every one that was missed.
+ */
+import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
+import type { ModelDefinition } from '../domain/definition.ts'
+import { retrainWorkflowId, type RetrainRequest } from '../workflows/contract.ts'
+
+export const scheduleId = (model: string): string => `retrain/${model}`
+
+/** Makes, changes or removes the schedule of one model; the same definition twice changes nothing. */
+export async function syncSchedule(
+  client: Client,
+  definition: ModelDefinition,
+  taskQueue: string,
+): Promise<'scheduled' | 'unscheduled'> {
+  const { name, retrain } = definition
+  const handle = client.schedule.getHandle(scheduleId(name))
+  if (retrain === undefined) {
+    await handle.delete().catch(ignoreAbsent)
+    return 'unscheduled'
+  }
+  const request: RetrainRequest = { model: name, reason: 'schedule', requestedBy: `schedule/${name}` }
+  const options = {
+    spec: {
+      ...(retrain.cron === undefined ? {} : { cronExpressions: [retrain.cron] }),
+      ...(retrain.everyMs === undefined ? {} : { intervals: [{ every: retrain.everyMs }] }),
+    },
+    action: {
+      type: 'startWorkflow' as const,
+      workflowType: 'retrain',
+      workflowId: retrainWorkflowId(name),
+      taskQueue,
+      args: [request],
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: retrain.catchUpMs },
+  }
+  try {
+    await handle.update((previous) => ({ ...options, state: previous.state }))
+  } catch (error) {
+    ignoreAbsent(error)
+    await client.schedule.create({ scheduleId: scheduleId(name), ...options })
+  }
+  return 'scheduled'
+}
+
+function ignoreAbsent(error: unknown): void {
+  if (!(error instanceof ScheduleNotFoundError)) throw error
+}
