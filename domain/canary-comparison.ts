@@ -23,6 +23,13 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
   conversions: { code: 'conversion_rate', alpha: 'conversion', noun: 'conversions' },
 }
 
+/**
+ * Most faults are there from the first request. With four fifths of the weight on the first start a 2 % error rate at
+ * a 5 % share is found within 1,311 canary requests in 95 % of runs; with a half it takes 1,400. A fault that begins
+ * at hour twelve pays for it with about a sixth more requests.
+ */
+const firstMass = 0.8
+
 export interface Comparison {
   add(tick: CanaryTick): void
   /** Begins the test afresh beside the older starts. */
@@ -38,7 +45,7 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
   const fewerIsWorse = metric === 'conversions'
   const tolerated =
     metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : fewerIsWorse ? 1 : policy.errorRatio
-  const test = rateTest({ ratio: tolerated, grid: fewerIsWorse ? inverseGrid : ratioGrid })
+  const test = rateTest({ ratio: tolerated, grid: fewerIsWorse ? inverseGrid : ratioGrid, firstMass })
   const threshold = thresholdFor(policy.alpha[alpha])
   const total = { canary: 0, control: 0, canaryEvents: 0, controlEvents: 0 }
   // The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release.

@@ -5,7 +5,8 @@
  *
  * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and
  * the mass of starts that have not happened yet counts 1. It is folded per bet, so memory and time do not grow
- * with the number of starts.
+ * with the number of starts. A test that expects most faults at its start may give the first start more than its
+ * half; the others then share what is left in the same proportions.
  */
 
 import { logAddExp, logMeanExp } from './statistics.ts'
@@ -21,9 +22,11 @@ export interface EProcess {
   plainLogE(): number
 }
 
-export function eProcess(bets: number): EProcess {
+/** `firstMass` is w_1, between 0 and 1. */
+export function eProcess(bets: number, firstMass = 1 / 2): EProcess {
+  const later = 2 * (1 - firstMass)
   const capital = new Float64Array(bets) // log capital of each bet since the first start
-  const offset = new Float64Array(bets).fill(Math.log(1 / 2)) // log Σ_j w_j·exp(−capital at start j)
+  const offset = new Float64Array(bets).fill(Math.log(firstMass)) // log Σ_j w_j·exp(−capital at start j)
   const total = new Float64Array(bets)
   let starts = 1
   return {
@@ -32,12 +35,12 @@ export function eProcess(bets: number): EProcess {
     },
     restart() {
       starts++
-      const weight = Math.log(1 / (starts * (starts + 1)))
+      const weight = Math.log(later / (starts * (starts + 1)))
       for (let k = 0; k < bets; k++) offset[k] = logAddExp(offset[k]!, weight - capital[k]!)
     },
     logE() {
       for (let k = 0; k < bets; k++) total[k] = capital[k]! + offset[k]!
-      return logAddExp(logMeanExp(total), Math.log(1 / (starts + 1)))
+      return logAddExp(logMeanExp(total), Math.log(later / (starts + 1)))
     },
     plainLogE: () => logMeanExp(capital),
   }

@@ -21,6 +21,8 @@ export interface RateTestOptions {
   ratio?: number
   /** The ratios bet on, relative to r0. Reciprocals test the other side: H0 "the ratio is at least r0". */
   grid?: readonly number[]
+  /** The weight w_1 of the first start, 1/2 when absent. */
+  firstMass?: number
 }
 
 export interface RateTest {
@@ -32,8 +34,8 @@ export interface RateTest {
 }
 
 export function rateTest(options: RateTestOptions = {}): RateTest {
-  const { ratio = 1, grid = ratioGrid } = options
-  const process = eProcess(grid.length)
+  const { ratio = 1, grid = ratioGrid, firstMass } = options
+  const process = eProcess(grid.length, firstMass)
   const logGrid = grid.map(Math.log)
   const gains = new Float64Array(grid.length)
   return {

@@ -3,7 +3,7 @@
  * policy never changes a release in flight. Every duration is here, in milliseconds, so that a test can run
  * the same machine in a second that production runs in a week.
  */
-import { checkCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
+import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
@@ -66,6 +66,23 @@ export const defaultWatch: WatchPolicy = {
   exposureMs: 15_000,
   acknowledgeMs: 10_000,
   decisionMs: 86_400_000,
+}
+
+const hourMs = 3_600_000
+const during = (shareBp: number, hours: number): StagePolicy => ({
+  shareBp,
+  minMs: hours * hourMs,
+  minRequests: 1_000,
+  deadlineMs: 2 * hours * hourMs,
+})
+
+/** A canary of a day over shares from 1 to 50 %: what a simulation runs unless it is told another. */
+export const dayPolicy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 7 * 24 * hourMs },
+  stages: [during(100, 2), during(500, 4), during(1_000, 4), during(2_500, 6), during(5_000, 8)],
+  watch: defaultWatch,
+  limits: defaultCanaryPolicy,
 }
 
 const strategies: readonly string[] = ['canary', 'direct', 'blue_green', 'shadow', 'ab', 'rolling']

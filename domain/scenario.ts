@@ -2,7 +2,7 @@
  * What the world does to a release in a simulation: how much traffic comes, where it goes and how often each arm
  * fails. A policy that has met all of these before its first real release holds no surprise for its owner.
  */
-import type { ArmCounts, CanaryTick } from './canary.ts'
+import type { ArmCounts, CanaryTick } from './canary-evidence.ts'
 import { normalCdf, normalQuantile } from './statistics.ts'
 import { binomial, poisson, type Uniform } from './sampling.ts'
 
@@ -23,6 +23,14 @@ export interface World {
   /** The champion's rates. */
   errorRate: number
   invalidRate: number
+  /** What a real model's champion met, tick by tick; it is gone round and replaces the numbers above. */
+  recorded?: readonly RecordedTick[]
+}
+
+export interface RecordedTick {
+  requests: number
+  errors: number
+  invalid: number
 }
 
 export const defaultWorld: World = {
@@ -30,6 +38,19 @@ export const defaultWorld: World = {
   tickMs: 10_000,
   errorRate: 0.005,
   invalidRate: 0.0001,
+}
+
+/** The expected requests and the champion's rates of the tick at this time. */
+export function worldAt(
+  world: World,
+  atMs: number,
+): { requests: number; errorRate: number; invalidRate: number } {
+  const { recorded, tickMs } = world
+  const tick = recorded?.[Math.floor(atMs / tickMs) % recorded.length]
+  if (!tick) return { ...world, requests: (world.requestsPerSecond * tickMs) / 1_000 }
+  const { requests, errors, invalid } = tick
+  const of = (bad: number) => (requests > 0 ? Math.min(1, bad / requests) : 0)
+  return { requests, errorRate: of(errors), invalidRate: of(invalid) }
 }
 
 /** The forms a scenario is written in, with what each does. */
@@ -50,9 +71,10 @@ const hourMs = 3_600_000
 
 /** Reads a scenario as it is typed; absent when it is none of the forms. */
 export function parseScenario(text: string): Scenario | undefined {
-  const [, word, argument, at] = /^([a-z-]+)(?::([\d.]+)?(?:@?([\d.]+)h)?)?$/.exec(text) ?? []
+  const [, word, argument, hours] =
+    /^([a-z-]+)(?::([\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
   const value = Number(argument)
-  const fromMs = Number(at ?? argument) * hourMs
+  const fromMs = Number(hours) * hourMs
   const isRate = value >= 0 && value <= 1
   switch (word) {
     case 'good':
@@ -62,17 +84,17 @@ export function parseScenario(text: string): Scenario | undefined {
     case 'label-shift':
       return text === word ? { kind: word } : undefined
     case 'error':
-      return isRate && at === undefined ? { kind: 'error', rate: value, fromMs: 0 } : undefined
+      return isRate && hours === undefined ? { kind: 'error', rate: value, fromMs: 0 } : undefined
     case 'error-at':
-      return isRate && at !== undefined ? { kind: 'error', rate: value, fromMs } : undefined
+      return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
     case 'latency':
-      return value > 0 && at === undefined ? { kind: 'latency', factor: value } : undefined
+      return value > 0 && hours === undefined ? { kind: 'latency', factor: value } : undefined
     case 'storm':
-      return Number.isInteger(value) && value > 0 && at === undefined
+      return Number.isInteger(value) && value > 0 && hours === undefined
         ? { kind: 'storm', users: value }
         : undefined
     case 'stale-at':
-      return fromMs >= 0 ? { kind: 'stale', fromMs } : undefined
+      return fromMs >= 0 && argument === undefined ? { kind: 'stale', fromMs } : undefined
     default:
       return undefined
   }
@@ -97,7 +119,6 @@ export interface Traffic {
 
 /** The traffic of one release under a scenario, drawn from `uniform`; times count from the start of the canary. */
 export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): Traffic {
-  const perTick = (world.requestsPerSecond * world.tickMs) / 1_000
   const failed = new Set<number>()
   let pairs = { b: 0, c: 0 }
 
@@ -108,13 +129,18 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
   const usual = slowness(1)
   const canarys = scenario.kind === 'latency' ? slowness(scenario.factor) : usual
 
-  const arm = (requests: number, errorRate: number, { share95, nested } = usual): ArmCounts => {
+  const arm = (
+    requests: number,
+    errorRate: number,
+    invalidRate: number,
+    { share95, nested } = usual,
+  ): ArmCounts => {
     const errors = binomial(uniform, requests, errorRate)
     const slow95 = binomial(uniform, requests, share95)
     return {
       requests,
       errors,
-      invalid: binomial(uniform, requests - errors, world.invalidRate),
+      invalid: binomial(uniform, requests - errors, invalidRate),
       slow95,
       slow99: binomial(uniform, slow95, nested),
     }
@@ -123,11 +149,17 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
   return {
     tick(startMs, shareBp) {
       if (scenario.kind === 'stale' && startMs >= scenario.fromMs) return undefined
-      const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, perTick)
+      const usually = worldAt(world, startMs)
+      const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, usually.requests)
       const drift = scenario.kind === 'router-drift' ? 1.6 : 1
       const canaryRequests = binomial(uniform, total, Math.min(1, (shareBp / 10_000) * drift))
       const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
-      const canary = arm(canaryRequests, broken ? scenario.rate : world.errorRate, canarys)
+      const canary = arm(
+        canaryRequests,
+        broken ? scenario.rate : usually.errorRate,
+        usually.invalidRate,
+        canarys,
+      )
       if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
@@ -141,7 +173,10 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
       const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
       const disagreeing = canaryRequests * 0.02 * shifted
       pairs = { b: pairs.b + poisson(uniform, disagreeing), c: pairs.c + poisson(uniform, disagreeing) }
-      const control = scenario.kind === 'control-gone' ? none : arm(total - canaryRequests, world.errorRate)
+      const control =
+        scenario.kind === 'control-gone'
+          ? none
+          : arm(total - canaryRequests, usually.errorRate, usually.invalidRate)
       return { startMs, shareBp, canary, control }
     },
     paired: () => pairs,

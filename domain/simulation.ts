@@ -5,13 +5,13 @@
 import { advance } from './advance.ts'
 import { breaker } from './breaker.ts'
 import { canaryWatch } from './canary-watch.ts'
-import type { CanaryTick } from './canary.ts'
+import type { CanaryTick } from './canary-evidence.ts'
 import type { ReleasePolicy } from './policy.ts'
 import type { StepEvent } from './release-events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from './release.ts'
 import { rival, type RivalName } from './rivals.ts'
 import type { Uniform } from './sampling.ts'
-import { trafficOf, type Scenario, type World } from './scenario.ts'
+import { trafficOf, worldAt, type Scenario, type World } from './scenario.ts'
 import type { VerdictKind } from './verdict.ts'
 
 export interface SimulatedRelease {
@@ -44,7 +44,7 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
   const other = rule === undefined ? undefined : rival(rule)
   const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
   const faultMs = faultStart(scenario)
-  const seen = { requests: 0, bad: 0, requestsSinceFault: 0 }
+  const seen = { bad: 0, expectedBad: 0, requestsSinceFault: 0 }
   let state = opened(policy)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -60,7 +60,7 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
     ...(byVerdict && faultMs !== undefined && atMs >= faultMs
       ? { canaryRequestsToDetect: seen.requestsSinceFault, minutesToDetect: (atMs - faultMs) / 60_000 }
       : {}),
-    excessBad: Math.max(0, seen.bad - seen.requests * (world.errorRate + world.invalidRate)),
+    excessBad: Math.max(0, seen.bad - seen.expectedBad),
   })
 
   for (;;) {
@@ -88,7 +88,8 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
       if (state.stage !== 'shadow') {
-        seen.requests += counted.canary.requests
+        const { errorRate, invalidRate } = worldAt(world, counted.startMs)
+        seen.expectedBad += counted.canary.requests * (errorRate + invalidRate)
         seen.bad += counted.canary.errors + counted.canary.invalid
         if (faultMs !== undefined && counted.startMs >= faultMs)
           seen.requestsSinceFault += counted.canary.requests
@@ -173,7 +174,7 @@ function exposedBp(state: ReleaseState): number {
 }
 
 /** When the candidate begins to be worse than the champion; absent when it never is. */
-function faultStart(scenario: Scenario): number | undefined {
+export function faultStart(scenario: Scenario): number | undefined {
   switch (scenario.kind) {
     case 'error':
       return scenario.fromMs

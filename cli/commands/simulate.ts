@@ -1,0 +1,204 @@
+/**
+ * `tenure simulate`: what a release policy will do, before it is used. It needs nothing that runs: the machine, the
+ * judge and the breaker are functions.
+ */
+import { readFile } from 'node:fs/promises'
+import { DomainError } from '../../domain/errors.ts'
+import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { totalAlpha } from '../../domain/alpha.ts'
+import { rivalNames, rivalRules, type RivalName } from '../../domain/rivals.ts'
+import {
+  defaultWorld,
+  parseScenario,
+  scenarioForms,
+  type RecordedTick,
+  type World,
+} from '../../domain/scenario.ts'
+import { summarize, type SimulationSummary, type Spread } from '../../domain/simulation-summary.ts'
+import { loadModels } from '../../models/index.ts'
+import type { CommandSpec, Options } from '../program.ts'
+import { simulate } from '../simulate/run.ts'
+import { barOf, tableOf, type Terminal } from '../terminal.ts'
+
+export const simulateCommand: CommandSpec = {
+  name: 'simulate',
+  summary: 'shows what a release policy does under a scenario, on simulated traffic',
+  options: [
+    [
+      '--policy <model|file>',
+      'the policy of a model, or a JSON file (default: a day over shares from 1 to 50 %)',
+    ],
+    [
+      '--scenario <scenario>',
+      `what happens (default: good); one of ${Object.keys(scenarioForms).join(', ')}`,
+    ],
+    ['--releases <n>', 'how many releases (default: 100)'],
+    ['--rps <n>', 'requests per second over both arms (default: 100)'],
+    ['--base-error <rate>', "the champion's error rate, 0 to 1 (default: 0.005)"],
+    [
+      '--traffic <file>',
+      'recorded ticks of a champion instead: one JSON line {"requests","errors","invalid"} a tick',
+    ],
+    ['--seed <n>', 'the same seed gives the same figures (default: 1)'],
+    ['--compare <rule>', `the same traffic under another rule too: ${rivalNames.join(', ')}`],
+  ],
+  examples: [
+    'simulate --scenario good --releases 1000',
+    'simulate --policy flight-delay --scenario error:0.02 --rps 50',
+    'simulate --scenario error-at:0.02@12h --compare flagger',
+  ],
+  async run({ terminal }, { options }) {
+    const name = String(options['scenario'] ?? 'good')
+    const scenario = parseScenario(name)
+    if (!scenario) throw wrong(`--scenario ${name} is none of: ${Object.keys(scenarioForms).join(', ')}`)
+    const policy = await policyOf(options['policy'])
+    const world = await worldOf(options, policy)
+    const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
+    const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
+    const rule = ruleOf(options['compare'])
+    const plan = { policy, scenario, world, seed, releases }
+
+    const summaryOf = async (by?: RivalName): Promise<SimulationSummary> => {
+      const show = (done: number) =>
+        terminal.progress(
+          `${barOf(done / releases, 30)} ${done} of ${releases} releases${by ? ` under ${by}` : ''}`,
+        )
+      const simulated = await simulate(plan, show, by)
+      terminal.progress(undefined)
+      return summarize(name, scenario, simulated)
+    }
+    const ours = await summaryOf()
+    const theirs = rule === undefined ? undefined : await summaryOf(rule)
+    terminal.answer(
+      theirs === undefined ? ours : { ...ours, compare: { rule, ...theirs } },
+      explain(terminal, ours, policy, world, rule, theirs),
+    )
+  },
+}
+
+const wrong = (message: string) => new DomainError('configuration_invalid', message)
+
+async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
+  if (named === undefined) return dayPolicy
+  const { models } = await loadModels()
+  const model = models.find((each) => each.name === named)
+  const policy = model ? model.release : await policyFile(String(named))
+  const issues = issuesOfPolicy(policy)
+  if (issues.length > 0)
+    throw new DomainError('invalid_policy', `the policy of ${String(named)}: ${issues.join('; ')}`)
+  return policy
+}
+
+/** A file may give only what differs from the policy of a day. */
+async function policyFile(path: string): Promise<ReleasePolicy> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw wrong(`--policy ${path} is neither a model nor a file`)
+  })
+  try {
+    const given = JSON.parse(text) as Partial<ReleasePolicy>
+    return {
+      ...dayPolicy,
+      ...given,
+      approval: { ...dayPolicy.approval, ...given.approval },
+      watch: { ...dayPolicy.watch, ...given.watch },
+      limits: { ...dayPolicy.limits, ...given.limits },
+    }
+  } catch (error) {
+    throw wrong(`--policy ${path} is not JSON: ${(error as Error).message}`)
+  }
+}
+
+async function worldOf(options: Options, policy: ReleasePolicy): Promise<World> {
+  const world: World = {
+    ...defaultWorld,
+    tickMs: policy.watch.tickMs,
+    requestsPerSecond: numberOf(options, 'rps', defaultWorld.requestsPerSecond, 0, 1_000_000),
+    errorRate: numberOf(options, 'base-error', defaultWorld.errorRate, 0, 1),
+  }
+  if (options['traffic'] === undefined) return world
+  const lines = (await readFile(String(options['traffic']), 'utf8'))
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+  const recorded = lines.map((line, index): RecordedTick => {
+    const tick = JSON.parse(line) as RecordedTick
+    const counts = [tick.requests, tick.errors, tick.invalid]
+    if (!counts.every((count) => Number.isFinite(count) && count >= 0))
+      throw wrong(`--traffic line ${index + 1}: requests, errors and invalid are counts from 0`)
+    return tick
+  })
+  if (recorded.length === 0) throw wrong('--traffic has no tick')
+  return { ...world, recorded }
+}
+
+function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {
+  const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+  const value = Number(options[key] ?? fallback)
+  if (!(value >= min && value <= max))
+    throw wrong(`--${name} is a number from ${min} to ${max}, not ${options[key]}`)
+  return value
+}
+
+function ruleOf(named: Options[string]): RivalName | undefined {
+  if (named === undefined) return undefined
+  const rule = rivalNames.find((name) => name === named)
+  if (!rule) throw wrong(`--compare ${String(named)} is none of: ${rivalNames.join(', ')}`)
+  return rule
+}
+
+function explain(
+  terminal: Terminal,
+  ours: SimulationSummary,
+  policy: ReleasePolicy,
+  world: World,
+  rule: RivalName | undefined,
+  theirs: SimulationSummary | undefined,
+): string {
+  const traffic = world.recorded
+    ? `${world.recorded.length} recorded ticks, gone round`
+    : `${world.requestsPerSecond} requests/s, the champion fails ${percent(world.errorRate)}`
+  const shares = policy.stages.map((stage) => percent(stage.shareBp / 10_000)).join(' → ')
+  const form = Object.keys(scenarioForms).find(
+    (each) => each.split(/[:@]/)[0] === ours.scenario.split(/[:@]/)[0],
+  )
+  const rows: [string, (summary: SimulationSummary) => string, string][] = [
+    ['promoted', (s) => share(s.promoted, s), 'reached 100 % and kept it'],
+    ['rolled back', (s) => share(s.rolledBack, s), 'taken back by evidence or at a deadline without data'],
+    ['held', (s) => share(s.held, s), 'a person is asked: not enough evidence either way'],
+    ['expired', (s) => share(s.expired, s), 'nobody approved in time'],
+    [
+      'false rollbacks',
+      (s) => percent(s.falseRollbackRate),
+      `good candidates taken back by evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
+    ],
+    [
+      'canary requests to detect',
+      (s) => spread(s.canaryRequestsToDetect),
+      'from the fault to the rollback, p50 / p95',
+    ],
+    ['minutes to detect', (s) => spread(s.minutesToDetect), 'p50 / p95'],
+    ['excess bad answers', (s) => spread(s.excessBad), "above the champion's own, p50 / p95"],
+    ['minutes to promote', (s) => spread(s.minutesToPromote), 'p50 / p95'],
+  ]
+  const headings = theirs ? ['', 'tenure', rule ?? '', ''] : ['', 'tenure', '']
+  return [
+    `${ours.releases} releases where ${form ? scenarioForms[form] : ours.scenario} (${ours.scenario})`,
+    `${policy.strategy} ${shares}; ${traffic}`,
+    '',
+    tableOf(
+      headings,
+      rows.map(([label, of, about]) => [
+        label,
+        of(ours),
+        ...(theirs ? [of(theirs)] : []),
+        terminal.paint('dim', about),
+      ]),
+    ),
+    ...(rule ? ['', `${rule}: ${rivalRules[rule]}`] : []),
+  ].join('\n')
+}
+
+const percent = (value: number): string => `${Number((value * 100).toPrecision(3))} %`
+const share = (count: number, { releases }: SimulationSummary): string =>
+  `${count} (${percent(count / releases)})`
+const round = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))))
+const spread = ({ p50, p95 }: Spread): string => (p50 === null ? '–' : `${round(p50)} / ${round(p95)}`)

@@ -1,0 +1,48 @@
+/** Shares the simulated releases out over the cores and puts the answers together in their order. */
+import { fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import type { RivalName } from '../../domain/rivals.ts'
+import type { SimulatedRelease } from '../../domain/simulation.ts'
+import type { Answer, Share } from './worker.ts'
+
+export interface Plan extends Omit<Share, 'from' | 'to' | 'rule'> {
+  releases: number
+}
+
+/** The same plan gives the same releases on any number of cores. `rule` decides in the place of our judge. */
+export async function simulate(
+  plan: Plan,
+  onProgress: (done: number) => void,
+  rule?: RivalName,
+): Promise<SimulatedRelease[]> {
+  const { releases, ...rest } = plan
+  const processes = Math.max(1, Math.min(availableParallelism(), releases))
+  let done = 0
+  const parts = Array.from({ length: processes }, (_, k) => {
+    const from = Math.floor((k * releases) / processes)
+    const to = Math.floor(((k + 1) * releases) / processes)
+    const share: Share = { ...rest, from, to, ...(rule === undefined ? {} : { rule }) }
+    return runShare(share, () => onProgress(++done))
+  })
+  return (await Promise.all(parts)).flat()
+}
+
+function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> {
+  return new Promise((resolve, reject) => {
+    let answer: SimulatedRelease[] | undefined
+    const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), {
+      execArgv: ['--import', import.meta.resolve('tsx')],
+    })
+    child.on('message', (message: Answer) => {
+      if ('done' in message) onOne()
+      else answer = message.releases
+    })
+    child.on('error', reject)
+    child.on('exit', (code, signal) => {
+      if (answer) resolve(answer)
+      else reject(new Error(`a simulation process ended with ${signal ?? code}`))
+    })
+    child.send(share)
+  })
+}

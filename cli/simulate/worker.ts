@@ -1,0 +1,29 @@
+/** A process that simulates a part of the releases; several of them use all cores. */
+import { seeded } from '../../domain/random.ts'
+import type { RivalName } from '../../domain/rivals.ts'
+import { simulateRelease, type SimulatedRelease } from '../../domain/simulation.ts'
+import type { Scenario, World } from '../../domain/scenario.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+
+export interface Share {
+  policy: ReleasePolicy
+  scenario: Scenario
+  world: World
+  /** Release i draws from a stream of its own, so that the sharing out changes nothing. */
+  seed: number
+  from: number
+  to: number
+  rule?: RivalName
+}
+
+export type Answer = { done: number } | { releases: SimulatedRelease[] }
+
+process.once('message', (share: Share) => {
+  const releases: SimulatedRelease[] = []
+  for (let i = share.from; i < share.to; i++) {
+    const uniform = seeded(Math.imul(share.seed, 0x9e3779b1) + i)
+    releases.push(simulateRelease({ ...share, uniform }, share.rule))
+    process.send?.({ done: 1 } satisfies Answer)
+  }
+  process.send?.({ releases } satisfies Answer, () => process.disconnect())
+})

@@ -1,0 +1,56 @@
+/**
+ * What many simulated releases come to. A policy is chosen by these figures: how often it takes back a good release,
+ * and what a bad one costs before it is taken back.
+ */
+import { quantileOfSorted } from './quantiles.ts'
+import { faultStart, type SimulatedRelease } from './simulation.ts'
+import type { Scenario } from './scenario.ts'
+
+/** What a policy does under a scenario, over many releases. */
+export interface SimulationSummary {
+  scenario: string
+  releases: number
+  promoted: number
+  rolledBack: number
+  /** A person has to decide. */
+  held: number
+  expired: number
+  /** Rolled back by evidence although the candidate is no worse than the champion. */
+  falseRollbackRate: number
+  canaryRequestsToDetect: Spread
+  minutesToDetect: Spread
+  excessBad: Spread
+  minutesToPromote: Spread
+}
+
+export type Spread = { p50: number | null; p95: number | null }
+
+export function summarize(
+  name: string,
+  scenario: Scenario,
+  releases: readonly SimulatedRelease[],
+): SimulationSummary {
+  const count = (outcome: SimulatedRelease['outcome']) =>
+    releases.filter((each) => each.outcome === outcome).length
+  const harmless = faultStart(scenario) === undefined || (scenario.kind === 'storm' && scenario.users === 1)
+  const spread = (of: (release: SimulatedRelease) => number | undefined): Spread => {
+    const values = releases
+      .map(of)
+      .filter((value) => value !== undefined)
+      .sort((a, b) => a - b)
+    return { p50: quantileOfSorted(values, 0.5), p95: quantileOfSorted(values, 0.95) }
+  }
+  return {
+    scenario: name,
+    releases: releases.length,
+    promoted: count('promoted'),
+    rolledBack: count('rolled_back'),
+    held: count('held'),
+    expired: count('expired'),
+    falseRollbackRate: harmless ? releases.filter((each) => each.byVerdict).length / releases.length : 0,
+    canaryRequestsToDetect: spread((each) => each.canaryRequestsToDetect),
+    minutesToDetect: spread((each) => each.minutesToDetect),
+    excessBad: spread((each) => each.excessBad),
+    minutesToPromote: spread((each) => (each.outcome === 'promoted' ? each.minutes : undefined)),
+  }
+}

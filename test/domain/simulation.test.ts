@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest'
+import { dayPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { seeded } from '../../domain/random.ts'
+import { defaultWorld, parseScenario, scenarioForms, trafficOf, worldAt } from '../../domain/scenario.ts'
+import { simulateRelease } from '../../domain/simulation.ts'
+import { summarize } from '../../domain/simulation-summary.ts'
+import type { RivalName } from '../../domain/rivals.ts'
+
+const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
+const hourMs = 3_600_000
+/** Two stages of half an hour, for what does not need a day. */
+const short: ReleasePolicy = {
+  ...dayPolicy,
+  stages: [500, 2_500].map((shareBp) => ({
+    shareBp,
+    minMs: hourMs / 2,
+    minRequests: 1_000,
+    deadlineMs: hourMs,
+  })),
+}
+
+const run = (scenario: string, releases: number, policy = short, rule?: RivalName) => {
+  const parsed = parseScenario(scenario)!
+  return summarize(
+    scenario,
+    parsed,
+    Array.from({ length: releases }, (_, i) =>
+      simulateRelease({ policy, scenario: parsed, world: defaultWorld, uniform: seeded(i + 1) }, rule),
+    ),
+  )
+}
+
+describe('a simulated release', () => {
+  it('comes again with its seed', () => {
+    expect(run('error:0.02', 5)).toEqual(run('error:0.02', 5))
+  })
+
+  it('that is good is promoted', () => {
+    const good = run('good', 40)
+    expect(good).toMatchObject({ promoted: 40, falseRollbackRate: 0 })
+    expect(good.minutesToPromote.p50).toBeGreaterThanOrEqual(60)
+  })
+
+  it('with 2 % errors at a share of 5 % is taken back within 1,400 canary requests in 95 % of runs', () => {
+    const bad = run('error:0.02', 200, fromFivePercent)
+    expect(bad.rolledBack).toBe(200)
+    expect(bad.canaryRequestsToDetect.p95).toBeLessThanOrEqual(1_400)
+  })
+
+  it('that fails every request is stopped by the breaker within ten', () => {
+    expect(run('error:1', 50).canaryRequestsToDetect.p95).toBeLessThanOrEqual(10)
+  })
+
+  it('is not taken back for one user in a loop, but for fifty', () => {
+    expect(run('storm:1', 20).rolledBack).toBe(0)
+    expect(run('storm:50', 20).rolledBack).toBe(20)
+  })
+
+  it('is held, never taken back, when the router sends another share than configured', () => {
+    expect(run('router-drift', 10)).toMatchObject({ held: 10, rolledBack: 0, promoted: 0 })
+  })
+
+  it.each(['no-traffic', 'control-gone', 'stale-at:0.2h'])(
+    'is never promoted when there is %s',
+    (scenario) => {
+      expect(run(scenario, 5)).toMatchObject({ promoted: 0, rolledBack: 5, falseRollbackRate: 0 })
+    },
+  )
+
+  it('is taken back when it is half as slow again', () => {
+    expect(run('latency:1.5', 10).rolledBack).toBe(10)
+  })
+
+  it('is not blamed for labels that move for both arms', () => {
+    expect(run('label-shift', 5).rolledBack).toBe(0)
+  })
+
+  it('is always taken back within a day by the rule that counts bad minutes, though it is good', () => {
+    expect(run('good', 3, dayPolicy, 'flagger')).toMatchObject({ rolledBack: 3, falseRollbackRate: 1 })
+  })
+})
+
+describe('a scenario', () => {
+  it.each([
+    '',
+    'bad',
+    'error',
+    'error:2',
+    'error:-1',
+    'error-at:0.1',
+    'storm:0',
+    'storm:1.5',
+    'latency:0',
+    'good:1',
+  ])('"%s" is none', (text) => expect(parseScenario(text)).toBeUndefined())
+  it('is read in each of its documented forms', () => {
+    for (const form of Object.keys(scenarioForms)) {
+      const text = form
+        .replace('RATE', '0.1')
+        .replace('HOURS', '3')
+        .replace('FACTOR', '2')
+        .replace('USERS', '4')
+      expect(parseScenario(text), form).toBeDefined()
+    }
+    expect(parseScenario('error-at:0.02@12h')).toEqual({ kind: 'error', rate: 0.02, fromMs: 12 * hourMs })
+  })
+  it('takes its traffic from recorded ticks where there are some', () => {
+    const world = {
+      ...defaultWorld,
+      recorded: [
+        { requests: 40, errors: 4, invalid: 0 },
+        { requests: 0, errors: 0, invalid: 0 },
+      ],
+    }
+    expect(worldAt(world, 0)).toEqual({ requests: 40, errorRate: 0.1, invalidRate: 0 })
+    expect(worldAt(world, 10_000)).toEqual({ requests: 0, errorRate: 0, invalidRate: 0 })
+    expect(worldAt(world, 20_000).requests).toBe(40)
+    const traffic = trafficOf({ kind: 'good' }, world, seeded(1))
+    expect(traffic.tick(10_000, 500)).toMatchObject({ canary: { requests: 0 }, control: { requests: 0 } })
+  })
+})
