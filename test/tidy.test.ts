@@ -75,6 +75,7 @@ describe('a planted breach is found', () => {
       'workflows/a.ts',
       `import type { A } from '../activities/worker.ts'`,
     ],
+    ['the model files in the command line', 'cli/a.ts', `import { loadModels } from '../models/index.ts'`],
     ['the contract in the API', 'api/a.ts', `import { releaseStatus } from '../workflows/contract.ts'`],
     ['DuckDB in the demo', 'cli/demo/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
     ['the words in a model file', 'models/a.ts', `import { csv } from './define.ts'`],

@@ -49,12 +49,15 @@ export const unique = (
   columns: readonly string[] = [snapshotColumns.key],
   options: Mostly = {},
 ): ExpectSpec => plain({ check: 'unique', columns: [...columns], severity, ...options })
-/** No value is missing in these columns; `'all'` stands for the features and the label. */
+/** No value is missing in these columns; `'all'` stands for the label and the features that are not filled in. */
 export const complete =
   (columns: 'all' | readonly string[], options: Mostly = {}): ExpectSpec =>
   ({ features }) => ({
     check: 'complete',
-    columns: columns === 'all' ? [...Object.keys(features), snapshotColumns.label] : [...columns],
+    columns:
+      columns === 'all'
+        ? [...Object.keys(features).filter((name) => !features[name]?.missing), snapshotColumns.label]
+        : [...columns],
     severity,
     ...options,
   })

@@ -77,14 +77,17 @@ export function lowerRelease(report: Report, { strategy, spec }: ReleaseSpec): R
       watch: defaultWatch,
       limits: defaultCanaryPolicy,
     })
+  const soakMs = at('soak', spec.soak ?? '30 min')
+  const deadlineMs = spec.deadline === undefined ? undefined : at('deadline', spec.deadline)
   const times = (place: string, options: StageOptions): Omit<StagePolicy, 'shareBp'> => {
-    const soak = options.soak ?? spec.soak ?? '30 min'
-    const minMs = at(`${place}.soak`, soak)
-    const deadline = options.deadline ?? spec.deadline
+    const minMs = options.soak === undefined ? soakMs : at(`${place}.soak`, options.soak)
     return {
       minMs,
       minRequests: options.requests ?? spec.requests ?? 400,
-      deadlineMs: deadline === undefined ? minMs * 8 : at(`${place}.deadline`, deadline),
+      deadlineMs:
+        options.deadline === undefined
+          ? (deadlineMs ?? minMs * 8)
+          : at(`${place}.deadline`, options.deadline),
     }
   }
   const stage = (place: string, each: StageSpec): StagePolicy => ({

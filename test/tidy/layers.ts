@@ -89,6 +89,8 @@ function packageAllowed(layer: Layer, { from, to, typeOnly }: Import): boolean {
 
 function matches(allowed: readonly string[], name: string): boolean {
   return allowed.some((each) =>
-    each.endsWith('*') ? name.startsWith(each.slice(0, -1)) : name === each || layerOf(name) === each,
+    each.endsWith('*')
+      ? name.startsWith(each.slice(0, -1))
+      : name === each || layerOf(name) === each || layerOf(name).startsWith(`${each}/`),
   )
 }

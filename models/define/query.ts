@@ -1,0 +1,103 @@
+/**
+ * The rows of a model as SQL: what was known at a moment, with the features derived from it. Training and the replay
+ * of live traffic ask with the same statements, so that a feature is never computed in two ways.
+ */
+import { snapshotColumns, type ModelDefinition } from '../../domain/definition.ts'
+
+export interface RowsPlan {
+  /** Views over the files of the source; empty for Postgres. */
+  views: string[]
+  /** All columns of the source for the rows known at `asOf`, in the SQL of the source. */
+  known: string
+  /** DuckDB SQL over `known`: the features, the label and the columns of every snapshot but `_part`, then the rest. */
+  rows: string
+}
+
+const { label, eventAt, knownAt, key, part } = snapshotColumns
+const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+/** A moment as DuckDB and Postgres both read it. */
+export const moment = (ms: number): string =>
+  `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
+
+/** How the rows of a model are read as of a moment. `sinceMs` leaves out events from before, to save time. */
+export function planRows(
+  definition: ModelDefinition,
+  options: { asOfMs: number; sinceMs?: number; root: string },
+): RowsPlan {
+  const { source } = definition
+  const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
+  const views = Object.entries(source.files).map(
+    ([name, path]) =>
+      `create view ${quoted(name)} as select * from ${read}(${literal(`${options.root}/${path}`)})`,
+  )
+  const at = moment(options.asOfMs)
+  const times = [source.eventTime, definition.label.knownAt].filter((column) => column !== undefined)
+  const conditions = times.map((column) => `${quoted(column)} <= ${at}`)
+  if (source.eventTime !== undefined && options.sinceMs !== undefined)
+    conditions.push(`${quoted(source.eventTime)} > ${moment(options.sinceMs - source.lookbackMs)}`)
+  const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`
+  return { views, known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
+}
+
+/** The columns of a snapshot from the derived ones: features in their order and kind, then label, times and key. */
+function shapedRows(definition: ModelDefinition): string {
+  const { source, features } = definition
+  const typed = Object.entries(features).map(
+    ([name, feature]) =>
+      `cast(${quoted(name)} as ${feature.kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
+  )
+  const time = (column: string | undefined) =>
+    column === undefined ? 'cast(null as timestamp)' : `cast(${quoted(column)} as timestamp)`
+  const row =
+    source.key.length === 0 ? 'cast(derived as varchar)' : `cast(row(${source.key.map(quoted)}) as varchar)`
+  const columns = [
+    ...typed,
+    `${labelExpression(definition)} as ${label}`,
+    `${time(source.eventTime)} as ${eventAt}`,
+    `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
+    `md5(${row}) as ${key}`,
+    `derived.* exclude (${Object.keys(features).map(quoted)})`,
+  ]
+  return `select ${columns.join(', ')} from (${source.derive ?? 'select * from known'}) as derived`
+}
+
+function labelExpression({ label: { column, output } }: ModelDefinition): string {
+  if (output.kind === 'classes') return `cast(${quoted(column)} as varchar)`
+  if (output.kind === 'number') return `cast(${quoted(column)} as double)`
+  return `cast(cast(${quoted(column)} as boolean) as double)`
+}
+
+/** The first moment whose events a snapshot as of `asOfMs` needs; absent when it needs all. */
+export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): number | undefined {
+  return split.kind === 'time' ? asOfMs - split.maturedMs - split.testMs - split.trainMs : undefined
+}
+
+/** The rows of a snapshot from those of a plan: split, sampled by the hash of their key, in a total order. */
+export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): string {
+  if (split.kind === 'hash') {
+    // Identical rows have one key and so one rank: they never stand on both sides.
+    const group = split.stratified ? `partition by ${label} ` : ''
+    const rank = `dense_rank() over (${group}order by md5(${key} || 'split'))`
+    const all = split.stratified
+      ? `(select count(distinct others.${key}) from shaped as others where others.${label} is not distinct from shaped.${label})`
+      : `(select count(distinct ${key}) from shaped)`
+    const side = `case when ${rank} <= round(${split.test} * ${all}) then 'test' else 'train' end`
+    return `select *, ${side} as ${part} from shaped order by all`
+  }
+  const endMs = asOfMs - split.maturedMs
+  const testFrom = moment(endMs - split.testMs)
+  const trainFrom = moment(endMs - split.testMs - split.trainMs)
+  // What was not yet known when the test began would not have been known to a model that had to answer then.
+  const side = `case
+    when ${eventAt} > ${moment(endMs)} then null
+    when ${eventAt} > ${testFrom} then 'test'
+    when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
+  const sampled = `select *, row_number() over (partition by ${part} order by ${key}) as _place
+    from (select *, ${side} as ${part} from shaped) where ${part} is not null`
+  const limits = [
+    split.maxTrain === undefined ? '' : ` and (${part} <> 'train' or _place <= ${split.maxTrain})`,
+    split.maxTest === undefined ? '' : ` and (${part} <> 'test' or _place <= ${split.maxTest})`,
+  ]
+  return `select * exclude (_place) from (${sampled}) where true${limits.join('')} order by all`
+}

@@ -1,0 +1,127 @@
+/**
+ * Will this flight be at least 15 minutes late? 3,000,000 US flights from January to June 2001.
+ *
+ * Model card. The source has neither scheduled times nor durations. `date` looks like the actual and not the
+ * scheduled departure, so that a late flight may stand under a later hour than it was planned for; the model is an
+ * example of decay and delayed labels, not a product for passengers. When a delay became known is estimated: the
+ * flight takes half an hour plus its distance at 450 miles an hour, and the delay comes on top.
+ */
+import {
+  between,
+  byTime,
+  canary,
+  category,
+  complete,
+  defineModel,
+  distinct,
+  fresh,
+  labelAfterEvent,
+  number,
+  parquet,
+  percent,
+  positiveRate,
+  rowCount,
+  unique,
+  warn,
+  yesNo,
+} from './define.ts'
+import { airports } from './data/airports.ts'
+
+const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, '0'))
+const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']
+
+export const flightDelay = defineModel({
+  name: 'flight-delay',
+  about: 'Whether a US flight of early 2001 arrives at least 15 minutes late.',
+  features: {
+    origin: category({ values: airports, about: 'IATA code' }),
+    destination: category({ values: airports, about: 'IATA code' }),
+    distance: number({ unit: 'mi', min: 20, max: 5000 }),
+    hour: category({ values: hours, about: 'local hour of departure' }),
+    weekday: category(weekdays),
+    recentLateShare: number({
+      min: 0,
+      max: 1,
+      missing: 'fill',
+      about:
+        'share of late flights from the same airport among those of which it became known in the last 3 hours',
+    }),
+  },
+  label: yesNo({ column: 'late', positive: 'late', knownAt: 'knownAt', threshold: 0.5 }),
+  source: parquet('node_modules/vega-datasets/data/flights-3m.parquet', {
+    eventTime: 'departedAt',
+    lookback: '2 d',
+    rows: `
+      select
+        date as departedAt, origin, destination, distance, delay, delay >= 15 as late,
+        date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt
+      from source`,
+    // What was known at an airport at a moment is a difference of two running totals, each found by an ASOF join.
+    derive: `
+      with
+        learned as (
+          select origin, knownAt as moment, count(*) as flights, count(*) filter (late) as late from known group by all
+        ),
+        totals as (
+          select origin, moment, sum(flights) over running as flights, sum(late) over running as late from learned
+          window running as (partition by origin order by moment)
+        )
+      select
+        known.*,
+        strftime(departedAt, '%H') as hour,
+        lower(strftime(departedAt, '%a')) as weekday,
+        (upto.late - coalesce(before.late, 0)) / nullif(upto.flights - coalesce(before.flights, 0), 0)
+          as recentLateShare
+      from known
+      asof left join totals as upto on known.origin = upto.origin and known.departedAt >= upto.moment
+      asof left join totals as before
+        on known.origin = before.origin and known.departedAt - interval 3 hours >= before.moment`,
+  }),
+  expect: [
+    rowCount({ min: 20_000 }),
+    complete('all'),
+    fresh('2 d'),
+    labelAfterEvent(),
+    between('distance', { min: 20, max: 5000 }),
+    positiveRate({ min: 0.05, max: 0.5 }),
+    distinct('origin', { min: 150 }),
+    warn(between('delay', { min: -120, max: 1440, mostly: 0.999 })),
+    warn(unique(undefined, { mostly: 0.999 })),
+    warn(complete(['recentLateShare'], { mostly: 0.9 })),
+  ],
+  split: byTime({ train: '21 d', test: '3 d', matured: '12 h', maxRows: { train: 80_000, test: 25_000 } }),
+  hyperparameters: { units: 16, epochs: 6, batchSize: 256, learningRate: 0.003 },
+  train: async ({ tf, inputs, seed, hyperparameters, fit }) => {
+    const { units, epochs, batchSize, learningRate } = hyperparameters
+    const kernel = (layer: number) => tf.initializers.glorotUniform({ seed: seed + layer })
+    const network = tf.sequential({
+      layers: [
+        tf.layers.dense({ inputShape: [inputs], units, activation: 'relu', kernelInitializer: kernel(0) }),
+        tf.layers.dense({ units: 1, activation: 'sigmoid', kernelInitializer: kernel(1) }),
+      ],
+    })
+    network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
+    await fit(network, { epochs, batchSize })
+    return network
+  },
+  judge: {
+    primary: 'auc',
+    floors: { auc: 0.58 },
+    guards: ['brier'],
+    slices: [
+      { name: 'morning', where: `hour < '12'` },
+      { name: 'evening', where: `hour >= '17'` },
+      { name: 'short haul', where: 'distance < 500' },
+      { name: 'long haul', where: 'distance >= 1500' },
+    ],
+  },
+  release: canary({
+    stages: [percent(1), percent(5), percent(25), percent(50)],
+    soak: '10 min',
+    requests: 500,
+    deadline: '4 h',
+    probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },
+    approval: { by: 1, within: '2 d' },
+  }),
+  retrain: { every: '1 week' },
+})

@@ -1,0 +1,91 @@
+/**
+ * Finds the model files: every `.ts` file of this directory beside the two that are about model files. There is no list
+ * to keep, so a third model is one more file; and one broken file never takes the others down with it.
+ */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { ModelDefinition } from '../domain/definition.ts'
+import { DomainError, isError } from '../domain/errors.ts'
+import { codeDigest } from './define/code.ts'
+import type { Model } from './define/model.ts'
+
+export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))
+
+export interface LoadedModel {
+  name: string
+  file: string
+  /** Of the file and of what it imports. */
+  codeDigest: string
+  definition: ModelDefinition
+  train: Model['train']
+}
+
+export interface BrokenModel {
+  file: string
+  /** Each begins with its place in the file, where it has one. */
+  issues: string[]
+}
+
+/** Loads all model files, and again those that have changed since they were loaded last. */
+export async function loadModels(
+  directory = modelsDirectory,
+): Promise<{ models: LoadedModel[]; broken: BrokenModel[] }> {
+  const files = (await readdir(directory))
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+    .filter((file) => file !== 'define.ts' && file !== 'index.ts')
+    .sort()
+  const models: LoadedModel[] = []
+  const broken: BrokenModel[] = []
+  for (const file of files) {
+    try {
+      models.push(await loadFile(join(directory, file), file.slice(0, -'.ts'.length)))
+    } catch (error) {
+      broken.push({ file, issues: issuesOf(error) })
+    }
+  }
+  return { models, broken }
+}
+
+/** Loads one model by its name. Throws `model_not_found`, or `invalid_model_file` with its issues. */
+export async function loadModel(name: string, directory = modelsDirectory): Promise<LoadedModel> {
+  const file = `${name}.ts`
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readdir(directory)).includes(file))
+    throw new DomainError('model_not_found', `there is no model file for ${JSON.stringify(name)}`)
+  try {
+    return await loadFile(join(directory, file), name)
+  } catch (error) {
+    const issues = issuesOf(error)
+    throw new DomainError('invalid_model_file', `${file}: ${issues.join('; ')}`, { file, issues })
+  }
+}
+
+async function loadFile(path: string, name: string): Promise<LoadedModel> {
+  const digest = await codeDigest(path)
+  // Modules are cached by their address; the digest in it makes an edited file a new one.
+  const exported = (await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<
+    string,
+    unknown
+  >
+  const found = Object.values(exported).filter(isModel)
+  if (found.length !== 1 || found[0] === undefined)
+    throw new DomainError('invalid_model_file', 'one model per file is wanted', {
+      issues: [`exports: one model made with defineModel is wanted, not ${found.length}`],
+    })
+  const { definition, train } = found[0]
+  if (definition.name !== name)
+    throw new DomainError('invalid_model_file', 'the name of the file is another', {
+      issues: [`name: "${definition.name}" is wanted in ${definition.name}.ts, not in ${name}.ts`],
+    })
+  return { name, file: path, codeDigest: digest, definition, train }
+}
+
+function isModel(value: unknown): value is Model {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'tenure-model'
+}
+
+function issuesOf(error: unknown): string[] {
+  if (isError(error, 'invalid_model_file'))
+    return (error.context['issues'] as string[] | undefined) ?? [error.message]
+  return [error instanceof Error ? error.message : String(error)]
+}

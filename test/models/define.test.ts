@@ -1,0 +1,266 @@
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { issuesOfPolicy } from '../../domain/policy.ts'
+import * as words from '../../models/define.ts'
+import { parseDuration } from '../../models/define/duration.ts'
+import type { ModelFile } from '../../models/define/model.ts'
+
+const { category, number, percent } = words
+
+const features = {
+  size: number({ min: 0, max: 10 }),
+  colour: category(['red', 'blue']),
+  weight: number({ missing: 'fill' }),
+  note: category({ missing: 'fill' }),
+}
+const base: ModelFile<typeof features, Record<never, never>> = {
+  name: 'roses',
+  features,
+  label: words.yesNo({ positive: 'blooms' }),
+  source: words.csv('models/data/roses.csv'),
+  split: words.random({ test: 0.25 }),
+  train: () => Promise.reject(new Error('is not called here')),
+  judge: { floors: { auc: 0.6 } },
+  release: words.direct(),
+}
+const define = (change: object) => words.defineModel({ ...base, ...change } as unknown as typeof base)
+
+/** The issues of a file that differs from a right one by `change`. */
+function issuesWith(change: object): unknown {
+  try {
+    define(change)
+    return []
+  } catch (error) {
+    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
+  }
+}
+
+describe('a model file', () => {
+  it('has no issue when it is right', () => expect(issuesWith({})).toEqual([]))
+
+  it('types its rows from its features', () => {
+    words.defineModel({
+      ...base,
+      hyperparameters: { units: 4, shape: 'wide' },
+      train: ({ rows, hyperparameters }) => {
+        expectTypeOf(rows).toEqualTypeOf<
+          readonly {
+            size: number
+            colour: 'red' | 'blue'
+            weight: number | null
+            note: string | null
+          }[]
+        >()
+        expectTypeOf(hyperparameters.units).toExtend<number>()
+        return Promise.reject(new Error('is not called here'))
+      },
+      // @ts-expect-error -- green is no declared value
+      golden: [{ size: 1, colour: 'red', weight: null, note: null }]
+        .map((row) => ({ ...row, colour: 'green' as const }))
+        .slice(1),
+    })
+  })
+
+  it('with five mistakes tells all five and where they are', () =>
+    expect(
+      issuesWith({
+        features: { ...features, size: number({ min: 5, max: 1 }) },
+        label: words.yesNo({ column: 'colour', positive: 'blooms' }),
+        split: words.byTime({ train: '3 weeks', test: '1 d' }),
+        judge: { floors: { rmse: 3 } },
+        release: words.canary({ stages: [percent(5)], soak: '30 mn' as '30 min' }),
+      }),
+    ).toEqual([
+      'features.size: min 5 is above max 1',
+      'label.column: colour is also a feature: the model would be told the answer',
+      'split: byTime needs the eventTime of the source',
+      'judge.floors: a binary model is judged by auc, accuracy, brier, logLoss, f1, averagePrecision, not by rmse',
+      `release.soak: a duration such as '30 min' or '7 d' is wanted, not "30 mn"`,
+    ]))
+
+  it.each([
+    ['name', { name: 'Roses_1' }, 'name: up to 63'],
+    ['train', { train: undefined }, 'train: a function'],
+    ['no feature', { features: {} }, 'features: at least one'],
+    ['feature name', { features: { _size: number() } }, 'features._size: a name begins with a letter'],
+    ['feature kind', { features: { size: { kind: 'text' } } }, 'features.size: made with'],
+    ['no value', { features: { size: category([]) } }, 'features.size.values: at least 1'],
+    [
+      'value twice',
+      { features: { size: category(['a', 'a']) } },
+      'features.size.values: a value stands twice',
+    ],
+    [
+      'value that is no text',
+      { features: { size: category([1 as unknown as string]) } },
+      'features.size.values: every',
+    ],
+    [
+      'infinite limit',
+      { features: { size: number({ max: Infinity }) } },
+      'features.size.max: a finite number',
+    ],
+    [
+      'missing',
+      { features: { size: number({ missing: 'drop' as 'fill' }) } },
+      "features.size.missing: 'fill' or",
+    ],
+    ['classes', { label: words.oneOf(['a']), judge: { floors: { accuracy: 1 } } }, 'label: at least 2'],
+    [
+      'threshold',
+      { label: words.yesNo({ positive: 'a', threshold: 1 }) },
+      'label.threshold: a number between',
+    ],
+    ['positive', { label: words.yesNo({ positive: '' }) }, 'label.positive: the name'],
+    ['label column', { label: words.yesNo({ column: '', positive: 'a' }) }, 'label.column: the name'],
+    ['label time', { label: words.yesNo({ positive: 'a', knownAt: 'size' }) }, 'label.knownAt: size is also'],
+    [
+      'label range',
+      { label: words.quantity({ min: 2, max: 1 }), judge: { floors: { rmse: 1 } } },
+      'label: min 2',
+    ],
+    ['absolute path', { source: words.csv('/etc/passwd') }, 'source.source: a path inside'],
+    ['path above', { source: words.parquet('data/../../a.parquet') }, 'source.source: a path inside'],
+    ['address', { source: words.csv('https://example.org/a.csv') }, 'source.source: a path inside'],
+    ['no file', { source: words.csv({}) }, 'source: at least one file'],
+    ['view name', { source: words.csv({ 'a b': 'a.csv' }, { rows: 'select 1' }) }, 'source.a b: a view name'],
+    ['no query', { source: words.csv({ a: 'a.csv', b: 'b.csv' }) }, 'source.rows: a query'],
+    ['column name', { source: words.csv('a.csv', { key: ['a"'] }) }, 'source: a column name'],
+    [
+      'lookback',
+      { source: words.csv('a.csv', { lookback: '-1 d' as '1 d' }) },
+      'source.lookback: a duration',
+    ],
+    ['expectation', { expect: [{}] }, 'expect[0]: made with'],
+    ['range', { expect: [words.rowCount({ min: 2, max: 1 })] }, 'expect[0] (rows): min 2 is above max 1'],
+    ['mostly', { expect: [words.between('size', { min: 1, mostly: 0 })] }, 'expect[0] (between): mostly'],
+    [
+      'quantile',
+      { expect: [words.quantile('size', 50, { min: 1 })] },
+      'expect[0] (quantile): a quantile from 0 to 1',
+    ],
+    ['freshness', { expect: [words.fresh('soon' as '1 d')] }, 'expect: fresh: a duration'],
+    [
+      'classes of a quantity',
+      { label: words.quantity(), judge: { floors: { rmse: 1 } }, expect: [words.everyClass({ min: 1 })] },
+      'expect: everyClass: a quantity',
+    ],
+    ['share', { split: words.stratified({ test: 1 }) }, 'split.test: a share between'],
+    [
+      'rows',
+      {
+        source: words.csv('a.csv', { eventTime: 't' }),
+        split: words.byTime({ train: '1 d', test: '1 d', maxRows: { test: 0 } }),
+      },
+      'split.maxRows.test: a whole number',
+    ],
+    ['seed', { seed: 1.5 }, 'seed: a whole number'],
+    ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
+    ['primary', { judge: { primary: 'f2', floors: { auc: 1 } } }, 'judge.primary: a binary model'],
+    ['guard', { judge: { guards: ['r2'], floors: { auc: 1 } } }, 'judge.guards: a binary model'],
+    ['no floor', { judge: { floors: {} } }, 'judge.floors: at least one'],
+    ['floor', { judge: { floors: { auc: NaN } } }, 'judge.floors.auc: a finite'],
+    [
+      'slice',
+      {
+        judge: {
+          floors: { auc: 1 },
+          slices: Array.from({ length: 2 }, () => ({ name: 'a', where: 'true' })),
+        },
+      },
+      'judge.slices: a name stands twice',
+    ],
+    [
+      'many slices',
+      {
+        judge: {
+          floors: { auc: 1 },
+          slices: Array.from({ length: 51 }, (_, i) => ({ name: `${i}`, where: 'true' })),
+        },
+      },
+      'judge.slices: at most 50',
+    ],
+    [
+      'policy',
+      { release: words.canary({ stages: [percent(5), percent(5)] }) },
+      'release: stages[1].shareBp rises',
+    ],
+    [
+      'approvers',
+      { release: words.direct({ approval: { by: -1, within: '1 d' } }) },
+      'release: approval.approvers',
+    ],
+    ['schedule', { retrain: { cron: 'daily' } }, 'retrain.cron: five fields'],
+    ['period', { retrain: { every: 'week' } }, 'retrain.every: a duration'],
+    [
+      'golden row',
+      { golden: [{ size: 1, colour: 'green', weight: 1e999, extra: 1 }] },
+      'golden[0]: extra is no feature',
+    ],
+  ])('with a wrong %s says so', (_name, change, issue) =>
+    expect(issuesWith(change)).toEqual(expect.arrayContaining([expect.stringContaining(issue)])),
+  )
+
+  it('is plain data but for its function', () => {
+    const { definition } = define({})
+    expect(JSON.parse(JSON.stringify(definition))).toEqual(definition)
+  })
+})
+
+describe('a release in words', () => {
+  it('is lowered to milliseconds and basis points', () => {
+    const { release } = define({
+      release: words.canary({
+        stages: [percent(5, { soak: '10 min', requests: 50, deadline: '1 h' }), percent(25)],
+        soak: '2 h',
+        approval: { by: 2, within: '7 d' },
+        watch: { tick: '1 s', every: '500 ms', exposure: '3 s' },
+      }),
+    }).definition
+    expect(release).toMatchObject({
+      strategy: 'canary',
+      approval: { approvers: 2, withinMs: 604_800_000 },
+      shadow: { shareBp: 10_000, minMs: 7_200_000 },
+      stages: [
+        { shareBp: 500, minMs: 600_000, minRequests: 50, deadlineMs: 3_600_000 },
+        { shareBp: 2_500, minMs: 7_200_000, minRequests: 400, deadlineMs: 57_600_000 },
+      ],
+      probation: { holdbackBp: 500, minMs: 7_200_000 },
+      watch: { tickMs: 1_000, everyMs: 500, exposureMs: 3_000, acknowledgeMs: 10_000 },
+    })
+    expect(issuesOfPolicy(release)).toEqual([])
+  })
+
+  it('leaves out what is switched off', () => {
+    const { release } = define({
+      release: words.canary({ stages: [percent(50)], shadow: 'off', probation: 'off' }),
+    }).definition
+    expect(release.shadow).toBeUndefined()
+    expect(release.probation).toBeUndefined()
+  })
+})
+
+describe('a duration', () => {
+  it.each([
+    ['250 ms', 250],
+    ['15 s', 15_000],
+    ['1.5 min', 90_000],
+    ['30 minutes', 1_800_000],
+    ['2h', 7_200_000],
+    ['7 d', 604_800_000],
+    ['1 week', 604_800_000],
+    ['2 weeks', 1_209_600_000],
+  ])('%s is %d ms', (text, ms) => expect(parseDuration(text)).toBe(ms))
+  it.each([
+    '',
+    '5',
+    'min',
+    '5 fortnights',
+    '-5 min',
+    '1e3 s',
+    '5 constructor',
+    5,
+    null,
+    `${'9'.repeat(400)} d`,
+  ])('%j is none', (text) => expect(parseDuration(text)).toBeUndefined())
+})

@@ -1,0 +1,80 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeDigest } from '../../models/define/code.ts'
+import { loadModel, loadModels, modelsDirectory } from '../../models/index.ts'
+
+let directory: string
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'tenure-models-'))
+})
+afterAll(() => rm(directory, { recursive: true }))
+
+const write = (file: string, text: string) => writeFile(join(directory, file), text)
+const model = (name: string, more = '') => `
+import { csv, defineModel, direct, number, quantity, random } from '${modelsDirectory}define.ts'
+export const model = defineModel({
+  name: '${name}', features: { size: number() }, label: quantity(), source: csv('a.csv'), split: random({ test: 0.5 }),
+  judge: { floors: { rmse: 1 } }, release: direct(), train: () => Promise.reject(new Error()), ${more}
+})`
+
+describe('the model files', () => {
+  it('of this project are found and right', async () => {
+    const { models, broken } = await loadModels()
+    expect(broken).toEqual([])
+    expect(models.map(({ name }) => name)).toEqual(['flight-delay', 'iris'])
+  })
+
+  it('are found without a list, and a broken one takes no other down', async () => {
+    await write('peas.ts', model('peas'))
+    await write('half.ts', 'export const half = {')
+    await write('nothing.ts', 'export const nothing = 1')
+    await write('other.ts', model('peas'))
+    await write('wrong.ts', model('wrong', `seed: -1, golden: [{ size: 'big' as unknown as number }]`))
+    await write('define.ts', 'throw new Error("never loaded")')
+    const { models, broken } = await loadModels(directory)
+    expect(models).toMatchObject([{ name: 'peas', definition: { name: 'peas', seed: 1 } }])
+    expect(broken).toEqual([
+      { file: 'half.ts', issues: [expect.stringMatching(/./)] },
+      { file: 'nothing.ts', issues: ['exports: one model made with defineModel is wanted, not 0'] },
+      { file: 'other.ts', issues: ['name: "peas" is wanted in peas.ts, not in other.ts'] },
+      {
+        file: 'wrong.ts',
+        issues: ['seed: a whole number from 0 is wanted, not -1', 'golden[0]: size is a finite number'],
+      },
+    ])
+  })
+
+  it('are loaded anew when they were edited', async () => {
+    await write('edited.ts', model('edited'))
+    const before = await loadModel('edited', directory)
+    await write('edited.ts', model('edited', 'seed: 2'))
+    const after = await loadModel('edited', directory)
+    expect([before.definition.seed, after.definition.seed]).toEqual([1, 2])
+    expect(after.codeDigest).not.toBe(before.codeDigest)
+  })
+
+  it('are found by a name, never by a path', async () => {
+    await expect(loadModel('roses', directory)).rejects.toMatchObject({ code: 'model_not_found' })
+    await expect(loadModel('../models/iris', directory)).rejects.toMatchObject({ code: 'model_not_found' })
+    await expect(loadModel('wrong', directory)).rejects.toMatchObject({
+      code: 'invalid_model_file',
+      context: { issues: expect.arrayContaining([expect.stringContaining('seed')]) as unknown },
+    })
+  })
+})
+
+describe('the digest of code', () => {
+  it('covers what a file imports, however deep, and nothing else', async () => {
+    await write('a.ts', `import { b } from './b.ts'\nexport const a = b`)
+    await write('b.ts', `export { c as b } from "./c.ts"`)
+    await write('c.ts', 'export const c = 1')
+    await write('d.ts', '')
+    const before = await codeDigest(join(directory, 'a.ts'))
+    await write('d.ts', 'export const d = 1')
+    expect(await codeDigest(join(directory, 'a.ts'))).toBe(before)
+    await write('c.ts', 'export const c = 2')
+    expect(await codeDigest(join(directory, 'a.ts'))).not.toBe(before)
+  })
+})
