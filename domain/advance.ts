@@ -157,17 +157,28 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
   )
 }
 
-function takenBack(state: ReleaseState, { atMs, champion, wasChampion }: Step<'taken_back'>): Advance {
+/** How often replicas that do not follow are asked again before the release ends without them, with an alert. */
+const mostReturns = 6
+
+function takenBack(state: ReleaseState, { atMs, problems, recovery }: Step<'taken_back'>): Advance {
   const order = state.takeBack
   if (order === undefined)
     throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
-  if (champion === state.version) {
+  const named = problems.join('; ')
+  if (problems.length > 0 && state.attempts + 1 < mostReturns)
+    return applied(
+      { ...state, attempts: state.attempts + 1, blockedBy: problems },
+      `not every replica has returned yet: ${named}`,
+    )
+  const next = { ...state, recovery }
+  if (recovery.champion === state.version) {
     const reason = `${order.reason}; but it was champion already, and there is no earlier proven version to return to`
-    return applied(end({ ...state, promoted: true }, atMs, 'promoted', reason), reason)
+    return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
   }
-  const outcome = wasChampion ? 'rolled_back' : order.outcome
-  const to = champion === undefined ? 'the model has no champion' : `${champion} answers`
-  return applied(end({ ...state, promoted: false }, atMs, outcome, order.reason), `it is taken back; ${to}`)
+  const outcome = recovery.wasChampion ? 'rolled_back' : order.outcome
+  const reason = problems.length === 0 ? order.reason : `${order.reason}; not acknowledged: ${named}`
+  const to = recovery.champion === undefined ? 'the model has no champion' : `${recovery.champion} answers`
+  return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `it is taken back; ${to}`)
 }
 
 function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {

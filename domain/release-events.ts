@@ -2,7 +2,7 @@
  * What can happen to a release: what its own steps report, and what people say. Everything that changes a release
  * comes through one of these; a second way in would be a way past the rules.
  */
-import type { CommandName, ReleaseState } from './release.ts'
+import type { CommandName, Recovery, ReleaseState } from './release.ts'
 import type { Role } from './roles.ts'
 import type { VerdictKind } from './verdict.ts'
 
@@ -41,8 +41,8 @@ export type StepEvent =
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
   /** The promotion was not carried out, because the last verdict speaks against the candidate. */
   | { kind: 'refused'; atMs: number; reason: string }
-  /** The candidate is taken back. `champion` is who answers now; absent when the model has none. */
-  | { kind: 'taken_back'; atMs: number; champion?: string; wasChampion: boolean }
+  /** The candidate is taken back; `problems` names live replicas that do not follow yet. */
+  | { kind: 'taken_back'; atMs: number; problems: string[]; recovery: Recovery }
   /** The end is written down. */
   | { kind: 'closed'; atMs: number }
   /** A person was waited for in vain. */

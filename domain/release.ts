@@ -93,6 +93,20 @@ export interface RoutedStage {
   startedMs: number
 }
 
+/** How a candidate was taken back; times are milliseconds on the database's clock. */
+export interface Recovery {
+  /** Who answers now; absent when the model has no champion. */
+  champion?: string
+  /** Whether the candidate had become champion before. */
+  wasChampion: boolean
+  /** The verdict that led to it; absent when a person or a deadline did. */
+  decidedMs?: number
+  /** When the order was written. */
+  orderedMs: number
+  /** When the last live replica had acknowledged it. */
+  acknowledgedMs: number
+}
+
 export interface ReleaseState {
   id: ReleaseId
   model: string

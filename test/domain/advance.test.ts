@@ -28,6 +28,7 @@ import {
   probation,
   promoting,
   reports,
+  returned,
   rolling,
   run,
   say,
@@ -148,7 +149,7 @@ describe('what speaks against a candidate', () => {
       for (const state of [at[where], run(at[where], say('pause'))]) {
         const back = run(state, judged('fail', false))
         expect(back.takeBack).toEqual({ outcome: 'rolled_back', reason: 'it is fail', withdraw: true })
-        const done = run(back, { ...reports.taken_back, wasChampion: state.promoted } as StepEvent)
+        const done = run(back, returned(state.promoted))
         expect([done.stage, done.outcome, done.shareBp]).toEqual(['ended', 'rolled_back', 0])
       }
     },
@@ -202,9 +203,19 @@ describe('what speaks against a candidate', () => {
     expect([again.stage, again.attempts]).toEqual(['rolling_back', 1])
   })
 
+  it('replicas that do not return are asked again, and in the end named', () => {
+    const deaf = returned(false, 'm_v1.0.0', ['r1 is deaf'])
+    const once = run(rolling, deaf)
+    expect([once.stage, once.attempts, once.blockedBy]).toEqual(['rolling_back', 1, ['r1 is deaf']])
+    expect(run(once, reports.taken_back).reason).toBe('it is fail')
+    const given = run(rolling, deaf, deaf, deaf, deaf, deaf, deaf)
+    expect(given).toMatchObject({ stage: 'ended', outcome: 'rolled_back', recovery: { acknowledgedMs: 9 } })
+    expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)
+  })
+
   it('a first version that has become champion cannot be taken back, and the outcome says so', () => {
     const first = run(openingState(firstFacts, 0), reports.qualified, say('approve'), say('approve', 'ben'))
-    const late = run(first, say('abort'), { ...reports.taken_back, champion: 'm_v1.1.0' } as StepEvent)
+    const late = run(first, say('abort'), returned(true, 'm_v1.1.0'))
     expect(late.outcome).toBe('promoted')
     expect(late.reason).toMatch(/no earlier proven version/)
   })

@@ -15,6 +15,7 @@ import {
   probated,
   promoting,
   reports,
+  returned,
   rolling,
   run,
   say,
@@ -86,7 +87,7 @@ describe('people', () => {
     expect(run(opened, say('rollback')).outcome).toBe('aborted')
     expect(run(canaried, say('abort'), reports.taken_back).outcome).toBe('aborted')
     expect(run(canaried, say('rollback'), reports.taken_back).outcome).toBe('rolled_back')
-    const wasChampion = { ...reports.taken_back, wasChampion: true } as StepEvent
+    const wasChampion = returned(true)
     for (const name of ['abort', 'rollback'] as const)
       expect(run(probated, say(name), wasChampion).outcome).toBe('rolled_back')
     expect(run(promoting, say('abort'), wasChampion).outcome).toBe('rolled_back')

@@ -58,12 +58,28 @@ export const reports: Record<StepEvent['kind'], StepEvent> = {
   judged: { kind: 'judged', atMs: 10, verdict: 'pass', reason: 'all well', due: false },
   promoted: { kind: 'promoted', atMs: 10, epoch: 1, generation: 5 },
   refused: { kind: 'refused', atMs: 10, reason: 'the last verdict is fail' },
-  taken_back: { kind: 'taken_back', atMs: 10, champion: 'm_v1.0.0', wasChampion: false },
+  taken_back: {
+    kind: 'taken_back',
+    atMs: 10,
+    problems: [],
+    recovery: { champion: 'm_v1.0.0', wasChampion: false, orderedMs: 7, acknowledgedMs: 9 },
+  },
   closed: { kind: 'closed', atMs: 10 },
   timed_out: { kind: 'timed_out', atMs: 10 },
   step_failed: { kind: 'step_failed', atMs: 10, step: 'route', message: 'no such table' },
   cancelled: { kind: 'cancelled', atMs: 10 },
 }
+/** The report that the candidate is taken back, after it was champion or before. */
+export const returned = (
+  wasChampion: boolean,
+  champion = 'm_v1.0.0',
+  problems: string[] = [],
+): StepEvent => ({
+  kind: 'taken_back',
+  atMs: 10,
+  problems,
+  recovery: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9 },
+})
 export const judged = (
   verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',
   due = true,
