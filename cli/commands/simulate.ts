@@ -82,7 +82,7 @@ async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
   if (named === undefined) return dayPolicy
   const { models } = await loadModels()
   const model = models.find((each) => each.name === named)
-  const policy = model ? model.release : await policyFile(String(named))
+  const policy = model ? model.definition.release : await policyFile(String(named))
   const issues = issuesOfPolicy(policy)
   if (issues.length > 0)
     throw new DomainError('invalid_policy', `the policy of ${String(named)}: ${issues.join('; ')}`)

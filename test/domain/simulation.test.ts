@@ -42,8 +42,8 @@ describe('a simulated release', () => {
   })
 
   it('with 2 % errors at a share of 5 % is taken back within 1,400 canary requests in 95 % of runs', () => {
-    const bad = run('error:0.02', 200, fromFivePercent)
-    expect(bad.rolledBack).toBe(200)
+    const bad = run('error:0.02', 1_000, fromFivePercent)
+    expect(bad.rolledBack).toBe(1_000)
     expect(bad.canaryRequestsToDetect.p95).toBeLessThanOrEqual(1_400)
   })
 

@@ -1,0 +1,134 @@
+/**
+ * Measures the release judge and other controllers' documented rules on the same simulated traffic, and writes
+ * bench/decisions.md. `npm run bench:decisions -- --seed 1 --releases 1000`
+ */
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { simulate, type Plan } from '../cli/simulate/run.ts'
+import { totalAlpha } from '../domain/alpha.ts'
+import { dayPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import { rivalNames, rivalRules, type RivalName } from '../domain/rivals.ts'
+import { defaultWorld, parseScenario } from '../domain/scenario.ts'
+import { summarize, type SimulationSummary } from '../domain/simulation-summary.ts'
+
+const { values } = parseArgs({
+  options: { seed: { type: 'string', default: '1' }, releases: { type: 'string', default: '1000' } },
+})
+const seed = Number(values.seed)
+const releases = Number(values.releases)
+const startedMs = performance.now()
+
+/** One day at a share of 5 %. */
+const fivePercent: ReleasePolicy = {
+  ...dayPolicy,
+  stages: [{ shareBp: 500, minMs: 86_400_000, minRequests: 1_000, deadlineMs: 2 * 86_400_000 }],
+}
+
+async function measure(
+  name: string,
+  policy: ReleasePolicy,
+  { rule, n = releases }: { rule?: RivalName; n?: number } = {},
+): Promise<SimulationSummary> {
+  const scenario = parseScenario(name)
+  if (!scenario) throw new Error(`${name} is no scenario`)
+  const plan: Plan = { policy, scenario, world: defaultWorld, seed, releases: n }
+  const summary = summarize(name, scenario, await simulate(plan, () => {}, rule))
+  console.log(`${rule ?? 'tenure'} ${JSON.stringify(summary)}`)
+  return summary
+}
+
+const percent = (value: number) => `${Number((100 * value).toPrecision(3))} %`
+const figure = (value: number | null) => (value === null ? '–' : String(Math.round(value)))
+const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+
+const rules: (RivalName | undefined)[] = [undefined, ...rivalNames]
+const heading = (first: string) => [
+  row([first, ...rules.map((rule) => rule ?? 'tenure')]),
+  row(['---', ...rules.map(() => '---')]),
+]
+
+const good: string[] = []
+const detection: string[] = []
+const reference: Record<string, number> = { '0.01': 2_852, '0.02': 445, '0.05': 85, '0.1': 35 }
+for (const [label, policy] of [
+  ['a day from 1 to 50 %', dayPolicy],
+  ['a day at 5 %', fivePercent],
+] as const) {
+  const cells: string[] = []
+  for (const rule of rules) {
+    const { falseRollbackRate } = await measure('good', policy, rule ? { rule } : {})
+    cells.push(percent(falseRollbackRate))
+  }
+  good.push(row([label, ...cells]))
+}
+for (const rate of Object.keys(reference)) {
+  const cells: string[] = []
+  for (const rule of rules) {
+    const summary = await measure(`error:${rate}`, fivePercent, rule ? { rule } : {})
+    const found = summary.rolledBack / summary.releases
+    cells.push(
+      `${figure(summary.canaryRequestsToDetect.p50)} / ${figure(summary.canaryRequestsToDetect.p95)}` +
+        (found < 1 ? ` (found in ${percent(found)})` : ''),
+    )
+  }
+  detection.push(row([`${percent(Number(rate))}`, String(reference[rate]), ...cells]))
+}
+const others: string[] = []
+for (const name of [
+  'error:1',
+  'error-at:0.02@12h',
+  'latency:1.5',
+  'storm:1',
+  'storm:50',
+  'router-drift',
+  'no-traffic',
+  'control-gone',
+  'stale-at:6h',
+  'label-shift',
+]) {
+  const s = await measure(name, dayPolicy, { n: Math.ceil(releases / 10) })
+  others.push(
+    row([
+      `\`${name}\``,
+      percent(s.promoted / s.releases),
+      percent(s.rolledBack / s.releases),
+      percent(s.held / s.releases),
+      `${figure(s.canaryRequestsToDetect.p50)} / ${figure(s.canaryRequestsToDetect.p95)}`,
+      s.minutesToDetect.p50 === null
+        ? '–'
+        : `${s.minutesToDetect.p50.toFixed(1)} / ${s.minutesToDetect.p95?.toFixed(1)}`,
+      `${figure(s.excessBad.p50)} / ${figure(s.excessBad.p95)}`,
+    ]),
+  )
+}
+
+await writeFile(
+  new URL('decisions.md', import.meta.url),
+  `# How well the release judge decides
+
+Made by \`npm run bench:decisions -- --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
+The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s; all metrics are on; Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
+The other columns are the rules that those controllers document as their examples, on the same traffic:
+
+${rivalNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
+
+## Good releases taken back within a day
+
+${releases} releases a cell; the candidate is exactly as good as the champion.
+
+${[...heading('policy'), ...good].join('\n')}
+
+## Canary requests until a bad release is taken back
+
+At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of the plain two-arm test alone, without
+delayed starts, which pays for finding late faults.
+
+${[row(['canary errors', 'reference', ...rules.map((rule) => rule ?? 'tenure')]), row(['---', '---', ...rules.map(() => '---')]), ...detection].join('\n')}
+
+## What else may happen, under the policy of a day from 1 to 50 %
+
+${Math.ceil(releases / 10)} releases a row; p50 / p95.
+
+${[row(['scenario', 'promoted', 'rolled back', 'held', 'canary requests to detect', 'minutes to detect', 'excess bad answers']), row(Array.from({ length: 7 }, () => '---')), ...others].join('\n')}
+`,
+)
