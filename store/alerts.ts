@@ -1,0 +1,81 @@
+/** What a person should know. An alert of one key is open once; raised again, it carries the latest evidence. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface NewAlert {
+  /** What makes two alerts the same. */
+  dedupeKey: string
+  model?: string
+  severity: 'info' | 'warning' | 'critical'
+  /** A stable word, e.g. `not_better`. */
+  kind: string
+  message: string
+  evidence?: Record<string, unknown>
+}
+
+export interface Alert extends NewAlert {
+  id: number
+  raisedAt: string
+  acknowledgedAt?: string
+  acknowledgedBy?: string
+  resolvedAt?: string
+}
+
+/** Raises it, or renews the open one of the same key. Answers its id. */
+export async function upsertAlert(database: Database, alert: NewAlert): Promise<number> {
+  const [row] = await database.query<{ id: number }>(sql`
+    insert into alerts (dedupe_key, model, severity, kind, message, evidence)
+    values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
+      ${JSON.stringify(alert.evidence ?? {})})
+    on conflict (dedupe_key) where resolved_at is null
+    do update set severity = excluded.severity, message = excluded.message, evidence = excluded.evidence
+    returning id`)
+  return row?.id ?? 0
+}
+
+/** The cause is gone: closes the open alert of this key, if there is one. */
+export async function resolveAlert(database: Database, dedupeKey: string): Promise<void> {
+  await database.query(
+    sql`update alerts set resolved_at = now() where dedupe_key = ${dedupeKey} and resolved_at is null`,
+  )
+}
+
+/** The newest first. */
+export async function listAlerts(
+  database: Database,
+  { model, open = false, limit = 100 }: { model?: string; open?: boolean; limit?: number },
+): Promise<Alert[]> {
+  const rows = await database.query<AlertRow>(sql`
+    select * from alerts
+    where (${model ?? null}::text is null or model = ${model ?? null}) and (not ${open}::boolean or resolved_at is null)
+    order by id desc limit ${limit}`)
+  return rows.map(toAlert)
+}
+
+interface AlertRow {
+  id: number
+  dedupe_key: string
+  model: string | null
+  severity: Alert['severity']
+  kind: string
+  message: string
+  evidence: Record<string, unknown>
+  raised_at: Date
+  acknowledged_at: Date | null
+  acknowledged_by: string | null
+  resolved_at: Date | null
+}
+
+const toAlert = (row: AlertRow): Alert => ({
+  id: row.id,
+  dedupeKey: row.dedupe_key,
+  ...(row.model === null ? {} : { model: row.model }),
+  severity: row.severity,
+  kind: row.kind,
+  message: row.message,
+  evidence: row.evidence,
+  raisedAt: row.raised_at.toISOString(),
+  ...(row.acknowledged_at === null ? {} : { acknowledgedAt: row.acknowledged_at.toISOString() }),
+  ...(row.acknowledged_by === null ? {} : { acknowledgedBy: row.acknowledged_by }),
+  ...(row.resolved_at === null ? {} : { resolvedAt: row.resolved_at.toISOString() }),
+})

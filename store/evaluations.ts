@@ -1,0 +1,74 @@
+/** What the offline gate decided about each challenger, with its whole report. */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { GateReport, GateVerdict } from '../domain/gate.ts'
+import type { Database } from './postgres.ts'
+
+export interface Evaluation {
+  id: string
+  model: string
+  trainingId: string
+  snapshotDigest: string
+  /** Of the challenger. */
+  artifactDigest: string
+  /** The live champion it was compared with; absent for the first version of a model. */
+  baselineVersion?: string
+  verdict: GateVerdict
+  report: GateReport
+  /** Approvals are bound to it. */
+  reportDigest: string
+}
+
+/** Stores it unless it is stored already; the first one stays, and is answered. */
+export async function insertEvaluation(database: Database, each: Evaluation): Promise<Evaluation> {
+  await database.query(sql`
+    insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report,
+      report_digest)
+    values (${each.id}, ${each.model}, ${each.trainingId}, ${each.snapshotDigest}, ${each.artifactDigest},
+      ${each.baselineVersion ?? null}, ${each.verdict}, ${JSON.stringify(each.report)}, ${each.reportDigest})
+    on conflict (id) do nothing`)
+  return getEvaluation(database, each.id)
+}
+
+export async function findEvaluation(database: Database, id: string): Promise<Evaluation | undefined> {
+  const [row] = await database.query<EvaluationRow>(sql`select * from evaluations where id = ${id}`)
+  return row && toEvaluation(row)
+}
+
+export async function getEvaluation(database: Database, id: string): Promise<Evaluation> {
+  const evaluation = await findEvaluation(database, id)
+  if (evaluation === undefined) throw new DomainError('not_found', `there is no evaluation ${id}`)
+  return evaluation
+}
+
+/** How many decisions these test rows have served. */
+export async function countTestSetUses(database: Database, snapshotDigest: string): Promise<number> {
+  const [row] = await database.query<{ uses: number }>(
+    sql`select count(*) as uses from evaluations where snapshot_digest = ${snapshotDigest}`,
+  )
+  return row?.uses ?? 0
+}
+
+interface EvaluationRow {
+  id: string
+  model: string
+  training_id: string
+  snapshot_digest: string
+  artifact_digest: string
+  baseline_version: string | null
+  verdict: GateVerdict
+  report: GateReport
+  report_digest: string
+}
+
+const toEvaluation = (row: EvaluationRow): Evaluation => ({
+  id: row.id,
+  model: row.model,
+  trainingId: row.training_id,
+  snapshotDigest: row.snapshot_digest,
+  artifactDigest: row.artifact_digest,
+  ...(row.baseline_version === null ? {} : { baselineVersion: row.baseline_version }),
+  verdict: row.verdict,
+  report: row.report,
+  reportDigest: row.report_digest,
+})

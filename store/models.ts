@@ -1,0 +1,61 @@
+/** The model files as data. Workers and replicas read models from here, so that a new file needs a sync and no restart. */
+import sql from 'sql-template-tag'
+import type { ModelDefinition } from '../domain/definition.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface StoredModel {
+  name: string
+  definition: ModelDefinition
+  /** Of the model file and of what it imports. */
+  codeDigest: string
+  /** ISO 8601. */
+  syncedAt: string
+}
+
+/** Takes a model in, or its new content. True when something has changed. */
+export async function upsertModel(
+  database: Database,
+  { name, definition, codeDigest }: Omit<StoredModel, 'syncedAt'>,
+): Promise<boolean> {
+  const changed = await database.query(sql`
+    insert into models (name, definition, code_digest)
+    values (${name}, ${JSON.stringify(definition)}, ${codeDigest})
+    on conflict (name) do update set definition = excluded.definition, code_digest = excluded.code_digest, synced_at = now()
+    where models.code_digest <> excluded.code_digest or models.definition <> excluded.definition
+    returning name`)
+  return changed.length > 0
+}
+
+export async function findModel(database: Database, name: string): Promise<StoredModel | undefined> {
+  const [row] = await database.query<ModelRow>(sql`select * from models where name = ${name}`)
+  return row && toModel(row)
+}
+
+/** Throws `model_not_found`. */
+export async function getModel(database: Database, name: string): Promise<StoredModel> {
+  const model = await findModel(database, name)
+  if (model === undefined)
+    throw new DomainError('model_not_found', `there is no model ${JSON.stringify(name)}`)
+  return model
+}
+
+/** In the order of their names. */
+export async function listModels(database: Database): Promise<StoredModel[]> {
+  const rows = await database.query<ModelRow>(sql`select * from models order by name`)
+  return rows.map(toModel)
+}
+
+interface ModelRow {
+  name: string
+  definition: ModelDefinition
+  code_digest: string
+  synced_at: Date
+}
+
+const toModel = (row: ModelRow): StoredModel => ({
+  name: row.name,
+  definition: row.definition,
+  codeDigest: row.code_digest,
+  syncedAt: row.synced_at.toISOString(),
+})

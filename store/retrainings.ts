@@ -1,0 +1,112 @@
+/** One row a retraining, from what asked for it to how it ended. An index allows one running retraining a model. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface NewRetraining {
+  id: string
+  model: string
+  reason: string
+  requestedBy: string
+  /** ISO 8601. */
+  asOf: string
+  evidence: Record<string, unknown>
+  dedupeKey?: string
+}
+
+export interface Retraining extends NewRetraining {
+  startedAt: string
+  endedAt?: string
+  outcome?: string
+  message?: string
+  snapshotDigest?: string
+  version?: string
+}
+
+/** Opens it, or finds it opened already. Undefined when another one of this model is open. */
+export async function insertRetraining(
+  database: Database,
+  each: NewRetraining,
+): Promise<Retraining | undefined> {
+  await database.query(sql`
+    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of)
+    values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
+      ${each.requestedBy}, ${each.asOf})
+    on conflict do nothing`)
+  return findRetraining(database, each.id)
+}
+
+export interface RetrainingEnd {
+  id: string
+  outcome: string
+  message: string
+  snapshotDigest?: string
+  version?: string
+}
+
+/** Writes how it ended; the first end stays. False when it had ended before. */
+export async function closeRetraining(database: Database, end: RetrainingEnd): Promise<boolean> {
+  const closed = await database.query(sql`
+    update retrainings set outcome = ${end.outcome}, message = ${end.message},
+      snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
+    where id = ${end.id} and ended_at is null returning id`)
+  return closed.length > 0
+}
+
+/** Ends what a terminated workflow has left open. The caller knows that none of them runs. Answers their ids. */
+export async function closeAbandoned(
+  database: Database,
+  { model, except }: { model: string; except: string },
+): Promise<string[]> {
+  const closed = await database.query<{ id: string }>(sql`
+    update retrainings set outcome = 'failed', message = 'its workflow was ended from outside', ended_at = now()
+    where model = ${model} and id <> ${except} and ended_at is null returning id`)
+  return closed.map(({ id }) => id)
+}
+
+export async function findRetraining(database: Database, id: string): Promise<Retraining | undefined> {
+  const [row] = await database.query<RetrainingRow>(sql`select * from retrainings where id = ${id}`)
+  return row && toRetraining(row)
+}
+
+/** The newest first. */
+export async function listRetrainings(
+  database: Database,
+  { model, limit = 50 }: { model?: string; limit?: number },
+): Promise<Retraining[]> {
+  const rows = await database.query<RetrainingRow>(sql`
+    select * from retrainings where ${model ?? null}::text is null or model = ${model ?? null}
+    order by started_at desc limit ${limit}`)
+  return rows.map(toRetraining)
+}
+
+interface RetrainingRow {
+  id: string
+  model: string
+  reason: string
+  evidence: Record<string, unknown>
+  dedupe_key: string | null
+  requested_by: string
+  as_of: Date
+  outcome: string | null
+  message: string | null
+  snapshot_digest: string | null
+  version: string | null
+  started_at: Date
+  ended_at: Date | null
+}
+
+const toRetraining = (row: RetrainingRow): Retraining => ({
+  id: row.id,
+  model: row.model,
+  reason: row.reason,
+  evidence: row.evidence,
+  ...(row.dedupe_key === null ? {} : { dedupeKey: row.dedupe_key }),
+  requestedBy: row.requested_by,
+  asOf: row.as_of.toISOString(),
+  startedAt: row.started_at.toISOString(),
+  ...(row.outcome === null ? {} : { outcome: row.outcome }),
+  ...(row.message === null ? {} : { message: row.message }),
+  ...(row.snapshot_digest === null ? {} : { snapshotDigest: row.snapshot_digest }),
+  ...(row.version === null ? {} : { version: row.version }),
+  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
+})

@@ -1,0 +1,61 @@
+/** What is known of each snapshot; its rows lie in a Parquet file of the same digest. */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface Snapshot {
+  digest: string
+  model: string
+  /** ISO 8601: when it was first taken as of. Rows without times give one snapshot for every moment. */
+  asOf: string
+  rows: number
+  bytes: number
+  /** Name → DuckDB type, in the order of the file. */
+  columns: Record<string, string>
+  /** Where the rows came from: queries, and the digests of files. */
+  source: Record<string, unknown>
+}
+
+/** Stores it unless there is one of this digest already. */
+export async function insertSnapshot(database: Database, each: Snapshot): Promise<void> {
+  await database.query(sql`
+    insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+    values (${each.digest}, ${each.model}, ${each.asOf}, ${each.rows}, ${each.bytes}, ${JSON.stringify(each.columns)},
+      ${JSON.stringify(each.source)})
+    on conflict (digest) do nothing`)
+}
+
+export async function getSnapshot(database: Database, digest: string): Promise<Snapshot> {
+  const [row] = await database.query<SnapshotRow>(sql`select * from snapshots where digest = ${digest}`)
+  if (row === undefined) throw new DomainError('not_found', `there is no snapshot ${digest}`)
+  return {
+    digest: row.digest,
+    model: row.model,
+    asOf: row.as_of.toISOString(),
+    rows: row.rows,
+    bytes: row.bytes,
+    columns: row.columns,
+    source: row.source,
+  }
+}
+
+/** Row counts of the model's other snapshots, the latest first. */
+export async function listEarlierRows(
+  database: Database,
+  { model, except, limit = 7 }: { model: string; except: string; limit?: number },
+): Promise<number[]> {
+  const rows = await database.query<{ rows: number }>(sql`
+    select rows from snapshots where model = ${model} and digest <> ${except}
+    order by created_at desc limit ${limit}`)
+  return rows.map((row) => row.rows)
+}
+
+interface SnapshotRow {
+  digest: string
+  model: string
+  as_of: Date
+  rows: number
+  bytes: number
+  columns: Record<string, string>
+  source: Record<string, unknown>
+}

@@ -1,0 +1,130 @@
+/**
+ * One row a training. `attempts` is its fencing token: a worker that was thought dead and still trains finds that the
+ * number has risen, can write nothing any more, and stops.
+ */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface EpochRecord {
+  epoch: number
+  loss: number
+}
+
+export interface Training {
+  id: string
+  model: string
+  snapshotDigest: string
+  seed: number
+  codeDigest: string
+  dependenciesDigest: string
+  hyperparameters: Record<string, number | string | boolean>
+  status: 'running' | 'done' | 'failed'
+  epoch: number
+  curve: EpochRecord[]
+  checkpointDigest?: string
+  artifactDigest?: string
+  attempts: number
+  message?: string
+}
+
+export type NewTraining = Pick<Training, 'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'> & {
+  codeDigest: string
+  dependenciesDigest: string
+}
+
+/** Begins a training, or its next attempt: of a running one the number of attempts rises, a finished one stays as it is. */
+export async function beginTraining(database: Database, each: NewTraining): Promise<Training> {
+  await database.query(sql`
+    insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status)
+    values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.seed}, ${each.codeDigest},
+      ${each.dependenciesDigest}, ${JSON.stringify(each.hyperparameters)}, 'running')
+    on conflict (id) do update set attempts = trainings.attempts + 1, status = 'running', message = null, ended_at = null
+    where trainings.status <> 'done'`)
+  return getTraining(database, each.id)
+}
+
+/** Writes an epoch. False when another attempt has begun meanwhile. */
+export async function recordEpoch(
+  database: Database,
+  {
+    id,
+    attempt,
+    record,
+    checkpointDigest,
+  }: { id: string; attempt: number; record: EpochRecord; checkpointDigest?: string },
+): Promise<boolean> {
+  const written = await database.query(sql`
+    update trainings set epoch = ${record.epoch}, checkpoint_digest = coalesce(${checkpointDigest ?? null}, checkpoint_digest),
+      curve = (
+        select coalesce(jsonb_agg(each order by (each ->> 'epoch')::int), '[]')
+        from jsonb_array_elements(curve) as each where (each ->> 'epoch')::int < ${record.epoch}
+      ) || ${JSON.stringify([record])}::jsonb
+    where id = ${id} and attempts = ${attempt} and status = 'running' returning id`)
+  return written.length > 0
+}
+
+/** Ends a training. False when another attempt has begun meanwhile. */
+export async function endTraining(
+  database: Database,
+  end: { id: string; attempt: number } & (
+    | { status: 'done'; artifactDigest: string; codeDigest: string; dependenciesDigest: string }
+    | { status: 'failed'; message: string }
+  ),
+): Promise<boolean> {
+  const written =
+    end.status === 'done'
+      ? await database.query(sql`
+          update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
+            dependencies_digest = ${end.dependenciesDigest}, ended_at = now()
+          where id = ${end.id} and attempts = ${end.attempt} returning id`)
+      : await database.query(sql`
+          update trainings set status = 'failed', message = ${end.message}, ended_at = now()
+          where id = ${end.id} and attempts = ${end.attempt} and status = 'running' returning id`)
+  return written.length > 0
+}
+
+export async function findTraining(database: Database, id: string): Promise<Training | undefined> {
+  const [row] = await database.query<TrainingRow>(sql`select * from trainings where id = ${id}`)
+  return row && toTraining(row)
+}
+
+export async function getTraining(database: Database, id: string): Promise<Training> {
+  const training = await findTraining(database, id)
+  if (training === undefined) throw new DomainError('not_found', `there is no training ${id}`)
+  return training
+}
+
+interface TrainingRow {
+  id: string
+  model: string
+  snapshot_digest: string
+  seed: number
+  code_digest: string
+  dependencies_digest: string
+  hyperparameters: Training['hyperparameters']
+  status: Training['status']
+  epoch: number
+  curve: EpochRecord[]
+  checkpoint_digest: string | null
+  artifact_digest: string | null
+  attempts: number
+  message: string | null
+}
+
+const toTraining = (row: TrainingRow): Training => ({
+  id: row.id,
+  model: row.model,
+  snapshotDigest: row.snapshot_digest,
+  seed: row.seed,
+  codeDigest: row.code_digest,
+  dependenciesDigest: row.dependencies_digest,
+  hyperparameters: row.hyperparameters,
+  status: row.status,
+  epoch: row.epoch,
+  curve: row.curve,
+  ...(row.checkpoint_digest === null ? {} : { checkpointDigest: row.checkpoint_digest }),
+  ...(row.artifact_digest === null ? {} : { artifactDigest: row.artifact_digest }),
+  attempts: row.attempts,
+  ...(row.message === null ? {} : { message: row.message }),
+})

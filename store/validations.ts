@@ -1,0 +1,41 @@
+/** What every validation saw, whether it let the batch pass or not. */
+import sql from 'sql-template-tag'
+import type { ValidationVerdict } from '../domain/expectations.ts'
+import type { Database } from './postgres.ts'
+
+export interface Validation {
+  id: string
+  model: string
+  snapshotDigest: string
+  verdict: ValidationVerdict
+  report: Record<string, unknown>
+}
+
+/** Stores it unless it is stored already; the first one stays. */
+export async function insertValidation(database: Database, each: Validation): Promise<void> {
+  await database.query(sql`
+    insert into validations (id, model, snapshot_digest, verdict, report)
+    values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.verdict}, ${JSON.stringify(each.report)})
+    on conflict (id) do nothing`)
+}
+
+export async function findValidation(database: Database, id: string): Promise<Validation | undefined> {
+  const [row] = await database.query<ValidationRow>(sql`select * from validations where id = ${id}`)
+  return (
+    row && {
+      id: row.id,
+      model: row.model,
+      snapshotDigest: row.snapshot_digest,
+      verdict: row.verdict,
+      report: row.report,
+    }
+  )
+}
+
+interface ValidationRow {
+  id: string
+  model: string
+  snapshot_digest: string
+  verdict: ValidationVerdict
+  report: Record<string, unknown>
+}

@@ -1,0 +1,119 @@
+/** The registered versions of every model, each with the digest of its artifact and where it came from. */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import type { Lineage } from '../domain/version.ts'
+import type { Database } from './postgres.ts'
+
+export interface Version {
+  /** `name_vMAJOR.MINOR.PATCH` */
+  version: string
+  model: string
+  major: number
+  minor: number
+  patch: number
+  artifactDigest: string
+  manifest: Manifest
+  evaluationId: string
+  trainingId: string
+  lineage: Lineage
+  createdBy: string
+  /** ISO 8601. */
+  createdAt: string
+  provenAt?: string
+  withdrawnAt?: string
+}
+
+export type NewVersion = Omit<Version, 'createdAt' | 'provenAt' | 'withdrawnAt'>
+
+/** One registration of a model at a time, until the transaction ends: two must not find the same next number free. */
+export async function lockVersions(database: Database, model: string): Promise<void> {
+  await database.query(sql`select pg_advisory_xact_lock(hashtext('versions'), hashtext(${model}))`)
+}
+
+export async function insertVersion(database: Database, each: NewVersion): Promise<Version> {
+  const [row] = await database.query<VersionRow>(sql`
+    insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id,
+      lineage, created_by)
+    values (${each.version}, ${each.model}, ${each.major}, ${each.minor}, ${each.patch}, ${each.artifactDigest},
+      ${JSON.stringify(each.manifest)}, ${each.evaluationId}, ${each.trainingId}, ${JSON.stringify(each.lineage)},
+      ${each.createdBy})
+    returning *`)
+  if (row === undefined) throw new DomainError('internal', `${each.version} was not stored`)
+  return toVersion(row)
+}
+
+export async function findVersion(database: Database, version: string): Promise<Version | undefined> {
+  const [row] = await database.query<VersionRow>(sql`select * from versions where version = ${version}`)
+  return row && toVersion(row)
+}
+
+/** Throws `version_not_found`. */
+export async function getVersion(database: Database, version: string): Promise<Version> {
+  const found = await findVersion(database, version)
+  if (found === undefined)
+    throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
+  return found
+}
+
+export async function findVersionOfTraining(
+  database: Database,
+  trainingId: string,
+): Promise<Version | undefined> {
+  const [row] = await database.query<VersionRow>(
+    sql`select * from versions where training_id = ${trainingId}`,
+  )
+  return row && toVersion(row)
+}
+
+/** The highest version of a model. */
+export async function findLatestVersion(database: Database, model: string): Promise<Version | undefined> {
+  const [row] = await database.query<VersionRow>(sql`
+    select * from versions where model = ${model} order by major desc, minor desc, patch desc limit 1`)
+  return row && toVersion(row)
+}
+
+/** The highest first. */
+export async function listVersions(
+  database: Database,
+  { model, limit = 100 }: { model?: string; limit?: number },
+): Promise<Version[]> {
+  const rows = await database.query<VersionRow>(sql`
+    select * from versions where ${model ?? null}::text is null or model = ${model ?? null}
+    order by model, major desc, minor desc, patch desc limit ${limit}`)
+  return rows.map(toVersion)
+}
+
+interface VersionRow {
+  version: string
+  model: string
+  major: number
+  minor: number
+  patch: number
+  artifact_digest: string
+  manifest: Manifest
+  evaluation_id: string
+  training_id: string
+  lineage: Lineage
+  created_by: string
+  created_at: Date
+  proven_at: Date | null
+  withdrawn_at: Date | null
+}
+
+const toVersion = (row: VersionRow): Version => ({
+  version: row.version,
+  model: row.model,
+  major: row.major,
+  minor: row.minor,
+  patch: row.patch,
+  artifactDigest: row.artifact_digest,
+  manifest: row.manifest,
+  evaluationId: row.evaluation_id,
+  trainingId: row.training_id,
+  lineage: row.lineage,
+  createdBy: row.created_by,
+  createdAt: row.created_at.toISOString(),
+  ...(row.proven_at === null ? {} : { provenAt: row.proven_at.toISOString() }),
+  ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at.toISOString() }),
+})
