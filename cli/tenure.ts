@@ -1,5 +1,32 @@
 /** The `tenure` command. */
+import { auditGroup } from './commands/audit.ts'
+import { releaseCommands, rollbackCommand } from './commands/command.ts'
+import { keysGroup } from './commands/keys.ts'
+import { liveAtCommand, modelsGroup, versionsCommand } from './commands/models.ts'
+import { releaseGroup, releasesCommand } from './commands/releases.ts'
+import { resetCommand } from './commands/reset.ts'
+import { retrainCommand } from './commands/retrain.ts'
+import { simulateCommand } from './commands/simulate.ts'
+import { statusCommand } from './commands/status.ts'
+import { upCommand } from './commands/up.ts'
 import { runProgram } from './program.ts'
+
+const commands = [
+  upCommand,
+  statusCommand,
+  retrainCommand,
+  releasesCommand,
+  releaseGroup,
+  ...releaseCommands,
+  rollbackCommand,
+  modelsGroup,
+  versionsCommand,
+  liveAtCommand,
+  keysGroup,
+  auditGroup,
+  simulateCommand,
+  resetCommand,
+]
 
 // A reader that has seen enough, such as `head`, is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -7,4 +34,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-process.exitCode = await runProgram([], process.argv.slice(2), { out: process.stdout, err: process.stderr })
+process.exitCode = await runProgram(commands, process.argv.slice(2), {
+  out: process.stdout,
+  err: process.stderr,
+})

@@ -1,0 +1,83 @@
+/**
+ * What the command line reads of the API's answers: the fields it shows and no others, so that the API may grow
+ * without a change here.
+ */
+
+export interface ModelAnswer {
+  name: string
+  about?: string
+  champion?: { version: string; since: string }
+  open_release?: string
+}
+
+export interface VersionAnswer {
+  version: string
+  model: string
+  artifact_digest: string
+  created_by: string
+  created_at: string
+  proven_at?: string
+  withdrawn_at?: string
+}
+
+export interface ReleaseAnswer {
+  id: string
+  model: string
+  version: string
+  baseline_version?: string
+  strategy: string
+  stage: string
+  share_bp: number
+  paused: boolean
+  requested_by: string
+  artifact_digest: string
+  evaluation_digest: string
+  policy_digest: string
+  why?: string
+  outcome?: string
+  reason?: string
+  started_at: string
+  ended_at?: string
+}
+
+export interface DecisionAnswer {
+  at: string
+  stage: string
+  stage_index: number
+  kind: string
+  reasons: { code: string; message: string }[]
+}
+
+export interface CommandAnswer {
+  at: string
+  command: string
+  actor: string
+  reason?: string
+  accepted: boolean
+  message: string
+  stage: string
+}
+
+export interface RetrainingAnswer {
+  id: string
+  model: string
+  stage?: string
+  outcome?: string
+  message?: string
+  version?: string
+  release_id?: string
+  as_of: string
+  epoch?: number
+  epochs?: number
+  loss?: number
+}
+
+export interface KeyAnswer {
+  id: string
+  name: string
+  role: string
+  models?: string[]
+  created_at: string
+  expires_at?: string
+  revoked_at?: string
+}

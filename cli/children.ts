@@ -1,0 +1,131 @@
+/**
+ * The processes of one machine and what each waits for, as data for the supervisor: servers first, then the workers
+ * and the API replicas, which all need a migrated database.
+ */
+import { Connection, type ConnectionOptions } from '@temporalio/client'
+import { join } from 'node:path'
+import { checkout, searchAttributes, type Config } from '../temporal.config.ts'
+import { planPostgres } from './embedded/postgres.ts'
+import { planTemporal } from './embedded/temporal.ts'
+import type { ChildSpec } from './supervisor.ts'
+
+export interface Core {
+  databaseUrl: string
+  temporalAddress: string
+  temporalUi?: string
+  servers: ChildSpec[]
+}
+
+export interface CoreOptions {
+  stateDir: string
+  /** Servers that are there already. */
+  databaseUrl?: string
+  temporalAddress?: string
+  ports: { postgres: number; temporal: number; temporalUi: number }
+}
+
+/** The two servers, unless the caller has some of their own. */
+export async function planCore(options: CoreOptions): Promise<Core> {
+  const { stateDir, ports } = options
+  const postgres =
+    options.databaseUrl === undefined
+      ? await planPostgres({ dataDir: join(stateDir, 'postgres'), port: ports.postgres })
+      : undefined
+  const temporal =
+    options.temporalAddress === undefined
+      ? await planTemporal({
+          dbFile: join(stateDir, 'temporal.db'),
+          port: ports.temporal,
+          uiPort: ports.temporalUi,
+          searchAttributes,
+        })
+      : undefined
+  return {
+    databaseUrl: postgres?.url ?? String(options.databaseUrl),
+    temporalAddress: temporal?.address ?? String(options.temporalAddress),
+    ...(temporal?.uiUrl === undefined ? {} : { temporalUi: temporal.uiUrl }),
+    servers: [postgres, temporal].filter((each) => each !== undefined),
+  }
+}
+
+export interface ProcessOptions {
+  config: Config
+  /** What they need and end before. */
+  servers: readonly ChildSpec[]
+  /** Variables that all of them get. */
+  environment: Record<string, string>
+  /** One API replica listens on each. */
+  apiPorts: readonly number[]
+  /** Awaited before the first of them starts. */
+  prepare: () => Promise<void>
+}
+
+/** The workers and the API replicas. */
+export function planProcesses(options: ProcessOptions): ChildSpec[] {
+  const { config, environment, apiPorts } = options
+  const after = options.servers.map(({ name }) => name)
+  let prepared: Promise<void> | undefined
+  const prepare = () => (prepared ??= options.prepare())
+  const script = (path: string, ...args: string[]) => ({
+    command: process.execPath,
+    args: ['--import', 'tsx', path, ...args],
+    cwd: checkout,
+    after,
+    prepare,
+  })
+  const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
+    ...script('activities/worker.ts', kind),
+    name: kind,
+    env: environment,
+    graceMs: 15_000,
+    isReady: (pid) => isPolled(config.temporal, queue, pid),
+  })
+  const replica = (port: number, index: number): ChildSpec => ({
+    ...script('api/server.ts'),
+    name: index === 0 ? 'api' : `api-${index + 1}`,
+    env: { ...environment, TENURE_PORT: String(port) },
+    isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),
+  })
+  return [
+    worker('control', config.taskQueues.control),
+    worker('train', config.taskQueues.train),
+    ...apiPorts.map(replica),
+  ]
+}
+
+const probeMs = 1_000
+
+/** What a Temporal client connects with. */
+export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
+  return {
+    address,
+    ...(apiKey === undefined ? {} : { apiKey }),
+    ...(tls === undefined ? {} : { tls: tls as ConnectionOptions['tls'] & object }),
+  }
+}
+
+async function isAlive(url: string): Promise<boolean> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(probeMs) })
+  await answer.body?.cancel()
+  return answer.ok
+}
+
+/** Whether the worker with this pid asks Temporal for tasks; the pollers of its predecessor stay listed for minutes. */
+async function isPolled(temporal: Config['temporal'], queue: string, pid: number): Promise<boolean> {
+  const connection = Connection.lazy({ ...connectionOf(temporal), connectTimeout: probeMs })
+  try {
+    const { pollers } = await connection.withDeadline(Date.now() + probeMs, () =>
+      connection.workflowService.describeTaskQueue({
+        namespace: temporal.namespace,
+        taskQueue: { name: queue },
+        taskQueueType: queueTypeActivity,
+      }),
+    )
+    return (pollers ?? []).some(({ identity }) => identity?.startsWith(`${pid}@`))
+  } finally {
+    await connection.close()
+  }
+}
+
+/** `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol. */
+const queueTypeActivity = 2

@@ -1,0 +1,80 @@
+/** `tenure keys`: who may do what. A secret is shown once, when it is made. */
+import { roles } from '../../domain/roles.ts'
+import type { KeyAnswer } from '../answers.ts'
+import { failure } from '../client.ts'
+import type { CommandGroup } from '../program.ts'
+import { tableOf } from '../terminal.ts'
+import { orDash, time } from './words.ts'
+
+export const keysGroup: CommandGroup = {
+  name: 'keys',
+  summary: 'API keys: create, list, revoke',
+  commands: [
+    {
+      name: 'list',
+      isDefault: true,
+      summary: 'lists the keys, without their secrets',
+      examples: ['keys', 'keys list --json'],
+      async run({ terminal, api }) {
+        const answer = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
+        const rows = answer.keys.map((each) => [
+          each.id,
+          each.name,
+          each.role,
+          each.models?.join(', ') ?? 'all',
+          time(each.created_at),
+          time(each.expires_at),
+          each.revoked_at === undefined ? 'active' : `revoked ${time(each.revoked_at)}`,
+        ])
+        terminal.answer(
+          answer,
+          tableOf(['id', 'name', 'role', 'models', 'created', 'expires', 'state'], rows),
+        )
+      },
+    },
+    {
+      name: 'create <name>',
+      summary: 'makes a key and shows it once',
+      options: [
+        ['--role <role>', `one of ${roles.join(', ')}`],
+        ['--models <models>', 'the models it may touch, separated by commas (default: all)'],
+        ['--expires <time>', 'ISO 8601; never when absent'],
+      ],
+      examples: ['keys create ada --role approver', 'keys create shop --role predictor --models iris'],
+      async run({ terminal, api }, { args, options }) {
+        const { role, models, expires } = options
+        if (!roles.some((each) => each === role))
+          throw failure({
+            code: 'usage',
+            detail: `--role is one of ${roles.join(', ')}, not ${orDash(role as string)}`,
+          })
+        const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
+          name: args[0],
+          role,
+          ...(models === undefined ? {} : { models: String(models).split(',') }),
+          ...(expires === undefined ? {} : { expires_at: expires }),
+        })
+        terminal.answer(
+          answer,
+          `${answer.key}\n\nIt is shown this once. Use it as TENURE_KEY, or as "Authorization: Bearer <key>".`,
+        )
+      },
+    },
+    {
+      name: 'revoke <id-or-name>',
+      summary: 'makes a key useless at once',
+      examples: ['keys revoke ada', 'keys revoke 0b1c2d3e4f50'],
+      async run({ terminal, api }, { args }) {
+        const named = String(args[0])
+        const { keys } = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
+        const found = keys.find(
+          (each) => each.id === named || (each.name === named && each.revoked_at === undefined),
+        )
+        const answer = await api().delete<KeyAnswer | undefined>(
+          `/v1/keys/${encodeURIComponent(found?.id ?? named)}`,
+        )
+        terminal.answer(answer ?? { id: found?.id ?? named }, `${named} is revoked.`)
+      },
+    },
+  ],
+}

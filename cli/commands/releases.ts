@@ -1,0 +1,110 @@
+/** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
+import type { CommandAnswer, DecisionAnswer, ReleaseAnswer } from '../answers.ts'
+import type { CommandGroup, CommandSpec } from '../program.ts'
+import { tableOf, type Terminal } from '../terminal.ts'
+import { coloured, orDash, share, short, time } from './words.ts'
+
+export const releasesCommand: CommandSpec = {
+  name: 'releases',
+  summary: 'lists releases, the newest first',
+  options: [
+    ['--model <model>', 'of this model only'],
+    ['--open', 'only those that have not ended'],
+  ],
+  examples: ['releases', 'releases --model iris --open', 'releases --json'],
+  async run({ terminal, api }, { options }) {
+    const answer = await api().get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
+      model: options['model'],
+      open: options['open'],
+    })
+    terminal.answer(answer, listOf(terminal, answer.releases))
+  },
+}
+
+export const releaseGroup: CommandGroup = {
+  name: 'release',
+  summary: 'one release',
+  commands: [
+    {
+      name: 'show <release>',
+      summary: 'shows the state of a release, its verdicts and what people have said to it',
+      options: [['--decisions <n>', 'how many of the last verdicts (default: 10)']],
+      examples: ['release show rel_01h…', 'release show iris', 'release show iris --json'],
+      async run({ terminal, api }, { args, options }) {
+        const id = await releaseIdOf(api(), String(args[0]))
+        const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
+        terminal.answer(answer, detailOf(terminal, answer, Number(options['decisions'] ?? 10)))
+      },
+    },
+  ],
+}
+
+interface ReleaseDetail extends ReleaseAnswer {
+  decisions: DecisionAnswer[]
+  commands: CommandAnswer[]
+}
+
+/** A release by its id, or the latest of a model by the model's name. */
+export async function releaseIdOf(
+  client: { get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T> },
+  named: string,
+): Promise<string> {
+  if (named.startsWith('rel_')) return named
+  const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { model: named })
+  return releases[0]?.id ?? named
+}
+
+function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string {
+  if (releases.length === 0) return 'No release yet. `tenure retrain <model>` leads to one.'
+  return tableOf(
+    ['release', 'version', 'stage', 'share', 'outcome', 'started', 'reason'],
+    releases.map((each) => [
+      each.id,
+      each.version,
+      each.paused ? `${each.stage} (paused)` : each.stage,
+      each.stage === 'ended' ? '–' : share(each.share_bp),
+      coloured(terminal, each.outcome),
+      time(each.started_at),
+      terminal.paint('dim', orDash(each.reason)),
+    ]),
+  )
+}
+
+function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): string {
+  const { paint } = terminal
+  const facts = [
+    ['version', release.version],
+    ['replaces', orDash(release.baseline_version)],
+    ['strategy', release.strategy],
+    ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
+    ['outcome', coloured(terminal, release.outcome)],
+    ['why', orDash(release.reason ?? release.why)],
+    ['asked for by', release.requested_by],
+    ['started', time(release.started_at)],
+    ['ended', time(release.ended_at)],
+    ['artifact', short(release.artifact_digest)],
+    ['evaluation', short(release.evaluation_digest)],
+    ['policy', short(release.policy_digest)],
+  ].map(([name = '', value = '']) => [paint('dim', name), value])
+  const said = release.commands.map((each) => [
+    time(each.at),
+    each.actor,
+    each.command,
+    each.accepted ? paint('green', 'accepted') : paint('yellow', 'ignored'),
+    each.message,
+  ])
+  const verdicts = release.decisions
+    .slice(0, most)
+    .map((each) => [
+      time(each.at),
+      `${each.stage} ${each.stage === 'canary' ? each.stage_index + 1 : ''}`.trim(),
+      coloured(terminal, each.kind),
+      each.reasons.map(({ message }) => message).join('; '),
+    ])
+  return [
+    paint('bold', release.id),
+    tableOf([], facts),
+    ...(said.length === 0 ? [] : ['', tableOf(['at', 'who', 'command', 'answer', 'message'], said)]),
+    ...(verdicts.length === 0 ? [] : ['', tableOf(['at', 'stage', 'verdict', 'because'], verdicts)]),
+  ].join('\n')
+}

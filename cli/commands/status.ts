@@ -1,0 +1,41 @@
+/** `tenure status`: whether everything answers, who is live, and what waits for a person. */
+import type { ModelAnswer, ReleaseAnswer } from '../answers.ts'
+import { problemOf } from '../client.ts'
+import { exitCodes } from '../exit.ts'
+import type { CommandSpec } from '../program.ts'
+import { tableOf } from '../terminal.ts'
+import { orDash, share, time } from './words.ts'
+
+export const statusCommand: CommandSpec = {
+  name: 'status',
+  summary: 'shows whether everything answers, who is live and what waits; exit code 3 when not ready',
+  examples: ['status', 'status --json'],
+  async run({ terminal, api }) {
+    const client = api()
+    const ready = await client.get<Record<string, unknown>>('/readyz').then(
+      (body) => ({ ok: true, ...body }),
+      (error: unknown) => {
+        const problem = problemOf(error)
+        if (problem === undefined || problem.code === 'unreachable') throw error
+        return { ok: false, detail: problem.detail }
+      },
+    )
+    const { models } = await client.get<{ models: ModelAnswer[] }>('/v1/models')
+    const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { open: true })
+    const { paint } = terminal
+    const lines = [
+      `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
+      '',
+      tableOf(
+        ['model', 'champion', 'since (UTC)'],
+        models.map((each) => [each.name, orDash(each.champion?.version), time(each.champion?.since)]),
+      ),
+      ...releases.map(
+        (each) =>
+          `\n${each.id} ${each.version}: ${each.stage} ${share(each.share_bp)}${each.paused ? ', paused' : ''}\n  ${orDash(each.why)}`,
+      ),
+    ]
+    terminal.answer({ url: client.url, ready, models, releases }, lines.join('\n'))
+    return ready.ok ? exitCodes.done : exitCodes.unreachable
+  },
+}

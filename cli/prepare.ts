@@ -1,0 +1,48 @@
+/** What must be so before any process of the system starts: the schema, the models, and a key for this machine. */
+import type { BrokenModel } from '../models/index.ts'
+import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from '../store/keys.ts'
+import { migrate } from '../store/migrate.ts'
+import { openStore, type Store } from '../store/postgres.ts'
+import type { Config } from '../temporal.config.ts'
+import { syncModels } from './sync.ts'
+
+export interface Prepared {
+  /** The first admin key, at the first start only. */
+  adminKey?: string
+  /** The key of the commands on this machine. */
+  localKey: string
+  /** Model files that were not taken in. */
+  broken: BrokenModel[]
+}
+
+const localName = 'local'
+
+export async function prepareCore(core: {
+  config: Config
+  localKey?: string | undefined
+}): Promise<Prepared> {
+  const { config } = core
+  await migrate(config.databaseUrl)
+  const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
+  try {
+    const { broken } = await syncModels({ config, store })
+    const adminKey = await ensureAdminKey(store)
+    const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
+    return { broken, localKey, ...(adminKey === undefined ? {} : { adminKey }) }
+  } finally {
+    await store.close()
+  }
+}
+
+/** The known key when it still opens; otherwise a new one of this name, and the old one is revoked. */
+export async function ensureKey(
+  store: Store,
+  key: { name: string; role: 'admin' | 'operator' | 'approver' | 'predictor'; known?: string | undefined },
+): Promise<string> {
+  const { name, role, known } = key
+  const named = (await findActiveKeys(store)).find((each) => each.name === name)
+  if (known !== undefined && named?.hash === hashOfKey(known).toString('hex') && named.role === role)
+    return known
+  if (named !== undefined) await revokeKey(store, named.id)
+  return (await insertKey(store, { name, role })).key
+}

@@ -1,0 +1,61 @@
+/**
+ * Takes the model files in: each definition into Postgres, where every process reads it, and each schedule into
+ * Temporal. A broken file is told and leaves what was taken in before as it is.
+ */
+import { Client, Connection } from '@temporalio/client'
+import { loadModels, type BrokenModel } from '../models/index.ts'
+import { openStore, type Store } from '../store/postgres.ts'
+import { findModel, upsertModel } from '../store/models.ts'
+import { environmentWith, readCommandConfig, readConfig, type Config } from '../temporal.config.ts'
+import { connectionOf } from './children.ts'
+import { coreAddresses } from './connection.ts'
+import { syncSchedule } from './schedules.ts'
+
+export interface Synced {
+  models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
+  broken: BrokenModel[]
+}
+
+const temporalMs = 10_000
+
+export async function syncModels(core: { config: Config; store: Store }): Promise<Synced> {
+  const { config, store } = core
+  const { models, broken } = await loadModels()
+  return withTemporal(config, async (client) => {
+    const synced: Synced['models'] = []
+    for (const { name, definition, codeDigest } of models) {
+      const known = await findModel(store, name)
+      const changed = await upsertModel(store, { name, definition, codeDigest })
+      const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
+      const schedule = await syncSchedule(client, definition, config.taskQueues.control)
+      synced.push({ name, change, schedule })
+    }
+    return { models: synced, broken }
+  })
+}
+
+/** The same for the system that runs here, or that DATABASE_URL and TEMPORAL_ADDRESS name. */
+export async function syncFromCheckout(): Promise<Synced> {
+  const { databaseUrl, temporalAddress } = coreAddresses(readCommandConfig())
+  const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress }))
+  const store = openStore(databaseUrl, { name: 'tenure models sync', max: 1 })
+  try {
+    return await syncModels({ config, store })
+  } finally {
+    await store.close()
+  }
+}
+
+/** A Temporal client for the time of some work. */
+export async function withTemporal<T>(config: Config, work: (client: Client) => Promise<T>): Promise<T> {
+  const connection = await Connection.connect({
+    ...connectionOf(config.temporal),
+    connectTimeout: temporalMs,
+  })
+  try {
+    const client = new Client({ connection, namespace: config.temporal.namespace })
+    return await connection.withDeadline(Date.now() + temporalMs, () => work(client))
+  } finally {
+    await connection.close()
+  }
+}

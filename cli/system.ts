@@ -1,0 +1,123 @@
+/**
+ * The whole of Tenure on one machine: servers, workers and API replicas, started in order, watched, and ended together.
+ * `tenure up` and its demonstration share it, so that what is shown is what runs.
+ */
+import {
+  environmentWith,
+  readCommandConfig,
+  readConfig,
+  type CommandConfig,
+  type Config,
+} from '../temporal.config.ts'
+import { planCore, planProcesses } from './children.ts'
+import { findConnection, writeConnection } from './connection.ts'
+import { openStateDir } from './embedded/state.ts'
+import { openLog, type Log } from './log.ts'
+import { choosePort } from './ports.ts'
+import { prepareCore, type Prepared } from './prepare.ts'
+import { supervise, type Supervision } from './supervisor.ts'
+
+export interface SystemOptions {
+  /** API replicas; further ones listen on the ports after the first. */
+  replicas: number
+  /** Variables that every process gets. */
+  environment?: Record<string, string>
+  /** Sentences for the person who started it. */
+  say: (line: string) => void
+  /** Gets every line of the log too. */
+  echo?: (line: string) => void
+}
+
+export interface System {
+  config: Config
+  stateDir: string
+  /** The API replicas. */
+  urls: string[]
+  temporalUi?: string
+  log: Log
+  prepared: Prepared
+  supervision: Supervision
+  /** Ends everything, also the log. */
+  stop(): Promise<void>
+}
+
+/** Starts everything and resolves when all of it serves. When one part cannot start, all are ended and its error is thrown. */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const command = readCommandConfig()
+  const stateDir = openStateDir(command.stateDir)
+  const ports = await choosePorts(command, options)
+  const core = await planCore({
+    stateDir,
+    ports,
+    ...(command.databaseUrl === undefined ? {} : { databaseUrl: command.databaseUrl }),
+    ...(command.temporalAddress === undefined ? {} : { temporalAddress: command.temporalAddress }),
+  })
+  const environment = {
+    ...options.environment,
+    DATABASE_URL: core.databaseUrl,
+    TEMPORAL_ADDRESS: core.temporalAddress,
+    TENURE_STATE: stateDir,
+  }
+  const config = readConfig(environmentWith(environment))
+  const urls = ports.api.map((port) => `http://${config.api.host}:${port}`)
+  const log = openLog(stateDir, options.echo)
+  let prepared: Prepared | undefined
+  const prepare = async () => {
+    prepared = await prepareCore({ config, localKey: findConnection(stateDir)?.key })
+  }
+  const processes = planProcesses({
+    config,
+    servers: core.servers,
+    environment,
+    apiPorts: ports.api,
+    prepare,
+  })
+  try {
+    const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
+    if (prepared === undefined) throw new Error('the processes started before their database was prepared')
+    writeConnection(stateDir, {
+      pid: process.pid,
+      url: urls[0] ?? '',
+      key: prepared.localKey,
+      databaseUrl: core.databaseUrl,
+      temporalAddress: core.temporalAddress,
+      namespace: config.temporal.namespace,
+    })
+    return {
+      config,
+      stateDir,
+      urls,
+      ...(core.temporalUi === undefined ? {} : { temporalUi: core.temporalUi }),
+      log,
+      prepared,
+      supervision,
+      async stop() {
+        await supervision.stop()
+        await log.close()
+      },
+    }
+  } catch (error) {
+    await log.close()
+    throw error
+  }
+}
+
+/** A free port for each server that is started here, and for each replica. */
+async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions) {
+  const { postgres, temporal, temporalUi, api: firstApi } = command.ports
+  const ownPostgres = command.databaseUrl === undefined
+  const ownTemporal = command.temporalAddress === undefined
+  const choose = (needed: boolean, what: string, port: number, variable: string) =>
+    needed ? choosePort({ what, port, variable }, say) : port
+  const ports = {
+    postgres: await choose(ownPostgres, 'Postgres', postgres, 'TENURE_POSTGRES_PORT'),
+    temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
+    temporalUi: await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT'),
+    api: [] as number[],
+  }
+  for (let index = 0; index < replicas; index++) {
+    const port = firstApi === 0 ? 0 : firstApi + index
+    ports.api.push(await choose(true, 'the API', port, 'TENURE_PORT'))
+  }
+  return ports
+}
