@@ -1,0 +1,47 @@
+/**
+ * The activation functions of a compiled network, by the names tfjs writes. A name that is missing here is refused when
+ * the artifact is loaded; guessed, it would answer wrong numbers in the right shape.
+ */
+
+/** Replaces `count` values from `offset` on. */
+export type Activation = (values: Float64Array, offset: number, count: number) => void
+
+const each =
+  (of: (x: number) => number): Activation =>
+  (values, offset, count) => {
+    for (let i = offset; i < offset + count; i++) values[i] = of(values[i]!)
+  }
+
+const seluAlpha = 1.6732632423543772
+const seluScale = 1.0507009873554805
+
+const relu: Activation = (values, offset, count) => {
+  // Written so that NaN stays NaN and is refused at the end, instead of becoming a healthy zero here.
+  for (let i = offset; i < offset + count; i++) if (values[i]! < 0) values[i] = 0
+}
+
+const softmax: Activation = (values, offset, count) => {
+  let max = -Infinity
+  for (let i = offset; i < offset + count; i++) if (values[i]! > max) max = values[i]!
+  let sum = 0
+  for (let i = offset; i < offset + count; i++) sum += values[i] = Math.exp(values[i]! - max)
+  for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
+}
+
+const sigmoidOf = (x: number): number => 1 / (1 + Math.exp(-x))
+
+/** By the names in tfjs' layer configurations; `linear` does nothing. */
+export const activations: ReadonlyMap<string, Activation> = new Map<string, Activation>([
+  ['linear', () => {}],
+  ['relu', relu],
+  ['relu6', each((x) => (x < 0 ? 0 : x > 6 ? 6 : x))],
+  ['sigmoid', each(sigmoidOf)],
+  ['tanh', each(Math.tanh)],
+  ['softmax', softmax],
+  ['elu', each((x) => (x < 0 ? Math.expm1(x) : x))],
+  ['selu', each((x) => seluScale * (x < 0 ? seluAlpha * Math.expm1(x) : x))],
+  // log(1 + eˣ), without overflowing for large x.
+  ['softplus', each((x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))))],
+  ['softsign', each((x) => x / (1 + Math.abs(x)))],
+  ['swish', each((x) => x * sigmoidOf(x))],
+])

@@ -1,0 +1,54 @@
+/**
+ * Ids of predictions: UUID v7, so that they sort by time and an index on them stays small. The instances of one request
+ * share all but the last two bytes, in which they count up; so a batch costs one id, and one row in the log.
+ */
+import { randomFillSync } from 'node:crypto'
+import type { Clock } from './clock.ts'
+
+export interface Ids {
+  /** Makes the id of a new request; `bytes` then holds it, with zeros in the last two. Answers its first 32 characters. */
+  next(): string
+  /** The sixteen bytes of the last id, reused by the next. */
+  readonly bytes: Uint8Array
+}
+
+const hex = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'))
+const poolBytes = 8_192
+
+/** The last four characters of the id of a request's instance. */
+export const placeText = (place: number): string => hex[(place >> 8) & 255]! + hex[place & 255]!
+
+/** The highest number of instances whose places can be told apart. */
+export const mostPlaces = 65_536
+
+export function createIds(clock: Clock): Ids {
+  const bytes = new Uint8Array(16)
+  const pool = new Uint8Array(poolBytes)
+  let used = poolBytes
+  return {
+    bytes,
+    next() {
+      if (used + 8 > poolBytes) {
+        randomFillSync(pool)
+        used = 0
+      }
+      const ms = Math.floor(clock.wall())
+      const high = Math.floor(ms / 0x1_0000_0000)
+      bytes[0] = high >> 8
+      bytes[1] = high
+      bytes[2] = ms >>> 24
+      bytes[3] = ms >>> 16
+      bytes[4] = ms >>> 8
+      bytes[5] = ms
+      for (let i = 6; i < 14; i++) bytes[i] = pool[used++]!
+      bytes[6] = 0x70 | (bytes[6]! & 0x0f)
+      bytes[8] = 0x80 | (bytes[8]! & 0x3f)
+      return (
+        `${hex[bytes[0]!]!}${hex[bytes[1]!]!}${hex[bytes[2]!]!}${hex[bytes[3]!]!}-` +
+        `${hex[bytes[4]!]!}${hex[bytes[5]!]!}-${hex[bytes[6]!]!}${hex[bytes[7]!]!}-` +
+        `${hex[bytes[8]!]!}${hex[bytes[9]!]!}-${hex[bytes[10]!]!}${hex[bytes[11]!]!}` +
+        `${hex[bytes[12]!]!}${hex[bytes[13]!]!}`
+      )
+    },
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * A dense network compiled to plain loops over preallocated arrays. A call of the training library costs 250 µs for one
+ * row, whatever the size of the network; these loops cost less than one, and a replica needs no TensorFlow.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import { activations, type Activation } from './activations.ts'
+import type { Network } from './topology.ts'
+
+export interface Predictor {
+  /** Columns of a row. */
+  inputs: number
+  /** Numbers an answer. */
+  outputs: number
+  /** Answers `rows` rows from the start of `input` into the start of `output`. Allocates nothing. */
+  run(input: Float32Array, rows: number, output: Float32Array): void
+}
+
+interface Step {
+  inputs: number
+  units: number
+  /** Unit by unit: the weights of unit j begin at j * inputs. */
+  kernel: Float64Array
+  bias: Float64Array
+  activation: Activation | undefined
+}
+
+/** Throws `artifact_invalid` for an activation that is not known. */
+export function compilePredictor(network: Network): Predictor {
+  const steps = network.layers.map((layer, index): Step => {
+    const { inputs, units } = layer
+    // Doubles, so that the loops need no conversion from 32 bits at each weight.
+    const kernel = new Float64Array(inputs * units)
+    for (let i = 0; i < inputs; i++)
+      for (let j = 0; j < units; j++) kernel[j * inputs + i] = layer.kernel[i * units + j]!
+    const named = layer.activations.filter((name) => name !== 'linear').map((name) => find(name, index))
+    return {
+      inputs,
+      units,
+      kernel,
+      bias: Float64Array.from(layer.bias),
+      activation: named.length === 0 ? undefined : chain(named),
+    }
+  })
+  const widest = Math.max(network.inputs, ...steps.map((step) => step.units))
+  let [front, back] = [new Float64Array(widest), new Float64Array(widest)]
+  return {
+    inputs: network.inputs,
+    outputs: network.outputs,
+    run(input, rows, output) {
+      for (let row = 0; row < rows; row++) {
+        const from = row * network.inputs
+        for (let i = 0; i < network.inputs; i++) front[i] = input[from + i]!
+        for (let s = 0; s < steps.length; s++) {
+          const step = steps[s]!
+          multiply(step, front, back)
+          step.activation?.(back, 0, step.units)
+          const swap = front
+          front = back
+          back = swap
+        }
+        const to = row * network.outputs
+        for (let j = 0; j < network.outputs; j++) output[to + j] = front[j]!
+      }
+    },
+  }
+}
+
+/** Four sums side by side: one would make each addition wait for the one before. */
+function multiply({ inputs, units, kernel, bias }: Step, from: Float64Array, into: Float64Array): void {
+  const whole = inputs - (inputs % 4)
+  let at = 0
+  for (let j = 0; j < units; j++) {
+    let a = bias[j]!
+    let b = 0
+    let c = 0
+    let d = 0
+    let i = 0
+    for (; i < whole; i += 4, at += 4) {
+      a += from[i]! * kernel[at]!
+      b += from[i + 1]! * kernel[at + 1]!
+      c += from[i + 2]! * kernel[at + 2]!
+      d += from[i + 3]! * kernel[at + 3]!
+    }
+    for (; i < inputs; i++, at++) a += from[i]! * kernel[at]!
+    into[j] = a + b + (c + d)
+  }
+}
+
+function find(name: string, layer: number): Activation {
+  const found = activations.get(name)
+  if (found === undefined)
+    throw new DomainError(
+      'artifact_invalid',
+      `dense layer ${layer} has the activation ${name}; served are ${[...activations.keys()].join(', ')}`,
+    )
+  return found
+}
+
+const chain = (all: Activation[]): Activation =>
+  all.length === 1
+    ? all[0]!
+    : (values, offset, count) => {
+        for (const each of all) each(values, offset, count)
+      }

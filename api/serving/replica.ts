@@ -1,0 +1,129 @@
+/**
+ * What keeps one replica in step with the others: its lease, the routes it reads, what it acknowledges, the counts it hands
+ * on. Each has its own loop and its own deadline, so that one slow statement delays nothing else.
+ */
+import {
+  acknowledge,
+  endLease,
+  readFaults,
+  readRouting,
+  renewLease,
+  type Replica,
+} from '../../store/replicas.ts'
+import { writeTicks } from '../../store/counters.ts'
+import { insertPairs } from '../../store/pairs.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Cache } from './cache.ts'
+import type { Clock } from './clock.ts'
+import { startLoop } from './loop.ts'
+import type { Lease, Routing } from './routing.ts'
+import type { Shadow } from './shadow.ts'
+import type { Tallies } from './tally.ts'
+
+export interface ReplicaDeps {
+  store: Store
+  cache: Cache
+  clock: Clock
+  lease: Lease
+  routing: Routing
+  shadow: Shadow
+  tallies: Tallies
+  replica: Replica
+  leaseMs: number
+  /** Whether versions may be made to answer wrongly for a drill. */
+  drills: boolean
+  onTrouble: (what: string, error: unknown) => void
+  onFault: (version: string, invalidShare: number) => void
+}
+
+export interface RunningReplica {
+  /** Reads the routes once more, now. */
+  refresh(): Promise<void>
+  /** Hands on what is counted, gives the lease back and ends. */
+  stop(): Promise<void>
+}
+
+const pollMs = 2_000
+/** Ticks shorter than this are handed on late. */
+const rollMs = 50
+const ticksAtOnce = 1_000
+const pairsAtOnce = 500
+
+export function startReplica(deps: ReplicaDeps): RunningReplica {
+  const { store, clock, lease, routing, shadow, tallies, replica } = deps
+  const trouble = (what: string) => (error: unknown) => deps.onTrouble(what, error)
+  let registered = false
+  let remembered = ''
+  let lastPairs = 0
+
+  const renew = async (): Promise<void> => {
+    const sentAt = clock.now()
+    await renewLease(store, { replica, leaseMs: deps.leaseMs })
+    lease.until = Math.max(lease.until, sentAt + deps.leaseMs)
+    if (registered) return
+    registered = true
+    void routes.wake()
+  }
+  const follow = async (): Promise<void> => {
+    const sentAt = clock.now()
+    await routing.take(await readRouting(store), sentAt)
+    if (deps.drills) await takeFaults(deps)
+    await sayWhatIsFollowed()
+    const now = JSON.stringify(routing.remembered())
+    if (now === remembered) return
+    await deps.cache.remember(routing.remembered())
+    remembered = now
+  }
+  const sayWhatIsFollowed = async (): Promise<void> => {
+    if (!registered) return
+    for (const acknowledgement of routing.acknowledgements()) {
+      await acknowledge(store, { replica: replica.id, ...acknowledgement })
+      routing.acknowledged(acknowledgement)
+    }
+  }
+  const handOn = async (): Promise<void> => {
+    tallies.roll()
+    while (tallies.closed.length > 0) {
+      const ticks = tallies.closed.slice(0, ticksAtOnce)
+      await writeTicks(store, { replica: replica.id, ticks })
+      // The oldest may have been dropped meanwhile, for room; only what was written is taken away.
+      const written = new Set(ticks)
+      tallies.closed.splice(0, tallies.closed.findLastIndex((tick) => written.has(tick)) + 1)
+    }
+    if (shadow.pairs.length === 0 || clock.now() - lastPairs < 500) return
+    lastPairs = clock.now()
+    const pairs = shadow.pairs.slice(0, pairsAtOnce)
+    await insertPairs(store, pairs)
+    shadow.pairs.splice(0, pairs.length)
+  }
+
+  const leases = startLoop(renew, {
+    everyMs: deps.leaseMs / 3,
+    onError: trouble('the lease was not renewed'),
+  })
+  const routes = startLoop(follow, { everyMs: pollMs, onError: trouble('the routes were not read') })
+  const counts = startLoop(handOn, { everyMs: rollMs, onError: trouble('counts were not handed on') })
+  const unlisten = store.listen('tenure_routing', () => void routes.wake())
+
+  return {
+    refresh: () => routes.wake(),
+    async stop() {
+      await unlisten()
+      await Promise.all([leases.stop(), routes.stop(), counts.stop()])
+      tallies.roll(true)
+      await handOn().catch(trouble('the last counts were not handed on'))
+      lease.until = 0
+      await endLease(store, replica.id).catch(trouble('the lease was not given back'))
+    },
+  }
+}
+
+/** Loud, because a flag that is forgotten would break a healthy version. */
+async function takeFaults({ store, routing, onFault }: ReplicaDeps): Promise<void> {
+  const faults = await readFaults(store)
+  for (const loaded of routing.loaded()) {
+    const invalidShare = Number(faults[loaded.version]?.invalidShare ?? 0)
+    if (loaded.invalidShare !== invalidShare) onFault(loaded.version, invalidShare)
+    loaded.invalidShare = invalidShare
+  }
+}

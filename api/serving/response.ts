@@ -1,0 +1,106 @@
+/**
+ * From the numbers of the network to the text of an answer, and the check that they mean anything. Everything that is
+ * the same in each answer of a version is written once, when it is loaded.
+ */
+import type { Output } from '../../domain/features.ts'
+import { placeText } from './identity.ts'
+
+/** What one instance was answered, as it is compared and stored for pairs. */
+export type Answer =
+  { probability: number; label: boolean } | { label: string; probabilities: number[] } | { value: number }
+
+export interface OutputFormat {
+  /** Numbers an answer. */
+  width: number
+  /** Why the answer of a row is not one of this output; nothing when it is. Allocates only then. */
+  issueOf(outputs: Float32Array, row: number): string | undefined
+  /** The prediction of a row as JSON, with its id. */
+  text(outputs: Float32Array, row: number, idPrefix: string): string
+  answer(outputs: Float32Array, row: number): Answer
+  /** How far two answers of a row are apart: 0 when they are the same. */
+  difference(a: Float32Array, b: Float32Array, row: number): number
+}
+
+const sumTolerance = 1e-3
+
+export function compileFormat(output: Output): OutputFormat {
+  switch (output.kind) {
+    case 'probability':
+      return probabilityFormat(output)
+    case 'classes':
+      return classesFormat(output)
+    case 'number':
+      return numberFormat(output)
+  }
+}
+
+function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'probability' }>): OutputFormat {
+  const yes = `,"label":true,"positive":${JSON.stringify(positive)}}`
+  const no = `,"label":false,"positive":${JSON.stringify(positive)}}`
+  return {
+    width: 1,
+    issueOf(outputs, row) {
+      const p = outputs[row]!
+      return p >= 0 && p <= 1 ? undefined : `the probability of row ${row} is ${p}`
+    },
+    text(outputs, row, idPrefix) {
+      const p = outputs[row]!
+      return `{"id":"${idPrefix}${placeText(row)}","probability":${p}${p >= threshold ? yes : no}`
+    },
+    answer: (outputs, row) => ({ probability: outputs[row]!, label: outputs[row]! >= threshold }),
+    difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
+  }
+}
+
+function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): OutputFormat {
+  const width = classes.length
+  const heads = classes.map((name) => `","label":${JSON.stringify(name)},"probabilities":{`)
+  const keys = classes.map((name, index) => `${index === 0 ? '' : ','}${JSON.stringify(name)}:`)
+  const likeliest = (outputs: Float32Array, at: number): number => {
+    let best = 0
+    for (let i = 1; i < width; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
+    return best
+  }
+  return {
+    width,
+    issueOf(outputs, row) {
+      let sum = 0
+      for (let i = row * width; i < (row + 1) * width; i++) {
+        const p = outputs[i]!
+        if (!(p >= 0 && p <= 1)) return `a probability of row ${row} is ${p}`
+        sum += p
+      }
+      return Math.abs(sum - 1) <= sumTolerance ? undefined : `the probabilities of row ${row} sum to ${sum}`
+    },
+    text(outputs, row, idPrefix) {
+      const at = row * width
+      let text = `{"id":"${idPrefix}${placeText(row)}${heads[likeliest(outputs, at)]!}`
+      for (let i = 0; i < width; i++) text += keys[i]! + outputs[at + i]!
+      return `${text}}}`
+    },
+    answer: (outputs, row) => ({
+      label: classes[likeliest(outputs, row * width)]!,
+      probabilities: [...outputs.subarray(row * width, (row + 1) * width)],
+    }),
+    // Total variation: half the sum of the differences, 1 when the two share nothing.
+    difference(a, b, row) {
+      let sum = 0
+      for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)
+      return sum / 2
+    },
+  }
+}
+
+function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): OutputFormat {
+  const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
+  return {
+    width: 1,
+    issueOf(outputs, row) {
+      const value = outputs[row]!
+      return value >= least && value <= most ? undefined : `the value of row ${row} is ${value}`
+    },
+    text: (outputs, row, idPrefix) => `{"id":"${idPrefix}${placeText(row)}","value":${outputs[row]!}}`,
+    answer: (outputs, row) => ({ value: outputs[row]! }),
+    difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Which version answers whom, in memory. Routes come from Postgres when it is there; a request looks at nothing but this.
+ * A route is followed only when it is newer, makes sense and all its versions are loaded; else the last good one stays,
+ * without its candidate.
+ */
+import { isNewer, type Route } from '../../domain/route.ts'
+import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
+import type { Remembered } from './cache.ts'
+import type { Clock } from './clock.ts'
+import { parseRow } from './row.ts'
+import { buildLive, hasCandidate, versionsOf, type LiveModel, type Table } from './table.ts'
+import type { Tallies } from './tally.ts'
+import type { LoadedVersion } from './version.ts'
+
+/** When this replica must stop to believe that it is up to date; on the monotonic clock. */
+export interface Lease {
+  until: number
+}
+
+export interface Routing {
+  /** The table in force at this moment. */
+  tableOf(live: LiveModel, now: number): Table
+  find(model: string): LiveModel | undefined
+  /** Models that have no route count too. */
+  isKnown(model: string): boolean
+  /** Takes in what was read from the database; `sentAt` is when the question left. */
+  take(read: RoutingRead, sentAt: number): Promise<void>
+  /** Takes in what an earlier process remembered, as long as nothing better is known. */
+  recall(remembered: Remembered): Promise<void>
+  /** What is to be said to the database: what each model now follows, or why not. */
+  acknowledgements(): Omit<Acknowledgement, 'replica'>[]
+  /** Marks one as delivered. */
+  acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
+  live(): Iterable<LiveModel>
+  problems(): ReadonlyMap<string, Problem>
+  loaded(): Iterable<LoadedVersion>
+  /** Whether routes have come from anywhere yet. */
+  isFilled(): boolean
+  remembered(): Remembered
+}
+
+export interface Problem {
+  epoch: number
+  generation: number
+  text: string
+}
+
+export interface RoutingOptions {
+  clock: Clock
+  lease: Lease
+  tallies: Tallies
+  /** Throws when the version cannot be served; a recalled one is looked for on this disk alone. */
+  load: (version: string, recalled: boolean) => Promise<{ digest: string; loaded: LoadedVersion }>
+  /** Called just before the route of a model is replaced. */
+  beforeFollow: (model: string) => void
+  onFollow: (route: Route, cause: 'followed' | 'recalled') => void
+  onProblem: (model: string, problem: Problem) => void
+}
+
+export function createRouting(options: RoutingOptions): Routing {
+  const { clock, lease, tallies } = options
+  const live = new Map<string, LiveModel>()
+  const models = new Set<string>()
+  const versions = new Map<string, { digest: string; loaded: LoadedVersion }>()
+  const problems = new Map<string, Problem>()
+  const said = new Map<string, string>()
+  let filled = false
+  let turn: Promise<unknown> = Promise.resolve()
+
+  const follow = async (route: Route, recalled = false): Promise<void> => {
+    const wanted = new Map<string, LoadedVersion>()
+    for (const version of versionsOf(route)) {
+      const found = versions.get(version) ?? (await options.load(version, recalled))
+      versions.set(version, found)
+      if (found.loaded.model !== route.model)
+        throw new Error(`${version} is of the model ${found.loaded.model}`)
+      wanted.set(version, found.loaded)
+    }
+    options.beforeFollow(route.model)
+    tallies.close(route.model)
+    live.set(route.model, { ...buildLive(route, wanted, tallies), exposedUntil: 0 })
+    problems.delete(route.model)
+    forget()
+  }
+  /** Versions that no route names any more give their memory back. */
+  const forget = (): void => {
+    const named = new Set([...live.values()].flatMap(({ route }) => versionsOf(route)))
+    for (const version of versions.keys()) if (!named.has(version)) versions.delete(version)
+  }
+  const refuse = (row: RoutingRow, text: string): void => {
+    const before = problems.get(row.model)
+    const problem = { epoch: row.epoch, generation: row.generation, text }
+    problems.set(row.model, problem)
+    if (before?.text !== text || before.generation !== row.generation) options.onProblem(row.model, problem)
+  }
+  const takeRow = async (row: RoutingRow, sentAt: number): Promise<void> => {
+    const current = live.get(row.model)
+    if (current !== undefined && !isNewer(row, current.route)) {
+      if (isNewer(current.route, row)) return
+      expose(current, row, sentAt)
+      problems.delete(row.model)
+      return
+    }
+    const parsed = parseRow(row)
+    if ('problem' in parsed) return refuse(row, parsed.problem)
+    try {
+      await follow(parsed.route)
+      expose(live.get(row.model)!, row, sentAt)
+      options.onFollow(parsed.route, 'followed')
+    } catch (error) {
+      // Whatever the new route wanted, the old one is no longer what somebody watches.
+      if (current !== undefined) current.exposedUntil = 0
+      refuse(row, (error as Error).message)
+    }
+  }
+  const expose = (model: LiveModel, { remainingMs }: RoutingRow, sentAt: number): void => {
+    if (!hasCandidate(model.route)) model.exposedUntil = Infinity
+    // Counted from before the question was sent, so that the answer's way shortens the exposure and never prolongs it.
+    else model.exposedUntil = remainingMs === null ? 0 : sentAt + remainingMs
+  }
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const mine = turn.then(work)
+    turn = mine.catch(() => {})
+    return mine
+  }
+
+  return {
+    tableOf(model, now) {
+      if (now >= lease.until) return model.fenced
+      return now >= model.exposedUntil ? model.reduced : model.full
+    },
+    find: (model) => live.get(model),
+    isKnown: (model) => models.has(model) || live.has(model),
+    take: (read, sentAt) =>
+      inTurn(async () => {
+        clock.correct(read.databaseMs, sentAt, clock.now())
+        models.clear()
+        for (const model of read.models) models.add(model)
+        await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
+        filled = true
+      }),
+    recall: (remembered) =>
+      inTurn(async () => {
+        if (filled) return
+        for (const model of remembered.models) models.add(model)
+        for (const route of remembered.routes as Route[]) {
+          const row = { ...route, route, remainingMs: null }
+          const parsed = parseRow(row)
+          if ('problem' in parsed) continue
+          try {
+            await follow(parsed.route, true)
+            options.onFollow(parsed.route, 'recalled')
+          } catch (error) {
+            refuse(row, (error as Error).message)
+          }
+        }
+        filled ||= live.size > 0
+      }),
+    acknowledgements: () =>
+      [...new Set([...live.keys(), ...problems.keys()])].flatMap((model) => {
+        const problem = problems.get(model)
+        const route = live.get(model)?.route
+        const { epoch, generation } = problem ?? route!
+        const acknowledgement = { model, epoch, generation, ...(problem ? { problem: problem.text } : {}) }
+        return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
+      }),
+    acknowledged: (acknowledgement) => {
+      said.set(acknowledgement.model, JSON.stringify(acknowledgement))
+    },
+    live: () => live.values(),
+    problems: () => problems,
+    loaded: () => [...versions.values()].map(({ loaded }) => loaded),
+    isFilled: () => filled,
+    remembered: () => ({
+      models: [...models],
+      routes: [...live.values()].map(({ route }) => route),
+      digests: Object.fromEntries([...versions].map(([version, { digest }]) => [version, digest])),
+    }),
+  }
+}

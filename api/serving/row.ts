@@ -1,0 +1,58 @@
+/**
+ * Reads a row of the routing table. Rows are written by a program that checks them, but they live in a table that people can
+ * reach: a replica that believed a broken one would send all traffic nowhere.
+ */
+import { issuesOfRoute, type Arm, type Route } from '../../domain/route.ts'
+import type { RoutingRow } from '../../store/replicas.ts'
+
+const arms: readonly string[] = ['canary', 'champion', 'control'] satisfies Arm[]
+const fields = new Set([
+  ...['model', 'epoch', 'generation', 'release', 'salt', 'arms', 'shadow', 'proven', 'tickMs', 'latencyUs'],
+])
+
+/** The route, or what is wrong with it in one sentence. */
+export function parseRow(row: RoutingRow): { route: Route } | { problem: string } {
+  const issues = issuesOfShape(row.route)
+  if (issues.length > 0) return { problem: `the route is refused: ${issues.join('; ')}` }
+  const route = row.route as Route
+  issues.push(...issuesOfRoute(route))
+  for (const name of ['model', 'epoch', 'generation'] as const)
+    if (route[name] !== row[name])
+      issues.push(`${name} is ${route[name]} in the route and ${row[name]} in its row`)
+  return issues.length > 0 ? { problem: `the route is refused: ${issues.join('; ')}` } : { route }
+}
+
+function issuesOfShape(value: unknown): string[] {
+  if (!isObject(value)) return ['it is no object']
+  const issues: string[] = []
+  const want = (holds: boolean, sentence: string): void => {
+    if (!holds) issues.push(sentence)
+  }
+  for (const name of Object.keys(value)) want(fields.has(name), `the field ${name} is unknown`)
+  for (const name of ['model', 'salt', 'proven']) want(typeof value[name] === 'string', `${name} is no text`)
+  for (const name of ['epoch', 'generation']) want(typeof value[name] === 'number', `${name} is no number`)
+  want(value['release'] === undefined || typeof value['release'] === 'string', 'release is no text')
+  want(Array.isArray(value['arms']), 'arms is no list')
+  for (const arm of Array.isArray(value['arms']) ? (value['arms'] as unknown[]) : []) {
+    if (!isObject(arm)) issues.push('an arm is no object')
+    else {
+      want(arms.includes(String(arm['arm'])), `there is no arm ${String(arm['arm'])}`)
+      want(typeof arm['version'] === 'string' && arm['version'] !== '', 'an arm names no version')
+      want(typeof arm['shareBp'] === 'number', 'the share of an arm is no number')
+    }
+  }
+  const { shadow, tickMs, latencyUs } = value
+  if (shadow !== undefined)
+    want(isObject(shadow) && typeof shadow['version'] === 'string', 'the shadow names no version')
+  if (tickMs !== undefined)
+    want(Number.isInteger(tickMs) && Number(tickMs) >= 1, 'tickMs is no whole number from 1')
+  if (latencyUs !== undefined)
+    want(
+      isObject(latencyUs) && Number(latencyUs['p95']) >= 0 && Number(latencyUs['p99']) >= 0,
+      'latencyUs is not {p95, p99}',
+    )
+  return issues
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,125 @@
+/**
+ * The serving side of a process, put together: routes, versions, log, counts. It starts from its own disk and goes on from
+ * there; nothing here waits for Postgres before the first answer.
+ */
+import { join } from 'node:path'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { findArtifact, type Replica } from '../../store/replicas.ts'
+import type { Store } from '../../store/postgres.ts'
+import { isError } from '../../domain/errors.ts'
+import type { Route } from '../../domain/route.ts'
+import { openCache } from './cache.ts'
+import { createClock } from './clock.ts'
+import { createIds } from './identity.ts'
+import { openLog, type PredictionLog } from './log.ts'
+import { createPredict, type Predict } from './predict.ts'
+import { startReplica } from './replica.ts'
+import { createRouting, type Lease, type Problem, type Routing } from './routing.ts'
+import { createShadow, type Shadow } from './shadow.ts'
+import { openSpool } from './spool.ts'
+import { createTallies, type Tallies } from './tally.ts'
+import { loadVersion } from './version.ts'
+
+export interface Serving {
+  predict: Predict
+  routing: Routing
+  log: PredictionLog
+  tallies: Tallies
+  shadow: Shadow
+  lease: Lease
+  /** Milliseconds on the clock the lease is kept on. */
+  now(): number
+  /** Reads the routes once more, now. */
+  refresh(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface ServingDeps {
+  store: Store
+  artifacts: Artifacts
+  /** What belongs to this machine: cache and spool. */
+  stateDir: string
+  replica: Replica
+  leaseMs: number
+  drills: boolean
+  events: ServingEvents
+  mostInstances?: number
+  mostSpoolBytes?: number
+}
+
+/** What a person should be able to read in the log of the process. */
+export interface ServingEvents {
+  followed(route: Route, cause: 'followed' | 'recalled'): void
+  refused(model: string, problem: Problem): void
+  fault(version: string, invalidShare: number): void
+  trouble(what: string, error?: unknown): void
+}
+
+export const defaultMostInstances = 1_000
+const defaultMostSpoolBytes = 268_435_456
+
+export async function openServing(deps: ServingDeps): Promise<Serving> {
+  const { store, events } = deps
+  const clock = createClock()
+  const lease: Lease = { until: 0 }
+  const tallies = createTallies(clock)
+  const shadow = createShadow(tallies)
+  const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts)
+  const remembered = await cache.recall()
+  const digests = new Map(Object.entries(remembered?.digests ?? {}))
+
+  const digestOf = async (version: string): Promise<string> => {
+    try {
+      return await findArtifact(store, version)
+    } catch (error) {
+      const known = digests.get(version)
+      if (known !== undefined && isError(error, 'postgres_unavailable')) return known
+      throw error
+    }
+  }
+  const load = async (version: string, recalled: boolean) => {
+    const digest = (recalled ? digests.get(version) : undefined) ?? (await digestOf(version))
+    const { manifest, topology, weights } = await cache.fetch(digest)
+    const loaded = loadVersion(version, manifest, { topology, weights })
+    digests.set(version, digest)
+    return { digest, loaded }
+  }
+  const routing = createRouting({
+    ...{ clock, lease, tallies, load },
+    beforeFollow: (model) => shadow.discard(model),
+    onFollow: events.followed,
+    onProblem: events.refused,
+  })
+  if (remembered !== undefined) await routing.recall(remembered)
+  const log = openLog({
+    store,
+    spool: await openSpool(join(deps.stateDir, 'spool'), deps.mostSpoolBytes ?? defaultMostSpoolBytes),
+    onTrouble: events.trouble,
+  })
+  const running = startReplica({
+    ...{ store, cache, clock, lease, routing, shadow, tallies },
+    ...{ replica: deps.replica, leaseMs: deps.leaseMs, drills: deps.drills },
+    onTrouble: events.trouble,
+    onFault: events.fault,
+  })
+  const mostInstances = deps.mostInstances ?? defaultMostInstances
+  return {
+    predict: createPredict({
+      clock,
+      ids: createIds(clock),
+      lease,
+      log,
+      routing,
+      shadow,
+      tallies,
+      mostInstances,
+    }),
+    ...{ routing, log, tallies, shadow, lease },
+    now: clock.now,
+    refresh: () => running.refresh(),
+    async stop() {
+      await running.stop()
+      await log.close()
+    },
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * What this replica counts of each arm while it answers, closed at the end of each tick and handed on. The canary judge
+ * sees nothing but these counts: what is not counted here did not happen, and silence must differ from idleness.
+ */
+import type { CountedArm, TickCounts } from '../../store/counters.ts'
+import type { Clock } from './clock.ts'
+import { bucketCount, bucketOf, sparse } from './latency.ts'
+
+/** The counts of one arm of one route in the running tick. */
+export interface ArmTally {
+  readonly model: string
+  readonly version: string
+  readonly arm: CountedArm
+  readonly release: string | undefined
+  readonly generation: number
+  /** Answers slower than these count as slow, in microseconds. */
+  readonly slow95Us: number
+  readonly slow99Us: number
+  readonly lengthMs: number
+  /** Whether a tick without requests is left out: the arm answers only when something has lapsed. */
+  readonly quiet: boolean
+  /** When the running tick began, in milliseconds of the database's time. */
+  tickMs: number
+  requests: number
+  errors: number
+  invalid: number
+  slow95: number
+  slow99: number
+  latency: Uint32Array
+  /** What the process has counted of this version and arm since its start. */
+  readonly totals: ArmTotals
+}
+
+export interface ArmTotals {
+  model: string
+  version: string
+  arm: CountedArm
+  answered: number
+  errors: number
+  invalid: number
+  latency: Uint32Array
+  latencyUs: number
+}
+
+export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
+
+export interface Tallies {
+  /** The tally of an arm: the running one when this route has it already, so that two tables of one route count together. */
+  open(arm: Omit<ArmTally, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmTally
+  /** Counts an answer at its completion. */
+  count(tally: ArmTally, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): void
+  /** Closes the ticks of a model whose route is replaced; what it counted is handed on at once. */
+  close(model: string): void
+  /** Closes every tick that has ended by now, or every tick when told so. */
+  roll(everything?: boolean): void
+  /** Closed ticks not yet stored, oldest first. */
+  readonly closed: TickCounts[]
+  /** Closed ticks that had to be dropped because they could not be stored for too long. */
+  dropped(): number
+  totals(): Iterable<ArmTotals>
+}
+
+/** Routing keys remembered per release; beyond, a bad answer counts each time. */
+const mostBadKeys = 50_000
+const mostReleases = 16
+/** Closed ticks kept while the database is away: a day of three arms at ten seconds. */
+const mostClosed = 26_000
+
+export function createTallies(clock: Clock): Tallies {
+  const open = new Map<string, ArmTally>()
+  const badKeys = new Map<string, Set<string>>()
+  const closed: TickCounts[] = []
+  const totals = new Map<string, ArmTotals>()
+  let dropped = 0
+
+  /** At most one bad event per routing key, metric and release: a storm of retries is one caller's bad luck. */
+  const isFirst = (release: string | undefined, metric: Badness, routingKey: string): boolean => {
+    if (release === undefined) return true
+    let seen = badKeys.get(release)
+    if (seen === undefined) {
+      badKeys.set(release, (seen = new Set()))
+      const oldest = badKeys.keys().next()
+      if (badKeys.size > mostReleases && oldest.value !== undefined) badKeys.delete(oldest.value)
+    }
+    const key = `${metric} ${routingKey}`
+    if (seen.has(key)) return false
+    if (seen.size < mostBadKeys) seen.add(key)
+    return true
+  }
+  const hand = (tally: ArmTally): void => {
+    if (tally.requests === 0 && (tally.quiet || tally.release === undefined)) return
+    const { model, version, arm, release, generation, tickMs, lengthMs } = tally
+    const { requests, errors, invalid, slow95, slow99 } = tally
+    closed.push({
+      ...{ model, version, arm, release, generation, tickMs, lengthMs },
+      ...{ requests, errors, invalid, slow95, slow99 },
+      latency: sparse(tally.latency),
+    })
+    if (closed.length > mostClosed) {
+      closed.shift()
+      dropped++
+    }
+  }
+  const totalsOf = ({ model, version, arm }: Pick<ArmTally, 'model' | 'version' | 'arm'>): ArmTotals => {
+    const key = `${model} ${version} ${arm}`
+    const found = totals.get(key)
+    if (found !== undefined) return found
+    const fresh = { answered: 0, errors: 0, invalid: 0, latency: new Uint32Array(bucketCount), latencyUs: 0 }
+    totals.set(key, { model, version, arm, ...fresh })
+    return totals.get(key)!
+  }
+  const begin = (lengthMs: number): number => Math.floor(clock.wall() / lengthMs) * lengthMs
+
+  return {
+    closed,
+    dropped: () => dropped,
+    totals: () => totals.values(),
+    open(arm) {
+      const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
+      const found = open.get(key)
+      if (found !== undefined) return found
+      const fresh: ArmTally = {
+        ...arm,
+        tickMs: begin(arm.lengthMs),
+        requests: 0,
+        errors: 0,
+        invalid: 0,
+        slow95: 0,
+        slow99: 0,
+        latency: new Uint32Array(bucketCount),
+        totals: totalsOf(arm),
+      }
+      open.set(key, fresh)
+      return fresh
+    },
+    count(tally, latencyUs, routingKey, bad) {
+      const bucket = bucketOf(latencyUs)
+      const { totals: sum } = tally
+      tally.requests++
+      tally.latency[bucket]!++
+      sum.latency[bucket]!++
+      sum.latencyUs += latencyUs
+      sum[bad ?? 'answered']++
+      if (bad !== undefined && isFirst(tally.release, bad, routingKey)) tally[bad]++
+      if (latencyUs > tally.slow95Us && isFirst(tally.release, 'slow95', routingKey)) tally.slow95++
+      if (latencyUs > tally.slow99Us && isFirst(tally.release, 'slow99', routingKey)) tally.slow99++
+    },
+    close(model) {
+      for (const [key, tally] of open) {
+        if (tally.model !== model) continue
+        hand(tally)
+        open.delete(key)
+      }
+    },
+    roll(everything = false) {
+      const now = clock.wall()
+      for (const tally of open.values()) {
+        if (!everything && now < tally.tickMs + tally.lengthMs) continue
+        hand(tally)
+        tally.tickMs = begin(tally.lengthMs)
+        tally.requests = tally.errors = tally.invalid = tally.slow95 = tally.slow99 = 0
+        tally.latency.fill(0)
+      }
+    },
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Reads a tfjs LayersModel (model.json and weights.bin) into plain dense layers, and refuses whatever it does not
+ * understand with the reason. tfjs itself would load a model without weights with random ones, NaN weights without a
+ * word, and any file its manifest names; here nothing but the given bytes is read, and every one of them is checked.
+ */
+import { DomainError } from '../../domain/errors.ts'
+
+export interface DenseLayer {
+  inputs: number
+  units: number
+  /** Row by row: the weight from input i to unit j is at i * units + j. */
+  kernel: Float32Array
+  /** Zeros when the layer has none. */
+  bias: Float32Array
+  /** The names of the activations, in the order in which they follow. */
+  activations: string[]
+}
+
+export interface Network {
+  inputs: number
+  outputs: number
+  layers: DenseLayer[]
+}
+
+/** What a replica loads at most, so that no artifact can stop its loop or fill its memory. */
+export const networkLimits = {
+  topologyBytes: 1_048_576,
+  weightBytes: 33_554_432,
+  layers: 64,
+  units: 16_384,
+} as const
+
+type Config = Record<string, unknown>
+
+interface Weight {
+  values: Float32Array
+  shape: number[]
+}
+
+/** Throws `artifact_invalid`, naming the layer and what is wrong with it. */
+export function readNetwork(topology: Uint8Array, weights: Uint8Array): Network {
+  if (topology.byteLength > networkLimits.topologyBytes)
+    refuse(`model.json has ${topology.byteLength} bytes, more than ${networkLimits.topologyBytes}`)
+  if (weights.byteLength > networkLimits.weightBytes)
+    refuse(`weights.bin has ${weights.byteLength} bytes, more than ${networkLimits.weightBytes}`)
+  const model = parse(topology)
+  const named = readWeights(model['weightsManifest'], weights)
+  const layers: DenseLayer[] = []
+  let width: number | undefined
+  for (const { kind, name, config } of readLayers(model)) {
+    width ??= inputWidth(config)
+    switch (kind) {
+      case 'InputLayer':
+      case 'Dropout':
+      case 'GaussianNoise':
+      case 'GaussianDropout':
+        break
+      case 'Dense': {
+        if (width === undefined) refuse(`the input width is not given before layer ${name}`)
+        const layer = readDense(name, config, width, named)
+        layers.push(layer)
+        width = layer.units
+        break
+      }
+      case 'Activation': {
+        const last = layers.at(-1)
+        if (last === undefined) refuse(`layer ${name}: an activation comes before the first dense layer`)
+        last.activations.push(textOf(config['activation'], `layer ${name}: the activation`))
+        break
+      }
+      default:
+        refuse(`layer ${name} is of the type ${kind}; dense feed-forward networks are served`)
+    }
+  }
+  const [first, last] = [layers[0], layers.at(-1)]
+  if (first === undefined || last === undefined) refuse('the network has no dense layer')
+  if (named.size > 0) refuse(`weights of no layer: ${[...named.keys()].slice(0, 5).join(', ')}`)
+  return { inputs: first.inputs, outputs: last.units, layers }
+}
+
+function readDense(name: string, config: Config, inputs: number, named: Map<string, Weight>): DenseLayer {
+  const units = config['units']
+  if (typeof units !== 'number' || !Number.isInteger(units) || units < 1 || units > networkLimits.units)
+    refuse(`layer ${name} has ${String(units)} units; 1 to ${networkLimits.units} are served`)
+  const take = (part: string, shape: number[]): Float32Array => {
+    const found = named.get(`${name}/${part}`)
+    if (found === undefined) refuse(`layer ${name} has no weights ${name}/${part}`)
+    if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i]))
+      refuse(`${name}/${part} has the shape [${found.shape.join(', ')}], not [${shape.join(', ')}]`)
+    named.delete(`${name}/${part}`)
+    return found.values
+  }
+  return {
+    inputs,
+    units,
+    kernel: take('kernel', [inputs, units]),
+    bias: config['use_bias'] === false ? new Float32Array(units) : take('bias', [units]),
+    activations: [textOf(config['activation'] ?? 'linear', `layer ${name}: the activation`)],
+  }
+}
+
+/** The layers of a Sequential, in order. */
+function readLayers(model: Config): { kind: string; name: string; config: Config }[] {
+  const topology = objectOf(model['modelTopology'], 'modelTopology')
+  const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
+  if (root['class_name'] !== 'Sequential')
+    refuse(`the model is of the type ${String(root['class_name'])}; Sequential is served`)
+  const config = root['config']
+  const list = Array.isArray(config) ? config : objectOf(config, 'modelTopology.config')['layers']
+  if (!Array.isArray(list)) refuse('modelTopology.config.layers is no list')
+  if (list.length > networkLimits.layers)
+    refuse(`the model has ${list.length} layers, more than ${networkLimits.layers}`)
+  return list.map((each, index) => {
+    const layer = objectOf(each, `layer ${index}`)
+    const inner = objectOf(layer['config'], `layer ${index}: its config`)
+    return {
+      kind: textOf(layer['class_name'], `layer ${index}: its class_name`),
+      name: textOf(inner['name'], `layer ${index}: its name`),
+      config: inner,
+    }
+  })
+}
+
+/** Every weight by its name; the bytes must be used up exactly. */
+function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> {
+  if (!Array.isArray(manifest) || manifest.length !== 1) refuse('weightsManifest is not a list of one group')
+  const entries = objectOf(manifest[0], 'weightsManifest[0]')['weights']
+  if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is no list')
+  const named = new Map<string, Weight>()
+  let at = 0
+  for (const each of entries) {
+    const entry = objectOf(each, 'a weight')
+    const name = textOf(entry['name'], 'the name of a weight')
+    const shape = entry['shape']
+    if (entry['dtype'] !== 'float32' || entry['quantization'] !== undefined)
+      refuse(`${name} is not of the type float32`)
+    if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size > 0))
+      refuse(`${name} has no shape of whole numbers`)
+    if (named.has(name)) refuse(`${name} stands twice`)
+    const count = shape.reduce((product: number, size: number) => product * size, 1)
+    if (at + count * 4 > bytes.byteLength)
+      refuse(`weights.bin has ${bytes.byteLength} bytes and ends within ${name}`)
+    const values = new Float32Array(bytes.slice(at, at + count * 4).buffer)
+    const odd = values.findIndex((value) => !Number.isFinite(value))
+    if (odd >= 0) refuse(`${name} holds ${values[odd]} at place ${odd}`)
+    named.set(name, { values, shape: shape as number[] })
+    at += count * 4
+  }
+  if (at !== bytes.byteLength) refuse(`weights.bin has ${bytes.byteLength} bytes, its weights are ${at}`)
+  return named
+}
+
+function inputWidth(config: Config): number | undefined {
+  const shape = config['batch_input_shape'] ?? config['batchInputShape']
+  if (shape === undefined) return undefined
+  const width: unknown = Array.isArray(shape) ? shape[1] : undefined
+  if (!Array.isArray(shape) || shape.length !== 2 || !Number.isInteger(width) || (width as number) < 1)
+    refuse(`the input has the shape ${JSON.stringify(shape)}; rows of numbers are served`)
+  return width as number
+}
+
+function parse(bytes: Uint8Array): Config {
+  try {
+    return objectOf(JSON.parse(Buffer.from(bytes).toString('utf8')), 'model.json')
+  } catch (error) {
+    if (error instanceof SyntaxError) refuse(`model.json does not parse: ${error.message}`)
+    throw error
+  }
+}
+
+function objectOf(value: unknown, what: string): Config {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is no object`)
+  return value as Config
+}
+
+function textOf(value: unknown, what: string): string {
+  return typeof value === 'string' ? value : refuse(`${what} is no text`)
+}
+
+function refuse(why: string): never {
+  throw new DomainError('artifact_invalid', why)
+}

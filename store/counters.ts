@@ -1,0 +1,92 @@
+/**
+ * What each replica counted of each arm, tick by tick. The counts of a row are absolute: writing a row again changes
+ * nothing, so a lost acknowledgement can neither double a failure nor hide one.
+ */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+/** The arms of a route, and the shadow. */
+export type CountedArm = 'canary' | 'champion' | 'control' | 'shadow'
+
+export interface TickCounts {
+  model: string
+  /** Absent between releases. */
+  release: string | undefined
+  version: string
+  arm: CountedArm
+  generation: number
+  /** When the tick began, in milliseconds of the database's time. */
+  tickMs: number
+  /** Its length. */
+  lengthMs: number
+  requests: number
+  errors: number
+  invalid: number
+  slow95: number
+  slow99: number
+  /** Upper bound in microseconds → requests. */
+  latency: Record<string, number>
+}
+
+export async function writeTicks(
+  database: Database,
+  { replica, ticks }: { replica: string; ticks: readonly TickCounts[] },
+): Promise<void> {
+  await database.query(sql`
+    insert into tick_counters
+      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency)
+    select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
+      requests, errors, invalid, slow95, slow99, latency
+    from jsonb_to_recordset(${JSON.stringify(ticks.map((tick) => ({ ...tick, release: tick.release ?? '' })))}) as sent (
+      model text, release text, version text, arm text, generation bigint, "tickMs" double precision, "lengthMs" integer,
+      requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb)
+    on conflict (model, release_id, version, arm, tick, replica_id, generation) do update set
+      requests = excluded.requests, errors = excluded.errors, invalid = excluded.invalid,
+      slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency, flushed_at = now()`)
+}
+
+/** The counts of an arm over all replicas in one tick of one generation. */
+export interface ArmTick extends Omit<TickCounts, 'latency' | 'release' | 'model'> {
+  /** How many replicas have reported the tick. */
+  replicas: number
+  /** How long ago the newest of the rows was written. */
+  ageMs: number
+}
+
+/** All ticks of a release, oldest first. */
+export async function findTicks(database: Database, release: string): Promise<ArmTick[]> {
+  return database.query<ArmTick>(sql`
+    select version, arm, generation, extract(epoch from tick)::double precision * 1000 as "tickMs",
+      max(tick_ms) as "lengthMs", count(distinct replica_id)::integer as replicas,
+      sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(invalid)::bigint as invalid,
+      sum(slow95)::bigint as slow95, sum(slow99)::bigint as slow99,
+      extract(epoch from clock_timestamp() - max(flushed_at))::double precision * 1000 as "ageMs"
+    from tick_counters
+    where release_id = ${release}
+    group by tick, generation, version, arm
+    order by tick, generation, arm`)
+}
+
+/** The latency quantiles of a version over the last `windowMs`, outside of releases or in them; nothing when it answered nobody. */
+export async function findLatency(
+  database: Database,
+  { model, version, windowMs }: { model: string; version: string; windowMs: number },
+): Promise<{ requests: number; p95: number; p99: number } | undefined> {
+  const rows = await database.query<{ requests: number; p95: number | null; p99: number | null }>(sql`
+    with buckets as (
+      select key::bigint as bound, sum(value::bigint) as count
+      from tick_counters, jsonb_each_text(latency)
+      where model = ${model} and version = ${version} and arm <> 'shadow'
+        and tick > now() - ${windowMs}::double precision * interval '1 millisecond'
+      group by key::bigint
+    ), running as (
+      select bound, sum(count) over (order by bound) as reached, sum(count) over () as total from buckets
+    )
+    select coalesce(max(total), 0)::bigint as requests,
+      min(bound) filter (where reached >= 0.95 * total) as p95,
+      min(bound) filter (where reached >= 0.99 * total) as p99
+    from running`)
+  const row = rows[0]
+  if (row === undefined || row.p95 === null || row.p99 === null) return undefined
+  return { requests: row.requests, p95: row.p95, p99: row.p99 }
+}

@@ -1,0 +1,126 @@
+/**
+ * API keys. Only the SHA-256 of a key is kept, so that a copy of the database opens nothing; the secrets have 192 random
+ * bits, so that a plain hash suffices.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Role } from '../domain/roles.ts'
+import type { Database, Store } from './postgres.ts'
+
+export interface KeyFacts {
+  id: string
+  name: string
+  role: Role
+  /** The models it may touch; all of them when absent. */
+  models?: string[]
+  /** ISO 8601. */
+  createdAt: string
+  expiresAt?: string
+  revokedAt?: string
+}
+
+/** A key that opens, as replicas keep it. */
+export interface ActiveKey {
+  id: string
+  name: string
+  role: Role
+  models?: string[]
+  /** Hexadecimal SHA-256 of the whole key. */
+  hash: string
+  expiresAtMs?: number
+}
+
+export interface NewKey {
+  name: string
+  role: Role
+  models?: readonly string[]
+  expiresAt?: string
+}
+
+export const hashOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
+
+/** The id within a key, which is no secret; nothing when it is none of ours. */
+export function idOfKey(key: string): string | undefined {
+  return /^tnr_([0-9a-f]{12})_[0-9a-f]{48}$/.exec(key)?.[1]
+}
+
+/** Answers the key itself, which cannot be read again. Throws `invalid_request` when an active key has the name. */
+export async function insertKey(
+  database: Database,
+  input: NewKey,
+): Promise<{ key: string; facts: KeyFacts }> {
+  const id = randomBytes(6).toString('hex')
+  const key = `tnr_${id}_${randomBytes(24).toString('hex')}`
+  const rows = await database.query<KeyRow>(sql`
+    with written as (
+      insert into api_keys (id, name, hash, role, models, expires_at)
+      values (${id}, ${input.name}, ${hashOfKey(key)}, ${input.role}, ${input.models ?? null}, ${input.expiresAt ?? null})
+      on conflict (name) where revoked_at is null do nothing
+      returning *
+    )
+    select written.*, pg_notify('tenure_keys', id) from written`)
+  if (rows[0] === undefined)
+    throw new DomainError('invalid_request', `an active key is named ${JSON.stringify(input.name)} already`)
+  return { key, facts: factsOf(rows[0]) }
+}
+
+export async function listKeys(database: Database): Promise<KeyFacts[]> {
+  const rows = await database.query<KeyRow>(sql`select * from api_keys order by created_at, id`)
+  return rows.map(factsOf)
+}
+
+/** Throws `not_found` when no key has the id. A revoked one stays revoked since when it was. */
+export async function revokeKey(database: Database, id: string): Promise<KeyFacts> {
+  const rows = await database.query<KeyRow>(sql`
+    with written as (
+      update api_keys set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning *
+    )
+    select written.*, pg_notify('tenure_keys', id) from written`)
+  if (rows[0] === undefined) throw new DomainError('not_found', `no key has the id ${JSON.stringify(id)}`)
+  return factsOf(rows[0])
+}
+
+export async function findActiveKeys(database: Database): Promise<ActiveKey[]> {
+  const rows = await database.query<KeyRow & { hex: string }>(sql`
+    select *, encode(hash, 'hex') as hex from api_keys
+    where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    role: row.role,
+    ...(row.models === null ? {} : { models: row.models }),
+    hash: row.hex,
+    ...(row.expires_at === null ? {} : { expiresAtMs: row.expires_at.getTime() }),
+  }))
+}
+
+/** Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. */
+export async function ensureAdminKey(store: Store): Promise<string | undefined> {
+  return store.transaction(async (database) => {
+    await database.query(sql`select pg_advisory_xact_lock(hashtext('tenure_admin_key'))`)
+    const found = await database.query(sql`select 1 from api_keys where role = 'admin' limit 1`)
+    if (found.length > 0) return undefined
+    return (await insertKey(database, { name: 'admin', role: 'admin' })).key
+  })
+}
+
+interface KeyRow {
+  id: string
+  name: string
+  role: Role
+  models: string[] | null
+  created_at: Date
+  expires_at: Date | null
+  revoked_at: Date | null
+}
+
+const factsOf = (row: KeyRow): KeyFacts => ({
+  id: row.id,
+  name: row.name,
+  role: row.role,
+  ...(row.models === null ? {} : { models: row.models }),
+  createdAt: row.created_at.toISOString(),
+  ...(row.expires_at === null ? {} : { expiresAt: row.expires_at.toISOString() }),
+  ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at.toISOString() }),
+})

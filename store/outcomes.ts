@@ -1,0 +1,43 @@
+/**
+ * What became true of a prediction, once it is known. Rows are only added: a corrected value is a further revision, so
+ * that what a judge saw at the time can be seen again.
+ */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface Outcome {
+  predictionId: string
+  value: number | string | boolean
+  /** ISO 8601: when it became true, not when it was sent. */
+  observedAt: string
+}
+
+/**
+ * Answers how many were new. An outcome that is the same as the newest of its prediction changes nothing, so that a list
+ * may be sent again. At most one outcome a prediction in one call.
+ */
+export async function insertOutcomes(
+  database: Database,
+  { outcomes, source }: { outcomes: readonly Outcome[]; source: string },
+): Promise<number> {
+  const rows = await database.query(sql`
+    with sent as (
+      select * from unnest(
+        ${outcomes.map((outcome) => outcome.predictionId)}::uuid[],
+        ${outcomes.map((outcome) => JSON.stringify(outcome.value))}::jsonb[],
+        ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[]
+      ) as sent (prediction_id, value, observed_at)
+    )
+    insert into outcomes (prediction_id, value, observed_at, source, revision)
+    select sent.prediction_id, sent.value, sent.observed_at, ${source}, coalesce(newest.revision, 0) + 1
+    from sent
+    left join lateral (
+      select outcomes.revision, outcomes.value, outcomes.observed_at
+      from outcomes where outcomes.prediction_id = sent.prediction_id
+      order by outcomes.revision desc limit 1
+    ) newest on true
+    where newest.revision is null or newest.value <> sent.value or newest.observed_at <> sent.observed_at
+    on conflict (prediction_id, revision) do nothing
+    returning 1`)
+  return rows.length
+}

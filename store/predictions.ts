@@ -1,0 +1,159 @@
+/**
+ * The prediction log: what was asked, what was answered, by which version. A row is encoded at once in Postgres' binary
+ * COPY format, on the path of the answer, because that costs a microsecond and nothing has to be kept or walked through later.
+ */
+import type pg from 'pg'
+import type { Arm } from '../domain/route.ts'
+import { copyIn, splitTuples } from './copy.ts'
+
+/** What the rows of one arm of one routing generation share. */
+export interface PredictionOrigin {
+  model: string
+  version: string
+  arm: Arm
+  release: string | undefined
+  generation: number
+}
+
+/** One answered request. Reused by the caller for each. */
+export interface PredictionRecord {
+  /** Sixteen bytes. */
+  id: Uint8Array
+  atMs: number
+  routingKey: string | undefined
+  instances: number
+  body: Uint8Array
+  outputs: Float32Array
+  /** How many of the outputs belong to this request. */
+  outputCount: number
+  latencyUs: number
+}
+
+const columns =
+  'model, version, arm, release_id, generation, id, at, routing_key, instances, request, outputs, latency_us'
+const columnCount = 12
+const float4Oid = 700
+/** Milliseconds from 1970 to 2000, where Postgres begins to count. */
+const epochMs = Date.UTC(2000, 0, 1)
+
+/** The bytes with which each row of this origin begins. */
+export function encodeOrigin(origin: PredictionOrigin): Uint8Array {
+  const texts = [origin.model, origin.version, origin.arm, origin.release]
+  const parts: Uint8Array[] = [int16(columnCount)]
+  for (const text of texts) {
+    const bytes = text === undefined ? undefined : Buffer.from(text)
+    parts.push(int32(bytes?.byteLength ?? -1))
+    if (bytes !== undefined) parts.push(bytes)
+  }
+  const generation = Buffer.alloc(8)
+  generation.writeBigInt64BE(BigInt(origin.generation))
+  return Buffer.concat([...parts, int32(8), generation])
+}
+
+/** The most bytes a record can take. */
+export function sizeOf(origin: Uint8Array, record: PredictionRecord): number {
+  const key = record.routingKey === undefined ? 0 : record.routingKey.length * 3
+  return origin.byteLength + key + record.body.byteLength + record.outputCount * 8 + 104
+}
+
+/** Writes a row from `at` on, where `sizeOf` bytes are free; answers where it ends. */
+export function encodePrediction(
+  into: Buffer,
+  at: number,
+  origin: Uint8Array,
+  record: PredictionRecord,
+): number {
+  into.set(origin, at)
+  at = into.writeInt32BE(16, at + origin.byteLength)
+  into.set(record.id, at)
+  at = into.writeInt32BE(8, at + 16)
+  const microseconds = (record.atMs - epochMs) * 1_000
+  at = into.writeInt32BE(Math.floor(microseconds / 0x1_0000_0000), at)
+  at = into.writeUInt32BE(microseconds % 0x1_0000_0000, at)
+  if (record.routingKey === undefined) at = into.writeInt32BE(-1, at)
+  else {
+    const length = into.write(record.routingKey, at + 4)
+    at = into.writeInt32BE(length, at) + length
+  }
+  at = into.writeInt32BE(4, at)
+  at = into.writeInt32BE(record.instances, at)
+  at = into.writeInt32BE(record.body.byteLength, at)
+  into.set(record.body, at)
+  at = encodeFloats(into, at + record.body.byteLength, record.outputs, record.outputCount)
+  at = into.writeInt32BE(4, at)
+  return into.writeInt32BE(record.latencyUs, at)
+}
+
+/** real[] of one dimension: length, dimensions, has-null flag, element type, size, lower bound, then each with its length. */
+function encodeFloats(into: Buffer, at: number, values: Float32Array, count: number): number {
+  at = into.writeInt32BE(20 + count * 8, at)
+  at = into.writeInt32BE(1, at)
+  at = into.writeInt32BE(0, at)
+  at = into.writeInt32BE(float4Oid, at)
+  at = into.writeInt32BE(count, at)
+  at = into.writeInt32BE(1, at)
+  for (let i = 0; i < count; i++) {
+    into.writeInt32BE(4, at)
+    at = into.writeFloatBE(values[i]!, at + 4)
+  }
+  return at
+}
+
+/** Stores rows that Postgres has certainly not seen before, all or none. */
+export async function copyPredictions(client: pg.ClientBase, blocks: readonly Uint8Array[]): Promise<void> {
+  await copyIn(client, `copy predictions (${columns}) from stdin (format binary)`, blocks)
+}
+
+/**
+ * Stores rows of which an earlier attempt may have stored some before its answer was lost. Answers how many of them Postgres
+ * refuses for their content; every other is stored once.
+ */
+export async function storePredictions(client: pg.ClientBase, block: Uint8Array): Promise<number> {
+  try {
+    await copyOnce(client, [block])
+    return 0
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+    const tuples = splitTuples(block)
+    if (tuples.length === 1) return 1
+    const middle = tuples.length >> 1
+    const first = await storePredictions(client, block.subarray(0, byteLengthOf(tuples.slice(0, middle))))
+    return first + (await storePredictions(client, block.subarray(byteLengthOf(tuples.slice(0, middle)))))
+  }
+}
+
+async function copyOnce(client: pg.ClientBase, blocks: readonly Uint8Array[]): Promise<void> {
+  await client.query('begin')
+  try {
+    await client.query('create temporary table arrived (like predictions) on commit drop')
+    await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
+    await client.query(
+      `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
+    )
+    await client.query('commit')
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  }
+}
+
+/** Whether Postgres refused the content (SQLSTATE classes 22 and 54), which no repetition heals. */
+export function isRefusal(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' && /^(22|54)/.test(code)
+}
+
+const byteLengthOf = (parts: readonly Uint8Array[]): number =>
+  parts.reduce((sum, part) => sum + part.byteLength, 0)
+
+const int16 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(2)
+  bytes.writeInt16BE(value)
+  return bytes
+}
+
+const int32 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}

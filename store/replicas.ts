@@ -1,0 +1,101 @@
+/**
+ * What a replica says of itself and what it is told: its lease, the routes, and which of them it follows. A release goes on
+ * only when every replica whose lease runs has acknowledged the newest route.
+ */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface Replica {
+  id: string
+  host: string
+  pid: number
+  url: string
+  buildId: string
+}
+
+/** Takes or renews the lease, counted from the moment at which the database does it. */
+export async function renewLease(
+  database: Database,
+  { replica, leaseMs }: { replica: Replica; leaseMs: number },
+): Promise<void> {
+  await database.query(sql`
+    insert into replicas (id, host, pid, url, build_id, lease_until)
+    values (${replica.id}, ${replica.host}, ${replica.pid}, ${replica.url}, ${replica.buildId},
+      clock_timestamp() + ${leaseMs}::double precision * interval '1 millisecond')
+    on conflict (id) do update set lease_until = excluded.lease_until, url = excluded.url`)
+}
+
+/** Gives the lease back, so that nobody waits for this replica any more. */
+export async function endLease(database: Database, id: string): Promise<void> {
+  await database.query(sql`
+    with ended as (update replicas set lease_until = clock_timestamp() where id = ${id} returning id)
+    select pg_notify('tenure_acknowledged', id) from ended`)
+}
+
+/** A row of routing as it stands there: not yet checked. */
+export interface RoutingRow {
+  model: string
+  epoch: number
+  generation: number
+  route: unknown
+  /** How long the candidate may still be exposed, from the moment the database answered; nothing without a candidate. */
+  remainingMs: number | null
+}
+
+export interface RoutingRead {
+  databaseMs: number
+  models: string[]
+  rows: RoutingRow[]
+}
+
+/** All routes, all models, and the time of the database, in one statement. */
+export async function readRouting(database: Database): Promise<RoutingRead> {
+  const rows = await database.query<RoutingRead>(sql`
+    select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
+      (select coalesce(jsonb_agg(name), '[]') from models) as models,
+      (select coalesce(jsonb_agg(jsonb_build_object(
+        'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
+        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000)), '[]') from routing) as rows`)
+  return rows[0]!
+}
+
+export interface Acknowledgement {
+  replica: string
+  model: string
+  epoch: number
+  generation: number
+  /** Why the replica cannot follow, when it cannot. */
+  problem?: string
+}
+
+export async function acknowledge(database: Database, acknowledgement: Acknowledgement): Promise<void> {
+  const { replica, model, epoch, generation, problem } = acknowledgement
+  await database.query(sql`
+    with written as (
+      insert into acknowledgements (replica_id, model, epoch, generation, problem)
+      values (${replica}, ${model}, ${epoch}, ${generation}, ${problem ?? null})
+      on conflict (replica_id, model) do update set
+        epoch = excluded.epoch, generation = excluded.generation, problem = excluded.problem, at = now()
+      returning model
+    )
+    select pg_notify('tenure_acknowledged', model) from written`)
+}
+
+/** Versions that are to answer wrongly in a drill: version → share of requests. Nothing when no drill is on. */
+export async function readFaults(database: Database): Promise<Record<string, { invalidShare: number }>> {
+  const rows = await database.query<{ value: Record<string, { invalidShare: number }> }>(
+    sql`select value from service_state where name = 'faults'`,
+  )
+  return rows[0]?.value ?? {}
+}
+
+/** The digest of a version's manifest. Throws `version_not_found`. */
+export async function findArtifact(database: Database, version: string): Promise<string> {
+  const rows = await database.query<{ digest: string }>(
+    sql`select artifact_digest as digest from versions where version = ${version}`,
+  )
+  if (rows[0] === undefined)
+    throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
+  return rows[0].digest
+}
