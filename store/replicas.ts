@@ -99,3 +99,17 @@ export async function findArtifact(database: Database, version: string): Promise
     throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
   return rows[0].digest
 }
+
+/** Sets the drill: which versions are to answer wrongly from now on, and which no more. */
+export async function writeFaults(
+  database: Database,
+  faults: Record<string, { invalidShare: number }>,
+): Promise<void> {
+  await database.query(sql`
+    with written as (
+      insert into service_state (name, value) values ('faults', ${JSON.stringify(faults)})
+      on conflict (name) do update set value = excluded.value, at = now()
+      returning name
+    )
+    select pg_notify('tenure_routing', name) from written`)
+}
