@@ -5,22 +5,39 @@
 
 /** Ranks from 1; tied values share the mean of their ranks. */
 export function midranks(values: ArrayLike<number>): Float64Array {
-  const n = values.length
-  const order = orderOf(values)
-  const ranks = new Float64Array(n)
-  for (let i = 0; i < n;) {
-    let j = i
-    while (j < n && values[order[j]!] === values[order[i]!]) j++
-    for (let k = i; k < j; k++) ranks[order[k]!] = (i + j + 1) / 2
+  const sorted = Float64Array.from(values).sort()
+  const n = sorted.length
+  const rank = new Float64Array(n) // at the first place of each group of ties
+  for (let i = 0; i < n; ) {
+    let j = i + 1
+    while (j < n && sorted[j] === sorted[i]) j++
+    rank[i] = (i + j + 1) / 2
     i = j
   }
-  return ranks
+  return Float64Array.from({ length: n }, (_, i) => rank[firstPlace(sorted, values[i]!)]!)
 }
 
-/** The indices that sort the values upwards. */
+/** The indices that sort the values upwards; ties keep their order. */
 export function orderOf(values: ArrayLike<number>): Uint32Array {
-  const order = Uint32Array.from({ length: values.length }, (_, i) => i)
-  return order.sort((a, b) => values[a]! - values[b]!)
+  const sorted = Float64Array.from(values).sort()
+  const taken = new Uint32Array(sorted.length)
+  const order = new Uint32Array(sorted.length)
+  for (let i = 0; i < sorted.length; i++) {
+    const place = firstPlace(sorted, values[i]!)
+    order[place + taken[place]!++] = i
+  }
+  return order
+}
+
+function firstPlace(sorted: Float64Array, value: number): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (sorted[middle]! < value) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** @param y 1 for a positive row, 0 for a negative one. Null with one class only, or none. */

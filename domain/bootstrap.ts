@@ -50,59 +50,60 @@ export function bootstrap(
   const { resamples, seed, entities } = options
   const owner = entities === undefined ? null : ownersOf(entities)
   const units = owner === null ? rows : owner.reduce((most, unit) => Math.max(most, unit + 1), 0)
-  const sums = statistics.filter((each) => each.kind === 'sums')
-  const width = sums.reduce((sum, each) => sum + each.columns.length, 0) + 1
-  const table = unitTable(sums, rows, owner, units, width)
-  const needsWeights = statistics.some((each) => each.kind === 'weights')
-  const counts = new Uint32Array(units)
-  const weights = needsWeights ? new Float64Array(rows) : null
-  const totals = new Float64Array(width)
+  const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
+  // A column that several metrics use is summed once.
+  const columns = [...new Set(statistics.flatMap((each) => (each.kind === 'sums' ? each.columns : [])))]
+  const tables = columns.map(byUnit)
+  const sizes = byUnit(new Float64Array(rows).fill(1))
+  const places = statistics.map((each) =>
+    each.kind === 'sums' ? each.columns.map((column) => columns.indexOf(column)) : [],
+  )
+  const inputs = places.map((place) => new Float64Array(place.length))
+  const drawn = new Float64Array(units)
+  const weights =
+    owner === null || statistics.every((each) => each.kind === 'sums') ? drawn : new Float64Array(rows)
+  const sums = new Float64Array(columns.length)
   const uniform = seeded(seed)
   const values = statistics.map(() => new Float64Array(resamples))
   const found = statistics.map(() => 0)
 
   for (let r = 0; r < resamples && rows > 0; r++) {
-    counts.fill(0)
-    for (let i = 0; i < units; i++) counts[Math.floor(uniform() * units)]!++
-    totals.fill(0)
-    for (let u = 0, at = 0; u < units; u++, at += width) {
-      const count = counts[u]!
-      if (count === 0) continue
-      for (let j = 0; j < width; j++) totals[j]! += count * table[at + j]!
-    }
-    if (weights !== null) {
-      for (let i = 0; i < rows; i++) weights[i] = counts[owner === null ? i : owner[i]!]!
-    }
-    let column = 1
+    drawn.fill(0)
+    for (let i = 0; i < units; i++) drawn[Math.floor(uniform() * units)]! += 1
+    for (let j = 0; j < tables.length; j++) sums[j] = dot(drawn, tables[j]!)
+    const weight = owner === null ? rows : dot(drawn, sizes)
+    if (weights !== drawn) for (let i = 0; i < rows; i++) weights[i] = drawn[owner![i]!]!
     statistics.forEach((statistic, s) => {
-      let value: number | null
-      if (statistic.kind === 'sums') {
-        value = statistic.value(totals.subarray(column, column + statistic.columns.length), totals[0]!)
-        column += statistic.columns.length
-      } else {
-        value = statistic.value(weights!)
-      }
+      const input = inputs[s]!
+      for (let j = 0; j < input.length; j++) input[j] = sums[places[s]![j]!]!
+      const value = statistic.kind === 'sums' ? statistic.value(input, weight) : statistic.value(weights)
       if (value !== null && Number.isFinite(value)) values[s]![found[s]!++] = value
     })
   }
   return values.map((list, s) => list.subarray(0, found[s]))
 }
 
-/** Rows of each unit (first column) and its column sums, side by side. */
-function unitTable(
-  sums: readonly SumStatistic[],
-  rows: number,
-  owner: Uint32Array | null,
-  units: number,
-  width: number,
-): Float64Array {
-  const table = new Float64Array(units * width)
-  for (let i = 0; i < rows; i++) {
-    let at = (owner === null ? i : owner[i]!) * width
-    table[at]! += 1
-    for (const { columns } of sums) for (const column of columns) table[++at]! += column[i]!
+/** Four sums at a time: a single one would wait for itself at every row. */
+function dot(a: Float64Array, b: Float64Array): number {
+  const n = a.length
+  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let i = 0
+  for (; i + 3 < n; i += 4) {
+    s0 += a[i]! * b[i]!
+    s1 += a[i + 1]! * b[i + 1]!
+    s2 += a[i + 2]! * b[i + 2]!
+    s3 += a[i + 3]! * b[i + 3]!
   }
-  return table
+  for (; i < n; i++) s0 += a[i]! * b[i]!
+  return s0 + s1 + (s2 + s3)
+}
+
+function sumByUnit(column: Float64Array, owner: Uint32Array, units: number): Float64Array {
+  const sums = new Float64Array(units)
+  column.forEach((value, row) => {
+    sums[owner[row]!]! += value
+  })
+  return sums
 }
 
 /** A number from 0 for each entity, in order of appearance. */

@@ -5,7 +5,7 @@
 
 import { bootstrap, percentileInterval, pointValue, type Interval, type Statistic } from './bootstrap.ts'
 import { delong } from './delong.ts'
-import { correctness, higherIsBetter, statisticOf, type Scored } from './gate-metrics.ts'
+import { correctness, higherIsBetter, isMean, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
 import type { GateMetric, GatePolicy } from './gate-policy.ts'
 import { mcnemarP } from './mcnemar.ts'
 import { betaQuantile, normalQuantile } from './statistics.ts'
@@ -121,6 +121,11 @@ function byMcNemar(pair: Pair, confidence: number): Gain {
 /** The gain as one statistic, so that both models are measured on the same resample. */
 function difference({ metric, challenger, reference }: Pair): Statistic {
   const sign = higherIsBetter(metric) ? 1 : -1
+  if (isMean(metric)) {
+    const [a, b] = [rowLosses(metric, challenger)!, rowLosses(metric, reference)!]
+    const columns = [a.map((value, i) => sign * (value - b[i]!))]
+    return { kind: 'sums', columns, value: (sums, weight) => (weight > 0 ? sums[0]! / weight : null) }
+  }
   const [a, b] = [statisticOf(metric, challenger), statisticOf(metric, reference)]
   const gain = (x: number | null, y: number | null) => (x === null || y === null ? null : sign * (x - y))
   if (a.kind === 'weights' || b.kind === 'weights') {
@@ -130,15 +135,14 @@ function difference({ metric, challenger, reference }: Pair): Statistic {
         a.kind === 'weights' && b.kind === 'weights' ? gain(a.value(weights), b.value(weights)) : null,
     }
   }
-  const width = a.columns.length
-  const part = new Float64Array(width)
+  const part = new Float64Array(a.columns.length)
   const rest = new Float64Array(b.columns.length)
   return {
     kind: 'sums',
     columns: [...a.columns, ...b.columns],
     value: (sums, weight) => {
-      for (let j = 0; j < width; j++) part[j] = sums[j]!
-      for (let j = 0; j < rest.length; j++) rest[j] = sums[width + j]!
+      for (let j = 0; j < part.length; j++) part[j] = sums[j]!
+      for (let j = 0; j < rest.length; j++) rest[j] = sums[part.length + j]!
       return gain(a.value(part, weight), b.value(rest, weight))
     },
   }

@@ -101,12 +101,17 @@ export function score(
   return scored
 }
 
+/** Whether the metric is the mean of something over rows, and a difference of two the mean of the differences. */
+export function isMean(metric: GateMetric): boolean {
+  return metric === 'accuracy' || metric === 'brier' || metric === 'logLoss' || metric === 'mae'
+}
+
 /** 1 where the predicted class is the true one. */
 export function correctness({ y, predicted }: Scored): Float64Array {
   return Float64Array.from(predicted, (label, i) => (label === y[i] ? 1 : 0))
 }
 
-/** Each row's share of a metric that is a mean over rows; null for metrics that are not. */
+/** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
 export function rowLosses(metric: GateMetric, scored: Scored): Float64Array | null {
   const { task, y, score } = scored
   switch (metric) {

@@ -4,123 +4,45 @@
  * and a model that is worse where it matters must not hide behind a better average.
  */
 
-import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import { judgeCalibration, type GateCalibration } from './gate-calibration.ts'
+import { judgeFairness, type GateFairnessRow } from './gate-fairness.ts'
+import { lacking, naiveAnswers, unreadableInput, type GateInput } from './gate-input.ts'
+import { leakageReasons } from './gate-leakage.ts'
+import { score } from './gate-metrics.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import {
+  calibrationReasons,
+  fairnessReasons,
+  floorReasons,
+  forReason,
+  sliceReasons,
+  tooGood,
+  useReasons,
+} from './gate-reasons.ts'
+import { judgeSlices, type GateSliceRow } from './gate-slices.ts'
+import { compareAll, type GateMetricRow } from './gate-table.ts'
 import type { Reason } from './verdict.ts'
 
-export interface GateInput {
-  /** Class index (0 or 1 in a binary task), or the target of a regression. */
-  y: number[]
-  /** One row a prediction: class probabilities (one column suffices in a binary task), or the predicted value. */
-  challenger: number[][]
-  /** The live champion on the same rows; null for the first version of a model. */
-  champion: number[][] | null
-  /** The best release of the last 90 days, so that many small "not worse" cannot add up. */
-  anchor?: number[][] | null
-  /** What needs no model: the majority class, the last value. The mean or the majority of `y` when absent. */
-  baseline?: number[][] | null
-  /** Predeclared; `rows` are indices. A declared slice without rows fails. At most 50. */
-  slices?: { name: string; rows: number[] }[]
-  /** One value a row; null where unknown. */
-  groups?: { attribute: string; values: (string | null)[] }[]
-  /** Who or what a row belongs to, when one has several rows: they are drawn together. */
-  entities?: (string | number)[]
-  leakage?: LeakageFacts
-  /** How many decisions this test set has served before this one. */
-  testSetUses?: number
-}
-
-/** What was found about the data before the model was asked. */
-export interface LeakageFacts {
-  /** The share of test rows that were also trained on. */
-  rowOverlap?: number
-  /** The share of test entities that were also trained on, where the split is by entity. */
-  entityOverlap?: number
-  /** Rows whose label was known no later than their features. */
-  labelNotAfterFeature?: number
-  /** How well each feature alone separates the classes; null where undefined. */
-  featureAuc?: { feature: string; auc: number | null }[]
-}
+export const gateJudge = 'gate@1'
 
 /**
- * - `better`: the whole interval of the difference speaks for the challenger.
+ * - `better`: the whole interval of the gain speaks for the challenger; for a first version, over the baseline.
  * - `not_worse`: it is surely not worse than the champion by more than the margin.
  * - `not_better`: it is worse, may be worse, or is blocked; the data scientist is told.
  * - `insufficient`: too few rows to say anything.
  */
 export type GateVerdict = 'better' | 'not_worse' | 'not_better' | 'insufficient'
 
-export interface GateMetricRow {
-  metric: GateMetric
-  /** Whether more is better. */
-  higherIsBetter: boolean
-  champion: number | null
-  challenger: number | null
-  baseline: number | null
-  /** The challenger's gain: positive is better, whatever the direction of the metric. */
-  delta: number | null
-  /** The two-sided interval of the gain. */
-  low: number | null
-  high: number | null
-  /** The one-sided lower bound of the gain, compared with −margin. */
-  oneSidedLow: number | null
-  /** McNemar's or DeLong's p; null where the interval is the test. */
-  p: number | null
-  margin: number | null
-  floor: number | null
-  method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
-  verdict: GateVerdict | 'floor_met' | 'floor_missed' | 'undefined'
-}
-
-export interface GateSliceRow {
-  name: string
-  rows: number
-  positives: number | null
-  champion: number | null
-  challenger: number | null
-  delta: number | null
-  p: number | null
-  adjustedP: number | null
-  verdict: 'ok' | 'blocked' | 'insufficient' | 'missing'
-}
-
-export interface GateCalibration {
-  champion: { brier: number | null; ece: number | null; mce: number | null } | null
-  challenger: { brier: number | null; ece: number | null; mce: number | null }
-  verdict: 'ok' | 'blocked' | 'undefined'
-}
-
-export interface GateFairnessRow {
-  attribute: string
-  groups: {
-    group: string
-    rows: number
-    selectionRate: number | null
-    tpr: number | null
-    fpr: number | null
-    judged: boolean
-  }[]
-  /** Each with its bootstrap interval; null where undefined, never 0. */
-  selectionRatio: Estimate
-  tprDifference: Estimate
-  fprDifference: Estimate
-  verdict: 'ok' | 'blocked' | 'undefined'
-}
-
-export interface Estimate {
-  value: number | null
-  low: number | null
-  high: number | null
-}
-
 export interface GateReport {
   verdict: GateVerdict
-  /** Too good to be true, or a test set used too often to trust: a person has to look, whatever the verdict. */
+  /** Too good to be true: a person has to look before it goes on, whatever the verdict. */
   needsPerson: boolean
   /** Every reason for the verdict, the blocking ones first. */
   reasons: Reason[]
   /** What a person should know although it did not decide. */
   warnings: Reason[]
   rows: number
+  /** Null where the task has no positive class. */
   positives: number | null
   metrics: GateMetricRow[]
   slices: GateSliceRow[]
@@ -128,4 +50,73 @@ export interface GateReport {
   fairness: GateFairnessRow[]
   policy: GatePolicy
   judge: string
+}
+
+export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
+  const { y } = input
+  const report: GateReport = {
+    verdict: 'insufficient',
+    needsPerson: false,
+    reasons: [],
+    warnings: useReasons(input.testSetUses, policy),
+    rows: y.length,
+    positives: policy.task === 'binary' ? y.filter((label) => label === 1).length : null,
+    metrics: [],
+    slices: [],
+    calibration: null,
+    fairness: [],
+    policy,
+    judge: gateJudge,
+  }
+  const unreadable = unreadableInput(input, policy)
+  if (unreadable.length > 0) {
+    const refused = unreadable.some(({ verdict }) => verdict === 'not_better')
+    const reasons = unreadable.map(({ reason }) => reason)
+    return { ...report, verdict: refused ? 'not_better' : 'insufficient', reasons }
+  }
+
+  const scored = (answers: number[][]) => score(policy.task, y, answers, policy.threshold)
+  const challenger = scored(input.challenger)
+  const champion = input.champion === null ? null : scored(input.champion)
+  const baseline = scored(input.baseline ?? naiveAnswers(y, policy, input.challenger[0]!.length))
+  const anchor = input.anchor ? scored(input.anchor) : null
+  const repeated = input.entities !== undefined && new Set(input.entities).size < y.length
+  const entities = repeated ? input.entities : undefined
+
+  const { metrics, against } = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
+  const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
+  const calibration = judgeCalibration(challenger, champion, policy)
+  const fairness = (input.groups ?? []).map(({ attribute, values }) =>
+    judgeFairness(attribute, values, challenger, policy, entities),
+  )
+
+  const first = champion === null
+  const leaks = leakageReasons(input.leakage ?? {}, policy)
+  const blocks = [
+    ...leaks,
+    ...floorReasons(metrics, policy, first),
+    ...against,
+    ...sliceReasons(slices, policy),
+    ...calibrationReasons(calibration, policy),
+    ...fairnessReasons(fairness, policy, 'blocked'),
+  ]
+  const suspicious = tooGood(metrics, policy)
+  const found = {
+    ...report,
+    needsPerson: suspicious.length > 0,
+    warnings: [...fairnessReasons(fairness, policy, 'doubtful'), ...report.warnings],
+    metrics,
+    slices,
+    calibration,
+    fairness,
+  }
+  // A leak is certain on a few rows already; everything else waits for enough of them.
+  const tooFew = lacking(y, policy)
+  if (tooFew.length > 0 && leaks.length === 0) {
+    return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }
+  }
+  if (blocks.length > 0) return { ...found, verdict: 'not_better', reasons: [...blocks, ...suspicious] }
+  const primary = metrics.find((row) => row.metric === policy.primary)!
+  const verdict = first || primary.verdict === 'better' ? 'better' : 'not_worse'
+  return { ...found, verdict, reasons: [...suspicious, forReason(primary, first)] }
 }

@@ -1,0 +1,46 @@
+/**
+ * Calibration as the gate sees it: a challenger that promises 90 % where 70 % come true is stopped, even when it
+ * ranks better, because whoever uses the probability would act wrongly.
+ */
+
+import { calibration } from './calibration.ts'
+import { correctness, type Scored } from './gate-metrics.ts'
+import type { GatePolicy } from './gate-policy.ts'
+
+export interface CalibrationFigures {
+  brier: number | null
+  ece: number | null
+  mce: number | null
+}
+
+export interface GateCalibration {
+  champion: CalibrationFigures | null
+  challenger: CalibrationFigures
+  verdict: 'ok' | 'blocked' | 'undefined'
+}
+
+/** Null where the task has no probabilities or the policy asks for nothing. */
+export function judgeCalibration(
+  challenger: Scored,
+  champion: Scored | null,
+  policy: Pick<GatePolicy, 'calibration'>,
+): GateCalibration | null {
+  if (policy.calibration === 'off' || challenger.task === 'regression') return null
+  const now = figures(challenger)
+  const before = champion === null ? null : figures(champion)
+  if (now.ece === null) return { champion: before, challenger: now, verdict: 'undefined' }
+  const { ece, overChampion } = policy.calibration
+  const tooFar = now.ece > ece && (before?.ece == null || now.ece > before.ece + overChampion)
+  return { champion: before, challenger: now, verdict: tooFar ? 'blocked' : 'ok' }
+}
+
+/** Binary: of the probability of class 1. Multiclass: of the probability of the predicted class. */
+function figures(scored: Scored): CalibrationFigures {
+  const { ece, mce } =
+    scored.task === 'binary'
+      ? calibration(scored.y, scored.score)
+      : calibration(correctness(scored), scored.confidence)
+  const rows = scored.squares.length
+  const brier = rows === 0 ? null : scored.squares.reduce((sum, value) => sum + value, 0) / rows
+  return { brier, ece, mce }
+}

@@ -1,0 +1,113 @@
+/**
+ * What the offline gate is given, and whether it can be judged at all: too few rows decide nothing, and answers
+ * that are not finite are no answers.
+ */
+
+import type { LeakageFacts } from './gate-leakage.ts'
+import { unreadableAnswers } from './gate-metrics.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import type { Reason } from './verdict.ts'
+
+export interface GateInput {
+  /** Class index (0 or 1 in a binary task), or the target of a regression. */
+  y: number[]
+  /** One row a prediction: class probabilities (one column suffices in a binary task), or the predicted value. */
+  challenger: number[][]
+  /** The live champion on the same rows; null for the first version of a model. */
+  champion: number[][] | null
+  /** The best release of the last 90 days, so that many small "not worse" cannot add up. */
+  anchor?: number[][] | null
+  /** What needs no model: the majority class, the last value. The class shares, or the mean, of `y` when absent. */
+  baseline?: number[][] | null
+  /** Predeclared; `rows` are indices. A declared slice without rows fails. At most 50. */
+  slices?: { name: string; rows: number[] }[]
+  /** One value a row; null where unknown. */
+  groups?: { attribute: string; values: (string | null)[] }[]
+  /** Who or what a row belongs to, when one has several rows: they are drawn together. */
+  entities?: (string | number)[]
+  leakage?: LeakageFacts
+  /** How many decisions this test set has served before this one. */
+  testSetUses?: number
+}
+
+const mostSlices = 50
+
+/** Why the input cannot be judged, each with the verdict it leads to; empty when it can. */
+export function unreadableInput(
+  input: GateInput,
+  policy: GatePolicy,
+): { verdict: 'not_better' | 'insufficient'; reason: Reason }[] {
+  const { y, challenger, champion, anchor, baseline, slices, groups, entities } = input
+  const rows = y.length
+  const found: { verdict: 'not_better' | 'insufficient'; reason: Reason }[] = []
+  const add = (verdict: 'not_better' | 'insufficient', code: string, message: string) =>
+    found.push({ verdict, reason: { code, message, values: { rows } } })
+
+  if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
+  const classes = policy.task === 'binary' ? 2 : (challenger[0]?.length ?? 0)
+  const readable = (label: number) =>
+    policy.task === 'regression'
+      ? Number.isFinite(label)
+      : Number.isInteger(label) && label >= 0 && label < classes
+  const bad = y.findIndex((label) => !readable(label))
+  if (bad >= 0 && challenger.length === rows)
+    add('insufficient', 'label_unreadable', `row ${bad} has the label ${y[bad]}`)
+  // A challenger that cannot answer is refused; a reference that cannot be read leaves nothing to compare with.
+  const answers = [
+    { name: 'challenger', rows: challenger, verdict: 'not_better' as const },
+    { name: 'champion', rows: champion, verdict: 'insufficient' as const },
+    { name: 'anchor', rows: anchor, verdict: 'insufficient' as const },
+    { name: 'baseline', rows: baseline, verdict: 'insufficient' as const },
+  ]
+  for (const each of answers) {
+    if (!each.rows) continue
+    const issue = unreadableAnswers(policy.task, each.rows, rows)
+    if (issue !== null) add(each.verdict, `${each.name}_unreadable`, `the ${each.name}'s answers: ${issue}`)
+    else if (policy.task === 'multiclass' && each.rows[0]?.length !== challenger[0]?.length)
+      add('insufficient', `${each.name}_unreadable`, `the ${each.name} knows another number of classes`)
+  }
+  if ((slices?.length ?? 0) > mostSlices)
+    add(
+      'not_better',
+      'too_many_slices',
+      `${slices!.length} slices are declared, at most ${mostSlices} are judged`,
+    )
+  for (const { attribute, values } of groups ?? []) {
+    if (values.length !== rows)
+      add('insufficient', 'groups_unreadable', `"${attribute}" has ${values.length} values for ${rows} rows`)
+  }
+  if (entities !== undefined && entities.length !== rows)
+    add('insufficient', 'entities_unreadable', `${entities.length} entities for ${rows} rows`)
+  return found
+}
+
+/** What is missing to the evidence floor. */
+export function lacking(y: readonly number[], policy: GatePolicy): Reason[] {
+  const { rows, positives, negatives } = policy.evidence
+  const floors = [{ what: 'rows', have: y.length, need: rows }]
+  if (policy.task === 'binary') {
+    floors.push({ what: 'positives', have: y.filter((label) => label === 1).length, need: positives })
+    floors.push({ what: 'negatives', have: y.filter((label) => label === 0).length, need: negatives })
+  }
+  return floors
+    .filter(({ have, need }) => have < need)
+    .map(({ what, have, need }) => ({
+      code: `few_${what}`,
+      message: `${have} ${what} in the test set, at least ${need} are needed`,
+      values: { have, need },
+    }))
+}
+
+/** The answers of a model that has learnt nothing but the shares of the classes, or the mean. */
+export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
+  if (policy.task === 'regression') {
+    const mean = y.reduce((sum, value) => sum + value / y.length, 0)
+    return y.map(() => [mean])
+  }
+  const shares = Array.from({ length: Math.max(2, classes) }, (_, k) =>
+    y.reduce((sum, label) => sum + (label === k ? 1 / y.length : 0), 0),
+  )
+  const total = shares.reduce((sum, share) => sum + share, 0)
+  const answer = shares.map((share) => share / total)
+  return y.map(() => answer)
+}

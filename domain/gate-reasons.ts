@@ -1,0 +1,138 @@
+/**
+ * The sentences of the gate: why a challenger was stopped, and what a person should know. Each carries its
+ * arithmetic, so that a stored report can be argued with.
+ */
+
+import type { GateCalibration } from './gate-calibration.ts'
+import type { Estimate, GateFairnessRow } from './gate-fairness.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import type { GateSliceRow } from './gate-slices.ts'
+import { figure, type GateMetricRow } from './gate-table.ts'
+import type { Reason } from './verdict.ts'
+
+/** Floors every version meets. The first version of a model has nothing else to be measured by. */
+export function floorReasons(
+  metrics: readonly GateMetricRow[],
+  policy: GatePolicy,
+  first: boolean,
+): Reason[] {
+  if (first && Object.keys(policy.floors).length === 0) {
+    const message = 'the first version of a model is judged by its floors, and none is declared'
+    return [{ code: 'no_floor', message, values: {} }]
+  }
+  return metrics
+    .filter((row) => row.floorMet === false)
+    .map(({ metric, challenger, floor, higherIsBetter }) => ({
+      code: 'floor_missed',
+      message: `${metric} is ${figure(challenger)}, it must be ${higherIsBetter ? 'at least' : 'at most'} ${floor}`,
+      values: { metric, challenger, floor },
+    }))
+}
+
+export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy): Reason[] {
+  const { metric, points, alpha } = policy.slices
+  return slices.flatMap((slice): Reason[] => {
+    const { name, champion, challenger, delta, adjustedP } = slice
+    if (slice.verdict === 'missing') {
+      return [{ code: 'slice_missing', message: `the slice "${name}" has no row`, values: { slice: name } }]
+    }
+    if (slice.verdict !== 'blocked') return []
+    return [
+      {
+        code: 'slice_worse',
+        message:
+          `on "${name}" ${metric} went from ${figure(champion)} to ${figure(challenger)}, ` +
+          `by more than ${points}: adjusted p ${figure(adjustedP)} < ${alpha}`,
+        values: { slice: name, metric, champion, challenger, delta, adjustedP },
+      },
+    ]
+  })
+}
+
+export function calibrationReasons(calibration: GateCalibration | null, policy: GatePolicy): Reason[] {
+  if (calibration?.verdict !== 'blocked' || policy.calibration === 'off') return []
+  const ece = calibration.challenger.ece
+  const before = calibration.champion?.ece ?? null
+  const { ece: limit, overChampion } = policy.calibration
+  return [
+    {
+      code: 'calibration',
+      message:
+        `the calibration error is ${figure(ece)}, above ${limit}` +
+        (before === null ? '' : ` and above the champion's ${figure(before)} + ${overChampion}`),
+      values: { ece, championEce: before, limit, overChampion },
+    },
+  ]
+}
+
+export function fairnessReasons(
+  rows: readonly GateFairnessRow[],
+  policy: GatePolicy,
+  verdict: 'blocked' | 'doubtful',
+): Reason[] {
+  const { selectionRatio, rateDifference } = policy.fairness
+  const said = ({ value, low, high }: Estimate) => `${figure(value)} [${figure(low)}, ${figure(high)}]`
+  return rows
+    .filter((row) => row.verdict === verdict)
+    .map((row) => ({
+      code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
+      message:
+        `by "${row.attribute}" the selection ratio is ${said(row.selectionRatio)} (at least ${selectionRatio}), ` +
+        `true-positive rates differ by ${said(row.tprDifference)} and false-positive rates by ` +
+        `${said(row.fprDifference)} (at most ${rateDifference})`,
+      values: {
+        attribute: row.attribute,
+        selectionRatio: row.selectionRatio.value,
+        tprDifference: row.tprDifference.value,
+        fprDifference: row.fprDifference.value,
+      },
+    }))
+}
+
+/** A gain this large is more often a leak than a discovery. */
+export function tooGood(metrics: readonly GateMetricRow[], policy: GatePolicy): Reason[] {
+  const watched = policy.task === 'binary' ? 'auc' : policy.task === 'multiclass' ? 'accuracy' : null
+  const row = metrics.find(({ metric }) => metric === watched)
+  const { gain } = policy.leakage
+  if (row === undefined || row.delta === null || row.delta <= gain) return []
+  return [
+    {
+      code: 'too_good',
+      message: `${row.metric} rose by ${figure(row.delta)}, more than ${gain}: a person has to look for a leak first`,
+      values: { metric: row.metric, delta: row.delta, limit: gain },
+    },
+  ]
+}
+
+export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {
+  if (uses === undefined || uses < policy.testSetUses) return []
+  return [
+    {
+      code: 'test_set_worn',
+      message: `this test set has decided ${uses} times before; from ${policy.testSetUses} on its answers are chosen for luck`,
+      values: { uses, limit: policy.testSetUses },
+    },
+  ]
+}
+
+/** Why it may go on. */
+export function forReason(primary: GateMetricRow, first: boolean): Reason {
+  const { metric, champion, challenger, delta, low, high, oneSidedLow, margin } = primary
+  const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
+  if (first) {
+    const message = `the first version meets its floors and beats the baseline: ${metric} ${figure(challenger)}`
+    return { code: 'first_version', message, values }
+  }
+  const figures = `${metric} ${figure(challenger)} against ${figure(champion)}`
+  return primary.verdict === 'better'
+    ? {
+        code: 'better',
+        message: `${figures}: the gain lies in [${figure(low)}, ${figure(high)}], above 0`,
+        values,
+      }
+    : {
+        code: 'not_worse',
+        message: `${figures}: the gain is at least ${figure(oneSidedLow)}, above −${figure(margin)}`,
+        values,
+      }
+}

@@ -1,0 +1,132 @@
+/**
+ * Predeclared slices of the test rows: a challenger that is better on average must not have become worse for the
+ * evening flights. Holm's correction keeps fifty slices from blocking a good model by chance.
+ */
+
+import { holm } from './adjust.ts'
+import { ownersOf, pointValue } from './bootstrap.ts'
+import { delong } from './delong.ts'
+import { higherIsBetter, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
+import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import { mcnemarP } from './mcnemar.ts'
+import { normalTwoSided } from './statistics.ts'
+
+export interface GateSliceRow {
+  name: string
+  rows: number
+  /** Null where the task has no positive class. */
+  positives: number | null
+  champion: number | null
+  challenger: number | null
+  /** The challenger's gain; relative to the champion's value for metrics without a scale of their own. */
+  delta: number | null
+  p: number | null
+  adjustedP: number | null
+  verdict: 'ok' | 'blocked' | 'insufficient' | 'missing'
+}
+
+export interface Slice {
+  name: string
+  /** Indices of test rows. */
+  rows: readonly number[]
+}
+
+export function judgeSlices(
+  slices: readonly Slice[],
+  challenger: Scored,
+  champion: Scored | null,
+  policy: Pick<GatePolicy, 'slices' | 'evidence'>,
+  entities?: readonly (string | number)[],
+): GateSliceRow[] {
+  const rows = slices.map((slice) => compareSlice(slice, challenger, champion, policy, entities))
+  const adjusted = holm(rows.map((row) => (row.verdict === 'ok' ? row.p : null)))
+  return rows.map((row, i) => {
+    const adjustedP = adjusted[i]!
+    const worse = row.delta !== null && row.delta < -policy.slices.points
+    const certain = adjustedP !== null && adjustedP < policy.slices.alpha
+    return { ...row, adjustedP, verdict: row.verdict === 'ok' && worse && certain ? 'blocked' : row.verdict }
+  })
+}
+
+function compareSlice(
+  slice: Slice,
+  challenger: Scored,
+  champion: Scored | null,
+  policy: Pick<GatePolicy, 'slices' | 'evidence'>,
+  entities?: readonly (string | number)[],
+): GateSliceRow {
+  const { metric } = policy.slices
+  const members = slice.rows.filter((row) => Number.isInteger(row) && row >= 0 && row < challenger.y.length)
+  const part = pick(challenger, members)
+  const before = champion === null ? null : pick(champion, members)
+  const positives = part.task === 'binary' ? part.y.reduce((sum, label) => sum + label, 0) : null
+  const value = pointValue(statisticOf(metric, part), members.length)
+  const old = before === null ? null : pointValue(statisticOf(metric, before), members.length)
+  const { sliceRows, slicePositives } = policy.evidence
+  const enough = members.length >= sliceRows && (positives === null || positives >= slicePositives)
+  const own = entities === undefined ? undefined : members.map((row) => entities[row]!)
+  return {
+    name: slice.name,
+    rows: members.length,
+    positives,
+    champion: old,
+    challenger: value,
+    delta: gain(metric, value, old),
+    p: before === null || !enough ? null : sliceP(metric, part, before, own),
+    adjustedP: null,
+    verdict: members.length === 0 ? 'missing' : enough ? 'ok' : 'insufficient',
+  }
+}
+
+function gain(metric: GateMetric, value: number | null, old: number | null): number | null {
+  if (value === null || old === null) return null
+  if (higherIsBetter(metric)) return value - old
+  return old > 0 ? (old - value) / old : value > old ? -1 : 0
+}
+
+/** Two-sided p for "no difference" on the slice. */
+function sliceP(
+  metric: GateMetric,
+  challenger: Scored,
+  champion: Scored,
+  entities?: readonly (string | number)[],
+): number | null {
+  if (metric === 'auc') return delong(challenger.y, challenger.score, champion.score).pTwoSided
+  const [a, b] = [rowLosses(metric, challenger), rowLosses(metric, champion)]
+  if (a === null || b === null) return null
+  const differences = a.map((value, i) => value - b[i]!)
+  if (metric === 'accuracy' && entities === undefined) {
+    const won = differences.filter((difference) => difference > 0).length
+    return mcnemarP(differences.filter((difference) => difference < 0).length, won)
+  }
+  return meanIsZeroP(differences, entities)
+}
+
+/** Normal test of a mean difference; the rows of one entity count as one observation. */
+function meanIsZeroP(differences: Float64Array, entities?: readonly (string | number)[]): number | null {
+  const n = differences.length
+  const owner = entities === undefined ? Uint32Array.from({ length: n }, (_, i) => i) : ownersOf(entities)
+  const mean = differences.reduce((sum, value) => sum + value, 0) / n
+  const residuals = new Map<number, number>()
+  differences.forEach((value, i) => residuals.set(owner[i]!, (residuals.get(owner[i]!) ?? 0) + value - mean))
+  let squares = 0
+  for (const residual of residuals.values()) squares += residual ** 2
+  if (residuals.size < 2 || squares === 0) return mean === 0 ? 1 : null
+  const clusters = residuals.size
+  return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
+}
+
+function pick(scored: Scored, rows: readonly number[]): Scored {
+  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
+  return {
+    ...scored,
+    y: of(scored.y),
+    score: of(scored.score),
+    confidence: of(scored.confidence),
+    squares: of(scored.squares),
+    predicted:
+      scored.task === 'regression'
+        ? scored.predicted
+        : Int32Array.from(rows, (row) => scored.predicted[row]!),
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * The metric table of the gate: every metric of the task for champion and challenger with the interval of the gain,
+ * and what in it speaks against the challenger.
+ */
+
+import { pointValue } from './bootstrap.ts'
+import { gains, type Gain, type Pair } from './gate-compare.ts'
+import { higherIsBetter, isMean, metricsFor, statisticOf, type Scored } from './gate-metrics.ts'
+import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import type { Reason } from './verdict.ts'
+
+export interface GateMetricRow {
+  metric: GateMetric
+  /** Whether more is better. */
+  higherIsBetter: boolean
+  champion: number | null
+  challenger: number | null
+  baseline: number | null
+  /** The challenger's gain: positive is better, whatever the direction of the metric. */
+  delta: number | null
+  /** The two-sided interval of the gain. */
+  low: number | null
+  high: number | null
+  /** The one-sided lower bound of the gain, compared with −margin. */
+  oneSidedLow: number | null
+  /** McNemar's or DeLong's p; null where the interval is the test. */
+  p: number | null
+  /** How much worse would still be "not worse", in the metric's own unit. */
+  margin: number | null
+  floor: number | null
+  floorMet: boolean | null
+  method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
+  /** `reported` without a champion or an interval to judge by; `undefined` where the metric is. */
+  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
+}
+
+export interface Contestants {
+  challenger: Scored
+  champion: Scored | null
+  anchor: Scored | null
+  baseline: Scored
+}
+
+export interface Comparison {
+  metrics: GateMetricRow[]
+  /** What blocks: the primary metric, a guard, the anchor or the baseline. */
+  against: Reason[]
+}
+
+export function compareAll(
+  { challenger, champion, anchor, baseline }: Contestants,
+  policy: GatePolicy,
+  entities?: readonly (string | number)[],
+): Comparison {
+  const { primary, guards } = policy
+  const judged = new Set<GateMetric>([primary, ...guards])
+  const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
+  // Ranks and F1 cost several passes over all rows in each resample, so they are drawn only where they decide.
+  const withInterval = shown.filter(
+    (metric) =>
+      judged.has(metric) ||
+      isMean(metric) ||
+      metric === 'rmse' ||
+      (metric === 'auc' && entities === undefined),
+  )
+  const pairs: Pair[] =
+    champion === null ? [] : withInterval.map((metric) => ({ metric, challenger, reference: champion }))
+  const versusBaseline = pairs.push({ metric: primary, challenger, reference: baseline }) - 1
+  const versusAnchor =
+    anchor === null ? null : pairs.push({ metric: primary, challenger, reference: anchor }) - 1
+  const all = gains(pairs, policy, entities)
+
+  const against: Reason[] = []
+  const metrics = shown.map((metric): GateMetricRow => {
+    const gain = champion === null ? undefined : all[withInterval.indexOf(metric)]
+    const row = tableRow(metric, gain, { challenger, champion, baseline }, policy)
+    if (gain !== undefined && judged.has(metric) && row.verdict !== 'better' && row.verdict !== 'not_worse') {
+      against.push(notBetter(row, metric === primary ? 'primary' : 'guard', 'champion', gain))
+    }
+    return row
+  })
+  const overBaseline = all[versusBaseline]!
+  if (!(overBaseline.low !== null && overBaseline.low > 0)) {
+    const row = metrics.find((each) => each.metric === primary)!
+    against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
+  }
+  if (versusAnchor !== null) {
+    const gain = all[versusAnchor]!
+    const margin = marginOf(primary, gain.reference, policy)
+    if (!(gain.oneSidedLow !== null && gain.oneSidedLow > -margin)) {
+      const row = metrics.find((each) => each.metric === primary)!
+      against.push(notBetter({ ...row, margin }, 'anchor', 'anchor', gain))
+    }
+  }
+  return { metrics, against }
+}
+
+function tableRow(
+  metric: GateMetric,
+  gain: Gain | undefined,
+  { challenger, champion, baseline }: Pick<Contestants, 'challenger' | 'champion' | 'baseline'>,
+  policy: GatePolicy,
+): GateMetricRow {
+  const value = (scored: Scored | null) =>
+    scored === null ? null : pointValue(statisticOf(metric, scored), scored.y.length)
+  const now = value(challenger)
+  const before = value(champion)
+  const better = higherIsBetter(metric)
+  const floor = policy.floors[metric] ?? null
+  const margin = champion === null ? null : marginOf(metric, before, policy)
+  const delta = now === null || before === null ? null : better ? now - before : before - now
+  const { low = null, high = null, oneSidedLow = null, p = null, method = 'none' } = gain ?? {}
+  return {
+    metric,
+    higherIsBetter: better,
+    champion: before,
+    challenger: now,
+    baseline: value(baseline),
+    delta,
+    low,
+    high,
+    oneSidedLow,
+    p,
+    margin,
+    floor,
+    floorMet: floor === null ? null : now !== null && (better ? now >= floor : now <= floor),
+    method,
+    verdict: now === null ? 'undefined' : verdictOf(gain, margin ?? 0),
+  }
+}
+
+function verdictOf(gain: Gain | undefined, margin: number): GateMetricRow['verdict'] {
+  if (gain === undefined) return 'reported'
+  if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
+  if (gain.low > 0) return 'better'
+  return gain.oneSidedLow > -margin ? 'not_worse' : 'not_better'
+}
+
+/** The margin in the metric's own unit. A metric without one has to be at least as good. */
+export function marginOf(
+  metric: GateMetric,
+  reference: number | null,
+  policy: Pick<GatePolicy, 'margins'>,
+): number {
+  const margin = policy.margins[metric] ?? 0
+  return typeof margin === 'number' ? margin : margin.relative * Math.abs(reference ?? 0)
+}
+
+function notBetter(
+  row: GateMetricRow,
+  what: 'primary' | 'guard' | 'anchor' | 'baseline',
+  who: string,
+  gain: Gain,
+): Reason {
+  const { metric } = row
+  const values = {
+    metric,
+    challenger: gain.challenger,
+    reference: gain.reference,
+    delta: gain.delta,
+    low: gain.low,
+    oneSidedLow: gain.oneSidedLow,
+    margin: row.margin,
+  }
+  if (gain.delta === null || gain.oneSidedLow === null) {
+    return {
+      code: `${what}_undefined`,
+      message: `${metric} against the ${who} is not defined on these rows`,
+      values,
+    }
+  }
+  const figures = `${metric} ${figure(gain.challenger)} against the ${who}'s ${figure(gain.reference)}`
+  return {
+    code: what === 'primary' || what === 'guard' ? `${what}_not_better` : `${what}_not_met`,
+    message:
+      what === 'baseline'
+        ? `${figures}: the gain is at least ${figure(gain.low)}, it must be above 0`
+        : `${figures}: the gain is at least ${figure(gain.oneSidedLow)}, it must be above −${figure(row.margin)}`,
+    values,
+  }
+}
+
+/** A number as a person reads it in a sentence. */
+export function figure(value: number | null): string {
+  return value === null ? 'undefined' : String(Number(value.toPrecision(4)))
+}
