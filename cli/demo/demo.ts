@@ -1,0 +1,95 @@
+/** `tenure up --demo`: starts the system, tells the story, shows its figures, and stays up or ends. */
+import { problemOf } from '../client.ts'
+import { welcome } from '../commands/up.ts'
+import { exitCodes, type ExitCode } from '../exit.ts'
+import { startSystem } from '../system.ts'
+import { tableOf, type Terminal } from '../terminal.ts'
+import { createNarrator, duration, whole, type Narrator } from './narrator.ts'
+import { writePlace } from './place.ts'
+import { tellStory, type Story } from './story.ts'
+import { openWorld, type World } from './world.ts'
+
+export interface DemoOptions {
+  terminal: Terminal
+  /** Ends after the story. */
+  exit: boolean
+  replicas: number
+}
+
+/** After the story a few requests a second, so that there is something to look at. */
+const restingPace = { requestsPerSecond: 5, everyNth: 1 }
+
+export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promise<ExitCode> {
+  const narrator = createNarrator(terminal)
+  const startedMs = Date.now()
+  narrator.title('Tenure: models earn it')
+  const starting = startSystem({
+    replicas,
+    say: (line) => narrator.tell(line),
+    // Everything here is on loopback and made for looking at: predictions need no key, faults may be switched on.
+    environment: { TENURE_DRILLS: 'on', TENURE_PUBLIC_PREDICTIONS: 'on' },
+  })
+  const system = await narrator.during(
+    () => 'starting Postgres, Temporal, the workers and the API …',
+    starting,
+  )
+  narrator.tell(...welcome(system))
+  let stopping = false
+  void system.supervision.stopped.then(() => (stopping = true))
+  const world = await openWorld(system, narrator)
+  try {
+    // A stop from outside ends the story wherever it is.
+    const story = await Promise.race([tellStory(world), system.supervision.stopped])
+    if (story === undefined) return exitCodes.interrupted
+    showFigures(narrator, world, story, startedMs)
+    await writePlace(world.store, { replayedToMs: world.replay?.nowMs() ?? 0, told: world.place.told + 1 })
+    if (exit) return story.wrong.length === 0 ? exitCodes.done : exitCodes.otherwise
+    world.flow(restingPace)
+    narrator.tell(
+      '',
+      `It stays up with a few requests a second: ${system.urls[0]}`,
+      'Ctrl-C stops everything.',
+    )
+    await system.supervision.stopped
+    return exitCodes.done
+  } catch (error) {
+    if (stopping) return exitCodes.interrupted
+    const problem = problemOf(error)
+    narrator.wrong(problem?.detail ?? (error instanceof Error ? error.message : String(error)))
+    narrator.tell(`The log is ${system.log.path}`)
+    return exitCodes.otherwise
+  } finally {
+    await world.close().catch(() => {})
+    await system.stop()
+    narrator.tell('Everything is stopped; the next start goes on from here.')
+  }
+}
+
+function showFigures(narrator: Narrator, world: World, story: Story, startedMs: number): void {
+  const tally = world.replay?.tally()
+  const served = (version: string) =>
+    (tally?.served ?? [])
+      .filter((each) => each.version === version)
+      .reduce((sum, each) => sum + each.requests, 0)
+  narrator.act(6, 'The figures')
+  const rows = story.versions.map(({ version, outcome, auc, brier, takeBack }) => [
+    version,
+    outcome,
+    auc,
+    brier,
+    whole(served(version)),
+    takeBack === undefined ? '0' : whole(takeBack.harmed),
+    takeBack === undefined ? '–' : `${whole(takeBack.canaryRequests)} requests`,
+    takeBack === undefined ? '–' : duration(takeBack.droppedMs),
+  ])
+  const headings = ['version', 'outcome', 'AUC', 'Brier', 'served', 'harmed', 'noticed after', 'dropped in']
+  narrator.tell(...tableOf(headings, rows).split('\n'))
+  const failures = Object.entries(tally?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
+  narrator.tell(
+    '',
+    `${whole(tally?.requests ?? 0)} requests, ${whole(tally?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
+    `The story took ${duration(Date.now() - startedMs)}.`,
+  )
+  for (const text of story.wrong) narrator.wrong(text)
+  if (story.wrong.length === 0) narrator.done('Every step ended as told.')
+}

@@ -1,0 +1,168 @@
+/** One release, from its approval to its outcome, told while it happens. */
+import { canaryTicks } from '../../domain/observation.ts'
+import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release.ts'
+import { findTicks } from '../../store/counters.ts'
+import { listDecisions } from '../../store/decisions.ts'
+import { findOpenRelease, findRelease, type Release } from '../../store/releases.ts'
+import { commandSignals, releaseWorkflowId } from '../../workflows/contract.ts'
+import { duration, whole } from './narrator.ts'
+import { modelName, people, type World } from './world.ts'
+
+const pollMs = 200
+/** The sum of all deadlines of the story's policy is less. */
+const mostMs = 600_000
+
+/** Waits until the release asks for an approval, and answers what is to be approved. */
+export async function awaitApproval(world: World): Promise<Release> {
+  const open = async () => {
+    const release = await findOpenRelease(world.store, modelName)
+    return release?.state.stage === 'awaiting_approval' ? release : undefined
+  }
+  const release = await world.narrator.during(
+    () => 'a process of its own loads the candidate and checks its golden answers …',
+    until(open),
+  )
+  return release
+}
+
+/** The approver's key, through the API: bound to the bytes, the evidence and the policy that it was shown. */
+export async function approveByApi(world: World, { state }: Release): Promise<void> {
+  const { message } = await world.approver.post<{ message: string }>(`/v1/releases/${state.id}/approve`, {
+    reason: 'floors met',
+    artifact_digest: state.digests.artifact,
+    evaluation_digest: state.digests.evaluation,
+    policy_digest: state.digests.policy,
+  })
+  world.narrator.done(`${message} (POST /v1/releases/${state.id}/approve)`)
+}
+
+/** The same by a plain Temporal signal, as `temporal workflow signal` sends it. */
+export async function approveBySignal(world: World, { state }: Release): Promise<void> {
+  const handle = world.temporal.workflow.getHandle(releaseWorkflowId(modelName))
+  await handle.signal(commandSignals.approve, { by: people.approver, reason: 'better on the same rows' })
+  await until(async () => {
+    const release = await findRelease(world.store, state.id)
+    return release !== undefined && release.state.stage !== 'awaiting_approval' ? release : undefined
+  })
+  world.narrator.done(
+    `approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(modelName)})`,
+  )
+}
+
+/** Follows a release to its end and tells each stage as it is passed. `onStage` hears of each stage that is routed. */
+export async function followRelease(
+  world: World,
+  id: string,
+  onStage: (state: ReleaseState) => Promise<void> = () => Promise.resolve(),
+): Promise<Release> {
+  const { narrator } = world
+  let release = await mustFind(world, id)
+  let told = ''
+  let line = ''
+  let ended = false
+  const deadline = Date.now() + mostMs
+  while (!ended) {
+    const { state } = release
+    const name = nameOf(state)
+    const enteredMs = Date.now()
+    if (state.routed && name !== told) {
+      told = name
+      await onStage(state)
+    }
+    const passing = until(async () => {
+      release = await mustFind(world, id)
+      if (Date.now() > deadline) throw new Error(`${id} did not end within ${duration(mostMs)}`)
+      line = await lineOf(world, release.state, enteredMs)
+      return release.endedAt !== undefined ||
+        nameOf(release.state) !== name ||
+        release.state.routed !== state.routed
+        ? release
+        : undefined
+    })
+    line = await lineOf(world, state, enteredMs)
+    if (watchedPolicy(state) === undefined || !state.routed) await passing
+    else {
+      let passed = false
+      const shown = passing.then(() => (passed = true))
+      await narrator.during(() => (passed ? passedLine(name, enteredMs) : line), shown)
+      await tellVerdict(world, id, state)
+    }
+    ended = release.endedAt !== undefined
+  }
+  return release
+}
+
+/** What a person would call the place where a release is. */
+export function nameOf(state: ReleaseState): string {
+  switch (state.stage) {
+    case 'shadow':
+      return `shadow, ${share(state.shareBp)} of the requests copied`
+    case 'canary':
+      return `canary, ${share(state.shareBp)} of the routes`
+    case 'probation':
+      return `probation, ${share(state.policy.probation?.holdbackBp ?? 0)} held back on the previous champion`
+    default:
+      return state.stage.replaceAll('_', ' ')
+  }
+}
+
+const share = (bp: number): string => `${bp / 100} %`
+
+function passedLine(name: string, enteredMs: number): string {
+  return `${name}: over after ${duration(Date.now() - enteredMs)}`
+}
+
+async function lineOf(world: World, state: ReleaseState, enteredMs: number): Promise<string> {
+  const policy = watchedPolicy(state)
+  if (policy === undefined || !state.routed) return `${nameOf(state)} …`
+  const requests = await requestsIn(world, state)
+  const done = Math.min(
+    (Date.now() - enteredMs) / Math.max(policy.minMs, 1),
+    requests / Math.max(policy.minRequests, 1),
+  )
+  return `${world.narrator.bar(done)} ${nameOf(state)}: ${whole(requests)} requests of at least ${whole(policy.minRequests)}`
+}
+
+/** The candidate's requests since the present stage was routed. */
+async function requestsIn({ store }: World, state: ReleaseState): Promise<number> {
+  const startedMs = state.routings.at(-1)?.startedMs ?? 0
+  return canaryTicks(state, await findTicks(store, state.id))
+    .filter((tick) => tick.startMs >= startedMs)
+    .reduce((sum, tick) => sum + tick.canary.requests, 0)
+}
+
+/** The last verdict on a stage that is over, in the judge's own words. */
+async function tellVerdict(
+  { narrator, store }: World,
+  id: string,
+  { stage, stageIndex }: ReleaseState,
+): Promise<void> {
+  const decisions = await listDecisions(store, id)
+  const last = decisions.find((each) => each.stage === stage && each.stageIndex === stageIndex)
+  if (last === undefined) return
+  const [reason] = last.verdict.reasons
+  const text = `${last.verdict.kind}${reason === undefined ? '' : `: ${reason.message}`}`
+  if (last.verdict.kind === 'fail') narrator.wrong(text)
+  else narrator.tell(narrator.faint(`  ${text}`))
+}
+
+export function stagesOf(state: ReleaseState): string {
+  const steps = stepsOf(state).map(({ stage, policy }) => `${stage} ${share(policy.shareBp)}`)
+  return [...steps, '100 %', ...(state.policy.probation ? ['probation'] : [])].join(' → ')
+}
+
+async function mustFind({ store }: World, id: string): Promise<Release> {
+  const release = await findRelease(store, id)
+  if (release === undefined) throw new Error(`there is no release ${id}`)
+  return release
+}
+
+async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
+  const deadline = Date.now() + mostMs
+  for (;;) {
+    const found = await look()
+    if (found !== undefined) return found
+    if (Date.now() > deadline) throw new Error(`nothing happened within ${duration(mostMs)}`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}

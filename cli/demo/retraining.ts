@@ -1,0 +1,93 @@
+/** One retraining, from asking for it to what the offline gate says, told while it happens. */
+import { findEvaluation, type Evaluation } from '../../store/evaluations.ts'
+import { listRetrainings, type Retraining } from '../../store/retrainings.ts'
+import { findTraining, type Training } from '../../store/trainings.ts'
+import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/contract.ts'
+import { duration, moment } from './narrator.ts'
+import { storyPolicy } from './policy.ts'
+import { modelName, type World } from './world.ts'
+
+export interface Retrained {
+  retraining: Retraining
+  evaluation?: Evaluation
+}
+
+const pollMs = 300
+
+const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
+  opening: 'opening the retraining',
+  snapshot: 'taking the snapshot: what was known then',
+  validate: 'checking the data against its expectations',
+  train: 'training',
+  evaluate: 'comparing with the live champion on the same rows',
+  register: 'registering the version with its lineage',
+  release: 'opening the release',
+  ended: 'done',
+}
+
+/** Asks for a retraining as of a moment and follows it to its end. */
+export async function retrain(world: World, asOfMs: number): Promise<Retrained> {
+  const { narrator, scheduler } = world
+  const before = (await newest(world))?.id
+  await scheduler.post(`/v1/models/${modelName}/retrainings`, {
+    as_of: new Date(asOfMs).toISOString(),
+    reason: 'manual',
+    policy: storyPolicy,
+  })
+  narrator.tell(`${modelName} is retrained on what was known on ${moment(asOfMs)}.`)
+  return followRetraining(world, async () => {
+    const found = await newest(world)
+    return found?.id === before ? undefined : found
+  })
+}
+
+/** A retraining that was under way when the story was last left. */
+export async function finishRetraining(world: World): Promise<Retrained | undefined> {
+  const open = await newest(world)
+  if (open === undefined || open.endedAt !== undefined) return undefined
+  world.narrator.tell('A retraining was under way; it goes on where it was.')
+  return followRetraining(world, () => newest(world))
+}
+
+async function followRetraining(
+  world: World,
+  find: () => Promise<Retraining | undefined>,
+): Promise<Retrained> {
+  const { narrator, store, temporal, definition } = world
+  const handle = temporal.workflow.getHandle(retrainWorkflowId(modelName))
+  const epochs = Number(definition.hyperparameters['epochs'] ?? 0)
+  const startedMs = Date.now()
+  let progress: RetrainProgress = { stage: 'opening' }
+  let training: Training | undefined
+  let ended: Retraining | undefined
+  const look = async () => {
+    while (ended === undefined) {
+      const found = await find()
+      progress = await handle.query(retrainProgress).catch(() => progress)
+      if (progress.trainingId !== undefined) training = await findTraining(store, progress.trainingId)
+      if (found?.endedAt !== undefined) ended = found
+      else await new Promise((resolve) => setTimeout(resolve, pollMs))
+    }
+  }
+  const line = () => {
+    if (ended !== undefined) return trained(training, Date.now() - startedMs)
+    const epoch = training?.epoch ?? 0
+    if (progress.stage !== 'train' || epochs === 0) return `${sentences[progress.stage]} …`
+    const loss = training?.curve.at(-1)?.loss
+    return `${narrator.bar(epoch / epochs)} epoch ${epoch} of ${epochs}${loss === undefined ? '' : `, loss ${loss.toFixed(4)}`}`
+  }
+  await narrator.during(line, look())
+  const evaluation =
+    progress.evaluationId === undefined ? undefined : await findEvaluation(store, progress.evaluationId)
+  return { retraining: ended as unknown as Retraining, ...(evaluation === undefined ? {} : { evaluation }) }
+}
+
+function trained(training: Training | undefined, ms: number): string {
+  if (training === undefined) return `ended after ${duration(ms)}`
+  const losses = training.curve.map(({ loss }) => loss)
+  return `trained in ${training.curve.length} epochs, loss ${losses[0]?.toFixed(4)} → ${losses.at(-1)?.toFixed(4)} (${duration(ms)} in all)`
+}
+
+async function newest({ store }: World): Promise<Retraining | undefined> {
+  return (await listRetrainings(store, { model: modelName, limit: 1 }))[0]
+}

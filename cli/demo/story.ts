@@ -1,0 +1,187 @@
+/**
+ * The story: a first champion, a challenger that earns its place, and one that does not. Each act does with the running
+ * system what its people would do, and ends with what Postgres says has become of it.
+ */
+import { findChampion } from '../../store/champions.ts'
+import type { Evaluation } from '../../store/evaluations.ts'
+import { findOpenRelease, type Release } from '../../store/releases.ts'
+import { writeFaults } from '../../store/replicas.ts'
+import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
+import { comparisonOf, metricOf, takeBackLines, takeBackOf, type TakeBack } from './figures.ts'
+import { dayOf, moment, whole } from './narrator.ts'
+import { finishRetraining, retrain } from './retraining.ts'
+import { modelName, type World } from './world.ts'
+
+/** One version of the story and what became of it. */
+export interface Told {
+  version: string
+  outcome: string
+  auc: string
+  brier: string
+  takeBack?: TakeBack
+}
+
+export interface Story {
+  versions: Told[]
+  /** What ended otherwise than told. */
+  wrong: string[]
+}
+
+/** Time passes fast between the acts and slowly while a candidate meets callers. */
+const paces = {
+  passing: { requestsPerSecond: 300, everyNth: 24 },
+  training: { requestsPerSecond: 60, everyNth: 1 },
+  releasing: { requestsPerSecond: 400, everyNth: 1 },
+} as const
+const weekMs = 7 * 86_400_000
+/** How many challengers may be kept out by the gate before the story gives up. */
+const mostTries = 3
+/** The share of the third version's answers that the fault makes invalid. */
+const faultShare = 0.3
+
+export async function tellStory(world: World): Promise<Story> {
+  const story: Story = { versions: [], wrong: [] }
+  await finishWhatWasBegun(world)
+  await firstChampion(world, story)
+  await nextDays(world, 2, 'The next days, live')
+  await challengerThatEarnsIt(world, story)
+  await nextDays(world, 4, 'More days, live')
+  await challengerThatDoesNot(world, story)
+  return story
+}
+
+/** A start after a stop in the middle: Temporal has kept both the retraining and the release. */
+async function finishWhatWasBegun(world: World): Promise<void> {
+  const { narrator, store } = world
+  await finishRetraining(world)
+  const open = await findOpenRelease(store, modelName)
+  if (open === undefined) return
+  narrator.tell(`The release of ${open.state.version} was under way; it goes on where it was.`)
+  if ((await findChampion(store, modelName)) !== undefined) world.flow(paces.releasing)
+  if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
+    await approveByApi(world, await awaitApproval(world))
+  const ended = await followRelease(world, open.state.id)
+  narrator.tell(`${ended.state.version}: ${ended.outcome} (${ended.reason ?? ''})`)
+}
+
+async function firstChampion(world: World, story: Story): Promise<void> {
+  const { narrator, store, place } = world
+  narrator.act(1, 'The first champion')
+  const champion = await findChampion(store, modelName)
+  if (champion !== undefined) {
+    narrator.tell(`${champion.version} is champion since ${champion.since}; the story goes on from there.`)
+    return
+  }
+  const { retraining, evaluation } = await retrain(world, place.replayedToMs)
+  if (evaluation !== undefined) narrator.tell(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
+  if (retraining.outcome !== 'released')
+    throw new Error(`the first version was not released: ${retraining.outcome}, ${retraining.message}`)
+  narrator.done('It has no champion to beat, so it meets absolute floors and a person.')
+  const release = await awaitApproval(world)
+  await approveByApi(world, release)
+  const ended = await followRelease(world, release.state.id)
+  await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
+}
+
+async function nextDays(world: World, act: number, title: string): Promise<void> {
+  const { narrator } = world
+  narrator.act(act, title)
+  const replay = world.flow(paces.passing)
+  const fromMs = Math.max(replay.nowMs(), world.place.replayedToMs)
+  const before = replay.tally()
+  const passed = async () => {
+    while (replay.nowMs() < fromMs + weekMs) await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  await narrator.during(() => {
+    const { requests, outcomes } = replay.tally()
+    const share = (replay.nowMs() - fromMs) / weekMs
+    return `${narrator.bar(share)} ${moment(Math.max(replay.nowMs(), fromMs))}  ${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes known`
+  }, passed())
+  world.flow(paces.training)
+}
+
+async function challengerThatEarnsIt(world: World, story: Story): Promise<void> {
+  const { narrator } = world
+  narrator.act(3, 'A challenger that earns its place')
+  const { release, evaluation } = await challenger(world)
+  narrator.tell(`The way of ${release.state.version}: ${stagesOf(release.state)}`)
+  await approveBySignal(world, release)
+  world.flow(paces.releasing)
+  const ended = await followRelease(world, release.state.id)
+  await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
+}
+
+async function challengerThatDoesNot(world: World, story: Story): Promise<void> {
+  const { narrator, store } = world
+  narrator.act(5, 'A challenger that does not')
+  const { release, evaluation } = await challenger(world)
+  const { version, id } = release.state
+  const champion = (await findChampion(store, modelName))?.version
+  await approveByApi(world, release)
+  world.flow(paces.releasing)
+  let faulty = false
+  const ended = await followRelease(world, id, async ({ stage }) => {
+    if (stage !== 'canary' || faulty) return
+    faulty = true
+    await writeFaults(store, { [version]: { invalidShare: faultShare } })
+    narrator.tell(
+      `The fault is switched on: ${faultShare * 100} % of the answers of ${version} become invalid.`,
+    )
+  }).finally(() => writeFaults(store, {}))
+  const takeBack = await takeBackOf(world, ended)
+  if (takeBack !== undefined) narrator.tell(...takeBackLines(takeBack))
+  await conclude(world, story, { ended, evaluation, takeBack, outcome: 'rolled_back', champion })
+  world.flow(paces.training)
+}
+
+/** Retrains until the gate lets a challenger through; one that is kept out is a sentence of the story, not its end. */
+async function challenger(world: World): Promise<{ release: Release; evaluation: Evaluation | undefined }> {
+  const { narrator } = world
+  for (let tries = 1; ; tries += 1) {
+    const asOfMs = world.replay?.nowMs() ?? world.place.replayedToMs
+    const { retraining, evaluation } = await retrain(world, asOfMs)
+    if (evaluation !== undefined) narrator.tell(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
+    if (retraining.outcome === 'released') {
+      narrator.done(
+        `${retraining.version} is ${evaluation?.verdict.replaceAll('_', ' ')}: it may ask for its release.`,
+      )
+      return { release: await awaitApproval(world), evaluation }
+    }
+    narrator.tell(`The gate keeps it out (${retraining.outcome}): ${retraining.message}`)
+    if (tries === mostTries) throw new Error(`no challenger passed the gate by ${dayOf(asOfMs)}`)
+    await nextDays(world, 4, 'More days, live')
+  }
+}
+
+interface Ending {
+  ended: Release
+  evaluation: Evaluation | undefined
+  takeBack?: TakeBack | undefined
+  /** As told. */
+  outcome: string
+  champion: string | undefined
+}
+
+/** Tells how an act has ended, and notes what is not as told. */
+async function conclude(world: World, story: Story, ending: Ending): Promise<void> {
+  const { narrator, store } = world
+  const { ended, evaluation, takeBack } = ending
+  const { version } = ended.state
+  const champion = (await findChampion(store, modelName))?.version
+  const wrong = [
+    ...(ended.outcome === ending.outcome
+      ? []
+      : [`${version} was to be ${ending.outcome} and is ${ended.outcome}: ${ended.reason}`]),
+    ...(champion === ending.champion ? [] : [`${ending.champion} was to be champion, it is ${champion}`]),
+  ]
+  story.wrong.push(...wrong)
+  for (const text of wrong) narrator.wrong(text)
+  if (wrong.length === 0) narrator.done(`${version}: ${ended.outcome}. ${champion} is champion.`)
+  story.versions.push({
+    version,
+    outcome: String(ended.outcome),
+    auc: evaluation === undefined ? '–' : metricOf(evaluation, 'auc'),
+    brier: evaluation === undefined ? '–' : metricOf(evaluation, 'brier'),
+    ...(takeBack === undefined ? {} : { takeBack }),
+  })
+}

@@ -1,0 +1,93 @@
+/**
+ * Everything the story acts with: people (each with a key of their own), the recorded flights as live traffic, and
+ * eyes on Postgres. The acts go through the HTTP API and Temporal like anybody else; Postgres is only looked at.
+ */
+import { Client, Connection } from '@temporalio/client'
+import type { ModelDefinition } from '../../domain/definition.ts'
+import { getModel } from '../../store/models.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { connectionOf } from '../children.ts'
+import { createClient, type Client as ApiClient } from '../client.ts'
+import { ensureKey } from '../prepare.ts'
+import type { System } from '../system.ts'
+import { openEvents, type RecordedEvents } from './events.ts'
+import type { Narrator } from './narrator.ts'
+import { readPlace, writePlace, type Place } from './place.ts'
+import { startReplay, type Pace, type Replay } from './replay.ts'
+
+export const modelName = 'flight-delay'
+/** Who asks for retrainings, and who approves: never the same. */
+export const people = {
+  scheduler: 'demo-scheduler',
+  approver: 'demo-approver',
+  traffic: 'demo-traffic',
+} as const
+
+export interface World {
+  narrator: Narrator
+  system: System
+  store: Store
+  temporal: Client
+  /** The API, as each of them. */
+  scheduler: ApiClient
+  approver: ApiClient
+  definition: ModelDefinition
+  events: RecordedEvents
+  place: Place
+  /** The live traffic; there is none before the first champion. */
+  replay?: Replay
+  /** Lets the traffic flow from the place where the story is, at this pace. */
+  flow(pace: Pace): Replay
+  close(): Promise<void>
+}
+
+/** How long an answer of the servers is waited for. */
+const temporalMs = 10_000
+
+export async function openWorld(system: System, narrator: Narrator): Promise<World> {
+  const { config, urls } = system
+  const store = openStore(config.databaseUrl, { name: 'tenure demo', max: 3 })
+  const connection = await Connection.connect({
+    ...connectionOf(config.temporal),
+    connectTimeout: temporalMs,
+  })
+  const temporal = new Client({ connection, namespace: config.temporal.namespace })
+  const { definition } = await getModel(store, modelName)
+  const events = await openEvents({ definition, routingKey: `origin || '-' || destination` })
+  const key = (name: string, role: 'operator' | 'approver' | 'predictor') => ensureKey(store, { name, role })
+  const url = urls[0] ?? ''
+  const trafficKey = await key(people.traffic, 'predictor')
+  const world: World = {
+    narrator,
+    system,
+    store,
+    temporal,
+    scheduler: createClient({ url, key: await key(people.scheduler, 'operator') }),
+    approver: createClient({ url, key: await key(people.approver, 'approver') }),
+    definition,
+    events,
+    place: await readPlace(store, events.span),
+    flow(pace) {
+      if (world.replay === undefined)
+        world.replay = startReplay({
+          urls,
+          key: trafficKey,
+          model: modelName,
+          events: events.from(world.place.replayedToMs),
+          pace,
+        })
+      else world.replay.pace(pace)
+      return world.replay
+    },
+    async close() {
+      const { replay } = world
+      await replay?.stop()
+      if (replay !== undefined && replay.nowMs() > 0)
+        await writePlace(store, { ...world.place, replayedToMs: replay.nowMs() }).catch(() => {})
+      await events.close()
+      await connection.close()
+      await store.close()
+    },
+  }
+  return world
+}

@@ -1,0 +1,14 @@
+/** Small facts about the service itself, each under a name: kept in a file, they would outlive or miss a restored database. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export async function readServiceState<T>(database: Database, name: string): Promise<T | undefined> {
+  const [row] = await database.query<{ value: T }>(sql`select value from service_state where name = ${name}`)
+  return row?.value
+}
+
+export async function writeServiceState(database: Database, name: string, value: unknown): Promise<void> {
+  await database.query(sql`
+    insert into service_state (name, value) values (${name}, ${JSON.stringify(value)})
+    on conflict (name) do update set value = excluded.value, at = now()`)
+}
