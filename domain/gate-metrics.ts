@@ -199,30 +199,37 @@ function explained({ y, score }: Scored): Statistic {
   }
 }
 
-/** AUC or average precision from row weights: one pass over the rows in order of their score, ties together. */
+/** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
 function ranked({ y, score }: Scored, of: 'area' | 'precision'): Statistic {
   const order = orderOf(score).reverse()
-  const positive = Uint8Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
-  const ends = Uint8Array.from(order, (row, i) => (score[row] === score[order[i + 1] ?? -1] ? 0 : 1))
+  const positive = Float64Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
+  const ends: number[] = []
+  for (let i = 0; i < order.length; i++) {
+    if (score[order[i]!] !== score[order[i + 1] ?? -1]) ends.push(i + 1)
+  }
+  const tieEnds = Uint32Array.from(ends)
   return {
     kind: 'weights',
     value: (weights) => {
-      let [positives, negatives, area] = [0, 0, 0]
-      let [tiedPositives, tiedNegatives] = [0, 0]
-      for (let i = 0; i < order.length; i++) {
-        const weight = weights[order[i]!]!
-        if (positive[i] === 1) tiedPositives += weight
-        else tiedNegatives += weight
-        if (ends[i] === 0) continue
-        if (of === 'area') area += tiedNegatives * (positives + tiedPositives / 2)
+      let positives = 0
+      let all = 0
+      let area = 0
+      let precision = 0
+      for (let group = 0, i = 0; group < tieEnds.length; group++) {
+        let tied = 0
+        let tiedPositives = 0
+        for (const end = tieEnds[group]!; i < end; i++) {
+          const weight = weights[order[i]!]!
+          tied += weight
+          tiedPositives += weight * positive[i]!
+        }
+        area += (tied - tiedPositives) * (positives + tiedPositives / 2)
         positives += tiedPositives
-        negatives += tiedNegatives
-        if (of === 'precision' && tiedPositives > 0)
-          area += (tiedPositives * positives) / (positives + negatives)
-        tiedPositives = 0
-        tiedNegatives = 0
+        all += tied
+        // A row that was not drawn adds nothing; the 1 only keeps 0/0 away.
+        precision += (tiedPositives * positives) / (all > 0 ? all : 1)
       }
-      return of === 'area' ? ratio(area, positives * negatives) : ratio(area, positives)
+      return of === 'area' ? ratio(area, positives * (all - positives)) : ratio(precision, positives)
     },
   }
 }

@@ -1,0 +1,269 @@
+/**
+ * Drift: do the rows that are served still look like the rows the model was trained on? A feature has drifted when
+ * the difference is certain (chi-square, corrected for the number of features) and large (PSI): either alone cries
+ * wolf, the first on many rows, the second on few. An alarm acts when it holds in two windows running.
+ */
+
+import { benjaminiHochberg } from './adjust.ts'
+import { chiSquareHomogeneity } from './chi-square.ts'
+import type { Profile, ReferenceProfile } from './profile.ts'
+import { populationStability } from './psi.ts'
+import type { Reason } from './verdict.ts'
+
+export const driftJudge = 'drift@1'
+
+export interface DriftPolicy {
+  /** The adjusted p below which a difference is certain. */
+  certainty: number
+  /** The PSI from which it is large enough to tell, and to act. */
+  warn: number
+  alarm: number
+  /** Fewer rows in the window or the reference decide nothing; so do fewer than `rowsPerBin` times the bins. */
+  minRows: number
+  rowsPerBin: number
+  /** A larger share of rows with values never seen in training is an event of the schema. */
+  newCategoryShare: number
+  /** The summed importance of drifted features from which the whole input has drifted. */
+  datasetShare: number
+}
+
+export const defaultDriftPolicy: DriftPolicy = {
+  certainty: 0.01,
+  warn: 0.1,
+  alarm: 0.2,
+  minRows: 300,
+  rowsPerBin: 30,
+  newCategoryShare: 0.005,
+  datasetShare: 0.2,
+}
+
+/** What serving has counted in one window, in the bins of the reference (see domain/profile.ts). */
+export interface DriftWindow {
+  /** By name of the feature. */
+  features: Record<string, number[]>
+  score?: number[]
+  label?: number[]
+}
+
+export interface DriftEvidence {
+  reference: ReferenceProfile
+  current: DriftWindow
+  /** The window before; null when there is none, and nothing can alarm yet. */
+  previous: DriftWindow | null
+  /** How much each feature matters to the model; equal when absent. Need not sum to 1. */
+  importance?: Record<string, number>
+}
+
+/**
+ * - `stable`: no difference that is certain and large.
+ * - `warn`: certain and large; or large enough to alarm, in this window only.
+ * - `alarm`: certain and large enough in two windows running.
+ * - `insufficient`: too few rows to say.
+ * - `unreadable`: counts that do not fit the reference.
+ */
+export type DriftLevel = 'stable' | 'warn' | 'alarm' | 'insufficient' | 'unreadable'
+
+export interface DriftRow {
+  name: string
+  level: DriftLevel
+  rows: number
+  psi: number | null
+  /** What the PSI would be on average without drift. */
+  nullPsi: number | null
+  p: number | null
+  adjustedP: number | null
+  /** The share of values never seen in training; null where that is not known. */
+  newShare: number | null
+}
+
+export interface DriftReport {
+  /** The worst level of the features, the dataset, the score and the label. */
+  level: DriftLevel
+  features: DriftRow[]
+  /** Prediction drift. */
+  score: DriftRow | null
+  /** Label drift, on matured labels. */
+  label: DriftRow | null
+  dataset: { level: DriftLevel; share: number | null }
+  reasons: Reason[]
+  judge: string
+}
+
+export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaultDriftPolicy): DriftReport {
+  const { reference, current, previous, importance } = evidence
+  const judge = (profiles: Profile[], now: Counts, before: Counts) => {
+    const [rows, old] = [judgeWindow(profiles, now, policy), judgeWindow(profiles, before, policy)]
+    return rows.map((row, i): DriftRow => {
+      if (row.level !== 'alarm' || old[i]!.level === 'alarm') return row
+      return { ...row, level: 'warn' } // an alarm acts when it comes twice
+    })
+  }
+  const single = (profile: Profile | undefined, now?: number[], before?: number[]) =>
+    profile === undefined || now === undefined
+      ? null
+      : judge(
+          [profile],
+          () => now,
+          () => before,
+        )[0]!
+
+  const features = judge(
+    reference.features,
+    (name) => current.features[name],
+    (name) => previous?.features[name],
+  )
+  const score = single(reference.score, current.score, previous?.score)
+  const label = single(reference.label, current.label, previous?.label)
+  const dataset = judgeDataset(evidence, policy)
+  const all = [...features, ...(score ? [score] : []), ...(label ? [label] : [])]
+  return {
+    level: worst([...all.map((row) => row.level), dataset.level]),
+    features,
+    score,
+    label,
+    dataset,
+    reasons: [
+      ...features.flatMap((row) => reasonsOf(row, 'feature', policy)),
+      ...(score ? reasonsOf(score, 'score', policy) : []),
+      ...(label ? reasonsOf(label, 'label', policy) : []),
+      ...datasetReasons(dataset, policy, importance !== undefined),
+    ],
+    judge: driftJudge,
+  }
+}
+
+type Counts = (name: string) => number[] | undefined
+
+/** One window by itself; here `alarm` means "large enough to alarm". */
+function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: DriftPolicy): DriftRow[] {
+  const rows = profiles.map((profile) => compare(profile, counts(profile.name), policy))
+  const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
+  return rows.map((row, i) => {
+    const adjustedP = adjusted[i]!
+    const certain = adjustedP !== null && adjustedP < policy.certainty
+    const size = row.psi ?? 0
+    const level =
+      certain && size >= policy.alarm ? 'alarm' : certain && size >= policy.warn ? 'warn' : row.level
+    return { ...row, adjustedP, level }
+  })
+}
+
+function compare(profile: Profile, counts: number[] | undefined, policy: DriftPolicy): DriftRow {
+  const row: DriftRow = {
+    name: profile.name,
+    level: 'insufficient',
+    rows: 0,
+    psi: null,
+    nullPsi: null,
+    p: null,
+    adjustedP: null,
+    newShare: null,
+  }
+  if (counts === undefined) return row
+  const readable =
+    counts.length === profile.counts.length && counts.every((n) => Number.isFinite(n) && n >= 0)
+  if (!readable) return { ...row, level: 'unreadable' }
+  const rows = counts.reduce((sum, n) => sum + n, 0)
+  const referenceRows = profile.counts.reduce((sum, n) => sum + n, 0)
+  // Bins that never occur are no bins: a feature that is never missing has ten, not eleven.
+  const [before, now] = [folded(profile, profile.counts), folded(profile, counts)]
+  const used = before.map((n, k) => n + now[k]! > 0)
+  const of = (list: number[]) => list.filter((_, k) => used[k])
+  const [p, q] = [of(before), of(now)]
+  const floor = Math.max(policy.minRows, policy.rowsPerBin * p.length)
+  const { psi, nullMean } = populationStability(p, q)
+  const test = chiSquareHomogeneity(p, q)
+  return {
+    ...row,
+    level: rows < floor || referenceRows < floor ? 'insufficient' : 'stable',
+    rows,
+    psi,
+    nullPsi: nullMean,
+    p: test.p,
+    newShare: profile.kind === 'category' && profile.rare !== null && rows > 0 ? counts.at(-2)! / rows : null,
+  }
+}
+
+/** New values count as other ones: the reference has none, and their bin would swamp the rest. */
+function folded(profile: Profile, counts: readonly number[]): number[] {
+  if (profile.kind === 'number') return [...counts]
+  const at = profile.categories.length
+  return [...counts.slice(0, at), counts[at]! + counts[at + 1]!, counts[at + 2]!]
+}
+
+function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport['dataset'] {
+  const { reference, current, previous, importance } = evidence
+  const share = (window: DriftWindow | null): number | null => {
+    if (window === null) return null
+    const rows = judgeWindow(reference.features, (name) => window.features[name], policy)
+    const weighed = rows
+      .map((row) => ({ row, weight: importance === undefined ? 1 : (importance[row.name] ?? 0) }))
+      .filter(({ row, weight }) => row.adjustedP !== null && weight > 0)
+    const total = weighed.reduce((sum, { weight }) => sum + weight, 0)
+    if (total === 0) return null
+    const drifted = weighed.filter(({ row }) => row.level === 'warn' || row.level === 'alarm')
+    return drifted.reduce((sum, { weight }) => sum + weight, 0) / total
+  }
+  const [now, before] = [share(current), share(previous)]
+  if (now === null) return { level: 'insufficient', share: null }
+  if (now < policy.datasetShare) return { level: 'stable', share: now }
+  return { level: before !== null && before >= policy.datasetShare ? 'alarm' : 'warn', share: now }
+}
+
+const order: readonly DriftLevel[] = ['insufficient', 'stable', 'unreadable', 'warn', 'alarm']
+
+function worst(levels: readonly DriftLevel[]): DriftLevel {
+  return levels.reduce((a, b) => (order.indexOf(b) > order.indexOf(a) ? b : a), 'insufficient')
+}
+
+const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(3))))
+
+function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
+  const { name, level, rows, psi, adjustedP, newShare } = row
+  const reasons: Reason[] = []
+  if (level === 'warn' || level === 'alarm') {
+    reasons.push({
+      code: `${what}_drift_${level}`,
+      message:
+        `the ${what} "${name}" has moved: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
+        (level === 'alarm' ? ', in two windows running' : ''),
+      values: { name, psi, adjustedP, rows },
+    })
+  }
+  if (level === 'unreadable') {
+    reasons.push({
+      code: `${what}_unreadable`,
+      message: `the counts of "${name}" do not fit the bins of its reference`,
+      values: { name },
+    })
+  }
+  if (newShare !== null && rows >= policy.minRows && newShare > policy.newCategoryShare) {
+    reasons.push({
+      code: 'new_category',
+      message: `${figure(100 * newShare)} % of the rows have a value of "${name}" never seen in training`,
+      values: { name, newShare, rows },
+    })
+  }
+  return reasons
+}
+
+function datasetReasons(dataset: DriftReport['dataset'], policy: DriftPolicy, weighed: boolean): Reason[] {
+  if (dataset.level !== 'warn' && dataset.level !== 'alarm') return []
+  const by = weighed ? 'importance' : 'number'
+  return [
+    {
+      code: `dataset_drift_${dataset.level}`,
+      message:
+        `features with ${figure(100 * (dataset.share ?? 0))} % of the ${by} have moved, ` +
+        `${100 * policy.datasetShare} % are a drift of the whole input`,
+      values: { share: dataset.share, limit: policy.datasetShare },
+    },
+  ]
+}
+
+/** The counts of several replicas, hours or windows together. Null when their bins are not the same. */
+export function mergeCounts(windows: readonly (readonly number[])[]): number[] | null {
+  const [first] = windows
+  if (first === undefined || windows.some((counts) => counts.length !== first.length)) return null
+  return first.map((_, bin) => windows.reduce((sum, counts) => sum + counts[bin]!, 0))
+}
