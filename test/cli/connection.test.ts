@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { problemOf } from '../../cli/client.ts'
+import { connectToApi, coreAddresses, findConnection, writeConnection } from '../../cli/connection.ts'
+import { choosePort } from '../../cli/ports.ts'
+import { readCommandConfig } from '../../temporal.config.ts'
+
+let dir: string
+let servers: Server[]
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tenure-connection-'))
+  servers = []
+  vi.stubEnv('TENURE_STATE', dir)
+  for (const name of ['TENURE_URL', 'TENURE_KEY', 'DATABASE_URL', 'TEMPORAL_ADDRESS']) vi.stubEnv(name, '')
+})
+afterEach(() => {
+  vi.unstubAllEnvs()
+  for (const server of servers) server.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** A server that answers with the key it was sent. */
+async function echo(): Promise<{ url: string; port: number }> {
+  const server = createServer((request, response) =>
+    response.end(JSON.stringify({ authorization: request.headers.authorization ?? null })),
+  ).listen(0, '127.0.0.1')
+  servers.push(server)
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, port }
+}
+
+const written = (url: string) => ({
+  pid: 1,
+  url,
+  key: 'tnr_local',
+  databaseUrl: 'postgres://127.0.0.1/tenure',
+  temporalAddress: '127.0.0.1:7233',
+  namespace: 'default',
+})
+
+describe('where a command finds the system', () => {
+  it('is what `tenure up` has written, with its key, for its owner alone', async () => {
+    const { url } = await echo()
+    writeConnection(dir, written(url))
+    expect(statSync(join(dir, 'connection.json')).mode & 0o777).toBe(0o600)
+    expect(await connectToApi().get('/')).toEqual({ authorization: 'Bearer tnr_local' })
+    expect(coreAddresses(readCommandConfig())).toEqual({
+      databaseUrl: 'postgres://127.0.0.1/tenure',
+      temporalAddress: '127.0.0.1:7233',
+    })
+  })
+
+  it('is TENURE_URL before that, and the stored key is not sent there', async () => {
+    const { url } = await echo()
+    writeConnection(dir, written('http://127.0.0.1:9'))
+    vi.stubEnv('TENURE_URL', url)
+    expect(await connectToApi().get('/')).toEqual({ authorization: null })
+    vi.stubEnv('TENURE_KEY', 'tnr_given')
+    expect(await connectToApi().get('/')).toEqual({ authorization: 'Bearer tnr_given' })
+  })
+
+  it('is nowhere when nothing was ever started, and the failure says what to do', () => {
+    const failed = (work: () => unknown) => {
+      try {
+        return work()
+      } catch (error) {
+        return problemOf(error)
+      }
+    }
+    for (const work of [connectToApi, () => coreAddresses(readCommandConfig())]) {
+      expect(failed(work)).toMatchObject({
+        code: 'unreachable',
+        remedy: expect.stringContaining('tenure up'),
+      })
+    }
+    expect(findConnection(dir)).toBeUndefined()
+  })
+})
+
+describe('ports', () => {
+  const wanted = (port: number) => ({ what: 'the API', port, variable: 'TENURE_PORT' })
+
+  it('are kept when free, without a word', async () => {
+    const { port } = await echo()
+    await new Promise((resolve) => servers[0]?.close(resolve))
+    const said: string[] = []
+    expect(await choosePort(wanted(port), (line) => said.push(line))).toBe(port)
+    expect(said).toEqual([])
+  })
+
+  it('are replaced when taken, and the line says by which and what sets it', async () => {
+    const { port } = await echo()
+    const said: string[] = []
+    const chosen = await choosePort(wanted(port), (line) => said.push(line))
+    expect(chosen).not.toBe(port)
+    expect(said).toEqual([`port ${port} is taken, so the API listens on ${chosen} (TENURE_PORT sets it)`])
+  })
+})

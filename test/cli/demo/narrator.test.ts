@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest'
+import { createNarrator, dayOf, duration, moment, whole } from '../../../cli/demo/narrator.ts'
+import { barOf, openTerminal, tableOf } from '../../../cli/terminal.ts'
+
+function terminal({ isTTY }: { isTTY: boolean }) {
+  const written: string[] = []
+  const out = { write: (text: string) => written.push(text), isTTY, columns: 40, hasColors: () => isTTY }
+  return { written, terminal: openTerminal({ out, err: out }) }
+}
+
+describe('the narrator', () => {
+  it('leaves the last state of a live line behind, and in a pipe nothing else', async () => {
+    const { written, terminal: piped } = terminal({ isTTY: false })
+    let state = 'half way'
+    const work = new Promise<number>((resolve) => setTimeout(() => resolve((state = 'there').length), 30))
+    expect(await createNarrator(piped).during(() => state, work)).toBe(5)
+    expect(written).toEqual(['   there\n'])
+  })
+
+  it('draws the line where a person looks, cut to the width of the terminal', async () => {
+    const { written, terminal: shown } = terminal({ isTTY: true })
+    const narrator = createNarrator(shown)
+    await narrator.during(() => `${narrator.bar(0.5)} ${'long '.repeat(20)}`, Promise.resolve())
+    const drawn = written.find((text) => text.includes('…')) ?? ''
+    expect(drawn.replaceAll(/\u001b\[[0-9;]*m/g, '').length).toBeLessThanOrEqual(40)
+  })
+
+  it('leaves the line behind when the work fails, too', async () => {
+    const { written, terminal: piped } = terminal({ isTTY: false })
+    const work = Promise.reject(new Error('no'))
+    await expect(createNarrator(piped).during(() => 'was here', work)).rejects.toThrow('no')
+    expect(written).toEqual(['   was here\n'])
+  })
+
+  it('uses no colours in a pipe', () => {
+    const { written, terminal: piped } = terminal({ isTTY: false })
+    const narrator = createNarrator(piped)
+    narrator.act(1, 'One')
+    narrator.done(narrator.strong(narrator.faint('done')))
+    narrator.wrong('not')
+    expect(written.join('')).toBe('\n1  One\n   ✓ done\n   ✗ not\n')
+  })
+})
+
+describe('words for figures', () => {
+  it.each([
+    [12, '12 ms'],
+    [3_240, '3.2 s'],
+    [245_000, '4 min 5 s'],
+  ])('%i ms is %s', (ms, text) => expect(duration(ms)).toBe(text))
+
+  it('moments are UTC', () => {
+    const ms = Date.UTC(2001, 1, 1, 14, 5)
+    expect(moment(ms)).toBe('Thu 1 Feb 2001 14:05')
+    expect(dayOf(ms)).toBe('1 Feb 2001')
+    expect(whole(12_345.4)).toBe('12,345')
+  })
+
+  it('a bar is full at 1 and never longer', () => {
+    expect([barOf(0, 4), barOf(0.5, 4), barOf(7, 4), barOf(-1, 4)]).toEqual(['░░░░', '██░░', '████', '░░░░'])
+  })
+
+  it('a table has no frames', () => {
+    expect(
+      tableOf(
+        ['a', 'bb'],
+        [
+          ['1', '2'],
+          ['333', '4'],
+        ],
+      ),
+    ).toBe('a    bb\n1    2\n333  4')
+  })
+})
