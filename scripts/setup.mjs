@@ -3,7 +3,7 @@
 // Temporal server and the Postgres binaries. It needs nothing but Node. What is heavy is kept in a cache outside the
 // checkout (TENURE_CACHE, else ~/.cache/tenure) and hash-checked; when all is there it only looks, in well under a
 // second and without network. `npm run setup -- --verify` hashes every cached file again.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { takeLock } from './setup/lock.mjs'
@@ -55,6 +55,7 @@ async function setUp() {
   /** @param {string} what */
   const waiting = (what) => (/** @type {string} */ holder) =>
     progress.say(`  waiting for another set-up of this ${what} (${holder})`)
+  makeCache()
   const releaseCheckout = await takeLock(join(context.root, '.tenure', 'setup.lock'), waiting('checkout'))
   const releaseCache = await takeLock(join(context.cache, 'lock'), waiting('cache'))
   try {
@@ -74,6 +75,18 @@ async function setUp() {
   } finally {
     releaseCache()
     releaseCheckout()
+  }
+}
+
+function makeCache() {
+  try {
+    mkdirSync(context.cache, { recursive: true })
+    accessSync(context.cache, constants.W_OK)
+  } catch (error) {
+    throw new Error(
+      `The cache ${context.cache} cannot be written (${/** @type {NodeJS.ErrnoException} */ (error).code}); ` +
+        'set TENURE_CACHE to a directory of yours with 2 GB of room.',
+    )
   }
 }
 

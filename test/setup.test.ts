@@ -380,6 +380,14 @@ describe('the whole set-up', () => {
     expect(counted('npm-ran')).toBe(0)
   })
 
+  it('says so when the cache cannot be written', async () => {
+    rmSync(cache(), { recursive: true })
+    writeFileSync(cache(), 'a file')
+    const { code, output } = await finish()
+    expect(code).toBe(1)
+    expect(output).toMatch(/cannot be written \((EEXIST|ENOTDIR)\); set TENURE_CACHE/)
+  })
+
   it('fails with the last words of the tool that failed', async () => {
     program('npm', 'echo the registry does not answer >&2; exit 1')
     const { code, output } = await finish()
