@@ -38,11 +38,8 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
   while (!created(path, textOf([]))) {
     const text = read(path)
     if (text === undefined) continue
-    const { holder, groups } = JSON.parse(text) as Record
-    if (isAlive(holder))
-      throw new DomainError('configuration_invalid', `Tenure already runs here as process ${holder.pid}`, {
-        path,
-      })
+    expectDead(path, text)
+    const { groups } = JSON.parse(text) as Record
     await Promise.all(groups.map((group) => end(group, graceMs)))
     setAside(path, text)
   }
@@ -53,6 +50,20 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
     },
     release: () => rmSync(path, { force: true }),
   }
+}
+
+/** Throws `configuration_invalid` while a claimant lives; for those who ask before they do anything else. */
+export function expectUnclaimed(path: string): void {
+  const text = read(path)
+  if (text !== undefined) expectDead(path, text)
+}
+
+function expectDead(path: string, text: string): void {
+  const { holder } = JSON.parse(text) as Record
+  if (isAlive(holder))
+    throw new DomainError('configuration_invalid', `Tenure already runs here as process ${holder.pid}`, {
+      path,
+    })
 }
 
 /** The clean way first: a database that is being shut down by its parent's death needs no second signal, only time. */

@@ -2,6 +2,7 @@
  * The whole of Tenure on one machine: servers, workers and API replicas, started in order, watched, and ended together.
  * `tenure up` and its demonstration share it, so that what is shown is what runs.
  */
+import { join } from 'node:path'
 import {
   environmentWith,
   readCommandConfig,
@@ -13,6 +14,7 @@ import { planCore, planProcesses } from './children.ts'
 import { findConnection, writeConnection } from './connection.ts'
 import { openStateDir } from './embedded/state.ts'
 import { openLog, type Log } from './log.ts'
+import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
 import { prepareCore, type Prepared } from './prepare.ts'
 import { supervise, type Supervision } from './supervisor.ts'
@@ -45,6 +47,8 @@ export interface System {
 export async function startSystem(options: SystemOptions): Promise<System> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
+  // Before the ports: those of the one that runs would only seem to be taken.
+  expectUnclaimed(join(stateDir, 'supervisor.json'))
   const ports = await choosePorts(command, options)
   const core = await planCore({
     stateDir,
