@@ -159,6 +159,7 @@ export interface ReleaseState {
     reason: string
     withdraw: boolean
   }
+  recovery?: Recovery
   outcome?: ReleaseOutcomeKind
   reason?: string
   /** Whether the end has been written down. */

@@ -54,7 +54,8 @@ export interface Releasable {
   model: string
   artifactDigest: string
   evaluationDigest: string
-  verdict: string
+  /** The champion it was compared with. */
+  evaluatedAgainst: string | null
   withdrawn: boolean
   policy: ReleasePolicy
 }
@@ -62,7 +63,7 @@ export interface Releasable {
 export async function findReleasable(database: Database, version: string): Promise<Releasable | undefined> {
   const [row] = await database.query<Releasable>(sql`
     select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
-      evaluations.report_digest as "evaluationDigest", evaluations.verdict,
+      evaluations.report_digest as "evaluationDigest", evaluations.baseline_version as "evaluatedAgainst",
       versions.withdrawn_at is not null as withdrawn, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model

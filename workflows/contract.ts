@@ -4,7 +4,7 @@
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
 import type { ReleasePolicy } from '../domain/policy.ts'
-import type { ReleaseStage, ReleaseState } from '../domain/release.ts'
+import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release.ts'
 
 // Identities
 
@@ -12,6 +12,8 @@ import type { ReleaseStage, ReleaseState } from '../domain/release.ts'
 export const retrainWorkflowId = (model: string): string => `retrain/${model}`
 /** At most one release of a model runs at a time, because there is one workflow id for it. */
 export const releaseWorkflowId = (model: string): string => `release/${model}`
+/** The id of the release that a workflow run makes, so that whoever starts one knows it at once. */
+export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.replaceAll('-', '')}`
 
 // retrain
 

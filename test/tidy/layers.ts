@@ -34,7 +34,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', '@temporalio/activity', 'arquero', '@duckdb/node-api', 'pino', 'sql-template-tag'],
     typePackages: ['@tensorflow/tfjs'],
-    only: { '@tensorflow/tfjs-node': ['activities/tensorflow.ts'] },
+    only: {
+      '@tensorflow/tfjs-node': ['activities/tensorflow.ts'],
+      '@temporalio/worker': ['activities/worker.ts', 'activities/create-worker.ts'],
+    },
   },
   api: {
     values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],

@@ -1,0 +1,26 @@
+/** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
+import { authorize } from './authorize.ts'
+import type { Deps } from './deps.ts'
+import { reportingFailures } from './failures.ts'
+import { promote } from './promote.ts'
+import { qualify } from './qualify.ts'
+import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
+import { rollBackModel, takeBack } from './rollback.ts'
+import { route } from './route.ts'
+import { watch } from './watch.ts'
+
+export const controlActivities = (deps: Deps) =>
+  reportingFailures({
+    authorize: authorize(deps),
+    openRelease: openRelease(deps),
+    recordRelease: recordRelease(deps),
+    closeRelease: closeReleaseRow(deps),
+    qualify: qualify(deps),
+    route: route(deps),
+    watch: watch(deps),
+    promote: promote(deps),
+    takeBack: takeBack(deps),
+    rollBackModel: rollBackModel(deps),
+  })
+
+export type ControlActivities = ReturnType<typeof controlActivities>

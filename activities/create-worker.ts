@@ -1,0 +1,62 @@
+/**
+ * A worker of one kind, with its limits. The control worker runs all workflows and the short activities; the training
+ * worker runs one heavy activity at a time, so that two trainings never share a machine's memory.
+ */
+import { bundleWorkflowCode, Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
+import { join } from 'node:path'
+import { checkout } from '../temporal.config.ts'
+import { controlActivities } from './control.ts'
+import type { Deps } from './deps.ts'
+
+export type WorkerKind = 'control' | 'train'
+
+export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
+
+/** Compiles the workflows for the sandbox; about two seconds. */
+export async function bundleWorkflows(
+  logger?: NonNullable<Parameters<typeof bundleWorkflowCode>[0]['logger']>,
+) {
+  return bundleWorkflowCode({
+    workflowsPath: join(checkout, 'workflows/index.ts'),
+    ...(logger === undefined ? {} : { logger }),
+  })
+}
+
+/** What every worker has in common. */
+function sharedOptions({ config }: Deps, connection: NativeConnection) {
+  return {
+    connection,
+    namespace: config.temporal.namespace,
+    // A cancelled watch hears of it with its next heartbeat that is really sent.
+    maxHeartbeatThrottleInterval: '500 ms',
+    defaultHeartbeatThrottleInterval: '500 ms',
+    // Below the grace of the supervisor, so that a worker always ends by itself.
+    shutdownGraceTime: '1 s',
+    shutdownForceTime: '10 s',
+    ...(config.worker.versioning
+      ? {
+          workerDeploymentOptions: {
+            useWorkerVersioning: true,
+            version: { deploymentName: 'tenure', buildId: config.buildId },
+            defaultVersioningBehavior: 'PINNED' as const,
+          },
+        }
+      : {}),
+  } satisfies Partial<WorkerOptions>
+}
+
+export async function createControlWorker(
+  deps: Deps,
+  connection: NativeConnection,
+  workflowBundle: WorkflowBundle,
+): Promise<Worker> {
+  const { config } = deps
+  return Worker.create({
+    ...sharedOptions(deps, connection),
+    taskQueue: config.taskQueues.control,
+    workflowBundle,
+    activities: controlActivities(deps),
+    maxCachedWorkflows: config.worker.maxWorkflows,
+    maxConcurrentActivityTaskExecutions: config.worker.maxActivities,
+  })
+}

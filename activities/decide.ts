@@ -1,0 +1,59 @@
+/** Asks the judge, and stores what it was given and what it answered. */
+import { judgeCanary } from '../domain/canary.ts'
+import { evidenceOf, type Observation } from '../domain/observation.ts'
+import type { ReleaseState } from '../domain/release.ts'
+import type { Verdict } from '../domain/verdict.ts'
+import { insertDecision } from '../store/decisions.ts'
+import type { Deps } from './deps.ts'
+
+/** One look's verdict, with the counts it rests on. */
+export interface Judgement {
+  verdict: Verdict
+  /** The verdict in one sentence. */
+  reason: string
+  inputs: Record<string, unknown>
+}
+
+export function judge(state: ReleaseState, observation: Observation): Judgement {
+  const evidence = evidenceOf(state, observation)
+  const verdict = judgeCanary(evidence, state.policy.limits)
+  const total = (arm: 'canary' | 'control') =>
+    evidence.ticks.reduce(
+      (sum, tick) => ({
+        requests: sum.requests + tick[arm].requests,
+        errors: sum.errors + tick[arm].errors,
+        invalid: sum.invalid + tick[arm].invalid,
+        slow95: sum.slow95 + tick[arm].slow95,
+        slow99: sum.slow99 + tick[arm].slow99,
+      }),
+      { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 },
+    )
+  return {
+    verdict,
+    reason: verdict.reasons.map(({ message }) => message).join('; ') || `the judge says ${verdict.kind}`,
+    inputs: {
+      stage: evidence.stage,
+      staleMs: evidence.staleMs,
+      watchedMs: observation.watchedMs,
+      ticks: evidence.ticks.length,
+      canary: total('canary'),
+      control: total('control'),
+    },
+  }
+}
+
+export async function recordDecision(deps: Deps, state: ReleaseState, judgement: Judgement): Promise<void> {
+  const { verdict, inputs, reason } = judgement
+  const id = await insertDecision(deps.store, {
+    releaseId: state.id,
+    stage: state.stage,
+    stageIndex: state.stageIndex,
+    verdict,
+    inputs,
+    policyDigest: state.digests.policy,
+  })
+  deps.log.info(
+    { release: state.id, decision: id, stage: state.stage, verdict: verdict.kind, judge: verdict.judge },
+    reason,
+  )
+}

@@ -1,0 +1,159 @@
+/**
+ * How a release ends in the database: the return to the baseline, the closing of its rows, and the end of a release whose
+ * workflow was ended from outside. Each is one transaction; half of one would leave a route to a version nobody watches.
+ */
+import type { ReleaseOutcomeKind, ReleaseState } from '../domain/release.ts'
+import { wholeBp, type Route } from '../domain/route.ts'
+import { end } from '../domain/transitions.ts'
+import { upsertAlert } from '../store/alerts.ts'
+import { appendAudit } from '../store/audit.ts'
+import {
+  findChampion,
+  findRollbackTarget,
+  markProven,
+  markWithdrawn,
+  moveChampion,
+} from '../store/champions.ts'
+import type { Database } from '../store/postgres.ts'
+import { closeRelease, findReleasable, lockRelease, markTakenBack } from '../store/releases.ts'
+import { findRouting, writeRoute } from '../store/routing.ts'
+
+/** Answers whether the candidate had been champion. */
+export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
+  const { id, model, version, takeBack: order } = state
+  await lockRelease(database, id)
+  // From here on no step of this release that is still under way can route or promote.
+  await markTakenBack(database, id)
+  const champion = await findChampion(database, model)
+  const now = await findRouting(database, model)
+  const isChampion = champion?.version === version && champion.releaseId === id
+  const target = isChampion ? await targetOf(database, state) : champion?.version
+  const routesUs = now?.route.release === id
+  if (isChampion && target !== undefined) {
+    await moveChampion(database, {
+      model,
+      from: version,
+      to: target,
+      releaseId: id,
+      cause: 'rollback',
+      actor: 'release',
+      reason: order?.reason ?? '',
+    })
+    await markWithdrawn(database, version)
+  } else if (order?.withdraw === true && !isChampion) await markWithdrawn(database, version)
+  const route = now && routesUs && target !== undefined ? wholeRoute(model, target, now.route) : undefined
+  if (now && route) await writeRoute(database, { route, replaces: now.route })
+  if (route || (isChampion && target !== undefined))
+    await appendAudit(database, {
+      actor: 'release',
+      action: isChampion ? 'champion.rolled_back' : 'release.taken_back',
+      subject: isChampion ? version : id,
+      model,
+      detail: {
+        release: id,
+        from: version,
+        to: target ?? null,
+        reason: order?.reason ?? '',
+        route: route ?? null,
+      },
+    })
+  return isChampion || (await wasPromoted(database, state))
+}
+
+/** An attempt before this one may have moved the pointer back already. */
+async function wasPromoted(database: Database, state: ReleaseState): Promise<boolean> {
+  if (state.promoted) return true
+  const champion = await findChampion(database, state.model)
+  return champion?.releaseId === state.id && champion.version !== state.version
+}
+
+/** The baseline of the release; the last proven version before it when the baseline has been withdrawn. */
+async function targetOf(
+  database: Database,
+  { model, version, baseline }: ReleaseState,
+): Promise<string | undefined> {
+  const known = baseline === undefined ? undefined : await findReleasable(database, baseline)
+  return known && !known.withdrawn ? baseline : findRollbackTarget(database, { model, from: version })
+}
+
+/** Everything to one version, and no release. */
+export function wholeRoute(model: string, version: string, now: Route): Omit<Route, 'epoch' | 'generation'> {
+  return {
+    model,
+    salt: now.salt,
+    arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+    proven: version,
+  }
+}
+
+/** Of what ends somebody should be told. A person's own rejection or abort is known to that person. */
+const severities: Readonly<Record<ReleaseOutcomeKind, 'info' | 'warning' | 'critical' | undefined>> = {
+  promoted: undefined,
+  rolled_back: 'critical',
+  rejected: undefined,
+  expired: 'warning',
+  aborted: undefined,
+  superseded: 'warning',
+  failed: 'critical',
+}
+
+export async function close(database: Database, state: ReleaseState): Promise<void> {
+  const { id, model, version, outcome, reason } = state
+  if (!(await closeRelease(database, state))) return
+  if (outcome === 'promoted') await markProven(database, version)
+  const champion = (await findChampion(database, model))?.version
+  const now = await findRouting(database, model)
+  const written =
+    now?.route.release === id && champion !== undefined
+      ? await writeRoute(database, {
+          route: {
+            model,
+            salt: now.route.salt,
+            arms: [{ arm: 'champion', version: champion, shareBp: wholeBp }],
+            proven: champion,
+          },
+          replaces: now.route,
+        })
+      : undefined
+  const severity = severities[outcome ?? 'failed']
+  if (severity !== undefined)
+    await upsertAlert(database, {
+      dedupeKey: `release/${id}`,
+      model,
+      severity,
+      kind: `release_${outcome ?? 'failed'}`,
+      message: `The release of ${version} has ended as ${outcome ?? 'failed'}: ${reason ?? ''}`,
+      evidence: {
+        release: id,
+        version,
+        recovery: state.recovery ?? null,
+        breakGlass: state.breakGlass ?? null,
+      },
+    })
+  await appendAudit(database, {
+    actor: 'release',
+    action: 'release.ended',
+    subject: id,
+    model,
+    detail: {
+      version,
+      outcome: outcome ?? null,
+      reason: reason ?? null,
+      champion: champion ?? null,
+      generation: written?.route.generation ?? null,
+    },
+  })
+}
+
+/**
+ * Ends a release that its workflow can no longer end, because the workflow was terminated. Its row would keep every
+ * other release of the model out for ever.
+ */
+export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
+  const reason = 'its workflow was ended from outside'
+  const order = { outcome: 'failed' as const, reason, withdraw: false }
+  const wasChampion = await returnToBaseline(database, { ...state, takeBack: order })
+  const stays = (await findChampion(database, state.model))?.version === state.version
+  const outcome = stays ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
+  await close(database, end(state, state.enteredMs, outcome, reason))
+}

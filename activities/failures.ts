@@ -1,0 +1,34 @@
+/**
+ * How the errors of the domain reach Temporal: by their code, and tried again only when the table says that it may help.
+ * A plain error would be tried for ever, also when it says that the artifact is broken.
+ */
+import { ApplicationFailure } from '@temporalio/activity'
+import { errorTable, isError } from '../domain/errors.ts'
+
+type Activity = (...input: never[]) => Promise<unknown>
+
+/** The same activities, failing in a way that Temporal understands. */
+export function reportingFailures<T extends Record<string, Activity>>(activities: T): T {
+  return Object.fromEntries(
+    Object.entries(activities).map(([name, activity]) => [
+      name,
+      async (...input: never[]) => {
+        try {
+          return await activity(...input)
+        } catch (error) {
+          throw toFailure(error)
+        }
+      },
+    ]),
+  ) as T
+}
+
+export function toFailure(error: unknown): unknown {
+  if (!isError(error)) return error
+  return ApplicationFailure.create({
+    message: error.message,
+    type: error.code,
+    nonRetryable: !errorTable[error.code].retryable,
+    details: [{ code: error.code, remedy: error.remedy, context: error.context }],
+  })
+}

@@ -1,0 +1,44 @@
+/**
+ * Waits until every live replica follows a routing. A stage counts as reached only then; a replica that was cut off and
+ * has lost its lease is not waited for, because it has gone back to what is proven by itself.
+ */
+import sql from 'sql-template-tag'
+import { issuesOfFollowers, listFollowers, type RoutingPlace } from '../store/routing.ts'
+import type { Deps } from './deps.ts'
+import type { Beat } from './heartbeat.ts'
+
+const pollMs = { first: 10, longest: 250 }
+
+export interface Following {
+  /** Why it is not followed everywhere, replica by replica; empty when it is. */
+  problems: string[]
+  /** When that was seen, on the database's clock. */
+  atMs: number
+}
+
+/** Asks until all follow or `withinMs` has passed. With `atLeastOne`, no live replica at all is a problem too. */
+export async function awaitFollowers(
+  { store }: Pick<Deps, 'store'>,
+  beat: Beat,
+  place: RoutingPlace & { model: string },
+  { withinMs, atLeastOne }: { withinMs: number; atLeastOne: boolean },
+): Promise<Following> {
+  const startedAt = performance.now()
+  for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
+    const atMs = await databaseTime({ store })
+    const followers = await listFollowers(store, place.model)
+    const problems =
+      followers.length === 0 && atLeastOne ? ['no replica is live'] : issuesOfFollowers(followers, place)
+    const leftMs = withinMs - (performance.now() - startedAt)
+    if (problems.length === 0 || leftMs <= 0) return { problems, atMs }
+    await beat.sleep(Math.min(pauseMs, leftMs))
+  }
+}
+
+/** The clock that counters, leases and routing share. */
+export async function databaseTime({ store }: Pick<Deps, 'store'>): Promise<number> {
+  const [row] = await store.query<{ ms: number }>(
+    sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,
+  )
+  return row?.ms ?? 0
+}

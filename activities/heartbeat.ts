@@ -1,0 +1,28 @@
+/**
+ * Tells Temporal that an activity lives, so that the work of a dead worker begins elsewhere within seconds; and brings
+ * back that nobody wants the work any more, which Temporal says only to those who heartbeat.
+ */
+import { Context } from '@temporalio/activity'
+
+const everyMs = 1_000
+
+export interface Beat {
+  /** Waits; throws at once when the activity is cancelled or its worker shuts down. */
+  sleep(ms: number): Promise<void>
+  /** Throws when the activity is cancelled or its worker shuts down. */
+  check(): void
+}
+
+/** Heartbeats until the work ends. What reads the disk or computes in native threads leaves the timer running. */
+export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>): Promise<T> {
+  const context = Context.current()
+  const timer = setInterval(() => context.heartbeat(), everyMs)
+  try {
+    return await work({
+      sleep: (ms) => context.sleep(ms),
+      check: () => context.cancellationSignal.throwIfAborted(),
+    })
+  } finally {
+    clearInterval(timer)
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Makes the candidate champion: pointer, history, routing and audit in one transaction, so that there is no moment at
+ * which they disagree. Doing it twice changes nothing, because the release is written into the history.
+ */
+import { isError } from '../domain/errors.ts'
+import type { StepEvent } from '../domain/release-events.ts'
+import type { ReleaseState } from '../domain/release.ts'
+import { appendAudit } from '../store/audit.ts'
+import { findPromotion, moveChampion } from '../store/champions.ts'
+import { listDecisions } from '../store/decisions.ts'
+import { findRouting, writeRoute } from '../store/routing.ts'
+import type { Deps } from './deps.ts'
+import { outdatedReason, routeOf } from './route.ts'
+
+type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
+export type PromoteReport = Untimed<'promoted'> | Untimed<'outdated'> | Untimed<'refused'>
+
+export const promote =
+  ({ store, log }: Deps) =>
+  async (state: ReleaseState): Promise<PromoteReport> => {
+    try {
+      const report = await store.transaction(async (database): Promise<PromoteReport> => {
+        if (await findPromotion(database, state.id)) {
+          const now = await findRouting(database, state.model)
+          return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
+        }
+        const outdated = await outdatedReason(database, state)
+        if (outdated !== undefined) return { kind: 'outdated', reason: outdated }
+        const [last] = await listDecisions(database, state.id, 1)
+        if (last?.verdict.kind === 'fail')
+          return {
+            kind: 'refused',
+            reason: `the last verdict is against it: ${last.verdict.reasons[0]?.message ?? ''}`,
+          }
+        const wanted = routeOf(state)
+        if (wanted === undefined) return { kind: 'outdated', reason: 'the release has nothing to promote' }
+        const approvedBy = state.approvals.map(({ by }) => by)
+        const reason = state.breakGlass
+          ? `break-glass: ${state.breakGlass.reason ?? ''}`
+          : `release ${state.id}, approved by ${approvedBy.join(' and ') || 'its policy'}`
+        const actor = state.breakGlass?.by ?? approvedBy.at(-1) ?? state.requestedBy
+        const moved = await moveChampion(database, {
+          model: state.model,
+          ...(state.baseline === undefined ? {} : { from: state.baseline }),
+          to: state.version,
+          releaseId: state.id,
+          cause: 'promotion',
+          actor,
+          reason,
+        })
+        if (!moved) return { kind: 'outdated', reason: 'the champion has just changed' }
+        const { route } = await writeRoute(database, {
+          route: wanted,
+          replaces: { epoch: state.epoch, generation: state.generation },
+        })
+        await appendAudit(database, {
+          actor,
+          action: 'champion.promoted',
+          subject: state.version,
+          model: state.model,
+          detail: {
+            release: state.id,
+            from: state.baseline ?? null,
+            approvals: state.approvals,
+            breakGlass: state.breakGlass ?? null,
+            digests: state.digests,
+            decision: last?.id ?? null,
+            generation: route.generation,
+            route,
+          },
+        })
+        return { kind: 'promoted', epoch: route.epoch, generation: route.generation }
+      })
+      log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
+      return report
+    } catch (error) {
+      if (isError(error, 'stale_generation')) return { kind: 'outdated', reason: error.message }
+      throw error
+    }
+  }

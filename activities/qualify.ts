@@ -1,0 +1,83 @@
+/**
+ * Loads the candidate in a serving process of its own before any caller meets it, and refuses it with the reason when it
+ * is not in order. Were the first replica the one to find out, its callers would pay for it.
+ */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import type { ReleaseState } from '../domain/release.ts'
+import { checkout } from '../temporal.config.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat } from './heartbeat.ts'
+
+export const qualificationLimits = {
+  /** For loading, answering and measuring together. */
+  timeoutMs: 30_000,
+  /** Of one row, from its features to its answer; the 99th percentile. */
+  p99Us: 20_000,
+  rssBytes: 512 * 1_048_576,
+} as const
+
+interface Qualified {
+  ok: true
+  model: string
+  goldenRows: number
+  loadMs: number
+  p50Us: number
+  p99Us: number
+  rssBytes: number
+}
+type Found = Qualified | { ok: false; code: string; message: string }
+
+export type QualifyReport = { kind: 'qualified' } | { kind: 'disqualified'; reason: string }
+
+export const qualify =
+  ({ config, log }: Deps) =>
+  async (state: ReleaseState): Promise<QualifyReport> =>
+    withHeartbeat(async (beat) => {
+      const found = await runQualifier([config.artifactRoot, state.digests.artifact, state.version])
+      beat.check()
+      const reason = refusalOf(found, state)
+      log.info({ release: state.id, version: state.version, ...found, reason }, 'qualified')
+      return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
+    })
+
+/** Why the candidate must not be released; undefined when it is in order. */
+export function refusalOf(found: Found, state: Pick<ReleaseState, 'model'>): string | undefined {
+  if (!found.ok) return `it cannot be served: ${found.message} (${found.code})`
+  const { model, p99Us, rssBytes } = found
+  if (model !== state.model) return `its artifact is one of ${model}, not of ${state.model}`
+  if (p99Us > qualificationLimits.p99Us)
+    return `a row takes ${Math.round(p99Us)} µs at the 99th percentile, at most ${qualificationLimits.p99Us} are accepted`
+  if (rssBytes > qualificationLimits.rssBytes)
+    return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${qualificationLimits.rssBytes / 1_048_576} are accepted`
+  return undefined
+}
+
+/** Runs the child to its end. What it cannot say itself, that it was killed or never came back, is said here. */
+function runQualifier(argv: string[]): Promise<Found> {
+  const { timeoutMs } = qualificationLimits
+  return new Promise((resolve, reject) => {
+    const child = spawn(
+      process.execPath,
+      ['--max-old-space-size=256', '--import', 'tsx', join(checkout, 'api/qualifier.ts'), ...argv],
+      { cwd: checkout, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' },
+    )
+    let said = ''
+    let complaint = ''
+    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      const line = said.trim().split('\n').at(-1) ?? ''
+      try {
+        resolve(JSON.parse(line) as Found)
+      } catch {
+        const how = signal
+          ? `was ended by ${signal} (${timeoutMs} ms and 256 MB are its limits)`
+          : `ended with ${code}`
+        const last = complaint.trim().split('\n').at(-1) ?? ''
+        resolve({ ok: false, code: 'artifact_invalid', message: `its process ${how} ${last}`.trim() })
+      }
+    })
+  })
+}

@@ -1,0 +1,153 @@
+/** The beginning and the end of a release as rows, and everything that is said to it in between. */
+import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import {
+  issuesOfOpening,
+  openingState,
+  type ReleaseFacts,
+  type ReleaseId,
+  type ReleaseState,
+} from '../domain/release.ts'
+import { digestOfJson } from '../store/artifacts.ts'
+import { appendAudit } from '../store/audit.ts'
+import { findChampion } from '../store/champions.ts'
+import { findLatency } from '../store/counters.ts'
+import type { Database } from '../store/postgres.ts'
+import {
+  findReleasable,
+  findOpenRelease,
+  findRelease,
+  insertCommand,
+  insertRelease,
+  saveRelease,
+  type ReleaseCommand,
+} from '../store/releases.ts'
+import { findRouting } from '../store/routing.ts'
+import type { Deps } from './deps.ts'
+import { close, endInterrupted } from './ending.ts'
+import { awaitFollowers } from './followers.ts'
+import { withHeartbeat } from './heartbeat.ts'
+
+export interface Opening {
+  id: ReleaseId
+  model: string
+  version: string
+  requestedBy: string
+  policy?: ReleasePolicy
+  workflowId: string
+  runId: string
+  /** On the workflow's clock. */
+  atMs: number
+}
+
+/** The champion's latency is taken from this long before the release, and from at least so many requests. */
+const latencyWindowMs = 24 * 3_600_000
+const latencyRequests = 200
+
+/** Freezes everything a release is about into its first state, or says why there is none. */
+export const openRelease =
+  ({ store, log }: Deps) =>
+  async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
+    const opened = await store.transaction(async (database) => {
+      const earlier = await findRelease(database, opening.id)
+      if (earlier) return { state: earlier.state }
+      // Only one workflow of this id runs at a time, and it is this one: what another run has left open is orphaned.
+      const orphan = await findOpenRelease(database, opening.model)
+      if (orphan?.workflowId === opening.workflowId) await endInterrupted(database, orphan.state)
+      const facts = await gather(database, opening)
+      if ('refused' in facts) return facts
+      const issues = [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
+      if (issues.length > 0) return { refused: `it cannot be released: ${issues.join('; ')}` }
+      const state = openingState(facts, opening.atMs)
+      await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
+      await appendAudit(database, {
+        actor: opening.requestedBy,
+        action: 'release.opened',
+        subject: opening.id,
+        model: opening.model,
+        detail: { version: facts.version, baseline: facts.baseline ?? null, digests: facts.digests },
+      })
+      return { state }
+    })
+    log.info(
+      { release: opening.id, version: opening.version, refused: 'refused' in opened },
+      'release opened',
+    )
+    return opened
+  }
+
+async function gather(database: Database, opening: Opening): Promise<ReleaseFacts | { refused: string }> {
+  const { id, model, version, requestedBy } = opening
+  const candidate = await findReleasable(database, version)
+  if (candidate === undefined || candidate.model !== model)
+    return { refused: `${model} has no version ${version}` }
+  if (candidate.withdrawn) return { refused: `${version} has been taken back once and is not released again` }
+  const baseline = (await findChampion(database, model))?.version
+  if ((candidate.evaluatedAgainst ?? undefined) !== baseline)
+    return {
+      refused:
+        `${version} was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, ` +
+        `but ${baseline ?? 'nobody'} is champion`,
+    }
+  const policy = opening.policy ?? candidate.policy
+  const routing = await findRouting(database, model)
+  const latency =
+    baseline === undefined
+      ? undefined
+      : await findLatency(database, { model, version: baseline, windowMs: latencyWindowMs })
+  return {
+    id,
+    model,
+    version,
+    ...(baseline === undefined ? {} : { baseline }),
+    requestedBy,
+    policy,
+    digests: {
+      artifact: candidate.artifactDigest,
+      evaluation: candidate.evaluationDigest,
+      policy: digestOfJson(policy),
+    },
+    ...(latency && latency.requests >= latencyRequests
+      ? { latencyUs: { p95: latency.p95, p99: latency.p99 } }
+      : {}),
+    epoch: routing?.route.epoch ?? 0,
+    generation: routing?.route.generation ?? 0,
+  }
+}
+
+/** Writes the state, and what was said with the answers. Written twice, it stands there once. */
+export const recordRelease =
+  ({ store, log }: Deps) =>
+  async ({ state, commands }: { state: ReleaseState; commands: ReleaseCommand[] }): Promise<void> => {
+    await store.transaction(async (database) => {
+      await saveRelease(database, state)
+      for (const command of commands) {
+        if (!(await insertCommand(database, command))) continue
+        const { id, releaseId, actor, reason, accepted, message, stage } = command
+        await appendAudit(database, {
+          actor,
+          action: `release.${command.command}`,
+          subject: releaseId,
+          model: state.model,
+          detail: { id, accepted, message, stage, reason: reason ?? null },
+        })
+      }
+    })
+    for (const { command, actor, accepted, message } of commands)
+      log.info({ release: state.id, command, actor, accepted, stage: state.stage }, message)
+  }
+
+/** Writes the end: what is proven is marked so, and the routing belongs to no release any more. */
+export const closeReleaseRow =
+  (deps: Deps) =>
+  async (state: ReleaseState): Promise<void> =>
+    withHeartbeat(async (beat) => {
+      await deps.store.transaction((database) => close(database, state))
+      const now = await findRouting(deps.store, state.model)
+      if (now && state.outcome === 'promoted')
+        await awaitFollowers(deps, beat, now.route, {
+          withinMs: state.policy.watch.acknowledgeMs,
+          atLeastOne: false,
+        })
+      const { id, version, outcome, reason } = state
+      deps.log.info({ release: id, version, outcome }, `release ended: ${reason ?? ''}`)
+    })

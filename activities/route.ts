@@ -1,0 +1,106 @@
+/**
+ * Gives the candidate the share of its stage, and says when every live replica follows. Before it does, it looks whether
+ * everything the release was built on still stands: the champion, the bytes, the evidence.
+ */
+import { canonicalJson } from '../domain/canonical.ts'
+import { isError } from '../domain/errors.ts'
+import { routePlan } from '../domain/next-effect.ts'
+import type { StepEvent } from '../domain/release-events.ts'
+import type { ReleaseState } from '../domain/release.ts'
+import type { Route } from '../domain/route.ts'
+import { appendAudit } from '../store/audit.ts'
+import { findChampion } from '../store/champions.ts'
+import type { Database } from '../store/postgres.ts'
+import { findReleasable, lockRelease } from '../store/releases.ts'
+import { findRouting, writeRoute, type Routing } from '../store/routing.ts'
+import type { Deps } from './deps.ts'
+import { awaitFollowers } from './followers.ts'
+import { withHeartbeat } from './heartbeat.ts'
+
+type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
+export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'outdated'>
+
+export const route =
+  (deps: Deps) =>
+  async (state: ReleaseState): Promise<RouteReport> =>
+    withHeartbeat(async (beat) => {
+      const written = await writeStage(deps, state)
+      if ('reason' in written) return { kind: 'outdated', reason: written.reason }
+      const { epoch, generation } = written.route
+      const { problems, atMs } = await awaitFollowers(
+        deps,
+        beat,
+        { model: state.model, epoch, generation },
+        { withinMs: state.policy.watch.acknowledgeMs, atLeastOne: true },
+      )
+      deps.log.info({ release: state.id, stage: state.stage, generation, problems }, 'routed')
+      if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
+      return { kind: 'routed', epoch, generation, startedMs: atMs }
+    })
+
+/** Writes the routing of the stage, or finds it written already by an attempt before this one. */
+async function writeStage({ store }: Deps, state: ReleaseState): Promise<Routing | { reason: string }> {
+  try {
+    return await store.transaction(async (database) => {
+      const reason = await outdatedReason(database, state)
+      if (reason !== undefined) return { reason }
+      const wanted = routeOf(state)
+      if (wanted === undefined) return { reason: 'the release has no baseline to route beside' }
+      const now = await findRouting(database, state.model)
+      if (now && isSame(now.route, wanted)) return now
+      const { id, model, stage, stageIndex, shareBp } = state
+      const written = await writeRoute(database, {
+        route: wanted,
+        replaces: { epoch: state.epoch, generation: state.generation },
+        ...(stage === 'probation' ? {} : { exposureMs: state.policy.watch.exposureMs }),
+      })
+      await appendAudit(database, {
+        actor: 'release',
+        action: 'routing.changed',
+        subject: id,
+        model,
+        detail: { stage, stageIndex, shareBp, generation: written.route.generation, route: written.route },
+      })
+      return written
+    })
+  } catch (error) {
+    if (isError(error, 'stale_generation')) return { reason: error.message }
+    throw error
+  }
+}
+
+/** Why nothing may be routed or promoted for this release any more; undefined when all it was built on stands. */
+export async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
+  const standing = await lockRelease(database, state.id)
+  if (standing !== 'open') return `the release is ${standing.replace('_', ' ')}`
+  const champion = (await findChampion(database, state.model))?.version
+  const expected = state.promoted ? state.version : state.baseline
+  if (champion !== expected)
+    return `the champion is ${champion ?? 'nobody'}, the release was built on ${expected ?? 'nobody'}`
+  const candidate = await findReleasable(database, state.version)
+  if (candidate === undefined || candidate.withdrawn) return `${state.version} has been withdrawn`
+  if (candidate.artifactDigest !== state.digests.artifact)
+    return `the artifact of ${state.version} has changed`
+  if (candidate.evaluationDigest !== state.digests.evaluation)
+    return `the evaluation of ${state.version} has changed`
+  return undefined
+}
+
+/** The route a state asks for, complete but for its place. */
+export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'> | undefined {
+  const plan = routePlan(state)
+  if (plan === undefined) return undefined
+  return {
+    model: state.model,
+    release: state.id,
+    salt: state.id,
+    ...plan,
+    tickMs: state.policy.watch.tickMs,
+    ...(state.latencyUs ? { latencyUs: state.latencyUs } : {}),
+  }
+}
+
+function isSame(now: Route, wanted: Omit<Route, 'epoch' | 'generation'>): boolean {
+  const { epoch: _epoch, generation: _generation, ...rest } = now
+  return canonicalJson(rest) === canonicalJson(wanted)
+}

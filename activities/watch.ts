@@ -1,0 +1,82 @@
+/**
+ * Watches a stage: observe, judge, store, and let the candidate be exposed a little longer, again and again, as one
+ * activity. The exposure is renewed by nothing else, so a candidate whose watcher dies is dropped by every replica when
+ * the lease lapses; and the clock of the stage is in Postgres, so the next watcher goes on where this one stood.
+ */
+import type { ReleaseState } from '../domain/release.ts'
+import type { Verdict, VerdictKind } from '../domain/verdict.ts'
+import { recordLook } from '../store/decisions.ts'
+import { renewExposure } from '../store/routing.ts'
+import { judge, recordDecision } from './decide.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import { observe } from './observe.ts'
+
+export interface WatchRequest {
+  state: ReleaseState
+  /** Whether a person has stopped the clock: then only a verdict against the candidate ends the watch. */
+  hold: boolean
+  deadlineMs: number
+}
+
+export type WatchReport =
+  | { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean }
+  | { kind: 'outdated'; reason: string }
+
+export const watch =
+  (deps: Deps) =>
+  async ({ state, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
+    withHeartbeat(async (beat) => {
+      const { everyMs } = state.policy.watch
+      const stage = state.stage === 'awaiting_decision' ? (state.undecided ?? state.stage) : state.stage
+      let written = ''
+      for (;;) {
+        beat.check()
+        const { watchedMs, lookedMs } = await recordLook(deps.store, {
+          releaseId: state.id,
+          stage,
+          stageIndex: state.stageIndex,
+          holding: hold,
+          mostMs: 2 * everyMs,
+        })
+        const observation = { ...(await observe(deps, state)), watchedMs }
+        const judgement = judge(state, observation)
+        const { verdict, reason } = judgement
+        const due = !hold && watchedMs >= deadlineMs
+        const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
+        const counted = JSON.stringify([
+          verdict.kind,
+          judgement.inputs['canary'],
+          judgement.inputs['control'],
+        ])
+        // A look that saw nothing new is no further decision.
+        if (final || counted !== written) await recordDecision(deps, state, judgement)
+        written = counted
+        if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
+        if (mayBeExposed(verdict, observation.staleMs, state) && !(await expose(deps, state, lookedMs)))
+          return { kind: 'outdated', reason: 'another writer has moved the routing' }
+        await beat.sleep(everyMs)
+      }
+    })
+
+/**
+ * Whether a verdict lets the candidate stay exposed. Silence does not: without counters nobody sees what the candidate
+ * does. Idleness, told by fresh counters of nothing, does: otherwise a quiet hour would end every release.
+ */
+export function mayBeExposed(verdict: Verdict, staleMs: number | null, state: ReleaseState): boolean {
+  if (verdict.kind === 'fail' || verdict.kind === 'error') return false
+  return staleMs !== null && staleMs <= state.policy.limits.maxStaleMs
+}
+
+async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
+  // On probation the candidate is champion; it is taken back by order and not by silence.
+  if (state.promoted) return true
+  return renewExposure(store, {
+    model: state.model,
+    release: state.id,
+    epoch: state.epoch,
+    generation: state.generation,
+    observedMs: lookedMs,
+    exposureMs: state.policy.watch.exposureMs,
+  })
+}

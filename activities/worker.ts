@@ -1,0 +1,109 @@
+/**
+ * The entry of a worker process: `worker control` or `worker train`. It waits for Temporal and Postgres instead of
+ * dying without them, and on SIGTERM it finishes what is short and hands the rest back.
+ */
+import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
+import { setTimeout as pause } from 'node:timers/promises'
+import pino from 'pino'
+import { openArtifacts } from '../store/artifacts.ts'
+import { migrate } from '../store/migrate.ts'
+import { openStore } from '../store/postgres.ts'
+import { readConfig, type Config } from '../temporal.config.ts'
+import { bundleWorkflows, createControlWorker } from './create-worker.ts'
+import type { Deps, Log } from './deps.ts'
+
+const longestPauseMs = 5_000
+
+const [kind = ''] = process.argv.slice(2)
+const stopping = new AbortController()
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
+
+const config = readConfig()
+const log = pino({ level: config.logLevel, base: { worker: kind } })
+if (kind !== 'control' && kind !== 'train') {
+  log.fatal(`the kind of a worker is control or train, not "${kind}"`)
+  process.exit(2)
+}
+Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
+const store = openStore(config.databaseUrl, {
+  name: `tenure-${kind}`,
+  max: kind === 'control' ? 16 : 4,
+  onError: (error) => log.warn({ error: error.message }, 'a connection to Postgres broke'),
+})
+const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
+
+try {
+  await untilDone('Postgres', () => migrate(config.databaseUrl))
+  const connection = await untilDone('Temporal', () => connect(config))
+  const worker = await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
+  log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
+  await run(worker)
+  await connection.close()
+  await store.close()
+  log.info('the worker has ended')
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'the worker cannot run')
+    process.exitCode = 1
+  }
+}
+
+async function run(worker: Worker): Promise<void> {
+  const stop = () => {
+    if (worker.getState() === 'RUNNING') worker.shutdown()
+  }
+  stopping.signal.addEventListener('abort', stop)
+  const running = worker.run()
+  if (stopping.signal.aborted) stop()
+  await running
+}
+
+/** Tries until it works or the process is told to end. */
+async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+  for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+    stopping.signal.throwIfAborted()
+    try {
+      return await attempt()
+    } catch (error) {
+      log.warn(
+        { error: error instanceof Error ? error.message : String(error) },
+        `${what} does not answer yet`,
+      )
+      await pause(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal })
+    }
+  }
+}
+
+function connect({ temporal }: Config): Promise<NativeConnection> {
+  const { address, apiKey, tls } = temporal
+  return NativeConnection.connect({
+    address,
+    ...(apiKey === undefined ? {} : { apiKey }),
+    ...(tls === undefined ? {} : { tls: tls as true }),
+  })
+}
+
+/** Temporal's own lines, among ours. Its levels have the same names. */
+function runtimeLogger(to: Log & { trace: Log['debug'] }) {
+  const say = (level: keyof typeof to) => (message: string, fields?: Record<string, unknown>) =>
+    to[level](plain(fields), message)
+  return {
+    log: (level: string, message: string, fields?: Record<string, unknown>) =>
+      say(level.toLowerCase() as keyof typeof to)(message, fields),
+    trace: say('trace'),
+    debug: say('debug'),
+    info: say('info'),
+    warn: say('warn'),
+    error: say('error'),
+  }
+}
+
+/** Without bigints, which JSON does not know, and with errors as text. */
+function plain(fields: Record<string, unknown> = {}): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name,
+      typeof value === 'bigint' || value instanceof Error ? String(value) : value,
+    ]),
+  )
+}

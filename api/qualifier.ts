@@ -1,0 +1,60 @@
+/**
+ * Loads one artifact in a process of its own, as a replica would, answers its golden rows and measures it. A release asks for
+ * it before any caller meets the candidate: whatever a bad artifact can do to a process, it does to this one.
+ *
+ * `qualifier.ts <artifact root> <digest> <version>` prints one line of JSON and exits with 0, also for a refusal.
+ */
+import { isError } from '../domain/errors.ts'
+import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { loadVersion, type LoadedVersion } from './serving/version.ts'
+
+const measuredRows = 2_000
+const measuredMs = 2_000
+
+const [root = '', digest = '', version = ''] = process.argv.slice(2)
+try {
+  process.stdout.write(`${JSON.stringify({ ok: true, ...(await qualify()) })}\n`)
+} catch (error) {
+  const code = isError(error) ? error.code : 'artifact_invalid'
+  process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
+}
+
+async function qualify() {
+  const artifacts = openArtifacts(root)
+  const began = performance.now()
+  const manifest = await getManifest(artifacts, digest)
+  const [topology, weights] = await Promise.all([
+    artifacts.get('artifacts', manifest.files['model.json'].digest),
+    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
+  ])
+  const loaded = loadVersion(version, manifest, { topology, weights })
+  const loadMs = performance.now() - began
+  return {
+    model: loaded.model,
+    goldenRows: manifest.golden.instances.length,
+    loadMs: Math.round(loadMs),
+    ...measure(loaded),
+    rssBytes: process.memoryUsage.rss(),
+  }
+}
+
+/** Quantiles of the time of one row, from its features to its answer. */
+function measure({ manifest, predictor, read, format }: LoadedVersion): { p50Us: number; p99Us: number } {
+  const { instances } = manifest.golden
+  const input = new Float32Array(predictor.inputs)
+  const output = new Float32Array(predictor.outputs)
+  const times: number[] = []
+  const until = performance.now() + measuredMs
+  for (let i = 0; i < measuredRows && performance.now() < until; i++) {
+    const from = performance.now()
+    read(instances[i % instances.length], 0, input, 0)
+    predictor.run(input, 1, output)
+    format.issueOf(output, 0)
+    format.text(output, 0, '')
+    times.push((performance.now() - from) * 1_000)
+  }
+  times.sort((a, b) => a - b)
+  const at = (share: number): number =>
+    times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0
+  return { p50Us: at(0.5), p99Us: at(0.99) }
+}

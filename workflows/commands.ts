@@ -1,0 +1,181 @@
+/**
+ * How people reach a release: by signal, which nobody answers, and by update, which is answered. Both end in one queue
+ * and one reducer, in the order in which they came. A message of any shape is survived; a handler that throws on a bad
+ * one would stop the release for good.
+ */
+import {
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  currentUpdateInfo,
+  log,
+  setHandler,
+  uuid4,
+} from '@temporalio/workflow'
+import type { Advance, CommandEvent } from '../domain/release-events.ts'
+import { commandNames, type ReleaseState } from '../domain/release.ts'
+import {
+  commandSignals,
+  commandUpdates,
+  type Command,
+  type CommandName,
+  type CommandResult,
+} from './contract.ts'
+import { messageOf, patient } from './release-activities.ts'
+
+interface Desk {
+  /** Undefined until the release is open. */
+  state(): ReleaseState | undefined
+  happen(event: CommandEvent): Advance
+}
+
+interface Letter {
+  name: CommandName
+  command: Command & { id: string }
+  answer?: (result: CommandResult) => void
+}
+
+export interface Commands {
+  /** Whether nothing that was said is unanswered. */
+  idle(): boolean
+  /** Answers what is left and takes no more. `refusal` answers for a release that was never opened. */
+  close(refusal?: string): Promise<void>
+}
+
+/** At most so many are looked up and recorded at once. */
+const batch = 100
+
+export function receiveCommands({ state, happen }: Desk): Commands {
+  const inbox: Letter[] = []
+  const answers = new Map<string, CommandResult>()
+  let busy = false
+  let closing = false
+  let refusal: string | undefined
+
+  for (const name of commandNames) {
+    setHandler(commandSignals[name], (sent) => {
+      inbox.push({ name, command: read(sent, uuid4()) })
+    })
+    setHandler(
+      commandUpdates[name],
+      (sent) => {
+        const command = read(sent, currentUpdateInfo()?.id ?? uuid4())
+        return new Promise<CommandResult>((answer) => inbox.push({ name, command, answer }))
+      },
+      { validator: refuseMalformed },
+    )
+  }
+
+  /** Answers one batch: who they are, what it does, what is written down, what is answered. */
+  const answerBatch = async (now: ReleaseState) => {
+    const letters = inbox.splice(0, batch)
+    const names = [...new Set(letters.map(({ command }) => command.by))]
+    const known = new Map(
+      (await patient.authorize({ names, model: now.model })).map((each) => [each.name, each]),
+    )
+    const replies: { letter: Letter; result: CommandResult }[] = []
+    const records = letters.flatMap((letter) => {
+      const { name, command } = letter
+      const earlier = answers.get(command.id)
+      if (earlier) {
+        replies.push({ letter, result: earlier })
+        return []
+      }
+      const { by, reason, artifactDigest, evaluationDigest, policyDigest } = command
+      const who = known.get(by)
+      const {
+        applied,
+        message,
+        state: after,
+      } = happen({
+        kind: 'command',
+        atMs: Date.now(),
+        command: name,
+        by,
+        inScope: who?.inScope ?? false,
+        ...(who === undefined ? {} : { role: who.role }),
+        ...(reason === undefined ? {} : { reason }),
+        ...(artifactDigest === undefined ? {} : { artifactDigest }),
+        ...(evaluationDigest === undefined ? {} : { evaluationDigest }),
+        ...(policyDigest === undefined ? {} : { policyDigest }),
+      })
+      const result = { accepted: applied, stage: after.stage, message }
+      answers.set(command.id, result)
+      replies.push({ letter, result })
+      const id = `${after.id}/${command.id}`
+      return [{ id, releaseId: after.id, command: name, actor: by, ...(reason ? { reason } : {}), ...result }]
+    })
+    await patient.recordRelease({ state: state() ?? now, commands: records })
+    for (const { letter, result } of replies) letter.answer?.(result)
+  }
+
+  const clerk = async () => {
+    for (;;) {
+      await condition(() => closing || (inbox.length > 0 && state() !== undefined))
+      const now = state()
+      if (inbox.length === 0) return
+      if (now === undefined) {
+        const result = { accepted: false, stage: 'ended', message: refusal ?? 'it was never opened' } as const
+        for (const letter of inbox.splice(0)) letter.answer?.(result)
+        continue
+      }
+      busy = true
+      try {
+        await answerBatch(now)
+      } catch (error) {
+        log.error(`commands were not recorded: ${messageOf(error)}`)
+      }
+      busy = false
+    }
+  }
+  const done = CancellationScope.nonCancellable(clerk)
+
+  return {
+    idle: () => !busy && inbox.length === 0,
+    close(why) {
+      refusal = why
+      closing = true
+      return done
+    },
+  }
+}
+
+const texts = ['by', 'reason', 'id', 'artifactDigest', 'evaluationDigest', 'policyDigest'] as const
+const longest = {
+  by: 200,
+  reason: 2_000,
+  id: 200,
+  artifactDigest: 100,
+  evaluationDigest: 100,
+  policyDigest: 100,
+}
+
+/** A command of any shape as one that can be answered and written down. Postgres holds neither NUL nor half characters. */
+function read(sent: unknown, id: string): Command & { id: string } {
+  const fields = typeof sent === 'object' && sent !== null ? (sent as Record<string, unknown>) : {}
+  const clean = Object.fromEntries(
+    texts.flatMap((name) => {
+      const value = fields[name]
+      if (typeof value !== 'string' || value === '') return []
+      return [
+        [name, value.replace(/[\0-\x08\x0b-\x1f\x7f]|\p{Surrogate}/gu, '\ufffd').slice(0, longest[name])],
+      ]
+    }),
+  ) as Partial<Command>
+  return { id, by: '(no name)', ...clean }
+}
+
+/** Synchronous, as Temporal demands: an asynchronous one would poison the workflow. */
+function refuseMalformed(sent: unknown): void {
+  const refuse = (what: string) => {
+    throw ApplicationFailure.nonRetryable(`a command is {"by", "reason"?, …}: ${what}`, 'invalid_request')
+  }
+  if (typeof sent !== 'object' || sent === null) return refuse(`this is ${JSON.stringify(sent) ?? 'nothing'}`)
+  const fields = sent as Record<string, unknown>
+  if (typeof fields['by'] !== 'string' || fields['by'] === '') return refuse('"by" is missing')
+  for (const name of texts) {
+    const value = fields[name]
+    if (value !== undefined && (typeof value !== 'string' || value.length > longest[name]))
+      return refuse(`"${name}" is a text of at most ${longest[name]} characters`)
+  }
+}

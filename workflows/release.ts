@@ -1,0 +1,182 @@
+/**
+ * The life of a release: take the next effect the state asks for, do it, turn what came back into an event, advance.
+ * People speak into the same reducer at any moment; a step that the state no longer asks for is cancelled. Nothing here
+ * judges or decides, and nothing here is lost when a worker dies.
+ */
+import {
+  CancellationScope,
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  setHandler,
+  sleep,
+  upsertSearchAttributes,
+  setCurrentDetails,
+  workflowInfo,
+} from '@temporalio/workflow'
+import { advance } from '../domain/advance.ts'
+import { nextEffect, type ReleaseEffect } from '../domain/next-effect.ts'
+import type { ReleaseEvent, StepEvent } from '../domain/release-events.ts'
+import type { ReleaseState } from '../domain/release.ts'
+import { releaseStages } from '../domain/release.ts'
+import { whyWaiting } from '../domain/why-waiting.ts'
+import { receiveCommands } from './commands.ts'
+import { releaseIdOf, releaseStatus, type ReleaseOutcome, type ReleaseRequest } from './contract.ts'
+import { messageOf, patient, qualifying, routing, watching } from './release-activities.ts'
+
+/** What one run hands to the next when its history grows long. */
+export interface Carried {
+  state: ReleaseState
+}
+
+export async function release(request: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
+  const info = workflowInfo()
+  const id = releaseIdOf(info.firstExecutionRunId)
+  let state: ReleaseState | undefined = carried?.state
+  let saved = carried?.state.revision ?? 1
+  let running: { key: string; scope: CancellationScope } | undefined
+  let cancelled = false
+
+  /** Everything that happens to the release comes through here. */
+  const happen = (event: ReleaseEvent) => {
+    const result = advance(opened(), event)
+    state = result.state
+    const wanted = nextEffect(state)
+    if (running && running.key !== wanted.key) running.scope.cancel()
+    return result
+  }
+  const opened = (): ReleaseState => {
+    if (state === undefined) throw new Error('the release is not open yet')
+    return state
+  }
+  const save = async () => {
+    const now = opened()
+    publish(now)
+    if (now.revision === saved) return
+    await patient.recordRelease({ state: now, commands: [] })
+    saved = now.revision
+  }
+
+  setHandler(releaseStatus, opened)
+  const commands = receiveCommands({ state: () => state, happen })
+  CancellationScope.current().cancelRequested.catch(() => {
+    cancelled = true
+    if (state !== undefined) happen({ kind: 'cancelled', atMs: Date.now() })
+  })
+
+  // Whatever is asked of the run from outside, the candidate is taken back and the end is written down.
+  return CancellationScope.nonCancellable(async () => {
+    if (state === undefined) {
+      const opening = await patient.openRelease({
+        ...request,
+        id,
+        workflowId: info.workflowId,
+        runId: info.firstExecutionRunId,
+        atMs: Date.now(),
+      })
+      if ('refused' in opening) {
+        await commands.close(opening.refused)
+        return refused(request, id, opening.refused)
+      }
+      state = opening.state
+      if (cancelled) happen({ kind: 'cancelled', atMs: Date.now() })
+    }
+    for (;;) {
+      await save()
+      const effect = nextEffect(opened())
+      if (effect.kind === 'none') break
+      if (workflowInfo().continueAsNewSuggested && commands.idle())
+        await continueAsNew<typeof release>(request, { state: opened() })
+      const event = await attempt(effect)
+      if (event === undefined) continue
+      try {
+        happen({ ...event, atMs: Date.now() } as StepEvent)
+      } catch (error) {
+        // A report that its stage cannot produce is a defect; the candidate must not stay out because of it.
+        happen({ kind: 'step_failed', step: effect.kind, message: messageOf(error), atMs: Date.now() })
+      }
+    }
+    await commands.close()
+    await condition(allHandlersFinished)
+    const { outcome = 'failed', reason = '', model, version } = opened()
+    return { outcome, reason, releaseId: id, model, version }
+  })
+
+  /** Does what the state asks for. Undefined when the state stopped asking for it in the meantime. */
+  async function attempt(effect: ReleaseEffect): Promise<Report | undefined> {
+    const scope = new CancellationScope()
+    running = { key: effect.key, scope }
+    const unwanted = () => nextEffect(opened()).key !== effect.key
+    try {
+      const report = await scope.run(() => perform(effect, opened()))
+      return unwanted() ? undefined : report
+    } catch (error) {
+      if (unwanted()) return undefined
+      return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
+    } finally {
+      running = undefined
+    }
+  }
+}
+
+/** An event that does not know its time yet. */
+type Report = StepEvent extends infer Event ? (Event extends StepEvent ? Omit<Event, 'atMs'> : never) : never
+
+async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Report> {
+  switch (effect.kind) {
+    case 'qualify':
+      return qualifying.qualify(state)
+    case 'wait':
+      await sleep(Math.max(1, effect.untilMs - Date.now()))
+      return { kind: 'timed_out' }
+    case 'route':
+      return routing(state).route(state)
+    case 'watch': {
+      const { hold, deadlineMs, untilMs } = effect
+      const seen = watching.watch({ state, hold, deadlineMs })
+      if (untilMs === undefined) return seen
+      const late = sleep(Math.max(1, untilMs - Date.now())).then((): Report => ({ kind: 'timed_out' }))
+      return Promise.race([seen, late])
+    }
+    case 'promote':
+      return patient.promote(state)
+    case 'take_back':
+      await pauseBefore(state.attempts)
+      return routing(state).takeBack(state)
+    case 'close':
+      await pauseBefore(state.attempts)
+      await routing(state).closeRelease(state)
+      return { kind: 'closed' }
+    case 'none':
+      throw new Error('nothing is left to do')
+    default:
+      return effect satisfies never
+  }
+}
+
+/** What must be done and cannot be done is tried again, more and more slowly. */
+async function pauseBefore(attempts: number): Promise<void> {
+  if (attempts > 0) await sleep(Math.min(250 * 2 ** attempts, 30_000))
+}
+
+function publish(state: ReleaseState): void {
+  upsertSearchAttributes({
+    Model: [state.model],
+    CandidateVersion: [state.version],
+    ReleaseStage: [state.stage],
+    ...(state.outcome === undefined ? {} : { Outcome: [state.outcome] }),
+  })
+  setCurrentDetails(`**${state.stage}**: ${releaseStages[state.stage]}\n\n${whyWaiting(state)}`)
+}
+
+function refused(request: ReleaseRequest, releaseId: string, reason: string): ReleaseOutcome {
+  const { model, version } = request
+  upsertSearchAttributes({
+    Model: [model],
+    CandidateVersion: [version],
+    ReleaseStage: ['ended'],
+    Outcome: ['failed'],
+  })
+  setCurrentDetails(reason)
+  return { outcome: 'failed', reason, releaseId, model, version }
+}

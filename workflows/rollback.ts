@@ -1,0 +1,75 @@
+/**
+ * Returns a model to its last proven version while no release is open. An open release is told instead: it knows what of
+ * its candidate is out, and two hands on one route would undo each other.
+ */
+import {
+  CancellationScope,
+  getExternalWorkflowHandle,
+  sleep,
+  upsertSearchAttributes,
+} from '@temporalio/workflow'
+import { commandRoles } from '../domain/release.ts'
+import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './contract.ts'
+import { patient, rollingBack } from './release-activities.ts'
+
+/** What a release that is ending anyway gets to write its end, before it is taken for interrupted. */
+const graceMs = 2_000
+
+export async function rollback({ model, by, reason }: RollbackRequest): Promise<RollbackOutcome> {
+  upsertSearchAttributes({ Model: [model] })
+  const [who] = await patient.authorize({ names: [by], model })
+  if (who === undefined || !who.inScope || !commandRoles.rollback.includes(who.role))
+    return {
+      outcome: 'refused',
+      code: 'forbidden',
+      model,
+      message: `${by} is no active key that may roll ${model} back`,
+    }
+  return CancellationScope.nonCancellable(async () => {
+    let interrupted: string | undefined
+    for (;;) {
+      const report = await rollingBack.rollBackModel({
+        model,
+        by,
+        reason,
+        ...(interrupted === undefined ? {} : { interrupted }),
+      })
+      switch (report.outcome) {
+        case 'refused':
+          return { outcome: 'refused', code: report.code, model, message: report.message }
+        case 'rolled_back': {
+          const { from, to, tookMs, problems } = report
+          const missing = problems.length === 0 ? '' : `; not acknowledged: ${problems.join('; ')}`
+          return {
+            outcome: 'rolled_back',
+            model,
+            from,
+            to,
+            tookMs,
+            message: `${from} is taken back, ${to} answers${missing}`,
+          }
+        }
+        case 'open_release':
+          try {
+            await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, {
+              by,
+              reason,
+            })
+            return {
+              outcome: 'forwarded',
+              model,
+              releaseId: report.releaseId,
+              message: `release ${report.releaseId} is open and has been told to take its candidate back`,
+            }
+          } catch {
+            // No workflow of this id runs: the release has just ended, or its workflow was terminated.
+            await sleep(graceMs)
+            interrupted = report.releaseId
+          }
+          break
+        default:
+          return report satisfies never
+      }
+    }
+  })
+}
