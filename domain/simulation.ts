@@ -69,7 +69,17 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
         happen({ kind: 'promoted', atMs, epoch: 1, generation: state.generation + 1 })
         continue
       case 'rolling_back':
-        happen({ kind: 'taken_back', atMs, champion: 'champion', wasChampion: state.promoted })
+        happen({
+          kind: 'taken_back',
+          atMs,
+          problems: [],
+          recovery: {
+            champion: 'champion',
+            wasChampion: state.promoted,
+            orderedMs: atMs,
+            acknowledgedMs: atMs,
+          },
+        })
         return finish(state.lastVerdict?.kind === 'fail')
       case 'awaiting_decision':
         return finish(false, `a person decides: ${state.lastVerdict?.reason ?? ''}`)
