@@ -164,6 +164,23 @@ function readTemporal(environment: Environment, issues: string[]): Config['tempo
   }
 }
 
+/**
+ * What a training process is given of the environment: no addresses and no keys, and one thread for every operation,
+ * because the order in which threads meet shows in the last digits of a sum.
+ */
+export function trainerEnvironment(environment: Environment = process.env): Environment {
+  const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'LD_LIBRARY_PATH']
+  return {
+    ...Object.fromEntries(
+      kept.flatMap((name) => (environment[name] === undefined ? [] : [[name, environment[name]]])),
+    ),
+    TF_NUM_INTRAOP_THREADS: '1',
+    TF_NUM_INTEROP_THREADS: '1',
+    TF_ENABLE_ONEDNN_OPTS: '0',
+    TF_CPP_MIN_LOG_LEVEL: '2',
+  }
+}
+
 /** The directory for what is fetched once: libtensorflow, the Temporal binary. */
 export function cacheDir(environment: Environment = process.env): string {
   return environment['TENURE_CACHE'] ?? join(environment['HOME'] ?? homedir(), '.cache', 'tenure')

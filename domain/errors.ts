@@ -117,6 +117,11 @@ export const errorTable = {
     'No rows are known at this moment; choose a later as_of or check the source.',
   ),
   training_failed: kind(500, false, 'Read the reason and the last lines of the trainer, then retrain.'),
+  training_interrupted: kind(
+    503,
+    true,
+    'Wait: it goes on from its last checkpoint. When it keeps happening, look at the memory of the training worker.',
+  ),
   configuration_invalid: kind(500, false, 'Set the variables named in the message.'),
   internal: kind(500, true, 'This is a defect; the log line with this request id has the details.'),
 } as const satisfies Record<string, ErrorKind>

@@ -77,3 +77,11 @@ export interface ExpectationResult {
  * - `block`: something that blocks does not, or there are no rows: the whole batch is quarantined.
  */
 export type ValidationVerdict = 'pass' | 'warn' | 'block'
+
+/** The worst that the results say; nothing to judge blocks. */
+export function verdictOf(rows: number, results: readonly ExpectationResult[]): ValidationVerdict {
+  const failed = results.filter((result) => !result.passed)
+  if (rows === 0 || results.length === 0 || failed.some(({ severity }) => severity === 'block'))
+    return 'block'
+  return failed.length > 0 ? 'warn' : 'pass'
+}

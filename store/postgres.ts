@@ -85,8 +85,13 @@ async function run<T extends object>(on: pg.Pool | pg.PoolClient, statement: Sql
     })
     return result.rows
   } catch (error) {
-    throw isOutage(error) ? unavailable(error) : error
+    return rethrow(error)
   }
+}
+
+/** For what uses the pool itself: an outage becomes `postgres_unavailable`, everything else stays what it is. */
+export function rethrow(error: unknown): never {
+  throw isOutage(error) ? unavailable(error) : error
 }
 
 /** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 (PostgreSQL manual, appendix A). */

@@ -1,0 +1,144 @@
+/** Makes an artifact of a trained network: its files, and the manifest that says how to ask it and what it must answer. */
+import type { LayersModel } from '@tensorflow/tfjs'
+import type { ModelDefinition } from '../domain/definition.ts'
+import { DomainError } from '../domain/errors.ts'
+import { widthOf, type FeatureFit, type Row } from '../domain/features.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { compileEncoder } from '../domain/preprocess.ts'
+import { categoryProfile, numberProfile, type Profile, type ReferenceProfile } from '../domain/profile.ts'
+import { putManifest, type Artifacts } from '../store/artifacts.ts'
+import type { LabelledRows } from './rows.ts'
+import { outputsOf } from './rows.ts'
+import { answersOf, saveNetwork, type Tensorflow } from './tensorflow.ts'
+
+const goldenRows = 8
+/** Rows whose scores make the profile of the score; enough for its deciles. */
+const scoredRows = 20_000
+
+export interface Trained {
+  definition: ModelDefinition
+  network: LayersModel
+  fits: FeatureFit[]
+  data: LabelledRows
+  training: Manifest['training']
+}
+
+/** Stores the files and the manifest; answers the manifest's digest. Throws `artifact_invalid` for a network that cannot serve. */
+export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, trained: Trained): Promise<string> {
+  const { definition, network, fits, data, training } = trained
+  const encoder = compileEncoder(definition.features, fits)
+  const inputs = widthOf(fits)
+  checkShape(network, { inputs, outputs: outputsOf(definition.label.output) })
+  const answer = (rows: readonly Row[]) =>
+    answersOf(tf, network, {
+      rows: rows.length,
+      inputs,
+      encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
+    })
+  const files = await saveNetwork(tf, network)
+  const instances = definition.golden.length > 0 ? definition.golden : chooseGolden(definition, data.rows)
+  const outputs = answer(instances)
+  checkAnswers(definition, outputs)
+  return putManifest(artifacts, {
+    format: 'tenure-artifact@1',
+    model: definition.name,
+    features: definition.features,
+    output: definition.label.output,
+    preprocessing: fits,
+    files: {
+      'model.json': await artifacts.put('artifacts', files['model.json']),
+      'weights.bin': await artifacts.put('artifacts', files['weights.bin']),
+    },
+    golden: { instances, outputs },
+    profile: profileOf(definition, data, answer(spread(data.rows, scoredRows))),
+    training,
+  })
+}
+
+function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
+  const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]
+  const found = { inputs: Number(input[1]), outputs: Number(output[1]) }
+  if (
+    input.length !== 2 ||
+    output.length !== 2 ||
+    network.inputs.length !== 1 ||
+    network.outputs.length !== 1
+  )
+    throw new DomainError(
+      'artifact_invalid',
+      'the network takes one list of numbers a row and answers with one',
+    )
+  if (found.inputs !== wanted.inputs || found.outputs !== wanted.outputs)
+    throw new DomainError(
+      'artifact_invalid',
+      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${wanted.inputs} → ${wanted.outputs}`,
+    )
+}
+
+/** A network whose answers are no probabilities would be noticed by the callers only. */
+function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly number[][]): void {
+  for (const answer of answers) {
+    const fits =
+      answer.every(Number.isFinite) &&
+      (output.kind === 'number' ||
+        (answer.every((value) => value >= 0 && value <= 1) &&
+          (output.kind === 'probability' ||
+            Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4)))
+    if (!fits)
+      throw new DomainError(
+        'artifact_invalid',
+        `the network answers [${answer.join(', ')}], which is no ${output.kind === 'number' ? 'finite number' : output.kind === 'classes' ? 'softmax over the classes' : 'probability'}`,
+      )
+  }
+}
+
+/** Rows evenly spread over the training rows, and one with everything missing that may be. */
+function chooseGolden({ features }: ModelDefinition, rows: readonly Row[]): Row[] {
+  const chosen = spread(rows, goldenRows)
+  const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
+  const first = chosen[0]
+  if (first === undefined || fillable.length === 0) return chosen
+  return [...chosen, { ...first, ...Object.fromEntries(fillable.map(([name]) => [name, null])) }]
+}
+
+function spread<T>(items: readonly T[], most: number): T[] {
+  const count = Math.min(most, items.length)
+  return Array.from({ length: count }, (_, index) => items[Math.floor((index * items.length) / count)] as T)
+}
+
+function profileOf(
+  { features, label }: ModelDefinition,
+  data: LabelledRows,
+  scores: number[][],
+): ReferenceProfile {
+  const { output } = label
+  const numbers = (name: string, values: readonly unknown[]): Profile =>
+    numberProfile(
+      name,
+      values.map((value) => (value === null ? null : Number(value))),
+    )
+  const texts = (name: string, values: readonly unknown[]): Profile =>
+    categoryProfile(
+      name,
+      values.map((value) => (value === null ? null : String(value))),
+    )
+  const score =
+    output.kind === 'classes'
+      ? texts(
+          'score',
+          scores.map((answer) => output.classes[answer.indexOf(Math.max(...answer))] ?? null),
+        )
+      : numbers(
+          'score',
+          scores.map(([value]) => value ?? null),
+        )
+  return {
+    rows: data.rows.length,
+    features: Object.entries(features).map(([name, feature]) => {
+      const values = data.rows.map((row) => row[name] ?? null)
+      return feature.kind === 'number' ? numbers(name, values) : texts(name, values)
+    }),
+    score,
+    label: output.kind === 'classes' ? texts('label', data.labels) : numbers('label', data.labels),
+  }
+}

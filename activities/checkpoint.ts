@@ -1,0 +1,92 @@
+/**
+ * A network in the middle of its training, as bytes: weights and the optimizer's state. Every epoch begins from one, also
+ * in a training that nobody has interrupted; so a resumed training takes exactly the same steps.
+ */
+import type { LayersModel } from '@tensorflow/tfjs'
+import type * as tfjs from '@tensorflow/tfjs'
+import type { Tensorflow } from './tensorflow.ts'
+
+export interface CheckpointHeader {
+  /** What it belongs to; a checkpoint of other code or data is of no use. */
+  of: string
+  /** Which call of `fit` it is in, from 0. */
+  phase: number
+  /** Epochs done in this phase. */
+  epoch: number
+}
+
+export interface Checkpoint extends CheckpointHeader {
+  weights: Block
+  optimizer: Block
+}
+interface NamedTensor {
+  name: string
+  tensor: tfjs.Tensor
+}
+interface Block {
+  specs: tfjs.io.WeightsManifestEntry[]
+  bytes: Uint8Array
+}
+
+export async function capture(
+  tf: Tensorflow,
+  network: LayersModel,
+  header: CheckpointHeader,
+): Promise<Checkpoint> {
+  const weights = network.getWeights().map((tensor, index) => ({ name: `w${index}`, tensor }))
+  return {
+    ...header,
+    weights: await toBlock(tf, weights),
+    optimizer: await toBlock(tf, await network.optimizer.getWeights()),
+  }
+}
+
+/** Sets a network of the same shape, compiled in the same way, to a checkpoint. */
+export async function restore(tf: Tensorflow, network: LayersModel, checkpoint: Checkpoint): Promise<void> {
+  const weights = fromBlock(tf, checkpoint.weights)
+  network.setWeights(weights.map(({ tensor }) => tensor))
+  tf.dispose(weights.map(({ tensor }) => tensor))
+  const before = await network.optimizer.getWeights()
+  const optimizer = fromBlock(tf, checkpoint.optimizer)
+  await network.optimizer.setWeights(optimizer)
+  tf.dispose([...before, ...optimizer].map(({ tensor }) => tensor))
+}
+
+export function encodeCheckpoint({ weights, optimizer, ...header }: Checkpoint): Buffer {
+  const text = JSON.stringify({
+    ...header,
+    weights: weights.specs,
+    optimizer: optimizer.specs,
+    split: weights.bytes.length,
+  })
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(Buffer.byteLength(text))
+  return Buffer.concat([length, Buffer.from(text), weights.bytes, optimizer.bytes])
+}
+
+export function decodeCheckpoint(bytes: Buffer): Checkpoint {
+  const end = 4 + bytes.readUInt32LE(0)
+  const { weights, optimizer, split, ...header } = JSON.parse(
+    bytes.subarray(4, end).toString('utf8'),
+  ) as CheckpointHeader & {
+    weights: Block['specs']
+    optimizer: Block['specs']
+    split: number
+  }
+  return {
+    ...header,
+    weights: { specs: weights, bytes: bytes.subarray(end, end + split) },
+    optimizer: { specs: optimizer, bytes: bytes.subarray(end + split) },
+  }
+}
+
+async function toBlock(tf: Tensorflow, tensors: NamedTensor[]): Promise<Block> {
+  const { data, specs } = await tf.io.encodeWeights(tensors)
+  return { specs, bytes: new Uint8Array(data) }
+}
+
+/** In the order of the specs, which is the order the optimizer wants back. */
+function fromBlock(tf: Tensorflow, { specs, bytes }: Block): NamedTensor[] {
+  const tensors = tf.io.decodeWeights(Uint8Array.from(bytes).buffer, specs)
+  return specs.map(({ name }) => ({ name, tensor: tensors[name] as tfjs.Tensor }))
+}

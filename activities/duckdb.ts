@@ -1,0 +1,72 @@
+/**
+ * DuckDB for one piece of work. One thread and UTC, because the same rows must give the same bytes: sums of doubles
+ * depend on the order in which threads meet. Nothing is downloaded: what it needs is linked in.
+ */
+import {
+  DuckDBInstance,
+  DuckDBTimestampValue,
+  type DuckDBConnection,
+  type DuckDBValue,
+} from '@duckdb/node-api'
+import type { Cell, Table } from '../domain/expectations.ts'
+
+export interface Duck {
+  run(statement: string): Promise<void>
+  rows<T extends object>(statement: string): Promise<T[]>
+  /** Column-wise; times become milliseconds and whole numbers doubles. */
+  table(statement: string): Promise<Table>
+  connection: DuckDBConnection
+}
+
+const settings = {
+  threads: '1',
+  memory_limit: '4GB',
+  preserve_insertion_order: 'true',
+  autoinstall_known_extensions: 'false',
+  autoload_known_extensions: 'false',
+}
+
+/** Opens an empty database in memory for `work` and closes it whatever happens. */
+export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> {
+  const instance = await DuckDBInstance.create(':memory:', settings)
+  const connection = await instance.connect()
+  const duck: Duck = {
+    connection,
+    run: async (statement) => void (await connection.run(statement)),
+    rows: async <R extends object>(statement: string) => {
+      const { rows, columns } = await duck.table(statement)
+      const names = Object.keys(columns)
+      return Array.from(
+        { length: rows },
+        (_, row) => Object.fromEntries(names.map((name) => [name, columns[name]?.[row]])) as R,
+      )
+    },
+    table: async (statement) => {
+      const reader = await connection.runAndReadAll(statement)
+      const columns: Record<string, Cell[]> = {}
+      const values = reader.getColumns()
+      reader.columnNames().forEach((name, index) => {
+        columns[name] = values[index]?.map(toCell) ?? []
+      })
+      return { rows: reader.currentRowCount, columns }
+    },
+  }
+  try {
+    await connection.run(`set TimeZone = 'UTC'`)
+    return await work(duck)
+  } finally {
+    connection.closeSync()
+    instance.closeSync()
+  }
+}
+
+function toCell(value: DuckDBValue): Cell {
+  if (value === null || typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean')
+    return value
+  if (typeof value === 'bigint') return Number(value)
+  if (value instanceof DuckDBTimestampValue) return Number(value.micros / 1_000n)
+  return value.toString()
+}
+
+/** A path or a text in a statement. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

@@ -1,0 +1,101 @@
+/**
+ * The training loop: its own shuffling, drawn from (seed, phase, epoch), and a checkpoint after each epoch. The loop of the
+ * library shuffles with an unseeded generator, so that no training could be repeated or resumed exactly.
+ */
+import type { LayersModel, Scalar } from '@tensorflow/tfjs'
+import { seeded } from '../domain/random.ts'
+import { hash32 } from '../domain/route.ts'
+import type { FitOptions } from '../models/define/model.ts'
+import { capture, restore, type Checkpoint } from './checkpoint.ts'
+import type { Tensorflow } from './tensorflow.ts'
+
+export interface EncodedRows {
+  rows: number
+  inputs: number
+  outputs: number
+  encode: (row: number, into: Float32Array, offset: number) => void
+  /** One target a row and output. */
+  targets: Float32Array
+}
+
+export interface FitStep {
+  /** Counted over all calls of `fit`. */
+  epoch: number
+  epochs: number
+  loss: number
+}
+
+export interface FitDeps {
+  tf: Tensorflow
+  data: EncodedRows
+  seed: number
+  /** What checkpoints of this training are of. */
+  of: string
+  resume?: Checkpoint
+  /** Keeps the checkpoint and tells of the epoch. */
+  onEpoch: (step: FitStep, checkpoint: Checkpoint) => Promise<void>
+  /** Called several times a second: lets the process hear that its parent is gone. */
+  onBatch: () => Promise<void>
+}
+
+/** The `fit` that a model file is given. */
+export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptions) => Promise<void> {
+  const { tf, seed, of, resume } = deps
+  let phases = 0
+  let before = 0
+  return async (network, { epochs, batchSize }) => {
+    const phase = phases++
+    const done = before
+    before += epochs
+    if (resume !== undefined && phase < resume.phase) return
+    let checkpoint = resume?.phase === phase ? resume : undefined
+    for (let epoch = (checkpoint?.epoch ?? 0) + 1; epoch <= epochs; epoch++) {
+      if (checkpoint !== undefined) await restore(tf, network, checkpoint)
+      const chance = seeded(hash32(`${seed}/${phase}/${epoch}`))
+      // Layers that draw, such as dropout without a seed, must draw the same after a resumption.
+      Math.random = seeded(hash32(`${seed}/${phase}/${epoch}/layers`))
+      const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
+      checkpoint = await capture(tf, network, { of, phase, epoch })
+      await deps.onEpoch({ epoch: done + epoch, epochs: before, loss }, checkpoint)
+    }
+    if (checkpoint !== undefined && checkpoint.epoch >= epochs) await restore(tf, network, checkpoint)
+  }
+}
+
+async function runEpoch(
+  { tf, data, onBatch }: FitDeps,
+  network: LayersModel,
+  order: Uint32Array,
+  batchSize: number,
+): Promise<number> {
+  const { inputs, outputs, targets, encode } = data
+  let sum = 0
+  for (let start = 0; start < order.length; start += batchSize) {
+    const count = Math.min(batchSize, order.length - start)
+    const x = new Float32Array(count * inputs)
+    const y = new Float32Array(count * outputs)
+    for (let index = 0; index < count; index++) {
+      const row = order[start + index] ?? 0
+      encode(row, x, index * inputs)
+      y.set(targets.subarray(row * outputs, (row + 1) * outputs), index * outputs)
+    }
+    const [features, wanted] = [tf.tensor2d(x, [count, inputs]), tf.tensor2d(y, [count, outputs])]
+    const result = await network.trainOnBatch(features, wanted)
+    tf.dispose([features, wanted])
+    sum += Number(Array.isArray(result) ? result[0] : (result as number | Scalar)) * count
+    await onBatch()
+  }
+  return sum / order.length
+}
+
+/** 0 … rows − 1 in a drawn order (Fisher and Yates). */
+export function shuffled(rows: number, uniform: () => number): Uint32Array {
+  const order = Uint32Array.from({ length: rows }, (_, index) => index)
+  for (let last = rows - 1; last > 0; last--) {
+    const other = Math.floor(uniform() * (last + 1))
+    const kept = order[last] ?? 0
+    order[last] = order[other] ?? 0
+    order[other] = kept
+  }
+  return order
+}

@@ -1,0 +1,53 @@
+/**
+ * The child's side of a heavy job: it takes one job from its parent, answers once, and ends when the parent is gone. A
+ * trainer that outlives its worker would burn a core for nobody.
+ */
+import { setPriority } from 'node:os'
+import { isError, type ErrorCode } from '../domain/errors.ts'
+
+export type JobMessage<Step, Result> =
+  | { kind: 'alive' }
+  | { kind: 'step'; step: Step }
+  | { kind: 'done'; result: Result }
+  | { kind: 'failed'; code?: ErrorCode; message: string; context?: Record<string, unknown> }
+
+export interface Parent<Step> {
+  /** Lets waiting events in and tells the parent that the job is alive; cheap enough to be called after every batch. */
+  breathe(): Promise<void>
+  /** Sends a step; resolves when it is on its way. */
+  tell(step: Step): Promise<void>
+}
+
+const breathMs = 250
+
+/** Runs `work` on the job that the parent sends, and exits. */
+export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
+  const send = (message: JobMessage<Step, Result>) =>
+    new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
+  let lastMs = performance.now()
+  const parent: Parent<Step> = {
+    async breathe() {
+      if (performance.now() - lastMs < breathMs) return
+      lastMs = performance.now()
+      await send({ kind: 'alive' })
+      await new Promise((resolve) => setImmediate(resolve))
+    },
+    tell: (step) => send({ kind: 'step', step }),
+  }
+  // The terminal's Ctrl-C reaches the whole group; the worker decides what becomes of its children.
+  process.on('SIGINT', () => {})
+  process.on('disconnect', () => process.exit(1))
+  process.once('message', (job: Job) => {
+    setPriority(10)
+    work(job, parent)
+      .then((result) => send({ kind: 'done', result }))
+      .catch((error: unknown) => send(failureOf(error)))
+      .finally(() => process.exit(0))
+  })
+}
+
+function failureOf(error: unknown): Extract<JobMessage<never, never>, { kind: 'failed' }> {
+  if (isError(error))
+    return { kind: 'failed', code: error.code, message: error.message, context: { ...error.context } }
+  return { kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}

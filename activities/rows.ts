@@ -1,0 +1,62 @@
+/** The rows of a snapshot as training and evaluation need them. */
+import { snapshotColumns, type Part } from '../domain/definition.ts'
+import type { Cell, Table } from '../domain/expectations.ts'
+import type { Output, Row } from '../domain/features.ts'
+import { literal, withDuck } from './duckdb.ts'
+
+const { label, part } = snapshotColumns
+
+export interface LabelledRows {
+  rows: Row[]
+  labels: Cell[]
+  table: Table
+}
+
+/** One part of a snapshot, with every column of it. */
+export async function readPart(
+  path: string,
+  which: Part,
+  features: readonly string[],
+): Promise<LabelledRows> {
+  const table = await withDuck((duck) =>
+    duck.table(`select * exclude (${part}) from ${literal(path)} where ${part} = '${which}'`),
+  )
+  return { rows: rowsOf(table, features), labels: Array.from(table.columns[label] ?? []), table }
+}
+
+/** The rows of some columns; throws on a column the snapshot does not have. */
+export function rowsOf({ rows, columns }: Table, features: readonly string[]): Row[] {
+  const cells = features.map((name) => {
+    const column = columns[name]
+    if (column === undefined) throw new RangeError(`the snapshot has no column ${name}`)
+    return column
+  })
+  return Array.from({ length: rows }, (_, row) => {
+    const values: Row = {}
+    features.forEach((name, index) => {
+      const cell = cells[index]?.[row] ?? null
+      values[name] = typeof cell === 'boolean' ? Number(cell) : cell
+    })
+    return values
+  })
+}
+
+/** The width of the network's output. */
+export const outputsOf = (output: Output): number => (output.kind === 'classes' ? output.classes.length : 1)
+
+/** What the network should answer: one-hot classes, 0 or 1, or the number. */
+export function targetsOf(labels: readonly Cell[], output: Output): Float32Array {
+  if (output.kind !== 'classes') return Float32Array.from(labels, Number)
+  const targets = new Float32Array(labels.length * output.classes.length)
+  labels.forEach((cell, row) => {
+    targets[row * output.classes.length + output.classes.indexOf(String(cell))] = 1
+  })
+  return targets
+}
+
+/** Labels as the gate counts them: the index of the class, 0 or 1, or the number. */
+export function judgedLabels(labels: readonly Cell[], output: Output): number[] {
+  return labels.map((cell) =>
+    output.kind === 'classes' ? output.classes.indexOf(String(cell)) : Number(cell),
+  )
+}

@@ -1,0 +1,107 @@
+/**
+ * Writes down the rows of a model as they were known at a moment. A model trained on what became known later looks
+ * better on paper than it will ever be in use, and a retraining that cannot be repeated cannot be explained.
+ */
+import { snapshotColumns, type ModelDefinition } from '../domain/definition.ts'
+import { DomainError } from '../domain/errors.ts'
+import { firstNeededMs, planRows, snapshotQuery } from '../models/define/query.ts'
+import type { Artifacts } from '../store/artifacts.ts'
+import { getModel } from '../store/models.ts'
+import { insertSnapshot } from '../store/snapshots.ts'
+import type { Store } from '../store/postgres.ts'
+import { checkout } from '../temporal.config.ts'
+import type { Deps } from './deps.ts'
+import { literal, withDuck, type Duck } from './duckdb.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import { loadKnown } from './known.ts'
+import { digestOfSource } from './source-digest.ts'
+
+export interface SnapshotInput {
+  model: string
+  /** ISO 8601. */
+  asOf: string
+}
+
+export interface SnapshotResult {
+  digest: string
+  rows: { train: number; test: number }
+}
+
+/** Idempotent: the same inputs give the same file. Throws `snapshot_empty` when there is nothing to train or to test on. */
+export const takeSnapshot =
+  ({ store, artifacts, log }: Deps) =>
+  ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> =>
+    withHeartbeat(async () => {
+      const { definition } = await getModel(store, name)
+      const source = await digestOfSource(definition.source)
+      const { digest, bytes, parts, columns } = await writeSnapshot({ definition, asOf, store, artifacts })
+      const rows = { train: parts['train'] ?? 0, test: parts['test'] ?? 0 }
+      await insertSnapshot(store, {
+        digest,
+        model: name,
+        asOf,
+        rows: rows.train + rows.test,
+        bytes,
+        columns,
+        source: { ...source, split: definition.split },
+      })
+      log.info({ model: name, asOf, snapshot: digest, rows, bytes }, 'snapshot taken')
+      return { digest, rows }
+    })
+
+/** Writes the file and stores it under its digest. */
+export async function writeSnapshot(options: {
+  definition: ModelDefinition
+  asOf: string
+  store: Store
+  artifacts: Artifacts
+}): Promise<{
+  digest: string
+  bytes: number
+  parts: Record<string, number>
+  columns: Record<string, string>
+}> {
+  const { definition, asOf, store, artifacts } = options
+  return withDuck(async (duck) => {
+    const asOfMs = Date.parse(asOf)
+    const sinceMs = firstNeededMs(definition, asOfMs)
+    const plan = planRows(definition, {
+      asOfMs,
+      root: checkout,
+      ...(sinceMs === undefined ? {} : { sinceMs }),
+    })
+    await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+    await duck.run(`create temp table shaped as ${plan.rows}`)
+    const draft = await artifacts.draft('.parquet')
+    const query = snapshotQuery(definition, asOfMs)
+    await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
+    const parts = await countParts(duck, draft)
+    for (const part of ['train', 'test'])
+      if (!parts[part])
+        throw new DomainError(
+          'snapshot_empty',
+          `no ${part} rows of ${definition.name} are known as of ${asOf}`,
+          {
+            model: definition.name,
+            asOf,
+          },
+        )
+    const columns = await describeColumns(duck, draft)
+    return { ...(await artifacts.take('snapshots', draft)), parts, columns }
+  })
+}
+
+async function countParts(duck: Duck, path: string): Promise<Record<string, number>> {
+  const { part } = snapshotColumns
+  const rows = await duck.rows<{ part: string; n: number }>(
+    `select ${part} as part, count(*) as n from ${literal(path)} group by ${part}`,
+  )
+  return Object.fromEntries(rows.map(({ part: name, n }) => [name, n]))
+}
+
+async function describeColumns(duck: Duck, path: string): Promise<Record<string, string>> {
+  const rows = await duck.rows<{ column_name: string; column_type: string }>(
+    `select column_name, column_type from (describe select * from ${literal(path)})`,
+  )
+  return Object.fromEntries(rows.map((row) => [row.column_name, row.column_type]))
+}

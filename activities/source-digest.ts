@@ -1,0 +1,16 @@
+/** What a snapshot was made from, for its lineage: the queries, and the bytes of the files. */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
+import type { SourceDefinition } from '../domain/definition.ts'
+import { checkout } from '../temporal.config.ts'
+
+export async function digestOfSource(source: SourceDefinition): Promise<Record<string, unknown>> {
+  const files: Record<string, { path: string; digest: string }> = {}
+  for (const [name, path] of Object.entries(source.files)) {
+    const hash = createHash('sha256')
+    for await (const chunk of createReadStream(join(checkout, path))) hash.update(chunk as Buffer)
+    files[name] = { path, digest: `sha256:${hash.digest('hex')}` }
+  }
+  return { kind: source.kind, files, rows: source.rows, ...(source.derive ? { derive: source.derive } : {}) }
+}

@@ -1,0 +1,78 @@
+/** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
+import { op, table as tableOf } from 'arquero'
+import type { Table } from '../domain/expectations.ts'
+
+export interface ColumnSummary {
+  column: string
+  rows: number
+  missing: number
+  distinct: number
+  min: number | string | null
+  max: number | string | null
+  mean: number | null
+  deviation: number | null
+  /** The most frequent values of a text column, with their counts. */
+  frequent?: [string, number][]
+}
+
+const mostFrequent = 10
+
+/** One entry a column, in the order given. Columns that the table does not have are left out. */
+export function summarize({ columns }: Table, names: readonly string[]): ColumnSummary[] {
+  return names.flatMap((name) => {
+    const cells = columns[name]
+    if (cells === undefined) return []
+    const values = tableOf({ value: Array.from(cells) })
+    const isText = Array.from(cells).some((cell) => typeof cell === 'string')
+    const [counts] = values
+      .rollup({ rows: op.count(), present: op.valid('value'), distinct: op.distinct('value') })
+      .objects() as { rows: number; present: number; distinct: number }[]
+    const summary = {
+      column: name,
+      rows: counts?.rows ?? 0,
+      missing: (counts?.rows ?? 0) - (counts?.present ?? 0),
+    }
+    if (isText) {
+      const frequent = values
+        .filter((row: { value: unknown }) => row.value !== null)
+        .groupby('value')
+        .count()
+        .orderby('value')
+        .objects() as { value: string; count: number }[]
+      frequent.sort((a, b) => b.count - a.count)
+      return [
+        {
+          ...summary,
+          distinct: frequent.length,
+          min: null,
+          max: null,
+          mean: null,
+          deviation: null,
+          frequent: frequent
+            .slice(0, mostFrequent)
+            .map(({ value, count }): [string, number] => [value, count]),
+        },
+      ]
+    }
+    const [moments] = values
+      .rollup({
+        min: op.min('value'),
+        max: op.max('value'),
+        mean: op.mean('value'),
+        deviation: op.stdev('value'),
+      })
+      .objects() as Record<'min' | 'max' | 'mean' | 'deviation', number | undefined>[]
+    return [
+      {
+        ...summary,
+        distinct: counts?.distinct ?? 0,
+        min: finite(moments?.min),
+        max: finite(moments?.max),
+        mean: finite(moments?.mean),
+        deviation: finite(moments?.deviation),
+      },
+    ]
+  })
+}
+
+const finite = (value: number | undefined): number | null => (Number.isFinite(value) ? Number(value) : null)

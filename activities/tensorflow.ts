@@ -1,0 +1,95 @@
+/**
+ * The one import of TensorFlow's native binding, and networks as bytes. Everything else that needs a network in training
+ * or evaluation comes through here, in a child process: the API and the workflows must never carry these 600 MB.
+ */
+import type { LayersModel } from '@tensorflow/tfjs'
+import type * as tfjs from '@tensorflow/tfjs'
+import util from 'node:util'
+import { DomainError } from '../domain/errors.ts'
+
+export type Tensorflow = typeof tfjs
+
+/** Loads the native backend. What it still asks of `node:util` was removed in Node 23 and is put back first. */
+export async function loadTensorflow(): Promise<Tensorflow> {
+  const removed = util as unknown as Record<string, unknown>
+  removed['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
+  removed['isArray'] ??= Array.isArray
+  // Node puts a CommonJS package under `default`; the TypeScript loader leaves one that is marked as an ES module flat.
+  const loaded = (await import('@tensorflow/tfjs-node')) as unknown as Tensorflow & { default?: Tensorflow }
+  const tf = loaded.default ?? loaded
+  await tf.ready()
+  return tf
+}
+
+/** The two files of the tfjs LayersModel format. Nothing in them depends on when or where they were made. */
+export interface NetworkFiles {
+  'model.json': Uint8Array
+  'weights.bin': Uint8Array
+}
+
+/** Throws `artifact_invalid` when a weight is not finite. */
+export async function saveNetwork(tf: Tensorflow, network: LayersModel): Promise<NetworkFiles> {
+  let saved: tfjs.io.ModelArtifacts | undefined
+  await network.save(
+    tf.io.withSaveHandler((artifacts) => {
+      saved = artifacts
+      return Promise.resolve({ modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } })
+    }),
+  )
+  const { modelTopology, weightSpecs = [], weightData } = saved ?? {}
+  const parts = (Array.isArray(weightData) ? weightData : [weightData]).filter((part) => part !== undefined)
+  const weights = Buffer.concat(parts.map((part) => new Uint8Array(part)))
+  const strange = network.weights.find((weight) => !weight.read().dataSync().every(Number.isFinite))
+  if (strange !== undefined)
+    throw new DomainError('artifact_invalid', `the weights of ${strange.name} are not all finite numbers`)
+  const model = {
+    format: 'layers-model',
+    generatedBy: `TensorFlow.js ${tf.version.tfjs}`,
+    convertedBy: null,
+    modelTopology,
+    weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }],
+  }
+  return { 'model.json': Buffer.from(JSON.stringify(model)), 'weights.bin': weights }
+}
+
+/** Loads a network from bytes that were checked before; no file and no address in them is followed. */
+export async function openNetwork(tf: Tensorflow, files: NetworkFiles): Promise<LayersModel> {
+  const model = JSON.parse(Buffer.from(files['model.json']).toString('utf8')) as {
+    modelTopology: object
+    weightsManifest: { weights: tfjs.io.WeightsManifestEntry[] }[]
+  }
+  const weights = Uint8Array.from(files['weights.bin'])
+  return tf.loadLayersModel(
+    tf.io.fromMemory({
+      modelTopology: model.modelTopology,
+      weightSpecs: model.weightsManifest.flatMap((group) => group.weights),
+      weightData: weights.buffer,
+    }),
+  )
+}
+
+/** The network's answers to encoded rows, one list of numbers a row, in batches that keep memory flat. */
+export function answersOf(
+  tf: Tensorflow,
+  network: LayersModel,
+  encoded: {
+    rows: number
+    inputs: number
+    encode: (row: number, into: Float32Array, offset: number) => void
+  },
+): number[][] {
+  const { rows, inputs, encode } = encoded
+  const batch = 4_096
+  const answers: number[][] = []
+  for (let start = 0; start < rows; start += batch) {
+    const count = Math.min(batch, rows - start)
+    const buffer = new Float32Array(count * inputs)
+    for (let row = 0; row < count; row++) encode(start + row, buffer, row * inputs)
+    const output = tf.tidy(() => {
+      const predicted = network.predict(tf.tensor2d(buffer, [count, inputs]))
+      return (Array.isArray(predicted) ? predicted[0] : predicted)?.arraySync() as number[][]
+    })
+    for (const answer of output) answers.push(answer)
+  }
+  return answers
+}

@@ -1,0 +1,141 @@
+/**
+ * Trains a challenger in a child process, and keeps what a resumption needs: the last checkpoint stands in Postgres and in
+ * the heartbeat, so that whichever worker comes next loses at most one epoch.
+ */
+import { Context } from '@temporalio/activity'
+import { DomainError, isError } from '../domain/errors.ts'
+import { modelsDirectory } from '../models/index.ts'
+import { digestOfJson } from '../store/artifacts.ts'
+import { getModel } from '../store/models.ts'
+import { beginTraining, endTraining, getTraining, recordEpoch, type Training } from '../store/trainings.ts'
+import { runChild } from './child.ts'
+import type { Deps } from './deps.ts'
+import type { TrainerJob, TrainerResult, TrainerStep } from './trainer.ts'
+
+export interface TrainInput {
+  /** The same id trains once. */
+  trainingId: string
+  model: string
+  snapshotDigest: string
+}
+
+export interface TrainResult {
+  trainingId: string
+  artifactDigest: string
+  epochs: number
+  /** Of the last epoch; null when the model file trained by a loop of its own. */
+  loss: number | null
+  attempts: number
+}
+
+/** What a heartbeat carries. */
+export interface TrainingBeat {
+  epoch: number
+  epochs: number
+  loss: number
+  checkpoint?: string
+}
+
+const silentMs = 120_000
+
+export const train =
+  (deps: Deps, options: { models?: string } = {}) =>
+  async ({ trainingId, model, snapshotDigest }: TrainInput): Promise<TrainResult> => {
+    const { store, log, config } = deps
+    const context = Context.current()
+    const { definition, codeDigest } = await getModel(store, model)
+    const training = await beginTraining(store, {
+      id: trainingId,
+      model,
+      snapshotDigest,
+      seed: definition.seed,
+      hyperparameters: definition.hyperparameters,
+      // Of the model file alone until the trainer has said what it really ran.
+      codeDigest,
+      dependenciesDigest: '',
+    })
+    if (training.status === 'done') return resultOf(training)
+    const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
+    const job: TrainerJob = {
+      model,
+      modelsDirectory: options.models ?? modelsDirectory,
+      definitionDigest: digestOfJson(definition),
+      snapshotDigest,
+      artifactRoot: config.artifactRoot,
+      seed: training.seed,
+      ...(last?.checkpoint === undefined ? {} : { checkpoint: last.checkpoint }),
+    }
+    log.info({ training: trainingId, model, attempt: training.attempts, from: last?.epoch ?? 0 }, 'training')
+    const keeper = keepSteps(deps, training, last)
+    try {
+      const result = await runChild<TrainerStep, TrainerResult>({
+        file: './trainer.ts',
+        job,
+        signal: context.cancellationSignal,
+        silentMs,
+        onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
+        onAlive: () => context.heartbeat(keeper.beat()),
+        onStep: async (step) => {
+          await keeper.keep(step)
+          context.heartbeat(keeper.beat())
+        },
+      })
+      const { id, attempts: attempt } = training
+      if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
+      await keeper.forget()
+      log.info({ training: trainingId, model, artifact: result.artifactDigest }, 'trained')
+      return resultOf(await getTraining(store, id))
+    } catch (error) {
+      if (context.cancellationSignal.aborted) await context.cancelled
+      if (isError(error, 'training_failed') || isError(error, 'artifact_invalid'))
+        await endTraining(store, {
+          id: trainingId,
+          attempt: training.attempts,
+          status: 'failed',
+          message: error.message,
+        })
+      throw error
+    }
+  }
+
+/** Where an attempt before this one stood, by the row or by the heartbeat, whichever is further. */
+function lastBeat(training: Training, told: TrainingBeat | undefined): Partial<TrainingBeat> | undefined {
+  const { epoch, checkpointDigest } = training
+  if (told?.checkpoint !== undefined && told.epoch > epoch) return told
+  return checkpointDigest === undefined ? undefined : { epoch, checkpoint: checkpointDigest }
+}
+
+/** Writes each epoch down and keeps the last two checkpoints: the one before the last is what a slow heartbeat may name. */
+function keepSteps({ store, artifacts }: Deps, training: Training, last: Partial<TrainingBeat> | undefined) {
+  const kept: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
+  let beat: Partial<TrainingBeat> | undefined = last
+  return {
+    beat: () => beat,
+    async keep({ epoch, epochs, loss, checkpoint }: TrainerStep): Promise<void> {
+      const written = await recordEpoch(store, {
+        id: training.id,
+        attempt: training.attempts,
+        record: { epoch, loss },
+        ...(checkpoint === undefined ? {} : { checkpointDigest: checkpoint }),
+      })
+      if (!written) throw superseded(training)
+      beat = { epoch, epochs, loss, ...(checkpoint === undefined ? {} : { checkpoint }) }
+      if (checkpoint === undefined || kept.includes(checkpoint)) return
+      kept.push(checkpoint)
+      for (const old of kept.splice(0, kept.length - 2)) await artifacts.remove('checkpoints', old)
+    },
+    async forget(): Promise<void> {
+      for (const old of kept) await artifacts.remove('checkpoints', old)
+    },
+  }
+}
+
+const superseded = ({ id, attempts }: Training) =>
+  new DomainError('training_interrupted', `attempt ${attempts} of ${id} was taken over by another worker`)
+
+function resultOf({ id, artifactDigest, curve, attempts }: Training): TrainResult {
+  if (artifactDigest === undefined)
+    throw new DomainError('internal', `the training ${id} is done without an artifact`)
+  const last = curve.at(-1)
+  return { trainingId: id, artifactDigest, epochs: last?.epoch ?? 0, loss: last?.loss ?? null, attempts }
+}

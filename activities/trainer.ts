@@ -1,0 +1,143 @@
+/**
+ * The training process: one model, one snapshot, one artifact. It is started for each training, so it always reads the
+ * model file as it is now, and its memory goes with it.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { DomainError, isError } from '../domain/errors.ts'
+import { widthOf } from '../domain/features.ts'
+import { compileEncoder, fitFeatures } from '../domain/preprocess.ts'
+import { seeded } from '../domain/random.ts'
+import { codeDigest } from '../models/define/code.ts'
+import type { Training } from '../models/define/model.ts'
+import { loadModel, type LoadedModel } from '../models/index.ts'
+import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../store/artifacts.ts'
+import { checkout } from '../temporal.config.ts'
+import { storeArtifact } from './artifact.ts'
+import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
+import { makeFit, type FitStep } from './fit.ts'
+import { takeJob, type Parent } from './job.ts'
+import { outputsOf, readPart, targetsOf } from './rows.ts'
+import { loadTensorflow } from './tensorflow.ts'
+
+export interface TrainerJob {
+  model: string
+  modelsDirectory: string
+  /** Of the definition the snapshot was made with. */
+  definitionDigest: string
+  snapshotDigest: string
+  artifactRoot: string
+  seed: number
+  /** The digest of the checkpoint to go on from. */
+  checkpoint?: string
+}
+
+export interface TrainerStep extends FitStep {
+  /** The digest of the checkpoint after this epoch; absent for a training loop of the model's own. */
+  checkpoint?: string
+}
+
+export interface TrainerResult {
+  artifactDigest: string
+  codeDigest: string
+  dependenciesDigest: string
+  rows: number
+}
+
+async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
+  const artifacts = openArtifacts(job.artifactRoot)
+  const model = await loadModel(job.model, job.modelsDirectory)
+  if (digestOfJson(model.definition) !== job.definitionDigest)
+    throw new DomainError(
+      'training_failed',
+      `${model.file} has changed since it was taken in: run \`tenure models sync\` and retrain`,
+    )
+  const { definition } = model
+  const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
+  const dependencies = await dependenciesDigest()
+  const of = digestOfJson({ code, dependencies, snapshot: job.snapshotDigest, seed: job.seed })
+  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  const data = await readPart(path, 'train', Object.keys(definition.features))
+  await parent.breathe()
+  const fits = fitFeatures(data.rows, definition.features)
+  const encoder = compileEncoder(definition.features, fits)
+  const tf = await loadTensorflow()
+  const inputs = widthOf(fits)
+  const outputs = outputsOf(definition.label.output)
+  const resume = await findCheckpoint(artifacts, job.checkpoint, of)
+  // What a model file draws without a seed comes again as well.
+  Math.random = seeded(job.seed)
+  const network = await trainNetwork(model, {
+    tf,
+    rows: data.rows as unknown as Training['rows'],
+    inputs,
+    outputs,
+    seed: job.seed,
+    hyperparameters: definition.hyperparameters,
+    progress: (step) => void parent.tell(step),
+    fit: makeFit({
+      tf,
+      seed: job.seed,
+      of,
+      data: {
+        rows: data.rows.length,
+        inputs,
+        outputs,
+        encode: (row, into, offset) => encoder(data.rows[row] ?? {}, into, offset),
+        targets: targetsOf(data.labels, definition.label.output),
+      },
+      ...(resume === undefined ? {} : { resume }),
+      onBatch: parent.breathe,
+      onEpoch: async (step, checkpoint) => {
+        const stored = await artifacts.put('checkpoints', encodeCheckpoint(checkpoint))
+        await parent.tell({ ...step, checkpoint: stored.digest })
+      },
+    }),
+  })
+  const training = {
+    snapshot: job.snapshotDigest,
+    seed: job.seed,
+    code,
+    dependencies,
+    hyperparameters: definition.hyperparameters,
+    rows: data.rows.length,
+  }
+  const artifactDigest = await storeArtifact(tf, artifacts, { definition, network, fits, data, training })
+  return { artifactDigest, codeDigest: code, dependenciesDigest: dependencies, rows: data.rows.length }
+}
+
+/** What the model file itself gets wrong is told with its place, and not tried again. */
+async function trainNetwork({ train, name }: LoadedModel, training: Parameters<LoadedModel['train']>[0]) {
+  try {
+    return await train(training)
+  } catch (error) {
+    if (isError(error)) throw error
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    throw new DomainError('training_failed', `train of ${name} threw: ${stack}`)
+  }
+}
+
+/** A checkpoint that is gone, broken or of another code costs the epochs it held, not the training. */
+async function findCheckpoint(
+  artifacts: Artifacts,
+  digest: string | undefined,
+  of: string,
+): Promise<Checkpoint | undefined> {
+  if (digest === undefined) return undefined
+  try {
+    const checkpoint = decodeCheckpoint(await artifacts.get('checkpoints', digest))
+    return checkpoint.of === of ? checkpoint : undefined
+  } catch (error) {
+    if (isError(error, 'artifact_corrupt')) return undefined
+    throw error
+  }
+}
+
+/** Of everything installed, and of what runs it: other versions may round otherwise. */
+async function dependenciesDigest(): Promise<string> {
+  const lock = digestOf(await readFile(join(checkout, 'package-lock.json')))
+  return digestOfJson({ lock, node: process.versions.node, arch: process.arch })
+}
+
+takeJob<TrainerJob, TrainerStep, TrainerResult>(runTraining)

@@ -1,0 +1,61 @@
+/**
+ * Looks at a batch before anything learns from it. What blocks is quarantined whole: the report is stored, an alert is
+ * raised, and nothing else happens; a model trained on half an export would be worse than the one that is live.
+ */
+import { snapshotColumns } from '../domain/definition.ts'
+import type { ValidationVerdict } from '../domain/expectations.ts'
+import { impliedExpectations, judgeValidation } from '../domain/validation.ts'
+import { getModel } from '../store/models.ts'
+import { listEarlierRows } from '../store/snapshots.ts'
+import { insertValidation } from '../store/validations.ts'
+import type { Deps } from './deps.ts'
+import { literal, withDuck } from './duckdb.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import { summarize } from './summary.ts'
+
+export interface ValidateInput {
+  /** The same id validates once. */
+  validationId: string
+  model: string
+  snapshotDigest: string
+  /** ISO 8601. */
+  asOf: string
+}
+
+export interface ValidateResult {
+  validationId: string
+  verdict: ValidationVerdict
+  /** Why it does not pass, one sentence each. */
+  failures: string[]
+}
+
+export const validate =
+  ({ store, artifacts, log }: Deps) =>
+  ({ validationId, model: name, snapshotDigest, asOf }: ValidateInput): Promise<ValidateResult> =>
+    withHeartbeat(async () => {
+      const { definition } = await getModel(store, name)
+      const path = await artifacts.locate('snapshots', snapshotDigest)
+      const table = await withDuck((duck) => duck.table(`select * from ${literal(path)}`))
+      const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
+      const { verdict, results } = judgeValidation(
+        [...impliedExpectations(definition), ...definition.expectations],
+        table,
+        { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows },
+      )
+      const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
+      await insertValidation(store, {
+        id: validationId,
+        model: name,
+        snapshotDigest,
+        verdict,
+        report: { rows: table.rows, verdict, results, columns },
+      })
+      const failures = results
+        .filter(({ passed }) => !passed)
+        .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
+      log.info(
+        { model: name, snapshot: snapshotDigest, validation: validationId, verdict, failures },
+        'validated',
+      )
+      return { validationId, verdict, failures }
+    })

@@ -1,0 +1,169 @@
+/** Expectations of a whole batch: its shape, its size and age, and the statistics of its columns. */
+import type { Cell, Expectation, ExpectationContext, ExpectationResult, Table } from './expectations.ts'
+import { isWithin } from './expect-rows.ts'
+import { quantiles } from './quantiles.ts'
+
+type Range = { min?: number; max?: number }
+type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }
+
+/** Earlier snapshots that a median is worth computing of. */
+const fewestRuns = 3
+
+/** Judges an expectation of the batch; undefined for one of single rows. */
+export function judgeBatch(
+  expectation: Expectation,
+  table: Table,
+  context: ExpectationContext,
+): ExpectationResult | undefined {
+  const finding = findingOf(expectation, table, context)
+  if (finding === undefined) return undefined
+  const { check, severity } = expectation
+  return { check, subject: 'column' in expectation ? expectation.column : 'batch', severity, ...finding }
+}
+
+function findingOf(expectation: Expectation, table: Table, context: ExpectationContext): Finding | undefined {
+  const column = 'column' in expectation ? table.columns[expectation.column] : undefined
+  const missing = (name: string): Finding => ({
+    passed: false,
+    observed: null,
+    message: `there is no column ${name}`,
+  })
+  switch (expectation.check) {
+    case 'schema':
+      return judgeSchema(expectation.columns, table)
+    case 'rows':
+      return range('rows', table.rows, expectation)
+    case 'rows_as_usual':
+      return judgeUsualRows(expectation, table.rows, context.earlierRows)
+    case 'fresh':
+      return judgeAge(expectation.withinMs, table, context)
+    case 'distinct':
+      return column
+        ? range('different values', distinctOf(column).size, expectation)
+        : missing(expectation.column)
+    case 'mean':
+      return column ? range('mean', momentsOf(column).mean, expectation) : missing(expectation.column)
+    case 'std':
+      return column
+        ? range('standard deviation', momentsOf(column).std, expectation)
+        : missing(expectation.column)
+    case 'quantile': {
+      if (!column) return missing(expectation.column)
+      const [value] = quantiles(numbersOf(column), [expectation.q])
+      return range(`quantile ${expectation.q}`, value ?? null, expectation)
+    }
+    case 'share': {
+      if (!column) return missing(expectation.column)
+      const present = Array.from(column).filter((cell) => cell !== null)
+      const hits = present.filter((cell) => cell === true || cell === 1).length
+      return range('share', present.length === 0 ? null : hits / present.length, expectation)
+    }
+    case 'every_class':
+      return column ? judgeClasses(expectation.classes, expectation.min, column) : missing(expectation.column)
+    default:
+      return undefined
+  }
+}
+
+function range(name: string, value: number | null, { min, max }: Range): Finding {
+  const limits = [min === undefined ? '' : `at least ${min}`, max === undefined ? '' : `at most ${max}`]
+  const wanted = limits.filter((limit) => limit !== '').join(' and ')
+  if (value === null)
+    return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is wanted` }
+  const passed = isWithin(value, {
+    ...(min === undefined ? {} : { min }),
+    ...(max === undefined ? {} : { max }),
+  })
+  const shown = Number(value.toPrecision(6))
+  return {
+    passed,
+    observed: value,
+    message: `${name}: ${shown}${wanted === '' ? '' : `, ${wanted} is wanted`}`,
+  }
+}
+
+const kinds: Record<string, (cell: Cell) => boolean> = {
+  number: (cell) => typeof cell === 'number',
+  time: (cell) => typeof cell === 'number',
+  text: (cell) => typeof cell === 'string',
+  flag: (cell) => typeof cell === 'boolean' || cell === 0 || cell === 1,
+}
+
+function judgeSchema(columns: Record<string, string>, table: Table): Finding {
+  const issues = Object.entries(columns).flatMap(([name, kind]) => {
+    const cells = table.columns[name]
+    if (cells === undefined) return [`${name} is missing`]
+    const strange = Array.from(cells).find((cell) => cell !== null && !kinds[kind]?.(cell))
+    return strange === undefined ? [] : [`${name} is no ${kind}: ${String(strange)}`]
+  })
+  const count = Object.keys(columns).length
+  return {
+    passed: issues.length === 0,
+    observed: count - issues.length,
+    message: issues.length === 0 ? `${count} columns are as declared` : issues.join('; '),
+  }
+}
+
+function judgeUsualRows(
+  { minRatio, maxRatio }: { minRatio: number; maxRatio: number },
+  rows: number,
+  earlier: readonly number[],
+): Finding {
+  if (earlier.length < fewestRuns)
+    return {
+      passed: true,
+      observed: null,
+      message: `${earlier.length} earlier snapshots are too few to compare with`,
+    }
+  const [median] = quantiles(earlier, [0.5])
+  const ratio = median ? rows / median : null
+  const finding = range('rows to the median of earlier snapshots', ratio, { min: minRatio, max: maxRatio })
+  return { ...finding, message: `${finding.message} (${rows} to ${median})` }
+}
+
+function judgeAge(withinMs: number, table: Table, { asOfMs, eventAt }: ExpectationContext): Finding {
+  const times = eventAt === undefined ? [] : numbersOf(table.columns[eventAt] ?? [])
+  let newest = -Infinity
+  for (const time of times) newest = Math.max(newest, time)
+  if (newest === -Infinity) return { passed: false, observed: null, message: 'no row has a time' }
+  const hours = (ms: number) => Number((ms / 3_600_000).toFixed(2))
+  return {
+    passed: asOfMs - newest <= withinMs,
+    observed: asOfMs - newest,
+    message: `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is wanted`,
+  }
+}
+
+function judgeClasses(classes: readonly (string | number)[], min: number, cells: ArrayLike<Cell>): Finding {
+  const counts = new Map<Cell, number>(classes.map((each) => [each, 0]))
+  for (const cell of Array.from(cells)) {
+    const count = counts.get(cell)
+    if (count !== undefined) counts.set(cell, count + 1)
+  }
+  const fewest = Math.min(...counts.values())
+  const listed = [...counts].map(([name, count]) => `${String(name)} ${count}`).join(', ')
+  return {
+    passed: fewest >= min,
+    observed: fewest,
+    message: `rows of each class: ${listed}; at least ${min} is wanted`,
+  }
+}
+
+const numbersOf = (cells: ArrayLike<Cell>): number[] =>
+  Array.from(cells).filter((cell): cell is number => typeof cell === 'number' && !Number.isNaN(cell))
+
+function distinctOf(cells: ArrayLike<Cell>): Set<Cell> {
+  const values = new Set<Cell>(Array.from(cells))
+  values.delete(null)
+  return values
+}
+
+/** Mean and sample standard deviation; null where undefined. */
+function momentsOf(cells: ArrayLike<Cell>): { mean: number | null; std: number | null } {
+  const values = numbersOf(cells)
+  if (values.length === 0) return { mean: null, std: null }
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  if (values.length < 2) return { mean, std: null }
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
+  return { mean, std: Math.sqrt(squares / (values.length - 1)) }
+}

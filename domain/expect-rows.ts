@@ -1,0 +1,140 @@
+/**
+ * Expectations of single rows: the share that complies is compared with `mostly`. Missing values are left to
+ * `complete`; a column without a single value complies with nothing.
+ */
+import type { Cell, Check, Expectation, ExpectationResult, Table } from './expectations.ts'
+
+type Complies = (row: number) => boolean | 'skip'
+type RowCheck = Extract<
+  Check['check'],
+  'unique' | 'complete' | 'complete_when' | 'finite' | 'in_set' | 'between' | 'length' | 'matches' | 'ordered'
+>
+
+const mostExamples = 5
+
+/** The columns a check looks at, and how one row is tested; undefined for checks of another kind. */
+function testOf(
+  expectation: Expectation,
+  table: Table,
+): { columns: string[]; complies: Complies } | undefined {
+  const column = (name: string): ArrayLike<Cell> => table.columns[name] ?? []
+  const each = (name: string, test: (value: Exclude<Cell, null>) => boolean) => {
+    const cells = column(name)
+    return {
+      columns: [name],
+      complies: (row: number) => {
+        const cell = cells[row]
+        return cell === null || cell === undefined ? ('skip' as const) : test(cell)
+      },
+    }
+  }
+  switch (expectation.check) {
+    case 'unique':
+      return { columns: expectation.columns, complies: firstOfItsKind(expectation.columns.map(column)) }
+    case 'complete': {
+      const cells = expectation.columns.map(column)
+      return { columns: expectation.columns, complies: (row) => cells.every((each) => isPresent(each[row])) }
+    }
+    case 'complete_when': {
+      const [cells, when] = [column(expectation.column), column(expectation.when)]
+      return {
+        columns: [expectation.column, expectation.when],
+        complies: (row) => (when[row] === expectation.is ? isPresent(cells[row]) : 'skip'),
+      }
+    }
+    case 'finite': {
+      const cells = expectation.columns.map(column)
+      return {
+        columns: expectation.columns,
+        complies: (row) => cells.every((each) => each[row] === null || Number.isFinite(each[row])),
+      }
+    }
+    case 'in_set': {
+      const values = new Set<Cell>(expectation.values)
+      return each(expectation.column, (value) => values.has(value))
+    }
+    case 'between':
+      return each(expectation.column, (value) => isWithin(Number(value), expectation))
+    case 'length':
+      return each(expectation.column, (value) => isWithin([...String(value)].length, expectation))
+    case 'matches': {
+      const pattern = new RegExp(expectation.pattern, 'u')
+      return each(expectation.column, (value) => pattern.test(String(value)))
+    }
+    case 'ordered': {
+      const [low, high] = [column(expectation.low), column(expectation.high)]
+      return {
+        columns: [expectation.low, expectation.high],
+        complies: (row) => {
+          const [a, b] = [low[row], high[row]]
+          return !isPresent(a) || !isPresent(b) ? 'skip' : Number(a) <= Number(b)
+        },
+      }
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Judges an expectation of single rows; undefined for one of another kind. */
+export function judgeRows(expectation: Expectation, table: Table): ExpectationResult | undefined {
+  const test = testOf(expectation, table)
+  if (test === undefined) return undefined
+  const { columns, complies } = test
+  const result = {
+    check: expectation.check as RowCheck,
+    subject: columns.join(', '),
+    severity: expectation.severity,
+    mostly: expectation.mostly ?? 1,
+  }
+  const absent = columns.filter((name) => table.columns[name] === undefined)
+  if (absent.length > 0)
+    return { ...result, passed: false, observed: null, message: `there is no column ${absent.join(', ')}` }
+  let tested = 0
+  let failing = 0
+  const examples: string[] = []
+  for (let row = 0; row < table.rows; row++) {
+    const outcome = complies(row)
+    if (outcome === 'skip') continue
+    tested++
+    if (outcome) continue
+    failing++
+    if (examples.length < mostExamples)
+      examples.push(columns.map((name) => String(table.columns[name]?.[row] ?? null)).join(', '))
+  }
+  if (tested === 0)
+    return {
+      ...result,
+      passed: expectation.check === 'complete_when',
+      observed: null,
+      message: 'no row has a value to test',
+    }
+  const share = (tested - failing) / tested
+  const passed = share >= result.mostly
+  return {
+    ...result,
+    passed,
+    observed: share,
+    failing,
+    ...(failing > 0 ? { examples } : {}),
+    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}`,
+  }
+}
+
+const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
+const isPresent = (cell: Cell | undefined): cell is Exclude<Cell, null> =>
+  cell !== null && cell !== undefined && !Number.isNaN(cell)
+export const isWithin = (value: number, { min, max }: { min?: number; max?: number }): boolean =>
+  !Number.isNaN(value) && (min === undefined || value >= min) && (max === undefined || value <= max)
+
+/** The first row of a key complies, its repetitions do not. */
+function firstOfItsKind(columns: readonly ArrayLike<Cell>[]): Complies {
+  const seen = new Set<string>()
+  return (row) => {
+    const before = seen.size
+    seen.add(
+      columns.length === 1 ? String(columns[0]?.[row]) : JSON.stringify(columns.map((each) => each[row])),
+    )
+    return seen.size > before
+  }
+}

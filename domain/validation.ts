@@ -1,0 +1,67 @@
+/** Judges a batch by all of its expectations, those of the model file and those that its features imply. */
+import { snapshotColumns, type ModelDefinition } from './definition.ts'
+import { judgeBatch } from './expect-batch.ts'
+import { judgeRows } from './expect-rows.ts'
+import {
+  verdictOf,
+  type Expectation,
+  type ExpectationContext,
+  type ExpectationResult,
+  type Table,
+  type ValidationVerdict,
+} from './expectations.ts'
+
+/** What the features and the label say by themselves: what the API would refuse must not be trained on. */
+export function impliedExpectations({ features, label }: ModelDefinition): Expectation[] {
+  const names = Object.keys(features)
+  const kindOf = (name: string) =>
+    features[name]?.kind === 'number' ? ('number' as const) : ('text' as const)
+  const labelKind = label.output.kind === 'classes' ? ('text' as const) : ('number' as const)
+  const columns = {
+    ...Object.fromEntries(names.map((name) => [name, kindOf(name)])),
+    [snapshotColumns.label]: labelKind,
+  }
+  const filled = names.filter((name) => features[name]?.missing === undefined)
+  const numbers = names.filter((name) => features[name]?.kind === 'number')
+  return [
+    { check: 'schema', columns, severity: 'block' },
+    { check: 'complete', columns: [...filled, snapshotColumns.label], severity: 'block' },
+    ...(numbers.length > 0 ? [{ check: 'finite', columns: numbers, severity: 'block' } as const] : []),
+    ...names.flatMap((name): Expectation[] => {
+      const feature = features[name]
+      if (feature?.kind !== 'category' || feature.values === undefined) return []
+      return [{ check: 'in_set', column: name, values: feature.values, severity: 'block' }]
+    }),
+    ...impliedByLabel(label.output),
+  ]
+}
+
+function impliedByLabel(output: ModelDefinition['label']['output']): Expectation[] {
+  const column = snapshotColumns.label
+  if (output.kind === 'classes')
+    return [{ check: 'in_set', column, values: output.classes, severity: 'block' }]
+  if (output.kind === 'probability')
+    return [{ check: 'every_class', column, classes: [0, 1], min: 1, severity: 'block' }]
+  return [{ check: 'finite', columns: [column], severity: 'block' }]
+}
+
+export function judgeValidation(
+  expectations: readonly Expectation[],
+  table: Table,
+  context: ExpectationContext,
+): { verdict: ValidationVerdict; results: ExpectationResult[] } {
+  const results = expectations.map(
+    (each) => judgeRows(each, table) ?? judgeBatch(each, table, context) ?? unknown(each),
+  )
+  return { verdict: verdictOf(table.rows, results), results }
+}
+
+/** A check that a newer model file knows and this build does not is never a silent pass. */
+const unknown = ({ check, severity }: Expectation): ExpectationResult => ({
+  check,
+  subject: 'batch',
+  severity,
+  passed: false,
+  observed: null,
+  message: `this build does not know the check ${check}`,
+})
