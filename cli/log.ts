@@ -6,6 +6,7 @@ import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from '
 import { join } from 'node:path'
 
 const maxBytes = 20_000_000
+const tailLines = 8
 const levels: Readonly<Record<number, string>> = {
   10: 'trace',
   20: 'debug',
@@ -20,6 +21,8 @@ const silent = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'v', 'name'])
 export interface Log {
   path: string
   write(process: string, line: string): void
+  /** The last lines of a process, for the one who has to know why it did not start. */
+  tail(process: string): string[]
   close(): Promise<void>
 }
 
@@ -29,14 +32,17 @@ export function openLog(stateDir: string, echo?: (line: string) => void): Log {
   const path = join(stateDir, 'tenure.log')
   if (existsSync(path) && statSync(path).size > maxBytes) renameSync(path, `${path}.1`)
   const file = createWriteStream(path, { flags: 'a', mode: 0o640 })
+  const tails = new Map<string, string[]>()
   return {
     path,
     write(process, line) {
       if (line.trim() === '') return
       const readable = readableLine(process, line)
       file.write(`${readable}\n`)
+      tails.set(process, [...(tails.get(process) ?? []), readable].slice(-tailLines))
       echo?.(readable)
     },
+    tail: (process) => tails.get(process) ?? [],
     close: () => new Promise((resolve) => file.end(resolve)),
   }
 }
@@ -51,8 +57,14 @@ export function readableLine(process: string, line: string, now = new Date()): s
   const rest = Object.entries(entry)
     .filter(([name, value]) => !silent.has(name) && value !== undefined)
     .map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-  return [head, level.padEnd(5), String(entry['msg'] ?? ''), ...rest].filter((part) => part !== '').join(' ')
+  return [head, level.padEnd(5), String(entry['msg'] ?? ''), ...rest]
+    .filter((part) => part !== '')
+    .map(oneLine)
+    .join(' ')
 }
+
+/** Stack traces and reports stay readable, and a search in the log finds the whole of them. */
+const oneLine = (text: string): string => text.split(/\s*\n\s*/).join(' | ')
 
 function parse(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith('{')) return undefined

@@ -10,7 +10,9 @@ import {
   type CommandConfig,
   type Config,
 } from '../temporal.config.ts'
+import { isError } from '../domain/errors.ts'
 import { planCore, planProcesses } from './children.ts'
+import { failure } from './client.ts'
 import { findConnection, writeConnection } from './connection.ts'
 import { openStateDir } from './embedded/state.ts'
 import { openLog, type Log } from './log.ts'
@@ -76,6 +78,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     apiPorts: ports.api,
     prepare,
   })
+  let interrupted = false
+  const interrupt = () => void (interrupted = true)
+  for (const signal of endings) process.once(signal, interrupt)
   try {
     const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
     if (prepared === undefined) throw new Error('the processes started before their database was prepared')
@@ -102,8 +107,24 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     }
   } catch (error) {
     await log.close()
-    throw error
+    if (interrupted) throw failure({ code: 'interrupted', detail: 'stopped while it was starting' })
+    throw explained(error, log)
+  } finally {
+    for (const signal of endings) process.off(signal, interrupt)
   }
+}
+
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Why a process did not start stands in its own last lines, so they are told with it. */
+function explained(error: unknown, log: Log): unknown {
+  if (!(error instanceof Error) || isError(error)) return error
+  const tail = log.tail(error.message.split(' ')[0] ?? '').map((line) => `\n  ${line}`)
+  return failure({
+    code: 'internal',
+    detail: `${error.message}${tail.join('')}`,
+    remedy: `The whole log is ${log.path}`,
+  })
 }
 
 /** A free port for each server that is started here, and for each replica. */

@@ -31,7 +31,7 @@ export async function retrain(world: World, asOfMs: number): Promise<Retrained> 
   const before = (await newest(world))?.id
   await scheduler.post(`/v1/models/${modelName}/retrainings`, {
     as_of: new Date(asOfMs).toISOString(),
-    reason: 'manual',
+    reason: 'the next chapter of the story',
     policy: storyPolicy,
   })
   narrator.tell(`${modelName} is retrained on what was known on ${moment(asOfMs)}.`)

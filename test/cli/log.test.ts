@@ -30,6 +30,22 @@ describe('the log', () => {
     expect(readableLine('api', '{broken', at)).toBe('09:00:00.000 api      {broken')
   })
 
+  it('puts what has several lines on one', () => {
+    const line = JSON.stringify({ level: 50, time: 0, msg: 'failed', error: 'Error: no\n    at a\n    at b' })
+    expect(readableLine('api', line)).toBe('00:00:00.000 api      error failed error=Error: no | at a | at b')
+  })
+
+  it('remembers the last lines of each process', async () => {
+    const log = openLog(dir)
+    for (let n = 0; n < 20; n++) log.write('api', `line ${n}`)
+    log.write('train', 'other')
+    expect(log.tail('api').map((line) => line.split(' ').at(-1))).toEqual(
+      Array.from({ length: 8 }, (_, n) => String(n + 12)),
+    )
+    expect(log.tail('control')).toEqual([])
+    await log.close()
+  })
+
   it('appends, skips empty lines and echoes', async () => {
     const echoed: string[] = []
     for (const text of ['one', '', 'two']) {
