@@ -140,7 +140,8 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
     const count = shape.reduce((product: number, size: number) => product * size, 1)
     if (at + count * 4 > bytes.byteLength)
       refuse(`weights.bin has ${bytes.byteLength} bytes and ends within ${name}`)
-    const values = new Float32Array(bytes.slice(at, at + count * 4).buffer)
+    // A copy: the slice of a Buffer shares its memory, and would begin wherever that does.
+    const values = new Float32Array(Uint8Array.prototype.slice.call(bytes, at, at + count * 4).buffer)
     const odd = values.findIndex((value) => !Number.isFinite(value))
     if (odd >= 0) refuse(`${name} holds ${values[odd]} at place ${odd}`)
     named.set(name, { values, shape: shape as number[] })
