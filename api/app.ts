@@ -1,0 +1,141 @@
+/**
+ * The HTTP application: mounts the declared routes behind the same four steps (who asks, may they, is it well formed, answer)
+ * and turns every failure into a problem document. It listens to nothing, so a test can ask it directly.
+ */
+import { Hono, type Context } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { DomainError } from '../domain/errors.ts'
+import { expectAllowed, type Actor } from './auth.ts'
+import { callers, type Allowed, type Answer, type Route } from './declare.ts'
+import type { ApiDeps } from './deps.ts'
+import { headersOf, problemOf } from './problem.ts'
+import { routesOf } from './routes/routes.ts'
+
+export interface Api {
+  app: Hono
+  routes: readonly Route[]
+}
+
+/** Most bytes of a body that describes a command. */
+const controlBytes = 1_048_576
+
+export function createApp(deps: ApiDeps): Api {
+  const routes = routesOf(deps)
+  const app = new Hono()
+  for (const route of routes) {
+    const limit = route.rawBytes ?? controlBytes
+    app.on(
+      route.method.toUpperCase(),
+      route.path,
+      bodyLimit({ maxSize: limit, onError: () => tooLarge(limit) }),
+      (context) => answer(deps, route, context),
+    )
+  }
+  app.notFound((context) => {
+    throw unknownPath(routes, context.req.method, context.req.path)
+  })
+  app.onError((error, context) => {
+    const problem = problemOf(error, requestIdOf(context), (thrown, requestId) =>
+      deps.log.error({ requestId, err: thrown }, 'defect'),
+    )
+    return new Response(JSON.stringify(problem), { status: problem.status, headers: headersOf(problem) })
+  })
+  return { app, routes }
+}
+
+async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Response> {
+  const { req } = context
+  const safe = req.method === 'GET'
+  const actor = actorOf(deps, route.allow, req.header('authorization'), safe)
+  const params = req.param()
+  if (actor !== undefined) permit(actor, route, params)
+  const bytes = safe ? Buffer.alloc(0) : Buffer.from(await req.arrayBuffer())
+  const reply = await route.handle({
+    actor,
+    params,
+    bytes,
+    query: route.query === undefined ? undefined : check(route.query, req.query(), 'the query'),
+    body: route.body === undefined ? undefined : check(route.body, parse(bytes), 'the body'),
+    requestId: requestIdOf(context),
+    header: (name) => req.header(name),
+  })
+  return respond(reply, requestIdOf(context))
+}
+
+function actorOf(
+  deps: ApiDeps,
+  allow: Allowed,
+  authorization: string | undefined,
+  safe: boolean,
+): Actor | undefined {
+  if (allow === 'callers') return deps.authentication.callerOf(authorization)
+  if (allow !== 'public') return deps.authentication.actorOf(authorization, safe)
+  try {
+    return deps.authentication.actorOf(authorization, safe)
+  } catch {
+    return undefined
+  }
+}
+
+/** The parameter `name` after `/v1/models/` is a model; other routes look at the scope of the key themselves. */
+function permit(actor: Actor, { allow, path }: Route, params: Record<string, string>): void {
+  const model = path.startsWith('/v1/models/:name') ? params['name'] : undefined
+  if (allow !== 'public') expectAllowed(actor, allow === 'callers' ? callers : allow, model)
+}
+
+function parse(bytes: Buffer): unknown {
+  // A command without a body is one without fields.
+  if (bytes.byteLength === 0) return {}
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+  }
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const checked = schema.safeParse(value)
+  if (checked.success) return checked.data
+  const issues = checked.error.issues.map((issue) => {
+    const place = issue.path.map(String).join('.')
+    return place === '' ? `${what}: ${issue.message}` : `${place}: ${issue.message}`
+  })
+  throw new DomainError('invalid_request', issues.join('; '), { issues })
+}
+
+function respond({ status = 200, json, text, type }: Answer, requestId: string): Response {
+  const headers = { 'x-request-id': requestId }
+  if (text !== undefined)
+    return new Response(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
+  if (json === undefined) return new Response(null, { status, headers })
+  return new Response(JSON.stringify(json), {
+    status,
+    headers: { ...headers, 'content-type': 'application/json' },
+  })
+}
+
+function requestIdOf(context: Context): string {
+  const known = context.get('requestId') as string | undefined
+  if (known !== undefined) return known
+  const sent = context.req.header('x-request-id')
+  const id = sent !== undefined && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
+  context.set('requestId', id)
+  return id
+}
+
+function unknownPath(routes: readonly Route[], method: string, path: string): DomainError {
+  const there = routes
+    .filter((route) => patternOf(route.path).test(path))
+    .map((route) => route.method.toUpperCase())
+  if (there.length === 0) return new DomainError('not_found', `there is nothing at ${path.slice(0, 200)}`)
+  const allow = [...new Set(there)].sort()
+  return new DomainError('method_not_allowed', `${path.slice(0, 200)} does not take ${method}`, { allow })
+}
+
+const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`)
+
+function tooLarge(limit: number): never {
+  throw new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
+}

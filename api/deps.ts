@@ -1,0 +1,25 @@
+/** What the routes are given. They are built from it and from nothing else, so that a test can hand them another database. */
+import type { Registry } from 'prom-client'
+import type { Store } from '../store/postgres.ts'
+import type { Authentication } from './auth.ts'
+import type { Serving } from './serving/serving.ts'
+import type { TemporalClient } from './temporal.ts'
+
+/** One line per decision, with its ids. Never payloads, never keys. */
+export interface Log {
+  debug(fields: Record<string, unknown>, message: string): void
+  info(fields: Record<string, unknown>, message: string): void
+  warn(fields: Record<string, unknown>, message: string): void
+  error(fields: Record<string, unknown>, message: string): void
+}
+
+export interface ApiDeps {
+  store: Store
+  authentication: Authentication
+  serving: Serving
+  temporal: TemporalClient
+  metrics: Registry
+  log: Log
+  /** Why this process wants no more requests; nothing while it does. */
+  stopping: () => string | undefined
+}

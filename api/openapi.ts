@@ -1,0 +1,102 @@
+/** The declared routes as an OpenAPI 3.1 document. */
+import { z } from 'zod'
+import { errorTable } from '../domain/errors.ts'
+import type { Route } from './declare.ts'
+
+export function describe(routes: readonly Route[]): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {}
+  for (const route of routes) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
+    paths[path] = { ...paths[path], [route.method]: operationOf(route) }
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Tenure', version: '1', description: 'Retraining, release and serving of models.' },
+    paths,
+    security: [{ key: [] }],
+    components: {
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      schemas: { Problem: problemSchema },
+    },
+  }
+}
+
+function operationOf({ method, path, allow, summary, answers, body, query, rawBytes }: Route) {
+  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
+  const takesBody = body !== undefined || rawBytes !== undefined
+  return {
+    summary,
+    operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
+    ...(allow === 'public' ? { security: [] } : {}),
+    description: typeof allow === 'string' ? undefined : `Roles: ${allow.join(', ')}.`,
+    parameters: [
+      ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
+      ...queryParameters(query),
+    ],
+    ...(takesBody
+      ? {
+          requestBody: { content: { 'application/json': { schema: body ? schemaOf(body) : predictSchema } } },
+        }
+      : {}),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(answers).map(([status, description]) => [status, { description }]),
+      ),
+      default: {
+        description: 'A problem',
+        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+      },
+    },
+  }
+}
+
+function queryParameters(query: z.ZodType | undefined) {
+  if (query === undefined) return []
+  const { properties = {}, required = [] } = schemaOf(query) as {
+    properties?: Record<string, unknown>
+    required?: string[]
+  }
+  return Object.entries(properties).map(([name, schema]) => ({
+    ...{ name, in: 'query', schema },
+    required: required.includes(name),
+  }))
+}
+
+const schemaOf = (schema: z.ZodType): Record<string, unknown> => {
+  const { $schema: _$schema, ...described } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  return described
+}
+
+const predictSchema = {
+  type: 'object',
+  required: ['instances'],
+  additionalProperties: false,
+  properties: {
+    instances: {
+      type: 'array',
+      minItems: 1,
+      items: { type: 'object', description: 'One value a feature; GET /v1/models/{name} lists them.' },
+    },
+    routing_key: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 256,
+      description: 'The same key gets the same arm.',
+    },
+  },
+}
+
+const problemSchema = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'code', 'remedy', 'retryable', 'request_id'],
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    code: { enum: Object.keys(errorTable) },
+    remedy: { type: 'string' },
+    retryable: { type: 'boolean' },
+    request_id: { type: 'string' },
+  },
+}

@@ -1,0 +1,69 @@
+/**
+ * Every failure as an RFC 9457 problem document with a code that programs match, a sentence for people and what to do about
+ * it. A failure nobody expected becomes `internal`, and only the log says more: its text may hold what is nobody's business.
+ */
+import { isError, DomainError, errorTable, type ErrorCode } from '../domain/errors.ts'
+
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: ErrorCode
+  remedy: string
+  retryable: boolean
+  request_id: string
+  /** What the error knows besides, e.g. `limit`. */
+  [extension: string]: unknown
+}
+
+export const problemType = 'application/problem+json'
+/** Seconds after which a retryable call may be made again. */
+const retryAfterS = 1
+
+/** The problem of anything thrown. `onDefect` is told of what is no DomainError. */
+export function problemOf(
+  thrown: unknown,
+  requestId: string,
+  onDefect: (thrown: unknown, requestId: string) => void,
+): Problem {
+  const error = isError(thrown) ? thrown : unexpected(thrown, requestId, onDefect)
+  const { status, retryable, remedy } = errorTable[error.code]
+  return {
+    ...error.context,
+    type: `urn:tenure:problem:${error.code}`,
+    title: titleOf(error.code),
+    status,
+    detail: error.message,
+    code: error.code,
+    remedy,
+    retryable,
+    request_id: requestId,
+  }
+}
+
+export function headersOf(problem: Problem): Record<string, string> {
+  return {
+    'content-type': problemType,
+    'x-request-id': problem.request_id,
+    ...(problem.retryable && problem.status >= 500 ? { 'retry-after': String(retryAfterS) } : {}),
+    ...(problem.code === 'unauthenticated'
+      ? { 'www-authenticate': 'Bearer realm="tenure", Basic realm="tenure"' }
+      : {}),
+    ...(Array.isArray(problem['allow']) ? { allow: problem['allow'].join(', ') } : {}),
+  }
+}
+
+const titleOf = (code: ErrorCode): string => {
+  const words = code.replaceAll('_', ' ')
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
+function unexpected(
+  thrown: unknown,
+  requestId: string,
+  onDefect: (thrown: unknown, requestId: string) => void,
+): DomainError {
+  onDefect(thrown, requestId)
+  return new DomainError('internal', `the request failed in a way nobody foresaw (request ${requestId})`)
+}

@@ -1,0 +1,66 @@
+/** `/livez`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus. */
+import { goldenIssueOf } from '../serving/version.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { DomainError } from '../../domain/errors.ts'
+
+export const healthRoutes = (deps: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/livez',
+    allow: 'public',
+    summary: 'Whether the process answers at all.',
+    answers: { 200: 'It does' },
+    handle: () => ({ json: { status: 'alive' } }),
+  }),
+  route({
+    method: 'get',
+    path: '/readyz',
+    allow: 'public',
+    summary:
+      'Whether the process should get requests: it answers the golden rows of every version it holds. With a key it says more.',
+    answers: { 200: 'It should', 503: 'It should not, and why' },
+    handle({ actor }) {
+      const issues = issuesOf(deps)
+      if (issues.length > 0)
+        throw new DomainError(
+          'not_ready',
+          actor === undefined ? 'this replica is not ready' : issues.join('; '),
+        )
+      return { json: { status: 'ready', ...(actor === undefined ? {} : stateOf(deps)) } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/metrics',
+    allow: viewers,
+    summary: 'What this process counts, for Prometheus.',
+    answers: { 200: 'The metrics as text' },
+    handle: async () => ({ text: await deps.metrics.metrics(), type: deps.metrics.contentType }),
+  }),
+]
+
+/** Why this process should not get requests; empty when it should. */
+export function issuesOf({ serving, authentication, stopping }: ApiDeps): string[] {
+  const issues: string[] = []
+  const end = stopping()
+  if (end !== undefined) issues.push(end)
+  if (!authentication.isReady()) issues.push('the keys have not been read yet')
+  if (!serving.routing.isFilled()) issues.push('the routes have not been read yet')
+  for (const [model, { text }] of serving.routing.problems())
+    if (serving.routing.find(model) === undefined)
+      issues.push(`no version of ${model} can be served: ${text}`)
+  for (const loaded of serving.routing.loaded()) {
+    const issue = goldenIssueOf(loaded)
+    if (issue !== undefined) issues.push(`${loaded.version}: ${issue}`)
+  }
+  return issues
+}
+
+function stateOf({ serving }: ApiDeps) {
+  const models = [...serving.routing.live()].map(({ route: { model, epoch, generation, proven, arms } }) => ({
+    ...{ model, epoch, generation, proven, arms },
+    problem: serving.routing.problems().get(model)?.text,
+  }))
+  return { stale: serving.now() >= serving.lease.until, models }
+}

@@ -1,0 +1,110 @@
+/** `/v1/models`, `/v1/versions`: what there is, what is live, and what was. */
+import { z } from 'zod'
+import { DomainError } from '../../domain/errors.ts'
+import { findChampion, findChampionAt } from '../../store/champions.ts'
+import { getModel, listModels, type StoredModel } from '../../store/models.ts'
+import { findOpenRelease } from '../../store/releases.ts'
+import { getVersion, listVersions, type Version } from '../../store/versions.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope, visible } from '../scope.ts'
+import { limit, modelName, moment, toWire } from '../wire.ts'
+
+export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
+  const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
+    const [champion, open] = await Promise.all([findChampion(store, name), findOpenRelease(store, name)])
+    return {
+      name,
+      about: definition.about,
+      champion: champion && {
+        version: champion.version,
+        since: champion.since,
+        release_id: champion.releaseId,
+      },
+      open_release: open?.state.id,
+      synced_at: syncedAt,
+    }
+  }
+  return [
+    route({
+      method: 'get',
+      path: '/v1/models',
+      allow: viewers,
+      summary: 'Lists the models with their champions and open releases.',
+      answers: { 200: 'The models' },
+      async handle({ actor }) {
+        const models = visible(actor, await listModels(store), ({ name }) => name)
+        return { json: { models: await Promise.all(models.map(summaryOf)) } }
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/v1/models/:name',
+      allow: viewers,
+      summary: 'Shows a model: its features, its output, its policy, and the route this replica follows.',
+      answers: { 200: 'The model' },
+      async handle({ params }) {
+        const model = await getModel(store, params['name']!)
+        const { features, label, release } = model.definition
+        return {
+          json: {
+            ...(await summaryOf(model)),
+            features,
+            output: label.output,
+            release_policy: release,
+            code_digest: model.codeDigest,
+            route: serving.routing.find(model.name)?.route,
+          },
+        }
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/v1/models/:name/champion',
+      allow: viewers,
+      summary: 'Says which version was champion at a moment, and by what change.',
+      answers: { 200: 'The change that made it champion' },
+      query: z.strictObject({ at: moment.optional() }),
+      async handle({ params, query }) {
+        const model = params['name']!
+        await getModel(store, model)
+        const at = query.at ?? new Date().toISOString()
+        const change = await findChampionAt(store, { model, at })
+        if (change === undefined) throw new DomainError('not_found', `${model} had no champion at ${at}`)
+        return { json: toWire(change) }
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/v1/versions',
+      allow: viewers,
+      summary: 'Lists registered versions, the newest of each model first.',
+      answers: { 200: 'The versions, without their manifests' },
+      query: z.strictObject({ model: modelName.optional(), limit }),
+      async handle({ actor, query }) {
+        const found = await listVersions(store, {
+          limit: query.limit,
+          ...(query.model === undefined ? {} : { model: query.model }),
+        })
+        const versions = visible(actor, found, ({ model }) => model)
+        return { json: { versions: versions.map(briefOf) } }
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/v1/versions/:version',
+      allow: viewers,
+      summary: 'Shows a version with its manifest and its lineage.',
+      answers: { 200: 'The version' },
+      async handle({ actor, params }) {
+        const version = await getVersion(store, params['version']!)
+        expectInScope(actor, version.model)
+        return { json: toWire(version) }
+      },
+    }),
+  ]
+}
+
+function briefOf({ manifest: _manifest, ...version }: Version) {
+  return toWire(version)
+}

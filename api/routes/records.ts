@@ -1,0 +1,55 @@
+/** `/v1/audit`, `/v1/alerts`: who changed what, and what a person should know. */
+import { z } from 'zod'
+import { listAlerts } from '../../store/alerts.ts'
+import { listAudit, verifyAudit } from '../../store/audit.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { visible } from '../scope.ts'
+import { flag, limit, modelName, toWire } from '../wire.ts'
+
+export const recordRoutes = ({ store }: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/audit',
+    allow: viewers,
+    summary: 'Lists changes of production, the newest first.',
+    answers: { 200: 'The rows of the audit' },
+    query: z.strictObject({
+      model: modelName.optional(),
+      before: z.coerce.number().int().min(1).optional(),
+      limit,
+    }),
+    async handle({ actor, query }) {
+      const rows = await listAudit(store, {
+        limit: query.limit,
+        ...(query.model === undefined ? {} : { model: query.model }),
+        ...(query.before === undefined ? {} : { before: query.before }),
+      })
+      return { json: { audit: visible(actor, rows, ({ model }) => model).map(toWire) } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/audit/verify',
+    allow: viewers,
+    summary: 'Follows the whole hash chain of the audit.',
+    answers: { 200: 'How far it holds, and the first breach' },
+    handle: async () => ({ json: toWire(await verifyAudit(store)) }),
+  }),
+  route({
+    method: 'get',
+    path: '/v1/alerts',
+    allow: viewers,
+    summary: 'Lists alerts, the newest first.',
+    answers: { 200: 'The alerts' },
+    query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
+    async handle({ actor, query }) {
+      const alerts = await listAlerts(store, {
+        limit: query.limit,
+        ...(query.model === undefined ? {} : { model: query.model }),
+        ...(query.open === undefined ? {} : { open: query.open }),
+      })
+      return { json: { alerts: visible(actor, alerts, ({ model }) => model).map(toWire) } }
+    },
+  }),
+]

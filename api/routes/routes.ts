@@ -1,0 +1,27 @@
+/** Every route of the API, in one list. */
+import type { Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { descriptionRoutes } from './description.ts'
+import { healthRoutes } from './health.ts'
+import { keyRoutes } from './keys.ts'
+import { modelRoutes } from './models.ts'
+import { predictionRoutes } from './predictions.ts'
+import { recordRoutes } from './records.ts'
+import { releaseRoutes } from './releases.ts'
+import { retrainingRoutes } from './retrainings.ts'
+import { rollbackRoutes } from './rollback.ts'
+
+export function routesOf(deps: ApiDeps): Route[] {
+  const routes: Route[] = [
+    ...predictionRoutes(deps),
+    ...modelRoutes(deps),
+    ...retrainingRoutes(deps),
+    ...releaseRoutes(deps),
+    ...rollbackRoutes(deps),
+    ...recordRoutes(deps),
+    ...keyRoutes(deps),
+    ...healthRoutes(deps),
+    ...descriptionRoutes(deps, () => routes),
+  ]
+  return routes
+}

@@ -1,0 +1,171 @@
+/**
+ * The process `api`: one replica. It answers from its own disk at once, follows Postgres when that is there, and ends cleanly
+ * when it is told to, so that a restart of one replica costs no caller an answer.
+ */
+import { getRequestListener } from '@hono/node-server'
+import { randomBytes } from 'node:crypto'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { pino, type Logger } from 'pino'
+import { isError } from '../domain/errors.ts'
+import { openArtifacts } from '../store/artifacts.ts'
+import { ensureAdminKey } from '../store/keys.ts'
+import { openStore } from '../store/postgres.ts'
+import { readConfig, type Config } from '../temporal.config.ts'
+import { createApp } from './app.ts'
+import { openAuthentication } from './auth.ts'
+import type { ApiDeps } from './deps.ts'
+import { createPredictEndpoint, modelAskedIn } from './endpoint.ts'
+import { createMetrics } from './metrics.ts'
+import { openServing } from './serving/serving.ts'
+import { createTemporalClient } from './temporal.ts'
+import { createTroubleLog } from './trouble.ts'
+
+/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
+const databaseMs = { connectMs: 500, queryMs: 1_000 }
+/** How long requests under way are waited for at the end. */
+const drainMs = 5_000
+
+const log = pino({ name: 'api', base: { pid: process.pid } })
+
+export interface RunningServer {
+  url: string
+  /** Takes no more requests, finishes those under way, hands on what is counted, and ends. */
+  stop(reason: string): Promise<void>
+}
+
+export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+  const trouble = createTroubleLog(logger)
+  const id = `api-${randomBytes(6).toString('hex')}`
+  const store = openStore(config.databaseUrl, {
+    ...databaseMs,
+    max: 8,
+    name: `tenure ${id}`,
+    onError: (error) => trouble('a connection to Postgres broke', error),
+  })
+  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 })
+  // What is asked before the routes are mounted waits for them.
+  let handle: RequestListener | undefined
+  const early: Parameters<RequestListener>[] = []
+  server.on('request', (...asked) => (handle === undefined ? early.push(asked) : handle(...asked)))
+  const { host, port } = await listen(server, config.api)
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+
+  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.api.host)
+  if (config.api.publicPredictions && !loopback)
+    logger.warn(
+      { host: config.api.host },
+      'predictions are open without a key on loopback only; keys are asked for',
+    )
+  const authentication = await openAuthentication({
+    store,
+    cacheFile: join(config.stateDir, 'cache', 'keys.json'),
+    publicPredictions: config.api.publicPredictions && loopback,
+    onTrouble: trouble,
+  })
+  if (config.api.drills) logger.warn('drills are on: versions named in the faults answer wrongly')
+  const serving = await openServing({
+    store,
+    artifacts: openArtifacts(config.artifactRoot),
+    stateDir: config.stateDir,
+    replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
+    leaseMs: config.api.replicaLeaseMs,
+    drills: config.api.drills,
+    events: {
+      followed: ({ model, epoch, generation, arms, shadow, release }, cause) =>
+        logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`),
+      refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
+      fault: (version, invalidShare) =>
+        logger.warn({ version, invalidShare }, 'DRILL: this version now answers wrongly at this share'),
+      trouble,
+    },
+  })
+  const temporal = createTemporalClient(config)
+  const refusals = new Map<string, number>()
+  let ending: string | undefined
+  const deps: ApiDeps = {
+    ...{ store, authentication, serving, temporal, log: logger },
+    metrics: createMetrics(serving, refusals),
+    stopping: () => ending,
+  }
+  const { app } = createApp(deps)
+  const predict = createPredictEndpoint(deps, refusals)
+  const rest = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  handle = (request, response) => {
+    const model = modelAskedIn(request)
+    if (model === undefined) void rest(request, response)
+    else predict(model, request, response)
+  }
+  for (const asked of early.splice(0)) handle(...asked)
+  void showFirstKey(store, logger)
+  logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
+
+  return {
+    url,
+    async stop(reason) {
+      if (ending !== undefined) return
+      ending = `this replica is ending: ${reason}`
+      logger.info({ reason }, 'ending')
+      await drain(server)
+      await authentication.stop()
+      await serving.stop()
+      await temporal.close()
+      await store.close()
+      logger.info({ reason }, 'ended')
+    },
+  }
+}
+
+function listen(server: Server, api: Config['api']): Promise<{ host: string; port: number }> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host: api.host, port: api.port }, () => {
+      const address = server.address()
+      resolve({
+        host: api.host,
+        port: typeof address === 'object' && address !== null ? address.port : api.port,
+      })
+    })
+  })
+}
+
+function drain(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const late = setTimeout(() => server.closeAllConnections(), drainMs)
+    server.close(() => {
+      clearTimeout(late)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+/** For an API that nobody prepared: the one line of this process that is no JSON, because a log keeps what it is given. */
+async function showFirstKey(store: Parameters<typeof ensureAdminKey>[0], logger: Logger): Promise<void> {
+  try {
+    const key = await ensureAdminKey(store)
+    if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
+  } catch (error) {
+    if (!isError(error, 'postgres_unavailable'))
+      logger.error({ err: error }, 'no first admin key could be made')
+  }
+}
+
+async function main(): Promise<void> {
+  const config = readConfig()
+  log.level = config.logLevel
+  const running = await startServer(config, log)
+  const end = (reason: string) => void running.stop(reason).then(() => process.exit(0))
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
+  // A parent that dies without a word closes this channel, when it has opened one.
+  process.on('disconnect', () => end('its parent has ended'))
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+  await main().catch((error: unknown) => {
+    log.fatal({ err: error }, (error as Error).message)
+    process.exit(1)
+  })

@@ -1,0 +1,8 @@
+/** The client's errors by their names: an `instanceof` would need the library loaded, and fails across two copies of it. */
+
+export const isAlreadyStarted = (error: unknown): boolean =>
+  nameOf(error) === 'WorkflowExecutionAlreadyStartedError'
+
+export const isNotFound = (error: unknown): boolean => nameOf(error) === 'WorkflowNotFoundError'
+
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '')

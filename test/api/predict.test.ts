@@ -1,0 +1,307 @@
+/** What a prediction answers, and what each wrong request is told. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { answerOf, flightSpec, irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+const iris = irisSpec()
+const flight = flightSpec()
+
+beforeAll(async () => {
+  house = await openHouse()
+  key = await house.key({ role: 'predictor' })
+  const irisVersion = await house.register(iris)
+  const flightVersion = await house.register(flight)
+  await house.register(irisSpec('idle'))
+  const routes = [
+    await house.route('iris', { proven: irisVersion }),
+    await house.route('flight', { proven: flightVersion }),
+  ]
+  api = await startApi(house)
+  for (const route of routes) await api.follows(route)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+const predict = (model: string, body: unknown) =>
+  api.request('POST', `/v1/models/${model}/predict`, { key, body })
+
+describe('an answer', () => {
+  it('names model, version, arm and generation, and has an id for each instance', async () => {
+    const { status, json, headers } = await predict('iris', {
+      instances: [irisRow, irisRow],
+      routing_key: 'a',
+    })
+    expect(status).toBe(200)
+    expect(headers.get('content-type')).toBe('application/json')
+    expect(json).toMatchObject({ model: 'iris', version: 'iris_v1.0.0', arm: 'champion', generation: 1 })
+    const ids = (json['predictions'] as { id: string }[]).map(({ id }) => id)
+    expect(ids).toHaveLength(2)
+    for (const id of ids)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    expect(ids.map((id) => id.slice(-4))).toEqual(['0000', '0001'])
+    expect(ids[0]?.slice(0, -4)).toBe(ids[1]?.slice(0, -4))
+  })
+
+  it('gives classes as their label and probabilities', () => {
+    const [prediction] = api.ask('iris', { instances: [irisRow] }).predictions
+    const wanted = answerOf(iris, irisRow)
+    const classes = ['setosa', 'versicolor', 'virginica']
+    expect(Object.keys(prediction?.probabilities ?? {})).toEqual(classes)
+    classes.forEach((name, index) => expect(prediction?.probabilities?.[name]).toBeCloseTo(wanted[index]!, 5))
+    expect(prediction?.label).toBe(classes[wanted.indexOf(Math.max(...wanted))])
+  })
+
+  it('fills what may be missing, and takes a category it has not seen as another one', () => {
+    const rows = [
+      { distance: null, hour: 3, origin: 'new airport', day: null },
+      { distance: 700, hour: 3, origin: 'another one', day: 'weekend' },
+    ]
+    const { predictions } = api.ask('flight', { instances: rows })
+    rows.forEach((row, index) => {
+      const [wanted = NaN] = answerOf(flight, row)
+      expect(predictions[index]?.probability).toBeCloseTo(wanted, 5)
+      expect(predictions[index]?.label).toBe(wanted >= 0.5)
+    })
+  })
+
+  it('is the same for one row alone and in a batch', () => {
+    const row = { ...irisRow, petalLength: 4.4 }
+    const alone = api.ask('iris', { instances: [row] }).predictions[0]?.probabilities
+    const batch = api.ask('iris', { instances: [irisRow, irisRow, row, irisRow] }).predictions[2]
+      ?.probabilities
+    expect(batch).toEqual(alone)
+  })
+})
+
+describe('a wrong request gets its own answer', () => {
+  const day = { distance: 1, hour: 1, origin: 'ATL', day: 'weekend' }
+  const without = (name: keyof typeof irisRow) =>
+    Object.fromEntries(Object.entries(irisRow).filter(([key]) => key !== name))
+  const many = (count: number) => ({ instances: Array.from({ length: count }, () => irisRow) })
+  const cases: [string, string, unknown, string, number, RegExp][] = [
+    [
+      'a missing feature',
+      'iris',
+      { instances: [irisRow, without('petalWidth')] },
+      'missing_feature',
+      422,
+      /instance 1 .*"petalWidth"/,
+    ],
+    [
+      'a null that may not be',
+      'iris',
+      { instances: [{ ...irisRow, petalWidth: null }] },
+      'missing_feature',
+      422,
+      /instance 0: .*"petalWidth" may not be null/,
+    ],
+    [
+      'an unknown feature',
+      'iris',
+      { instances: [{ ...irisRow, colour: 1 }] },
+      'unknown_feature',
+      422,
+      /instance 0 .*"colour"/,
+    ],
+    [
+      'a planted prototype',
+      'iris',
+      '{"instances":[{"sepalLength":5.1,"sepalWidth":3.5,"petalLength":1.4,"petalWidth":0.2,"__proto__":{"x":1}}]}',
+      'unknown_feature',
+      422,
+      /"__proto__"/,
+    ],
+    [
+      'an unknown category',
+      'flight',
+      { instances: [{ ...day, day: 'holiday' }] },
+      'unknown_category',
+      422,
+      /instance 0: .*"day" is "holiday"/,
+    ],
+    [
+      'a text for a number',
+      'iris',
+      { instances: [{ ...irisRow, petalWidth: '0.2' }] },
+      'wrong_type',
+      422,
+      /instance 0: .*"petalWidth" is a text, not a number/,
+    ],
+    [
+      'a number for a text',
+      'flight',
+      { instances: [day, { ...day, origin: 7 }] },
+      'wrong_type',
+      422,
+      /instance 1: .*"origin" is a number, not a text/,
+    ],
+    [
+      'a list for a number',
+      'iris',
+      { instances: [{ ...irisRow, petalWidth: [1] }] },
+      'wrong_type',
+      422,
+      /is a list, not a number/,
+    ],
+    [
+      '1e999',
+      'iris',
+      '{"instances":[{"sepalLength":1e999,"sepalWidth":3.5,"petalLength":1.4,"petalWidth":0.2}]}',
+      'not_finite',
+      422,
+      /instance 0: .*"sepalLength"/,
+    ],
+    ['an empty list', 'iris', { instances: [] }, 'no_instances', 422, /empty/],
+    ['no instances', 'iris', {}, 'invalid_request', 400, /"instances" is absent/],
+    [
+      'instances that are no list',
+      'iris',
+      { instances: { 0: irisRow } },
+      'invalid_request',
+      400,
+      /"instances" is an object/,
+    ],
+    [
+      'an instance that is no object',
+      'iris',
+      { instances: [irisRow, 5] },
+      'invalid_request',
+      400,
+      /instance 1 is a number/,
+    ],
+    ['10,000 rows', 'iris', many(10_000), 'batch_too_large', 413, /10000 instances, more than 1000/],
+    ['one row too many', 'iris', many(1_001), 'batch_too_large', 413, /1001 instances/],
+    ['broken JSON', 'iris', '{"instances": [', 'body_not_json', 400, /does not parse/],
+    ['bytes that are no text', 'iris', '{"instances": [\u0001', 'body_not_json', 400, /does not parse/],
+    ['no body', 'iris', '', 'body_not_json', 400, /does not parse/],
+    ['a body that is no object', 'iris', '[1]', 'invalid_request', 400, /the body is a list/],
+    ['null', 'iris', 'null', 'invalid_request', 400, /the body is null/],
+    ['an unknown field', 'iris', { ...many(1), rows: [] }, 'invalid_request', 400, /"rows"/],
+    ['an empty routing key', 'iris', { ...many(1), routing_key: '' }, 'invalid_request', 400, /routing_key/],
+    [
+      'a routing key with NUL',
+      'iris',
+      { ...many(1), routing_key: 'a\0' },
+      'invalid_request',
+      400,
+      /routing_key/,
+    ],
+    [
+      'a routing key that is a number',
+      'iris',
+      { ...many(1), routing_key: 5 },
+      'invalid_request',
+      400,
+      /routing_key/,
+    ],
+    ['an unknown model', 'tulip', many(1), 'model_not_found', 404, /"tulip"/],
+    ['a model without champion', 'idle', many(1), 'no_champion', 503, /idle has no champion/],
+  ]
+  it.each(cases)('%s', async (_name, model, body, code, status, detail) => {
+    const answer = await predict(model, body)
+    expect(answer.json).toMatchObject({ code, status, type: `urn:tenure:problem:${code}` })
+    expect(answer.status).toBe(status)
+    expect(answer.headers.get('content-type')).toBe('application/problem+json')
+    expect(answer.json['detail']).toMatch(detail)
+    expect(answer.json['remedy']).toMatch(/\.$/)
+    expect(answer.json['request_id']).toBe(answer.headers.get('x-request-id'))
+  })
+
+  it('a body that is not UTF-8', () => {
+    expect(() => api.serving.predict('iris', Buffer.from([0x22, 0xff, 0x22]))).toThrow(
+      expect.objectContaining({ code: 'body_not_json' }),
+    )
+  })
+
+  it('a body of more bytes than are read', async () => {
+    const answer = await predict('iris', 'x'.repeat(8_388_609))
+    expect(answer.json).toMatchObject({ code: 'body_too_large', status: 413, limit: 8_388_608 })
+  })
+
+  it('the largest batch that is allowed is answered', () => {
+    expect(api.ask('iris', many(1_000)).predictions).toHaveLength(1_000)
+  })
+})
+
+it('a model that answers nonsense gives 500 output_invalid, counted and never logged', async () => {
+  const broken = irisSpec('broken')
+  const version = await house.register(broken)
+  await api.follows(await house.route('broken', { proven: version, release: 'rel_broken' }))
+  const loaded = api.serving.routing.find('broken')!.full.arms[0]!.loaded
+  loaded.invalidShare = 1
+  const before = api.serving.log.counts().served
+  const answer = await predict('broken', { instances: [irisRow], routing_key: 'k' })
+  expect(answer.json).toMatchObject({ code: 'output_invalid', status: 500, version, arm: 'champion' })
+  loaded.predictor.run = () => {
+    throw new Error('out of order')
+  }
+  expect((await predict('broken', { instances: [irisRow] })).json).toMatchObject({
+    code: 'internal',
+    status: 500,
+  })
+  expect(api.serving.log.counts().served).toBe(before)
+  const [totals] = [...api.serving.tallies.totals()].filter((each) => each.version === version)
+  expect(totals).toMatchObject({ answered: 0, invalid: 1, errors: 1 })
+})
+
+it('outcomes are stored once, corrections are further revisions, and find their answer', async () => {
+  const { predictions } = api.ask('flight', {
+    instances: [
+      { distance: 1, hour: 1, origin: 'ATL', day: 'weekend' },
+      { distance: 2, hour: 2, origin: 'ORD', day: 'workday' },
+    ],
+    routing_key: 'ATL-ORD',
+  })
+  const id = predictions[1]!.id
+  const send = (value: unknown) =>
+    api.request('POST', '/v1/outcomes', {
+      key,
+      body: { outcomes: [{ prediction_id: id, value, observed_at: '2026-01-01T00:00:00Z' }] },
+    })
+  expect((await send(true)).json).toEqual({ received: 1, stored: 1 })
+  expect((await send(true)).json).toEqual({ received: 1, stored: 0 })
+  expect((await send(false)).json).toEqual({ received: 1, stored: 1 })
+  await api.serving.log.flush()
+  await until(async () => api.serving.log.counts().waiting === 0, 'the log')
+  const { rows } = await house.store.pool.query(
+    `select revision, value, outcomes.source, request -> 'instances' -> place_of(prediction_id) ->> 'origin' as origin,
+       outputs[place_of(prediction_id) + 1] as output, routing_key, instances
+     from outcomes join predictions on predictions.id = request_id order by revision`,
+  )
+  expect(rows).toMatchObject([
+    { revision: 1, value: true, origin: 'ORD', routing_key: 'ATL-ORD', instances: 2 },
+    { revision: 2, value: false, origin: 'ORD' },
+  ])
+  expect(rows[0].output).toBeCloseTo(predictions[1]!.probability!, 6)
+})
+
+it.each([
+  ['no list', {}, /outcomes/],
+  [
+    'an id that is none',
+    { outcomes: [{ prediction_id: 'x', value: 1, observed_at: '2026-01-01T00:00:00Z' }] },
+    /outcomes.0.prediction_id/,
+  ],
+  [
+    'a time without zone',
+    {
+      outcomes: [
+        {
+          prediction_id: '018f0000-0000-7000-8000-000000000000',
+          value: 1,
+          observed_at: '2026-01-01T00:00:00',
+        },
+      ],
+    },
+    /outcomes.0.observed_at: is no ISO 8601/,
+  ],
+])('outcomes with %s are refused', async (_name, body, detail) => {
+  const answer = await api.request('POST', '/v1/outcomes', { key, body })
+  expect(answer.json).toMatchObject({ code: 'invalid_request', status: 400 })
+  expect(answer.json['detail']).toMatch(detail)
+})

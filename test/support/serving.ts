@@ -1,0 +1,254 @@
+/** The words in which the tests tell of serving: registered versions, routes, and a replica with its application. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Registry } from 'prom-client'
+import sql from 'sql-template-tag'
+import { createApp } from '../../api/app.ts'
+import { openAuthentication } from '../../api/auth.ts'
+import type { ApiDeps } from '../../api/deps.ts'
+import { createMetrics } from '../../api/metrics.ts'
+import { openServing, type Serving } from '../../api/serving/serving.ts'
+import { createTemporalClient } from '../../api/temporal.ts'
+import { wholeBp, type Route } from '../../domain/route.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { insertKey, type NewKey } from '../../store/keys.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findRouting, writeRoute } from '../../store/routing.ts'
+import { putArtifact, type ArtifactSpec } from './artifact.ts'
+import { migratedDatabase, uniqueName } from './servers.ts'
+
+export interface House {
+  store: Store
+  databaseUrl: string
+  artifactRoot: string
+  /** A directory of its own for each replica. */
+  directory(): string
+  /** Registers a model with a first version of this artifact and answers the version's name. */
+  register(spec: ArtifactSpec, minor?: number): Promise<string>
+  /** Writes the next route of a model. */
+  route(model: string, change: Partial<Route>, exposureMs?: number): Promise<Route>
+  key(options?: Partial<NewKey>): Promise<string>
+  close(): Promise<void>
+}
+
+export async function openHouse(): Promise<House> {
+  const databaseUrl = await migratedDatabase()
+  const store = openStore(databaseUrl, { name: 'test' })
+  const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
+  const artifactRoot = join(root, 'artifacts')
+  return {
+    ...{ store, databaseUrl, artifactRoot },
+    directory: () => mkdtempSync(join(root, 'replica-')),
+    async register(spec, minor = 0) {
+      const digest = await putArtifact(artifactRoot, spec)
+      const { model } = spec
+      const version = `${model}_v1.${minor}.0`
+      const definition = { name: model, features: spec.features, label: { output: spec.output }, release: {} }
+      await store.query(sql`insert into models (name, definition, code_digest)
+        values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
+      await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+        values (${`snapshot ${version}`}, ${model}, now(), 2, 10, '{}', '{}')`)
+      await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+        values (${`t ${version}`}, ${model}, ${`snapshot ${version}`}, 1, 'c', 'd', 'done')`)
+      await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+        values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${`snapshot ${version}`}, ${digest}, 'better', '{}', 'r')`)
+      await store.query(sql`insert into versions
+        (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
+        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
+      return version
+    },
+    async route(model, change, exposureMs) {
+      const now = await findRouting(store, model)
+      const version = change.proven ?? change.arms?.[0]?.version ?? now?.route.proven ?? ''
+      const { route } = await writeRoute(store, {
+        route: {
+          ...{ model, salt: 'salt', arms: [{ arm: 'champion', version, shareBp: wholeBp }], proven: version },
+          ...change,
+        },
+        replaces: now?.route ?? { epoch: 1, generation: 0 },
+        ...(exposureMs === undefined ? {} : { exposureMs }),
+      })
+      return route
+    },
+    async key(options = {}) {
+      const made = await insertKey(store, { name: uniqueName('key'), role: 'admin', ...options })
+      return made.key
+    },
+    async close() {
+      await store.close()
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+export interface ReplicaOptions {
+  stateDir?: string
+  databaseUrl?: string
+  leaseMs?: number
+  drills?: boolean
+  mostSpoolBytes?: number
+}
+
+export interface TestReplica {
+  id: string
+  store: Store
+  serving: Serving
+  stateDir: string
+  troubles: string[]
+  /** What was said about faults switched on. */
+  faults: string[]
+  /** Sends a prediction as the router would and answers the parsed text. */
+  ask(model: string, body: unknown): PredictAnswer
+  /** Resolves when the replica follows this generation. */
+  follows(route: Pick<Route, 'model' | 'generation'>): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface PredictAnswer {
+  model: string
+  version: string
+  arm: string
+  generation: number
+  stale?: boolean
+  predictions: {
+    id: string
+    label?: unknown
+    probability?: number
+    probabilities?: Record<string, number>
+    value?: number
+  }[]
+}
+
+export async function startReplica(house: House, options: ReplicaOptions = {}): Promise<TestReplica> {
+  const id = uniqueName('replica')
+  const stateDir = options.stateDir ?? house.directory()
+  const store = openStore(options.databaseUrl ?? house.databaseUrl, {
+    name: id,
+    connectMs: 500,
+    queryMs: 1_000,
+  })
+  const troubles: string[] = []
+  const faults: string[] = []
+  const serving = await openServing({
+    ...{ store, stateDir, artifacts: openArtifacts(house.artifactRoot) },
+    replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
+    leaseMs: options.leaseMs ?? 5_000,
+    drills: options.drills ?? false,
+    ...(options.mostSpoolBytes === undefined ? {} : { mostSpoolBytes: options.mostSpoolBytes }),
+    events: {
+      followed: () => {},
+      refused: (model, { text }) => troubles.push(`${model}: ${text}`),
+      fault: (version, share) => faults.push(`${version} ${share}`),
+      trouble: (what, error) => troubles.push(`${what}: ${String(error)}`),
+    },
+  })
+  return {
+    ...{ id, store, serving, stateDir, troubles, faults },
+    ask: (model, body) =>
+      JSON.parse(serving.predict(model, Buffer.from(JSON.stringify(body)))) as PredictAnswer,
+    follows: ({ model, generation }) =>
+      until(
+        () => serving.routing.find(model)?.route.generation === generation,
+        `${model} at generation ${generation}`,
+      ),
+    async stop() {
+      await serving.stop()
+      await store.close()
+    },
+  }
+}
+
+/** Waits for a condition, looking again every few milliseconds. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  withinMs = 10_000,
+): Promise<void> {
+  const end = performance.now() + withinMs
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+export interface TestApi extends TestReplica {
+  deps: ApiDeps
+  /** Asks the application; a body that is no text is sent as JSON. */
+  request(
+    method: string,
+    path: string,
+    options?: { key?: string; body?: unknown; headers?: Record<string, string> },
+  ): Promise<TestResponse>
+  routes: ReturnType<typeof createApp>['routes']
+  mounted: { method: string; path: string }[]
+}
+
+export interface TestResponse {
+  status: number
+  headers: Headers
+  text: string
+  /** The parsed body; undefined when it is no JSON. */
+  json: Record<string, unknown>
+}
+
+export interface ApiOptions extends ReplicaOptions {
+  publicPredictions?: boolean
+  temporal?: { address: string; namespace: string }
+  stopping?: () => string | undefined
+}
+
+export async function startApi(house: House, options: ApiOptions = {}): Promise<TestApi> {
+  const replica = await startReplica(house, options)
+  const authentication = await openAuthentication({
+    store: replica.store,
+    cacheFile: join(replica.stateDir, 'keys.json'),
+    publicPredictions: options.publicPredictions ?? false,
+    onTrouble: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
+  })
+  const temporal = createTemporalClient({
+    temporal: options.temporal ?? { address: '127.0.0.1:1', namespace: 'default' },
+    taskQueues: { control: 'test-control', train: 'test-train' },
+  })
+  const log = {
+    debug: () => {},
+    info: () => {},
+    warn: () => {},
+    error: (fields: object) => void replica.troubles.push(JSON.stringify(fields)),
+  }
+  const { serving, store } = replica
+  const deps: ApiDeps = {
+    ...{ store, authentication, serving, temporal, log },
+    metrics: new Registry(),
+    stopping: options.stopping ?? (() => undefined),
+  }
+  deps.metrics = createMetrics(serving, new Map())
+  const { app, routes } = createApp(deps)
+  await until(() => authentication.isReady(), 'the keys')
+  return {
+    ...replica,
+    ...{ deps, routes, mounted: app.routes },
+    async request(method, path, { key, body, headers = {} } = {}) {
+      const answer = await app.request(path, {
+        method,
+        headers: { ...headers, ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) },
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      })
+      const text = await answer.text()
+      return { status: answer.status, headers: answer.headers, text, json: parsed(text) }
+    },
+    async stop() {
+      await authentication.stop()
+      await temporal.close()
+      await replica.stop()
+    },
+  }
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>
+  } catch {
+    return {}
+  }
+}
