@@ -2,7 +2,8 @@
 // Brings everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
 // Temporal server and the Postgres binaries. It needs nothing but Node. What is heavy is kept in a cache outside the
 // checkout (TENURE_CACHE, else ~/.cache/tenure) and hash-checked; when all is there it only looks, in well under a
-// second and without network. `npm run setup -- --verify` hashes every cached file again.
+// second and without network. `npm run setup -- --verify` hashes every cached file again; `--without=temporal,postgres`
+// leaves out servers that run elsewhere.
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +26,7 @@ const context = {
   arch: process.arch,
 }
 const deep = process.argv.includes('--verify')
+const without = new Set(process.argv.flatMap((each) => /^--without=(.*)$/.exec(each)?.[1]?.split(',') ?? []))
 const progress = startProgress(process.stdout)
 
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
@@ -95,7 +97,9 @@ function makeCache() {
  * @param {{ deep: boolean }} options
  */
 async function work(options) {
-  const steps = [packages, tensorflow, addon, temporal, postgres].map((step) => step(context))
+  const steps = [packages, tensorflow, addon, temporal, postgres]
+    .map((step) => step(context))
+    .filter(({ name }) => !without.has(name))
   const reasons = await Promise.all(steps.map((step) => step.missing(options)))
   return steps.filter((_, index) => reasons[index] !== undefined)
 }
@@ -119,7 +123,7 @@ async function demand(due) {
 
 /** @param {SetupStep} step */
 async function performIfMissing(step) {
-  if ((await step.missing({ deep })) !== undefined) await perform(step)
+  if (!without.has(step.name) && (await step.missing({ deep })) !== undefined) await perform(step)
 }
 
 /** @param {SetupStep} step */

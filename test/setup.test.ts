@@ -306,9 +306,12 @@ describe('the whole set-up', () => {
     )
   }
 
-  function begin(path = bin) {
+  function begin(path = bin, ...args: string[]) {
     const env = { PATH: path, HOME: home, TENURE_CACHE: cache() }
-    const child = spawn(process.execPath, [join(root(), 'scripts', 'setup.mjs')], { env, stdio: 'pipe' })
+    const child = spawn(process.execPath, [join(root(), 'scripts', 'setup.mjs'), ...args], {
+      env,
+      stdio: 'pipe',
+    })
     let output = ''
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => (output += text))
@@ -378,6 +381,14 @@ describe('the whole set-up', () => {
     expect(code).toBe(1)
     expect(output).toMatch(/Missing on this machine:\n.*python3[^]*g\+\+[^]*go 1\.21/)
     expect(counted('npm-ran')).toBe(0)
+  })
+
+  it('leaves out what runs elsewhere', async () => {
+    rmSync(join(bin, 'go'))
+    const running = begin(bin, '--without=temporal,postgres')
+    expect(await running.ended).toBe(0)
+    expect(running.output()).toMatch(/✓ packages[^]*✓ addon[^]*all parts are in place/)
+    expect(running.output()).not.toMatch(/temporal|postgres/)
   })
 
   it('says so when the cache cannot be written', async () => {

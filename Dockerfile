@@ -1,0 +1,36 @@
+# One image for every process of Tenure; the command chooses which: `activities/worker.ts control`, `activities/worker.ts
+# train` or `api/server.ts`. Postgres and Temporal run elsewhere (see compose.yaml).
+#
+# Written with care, but it could not be built where it was written: no container engine was at hand.
+
+FROM node:22-bookworm-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ python3 python3-pip \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/tenure
+# The addon links to the library in this directory, so it keeps its path in the final image.
+ENV TENURE_CACHE=/opt/tenure-cache
+# What changes seldom comes first: the packages and the library are not fetched again when a source file changes.
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/setup.mjs scripts/setup.mjs
+COPY scripts/setup scripts/setup
+RUN node scripts/setup.mjs --without=temporal,postgres \
+ && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+COPY . .
+
+FROM node:22-bookworm-slim
+ARG BUILD_ID=unversioned
+ENV NODE_ENV=production \
+    TENURE_BUILD_ID=$BUILD_ID \
+    TENURE_CACHE=/opt/tenure-cache \
+    TENURE_STATE=/var/lib/tenure/state \
+    TENURE_ARTIFACTS=/var/lib/tenure/artifacts
+COPY --from=build /opt/tenure-cache /opt/tenure-cache
+COPY --from=build /opt/tenure /opt/tenure
+WORKDIR /opt/tenure
+RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts
+USER node
+EXPOSE 7400
+# Node itself is process 1 and hears SIGTERM; `npm start` would stand between.
+ENTRYPOINT ["node", "--import", "tsx"]
+CMD ["api/server.ts"]
