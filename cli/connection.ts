@@ -2,7 +2,7 @@
  * Where the running system is: `tenure up` writes it to the state directory, so that the other commands on this
  * machine need neither address nor key. The file holds a key and is readable by its owner alone.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readCommandConfig, type CommandConfig } from '../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
@@ -35,10 +35,6 @@ export function findConnection(stateDir: string): Connection | undefined {
   } catch {
     return undefined
   }
-}
-
-export function removeConnection(stateDir: string): void {
-  rmSync(fileOf(stateDir), { force: true })
 }
 
 /** The API that a command speaks to: TENURE_URL and TENURE_KEY, else what runs from this checkout. */

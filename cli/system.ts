@@ -83,7 +83,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   for (const signal of endings) process.once(signal, interrupt)
   try {
     const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
-    if (prepared === undefined) throw new Error('the processes started before their database was prepared')
+    if (interrupted) await supervision.stop()
+    if (prepared === undefined || interrupted)
+      throw new Error('the processes started before their database was prepared')
     writeConnection(stateDir, {
       pid: process.pid,
       url: urls[0] ?? '',

@@ -49,15 +49,20 @@ export function createNarrator(terminal: Terminal): Narrator {
   }
 }
 
-/** Cuts a coloured line; the colours after the cut are lost with it, so they are ended. */
+/** Cuts a coloured line, and ends the colours that the cut leaves open. */
 function cut(line: string, width: number): string {
   let kept = ''
-  for (const part of line.split(/(\u001b\[[0-9;]*m)/)) {
-    if (part.startsWith('\u001b')) kept += part
-    else kept += part.slice(0, Math.max(0, width - widthOf(kept)))
+  let shown = 0
+  for (let index = 0; index < line.length && shown < width; index++) {
+    const end = line[index] === escape ? line.indexOf('m', index) : index
+    kept += line.slice(index, end + 1)
+    if (line[index] !== escape) shown += 1
+    index = end
   }
-  return `${kept}…\u001b[0m`
+  return `${kept}…${escape}[0m`
 }
+
+const escape = '\u001b'
 
 /** 12,345 */
 export const whole = (value: number): string => Math.round(value).toLocaleString('en-US')

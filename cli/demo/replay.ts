@@ -261,11 +261,9 @@ function send(agent: Agent, url: string, key: string, body: unknown): Promise<An
         response.on('data', (chunk: string) => (received += chunk))
         response.on('error', reject)
         response.on('end', () => {
-          try {
-            resolve({ status: response.statusCode ?? 0, body: JSON.parse(received) as Answer['body'] })
-          } catch {
-            reject(new Error(`answer ${response.statusCode} is no JSON`))
-          }
+          const body = parse(received)
+          if (body === undefined) reject(new Error(`answer ${response.statusCode} is no JSON`))
+          else resolve({ status: response.statusCode ?? 0, body })
         })
       },
     )
@@ -273,6 +271,14 @@ function send(agent: Agent, url: string, key: string, body: unknown): Promise<An
     call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
     call.end(text)
   })
+}
+
+function parse(text: string): Answer['body'] | undefined {
+  try {
+    return JSON.parse(text) as Answer['body']
+  } catch {
+    return undefined
+  }
 }
 
 function sleep(ms: number): Promise<void> {

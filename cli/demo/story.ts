@@ -2,6 +2,7 @@
  * The story: a first champion, a challenger that earns its place, and one that does not. Each act does with the running
  * system what its people would do, and ends with what Postgres says has become of it.
  */
+import type { ReleaseState } from '../../domain/release.ts'
 import { findChampion } from '../../store/champions.ts'
 import type { Evaluation } from '../../store/evaluations.ts'
 import { findOpenRelease, type Release } from '../../store/releases.ts'
@@ -120,14 +121,16 @@ async function challengerThatDoesNot(world: World, story: Story): Promise<void> 
   await approveByApi(world, release)
   world.flow(paces.releasing)
   let faulty = false
-  const ended = await followRelease(world, id, async ({ stage }) => {
+  const breakIt = async ({ stage }: ReleaseState) => {
     if (stage !== 'canary' || faulty) return
     faulty = true
     await writeFaults(store, { [version]: { invalidShare: faultShare } })
     narrator.tell(
       `The fault is switched on: ${faultShare * 100} % of the answers of ${version} become invalid.`,
     )
-  }).finally(() => writeFaults(store, {}))
+  }
+  const ended = await followRelease(world, id, breakIt)
+  await writeFaults(store, {})
   const takeBack = await takeBackOf(world, ended)
   if (takeBack !== undefined) narrator.tell(...takeBackLines(takeBack))
   await conclude(world, story, { ended, evaluation, takeBack, outcome: 'rolled_back', champion })

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { createNarrator, dayOf, duration, moment, whole } from '../../../cli/demo/narrator.ts'
 import { barOf, openTerminal, tableOf } from '../../../cli/terminal.ts'
@@ -22,7 +23,7 @@ describe('the narrator', () => {
     const narrator = createNarrator(shown)
     await narrator.during(() => `${narrator.bar(0.5)} ${'long '.repeat(20)}`, Promise.resolve())
     const drawn = written.find((text) => text.includes('…')) ?? ''
-    expect(drawn.replaceAll(/\u001b\[[0-9;]*m/g, '').length).toBeLessThanOrEqual(40)
+    expect(stripVTControlCharacters(drawn).length).toBeLessThanOrEqual(40)
   })
 
   it('leaves the line behind when the work fails, too', async () => {
