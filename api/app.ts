@@ -5,7 +5,7 @@
 import { Hono, type Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { callers, type Allowed, type Answer, type Route } from './declare.ts'

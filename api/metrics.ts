@@ -21,7 +21,10 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     read: (metric: Counter) => void,
   ): void => {
     new Counter({
-      ...{ name, help, labelNames, registers: [registry] },
+      name,
+      help,
+      labelNames,
+      registers: [registry],
       collect() {
         this.reset()
         read(this)
@@ -30,7 +33,10 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   }
   const gauge = (name: string, help: string, labelNames: string[], read: (metric: Gauge) => void): void => {
     new Gauge({
-      ...{ name, help, labelNames, registers: [registry] },
+      name,
+      help,
+      labelNames,
+      registers: [registry],
       collect() {
         this.reset()
         read(this)

@@ -57,7 +57,9 @@ function queryParameters(query: z.ZodType | undefined) {
     required?: string[]
   }
   return Object.entries(properties).map(([name, schema]) => ({
-    ...{ name, in: 'query', schema },
+    name,
+    in: 'query',
+    schema,
     required: required.includes(name),
   }))
 }

@@ -47,9 +47,11 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 })
   // What is asked before the routes are mounted waits for them.
-  let handle: RequestListener | undefined
+  const mounted: { handle?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []
-  server.on('request', (...asked) => (handle === undefined ? early.push(asked) : handle(...asked)))
+  server.on('request', (...asked) =>
+    mounted.handle === undefined ? early.push(asked) : mounted.handle(...asked),
+  )
   const { host, port } = await listen(server, config.api)
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
@@ -86,19 +88,23 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const refusals = new Map<string, number>()
   let ending: string | undefined
   const deps: ApiDeps = {
-    ...{ store, authentication, serving, temporal, log: logger },
+    store,
+    authentication,
+    serving,
+    temporal,
+    log: logger,
     metrics: createMetrics(serving, refusals),
     stopping: () => ending,
   }
   const { app } = createApp(deps)
   const predict = createPredictEndpoint(deps, refusals)
   const rest = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  handle = (request, response) => {
+  mounted.handle = (request, response) => {
     const model = modelAskedIn(request)
     if (model === undefined) void rest(request, response)
     else predict(model, request, response)
   }
-  for (const asked of early.splice(0)) handle(...asked)
+  for (const asked of early.splice(0)) mounted.handle(...asked)
   void showFirstKey(store, logger)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 

@@ -59,7 +59,11 @@ export function issuesOf({ serving, authentication, stopping }: ApiDeps): string
 
 function stateOf({ serving }: ApiDeps) {
   const models = [...serving.routing.live()].map(({ route: { model, epoch, generation, proven, arms } }) => ({
-    ...{ model, epoch, generation, proven, arms },
+    model,
+    epoch,
+    generation,
+    proven,
+    arms,
     problem: serving.routing.problems().get(model)?.text,
   }))
   return { stale: serving.now() >= serving.lease.until, models }

@@ -34,7 +34,8 @@ export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
       const { name, role, models, expires_at: expiresAt } = body
       const made = await store.transaction(async (database) => {
         const inserted = await insertKey(database, {
-          ...{ name, role },
+          name,
+          role,
           ...(models === undefined ? {} : { models }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
         })

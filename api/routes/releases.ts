@@ -131,7 +131,9 @@ async function startRelease({ temporal, store, log }: ApiDeps, request: ReleaseR
   try {
     const handle = await temporal.call(answerMs, (client) =>
       client.workflow.start('release', {
-        ...{ workflowId, taskQueue, args: [request] },
+        workflowId,
+        taskQueue,
+        args: [request],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       }),
@@ -151,9 +153,11 @@ async function startRelease({ temporal, store, log }: ApiDeps, request: ReleaseR
   } catch (error) {
     if (!isAlreadyStarted(error)) throw error
     const open = await findOpenRelease(store, request.model)
-    throw new DomainError('release_in_progress', `${request.model} is being released already`, {
-      ...(open === undefined ? {} : { release: open.state.id }),
-    })
+    throw new DomainError(
+      'release_in_progress',
+      `${request.model} is being released already`,
+      open && { release: open.state.id },
+    )
   }
 }
 

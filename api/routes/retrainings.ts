@@ -87,7 +87,9 @@ async function start({ temporal, log }: ApiDeps, request: RetrainRequest) {
   try {
     const handle = await temporal.call(answerMs, (client) =>
       client.workflow.start('retrain', {
-        ...{ workflowId, taskQueue: temporal.taskQueue, args: [request] },
+        workflowId,
+        taskQueue: temporal.taskQueue,
+        args: [request],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       }),

@@ -72,7 +72,11 @@ export function createPredict(deps: PredictDeps): Predict {
     const { instances } = request
     const answered = outputs.slice(0, instances.length * arm.loaded.format.width)
     shadow.offer({
-      ...{ arm: table.shadow.arm, instances, routingKey: key, idPrefix, served: arm.loaded },
+      arm: table.shadow.arm,
+      instances,
+      routingKey: key,
+      idPrefix,
+      served: arm.loaded,
       outputs: answered,
     })
   }

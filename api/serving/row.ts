@@ -7,7 +7,16 @@ import type { RoutingRow } from '../../store/replicas.ts'
 
 const arms: readonly string[] = ['canary', 'champion', 'control'] satisfies Arm[]
 const fields = new Set([
-  ...['model', 'epoch', 'generation', 'release', 'salt', 'arms', 'shadow', 'proven', 'tickMs', 'latencyUs'],
+  'model',
+  'epoch',
+  'generation',
+  'release',
+  'salt',
+  'arms',
+  'shadow',
+  'proven',
+  'tickMs',
+  'latencyUs',
 ])
 
 /** The route, or what is wrong with it in one sentence. */

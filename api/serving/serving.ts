@@ -85,7 +85,10 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     return { digest, loaded }
   }
   const routing = createRouting({
-    ...{ clock, lease, tallies, load },
+    clock,
+    lease,
+    tallies,
+    load,
     beforeFollow: (model) => shadow.discard(model),
     onFollow: events.followed,
     onProblem: events.refused,
@@ -97,8 +100,16 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onTrouble: events.trouble,
   })
   const running = startReplica({
-    ...{ store, cache, clock, lease, routing, shadow, tallies },
-    ...{ replica: deps.replica, leaseMs: deps.leaseMs, drills: deps.drills },
+    store,
+    cache,
+    clock,
+    lease,
+    routing,
+    shadow,
+    tallies,
+    replica: deps.replica,
+    leaseMs: deps.leaseMs,
+    drills: deps.drills,
     onTrouble: events.trouble,
     onFault: events.fault,
   })
@@ -114,7 +125,11 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
       tallies,
       mostInstances,
     }),
-    ...{ routing, log, tallies, shadow, lease },
+    routing,
+    log,
+    tallies,
+    shadow,
+    lease,
     now: clock.now,
     refresh: () => running.refresh(),
     async stop() {

@@ -92,8 +92,18 @@ export function createTallies(clock: Clock): Tallies {
     const { model, version, arm, release, generation, tickMs, lengthMs } = tally
     const { requests, errors, invalid, slow95, slow99 } = tally
     closed.push({
-      ...{ model, version, arm, release, generation, tickMs, lengthMs },
-      ...{ requests, errors, invalid, slow95, slow99 },
+      model,
+      version,
+      arm,
+      release,
+      generation,
+      tickMs,
+      lengthMs,
+      requests,
+      errors,
+      invalid,
+      slow95,
+      slow99,
       latency: sparse(tally.latency),
     })
     if (closed.length > mostClosed) {

@@ -43,7 +43,8 @@ export function seeded(seed: number): () => number {
 export function randomLayer(inputs: number, units: number, activation: string, next: () => number): Layer {
   const scale = Math.sqrt(2 / inputs)
   return {
-    ...{ units, activation },
+    units,
+    activation,
     kernel: Array.from({ length: inputs * units }, () => next() * scale),
     bias: Array.from({ length: units }, () => next() * 0.1),
   }
@@ -57,7 +58,11 @@ export function irisSpec(model = 'iris', seed = 1): ArtifactSpec {
     features: irisFeatures,
     output: { kind: 'classes', classes: ['setosa', 'versicolor', 'virginica'] },
     preprocessing: Object.keys(irisFeatures).map((name, index) => ({
-      ...{ name, kind: 'number' as const, mean: 3 + index * 0.1, std: 1.5, fill: 3 },
+      name,
+      kind: 'number' as const,
+      mean: 3 + index * 0.1,
+      std: 1.5,
+      fill: 3,
     })),
     layers: [
       randomLayer(4, 16, 'relu', next),
@@ -149,7 +154,11 @@ export function topologyOf({ preprocessing, layers }: Pick<ArtifactSpec, 'prepro
         layers: named.map(({ name, units, activation }, index) => ({
           class_name: 'Dense',
           config: {
-            ...{ name, units, activation, use_bias: true, trainable: true },
+            name,
+            units,
+            activation,
+            use_bias: true,
+            trainable: true,
             ...(index === 0 ? { batch_input_shape: [null, columns], dtype: 'float32' } : {}),
           },
         })),
@@ -181,7 +190,11 @@ export function manifestOf(
   const { model, features, output, preprocessing, golden } = spec
   return {
     format: 'tenure-artifact@1',
-    ...{ model, features, output, preprocessing, files },
+    model,
+    features,
+    output,
+    preprocessing,
+    files,
     golden: { instances: golden, outputs: golden.map((row) => answerOf(spec, row)) },
     training: { snapshot: 'none', seed: 1, code: 'none', dependencies: 'none', hyperparameters: {}, rows: 2 },
   }

@@ -38,7 +38,9 @@ export async function openHouse(): Promise<House> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
   const artifactRoot = join(root, 'artifacts')
   return {
-    ...{ store, databaseUrl, artifactRoot },
+    store,
+    databaseUrl,
+    artifactRoot,
     directory: () => mkdtempSync(join(root, 'replica-')),
     async register(spec, minor = 0) {
       const digest = await putArtifact(artifactRoot, spec)
@@ -63,7 +65,10 @@ export async function openHouse(): Promise<House> {
       const version = change.proven ?? change.arms?.[0]?.version ?? now?.route.proven ?? ''
       const { route } = await writeRoute(store, {
         route: {
-          ...{ model, salt: 'salt', arms: [{ arm: 'champion', version, shareBp: wholeBp }], proven: version },
+          model,
+          salt: 'salt',
+          arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+          proven: version,
           ...change,
         },
         replaces: now?.route ?? { epoch: 1, generation: 0 },
@@ -131,7 +136,9 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
   const troubles: string[] = []
   const faults: string[] = []
   const serving = await openServing({
-    ...{ store, stateDir, artifacts: openArtifacts(house.artifactRoot) },
+    store,
+    stateDir,
+    artifacts: openArtifacts(house.artifactRoot),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 5_000,
     drills: options.drills ?? false,
@@ -144,7 +151,12 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     },
   })
   return {
-    ...{ id, store, serving, stateDir, troubles, faults },
+    id,
+    store,
+    serving,
+    stateDir,
+    troubles,
+    faults,
     ask: (model, body) =>
       JSON.parse(serving.predict(model, Buffer.from(JSON.stringify(body)))) as PredictAnswer,
     follows: ({ model, generation }) =>
@@ -218,7 +230,11 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
   }
   const { serving, store } = replica
   const deps: ApiDeps = {
-    ...{ store, authentication, serving, temporal, log },
+    store,
+    authentication,
+    serving,
+    temporal,
+    log,
     metrics: new Registry(),
     stopping: options.stopping ?? (() => undefined),
   }
@@ -227,7 +243,9 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
   await until(() => authentication.isReady(), 'the keys')
   return {
     ...replica,
-    ...{ deps, routes, mounted: app.routes },
+    deps,
+    routes,
+    mounted: app.routes,
     async request(method, path, { key, body, headers = {} } = {}) {
       const answer = await app.request(path, {
         method,
