@@ -42,10 +42,12 @@ const command = z.strictObject({
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
 })
+/** A policy in a body; `expectSound` says whether it may be used. */
+export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
 const start = z.strictObject({
   model: modelName,
   version: z.string().min(1).max(200),
-  policy: z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null).optional(),
+  policy: policyBody.optional(),
 })
 
 export const releaseRoutes = (deps: ApiDeps): Route[] => [
@@ -201,7 +203,8 @@ async function getRelease(
   return release
 }
 
-function expectSound(policy: ReleasePolicy): void {
+/** Throws `invalid_policy` with everything that is wrong with it. */
+export function expectSound(policy: ReleasePolicy): void {
   let issues: string[]
   try {
     issues = issuesOfPolicy(policy)

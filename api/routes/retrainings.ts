@@ -16,6 +16,7 @@ import { expectInScope, visible } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { limit, modelName, moment, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
+import { expectSound, policyBody } from './releases.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): Route[] => [
   route({
@@ -24,15 +25,21 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     allow: operators,
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
     answers: { 202: 'It has begun' },
-    body: z.strictObject({ as_of: moment.optional(), reason: z.string().max(2_000).optional() }),
+    body: z.strictObject({
+      as_of: moment.optional(),
+      reason: z.string().max(2_000).optional(),
+      policy: policyBody.optional(),
+    }),
     async handle({ actor, params, body }) {
       const { name: model } = await getModel(deps.store, params['name']!)
+      if (body.policy !== undefined) expectSound(body.policy)
       return start(deps, {
         model,
         reason: 'manual',
         requestedBy: actor!.name,
         ...(body.as_of === undefined ? {} : { asOf: new Date(body.as_of).toISOString() }),
         ...(body.reason === undefined ? {} : { evidence: { reason: body.reason } }),
+        ...(body.policy === undefined ? {} : { policy: body.policy }),
       })
     },
   }),
