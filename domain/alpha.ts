@@ -35,9 +35,9 @@ export function totalAlpha(split: AlphaSplit): number {
 
 /** Says what is wrong with a split; an empty list means it keeps the promise of `limit`. */
 export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
-  const issues = Object.entries(split)
-    .filter(([, alpha]) => !(Number.isFinite(alpha) && alpha > 0 && alpha < 1))
-    .map(([name, alpha]) => `alpha.${name} is ${alpha}, it must lie between 0 and 1`)
+  const issues = (Object.keys(defaultAlpha) as (keyof AlphaSplit)[])
+    .filter((name) => !(split[name] > 0 && split[name] < 1))
+    .map((name) => `alpha.${name} is ${split[name]}, it must lie between 0 and 1`)
   const total = totalAlpha(split)
   if (!(total <= limit + 1e-12)) issues.push(`the split sums to ${total}, more than ${limit}`)
   return issues

@@ -13,8 +13,6 @@ import { rateTest } from './e-rate.ts'
 import { logMeanExp } from './statistics.ts'
 import type { Reason, Verdict } from './verdict.ts'
 
-export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99', 'conversions']
-
 const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: string }> = {
   errors: { code: 'error_rate', alpha: 'errors', noun: 'errors' },
   invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid outputs' },
@@ -33,7 +31,7 @@ const firstMass = 0.8
 export interface Comparison {
   add(tick: CanaryTick): void
   /** Begins the test afresh beside the older starts. */
-  restart(): void
+  restart(atMs: number): void
   /** The reason to take the canary back, from the moment it was found; null until then. */
   finding(): Reason | null
   /** Adds what is known of this metric to the statistics of a verdict. */
@@ -51,7 +49,7 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
   // The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release.
   let difference = 0
   let weight = 0
-  let origins = [{ difference: 0, weight: 0 }]
+  let origins = [{ atMs: -Infinity, difference: 0, weight: 0 }]
   let logE = 0
   let peak = 0
   // Made once: a simulated day asks for them ten thousand times.
@@ -64,10 +62,13 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
   }
   let found: Reason | null = null
 
-  const largestDelta = (): number =>
+  // Since the start, or since any restart: a fault of the last hour is not diluted by twelve good ones. A restart of
+  // a moment ago says nothing yet: one bad answer in five would be a difference of a fifth.
+  const largestDelta = (nowMs: number, sign: number): number =>
     origins.reduce((most, origin) => {
       const since = weight - origin.weight
-      return since > 0 ? Math.max(most, (difference - origin.difference) / since) : most
+      if (since <= 0 || nowMs - origin.atMs < policy.restartMs / 4) return most
+      return Math.max(most, (sign * (difference - origin.difference)) / since)
     }, -Infinity)
 
   return {
@@ -94,7 +95,7 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
       logE = test.logE()
       if (logE > peak) peak = logE
       if (found !== null || logE < threshold) return
-      const delta = largestDelta() * (fewerIsWorse ? -1 : 1)
+      const delta = largestDelta(startMs, fewerIsWorse ? -1 : 1)
       if (delta < policy.minDelta) return
       found = {
         code,
@@ -115,9 +116,9 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
         },
       }
     },
-    restart() {
+    restart(atMs) {
       test.restart()
-      origins = [...origins, { difference, weight }]
+      origins = [...origins, { atMs, difference, weight }]
     },
     finding: () => found,
     describe(statistics) {

@@ -96,7 +96,9 @@ export function canaryLedger(): CanaryLedger {
       if (inStage.canary + inStage.control === 0) {
         return { code: 'no_traffic', message: 'no request was counted in this stage', values: {} }
       }
-      const share = stage.shareBp / 10_000
+      // Where all requests go to one arm, as in a shadow that sees a copy, either is as likely to be next.
+      const exposed = stage.shareBp / 10_000
+      const share = exposed > 0 && exposed < 1 ? exposed : 0.5
       for (const arm of ['canary', 'control'] as const) {
         const other = arm === 'canary' ? 'control' : 'canary'
         let last = startMs.length
@@ -107,7 +109,7 @@ export function canaryLedger(): CanaryLedger {
         if (inStage[arm] === 0 || (alone > 0 && chance < 0.001)) {
           return {
             code: 'one_sided',
-            message: `the ${arm} has answered none of the last ${alone + 0} requests, the ${other} all of them`,
+            message: `the ${arm} has answered none of the last ${alone} requests, the ${other} all of them`,
             values: { arm, requests: alone, chance },
           }
         }

@@ -8,6 +8,8 @@ import { checkAlpha, defaultAlpha, type AlphaSplit } from './alpha.ts'
 /** The metrics compared between the two arms by K1. */
 export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99' | 'conversions'
 
+export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99', 'conversions']
+
 export interface PromotionPolicy {
   /** Promote only on proof that each of `metrics` is below `ratio` times the control's … */
   ratio: number
@@ -71,6 +73,7 @@ export const defaultCanaryPolicy: CanaryPolicy = {
 
 /** Says what is wrong with a policy, each with its field; an empty list means it can be used. */
 export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
+  if (!isGiven(policy) || !isGiven(policy.alpha)) return ['alpha is missing']
   const issues = checkAlpha(policy.alpha)
   const need = (holds: boolean, sentence: string) => {
     if (!holds) issues.push(sentence)
@@ -93,17 +96,22 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     policy.minDelta >= 0 && policy.minDelta < 1,
     `minDelta is ${policy.minDelta}, it must lie between 0 and 1`,
   )
-  if (policy.promotion !== 'off') {
+  if (!isGiven(policy.promotion)) issues.push('promotion is missing; set it to "off" to ask for no proof')
+  else if (policy.promotion !== 'off') {
     const { ratio, logE, metrics, negligibleRate } = policy.promotion
     need(ratio > 1 && Number.isFinite(ratio), `promotion.ratio is ${ratio}, it must be above 1`)
     need(logE > 0 && Number.isFinite(logE), `promotion.logE is ${logE}, it must be above 0`)
-    need(metrics.length > 0, 'promotion.metrics is empty; name a metric, or set promotion to "off"')
+    need(
+      Array.isArray(metrics) && metrics.length > 0 && metrics.every((metric) => rateMetrics.includes(metric)),
+      `promotion.metrics names at least one of ${rateMetrics.join(', ')}; set promotion to "off" for none`,
+    )
     need(
       negligibleRate === null || (negligibleRate > 0 && negligibleRate < 0.95),
       `promotion.negligibleRate is ${negligibleRate}, it must lie between 0 and 0.95, or be null`,
     )
   }
-  if (policy.srm !== 'off') {
+  if (!isGiven(policy.srm)) issues.push('srm is missing; set it to "off" to compare no shares')
+  else if (policy.srm !== 'off') {
     const { alpha, tolerance, designEffect } = policy.srm
     need(alpha > 0 && alpha < 1, `srm.alpha is ${alpha}, it must lie between 0 and 1`)
     need(tolerance >= 0 && Number.isFinite(tolerance), `srm.tolerance is ${tolerance}, it must be 0 or more`)
@@ -113,4 +121,9 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     )
   }
   return issues
+}
+
+/** A policy comes out of a database row as well, where anything may be absent. */
+function isGiven(part: unknown): boolean {
+  return part !== undefined && part !== null
 }

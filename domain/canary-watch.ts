@@ -6,9 +6,9 @@
 
 import { thresholdFor } from './alpha.ts'
 import type { CanaryEvidence, CanaryTick } from './canary-evidence.ts'
-import { comparison, percent, promotionProof, rate, rateMetrics, round } from './canary-comparison.ts'
+import { comparison, percent, promotionProof, rate, round } from './canary-comparison.ts'
 import { badAnswers, canaryLedger, unreadableStage, unreadableTick } from './canary-ledger.ts'
-import { checkCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
+import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './canary-policy.ts'
 import { guardTest } from './e-guard.ts'
 import { pairedEvidence } from './e-paired.ts'
 import { geometric } from './e-process.ts'
@@ -85,7 +85,7 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
       }
       ledger.add(tick)
       for (const each of comparisons) {
-        if (restarts) each.restart()
+        if (restarts) each.restart(tick.startMs)
         each.add(tick)
       }
       for (const each of proofs) each.add(tick)
@@ -150,7 +150,12 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
           })
         }
       }
-      if (against.length > 0) return answer('fail', against)
+      const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
+      if (against.length > 0)
+        return answer(
+          'fail',
+          against.sort((a, b) => foundAt(a) - foundAt(b)),
+        )
 
       const missing = ledger.missing(stage, staleMs, policy.maxStaleMs)
       if (missing !== null) return answer('no_data', [missing])

@@ -1,0 +1,366 @@
+import { describe, expect, it } from 'vitest'
+import { checkAlpha, defaultAlpha, totalAlpha } from '../../domain/alpha.ts'
+import { judgeCanary } from '../../domain/canary.ts'
+import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../domain/canary-evidence.ts'
+import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary-policy.ts'
+import { canaryWatch } from '../../domain/canary-watch.ts'
+
+const arm = (requests: number, bad: Partial<ArmCounts> = {}): ArmCounts => ({
+  requests,
+  errors: 0,
+  invalid: 0,
+  slow95: 0,
+  slow99: 0,
+  ...bad,
+})
+const tickMs = 10_000
+
+/** `count` ticks with 5 canary and 95 control requests each; the control errs in every second one. */
+function ticks(
+  count: number,
+  canary: (i: number) => Partial<ArmCounts> = () => ({}),
+  from = 0,
+): CanaryTick[] {
+  return Array.from({ length: count }, (_, i) => ({
+    startMs: (from + i) * tickMs,
+    shareBp: 500,
+    canary: arm(5, canary(from + i)),
+    control: arm(95, { errors: (from + i) % 2, slow95: 5, slow99: 1 }),
+  }))
+}
+
+const stage: CanaryStage = {
+  index: 0,
+  shareBp: 500,
+  startedMs: 0,
+  elapsedMs: 3_600_000,
+  minMs: 600_000,
+  minRequests: 100,
+  last: false,
+}
+
+function judge(evidence: Partial<CanaryEvidence> = {}, policy: Partial<CanaryPolicy> = {}) {
+  return judgeCanary(
+    { ticks: ticks(360), stage, staleMs: 1_000, ...evidence },
+    { ...defaultCanaryPolicy, ...policy },
+  )
+}
+const codes = (...args: Parameters<typeof judge>) => {
+  const { kind, reasons } = judge(...args)
+  return [kind, ...reasons.map(({ code }) => code)]
+}
+const every = (n: number, counts: Partial<ArmCounts>) => (i: number) => (i % n === 0 ? counts : {})
+
+describe('a canary passes', () => {
+  it('when nothing speaks against it, its time is over and its requests are in', () => {
+    expect(codes()).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('with statistics that are numbers or null', () => {
+    const values = Object.values(judge().statistics)
+    expect(values.length).toBeGreaterThan(20)
+    expect(values.every((value) => value === null || Number.isFinite(value))).toBe(true)
+  })
+})
+
+describe('a canary fails', () => {
+  it('by more errors than the control', () => {
+    expect(
+      codes({ ticks: ticks(360, every(4, { errors: 1 })) }, { guardRate: 0.5, harmBudget: 1e9 }),
+    ).toEqual(['fail', 'error_rate'])
+  })
+
+  it.each([
+    ['invalid', 'invalid_rate'],
+    ['slow95', 'slow95_rate'],
+    ['slow99', 'slow99_rate'],
+  ] as const)('by %s', (metric, code) => {
+    const worse = ticks(360, every(1, { [metric]: 3 }))
+    expect(codes({ ticks: worse }, { guardRate: 0.9, harmBudget: 1e9 })).toEqual(['fail', code])
+  })
+
+  it('by fewer conversions', () => {
+    const fewer = ticks(720).map((tick) => ({
+      ...tick,
+      canary: { ...tick.canary, conversions: 0 },
+      control: { ...tick.control, conversions: 19 },
+    }))
+    expect(codes({ ticks: fewer })).toEqual(['fail', 'conversion_rate'])
+  })
+
+  it('never by more conversions', () => {
+    const more = ticks(720).map((tick) => ({
+      ...tick,
+      canary: { ...tick.canary, conversions: 5 },
+      control: { ...tick.control, conversions: 19 },
+    }))
+    expect(codes({ ticks: more })).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('by quality, when the champion alone is right much more often than the canary alone', () => {
+    expect(codes({ paired: { b: 30, c: 5 } })).toEqual(['fail', 'paired_quality'])
+    expect(codes({ paired: { b: 9, c: 7 } })).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('by the absolute guard after three requests without a good answer, whatever the control does', () => {
+    const broken = [{ startMs: 0, shareBp: 500, canary: arm(3, { errors: 2, invalid: 1 }), control: arm(0) }]
+    const verdict = judge({ ticks: broken })
+    expect(verdict.reasons.map(({ code }) => code)).toEqual(['guard'])
+    expect(verdict.reasons[0]!.message).toContain('3 of 3')
+  })
+
+  it('by the guard within two ticks of breaking after six good hours', () => {
+    const day = 2_160
+    const broken = ticks(day + 2, (i) => (i >= day ? { errors: 5 } : {}))
+    const { reasons } = judge({ ticks: broken }, { minDelta: 0.5 })
+    expect(reasons.map(({ code }) => code)).toEqual(['guard'])
+    expect(reasons[0]!.values['atMs']).toBeLessThanOrEqual((day + 1) * tickMs)
+  })
+
+  it('within the hour when a fault begins at hour 12', () => {
+    const begin = 12 * 360
+    const late = ticks(begin + 360, (i) => (i >= begin && i % 7 === 0 ? { errors: 1 } : {}))
+    const { reasons } = judge({ ticks: late }, { guardRate: 0.5 })
+    expect(reasons.map(({ code }) => code)).toEqual(['error_rate'])
+    expect((Number(reasons[0]!.values['atMs']) - begin * tickMs) / 60_000).toBeLessThan(35)
+  })
+
+  it('by the harm budget only when the damage is proven as well', () => {
+    const policy = { minDelta: 0.02, guardRate: 0.5 }
+    const small = ticks(3_000, every(10, { errors: 1 }))
+    expect(codes({ ticks: small }, { ...policy, harmBudget: 150 })).toEqual(['fail', 'harm_budget'])
+    expect(codes({ ticks: small }, { ...policy, harmBudget: 1_000 })).toEqual(['pass', 'stage_passed'])
+    // 1.2 times the control's errors for three hours: some excess, no proof.
+    const chance = ticks(1_080, every(30, { errors: 1 }))
+    expect(codes({ ticks: chance }, { ...policy, harmBudget: 1 })).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('for good: later good ticks do not take a finding back', () => {
+    const early = ticks(60, every(2, { errors: 1 }))
+    const later = ticks(3_000, () => ({}), 60)
+    expect(codes({ ticks: [...early, ...later] })[0]).toBe('fail')
+  })
+
+  it('with what was found first at the head', () => {
+    const { reasons } = judge({ ticks: ticks(360, every(4, { errors: 1 })) }, { guardRate: 0.5 })
+    expect(reasons.map(({ code }) => code)).toEqual(['error_rate', 'harm_budget'])
+  })
+
+  it('also when the counters are stale: the finding came before', () => {
+    expect(codes({ ticks: ticks(60, every(1, { errors: 5 })), staleMs: null })[0]).toBe('fail')
+  })
+
+  it('not for a difference below the least that matters, however certain', () => {
+    const certain = ticks(2_000, every(12, { errors: 1 }))
+    expect(codes({ ticks: certain }, { harmBudget: 1e9 })).toEqual(['fail', 'error_rate'])
+    expect(codes({ ticks: certain }, { harmBudget: 1e9, minDelta: 0.05 })).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('not within the tolerated ratio', () => {
+    const double = ticks(2_000, every(20, { errors: 1 }))
+    expect(codes({ ticks: double }, { harmBudget: 1e9 })).toEqual(['fail', 'error_rate'])
+    expect(codes({ ticks: double }, { harmBudget: 1e9, errorRatio: 2 })).toEqual(['pass', 'stage_passed'])
+  })
+})
+
+describe('no data', () => {
+  it.each([
+    ['without a tick', { ticks: [], staleMs: null }, 'stale'],
+    ['with stale counters', { staleMs: 30_001 }, 'stale'],
+    ['without traffic in this stage', { stage: { ...stage, startedMs: 360 * tickMs } }, 'no_traffic'],
+    [
+      'with ticks in which nothing happened',
+      { ticks: ticks(9).map((t) => ({ ...t, canary: arm(0), control: arm(0) })) },
+      'no_traffic',
+    ],
+    ['when the control is gone', { ticks: ticks(60).map((t) => ({ ...t, control: arm(0) })) }, 'one_sided'],
+    [
+      'when the control goes in the last minute',
+      { ticks: ticks(60).map((t, i) => (i < 54 ? t : { ...t, control: arm(0) })) },
+      'one_sided',
+    ],
+    [
+      'when the canary goes',
+      { ticks: ticks(60).map((t, i) => (i < 40 ? t : { ...t, canary: arm(0) })) },
+      'one_sided',
+    ],
+  ] as [string, Partial<CanaryEvidence>, string][])('%s', (_, evidence, code) => {
+    expect(codes(evidence)).toEqual(['no_data', code])
+  })
+
+  it('is not said of a small arm that was skipped by chance', () => {
+    const sparse = ticks(360).map((tick, i) => (i > 358 ? { ...tick, canary: arm(0) } : tick))
+    expect(codes({ ticks: sparse })).toEqual(['pass', 'stage_passed'])
+  })
+
+  it('is not said of a shadow, where both arms answer everything', () => {
+    const mirrored = ticks(60).map((tick) => ({ ...tick, shareBp: null, canary: arm(95) }))
+    expect(codes({ ticks: mirrored, stage: { ...stage, shareBp: 0 } })[0]).toBe('pass')
+  })
+})
+
+describe('an error', () => {
+  const broken = (canary: Partial<ArmCounts>, more: Partial<CanaryTick> = {}) => [
+    { startMs: 0, shareBp: 500, canary: arm(5, canary), control: arm(95), ...more },
+  ]
+  it.each([
+    ['a count that is not finite', { ticks: broken({ errors: NaN }) }, 'errors'],
+    ['a negative count', { ticks: broken({ slow95: -1 }) }, 'slow95'],
+    ['an infinite count', { ticks: broken({ requests: Infinity }) }, 'requests'],
+    ['more bad answers than answers', { ticks: broken({ invalid: 6 }) }, 'more than its 5 requests'],
+    ['a tick without a time', { ticks: broken({}, { startMs: NaN }) }, 'starts at'],
+    ['a tick counted twice', { ticks: [...ticks(2), ...ticks(1)] }, 'does not come after'],
+    ['an impossible share', { ticks: broken({}, { shareBp: 10_001 }) }, 'basis points'],
+    ['a stage without a time', { stage: { ...stage, elapsedMs: NaN } }, 'stage.elapsedMs'],
+    ['an impossible age', { staleMs: -1 }, 'staleMs'],
+    ['impossible pairs', { paired: { b: -1, c: 0 } }, 'paired.b'],
+  ] as [string, Partial<CanaryEvidence>, string][])('is said of %s', (_, evidence, words) => {
+    const { kind, reasons, statistics } = judge(evidence)
+    expect(kind).toBe('error')
+    expect(reasons[0]!.message).toContain(words)
+    expect(statistics).toEqual({})
+  })
+
+  it('is said of a policy that cannot be used', () => {
+    const { kind, reasons } = judge({}, { guardRate: 0, alpha: { ...defaultAlpha, errors: 0.5 } })
+    expect(kind).toBe('error')
+    expect(reasons.map(({ message }) => message).join()).toMatch(/sums to .*guardRate/)
+  })
+})
+
+describe('an inconclusive canary', () => {
+  it('has not run long enough', () => {
+    expect(codes({ stage: { ...stage, elapsedMs: 599_999 } })).toEqual(['inconclusive', 'minimum_time'])
+  })
+
+  it('has not answered enough requests in this stage', () => {
+    const late = { ...stage, startedMs: 350 * tickMs }
+    expect(codes({ stage: late })).toEqual(['inconclusive', 'minimum_requests'])
+  })
+
+  it('gets another share than configured, and says so', () => {
+    const drifted = ticks(360).map((tick) => ({ ...tick, canary: arm(8), control: arm(92) }))
+    const { kind, reasons } = judge({ ticks: drifted })
+    expect([kind, reasons[0]!.code]).toEqual(['inconclusive', 'srm'])
+    expect(reasons[0]!.message).toContain('8 %')
+    expect(codes({ ticks: drifted }, { srm: { alpha: 0.001, tolerance: 0.7, designEffect: 1 } })[0]).toBe(
+      'pass',
+    )
+    expect(codes({ ticks: drifted }, { srm: { alpha: 0.001, tolerance: 0, designEffect: 50 } })[0]).toBe(
+      'pass',
+    )
+    expect(codes({ ticks: drifted }, { srm: 'off' })[0]).toBe('pass')
+  })
+
+  it('is not suspected for ticks in which the share changed', () => {
+    const changing = ticks(360).map((tick) => ({ ...tick, shareBp: null, canary: arm(8), control: arm(92) }))
+    expect(codes({ ticks: changing })[0]).toBe('pass')
+  })
+
+  it('owes the proof of a promotion at the last stage', () => {
+    const last = { ...stage, last: true }
+    expect(codes({ stage: last, ticks: ticks(60) })).toEqual(['inconclusive', 'promotion_evidence'])
+    expect(codes({ stage: last, ticks: ticks(60) }, { promotion: 'off' })[0]).toBe('pass')
+    expect(codes({ stage: last, ticks: ticks(4_000, every(40, { errors: 1 })) })[0]).toBe('pass')
+    const promotion = {
+      ...(defaultCanaryPolicy.promotion as object),
+      at: 'every_stage',
+    } as CanaryPolicy['promotion']
+    expect(codes({ ticks: ticks(60) }, { promotion })).toEqual(['inconclusive', 'promotion_evidence'])
+  })
+
+  it('can prove that it hardly ever fails where neither arm does', () => {
+    const perfect = ticks(2_000).map((tick) => ({ ...tick, control: arm(95) }))
+    const evidence = { ticks: perfect, stage: { ...stage, last: true } }
+    expect(codes(evidence)[0]).toBe('pass')
+    const promotion = {
+      ...(defaultCanaryPolicy.promotion as object),
+      negligibleRate: null,
+    } as CanaryPolicy['promotion']
+    expect(codes(evidence, { promotion })).toEqual(['inconclusive', 'promotion_evidence'])
+  })
+})
+
+describe('the evidence', () => {
+  it('is carried across stages', () => {
+    const first = ticks(200, every(9, { errors: 1 }))
+    const second = ticks(200, every(9, { errors: 1 }), 200).map((tick) => ({ ...tick, shareBp: 1_000 }))
+    const at = { ...stage, index: 1, shareBp: 500, startedMs: 200 * tickMs }
+    const alone = judge(
+      { ticks: second.map((tick) => ({ ...tick, shareBp: 500 })), stage: at },
+      { harmBudget: 1e9 },
+    )
+    const both = judge({ ticks: [...first, ...second], stage: at }, { harmBudget: 1e9 })
+    expect(both.statistics['errorsMaxLogE']).toBeGreaterThan(alone.statistics['errorsMaxLogE']!)
+    expect(both.statistics['stageCanaryRequests']).toBe(1_000)
+    expect(both.statistics['canaryRequests']).toBe(2_000)
+  })
+
+  it('is the same whether all ticks come at once or one by one', () => {
+    const all = ticks(500, every(6, { errors: 1, slow95: 1 }))
+    const watch = canaryWatch(defaultCanaryPolicy)
+    for (const tick of all) {
+      watch.add(tick)
+      watch.judge({ stage, staleMs: 1_000 })
+    }
+    expect(watch.judge({ stage, staleMs: 1_000 })).toEqual(judge({ ticks: all }))
+  })
+})
+
+describe('a policy', () => {
+  it('splits one α', () => {
+    expect(totalAlpha(defaultAlpha)).toBeCloseTo(0.05, 12)
+    expect(checkAlpha(defaultAlpha)).toEqual([])
+    expect(checkAlpha({ ...defaultAlpha, errors: 0.02 })[0]).toContain('sums to')
+    expect(checkAlpha({ ...defaultAlpha, guard: NaN })[0]).toContain('alpha.guard')
+    expect(checkAlpha({} as never)).toHaveLength(8)
+  })
+
+  it('is checked field by field', () => {
+    expect(checkCanaryPolicy(defaultCanaryPolicy)).toEqual([])
+    const wrong = {
+      ...defaultCanaryPolicy,
+      errorRatio: 0.5,
+      slowRatio: NaN,
+      guardRate: 1,
+      minDelta: -1,
+      maxStaleMs: 0,
+      harmBudget: -1,
+      restartMs: 0,
+      promotion: {
+        ratio: 1,
+        logE: 0,
+        metrics: ['speed' as never],
+        negligibleRate: 1,
+        at: 'last_stage' as const,
+      },
+      srm: { alpha: 1, tolerance: -1, designEffect: 0 },
+    }
+    const issues = checkCanaryPolicy(wrong).map((issue) => issue.split(' ')[0])
+    expect(issues.sort()).toEqual([
+      'errorRatio',
+      'guardRate',
+      'harmBudget',
+      'maxStaleMs',
+      'minDelta',
+      'promotion.logE',
+      'promotion.metrics',
+      'promotion.negligibleRate',
+      'promotion.ratio',
+      'restartMs',
+      'slowRatio',
+      'srm.alpha',
+      'srm.designEffect',
+      'srm.tolerance',
+    ])
+  })
+
+  it('that lacks a part is refused, not thrown over', () => {
+    expect(checkCanaryPolicy(null as never)).toEqual(['alpha is missing'])
+    const { promotion: _, srm: __, ...rest } = defaultCanaryPolicy
+    expect(checkCanaryPolicy(rest as never)).toEqual([
+      expect.stringContaining('promotion is missing'),
+      expect.stringContaining('srm is missing'),
+    ])
+  })
+})

@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest'
+import { delayedStartEvidence } from '../../domain/e-delayed-start.ts'
+import { guardEvidence, guardTest } from '../../domain/e-guard.ts'
+import { nonInferiorityEvidence } from '../../domain/e-noninferiority.ts'
+import { pairedEvidence } from '../../domain/e-paired.ts'
+import { eProcess, inverseGrid, ratioGrid } from '../../domain/e-process.ts'
+import { rateTest, type RateTick } from '../../domain/e-rate.ts'
+import { seeded } from '../../domain/random.ts'
+import { binomial } from '../../domain/sampling.ts'
+
+const tick = (
+  canaryTotal: number,
+  controlTotal: number,
+  canaryEvents: number,
+  controlEvents: number,
+): RateTick => ({
+  canaryTotal,
+  controlTotal,
+  canaryEvents,
+  controlEvents,
+})
+
+/** Two-arm traffic with a share that wanders between 1 and 50 %. */
+function traffic(uniform: () => number, ticks: number, canaryRate: number, controlRate: number): RateTick[] {
+  return Array.from({ length: ticks }, () => {
+    const share = 0.01 + 0.49 * uniform()
+    const canary = binomial(uniform, 200, share)
+    return tick(
+      canary,
+      200 - canary,
+      binomial(uniform, canary, canaryRate),
+      binomial(uniform, 200 - canary, controlRate),
+    )
+  })
+}
+
+describe('the grid', () => {
+  it('runs from 1.25 to 40 in 16 equal steps, and back', () => {
+    expect(ratioGrid).toHaveLength(16)
+    expect(ratioGrid[0]).toBe(1.25)
+    expect(ratioGrid[15]).toBeCloseTo(40, 12)
+    expect(inverseGrid[15]).toBeCloseTo(1 / 40, 12)
+  })
+})
+
+describe('evidence looked at after every tick', () => {
+  it.each([
+    ['against a canary that is as good, with restarts', 1, 0.01, 0.01],
+    ['against a canary exactly at the tolerated ratio', 1.5, 0.015, 0.01],
+    ['against a canary with a common event', 1, 0.2, 0.2],
+  ])('rises above ln 20 in at most one run of twenty: %s', (_, ratio, canaryRate, controlRate) => {
+    const uniform = seeded(7)
+    const runs = 250
+    let alarms = 0
+    for (let run = 0; run < runs; run++) {
+      const test = rateTest({ ratio })
+      const crossed = traffic(uniform, 120, canaryRate, controlRate).some((each, i) => {
+        if (i > 0 && i % 30 === 0) test.restart()
+        test.add(each)
+        return test.logE() >= Math.log(20)
+      })
+      if (crossed) alarms++
+    }
+    expect(alarms / runs).toBeLessThanOrEqual(0.05 + 3 * Math.sqrt((0.05 * 0.95) / runs))
+  })
+
+  it('of the inverse grid does not prove a doubled rate to be less than doubled', () => {
+    const uniform = seeded(8)
+    let proofs = 0
+    for (let run = 0; run < 250; run++) {
+      const test = rateTest({ ratio: 2, grid: inverseGrid })
+      const proven = traffic(uniform, 120, 0.02, 0.01).some((each) => {
+        test.add(each)
+        return test.plainLogE() >= Math.log(20)
+      })
+      if (proven) proofs++
+    }
+    expect(proofs / 250).toBeLessThanOrEqual(0.05 + 3 * Math.sqrt((0.05 * 0.95) / 250))
+  })
+
+  it('rises above ln 20 in nearly every run when the canary is three times as bad', () => {
+    const uniform = seeded(9)
+    const found = Array.from({ length: 50 }, () => {
+      const test = rateTest()
+      for (const each of traffic(uniform, 120, 0.03, 0.01)) test.add(each)
+      return test.logE() >= Math.log(20)
+    })
+    expect(found.filter(Boolean).length).toBeGreaterThanOrEqual(49)
+  })
+})
+
+describe('restarts', () => {
+  it('folded into one number equal the tests begun one by one', () => {
+    const ticks = traffic(seeded(3), 40, 0.02, 0.01)
+    const starts = [0, 7, 19, 31]
+    const test = rateTest()
+    ticks.forEach((each, i) => {
+      if (i > 0 && starts.includes(i)) test.restart()
+      test.add(each)
+    })
+    expect(test.logE()).toBeCloseTo(delayedStartEvidence(ticks, starts).logE!, 9)
+    expect(test.plainLogE()).toBeCloseTo(delayedStartEvidence(ticks, starts).plainLogE!, 12)
+  })
+
+  it('stay exact when the first start has lost everything', () => {
+    const process = eProcess(2)
+    process.add([-5_000, -4_000])
+    process.restart()
+    process.add([3, -1])
+    // ½·0 + ⅙·(e³ + e⁻¹)/2 + ⅓·1
+    expect(process.logE()).toBeCloseTo(Math.log((Math.E ** 3 + Math.E ** -1) / 12 + 1 / 3), 12)
+  })
+
+  it('begin at no evidence', () => {
+    const process = eProcess(3)
+    expect(process.logE()).toBeCloseTo(0, 12)
+    for (let i = 0; i < 10; i++) process.restart()
+    expect(process.logE()).toBeCloseTo(0, 12)
+  })
+})
+
+describe('the guard', () => {
+  it.each([
+    [1, 3],
+    [0.1, 87],
+  ])('at a failure rate of %d needs about %d requests', (rate, requests) => {
+    const needed = Array.from({ length: 3_000 }, (_, i) => i + 1).find(
+      (n) => guardEvidence(n, Math.round(n * rate), 0.02)! >= Math.log(1_000),
+    )
+    expect(Math.abs(needed! - requests)).toBeLessThanOrEqual(0.15 * requests)
+  })
+
+  it('fires at p0 itself in fewer than one run of a thousand, looked at after each request', () => {
+    const uniform = seeded(4)
+    let alarms = 0
+    for (let run = 0; run < 500; run++) {
+      const guard = guardTest(0.02)
+      for (let i = 0; i < 200; i++) {
+        guard.add(1, uniform() < 0.02 ? 1 : 0)
+        if (guard.logE() >= Math.log(1_000)) {
+          alarms++
+          break
+        }
+      }
+    }
+    expect(alarms).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('pairs', () => {
+  it('say nothing without a disagreement, and speak for neither side when even', () => {
+    expect(pairedEvidence(0, 0)).toBe(0)
+    expect(pairedEvidence(50, 50)).toBeLessThan(0)
+    expect(pairedEvidence(50, 10)).toBeGreaterThan(Math.log(100))
+    expect(pairedEvidence(NaN, 1)).toBeNull()
+    expect(pairedEvidence(1, -1)).toBeNull()
+  })
+
+  it('prove non-inferiority only with enough of them', () => {
+    expect(nonInferiorityEvidence({ lost: 0, same: 10, won: 0 }, 0.02)).toBeLessThan(Math.log(20))
+    expect(nonInferiorityEvidence({ lost: 40, same: 900, won: 60 }, 0.02)).toBeGreaterThan(Math.log(20))
+    expect(nonInferiorityEvidence({ lost: 100, same: 900, won: 0 }, 0.02)).toBeLessThan(0)
+    expect(nonInferiorityEvidence({ lost: 0, same: NaN, won: 0 }, 0.02)).toBeNull()
+  })
+})
