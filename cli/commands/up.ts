@@ -2,7 +2,7 @@
 import { failure } from '../client.ts'
 import { exitCodes } from '../exit.ts'
 import type { CommandSpec, Session } from '../program.ts'
-import type { System } from '../system.ts'
+import { addresses, welcome } from '../welcome.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -45,34 +45,4 @@ async function stay({ terminal }: Session, replicas: number) {
 async function tell({ terminal }: Session, { exit, replicas }: { exit: boolean; replicas: number }) {
   const { runDemo } = await import('../demo/demo.ts')
   return runDemo({ terminal, exit, replicas })
-}
-
-export function addresses({ urls, temporalUi, log, stateDir }: System) {
-  return { urls, docs: `${urls[0]}/docs`, temporalUi, log: log.path, stateDir }
-}
-
-/** What a person needs to know once all of it serves. */
-export function welcome({ urls, temporalUi, log, prepared, stateDir }: System): string[] {
-  return [
-    '',
-    `API          ${urls.join('  ')}`,
-    `API docs     ${urls[0]}/docs`,
-    ...(temporalUi === undefined ? [] : [`Temporal UI  ${temporalUi}`]),
-    `Log          ${log.path}`,
-    `State        ${stateDir}`,
-    ...(prepared.adminKey === undefined
-      ? []
-      : [
-          '',
-          `Admin key    ${prepared.adminKey}`,
-          '             It is shown this once and kept nowhere; commands on this machine have a key of their own.',
-        ]),
-    ...prepared.broken.flatMap(({ file, issues }) => [
-      '',
-      `models/${file} was not taken in:`,
-      ...issues.map((issue) => `  ${issue}`),
-    ]),
-    '',
-    'Ctrl-C stops everything.',
-  ]
 }

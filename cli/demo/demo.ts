@@ -1,9 +1,9 @@
 /** `tenure up --demo`: starts the system, tells the story, shows its figures, and stays up or ends. */
 import { problemOf } from '../client.ts'
-import { welcome } from '../commands/up.ts'
 import { exitCodes, type ExitCode } from '../exit.ts'
 import { startSystem } from '../system.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
+import { welcome } from '../welcome.ts'
 import { createNarrator, duration, whole, type Narrator } from './narrator.ts'
 import { writePlace } from './place.ts'
 import { tellStory, type Story } from './story.ts'

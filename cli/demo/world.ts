@@ -6,6 +6,7 @@ import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/definition.ts'
 import { getModel } from '../../store/models.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { writeFaults } from '../../store/replicas.ts'
 import { connectionOf } from '../children.ts'
 import { createClient, type Client as ApiClient } from '../client.ts'
 import { ensureKey } from '../prepare.ts'
@@ -53,6 +54,8 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
   })
   const temporal = new Client({ connection, namespace: config.temporal.namespace })
   const { definition } = await getModel(store, modelName)
+  // A story that was ended in its last act has left its fault switched on.
+  await writeFaults(store, {})
   const events = await openEvents({ definition, routingKey: `origin || '-' || destination` })
   const key = (name: string, role: 'operator' | 'approver' | 'predictor') => ensureKey(store, { name, role })
   const url = urls[0] ?? ''

@@ -15,7 +15,7 @@ const medianLines = 90
 export const longFiles: Readonly<Record<string, string>> = {}
 
 /** Names that say nothing, so that anything ends up there. */
-const emptyNames = /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared|service|types)([/.-]|$)/
+const emptyNames = /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared)([/.-]|$)|\.(service|types|class)\./
 
 export function issuesOfImports(sources: readonly Source[]): string[] {
   return sources.flatMap((source) => source.imports.flatMap((each) => issueOfImport(each) ?? []))
@@ -96,7 +96,8 @@ const impure = [
 function mayUse(word: string, path: string): boolean {
   if (impure.includes(word)) return layerOf(path) !== 'domain'
   if (word === 'console') return ['cli', 'scripts', 'bench'].includes(layerOf(path))
-  if (word === 'process.env') return path === 'temporal.config.ts' || /^scripts\/.*\.mjs$/.test(path)
+  if (word === 'process.env')
+    return path === 'temporal.config.ts' || /^scripts\/.*\.mjs$|^test\/setup\.test\.ts$/.test(path)
   if (word === 'class DomainError') return path === 'domain/errors.ts'
   if (word === 'export default') return ['vitest.config.ts', 'test/support/global-setup.ts'].includes(path)
   return false
