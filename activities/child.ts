@@ -20,7 +20,6 @@ export interface ChildOptions<Step> {
   signal: AbortSignal
   /** A child that says nothing for so long is killed. */
   silentMs: number
-  onAlive?: () => void
   /** Steps are handed over one after the other; a throw kills the child and is thrown. */
   onStep?: (step: Step) => Promise<void>
   /** Told the process id, for logs. */
@@ -57,7 +56,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
 async function converse<Step, Result>(
   child: ChildProcess,
   exited: Promise<string>,
-  { job, signal, silentMs, onAlive, onStep, file }: ChildOptions<Step>,
+  { job, signal, silentMs, onStep, file }: ChildOptions<Step>,
 ): Promise<Result> {
   const lines = lastLines(child)
   const interrupted = (why: string) =>
@@ -76,7 +75,6 @@ async function converse<Step, Result>(
       heard()
       child.on('message', (message: JobMessage<Step, Result>) => {
         heard()
-        onAlive?.()
         if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
         else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
         else if (message.kind === 'failed') reject(errorOf(message))

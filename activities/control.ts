@@ -2,6 +2,7 @@
 import { authorize } from './authorize.ts'
 import type { Deps } from './deps.ts'
 import { reportingFailures } from './failures.ts'
+import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
 import { qualify } from './qualify.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
@@ -9,8 +10,9 @@ import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
 import { watch } from './watch.ts'
 
-export const controlActivities = (deps: Deps) =>
-  reportingFailures({
+export const controlActivities = (deps: Deps) => ({
+  ...pipelineActivities(deps),
+  ...reportingFailures({
     authorize: authorize(deps),
     openRelease: openRelease(deps),
     recordRelease: recordRelease(deps),
@@ -21,6 +23,7 @@ export const controlActivities = (deps: Deps) =>
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),
-  })
+  }),
+})
 
 export type ControlActivities = ReturnType<typeof controlActivities>

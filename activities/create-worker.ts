@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { checkout } from '../temporal.config.ts'
 import { controlActivities } from './control.ts'
 import type { Deps } from './deps.ts'
+import { trainingActivities } from './pipeline.ts'
 
 export type WorkerKind = 'control' | 'train'
 
@@ -58,5 +59,19 @@ export async function createControlWorker(
     activities: controlActivities(deps),
     maxCachedWorkflows: config.worker.maxWorkflows,
     maxConcurrentActivityTaskExecutions: config.worker.maxActivities,
+  })
+}
+
+/** `models` names another directory of model files. */
+export async function createTrainWorker(
+  deps: Deps,
+  connection: NativeConnection,
+  options: { models?: string } = {},
+): Promise<Worker> {
+  return Worker.create({
+    ...sharedOptions(deps, connection),
+    taskQueue: deps.config.taskQueues.train,
+    activities: trainingActivities(deps, options),
+    maxConcurrentActivityTaskExecutions: 1,
   })
 }

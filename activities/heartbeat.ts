@@ -13,10 +13,16 @@ export interface Beat {
   check(): void
 }
 
-/** Heartbeats until the work ends. What reads the disk or computes in native threads leaves the timer running. */
-export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>): Promise<T> {
+/**
+ * Heartbeats until the work ends, with what `details` says at the time. What reads the disk, computes in native threads or
+ * waits for a child process leaves the timer running.
+ */
+export async function withHeartbeat<T>(
+  work: (beat: Beat) => Promise<T>,
+  details?: () => unknown,
+): Promise<T> {
   const context = Context.current()
-  const timer = setInterval(() => context.heartbeat(), everyMs)
+  const timer = setInterval(() => context.heartbeat(details?.()), everyMs)
   try {
     return await work({
       sleep: (ms) => context.sleep(ms),

@@ -10,6 +10,7 @@ import { getModel } from '../store/models.ts'
 import { beginTraining, endTraining, getTraining, recordEpoch, type Training } from '../store/trainings.ts'
 import { runChild } from './child.ts'
 import type { Deps } from './deps.ts'
+import { withHeartbeat } from './heartbeat.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from './trainer.ts'
 
 export interface TrainInput {
@@ -68,18 +69,21 @@ export const train =
     log.info({ training: trainingId, model, attempt: training.attempts, from: last?.epoch ?? 0 }, 'training')
     const keeper = keepSteps(deps, training, last)
     try {
-      const result = await runChild<TrainerStep, TrainerResult>({
-        file: './trainer.ts',
-        job,
-        signal: context.cancellationSignal,
-        silentMs,
-        onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
-        onAlive: () => context.heartbeat(keeper.beat()),
-        onStep: async (step) => {
-          await keeper.keep(step)
-          context.heartbeat(keeper.beat())
-        },
-      })
+      const result = await withHeartbeat(
+        () =>
+          runChild<TrainerStep, TrainerResult>({
+            file: './trainer.ts',
+            job,
+            signal: context.cancellationSignal,
+            silentMs,
+            onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
+            onStep: async (step) => {
+              await keeper.keep(step)
+              context.heartbeat(keeper.beat())
+            },
+          }),
+        keeper.beat,
+      )
       const { id, attempts: attempt } = training
       if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
       await keeper.forget()

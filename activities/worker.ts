@@ -9,7 +9,7 @@ import { openArtifacts } from '../store/artifacts.ts'
 import { migrate } from '../store/migrate.ts'
 import { openStore } from '../store/postgres.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
-import { bundleWorkflows, createControlWorker } from './create-worker.ts'
+import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
 import type { Deps, Log } from './deps.ts'
 
 const longestPauseMs = 5_000
@@ -35,7 +35,10 @@ const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), confi
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   const connection = await untilDone('Temporal', () => connect(config))
-  const worker = await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
+  const worker =
+    kind === 'control'
+      ? await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
+      : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   await run(worker)
   await connection.close()

@@ -1,3 +1,4 @@
 /** What the worker bundles: every export is a workflow of this name. */
 export { release } from './release.ts'
+export { retrain } from './retrain.ts'
 export { rollback } from './rollback.ts'

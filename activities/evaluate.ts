@@ -1,0 +1,111 @@
+/**
+ * Decides offline whether a challenger may meet real traffic: against the champion that is live at this moment, on the
+ * frozen test rows of the challenger's own snapshot. Numbers of two different test sets say nothing about each other.
+ */
+import { Context } from '@temporalio/activity'
+import { DomainError } from '../domain/errors.ts'
+import type { GateReport, GateVerdict } from '../domain/gate.ts'
+import { digestOfJson } from '../store/artifacts.ts'
+import { findChampion } from '../store/champions.ts'
+import { countTestSetUses, findEvaluation, insertEvaluation, type Evaluation } from '../store/evaluations.ts'
+import { getModel } from '../store/models.ts'
+import { getTraining } from '../store/trainings.ts'
+import { getVersion } from '../store/versions.ts'
+import { runChild } from './child.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import type { EvaluatorJob } from './evaluator.ts'
+
+export interface EvaluateInput {
+  /** The same id evaluates once. */
+  evaluationId: string
+  model: string
+  trainingId: string
+}
+
+export interface EvaluateResult {
+  evaluationId: string
+  verdict: GateVerdict
+  /** Something is too good to be true, or a test set is worn out: nothing may go on without a person. */
+  needsPerson: boolean
+  /** One sentence each, with its arithmetic. */
+  reasons: string[]
+  reportDigest: string
+  baseline?: string
+}
+
+const silentMs = 120_000
+
+export const evaluate =
+  ({ store, config, log }: Deps) =>
+  async ({ evaluationId, model, trainingId }: EvaluateInput): Promise<EvaluateResult> => {
+    const before = await findEvaluation(store, evaluationId)
+    if (before !== undefined) return resultOf(before)
+    const { definition } = await getModel(store, model)
+    const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
+    if (artifactDigest === undefined)
+      throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
+    const champion = await findChampion(store, model)
+    const baseline = champion && (await getVersion(store, champion.version))
+    const job: EvaluatorJob = {
+      definition,
+      snapshotDigest,
+      artifactRoot: config.artifactRoot,
+      challenger: artifactDigest,
+      ...(baseline === undefined ? {} : { champion: baseline.artifactDigest }),
+      testSetUses: await countTestSetUses(store, snapshotDigest),
+    }
+    const report = await judgeInChild(job)
+    const stored = await insertEvaluation(store, {
+      id: evaluationId,
+      model,
+      trainingId,
+      snapshotDigest,
+      artifactDigest,
+      ...(baseline === undefined ? {} : { baselineVersion: baseline.version }),
+      verdict: report.verdict,
+      report,
+      // Approvals are bound to what was judged, and against whom.
+      reportDigest: digestOfJson({ report, artifactDigest, baseline: baseline?.version ?? null }),
+    })
+    const result = resultOf(stored)
+    log.info(
+      {
+        model,
+        evaluation: evaluationId,
+        verdict: result.verdict,
+        baseline: result.baseline,
+        reasons: result.reasons,
+      },
+      'evaluated',
+    )
+    return result
+  }
+
+async function judgeInChild(job: EvaluatorJob): Promise<GateReport> {
+  const context = Context.current()
+  try {
+    return await withHeartbeat(() =>
+      runChild<never, GateReport>({
+        file: './evaluator.ts',
+        job,
+        signal: context.cancellationSignal,
+        silentMs,
+      }),
+    )
+  } catch (error) {
+    if (context.cancellationSignal.aborted) await context.cancelled
+    throw error
+  }
+}
+
+function resultOf({ id, verdict, report, reportDigest, baselineVersion }: Evaluation): EvaluateResult {
+  return {
+    evaluationId: id,
+    verdict,
+    needsPerson: report.needsPerson,
+    reasons: report.reasons.map(({ message }) => message),
+    reportDigest,
+    ...(baselineVersion === undefined ? {} : { baseline: baselineVersion }),
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * The evaluation process: asks challenger and champion on the same frozen test rows, each through its own preprocessing,
+ * and judges them. The bootstrap alone would silence a worker's heartbeats for seconds.
+ */
+import type { ModelDefinition } from '../domain/definition.ts'
+import { judgeGate, type GateReport } from '../domain/gate.ts'
+import type { GateInput } from '../domain/gate-input.ts'
+import { widthOf } from '../domain/features.ts'
+import { compileEncoder } from '../domain/preprocess.ts'
+import { getManifest, openArtifacts, type Artifacts } from '../store/artifacts.ts'
+import { literal, withDuck, type Duck } from './duckdb.ts'
+import { takeJob, type Parent } from './job.ts'
+import { findLeaks } from './leaks.ts'
+import { judgedLabels, readPart, rowsOf, type LabelledRows } from './rows.ts'
+import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tensorflow.ts'
+
+export interface EvaluatorJob {
+  definition: ModelDefinition
+  snapshotDigest: string
+  artifactRoot: string
+  /** Manifest digests. */
+  challenger: string
+  champion?: string
+  testSetUses: number
+}
+
+async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<GateReport> {
+  const { definition } = job
+  const { output } = definition.label
+  const artifacts = openArtifacts(job.artifactRoot)
+  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  const test = await readPart(path, 'test', Object.keys(definition.features))
+  await parent.breathe()
+  const tf = await loadTensorflow()
+  const challenger = await ask(tf, artifacts, job.challenger, test)
+  const champion = job.champion === undefined ? null : await askChampion(tf, artifacts, job.champion, test)
+  await parent.breathe()
+  const found = await withDuck(async (duck) => {
+    await duck.run(`create view snapshot as select * from ${literal(path)}`)
+    return {
+      slices: await sliceRows(duck, definition),
+      leakage: await findLeaks(duck, definition),
+    }
+  })
+  const column = (name: string) => Array.from(test.table.columns[name] ?? [])
+  const { entity, groups, policy } = definition.judge
+  const input: GateInput = {
+    y: judgedLabels(test.labels, output),
+    challenger,
+    champion: typeof champion === 'string' ? null : champion,
+    slices: found.slices,
+    groups: groups.map((attribute) => ({
+      attribute,
+      values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
+    })),
+    ...(entity === undefined
+      ? {}
+      : { entities: column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))) }),
+    leakage: found.leakage,
+    testSetUses: job.testSetUses,
+  }
+  const report = judgeGate(input, policy)
+  return typeof champion === 'string' ? incomparable(report, champion) : report
+}
+
+/** The answers of an artifact to the test rows. */
+async function ask(
+  tf: Tensorflow,
+  artifacts: Artifacts,
+  digest: string,
+  test: LabelledRows,
+): Promise<number[][]> {
+  const manifest = await getManifest(artifacts, digest)
+  const network = await openNetwork(tf, {
+    'model.json': await artifacts.get('artifacts', manifest.files['model.json'].digest),
+    'weights.bin': await artifacts.get('artifacts', manifest.files['weights.bin'].digest),
+  })
+  const rows = rowsOf(test.table, Object.keys(manifest.features))
+  const encoder = compileEncoder(manifest.features, manifest.preprocessing)
+  return answersOf(tf, network, {
+    rows: rows.length,
+    inputs: widthOf(manifest.preprocessing),
+    encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
+  })
+}
+
+/** The champion's answers, or why it cannot be asked: the snapshot lacks a feature that only the champion has. */
+async function askChampion(
+  tf: Tensorflow,
+  artifacts: Artifacts,
+  digest: string,
+  test: LabelledRows,
+): Promise<number[][] | string> {
+  try {
+    return await ask(tf, artifacts, digest, test)
+  } catch (error) {
+    if (error instanceof RangeError) return error.message
+    throw error
+  }
+}
+
+/** Without an answer of the champion nothing is known about better or worse, however good the challenger looks. */
+function incomparable(report: GateReport, why: string): GateReport {
+  const reason = {
+    code: 'champion_incomparable',
+    message: `the champion cannot be asked on these rows: ${why}; keep its columns in the rows of the source`,
+    values: {},
+  }
+  return { ...report, verdict: 'insufficient', reasons: [reason, ...report.reasons] }
+}
+
+/** The places of each declared slice among the test rows, in their order. */
+async function sliceRows(
+  duck: Duck,
+  { judge }: ModelDefinition,
+): Promise<{ name: string; rows: number[] }[]> {
+  const slices = []
+  for (const { name, where } of judge.slices) {
+    const { columns } = await duck.table(
+      `select coalesce((${where}), false) as hit from snapshot where _part = 'test'`,
+    )
+    const hits = Array.from(columns['hit'] ?? [])
+    slices.push({ name, rows: hits.flatMap((hit, row) => (hit === true ? [row] : [])) })
+  }
+  return slices
+}
+
+takeJob<EvaluatorJob, never, GateReport>(runEvaluation)

@@ -1,0 +1,43 @@
+/** Looks for the ways in which a model can have seen the answers, in the snapshot itself. */
+import { auc } from '../domain/auc.ts'
+import { snapshotColumns, type ModelDefinition } from '../domain/definition.ts'
+import type { LeakageFacts } from '../domain/gate-leakage.ts'
+import type { Duck } from './duckdb.ts'
+
+const { key, part, eventAt, knownAt, label } = snapshotColumns
+
+/** Facts about the view `snapshot`. */
+export async function findLeaks(duck: Duck, definition: ModelDefinition): Promise<LeakageFacts> {
+  const [overlap] = await duck.rows<{ share: number | null }>(`
+    select avg(cast(${key} in (select ${key} from snapshot where ${part} = 'train') as double)) as share
+    from snapshot where ${part} = 'test'`)
+  const facts: LeakageFacts = { rowOverlap: overlap?.share ?? 0 }
+  if (definition.label.knownAt !== undefined) {
+    const [early] = await duck.rows<{ n: number }>(
+      `select count(*) as n from snapshot where ${knownAt} <= ${eventAt}`,
+    )
+    facts.labelNotAfterFeature = early?.n ?? 0
+  }
+  if (definition.label.output.kind === 'probability') facts.featureAuc = await featureAucs(duck, definition)
+  return facts
+}
+
+/** How well each number alone tells the classes apart on the test rows, in whichever direction. */
+async function featureAucs(
+  duck: Duck,
+  { features }: ModelDefinition,
+): Promise<{ feature: string; auc: number | null }[]> {
+  const numbers = Object.keys(features).filter((name) => features[name]?.kind === 'number')
+  const found = []
+  for (const feature of numbers) {
+    const { columns } = await duck.table(
+      `select "${feature}" as score, ${label} as y from snapshot where ${part} = 'test' and "${feature}" is not null`,
+    )
+    const value = auc(
+      (columns['y'] ?? []) as ArrayLike<number>,
+      (columns['score'] ?? []) as ArrayLike<number>,
+    )
+    found.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
+  }
+  return found
+}

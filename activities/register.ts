@@ -1,0 +1,97 @@
+/**
+ * Gives a challenger its name and writes down where it came from. One training is one version, however often it is
+ * registered; a retried activity that made a second version would be released twice.
+ */
+import { formatVersion, nextVersion, type Lineage, type Numbered } from '../domain/version.ts'
+import { getManifest } from '../store/artifacts.ts'
+import { getEvaluation } from '../store/evaluations.ts'
+import { findRetraining } from '../store/retrainings.ts'
+import { getTraining } from '../store/trainings.ts'
+import {
+  findLatestVersion,
+  findVersionOfTraining,
+  insertVersion,
+  lockVersions,
+  type Version,
+} from '../store/versions.ts'
+import { getSnapshot } from '../store/snapshots.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import type { Deps } from './deps.ts'
+
+export interface RegisterInput {
+  model: string
+  retrainingId: string
+  validationId: string
+  trainingId: string
+  evaluationId: string
+}
+
+export interface RegisterResult {
+  version: string
+  artifactDigest: string
+}
+
+export const register =
+  ({ store, artifacts, log }: Deps) =>
+  async ({
+    model,
+    retrainingId,
+    validationId,
+    trainingId,
+    evaluationId,
+  }: RegisterInput): Promise<RegisterResult> => {
+    const training = await getTraining(store, trainingId)
+    const evaluation = await getEvaluation(store, evaluationId)
+    const retraining = await findRetraining(store, retrainingId)
+    const snapshot = await getSnapshot(store, training.snapshotDigest)
+    const manifest = await getManifest(artifacts, evaluation.artifactDigest)
+    // Whoever registers vouches for the bytes: they are read, and so checked, once more.
+    for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
+    const { report } = evaluation
+    const lineage: Lineage = {
+      snapshot: training.snapshotDigest,
+      asOf: retraining?.asOf ?? snapshot.asOf,
+      code: manifest.training.code,
+      dependencies: manifest.training.dependencies,
+      hyperparameters: manifest.training.hyperparameters,
+      seed: manifest.training.seed,
+      metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
+      rows: { train: manifest.training.rows, test: report.rows },
+      validationId,
+      trainingId,
+      evaluationId,
+      retrainingId,
+      ...(evaluation.baselineVersion === undefined ? {} : { baseline: evaluation.baselineVersion }),
+      requestedBy: retraining?.requestedBy ?? 'unknown',
+      reason: retraining?.reason ?? 'manual',
+    }
+    const { version, artifactDigest } = await store.transaction(async (database) => {
+      await lockVersions(database, model)
+      const known = await findVersionOfTraining(database, trainingId)
+      if (known !== undefined) return known
+      const latest = await findLatestVersion(database, model)
+      const number = nextVersion(latest && { number: latest, of: numberedOf(latest) }, numberedBy(manifest))
+      return insertVersion(database, {
+        version: formatVersion(model, number),
+        model,
+        ...number,
+        artifactDigest: evaluation.artifactDigest,
+        manifest,
+        evaluationId,
+        trainingId,
+        lineage,
+        createdBy: lineage.requestedBy,
+      })
+    })
+    log.info({ model, version, artifact: artifactDigest, training: trainingId }, 'registered')
+    return { version, artifactDigest }
+  }
+
+const numberedBy = ({ features, output, training }: Manifest): Numbered => ({
+  features,
+  output,
+  snapshot: training.snapshot,
+  code: training.code,
+  hyperparameters: training.hyperparameters,
+})
+const numberedOf = ({ manifest }: Version): Numbered => numberedBy(manifest)

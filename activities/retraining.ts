@@ -1,0 +1,79 @@
+/** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
+import { DomainError } from '../domain/errors.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { getModel } from '../store/models.ts'
+import {
+  closeAbandoned,
+  closeRetraining,
+  insertRetraining,
+  type RetrainingEnd,
+} from '../store/retrainings.ts'
+import type { Deps } from './deps.ts'
+
+export interface OpenInput {
+  /** `retrain/<model>/<run>` */
+  retrainingId: string
+  model: string
+  /** ISO 8601. */
+  asOf: string
+  reason: string
+  requestedBy: string
+  evidence: Record<string, unknown>
+  dedupeKey?: string
+}
+
+/** Retrainings of a model that came to nothing are one matter until one succeeds. */
+const alertKeyOf = (model: string): string => `retraining/${model}`
+
+/**
+ * Throws `model_not_found`, or `retraining_in_progress` when another one of the model is open. The caller's workflow id is
+ * the model's own, so whatever else is open belongs to a workflow that was ended from outside, and is closed first.
+ */
+export interface OpenResult {
+  /** The task queue of the training workers. */
+  trainQueue: string
+  /** How many people the model's own policy asks to approve a release. */
+  approvers: number
+}
+
+export const openRetraining =
+  ({ store, log, config }: Deps) =>
+  async ({ retrainingId, ...input }: OpenInput): Promise<OpenResult> => {
+    const { model } = input
+    const { definition } = await getModel(store, model)
+    const abandoned = await closeAbandoned(store, { model, except: retrainingId })
+    if (abandoned.length > 0) log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
+    if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
+      throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
+    log.info({ retraining: retrainingId, model, asOf: input.asOf, reason: input.reason }, 'retraining opened')
+    return { trainQueue: config.taskQueues.train, approvers: definition.release.approval.approvers }
+  }
+
+export const endRetraining =
+  ({ store, log }: Deps) =>
+  async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
+    await closeRetraining(store, end)
+    if (end.outcome === 'released' || end.outcome === 'registered')
+      await resolveAlert(store, alertKeyOf(model))
+    log.info(
+      { retraining: end.id, outcome: end.outcome, version: end.version, message: end.message },
+      'retraining ended',
+    )
+  }
+
+/** Tells the data scientist that a retraining came to nothing, and why. */
+export const alertRetraining =
+  ({ store, log }: Deps) =>
+  async (alert: {
+    model: string
+    kind: string
+    message: string
+    evidence: Record<string, unknown>
+  }): Promise<void> => {
+    const id = await upsertAlert(store, {
+      ...alert,
+      dedupeKey: alertKeyOf(alert.model),
+      severity: alert.kind === 'failed' ? 'critical' : 'warning',
+    })
+    log.warn({ alert: id, model: alert.model, kind: alert.kind }, alert.message)
+  }

@@ -1,0 +1,48 @@
+/** Checks what a retraining was asked with. It may come from a terminal, so nothing about it is taken for granted. */
+import { ApplicationFailure } from '@temporalio/workflow'
+import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import type { RetrainReason, RetrainRequest } from './contract.ts'
+
+export type CheckedRequest = RetrainRequest &
+  Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>
+
+const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'drift', 'quality', 'labels']
+
+/** Fills in what may be left out. Fails the workflow for good, with all issues, when something is wrong. */
+export function checkRequest(given: unknown, startedAt: Date): CheckedRequest {
+  const request = (typeof given === 'object' && given !== null ? given : {}) as Partial<RetrainRequest>
+  const issues: string[] = []
+  const text = (name: 'model' | 'requestedBy' | 'dedupeKey', value: unknown) => {
+    if (typeof value !== 'string' || value === '') issues.push(`"${name}" is a text`)
+  }
+  text('model', request.model)
+  if (request.requestedBy !== undefined) text('requestedBy', request.requestedBy)
+  if (request.dedupeKey !== undefined) text('dedupeKey', request.dedupeKey)
+  if (request.asOf !== undefined && !isMoment(request.asOf))
+    issues.push('"asOf" is an ISO 8601 time such as 2001-01-29T00:00:00Z')
+  if (request.reason !== undefined && !reasons.includes(request.reason))
+    issues.push(`"reason" is one of ${reasons.join(', ')}`)
+  if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
+    issues.push('"evidence" is an object')
+  if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
+  if (issues.length > 0)
+    throw ApplicationFailure.nonRetryable(
+      `the input is not {"model": "<name>", …}: ${issues.join('; ')}`,
+      'invalid_request',
+      { issues },
+    )
+  const { asOf = startedAt.toISOString(), reason = 'manual', requestedBy = 'temporal' } = request
+  return { ...(request as RetrainRequest), asOf: new Date(asOf).toISOString(), reason, requestedBy }
+}
+
+const isMoment = (value: unknown): boolean =>
+  typeof value === 'string' && /^\d{4}-\d{2}-\d{2}/.test(value) && !Number.isNaN(Date.parse(value))
+
+/** A policy that lacks whole parts cannot be asked for its issues. */
+function issuesOfGivenPolicy(policy: ReleasePolicy): string[] {
+  try {
+    return issuesOfPolicy(policy).map((issue) => `policy: ${issue}`)
+  } catch {
+    return ['"policy" is a whole release policy']
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * The way of a challenger: snapshot, validate, train, evaluate, register, release. Every run ends in one outcome that is
+ * written down; what goes wrong on the way is told to the data scientist and changes nothing that is live.
+ */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  ParentClosePolicy,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  startChild,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow'
+import {
+  releaseIdOf,
+  releaseWorkflowId,
+  retrainProgress,
+  retrainWorkflowId,
+  type ReleaseRequest,
+  type RetrainOutcome,
+  type RetrainProgress,
+  type RetrainRequest,
+} from './contract.ts'
+import { messageOf } from './release-activities.ts'
+import { reading, recording, training } from './retrain-activities.ts'
+import { checkRequest, type CheckedRequest } from './retrain-request.ts'
+
+type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
+  /** What the data scientist is told when it came to nothing. */
+  alert?: Record<string, unknown>
+}
+
+export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
+  const info = workflowInfo()
+  const request = checkRequest(given, info.startTime)
+  upsertSearchAttributes({ Model: [request.model] })
+  if (info.workflowId !== retrainWorkflowId(request.model)) return retrainUnderItsOwnId(request)
+
+  const retrainingId = `${info.workflowId}/${info.firstExecutionRunId}`
+  const progress: RetrainProgress = { stage: 'opening', retrainingId }
+  setHandler(retrainProgress, () => progress)
+  const { model, asOf, reason, requestedBy, evidence = {}, dedupeKey } = request
+  const opened = await recording
+    .openRetraining({
+      retrainingId,
+      model,
+      asOf,
+      reason,
+      requestedBy,
+      evidence,
+      ...(dedupeKey === undefined ? {} : { dedupeKey }),
+    })
+    .catch(refuse)
+  const ending = await goTheWay(request, progress, opened).catch(endingOf)
+  const { snapshotDigest, version, releaseId } = progress
+  const found = {
+    ...(snapshotDigest === undefined ? {} : { snapshotDigest }),
+    ...(version === undefined ? {} : { version }),
+  }
+  const { outcome, message, alert } = ending
+  // A cancelled run writes its end down all the same.
+  await CancellationScope.nonCancellable(async () => {
+    if (alert)
+      await recording.alertRetraining({ model, kind: outcome, message, evidence: { retrainingId, ...alert } })
+    await recording.endRetraining({ id: retrainingId, model, outcome, message, ...found })
+  })
+  progress.stage = 'ended'
+  upsertSearchAttributes({ Outcome: [outcome] })
+  setCurrentDetails(`**${outcome}**: ${message}`)
+  return {
+    outcome,
+    message,
+    model,
+    retrainingId,
+    ...found,
+    ...(releaseId === undefined ? {} : { releaseId }),
+  }
+}
+
+/** The story itself: each step stands on what the one before it wrote down. */
+async function goTheWay(
+  request: CheckedRequest,
+  progress: RetrainProgress,
+  opened: { trainQueue: string; approvers: number },
+): Promise<Ending> {
+  const { model, asOf } = request
+  const retrainingId = progress.retrainingId ?? ''
+  const run = workflowInfo().firstExecutionRunId.replaceAll('-', '')
+  const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
+    Object.assign(progress, { stage }, more)
+    setCurrentDetails(`${stage} of ${model} as of ${asOf}`)
+  }
+  const { train, evaluate } = training(opened.trainQueue)
+
+  reach('snapshot')
+  const snapshot = await reading.takeSnapshot({ model, asOf })
+
+  reach('validate', { snapshotDigest: snapshot.digest })
+  const validationId = `val_${run}`
+  const validation = await reading.validate({ validationId, model, snapshotDigest: snapshot.digest, asOf })
+  if (validation.verdict === 'block')
+    return {
+      outcome: 'quarantined',
+      message: `the batch is blocked: ${validation.failures.join('; ')}`,
+      alert: { validationId, failures: validation.failures },
+    }
+
+  const trainingId = `trn_${run}`
+  reach('train', { trainingId })
+  await train({ trainingId, model, snapshotDigest: snapshot.digest })
+
+  const evaluationId = `evl_${run}`
+  reach('evaluate', { evaluationId })
+  const { verdict, reasons, needsPerson, baseline } = await evaluate({ evaluationId, model, trainingId })
+  if (verdict === 'not_better' || verdict === 'insufficient')
+    return {
+      outcome: verdict,
+      message: `${reasons.join('; ')} (against ${baseline ?? 'the floors'})`,
+      alert: { evaluationId, trainingId, reasons },
+    }
+
+  reach('register')
+  const { version } = await recording.register({
+    model,
+    retrainingId,
+    validationId,
+    trainingId,
+    evaluationId,
+  })
+  upsertSearchAttributes({ CandidateVersion: [version] })
+
+  reach('release', { version })
+  const approvers = request.policy?.approval.approvers ?? opened.approvers
+  if (needsPerson && approvers === 0)
+    return {
+      outcome: 'registered',
+      message: `${version} waits for a person to release it: ${reasons.join('; ')}`,
+      alert: { evaluationId, reasons },
+    }
+  return startRelease(request, version, progress)
+}
+
+/** Starts the release and does not wait for it. One that runs already is left alone, and the version stays for later. */
+async function startRelease(
+  { model, requestedBy, policy }: CheckedRequest,
+  version: string,
+  progress: RetrainProgress,
+): Promise<Ending> {
+  const order: ReleaseRequest = { model, version, requestedBy, ...(policy === undefined ? {} : { policy }) }
+  try {
+    const release = await startChild('release', {
+      workflowId: releaseWorkflowId(model),
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      args: [order],
+    })
+    progress.releaseId = releaseIdOf(release.firstExecutionRunId)
+    return { outcome: 'released', message: `${version} is being released as ${progress.releaseId}` }
+  } catch (error) {
+    if (!isRunning(error)) throw error
+    return {
+      outcome: 'registered',
+      message: `${version} is registered; another release of ${model} is running, so it was not released`,
+    }
+  }
+}
+
+/** Schedules and terminals give ids of their own; the work is done under the model's id, of which there is only one. */
+async function retrainUnderItsOwnId(request: CheckedRequest): Promise<RetrainOutcome> {
+  const { model } = request
+  try {
+    const child = await startChild(retrain, {
+      workflowId: retrainWorkflowId(model),
+      parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+      args: [request],
+    })
+    return await child.result()
+  } catch (error) {
+    if (isRunning(error))
+      throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
+    throw error
+  }
+}
+
+/** The error's class is not among what a workflow may import. */
+const isRunning = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError'
+
+/** Before there is a record there is nothing to close: the run fails with the reason itself. */
+function refuse(error: unknown): never {
+  if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure)
+    throw ApplicationFailure.nonRetryable(error.cause.message, error.cause.type)
+  throw error
+}
+
+function endingOf(error: unknown): Ending {
+  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the retraining was cancelled' }
+  const message = messageOf(error)
+  return { outcome: 'failed', message, alert: { message } }
+}
