@@ -1,7 +1,7 @@
 // @ts-check
 // The npm packages, exactly as locked. npm writes its own record of what it installed as the very last step, so a
 // record that agrees with the lockfile means an install that ran to its end; `npm ci` on each start would cost a minute.
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './run.mjs'
 
@@ -30,12 +30,8 @@ export function packages({ root, env }) {
     async make(update) {
       const { command, args } = npm(env)
       const flags = ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
-      const timer = setInterval(() => update(`${countOf(join(root, 'node_modules'))} folders`), 1_000)
-      try {
-        await run(command, [...args, ...flags], { cwd: root, env })
-      } finally {
-        clearInterval(timer)
-      }
+      update('npm installs what is locked')
+      await run(command, [...args, ...flags], { cwd: root, env })
       return `${Object.keys(lockedIn(join(root, 'node_modules', '.package-lock.json')) ?? {}).length} npm packages`
     },
   }
@@ -60,14 +56,5 @@ function lockedIn(path) {
     return JSON.parse(readFileSync(path, 'utf8')).packages
   } catch {
     return undefined
-  }
-}
-
-/** @param {string} directory */
-function countOf(directory) {
-  try {
-    return readdirSync(directory).length
-  } catch {
-    return 0
   }
 }
