@@ -36,7 +36,6 @@ export function copyIn(
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     let rows = 0
-    let failure: Error | undefined
     const query: CopyQuery = {
       submit: (connection) => (connection as unknown as CopyConnection).query(statement),
       handleCopyInResponse(connection) {
@@ -47,14 +46,9 @@ export function copyIn(
         stream.uncork()
       },
       handleCommandComplete: ({ text }) => (rows = Number(text.split(' ')[1] ?? 0)),
-      handleError: (error) => (failure = error),
-      handleReadyForQuery: () => (failure === undefined ? resolve(rows) : reject(failure)),
-    }
-    // A lost connection calls handleError alone.
-    const { handleError } = query
-    query.handleError = (error) => {
-      handleError(error)
-      if (!('severity' in error)) reject(error)
+      // The driver calls nothing after it, and holds further statements back until the server is ready.
+      handleError: reject,
+      handleReadyForQuery: () => resolve(rows),
     }
     client.query(query)
   })

@@ -68,8 +68,9 @@ export function encodePrediction(
   into.set(record.id, at)
   at = into.writeInt32BE(8, at + 16)
   const microseconds = (record.atMs - epochMs) * 1_000
-  at = into.writeInt32BE(Math.floor(microseconds / 0x1_0000_0000), at)
-  at = into.writeUInt32BE(microseconds % 0x1_0000_0000, at)
+  const high = Math.floor(microseconds / 0x1_0000_0000)
+  at = into.writeInt32BE(high, at)
+  at = into.writeUInt32BE(microseconds - high * 0x1_0000_0000, at)
   if (record.routingKey === undefined) at = into.writeInt32BE(-1, at)
   else {
     const length = into.write(record.routingKey, at + 4)

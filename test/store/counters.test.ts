@@ -1,0 +1,70 @@
+/** Counters: absolute, so that writing them again changes nothing; summed over replicas when they are read. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { findLatency, findTicks, writeTicks, type TickCounts } from '../../store/counters.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+})
+afterAll(() => store.close())
+
+const tick = (change: Partial<TickCounts> = {}): TickCounts => ({
+  model: 'm',
+  release: 'rel_1',
+  version: 'm_v1.1.0',
+  arm: 'canary',
+  generation: 3,
+  tickMs: 1_700_000_000_050,
+  lengthMs: 50,
+  requests: 10,
+  errors: 1,
+  invalid: 2,
+  slow95: 3,
+  slow99: 1,
+  latency: { 10: 6, 20: 4 },
+  ...change,
+})
+
+it('a tick written twice counts once, and replicas add up', async () => {
+  await writeTicks(store, { replica: 'a', ticks: [tick({ requests: 5, errors: 0 })] })
+  await writeTicks(store, { replica: 'a', ticks: [tick()] })
+  await writeTicks(store, { replica: 'a', ticks: [tick()] })
+  await writeTicks(store, { replica: 'b', ticks: [tick({ requests: 7, errors: 0, invalid: 0 })] })
+  await writeTicks(store, {
+    replica: 'b',
+    ticks: [tick({ release: 'rel_2' }), tick({ tickMs: 1_700_000_000_100, requests: 0 })],
+  })
+  const ticks = await findTicks(store, 'rel_1')
+  expect(ticks).toMatchObject([
+    {
+      arm: 'canary',
+      tickMs: 1_700_000_000_050,
+      lengthMs: 50,
+      requests: 17,
+      errors: 1,
+      invalid: 2,
+      replicas: 2,
+    },
+    { tickMs: 1_700_000_000_100, requests: 0, replicas: 1 },
+  ])
+  expect(ticks[0]!.ageMs).toBeLessThan(60_000)
+})
+
+it('latency quantiles come from the sum of all histograms, without the shadow', async () => {
+  const now = Date.now()
+  const quick = tick({
+    release: undefined,
+    arm: 'champion',
+    version: 'm_v1.0.0',
+    tickMs: now,
+    latency: { 10: 94, 50: 4 },
+  })
+  await writeTicks(store, { replica: 'a', ticks: [quick] })
+  await writeTicks(store, { replica: 'b', ticks: [{ ...quick, latency: { 100: 2 } }] })
+  await writeTicks(store, { replica: 'b', ticks: [{ ...quick, arm: 'shadow', latency: { 9_999: 1_000 } }] })
+  const of = (version: string) => findLatency(store, { model: 'm', version, windowMs: 60_000 })
+  expect(await of('m_v1.0.0')).toEqual({ requests: 100, p95: 50, p99: 100 })
+  expect(await of('m_v9.0.0')).toBeUndefined()
+})

@@ -1,0 +1,67 @@
+/** Keys: hashed, shown once, revoked for good. */
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ensureAdminKey, findActiveKeys, idOfKey, insertKey, listKeys, revokeKey } from '../../store/keys.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 12 })
+})
+afterAll(() => store.close())
+
+describe('the first admin key', () => {
+  it('is made once, also when twelve processes start together', async () => {
+    const made = await Promise.all(Array.from({ length: 12 }, () => ensureAdminKey(store)))
+    expect(made.filter((key) => key !== undefined)).toHaveLength(1)
+  })
+
+  it('is not made again after it was revoked', async () => {
+    const [admin] = await findActiveKeys(store)
+    await revokeKey(store, admin!.id)
+    expect(await ensureAdminKey(store)).toBeUndefined()
+    expect(await findActiveKeys(store)).toEqual([])
+  })
+})
+
+describe('a key', () => {
+  it('is stored as its hash alone', async () => {
+    const { key, facts } = await insertKey(store, { name: 'shop', role: 'predictor', models: ['iris'] })
+    expect(key).toMatch(/^tnr_[0-9a-f]{12}_[0-9a-f]{48}$/)
+    expect(idOfKey(key)).toBe(facts.id)
+    const [held] = await findActiveKeys(store)
+    expect(held).toMatchObject({ name: 'shop', role: 'predictor', models: ['iris'] })
+    expect(held?.hash).toBe(createHash('sha256').update(key).digest('hex'))
+    const { rows } = await store.pool.query('select api_keys::text as row from api_keys')
+    expect(JSON.stringify(rows)).not.toContain(key.split('_')[2])
+  })
+
+  it('has a name of its own while it is active, and frees it when it is revoked', async () => {
+    const { facts } = await insertKey(store, { name: 'ada', role: 'approver' })
+    await expect(insertKey(store, { name: 'ada', role: 'viewer' })).rejects.toMatchObject({
+      code: 'invalid_request',
+    })
+    const revoked = await revokeKey(store, facts.id)
+    expect((await revokeKey(store, facts.id)).revokedAt).toBe(revoked.revokedAt)
+    await insertKey(store, { name: 'ada', role: 'viewer' })
+    expect((await listKeys(store)).filter(({ name }) => name === 'ada')).toHaveLength(2)
+  })
+
+  it('that has expired opens nothing', async () => {
+    await insertKey(store, { name: 'old', role: 'viewer', expiresAt: '2020-01-01T00:00:00Z' })
+    expect((await findActiveKeys(store)).map(({ name }) => name)).not.toContain('old')
+  })
+
+  it('that nobody has cannot be revoked', async () => {
+    await expect(revokeKey(store, 'nobody')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  it.each([
+    '',
+    'tnr_',
+    'tnr_xx_yy',
+    `tnr_0123456789ab_${'0'.repeat(47)}`,
+    `tnr_0123456789ab_${'0'.repeat(49)}`,
+  ])('is not %j', (text) => expect(idOfKey(text)).toBeUndefined())
+})

@@ -1,0 +1,59 @@
+/** Migrations: once, from however many processes, and never changed after the fact. */
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { describe, expect, it } from 'vitest'
+import { migrate, migrationsDir } from '../../store/migrate.ts'
+import { freshDatabase } from '../support/servers.ts'
+
+/** A migration that has run somewhere must stay what it was; a change to the schema is a further file. */
+const pinned: Record<string, string> = {
+  '0001_core.sql': '31abf457db93be3b7edf2b1451c23cd09c25f635fe664bffa8ae78ce9545fdc9',
+}
+
+const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
+  const client = new pg.Client(url)
+  await client.connect()
+  const { rows } = await client.query(text)
+  await client.end()
+  return rows as Record<string, unknown>[]
+}
+
+describe('migrations', () => {
+  it('run once when twenty processes migrate at once', async () => {
+    const url = await freshDatabase()
+    const ran = await Promise.all(Array.from({ length: 20 }, () => migrate(url)))
+    const files = readdirSync(migrationsDir).filter((name) => name.endsWith('.sql'))
+    expect(ran.flat().sort()).toEqual(files.map((name) => name.replace('.sql', '')).sort())
+    expect(await query(url, 'select name from migrations')).toHaveLength(files.length)
+    expect(await migrate(url)).toEqual([])
+  })
+
+  it('leave nothing behind when one of them fails', async () => {
+    const url = await freshDatabase()
+    const directory = mkdtempSync(join(tmpdir(), 'tenure-migrations-'))
+    writeFileSync(join(directory, '0001_good.sql'), 'create table good (id int);')
+    writeFileSync(join(directory, '0002_bad.sql'), 'create table bad (id nonsense);')
+    await expect(migrate(url, directory)).rejects.toThrow(/nonsense/)
+    expect(await query(url, `select to_regclass('good') as found`)).toEqual([{ found: null }])
+    writeFileSync(join(directory, '0002_bad.sql'), 'create table bad (id int);')
+    expect(await migrate(url, directory)).toEqual(['0001_good', '0002_bad'])
+    rmSync(directory, { recursive: true })
+  })
+
+  it('are what they were when they were pinned', () => {
+    const digests = Object.fromEntries(
+      readdirSync(migrationsDir)
+        .filter((name) => name.endsWith('.sql'))
+        .map((name) => [
+          name,
+          createHash('sha256')
+            .update(readFileSync(join(migrationsDir, name)))
+            .digest('hex'),
+        ]),
+    )
+    expect(digests).toEqual(pinned)
+  })
+})

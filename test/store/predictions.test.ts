@@ -1,0 +1,153 @@
+/** The prediction log's rows: encoded by us, read back by Postgres. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createClock } from '../../api/serving/clock.ts'
+import { createIds } from '../../api/serving/identity.ts'
+import { splitTuples, withClient } from '../../store/copy.ts'
+import {
+  copyPredictions,
+  encodeOrigin,
+  encodePrediction,
+  isRefusal,
+  sizeOf,
+  storePredictions,
+  type PredictionRecord,
+} from '../../store/predictions.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let store: Store
+const ids = createIds(createClock())
+const origin = encodeOrigin({
+  model: 'm',
+  version: 'm_v1.0.0',
+  arm: 'canary',
+  release: 'rel_1',
+  generation: 2 ** 40,
+})
+const bare = encodeOrigin({
+  model: 'm',
+  version: 'm_v1.0.0',
+  arm: 'champion',
+  release: undefined,
+  generation: 1,
+})
+
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+})
+beforeEach(() => store.pool.query('delete from predictions'))
+afterAll(() => store.close())
+
+function record(change: Partial<PredictionRecord> = {}): PredictionRecord {
+  ids.next()
+  return {
+    id: Uint8Array.from(ids.bytes),
+    atMs: Date.UTC(2026, 1, 3, 4, 5, 6, 789),
+    routingKey: 'schlüssel €',
+    instances: 2,
+    body: Buffer.from('{"instances":[{"x":1},{"x":2}]}'),
+    outputs: Float32Array.of(0.25, 0.75, 99),
+    outputCount: 2,
+    latencyUs: 17,
+    ...change,
+  }
+}
+
+function block(records: PredictionRecord[], of = origin): Buffer {
+  const buffer = Buffer.alloc(records.reduce((sum, each) => sum + sizeOf(of, each), 0))
+  return buffer.subarray(
+    0,
+    records.reduce((at, each) => encodePrediction(buffer, at, of, each), 0),
+  )
+}
+
+const rows = async () => (await store.pool.query('select * from predictions order by id')).rows
+
+describe('a row', () => {
+  it('comes back as it was written', async () => {
+    await withClient(store, (client) => copyPredictions(client, [block([record()])]))
+    expect(await rows()).toMatchObject([
+      {
+        model: 'm',
+        version: 'm_v1.0.0',
+        arm: 'canary',
+        release_id: 'rel_1',
+        generation: 2 ** 40,
+        at: new Date('2026-02-03T04:05:06.789Z'),
+        routing_key: 'schlüssel €',
+        instances: 2,
+        request: { instances: [{ x: 1 }, { x: 2 }] },
+        outputs: [0.25, 0.75],
+        latency_us: 17,
+      },
+    ])
+  })
+
+  it('may be without release and routing key, and from before 2000', async () => {
+    const odd = record({ routingKey: undefined, atMs: Date.UTC(1999, 0, 1) })
+    await withClient(store, (client) => copyPredictions(client, [block([odd], bare)]))
+    expect(await rows()).toMatchObject([
+      { release_id: null, routing_key: null, at: new Date('1999-01-01T00:00:00Z') },
+    ])
+  })
+
+  it('never takes more bytes than were asked for', () => {
+    for (const each of [record(), record({ routingKey: '€'.repeat(256) }), record({ routingKey: undefined })])
+      expect(block([each]).byteLength).toBeLessThanOrEqual(sizeOf(origin, each))
+  })
+})
+
+describe('a block', () => {
+  it('falls apart into its rows', () => {
+    const records = [record(), record({ routingKey: undefined }), record()]
+    const tuples = splitTuples(block(records))
+    expect(tuples.map((tuple) => Buffer.from(tuple))).toEqual(records.map((each) => block([each])))
+  })
+
+  it('that was stored before is not stored twice', async () => {
+    const known = [record(), record()]
+    await withClient(store, (client) => copyPredictions(client, [block(known)]))
+    const more = block([...known, record()])
+    expect(await withClient(store, (client) => storePredictions(client, more))).toBe(0)
+    expect(await rows()).toHaveLength(3)
+  })
+
+  it('is refused whole by a plain copy when one row cannot be stored', async () => {
+    const poisoned = block([record(), record({ routingKey: 'a\0b' }), record()])
+    const copy = withClient(store, (client) => copyPredictions(client, [poisoned]))
+    await expect(copy).rejects.toSatisfy(isRefusal)
+    expect(await rows()).toHaveLength(0)
+  })
+
+  it('loses only the rows that cannot be stored', async () => {
+    const nested = Buffer.from(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`)
+    const poisoned = block([
+      record(),
+      record({ routingKey: 'a\0b' }),
+      record(),
+      record({ body: nested }),
+      record({ body: Buffer.from([0x22, 0xff, 0x22]) }),
+      record(),
+    ])
+    expect(await withClient(store, (client) => storePredictions(client, poisoned))).toBe(3)
+    expect(await rows()).toHaveLength(3)
+  })
+})
+
+it('a day holds enough ids that none comes twice, and they sort by time', () => {
+  let ms = 1_000_000_000_000
+  const clock = { now: () => 0, wall: () => ms, correct: () => {} }
+  const made = createIds(clock)
+  const seen = new Set<string>()
+  let last = ''
+  for (let i = 0; i < 50_000; i++) {
+    if (i % 50 === 0) ms++
+    const id = made.next()
+    if (i % 50 === 0) {
+      expect(id > last).toBe(true)
+      last = id
+    }
+    seen.add(id)
+  }
+  expect(seen.size).toBe(50_000)
+})
