@@ -1,0 +1,389 @@
+/** The compiled predictor against the definition in doubles, and everything that is refused before any traffic. */
+import fc from 'fast-check'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { openCache } from '../../../api/serving/cache.ts'
+import { activations } from '../../../api/serving/activations.ts'
+import { compilePredictor } from '../../../api/serving/predictor.ts'
+import { networkLimits, readNetwork } from '../../../api/serving/topology.ts'
+import { goldenIssueOf, loadVersion } from '../../../api/serving/version.ts'
+import type { FeatureFit, Row } from '../../../domain/features.ts'
+import type { Manifest } from '../../../domain/manifest.ts'
+import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import {
+  answerOf,
+  flightSpec,
+  irisSpec,
+  manifestOf,
+  putArtifact,
+  randomLayer,
+  seeded,
+  topologyOf,
+  weightsOf,
+  type ArtifactSpec,
+  type Layer,
+} from '../../support/artifact.ts'
+
+const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
+const files = { 'model.json': none, 'weights.bin': none }
+const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
+const plainFits = (width: number): FeatureFit[] =>
+  Array.from({ length: width }, (_, index) => ({
+    name: `x${index}`,
+    kind: 'number',
+    mean: 0,
+    std: 1,
+    fill: 0,
+  }))
+
+function predict(layers: Layer[], rows: number[][]): number[][] {
+  const width = rows[0]!.length
+  const network = readNetwork(
+    bytesOf(topologyOf({ preprocessing: plainFits(width), layers })),
+    weightsOf(layers),
+  )
+  const predictor = compilePredictor(network)
+  const output = new Float32Array(rows.length * predictor.outputs)
+  predictor.run(Float32Array.from(rows.flat()), rows.length, output)
+  return rows.map((_, index) => [
+    ...output.subarray(index * predictor.outputs, (index + 1) * predictor.outputs),
+  ])
+}
+
+describe('the predictor', () => {
+  it('gives what the definition says, for any small network and any batch', () => {
+    const names = ['linear', 'relu', 'sigmoid', 'tanh', 'elu', 'softmax']
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 9 }),
+        fc.array(fc.tuple(fc.integer({ min: 1, max: 11 }), fc.constantFrom(...names)), {
+          minLength: 1,
+          maxLength: 4,
+        }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer(),
+        (width, shape, count, seed) => {
+          const next = seeded(seed)
+          let inputs = width
+          const layers = shape.map(([units, activation]) => {
+            const layer = randomLayer(inputs, units, activation, next)
+            inputs = units
+            return layer
+          })
+          const rows = Array.from({ length: count }, () =>
+            Array.from({ length: width }, () => Math.fround(next() * 3)),
+          )
+          const given = predict(layers, rows)
+          rows.forEach((row, index) => {
+            const named: Row = Object.fromEntries(row.map((value, i) => [`x${i}`, value]))
+            const wanted = answerOf({ preprocessing: plainFits(width), layers } as ArtifactSpec, named)
+            wanted.forEach((value, i) =>
+              expect(Math.abs(given[index]![i]! - value)).toBeLessThanOrEqual(
+                1e-5 * Math.max(1, Math.abs(value)),
+              ),
+            )
+          })
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it.each([
+    // From tfjs-node 4.22.0.
+    ['relu6', [-1, 3, 9], [0, 3, 6]],
+    ['selu', [-1, 0, 2], [-1.1113307, 0, 2.101402]],
+    ['softplus', [-50, 0, 50], [1.9287499e-22, 0.6931472, 50]],
+    ['softsign', [-3, 0, 1], [-0.75, 0, 0.5]],
+    ['swish', [-2, 0, 2], [-0.23840584, 0, 1.7615942]],
+    ['elu', [-2, 0, 2], [-0.86466473, 0, 2]],
+  ])('knows the activation %s', (name, given, wanted) => {
+    const values = Float64Array.from(given)
+    activations.get(name)!(values, 0, values.length)
+    wanted.forEach((value, index) => expect(values[index]).toBeCloseTo(value, 6))
+  })
+
+  it('does not overflow in softmax', () => {
+    const values = Float64Array.of(1000, 1001, -1000)
+    activations.get('softmax')!(values, 0, 3)
+    expect([...values].every(Number.isFinite)).toBe(true)
+    expect(values[0]! + values[1]! + values[2]!).toBeCloseTo(1, 12)
+  })
+
+  it('keeps NaN through relu, so that it is seen at the end', () => {
+    const values = Float64Array.of(NaN)
+    activations.get('relu')!(values, 0, 1)
+    expect(values[0]).toBeNaN()
+  })
+})
+
+describe('a version', () => {
+  const load = (spec: ArtifactSpec, change: (parts: Parts) => void = () => {}) => {
+    const parts: Parts = {
+      manifest: manifestOf(spec, files),
+      topology: topologyOf(spec),
+      weights: weightsOf(spec.layers),
+    }
+    change(parts)
+    const topology = parts.bytes ?? bytesOf(parts.topology)
+    return loadVersion('v', parts.manifest, { topology, weights: parts.weights })
+  }
+  interface Parts {
+    manifest: Manifest
+    topology: ReturnType<typeof topologyOf>
+    weights: Buffer
+    bytes?: Buffer
+  }
+  const layersOf = ({ topology }: Parts) =>
+    topology.modelTopology.config.layers as unknown as {
+      class_name: string
+      config: Record<string, unknown>
+    }[]
+  const setWeight = (parts: Parts, index: number, value: number) =>
+    parts.weights.writeFloatLE(value, index * 4)
+
+  it('is loaded when all is well, and answers its golden rows', () => {
+    for (const spec of [irisSpec(), flightSpec()]) expect(goldenIssueOf(load(spec))).toBeUndefined()
+  })
+
+  it('may have dropout, an input layer and activations as layers of their own', () => {
+    const spec = irisSpec()
+    const loaded = load(spec, (parts) => {
+      const layers = layersOf(parts)
+      layers[0]!.config['activation'] = 'linear'
+      const shape = layers[0]!.config['batch_input_shape']
+      delete layers[0]!.config['batch_input_shape']
+      layers.splice(1, 0, { class_name: 'Activation', config: { name: 'a', activation: 'relu' } })
+      layers.splice(2, 0, { class_name: 'Dropout', config: { name: 'd', rate: 0.5 } })
+      layers.unshift({ class_name: 'InputLayer', config: { name: 'i', batch_input_shape: shape } })
+    })
+    expect(goldenIssueOf(loaded)).toBeUndefined()
+  })
+
+  const refused: [string, RegExp, (parts: Parts) => void][] = [
+    [
+      'truncated weights',
+      /ends within dense_Dense3\/bias/,
+      (parts) => (parts.weights = parts.weights.subarray(0, -4)),
+    ],
+    ['no weights at all', /ends within dense_Dense1\/kernel/, (parts) => (parts.weights = Buffer.alloc(0))],
+    [
+      'more weights than named',
+      /its weights are/,
+      (parts) => (parts.weights = Buffer.concat([parts.weights, Buffer.alloc(4)])),
+    ],
+    ['a NaN weight', /dense_Dense1\/kernel holds NaN at place 5/, (parts) => setWeight(parts, 5, NaN)],
+    ['an infinite weight', /holds Infinity/, (parts) => setWeight(parts, 70, Infinity)],
+    ['another weight than in training', /golden row 0 gives/, (parts) => setWeight(parts, 0, 9)],
+    [
+      'an unknown layer',
+      /conv is of the type Conv2D/,
+      (parts) => layersOf(parts).splice(1, 0, { class_name: 'Conv2D', config: { name: 'conv' } }),
+    ],
+    [
+      'an unknown activation',
+      /has the activation mystery; served are linear/,
+      (parts) => (layersOf(parts)[0]!.config['activation'] = 'mystery'),
+    ],
+    [
+      'a model that is no Sequential',
+      /of the type Model/,
+      (parts) => (parts.topology.modelTopology.class_name = 'Model'),
+    ],
+    [
+      'a wrong width',
+      /takes 3|has the shape \[4, 16\], not \[3, 16\]/,
+      (parts) => (layersOf(parts)[0]!.config['batch_input_shape'] = [null, 3]),
+    ],
+    [
+      'no input width',
+      /input width is not given/,
+      (parts) => delete layersOf(parts)[0]!.config['batch_input_shape'],
+    ],
+    [
+      'an input that is no row',
+      /the input has the shape/,
+      (parts) => (layersOf(parts)[0]!.config['batch_input_shape'] = [null, 4, 4]),
+    ],
+    ['a million units', /1000000 units/, (parts) => (layersOf(parts)[0]!.config['units'] = 1_000_000)],
+    ['fractional units', /1.5 units/, (parts) => (layersOf(parts)[0]!.config['units'] = 1.5)],
+    [
+      'too many layers',
+      /65 layers, more than 64/,
+      (parts) =>
+        void layersOf(parts).push(
+          ...Array.from({ length: 62 }, (_, i) => ({ class_name: 'Dropout', config: { name: `d${i}` } })),
+        ),
+    ],
+    [
+      'a topology that is too large',
+      /model.json has \d+ bytes/,
+      (parts) => (parts.bytes = Buffer.alloc(networkLimits.topologyBytes + 1, 0x20)),
+    ],
+    [
+      'weights that are too large',
+      /weights.bin has \d+ bytes, more/,
+      (parts) => (parts.weights = Buffer.alloc(networkLimits.weightBytes + 1)),
+    ],
+    ['a topology that does not parse', /does not parse/, (parts) => (parts.bytes = Buffer.from('{'))],
+    ['a topology that is no object', /model.json is no object/, (parts) => (parts.bytes = Buffer.from('[]'))],
+    [
+      'no layers',
+      /layers is no list/,
+      (parts) => delete (parts.topology.modelTopology.config as Partial<{ layers: unknown }>).layers,
+    ],
+    [
+      'only an activation',
+      /before the first dense layer/,
+      (parts) =>
+        layersOf(parts).splice(0, 3, {
+          class_name: 'Activation',
+          config: { name: 'a', activation: 'relu', batch_input_shape: [null, 4] },
+        }),
+    ],
+    ['no dense layer', /no dense layer/, (parts) => layersOf(parts).splice(0, 3)],
+    [
+      'weights of no layer',
+      /weights of no layer: stray/,
+      (parts) => {
+        parts.topology.weightsManifest[0]!.weights.push({ name: 'stray', shape: [1], dtype: 'float32' })
+        parts.weights = Buffer.concat([parts.weights, Buffer.alloc(4)])
+      },
+    ],
+    [
+      'missing weights',
+      /has no weights dense_Dense2\/bias/,
+      (parts) => (parts.topology.weightsManifest[0]!.weights[3]!.name = 'other'),
+    ],
+    [
+      'a weight twice',
+      /stands twice/,
+      (parts) => (parts.topology.weightsManifest[0]!.weights[1]!.name = 'dense_Dense1/kernel'),
+    ],
+    [
+      'quantised weights',
+      /not of the type float32/,
+      (parts) => (parts.topology.weightsManifest[0]!.weights[0]!.dtype = 'uint8'),
+    ],
+    [
+      'a shape of nonsense',
+      /no shape of whole numbers/,
+      (parts) => (parts.topology.weightsManifest[0]!.weights[0]!.shape = [-4, 16]),
+    ],
+    [
+      'a shape of astronomical size',
+      /ends within/,
+      (parts) => (parts.topology.weightsManifest[0]!.weights[0]!.shape = [4_000_000_000, 4_000_000_000]),
+    ],
+    [
+      'two groups of weights',
+      /one group/,
+      (parts) => void parts.topology.weightsManifest.push(parts.topology.weightsManifest[0]!),
+    ],
+    [
+      'an output of another width',
+      /gives 3 numbers, the output classes has 2/,
+      (parts) => (parts.manifest.output = { kind: 'classes', classes: ['a', 'b'] }),
+    ],
+    [
+      'an output of no known kind',
+      /has no output/,
+      (parts) => (parts.manifest.output = { kind: 'poem' } as never),
+    ],
+    [
+      'preprocessing of another width',
+      /takes 4 columns, the preprocessing gives 7/,
+      (parts) => {
+        parts.manifest.preprocessing[0] = {
+          name: 'sepalLength',
+          kind: 'category',
+          vocabulary: ['a', 'b', 'c'],
+        }
+        parts.manifest.features['sepalLength'] = { kind: 'category' }
+      },
+    ],
+    [
+      'preprocessing of other features',
+      /the preprocessing fits/,
+      (parts) => (parts.manifest.preprocessing[0]!.name = 'colour'),
+    ],
+    [
+      'preprocessing that is not finite',
+      /not finite/,
+      (parts) => Object.assign(parts.manifest.preprocessing[0]!, { mean: null }),
+    ],
+    ['no golden rows', /no golden rows/, (parts) => (parts.manifest.golden = { instances: [], outputs: [] })],
+    [
+      'golden rows without outputs',
+      /2 golden rows and 0 outputs/,
+      (parts) => (parts.manifest.golden.outputs = []),
+    ],
+    [
+      'a golden row that is refused',
+      /golden row 1 is refused: .*"petalWidth"/,
+      (parts) => Object.assign(parts.manifest.golden.instances[1]!, { petalWidth: 'x' }),
+    ],
+  ]
+  it.each(refused)('is refused for %s', (_name, message, change) => {
+    const attempt = () => load(structuredClone(irisSpec()), change)
+    expect(attempt).toThrow(expect.objectContaining({ code: 'artifact_invalid' }))
+    expect(attempt).toThrow(message)
+  })
+
+  it('of the largest size is loaded without holding the process up', () => {
+    const next = seeded(3)
+    const layers = [
+      randomLayer(4, 1_400, 'relu', next),
+      randomLayer(1_400, 1_400, 'relu', next),
+      randomLayer(1_400, 1, 'sigmoid', next),
+    ]
+    const topology = bytesOf(topologyOf({ preprocessing: plainFits(4), layers }))
+    const weights = weightsOf(layers)
+    expect(weights.byteLength).toBeGreaterThan(networkLimits.weightBytes * 0.9)
+    // The processor's time, because the other processes of a test run are not what is measured.
+    const times = [1, 2, 3, 4, 5].map(() => {
+      const from = process.cpuUsage()
+      compilePredictor(readNetwork(topology, weights))
+      const { user, system } = process.cpuUsage(from)
+      return (user + system) / 1_000
+    })
+    expect(Math.min(...times)).toBeLessThan(50)
+  })
+})
+
+describe('the bytes of an artifact', () => {
+  const root = mkdtempSync(join(tmpdir(), 'tenure-bytes-'))
+  afterAll(() => rmSync(root, { recursive: true }))
+  const pathOf = (digest: string) => {
+    const hex = digest.slice('sha256:'.length)
+    return join(root, 'sha256', hex.slice(0, 2), hex)
+  }
+
+  it('are refused when they are not those of the digest, and served from the own disk when that has them', async () => {
+    const digest = await putArtifact(root, irisSpec())
+    const artifacts = openArtifacts(root)
+    const warm = openCache(join(root, 'warm'), artifacts)
+    const { manifest } = await warm.fetch(digest)
+    writeFileSync(pathOf(manifest.files['weights.bin'].digest), 'other bytes')
+    await expect(warm.fetch(digest)).resolves.toMatchObject({ manifest: { model: 'iris' } })
+    const cold = openCache(join(root, 'cold'), artifacts)
+    await expect(cold.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+  })
+
+  it.each(['../../etc/passwd', 'sha256:../../../etc/passwd', `sha256:${'0'.repeat(63)}/`, ''])(
+    'are never looked for at %j',
+    async (digest) => {
+      const cache = openCache(join(root, 'own'), openArtifacts(root))
+      await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    },
+  )
+
+  it('are refused in another format', async () => {
+    const strange = { ...manifestOf(irisSpec(), files), format: 'tenure-artifact@9' } as unknown as Manifest
+    const digest = await putManifest(openArtifacts(root), strange)
+    const cache = openCache(join(root, 'own'), openArtifacts(root))
+    await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_invalid' })
+  })
+})
