@@ -51,7 +51,6 @@ export async function release(request: ReleaseRequest, carried?: Carried): Promi
   }
   const save = async () => {
     const now = opened()
-    publish(now)
     if (now.revision === saved) return
     await patient.recordRelease({ state: now, commands: [] })
     saved = now.revision
@@ -82,9 +81,10 @@ export async function release(request: ReleaseRequest, carried?: Carried): Promi
       if (cancelled) happen({ kind: 'cancelled', atMs: Date.now() })
     }
     for (;;) {
+      publish(opened())
+      if (nextEffect(opened()).kind === 'none') break
       await save()
       const effect = nextEffect(opened())
-      if (effect.kind === 'none') break
       if (workflowInfo().continueAsNewSuggested && commands.idle())
         await continueAsNew<typeof release>(request, { state: opened() })
       const event = await attempt(effect)

@@ -1,0 +1,115 @@
+/** Registered versions for tests of releases: a real artifact that a replica loads and answers with, and its lineage in rows. */
+import sql from 'sql-template-tag'
+import type { Manifest } from '../../domain/manifest.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
+import { insertKey } from '../../store/keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Role } from '../../domain/roles.ts'
+
+/** A network of two inputs and one sigmoid output; `weights` are its kernel and bias. */
+export async function putNetwork(
+  artifacts: Artifacts,
+  model: string,
+  weights: readonly [number, number, number] = [1, -1, 0.5],
+  change: (manifest: Manifest) => Manifest = (manifest) => manifest,
+): Promise<string> {
+  const topology = {
+    modelTopology: {
+      class_name: 'Sequential',
+      config: [
+        {
+          class_name: 'Dense',
+          config: {
+            name: 'dense',
+            units: 1,
+            activation: 'sigmoid',
+            use_bias: true,
+            batch_input_shape: [null, 2],
+          },
+        },
+      ],
+    },
+    weightsManifest: [
+      {
+        paths: ['weights.bin'],
+        weights: [
+          { name: 'dense/kernel', shape: [2, 1], dtype: 'float32' },
+          { name: 'dense/bias', shape: [1], dtype: 'float32' },
+        ],
+      },
+    ],
+  }
+  const model_json = await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology)))
+  const weights_bin = await artifacts.put('artifacts', Buffer.from(Float32Array.from(weights).buffer))
+  const instances = [
+    { x: 0, y: 0 },
+    { x: 1, y: -2 },
+  ]
+  const [a, b, bias] = weights
+  const answer = ({ x, y }: { x: number; y: number }) => [1 / (1 + Math.exp(-(a * x + b * y + bias)))]
+  return putManifest(
+    artifacts,
+    change({
+      format: 'tenure-artifact@1',
+      model,
+      features: { x: { kind: 'number' }, y: { kind: 'number' } },
+      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+      preprocessing: [
+        { name: 'x', kind: 'number', mean: 0, std: 1, fill: 0 },
+        { name: 'y', kind: 'number', mean: 0, std: 1, fill: 0 },
+      ],
+      files: { 'model.json': model_json, 'weights.bin': weights_bin },
+      golden: { instances, outputs: instances.map(answer) },
+      training: { snapshot: 's', seed: 1, code: 'c', dependencies: 'd', hyperparameters: {}, rows: 2 },
+    }),
+  )
+}
+
+export interface Registry {
+  model: string
+  /** Registers the next minor version, compared with the given champion, and answers its name. */
+  register(against?: string, artifactDigest?: string): Promise<string>
+}
+
+/** A model with its release policy, without a version. */
+export async function insertModel(
+  store: Store,
+  options: { model: string; policy: ReleasePolicy; artifactRoot: string },
+): Promise<Registry> {
+  const { model, policy, artifactRoot } = options
+  const artifacts = openArtifacts(artifactRoot)
+  await store.query(sql`
+    insert into models (name, definition, code_digest)
+    values (${model}, ${JSON.stringify({ name: model, release: policy })}, 'c')`)
+  await store.query(sql`
+    insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+    values (${`snapshot-${model}`}, ${model}, now(), 2, 10, '[]', '{}')`)
+  let minor = -1
+  return {
+    model,
+    async register(against, artifactDigest) {
+      minor++
+      const version = `${model}_v1.${minor}.0`
+      const digest = artifactDigest ?? (await putNetwork(artifacts, model, [1, -1, minor / 10]))
+      await store.query(sql`
+        insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+        values (${`t-${version}`}, ${model}, ${`snapshot-${model}`}, 1, 'c', 'd', 'done')`)
+      await store.query(sql`
+        insert into evaluations
+          (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
+        values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${`snapshot-${model}`}, ${digest},
+          ${against ?? null}, 'better', '{}', ${`report-${version}`})`)
+      await store.query(sql`
+        insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id,
+          lineage, created_by)
+        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
+      return version
+    },
+  }
+}
+
+/** Keys by their names; who is not here is nobody. */
+export async function insertPeople(store: Store, people: Readonly<Record<string, Role>>): Promise<void> {
+  for (const [name, role] of Object.entries(people)) await insertKey(store, { name, role })
+}

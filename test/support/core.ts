@@ -1,0 +1,66 @@
+/** A control worker in the test's own process, on the real servers, with a database and a task queue of the file's own. */
+import { Client, Connection } from '@temporalio/client'
+import { NativeConnection, Runtime } from '@temporalio/worker'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { bundleWorkflows, createControlWorker, type WorkflowBundle } from '../../activities/create-worker.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { readConfig, type Config } from '../../temporal.config.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
+
+export interface Core {
+  config: Config
+  store: Store
+  client: Client
+  deps: Deps
+  /** Lines that the activities have logged. */
+  lines: { level: string; message: string; fields: Record<string, unknown> }[]
+  stop(): Promise<void>
+}
+
+const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+let bundled: Promise<WorkflowBundle> | undefined
+let installed = false
+
+export async function startCore(): Promise<Core> {
+  if (!installed) Runtime.install({ logger: silent })
+  installed = true
+  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-core-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_STATE: stateDir,
+    TENURE_CONTROL_QUEUE: uniqueName('control'),
+    TENURE_TRAIN_QUEUE: uniqueName('train'),
+    TENURE_BUILD_ID: 'test',
+  })
+  const store = openStore(config.databaseUrl, { max: 12, onError: () => {} })
+  const lines: Core['lines'] = []
+  const say = (level: string) => (fields: Record<string, unknown>, message: string) =>
+    void lines.push({ level, message, fields })
+  const log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
+  const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
+  const native = await NativeConnection.connect({ address: config.temporal.address })
+  const worker = await createControlWorker(deps, native, await (bundled ??= bundleWorkflows(silent)))
+  const running = worker.run()
+  const connection = await Connection.connect({ address: config.temporal.address })
+  const client = new Client({ connection, namespace: config.temporal.namespace })
+  return {
+    config,
+    store,
+    client,
+    deps,
+    lines,
+    async stop() {
+      worker.shutdown()
+      await running
+      await native.close()
+      await connection.close()
+      await store.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}

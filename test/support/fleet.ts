@@ -1,0 +1,140 @@
+/**
+ * The database side of API replicas: leases, acknowledgements, and counters of a traffic that the test sets. The real
+ * replicas have their own tests; here a release must be shown what real ones get into once a year.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { isNewer, type Route } from '../../domain/route.ts'
+import { writeTicks, type CountedArm, type TickCounts } from '../../store/counters.ts'
+import type { Store } from '../../store/postgres.ts'
+import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../store/replicas.ts'
+
+/** What the callers of one model do, and what its versions answer. */
+export interface Traffic {
+  /** Requests of all callers in a tick, at each replica. */
+  requests: number
+  /** Version → share of its answers that are invalid. */
+  invalid: Map<string, number>
+  /** Whether counters are written. */
+  counting: boolean
+  /** Replicas that do not follow new routes of this model: silent, or with the problem they name. */
+  deaf: Map<string, string | undefined>
+  /** Requests answered by each version since the start. */
+  answered: Map<string, number>
+}
+
+export interface Fleet {
+  replicas: readonly string[]
+  /** Replicas that no longer renew their lease. */
+  dead: Set<string>
+  trafficOf(model: string): Traffic
+  stop(): Promise<void>
+}
+
+const stepMs = 15
+
+export function startFleet(
+  store: Store,
+  { replicas, tickMs, leaseMs = 1_500 }: { replicas: readonly string[]; tickMs: number; leaseMs?: number },
+): Fleet {
+  const stopping = new AbortController()
+  const traffic = new Map<string, Traffic>()
+  /** Replica and model → the route it follows. */
+  const following = new Map<string, Route>()
+  const dead = new Set<string>()
+  let tick = 0
+
+  const trafficOf = (model: string): Traffic => {
+    const known = traffic.get(model)
+    if (known) return known
+    const fresh = {
+      requests: 200,
+      invalid: new Map(),
+      counting: true,
+      deaf: new Map(),
+      answered: new Map<string, number>(),
+    }
+    traffic.set(model, fresh)
+    return fresh
+  }
+
+  const follow = async (id: string, row: RoutingRow) => {
+    const { model, epoch, generation } = row
+    const now = following.get(`${id} ${model}`)
+    const { deaf } = trafficOf(model)
+    const problem = deaf.get(id)
+    if ((now && !isNewer(row, now)) || (deaf.has(id) && problem === undefined)) return
+    if (problem === undefined) following.set(`${id} ${model}`, { ...(row.route as Route), epoch, generation })
+    await acknowledge(store, { replica: id, model, epoch, generation, ...(problem ? { problem } : {}) })
+  }
+
+  const countsOf = (id: string, row: RoutingRow, atMs: number): TickCounts[] => {
+    const { model, remainingMs } = row
+    const route = following.get(`${id} ${model}`)
+    const { requests, invalid, answered, counting } = trafficOf(model)
+    if (route?.release === undefined || !counting) return []
+    const exposed = remainingMs !== null && remainingMs > 0
+    const share = (bp: number) => Math.round((requests * bp) / 10_000)
+    const counted = (arm: CountedArm, version: string, count: number): TickCounts => {
+      answered.set(version, (answered.get(version) ?? 0) + count)
+      return {
+        model,
+        release: route.release,
+        version,
+        arm,
+        generation: route.generation,
+        tickMs: atMs,
+        lengthMs: tickMs,
+        requests: count,
+        errors: 0,
+        invalid: Math.round(count * (invalid.get(version) ?? 0)),
+        slow95: 0,
+        slow99: 0,
+        latency: { 100: count },
+      }
+    }
+    const freed = exposed ? 0 : (route.arms.find(({ arm }) => arm === 'canary')?.shareBp ?? 0)
+    return [
+      ...route.arms.map(({ arm, version, shareBp }) =>
+        counted(
+          arm,
+          version,
+          share(arm === 'canary' ? shareBp - freed : shareBp + (arm === 'champion' ? freed : 0)),
+        ),
+      ),
+      ...(route.shadow
+        ? [counted('shadow', route.shadow.version, exposed ? share(route.shadow.shareBp) : 0)]
+        : []),
+    ]
+  }
+
+  const step = async () => {
+    const { databaseMs, rows } = await readRouting(store)
+    const at = Math.floor(databaseMs / tickMs)
+    for (const id of replicas.filter((each) => !dead.has(each))) {
+      await renewLease(store, {
+        replica: { id, host: 'test', pid: 1, url: 'http://test', buildId: 'test' },
+        leaseMs,
+      })
+      for (const row of rows) await follow(id, row)
+      const ticks = tick === 0 || at === tick ? [] : rows.flatMap((row) => countsOf(id, row, tick * tickMs))
+      if (ticks.length > 0) await writeTicks(store, { replica: id, ticks })
+    }
+    tick = at
+  }
+  const run = async () => {
+    while (!stopping.signal.aborted) {
+      await step()
+      await pause(stepMs)
+    }
+  }
+  const done = run()
+  return {
+    replicas,
+    dead,
+    trafficOf,
+    stop: async () => {
+      stopping.abort()
+      await done
+    },
+  }
+}

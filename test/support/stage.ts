@@ -1,0 +1,167 @@
+/** Where releases are played: a core, models with a first champion, a fleet of replicas, and people with keys. */
+import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
+import { setTimeout as pause } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import type { CommandName, ReleaseStage, ReleaseState } from '../../domain/release.ts'
+import { findRelease } from '../../store/releases.ts'
+import type { Store } from '../../store/postgres.ts'
+import {
+  commandSignals,
+  commandUpdates,
+  releaseIdOf,
+  releaseStatus,
+  releaseWorkflowId,
+  type Command,
+  type CommandResult,
+  type ReleaseOutcome,
+} from '../../workflows/contract.ts'
+import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import { insertModel, insertPeople, type Registry } from './candidates.ts'
+import { startCore, type Core } from './core.ts'
+import { startFleet, type Fleet, type Traffic } from './fleet.ts'
+import { uniqueName } from './servers.ts'
+
+const patienceMs = 20_000
+const step = { minMs: 150, minRequests: 20, deadlineMs: 4_000 }
+
+/** A release that takes two seconds. */
+export const quickPolicy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 20_000 },
+  shadow: { ...step, shareBp: 10_000 },
+  stages: [
+    { ...step, shareBp: 1_000 },
+    { ...step, shareBp: 5_000 },
+  ],
+  probation: { ...step, holdbackBp: 1_000 },
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 1_000, acknowledgeMs: 1_000, decisionMs: 3_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 1_500, promotion: 'off', srm: 'off' },
+}
+
+export interface PlayedRelease {
+  id: string
+  handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>
+  state(): Promise<ReleaseState>
+  /** Waits for a stage; fails when the release is past it. */
+  reaches(stage: ReleaseStage, stageIndex?: number): Promise<ReleaseState>
+  /** By update, with an answer. */
+  say(name: CommandName, by: string, more?: Partial<Command>): Promise<CommandResult>
+  /** By signal, without one. */
+  signal(name: CommandName, command: Command): Promise<void>
+  result(): Promise<ReleaseOutcome>
+}
+
+export interface PlayedModel extends Registry {
+  name: string
+  traffic: Traffic
+  /** Releases a first version and answers its name. */
+  champion(): Promise<string>
+  start(version: string, changes?: PolicyChanges): Promise<PlayedRelease>
+}
+
+export type PolicyChanges = Partial<Omit<ReleasePolicy, 'shadow' | 'probation'>> & {
+  /** False leaves the stage out. */
+  shadow?: false
+  probation?: false | ReleasePolicy['probation']
+}
+
+export interface Stage extends Core {
+  fleet: Fleet
+  model(policy?: ReleasePolicy): Promise<PlayedModel>
+  close(): Promise<void>
+}
+
+export async function openStage(): Promise<Stage> {
+  const core = await startCore()
+  const fleet = startFleet(core.store, { replicas: ['r1', 'r2'], tickMs: quickPolicy.watch.tickMs })
+  await insertPeople(core.store, {
+    anna: 'approver',
+    ben: 'approver',
+    olga: 'operator',
+    vera: 'viewer',
+    root: 'admin',
+  })
+  return {
+    ...core,
+    fleet,
+    async model(policy = quickPolicy) {
+      const name = uniqueName('model')
+      const registry = await insertModel(core.store, {
+        model: name,
+        policy,
+        artifactRoot: core.config.artifactRoot,
+      })
+      return playedModel(core, { name, traffic: fleet.trafficOf(name), registry, policy })
+    },
+    async close() {
+      await fleet.stop()
+      await core.stop()
+    },
+  }
+}
+
+function playedModel(
+  core: Core,
+  {
+    name,
+    traffic,
+    registry,
+    policy,
+  }: { name: string; traffic: Traffic; registry: Registry; policy: ReleasePolicy },
+): PlayedModel {
+  const start = async (version: string, changes: PolicyChanges = {}) => {
+    const { shadow, probation, ...rest } = changes
+    const changed: ReleasePolicy = { ...policy, ...rest }
+    if (shadow === false) delete changed.shadow
+    if (probation === false) delete changed.probation
+    else if (probation) changed.probation = probation
+    const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
+      workflowId: releaseWorkflowId(name),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ model: name, version, requestedBy: 'olga', policy: changed }],
+    })
+    return playedRelease(core.store, handle)
+  }
+  return {
+    ...registry,
+    name,
+    traffic,
+    start,
+    async champion() {
+      const version = await registry.register()
+      const release = await start(version)
+      await release.reaches('awaiting_approval')
+      await release.say('approve', 'anna')
+      expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+      return version
+    },
+  }
+}
+
+function playedRelease(
+  store: Store,
+  handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>,
+): PlayedRelease {
+  const id = releaseIdOf(handle.firstExecutionRunId)
+  const state = async () => (await findRelease(store, id))?.state ?? handle.query(releaseStatus)
+  return {
+    id,
+    handle,
+    state,
+    async reaches(stage, stageIndex) {
+      const until = performance.now() + patienceMs
+      for (;;) {
+        const now = (await findRelease(store, id))?.state
+        if (now?.stage === stage && (stageIndex === undefined || now.stageIndex === stageIndex)) return now
+        if (now?.outcome !== undefined) throw new Error(`it has ended as ${now.outcome}: ${now.reason}`)
+        if (performance.now() > until) throw new Error(`it is ${now?.stage ?? 'not open'}, not ${stage}`)
+        await pause(15)
+      }
+    },
+    say: (name, by, more = {}) => handle.executeUpdate(commandUpdates[name], { args: [{ by, ...more }] }),
+    signal: (name, command) => handle.signal(commandSignals[name], command),
+    result: () => handle.result(),
+  }
+}

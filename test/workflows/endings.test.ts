@@ -1,0 +1,233 @@
+/** Releases that are refused, interrupted or overtaken, and the rollback of a model outside of a release. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { listAudit, verifyAudit } from '../../store/audit.ts'
+import { findChampion, listChampionHistory } from '../../store/champions.ts'
+import { findOpenRelease, findRelease, listCommands } from '../../store/releases.ts'
+import { findRouting } from '../../store/routing.ts'
+import { rollbackWorkflowId, type RollbackOutcome } from '../../workflows/contract.ts'
+import { putNetwork } from '../support/candidates.ts'
+import { openStage, quickPolicy, type PlayedModel, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage()
+})
+afterAll(async () => {
+  await stage?.close()
+})
+const arms = async (show: PlayedModel) => (await findRouting(stage.store, show.name))!.route.arms
+const rollBack = (show: PlayedModel, by: string): Promise<RollbackOutcome> =>
+  stage.client.workflow.execute('rollback', {
+    workflowId: rollbackWorkflowId(show.name),
+    taskQueue: stage.config.taskQueues.control,
+    args: [{ model: show.name, by, reason: 'callers complain' }],
+  })
+/** A champion and another one after it, both proven. */
+async function twoChampions(): Promise<{ show: PlayedModel; first: string; second: string }> {
+  const show = await stage.model()
+  const first = await show.champion()
+  const second = await show.register(first)
+  const release = await show.start(second, { strategy: 'direct', probation: false })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  return { show, first, second }
+}
+
+describe('a release is not opened', () => {
+  it.each([
+    [
+      'for a version that does not exist',
+      /has no version/,
+      async (show: PlayedModel) => `${show.name}_v9.9.9`,
+    ],
+    [
+      'for the champion',
+      /was compared with|is champion already/,
+      async (_: PlayedModel, first: string) => first,
+    ],
+    [
+      'for a version compared with another champion',
+      /was compared with no champion/,
+      (show: PlayedModel) => show.register(),
+    ],
+  ])('%s', async (_name, reason, version) => {
+    const show = await stage.model()
+    const first = await show.champion()
+    const release = await show.start(await version(show, first))
+    expect(await release.result()).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringMatching(reason) as string,
+    })
+    expect(await findRelease(stage.store, release.id)).toBeUndefined()
+    expect(await findOpenRelease(stage.store, show.name)).toBeUndefined()
+  })
+
+  it('with a policy that cannot be used, or without approval for a first version', async () => {
+    const show = await stage.model()
+    const version = await show.register()
+    const odd = await show.start(version, { stages: [{ ...quickPolicy.stages[0]!, shareBp: 20_000 }] })
+    expect((await odd.result()).reason).toMatch(/stages\[0\]\.shareBp/)
+    const careless = await show.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
+    expect((await careless.result()).reason).toMatch(/first version of a model needs at least one approval/)
+  })
+})
+
+describe('qualification', () => {
+  it.each([
+    [
+      'an artifact whose golden rows it does not answer',
+      /golden row 1/,
+      { outputs: [[0.6224593312018546], [0.5]] },
+    ],
+    ['an artifact without golden rows', /no golden rows/, { instances: [], outputs: [] }],
+  ])('refuses %s', async (_name, reason, golden) => {
+    const show = await stage.model()
+    const digest = await putNetwork(
+      openArtifacts(stage.config.artifactRoot),
+      show.name,
+      [1, -1, 0.5],
+      (manifest) => ({
+        ...manifest,
+        golden: { ...manifest.golden, ...golden },
+      }),
+    )
+    const release = await show.start(await show.register(undefined, digest))
+    expect(await release.result()).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringMatching(reason) as string,
+    })
+  })
+
+  it('refuses an artifact of another model, and one whose bytes are gone', async () => {
+    const show = await stage.model()
+    const foreign = await putNetwork(openArtifacts(stage.config.artifactRoot), 'another')
+    const first = await show.start(await show.register(undefined, foreign))
+    expect((await first.result()).reason).toMatch(/is one of another/)
+    const second = await show.start(await show.register(undefined, `sha256:${'0'.repeat(64)}`))
+    expect((await second.result()).reason).toMatch(/artifact_corrupt/)
+  })
+})
+
+describe('a workflow ended from outside', () => {
+  it('cancelled mid-canary takes the candidate back', async () => {
+    const show = await stage.model()
+    const first = await show.champion()
+    const release = await show.start(await show.register(first), { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary')
+    await release.handle.cancel()
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+  })
+
+  it('terminated mid-canary: the exposure lapses, and the next release of the model cleans up', async () => {
+    const show = await stage.model()
+    const first = await show.champion()
+    const [lost, next] = [await show.register(first), await show.register(first)]
+    const watch = { ...quickPolicy.watch, exposureMs: 400 }
+    const release = await show.start(lost, { shadow: false, watch })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary')
+    await release.handle.terminate()
+    const exposed = async () => ((await findRouting(stage.store, show.name))?.exposureMs ?? 0) > 0
+    await expect.poll(exposed, { timeout: 5_000 }).toBe(false)
+    const after = await show.start(next)
+    await after.reaches('awaiting_approval')
+    expect(await findRelease(stage.store, release.id)).toMatchObject({
+      outcome: 'failed',
+      reason: 'its workflow was ended from outside',
+    })
+    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+    await after.say('reject', 'anna')
+    expect(await after.result()).toMatchObject({ outcome: 'rejected' })
+  })
+})
+
+describe('the rollback of a model', () => {
+  it('returns to the last proven version, which every live replica follows', async () => {
+    const { show, first, second } = await twoChampions()
+    expect(await rollBack(show, 'vera')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
+    expect(await rollBack(show, 'nobody')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
+    const outcome = await rollBack(show, 'olga')
+    expect(outcome).toMatchObject({ outcome: 'rolled_back', from: second, to: first })
+    expect(outcome.tookMs).toBeLessThan(10_000)
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
+    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+    const [change] = await listChampionHistory(stage.store, show.name)
+    expect(change).toMatchObject({
+      cause: 'rollback',
+      actor: 'olga',
+      reason: 'callers complain',
+      version: first,
+    })
+    // What was taken back is no target, and there is nothing before the first.
+    expect(await rollBack(show, 'olga')).toMatchObject({ outcome: 'refused', code: 'no_rollback_target' })
+    const audited = (await listAudit(stage.store, { model: show.name })).filter(
+      ({ action }) => action === 'champion.rolled_back',
+    )
+    expect(audited).toHaveLength(1)
+  })
+
+  it('is refused for a model without a champion', async () => {
+    expect(await rollBack(await stage.model(), 'olga')).toMatchObject({ code: 'no_champion' })
+  })
+
+  it('tells an open release, which takes its candidate back', async () => {
+    const { show, second } = await twoChampions()
+    const release = await show.start(await show.register(second), { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary')
+    expect(await rollBack(show, 'olga')).toMatchObject({ outcome: 'forwarded', releaseId: release.id })
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: 'rolled back by olga: callers complain',
+    })
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: second })
+    expect((await listCommands(stage.store, release.id)).at(-1)).toMatchObject({
+      command: 'rollback',
+      accepted: true,
+    })
+  })
+
+  it('ends a release whose workflow is gone', async () => {
+    const { show, second } = await twoChampions()
+    const candidate = await show.register(second)
+    const release = await show.start(candidate, { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary')
+    await release.handle.terminate()
+    expect(await rollBack(show, 'olga')).toMatchObject({
+      outcome: 'rolled_back',
+      from: candidate,
+      to: second,
+    })
+    expect(await arms(show)).toEqual([{ arm: 'champion', version: second, shareBp: 10_000 }])
+    expect(await findOpenRelease(stage.store, show.name)).toBeUndefined()
+  })
+})
+
+it('a release is found in Temporal by model, stage, version and outcome, and says why it waits', async () => {
+  const show = await stage.model()
+  const first = await show.champion()
+  const release = await show.start(await show.register(first))
+  await release.reaches('awaiting_approval')
+  const described = await release.handle.describe()
+  expect(described.searchAttributes).toMatchObject({
+    Model: [show.name],
+    ReleaseStage: ['awaiting_approval'],
+  })
+  await release.say('reject', 'anna')
+  await release.result()
+  expect((await release.handle.describe()).searchAttributes).toMatchObject({ Outcome: ['rejected'] })
+  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  expect(
+    await stage.store.query(sql`select model from champions group by model having count(*) > 1`),
+  ).toEqual([])
+})

@@ -1,0 +1,178 @@
+/** What evidence, or its absence, does to a release on the real servers: nothing but good evidence promotes. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { listAlerts } from '../../store/alerts.ts'
+import { findChampion } from '../../store/champions.ts'
+import { listDecisions } from '../../store/decisions.ts'
+import { findRelease } from '../../store/releases.ts'
+import { findRouting } from '../../store/routing.ts'
+import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage()
+})
+afterAll(async () => {
+  await stage?.close()
+})
+const short = { minMs: 150, minRequests: 20, deadlineMs: 600 }
+const twoStages = [
+  { ...short, shareBp: 1_000 },
+  { ...short, shareBp: 5_000 },
+]
+
+/** A model with a champion, and a candidate of it. */
+async function candidate(): Promise<{ show: PlayedModel; first: string; version: string }> {
+  const show = await stage.model()
+  const first = await show.champion()
+  return { show, first, version: await show.register(first) }
+}
+
+async function approved(release: PlayedRelease): Promise<PlayedRelease> {
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  return release
+}
+
+const shares = async (show: PlayedModel) =>
+  (await findRouting(stage.store, show.name))!.route.arms.map(({ version, shareBp }) => [version, shareBp])
+
+describe('absence of evidence never promotes', () => {
+  it('no requests at all', async () => {
+    const { show, first, version } = await candidate()
+    show.traffic.requests = 0
+    const release = await approved(await show.start(version, { shadow: false, stages: twoStages }))
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringMatching(/no data to judge by.*no request/) as string,
+    })
+    expect(await shares(show)).toEqual([[first, 10_000]])
+    // Nobody has shown that it is bad: it may be tried again.
+    expect(
+      await stage.store.query(sql`select withdrawn_at from versions where version = ${version}`),
+    ).toEqual([{ withdrawn_at: null }])
+  })
+
+  it('counters that stop: the candidate is exposed no longer, and then taken back', async () => {
+    const { show, version } = await candidate()
+    const limits = { ...quickPolicy.limits, maxStaleMs: 500 }
+    const watch = { ...quickPolicy.watch, exposureMs: 500 }
+    const stages = [{ ...short, minMs: 60_000, deadlineMs: 61_000, shareBp: 1_000 }]
+    const release = await approved(await show.start(version, { shadow: false, stages, limits, watch }))
+    await release.reaches('canary')
+    const exposed = async () => ((await findRouting(stage.store, show.name))?.exposureMs ?? 0) > 0
+    await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
+    show.traffic.counting = false
+    await expect.poll(exposed, { timeout: 3_000 }).toBe(false)
+    expect((await listDecisions(stage.store, release.id, 1))[0]?.verdict.kind).toBe('no_data')
+    show.traffic.counting = true
+    await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
+    await release.say('abort', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+
+  it('no live replica', async () => {
+    const { show, version } = await candidate()
+    for (const id of stage.fleet.replicas) stage.fleet.dead.add(id)
+    await expect
+      .poll(() => stage.store.query(sql`select id from replicas where lease_until > clock_timestamp()`), {
+        timeout: 5_000,
+      })
+      .toEqual([])
+    const watch = { ...quickPolicy.watch, acknowledgeMs: 200 }
+    const release = await approved(await show.start(version, { shadow: false, stages: twoStages, watch }))
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringContaining('no replica is live') as string,
+    })
+    stage.fleet.dead.clear()
+  })
+})
+
+describe('too little evidence', () => {
+  const stages = [{ ...short, minRequests: 1_000_000, shareBp: 1_000 }]
+
+  it('asks a person, who may pass the stage or give it more time', async () => {
+    const { show, version } = await candidate()
+    const release = await approved(await show.start(version, { shadow: false, probation: false, stages }))
+    expect(await release.reaches('awaiting_decision')).toMatchObject({ undecided: 'canary', shareBp: 1_000 })
+    expect(await release.say('approve', 'olga')).toMatchObject({ accepted: false })
+    expect(await release.say('resume', 'anna')).toMatchObject({ accepted: true, stage: 'canary' })
+    await release.reaches('awaiting_decision')
+    expect(await release.say('approve', 'ben', { reason: 'quiet week' })).toMatchObject({ accepted: true })
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  })
+
+  it('and silence takes it back; so does evidence against it in the meantime', async () => {
+    const { show, version } = await candidate()
+    const watch = { ...quickPolicy.watch, decisionMs: 300 }
+    const quiet = await approved(await show.start(version, { shadow: false, stages, watch }))
+    expect(await quiet.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringContaining('nobody decided') as string,
+    })
+    const again = await approved(await show.start(version, { shadow: false, stages }))
+    await again.reaches('awaiting_decision')
+    show.traffic.invalid.set(version, 0.6)
+    expect(await again.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringContaining('bad') as string,
+    })
+  })
+})
+
+describe('evidence against it', () => {
+  it('in the shadow, before any caller has met it', async () => {
+    const { show, first, version } = await candidate()
+    show.traffic.invalid.set(version, 0.5)
+    const release = await approved(await show.start(version))
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+    const { state } = (await findRelease(stage.store, release.id))!
+    expect(state.routings.map((each) => each.stage)).toEqual(['shadow'])
+    expect(await shares(show)).toEqual([[first, 10_000]])
+  })
+
+  it('on probation: the previous champion answers again, every replica has said so, and people are told', async () => {
+    const { show, first, version } = await candidate()
+    const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 61_000 }
+    const release = await approved(
+      await show.start(version, { strategy: 'blue_green', shadow: false, stages: [], probation }),
+    )
+    await release.reaches('probation')
+    await expect.poll(() => show.traffic.answered.get(version) ?? 0).toBeGreaterThan(300)
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+    show.traffic.invalid.set(version, 0.5)
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
+    expect(await shares(show)).toEqual([[first, 10_000]])
+    const { recovery } = (await findRelease(stage.store, release.id))!.state
+    expect(recovery).toMatchObject({ champion: first, wasChampion: true })
+    expect(recovery!.acknowledgedMs).toBeGreaterThanOrEqual(recovery!.orderedMs)
+    expect(recovery!.orderedMs).toBeGreaterThanOrEqual(recovery!.decidedMs!)
+    const [alert] = await listAlerts(stage.store, { model: show.name })
+    expect(alert).toMatchObject({ kind: 'release_rolled_back', severity: 'critical' })
+    // A version that was taken back by evidence is not released again.
+    const again = await show.start(version)
+    expect(await again.result()).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('taken back once') as string,
+    })
+  })
+})
+
+describe('replicas', () => {
+  it('that cannot follow block the stage by name, and it goes on when they can', async () => {
+    const { show, version } = await candidate()
+    const watch = { ...quickPolicy.watch, acknowledgeMs: 150 }
+    show.traffic.deaf.set('r2', 'the artifact could not be read')
+    const release = await approved(await show.start(version, { shadow: false, watch }))
+    await expect
+      .poll(async () => (await release.state()).blockedBy, { timeout: 5_000 })
+      .toEqual(['replica r2 on test: the artifact could not be read'])
+    expect((await release.state()).routed).toBe(false)
+    show.traffic.deaf.clear()
+    await release.reaches('canary', 1)
+    await release.say('abort', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+})

@@ -1,0 +1,204 @@
+/** What people do to a release, on the real servers: by update, by signal and by Temporal's own command line. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { planTemporal } from '../../cli/embedded/temporal.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { listAudit } from '../../store/audit.ts'
+import { findChampion, moveChampion } from '../../store/champions.ts'
+import { listCommands } from '../../store/releases.ts'
+import { findRouting } from '../../store/routing.ts'
+import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
+import { temporalAddress } from '../support/servers.ts'
+
+let stage: Stage
+let show: PlayedModel
+let champion: string
+beforeAll(async () => {
+  stage = await openStage()
+  show = await stage.model()
+  champion = await show.champion()
+})
+afterAll(async () => {
+  await stage?.close()
+})
+const candidate = () => show.register(champion)
+const routed = async () => (await findRouting(stage.store, show.name))!.route
+
+describe('before any request', () => {
+  it('a rejection ends it', async () => {
+    const release = await show.start(await candidate())
+    await release.reaches('awaiting_approval')
+    await release.say('reject', 'anna', { reason: 'not this week' })
+    expect(await release.result()).toMatchObject({
+      outcome: 'rejected',
+      reason: 'rejected by anna: not this week',
+    })
+    expect(await routed()).not.toHaveProperty('release')
+  })
+
+  it('approvals that do not come in time let it expire', async () => {
+    const release = await show.start(await candidate(), { approval: { approvers: 1, withinMs: 300 } })
+    expect(await release.result()).toMatchObject({ outcome: 'expired' })
+    expect((await listAlerts(stage.store, { model: show.name })).map(({ kind }) => kind)).toContain(
+      'release_expired',
+    )
+  })
+
+  it('an abort ends it', async () => {
+    const release = await show.start(await candidate())
+    await release.reaches('awaiting_approval')
+    await release.say('abort', 'olga')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+
+  it('two approvals are two people', async () => {
+    const release = await show.start(await candidate(), { approval: { approvers: 2, withinMs: 20_000 } })
+    await release.reaches('awaiting_approval')
+    expect(await release.say('approve', 'anna')).toMatchObject({ accepted: true, stage: 'awaiting_approval' })
+    expect(await release.say('approve', 'anna')).toMatchObject({
+      accepted: false,
+      stage: 'awaiting_approval',
+    })
+    expect(await release.say('approve', 'ben')).toMatchObject({ accepted: true, stage: 'shadow' })
+    await release.say('abort', 'olga')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+
+  it('a champion that has changed supersedes it', async () => {
+    const other = await stage.model()
+    const first = await other.champion()
+    const [second, third] = [await other.register(first), await other.register(first)]
+    const release = await other.start(third)
+    await release.reaches('awaiting_approval')
+    await moveChampion(stage.store, {
+      model: other.name,
+      from: first,
+      to: second,
+      cause: 'promotion',
+      actor: 'test',
+      reason: 'a hand in the database',
+    })
+    await release.say('approve', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'superseded' })
+    expect(await findChampion(stage.store, other.name)).toMatchObject({ version: second })
+  })
+})
+
+describe('signals', () => {
+  it('approve as updates do; twice, in the wrong state, malformed or by nobody they change nothing and are recorded', async () => {
+    const release = await show.start(await candidate(), { approval: { approvers: 2, withinMs: 20_000 } })
+    await release.reaches('awaiting_approval')
+    await release.signal('resume', { by: 'anna' })
+    await release.signal('approve', { by: 'nobody' })
+    await release.signal('approve', { by: 'vera' })
+    await release.signal('approve', { by: 'olga' })
+    await release.handle.signal('approve', 'not a command')
+    await release.handle.signal('approve', null, 7)
+    await release.signal('approve', { by: 'anna', reason: 'bad \0 and \ud800 text' })
+    await release.signal('approve', { by: 'anna', id: 'same' })
+    await release.signal('approve', { by: 'anna', id: 'same' })
+    await expect.poll(async () => (await listCommands(stage.store, release.id)).length).toBe(8)
+    const state = await release.state()
+    expect(state.stage).toBe('awaiting_approval')
+    expect(state.approvals.map(({ by }) => by)).toEqual(['anna'])
+    const commands = await listCommands(stage.store, release.id)
+    expect(commands.filter(({ accepted }) => accepted).map(({ actor }) => actor)).toEqual(['anna'])
+    const audited = await listAudit(stage.store, { model: show.name })
+    expect(
+      audited.filter(({ subject, action }) => subject === release.id && action === 'release.approve'),
+    ).toHaveLength(7)
+    await release.signal('approve', { by: 'ben' })
+    await release.reaches('shadow')
+    await release.signal('rollback', { by: 'olga', reason: 'enough' })
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: 'rolled back by olga: enough',
+    })
+    expect((await routed()).arms).toEqual([{ arm: 'champion', version: champion, shareBp: 10_000 }])
+  })
+
+  it("come from Temporal's command line too, and the release goes on", async () => {
+    const release = await show.start(await candidate())
+    await release.reaches('awaiting_approval')
+    await promisify(execFile)((await planTemporal()).command, [
+      ...['workflow', 'signal', '--address', temporalAddress(), '--workflow-id', release.handle.workflowId],
+      ...['--name', 'approve', '--input', '{"by":"anna","reason":"by hand"}'],
+    ])
+    await release.reaches('canary')
+    await release.say('abort', 'olga')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+})
+
+describe('updates', () => {
+  it('that are malformed are refused before they enter the history', async () => {
+    const release = await show.start(await candidate())
+    await release.reaches('awaiting_approval')
+    for (const by of [undefined, '', 7, 'x'.repeat(300)])
+      await expect(release.say('approve', by as string)).rejects.toThrow(/Update failed/)
+    expect(await listCommands(stage.store, release.id)).toEqual([])
+    expect(await release.say('approve', 'anna', { artifactDigest: 'another' })).toMatchObject({
+      accepted: false,
+      message: expect.stringContaining('another') as string,
+    })
+    await release.handle.cancel()
+    expect(await release.result()).toMatchObject({ outcome: 'aborted', reason: 'the workflow was cancelled' })
+  })
+
+  it('break the glass for an admin with a reason: straight to promotion, and on probation', async () => {
+    const other = await stage.model()
+    const first = await other.champion()
+    const version = await other.register(first)
+    const release = await other.start(version)
+    await release.reaches('awaiting_approval')
+    expect(await release.say('promoteNow', 'anna', { reason: 'now' })).toMatchObject({ accepted: false })
+    expect(await release.say('promoteNow', 'root')).toMatchObject({ accepted: false })
+    expect(await release.say('promoteNow', 'root', { reason: 'the old one is broken' })).toMatchObject({
+      accepted: true,
+    })
+    const state = await release.reaches('probation')
+    expect(state.routings.every((each) => each.stage === 'probation')).toBe(true)
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  })
+})
+
+describe('a pause', () => {
+  it('stops the clock of the stage, and resuming lets it go on', async () => {
+    const release = await show.start(await candidate(), { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary', 0)
+    expect(await release.say('pause', 'olga')).toMatchObject({ accepted: true, stage: 'canary' })
+    await expect
+      .poll(async () => show.traffic.answered.get((await release.state()).version) ?? 0)
+      .toBeGreaterThan(400)
+    expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex: 0, paused: true })
+    expect(await release.say('resume', 'anna')).toMatchObject({ accepted: true })
+    await release.reaches('canary', 1)
+    await release.say('abort', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  })
+
+  it('does not keep a bad candidate, and does not last for ever', async () => {
+    const bad = await candidate()
+    const release = await show.start(bad, { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary', 0)
+    await release.say('pause', 'olga')
+    show.traffic.invalid.set(bad, 0.5)
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+
+    const watch = { tickMs: 50, everyMs: 40, exposureMs: 1_000, acknowledgeMs: 1_000, decisionMs: 400 }
+    const forgotten = await show.start(await candidate(), { shadow: false, watch })
+    await forgotten.reaches('awaiting_approval')
+    await forgotten.say('approve', 'anna')
+    await forgotten.reaches('canary', 0)
+    await forgotten.say('pause', 'olga')
+    expect(await forgotten.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringMatching(/paused by olga and not resumed/) as string,
+    })
+  })
+})

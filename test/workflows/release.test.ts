@@ -1,0 +1,69 @@
+/** Whole releases on the real Temporal and the real Postgres, in seconds instead of days: all durations are policy. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { listAudit, verifyAudit } from '../../store/audit.ts'
+import { findChampion } from '../../store/champions.ts'
+import { listDecisions } from '../../store/decisions.ts'
+import { findRelease } from '../../store/releases.ts'
+import { findRouting } from '../../store/routing.ts'
+import { openStage, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage()
+})
+afterAll(async () => {
+  await stage?.close()
+})
+
+it('promotes: approvals, shadow, shares, promotion, probation', async () => {
+  const show = await stage.model()
+  const first = await show.champion()
+  const candidate = await show.register(first)
+  const release = await show.start(candidate)
+  await release.reaches('awaiting_approval')
+  expect(await release.say('approve', 'anna')).toMatchObject({ accepted: true })
+  expect(await release.result()).toMatchObject({ outcome: 'promoted', version: candidate })
+  expect(await findChampion(stage.store, show.name)).toMatchObject({
+    version: candidate,
+    releaseId: release.id,
+  })
+  const { route } = (await findRouting(stage.store, show.name))!
+  expect(route).toMatchObject({
+    arms: [{ arm: 'champion', version: candidate, shareBp: 10_000 }],
+    proven: candidate,
+  })
+  const row = (await findRelease(stage.store, release.id))!
+  expect(row.state.routings.map((each) => [each.stage, each.shareBp])).toEqual([
+    ['shadow', 10_000],
+    ['canary', 1_000],
+    ['canary', 5_000],
+    ['probation', 9_000],
+  ])
+  const kinds = new Set((await listDecisions(stage.store, release.id)).map(({ verdict }) => verdict.kind))
+  expect(kinds.has('pass')).toBe(true)
+  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  const actions = (await listAudit(stage.store, { model: show.name })).map(({ action }) => action).reverse()
+  expect(actions.slice(actions.lastIndexOf('release.opened'))).toEqual([
+    'release.opened',
+    'release.approve',
+    'routing.changed',
+    'routing.changed',
+    'routing.changed',
+    'champion.promoted',
+    'release.ended',
+  ])
+})
+
+it('takes a candidate back that answers badly', async () => {
+  const show = await stage.model()
+  const first = await show.champion()
+  const candidate = await show.register(first)
+  show.traffic.invalid.set(candidate, 0.5)
+  const release = await show.start(candidate, { shadow: false })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+  expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
+  const { route } = (await findRouting(stage.store, show.name))!
+  expect(route.arms).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+})
