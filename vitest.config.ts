@@ -20,6 +20,8 @@ export default defineConfig({
     maxWorkers: 2,
     reporters: ['default'],
     teardownTimeout: 30_000,
+    // A condition is awaited, however busy the machine is; only one that never comes true fails.
+    expect: { poll: { timeout: 15_000, interval: 20 } },
     projects: [
       {
         extends: true,

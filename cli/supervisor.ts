@@ -54,6 +54,8 @@ const READY_MS = 60_000
 const PAUSE_MS = { min: 100, max: 10_000 }
 /** A child that served this long starts again without the memory of its earlier deaths. */
 const STEADY_MS = 30_000
+/** One Ctrl-C may arrive twice, from the terminal and from npm; only a later one is a second wish. */
+const ECHO_MS = 500
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Starts all children and resolves when all are ready. When one cannot start, all are ended and its error is thrown. */
@@ -139,9 +141,11 @@ export async function supervise(
     return stopped
   }
 
-  const onSignal = (name: NodeJS.Signals) => {
-    if (stopping.signal.aborted) killAll()
-    else log('tenure', `${name}: stopping everything; once more to kill it`)
+  let asked: { by: NodeJS.Signals; atMs: number } | undefined
+  const onSignal = (by: NodeJS.Signals) => {
+    if (asked === undefined) log('tenure', `${by}: stopping everything; once more to kill it`)
+    else if (performance.now() - asked.atMs > ECHO_MS) killAll()
+    asked ??= { by, atMs: performance.now() }
     void stop()
   }
 
@@ -152,7 +156,7 @@ export async function supervise(
     await Promise.all([...children.values()].map(({ ready }) => ready))
   } catch (error) {
     await stop()
-    throw error
+    throw asked === undefined ? error : new Error(`${asked.by} came before everything had started`)
   }
   return {
     pidOf: (name) => children.get(name)?.running?.pid,

@@ -45,7 +45,7 @@ async function begin(specs: ChildSpec[], more: Partial<SuperviseOptions> = {}) {
   return supervision
 }
 
-const gone = (pid: number) => expect.poll(() => birthOf(pid), { timeout: 10_000 }).toBeUndefined()
+const gone = (pid: number) => expect.poll(() => birthOf(pid)).toBeUndefined()
 const order = (...wanted: string[]) =>
   wanted.map((start) => lines.findIndex((line) => line.startsWith(start)))
 const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b)
@@ -79,7 +79,7 @@ describe('the supervisor', () => {
     ])
     writeFileSync(marker, '')
     process.kill(supervision.pidOf('worker') as number, 'SIGKILL')
-    await expect.poll(() => supervision.restartsOf('worker'), { timeout: 10_000 }).toBeGreaterThan(3)
+    await expect.poll(() => supervision.restartsOf('worker')).toBeGreaterThan(3)
     await supervision.stop()
     expect(lines).toContain('tenure: worker ended with exit code 3 while starting')
   })
@@ -126,30 +126,22 @@ describe('the supervisor', () => {
   })
 })
 
-/** A supervisor in a process of its own, which can be signalled and killed. */
-async function beginOutside(body = '') {
+/** A supervisor in a process of its own, which can be signalled and killed. Its worker tells its pid when it runs. */
+async function beginOutside(body = '', { ready = true } = {}) {
   const script = join(stateDir, 'supervisor.ts')
-  const marker = join(stateDir, 'up')
   const module = new URL('../../cli/supervisor.ts', import.meta.url).pathname
+  const work = `${body}; setInterval(() => {}, 1000); console.log(process.pid)`
   writeFileSync(
     script,
     `import { supervise } from '${module}'
-     import { existsSync } from 'node:fs'
-     const worker = {
-       name: 'worker',
-       command: process.execPath,
-       args: ['-e', ${JSON.stringify(`${body}; setInterval(() => {}, 1000); fs.writeFileSync('${marker}', '')`)}],
-       isReady: async () => existsSync('${marker}'),
-     }
-     void supervise([worker], { log: () => {}, stateDir: '${stateDir}' }).then(async (supervision) => {
-       console.log(supervision.pidOf('worker'))
-       await supervision.stopped
-     })`,
+     const isReady = async () => ${ready}
+     const worker = { name: 'worker', command: process.execPath, args: ['-e', ${JSON.stringify(work)}], isReady }
+     const log = (name, line) => name === 'worker' && console.log(line)
+     void supervise([worker], { log, stateDir: '${stateDir}' }).then(({ stopped }) => stopped)`,
   )
-  const outside = spawn(process.execPath, ['--import', 'tsx', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const exited = new Promise<number | null>((resolve) => outside.once('exit', resolve))
+  const outside = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['ignore', 'pipe', 'pipe'] })
+  outside.stderr.setEncoding('utf8').on('data', (text) => lines.push(text))
+  const exited = new Promise<number | null>((resolve) => outside.once('close', resolve))
   ends.push(async () => {
     outside.kill('SIGKILL')
     await exited
@@ -177,8 +169,19 @@ describe('whatever happens to the supervisor', () => {
     process.kill(supervisor, 'SIGINT')
     await expect.poll(() => existsSync(asked)).toBe(true)
     process.kill(supervisor, 'SIGINT')
+    expect(birthOf(worker)).toBeDefined()
+    const insist = setInterval(() => birthOf(supervisor) && process.kill(supervisor, 'SIGINT'), 50)
     expect(await exited).toBe(0)
+    clearInterval(insist)
     expect(birthOf(worker)).toBeUndefined()
+  })
+
+  it('a signal while it starts ends what has started, and it says so', async () => {
+    const { supervisor, worker, exited } = await beginOutside('', { ready: false })
+    process.kill(supervisor, 'SIGTERM')
+    expect(await exited).toBe(1)
+    expect(birthOf(worker)).toBeUndefined()
+    expect(lines.join()).toContain('SIGTERM came before everything had started')
   })
 
   it('kill -9 of it takes its children along, and the next one may start', async () => {
