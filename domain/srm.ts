@@ -5,7 +5,7 @@
  * false alarm on most healthy days.
  */
 
-import { chiSquareUpperTail, logGamma } from './statistics.ts'
+import { chiSquareUpperTail, logBeta } from './statistics.ts'
 
 export interface SrmOptions {
   /** How far, relative to the configured share, the realised share may lie by right (sticky keys are lumpy). */
@@ -13,8 +13,6 @@ export interface SrmOptions {
   /** How many requests count as one independent draw, because one routing key sends several. */
   designEffect?: number
 }
-
-const logBeta = (a: number, b: number): number => logGamma(a) + logGamma(b) - logGamma(a + b)
 
 /**
  * The log of the evidence that the canary's share lies outside share·[1/(1+tolerance), 1+tolerance]: the

@@ -61,7 +61,13 @@ export function chiSquareUpperTail(x: number, dof: number): number | null {
   return probability(1 - jstat.chisquare.cdf(x, dof))
 }
 
-/** ln Γ(x) for x > 0, by Stirling's series above 10 and the recurrence below. */
+/** What Stirling's formula for ln Γ(x) leaves out, x ≥ 10. */
+function stirlingRest(x: number): number {
+  const r = 1 / (x * x)
+  return (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188 - (r * 691) / 360360))))) / x
+}
+
+/** ln Γ(x) for x > 0, by Stirling's formula above 10 and the recurrence below. */
 export function logGamma(x: number): number {
   let shift = 0
   let at = x
@@ -69,14 +75,24 @@ export function logGamma(x: number): number {
     shift += Math.log(at)
     at++
   }
-  const r = 1 / (at * at)
-  const series =
-    (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188 - (r * 691) / 360360))))) / at
-  return (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + series - shift
+  return (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + stirlingRest(at) - shift
 }
 
+/** ln B(a, b). Between large arguments the parts that cancel are left out before they are rounded. */
 export function logBeta(a: number, b: number): number {
-  return logGamma(a) + logGamma(b) - logGamma(a + b)
+  const [low, high] = a < b ? [a, b] : [b, a]
+  const total = low + high
+  if (high < 10) return logGamma(low) + logGamma(high) - logGamma(total)
+  const rest = stirlingRest(high) - stirlingRest(total)
+  const shrunk = (high - 0.5) * Math.log1p(-low / total)
+  if (low < 10) return logGamma(low) + rest + low - low * Math.log(total) + shrunk
+  return (
+    0.5 * Math.log((2 * Math.PI) / total) +
+    stirlingRest(low) +
+    rest +
+    (low - 0.5) * Math.log(low / total) +
+    shrunk
+  )
 }
 
 /** P(X ≤ x) for a beta variable: the regularised incomplete beta function, by its continued fraction. */

@@ -1,0 +1,201 @@
+import { describe, expect, it } from 'vitest'
+import { judgeDrift, mergeCounts, type DriftWindow } from '../../domain/drift.ts'
+import {
+  binner,
+  binNames,
+  categoryProfile,
+  countBins,
+  numberProfile,
+  type Profile,
+} from '../../domain/profile.ts'
+import { seeded } from '../../domain/random.ts'
+
+const uniform = seeded(5)
+const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const numbers = (n: number, shift = 0) => Array.from({ length: n }, () => normal() + shift)
+const letters = (n: number, alphabet: string) =>
+  Array.from({ length: n }, () => alphabet[Math.floor(uniform() * alphabet.length)]!)
+
+const reference = numberProfile('x', numbers(5_000))
+const judge = (
+  profiles: Profile[],
+  current: DriftWindow,
+  previous: DriftWindow | null = null,
+  importance?: Record<string, number>,
+) =>
+  judgeDrift({
+    reference: { rows: 5_000, features: profiles },
+    current,
+    previous,
+    ...(importance && { importance }),
+  })
+const window = (profile: Profile, values: (number | string | null)[]): DriftWindow => ({
+  features: { [profile.name]: countBins(profile, values) },
+})
+const level = (...args: Parameters<typeof judge>) => judge(...args).features[0]!.level
+
+describe('a profile of numbers', () => {
+  it('has the unique deciles as edges and counts an edge to the bin above', () => {
+    const profile = numberProfile('x', [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    expect(profile.edges).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10])
+    expect(profile.counts).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 0])
+    const bin = binner(profile)
+    expect([1.999, 2, 1e9, -Infinity, NaN, null, undefined, 'x'].map(bin)).toEqual([
+      0, 1, 9, 0, 10, 10, 10, 10,
+    ])
+    expect(binNames(profile)[1]).toBe('[2, 3)')
+  })
+
+  it('of a constant, of nothing and of nothing but missing values still has bins', () => {
+    expect(numberProfile('x', [5, 5, 5])).toMatchObject({ edges: [5], counts: [0, 3, 0] })
+    expect(numberProfile('x', [])).toMatchObject({ edges: [], counts: [0, 0] })
+    expect(numberProfile('x', [null, null])).toMatchObject({ edges: [], counts: [0, 2] })
+    expect(binNames(numberProfile('x', []))).toEqual(['any', '__missing__'])
+  })
+})
+
+describe('a profile of categories', () => {
+  it('has a bin for the frequent ones, for the others, for new ones and for missing ones', () => {
+    const profile = categoryProfile('c', ['b', 'a', 'b', null, 'c'])
+    expect(profile.categories).toEqual(['b', 'a', 'c'])
+    expect(profile.counts).toEqual([2, 1, 1, 0, 0, 1])
+    expect(countBins(profile, ['z', '__proto__', null, 'b'])).toEqual([1, 0, 0, 0, 2, 1])
+  })
+
+  it('keeps thirty and remembers the rest', () => {
+    const many = Array.from({ length: 40 }, (_, i) => Array.from({ length: 40 - i }, () => `c${i}`)).flat()
+    const profile = categoryProfile('c', many)
+    expect(profile.categories).toHaveLength(30)
+    expect(profile.rare).toHaveLength(10)
+    expect(countBins(profile, ['c39', 'new']).slice(-3)).toEqual([1, 1, 0])
+    const endless = categoryProfile(
+      'c',
+      Array.from({ length: 2_000 }, (_, i) => `c${i}`),
+    )
+    expect(endless.rare).toBeNull()
+    expect(countBins(endless, ['c1999', 'new']).slice(-3)).toEqual([2, 0, 0])
+  })
+})
+
+describe('drift', () => {
+  it('of 50 unchanged features over 30 windows of 300 rows never alarms', () => {
+    const profiles = Array.from({ length: 50 }, (_, i) => numberProfile(`x${i}`, numbers(1_000)))
+    let previous: DriftWindow | null = null
+    let alarms = 0
+    for (let i = 0; i < 30; i++) {
+      const features = Object.fromEntries(profiles.map((each) => [each.name, countBins(each, numbers(300))]))
+      alarms += judge(profiles, { features }, previous).features.filter((row) => row.level === 'alarm').length
+      previous = { features }
+    }
+    expect(alarms).toBe(0)
+  })
+
+  it('of half a standard deviation warns in the first window', () => {
+    expect(level([reference], window(reference, numbers(300, 0.5)))).toBe('warn')
+  })
+
+  it('of 0.7 standard deviations alarms in the second window, not in the first', () => {
+    const [first, second] = [window(reference, numbers(300, 0.7)), window(reference, numbers(300, 0.7))]
+    expect(level([reference], first)).toBe('warn')
+    expect(level([reference], second, window(reference, numbers(300)))).toBe('warn')
+    const report = judge([reference], second, first)
+    expect(report.level).toBe('alarm')
+    expect(report.reasons[0]).toMatchObject({ code: 'feature_drift_alarm' })
+    expect(report.reasons[0]!.message).toContain('two windows running')
+  })
+
+  it('is neither hidden nor made by an outlier of 1e9', () => {
+    expect(level([reference], window(reference, [...numbers(400), 1e9]))).toBe('stable')
+    const fitted = numberProfile('x', [...numbers(5_000), 1e9, -1e9])
+    expect(level([fitted], window(fitted, numbers(300, 0.7)))).toBe('warn')
+  })
+
+  it('is seen when values go missing, and when categories vanish', () => {
+    expect(
+      level([reference], window(reference, [...numbers(300), ...Array.from({ length: 60 }, () => null)])),
+    ).toBe('warn')
+    const profile = categoryProfile('c', letters(5_000, 'abcd'))
+    expect(level([profile], window(profile, letters(400, 'abcd')))).toBe('stable')
+    expect(level([profile], window(profile, letters(400, 'abc')))).toBe('warn')
+  })
+
+  it('is not judged below 300 rows, or 30 a bin', () => {
+    expect(level([reference], window(reference, numbers(299, 3)))).toBe('insufficient')
+    expect(level([reference], window(reference, numbers(300, 3)))).toBe('warn')
+    const alphabet = 'abcdefghijklmnopqrst'
+    const profile = categoryProfile('c', letters(5_000, alphabet))
+    expect(level([profile], window(profile, letters(599, alphabet)))).toBe('insufficient')
+    expect(level([profile], window(profile, letters(600, alphabet)))).toBe('stable')
+    const young = numberProfile('x', numbers(200))
+    expect(level([young], window(young, numbers(5_000, 3)))).toBe('insufficient')
+  })
+
+  it('is not judged without counts, or with counts of other bins', () => {
+    expect(level([reference], { features: {} })).toBe('insufficient')
+    expect(level([reference], { features: { x: [1, 2, 3] } })).toBe('unreadable')
+    expect(level([reference], { features: { x: reference.counts.map(() => NaN) } })).toBe('unreadable')
+    expect(judge([], { features: {} })).toMatchObject({
+      level: 'insufficient',
+      dataset: { level: 'insufficient', share: null },
+    })
+  })
+
+  it('tells of values never seen in training', () => {
+    const profile = categoryProfile('c', letters(5_000, 'abc'))
+    const few = judge([profile], window(profile, [...letters(997, 'abc'), 'z', 'z', 'z']))
+    expect(few.reasons).toEqual([])
+    const report = judge([profile], window(profile, [...letters(990, 'abc'), ...letters(10, 'xyz')]))
+    expect(report.reasons.map(({ code }) => code)).toEqual(['new_category'])
+    expect(report.features[0]!.newShare).toBe(0.01)
+  })
+
+  it('of the whole input weighs the features by their importance', () => {
+    const profiles = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => numberProfile(name, numbers(3_000)))
+    const shifted = (name: string): DriftWindow => ({
+      features: Object.fromEntries(
+        profiles.map((each) => [each.name, countBins(each, numbers(400, each.name === name ? 0.7 : 0))]),
+      ),
+    })
+    expect(judge(profiles, shifted('a')).dataset).toMatchObject({ level: 'stable' })
+    const importance = { a: 3, b: 1, c: 1, d: 1, e: 1, f: 1 }
+    expect(judge(profiles, shifted('a'), null, importance).dataset).toEqual({ level: 'warn', share: 3 / 8 })
+    const twice = judge(profiles, shifted('a'), shifted('a'), importance)
+    expect(twice.dataset.level).toBe('alarm')
+    expect(twice.reasons.map(({ code }) => code)).toContain('dataset_drift_alarm')
+    expect(judge(profiles, shifted('b'), null, importance).dataset.level).toBe('stable')
+  })
+
+  it('of the score and of the label is judged apart', () => {
+    const score = numberProfile('score', numbers(3_000))
+    const evidence = {
+      reference: { rows: 3_000, features: [reference], score, label: score },
+      current: {
+        ...window(reference, numbers(400)),
+        score: countBins(score, numbers(400, 1)),
+        label: countBins(score, numbers(400)),
+      },
+      previous: null,
+    }
+    const report = judgeDrift(evidence)
+    expect([report.features[0]!.level, report.score!.level, report.label!.level]).toEqual([
+      'stable',
+      'warn',
+      'stable',
+    ])
+    expect(report.reasons.map(({ code }) => code)).toEqual(['score_drift_warn'])
+  })
+})
+
+describe('counts', () => {
+  it('of replicas and hours add up', () => {
+    expect(
+      mergeCounts([
+        [1, 2],
+        [3, 4],
+        [0, 1],
+      ]),
+    ).toEqual([4, 7])
+    expect(mergeCounts([[1, 2], [3]])).toBeNull()
+    expect(mergeCounts([])).toBeNull()
+  })
+})

@@ -1,0 +1,361 @@
+import { describe, expect, it } from 'vitest'
+import { judgeGate } from '../../domain/gate.ts'
+import type { GateInput } from '../../domain/gate-input.ts'
+import { defaultGatePolicy, type GatePolicy } from '../../domain/gate-policy.ts'
+import { seeded } from '../../domain/random.ts'
+
+const rows = 1_500
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
+
+/** Rows whose true log odds are known; a model sees them through noise of its own. */
+function world(seed = 1) {
+  const uniform = seeded(seed)
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+  const odds = Array.from({ length: rows }, () => -1 + 1.5 * normal())
+  const y = odds.map((odd) => (uniform() < sigmoid(odd) ? 1 : 0))
+  const model = (noise: number) => odds.map((odd) => [sigmoid(odd + noise * normal())])
+  return { uniform, y, model }
+}
+
+const { uniform, y, model } = world()
+const good = model(0.4)
+const middling = model(1.2)
+const poor = model(3)
+const policy: GatePolicy = { ...defaultGatePolicy('binary'), resamples: 100, calibration: 'off' }
+const indices = (holds: (i: number) => boolean) => y.map((_, i) => i).filter(holds)
+
+const judge = (input: Partial<GateInput>, more: Partial<GatePolicy> = {}) =>
+  judgeGate({ y, challenger: good, champion: middling, ...input }, { ...policy, ...more })
+const told = (...args: Parameters<typeof judge>) => {
+  const { verdict, reasons } = judge(...args)
+  return [verdict, ...reasons.map(({ code }) => code)]
+}
+
+describe('a challenger', () => {
+  it('is better when the whole interval of its gain is above 0', () => {
+    const report = judge({})
+    expect(report.verdict).toBe('better')
+    expect(report.reasons.map(({ code }) => code)).toEqual(['better'])
+    expect(report.metrics[0]).toMatchObject({ metric: 'auc', method: 'delong', verdict: 'better' })
+    expect(report.metrics[0]!.low).toBeGreaterThan(0)
+  })
+
+  it('that is the champion is not worse, and never better', () => {
+    const report = judge({ challenger: middling })
+    expect([report.verdict, report.needsPerson]).toEqual(['not_worse', false])
+    const judged = report.metrics.filter(({ verdict }) => verdict !== 'reported')
+    expect(judged.every(({ delta, verdict }) => delta === 0 && verdict === 'not_worse')).toBe(true)
+  })
+
+  it('that is worse is not better', () => {
+    expect(told({ challenger: poor })).toEqual(['not_better', 'primary_not_better'])
+  })
+
+  it('trained on shuffled labels is not better, not even than the baseline', () => {
+    const shuffled = good.map((_, i) => good[(i * 7 + 11) % rows]!)
+    expect(told({ challenger: shuffled })).toEqual(['not_better', 'primary_not_better', 'baseline_not_met'])
+  })
+
+  it('that may be worse by more than the margin is not better, however small the difference', () => {
+    const almost = middling.map(([p], i) => [i % 50 === 0 ? 1 - p! : p!])
+    expect(told({ challenger: almost }, { margins: { auc: 0 } })[0]).toBe('not_better')
+    expect(told({ challenger: almost }, { margins: { auc: 0.2 } })[0]).toBe('not_worse')
+  })
+
+  it('must not be worse in a guarded metric', () => {
+    const overconfident = good.map(([p]) => [p! > 0.5 ? 0.999 : 0.001])
+    const guards: GatePolicy['guards'] = ['brier']
+    expect(told({ challenger: overconfident, champion: poor }, { guards })).not.toContain('guard_not_better')
+    expect(told({ challenger: overconfident, champion: good }, { guards })).toContain('guard_not_better')
+  })
+
+  it('gives the same report to whoever asks again', () => {
+    expect(judge({})).toEqual(judge({}))
+  })
+})
+
+describe('evidence', () => {
+  it.each([
+    ['rows', 999, 'few_rows'],
+    ['positives', 1_500, 'few_positives'],
+  ])('of too few %s decides nothing', (_, keep, code) => {
+    const labels = code === 'few_rows' ? y.slice(0, keep) : y.map((label, i) => (i < 120 ? label : 0))
+    const cut = { y: labels, challenger: good.slice(0, keep), champion: middling.slice(0, keep) }
+    expect(told(cut)).toEqual(['insufficient', code])
+  })
+
+  it('without one class or without rows decides nothing, and throws nothing', () => {
+    expect(told({ y: y.map(() => 0) })).toEqual(['insufficient', 'few_positives'])
+    expect(told({ y: [], challenger: [], champion: [] })).toContain('no_rows')
+  })
+
+  it.each([
+    [
+      'a challenger that is not finite',
+      { challenger: good.map((row, i) => (i === 5 ? [NaN] : row)) },
+      'not_better',
+      'challenger_unreadable',
+    ],
+    [
+      'a challenger outside 0 to 1',
+      { challenger: good.map((row, i) => (i === 5 ? [1.2] : row)) },
+      'not_better',
+      'challenger_unreadable',
+    ],
+    ['a challenger that skipped a row', { challenger: good.slice(1) }, 'not_better', 'challenger_unreadable'],
+    [
+      'a challenger with three outputs',
+      { challenger: good.map(() => [0.2, 0.3, 0.5]) },
+      'not_better',
+      'challenger_unreadable',
+    ],
+    [
+      'probabilities that sum to 2',
+      { challenger: good.map(() => [1, 1]) },
+      'not_better',
+      'challenger_unreadable',
+    ],
+    [
+      'a champion that is not finite',
+      { champion: good.map(() => [Infinity]) },
+      'insufficient',
+      'champion_unreadable',
+    ],
+    [
+      'a label that is no class',
+      { y: y.map((label, i) => (i === 9 ? 7 : label)) },
+      'insufficient',
+      'label_unreadable',
+    ],
+    [
+      'groups of other rows',
+      { groups: [{ attribute: 'sex', values: ['f'] }] },
+      'insufficient',
+      'groups_unreadable',
+    ],
+    ['entities of other rows', { entities: ['a'] }, 'insufficient', 'entities_unreadable'],
+    [
+      '51 slices',
+      { slices: Array.from({ length: 51 }, (_, i) => ({ name: `s${i}`, rows: [1] })) },
+      'not_better',
+      'too_many_slices',
+    ],
+  ] as [string, Partial<GateInput>, string, string][])('with %s is refused', (_, input, verdict, code) => {
+    expect(told(input)).toEqual([verdict, code])
+  })
+})
+
+describe('the first version of a model', () => {
+  const first = { champion: null }
+  it('meets its floors and beats the baseline', () => {
+    expect(told(first, { floors: { auc: 0.7, brier: 0.25 } })).toEqual(['better', 'first_version'])
+  })
+
+  it('is stopped by a floor, in the direction of the metric', () => {
+    expect(told(first, { floors: { auc: 0.99 } })).toEqual(['not_better', 'floor_missed'])
+    expect(told(first, { floors: { brier: 0.01 } })).toEqual(['not_better', 'floor_missed'])
+  })
+
+  it('is stopped when no floor is declared', () => {
+    expect(told(first)).toEqual(['not_better', 'no_floor'])
+  })
+
+  it('is stopped when it knows no more than the shares of the classes', () => {
+    const constant = y.map(() => [0.3])
+    expect(told({ ...first, challenger: constant }, { floors: { auc: 0.5 } })).toEqual([
+      'not_better',
+      'baseline_not_met',
+    ])
+    expect(told({ ...first, baseline: good, challenger: middling }, { floors: { auc: 0.5 } })).toContain(
+      'baseline_not_met',
+    )
+  })
+})
+
+describe('a challenger is stopped', () => {
+  it('when it has crept below the anchor', () => {
+    expect(told({ challenger: middling, anchor: good })).toEqual(['not_better', 'anchor_not_met'])
+    expect(told({ anchor: middling })).toEqual(['better', 'better'])
+  })
+
+  it('when it became five points worse on a slice', () => {
+    const night = indices((i) => i % 4 === 0)
+    const spoiled = good.map(([p], i) => [i % 4 === 0 && i % 3 === 0 ? 1 - p! : p!])
+    const report = judge(
+      { challenger: spoiled, champion: good, slices: [{ name: 'night', rows: night }] },
+      { margins: { auc: 1 } },
+    )
+    expect(report.reasons.map(({ code }) => code)).toEqual(['slice_worse'])
+    expect(report.slices[0]).toMatchObject({ name: 'night', rows: 375, verdict: 'blocked' })
+    expect(report.slices[0]!.delta).toBeLessThan(-0.05)
+  })
+
+  it('when a declared slice has no row', () => {
+    expect(told({ slices: [{ name: 'moon', rows: [] }] })).toEqual(['not_better', 'slice_missing'])
+  })
+
+  it('not by a slice too small to say anything', () => {
+    const report = judge(
+      { challenger: middling, champion: good, slices: [{ name: 'few', rows: [1, 2, 3] }] },
+      { margins: { auc: 1 } },
+    )
+    expect(report.slices[0]).toMatchObject({ verdict: 'insufficient', p: null, adjustedP: null })
+    expect(report.verdict).toBe('not_worse')
+  })
+
+  it('when it promises what does not come true', () => {
+    const sharp = good.map(([p]) => [sigmoid(4 * Math.log(p! / (1 - p!)))])
+    const calibration = { ece: 0.05, overChampion: 0.02 }
+    expect(told({ challenger: sharp }, { calibration })).toEqual(['not_better', 'calibration'])
+    expect(told({ challenger: sharp, champion: sharp }, { calibration })).toEqual(['not_worse', 'not_worse'])
+    expect(told({ challenger: good }, { calibration })).toEqual(['better', 'better'])
+  })
+
+  it('when it surely treats a group differently', () => {
+    const values = y.map((_, i) => (i % 2 === 0 ? 'a' : 'b'))
+    const unfair = good.map(([p], i) => [i % 2 === 0 ? p! : p! * 0.6])
+    const groups = [{ attribute: 'origin', values }]
+    const report = judge({ challenger: unfair, groups })
+    expect(report.reasons.map(({ code }) => code)).toContain('fairness')
+    expect(report.fairness[0]!.selectionRatio.high).toBeLessThan(1)
+    expect(told({ challenger: good, groups })).toEqual(['better', 'better'])
+  })
+
+  it.each([
+    ['rows that were trained on', { rowOverlap: 0.002 }, 'leak_rows'],
+    ['entities that were trained on', { entityOverlap: 0.002 }, 'leak_entities'],
+    ['labels known before their features', { labelNotAfterFeature: 1 }, 'leak_time'],
+    ['a feature that holds the label', { featureAuc: [{ feature: 'paid', auc: 0.999 }] }, 'leak_feature'],
+    [
+      'a feature that holds its opposite',
+      { featureAuc: [{ feature: 'unpaid', auc: 0.001 }] },
+      'leak_feature',
+    ],
+  ])('by %s, even on few rows', (_, leakage, code) => {
+    expect(told({ leakage })).toEqual(['not_better', code])
+    const few = { y: y.slice(0, 500), challenger: good.slice(0, 500), champion: middling.slice(0, 500) }
+    expect(told({ ...few, leakage })).toEqual(['not_better', code])
+  })
+
+  it('not by traces below the limits', () => {
+    const featureAuc = [
+      { feature: 'a', auc: 0.9 },
+      { feature: 'b', auc: null },
+    ]
+    expect(
+      told({ leakage: { rowOverlap: 0.0005, entityOverlap: 0, labelNotAfterFeature: 0, featureAuc } })[0],
+    ).toBe('better')
+  })
+})
+
+describe('a person is asked', () => {
+  it('when the gain is too good to be true', () => {
+    const report = judge({ champion: poor })
+    expect([report.verdict, report.needsPerson]).toEqual(['better', true])
+    expect(report.reasons[0]!.code).toBe('too_good')
+  })
+
+  it('to mistrust a test set that has decided twenty times', () => {
+    expect(judge({ testSetUses: 19 }).warnings).toEqual([])
+    expect(judge({ testSetUses: 20 }).warnings.map(({ code }) => code)).toEqual(['test_set_worn'])
+  })
+
+  it('to look at a difference between groups that may be chance', () => {
+    const values = y.map((_, i) => (i < 110 ? 'few' : 'many'))
+    const warned = Array.from({ length: 6 }, (_, seed) => {
+      const other = world(seed + 2)
+      const report = judge({
+        y: other.y,
+        challenger: other.model(0.4),
+        champion: other.model(1.2),
+        groups: [{ attribute: 'size', values }],
+      })
+      return report.fairness[0]!.verdict
+    })
+    expect(warned).toContain('doubtful')
+    expect(warned.filter((verdict) => verdict === 'blocked').length).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('fairness that is not defined', () => {
+  it('is null, never 0, and does not block', () => {
+    const values = y.map((_, i) => (i % 3 === 0 ? null : i % 3 === 1 ? 'a' : 'b'))
+    const never = y.map(() => [0.1])
+    const row = judge({ challenger: never, groups: [{ attribute: 'x', values }] }).fairness[0]!
+    expect(row.selectionRatio).toEqual({ value: null, low: null, high: null })
+    expect(row.tprDifference.value).toBe(0)
+    expect(row.groups.map(({ group }) => group)).toEqual(['a', 'b'])
+    const small = judge({ groups: [{ attribute: 'x', values: y.map((_, i) => (i < 50 ? 'a' : 'b')) }] })
+      .fairness[0]!
+    expect(small.verdict).toBe('undefined')
+    expect(small.groups.find(({ group }) => group === 'a')!.judged).toBe(false)
+  })
+})
+
+describe('rows of one entity', () => {
+  it('are drawn together, which widens the interval', () => {
+    // Ten copies of each of 150 rows know no more than 150 rows.
+    const at = y.map((_, i) => i % 150)
+    const copy = <T>(list: T[]) => at.map((i) => list[i]!)
+    const input = { y: copy(y), challenger: copy(good), champion: copy(middling) }
+    const width = ({ metrics }: ReturnType<typeof judge>) => metrics[0]!.high! - metrics[0]!.low!
+    const naive = judge(input)
+    const honest = judge({ ...input, entities: at })
+    expect(honest.metrics[0]!.method).toBe('bootstrap')
+    expect(width(honest)).toBeGreaterThan(2.5 * width(naive))
+    expect(judge({ entities: y.map((_, i) => i) }).metrics[0]!.method).toBe('delong')
+  })
+})
+
+describe('other tasks', () => {
+  const classes = y.map((label, i) => (i % 3 === 0 ? 2 : label))
+  const sure = (right: number) =>
+    classes.map((label) => {
+      const answer = uniform() < right ? label : (label + 1) % 3
+      return [0, 1, 2].map((k) => (k === answer ? 0.8 : 0.1))
+    })
+  it('three classes, by accuracy', () => {
+    const three = {
+      ...defaultGatePolicy('multiclass'),
+      calibration: 'off' as const,
+      resamples: 100,
+      guards: ['macroF1' as const, 'logLoss' as const],
+    }
+    const report = judgeGate({ y: classes, challenger: sure(0.85), champion: sure(0.8) }, three)
+    expect(report.verdict).toBe('better')
+    expect(report.metrics.map(({ metric, method }) => [metric, method])).toEqual([
+      ['accuracy', 'mcnemar'],
+      ['macroF1', 'bootstrap'],
+      ['logLoss', 'bootstrap'],
+      ['brier', 'bootstrap'],
+    ])
+    const worse = judgeGate({ y: classes, challenger: sure(0.7), champion: sure(0.8) }, three)
+    expect(worse.verdict).toBe('not_better')
+    const other = judgeGate({ y: classes, challenger: sure(0.8), champion: good }, three)
+    expect(other.reasons.map(({ code }) => code)).toContain('champion_unreadable')
+  })
+
+  it('a number, by its error', () => {
+    const target = y.map((label, i) => 10 * label + (i % 7))
+    const guess = (noise: number) => target.map((value) => [value + noise * (uniform() - 0.5)])
+    const number = {
+      ...defaultGatePolicy('regression'),
+      resamples: 100,
+      guards: ['mae' as const, 'r2' as const],
+    }
+    const report = judgeGate({ y: target, challenger: guess(1), champion: guess(2) }, number)
+    expect(report.verdict).toBe('better')
+    expect(report.metrics[0]).toMatchObject({ metric: 'rmse', higherIsBetter: false, verdict: 'better' })
+    expect(report.positives).toBeNull()
+    const slices = [{ name: 'odd', rows: target.map((_, i) => i).filter((i) => i % 2 === 1) }]
+    const worse = judgeGate({ y: target, challenger: guess(2), champion: guess(1), slices }, number)
+    expect(worse.reasons.map(({ code }) => code)).toEqual([
+      'primary_not_better',
+      'guard_not_better',
+      'guard_not_better',
+      'slice_worse',
+    ])
+    const mean = judgeGate({ y: target, challenger: target.map(() => [5]), champion: guess(9) }, number)
+    expect(mean.reasons.map(({ code }) => code)).toContain('baseline_not_met')
+  })
+})

@@ -1,0 +1,182 @@
+import { describe, expect, it } from 'vitest'
+import {
+  bootstrap,
+  ownersOf,
+  percentileInterval,
+  pointValue,
+  type Statistic,
+} from '../../domain/bootstrap.ts'
+import { midranks, orderOf } from '../../domain/auc.ts'
+import { kolmogorovTailOf } from '../../domain/kolmogorov-smirnov.ts'
+import { mcnemarP } from '../../domain/mcnemar.ts'
+import { seeded } from '../../domain/random.ts'
+import {
+  betaCdf,
+  betaQuantile,
+  binomialCdf,
+  binomialPmf,
+  chiSquareUpperTail,
+  logAddExp,
+  logGamma,
+  logMeanExp,
+  normalCdf,
+  normalQuantile,
+  studentCdf,
+  sumOf,
+} from '../../domain/statistics.ts'
+
+describe('distribution functions (SciPy 1.17.1)', () => {
+  it.each([
+    ['betaQuantile(0.95, 0.5, 50.5)', betaQuantile(0.95, 0.5, 50.5), 0.03750113514003708],
+    ['betaQuantile(0.5, 100_000, 1_000_000)', betaQuantile(0.5, 100_000, 1_000_000), 0.09090884297522464],
+    ['betaQuantile(0.001, 20, 3)', betaQuantile(0.001, 20, 3), 0.584937194691392],
+    ['betaCdf(0.3, 2, 5)', betaCdf(0.3, 2, 5), 0.5798250000000003],
+    ['betaCdf(0.0909, 100_000, 1_000_000)', betaCdf(0.0909, 100_000, 1_000_000), 0.4871312796667137],
+    ['binomialCdf(12, 37, 0.5)', binomialCdf(12, 37, 0.5), 0.02351551371975802],
+    ['binomialCdf(9_900, 20_000, 0.5)', binomialCdf(9_900, 20_000, 0.5), 0.07969171799236709],
+    ['binomialPmf(12, 37, 0.5)', binomialPmf(12, 37, 0.5), 0.013478587759891528],
+    ['studentCdf(-2.1, 7)', studentCdf(-2.1, 7), 0.036935598106461326],
+    ['studentCdf(1.5, 1000)', studentCdf(1.5, 1000), 0.9330349805889568],
+    ['chiSquareUpperTail(6.3, 4)', chiSquareUpperTail(6.3, 4), 0.1778363264982168],
+    ['chiSquareUpperTail(120, 100)', chiSquareUpperTail(120, 100), 0.08440668109369177],
+    ['normalCdf(-1.3)', normalCdf(-1.3), 0.09680048458561036],
+    ['normalQuantile(0.975)', normalQuantile(0.975), 1.959963984540054],
+    ['logGamma(0.1)', logGamma(0.1), 2.252712651734206],
+    ['logGamma(1e6)', logGamma(1e6), 12815504.569147611],
+    ['kolmogorovTailOf(22, 0.32)', kolmogorovTailOf(22, 0.32), 0.016707802528753146],
+    ['kolmogorovTailOf(100, 0.05)', kolmogorovTailOf(100, 0.05), 0.9532159710635725],
+    ['kolmogorovTailOf(250, 0.09)', kolmogorovTailOf(250, 0.09), 0.0326901325154183],
+    ['kolmogorovTailOf(250, 0.02)', kolmogorovTailOf(250, 0.02), 0.9999303176086239],
+    ['kolmogorovTailOf(5_000, 0.01)', kolmogorovTailOf(5_000, 0.01), 0.6954557253913853],
+    ['kolmogorovTailOf(5_000, 0.03)', kolmogorovTailOf(5_000, 0.03), 0.00024159234422666817],
+    ['kolmogorovTailOf(3, 0.7)', kolmogorovTailOf(3, 0.7), 0.05400000000000003],
+  ])('%s', (_, got, wanted) => {
+    expect(Math.abs(got! - wanted)).toBeLessThanOrEqual(1e-10 * Math.max(1, Math.abs(wanted)))
+  })
+
+  it.each([
+    betaQuantile(0.5, 0, 1),
+    betaQuantile(NaN, 1, 1),
+    betaQuantile(1.1, 1, 1),
+    betaCdf(NaN, 1, 1),
+    betaCdf(0.5, -1, 1),
+    binomialCdf(0.5, 2, 0.5),
+    binomialCdf(1, 2, 1.5),
+    binomialPmf(1, NaN, 0.5),
+    studentCdf(1, 0),
+    studentCdf(NaN, 3),
+    chiSquareUpperTail(-1, 2),
+    chiSquareUpperTail(1, 0),
+    chiSquareUpperTail(NaN, 2),
+    normalCdf(NaN),
+    normalQuantile(0),
+    normalQuantile(1),
+    kolmogorovTailOf(0, 0.5),
+    kolmogorovTailOf(2.5, 0.5),
+    kolmogorovTailOf(5, NaN),
+  ])('are null where they are not defined (%#)', (value) => expect(value).toBeNull())
+
+  it('reach their ends exactly', () => {
+    expect([betaCdf(-1, 2, 2), betaCdf(2, 2, 2), betaQuantile(0, 2, 2), betaQuantile(1, 2, 2)]).toEqual([
+      0, 1, 0, 1,
+    ])
+    expect([
+      binomialCdf(-1, 5, 0.5),
+      binomialCdf(5, 5, 0.5),
+      binomialPmf(6, 5, 0.5),
+      binomialPmf(0, 5, 0),
+    ]).toEqual([0, 1, 0, 1])
+    expect([kolmogorovTailOf(5, 1), kolmogorovTailOf(5, 0.05), kolmogorovTailOf(1_000_000, 0.5)]).toEqual([
+      0, 1, 0,
+    ])
+  })
+})
+
+describe('sums', () => {
+  it('of logs do not overflow', () => {
+    expect(logMeanExp([1_000, 1_000])).toBe(1_000)
+    expect(logMeanExp([])).toBe(0)
+    expect(logMeanExp([-Infinity, -Infinity])).toBe(-Infinity)
+    expect(logAddExp(-5_000, 0)).toBe(0)
+    expect(logAddExp(-Infinity, -Infinity)).toBe(-Infinity)
+  })
+
+  it('do not lose small terms beside large ones', () => {
+    expect(sumOf([1, 1e100, 1, -1e100])).toBe(2)
+  })
+})
+
+describe('ranks', () => {
+  it('are shared by ties', () => {
+    expect([...midranks([3, 1, 3, 2])]).toEqual([3.5, 1, 3.5, 2])
+    expect([...midranks([0, -0, 1])]).toEqual([1.5, 1.5, 3])
+    expect([...midranks([])]).toEqual([])
+  })
+
+  it('sort, and keep the order of ties', () => {
+    expect([...orderOf([3, 1, 3, 2, 1])]).toEqual([1, 4, 3, 0, 2])
+  })
+})
+
+describe("McNemar's p", () => {
+  it('is exact below 25 disagreements and chi-square from there on', () => {
+    expect(mcnemarP(10, 2)).toBeCloseTo(0.03857421875, 12)
+    expect(mcnemarP(25, 12)).toBeCloseTo(0.04851973828025081, 10)
+    expect(mcnemarP(0, 0)).toBe(1)
+    expect(mcnemarP(-1, 2)).toBeNull()
+  })
+})
+
+describe('the bootstrap', () => {
+  const uniform = seeded(2)
+  const values = Float64Array.from({ length: 400 }, () => uniform())
+  const mean: Statistic = { kind: 'sums', columns: [values], value: (sums, weight) => sums[0]! / weight }
+  const weighted: Statistic = {
+    kind: 'weights',
+    value: (weights) => {
+      const all = Array.from(weights)
+      return (
+        all.reduce((sum, weight, i) => sum + weight * values[i]!, 0) /
+        all.reduce((sum, weight) => sum + weight, 0)
+      )
+    },
+  }
+
+  it('of a mean has the width of its standard error', () => {
+    const drawn = bootstrap([mean], 400, { resamples: 2_000, seed: 1 })[0]!
+    const { low, high, oneSidedLow } = percentileInterval(drawn, 2_000, 0.95)
+    const m = pointValue(mean, 400)!
+    const error = Math.sqrt(values.reduce((sum, value) => sum + (value - m) ** 2, 0)) / 400
+    expect((high! - low!) / (2 * 1.96 * error)).toBeGreaterThan(0.93)
+    expect((high! - low!) / (2 * 1.96 * error)).toBeLessThan(1.07)
+    expect(oneSidedLow).toBeGreaterThan(low!)
+    expect(oneSidedLow).toBeLessThan(m)
+  })
+
+  it('comes again with its seed, and differs with another', () => {
+    const draw = (seed: number) => [...bootstrap([mean], 400, { resamples: 5, seed })[0]!]
+    expect(draw(1)).toEqual(draw(1))
+    expect(draw(1)).not.toEqual(draw(2))
+  })
+
+  it('weighs rows alike for sums and for weights, with and without entities', () => {
+    const entities = Array.from(values, (_, i) => i % 37)
+    for (const options of [{}, { entities }]) {
+      const [a, b] = bootstrap([mean, weighted], 400, { resamples: 20, seed: 3, ...options })
+      a!.forEach((value, i) => expect(value).toBeCloseTo(b![i]!, 12))
+    }
+    expect([...ownersOf(['x', 'y', 'x'])]).toEqual([0, 1, 0])
+  })
+
+  it('has no interval when the statistic is mostly undefined, or without rows', () => {
+    const fickle: Statistic = {
+      kind: 'sums',
+      columns: [values],
+      value: (sums) => (sums[0]! > 205 ? 1 : null),
+    }
+    const drawn = bootstrap([fickle], 400, { resamples: 200, seed: 1 })[0]!
+    expect(percentileInterval(drawn, 200, 0.95)).toEqual({ low: null, high: null, oneSidedLow: null })
+    expect(bootstrap([mean], 0, { resamples: 10, seed: 1 })[0]).toHaveLength(0)
+    expect(pointValue(mean, 0)).toBeNull()
+  })
+})
