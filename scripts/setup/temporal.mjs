@@ -67,8 +67,8 @@ export function temporalPath({ cache, env, arch }) {
  */
 async function build({ module, draft, env, update }) {
   const own = join(draft, '..', '..', 'go')
-  const caches = { GOCACHE: join(own, 'build'), GOMODCACHE: join(own, 'modules') }
-  mkdirSync(own, { recursive: true })
+  const caches = { GOCACHE: join(own, 'build'), GOMODCACHE: join(own, 'modules'), GOTMPDIR: join(own, 'tmp') }
+  mkdirSync(caches.GOTMPDIR, { recursive: true })
   let fetched = 0
   let compiled = 0
   await run('go', ['install', '-v', '-trimpath', '-ldflags=-s -w', module], {
