@@ -45,12 +45,18 @@ export interface Problem {
   text: string
 }
 
+/** A version in memory, and the digest of its manifest. */
+interface Held {
+  digest: string
+  loaded: LoadedVersion
+}
+
 export interface RoutingOptions {
   clock: Clock
   lease: Lease
   tallies: Tallies
   /** Throws when the version cannot be served; a recalled one is looked for on this disk alone. */
-  load: (version: string, recalled: boolean) => Promise<{ digest: string; loaded: LoadedVersion }>
+  load: (version: string, recalled: boolean) => Promise<Held>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
   onFollow: (route: Route, cause: 'followed' | 'recalled') => void
@@ -61,24 +67,25 @@ export function createRouting(options: RoutingOptions): Routing {
   const { clock, lease, tallies } = options
   const live = new Map<string, LiveModel>()
   const models = new Set<string>()
-  const versions = new Map<string, { digest: string; loaded: LoadedVersion }>()
+  const versions = new Map<string, Held>()
   const problems = new Map<string, Problem>()
   const said = new Map<string, string>()
   let filled = false
   let turn: Promise<unknown> = Promise.resolve()
 
   const follow = async (route: Route, recalled = false): Promise<void> => {
-    const wanted = new Map<string, LoadedVersion>()
+    const wanted = new Map<string, Held>()
     for (const version of versionsOf(route)) {
-      const found = versions.get(version) ?? (await options.load(version, recalled))
-      versions.set(version, found)
-      if (found.loaded.model !== route.model)
-        throw new Error(`${version} is of the model ${found.loaded.model}`)
-      wanted.set(version, found.loaded)
+      const held = versions.get(version) ?? (await options.load(version, recalled))
+      if (held.loaded.model !== route.model)
+        throw new Error(`${version} is of the model ${held.loaded.model}`)
+      wanted.set(version, held)
     }
+    // All at once: what is held for a route that is not followed yet would be forgotten by one that is.
+    for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     tallies.close(route.model)
-    live.set(route.model, { ...buildLive(route, wanted, tallies), exposedUntil: 0 })
+    live.set(route.model, { ...buildLive(route, loadedOf(wanted), tallies), exposedUntil: 0 })
     problems.delete(route.model)
     forget()
   }
@@ -178,3 +185,6 @@ export function createRouting(options: RoutingOptions): Routing {
     }),
   }
 }
+
+const loadedOf = (held: ReadonlyMap<string, Held>): Map<string, LoadedVersion> =>
+  new Map([...held].map(([version, { loaded }]) => [version, loaded]))

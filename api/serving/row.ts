@@ -17,6 +17,7 @@ const fields = new Set([
   'proven',
   'tickMs',
   'latencyUs',
+  'guard',
 ])
 
 /** The route, or what is wrong with it in one sentence. */
@@ -50,7 +51,7 @@ function issuesOfShape(value: unknown): string[] {
       want(typeof arm['shareBp'] === 'number', 'the share of an arm is no number')
     }
   }
-  const { shadow, tickMs, latencyUs } = value
+  const { shadow, tickMs, latencyUs, guard } = value
   if (shadow !== undefined)
     want(isObject(shadow) && typeof shadow['version'] === 'string', 'the shadow names no version')
   if (tickMs !== undefined)
@@ -60,8 +61,15 @@ function issuesOfShape(value: unknown): string[] {
       isObject(latencyUs) && Number(latencyUs['p95']) >= 0 && Number(latencyUs['p99']) >= 0,
       'latencyUs is not {p95, p99}',
     )
+  if (guard !== undefined)
+    want(
+      isObject(guard) && isShare(guard['rate']) && isShare(guard['alpha']),
+      'guard is not {rate, alpha}, both between 0 and 1',
+    )
   return issues
 }
+
+const isShare = (value: unknown): boolean => typeof value === 'number' && value > 0 && value < 1
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -4,6 +4,7 @@
  */
 import { fenced, hash32, withoutCandidate, wholeBp, type Arm, type Route } from '../../domain/route.ts'
 import { encodeOrigin } from '../../store/predictions.ts'
+import type { CandidateGuard } from './guard.ts'
 import type { ShadowArm } from './shadow.ts'
 import type { ArmTally, Tallies } from './tally.ts'
 import type { LoadedVersion } from './version.ts'
@@ -14,6 +15,8 @@ export interface LiveArm {
   /** The arm gets the keys whose place is below this and not below that of the arm before. */
   belowBp: number
   tally: ArmTally
+  /** Of the candidate: told of every answer. */
+  guard?: CandidateGuard
   /** The beginning of its rows in the log. */
   origin: Uint8Array
   /** The beginning of its answers. */
@@ -36,6 +39,8 @@ export interface LiveModel {
   fenced: Table
   /** On the monotonic clock. */
   exposedUntil: number
+  /** Open when this replica has itself seen the candidate fail. */
+  guard?: CandidateGuard
 }
 
 /** Ticks while no release is under way. */
@@ -55,6 +60,7 @@ export function buildLive(
   route: Route,
   versions: ReadonlyMap<string, LoadedVersion>,
   tallies: Tallies,
+  guard?: CandidateGuard,
 ): Omit<LiveModel, 'exposedUntil'> {
   const tallyOf = (arm: Arm | 'shadow', version: string, quiet = false): ArmTally =>
     tallies.open({
@@ -77,6 +83,7 @@ export function buildLive(
         loaded: versions.get(version)!,
         belowBp: (reached += shareBp),
         tally: tallyOf(arm, version, quiet),
+        ...(arm === 'canary' && guard ? { guard } : {}),
         origin: encodeOrigin({ model, version, arm, release, generation }),
         head:
           `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
@@ -91,6 +98,7 @@ export function buildLive(
   }
   return {
     route,
+    ...(guard ? { guard } : {}),
     full: tableOf(route),
     reduced: tableOf(withoutCandidate(route), true),
     fenced: tableOf(fenced(route), true),

@@ -108,6 +108,8 @@ export interface TestReplica {
   /** Resolves when the replica follows this generation. */
   follows(route: Pick<Route, 'model' | 'generation'>): Promise<void>
   stop(): Promise<void>
+  /** Takes its database away for good. */
+  cut(): Promise<void>
 }
 
 export interface PredictAnswer {
@@ -150,6 +152,8 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
       trouble: (what, error) => troubles.push(`${what}: ${String(error)}`),
     },
   })
+  let closed: Promise<void> | undefined
+  const cut = (): Promise<void> => (closed ??= store.close())
   return {
     id,
     store,
@@ -166,8 +170,9 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
       ),
     async stop() {
       await serving.stop()
-      await store.close()
+      await cut()
     },
+    cut,
   }
 }
 

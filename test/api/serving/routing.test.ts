@@ -1,0 +1,478 @@
+/** Who answers whom: on the real database, with real replicas in this process. */
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { armOf, buildLive } from '../../../api/serving/table.ts'
+import { createClock } from '../../../api/serving/clock.ts'
+import { parseRow } from '../../../api/serving/row.ts'
+import { createTallies } from '../../../api/serving/tally.ts'
+import { loadVersion, type LoadedVersion } from '../../../api/serving/version.ts'
+import { chooseArm, type Route, type RouteArm } from '../../../domain/route.ts'
+import { findTicks } from '../../../store/counters.ts'
+import { listFollowers, renewExposure, issuesOfFollowers } from '../../../store/routing.ts'
+import { writeFaults } from '../../../store/replicas.ts'
+import { irisRow, irisSpec, manifestOf, topologyOf, weightsOf } from '../../support/artifact.ts'
+import {
+  openHouse,
+  startReplica,
+  until,
+  type House,
+  type ReplicaOptions,
+  type TestReplica,
+} from '../../support/serving.ts'
+import { uniqueName } from '../../support/servers.ts'
+
+let house: House
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(() => house.close())
+
+async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
+  const replica = await startReplica(house, options)
+  running.push(replica)
+  return replica
+}
+
+/** A model with three versions that answer differently. */
+async function threeVersions() {
+  const model = uniqueName('model')
+  const versions = []
+  for (const minor of [0, 1, 2]) versions.push(await house.register(irisSpec(model, minor + 1), minor))
+  const [old, champion, candidate] = versions as [string, string, string]
+  const canary = (shareBp: number): Partial<Route> => ({
+    release: `rel_${model}`,
+    tickMs: 50,
+    proven: champion,
+    arms: [
+      { arm: 'canary', version: candidate, shareBp },
+      { arm: 'champion', version: champion, shareBp: 10_000 - shareBp },
+    ],
+  })
+  return { model, old, champion, candidate, canary }
+}
+
+const request = (routing_key?: string) => ({
+  instances: [irisRow],
+  ...(routing_key === undefined ? {} : { routing_key }),
+})
+const versionsOf = (replica: TestReplica, model: string, keys: number) =>
+  new Set(Array.from({ length: keys }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
+const acknowledged = async (route: Route) => {
+  const followers = await listFollowers(house.store, route.model)
+  return issuesOfFollowers(followers, route)
+}
+
+describe('an arm', () => {
+  const spec = irisSpec()
+  const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
+  const load = (version: string): LoadedVersion =>
+    loadVersion(version, manifestOf(spec, { 'model.json': none, 'weights.bin': none }), {
+      topology: Buffer.from(JSON.stringify(topologyOf(spec))),
+      weights: weightsOf(spec.layers),
+    })
+  const versions = new Map(['a', 'b', 'c'].map((version) => [version, load(version)]))
+  const route = (arms: RouteArm[], salt = 'release 7'): Route => ({
+    model: 'iris',
+    epoch: 1,
+    generation: 1,
+    salt,
+    arms,
+    proven: 'a',
+  })
+  const tableOf = (of: Route) => buildLive(of, versions, createTallies(createClock())).full
+  const keys = Array.from({ length: 100_000 }, (_, i) => `customer ${i}`)
+
+  it('is the one that the domain chooses, for 100,000 keys', () => {
+    const three = route([
+      { arm: 'canary', version: 'b', shareBp: 700 },
+      { arm: 'control', version: 'c', shareBp: 300 },
+      { arm: 'champion', version: 'a', shareBp: 9_000 },
+    ])
+    const table = tableOf(three)
+    for (const key of keys) expect(armOf(table, key).arm).toBe(chooseArm(three, key).arm)
+  })
+
+  it('is sticky, and a larger share moves nobody back', () => {
+    const canaries = [0, 1, 100, 500, 2_500, 5_000, 10_000].map((shareBp) => {
+      const table = tableOf(
+        route([
+          { arm: 'canary', version: 'b', shareBp },
+          { arm: 'champion', version: 'a', shareBp: 10_000 - shareBp },
+        ]),
+      )
+      return new Set(keys.filter((key) => armOf(table, key).arm === 'canary'))
+    })
+    expect(canaries[0]?.size).toBe(0)
+    expect(canaries.at(-1)?.size).toBe(keys.length)
+    canaries.slice(1).forEach((larger, index) => {
+      for (const key of canaries[index]!) expect(larger.has(key)).toBe(true)
+    })
+    // 500 bp of 100,000: within 3.3 standard deviations of 5,000.
+    expect(Math.abs(canaries[3]!.size - 5_000)).toBeLessThan(230)
+  })
+})
+
+describe('a replica', () => {
+  it('follows a route, acknowledges it, and gives the same key the same arm as another replica', async () => {
+    const { model, canary, candidate } = await threeVersions()
+    const [one, two] = [await replicaOf(), await replicaOf()]
+    const route = await house.route(model, canary(3_000), 60_000)
+    await until(async () => (await acknowledged(route)).length === 0, 'all acknowledgements')
+    let canaries = 0
+    for (let i = 0; i < 500; i++) {
+      const [a, b] = [one, two].map((replica) => replica.ask(model, request(`key ${i}`)))
+      expect(b!.version).toBe(a!.version)
+      if (a!.version === candidate) canaries++
+    }
+    expect(canaries).toBeGreaterThan(100)
+  })
+
+  it('is told of a change by notice, well before its next poll', async () => {
+    const { model, champion, canary } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, { proven: champion }))
+    const times: number[] = []
+    for (let i = 0; i < 5; i++) {
+      const from = performance.now()
+      await replica.follows(await house.route(model, canary(100 * (i + 1)), 60_000))
+      times.push(performance.now() - from)
+    }
+    expect(Math.min(...times)).toBeLessThan(500)
+  })
+
+  it('drops the candidate by itself when nobody renews its exposure, and no later', async () => {
+    const { model, champion, candidate, canary } = await threeVersions()
+    const replica = await replicaOf()
+    const route = await house.route(model, canary(10_000), 400)
+    await replica.follows(route)
+    const live = replica.serving.routing.find(model)!
+    expect(replica.ask(model, request()).version).toBe(candidate)
+    await until(() => replica.serving.now() >= live.exposedUntil, 'the end of the exposure')
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, arm: 'champion' })
+    const { epoch, generation, release } = route
+    const renewed = await renewExposure(house.store, {
+      model,
+      release: release!,
+      epoch,
+      generation,
+      observedMs: Date.now(),
+      exposureMs: 30_000,
+    })
+    expect(renewed).toBe(true)
+    await until(() => replica.ask(model, request()).version === candidate, 'the renewed exposure')
+    expect(replica.serving.routing.find(model)).toBe(live)
+  })
+
+  it('never exposes a candidate without a deadline', async () => {
+    const { model, champion, canary } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(10_000)))
+    expect(replica.ask(model, request()).version).toBe(champion)
+  })
+
+  it('that has lost its lease answers with what is proven, and says that it is stale', async () => {
+    const { model, old, champion } = await threeVersions()
+    const replica = await replicaOf({ leaseMs: 300 })
+    const route = await house.route(model, {
+      release: 'rel_p',
+      proven: old,
+      arms: [
+        { arm: 'champion', version: champion, shareBp: 9_500 },
+        { arm: 'control', version: old, shareBp: 500 },
+      ],
+    })
+    await replica.follows(route)
+    expect(versionsOf(replica, model, 200)).toEqual(new Set([champion, old]))
+    await replica.cut()
+    await until(() => replica.serving.now() >= replica.serving.lease.until, 'the end of the lease')
+    expect(versionsOf(replica, model, 200)).toEqual(new Set([old]))
+    const answer = replica.ask(model, request())
+    expect(answer).toMatchObject({ stale: true, arm: 'champion', version: old })
+    await until(async () => (await acknowledged(route)).length === 0, 'nobody to wait for')
+    expect((await listFollowers(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
+  })
+
+  it('keeps the last good route when a row makes no sense, and says so', async () => {
+    const { model, champion } = await threeVersions()
+    const replica = await replicaOf()
+    const route = await house.route(model, { proven: champion })
+    await replica.follows(route)
+    await house.store.query(sql`
+      update routing set generation = 2, route = jsonb_set(route, '{arms,0,shareBp}', '9000') || '{"generation": 2}'
+      where model = ${model}`)
+    await replica.serving.refresh()
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, generation: 1 })
+    const issues = await acknowledged({ ...route, generation: 2 })
+    expect(issues).toEqual([expect.stringMatching(/shares sum to 9000/)])
+    expect(replica.troubles.join()).toMatch(/shares sum to 9000/)
+    await house.store.query(sql`
+      update routing set generation = 3, route = jsonb_set(route, '{arms,0,shareBp}', '10000') || '{"generation": 3}'
+      where model = ${model}`)
+    await replica.serving.refresh()
+    expect(replica.ask(model, request()).generation).toBe(3)
+    expect(await acknowledged({ ...route, generation: 3 })).toEqual([])
+  })
+
+  it('keeps the last good route, without its candidate, when a version of the new one cannot be loaded', async () => {
+    const { model, champion, candidate, canary } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    expect(replica.ask(model, request()).version).toBe(candidate)
+    const bad = await house.route(
+      model,
+      { ...canary(10_000), shadow: { version: 'nobody', shareBp: 1 } },
+      60_000,
+    )
+    await until(async () => (await acknowledged(bad)).join().includes('no version'), 'the refusal')
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, generation: 1 })
+    await replica.follows(await house.route(model, { proven: champion }))
+  })
+
+  it('goes back to no older generation, but to a newer epoch', async () => {
+    const { model, champion, old } = await threeVersions()
+    const replica = await replicaOf()
+    await house.route(model, { proven: champion })
+    const second = await house.route(model, { proven: champion })
+    await replica.follows(second)
+    await house.store.query(sql`
+      update routing set generation = 1, route = route || ${JSON.stringify({ generation: 1, proven: old, arms: [{ arm: 'champion', version: old, shareBp: 10_000 }] })}
+      where model = ${model}`)
+    await replica.serving.refresh()
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, generation: 2 })
+    await house.store.query(
+      sql`update routing set epoch = 2, route = route || '{"epoch": 2}' where model = ${model}`,
+    )
+    await replica.serving.refresh()
+    expect(replica.ask(model, request())).toMatchObject({ version: old, generation: 1 })
+  })
+
+  it('starts from its own disk when Postgres is dead, with what is proven and marked as stale', async () => {
+    const { model, champion, canary } = await threeVersions()
+    const first = await replicaOf()
+    await first.follows(await house.route(model, canary(10_000), 60_000))
+    const before = first.ask(model, request('a'))
+    await first.serving.refresh()
+    const stateDir = first.stateDir
+    await first.stop()
+    running.splice(0)
+    const from = performance.now()
+    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    expect(performance.now() - from).toBeLessThan(5_000)
+    const answer = cold.ask(model, request('a'))
+    expect(answer).toMatchObject({ version: champion, stale: true, generation: before.generation })
+    expect(() => cold.ask('tulip', request())).toThrow(expect.objectContaining({ code: 'model_not_found' }))
+  })
+
+  it('without a disk and without Postgres is not ready, and says why', async () => {
+    const replica = await replicaOf({ databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    expect(() => replica.ask('iris', request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
+  })
+
+  it('lets a drill spoil a version only when drills are on', async () => {
+    const { model, champion } = await threeVersions()
+    const route = await house.route(model, { proven: champion })
+    await writeFaults(house.store, { [champion]: { invalidShare: 1 } })
+    const [plain, drilled] = [await replicaOf(), await replicaOf({ drills: true })]
+    await Promise.all([plain.follows(route), drilled.follows(route)])
+    await Promise.all([plain.serving.refresh(), drilled.serving.refresh()])
+    expect(() => drilled.ask(model, request())).toThrow(expect.objectContaining({ code: 'output_invalid' }))
+    expect(drilled.faults).toEqual([`${champion} 1`])
+    expect(plain.ask(model, request()).version).toBe(champion)
+    await writeFaults(house.store, {})
+    await drilled.serving.refresh()
+    expect(drilled.ask(model, request()).version).toBe(champion)
+  })
+})
+
+describe('what is counted', () => {
+  it('adds up to what was answered, arm by arm, over generations and replicas', async () => {
+    const { model, champion, candidate, canary } = await threeVersions()
+    const replicas = [await replicaOf(), await replicaOf()]
+    const sent = new Map<string, number>()
+    for (const share of [1_000, 4_000]) {
+      const route = await house.route(model, canary(share), 60_000)
+      for (const replica of replicas) {
+        await replica.follows(route)
+        for (let i = 0; i < 700; i++) {
+          const { arm, version, generation } = replica.ask(model, request(`key ${i}`))
+          const key = `${arm} ${version} ${generation}`
+          sent.set(key, (sent.get(key) ?? 0) + 1)
+        }
+      }
+    }
+    for (const replica of replicas) await replica.stop()
+    running.splice(0)
+    const counted = new Map<string, number>()
+    for (const tick of await findTicks(house.store, `rel_${model}`)) {
+      const key = `${tick.arm} ${tick.version} ${tick.generation}`
+      counted.set(key, (counted.get(key) ?? 0) + tick.requests)
+    }
+    expect(counted).toEqual(sent)
+    expect([...sent.keys()].sort()).toEqual(
+      [1, 2]
+        .flatMap((generation) => [`canary ${candidate} ${generation}`, `champion ${champion} ${generation}`])
+        .sort(),
+    )
+  })
+
+  it('says zero for an arm that nobody asks, so that silence and idleness differ', async () => {
+    const { model, champion, candidate, canary } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(1), 60_000))
+    await until(async () => (await findTicks(house.store, `rel_${model}`)).length >= 4, 'ticks')
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    expect(new Set(ticks.map(({ version }) => version))).toEqual(new Set([champion, candidate]))
+    expect(ticks.every(({ requests, lengthMs }) => requests === 0 && lengthMs === 50)).toBe(true)
+  })
+
+  it("counts one caller's storm of bad answers once, and fifty callers fifty times", async () => {
+    const { model, candidate, canary } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    replica.serving.routing.find(model)!.full.arms[0]!.loaded.invalidShare = 1
+    const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/no valid answer/)
+    for (let i = 0; i < 30; i++) fail('one caller')
+    for (let i = 0; i < 50; i++) fail(`caller ${i}`)
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    const sum = (of: 'requests' | 'invalid' | 'errors') =>
+      ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
+    expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
+  })
+
+  it('counts as slow what is slower than the champion was before the release', async () => {
+    const { model, canary } = await threeVersions()
+    const replica = await replicaOf()
+    const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
+    await replica.follows(await house.route(model, slow, 60_000))
+    for (let i = 0; i < 40; i++) replica.ask(model, request(`key ${i}`))
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    expect(ticks.reduce((total, tick) => total + tick.slow95, 0)).toBe(40)
+    expect(ticks.reduce((total, tick) => total + tick.slow99, 0)).toBe(0)
+  })
+})
+
+describe('the shadow', () => {
+  it('answers copies on the side, and its answers are paired with those that were given', async () => {
+    const { model, champion, candidate } = await threeVersions()
+    const replica = await replicaOf()
+    const route = await house.route(
+      model,
+      {
+        proven: champion,
+        release: `rel_${model}`,
+        tickMs: 50,
+        shadow: { version: candidate, shareBp: 10_000 },
+      },
+      60_000,
+    )
+    await replica.follows(route)
+    const given = Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)))
+    expect(new Set(given.map(({ version }) => version))).toEqual(new Set([champion]))
+    await until(() => replica.serving.shadow.counts().answered === 60, 'the copies')
+    const read = async () =>
+      (await house.store.pool.query('select * from shadow_pairs where release_id = $1', [`rel_${model}`]))
+        .rows
+    await until(async () => (await read()).length === 60, 'the pairs')
+    const [pair] = await read()
+    expect(pair).toMatchObject({ model, served_version: champion, shadow_version: candidate })
+    const match = given.find(({ predictions }) => predictions[0]!.id === pair.prediction_id)!
+    expect(pair.served).toEqual({
+      label: match.predictions[0]!.label,
+      probabilities: Object.values(match.predictions[0]!.probabilities!),
+    })
+    expect(pair.difference).toBeGreaterThan(0)
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    const shadow = ticks.filter(({ arm }) => arm === 'shadow')
+    expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)
+  })
+
+  it('that cannot answer harms nobody and is counted', async () => {
+    const { model, champion, candidate } = await threeVersions()
+    const replica = await replicaOf()
+    await replica.follows(
+      await house.route(
+        model,
+        { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
+        60_000,
+      ),
+    )
+    const { shadow } = replica.serving.routing.find(model)!.full
+    shadow!.arm.loaded.predictor.run = () => {
+      throw new Error('out of order')
+    }
+    for (let i = 0; i < 1_500; i++) expect(replica.ask(model, request(`key ${i}`)).version).toBe(champion)
+    const waiting = replica.serving.shadow.counts()
+    expect(waiting.waiting).toBe(1_000)
+    expect(waiting.dropped).toBe(500)
+    await until(() => replica.serving.shadow.counts().waiting === 0, 'the queue')
+    expect(shadow!.arm.tally.errors).toBe(1_000)
+  })
+})
+
+describe('a row of routing is refused', () => {
+  const good: Route = {
+    model: 'm',
+    epoch: 1,
+    generation: 2,
+    salt: 's',
+    arms: [{ arm: 'champion', version: 'v', shareBp: 10_000 }],
+    proven: 'v',
+  }
+  const row = (route: unknown) => ({ model: 'm', epoch: 1, generation: 2, route, remainingMs: null })
+  it('but not when it is right', () => {
+    const full = {
+      ...good,
+      release: 'r',
+      tickMs: 50,
+      latencyUs: { p95: 1, p99: 2 },
+      shadow: { version: 'w', shareBp: 1 },
+    }
+    expect(parseRow(row(full))).toEqual({ route: full })
+  })
+  it.each<[string, unknown, RegExp]>([
+    ['null', null, /no object/],
+    ['a text', 'x', /no object/],
+    ['an unknown field', { ...good, weight: 1 }, /field weight is unknown/],
+    ['no arms', { ...good, arms: undefined }, /arms is no list/],
+    ['an arm that is null', { ...good, arms: [null] }, /an arm is no object/],
+    ['an unknown arm', { ...good, arms: [{ arm: 'king', version: 'v', shareBp: 10_000 }] }, /no arm king/],
+    [
+      'an arm without version',
+      { ...good, arms: [{ arm: 'champion', version: '', shareBp: 10_000 }] },
+      /names no version/,
+    ],
+    [
+      'a share that is a text',
+      { ...good, arms: [{ arm: 'champion', version: 'v', shareBp: '10000' }] },
+      /share of an arm is no number/,
+    ],
+    [
+      'a share of NaN',
+      { ...good, arms: [{ arm: 'champion', version: 'v', shareBp: NaN }] },
+      /whole number of basis points/,
+    ],
+    [
+      'another generation than its row',
+      { ...good, generation: 3 },
+      /generation is 3 in the route and 2 in its row/,
+    ],
+    ['another model than its row', { ...good, model: 'n' }, /model is n in the route/],
+    ['a shadow without version', { ...good, shadow: { shareBp: 5 } }, /shadow names no version/],
+    ['a shadow without share', { ...good, shadow: { version: 'w' } }, /shadow share/],
+    ['a tick of nothing', { ...good, tickMs: 0 }, /tickMs/],
+    ['latencies of nothing', { ...good, latencyUs: {} }, /latencyUs/],
+    ['nothing proven', { ...good, proven: undefined }, /proven is no text/],
+  ])('for %s', (_name, route, problem) => {
+    expect(parseRow(row(route))).toEqual({ problem: expect.stringMatching(problem) })
+  })
+})
