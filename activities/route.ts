@@ -97,6 +97,7 @@ export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'
     ...plan,
     tickMs: state.policy.watch.tickMs,
     ...(state.latencyUs ? { latencyUs: state.latencyUs } : {}),
+    guard: { rate: state.policy.limits.guardRate, alpha: state.policy.limits.alpha.guard },
   }
 }
 

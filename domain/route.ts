@@ -40,6 +40,8 @@ export interface Route {
   tickMs?: number
   /** The champion's latency quantiles before the release, in microseconds: what is slower counts as slow. */
   latencyUs?: { p95: number; p99: number }
+  /** The rate of bad answers at which a replica drops the candidate by itself, and the α of that guard. */
+  guard?: { rate: number; alpha: number }
 }
 
 export const wholeBp = 10_000

@@ -52,12 +52,13 @@ export function createPredict(deps: PredictDeps): Predict {
     for (let i = 0; i < rows; i++) loaded.read(instances[i], i, input, i * predictor.inputs)
   }
   /** Whatever goes wrong in here is the model's doing, not the caller's. */
-  const run = ({ loaded, arm, tally }: LiveArm, rows: number, key: string, began: number): void => {
+  const run = ({ loaded, arm, tally, guard }: LiveArm, rows: number, key: string, began: number): void => {
     try {
       loaded.predictor.run(input, rows, outputs)
       if (loaded.invalidShare > 0) spoil(loaded, outputs)
     } catch (error) {
       tallies.count(tally, Math.round((clock.now() - began) * 1_000), key, 'errors')
+      guard?.count(true)
       throw new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
     }
   }
@@ -103,6 +104,7 @@ export function createPredict(deps: PredictDeps): Predict {
     }
     const latencyUs = Math.round((clock.now() - began) * 1_000)
     tallies.count(arm.tally, latencyUs, key, issue === undefined ? undefined : 'invalid')
+    arm.guard?.count(issue !== undefined)
     if (issue !== undefined)
       throw new DomainError('output_invalid', `${arm.loaded.version} gave no valid answer: ${issue}`, {
         version: arm.loaded.version,

@@ -7,6 +7,7 @@ import { isNewer, type Route } from '../../domain/route.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
 import type { Remembered } from './cache.ts'
 import type { Clock } from './clock.ts'
+import { createGuards } from './guard.ts'
 import { parseRow } from './row.ts'
 import { buildLive, hasCandidate, versionsOf, type LiveModel, type Table } from './table.ts'
 import type { Tallies } from './tally.ts'
@@ -70,6 +71,7 @@ export function createRouting(options: RoutingOptions): Routing {
   const versions = new Map<string, Held>()
   const problems = new Map<string, Problem>()
   const said = new Map<string, string>()
+  const guardOf = createGuards(clock)
   let filled = false
   let turn: Promise<unknown> = Promise.resolve()
 
@@ -85,7 +87,7 @@ export function createRouting(options: RoutingOptions): Routing {
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     tallies.close(route.model)
-    live.set(route.model, { ...buildLive(route, loadedOf(wanted), tallies), exposedUntil: 0 })
+    live.set(route.model, { ...buildLive(route, loadedOf(wanted), tallies, guardOf(route)), exposedUntil: 0 })
     problems.delete(route.model)
     forget()
   }
@@ -134,7 +136,7 @@ export function createRouting(options: RoutingOptions): Routing {
   return {
     tableOf(model, now) {
       if (now >= lease.until) return model.fenced
-      return now >= model.exposedUntil ? model.reduced : model.full
+      return now >= model.exposedUntil || model.guard?.isOpen() === true ? model.reduced : model.full
     },
     find: (model) => live.get(model),
     isKnown: (model) => models.has(model) || live.has(model),

@@ -167,6 +167,29 @@ describe('a replica', () => {
     expect(replica.serving.routing.find(model)).toBe(live)
   })
 
+  it('drops a candidate that fails every request within ten, and over all generations of its release', async () => {
+    const { model, champion, candidate, canary } = await threeVersions()
+    const replica = await replicaOf({ drills: true })
+    await writeFaults(house.store, { [candidate]: { invalidShare: 1 } })
+    const guarded = (shareBp: number) => ({ ...canary(shareBp), guard: { rate: 0.02, alpha: 0.001 } })
+    await replica.follows(await house.route(model, guarded(10_000), 60_000))
+    const fails = (key: string): boolean => {
+      try {
+        replica.ask(model, request(key))
+        return false
+      } catch {
+        return true
+      }
+    }
+    let failed = 0
+    await until(() => fails('first'), 'the fault')
+    for (let i = 0; i < 100; i++) if (fails(`key ${i}`)) failed++
+    expect(failed).toBeLessThanOrEqual(10)
+    await replica.follows(await house.route(model, guarded(9_000), 60_000))
+    expect(versionsOf(replica, model, 100)).toEqual(new Set([champion]))
+    await writeFaults(house.store, {})
+  })
+
   it('never exposes a candidate without a deadline', async () => {
     const { model, champion, canary } = await threeVersions()
     const replica = await replicaOf()
