@@ -1,0 +1,226 @@
+/** Who may do what: no route without its roles, no answer without a key. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { callers, type Route } from '../../api/declare.ts'
+import { roles, type Role } from '../../domain/roles.ts'
+import { revokeKey, listKeys } from '../../store/keys.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+const keys = {} as Record<Role, string>
+const predict = { instances: [irisRow] }
+
+beforeAll(async () => {
+  house = await openHouse()
+  for (const role of roles) keys[role] = await house.key({ name: role, role })
+  const version = await house.register(irisSpec())
+  await house.register(irisSpec('other'))
+  const route = await house.route('iris', { proven: version })
+  api = await startApi(house)
+  await api.follows(route)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+/** A request for each route that gets as far as the roles. */
+const pathOf = ({ path }: Route): string =>
+  path.replace(':name', 'iris').replace(':id', 'nothing').replace(':version', 'nothing')
+
+describe('every route', () => {
+  it('that is mounted was declared with who may use it', () => {
+    const declared = api.routes.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+    const mounted = api.mounted.map(({ method, path }) => `${method} ${path}`)
+    expect(new Set(mounted)).toEqual(new Set(declared))
+    for (const { allow, path } of api.routes)
+      expect(allow === 'public' || allow === 'callers' || allow.length > 0, path).toBe(true)
+  })
+
+  it('asks for a key, but for the two that say whether the process lives', async () => {
+    const open = []
+    for (const route of api.routes) {
+      const { status, json } = await api.request(route.method.toUpperCase(), pathOf(route))
+      if (status !== 401) open.push(route.path)
+      else expect(json['code']).toBe('unauthenticated')
+    }
+    expect(open).toEqual(['/livez', '/readyz'])
+  })
+
+  it('lets exactly its roles in', async () => {
+    for (const route of api.routes) {
+      if (route.allow === 'public') continue
+      const allowed: readonly Role[] = route.allow === 'callers' ? callers : route.allow
+      for (const role of roles) {
+        const { json } = await api.request(route.method.toUpperCase(), pathOf(route), { key: keys[role] })
+        const refused = json['code'] === 'forbidden'
+        expect(refused, `${role} at ${route.method} ${route.path}`).toBe(!allowed.includes(role))
+      }
+    }
+  })
+
+  it('keeps a predictor to predictions and outcomes', () => {
+    const predictor = api.routes.filter(({ allow }) => allow === 'callers').map(({ path }) => path)
+    expect(predictor).toEqual(['/v1/models/:name/predict', '/v1/outcomes'])
+    for (const { allow } of api.routes) if (Array.isArray(allow)) expect(allow).not.toContain('predictor')
+  })
+})
+
+describe('a key', () => {
+  it.each([
+    ['a wrong secret', () => `${keys.admin.slice(0, -1)}${keys.admin.endsWith('0') ? '1' : '0'}`],
+    ['the secret of another key', () => `${keys.admin.slice(0, 17)}${keys.viewer.slice(17)}`],
+    ['an unknown id', () => `tnr_0123456789ab_${'0'.repeat(48)}`],
+    ['something else', () => 'hunter2'],
+    ['nothing', () => ''],
+  ])('with %s opens nothing', async (_name, make) => {
+    const answer = await api.request('GET', '/v1/models', { key: make() })
+    expect(answer).toMatchObject({ status: 401, json: { code: 'unauthenticated' } })
+    expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/)
+  })
+
+  it('that is revoked opens nothing any more, here at once and elsewhere by notice', async () => {
+    const key = await house.key({ name: 'leaver', role: 'viewer' })
+    await api.deps.authentication.refresh()
+    expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
+    const { id } = (await listKeys(house.store)).find(({ name }) => name === 'leaver')!
+    const from = performance.now()
+    await revokeKey(house.store, id)
+    await until(
+      async () => (await api.request('GET', '/v1/models', { key })).status === 401,
+      'the end of the key',
+      5_000,
+    )
+    expect(performance.now() - from).toBeLessThan(2_000)
+  })
+
+  it('that expires opens nothing from then on', async () => {
+    const key = await house.key({ role: 'viewer', expiresAt: new Date(Date.now() + 700).toISOString() })
+    await api.deps.authentication.refresh()
+    expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
+    await until(
+      async () => (await api.request('GET', '/v1/models', { key })).status === 401,
+      'the end of the key',
+    )
+  })
+
+  it('for some models touches no other', async () => {
+    const [caller, viewer] = await Promise.all([
+      house.key({ role: 'predictor', models: ['other'] }),
+      house.key({ role: 'viewer', models: ['other'] }),
+    ])
+    await api.deps.authentication.refresh()
+    const refused = await api.request('POST', '/v1/models/iris/predict', { key: caller, body: predict })
+    expect(refused).toMatchObject({ status: 403, json: { code: 'forbidden' } })
+    expect(refused.json['detail']).toMatch(/may not touch the model iris/)
+    expect((await api.request('GET', '/v1/models/iris', { key: viewer })).status).toBe(403)
+    const { json } = await api.request('GET', '/v1/models', { key: viewer })
+    expect((json['models'] as { name: string }[]).map(({ name }) => name)).toEqual(['other'])
+    const versions = await api.request('GET', '/v1/versions', { key: viewer })
+    expect((versions.json['versions'] as { model: string }[]).map(({ model }) => model)).toEqual(['other'])
+    expect((await api.request('GET', '/v1/versions/iris_v1.0.0', { key: viewer })).status).toBe(403)
+  })
+
+  it("may be a browser's password, but only to look", async () => {
+    const headers = { authorization: `Basic ${Buffer.from(`anybody:${keys.admin}`).toString('base64')}` }
+    const page = await api.request('GET', '/', { headers })
+    expect(page.status).toBe(200)
+    expect(page.text).toContain('iris')
+    const made = await api.request('POST', '/v1/keys', { headers, body: { name: 'x', role: 'admin' } })
+    expect(made.status).toBe(401)
+    expect((await api.request('POST', '/v1/models/iris/predict', { headers, body: predict })).status).toBe(
+      401,
+    )
+  })
+
+  it('is made, shown once, listed without its secret, and revoked', async () => {
+    const made = await api.request('POST', '/v1/keys', {
+      key: keys.admin,
+      body: { name: 'ada', role: 'viewer', models: ['iris'], expires_at: '2099-01-01T00:00:00Z' },
+    })
+    expect(made.status).toBe(201)
+    const { id, key } = made.json as { id: string; key: string }
+    expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
+    const list = await api.request('GET', '/v1/keys', { key: keys.admin })
+    expect(list.text).toContain('"ada"')
+    expect(list.text).not.toContain(key.split('_')[2])
+    const revoked = await api.request('DELETE', `/v1/keys/${id}`, { key: keys.admin })
+    expect(revoked.json).toMatchObject({ id, name: 'ada', revoked_at: expect.any(String) })
+    expect((await api.request('GET', '/v1/models', { key })).status).toBe(401)
+    expect((await api.request('DELETE', '/v1/keys/nobody', { key: keys.admin })).json['code']).toBe(
+      'not_found',
+    )
+    const audit = await api.request('GET', '/v1/audit', { key: keys.admin })
+    const actions = (audit.json['audit'] as { action: string; actor: string; subject: string }[]).filter(
+      ({ subject }) => subject === id,
+    )
+    expect(actions.map(({ action, actor }) => [action, actor])).toEqual([
+      ['key.revoked', 'admin'],
+      ['key.created', 'admin'],
+    ])
+    expect(audit.text).not.toContain(key)
+  })
+
+  it.each([
+    ['no name', { role: 'viewer' }, /name/],
+    ['a name that could be markup', { name: '<b>', role: 'viewer' }, /name/],
+    ['no known role', { name: 'x', role: 'king' }, /role/],
+    ['a field nobody knows', { name: 'x', role: 'viewer', secret: 'y' }, /secret/],
+    ['a name that is taken', { name: 'admin', role: 'viewer' }, /named "admin" already/],
+  ])('is not made with %s', async (_name, body, detail) => {
+    const answer = await api.request('POST', '/v1/keys', { key: keys.admin, body })
+    expect(answer).toMatchObject({ status: 400, json: { code: 'invalid_request' } })
+    expect(answer.json['detail']).toMatch(detail)
+  })
+})
+
+describe('a replica that is open to everybody on its machine', () => {
+  it('predicts and takes outcomes without a key, and nothing else', async () => {
+    const open = await startApi(house, { publicPredictions: true })
+    await until(() => open.serving.routing.isFilled(), 'the routes')
+    expect((await open.request('POST', '/v1/models/iris/predict', { body: predict })).status).toBe(200)
+    const outcomes = [
+      {
+        prediction_id: '018f0000-0000-7000-8000-000000000000',
+        value: 1,
+        observed_at: '2026-01-01T00:00:00Z',
+      },
+    ]
+    expect((await open.request('POST', '/v1/outcomes', { body: { outcomes } })).status).toBe(200)
+    expect((await open.request('GET', '/v1/models')).status).toBe(401)
+    // A key that is sent is looked at all the same.
+    expect(
+      (await open.request('POST', '/v1/models/iris/predict', { key: 'hunter2', body: predict })).status,
+    ).toBe(401)
+    await open.stop()
+  })
+})
+
+describe('without Postgres', () => {
+  it('the keys of before still open, and a replica that has never seen any is not ready', async () => {
+    const first = await startApi(house)
+    await first.follows({ model: 'iris', generation: 1 })
+    await first.serving.refresh()
+    const { stateDir } = first
+    await first.stop()
+    const nowhere = 'postgres://nobody@127.0.0.1:1/nothing'
+    const cold = await startApi(house, { stateDir, databaseUrl: nowhere })
+    const answer = await cold.request('POST', '/v1/models/iris/predict', {
+      key: keys.predictor,
+      body: predict,
+    })
+    expect(answer).toMatchObject({ status: 200, json: { stale: true, version: 'iris_v1.0.0' } })
+    const control = await cold.request('GET', '/v1/models', { key: keys.viewer })
+    expect(control).toMatchObject({ status: 503, json: { code: 'postgres_unavailable' } })
+    expect(control.headers.get('retry-after')).toBe('1')
+    await cold.stop()
+    const blank = await startApi(house, { databaseUrl: nowhere, awaitKeys: false })
+    expect(await blank.request('GET', '/v1/models', { key: keys.viewer })).toMatchObject({
+      status: 503,
+      json: { code: 'not_ready' },
+    })
+    expect(await blank.request('GET', '/readyz')).toMatchObject({ status: 503, json: { code: 'not_ready' } })
+    await blank.stop()
+  })
+})
