@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest'
+import { judgeGate } from '../../domain/gate.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { seeded } from '../../domain/random.ts'
+import { gateMarkdown } from '../../domain/report.ts'
+
+const uniform = seeded(1)
+const y = Array.from({ length: 1_200 }, () => (uniform() < 0.4 ? 1 : 0))
+const guess = (sharpness: number) => y.map((label) => [0.5 + sharpness * (label - 0.5) * uniform()])
+const policy = { ...defaultGatePolicy('binary'), resamples: 100, floors: { auc: 0.5, brier: 0.01 } }
+const half = y.map((_, i) => i).filter((i) => i % 2 === 0)
+
+const report = judgeGate(
+  {
+    y,
+    challenger: guess(0.3),
+    champion: guess(0.3),
+    slices: [
+      { name: 'even | <b>rows</b>', rows: half },
+      { name: 'none', rows: [] },
+    ],
+    groups: [{ attribute: 'origin', values: y.map((_, i) => (i % 2 ? 'a' : 'b')) }],
+    testSetUses: 30,
+  },
+  policy,
+)
+
+describe("the gate's report in Markdown", () => {
+  const page = gateMarkdown(report, {
+    model: 'm',
+    challenger: 'm_v1.1.0',
+    champion: 'm_v1.0.0',
+    asOf: '2001-02-01',
+  })
+
+  it('says the verdict, the reasons and what to look at', () => {
+    expect(page).toContain('# m: m\\_v1.1.0 is not better')
+    expect(page).toContain('It stops here.')
+    expect(page).toContain('the slice "none" has no row')
+    expect(page).toContain('(`test_set_worn`)')
+    expect(page).toContain('1,200 test rows')
+  })
+
+  it('has a table for each part, with as many cells in every line', () => {
+    for (const title of ['Metrics', 'Slices, by accuracy', 'Calibration', 'Fairness by origin']) {
+      expect(page).toContain(`## ${title}`)
+    }
+    const tables = page.split('\n\n').filter((part) => part.startsWith('|'))
+    expect(tables).toHaveLength(4)
+    for (const table of tables) {
+      const widths = new Set(table.split('\n').map((line) => line.split(/(?<!\\)\|/).length))
+      expect(widths.size).toBe(1)
+    }
+  })
+
+  it('lets no name open a cell, a tag or a link', () => {
+    expect(page).toContain('even \\| \\<b\\>rows\\</b\\>')
+    expect(page).not.toContain('<b>')
+  })
+
+  it('holds no NaN, undefined or null', () => {
+    expect(page).not.toMatch(/NaN|undefined|null|Infinity/)
+  })
+
+  it('of an empty test set and of a first version can be read as well', () => {
+    const empty = judgeGate({ y: [], challenger: [], champion: null }, policy)
+    expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('too little evidence')
+    const first = judgeGate(
+      { y, challenger: guess(0.9), champion: null },
+      { ...policy, floors: { auc: 0.5 }, calibration: 'off' },
+    )
+    expect(gateMarkdown(first, { model: 'm', challenger: 'x' })).toContain('It may go on to its release.')
+  })
+})

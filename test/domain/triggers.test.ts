@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest'
+import {
+  coolDown,
+  defaultTriggerPolicy,
+  findTriggers,
+  judgeTrigger,
+  type PastTraining,
+  type Trigger,
+  type TriggerHistory,
+  type TriggerReason,
+} from '../../domain/triggers.ts'
+
+const hour = 3_600_000
+const day = 24 * hour
+const now = 100 * day
+const facts = { model: 'm', champion: 'm_v1.0.0', windowEndMs: now }
+
+const trigger = (reason: TriggerReason, dedupeKey = 'new'): Trigger => ({
+  model: 'm',
+  reason,
+  dedupeKey,
+  message: '',
+  evidence: {},
+})
+const past = (
+  agoMs: number,
+  outcome: PastTraining['outcome'],
+  reason: TriggerReason = 'schedule',
+): PastTraining => ({
+  startedMs: now - agoMs,
+  reason,
+  dedupeKey: `past ${agoMs}`,
+  outcome,
+})
+const history = (trainings: PastTraining[], more: Partial<TriggerHistory> = {}): TriggerHistory => ({
+  trainings,
+  queued: false,
+  newRows: null,
+  trainingRows: null,
+  ...more,
+})
+const decide = (reason: TriggerReason, trainings: PastTraining[], more: Partial<TriggerHistory> = {}) => {
+  const { action, code } = judgeTrigger(trigger(reason), history(trainings, more), now)
+  return [action, code]
+}
+
+describe('a reason to train again', () => {
+  it('is quality lost by more than the margin, in the direction of the metric', () => {
+    const auc = { metric: 'auc', value: 0.7, baseline: 0.72, margin: 0.01, higherIsBetter: true }
+    const [found] = findTriggers({ ...facts, quality: auc })
+    expect(found).toMatchObject({ reason: 'quality', evidence: { value: 0.7, baseline: 0.72 } })
+    expect(findTriggers({ ...facts, quality: { ...auc, value: 0.715 } })).toEqual([])
+    expect(findTriggers({ ...facts, quality: { ...auc, value: 0.9 } })).toEqual([])
+    expect(findTriggers({ ...facts, quality: { ...auc, value: null } })).toEqual([])
+    const brier = { metric: 'brier', value: 0.2, baseline: 0.15, margin: 0.01, higherIsBetter: false }
+    expect(findTriggers({ ...facts, quality: brier })).toHaveLength(1)
+  })
+
+  it('is drift, whichever order its features are named in', () => {
+    const [a] = findTriggers({ ...facts, driftAlarms: ['x', 'b'] })
+    const [b] = findTriggers({ ...facts, driftAlarms: ['b', 'x'] })
+    expect(a).toEqual(b)
+    expect(a!.message).toContain('b, x')
+    expect(findTriggers({ ...facts, driftAlarms: [] })).toEqual([])
+  })
+
+  it('is a fifth of new matured rows, and again when as many have come', () => {
+    const key = (newMaturedRows: number) =>
+      findTriggers({ ...facts, newMaturedRows, trainingRows: 1_000 })[0]?.dedupeKey
+    expect(key(199)).toBeUndefined()
+    expect(key(200)).toBe(key(399))
+    expect(key(400)).not.toBe(key(200))
+    expect(findTriggers({ ...facts, newMaturedRows: 5, trainingRows: 0 })).toEqual([])
+  })
+})
+
+describe('a request', () => {
+  it.each(['schedule', 'manual', 'drift', 'quality', 'labels'] as const)(
+    'by %s starts when nothing holds it back',
+    (reason) => {
+      expect(decide(reason, [])).toEqual(['start', 'clear'])
+      expect(decide(reason, [past(3 * day, 'released')])).toEqual(['start', 'clear'])
+    },
+  )
+
+  it('with the evidence of an earlier one is dropped', () => {
+    const same = { ...past(30 * day, 'released'), dedupeKey: 'k' }
+    expect(judgeTrigger(trigger('manual', 'k'), history([same]), now)).toMatchObject({
+      action: 'skip',
+      code: 'duplicate',
+    })
+  })
+
+  it('waits for a running training, and a second one is dropped', () => {
+    const running = [past(hour, null)]
+    expect(decide('manual', running)).toEqual(['queue', 'running'])
+    expect(decide('manual', running, { queued: true })).toEqual(['skip', 'already_queued'])
+    expect(decide('schedule', running)).toEqual(['queue', 'running'])
+  })
+
+  it.each([
+    ['drift', 24],
+    ['quality', 6],
+    ['labels', 24],
+  ] as const)('by %s is held for %d hours after a training', (reason, hours) => {
+    expect(decide(reason, [past(hours * hour - 1, 'released')])).toEqual(['skip', 'cool_down'])
+    expect(decide(reason, [past(hours * hour, 'released')])).toEqual(['start', 'clear'])
+  })
+
+  it('by hand or by schedule knows no cool-down and no cap', () => {
+    const many = Array.from({ length: 6 }, (_, i) => past(i * hour + 1, 'not_better'))
+    expect(decide('manual', many)).toEqual(['start', 'clear'])
+    expect(decide('schedule', many)).toEqual(['start', 'clear'])
+  })
+
+  it('is one of four a week, and is told when a place is free', () => {
+    const four = [2, 3, 4, 5].map((days) => past(days * day, 'released'))
+    const decision = judgeTrigger(trigger('drift'), history(four), now)
+    expect(decision).toMatchObject({ action: 'skip', code: 'weekly_cap', retryAtMs: now + 2 * day })
+    expect(decide('drift', [...four.slice(0, 3), past(8 * day, 'released')])).toEqual(['start', 'clear'])
+  })
+
+  it('comes less and less often after trainings that brought nothing better', () => {
+    const rejected = (count: number, agoMs: number) =>
+      Array.from({ length: count }, (_, i) => past(agoMs + i * day, 'not_better', 'drift'))
+    expect(decide('drift', rejected(1, 2 * day - 1))).toEqual(['skip', 'cool_down'])
+    expect(decide('drift', rejected(1, 2 * day))).toEqual(['start', 'clear'])
+    expect(decide('drift', rejected(2, 4 * day - 1))).toEqual(['skip', 'cool_down'])
+    expect(decide('drift', rejected(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
+    expect(decide('drift', rejected(3, 7 * day))).toEqual(['start', 'clear'])
+    expect(decide('drift', [past(day, 'released'), ...rejected(2, 2 * day)])).toEqual(['start', 'clear'])
+    const { retryAtMs, message } = judgeTrigger(trigger('drift'), history(rejected(1, day)), now)
+    expect(retryAtMs).toBe(now + day)
+    expect(message).toContain('48 h')
+  })
+
+  it('after a rejection needs a tenth of new rows', () => {
+    const rejected = [past(3 * day, 'not_better')]
+    expect(decide('drift', rejected, { newRows: 99, trainingRows: 1_000 })).toEqual([
+      'skip',
+      'too_few_new_rows',
+    ])
+    expect(decide('drift', rejected, { newRows: 100, trainingRows: 1_000 })).toEqual(['start', 'clear'])
+    expect(decide('manual', rejected, { newRows: 0, trainingRows: 1_000 })).toEqual(['start', 'clear'])
+  })
+
+  it('stretches no cool-down beyond the longest', () => {
+    expect(
+      [0, 1, 2, 3, 50].map((rejects) => coolDown('quality', rejects, defaultTriggerPolicy) / hour),
+    ).toEqual([6, 12, 24, 168, 168])
+  })
+
+  it('of a thousand in a minute starts one', () => {
+    const trainings: PastTraining[] = []
+    let queued = false
+    for (let i = 0; i < 1_000; i++) {
+      const atMs = now + i * 60
+      const { action } = judgeTrigger(trigger('drift', `k${i}`), history(trainings, { queued }), atMs)
+      if (action === 'start')
+        trainings.push({ startedMs: atMs, reason: 'drift', dedupeKey: `k${i}`, outcome: null })
+      if (action === 'queue') queued = true
+    }
+    expect([trainings.length, queued]).toEqual([1, false])
+  })
+})
