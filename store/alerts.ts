@@ -28,7 +28,7 @@ export async function upsertAlert(database: Database, alert: NewAlert): Promise<
     values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
       ${JSON.stringify(alert.evidence ?? {})})
     on conflict (dedupe_key) where resolved_at is null
-    do update set severity = excluded.severity, message = excluded.message, evidence = excluded.evidence
+    do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence
     returning id`)
   return row?.id ?? 0
 }

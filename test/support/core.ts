@@ -1,6 +1,7 @@
 /** A control worker in the test's own process, on the real servers, with a database and a task queue of the file's own. */
 import { Client, Connection } from '@temporalio/client'
 import { NativeConnection, Runtime } from '@temporalio/worker'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +10,6 @@ import type { Deps } from '../../activities/deps.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { readConfig, type Config } from '../../temporal.config.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
 
 export interface Core {
   config: Config
@@ -25,16 +25,24 @@ const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 let bundled: Promise<WorkflowBundle> | undefined
 let installed = false
 
-export async function startCore(): Promise<Core> {
+const queue = (kind: string) => `${kind}-${randomBytes(5).toString('hex')}`
+
+/** The two servers that a core stands on. */
+export interface Servers {
+  databaseUrl: string
+  temporalAddress: string
+}
+
+export async function startCore(servers: Servers): Promise<Core> {
   if (!installed) Runtime.install({ logger: silent })
   installed = true
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-core-'))
   const config = readConfig({
-    DATABASE_URL: await migratedDatabase(),
-    TEMPORAL_ADDRESS: temporalAddress(),
+    DATABASE_URL: servers.databaseUrl,
+    TEMPORAL_ADDRESS: servers.temporalAddress,
     TENURE_STATE: stateDir,
-    TENURE_CONTROL_QUEUE: uniqueName('control'),
-    TENURE_TRAIN_QUEUE: uniqueName('train'),
+    TENURE_CONTROL_QUEUE: queue('control'),
+    TENURE_TRAIN_QUEUE: queue('train'),
     TENURE_BUILD_ID: 'test',
   })
   const store = openStore(config.databaseUrl, { max: 12, onError: () => {} })

@@ -1,0 +1,231 @@
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { withDuck, literal } from '../../activities/duckdb.ts'
+import { readPart } from '../../activities/rows.ts'
+import { writeSnapshot } from '../../activities/snapshot.ts'
+import type { ModelDefinition } from '../../domain/definition.ts'
+import { flightDelay } from '../../models/flight-delay.ts'
+import { iris } from '../../models/iris.ts'
+import { loadModel } from '../../models/index.ts'
+import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let root: string
+let artifacts: Artifacts
+let store: Store
+let roses: ModelDefinition
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-snapshot-'))
+  artifacts = openArtifacts(root)
+  store = openStore(await migratedDatabase())
+  const directory = await rosesDirectory()
+  await syncRoses(store, directory)
+  roses = (await loadModel('roses', directory)).definition
+  await plantRoses(store, { from: 0, to: 40 })
+})
+afterAll(async () => {
+  await store.close()
+  await rm(root, { recursive: true })
+})
+
+const take = (definition: ModelDefinition, asOf: string) =>
+  writeSnapshot({ definition, asOf, store, artifacts })
+const look = async <T extends object>(digest: string, query: string): Promise<T[]> => {
+  const path = await artifacts.locate('snapshots', digest)
+  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', literal(path))))
+}
+
+describe('a snapshot', () => {
+  it('of the same rows has the same digest', async () => {
+    const [first, second] = [await take(iris.definition, at(0)), await take(iris.definition, at(9))]
+    expect(second).toEqual(first)
+    expect(first.parts).toEqual({ train: 105, test: 45 })
+  })
+
+  it('keeps identical rows on one side, and every class on both', async () => {
+    const { digest } = await take(iris.definition, at(0))
+    expect(
+      await look(digest, 'select _key from snapshot group by _key having count(distinct _part) > 1'),
+    ).toEqual([])
+    const classes = await look(
+      digest,
+      'select _part, species, count(*) as n from snapshot group by all order by all',
+    )
+    expect(classes.map((each) => Object.values(each))).toEqual(
+      ['test', 'train'].flatMap((part) =>
+        ['setosa', 'versicolor', 'virginica'].map((species) => [part, species, part === 'test' ? 15 : 35]),
+      ),
+    )
+  })
+
+  it('of Postgres has the types that the features declare, in UTC', async () => {
+    const { digest, columns } = await take(roses, at(35))
+    expect(columns).toMatchObject({
+      size: 'DOUBLE',
+      colour: 'VARCHAR',
+      age: 'DOUBLE',
+      _label: 'DOUBLE',
+      _event_at: 'TIMESTAMP',
+      _known_at: 'TIMESTAMP',
+      id: 'BIGINT',
+      blooms: 'BOOLEAN',
+    })
+    const rose = (await look<Record<string, unknown>>(digest, 'select * from snapshot where id = 600'))[0]
+    const [row] = await store.query<{ size: number; age: string | null; blooms: boolean; planted_at: Date }>(
+      sql`select * from roses where id = 600`,
+    )
+    expect(rose).toMatchObject({
+      size: row?.size,
+      age: row?.age === null ? null : Number(row?.age),
+      _label: Number(row?.blooms),
+      _event_at: row?.planted_at.getTime(),
+    })
+  })
+
+  it('has the last known rows as the test, and trains on what was known before it', async () => {
+    const { digest, parts } = await take(roses, at(35))
+    const days = (ms: unknown) => (Number(ms) - Date.parse(at(0))) / 86_400_000
+    const found = await look<Record<string, number>>(
+      digest,
+      `select _part, min(_event_at) as first, max(_event_at) as last, max(_known_at) as known from snapshot group by 1 order by 1`,
+    )
+    expect(parts).toEqual({ test: 600, train: 1140 })
+    expect(
+      found.map(({ first, last, known }) => [first, last, known].map((ms) => Number(days(ms).toFixed(1)))),
+    ).toEqual([
+      [24, 34, 35],
+      // The labels of the day before the test were not known when it began.
+      [4, 23, 24],
+    ])
+  })
+
+  it('does not change by what is known later, or has not happened', async () => {
+    const before = await take(roses, at(35))
+    await plantRoses(store, { from: 40, to: 41 })
+    await store.query(sql`
+      insert into roses values
+        (-1, ${at(20)}, ${at(35.01)}, 1, 'red', null, true), (-2, ${at(20)}, null, 1, 'red', null, true),
+        (-3, null, null, 1, 'red', null, true)`)
+    expect(await take(roses, at(35))).toEqual(before)
+    await store.query(sql`insert into roses values (-4, ${at(20)}, ${at(21)}, 1, 'red', null, true)`)
+    expect((await take(roses, at(35))).digest).not.toBe(before.digest)
+    await store.query(sql`delete from roses where id < 0`)
+  })
+
+  it('is refused when nothing is known yet, or nothing to be tested on', async () => {
+    await expect(take(roses, at(-1))).rejects.toMatchObject({
+      code: 'snapshot_empty',
+      message: expect.stringContaining('train') as unknown,
+    })
+    await expect(take(roses, at(60))).rejects.toMatchObject({
+      code: 'snapshot_empty',
+      message: expect.stringContaining('test') as unknown,
+    })
+  })
+
+  it('says that Postgres is away, and not that the query is wrong', async () => {
+    const away = openStore('postgres://nobody@127.0.0.1:1/none', { connectMs: 500 })
+    await expect(
+      writeSnapshot({ definition: roses, asOf: at(35), store: away, artifacts }),
+    ).rejects.toMatchObject({
+      code: 'postgres_unavailable',
+    })
+    await away.close()
+    const wrong = { ...roses, source: { ...roses.source, rows: 'select nothing from nowhere' } }
+    await expect(take(wrong, at(35))).rejects.toThrow('nowhere')
+  })
+})
+
+describe('the flights', () => {
+  const asOf = '2001-01-06T00:00:00Z'
+  // A short window, so that the test reads a hundred thousand flights and not a million.
+  const short: ModelDefinition = {
+    ...flightDelay.definition,
+    split: {
+      kind: 'time',
+      trainMs: 3 * 86_400_000,
+      testMs: 86_400_000,
+      maturedMs: 43_200_000,
+      maxTrain: 5_000,
+      maxTest: 2_000,
+    },
+  }
+  const withFile = (path: string): ModelDefinition => ({
+    ...short,
+    source: { ...short.source, files: { source: path } },
+  })
+  const copy = '.tenure/test-flights.parquet'
+  const flights = flightDelay.definition.source.files['source'] ?? ''
+  const rewrite = (query: string) =>
+    withDuck((duck) =>
+      duck.run(
+        `copy (${query.replaceAll('flights', literal(flights))}) to ${literal(copy)} (format parquet)`,
+      ),
+    )
+  beforeAll(() => mkdir('.tenure', { recursive: true }))
+  afterAll(() => rm(copy, { force: true }))
+
+  it('give the same digest again, with the rows asked for', async () => {
+    await copyFile(flights, copy)
+    const [first, second] = [await take(short, asOf), await take(withFile(copy), asOf)]
+    expect(second.digest).toBe(first.digest)
+    expect(first.parts).toEqual({ train: 5_000, test: 2_000 })
+  })
+
+  it('are not changed by flights that leave, or arrive, after the moment', async () => {
+    const before = await take(short, asOf)
+    await rewrite(`
+      select * from flights where date < '2001-01-08'
+      union all select date, 900, distance, origin, destination from flights where date between '2001-01-06 00:01:00' and '2001-01-07'
+      union all select timestamp '2001-01-05 10:00:00', 1500, 500, 'ATL', 'ORD'`)
+    expect((await take(withFile(copy), asOf)).digest).toBe(before.digest)
+    await rewrite(
+      `select * from flights where date < '2001-01-08' union all select timestamp '2001-01-04 10:00:00', 0, 500, 'ATL', 'ORD'`,
+    )
+    expect((await take(withFile(copy), asOf)).digest).not.toBe(before.digest)
+  })
+
+  it('tell the share of late ones of an airport as it was known then, checked by hand', async () => {
+    const { digest } = await take(short, asOf)
+    const path = await artifacts.locate('snapshots', digest)
+    const rows = await withDuck((duck) =>
+      duck.rows<{ share: number | null; again: number | null }>(`
+        with
+          flights as (
+            select origin, delay >= 15 as late,
+              date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as known_at
+            from ${literal(flights)} where date < timestamp '2001-01-07'
+          ),
+          sample as (select * from ${literal(path)} order by _key limit 300)
+        select recentLateShare as share, (
+          select avg(cast(late as double)) from flights
+          where flights.origin = sample.origin and known_at <= sample._event_at
+            and known_at > sample._event_at - interval 3 hours
+        ) as again
+        from sample`),
+    )
+    expect(rows).toHaveLength(300)
+    expect(rows.filter(({ share }) => share !== null).length).toBeGreaterThan(200)
+    for (const { share, again } of rows) {
+      if (share === null || again === null) expect(share).toBe(again)
+      else expect(share).toBeCloseTo(again, 12)
+    }
+  })
+
+  it('are read back part by part, as they would be sent in a request', async () => {
+    const { digest } = await take(short, asOf)
+    const names = Object.keys(short.features)
+    const { rows, labels } = await readPart(await artifacts.locate('snapshots', digest), 'test', names)
+    expect(rows).toHaveLength(2_000)
+    expect(Object.keys(rows[0] ?? {})).toEqual(names)
+    expect(new Set(labels)).toEqual(new Set([0, 1]))
+    await expect(readPart(await artifacts.locate('snapshots', digest), 'test', ['wings'])).rejects.toThrow(
+      'no column wings',
+    )
+  })
+})

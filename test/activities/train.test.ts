@@ -1,0 +1,287 @@
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runChild } from '../../activities/child.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { takeSnapshot, type SnapshotResult } from '../../activities/snapshot.ts'
+import { train, type TrainInput, type TrainResult } from '../../activities/train.ts'
+import { getManifest, openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { beginTraining, getTraining } from '../../store/trainings.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let root: string
+let models: string
+let deps: Deps
+let snapshotDigest: string
+const pids: number[] = []
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-train-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: root,
+    TENURE_BUILD_ID: 'test',
+  })
+  const quiet = () => {}
+  const log = {
+    info: quiet,
+    warn: quiet,
+    error: quiet,
+    debug: (fields: Record<string, unknown>) =>
+      void (typeof fields['pid'] === 'number' && pids.push(fields['pid'])),
+  }
+  deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  models = await rosesDirectory()
+  await syncRoses(deps.store, models)
+  await plantRoses(deps.store, { from: 0, to: 40 })
+  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: at(35) })
+  snapshotDigest = (await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)).digest
+})
+afterAll(async () => {
+  await deps.store.close()
+  await rm(root, { recursive: true })
+  await rm(models, { recursive: true })
+})
+
+const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const activity = (heartbeatDetails?: unknown) => new MockActivityEnvironment({ heartbeatDetails }, { logger })
+const run = (
+  trainingId: string,
+  environment = activity(),
+  given: Partial<TrainInput> = {},
+): Promise<TrainResult> =>
+  environment.run(train(deps, { models }), { trainingId, model: 'roses', snapshotDigest, ...given })
+
+/** Runs a training and kills its process when it reports this epoch. */
+async function interrupt(trainingId: string, epoch: number): Promise<unknown> {
+  const environment = activity()
+  environment.on('heartbeat', (beat: { epoch?: number } | undefined) => {
+    const pid = pids.at(-1)
+    if (beat?.epoch === epoch && pid !== undefined) process.kill(pid, 'SIGKILL')
+  })
+  return run(trainingId, environment).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+}
+
+describe('a training', () => {
+  it('gives the same artifact from the same data, seed and code, bit for bit', async () => {
+    const [first, second] = [await run('trn_a'), await run('trn_b')]
+    expect(second.artifactDigest).toBe(first.artifactDigest)
+    expect(first).toMatchObject({ epochs: 4, attempts: 1 })
+    const { curve, checkpointDigest } = await getTraining(deps.store, 'trn_a')
+    expect(curve.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4])
+    expect(curve[3]?.loss).toBeLessThan(curve[0]?.loss ?? 0)
+    expect(checkpointDigest).toMatch(/^sha256:/)
+    expect(await readdir(join(root, 'artifacts', 'checkpoints')).then((found) => found.length)).toBeLessThan(
+      5,
+    )
+  })
+
+  it('stores what is needed to serve it and to make it again', async () => {
+    const { artifactDigest } = await run('trn_a')
+    const manifest = await getManifest(deps.artifacts, artifactDigest)
+    expect(manifest).toMatchObject({
+      model: 'roses',
+      output: { kind: 'probability', positive: 'blooms' },
+      training: { snapshot: snapshotDigest, seed: 1, rows: 1140, hyperparameters: { epochs: 4 } },
+      profile: { rows: 1140, score: { name: 'score' }, label: { name: 'label' } },
+    })
+    // Eight rows of the training set, and one with everything missing that may be.
+    expect(manifest.golden.instances).toHaveLength(9)
+    expect(manifest.golden.instances.at(-1)).toMatchObject({ age: null })
+    expect(manifest.golden.outputs.flat().every((value) => value > 0 && value < 1)).toBe(true)
+    expect(JSON.stringify(manifest)).not.toMatch(/20\d\d-\d\d-\d\dT/)
+  })
+
+  it('is done once', async () => {
+    const started = pids.length
+    expect(await run('trn_a')).toMatchObject({ attempts: 1 })
+    expect(pids).toHaveLength(started)
+  })
+
+  it('that was killed goes on from its last checkpoint and ends with the same artifact', async () => {
+    const whole = await run('trn_a')
+    expect(await interrupt('trn_c', 2)).toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringContaining('SIGKILL') as unknown,
+    })
+    const { status, epoch } = await getTraining(deps.store, 'trn_c')
+    expect(status).toBe('running')
+    const epochs: number[] = []
+    const again = activity()
+    again.on(
+      'heartbeat',
+      (beat: { epoch?: number } | undefined) => void (beat?.epoch && epochs.push(beat.epoch)),
+    )
+    const resumed = await run('trn_c', again)
+    expect(resumed).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2, epochs: 4 })
+    expect(Math.min(...epochs)).toBe(epoch)
+    const { curve } = await getTraining(deps.store, 'trn_c')
+    expect(curve).toEqual((await getTraining(deps.store, 'trn_a')).curve)
+  })
+
+  it('takes the checkpoint of the heartbeat when it is further than the row', async () => {
+    const whole = await run('trn_a')
+    await interrupt('trn_d', 2)
+    const { epoch, checkpointDigest } = await getTraining(deps.store, 'trn_d')
+    await deps.store.query({
+      text: `update trainings set epoch = 0, checkpoint_digest = null where id = 'trn_d'`,
+      values: [],
+    } as never)
+    const beats: number[] = []
+    const again = activity({ epoch, epochs: 4, loss: 1, checkpoint: checkpointDigest })
+    again.on(
+      'heartbeat',
+      (beat: { epoch?: number } | undefined) => void (beat?.epoch && beats.push(beat.epoch)),
+    )
+    expect((await run('trn_d', again)).artifactDigest).toBe(whole.artifactDigest)
+    expect(Math.min(...beats)).toBe(epoch)
+  })
+
+  it('begins anew, with the same end, when its checkpoint is gone or broken', async () => {
+    const whole = await run('trn_a')
+    await interrupt('trn_e', 2)
+    const { checkpointDigest = '' } = await getTraining(deps.store, 'trn_e')
+    const hex = checkpointDigest.slice('sha256:'.length)
+    await writeFile(join(root, 'artifacts', 'checkpoints', hex.slice(0, 2), hex), 'torn')
+    expect(await run('trn_e')).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2 })
+  })
+
+  it('of another seed is another artifact', async () => {
+    const whole = await run('trn_a')
+    await syncRoses(deps.store, models, { seed: 2 })
+    expect((await run('trn_f')).artifactDigest).not.toBe(whole.artifactDigest)
+    await syncRoses(deps.store, models)
+  })
+
+  it('that another worker has taken over stops and writes nothing more', async () => {
+    const environment = activity()
+    let taken = false
+    environment.on('heartbeat', (beat: { epoch?: number } | undefined) => {
+      if (beat?.epoch !== 1 || taken) return
+      taken = true
+      void beginTraining(deps.store, {
+        id: 'trn_g',
+        model: 'roses',
+        snapshotDigest,
+        seed: 1,
+        hyperparameters: {},
+        codeDigest: '',
+        dependenciesDigest: '',
+      })
+    })
+    await expect(run('trn_g', environment)).rejects.toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringContaining('taken over') as unknown,
+    })
+    expect(await getTraining(deps.store, 'trn_g')).toMatchObject({ status: 'running', attempts: 2 })
+  })
+
+  it('that is cancelled leaves no process behind', async () => {
+    const environment = activity()
+    environment.on(
+      'heartbeat',
+      (beat: { epoch?: number } | undefined) => void (beat?.epoch === 1 && environment.cancel()),
+    )
+    await expect(run('trn_h', environment)).rejects.toThrow(/cancel/i)
+    expect(() => process.kill(pids.at(-1) ?? 0, 0)).toThrow('ESRCH')
+  })
+
+  it('is refused when the model file has changed since it was taken in', async () => {
+    await syncRoses(deps.store, models, { epochs: 5 })
+    const other = await rosesDirectory()
+    await syncRoses(deps.store, other)
+    await expect(run('trn_i')).rejects.toMatchObject({
+      code: 'training_failed',
+      message: expect.stringContaining('tenure models sync') as unknown,
+    })
+    expect(await getTraining(deps.store, 'trn_i')).toMatchObject({ status: 'failed' })
+    await syncRoses(deps.store, models)
+    await rm(other, { recursive: true })
+  })
+
+  it.each([
+    ['throws', `train: () => Promise.reject(new Error('no soil')),`, 'training_failed', 'no soil'],
+    [
+      'answers with another width',
+      `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 2 })] }),`,
+      'artifact_invalid',
+      'numbers wide',
+    ],
+    [
+      'answers with no probability',
+      `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, kernelInitializer: 'zeros', biasInitializer: tf.initializers.constant({ value: 3 }) })] }),`,
+      'artifact_invalid',
+      'no probability',
+    ],
+    [
+      'has weights that are not numbers',
+      `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, activation: 'sigmoid', biasInitializer: tf.initializers.constant({ value: NaN }) })] }),`,
+      'artifact_invalid',
+      'not all finite',
+    ],
+  ])('whose file %s fails for good and says why', async (name, more, code, message) => {
+    await syncRoses(deps.store, models, { more })
+    await expect(run(`trn_${name}`)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message) as unknown,
+    })
+    expect(await getTraining(deps.store, `trn_${name}`)).toMatchObject({ status: 'failed' })
+    await syncRoses(deps.store, models)
+  })
+
+  it('is refused a snapshot whose bytes have changed', async () => {
+    await writeFile(join(root, 'artifacts', 'snapshots', `${'0'.repeat(64)}.parquet`), 'PAR1')
+    await deps.store.query({
+      text: `insert into snapshots values ('sha256:${'0'.repeat(64)}', 'roses', now(), 1, 1, '{}', '{}')`,
+      values: [],
+    } as never)
+    await expect(
+      run('trn_j', activity(), { snapshotDigest: `sha256:${'0'.repeat(64)}` }),
+    ).rejects.toMatchObject({ code: 'artifact_corrupt' })
+  })
+})
+
+describe('a child process', () => {
+  const signal = new AbortController().signal
+  it('that says nothing is killed', async () => {
+    const started: number[] = []
+    const child = runChild({
+      file: '../test/support/silent-child.ts',
+      job: {},
+      signal,
+      silentMs: 300,
+      onStart: (pid) => started.push(pid),
+    })
+    await expect(child).rejects.toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringContaining('said nothing') as unknown,
+    })
+    expect(() => process.kill(started[0] ?? 0, 0)).toThrow('ESRCH')
+  })
+
+  it('that cannot start tells its last lines', async () => {
+    const child = runChild({ file: './nothing-here.ts', job: {}, signal, silentMs: 20_000 })
+    await expect(child).rejects.toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringContaining('nothing-here') as unknown,
+    })
+  })
+
+  it('is not begun for what is cancelled already', async () => {
+    const child = runChild({
+      file: '../test/support/silent-child.ts',
+      job: {},
+      signal: AbortSignal.abort(),
+      silentMs: 20_000,
+    })
+    await expect(child).rejects.toThrow('cancelled')
+  })
+})

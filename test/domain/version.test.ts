@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import type { Features } from '../../domain/features.ts'
+import { formatVersion, nextVersion, type Numbered } from '../../domain/version.ts'
+
+const features: Features = {
+  size: { kind: 'number', min: 0, max: 10 },
+  colour: { kind: 'category', values: ['red', 'blue'] },
+  age: { kind: 'number', missing: 'fill' },
+  note: { kind: 'category' },
+}
+const before: Numbered = {
+  features,
+  output: { kind: 'probability', positive: 'blooms', threshold: 0.5 },
+  snapshot: 'sha256:1',
+  code: 'sha256:2',
+  hyperparameters: { epochs: 4, loss: 'log' },
+}
+const after = (change: Partial<Numbered>) => {
+  const { major, minor, patch } = nextVersion(
+    { number: { major: 2, minor: 3, patch: 4 }, of: before },
+    { ...before, ...change },
+  )
+  return `${major}.${minor}.${patch}`
+}
+const without = (name: string): Features =>
+  Object.fromEntries(Object.entries(features).filter(([each]) => each !== name))
+
+describe('the number of a version', () => {
+  it('begins at 1.0.0', () =>
+    expect(formatVersion('roses', nextVersion(undefined, before))).toBe('roses_v1.0.0'))
+
+  it.each<[string, Partial<Numbered>]>([
+    ['a feature more', { features: { ...features, weight: { kind: 'number' } } }],
+    ['a feature less', { features: without('note') }],
+    ['another name', { features: { ...without('note'), remark: { kind: 'category' } } }],
+    ['another kind', { features: { ...features, size: { kind: 'category' } } }],
+    ['a value less', { features: { ...features, colour: { kind: 'category', values: ['red'] } } }],
+    [
+      'values where any text was right',
+      { features: { ...features, note: { kind: 'category', values: ['a'] } } },
+    ],
+    ['no more missing values', { features: { ...features, age: { kind: 'number' } } }],
+    ['another positive class', { output: { kind: 'probability', positive: 'wilts', threshold: 0.5 } }],
+    ['another kind of answer', { output: { kind: 'number' } }],
+    ['classes', { output: { kind: 'classes', classes: ['a', 'b'] } }],
+  ])('rises by a major for %s', (_name, change) => expect(after(change)).toBe('3.0.0'))
+
+  it.each<[string, Partial<Numbered>]>([
+    ['new data', { snapshot: 'sha256:3' }],
+    ['new code', { code: 'sha256:3' }],
+    ['another hyperparameter', { hyperparameters: { epochs: 5, loss: 'log' } }],
+    ['a hyperparameter less', { hyperparameters: { epochs: 4 } }],
+    [
+      'new data, and a value more',
+      { snapshot: 'sha256:3', features: { ...features, colour: { kind: 'category' } } },
+    ],
+    [
+      'new data, and another range',
+      { snapshot: 'sha256:3', features: { ...features, size: { kind: 'number', max: 5 } } },
+    ],
+    [
+      'new data, and another threshold',
+      { snapshot: 'sha256:3', output: { kind: 'probability', positive: 'blooms', threshold: 0.7 } },
+    ],
+  ])('rises by a minor for %s', (_name, change) => expect(after(change)).toBe('2.4.0'))
+
+  it('rises by a patch for the same again', () => expect(after({})).toBe('2.3.5'))
+
+  it.each<[Numbered['output'], Numbered['output'], string]>([
+    [{ kind: 'classes', classes: ['a', 'b'] }, { kind: 'classes', classes: ['b', 'a'] }, '3.0.0'],
+    [{ kind: 'classes', classes: ['a', 'b'] }, { kind: 'classes', classes: ['a', 'b'] }, '2.3.5'],
+    [{ kind: 'number', unit: 'min' }, { kind: 'number', unit: 'h' }, '3.0.0'],
+    [{ kind: 'number', max: 4 }, { kind: 'number', max: 5 }, '2.3.5'],
+  ])('compares answers: %j and %j give %s', (old, now, number) => {
+    const next = nextVersion(
+      { number: { major: 2, minor: 3, patch: 4 }, of: { ...before, output: old } },
+      { ...before, output: now },
+    )
+    expect(Object.values(next).join('.')).toBe(number)
+  })
+})

@@ -1,0 +1,46 @@
+/** A core with a training worker, for retrainings from request to release. */
+import { NativeConnection, type Worker } from '@temporalio/worker'
+import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
+import { rm } from 'node:fs/promises'
+import { createTrainWorker } from '../../activities/create-worker.ts'
+import { retrainWorkflowId, type RetrainRequest } from '../../workflows/contract.ts'
+import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
+import { startCore, type Core } from './core.ts'
+import { rosesDirectory } from './roses.ts'
+import { migratedDatabase, temporalAddress } from './servers.ts'
+
+export interface Pipeline extends Core {
+  /** The directory of the model files. */
+  models: string
+  start(
+    request: Partial<RetrainRequest> & { model: string },
+    workflowId?: string,
+  ): Promise<WorkflowHandleWithFirstExecutionRunId<typeof retrainWorkflow>>
+  close(): Promise<void>
+}
+
+export async function openPipeline(options: { trainer?: false } = {}): Promise<Pipeline> {
+  const core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  const models = await rosesDirectory()
+  const native = await NativeConnection.connect({ address: core.config.temporal.address })
+  let worker: Worker | undefined
+  if (options.trainer !== false) worker = await createTrainWorker(core.deps, native, { models })
+  const running = worker?.run()
+  return {
+    ...core,
+    models,
+    start: (request, workflowId = retrainWorkflowId(request.model)) =>
+      core.client.workflow.start<typeof retrainWorkflow>('retrain', {
+        workflowId,
+        taskQueue: core.config.taskQueues.control,
+        args: [request],
+      }),
+    async close() {
+      worker?.shutdown()
+      await running
+      await native.close()
+      await core.stop()
+      await rm(models, { recursive: true })
+    },
+  }
+}

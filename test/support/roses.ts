@@ -1,0 +1,100 @@
+/**
+ * A small model with rows in Postgres, for tests of the pipeline: roses bloom when they are large and red, mostly. Its file
+ * is written into a directory of the test's own, so that a test may edit it.
+ */
+import { mkdtemp, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { seeded } from '../../domain/random.ts'
+import { loadModel, modelsDirectory } from '../../models/index.ts'
+import type { Store } from '../../store/postgres.ts'
+import { upsertModel } from '../../store/models.ts'
+
+export interface RosesFile {
+  /** Workflow ids are made of it, so files that run retrainings take a name of their own. */
+  name?: string
+  epochs?: number
+  batchSize?: number
+  seed?: number
+  /** 0 leaves the network as it was drawn. */
+  learningRate?: number
+  /** More of the file, as text. */
+  more?: string
+}
+
+export const rosesDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 'tenure-roses-'))
+
+/** Writes the model file and takes it in. */
+export async function syncRoses(store: Store, directory: string, file: RosesFile = {}): Promise<void> {
+  const { name = 'roses', epochs = 4, batchSize = 32, seed = 1, learningRate = 0.05, more = '' } = file
+  await writeFile(
+    join(directory, `${name}.ts`),
+    `
+import { byTime, canary, category, complete, defineModel, direct, number, percent, positiveRate, postgres, rowCount, warn, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
+export const roses = defineModel({
+  name: '${name}',
+  features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },
+  label: yesNo({ column: 'blooms', positive: 'blooms', knownAt: 'known_at' }),
+  source: postgres({ rows: 'select id, planted_at, known_at, size, colour, age, blooms from roses', eventTime: 'planted_at', key: ['id'] }),
+  expect: [rowCount({ min: 500 }), positiveRate({ min: 0.2, max: 0.8 }), labelAfterEvent(), unique(), warn(between('age', { max: 90 }))],
+  split: byTime({ train: '20 d', test: '10 d', matured: '1 d' }),
+  seed: ${seed},
+  hyperparameters: { epochs: ${epochs}, batchSize: ${batchSize}, learningRate: ${learningRate} },
+  train: async ({ tf, inputs, hyperparameters, fit }) => {
+    const { epochs, batchSize, learningRate } = hyperparameters
+    const network = tf.sequential({
+      layers: [
+        tf.layers.dense({ inputShape: [inputs], units: 8, activation: 'relu' }),
+        tf.layers.dropout({ rate: 0.1 }),
+        tf.layers.dense({ units: 1, activation: 'sigmoid' }),
+      ],
+    })
+    network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
+    await fit(network, { epochs, batchSize })
+    return network
+  },
+  judge: { primary: 'auc', floors: { auc: 0.7 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },
+  release: direct({ approval: { by: 1, within: '1 h' } }),
+  ${more}
+})
+`,
+  )
+  await upsertModel(store, await loadModel(name, directory))
+}
+
+export const day = 86_400_000
+/** When the first rose was planted. */
+export const spring = Date.parse('2024-03-01T00:00:00Z')
+export const at = (days: number): string => new Date(spring + days * day).toISOString()
+
+/** Plants `perDay` roses a day from one day to another; each blooms, or not, a day later. The same call plants the same roses. */
+export async function plantRoses(
+  store: Store,
+  { from, to, perDay = 60 }: { from: number; to: number; perDay?: number },
+): Promise<void> {
+  await store.query(sql`
+    create table if not exists roses (
+      id bigint primary key, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean
+    )`)
+  const rows = []
+  for (let each = from * perDay; each < to * perDay; each++) {
+    const chance = seeded(each)
+    const size = Math.round(chance() * 1000) / 100
+    const colour = chance() < 0.5 ? 'red' : 'white'
+    const blooms = chance() < 1 / (1 + Math.exp(5 - size - (colour === 'red' ? 2 : -2)))
+    const planted = spring + (each / perDay) * day
+    rows.push({
+      id: each,
+      planted_at: new Date(planted).toISOString(),
+      known_at: new Date(planted + day).toISOString(),
+      size,
+      colour,
+      age: chance() < 0.1 ? null : Math.round(chance() * 80),
+      blooms,
+    })
+  }
+  await store.query(sql`
+    insert into roses select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      as rose (id bigint, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean)`)
+}

@@ -1,0 +1,289 @@
+/** Whole retrainings on the real Temporal, the real Postgres and the real TensorFlow. */
+import { WorkflowFailedError } from '@temporalio/client'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import sql from 'sql-template-tag'
+import { register } from '../../activities/register.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { getEvaluation } from '../../store/evaluations.ts'
+import { insertKey } from '../../store/keys.ts'
+import { findRetraining, insertRetraining } from '../../store/retrainings.ts'
+import { findTraining } from '../../store/trainings.ts'
+import { findValidation } from '../../store/validations.ts'
+import { getVersion, listVersions } from '../../store/versions.ts'
+import {
+  releaseWorkflowId,
+  retrainProgress,
+  retrainWorkflowId,
+  type RetrainOutcome,
+} from '../../workflows/contract.ts'
+import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { at, plantRoses, syncRoses } from '../support/roses.ts'
+import { uniqueName } from '../support/servers.ts'
+
+let pipeline: Pipeline
+const model = uniqueName('roses')
+const retrain = async (days: number, more: object = {}): Promise<RetrainOutcome> =>
+  (await pipeline.start({ model, asOf: at(days), ...more })).result()
+const endRelease = () => pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+/** Those about retrainings; releases raise their own. */
+const openAlerts = async () =>
+  (await listAlerts(pipeline.store, { model, open: true })).filter(({ dedupeKey }) =>
+    dedupeKey.startsWith('retraining/'),
+  )
+const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-1)?.replaceAll('-', '') ?? ''
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  await syncRoses(pipeline.store, pipeline.models, { name: model })
+  await plantRoses(pipeline.store, { from: 0, to: 60 })
+  await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
+})
+afterAll(() => pipeline?.close())
+
+describe('a retraining', () => {
+  let first: RetrainOutcome
+  it('goes from rows to a registered version, and starts its release', async () => {
+    first = await retrain(35, { requestedBy: 'olga' })
+    expect(first).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
+    const run = runOf(first)
+    const version = await getVersion(pipeline.store, first.version ?? '')
+    const evaluation = await getEvaluation(pipeline.store, `evl_${run}`)
+    expect(version).toMatchObject({
+      createdBy: 'olga',
+      evaluationId: `evl_${run}`,
+      trainingId: `trn_${run}`,
+      artifactDigest: evaluation.artifactDigest,
+      lineage: {
+        snapshot: first.snapshotDigest,
+        asOf: at(35),
+        seed: 1,
+        hyperparameters: { epochs: 4 },
+        metrics: { auc: expect.closeTo(0.93, 1) as unknown },
+        rows: { train: 1140, test: 600 },
+        validationId: `val_${run}`,
+        retrainingId: first.retrainingId,
+        requestedBy: 'olga',
+        reason: 'manual',
+      },
+    })
+    expect(evaluation).toMatchObject({
+      verdict: 'better',
+      report: { slices: [{ name: 'red', rows: expect.any(Number) as unknown }] },
+    })
+    expect(evaluation.baselineVersion).toBeUndefined()
+    expect(await findRetraining(pipeline.store, first.retrainingId)).toMatchObject({
+      outcome: 'released',
+      version: first.version,
+      snapshotDigest: first.snapshotDigest,
+    })
+    const validation = await findValidation(pipeline.store, `val_${run}`)
+    expect(validation).toMatchObject({ verdict: 'pass', report: { rows: 1740 } })
+    const release = await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).describe()
+    expect(first.releaseId).toBe(`rel_${release.runId.replaceAll('-', '')}`)
+  })
+
+  it('shows where it is, and its search attributes', async () => {
+    const handle = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
+    expect(await handle.query(retrainProgress)).toMatchObject({
+      stage: 'ended',
+      version: first.version,
+      releaseId: first.releaseId,
+    })
+    const { searchAttributes } = await handle.describe()
+    expect(searchAttributes).toMatchObject({
+      Model: [model],
+      CandidateVersion: [first.version],
+      Outcome: ['released'],
+    })
+  })
+
+  it('leaves a running release alone and keeps its version for later', async () => {
+    const second = await retrain(36)
+    expect(second).toMatchObject({
+      outcome: 'registered',
+      version: `${model}_v1.1.0`,
+      message: expect.stringContaining('another release') as unknown,
+    })
+    await endRelease()
+  })
+
+  it('of the same data and code gets a patch, and the same artifact', async () => {
+    const again = await retrain(36)
+    const versions = await listVersions(pipeline.store, { model })
+    expect(versions.map(({ version }) => version)).toEqual(
+      [2, 1, 0].map((each) => `${model}_v1.${['0.0', '1.0', '1.1'][each]}`),
+    )
+    expect(again.version).toBe(`${model}_v1.1.1`)
+    expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
+    await endRelease()
+  })
+
+  it('is registered once, however often', async () => {
+    const run = runOf(first)
+    const input = {
+      model,
+      retrainingId: first.retrainingId,
+      validationId: `val_${run}`,
+      trainingId: `trn_${run}`,
+      evaluationId: `evl_${run}`,
+    }
+    const before = (await listVersions(pipeline.store, { model })).length
+    const all = await Promise.all([1, 2, 3].map(() => register(pipeline.deps)(input)))
+    expect(all.map(({ version }) => version)).toEqual([first.version, first.version, first.version])
+    expect(await listVersions(pipeline.store, { model })).toHaveLength(before)
+  })
+
+  it('is compared with the champion that is live, and stops when it is not better', async () => {
+    const champion = first.version ?? ''
+    await pipeline.store.query(sql`insert into champions (model, version) values (${model}, ${champion})`)
+    await syncRoses(pipeline.store, pipeline.models, { name: model, learningRate: 0.0001, epochs: 1 })
+    const worse = await retrain(36)
+    expect(worse).toMatchObject({
+      outcome: 'not_better',
+      message: expect.stringContaining(champion) as unknown,
+    })
+    expect(worse.version).toBeUndefined()
+    const evaluation = await getEvaluation(pipeline.store, `evl_${runOf(worse)}`)
+    expect(evaluation).toMatchObject({ verdict: 'not_better', baselineVersion: champion })
+    const auc = evaluation.report.metrics.find(({ metric }) => metric === 'auc')
+    expect(auc?.champion).toBeGreaterThan(auc?.challenger ?? 1)
+    expect(await openAlerts()).toMatchObject([
+      { kind: 'not_better', evidence: { evaluationId: evaluation.id } },
+    ])
+  })
+
+  it('that succeeds closes the alert', async () => {
+    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    expect(await retrain(37)).toMatchObject({ outcome: 'released', version: `${model}_v1.2.0` })
+    expect(await openAlerts()).toEqual([])
+    await endRelease()
+  })
+
+  it('without enough rows to judge by is insufficient', async () => {
+    await syncRoses(pipeline.store, pipeline.models, {
+      name: model,
+      more: `judge: { floors: { auc: 0.7 }, evidence: { rows: 5_000 } },`,
+    })
+    expect(await retrain(37)).toMatchObject({ outcome: 'insufficient' })
+    await syncRoses(pipeline.store, pipeline.models, { name: model })
+  })
+
+  it('of a bad batch is quarantined with a report, and nothing is trained', async () => {
+    await pipeline.store.query(sql`update roses set colour = 'blue' where planted_at > ${at(20)}`)
+    const bad = await retrain(38)
+    await pipeline.store.query(sql`update roses set colour = 'red' where colour = 'blue'`)
+    expect(bad).toMatchObject({
+      outcome: 'quarantined',
+      message: expect.stringContaining('in_set of colour') as unknown,
+    })
+    const validation = await findValidation(pipeline.store, `val_${runOf(bad)}`)
+    expect(validation).toMatchObject({ verdict: 'block', snapshotDigest: bad.snapshotDigest })
+    expect(await findTraining(pipeline.store, `trn_${runOf(bad)}`)).toBeUndefined()
+    expect(await openAlerts()).toMatchObject([{ kind: 'quarantined' }])
+  })
+
+  it('that fails says why', async () => {
+    expect(await retrain(-5)).toMatchObject({
+      outcome: 'failed',
+      message: expect.stringContaining('no train rows') as unknown,
+    })
+    await syncRoses(pipeline.store, pipeline.models, {
+      name: model,
+      more: `train: () => Promise.reject(new Error('no soil')),`,
+    })
+    const failed = await retrain(35)
+    expect(failed).toMatchObject({
+      outcome: 'failed',
+      message: expect.stringContaining('no soil') as unknown,
+    })
+    expect(await findRetraining(pipeline.store, failed.retrainingId)).toMatchObject({ outcome: 'failed' })
+    expect(await openAlerts()).toMatchObject([{ kind: 'failed', severity: 'critical' }])
+    await syncRoses(pipeline.store, pipeline.models, { name: model })
+  })
+
+  it('that is cancelled ends as cancelled, and its process with it', async () => {
+    await syncRoses(pipeline.store, pipeline.models, { name: model, epochs: 500 })
+    const handle = await pipeline.start({ model, asOf: at(35) })
+    const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
+    await expect
+      .poll(async () => (await findTraining(pipeline.store, trainingId))?.epoch, { timeout: 50_000 })
+      .toBeGreaterThan(0)
+    await handle.cancel()
+    expect(await handle.result()).toMatchObject({ outcome: 'cancelled' })
+    const pid = pipeline.lines.filter(({ message }) => message === 'trainer started').at(-1)?.fields['pid']
+    expect(() => process.kill(Number(pid), 0)).toThrow('ESRCH')
+    await syncRoses(pipeline.store, pipeline.models, { name: model })
+  })
+})
+
+describe('a request', () => {
+  const failure = async (given: object, id = uniqueName('retrain')) => {
+    const handle = await pipeline.start(given as { model: string }, id)
+    return handle.result().then(
+      () => undefined,
+      (error: unknown) => (error instanceof WorkflowFailedError ? error.cause : error),
+    )
+  }
+
+  it.each([
+    ['nothing', {}, '"model" is a text'],
+    ['an odd time', { model: 'roses', asOf: 'yesterday' }, '"asOf" is an ISO 8601 time'],
+    ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" is one of'],
+    ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'whole release policy'],
+    ['nobody', { model: 'roses', requestedBy: '' }, '"requestedBy" is a text'],
+  ])('with %s fails at once and says what is wrong', async (_name, given, message) =>
+    expect(await failure(given)).toMatchObject({
+      type: 'invalid_request',
+      message: expect.stringContaining(message) as unknown,
+      nonRetryable: true,
+    }),
+  )
+
+  it('for an unknown model fails at once', async () => {
+    const unknown = uniqueName('thorns')
+    expect(await failure({ model: unknown }, retrainWorkflowId(unknown))).toMatchObject({
+      type: 'model_not_found',
+    })
+  })
+
+  it('under another workflow id is done under the id of the model, and never twice at a time', async () => {
+    await syncRoses(pipeline.store, pipeline.models, { name: model, epochs: 500 })
+    const handle = await pipeline.start({ model, asOf: at(35) }, uniqueName('by-hand'))
+    const own = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
+    await expect
+      .poll(
+        () =>
+          own.query(retrainProgress).then(
+            ({ stage }) => stage,
+            () => undefined,
+          ),
+        { timeout: 50_000 },
+      )
+      .toBe('train')
+    expect(await failure({ model, asOf: at(35) })).toMatchObject({
+      cause: undefined,
+      type: 'retraining_in_progress',
+    })
+    await handle.cancel()
+    expect(await handle.result()).toMatchObject({ outcome: 'cancelled' })
+    expect(await own.result()).toMatchObject({ outcome: 'cancelled' })
+    await syncRoses(pipeline.store, pipeline.models, { name: model })
+  })
+
+  it('after a workflow that was ended from outside finds the way free', async () => {
+    const left = await insertRetraining(pipeline.store, {
+      id: `${retrainWorkflowId(model)}/gone`,
+      model,
+      reason: 'manual',
+      requestedBy: 'olga',
+      asOf: at(1),
+      evidence: {},
+    })
+    expect(left?.endedAt).toBeUndefined()
+    expect(await retrain(-5)).toMatchObject({ outcome: 'failed' })
+    expect(await findRetraining(pipeline.store, left?.id ?? '')).toMatchObject({
+      outcome: 'failed',
+      message: expect.stringContaining('from outside') as unknown,
+    })
+  })
+})
