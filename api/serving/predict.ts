@@ -57,8 +57,8 @@ export function createPredict(deps: PredictDeps): Predict {
       loaded.predictor.run(input, rows, outputs)
       if (loaded.invalidShare > 0) spoil(loaded, outputs)
     } catch (error) {
-      tallies.count(tally, Math.round((clock.now() - began) * 1_000), key, 'errors')
-      guard?.count(true)
+      const latencyUs = Math.round((clock.now() - began) * 1_000)
+      if (tallies.count(tally, latencyUs, key, 'errors')) guard?.count(true)
       throw new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
     }
   }
@@ -103,8 +103,8 @@ export function createPredict(deps: PredictDeps): Predict {
       text += row === 0 ? format.text(outputs, row, idPrefix) : `,${format.text(outputs, row, idPrefix)}`
     }
     const latencyUs = Math.round((clock.now() - began) * 1_000)
-    tallies.count(arm.tally, latencyUs, key, issue === undefined ? undefined : 'invalid')
-    arm.guard?.count(issue !== undefined)
+    const isBad = tallies.count(arm.tally, latencyUs, key, issue === undefined ? undefined : 'invalid')
+    if (issue === undefined || isBad) arm.guard?.count(isBad)
     if (issue !== undefined)
       throw new DomainError('output_invalid', `${arm.loaded.version} gave no valid answer: ${issue}`, {
         version: arm.loaded.version,

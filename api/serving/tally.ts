@@ -47,8 +47,8 @@ export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 export interface Tallies {
   /** The tally of an arm: the running one when this route has it already, so that two tables of one route count together. */
   open(arm: Omit<ArmTally, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmTally
-  /** Counts an answer at its completion. */
-  count(tally: ArmTally, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): void
+  /** Counts an answer at its completion. Answers whether it counts as bad: a caller's second bad answer does not. */
+  count(tally: ArmTally, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean
   /** Closes the ticks of a model whose route is replaced; what it counted is handed on at once. */
   close(model: string): void
   /** Closes every tick that has ended by now, or every tick when told so. */
@@ -151,9 +151,11 @@ export function createTallies(clock: Clock): Tallies {
       sum.latency[bucket]!++
       sum.latencyUs += latencyUs
       sum[bad ?? 'answered']++
-      if (bad !== undefined && isFirst(tally.release, bad, routingKey)) tally[bad]++
+      const counted = bad !== undefined && isFirst(tally.release, bad, routingKey)
+      if (counted) tally[bad]++
       if (latencyUs > tally.slow95Us && isFirst(tally.release, 'slow95', routingKey)) tally.slow95++
       if (latencyUs > tally.slow99Us && isFirst(tally.release, 'slow99', routingKey)) tally.slow99++
+      return counted
     },
     close(model) {
       for (const [key, tally] of open) {

@@ -190,6 +190,18 @@ describe('a replica', () => {
     await writeFaults(house.store, {})
   })
 
+  it('does not drop a candidate for one caller that asks again and again', async () => {
+    const { model, candidate, canary } = await threeVersions()
+    const replica = await replicaOf()
+    const guarded = { ...canary(10_000), guard: { rate: 0.02, alpha: 0.001 } }
+    await replica.follows(await house.route(model, guarded, 60_000))
+    const { loaded } = replica.serving.routing.find(model)!.full.arms[0]!
+    loaded.invalidShare = 1
+    for (let i = 0; i < 100; i++) expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)
+    loaded.invalidShare = 0
+    expect(replica.ask(model, request()).version).toBe(candidate)
+  })
+
   it('never exposes a candidate without a deadline', async () => {
     const { model, champion, canary } = await threeVersions()
     const replica = await replicaOf()
