@@ -1,6 +1,6 @@
 /** A control worker in the test's own process, on the real servers, with a database and a task queue of the file's own. */
 import { Client, Connection } from '@temporalio/client'
-import { NativeConnection, Runtime } from '@temporalio/worker'
+import { NativeConnection } from '@temporalio/worker'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import type { Deps } from '../../activities/deps.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { readConfig, type Config } from '../../temporal.config.ts'
+import { quietRuntime } from './quiet.ts'
 
 export interface Core {
   config: Config
@@ -23,7 +24,6 @@ export interface Core {
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 let bundled: Promise<WorkflowBundle> | undefined
-let installed = false
 
 const queue = (kind: string) => `${kind}-${randomBytes(5).toString('hex')}`
 
@@ -34,8 +34,7 @@ export interface Servers {
 }
 
 export async function startCore(servers: Servers): Promise<Core> {
-  if (!installed) Runtime.install({ logger: silent })
-  installed = true
+  quietRuntime()
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-core-'))
   const config = readConfig({
     DATABASE_URL: servers.databaseUrl,

@@ -1,7 +1,7 @@
 /** Where releases are played: a core, models with a first champion, a fleet of replicas, and people with keys. */
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { expect } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
 import type { CommandName, ReleaseStage, ReleaseState } from '../../domain/release.ts'
@@ -19,9 +19,8 @@ import {
 } from '../../workflows/contract.ts'
 import type { release as releaseWorkflow } from '../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
-import { startCore, type Core } from './core.ts'
+import { startCore, type Core, type Servers } from './core.ts'
 import { startFleet, type Fleet, type Traffic } from './fleet.ts'
-import { uniqueName } from './servers.ts'
 
 const patienceMs = 20_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 4_000 }
@@ -73,8 +72,8 @@ export interface Stage extends Core {
   close(): Promise<void>
 }
 
-export async function openStage(): Promise<Stage> {
-  const core = await startCore()
+export async function openStage(servers: Servers): Promise<Stage> {
+  const core = await startCore(servers)
   const fleet = startFleet(core.store, { replicas: ['r1', 'r2'], tickMs: quickPolicy.watch.tickMs })
   await insertPeople(core.store, {
     anna: 'approver',
@@ -87,7 +86,7 @@ export async function openStage(): Promise<Stage> {
     ...core,
     fleet,
     async model(policy = quickPolicy) {
-      const name = uniqueName('model')
+      const name = `model-${randomBytes(5).toString('hex')}`
       const registry = await insertModel(core.store, {
         model: name,
         policy,
@@ -134,7 +133,8 @@ function playedModel(
       const release = await start(version)
       await release.reaches('awaiting_approval')
       await release.say('approve', 'anna')
-      expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+      const { outcome, reason } = await release.result()
+      if (outcome !== 'promoted') throw new Error(`the first version was not promoted: ${reason}`)
       return version
     },
   }

@@ -8,11 +8,12 @@ import { findOpenRelease, findRelease, listCommands } from '../../store/releases
 import { findRouting } from '../../store/routing.ts'
 import { rollbackWorkflowId, type RollbackOutcome } from '../../workflows/contract.ts'
 import { putNetwork } from '../support/candidates.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
 import { openStage, quickPolicy, type PlayedModel, type Stage } from '../support/stage.ts'
 
 let stage: Stage
 beforeAll(async () => {
-  stage = await openStage()
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
 })
 afterAll(async () => {
   await stage?.close()

@@ -9,13 +9,13 @@ import { findChampion, moveChampion } from '../../store/champions.ts'
 import { listCommands } from '../../store/releases.ts'
 import { findRouting } from '../../store/routing.ts'
 import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
-import { temporalAddress } from '../support/servers.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
 
 let stage: Stage
 let show: PlayedModel
 let champion: string
 beforeAll(async () => {
-  stage = await openStage()
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
   show = await stage.model()
   champion = await show.champion()
 })

@@ -5,11 +5,12 @@ import { findChampion } from '../../store/champions.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findRelease } from '../../store/releases.ts'
 import { findRouting } from '../../store/routing.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
 import { openStage, type Stage } from '../support/stage.ts'
 
 let stage: Stage
 beforeAll(async () => {
-  stage = await openStage()
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
 })
 afterAll(async () => {
   await stage?.close()

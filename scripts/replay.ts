@@ -1,0 +1,96 @@
+/**
+ * Replays the recorded histories against the workflows as they are now, and says which no longer fit.
+ * `--record` makes them anew from real releases; do that only for a change that no release under way can meet.
+ */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startPostgres } from '../cli/embedded/postgres.ts'
+import { startTemporal } from '../cli/embedded/temporal.ts'
+import { migrate } from '../store/migrate.ts'
+import { searchAttributes } from '../temporal.config.ts'
+import { bundle, readHistories, replay, writeHistory } from '../test/support/histories.ts'
+import { quietRuntime } from '../test/support/quiet.ts'
+import { openStage, type PlayedModel, type PlayedRelease, type Stage } from '../test/support/stage.ts'
+
+if (process.argv.includes('--record')) await record()
+else await check()
+
+async function check(): Promise<void> {
+  quietRuntime()
+  const replayed = await replay(await bundle(), readHistories())
+  for (const { name, problem } of replayed)
+    console.log(`${problem === undefined ? 'fits ' : 'BREAKS'} ${name}${problem ? `: ${problem}` : ''}`)
+  const broken = replayed.filter(({ problem }) => problem !== undefined)
+  console.log(`${replayed.length} histories, ${broken.length} of them no longer fit`)
+  if (replayed.length === 0 || broken.length > 0) process.exitCode = 1
+}
+
+/** What is recorded: the story of each, from an approved candidate on. */
+function stories(
+  show: PlayedModel,
+): Record<string, (release: PlayedRelease, version: string) => Promise<unknown>> {
+  const approve = async (release: PlayedRelease) => {
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+  }
+  return {
+    async promotion(release) {
+      await approve(release)
+    },
+    async rollback(release, version) {
+      await approve(release)
+      await release.reaches('canary', 1)
+      show.traffic.invalid.set(version, 0.5)
+    },
+    async rejection(release) {
+      await release.reaches('awaiting_approval')
+      await release.signal('approve', { by: 'nobody' })
+      await release.say('reject', 'anna', { reason: 'not this week' })
+    },
+    async abort(release) {
+      await approve(release)
+      await release.reaches('canary', 0)
+      await release.say('pause', 'olga')
+      await release.say('resume', 'anna')
+      await release.signal('abort', { by: 'olga', reason: 'the wrong one' })
+    },
+    async cancellation(release) {
+      await approve(release)
+      await release.reaches('canary', 0)
+      await release.handle.cancel()
+    },
+  }
+}
+
+async function record(): Promise<void> {
+  const home = mkdtempSync(join(tmpdir(), 'tenure-replay-'))
+  // Postgres runs as another user when this one is root.
+  chmodSync(home, 0o711)
+  const [postgres, temporal] = await Promise.all([
+    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+    startTemporal({ uiPort: false, searchAttributes }),
+  ])
+  try {
+    await migrate(postgres.url)
+    const stage = await openStage({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+    try {
+      for (const name of Object.keys(stories({} as PlayedModel))) await play(stage, name)
+    } finally {
+      await stage.close()
+    }
+  } finally {
+    await Promise.all([postgres.stop(), temporal.stop()])
+    rmSync(home, { recursive: true, force: true })
+  }
+}
+
+async function play(stage: Stage, name: string): Promise<void> {
+  const show = await stage.model()
+  const version = await show.register(await show.champion())
+  const release = await show.start(version)
+  await stories(show)[name]?.(release, version)
+  const { outcome, reason } = await release.result()
+  writeHistory(name, await release.handle.fetchHistory())
+  console.log(`${name}: ${outcome}, ${reason}`)
+}

@@ -1,0 +1,99 @@
+/** What the judge is given: told apart by version, in the order of time, with a clock that gaps do not shorten. */
+import { describe, expect, it } from 'vitest'
+import { canaryTicks, evidenceOf, type CountedTick } from '../../domain/observation.ts'
+import type { ReleaseState } from '../../domain/release.ts'
+import { canaried, judged, probated, reports, run, second, shadowed, undecided } from '../support/releases.ts'
+
+const row = (
+  tickMs: number,
+  version: string,
+  generation: number,
+  requests: number,
+  invalid = 0,
+): CountedTick => ({
+  version,
+  generation,
+  tickMs,
+  lengthMs: 10,
+  requests,
+  errors: 0,
+  invalid,
+  slow95: 0,
+  slow99: 0,
+})
+const [candidate, baseline] = ['m_v1.1.0', 'm_v1.0.0']
+/** A state whose last routing began at 100 with the given generation. */
+const since = (state: ReleaseState, generation: number, startedMs = 100): ReleaseState => ({
+  ...state,
+  generation,
+  routings: [...state.routings.slice(0, -1), { ...state.routings.at(-1)!, generation, startedMs }],
+})
+
+describe('ticks', () => {
+  it('sum replicas and arms by version, and leave other versions out', () => {
+    const state = since(canaried, 5)
+    const ticks = canaryTicks(state, [
+      row(110, baseline, 5, 90),
+      row(110, candidate, 5, 9, 2),
+      row(110, candidate, 5, 1),
+      row(110, 'm_v0.9.0', 5, 50),
+      row(100, candidate, 5, 4),
+    ])
+    expect(ticks.map(({ startMs }) => startMs)).toEqual([100, 110])
+    expect(ticks[1]).toMatchObject({
+      shareBp: 100,
+      canary: { requests: 10, invalid: 2 },
+      control: { requests: 90 },
+    })
+  })
+
+  it('have no share when it changed within them, is unknown, or when the candidate only got copies', () => {
+    const state = since(second, 6)
+    const [mixed, unknown] = canaryTicks(state, [
+      row(100, candidate, 4, 1),
+      row(100, candidate, 6, 1),
+      row(110, candidate, 99, 1),
+    ])
+    expect([mixed?.shareBp, unknown?.shareBp]).toEqual([null, null])
+    expect(canaryTicks(since(shadowed, 7), [row(100, candidate, 7, 1)])[0]?.shareBp).toBeNull()
+  })
+})
+
+describe('the stage', () => {
+  const rows = [100, 110, 120].flatMap((at) => [row(at, candidate, 5, 5), row(at, baseline, 5, 95)])
+  const look = (state: ReleaseState, watchedMs: number, counted = rows) =>
+    evidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
+
+  it('lasts as long as it was both watched and counted', () => {
+    const state = since(canaried, 5)
+    expect(look(state, 25).elapsedMs).toBe(25)
+    expect(look(state, 1_000).elapsedMs).toBe(30)
+    expect(look(state, 1_000, [row(90, candidate, 5, 5)]).elapsedMs).toBe(0)
+    expect(look(state, 1_000, [])).toMatchObject({
+      elapsedMs: 0,
+      startedMs: 100,
+      minMs: 100,
+      minRequests: 10,
+    })
+  })
+
+  it('is the last before 100 % when nothing but probation follows', () => {
+    expect(look(since(shadowed, 5), 0).last).toBe(false)
+    expect(look(since(canaried, 5), 0).last).toBe(false)
+    expect(look(since(second, 5), 0).last).toBe(true)
+    expect(look(since(probated, 5), 0).last).toBe(true)
+    expect(look(since(run(second, judged('inconclusive')), 5), 0).last).toBe(true)
+    expect(look(since(undecided, 5), 0)).toMatchObject({ last: false, minMs: 100 })
+  })
+
+  it('has the share of the answers compared', () => {
+    expect(look(since(canaried, 5), 0).shareBp).toBe(100)
+    expect(look(since(shadowed, 5), 0).shareBp).toBe(5_000)
+    expect(look(since(probated, 5), 0).shareBp).toBe(9_500)
+  })
+
+  it('begins again with each routing', () => {
+    const routed = { ...reports.routed, generation: 9, startedMs: 777 } as typeof reports.routed
+    expect(look(run({ ...canaried, routed: false }, routed), 0).startedMs).toBe(777)
+  })
+})

@@ -1,0 +1,178 @@
+/** Routing writes: one of many wins, a stale writer never does, and replicas are told. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { wholeBp, type Route } from '../../domain/route.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { acknowledge, endLease, renewLease } from '../../store/replicas.ts'
+import {
+  findRouting,
+  issuesOfFollowers,
+  listFollowers,
+  renewExposure,
+  writeRoute,
+  type Routing,
+} from '../../store/routing.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+let store: Store
+let model: string
+let first: Routing
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 8 })
+})
+afterAll(async () => {
+  await store?.close()
+})
+const routeTo = (version: string, release = 'rel_1'): Omit<Route, 'epoch' | 'generation'> => ({
+  model,
+  release,
+  salt: 's',
+  arms: [
+    { arm: 'canary', version, shareBp: 100 },
+    { arm: 'champion', version: 'v1', shareBp: wholeBp - 100 },
+  ],
+  proven: 'v1',
+})
+beforeEach(async () => {
+  model = uniqueName('model')
+  await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
+  first = await writeRoute(store, {
+    route: routeTo('v2'),
+    replaces: { epoch: 0, generation: 0 },
+    exposureMs: 60_000,
+  })
+})
+
+describe('compare-and-set', () => {
+  it('lets exactly one of many writers of the same generation win', async () => {
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 50 }, (_, i) =>
+        writeRoute(store, { route: routeTo(`w${i}`), replaces: first.route }),
+      ),
+    )
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    for (const each of outcomes)
+      if (each.status === 'rejected') expect(isError(each.reason, 'stale_generation')).toBe(true)
+    expect((await findRouting(store, model))?.route.generation).toBe(2)
+  })
+
+  it('refuses each of 1,000 writers that come with an old place', async () => {
+    const now = await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
+    const late = await Promise.all(
+      Array.from({ length: 1_000 }, (_, i) =>
+        writeRoute(store, {
+          route: routeTo(`late${i}`),
+          replaces:
+            i % 2 === 0 ? first.route : { epoch: first.route.epoch + 1, generation: now.route.generation },
+        }).then(
+          () => 'won',
+          (error: unknown) => (isError(error, 'stale_generation') ? 'refused' : String(error)),
+        ),
+      ),
+    )
+    expect(new Set(late)).toEqual(new Set(['refused']))
+    expect(await findRouting(store, model)).toEqual({ ...now, writtenMs: now.writtenMs })
+  })
+
+  it('makes one first route of many', async () => {
+    model = uniqueName('model')
+    await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, () =>
+        writeRoute(store, { route: routeTo('v2'), replaces: { epoch: 0, generation: 0 } }),
+      ),
+    )
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  })
+
+  it('goes on from a restored database with a higher epoch', async () => {
+    await store.query(sql`insert into epochs (epoch, reason) values (7, 'restored')`)
+    const next = await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
+    expect(next.route).toMatchObject({ epoch: 7, generation: 2 })
+    await store.query(sql`delete from epochs where epoch = 7`)
+  })
+})
+
+it('a route that is not valid is not written', async () => {
+  const odd = { ...routeTo('v2'), arms: [{ arm: 'champion' as const, version: 'v1', shareBp: 9_999 }] }
+  await expect(writeRoute(store, { route: odd, replaces: first.route })).rejects.toMatchObject({
+    code: 'invalid_route',
+  })
+  expect((await findRouting(store, model))?.route.generation).toBe(1)
+})
+
+it('every write and every renewal is told to the replicas', async () => {
+  const heard: (string | undefined)[] = []
+  const unlisten = store.listen('tenure_routing', (payload) => heard.push(payload))
+  await expect.poll(() => heard).toEqual([undefined])
+  const { route } = await writeRoute(store, { route: routeTo('v3'), replaces: first.route, exposureMs: 10 })
+  await renewExposure(store, { ...route, release: 'rel_1', observedMs: Date.now(), exposureMs: 60_000 })
+  await expect.poll(() => heard).toEqual([undefined, model, model])
+  await unlisten()
+})
+
+describe('exposure', () => {
+  const renew = (changes: object = {}) =>
+    renewExposure(store, {
+      model,
+      release: 'rel_1',
+      epoch: first.route.epoch,
+      generation: first.route.generation,
+      observedMs: first.writtenMs,
+      exposureMs: 120_000,
+      ...changes,
+    })
+  const leftMs = async () => (await findRouting(store, model))?.exposureMs ?? 0
+
+  it('counts from the evidence, so that a frozen watcher adds nothing', async () => {
+    expect(await renew({ observedMs: first.writtenMs - 3_600_000 })).toBe(true)
+    expect(await leftMs()).toBeLessThan(60_000)
+    expect(await renew()).toBe(true)
+    expect(await leftMs()).toBeGreaterThan(100_000)
+    // A shorter one takes nothing away.
+    expect(await renew({ exposureMs: 10 })).toBe(true)
+    expect(await leftMs()).toBeGreaterThan(100_000)
+  })
+
+  it.each([
+    ['another release', { release: 'rel_2' }],
+    ['an old generation', { generation: 0 }],
+    ['another epoch', { epoch: 9 }],
+  ])('is not renewed for %s', async (_name, changes) => {
+    expect(await renew(changes)).toBe(false)
+    expect(await leftMs()).toBeLessThan(60_000)
+  })
+
+  it('ends with a route that asks for none', async () => {
+    await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
+    expect(await findRouting(store, model)).not.toHaveProperty('exposureMs')
+  })
+})
+
+describe('followers', () => {
+  const join = (id: string, leaseMs = 60_000) =>
+    renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
+  const problems = async () => issuesOfFollowers(await listFollowers(store, model), first.route)
+
+  it('are all live replicas, and each that does not follow is named', async () => {
+    const [a, b, gone] = [uniqueName('a'), uniqueName('b'), uniqueName('gone')]
+    await join(a)
+    await join(b)
+    await join(gone)
+    await endLease(store, gone)
+    const { epoch, generation } = first.route
+    expect(await problems()).toEqual([
+      `replica ${a} on h is at generation 0 of 1`,
+      `replica ${b} on h is at generation 0 of 1`,
+    ])
+    await acknowledge(store, { replica: a, model, epoch, generation })
+    await acknowledge(store, { replica: b, model, epoch, generation, problem: 'no memory' })
+    expect(await problems()).toEqual([`replica ${b} on h: no memory`])
+    await acknowledge(store, { replica: b, model, epoch: epoch + 1, generation: 0 })
+    expect(await problems()).toEqual([])
+    await endLease(store, a)
+    await endLease(store, b)
+    expect(await listFollowers(store, model)).toEqual([])
+  })
+})
