@@ -1,0 +1,21 @@
+/** A training worker as a process of its own, with model files from the directory that is its argument. */
+import { NativeConnection, Runtime } from '@temporalio/worker'
+import { createTrainWorker } from '../../activities/create-worker.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+
+const [models = ''] = process.argv.slice(2)
+const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+Runtime.install({ logger: silent })
+const config = readConfig()
+const connection = await NativeConnection.connect({ address: config.temporal.address })
+const deps = {
+  store: openStore(config.databaseUrl),
+  artifacts: openArtifacts(config.artifactRoot),
+  config,
+  log: silent,
+}
+const worker = await createTrainWorker(deps, connection, { models })
+process.stdout.write('ready\n')
+await worker.run()

@@ -1,0 +1,109 @@
+/** kill -9 of the training worker in the middle of an epoch: another worker goes on, and there is one version. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { insertKey } from '../../store/keys.ts'
+import { findTraining, getTraining } from '../../store/trainings.ts'
+import { listVersions } from '../../store/versions.ts'
+import { releaseWorkflowId } from '../../workflows/contract.ts'
+import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { at, plantRoses, syncRoses } from '../support/roses.ts'
+import { uniqueName } from '../support/servers.ts'
+
+let pipeline: Pipeline
+const model = uniqueName('roses')
+const epochs = 30
+const workers: ChildProcess[] = []
+
+beforeAll(async () => {
+  pipeline = await openPipeline({ trainer: false })
+  await syncRoses(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 16 })
+  await plantRoses(pipeline.store, { from: 0, to: 40 })
+  await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
+})
+afterAll(async () => {
+  for (const worker of workers) worker.kill('SIGKILL')
+  await pipeline?.close()
+})
+
+async function startWorker(): Promise<ChildProcess> {
+  const { config } = pipeline
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+  const script = fileURLToPath(new URL('../support/train-worker.ts', import.meta.url))
+  const worker = spawn(process.execPath, ['--import', loader, script, pipeline.models], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: '/usr/bin:/bin',
+      DATABASE_URL: config.databaseUrl,
+      TEMPORAL_ADDRESS: config.temporal.address,
+      TENURE_TRAIN_QUEUE: config.taskQueues.train,
+      TENURE_ARTIFACTS: config.artifactRoot,
+      TENURE_BUILD_ID: 'test',
+    },
+  })
+  workers.push(worker)
+  await once(worker.stdout, 'data')
+  return worker
+}
+
+/** Processes whose parent is this one. */
+const childrenOf = (pid: number | undefined): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        return (
+          readFileSync(join('/proc', name, 'stat'), 'utf8')
+            .split(') ')[1]
+            ?.split(' ')[1] === String(pid)
+        )
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+it('a training whose worker is killed is finished by another one, once and with the same result', async () => {
+  const first = await startWorker()
+  const handle = await pipeline.start({ model, asOf: at(35), requestedBy: 'olga' })
+  const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
+  const epoch = async () => (await findTraining(pipeline.store, trainingId))?.epoch ?? 0
+  await expect.poll(epoch, { timeout: 50_000, interval: 20 }).toBeGreaterThanOrEqual(3)
+  const trainers = childrenOf(first.pid)
+  expect(trainers.length).toBeGreaterThan(0)
+  first.kill('SIGKILL')
+  await once(first, 'exit')
+  // The trainer goes with its worker.
+  await expect.poll(() => trainers.filter(isAlive), { timeout: 10_000, interval: 20 }).toEqual([])
+  const reached = await epoch()
+  expect(reached).toBeLessThan(epochs)
+
+  await startWorker()
+  expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
+  const training = await getTraining(pipeline.store, trainingId)
+  expect(training).toMatchObject({ status: 'done', attempts: 2 })
+  expect(training.curve.map((each) => each.epoch)).toEqual(
+    Array.from({ length: epochs }, (_, index) => index + 1),
+  )
+  expect(await listVersions(pipeline.store, { model })).toHaveLength(1)
+
+  await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+  const again = await pipeline.start({ model, asOf: at(35), requestedBy: 'olga' })
+  expect(await again.result()).toMatchObject({ version: `${model}_v1.0.1` })
+  const versions = await listVersions(pipeline.store, { model })
+  // Trained without an interruption, it is the same artifact.
+  expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
+}, 120_000)
