@@ -34,7 +34,19 @@ export function createTemporalClient({
   }
   const within = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
     const client = await open()
-    return client.connection.withDeadline(Date.now() + withinMs, () => work(client))
+    // The deadline of the protocol begins only when the connection stands.
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
+    })
+    try {
+      return await Promise.race([
+        client.connection.withDeadline(Date.now() + withinMs, () => work(client)),
+        late,
+      ])
+    } finally {
+      clearTimeout(timer)
+    }
   }
   const ping = async (): Promise<void> => {
     try {

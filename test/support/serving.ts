@@ -211,7 +211,7 @@ export interface TestResponse {
 
 export interface ApiOptions extends ReplicaOptions {
   publicPredictions?: boolean
-  temporal?: { address: string; namespace: string }
+  temporal?: { address: string; namespace: string; controlQueue: string }
   stopping?: () => string | undefined
   /** False answers at once, before any key is known. */
   awaitKeys?: boolean
@@ -227,7 +227,7 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
   })
   const temporal = createTemporalClient({
     temporal: options.temporal ?? { address: '127.0.0.1:1', namespace: 'default' },
-    taskQueues: { control: 'test-control', train: 'test-train' },
+    taskQueues: { control: options.temporal?.controlQueue ?? 'test-control', train: 'test-train' },
   })
   const log = {
     debug: () => {},

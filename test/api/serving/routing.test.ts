@@ -197,7 +197,8 @@ describe('a replica', () => {
     await replica.follows(await house.route(model, guarded, 60_000))
     const { loaded } = replica.serving.routing.find(model)!.full.arms[0]!
     loaded.invalidShare = 1
-    for (let i = 0; i < 100; i++) expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)
+    for (let i = 0; i < 100; i++)
+      expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)
     loaded.invalidShare = 0
     expect(replica.ask(model, request()).version).toBe(candidate)
   })

@@ -1,0 +1,369 @@
+/** The control routes on the real database: what they show, and what a wrong request is told. */
+import sql from 'sql-template-tag'
+import { createServer } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { upsertAlert } from '../../store/alerts.ts'
+import { appendAudit } from '../../store/audit.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { insertRetraining } from '../../store/retrainings.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+const get = (path: string) => api.request('GET', path, { key })
+const post = (path: string, body: unknown) => api.request('POST', path, { key, body })
+
+beforeAll(async () => {
+  house = await openHouse()
+  key = await house.key()
+  const version = await house.register(irisSpec())
+  await moveChampion(house.store, {
+    model: 'iris',
+    to: version,
+    cause: 'promotion',
+    actor: 'anna',
+    reason: 'first',
+  })
+  const route = await house.route('iris', { proven: version })
+  await house.store.transaction((database) =>
+    appendAudit(database, {
+      actor: 'anna',
+      action: 'champion.promoted',
+      subject: version,
+      model: 'iris',
+      detail: {},
+    }),
+  )
+  await upsertAlert(house.store, {
+    dedupeKey: 'a',
+    model: 'iris',
+    severity: 'warning',
+    kind: 'not_better',
+    message: 'no',
+  })
+  await insertRetraining(house.store, {
+    id: 'retrain/iris/018f0000-0000-7000-8000-000000000000',
+    model: 'iris',
+    reason: 'manual',
+    requestedBy: 'olga',
+    asOf: '2026-01-01T00:00:00Z',
+    evidence: {},
+  })
+  api = await startApi(house)
+  await api.follows(route)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+describe('the lists', () => {
+  it('of models show champions', async () => {
+    const { json } = await get('/v1/models')
+    expect(json).toMatchObject({ models: [{ name: 'iris', champion: { version: 'iris_v1.0.0' } }] })
+  })
+
+  it('of one model shows features, output and the route of this replica', async () => {
+    const { json } = await get('/v1/models/iris')
+    expect(json).toMatchObject({
+      name: 'iris',
+      features: { sepalLength: { kind: 'number' } },
+      output: { kind: 'classes' },
+      route: { generation: 1, proven: 'iris_v1.0.0' },
+    })
+  })
+
+  it('of versions leave the manifest out, one version has it', async () => {
+    const { json } = await get('/v1/versions?model=iris')
+    expect(json).toMatchObject({
+      versions: [{ version: 'iris_v1.0.0', artifact_digest: expect.any(String) }],
+    })
+    expect((json['versions'] as object[])[0]).not.toHaveProperty('manifest')
+    expect((await get('/v1/versions/iris_v1.0.0')).json).toHaveProperty('manifest')
+  })
+
+  it('say who was champion at a moment', async () => {
+    expect((await get('/v1/models/iris/champion')).json).toMatchObject({
+      version: 'iris_v1.0.0',
+      cause: 'promotion',
+      actor: 'anna',
+      reason: 'first',
+    })
+    const before = await get('/v1/models/iris/champion?at=2000-01-01T00:00:00Z')
+    expect(before).toMatchObject({ status: 404, json: { code: 'not_found' } })
+  })
+
+  it('of audit, alerts and retrainings', async () => {
+    const { json } = await get('/v1/audit?limit=1')
+    expect(json).toMatchObject({
+      audit: [{ action: 'champion.promoted', actor: 'anna', hash: expect.any(String) }],
+    })
+    expect((await get('/v1/audit/verify')).json).toMatchObject({ rows: 1 })
+    expect((await get('/v1/alerts?open=true')).json).toMatchObject({
+      alerts: [{ kind: 'not_better', dedupe_key: 'a' }],
+    })
+    expect((await get('/v1/retrainings?model=iris')).json).toMatchObject({
+      retrainings: [{ requested_by: 'olga' }],
+    })
+    const id = encodeURIComponent('retrain/iris/018f0000-0000-7000-8000-000000000000')
+    expect((await get(`/v1/retrainings/${id}`)).json).toMatchObject({
+      model: 'iris',
+      as_of: '2026-01-01T00:00:00.000Z',
+    })
+    expect((await get('/v1/releases')).json).toEqual({ releases: [] })
+  })
+})
+
+describe('a wrong request is told', () => {
+  const release = { model: 'iris', version: 'iris_v1.0.0' }
+  it.each<[string, string, string, unknown, number, string, RegExp]>([
+    ['of a path that is none', 'GET', '/v2/nothing', undefined, 404, 'not_found', /nothing at \/v2\/nothing/],
+    [
+      'of the methods that are',
+      'PUT',
+      '/v1/models',
+      undefined,
+      405,
+      'method_not_allowed',
+      /does not take PUT/,
+    ],
+    ['of a model that is none', 'GET', '/v1/models/tulip', undefined, 404, 'model_not_found', /tulip/],
+    [
+      'of a model that is none, at its champion',
+      'GET',
+      '/v1/models/tulip/champion',
+      undefined,
+      404,
+      'model_not_found',
+      /tulip/,
+    ],
+    [
+      'of a version that is none',
+      'GET',
+      '/v1/versions/tulip_v1.0.0',
+      undefined,
+      404,
+      'version_not_found',
+      /tulip/,
+    ],
+    ['of a release that is none', 'GET', '/v1/releases/rel_0', undefined, 404, 'release_not_found', /rel_0/],
+    [
+      'of a release that is none, when it says something to it',
+      'POST',
+      '/v1/releases/rel_0/abort',
+      {},
+      404,
+      'release_not_found',
+      /rel_0/,
+    ],
+    ['of a retraining that is none', 'GET', '/v1/retrainings/x', undefined, 404, 'not_found', /"x"/],
+    ['of a limit that is none', 'GET', '/v1/audit?limit=0', undefined, 400, 'invalid_request', /limit/],
+    [
+      'of a query that nobody knows',
+      'GET',
+      '/v1/alerts?colour=red',
+      undefined,
+      400,
+      'invalid_request',
+      /colour/,
+    ],
+    [
+      'of a time that is none',
+      'GET',
+      '/v1/models/iris/champion?at=yesterday',
+      undefined,
+      400,
+      'invalid_request',
+      /at: is no ISO 8601/,
+    ],
+    ['of a body that does not parse', 'POST', '/v1/releases', '{', 400, 'body_not_json', /does not parse/],
+    [
+      'of a body with a field nobody knows',
+      'POST',
+      '/v1/releases',
+      { ...release, force: true },
+      400,
+      'invalid_request',
+      /force/,
+    ],
+    [
+      'of a body that is too large',
+      'POST',
+      '/v1/releases',
+      'x'.repeat(1_048_577),
+      413,
+      'body_too_large',
+      /1048576/,
+    ],
+    [
+      'of a version of another model',
+      'POST',
+      '/v1/releases',
+      { ...release, model: 'rose' },
+      404,
+      'version_not_found',
+      /of iris, not of rose/,
+    ],
+    [
+      'of a policy that is none',
+      'POST',
+      '/v1/releases',
+      { ...release, policy: {} },
+      422,
+      'invalid_policy',
+      /policy/,
+    ],
+    [
+      'of a digest that is none',
+      'POST',
+      '/v1/releases/rel_0/approve',
+      { artifact_digest: 'x' },
+      400,
+      'invalid_request',
+      /artifact_digest: is no digest/,
+    ],
+    [
+      'of a retraining with a time that is none',
+      'POST',
+      '/v1/models/iris/retrainings',
+      { as_of: 'now' },
+      400,
+      'invalid_request',
+      /as_of/,
+    ],
+    [
+      'of a rollback without a reason',
+      'POST',
+      '/v1/models/iris/rollback',
+      {},
+      400,
+      'invalid_request',
+      /reason/,
+    ],
+  ])('%s', async (_name, method, path, body, status, code, detail) => {
+    const answer = await api.request(method, path, { key, body })
+    expect(answer).toMatchObject({ status, json: { code, status } })
+    expect(answer.json['detail']).toMatch(detail)
+    expect(answer.headers.get('content-type')).toBe('application/problem+json')
+    if (code === 'method_not_allowed') expect(answer.headers.get('allow')).toBe('GET')
+  })
+
+  it('under the id it was sent with, when that is one', async () => {
+    const headers = { 'x-request-id': 'order-17' }
+    expect((await api.request('GET', '/v1/models', { headers })).json['request_id']).toBe('order-17')
+    const odd = await api.request('GET', '/v1/models', { headers: { 'x-request-id': '<script>' } })
+    expect(odd.json['request_id']).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  it('nothing of a defect but its id', async () => {
+    await house.store.query(sql`alter table alerts rename to alarms`)
+    const answer = await get('/v1/alerts')
+    await house.store.query(sql`alter table alarms rename to alerts`)
+    expect(answer).toMatchObject({ status: 500, json: { code: 'internal' } })
+    expect(answer.text).not.toContain('alerts"')
+    expect(answer.json['detail']).toContain(answer.json['request_id'])
+    expect(api.troubles.join()).toContain(String(answer.json['request_id']))
+  })
+})
+
+describe('a Temporal that is dead or silent is told within a second', () => {
+  /** The quickest of three, because the first also loads the client, and others use the machine. */
+  const attempt = async (asked: TestApi) => {
+    const times: number[] = []
+    for (;;) {
+      const from = performance.now()
+      const answer = await asked.request('POST', '/v1/models/iris/retrainings', { key, body: {} })
+      times.push(performance.now() - from)
+      if (times.length === 3) return { answer, ms: Math.min(...times) }
+    }
+  }
+
+  it('dead', async () => {
+    const { answer, ms } = await attempt(api)
+    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable', retryable: true } })
+    expect(answer.headers.get('retry-after')).toBe('1')
+    expect(ms).toBeLessThan(1_100)
+    expect((await get('/v1/models')).status).toBe(200)
+    expect((await post('/v1/models/iris/predict', { instances: [irisRow] })).status).toBe(200)
+    expect((await post('/v1/models/iris/rollback', { reason: 'r' })).json['code']).toBe(
+      'temporal_unavailable',
+    )
+    expect((await post('/v1/releases', { model: 'iris', version: 'iris_v1.0.0' })).json['code']).toBe(
+      'temporal_unavailable',
+    )
+  })
+
+  it('silent', async () => {
+    const mute = createServer(() => {}).listen(0, '127.0.0.1')
+    await new Promise((resolve) => mute.once('listening', resolve))
+    const { port } = mute.address() as { port: number }
+    const silent = await startApi(house, {
+      temporal: { address: `127.0.0.1:${port}`, namespace: 'default', controlQueue: 'nobody' },
+    })
+    const { answer, ms } = await attempt(silent)
+    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable' } })
+    expect(ms).toBeLessThan(1_100)
+    await silent.stop()
+    mute.close()
+  })
+})
+
+describe('what the process says of itself', () => {
+  it('that it lives and is ready, and more with a key', async () => {
+    expect((await api.request('GET', '/livez')).json).toEqual({ status: 'alive' })
+    expect((await api.request('GET', '/readyz')).json).toEqual({ status: 'ready' })
+    expect((await get('/readyz')).json).toMatchObject({
+      status: 'ready',
+      stale: false,
+      models: [{ model: 'iris', generation: 1, arms: [{ arm: 'champion', version: 'iris_v1.0.0' }] }],
+    })
+  })
+
+  it('that it is not ready when a golden row is no longer answered as in training, or when it ends', async () => {
+    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    const { run } = predictor
+    predictor.run = (input, rows, output) => {
+      run(input, rows, output)
+      output[0] = output[0]! + 0.01
+    }
+    expect(await get('/readyz')).toMatchObject({ status: 503, json: { code: 'not_ready' } })
+    expect((await get('/readyz')).json['detail']).toMatch(/iris_v1.0.0: golden row 0 gives/)
+    expect((await api.request('GET', '/readyz')).json['detail']).toBe('this replica is not ready')
+    predictor.run = run
+    expect((await get('/readyz')).status).toBe(200)
+    const ending = await startApi(house, { stopping: () => 'this replica is ending: SIGTERM' })
+    expect((await ending.request('GET', '/readyz', { key })).json['detail']).toMatch(/ending: SIGTERM/)
+    await ending.stop()
+  })
+
+  it('metrics that add up', async () => {
+    for (let i = 0; i < 5; i++) await post('/v1/models/iris/predict', { instances: [irisRow] })
+    const { text } = await get('/metrics')
+    const value = (line: string) =>
+      Number(new RegExp(`^${line.replaceAll(/[{}.+"]/g, '\\$&')} (\\S+)$`, 'm').exec(text)?.[1])
+    const labels = 'model="iris",version="iris_v1.0.0",arm="champion"'
+    const answered = value(`tenure_predictions_total{${labels},result="answered"}`)
+    expect(answered).toBeGreaterThanOrEqual(5)
+    expect(value(`tenure_prediction_seconds_bucket{${labels},le="+Inf"}`)).toBe(answered)
+    expect(value('tenure_prediction_log_total{state="served"}')).toBe(answered)
+    expect(value('tenure_routing_generation{model="iris"}')).toBe(1)
+    expect(text).toContain('process_resident_memory_bytes')
+  })
+
+  it('its routes, as OpenAPI and as a page', async () => {
+    const { json } = await get('/openapi.json')
+    expect(json['openapi']).toBe('3.1.0')
+    const paths = json['paths'] as Record<string, Record<string, { responses: object }>>
+    for (const { method, path } of api.routes) {
+      const described = paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method]
+      expect(described?.responses, `${method} ${path}`).toHaveProperty('default')
+    }
+    const page = await get('/docs')
+    expect(page.headers.get('content-type')).toMatch(/^text\/html/)
+    expect(page.text).toContain('/v1/models/:name/predict')
+    expect(page.text).toContain('missing_feature')
+    expect((await get('/')).text).toContain('iris_v1.0.0')
+  })
+})
