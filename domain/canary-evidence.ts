@@ -43,8 +43,11 @@ export interface CanaryStage {
 export interface CanaryEvidence {
   /** All ticks since the canary began, over all stages, in order. Nothing is reset between stages. */
   ticks: CanaryTick[]
-  /** Requests both models answered and whose label came: b = champion right, challenger wrong; c = the reverse. */
-  paired?: { b: number; c: number }
+  /**
+   * Requests both models answered and whose label came: b = champion right, challenger wrong; c = the reverse;
+   * same = both right or both wrong, where it is counted.
+   */
+  paired?: { b: number; c: number; same?: number }
   stage: CanaryStage
   /** How old the newest counters are; null when there are none. */
   staleMs: number | null

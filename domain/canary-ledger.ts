@@ -132,6 +132,9 @@ function addExposure(a: Exposure, b: Exposure): Exposure {
   }
 }
 
+const arms = ['canary', 'control'] as const
+const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'conversions'] as const
+
 /** What makes a tick unusable, or undefined. */
 export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined): string | undefined {
   if (!Number.isFinite(tick.startMs)) return `a tick starts at ${tick.startMs}`
@@ -141,12 +144,14 @@ export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined
   if (tick.shareBp !== null && !(tick.shareBp >= 0 && tick.shareBp <= 10_000)) {
     return `the tick at ${tick.startMs} has a share of ${tick.shareBp} basis points`
   }
-  for (const arm of ['canary', 'control'] as const) {
-    for (const [name, count] of Object.entries(tick[arm])) {
+  for (const arm of arms) {
+    const counts = tick[arm]
+    for (const name of countNames) {
+      const count = counts[name]
       if (count === undefined && name === 'conversions') continue
-      if (!(Number.isFinite(count) && count >= 0)) return `${arm} ${name} at ${tick.startMs} is ${count}`
-      if (count > tick[arm].requests) {
-        return `${arm} ${name} at ${tick.startMs} is ${count}, more than its ${tick[arm].requests} requests`
+      if (!(count! >= 0 && count! < Infinity)) return `${arm} ${name} at ${tick.startMs} is ${count}`
+      if (count! > counts.requests) {
+        return `${arm} ${name} at ${tick.startMs} is ${count}, more than its ${counts.requests} requests`
       }
     }
   }
@@ -163,6 +168,7 @@ export function unreadableStage(evidence: Pick<CanaryEvidence, 'stage' | 'staleM
   if (staleMs !== null && !(Number.isFinite(staleMs) && staleMs >= 0)) issues.push(`staleMs is ${staleMs}`)
   if (paired !== undefined) {
     for (const [name, count] of Object.entries(paired)) {
+      if (count === undefined && name === 'same') continue
       if (!(Number.isFinite(count) && count >= 0)) issues.push(`paired.${name} is ${count}`)
     }
   }

@@ -55,6 +55,11 @@ export interface CanaryPolicy {
    * requests cannot prove a ratio, and a doubled error rate can then be promoted one time in three.
    */
   promotion: PromotionPolicy | 'off'
+  /**
+   * What paired answers must prove before the last stage passes: that the candidate's accuracy is not lower by more
+   * than `margin`, with this log evidence. Only for models whose labels come within the release.
+   */
+  nonInferiority?: { margin: number; logE: number }
   srm: SrmPolicy | 'off'
 }
 
@@ -109,6 +114,11 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
       negligibleRate === null || (negligibleRate > 0 && negligibleRate < 0.95),
       `promotion.negligibleRate is ${negligibleRate}, it must lie between 0 and 0.95, or be null`,
     )
+  }
+  if (isGiven(policy.nonInferiority)) {
+    const { margin, logE } = policy.nonInferiority!
+    need(margin > 0 && margin < 1, `nonInferiority.margin is ${margin}, it must lie between 0 and 1`)
+    need(logE > 0 && Number.isFinite(logE), `nonInferiority.logE is ${logE}, it must be above 0`)
   }
   if (!isGiven(policy.srm)) issues.push('srm is missing; set it to "off" to compare no shares')
   else if (policy.srm !== 'off') {

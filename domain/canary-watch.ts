@@ -10,6 +10,7 @@ import { comparison, percent, promotionProof, rate, round } from './canary-compa
 import { badAnswers, canaryLedger, unreadableStage, unreadableTick } from './canary-ledger.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './canary-policy.ts'
 import { guardTest } from './e-guard.ts'
+import { nonInferiorityEvidence } from './e-noninferiority.ts'
 import { pairedEvidence } from './e-paired.ts'
 import { geometric } from './e-process.ts'
 import { rateTest } from './e-rate.ts'
@@ -201,6 +202,21 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
               `not proven yet that ${each.metric} stay below ${promotion.ratio} times the champion's: ` +
               `logE ${round(logE)} < ${round(promotion.logE)}`,
             values: { metric: each.metric, logE, threshold: promotion.logE, ratio: promotion.ratio },
+          })
+        }
+      }
+      if (policy.nonInferiority && stage.last) {
+        const { margin, logE: threshold } = policy.nonInferiority
+        const { b = 0, c = 0, same } = paired ?? {}
+        const logE = same === undefined ? 0 : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
+        statistics['nonInferiorityLogE'] = logE
+        if (logE < threshold) {
+          waits.push({
+            code: 'quality_evidence',
+            message:
+              `not proven yet on ${b + c + (same ?? 0)} paired answers that accuracy falls by less than ` +
+              `${percent(margin)}: logE ${round(logE)} < ${round(threshold)}`,
+            values: { b, c, same: same ?? null, margin, logE, threshold },
           })
         }
       }

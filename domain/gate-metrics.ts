@@ -22,6 +22,17 @@ export interface Scored {
   squares: Float64Array
 }
 
+/** The rows of a model, highest score first; sorted once for all that need it. */
+const orders = new WeakMap<Float64Array, Uint32Array>()
+
+function highestFirst(score: Float64Array): Uint32Array {
+  const known = orders.get(score)
+  if (known !== undefined) return known
+  const order = orderOf(score).reverse()
+  orders.set(score, order)
+  return order
+}
+
 const lowerIsBetter: ReadonlySet<GateMetric> = new Set(['brier', 'logLoss', 'rmse', 'mae'])
 
 export function higherIsBetter(metric: GateMetric): boolean {
@@ -201,7 +212,7 @@ function explained({ y, score }: Scored): Statistic {
 
 /** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
 function ranked({ y, score }: Scored, of: 'area' | 'precision'): Statistic {
-  const order = orderOf(score).reverse()
+  const order = highestFirst(score)
   const positive = Float64Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
   const ends: number[] = []
   for (let i = 0; i < order.length; i++) {

@@ -8,6 +8,9 @@ export type Task = 'binary' | 'multiclass' | 'regression'
 export type GateMetric =
   'auc' | 'accuracy' | 'brier' | 'logLoss' | 'f1' | 'averagePrecision' | 'macroF1' | 'rmse' | 'mae' | 'r2'
 
+/** The metrics a slice can be compared by: those whose difference has a test of its own. */
+export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae'
+
 /** How much worse a challenger may be and still be "not worse": absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
 
@@ -34,8 +37,8 @@ export interface GatePolicy {
     slicePositives: number
   }
   slices: {
-    metric: GateMetric
-    /** Block when a slice lost more than this … */
+    metric: SliceMetric
+    /** Block when a slice lost more than this, relative to the champion for metrics where lower is better … */
     points: number
     /** … and the loss is certain at this level after Holm's correction. */
     alpha: number

@@ -7,7 +7,7 @@ import { holm } from './adjust.ts'
 import { ownersOf, pointValue } from './bootstrap.ts'
 import { delong } from './delong.ts'
 import { higherIsBetter, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
-import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import type { GatePolicy, SliceMetric } from './gate-policy.ts'
 import { mcnemarP } from './mcnemar.ts'
 import { normalTwoSided } from './statistics.ts'
 
@@ -78,7 +78,7 @@ function compareSlice(
   }
 }
 
-function gain(metric: GateMetric, value: number | null, old: number | null): number | null {
+function gain(metric: SliceMetric, value: number | null, old: number | null): number | null {
   if (value === null || old === null) return null
   if (higherIsBetter(metric)) return value - old
   return old > 0 ? (old - value) / old : value > old ? -1 : 0
@@ -86,12 +86,16 @@ function gain(metric: GateMetric, value: number | null, old: number | null): num
 
 /** Two-sided p for "no difference" on the slice. */
 function sliceP(
-  metric: GateMetric,
+  metric: SliceMetric,
   challenger: Scored,
   champion: Scored,
   entities?: readonly (string | number)[],
 ): number | null {
-  if (metric === 'auc') return delong(challenger.y, challenger.score, champion.score).pTwoSided
+  if (metric === 'auc') {
+    const { status, pTwoSided, auc1, auc2 } = delong(challenger.y, challenger.score, champion.score)
+    // Two rankings without a doubt in them differ for certain, or not at all.
+    return status === 'no_variance' ? (auc1 === auc2 ? 1 : 0) : pTwoSided
+  }
   const [a, b] = [rowLosses(metric, challenger), rowLosses(metric, champion)]
   if (a === null || b === null) return null
   const differences = a.map((value, i) => value - b[i]!)
@@ -111,7 +115,8 @@ function meanIsZeroP(differences: Float64Array, entities?: readonly (string | nu
   differences.forEach((value, i) => residuals.set(owner[i]!, (residuals.get(owner[i]!) ?? 0) + value - mean))
   let squares = 0
   for (const residual of residuals.values()) squares += residual ** 2
-  if (residuals.size < 2 || squares === 0) return mean === 0 ? 1 : null
+  if (residuals.size < 2) return null
+  if (squares === 0) return mean === 0 ? 1 : 0 // every row moved alike: certain
   const clusters = residuals.size
   return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
 }

@@ -127,8 +127,8 @@ describe('a canary fails', () => {
 
   it('by the harm budget only when the damage is proven as well', () => {
     const policy = { minDelta: 0.02, guardRate: 0.5 }
-    const small = ticks(3_000, every(10, { errors: 1 }))
-    expect(codes({ ticks: small }, { ...policy, harmBudget: 150 })).toEqual(['fail', 'harm_budget'])
+    const small = ticks(2_000, every(10, { errors: 1 }))
+    expect(codes({ ticks: small }, { ...policy, harmBudget: 100 })).toEqual(['fail', 'harm_budget'])
     expect(codes({ ticks: small }, { ...policy, harmBudget: 1_000 })).toEqual(['pass', 'stage_passed'])
     // 1.2 times the control's errors for three hours: some excess, no proof.
     const chance = ticks(1_080, every(30, { errors: 1 }))
@@ -137,7 +137,7 @@ describe('a canary fails', () => {
 
   it('for good: later good ticks do not take a finding back', () => {
     const early = ticks(60, every(2, { errors: 1 }))
-    const later = ticks(3_000, () => ({}), 60)
+    const later = ticks(1_000, () => ({}), 60)
     expect(codes({ ticks: [...early, ...later] })[0]).toBe('fail')
   })
 
@@ -269,6 +269,18 @@ describe('an inconclusive canary', () => {
     expect(codes({ ticks: ticks(60) }, { promotion })).toEqual(['inconclusive', 'promotion_evidence'])
   })
 
+  it('owes the proof of its quality at the last stage, where the policy asks for one', () => {
+    const last = { ...stage, last: true }
+    const policy = { promotion: 'off' as const, nonInferiority: { margin: 0.02, logE: Math.log(20) } }
+    expect(codes({ stage: last }, policy)).toEqual(['inconclusive', 'quality_evidence'])
+    expect(codes({ stage: last, paired: { b: 30, c: 40 } }, policy)).toEqual([
+      'inconclusive',
+      'quality_evidence',
+    ])
+    expect(codes({ stage: last, paired: { b: 40, c: 60, same: 900 } }, policy)[0]).toBe('pass')
+    expect(codes({ paired: { b: 3, c: 4 } }, policy)[0]).toBe('pass')
+  })
+
   it('can prove that it hardly ever fails where neither arm does', () => {
     const perfect = ticks(2_000).map((tick) => ({ ...tick, control: arm(95) }))
     const evidence = { ticks: perfect, stage: { ...stage, last: true } }
@@ -335,6 +347,7 @@ describe('a policy', () => {
         at: 'last_stage' as const,
       },
       srm: { alpha: 1, tolerance: -1, designEffect: 0 },
+      nonInferiority: { margin: 0, logE: NaN },
     }
     const issues = checkCanaryPolicy(wrong).map((issue) => issue.split(' ')[0])
     expect(new Set(issues)).toEqual(
@@ -350,6 +363,8 @@ describe('a policy', () => {
         'promotion.ratio',
         'restartMs',
         'slowRatio',
+        'nonInferiority.margin',
+        'nonInferiority.logE',
         'srm.alpha',
         'srm.designEffect',
         'srm.tolerance',
