@@ -86,12 +86,3 @@ export function moment(ms: number): string {
   })
   return `${day.replace(',', '')} ${at.toISOString().slice(11, 16)}`
 }
-
-/** `17 Feb` of UTC. */
-export const dayOf = (ms: number): string =>
-  new Date(ms).toLocaleDateString('en-GB', {
-    timeZone: 'UTC',
-    day: 'numeric',
-    month: 'short',
-    year: 'numeric',
-  })

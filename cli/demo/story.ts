@@ -9,7 +9,8 @@ import { findOpenRelease, type Release } from '../../store/releases.ts'
 import { writeFaults } from '../../store/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
 import { comparisonOf, metricOf, takeBackLines, takeBackOf, type TakeBack } from './figures.ts'
-import { dayOf, moment, whole } from './narrator.ts'
+import { moment, whole } from './narrator.ts'
+import { chapterAfter } from './place.ts'
 import { finishRetraining, retrain } from './retraining.ts'
 import { modelName, type World } from './world.ts'
 
@@ -28,14 +29,16 @@ export interface Story {
   wrong: string[]
 }
 
-/** Time passes fast between the acts and slowly while a candidate meets callers. */
+/** Weeks pass between the acts; while a candidate meets callers every flight counts. */
 const paces = {
-  passing: { requestsPerSecond: 300, everyNth: 24 },
   training: { requestsPerSecond: 60, everyNth: 1 },
   releasing: { requestsPerSecond: 400, everyNth: 1 },
 } as const
-const weekMs = 7 * 86_400_000
-/** How many challengers may be kept out by the gate before the story gives up. */
+/** The time between two acts is told in about this many requests. */
+const passing = { requests: 4_000, requestsPerSecond: 300 } as const
+const flightsPerDay = 16_500
+const dayMs = 86_400_000
+/** How many challengers may be kept out by the gate before an act ends without one. */
 const mostTries = 3
 /** The share of the third version's answers that the fault makes invalid. */
 const faultShare = 0.3
@@ -44,10 +47,12 @@ export async function tellStory(world: World): Promise<Story> {
   const story: Story = { versions: [], wrong: [] }
   await finishWhatWasBegun(world)
   await firstChampion(world, story)
-  await nextDays(world, 2, 'The next days, live')
-  await challengerThatEarnsIt(world, story)
-  await nextDays(world, 4, 'More days, live')
-  await challengerThatDoesNot(world, story)
+  const chapter = chapterAfter(world.place.replayedToMs)
+  if (chapter === undefined) throw new Error('the recorded flights are used up')
+  await nextDays(world, { act: 2, title: 'The next weeks, live', untilMs: chapter.challengerMs })
+  await challengerThatEarnsIt(world, story, chapter.challengerMs)
+  await nextDays(world, { act: 4, title: 'More weeks, live', untilMs: chapter.faultyMs })
+  await challengerThatDoesNot(world, story, chapter.faultyMs)
   return story
 }
 
@@ -84,38 +89,50 @@ async function firstChampion(world: World, story: Story): Promise<void> {
   await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
 }
 
-async function nextDays(world: World, act: number, title: string): Promise<void> {
+/** Replays until a day, in about as many requests however far it is. */
+async function nextDays(
+  world: World,
+  { act, title, untilMs }: { act: number; title: string; untilMs: number },
+): Promise<void> {
   const { narrator } = world
   narrator.act(act, title)
-  const replay = world.flow(paces.passing)
-  const fromMs = Math.max(replay.nowMs(), world.place.replayedToMs)
+  const fromMs = Math.max(world.replay?.nowMs() ?? 0, world.place.replayedToMs)
+  const flights = ((untilMs - fromMs) / dayMs) * flightsPerDay
+  const everyNth = Math.max(1, Math.round(flights / passing.requests))
+  const replay = world.flow({ requestsPerSecond: passing.requestsPerSecond, everyNth })
   const before = replay.tally()
   const passed = async () => {
-    while (replay.nowMs() < fromMs + weekMs) await new Promise((resolve) => setTimeout(resolve, 100))
+    while (replay.nowMs() < untilMs) await new Promise((resolve) => setTimeout(resolve, 100))
   }
   await narrator.during(() => {
     const { requests, outcomes } = replay.tally()
-    const share = (replay.nowMs() - fromMs) / weekMs
-    return `${narrator.bar(share)} ${moment(Math.max(replay.nowMs(), fromMs))}  ${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes known`
+    const nowMs = Math.max(replay.nowMs(), fromMs)
+    const counts = `${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes known`
+    return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${moment(nowMs)}  ${counts}`
   }, passed())
   world.flow(paces.training)
 }
 
-async function challengerThatEarnsIt(world: World, story: Story): Promise<void> {
+async function challengerThatEarnsIt(world: World, story: Story, asOfMs: number): Promise<void> {
   const { narrator } = world
   narrator.act(3, 'A challenger that earns its place')
-  const { release, evaluation } = await challenger(world)
+  const found = await challenger(world, story, asOfMs)
+  if (found === undefined) return
+  const { release, evaluation } = found
   narrator.tell(`The way of ${release.state.version}: ${stagesOf(release.state)}`)
   await approveBySignal(world, release)
   world.flow(paces.releasing)
   const ended = await followRelease(world, release.state.id)
   await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
+  world.flow(paces.training)
 }
 
-async function challengerThatDoesNot(world: World, story: Story): Promise<void> {
+async function challengerThatDoesNot(world: World, story: Story, asOfMs: number): Promise<void> {
   const { narrator, store } = world
   narrator.act(5, 'A challenger that does not')
-  const { release, evaluation } = await challenger(world)
+  const found = await challenger(world, story, asOfMs)
+  if (found === undefined) return
+  const { release, evaluation } = found
   const { version, id } = release.state
   const champion = (await findChampion(store, modelName))?.version
   await approveByApi(world, release)
@@ -137,11 +154,17 @@ async function challengerThatDoesNot(world: World, story: Story): Promise<void> 
   world.flow(paces.training)
 }
 
-/** Retrains until the gate lets a challenger through; one that is kept out is a sentence of the story, not its end. */
-async function challenger(world: World): Promise<{ release: Release; evaluation: Evaluation | undefined }> {
-  const { narrator } = world
-  for (let tries = 1; ; tries += 1) {
-    const asOfMs = world.replay?.nowMs() ?? world.place.replayedToMs
+/**
+ * Retrains, and a week later again when the gate keeps the challenger out. In the first telling one must come through;
+ * later ones may meet a champion that nothing can be learned against.
+ */
+async function challenger(
+  world: World,
+  story: Story,
+  firstAsOfMs: number,
+): Promise<{ release: Release; evaluation: Evaluation | undefined } | undefined> {
+  const { narrator, place } = world
+  for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
     const { retraining, evaluation } = await retrain(world, asOfMs)
     if (evaluation !== undefined) narrator.tell(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
     if (retraining.outcome === 'released') {
@@ -151,9 +174,12 @@ async function challenger(world: World): Promise<{ release: Release; evaluation:
       return { release: await awaitApproval(world), evaluation }
     }
     narrator.tell(`The gate keeps it out (${retraining.outcome}): ${retraining.message}`)
-    if (tries === mostTries) throw new Error(`no challenger passed the gate by ${dayOf(asOfMs)}`)
-    await nextDays(world, 4, 'More days, live')
+    if (tries === mostTries) break
+    await nextDays(world, { act: 4, title: 'A week later', untilMs: asOfMs + 7 * dayMs })
   }
+  narrator.tell('No challenger was good enough, so the champion stays.')
+  if (place.told === 0) story.wrong.push('a challenger was to pass the gate, and none did')
+  return undefined
 }
 
 interface Ending {

@@ -42,6 +42,8 @@ export interface World {
   close(): Promise<void>
 }
 
+/** Weeks pass in seconds between the acts, and each window is read with the two days that its features look back on. */
+const eventWindowMs = 2 * 86_400_000
 /** How long an answer of the servers is waited for. */
 const temporalMs = 10_000
 
@@ -56,7 +58,11 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
   const { definition } = await getModel(store, modelName)
   // A story that was ended in its last act has left its fault switched on.
   await writeFaults(store, {})
-  const events = await openEvents({ definition, routingKey: `origin || '-' || destination` })
+  const events = await openEvents({
+    definition,
+    routingKey: `origin || '-' || destination`,
+    windowMs: eventWindowMs,
+  })
   const key = (name: string, role: 'operator' | 'approver' | 'predictor') => ensureKey(store, { name, role })
   const url = urls[0] ?? ''
   const trafficKey = await key(people.traffic, 'predictor')
@@ -69,7 +75,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
     approver: createClient({ url, key: await key(people.approver, 'approver') }),
     definition,
     events,
-    place: await readPlace(store, events.span),
+    place: await readPlace(store),
     flow(pace) {
       if (world.replay === undefined)
         world.replay = startReplay({

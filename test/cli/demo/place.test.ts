@@ -1,12 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readPlace, writePlace } from '../../../cli/demo/place.ts'
+import { chapterAfter, chapters, readPlace, writePlace } from '../../../cli/demo/place.ts'
 import { storyPolicy } from '../../../cli/demo/policy.ts'
 import { issuesOfPolicy } from '../../../domain/policy.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers.ts'
 
-const dayMs = 86_400_000
-const span = { lastMs: Date.UTC(2001, 6, 1) }
 let store: Store
 beforeAll(async () => {
   store = openStore(await migratedDatabase())
@@ -15,19 +13,31 @@ afterAll(() => store.close())
 
 describe('the place of the story', () => {
   it('is the first day for which there is enough to train on', async () => {
-    expect(await readPlace(store, span)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 0 })
+    expect(await readPlace(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 0 })
   })
 
   it('is where it was left', async () => {
     const place = { replayedToMs: Date.UTC(2001, 2, 4), told: 1 }
     await writePlace(store, place)
     await writePlace(store, place)
-    expect(await readPlace(store, span)).toEqual(place)
+    expect(await readPlace(store)).toEqual(place)
   })
 
-  it('is the first day again when the records would not last for the story', async () => {
-    await writePlace(store, { replayedToMs: span.lastMs - 20 * dayMs, told: 4 })
-    expect(await readPlace(store, span)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 4 })
+  it('is the first day again when the records are used up', async () => {
+    await writePlace(store, { replayedToMs: Date.UTC(2001, 5, 12), told: 4 })
+    expect(await readPlace(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 4 })
+  })
+})
+
+describe('the chapters', () => {
+  it('come one after the other, each with room for two more tries a week later', () => {
+    const weekMs = 7 * 86_400_000
+    const days = chapters.flatMap(({ challengerMs, faultyMs }) => [challengerMs, faultyMs])
+    expect(days).toEqual(days.toSorted((a, b) => a - b))
+    expect(Math.max(...days) + 2 * weekMs).toBeLessThan(Date.UTC(2001, 6, 1))
+    expect(chapterAfter(Date.UTC(2001, 0, 29))).toBe(chapters[0])
+    expect(chapterAfter(Date.UTC(2001, 2, 13))).toBe(chapters[1])
+    expect(chapterAfter(Date.UTC(2001, 5, 12))).toBeUndefined()
   })
 })
 
