@@ -125,14 +125,15 @@ function tableRow(
     floor,
     floorMet: floor === null ? null : now !== null && (better ? now >= floor : now <= floor),
     method,
-    verdict: now === null ? 'undefined' : verdictOf(gain, margin ?? 0),
+    verdict: now === null ? 'undefined' : verdictOf(gain, margin ?? 0, policy.confidence),
   }
 }
 
-function verdictOf(gain: Gain | undefined, margin: number): GateMetricRow['verdict'] {
+function verdictOf(gain: Gain | undefined, margin: number, confidence: number): GateMetricRow['verdict'] {
   if (gain === undefined) return 'reported'
   if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
-  if (gain.low > 0) return 'better'
+  // The interval of an accuracy is an approximation; McNemar's test has the last word on it.
+  if (gain.low > 0 && (gain.p === null || gain.p < 1 - confidence)) return 'better'
   return gain.oneSidedLow > -margin ? 'not_worse' : 'not_better'
 }
 
