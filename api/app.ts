@@ -3,11 +3,11 @@
  * and turns every failure into a problem document. It listens to nothing, so a test can ask it directly.
  */
 import { Hono, type Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { expectAllowed, type Actor } from './auth.ts'
+import { readBody } from './body.ts'
 import { callers, type Allowed, type Answer, type Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { headersOf, problemOf } from './problem.ts'
@@ -25,13 +25,7 @@ export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
   const app = new Hono()
   for (const route of routes) {
-    const limit = route.rawBytes ?? controlBytes
-    app.on(
-      route.method.toUpperCase(),
-      route.path,
-      bodyLimit({ maxSize: limit, onError: () => tooLarge(limit) }),
-      (context) => answer(deps, route, context),
-    )
+    app.on(route.method.toUpperCase(), route.path, (context) => answer(deps, route, context))
   }
   app.notFound((context) => {
     throw unknownPath(routes, context.req.method, context.req.path)
@@ -51,7 +45,7 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   const actor = actorOf(deps, route.allow, req.header('authorization'), safe)
   const params = req.param()
   if (actor !== undefined) permit(actor, route, params)
-  const bytes = safe ? Buffer.alloc(0) : Buffer.from(await req.arrayBuffer())
+  const bytes = safe ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
   const reply = await route.handle({
     actor,
     params,
@@ -135,7 +129,3 @@ function unknownPath(routes: readonly Route[], method: string, path: string): Do
 }
 
 const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`)
-
-function tooLarge(limit: number): never {
-  throw new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
-}

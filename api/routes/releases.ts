@@ -234,8 +234,9 @@ function briefOf({ state, outcome, reason, startedAt, updatedAt, endedAt }: Rele
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
     why: whyWaiting(state),
-    outcome,
-    reason,
+    // The state knows a moment before the row is closed.
+    outcome: outcome ?? state.outcome,
+    reason: reason ?? state.reason,
     started_at: startedAt,
     updated_at: updatedAt,
     ended_at: endedAt,

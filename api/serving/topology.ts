@@ -153,10 +153,10 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
   return named
 }
 
-/** Nothing times zero is zero but for what is not finite; a call for each of two million weights would hold the process up. */
+/** A number less itself is zero unless it is not finite; a call for each of two million weights would hold the process up. */
 function areFinite(values: Float32Array): boolean {
   let sum = 0
-  for (let i = 0; i < values.length; i++) sum += values[i]! * 0
+  for (let i = 0; i < values.length; i++) sum += values[i]! - values[i]!
   return sum === 0
 }
 

@@ -33,10 +33,15 @@ export interface House {
 }
 
 export async function openHouse(): Promise<House> {
-  const databaseUrl = await migratedDatabase()
+  return houseOn({ databaseUrl: await migratedDatabase() })
+}
+
+/** A house on a database that is there, and perhaps on artifacts of somebody else. */
+export function houseOn(options: { databaseUrl: string; artifactRoot?: string }): House {
+  const { databaseUrl } = options
   const store = openStore(databaseUrl, { name: 'test' })
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
-  const artifactRoot = join(root, 'artifacts')
+  const artifactRoot = options.artifactRoot ?? join(root, 'artifacts')
   return {
     store,
     databaseUrl,

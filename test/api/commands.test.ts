@@ -1,0 +1,176 @@
+/** What people say through the API, on the real Temporal with the real workflows and a real replica. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { retrainWorkflowId } from '../../workflows/contract.ts'
+import { insertModel, type Registry } from '../support/candidates.ts'
+import { startCore, type Core } from '../support/core.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 60_000 },
+  stages: [{ ...step, shareBp: 5_000 }],
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
+}
+
+let core: Core
+let house: House
+let api: TestApi
+let registry: Registry
+const model = uniqueName('model')
+const keys: Record<string, string> = {}
+let going = true
+let traffic: Promise<void>
+
+beforeAll(async () => {
+  const databaseUrl = await migratedDatabase()
+  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
+  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  registry = await insertModel(house.store, { model, policy, artifactRoot: core.config.artifactRoot })
+  for (const [name, role] of [
+    ['olga', 'operator'],
+    ['anna', 'approver'],
+    ['vera', 'viewer'],
+    ['root', 'admin'],
+  ] as const)
+    keys[name] = await house.key({ name, role })
+  const { address, namespace } = core.config.temporal
+  api = await startApi(house, {
+    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
+  })
+  traffic = ask()
+})
+afterAll(async () => {
+  going = false
+  await traffic
+  await api.stop()
+  await house.close()
+  await core.stop()
+})
+
+/** Callers, for as long as the file runs. */
+async function ask(): Promise<void> {
+  for (let i = 0; going; i++) {
+    try {
+      api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 500}` })
+    } catch {
+      // Before the first champion nobody can be answered.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+const say = (who: string, path: string, body: unknown = {}, headers: Record<string, string> = {}) =>
+  api.request('POST', path, { key: keys[who]!, body, headers })
+const show = async (id: string) =>
+  (await api.request('GET', `/v1/releases/${id}`, { key: keys['vera']! })).json
+const reaches = (id: string, stage: string) =>
+  until(async () => (await show(id))['stage'] === stage, stage, 20_000)
+const start = async (version: string) => {
+  // The workflow of the release before ends a moment after its row.
+  let answer = await say('olga', '/v1/releases', { model, version })
+  await until(async () => {
+    if (answer.status === 409) answer = await say('olga', '/v1/releases', { model, version })
+    return answer.status === 202
+  }, 'the start')
+  const { id } = answer.json as { id: string }
+  await until(async () => (await show(id))['id'] === id, 'the release', 20_000)
+  return id
+}
+const releaseFirst = async () => {
+  const version = await registry.register()
+  const id = await start(version)
+  await reaches(id, 'awaiting_approval')
+  return { version, id }
+}
+
+let champion: string
+
+it('an approval by an approver lets the first version become champion; nobody else can give it', async () => {
+  const { version, id } = await releaseFirst()
+  champion = version
+  expect(await say('vera', `/v1/releases/${id}/approve`)).toMatchObject({
+    status: 403,
+    json: { code: 'forbidden' },
+  })
+  expect((await say('olga', `/v1/releases/${id}/approve`)).status).toBe(403)
+  const shown = await show(id)
+  expect(shown['why']).toMatch(/waits for 1 more approval/)
+  const wrong = await say('anna', `/v1/releases/${id}/approve`, {
+    artifact_digest: `sha256:${'0'.repeat(64)}`,
+  })
+  expect(wrong).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'awaiting_approval' } })
+  const body = { reason: 'looked at it', artifact_digest: shown['artifact_digest'] }
+  const right = await say('anna', `/v1/releases/${id}/approve`, body)
+  expect(right).toMatchObject({ status: 200, json: { accepted: true, release: id } })
+  await reaches(id, 'ended')
+  const ended = await show(id)
+  expect(ended).toMatchObject({ outcome: 'promoted', version })
+  expect((ended['commands'] as object[]).map((each) => ({ ...each }))).toMatchObject([
+    { command: 'approve', actor: 'anna', accepted: false },
+    { command: 'approve', actor: 'anna', accepted: true, reason: 'looked at it' },
+  ])
+  const late = await say('anna', `/v1/releases/${id}/approve`)
+  expect(late).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'ended' } })
+})
+
+it('a command with the same idempotency key is carried out once', async () => {
+  const id = await start(await registry.register(champion))
+  await reaches(id, 'awaiting_approval')
+  const headers = { 'idempotency-key': `approve-${id}` }
+  const [one, two] = await Promise.all(
+    [1, 2].map(() => say('anna', `/v1/releases/${id}/approve`, {}, headers)),
+  )
+  expect(one!.json).toMatchObject({ accepted: true })
+  expect(two!.json).toEqual(one!.json)
+  const { commands } = await show(id)
+  expect((commands as { command: string }[]).filter(({ command }) => command === 'approve')).toHaveLength(1)
+  expect((await say('olga', '/v1/releases', { model, version: champion })).json).toMatchObject({
+    code: 'release_in_progress',
+    release: id,
+  })
+  const listed = await api.request('GET', `/v1/releases?model=${model}&open=true`, { key: keys['vera']! })
+  expect(listed.json['releases']).toMatchObject([{ id }])
+  expect((await say('olga', `/v1/releases/${id}/abort`, { reason: 'changed my mind' })).status).toBe(200)
+  await reaches(id, 'ended')
+  expect(await show(id)).toMatchObject({ outcome: 'aborted' })
+})
+
+it('a canary gets its share of the callers, is promoted, and a rollback of the model returns to the one before', async () => {
+  const candidate = await registry.register(champion)
+  const id = await start(candidate)
+  await reaches(id, 'awaiting_approval')
+  await say('anna', `/v1/releases/${id}/approve`)
+  await until(() => api.serving.routing.find(model)?.route.arms[0]?.arm === 'canary', 'the canary', 20_000)
+  await reaches(id, 'ended')
+  const ended = await show(id)
+  expect(ended).toMatchObject({ outcome: 'promoted' })
+  expect((ended['decisions'] as { kind: string }[]).some(({ kind }) => kind === 'pass')).toBe(true)
+  expect(api.ask(model, { instances: [{ x: 1, y: 2 }] }).version).toBe(candidate)
+  expect((await say('vera', `/v1/models/${model}/rollback`, { reason: 'r' })).status).toBe(403)
+  const answer = await say('olga', `/v1/models/${model}/rollback`, { reason: 'complaints' })
+  expect(answer).toMatchObject({
+    status: 200,
+    json: { outcome: 'rolled_back', from: candidate, version: champion },
+  })
+  expect(api.ask(model, { instances: [{ x: 1, y: 2 }] }).version).toBe(champion)
+  const again = await say('olga', `/v1/models/${model}/rollback`, { reason: 'again' })
+  expect(again).toMatchObject({ status: 409, json: { code: 'no_rollback_target' } })
+})
+
+it('a retraining is started once', async () => {
+  const path = `/v1/models/${model}/retrainings`
+  expect((await say('anna', path)).status).toBe(403)
+  const first = await say('olga', path, { as_of: '2026-01-01T00:00:00Z', reason: 'new season' })
+  expect(first).toMatchObject({ status: 202, json: { model, workflow_id: retrainWorkflowId(model) } })
+  const second = await say('olga', path)
+  expect(second).toMatchObject({ status: 409, json: { code: 'retraining_in_progress' } })
+  const { id } = first.json as { id: string }
+  const shown = await api.request('GET', `/v1/retrainings/${encodeURIComponent(id)}`, { key: keys['vera']! })
+  expect(shown).toMatchObject({ status: 200, json: { id, model } })
+  await core.client.workflow.getHandle(retrainWorkflowId(model)).terminate('the test is over')
+})
