@@ -9,8 +9,6 @@ import { controlActivities } from './control.ts'
 import type { Deps } from './deps.ts'
 import { trainingActivities } from './pipeline.ts'
 
-export type WorkerKind = 'control' | 'train'
-
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
 /** Compiles the workflows for the sandbox; about two seconds. */

@@ -1,4 +1,5 @@
 /** The beginning and the end of a release as rows, and everything that is said to it in between. */
+import { isError } from '../domain/errors.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
 import {
   issuesOfOpening,
@@ -47,33 +48,52 @@ const latencyRequests = 200
 export const openRelease =
   ({ store, log }: Deps) =>
   async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
-    const opened = await store.transaction(async (database) => {
-      const earlier = await findRelease(database, opening.id)
-      if (earlier) return { state: earlier.state }
-      // Only one workflow of this id runs at a time, and it is this one: what another run has left open is orphaned.
-      const orphan = await findOpenRelease(database, opening.model)
-      if (orphan?.workflowId === opening.workflowId) await endInterrupted(database, orphan.state)
-      const facts = await gather(database, opening)
-      if ('refused' in facts) return facts
-      const issues = [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
-      if (issues.length > 0) return { refused: `it cannot be released: ${issues.join('; ')}` }
-      const state = openingState(facts, opening.atMs)
-      await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
-      await appendAudit(database, {
-        actor: opening.requestedBy,
-        action: 'release.opened',
-        subject: opening.id,
-        model: opening.model,
-        detail: { version: facts.version, baseline: facts.baseline ?? null, digests: facts.digests },
+    const opened = await store
+      .transaction((database) => open(database, opening))
+      .catch((error: unknown) => {
+        if (isError(error, 'release_in_progress')) return { refused: error.message }
+        throw error
       })
-      return { state }
-    })
     log.info(
       { release: opening.id, version: opening.version, refused: 'refused' in opened },
       'release opened',
     )
     return opened
   }
+
+async function open(
+  database: Database,
+  opening: Opening,
+): Promise<{ state: ReleaseState } | { refused: string }> {
+  const earlier = await findRelease(database, opening.id)
+  if (earlier) return { state: earlier.state }
+  // Only one workflow of this id runs at a time, and it is this one: what another run has left open is orphaned.
+  const orphan = await findOpenRelease(database, opening.model)
+  if (orphan?.workflowId === opening.workflowId) await endInterrupted(database, orphan.state)
+  const facts = await gather(database, opening)
+  if ('refused' in facts) return facts
+  const issues = issuesOf(facts)
+  if (issues.length > 0) return { refused: `it cannot be released: ${issues.join('; ')}` }
+  const state = openingState(facts, opening.atMs)
+  await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
+  await appendAudit(database, {
+    actor: opening.requestedBy,
+    action: 'release.opened',
+    subject: opening.id,
+    model: opening.model,
+    detail: { version: facts.version, baseline: facts.baseline ?? null, digests: facts.digests },
+  })
+  return { state }
+}
+
+/** A policy that came by hand may be of any shape. */
+function issuesOf(facts: ReleaseFacts): string[] {
+  try {
+    return [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
+  } catch (error) {
+    return [`its policy cannot be read: ${error instanceof Error ? error.message : String(error)}`]
+  }
+}
 
 async function gather(database: Database, opening: Opening): Promise<ReleaseFacts | { refused: string }> {
   const { id, model, version, requestedBy } = opening

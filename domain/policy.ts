@@ -116,7 +116,8 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   })
   if (policy.strategy === 'canary' && policy.stages.length === 0) issues.push('stages has at least one share')
   if (policy.probation) {
-    whole('probation.holdbackBp', policy.probation.holdbackBp, 0, 5_000)
+    // Without a hold-back there is no control to compare with, and no probation could ever be passed.
+    whole('probation.holdbackBp', policy.probation.holdbackBp, 1, 5_000)
     whole('probation.minMs', policy.probation.minMs, 0)
     whole('probation.minRequests', policy.probation.minRequests, 0)
     whole('probation.deadlineMs', policy.probation.deadlineMs, 1)

@@ -42,6 +42,8 @@ export interface Commands {
   close(refusal?: string): Promise<void>
 }
 
+const tooLate: CommandResult = { accepted: false, stage: 'ended', message: 'the release has ended' }
+
 /** At most so many are looked up and recorded at once. */
 const batch = 100
 
@@ -50,6 +52,7 @@ export function receiveCommands({ state, happen }: Desk): Commands {
   const answers = new Map<string, CommandResult>()
   let busy = false
   let closing = false
+  let closed = false
   let refusal: string | undefined
 
   for (const name of commandNames) {
@@ -59,6 +62,7 @@ export function receiveCommands({ state, happen }: Desk): Commands {
     setHandler(
       commandUpdates[name],
       (sent) => {
+        if (closed) return Promise.resolve(tooLate)
         const command = read(sent, currentUpdateInfo()?.id ?? uuid4())
         return new Promise<CommandResult>((answer) => inbox.push({ name, command, answer }))
       },
@@ -113,7 +117,10 @@ export function receiveCommands({ state, happen }: Desk): Commands {
     for (;;) {
       await condition(() => closing || (inbox.length > 0 && state() !== undefined))
       const now = state()
-      if (inbox.length === 0) return
+      if (inbox.length === 0) {
+        closed = true
+        return
+      }
       if (now === undefined) {
         const result = { accepted: false, stage: 'ended', message: refusal ?? 'it was never opened' } as const
         for (const letter of inbox.splice(0)) letter.answer?.(result)
@@ -157,9 +164,7 @@ function read(sent: unknown, id: string): Command & { id: string } {
     texts.flatMap((name) => {
       const value = fields[name]
       if (typeof value !== 'string' || value === '') return []
-      return [
-        [name, value.replace(/[\0-\x08\x0b-\x1f\x7f]|\p{Surrogate}/gu, '\ufffd').slice(0, longest[name])],
-      ]
+      return [[name, value.slice(0, longest[name]).replace(/[^\P{Cc}\n\t]|\p{Surrogate}/gu, '\ufffd')]]
     }),
   ) as Partial<Command>
   return { id, by: '(no name)', ...clean }

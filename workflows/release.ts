@@ -29,9 +29,17 @@ export interface Carried {
   state: ReleaseState
 }
 
-export async function release(request: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
+export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
+  // Started by hand, a release may lack anything.
+  const { model = '', version = '', requestedBy = 'temporal' } = (given ?? {}) as Partial<ReleaseRequest>
+  const request = {
+    ...given,
+    model: String(model),
+    version: String(version),
+    requestedBy: String(requestedBy),
+  }
   let state: ReleaseState | undefined = carried?.state
   let saved = carried?.state.revision ?? 1
   let running: { key: string; scope: CancellationScope } | undefined
@@ -115,6 +123,8 @@ export async function release(request: ReleaseRequest, carried?: Carried): Promi
       return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
     } finally {
       running = undefined
+      // What has lost a race against a timer, or the timer.
+      scope.cancel()
     }
   }
 }

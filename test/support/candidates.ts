@@ -1,11 +1,15 @@
 /** Registered versions for tests of releases: a real artifact that a replica loads and answers with, and its lineage in rows. */
 import sql from 'sql-template-tag'
+import type { Features, Output } from '../../domain/features.ts'
 import type { Manifest } from '../../domain/manifest.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
 import { openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
 import { insertKey } from '../../store/keys.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Role } from '../../domain/roles.ts'
+
+const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
+const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 
 /** A network of two inputs and one sigmoid output; `weights` are its kernel and bias. */
 export async function putNetwork(
@@ -53,8 +57,8 @@ export async function putNetwork(
     change({
       format: 'tenure-artifact@1',
       model,
-      features: { x: { kind: 'number' }, y: { kind: 'number' } },
-      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+      features,
+      output,
       preprocessing: [
         { name: 'x', kind: 'number', mean: 0, std: 1, fill: 0 },
         { name: 'y', kind: 'number', mean: 0, std: 1, fill: 0 },
@@ -81,7 +85,7 @@ export async function insertModel(
   const artifacts = openArtifacts(artifactRoot)
   await store.query(sql`
     insert into models (name, definition, code_digest)
-    values (${model}, ${JSON.stringify({ name: model, release: policy })}, 'c')`)
+    values (${model}, ${JSON.stringify({ name: model, features, label: { output }, release: policy })}, 'c')`)
   await store.query(sql`
     insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
     values (${`snapshot-${model}`}, ${model}, now(), 2, 10, '[]', '{}')`)

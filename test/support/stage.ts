@@ -140,7 +140,7 @@ function playedModel(
   }
 }
 
-function playedRelease(
+export function playedRelease(
   store: Store,
   handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>,
 ): PlayedRelease {

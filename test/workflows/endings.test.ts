@@ -66,11 +66,45 @@ describe('a release is not opened', () => {
     expect(await findOpenRelease(stage.store, show.name)).toBeUndefined()
   })
 
+  it('beside another one of the model, under whatever workflow id', async () => {
+    const show = await stage.model()
+    const first = await show.champion()
+    const [one, two] = [await show.register(first), await show.register(first)]
+    const release = await show.start(one)
+    await release.reaches('awaiting_approval')
+    const other = await stage.client.workflow.execute('release', {
+      workflowId: `by-hand/${show.name}`,
+      taskQueue: stage.config.taskQueues.control,
+      args: [{ model: show.name, version: two }],
+    })
+    expect(other).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('has not ended') as string,
+    })
+    await expect(show.start(two)).rejects.toThrow(/already started/)
+    await release.say('reject', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'rejected' })
+  })
+
+  it('for a request that says nothing', async () => {
+    const outcome = await stage.client.workflow.execute('release', {
+      workflowId: 'by-hand',
+      taskQueue: stage.config.taskQueues.control,
+      args: [],
+    })
+    expect(outcome).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('has no version') as string,
+    })
+  })
+
   it('with a policy that cannot be used, or without approval for a first version', async () => {
     const show = await stage.model()
     const version = await show.register()
     const odd = await show.start(version, { stages: [{ ...quickPolicy.stages[0]!, shareBp: 20_000 }] })
     expect((await odd.result()).reason).toMatch(/stages\[0\]\.shareBp/)
+    const shapeless = await show.start(version, { watch: null as never })
+    expect((await shapeless.result()).reason).toMatch(/policy cannot be read/)
     const careless = await show.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
     expect((await careless.result()).reason).toMatch(/first version of a model needs at least one approval/)
   })

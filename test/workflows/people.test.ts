@@ -122,8 +122,12 @@ describe('signals', () => {
     const release = await show.start(await candidate())
     await release.reaches('awaiting_approval')
     await promisify(execFile)((await planTemporal()).command, [
-      ...['workflow', 'signal', '--address', temporalAddress(), '--workflow-id', release.handle.workflowId],
-      ...['--name', 'approve', '--input', '{"by":"anna","reason":"by hand"}'],
+      'workflow',
+      'signal',
+      `--address=${temporalAddress()}`,
+      `--workflow-id=${release.handle.workflowId}`,
+      '--name=approve',
+      '--input={"by":"anna","reason":"by hand"}',
     ])
     await release.reaches('canary')
     await release.say('abort', 'olga')

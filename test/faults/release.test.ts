@@ -1,0 +1,181 @@
+/**
+ * kill -9 in the middle of a canary, on real processes under load: each time the release ends in the state it would have
+ * had, no stage is skipped, no window is shortened, and the champion keeps answering.
+ */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findRelease } from '../../store/releases.ts'
+import { writeFaults } from '../../store/replicas.ts'
+import { findRouting } from '../../store/routing.ts'
+import { insertModel, insertPeople, type Registry } from '../support/candidates.ts'
+import { playedRelease, quickPolicy, type PlayedRelease } from '../support/stage.ts'
+import { startCallers, startRealSystem, type Callers, type RealSystem } from '../support/system.ts'
+import { releaseWorkflowId } from '../../workflows/contract.ts'
+
+const model = 'pulse'
+const stage = { minMs: 3_000, minRequests: 20, deadlineMs: 60_000 }
+const leaseMs = 2_000
+const exposureMs = 3_000
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 60_000 },
+  stages: [
+    { ...stage, shareBp: 2_000 },
+    { ...stage, shareBp: 5_000 },
+  ],
+  probation: { ...stage, holdbackBp: 1_000 },
+  watch: { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 5_000, decisionMs: 30_000 },
+  limits: { ...quickPolicy.limits, maxStaleMs: 5_000 },
+}
+
+let system: RealSystem
+let registry: Registry
+let callers: Callers
+beforeAll(async () => {
+  system = await startRealSystem({ replicas: 2, leaseMs })
+  await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+  registry = await insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
+  const first = await start(await registry.register())
+  expect(await first.result()).toMatchObject({ outcome: 'promoted' })
+}, 120_000)
+afterAll(async () => {
+  await system?.stop()
+}, 60_000)
+beforeEach(() => {
+  callers = startCallers(system.urls, model)
+})
+afterEach(async (context) => {
+  await callers.stop()
+  if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
+})
+
+async function start(version: string): Promise<PlayedRelease> {
+  const handle = await system.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [{ model, version, requestedBy: 'olga' }],
+  })
+  const release = playedRelease(system.store, handle)
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  return release
+}
+
+/** A release whose candidate is answering callers in its first stage. */
+async function midCanary(): Promise<{ release: PlayedRelease; champion: string; version: string }> {
+  const champion = (await findChampion(system.store, model))!.version
+  const version = await registry.register(champion)
+  const release = await start(version)
+  await release.reaches('canary', 0)
+  await expect.poll(() => callers.answered.get(version) ?? 0, { timeout: 10_000 }).toBeGreaterThan(5)
+  return { release, champion, version }
+}
+
+/** Kills a process. The answer says whether the supervisor has started it again. */
+function kill(name: string): () => boolean {
+  const before = system.supervision.restartsOf(name)
+  system.signal(name, 'SIGKILL')
+  return () => system.supervision.restartsOf(name) === before + 1
+}
+
+async function endsAsPromoted(release: PlayedRelease, version: string): Promise<void> {
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  const { state } = (await findRelease(system.store, release.id))!
+  expect(state.routings.map((each) => [each.stage, each.shareBp])).toEqual([
+    ['canary', 2_000],
+    ['canary', 5_000],
+    ['probation', 9_000],
+  ])
+  const watched = await system.store.query<{ watched_ms: number }>(
+    sql`select watched_ms from watches where release_id = ${release.id}`,
+  )
+  expect(watched).toHaveLength(3)
+  for (const { watched_ms } of watched) expect(watched_ms).toBeGreaterThanOrEqual(stage.minMs)
+  expect(await findChampion(system.store, model)).toMatchObject({ version })
+  expect((await findRouting(system.store, model))!.route.arms).toEqual([
+    { arm: 'champion', version, shareBp: 10_000 },
+  ])
+  const promotions = await system.store.query(
+    sql`select id from champion_history where release_id = ${release.id} and cause = 'promotion'`,
+  )
+  expect(promotions).toHaveLength(1)
+  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+}
+
+it('of the control worker: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
+  const { release, version } = await midCanary()
+  const restarted = kill('control')
+  await endsAsPromoted(release, version)
+  expect(restarted()).toBe(true)
+  expect(callers.failures).toEqual([])
+})
+
+it(
+  'of an API replica under load: promoted, and only what it was answering is lost',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version } = await midCanary()
+    const restarted = kill('api-2')
+    await endsAsPromoted(release, version)
+    expect(restarted()).toBe(true)
+    expect(callers.failures.every(({ url }) => url === system.urls[1])).toBe(true)
+    await expect
+      .poll(async () => (await fetch(`${system.urls[1]}/readyz`)).status, { timeout: 20_000 })
+      .toBe(200)
+  },
+)
+
+it('of Temporal: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
+  const { release, version } = await midCanary()
+  const restarted = kill('temporal')
+  await endsAsPromoted(release, version)
+  expect(restarted()).toBe(true)
+  expect(callers.failures).toEqual([])
+})
+
+it('of Postgres: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
+  const { release, version } = await midCanary()
+  const restarted = kill('postgres')
+  await endsAsPromoted(release, version)
+  expect(restarted()).toBe(true)
+  expect(callers.failures).toEqual([])
+})
+
+it(
+  'of the control worker, with a candidate that answers badly: taken back',
+  { timeout: 120_000 },
+  async () => {
+    const { release, champion, version } = await midCanary()
+    const restarted = kill('control')
+    await writeFaults(system.store, { [version]: { invalidShare: 0.5 } })
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+    expect(restarted()).toBe(true)
+    callers.reset()
+    await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect([...callers.answered.keys()]).toEqual([champion])
+    await writeFaults(system.store, {})
+  },
+)
+
+it(
+  'a frozen watcher: no caller gets the candidate after its lease, and on its return it goes on',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    system.signal('control', 'SIGSTOP')
+    try {
+      await pause(exposureMs + 1_000)
+      callers.reset()
+      await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+      expect([...callers.answered.keys()]).toEqual([champion])
+    } finally {
+      system.signal('control', 'SIGCONT')
+    }
+    await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)

@@ -1,0 +1,139 @@
+/**
+ * The whole system as real processes under the real supervisor, for tests that kill them: Postgres, Temporal, a control
+ * worker and API replicas, with callers that ask all the time.
+ */
+import { Client, Connection } from '@temporalio/client'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { planCore, planProcesses } from '../../cli/children.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { supervise, type Supervision } from '../../cli/supervisor.ts'
+import { migrate } from '../../store/migrate.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { environmentWith, readConfig, type Config } from '../../temporal.config.ts'
+
+export interface RealSystem {
+  config: Config
+  store: Store
+  client: Client
+  supervision: Supervision
+  urls: string[]
+  /** The last lines of all processes. */
+  lines: string[]
+  /** Sends a signal to a process by its name in the supervisor: `postgres`, `temporal`, `control`, `api`, `api-2`. */
+  signal(name: string, signal: NodeJS.Signals): void
+  stop(): Promise<void>
+}
+
+/** `names` says which processes are started beside the servers. */
+export async function startRealSystem(options: { replicas: number; leaseMs: number }): Promise<RealSystem> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-faults-'))
+  // Postgres runs as another user when this one is root.
+  chmodSync(stateDir, 0o711)
+  const [postgres, temporal, temporalUi, ...apiPorts] = await Promise.all(
+    Array.from({ length: 3 + options.replicas }, freePort),
+  )
+  const core = await planCore({
+    stateDir,
+    ports: { postgres: postgres!, temporal: temporal!, temporalUi: temporalUi! },
+  })
+  const environment = {
+    DATABASE_URL: core.databaseUrl,
+    TEMPORAL_ADDRESS: core.temporalAddress,
+    TENURE_STATE: stateDir,
+    TENURE_PUBLIC_PREDICTIONS: 'on',
+    TENURE_DRILLS: 'on',
+    TENURE_REPLICA_LEASE_MS: String(options.leaseMs),
+  }
+  const config = readConfig(environmentWith(environment))
+  const lines: string[] = []
+  const processes = planProcesses({
+    config,
+    servers: core.servers,
+    environment,
+    apiPorts,
+    prepare: async () => void (await migrate(core.databaseUrl)),
+  }).filter(({ name }) => name !== 'train')
+  const supervision = await supervise([...core.servers, ...processes], {
+    stateDir,
+    signals: false,
+    log: (name, line) => {
+      lines.push(`${name} ${line}`)
+      if (lines.length > 2_000) lines.shift()
+    },
+  })
+  const store = openStore(core.databaseUrl, { max: 4, onError: () => {} })
+  const connection = await Connection.connect({ address: core.temporalAddress })
+  return {
+    config,
+    store,
+    client: new Client({ connection, namespace: config.temporal.namespace }),
+    supervision,
+    urls: apiPorts.map((port) => `http://127.0.0.1:${port}`),
+    lines,
+    signal(name, signal) {
+      const pid = supervision.pidOf(name)
+      if (pid === undefined) throw new Error(`${name} does not run`)
+      process.kill(pid, signal)
+    },
+    async stop() {
+      await connection.close()
+      await store.close()
+      await supervision.stop()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
+
+export interface Callers {
+  /** Answers by version since the last reset. */
+  answered: Map<string, number>
+  /** Requests that got no good answer, with why. */
+  failures: { url: string; why: string; atMs: number }[]
+  /** Forgets what was counted. */
+  reset(): void
+  stop(): Promise<void>
+}
+
+/** Asks every replica for predictions, a few at a time, each time as another caller. */
+export function startCallers(urls: readonly string[], model: string, everyMs = 10): Callers {
+  const stopping = new AbortController()
+  const callers: Callers = {
+    answered: new Map(),
+    failures: [],
+    reset() {
+      callers.answered.clear()
+      callers.failures.length = 0
+    },
+    stop: async () => {
+      stopping.abort()
+      await Promise.all(running)
+    },
+  }
+  let caller = 0
+  const ask = async (url: string) => {
+    try {
+      const response = await fetch(`${url}/v1/models/${model}/predict`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` }),
+        signal: AbortSignal.timeout(2_000),
+      })
+      const body = (await response.json()) as { version?: string; code?: string }
+      if (body.version === undefined) throw new Error(`${response.status} ${body.code ?? ''}`)
+      callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error)
+      callers.failures.push({ url, why: cause.message, atMs: Date.now() })
+    }
+  }
+  const running = urls.map(async (url) => {
+    while (!stopping.signal.aborted) {
+      await ask(url)
+      await pause(everyMs)
+    }
+  })
+  return callers
+}
