@@ -90,7 +90,7 @@ export const flightDelay = defineModel({
     warn(complete(['recentLateShare'], { mostly: 0.9 })),
   ],
   split: byTime({ train: '21 d', test: '3 d', matured: '12 h', maxRows: { train: 80_000, test: 25_000 } }),
-  hyperparameters: { units: 16, epochs: 6, batchSize: 256, learningRate: 0.003 },
+  hyperparameters: { units: 16, epochs: 3, batchSize: 256, learningRate: 0.003 },
   train: async ({ tf, inputs, seed, hyperparameters, fit }) => {
     const { units, epochs, batchSize, learningRate } = hyperparameters
     const kernel = (layer: number) => tf.initializers.glorotUniform({ seed: seed + layer })
