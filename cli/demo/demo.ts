@@ -82,7 +82,16 @@ function showFigures(narrator: Narrator, world: World, story: Story, startedMs: 
     takeBack === undefined ? '–' : `${whole(takeBack.canaryRequests)} requests`,
     takeBack === undefined ? '–' : duration(takeBack.droppedMs),
   ])
-  const headings = ['version', 'outcome', 'AUC', 'Brier', 'served', 'harmed', 'noticed after', 'dropped in']
+  const headings = [
+    'version',
+    'outcome',
+    'AUC (champion)',
+    'Brier (champion)',
+    'served',
+    'harmed',
+    'noticed after',
+    'dropped in',
+  ]
   narrator.tell(...tableOf(headings, rows).split('\n'))
   const failures = Object.entries(tally?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
   narrator.tell(

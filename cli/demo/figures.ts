@@ -1,6 +1,4 @@
 /** The figures of the story, each from Postgres or from what the callers got, none from what was intended. */
-import { canaryTicks } from '../../domain/observation.ts'
-import { findTicks } from '../../store/counters.ts'
 import type { Evaluation } from '../../store/evaluations.ts'
 import type { Release } from '../../store/releases.ts'
 import { tableOf } from '../terminal.ts'
@@ -17,29 +15,26 @@ export interface TakeBack {
   noticedMs: number
   /** From the verdict until every live replica had acknowledged the return. */
   droppedMs: number
-  /** From the verdict to the last answer of the candidate that a caller got; 0 when there was none after it. */
+  /** From the verdict to the last answer of the candidate that a caller got; negative when it came before. */
   lastAnswerMs: number
 }
 
-export async function takeBackOf(world: World, { state }: Release): Promise<TakeBack | undefined> {
+/** As the callers have seen it; this process, the replicas and the database share one clock. */
+export function takeBackOf({ replay }: World, { state }: Release): TakeBack | undefined {
   const { recovery } = state
   if (recovery === undefined) return undefined
   const decidedMs = recovery.decidedMs ?? recovery.orderedMs
-  const canary = state.routings.find(({ stage }) => stage === 'canary')
-  const startedMs = canary?.startedMs ?? decidedMs
-  const ticks = canaryTicks(state, await findTicks(world.store, state.id))
-  const served = world.replay
-    ?.tally()
-    .served.filter((each) => each.version === state.version && each.arm === 'canary')
-  const lastAtMs = Math.max(0, ...(served ?? []).map((each) => each.lastAtMs))
+  const startedMs = state.routings.find(({ stage }) => stage === 'canary')?.startedMs ?? decidedMs
+  const served = (replay?.tally().served ?? []).filter(
+    ({ version, arm }) => version === state.version && arm === 'canary',
+  )
+  const answeredMs = served.flatMap((each) => each.answeredMs)
   return {
-    harmed: (served ?? []).reduce((sum, each) => sum + each.harmed, 0),
-    canaryRequests: ticks
-      .filter((tick) => tick.startMs >= startedMs && tick.startMs < decidedMs)
-      .reduce((sum, tick) => sum + tick.canary.requests, 0),
+    harmed: served.reduce((sum, each) => sum + each.harmed, 0),
+    canaryRequests: answeredMs.filter((ms) => ms <= decidedMs).length,
     noticedMs: decidedMs - startedMs,
     droppedMs: recovery.acknowledgedMs - decidedMs,
-    lastAnswerMs: Math.max(0, lastAtMs - decidedMs),
+    lastAnswerMs: Math.max(0, ...answeredMs) - decidedMs,
   }
 }
 
@@ -61,15 +56,21 @@ export function comparisonOf({ report, baselineVersion }: Evaluation, metrics: r
   return tableOf(['metric', champion, 'challenger', 'gain (interval)', 'floor', 'verdict'], rows)
 }
 
-export const metricOf = ({ report }: Evaluation, name: string): string =>
-  number(report.metrics.find(({ metric }) => metric === name)?.challenger ?? null)
+/** `0.6849 (0.6674)`: the challenger's and, in brackets, the champion's on the same rows. */
+export function metricOf({ report }: Evaluation, name: string): string {
+  const row = report.metrics.find(({ metric }) => metric === name)
+  if (row === undefined) return '–'
+  return row.champion === null
+    ? number(row.challenger)
+    : `${number(row.challenger)} (${number(row.champion)})`
+}
 
 export function takeBackLines(figures: TakeBack): string[] {
   return [
     `harmed requests                       ${whole(figures.harmed)}`,
     `noticed after                         ${whole(figures.canaryRequests)} canary requests, ${duration(figures.noticedMs)}`,
     `every replica had dropped it after    ${duration(figures.droppedMs)}`,
-    `its last answer to a caller           ${figures.lastAnswerMs === 0 ? 'before the verdict' : `${duration(figures.lastAnswerMs)} after the verdict`}`,
+    `its last answer to a caller           ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${duration(figures.lastAnswerMs)} after the verdict`}`,
   ]
 }
 

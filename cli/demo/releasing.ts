@@ -18,11 +18,15 @@ export async function awaitApproval(world: World): Promise<Release> {
     const release = await findOpenRelease(world.store, modelName)
     return release?.state.stage === 'awaiting_approval' ? release : undefined
   }
-  const release = await world.narrator.during(
-    () => 'a process of its own loads the candidate and checks its golden answers …',
-    until(open),
+  let release: Release | undefined
+  const line = () =>
+    release === undefined
+      ? 'a process of its own loads the candidate …'
+      : 'a process of its own has loaded the candidate: golden answers, latency and memory are in order'
+  return world.narrator.during(
+    line,
+    until(open).then((found) => (release = found)),
   )
-  return release
 }
 
 /** The approver's key, through the API: bound to the bytes, the evidence and the policy that it was shown. */

@@ -29,8 +29,8 @@ export interface Served {
   requests: number
   /** Requests that the caller got no prediction for. */
   harmed: number
-  /** On this process' clock, for "how long until the last answer of it". */
-  lastAtMs: number
+  /** When each answer of a canary came, on this process' clock; empty for other arms. */
+  answeredMs: number[]
 }
 
 export interface Tally {
@@ -178,12 +178,12 @@ function count(tally: Tally, { status, body }: Answer): void {
   if (body.version === undefined || body.arm === undefined) return
   let served = tally.served.find((each) => each.version === body.version && each.arm === body.arm)
   if (served === undefined) {
-    served = { version: body.version, arm: body.arm, requests: 0, harmed: 0, lastAtMs: 0 }
+    served = { version: body.version, arm: body.arm, requests: 0, harmed: 0, answeredMs: [] }
     tally.served.push(served)
   }
   served.requests += 1
   if (status >= 500) served.harmed += 1
-  served.lastAtMs = Date.now()
+  if (body.arm === 'canary') served.answeredMs.push(Date.now())
 }
 
 function fail(tally: Tally, code: string): void {

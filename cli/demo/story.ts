@@ -18,6 +18,7 @@ import { modelName, type World } from './world.ts'
 export interface Told {
   version: string
   outcome: string
+  /** Each with the champion's on the same rows. */
   auc: string
   brier: string
   takeBack?: TakeBack
@@ -49,9 +50,11 @@ export async function tellStory(world: World): Promise<Story> {
   await firstChampion(world, story)
   const chapter = chapterAfter(world.place.replayedToMs)
   if (chapter === undefined) throw new Error('the recorded flights are used up')
-  await nextDays(world, { act: 2, title: 'The next weeks, live', untilMs: chapter.challengerMs })
+  world.narrator.act(2, 'The next weeks, live')
+  await nextDays(world, chapter.challengerMs)
   await challengerThatEarnsIt(world, story, chapter.challengerMs)
-  await nextDays(world, { act: 4, title: 'More weeks, live', untilMs: chapter.faultyMs })
+  world.narrator.act(4, 'More weeks, live')
+  await nextDays(world, chapter.faultyMs)
   await challengerThatDoesNot(world, story, chapter.faultyMs)
   return story
 }
@@ -90,12 +93,8 @@ async function firstChampion(world: World, story: Story): Promise<void> {
 }
 
 /** Replays until a day, in about as many requests however far it is. */
-async function nextDays(
-  world: World,
-  { act, title, untilMs }: { act: number; title: string; untilMs: number },
-): Promise<void> {
+async function nextDays(world: World, untilMs: number): Promise<void> {
   const { narrator } = world
-  narrator.act(act, title)
   const fromMs = Math.max(world.replay?.nowMs() ?? 0, world.place.replayedToMs)
   const flights = ((untilMs - fromMs) / dayMs) * flightsPerDay
   const everyNth = Math.max(1, Math.round(flights / passing.requests))
@@ -148,7 +147,7 @@ async function challengerThatDoesNot(world: World, story: Story, asOfMs: number)
   }
   const ended = await followRelease(world, id, breakIt)
   await writeFaults(store, {})
-  const takeBack = await takeBackOf(world, ended)
+  const takeBack = takeBackOf(world, ended)
   if (takeBack !== undefined) narrator.tell(...takeBackLines(takeBack))
   await conclude(world, story, { ended, evaluation, takeBack, outcome: 'rolled_back', champion })
   world.flow(paces.training)
@@ -175,7 +174,7 @@ async function challenger(
     }
     narrator.tell(`The gate keeps it out (${retraining.outcome}): ${retraining.message}`)
     if (tries === mostTries) break
-    await nextDays(world, { act: 4, title: 'A week later', untilMs: asOfMs + 7 * dayMs })
+    await nextDays(world, asOfMs + 7 * dayMs)
   }
   narrator.tell('No challenger was good enough, so the champion stays.')
   if (place.told === 0) story.wrong.push('a challenger was to pass the gate, and none did')
