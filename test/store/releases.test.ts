@@ -1,0 +1,253 @@
+/** Releases, their clocks, commands and champions as rows: what may be written twice, late or at once changes nothing. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { openingState, type ReleaseState } from '../../domain/release.ts'
+import { end } from '../../domain/transitions.ts'
+import {
+  findChampion,
+  findChampionAt,
+  findRollbackTarget,
+  listChampionHistory,
+  markProven,
+  markWithdrawn,
+  moveChampion,
+} from '../../store/champions.ts'
+import { insertDecision, listDecisions, recordLook } from '../../store/decisions.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import {
+  closeRelease,
+  findOpenRelease,
+  findReleasable,
+  findRelease,
+  insertCommand,
+  insertRelease,
+  listCommands,
+  listReleases,
+  lockRelease,
+  markTakenBack,
+  saveRelease,
+} from '../../store/releases.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-releases-'))
+let store: Store
+let model: string
+let versions: string[]
+let state: ReleaseState
+const run = { workflowId: 'release/m', runId: 'run' }
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 8 })
+})
+afterAll(async () => {
+  await store?.close()
+  rmSync(artifactRoot, { recursive: true })
+})
+beforeEach(async () => {
+  model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy, artifactRoot })
+  versions = [await registry.register(), await registry.register(), await registry.register()]
+  state = openingState(
+    {
+      id: `rel_${uniqueName('r')}`,
+      model,
+      version: versions[0]!,
+      requestedBy: 'olga',
+      policy,
+      digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
+      epoch: 0,
+      generation: 0,
+    },
+    0,
+  )
+  await insertRelease(store, { state, ...run })
+})
+
+describe('a release', () => {
+  it('is open once per model, and its own opening may be repeated', async () => {
+    await insertRelease(store, { state, ...run })
+    const other = { ...state, id: `rel_${uniqueName('r')}` as const }
+    await expect(insertRelease(store, { state: other, ...run })).rejects.toMatchObject({
+      code: 'release_in_progress',
+    })
+    expect((await findOpenRelease(store, model))?.state).toEqual(state)
+    expect(await listReleases(store, { model, open: true })).toHaveLength(1)
+    expect(await listReleases(store, { model, open: false })).toEqual([])
+  })
+
+  it('of many openings at once is one', async () => {
+    await closeRelease(store, end(state, 1, 'aborted', 'over'))
+    const tries = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) =>
+        insertRelease(store, { state: { ...state, id: `rel_${model}_${i}` }, ...run }),
+      ),
+    )
+    expect(tries.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  })
+
+  it('keeps its newest state whatever order the writers come in', async () => {
+    await saveRelease(store, { ...state, revision: 5, stage: 'canary', shareBp: 100 })
+    await saveRelease(store, { ...state, revision: 4, stage: 'shadow' })
+    await saveRelease(store, { ...state, revision: 5, stage: 'promoting' })
+    expect((await findRelease(store, state.id))?.state).toMatchObject({ revision: 5, stage: 'canary' })
+  })
+
+  it('ends once, and nothing is written after that', async () => {
+    expect(await closeRelease(store, end(state, 1, 'aborted', 'over'))).toBe(true)
+    expect(await closeRelease(store, end(state, 1, 'promoted', 'again'))).toBe(false)
+    await saveRelease(store, { ...state, revision: 99 })
+    expect(await findRelease(store, state.id)).toMatchObject({
+      outcome: 'aborted',
+      reason: 'over',
+      state: { closed: true, revision: 1 },
+    })
+    expect(await findOpenRelease(store, model)).toBeUndefined()
+  })
+
+  it('that is taken back or has ended is locked out of routing and promotion', async () => {
+    expect(await lockRelease(store, state.id)).toBe('open')
+    await markTakenBack(store, state.id)
+    const { takenBackAt } = (await findRelease(store, state.id))!
+    await markTakenBack(store, state.id)
+    expect((await findRelease(store, state.id))?.takenBackAt).toBe(takenBackAt)
+    expect(await lockRelease(store, state.id)).toBe('taken_back')
+    await closeRelease(store, end(state, 1, 'aborted', 'over'))
+    expect(await lockRelease(store, state.id)).toBe('ended')
+    expect(await lockRelease(store, 'rel_none')).toBe('absent')
+  })
+
+  it('records a command by its id once', async () => {
+    const command = {
+      id: `${state.id}/1`,
+      releaseId: state.id,
+      command: 'approve',
+      actor: 'anna',
+      accepted: true,
+      message: 'approved',
+      stage: 'shadow',
+    } as const
+    expect(await insertCommand(store, command)).toBe(true)
+    expect(await insertCommand(store, { ...command, accepted: false })).toBe(false)
+    expect(await listCommands(store, state.id)).toMatchObject([{ id: command.id, accepted: true }])
+  })
+
+  it('knows what its version was compared with', async () => {
+    expect(await findReleasable(store, versions[0]!)).toMatchObject({
+      model,
+      evaluatedAgainst: null,
+      withdrawn: false,
+      policy,
+    })
+    expect(await findReleasable(store, 'none')).toBeUndefined()
+  })
+})
+
+describe('the clock of a stage', () => {
+  const look = (holding = false, mostMs = 1_000) =>
+    recordLook(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, holding, mostMs })
+
+  it('runs from look to look, and a gap counts for no more than one look may add', async () => {
+    expect((await look()).watchedMs).toBe(0)
+    await pause(60)
+    const { watchedMs } = await look()
+    expect(watchedMs).toBeGreaterThanOrEqual(60)
+    await pause(80)
+    expect((await look(false, 20)).watchedMs).toBeCloseTo(watchedMs + 20, 6)
+  })
+
+  it('stands still while a person holds it, up to the first look after that', async () => {
+    await look()
+    await pause(30)
+    await look(true)
+    await pause(30)
+    await look(true)
+    await pause(30)
+    expect((await look()).watchedMs).toBe(0)
+    await pause(30)
+    expect((await look()).watchedMs).toBeGreaterThanOrEqual(30)
+  })
+})
+
+it('decisions are kept in order with all they rest on', async () => {
+  const verdict = {
+    kind: 'inconclusive' as const,
+    reasons: [{ code: 'minimum_time', message: 'too early', values: { elapsedMs: 1 } }],
+    statistics: { logE: null, share: 0.1 },
+    judge: 'canary@1',
+  }
+  const decision = {
+    releaseId: state.id,
+    stage: 'canary' as const,
+    stageIndex: 1,
+    verdict,
+    inputs: { ticks: 3 },
+    policyDigest: 'p',
+  }
+  const first = await insertDecision(store, decision)
+  await insertDecision(store, { ...decision, verdict: { ...verdict, kind: 'pass' } })
+  const found = await listDecisions(store, state.id)
+  expect(found.map(({ verdict: { kind } }) => kind)).toEqual(['pass', 'inconclusive'])
+  expect(found[1]).toMatchObject({ id: first, ...decision })
+  expect(await listDecisions(store, state.id, 1)).toHaveLength(1)
+})
+
+describe('the champion', () => {
+  const move = (from: string | undefined, to: string, cause: 'promotion' | 'rollback' = 'promotion') =>
+    moveChampion(store, {
+      model,
+      ...(from === undefined ? {} : { from }),
+      to,
+      cause,
+      actor: 'anna',
+      reason: 'because',
+    })
+
+  it('moves only from who it is, and of many at once one wins', async () => {
+    const [v0, v1, v2] = versions as [string, string, string]
+    expect(await move(v0, v1)).toBe(false)
+    const firsts = await Promise.all(Array.from({ length: 20 }, () => move(undefined, v0)))
+    expect(firsts.filter(Boolean)).toHaveLength(1)
+    const moves = await Promise.all(Array.from({ length: 40 }, (_, i) => move(v0, i % 2 === 0 ? v1 : v2)))
+    expect(moves.filter(Boolean)).toHaveLength(1)
+    expect(await listChampionHistory(store, model)).toHaveLength(2)
+    expect(await findChampion(store, model)).toMatchObject({
+      version: (await listChampionHistory(store, model))[0]?.version,
+    })
+  })
+
+  it('of any moment is known, with the change that made it so', async () => {
+    const [v0, v1] = versions as [string, string]
+    await move(undefined, v0)
+    await pause(5)
+    const [{ at }] = (await store.query<{ at: Date }>(sql`select clock_timestamp() as at`)) as [{ at: Date }]
+    await pause(5)
+    await move(v0, v1)
+    expect(await findChampionAt(store, { model, at: at.toISOString() })).toMatchObject({ version: v0 })
+    expect(await findChampionAt(store, { model, at: '2100-01-01' })).toMatchObject({
+      version: v1,
+      previousVersion: v0,
+    })
+    expect(await findChampionAt(store, { model, at: '2000-01-01' })).toBeUndefined()
+  })
+
+  it('is taken back to the last one that is proven and was never withdrawn', async () => {
+    const [v0, v1, v2] = versions as [string, string, string]
+    await move(undefined, v0)
+    await move(v0, v1)
+    await move(v1, v2)
+    const target = () => findRollbackTarget(store, { model, from: v2 })
+    expect(await target()).toBeUndefined()
+    await markProven(store, v0)
+    expect(await target()).toBe(v0)
+    await markProven(store, v1)
+    expect(await target()).toBe(v1)
+    await markWithdrawn(store, v1)
+    expect(await target()).toBe(v0)
+    expect(await findRollbackTarget(store, { model, from: v0 })).toBeUndefined()
+  })
+})
