@@ -83,9 +83,9 @@ async function followRetraining(
 }
 
 function trained(training: Training | undefined, ms: number): string {
-  if (training === undefined) return `ended after ${duration(ms)}`
-  const losses = training.curve.map(({ loss }) => loss)
-  return `trained in ${training.curve.length} epochs, loss ${losses[0]?.toFixed(4)} → ${losses.at(-1)?.toFixed(4)} (${duration(ms)} in all)`
+  const losses = (training?.curve ?? []).map(({ loss }) => loss.toFixed(4))
+  if (losses.length === 0) return `ended after ${duration(ms)}`
+  return `trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${duration(ms)} in all)`
 }
 
 async function newest({ store }: World): Promise<Retraining | undefined> {

@@ -172,6 +172,8 @@ async function challenger(
       )
       return { release: await awaitApproval(world), evaluation }
     }
+    if (retraining.outcome !== 'not_better' && retraining.outcome !== 'insufficient')
+      throw new Error(`the retraining ended as ${retraining.outcome}: ${retraining.message}`)
     narrator.tell(`The gate keeps it out (${retraining.outcome}): ${retraining.message}`)
     if (tries === mostTries) break
     await nextDays(world, asOfMs + 7 * dayMs)
