@@ -8,7 +8,7 @@ export function midranks(values: ArrayLike<number>): Float64Array {
   const sorted = Float64Array.from(values).sort()
   const n = sorted.length
   const rank = new Float64Array(n) // at the first place of each group of ties
-  for (let i = 0; i < n; ) {
+  for (let i = 0; i < n;) {
     let j = i + 1
     while (j < n && sorted[j] === sorted[i]) j++
     rank[i] = (i + j + 1) / 2
