@@ -54,14 +54,20 @@ export function refusalOf(found: Found, state: Pick<ReleaseState, 'model'>): str
 }
 
 /** Runs the child to its end. What it cannot say itself, that it was killed or never came back, is said here. */
-function runQualifier(argv: string[]): Promise<Found> {
-  const { timeoutMs } = qualificationLimits
+export function runQualifier(
+  argv: string[],
+  {
+    script = join(checkout, 'api/qualifier.ts'),
+    timeoutMs = qualificationLimits.timeoutMs,
+  }: { script?: string; timeoutMs?: number } = {},
+): Promise<Found> {
   return new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      ['--max-old-space-size=256', '--import', 'tsx', join(checkout, 'api/qualifier.ts'), ...argv],
-      { cwd: checkout, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' },
-    )
+    const child = spawn(process.execPath, ['--max-old-space-size=256', '--import', 'tsx', script, ...argv], {
+      cwd: checkout,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    })
     let said = ''
     let complaint = ''
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))

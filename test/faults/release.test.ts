@@ -76,9 +76,9 @@ async function midCanary(): Promise<{ release: PlayedRelease; champion: string; 
 }
 
 /** Kills a process. The answer says whether the supervisor has started it again. */
-function kill(name: string): () => boolean {
+function kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): () => boolean {
   const before = system.supervision.restartsOf(name)
-  system.signal(name, 'SIGKILL')
+  system.signal(name, signal)
   return () => system.supervision.restartsOf(name) === before + 1
 }
 
@@ -109,6 +109,14 @@ async function endsAsPromoted(release: PlayedRelease, version: string): Promise<
 it('of the control worker: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
   const { release, version } = await midCanary()
   const restarted = kill('control')
+  await endsAsPromoted(release, version)
+  expect(restarted()).toBe(true)
+  expect(callers.failures).toEqual([])
+})
+
+it('a control worker told to end hands its watch back', { timeout: 120_000 }, async () => {
+  const { release, version } = await midCanary()
+  const restarted = kill('control', 'SIGTERM')
   await endsAsPromoted(release, version)
   expect(restarted()).toBe(true)
   expect(callers.failures).toEqual([])

@@ -1,0 +1,66 @@
+/** Qualification: each limit refuses by name, and a child that dies or never answers says so through its parent. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { qualificationLimits, refusalOf, runQualifier } from '../../activities/qualify.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { putNetwork } from '../support/candidates.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'tenure-qualify-'))
+const artifacts = openArtifacts(directory)
+afterAll(() => {
+  rmSync(directory, { recursive: true })
+})
+const good = { ok: true, model: 'm', goldenRows: 2, loadMs: 1, p50Us: 1, p99Us: 2, rssBytes: 1e8 } as const
+const script = (name: string, text: string): string => {
+  const path = join(directory, name)
+  writeFileSync(path, text)
+  return path
+}
+
+describe('a candidate is refused', () => {
+  it.each([
+    ['that is slow', { ...good, p99Us: qualificationLimits.p99Us + 1 }, /µs at the 99th percentile/],
+    ['that needs much memory', { ...good, rssBytes: qualificationLimits.rssBytes + 1 }, /MiB/],
+    ['that is one of another model', { ...good, model: 'other' }, /is one of other, not of m/],
+    [
+      'that cannot be loaded',
+      { ok: false, code: 'artifact_invalid', message: 'no weights' } as const,
+      /no weights/,
+    ],
+  ])('%s', (_name, found, reason) => {
+    expect(refusalOf(found, { model: 'm' })).toMatch(reason)
+  })
+
+  it('but not one in order', () => {
+    expect(refusalOf(good, { model: 'm' })).toBeUndefined()
+  })
+})
+
+describe('the child', () => {
+  it('loads a real artifact, answers its golden rows and measures', async () => {
+    const found = await runQualifier([directory, await putNetwork(artifacts, 'm'), 'm_v1.0.0'])
+    expect(found).toMatchObject({ ok: true, model: 'm', goldenRows: 2 })
+    expect(refusalOf(found, { model: 'm' })).toBeUndefined()
+  })
+
+  it('that never answers is ended', async () => {
+    const found = await runQualifier([], {
+      script: script('hang.mjs', 'setInterval(() => {}, 1)'),
+      timeoutMs: 400,
+    })
+    expect(refusalOf(found, { model: 'm' })).toMatch(/was ended by SIGKILL/)
+  })
+
+  it('that takes more memory than it may have dies of it', async () => {
+    const eater = 'const all = []; for (;;) all.push(new Array(1e6).fill(all.length))'
+    const found = await runQualifier([], { script: script('eat.mjs', eater) })
+    expect(refusalOf(found, { model: 'm' })).toMatch(/its process (was ended by SIG|ended with)/)
+  })
+
+  it('that fails before it can say why is quoted', async () => {
+    const found = await runQualifier([], { script: script('throw.mjs', 'throw new Error("no such thing")') })
+    expect(refusalOf(found, { model: 'm' })).toMatch(/its process ended with 1/)
+  })
+})

@@ -1,0 +1,86 @@
+/** The worker as a process: what it says of a wrong start, that it waits for its servers, and how it ends. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, expect, it } from 'vitest'
+import { freePort } from '../../cli/embedded/process.ts'
+import { checkout, environmentWith } from '../../temporal.config.ts'
+import { freshDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+
+const stateDir = mkdtempSync(join(tmpdir(), 'tenure-worker-'))
+const children: ChildProcess[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+})
+afterAll(() => {
+  rmSync(stateDir, { recursive: true, force: true })
+})
+
+interface Started {
+  lines: string[]
+  says(text: string): Promise<void>
+  signal(name: NodeJS.Signals): void
+  exit: Promise<number | null>
+}
+
+function start(args: string[], environment: Record<string, string>): Started {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'activities/worker.ts', ...args], {
+    cwd: checkout,
+    env: environmentWith({
+      TENURE_STATE: stateDir,
+      TENURE_CONTROL_QUEUE: uniqueName('control'),
+      TENURE_TRAIN_QUEUE: uniqueName('train'),
+      ...environment,
+    }),
+  })
+  children.push(child)
+  const lines: string[] = []
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => lines.push(...chunk.toString().split('\n').filter(Boolean)))
+  return {
+    lines,
+    says: (text) =>
+      expect.poll(() => lines.some((line) => line.includes(text)), { timeout: 30_000 }).toBe(true),
+    signal: (name) => child.kill(name),
+    exit: once(child, 'close').then(([code]) => code as number | null),
+  }
+}
+
+const servers = async () => ({ DATABASE_URL: await freshDatabase(), TEMPORAL_ADDRESS: temporalAddress() })
+
+it('refuses a kind that it is not', async () => {
+  const worker = start(['control-and-train'], await servers())
+  expect(await worker.exit).toBe(2)
+  expect(worker.lines.join()).toContain('control or train, not \\"control-and-train\\"')
+})
+
+it('names every variable that is wrong, at once', async () => {
+  const worker = start(['control'], { DATABASE_URL: 'mysql://x', TENURE_MAX_ACTIVITIES: 'many' })
+  expect(await worker.exit).not.toBe(0)
+  expect(worker.lines.join()).toMatch(/DATABASE_URL.*TENURE_MAX_ACTIVITIES/)
+})
+
+it.each(['control', 'train'])(
+  'of the kind %s takes tasks on a fresh database, and ends when told to',
+  async (kind) => {
+    const worker = start([kind], await servers())
+    await worker.says('the worker takes tasks')
+    worker.signal('SIGTERM')
+    expect(await worker.exit).toBe(0)
+    expect(worker.lines.at(-1)).toContain('the worker has ended')
+  },
+)
+
+it('waits for servers that are not there, and ends when told to all the same', async () => {
+  const nowhere = `127.0.0.1:${await freePort()}`
+  const worker = start(['control'], { ...(await servers()), TEMPORAL_ADDRESS: nowhere })
+  await worker.says('Temporal does not answer yet')
+  worker.signal('SIGTERM')
+  expect(await worker.exit).toBe(0)
+  const other = start(['control'], { DATABASE_URL: `postgres://x@${nowhere}/x`, TEMPORAL_ADDRESS: nowhere })
+  await other.says('Postgres does not answer yet')
+  other.signal('SIGINT')
+  expect(await other.exit).toBe(0)
+})
