@@ -5,6 +5,7 @@
 import { getRequestListener } from '@hono/node-server'
 import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -25,8 +26,11 @@ import { createTroubleLog } from './trouble.ts'
 
 /** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
 const databaseMs = { connectMs: 500, queryMs: 1_000 }
-/** How long requests under way are waited for at the end. */
-const drainMs = 5_000
+/** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
+const farewellMs = 300
+const drainMs = 3_000
+/** How long each part may take to end: a frozen database says goodbye to nobody. */
+const closeMs = 3_500
 
 const log = pino({ name: 'api', base: { pid: process.pid } })
 
@@ -100,6 +104,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const predict = createPredictEndpoint(deps, refusals)
   const rest = getRequestListener(app.fetch, { overrideGlobalObjects: false })
   mounted.handle = (request, response) => {
+    if (ending !== undefined) response.shouldKeepAlive = false
     const model = modelAskedIn(request)
     if (model === undefined) void rest(request, response)
     else predict(model, request, response)
@@ -115,10 +120,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       ending = `this replica is ending: ${reason}`
       logger.info({ reason }, 'ending')
       await drain(server)
-      await authentication.stop()
-      await serving.stop()
-      await temporal.close()
-      await store.close()
+      for (const end of [authentication.stop, serving.stop, temporal.close, store.close])
+        await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
     },
   }
@@ -137,15 +140,29 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
   })
 }
 
+/**
+ * Takes no new connections at once. Those that stand are closed with their next answer: a connection that is closed while it
+ * seems idle may be carrying a request already, and its caller would get nothing.
+ */
 function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
+    const quiet = setTimeout(() => server.closeIdleConnections(), farewellMs)
     const late = setTimeout(() => server.closeAllConnections(), drainMs)
-    server.close(() => {
+    // Not the server's own `close`, which begins with closing what seems idle.
+    NetServer.prototype.close.call(server, () => {
+      clearTimeout(quiet)
       clearTimeout(late)
       resolve()
     })
-    server.closeIdleConnections()
   })
+}
+
+async function atMost(ms: number, ending: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([ending, late]).finally(() => clearTimeout(timer))
 }
 
 /** For an API that nobody prepared: the one line of this process that is no JSON, because a log keeps what it is given. */

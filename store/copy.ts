@@ -20,8 +20,8 @@ interface CopyConnection {
   stream: { cork(): void; uncork(): void; write(bytes: Uint8Array): boolean }
 }
 
-/** Deadline of one block. */
-const copyMs = 5_000
+/** Deadline of what a connection is lent for. */
+const copyMs = 2_000
 
 const signature = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)])
 const trailer = Buffer.from([0xff, 0xff])

@@ -5,7 +5,7 @@
  */
 import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, isError } from '../domain/errors.ts'
 
 export type Rows<T> = Promise<T[]>
 
@@ -51,6 +51,8 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   }
   const pool = new pg.Pool({ ...connection, max: options.max ?? 8 })
   pool.on('error', onError)
+  // One that is lent out when its backend dies has no other listener, and an error without one ends the process.
+  pool.on('connect', (client) => client.on('error', onError))
   return {
     pool,
     query: (statement) => run(pool, statement),
@@ -63,7 +65,9 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
         await run(client, commit)
         return result
       } catch (error) {
-        await client.query('rollback').catch((failure: Error) => (broken = failure))
+        // A connection that did not answer is given up; asking it to roll back would only wait once more.
+        if (isError(error, 'postgres_unavailable')) broken = error
+        else await client.query('rollback').catch((failure: Error) => (broken = failure))
         throw error
       } finally {
         client.release(broken)
@@ -113,6 +117,9 @@ function unavailable(error: unknown): never {
   )
 }
 
+/** How long a server may take to close a connection; a frozen one never does. */
+const goodbyeMs = 500
+
 /** A connection of its own that comes back by itself, with a growing pause of 50 ms to 2 s. */
 function listen(
   connection: pg.ClientConfig,
@@ -156,6 +163,7 @@ function listen(
   return async () => {
     stopped = true
     clearTimeout(timer)
-    await client?.end().catch(() => {})
+    const late = new Promise((resolve) => setTimeout(resolve, goodbyeMs).unref())
+    await Promise.race([client?.end().catch(() => {}), late])
   }
 }

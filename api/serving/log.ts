@@ -164,6 +164,10 @@ export function openLog(options: LogOptions): PredictionLog {
       }, lost)
       .finally(() => (draining = undefined))
   }
+  const flush = async (): Promise<void> => {
+    rotate()
+    while (running !== undefined) await running
+  }
   const timer = setInterval(() => {
     rotate()
     drain()
@@ -189,14 +193,11 @@ export function openLog(options: LogOptions): PredictionLog {
       ...counts,
       waiting: current.rows + inFlight + full.reduce((sum, block) => sum + block.rows, 0),
     }),
-    async flush() {
-      rotate()
-      while (running !== undefined) await running
-    },
+    flush,
     async close() {
       closing = true
       clearInterval(timer)
-      await this.flush()
+      await flush()
       await draining
     },
   }

@@ -133,8 +133,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     now: clock.now,
     refresh: () => running.refresh(),
     async stop() {
-      await running.stop()
-      await log.close()
+      // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.
+      await Promise.all([running.stop(), log.close()])
     },
   }
 }

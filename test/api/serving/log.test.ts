@@ -12,6 +12,7 @@ import { startPostgres, type RunningServer } from '../../../cli/embedded/postgre
 import { migrate } from '../../../store/migrate.ts'
 import { encodeOrigin, type PredictionRecord } from '../../../store/predictions.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { freeze } from '../../support/freeze.ts'
 import { until } from '../../support/serving.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-log-'))
@@ -108,22 +109,25 @@ describe('the log', () => {
     let going = true
     const load = (async () => {
       while (going) {
-        serve(log, 50)
+        serve(log, 20)
         expectBalance(log)
-        await pause(1)
+        await pause(2)
       }
     })()
-    for (let round = 0; round < 3; round++) {
-      await pause(40 + 60 * Math.random())
-      await kill()
-      await until(() => log.counts().spooled > 0, 'something on the disk')
-      await revive()
-      await until(() => log.counts().spooled === 0, 'an empty spool')
+    try {
+      for (let round = 0; round < 3; round++) {
+        await pause(40 + 60 * Math.random())
+        await kill()
+        await until(() => log.counts().spooled > 0, 'something on the disk')
+        await revive()
+        await until(() => log.counts().spooled === 0, 'an empty spool', 30_000)
+      }
+    } finally {
+      going = false
+      await load
     }
-    going = false
-    await load
     await log.flush()
-    await until(() => log.counts().spooled === 0 && log.counts().waiting === 0, 'the rest')
+    await until(() => log.counts().spooled === 0 && log.counts().waiting === 0, 'the rest', 30_000)
     const { served, stored, dropped } = log.counts()
     expect(dropped).toBe(0)
     expect(stored).toBe(served)
@@ -136,7 +140,7 @@ describe('the log', () => {
     const before = await storedRows()
     const mostBytes = 2_000_000
     const { log } = await logOf({ mostBytes, blockBytes: 65_536, spoolBytes: 0 })
-    process.kill(-postgres.pid, 'SIGSTOP')
+    const thaw = freeze(postgres.pid)
     let slowest = 0
     for (let i = 0; i < 200; i++) {
       const from = performance.now()
@@ -149,7 +153,7 @@ describe('the log', () => {
     expect(slowest).toBeLessThan(500)
     expect(dropped).toBeGreaterThan(0)
     expect(waiting * body.byteLength).toBeLessThan(mostBytes)
-    process.kill(-postgres.pid, 'SIGCONT')
+    thaw()
     await log.flush()
     expectBalance(log)
     const { stored } = log.counts()

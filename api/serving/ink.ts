@@ -1,0 +1,146 @@
+/**
+ * The bytes of an answer, written one after the other into a buffer that every answer of the process uses again. Texts that
+ * are put together piece by piece and encoded at the end cost more than the prediction they tell of.
+ */
+
+export interface Ink {
+  bytes: Buffer
+  /** Where the next byte goes; those before it are the answer. */
+  at: number
+}
+
+export const createInk = (): Ink => ({ bytes: Buffer.allocUnsafeSlow(65_536), at: 0 })
+
+/** Makes room for so many more bytes. */
+export function reserve(ink: Ink, bytes: number): void {
+  if (ink.at + bytes <= ink.bytes.byteLength) return
+  const more = Buffer.allocUnsafeSlow(Math.max(ink.at + bytes, ink.bytes.byteLength * 2))
+  more.set(ink.bytes.subarray(0, ink.at))
+  ink.bytes = more
+}
+
+/** Appends a piece that is known beforehand. */
+export function put(ink: Ink, piece: Uint8Array): void {
+  const { bytes } = ink
+  let { at } = ink
+  for (let i = 0; i < piece.length; i++) bytes[at++] = piece[i]!
+  ink.at = at
+}
+
+const hexDigits = Buffer.from('0123456789abcdef')
+
+/** A UUID with its dashes; the last two of its sixteen bytes are `place`. */
+export function putId(ink: Ink, id: Uint8Array, place: number): void {
+  const { bytes } = ink
+  let { at } = ink
+  for (let i = 0; i < 16; i++) {
+    const byte = i < 14 ? id[i]! : i === 14 ? (place >> 8) & 255 : place & 255
+    bytes[at] = hexDigits[byte >> 4]!
+    bytes[at + 1] = hexDigits[byte & 15]!
+    at += 2
+    if (i === 3 || i === 5 || i === 7 || i === 9) bytes[at++] = 0x2d
+  }
+  ink.at = at
+}
+
+/** A whole number from 0 to 2³⁰. */
+export function putWhole(ink: Ink, value: number): void {
+  let digits = 1
+  for (let bound = 10; value >= bound; bound *= 10) digits++
+  putDigits(ink.bytes, ink.at, value, digits)
+  ink.at += digits
+}
+
+function putDigits(bytes: Uint8Array, at: number, value: number, count: number): void {
+  for (let i = at + count - 1; i >= at; i--) {
+    const rest = (value / 10) | 0
+    bytes[i] = 0x30 + (value - rest * 10)
+    value = rest
+  }
+}
+
+/** Most bytes of a number that `putFloat` writes. */
+export const longestFloat = 24
+
+const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
+const float = new Float32Array(1)
+const bits = new Int32Array(float.buffer)
+
+/**
+ * A finite 32-bit number in as few digits, of seven to nine, as read back to the same 32 bits; nine always do. JavaScript's
+ * own digits are those of the 64-bit number it was widened to: twice as many, and most of the time of an answer.
+ */
+export function putFloat(ink: Ink, value: number): void {
+  const { bytes } = ink
+  if (value === 0) {
+    bytes[ink.at++] = 0x30
+    return
+  }
+  if (value < 0) {
+    bytes[ink.at++] = 0x2d
+    value = -value
+  }
+  float[0] = value
+  // log10 of a number is at most 0.302 above 0.301 × its power of two, so this is right or one too low.
+  let tens = (((bits[0]! >>> 23) - 127) * 1_233) >> 12
+  if (tens < -14 || tens > 14) return putRare(ink, value)
+  if (value >= powerOf(tens + 1)) tens++
+  for (let count = 7; count <= 9; count++) {
+    const shift = count - 1 - tens
+    const scale = powers[shift < 0 ? -shift : shift]!
+    let digits = Math.floor((shift < 0 ? value / scale : value * scale) + 0.5)
+    if (Math.fround(shift < 0 ? digits * scale : digits / scale) !== value) continue
+    while (digits % 10 === 0) {
+      digits /= 10
+      count--
+    }
+    // Rounded up to the next power of ten, the one digit that is left stands one place further to the left.
+    return putPlain(ink, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
+  }
+  putRare(ink, value)
+}
+
+const powerOf = (tens: number): number => (tens < 0 ? 1 / powers[-tens]! : powers[tens]!)
+
+/** `count` digits of which the first stands for so many tens. */
+function putPlain(ink: Ink, digits: number, count: number, tens: number): void {
+  const { bytes } = ink
+  let { at } = ink
+  if (tens < -7 || tens > 14) {
+    putDigits(bytes, at + (count > 1 ? 1 : 0), digits, count)
+    if (count > 1) {
+      bytes[at] = bytes[at + 1]!
+      bytes[at + 1] = 0x2e
+      at += count + 1
+    } else at++
+    bytes[at++] = 0x65
+    if (tens < 0) bytes[at++] = 0x2d
+    ink.at = at
+    return putWhole(ink, Math.abs(tens))
+  }
+  if (tens < 0) {
+    bytes[at++] = 0x30
+    bytes[at++] = 0x2e
+    for (let zeros = -1 - tens; zeros > 0; zeros--) bytes[at++] = 0x30
+    putDigits(bytes, at, digits, count)
+    ink.at = at + count
+    return
+  }
+  const whole = tens + 1
+  if (count <= whole) {
+    putDigits(bytes, at, digits, count)
+    at += count
+    for (let zeros = whole - count; zeros > 0; zeros--) bytes[at++] = 0x30
+    ink.at = at
+    return
+  }
+  putDigits(bytes, at + 1, digits, count)
+  for (let i = 0; i < whole; i++) bytes[at + i] = bytes[at + i + 1]!
+  bytes[at + whole] = 0x2e
+  ink.at = at + count + 1
+}
+
+/** Numbers that no model answers but a broken or a strange one. */
+function putRare(ink: Ink, value: number): void {
+  ink.at += ink.bytes.write(String(value), ink.at, 'latin1')
+}

@@ -1,0 +1,148 @@
+/**
+ * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the arrays of a sheet. It gives up on whatever
+ * is unusual or wrong, so that the slow way in request.ts says what; both must read the same numbers, which a test checks.
+ */
+import { scaled } from '../../domain/preprocess.ts'
+import type { CategoryColumn, Column, Columns } from './columns.ts'
+import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './scan.ts'
+import { beginSheet, keepText, keepTextBytes, type Sheet } from './sheet.ts'
+
+/** Fills the sheet and answers true; false when the body must be read the slow way. */
+export type InstanceScanner = (body: Buffer, sheet: Sheet, mostInstances: number) => boolean
+
+const instancesKey = Buffer.from('"instances"')
+const routingKeyKey = Buffer.from('"routing_key"')
+const nullBytes = Buffer.from('null')
+const longestRoutingKey = 256
+
+interface Field {
+  column: Column
+  /** `"name"` as it stands in a plain body. */
+  key: Buffer
+  place: number
+}
+
+export function compileScanner(columns: Columns): InstanceScanner {
+  const fields = columns.all.map((column, place): Field => {
+    return { column, key: Buffer.from(JSON.stringify(column.name)), place }
+  })
+  const count = fields.length
+  // The order in which the features came last; callers send always the same.
+  const order = fields.slice()
+  // The last row in which each feature was seen, counted over all requests.
+  const seen = new Float64Array(count)
+  let rowsSeen = 0
+  const leastRowBytes = fields.reduce((sum, { key }) => sum + key.byteLength + 3, 2)
+  const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
+
+  /** The feature whose name stands here; the order is corrected by it. */
+  const fieldHere = (position: number): Field | undefined => {
+    const expected = order[position]!
+    if (takeBytes(cursor, expected.key)) return expected
+    const found = order.findIndex(({ key }) => takeBytes(cursor, key))
+    if (found < 0) return undefined
+    const field = order[found]!
+    order[found] = expected
+    order[position] = field
+    return field
+  }
+  const scanRow = (sheet: Sheet, row: number): boolean => {
+    if (!take(cursor, code.open)) return false
+    rowsSeen++
+    const offset = row * columns.width
+    if (!columns.numeric) sheet.input.fill(0, offset, offset + columns.width)
+    for (let position = 0; position < count; position++) {
+      if (position > 0 && !take(cursor, code.comma)) return false
+      if (peek(cursor) !== code.quote) return false
+      const field = fieldHere(position)
+      if (field === undefined || !take(cursor, code.colon)) return false
+      if (seen[field.place] === rowsSeen) return false
+      seen[field.place] = rowsSeen
+      if (!scanValue(cursor, field.column, columns, sheet, row, offset)) return false
+    }
+    return take(cursor, code.close)
+  }
+  const scanRows = (sheet: Sheet, most: number): boolean => {
+    if (!take(cursor, code.openList)) return false
+    let rows = 0
+    do {
+      if (rows === most || !scanRow(sheet, rows)) return false
+      rows++
+    } while (take(cursor, code.comma))
+    sheet.rows = rows
+    return take(cursor, code.closeList)
+  }
+  const scanRoutingKey = (sheet: Sheet): boolean => {
+    if (peek(cursor) !== code.quote) return false
+    const start = scanText(cursor)
+    const length = cursor.at - 1 - start
+    if (start < 0 || length < 1 || length > longestRoutingKey) return false
+    sheet.routingKey = textOf(cursor.bytes, start, cursor.at - 1)
+    return true
+  }
+
+  return (body, sheet, most) => {
+    cursor.bytes = body
+    cursor.at = 0
+    beginSheet(sheet, columns, Math.min(most, Math.ceil(body.byteLength / leastRowBytes)))
+    sheet.rows = 0
+    if (!take(cursor, code.open)) return false
+    do {
+      if (peek(cursor) !== code.quote) return false
+      const isInstances = takeBytes(cursor, instancesKey)
+      if (!isInstances && !takeBytes(cursor, routingKeyKey)) return false
+      if (!take(cursor, code.colon)) return false
+      if (isInstances ? sheet.rows > 0 : sheet.routingKey !== undefined) return false
+      if (!(isInstances ? scanRows(sheet, most) : scanRoutingKey(sheet))) return false
+    } while (take(cursor, code.comma))
+    if (!take(cursor, code.close) || sheet.rows === 0) return false
+    peek(cursor)
+    return cursor.at === body.byteLength
+  }
+}
+
+function scanValue(
+  cursor: Cursor,
+  column: Column,
+  columns: Columns,
+  sheet: Sheet,
+  row: number,
+  offset: number,
+): boolean {
+  const byte = peek(cursor)
+  if (column.kind === 'category') return scanCategory(cursor, column, sheet, offset, byte)
+  const to = row * columns.numbers + column.slot
+  if (byte === code.n) {
+    if (!column.fillable || !takeBytes(cursor, nullBytes)) return false
+    sheet.numbers[to] = NaN
+    sheet.input[offset + column.start] = scaled(column.fill, column.mean, column.std)
+    return true
+  }
+  const value = scanNumber(cursor)
+  sheet.numbers[to] = value
+  sheet.input[offset + column.start] = scaled(value, column.mean, column.std)
+  // Only NaN is not itself.
+  return value === value
+}
+
+function scanCategory(
+  cursor: Cursor,
+  { start, places, other, values, fillable }: CategoryColumn,
+  sheet: Sheet,
+  offset: number,
+  byte: number,
+): boolean {
+  if (byte === code.n) {
+    if (!fillable || !takeBytes(cursor, nullBytes)) return false
+    keepText(sheet, undefined)
+    sheet.input[offset + start + other] = 1
+    return true
+  }
+  const from = scanText(cursor)
+  if (from < 0) return false
+  const value = textOf(cursor.bytes, from, cursor.at - 1)
+  if (values !== undefined && !values.has(value)) return false
+  keepTextBytes(sheet, cursor.bytes, from, cursor.at - 1)
+  sheet.input[offset + start + (places.get(value) ?? other)] = 1
+  return true
+}

@@ -1,0 +1,329 @@
+/** The process `api` as it is started in production: on sockets, with signals, beside a Postgres that freezes and dies. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { Agent, request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
+import { migrate } from '../../store/migrate.ts'
+import { checkout } from '../../temporal.config.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { freeze } from '../support/freeze.ts'
+import { houseOn, until, type House } from '../support/serving.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
+chmodSync(root, 0o711)
+let postgres: RunningServer
+let house: House
+let key: string
+const children = new Set<ChildProcess>()
+
+beforeAll(async () => {
+  postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  await migrate(postgres.url)
+  house = houseOn({ databaseUrl: postgres.url, artifactRoot: join(root, 'artifacts') })
+  key = await house.key({ role: 'admin' })
+  await house.route('iris', { proven: await house.register(irisSpec()) })
+})
+afterEach(async () => {
+  for (const child of children) {
+    child.kill('SIGKILL')
+    await new Promise((resolve) =>
+      child.exitCode === null && child.signalCode === null ? child.once('exit', resolve) : resolve(0),
+    )
+  }
+  children.clear()
+})
+afterAll(async () => {
+  await house.close()
+  await postgres.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+interface Process {
+  url: string
+  child: ChildProcess
+  lines: Record<string, unknown>[]
+  errors: string[]
+  exited: Promise<number | null>
+  /** From the start of the process to the first answer of /readyz. */
+  readyMs: number
+}
+
+async function startProcess(
+  options: { stateDir?: string; environment?: Record<string, string>; awaitReady?: boolean } = {},
+): Promise<Process> {
+  const from = performance.now()
+  const child = spawn(process.execPath, ['--import', 'tsx', 'api/server.ts'], {
+    cwd: checkout,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      DATABASE_URL: postgres.url,
+      TENURE_STATE: options.stateDir ?? mkdtempSync(join(root, 'state-')),
+      TENURE_ARTIFACTS: house.artifactRoot,
+      TENURE_PORT: '0',
+      TENURE_BUILD_ID: 'test',
+      ...options.environment,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  children.add(child)
+  const lines: Record<string, unknown>[] = []
+  const errors: string[] = []
+  createInterface({ input: child.stdout }).on('line', (line) =>
+    lines.push(JSON.parse(line) as Record<string, unknown>),
+  )
+  createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  await until(
+    () => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null,
+    'the socket',
+    30_000,
+  )
+  const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
+  if (options.awaitReady !== false)
+    await until(
+      async () => (await fetch(`${url}/readyz`)).status === 200,
+      `ready: ${JSON.stringify(lines)}`,
+      30_000,
+    )
+  return { url, child, lines, errors, exited, readyMs: performance.now() - from }
+}
+
+const body = JSON.stringify({ instances: [irisRow] })
+const predict = (
+  url: string,
+  content: string | Buffer = body,
+  headers: Record<string, string> = { authorization: `Bearer ${key}` },
+) => fetch(`${url}/v1/models/iris/predict`, { method: 'POST', body: content, headers })
+
+/** Ends when the connection does. */
+function speak(url: string, bytes: string): Promise<string> {
+  const { hostname, port } = new URL(url)
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(bytes))
+    let answer = ''
+    socket
+      .on('data', (chunk: Buffer) => (answer += chunk.toString()))
+      .on('error', reject)
+      .on('close', () => resolve(answer))
+  })
+}
+
+describe('the process', () => {
+  it('answers predictions on its own path as the application does, and refuses as it does', async () => {
+    const { url, lines } = await startProcess()
+    const right = await predict(url)
+    expect(right.status).toBe(200)
+    expect(await right.json()).toMatchObject({
+      model: 'iris',
+      version: 'iris_v1.0.0',
+      predictions: [{ label: expect.any(String) }],
+    })
+    const refusals: [Promise<Response>, number, string][] = [
+      [predict(url, body, {}), 401, 'unauthenticated'],
+      [predict(url, body, { authorization: 'Bearer x' }), 401, 'unauthenticated'],
+      [predict(url, '{'), 400, 'body_not_json'],
+      [predict(url, Buffer.from([0x7b, 0xff])), 400, 'body_not_json'],
+      [predict(url, Buffer.alloc(8_388_609, 0x20)), 413, 'body_too_large'],
+      [
+        fetch(`${url}/v1/models/tulip/predict`, {
+          method: 'POST',
+          body,
+          headers: { authorization: `Bearer ${key}` },
+        }),
+        404,
+        'model_not_found',
+      ],
+      [
+        fetch(`${url}/v1/models/%ff/predict`, {
+          method: 'POST',
+          body,
+          headers: { authorization: `Bearer ${key}` },
+        }),
+        404,
+        'model_not_found',
+      ],
+      [
+        fetch(`${url}/v1/models/iris/predict`, { headers: { authorization: `Bearer ${key}` } }),
+        405,
+        'method_not_allowed',
+      ],
+      [
+        fetch(`${url}/v1/models/a/b/predict`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${key}` },
+        }),
+        404,
+        'not_found',
+      ],
+    ]
+    for (const [answer, status, code] of refusals) {
+      const problem = await answer
+      expect(problem.headers.get('content-type')).toBe('application/problem+json')
+      expect([problem.status, ((await problem.json()) as { code: string }).code]).toEqual([status, code])
+    }
+    const metrics = await (
+      await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+    ).text()
+    expect(metrics).toContain('tenure_refusals_total{code="unauthenticated"} 2')
+    expect(JSON.stringify(lines)).not.toContain(key)
+    const chunked = await speak(
+      url,
+      `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n` +
+        [...body].map((character) => `1\r\n${character}\r\n`).join('') +
+        '0\r\n\r\n',
+    )
+    expect(chunked).toMatch(/^HTTP\/1.1 200 /)
+  })
+
+  it('reports all that is wrong with its configuration and ends with 1', async () => {
+    const { exited, lines } = await startProcess({
+      awaitReady: false,
+      environment: { TENURE_PORT: 'x', LOG_LEVEL: 'loud' },
+    })
+    expect(await exited).toBe(1)
+    expect(lines.at(-1)?.['msg']).toMatch(/2 issue\(s\): TENURE_PORT .*LOG_LEVEL/)
+  })
+
+  it('ends with 0 on SIGTERM, costs no caller an answer, and is waited for no more', async () => {
+    const { url, child, exited, lines } = await startProcess()
+    const { hostname, port } = new URL(url)
+    const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+    const results: string[] = []
+    let going = true
+    const ask = () =>
+      new Promise<void>((resolve) => {
+        const call = httpRequest(
+          {
+            agent,
+            hostname,
+            port,
+            path: '/v1/models/iris/predict',
+            method: 'POST',
+            headers: { authorization: `Bearer ${key}` },
+          },
+          (answer) => {
+            results.push(String(answer.statusCode))
+            answer.resume().on('end', resolve)
+          },
+        )
+        call.on('error', (error: NodeJS.ErrnoException) => {
+          results.push(error.code ?? 'error')
+          resolve()
+        })
+        call.end(body)
+      })
+    const callers = Array.from({ length: 8 }, async () => {
+      while (going) await ask()
+    })
+    await until(() => results.length > 200, 'some traffic')
+    const from = performance.now()
+    child.kill('SIGTERM')
+    expect(await exited).toBe(0)
+    expect(performance.now() - from).toBeLessThan(4_000)
+    going = false
+    await Promise.all(callers)
+    agent.destroy()
+    // It takes no new connection, and answers what comes on those that stand.
+    expect(new Set(results)).toEqual(new Set(['200', 'ECONNREFUSED']))
+    expect(lines.at(-1)?.['msg']).toBe('ended')
+    const { rows } = await house.store.pool.query<{ live: number }>(
+      'select count(*)::int as live from replicas where lease_until > clock_timestamp() and pid = $1',
+      [child.pid],
+    )
+    expect(rows[0]?.live).toBe(0)
+    const stored = await house.store.pool.query<{ count: number }>('select count(*) from predictions')
+    expect(stored.rows[0]!.count).toBeGreaterThanOrEqual(results.filter((result) => result === '200').length)
+  })
+
+  it('starts from its disk when Postgres is dead; a frozen or dead Postgres delays no prediction', async () => {
+    const stateDir = mkdtempSync(join(root, 'state-'))
+    const { url } = await startProcess({ stateDir })
+    const timed = async (count: number) => {
+      const times: number[] = []
+      for (let i = 0; i < count; i++) {
+        const from = performance.now()
+        const answer = await predict(url)
+        await answer.arrayBuffer()
+        expect(answer.status).toBe(200)
+        times.push(performance.now() - from)
+      }
+      return times.sort((a, b) => a - b)[Math.floor(count * 0.99)]!
+    }
+    await timed(300)
+    const control = async (to = url) => {
+      const from = performance.now()
+      const answer = await fetch(`${to}/v1/models`, { headers: { authorization: `Bearer ${key}` } })
+      const { code } = (await answer.json()) as { code?: string }
+      return { status: answer.status, code, ms: performance.now() - from }
+    }
+    const thaw = freeze(postgres.pid)
+    try {
+      const [frozen, p99Ms] = await Promise.all([control(), timed(300)])
+      expect(p99Ms).toBeLessThan(100)
+      expect(frozen).toMatchObject({ status: 503, code: 'postgres_unavailable' })
+      expect(frozen.ms).toBeLessThan(2_500)
+    } finally {
+      thaw()
+    }
+    await until(async () => (await control()).status === 200, 'Postgres again')
+    process.kill(-postgres.pid, 'SIGKILL')
+    await until(async () => (await control()).status === 503, 'the end of Postgres')
+    expect(await timed(100)).toBeLessThan(100)
+
+    const cold = await startProcess({ stateDir })
+    const answer = await predict(cold.url)
+    expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
+    expect(cold.readyMs).toBeLessThan(5_000)
+    postgres = await startPostgres({ dataDir: join(root, 'postgres'), port: postgres.port })
+    await until(async () => {
+      const { stale } = (await (await predict(cold.url)).json()) as { stale?: boolean }
+      return stale === undefined
+    }, 'the lease again')
+    expect((await control(cold.url)).status).toBe(200)
+  })
+
+  it('ends beside a frozen Postgres too, and the next process stores what it could not', async () => {
+    const stateDir = mkdtempSync(join(root, 'state-'))
+    const { url, child, exited } = await startProcess({ stateDir })
+    const count = async () =>
+      (
+        await house.store.pool.query<{ count: number }>(
+          "select count(*) from predictions where routing_key = 'frozen'",
+        )
+      ).rows[0]!.count
+    const thaw = freeze(postgres.pid)
+    for (let i = 0; i < 50; i++)
+      await predict(url, JSON.stringify({ instances: [irisRow], routing_key: 'frozen' }))
+    const from = performance.now()
+    child.kill('SIGTERM')
+    expect(await exited).toBe(0)
+    expect(performance.now() - from).toBeLessThan(9_000)
+    thaw()
+    await startProcess({ stateDir })
+    await until(async () => (await count()) === 50, 'the rows')
+  })
+
+  it('shows the first admin key of an empty database once, outside of its log', async () => {
+    await house.store.pool.query('create database first_start')
+    const databaseUrl = postgres.url.replace(/\/[^/]*$/, '/first_start')
+    await migrate(databaseUrl)
+    const environment = { DATABASE_URL: databaseUrl }
+    const { errors, lines, url } = await startProcess({ environment })
+    await until(() => errors.length > 0, 'the key')
+    const [, shown] = /(tnr_\w+)/.exec(errors.join('\n')) ?? []
+    expect(JSON.stringify(lines)).not.toContain('tnr_')
+    await until(
+      async () =>
+        (await fetch(`${url}/v1/keys`, { headers: { authorization: `Bearer ${shown}` } })).status === 200,
+      'the key to open',
+    )
+    const second = await startProcess({ environment })
+    expect(second.errors.filter((line) => line.includes('tnr_'))).toEqual([])
+  })
+})

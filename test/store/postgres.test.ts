@@ -1,0 +1,85 @@
+/** The way to Postgres, when it dies or freezes under it. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { freeze } from '../support/freeze.ts'
+import { until } from '../support/serving.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
+chmodSync(root, 0o711)
+let postgres: RunningServer
+let store: Store
+const errors: string[] = []
+
+beforeAll(async () => {
+  postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  store = openStore(postgres.url, {
+    connectMs: 500,
+    queryMs: 500,
+    onError: (error) => errors.push(error.message),
+  })
+})
+afterAll(async () => {
+  await store.close()
+  await postgres.stop()
+  rmSync(root, { recursive: true })
+})
+
+const unavailable = { code: 'postgres_unavailable' }
+
+it('a backend that dies under a transaction, even between two statements, ends no process', async () => {
+  const work = store.transaction(async (database) => {
+    const [me] = await database.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+    await store.query(sql`select pg_terminate_backend(${me!.pid})`)
+    await until(() => errors.length > 0, 'the broken connection')
+    await database.query(sql`select 1`)
+  })
+  await expect(work).rejects.toMatchObject(unavailable)
+  expect(errors.join()).toMatch(/terminating connection/)
+  expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
+})
+
+it('a frozen server is given up after the deadline, in a transaction too', async () => {
+  await store.query(sql`select 1`)
+  const thaw = freeze(postgres.pid)
+  try {
+    for (const work of [
+      () => store.query(sql`select 1`),
+      () => store.transaction((database) => database.query(sql`select 1`)),
+    ]) {
+      const from = performance.now()
+      await expect(work()).rejects.toMatchObject(unavailable)
+      expect(performance.now() - from).toBeLessThan(1_500)
+    }
+  } finally {
+    thaw()
+  }
+  expect(await store.query(sql`select 2 as two`)).toEqual([{ two: 2 }])
+})
+
+it('a listener comes back by itself after the server was killed, and is told that it may have missed something', async () => {
+  const notices: (string | undefined)[] = []
+  const stop = store.listen('news', (payload) => notices.push(payload))
+  await until(() => notices.length === 1, 'the first connection')
+  await store.query(sql`select pg_notify('news', 'one')`)
+  await until(() => notices.includes('one'), 'the first notice')
+  process.kill(-postgres.pid, 'SIGKILL')
+  await until(
+    () =>
+      store.query(sql`select 1`).then(
+        () => false,
+        () => true,
+      ),
+    'the end of the server',
+  )
+  postgres = await startPostgres({ dataDir: join(root, 'postgres'), port: postgres.port })
+  await until(() => notices.length === 3, 'the second connection')
+  await store.query(sql`select pg_notify('news', 'two')`)
+  await until(() => notices.includes('two'), 'the second notice')
+  expect(notices).toEqual([undefined, 'one', undefined, 'two'])
+  await stop()
+})
