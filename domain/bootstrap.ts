@@ -6,6 +6,7 @@
 
 import { quantileOfSorted } from './quantiles.ts'
 import { seeded } from './random.ts'
+import { binomial } from './sampling.ts'
 
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {
@@ -49,30 +50,21 @@ export function bootstrap(
 ): Float64Array[] {
   const { resamples, seed, entities } = options
   const owner = entities === undefined ? null : ownersOf(entities)
-  const units = owner === null ? rows : owner.reduce((most, unit) => Math.max(most, unit + 1), 0)
-  const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
   // A column that several metrics use is summed once.
   const columns = [...new Set(statistics.flatMap((each) => (each.kind === 'sums' ? each.columns : [])))]
-  const tables = columns.map(byUnit)
-  const sizes = byUnit(new Float64Array(rows).fill(1))
   const places = statistics.map((each) =>
     each.kind === 'sums' ? each.columns.map((column) => columns.indexOf(column)) : [],
   )
   const inputs = places.map((place) => new Float64Array(place.length))
-  const drawn = new Float64Array(units)
-  const weights =
-    owner === null || statistics.every((each) => each.kind === 'sums') ? drawn : new Float64Array(rows)
-  const sums = new Float64Array(columns.length)
+  const cells =
+    owner === null && statistics.every((each) => each.kind === 'sums') ? cellsOf(columns, rows) : null
+  const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
   const uniform = seeded(seed)
   const values = statistics.map(() => new Float64Array(resamples))
   const found = statistics.map(() => 0)
 
   for (let r = 0; r < resamples && rows > 0; r++) {
-    drawn.fill(0)
-    for (let i = 0; i < units; i++) drawn[Math.floor(uniform() * units)]! += 1
-    for (let j = 0; j < tables.length; j++) sums[j] = dot(drawn, tables[j]!)
-    const weight = owner === null ? rows : dot(drawn, sizes)
-    if (weights !== drawn) for (let i = 0; i < rows; i++) weights[i] = drawn[owner![i]!]!
+    const { sums, weight, weights } = draw(uniform)
     statistics.forEach((statistic, s) => {
       const input = inputs[s]!
       for (let j = 0; j < input.length; j++) input[j] = sums[places[s]![j]!]!
@@ -81,6 +73,71 @@ export function bootstrap(
     })
   }
   return values.map((list, s) => list.subarray(0, found[s]))
+}
+
+/** One resample: the weighted sums of the columns, the sum of the weights, and each row's weight. */
+type Draw = (uniform: () => number) => { sums: Float64Array; weight: number; weights: Float64Array }
+
+function rowDraws(
+  statistics: readonly Statistic[],
+  columns: readonly Float64Array[],
+  rows: number,
+  owner: Uint32Array | null,
+): Draw {
+  const units = owner === null ? rows : owner.reduce((most, unit) => Math.max(most, unit + 1), 0)
+  const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
+  const tables = columns.map(byUnit)
+  const sizes = byUnit(new Float64Array(rows).fill(1))
+  const drawn = new Float64Array(units)
+  const weights =
+    owner === null || statistics.every((each) => each.kind === 'sums') ? drawn : new Float64Array(rows)
+  const sums = new Float64Array(columns.length)
+  return (uniform) => {
+    drawn.fill(0)
+    for (let i = 0; i < units; i++) drawn[Math.floor(uniform() * units)]! += 1
+    for (let j = 0; j < tables.length; j++) sums[j] = dot(drawn, tables[j]!)
+    if (weights !== drawn) for (let i = 0; i < rows; i++) weights[i] = drawn[owner![i]!]!
+    return { sums, weight: owner === null ? rows : dot(drawn, sizes), weights }
+  }
+}
+
+interface Cell {
+  rows: number
+  values: number[]
+}
+
+const mostCells = 200
+
+/** The distinct rows, where there are few: all that 0/1 columns can make. Null where there are many. */
+function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null {
+  const cells = new Map<string, Cell>()
+  for (let i = 0; i < rows; i++) {
+    const values = columns.map((column) => column[i]!)
+    const key = values.join()
+    const cell = cells.get(key) ?? { rows: 0, values }
+    cell.rows++
+    cells.set(key, cell)
+    if (cells.size > mostCells || cells.size * 10 > rows) return null
+  }
+  return [...cells.values()]
+}
+
+/** How often each kind of row is drawn is multinomial, so a resample costs a draw a kind and not one a row. */
+function cellDraws(cells: readonly Cell[], rows: number): Draw {
+  const sums = new Float64Array(cells[0]?.values.length ?? 0)
+  const weights = new Float64Array(0)
+  return (uniform) => {
+    sums.fill(0)
+    let open = rows
+    let left = rows
+    for (const cell of cells) {
+      const drawn = cell.rows === left ? open : binomial(uniform, open, cell.rows / left)
+      open -= drawn
+      left -= cell.rows
+      for (let j = 0; j < sums.length; j++) sums[j]! += drawn * cell.values[j]!
+    }
+    return { sums, weight: rows, weights }
+  }
 }
 
 /** Four sums at a time: a single one would wait for itself at every row. */

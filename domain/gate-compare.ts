@@ -5,7 +5,15 @@
 
 import { bootstrap, percentileInterval, pointValue, type Interval, type Statistic } from './bootstrap.ts'
 import { delong } from './delong.ts'
-import { correctness, higherIsBetter, isMean, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
+import {
+  correctness,
+  higherIsBetter,
+  isCounted,
+  isMean,
+  rowLosses,
+  statisticOf,
+  type Scored,
+} from './gate-metrics.ts'
 import type { GateMetric, GatePolicy } from './gate-policy.ts'
 import { mcnemarP } from './mcnemar.ts'
 import { betaQuantile, normalQuantile } from './statistics.ts'
@@ -36,13 +44,21 @@ export function gains(
   )
   const open = pairs.map((pair, i) => ({ pair, i })).filter(({ i }) => found[i] === null)
   const rows = pairs[0]?.challenger.y.length ?? 0
-  const differences = open.map(({ pair }) => difference(pair))
   const options = { resamples: policy.resamples, seed: policy.seed, ...(entities && { entities }) }
-  const drawn = bootstrap(differences, rows, options)
-  open.forEach(({ pair, i }, at) => {
-    const interval = percentileInterval(drawn[at]!, policy.resamples, policy.confidence)
-    found[i] = { ...points(pair), ...interval, p: null, method: 'bootstrap' }
-  })
+  // Counted metrics are drawn apart from those of real numbers, because counts can be drawn much faster.
+  for (const counted of [true, false]) {
+    const group = open.filter(({ pair }) => isCounted(pair.metric) === counted)
+    if (group.length === 0) continue
+    const drawn = bootstrap(
+      group.map(({ pair }) => difference(pair)),
+      rows,
+      options,
+    )
+    group.forEach(({ pair, i }, at) => {
+      const interval = percentileInterval(drawn[at]!, policy.resamples, policy.confidence)
+      found[i] = { ...points(pair), ...interval, p: null, method: 'bootstrap' }
+    })
+  }
   return found.map((gain) => gain!)
 }
 

@@ -117,6 +117,11 @@ export function isMean(metric: GateMetric): boolean {
   return metric === 'accuracy' || metric === 'brier' || metric === 'logLoss' || metric === 'mae'
 }
 
+/** Whether the metric depends on counts alone. */
+export function isCounted(metric: GateMetric): boolean {
+  return metric === 'accuracy' || metric === 'f1' || metric === 'macroF1'
+}
+
 /** 1 where the predicted class is the true one. */
 export function correctness({ y, predicted }: Scored): Float64Array {
   return Float64Array.from(predicted, (label, i) => (label === y[i] ? 1 : 0))

@@ -55,14 +55,10 @@ export function compareAll(
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
   const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
-  // Ranks and F1 cost several passes over all rows in each resample, so they are drawn only where they decide.
-  const withInterval = shown.filter(
-    (metric) =>
-      judged.has(metric) ||
-      isMean(metric) ||
-      metric === 'rmse' ||
-      (metric === 'auc' && entities === undefined),
-  )
+  // Ranks, and F1 over many classes, cost several passes over all rows in each resample: only where they decide.
+  const cheap = (metric: GateMetric) =>
+    isMean(metric) || metric === 'f1' || metric === 'rmse' || (metric === 'auc' && entities === undefined)
+  const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
   const pairs: Pair[] =
     champion === null ? [] : withInterval.map((metric) => ({ metric, challenger, reference: champion }))
   const versusBaseline = pairs.push({ metric: primary, challenger, reference: baseline }) - 1

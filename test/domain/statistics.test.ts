@@ -168,6 +168,21 @@ describe('the bootstrap', () => {
     expect([...ownersOf(['x', 'y', 'x'])]).toEqual([0, 1, 0])
   })
 
+  it('of counts is drawn by kind of row, with the same spread', () => {
+    const hits = values.map((value) => (value < 0.3 ? 1 : 0))
+    const share: Statistic = { kind: 'sums', columns: [hits], value: (sums, weight) => sums[0]! / weight }
+    // A column of distinct numbers beside it makes every row a kind of its own, so its rows are drawn one by one.
+    const rowwise = bootstrap([share, mean], 400, { resamples: 2_000, seed: 4 })[0]!
+    const kinds = bootstrap([share], 400, { resamples: 2_000, seed: 4 })[0]!
+    const p = pointValue(share, 400)!
+    for (const drawn of [rowwise, kinds]) {
+      const m = drawn.reduce((sum, value) => sum + value, 0) / 2_000
+      const spread = Math.sqrt(drawn.reduce((sum, value) => sum + (value - m) ** 2, 0) / 2_000)
+      expect(Math.abs(m - p)).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / 400 / 2_000))
+      expect(Math.abs(spread / Math.sqrt((p * (1 - p)) / 400) - 1)).toBeLessThan(0.07)
+    }
+  })
+
   it('has no interval when the statistic is mostly undefined, or without rows', () => {
     const fickle: Statistic = {
       kind: 'sums',
