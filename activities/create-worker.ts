@@ -27,8 +27,8 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
     connection,
     namespace: config.temporal.namespace,
     // A cancelled watch hears of it with its next heartbeat that is really sent.
-    maxHeartbeatThrottleInterval: '500 ms',
-    defaultHeartbeatThrottleInterval: '500 ms',
+    maxHeartbeatThrottleInterval: '1 s',
+    defaultHeartbeatThrottleInterval: '1 s',
     // Below the grace of the supervisor, so that a worker always ends by itself.
     shutdownGraceTime: '1 s',
     shutdownForceTime: '10 s',
@@ -56,6 +56,8 @@ export async function createControlWorker(
     workflowBundle,
     activities: controlActivities(deps),
     maxCachedWorkflows: config.worker.maxWorkflows,
+    // How long the tasks of a worker that has died wait for it before another one takes them.
+    stickyQueueScheduleToStartTimeout: '3 s',
     maxConcurrentActivityTaskExecutions: config.worker.maxActivities,
   })
 }

@@ -1,17 +1,41 @@
 /** Reads what the replicas have counted for a release: the only effect of a look. Judging is left to pure functions. */
 import sql from 'sql-template-tag'
-import type { Observation } from '../domain/observation.ts'
+import type { CountedTick, Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import { findTicks } from '../store/counters.ts'
 import type { Database } from '../store/postgres.ts'
 import type { Deps } from './deps.ts'
 
-export async function observe(
+/** Ticks this much older than the newest are taken as complete: a release of weeks is not read anew at every look. */
+const settleTicks = 60
+/** … but for every so manieth look, which also sees what a replica that was cut off has handed in late. */
+const freshEvery = 100
+
+/** Reads all counts of a release at each call, most of them once. */
+export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-): Promise<Omit<Observation, 'watchedMs'>> {
-  const [counted, staleMs] = await Promise.all([findTicks(store, state.id), findSilence(store, state)])
-  return { counted, staleMs }
+): () => Promise<Omit<Observation, 'watchedMs'>> {
+  const { id, model, policy } = state
+  let settled: CountedTick[] = []
+  let settledMs: number | undefined
+  let looks = 0
+  return async () => {
+    if (looks++ % freshEvery === 0) {
+      settled = []
+      settledMs = undefined
+    }
+    const since = settledMs === undefined ? {} : { sinceMs: settledMs }
+    const [recent, staleMs] = await Promise.all([
+      findTicks(store, id, { model, ...since }),
+      findSilence(store, state),
+    ])
+    const counted = [...settled, ...recent]
+    const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
+    settled = counted.filter((row) => row.tickMs < horizonMs)
+    settledMs = settled.length === 0 ? undefined : horizonMs
+    return { counted, staleMs }
+  }
 }
 
 /**

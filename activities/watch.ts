@@ -10,7 +10,7 @@ import { renewExposure } from '../store/routing.ts'
 import { judge, recordDecision } from './decide.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
-import { observe } from './observe.ts'
+import { createObserver } from './observe.ts'
 
 export interface WatchRequest {
   state: ReleaseState
@@ -29,6 +29,7 @@ export const watch =
     withHeartbeat(async (beat) => {
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecided ?? state.stage) : state.stage
+      const observe = createObserver(deps, state)
       let written = ''
       for (;;) {
         beat.check()
@@ -39,7 +40,7 @@ export const watch =
           holding: hold,
           mostMs: 2 * everyMs,
         })
-        const observation = { ...(await observe(deps, state)), watchedMs }
+        const observation = { ...(await observe()), watchedMs }
         const judgement = judge(state, observation)
         const { verdict, reason } = judgement
         const due = !hold && watchedMs >= deadlineMs

@@ -2,7 +2,7 @@
  * What each replica counted of each arm, tick by tick. The counts of a row are absolute: writing a row again changes
  * nothing, so a lost acknowledgement can neither double a failure nor hide one.
  */
-import sql from 'sql-template-tag'
+import sql, { empty } from 'sql-template-tag'
 import type { Database } from './postgres.ts'
 
 /** The arms of a route, and the shadow. */
@@ -53,8 +53,14 @@ export interface ArmTick extends Omit<TickCounts, 'latency' | 'release' | 'model
   ageMs: number
 }
 
-/** All ticks of a release, oldest first. */
-export async function findTicks(database: Database, release: string): Promise<ArmTick[]> {
+/** All ticks of a release, oldest first; only those from a moment on when one is given. The model lets an index find them. */
+export async function findTicks(
+  database: Database,
+  release: string,
+  { model, sinceMs }: { model?: string; sinceMs?: number } = {},
+): Promise<ArmTick[]> {
+  const ofModel = model === undefined ? empty : sql`and model = ${model}`
+  const since = sinceMs === undefined ? empty : sql`and tick >= to_timestamp(${sinceMs}::float8 / 1000)`
   return database.query<ArmTick>(sql`
     select version, arm, generation, extract(epoch from tick)::double precision * 1000 as "tickMs",
       max(tick_ms) as "lengthMs", count(distinct replica_id)::integer as replicas,
@@ -62,7 +68,7 @@ export async function findTicks(database: Database, release: string): Promise<Ar
       sum(slow95)::bigint as slow95, sum(slow99)::bigint as slow99,
       extract(epoch from clock_timestamp() - max(flushed_at))::double precision * 1000 as "ageMs"
     from tick_counters
-    where release_id = ${release}
+    where release_id = ${release} ${ofModel} ${since}
     group by tick, generation, version, arm
     order by tick, generation, arm`)
 }

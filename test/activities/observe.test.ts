@@ -1,0 +1,104 @@
+/** What a look reads: everything, most of it once, late rows in the end too; and how silent the fleet is. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { createObserver } from '../../activities/observe.ts'
+import { openingState, type ReleaseState } from '../../domain/release.ts'
+import { writeTicks, type TickCounts } from '../../store/counters.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { endLease, renewLease } from '../../store/replicas.ts'
+import { writeRoute } from '../../store/routing.ts'
+import { facts } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+let store: Store
+let state: ReleaseState
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+})
+afterAll(async () => {
+  await store?.close()
+})
+beforeEach(async () => {
+  const model = uniqueName('model')
+  await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
+  state = openingState({ ...facts, id: `rel_${model}`, model }, 0)
+})
+const tickMs = facts.policy.watch.tickMs
+const tick = (at: number, requests: number): TickCounts => ({
+  model: state.model,
+  release: state.id,
+  version: facts.version,
+  arm: 'canary',
+  generation: 4,
+  tickMs: at * tickMs,
+  lengthMs: tickMs,
+  requests,
+  errors: 0,
+  invalid: 0,
+  slow95: 0,
+  slow99: 0,
+  latency: {},
+})
+const write = (replica: string, ...ticks: TickCounts[]) => writeTicks(store, { replica, ticks })
+const join = (id: string) =>
+  renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs: 60_000 })
+
+it('sees every tick at every look, also those that change', async () => {
+  const observe = createObserver({ store }, state)
+  const seen = async () =>
+    (await observe()).counted.map(({ tickMs: at, requests }) => [at / tickMs, requests])
+  expect(await seen()).toEqual([])
+  await write('r1', ...Array.from({ length: 100 }, (_, i) => tick(i, 1)))
+  expect(await seen()).toHaveLength(100)
+  await write('r1', tick(99, 5), tick(100, 1))
+  const after = await seen()
+  expect(after).toHaveLength(101)
+  expect(after.slice(-2)).toEqual([
+    [99, 5],
+    [100, 1],
+  ])
+  expect(after[0]).toEqual([0, 1])
+})
+
+it('sees what a replica hands in long after, though not at once', async () => {
+  const observe = createObserver({ store }, state)
+  await write('r1', ...Array.from({ length: 100 }, (_, i) => tick(i, 1)))
+  await observe()
+  await write('r2', tick(3, 7))
+  const total = async () => (await observe()).counted.reduce((sum, { requests }) => sum + requests, 0)
+  expect(await total()).toBe(100)
+  for (let look = 0; look < 98; look++) await observe()
+  expect(await total()).toBe(107)
+  // A new watcher sees it from the start.
+  expect(
+    (await createObserver({ store }, state)()).counted.reduce((sum, each) => sum + each.requests, 0),
+  ).toBe(107)
+})
+
+it('is as silent as the most silent live replica, from the last change of routing on', async () => {
+  const silence = async () => (await createObserver({ store }, state)()).staleMs
+  expect(await silence()).toBeNull()
+  const [a, b] = [uniqueName('a'), uniqueName('b')]
+  await join(a)
+  await join(b)
+  await store.query(sql`update replicas set started_at = now() - interval '1 hour'`)
+  await store.query(sql`update replicas set started_at = now() - interval '2 hours' where id = ${b}`)
+  expect(Math.round((await silence())! / 3_600_000)).toBe(2)
+  await write(b, tick(1, 0))
+  expect(Math.round((await silence())! / 3_600_000)).toBe(1)
+  await write(a, tick(1, 0))
+  expect(await silence()).toBeLessThan(60_000)
+  await store.query(
+    sql`update tick_counters set flushed_at = now() - interval '1 hour' where replica_id = ${a}`,
+  )
+  expect(Math.round((await silence())! / 3_600_000)).toBe(1)
+  const { model } = state
+  await writeRoute(store, {
+    route: { model, salt: 's', arms: [{ arm: 'champion', version: 'v', shareBp: 10_000 }], proven: 'v' },
+    replaces: { epoch: 0, generation: 0 },
+  })
+  expect(await silence()).toBeLessThan(60_000)
+  await endLease(store, a)
+  await endLease(store, b)
+  expect(await silence()).toBeNull()
+})
