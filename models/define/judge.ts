@@ -26,6 +26,8 @@ export interface JudgeSpec {
   leakage?: Partial<GatePolicy['leakage']>
   /** Parts of the test rows that must not get worse, e.g. `{ name: 'evening', where: "hour >= '17'" }`. At most 50. */
   slices?: readonly SliceDefinition[]
+  /** By which metric slices are compared, and how much each may lose; accuracy and 0.02 when absent. */
+  sliceLimits?: Partial<GatePolicy['slices']>
   /** Columns whose values are compared for fairness. */
   groups?: readonly string[]
   /** The column of who or what a row belongs to, when one has several rows. */
@@ -60,6 +62,7 @@ export function lowerJudge(report: Report, spec: JudgeSpec, label: LabelDefiniti
     },
     threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
     evidence: { ...base.evidence, ...spec.evidence },
+    slices: { ...base.slices, ...spec.sliceLimits },
     calibration: spec.calibration ?? base.calibration,
     fairness: { ...base.fairness, ...spec.fairness },
     leakage: { ...base.leakage, ...spec.leakage },

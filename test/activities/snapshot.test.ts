@@ -194,7 +194,7 @@ describe('the flights', () => {
     const { digest } = await take(short, asOf)
     const path = await artifacts.locate('snapshots', digest)
     const rows = await withDuck((duck) =>
-      duck.rows<{ share: number | null; again: number | null }>(`
+      duck.rows<Record<'share' | 'again' | 'network' | 'networkAgain', number | null>>(`
         with
           flights as (
             select origin, delay >= 15 as late,
@@ -206,14 +206,22 @@ describe('the flights', () => {
           select avg(cast(late as double)) from flights
           where flights.origin = sample.origin and known_at <= sample._event_at
             and known_at > sample._event_at - interval 3 hours
-        ) as again
+        ) as again, networkLateShare as network, (
+          select avg(cast(late as double)) from flights
+          where known_at <= sample._event_at and known_at > sample._event_at - interval 3 hours
+        ) as networkAgain
         from sample`),
     )
     expect(rows).toHaveLength(300)
     expect(rows.filter(({ share }) => share !== null).length).toBeGreaterThan(200)
-    for (const { share, again } of rows) {
-      if (share === null || again === null) expect(share).toBe(again)
-      else expect(share).toBeCloseTo(again, 12)
+    for (const { share, again, network, networkAgain } of rows) {
+      for (const [found, wanted] of [
+        [share, again],
+        [network, networkAgain],
+      ] as const) {
+        if (found === null || wanted === null) expect(found).toBe(wanted)
+        else expect(found).toBeCloseTo(wanted, 12)
+      }
     }
   })
 
