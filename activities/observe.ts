@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import type { CountedTick, Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import { findTicks } from '../store/counters.ts'
+import { countPairs, type PairCounts } from '../store/pairs.ts'
 import type { Database } from '../store/postgres.ts'
 import type { Deps } from './deps.ts'
 
@@ -20,21 +21,43 @@ export function createObserver(
   let settled: CountedTick[] = []
   let settledMs: number | undefined
   let looks = 0
+  const pairs = pairReader({ store }, state)
   return async () => {
     if (looks++ % freshEvery === 0) {
       settled = []
       settledMs = undefined
     }
     const since = settledMs === undefined ? {} : { sinceMs: settledMs }
-    const [recent, staleMs] = await Promise.all([
+    const [recent, staleMs, paired] = await Promise.all([
       findTicks(store, id, { model, ...since }),
       findSilence(store, state),
+      pairs(),
     ])
     const counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
-    return { counted, staleMs }
+    return { counted, staleMs, ...(paired.b + paired.c + paired.same === 0 ? {} : { paired }) }
+  }
+}
+
+/** Counting all pairs again takes this share of the time at most. */
+const pairShare = 0.05
+
+/** The pairs of the release with a known outcome; counted again when counting costs little beside the time that has passed. */
+function pairReader(
+  { store }: Pick<Deps, 'store'>,
+  { id, version, baseline }: ReleaseState,
+): () => Promise<PairCounts> {
+  let last: PairCounts = { b: 0, c: 0, same: 0 }
+  let dueAt = 0
+  return async () => {
+    const from = performance.now()
+    if (baseline === undefined || from < dueAt) return last
+    last = await countPairs(store, { release: id, served: baseline, shadow: version })
+    const to = performance.now()
+    dueAt = to + (to - from) / pairShare
+    return last
   }
 }
 

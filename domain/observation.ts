@@ -59,6 +59,8 @@ export interface Observation {
   staleMs: number | null
   /** How long the stage has been watched. */
   watchedMs: number
+  /** Requests that both versions answered and whose outcome is known; absent while there are none. */
+  paired?: { b: number; c: number; same: number }
 }
 
 /**
@@ -67,7 +69,7 @@ export interface Observation {
  */
 export function evidenceOf(
   state: ReleaseState,
-  { counted, staleMs, watchedMs }: Observation,
+  { counted, staleMs, watchedMs, paired }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -94,5 +96,6 @@ export function evidenceOf(
       last: stage === 'probation' || (last?.stage === stage && last?.stageIndex === state.stageIndex),
     },
     staleMs,
+    ...(paired === undefined ? {} : { paired }),
   }
 }

@@ -34,3 +34,43 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
     )
     on conflict (release_id, prediction_id) do nothing`)
 }
+
+/** How often each of two versions was right where both have answered and the outcome is known. */
+export interface PairCounts {
+  /** The one that served was right, the one in the shadow wrong. */
+  b: number
+  /** The reverse. */
+  c: number
+  /** Both right, or both wrong. */
+  same: number
+}
+
+/** Counts the pairs of a release whose outcome is known; models that answer with a number have none that are right or wrong. */
+export async function countPairs(
+  database: Database,
+  { release, served, shadow }: { release: string; served: string; shadow: string },
+): Promise<PairCounts> {
+  const rows = await database.query<PairCounts>(sql`
+    with known as (
+      select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
+        case jsonb_typeof(newest.value)
+          when 'boolean' then newest.value
+          when 'number' then case jsonb_typeof(pairs.served -> 'label')
+            when 'boolean' then to_jsonb((newest.value)::numeric <> 0) else newest.value end
+          else case jsonb_typeof(pairs.served -> 'label')
+            when 'boolean' then to_jsonb(newest.value #>> '{}' = positive.name) else newest.value end
+        end as truth
+      from shadow_pairs as pairs
+        cross join (select manifest #>> '{output,positive}' as name from versions where version = ${shadow}) as positive
+        join lateral (
+          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by revision desc limit 1
+        ) as newest on true
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+        and pairs.served ? 'label' and pairs.shadow ? 'label'
+    )
+    select count(*) filter (where served = truth and shadow <> truth)::integer as b,
+      count(*) filter (where served <> truth and shadow = truth)::integer as c,
+      count(*) filter (where (served = truth) = (shadow = truth))::integer as same
+    from known`)
+  return rows[0]!
+}

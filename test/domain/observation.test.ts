@@ -96,4 +96,11 @@ describe('the stage', () => {
     const routed = { ...reports.routed, generation: 9, startedMs: 777 } as typeof reports.routed
     expect(look(run({ ...canaried, routed: false }, routed), 0).startedMs).toBe(777)
   })
+
+  it('carries the pairs whose outcome is known', () => {
+    const paired = { b: 1, c: 2, same: 3 }
+    const state = since(shadowed, 5)
+    expect(evidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0, paired }).paired).toEqual(paired)
+    expect(evidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0 })).not.toHaveProperty('paired')
+  })
 })

@@ -62,7 +62,7 @@ export interface PlayedModel extends Registry {
 
 export type PolicyChanges = Partial<Omit<ReleasePolicy, 'shadow' | 'probation'>> & {
   /** False leaves the stage out. */
-  shadow?: false
+  shadow?: false | ReleasePolicy['shadow']
   probation?: false | ReleasePolicy['probation']
 }
 
@@ -114,6 +114,7 @@ function playedModel(
     const { shadow, probation, ...rest } = changes
     const changed: ReleasePolicy = { ...policy, ...rest }
     if (shadow === false) delete changed.shadow
+    else if (shadow) changed.shadow = shadow
     if (probation === false) delete changed.probation
     else if (probation) changed.probation = probation
     const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {

@@ -1,9 +1,12 @@
 /** What evidence, or its absence, does to a release on the real servers: nothing but good evidence promotes. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts } from '../../store/alerts.ts'
 import { findChampion } from '../../store/champions.ts'
 import { listDecisions } from '../../store/decisions.ts'
+import { insertOutcomes } from '../../store/outcomes.ts'
+import { insertPairs } from '../../store/pairs.ts'
 import { findRelease } from '../../store/releases.ts'
 import { findRouting } from '../../store/routing.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers.ts'
@@ -131,6 +134,39 @@ describe('evidence against it', () => {
     const { state } = (await findRelease(stage.store, release.id))!
     expect(state.routings.map((each) => each.stage)).toEqual(['shadow'])
     expect(await shares(show)).toEqual([[first, 10_000]])
+  })
+
+  it('in the outcomes: the champion was right where it was wrong', async () => {
+    const { show, first, version } = await candidate()
+    const release = await approved(
+      await show.start(version, {
+        shadow: { shareBp: 10_000, minMs: 60_000, minRequests: 1, deadlineMs: 61_000 },
+      }),
+    )
+    await release.reaches('shadow')
+    const ids = Array.from({ length: 60 }, () => randomUUID())
+    await insertPairs(
+      stage.store,
+      ids.map((predictionId) => ({
+        model: show.name,
+        release: release.id,
+        predictionId,
+        servedVersion: first,
+        shadowVersion: version,
+        served: { label: true },
+        shadow: { label: false },
+        difference: 1,
+      })),
+    )
+    const observedAt = new Date().toISOString()
+    await insertOutcomes(stage.store, {
+      outcomes: ids.map((predictionId) => ({ predictionId, value: true, observedAt })),
+      source: 'test',
+    })
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringContaining('the champion alone was right 60 times') as string,
+    })
   })
 
   it('on probation: the previous champion answers again, every replica has said so, and people are told', async () => {

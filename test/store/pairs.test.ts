@@ -1,0 +1,78 @@
+/** Pairs: which of two versions was right, by the newest outcome of each request both have answered. */
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { insertOutcomes } from '../../store/outcomes.ts'
+import { countPairs, insertPairs } from '../../store/pairs.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
+let store: Store
+let model: string
+let [served, shadow] = ['', '']
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+})
+afterAll(async () => {
+  await store?.close()
+  rmSync(artifactRoot, { recursive: true })
+})
+beforeEach(async () => {
+  model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy, artifactRoot })
+  served = await registry.register()
+  shadow = await registry.register()
+  await store.query(sql`
+    update versions set manifest = '{"output": {"kind": "probability", "positive": "late"}}' where version = ${shadow}`)
+})
+
+type Value = number | string | boolean
+/** A request both versions answered; each further value is a later revision of its outcome. */
+async function pair(first: Value, second: Value, ...outcomes: Value[]): Promise<void> {
+  const predictionId = randomUUID()
+  await insertPairs(store, [
+    {
+      model,
+      release: 'rel_1',
+      predictionId,
+      servedVersion: served,
+      shadowVersion: shadow,
+      served: { label: first },
+      shadow: { label: second },
+      difference: 0,
+    },
+  ])
+  for (const value of outcomes)
+    await insertOutcomes(store, {
+      outcomes: [{ predictionId, value, observedAt: new Date().toISOString() }],
+      source: 'test',
+    })
+}
+const counts = (changes: object = {}) => countPairs(store, { release: 'rel_1', served, shadow, ...changes })
+
+it.each([
+  ['yes or no, told as truth', true, false, [true], { b: 1, c: 0, same: 0 }],
+  ['yes or no, told as a number', true, false, [0], { b: 0, c: 1, same: 0 }],
+  ['yes or no, told by its name', true, false, ['late'], { b: 1, c: 0, same: 0 }],
+  ['yes or no, told by another name', true, false, ['on time'], { b: 0, c: 1, same: 0 }],
+  ['classes', 'setosa', 'virginica', ['virginica'], { b: 0, c: 1, same: 0 }],
+  ['classes that both missed', 'setosa', 'virginica', ['versicolor'], { b: 0, c: 0, same: 1 }],
+  ['both right', true, true, [1], { b: 0, c: 0, same: 1 }],
+  ['a corrected outcome', true, false, [true, false], { b: 0, c: 1, same: 0 }],
+  ['no outcome yet', true, false, [], { b: 0, c: 0, same: 0 }],
+] as const)('%s', async (_name, first, second, outcomes, wanted) => {
+  await pair(first, second, ...outcomes)
+  expect(await counts()).toEqual(wanted)
+})
+
+it('of other releases and versions are left out', async () => {
+  await pair(true, false, true)
+  expect(await counts({ release: 'rel_2' })).toEqual({ b: 0, c: 0, same: 0 })
+  expect(await counts({ served: shadow, shadow: served })).toEqual({ b: 0, c: 0, same: 0 })
+})
