@@ -114,6 +114,19 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
 }
 
+const loopback: readonly string[] = ['127.0.0.1', '::1', 'localhost']
+
+/** Whether predictions need no key: only where it was asked for and nobody but this machine can ask. */
+export function predictionsAreOpen({
+  host,
+  publicPredictions,
+}: {
+  host: string
+  publicPredictions: boolean
+}): boolean {
+  return publicPredictions && loopback.includes(host)
+}
+
 /** Throws `forbidden` unless the role is one of these and the model, when there is one, is the key's. */
 export function expectAllowed(actor: Actor, allowed: readonly Role[], model?: string): void {
   if (!allowed.includes(actor.role))

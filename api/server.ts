@@ -16,7 +16,7 @@ import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { createApp } from './app.ts'
-import { openAuthentication } from './auth.ts'
+import { openAuthentication, predictionsAreOpen } from './auth.ts'
 import type { ApiDeps } from './deps.ts'
 import { createPredictEndpoint, modelAskedIn } from './endpoint.ts'
 import { createMetrics } from './metrics.ts'
@@ -59,8 +59,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { host, port } = await listen(server, config.api)
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
-  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.api.host)
-  if (config.api.publicPredictions && !loopback)
+  const open = predictionsAreOpen(config.api)
+  if (config.api.publicPredictions && !open)
     logger.warn(
       { host: config.api.host },
       'predictions are open without a key on loopback only; keys are asked for',
@@ -68,7 +68,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const authentication = await openAuthentication({
     store,
     cacheFile: join(config.stateDir, 'cache', 'keys.json'),
-    publicPredictions: config.api.publicPredictions && loopback,
+    publicPredictions: open,
     onTrouble: trouble,
   })
   if (config.api.drills) logger.warn('drills are on: versions named in the faults answer wrongly')

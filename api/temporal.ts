@@ -2,7 +2,7 @@
  * The API's way to Temporal. It connects when first needed and each call has a deadline, because the client's own patience is
  * ten seconds for a dead server and endless for a silent one.
  */
-import type { Client, ConnectionOptions, WorkflowHandle } from '@temporalio/client'
+import type { Client, ConnectionOptions } from '@temporalio/client'
 import { DomainError } from '../domain/errors.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -15,8 +15,6 @@ export interface TemporalClient {
   command<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
-
-export type { WorkflowHandle }
 
 /** How long the server itself may take to answer anything. */
 export const answerMs = 900

@@ -26,6 +26,11 @@ export async function renewLease(
     on conflict (id) do update set lease_until = excluded.lease_until, url = excluded.url`)
 }
 
+/** Forgets replicas that have not been heard of for a week, with what they acknowledged. */
+export async function forgetReplicas(database: Database): Promise<void> {
+  await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
+}
+
 /** Gives the lease back, so that nobody waits for this replica any more. */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`

@@ -5,6 +5,7 @@
 import {
   acknowledge,
   endLease,
+  forgetReplicas,
   readFaults,
   readRouting,
   renewLease,
@@ -63,6 +64,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     if (registered) return
     registered = true
     void routes.wake()
+    await forgetReplicas(store)
   }
   const follow = async (): Promise<void> => {
     const sentAt = clock.now()

@@ -10,7 +10,7 @@ import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/route.ts'
 import { openCache } from './cache.ts'
 import { createClock } from './clock.ts'
-import { createIds } from './identity.ts'
+import { createIds, mostPlaces } from './identity.ts'
 import { openLog, type PredictionLog } from './log.ts'
 import { createPredict, type Predict } from './predict.ts'
 import { startReplica } from './replica.ts'
@@ -113,7 +113,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onTrouble: events.trouble,
     onFault: events.fault,
   })
-  const mostInstances = deps.mostInstances ?? defaultMostInstances
+  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
   return {
     predict: createPredict({
       clock,

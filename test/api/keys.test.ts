@@ -1,5 +1,6 @@
 /** Who may do what: no route without its roles, no answer without a key. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { predictionsAreOpen } from '../../api/auth.ts'
 import { callers, type Route } from '../../api/declare.ts'
 import { roles, type Role } from '../../domain/roles.ts'
 import { revokeKey, listKeys } from '../../store/keys.ts'
@@ -176,6 +177,18 @@ describe('a key', () => {
 })
 
 describe('a replica that is open to everybody on its machine', () => {
+  it.each([
+    ['127.0.0.1', true, true],
+    ['::1', true, true],
+    ['localhost', true, true],
+    ['127.0.0.1', false, false],
+    ['0.0.0.0', true, false],
+    ['::', true, false],
+    ['10.0.0.7', true, false],
+  ])('on %s, when asked for: %s, is open: %s', (host, publicPredictions, open) =>
+    expect(predictionsAreOpen({ host, publicPredictions })).toBe(open),
+  )
+
   it('predicts and takes outcomes without a key, and nothing else', async () => {
     const open = await startApi(house, { publicPredictions: true })
     await until(() => open.serving.routing.isFilled(), 'the routes')

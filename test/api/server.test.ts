@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
 import { migrate } from '../../store/migrate.ts'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
 import { freeze } from '../support/freeze.ts'
 import { houseOn, until, type House } from '../support/serving.ts'
@@ -59,16 +59,14 @@ async function startProcess(
   const from = performance.now()
   const child = spawn(process.execPath, ['--import', 'tsx', 'api/server.ts'], {
     cwd: checkout,
-    env: {
-      PATH: process.env['PATH'],
-      HOME: process.env['HOME'],
+    env: environmentWith({
       DATABASE_URL: postgres.url,
       TENURE_STATE: options.stateDir ?? mkdtempSync(join(root, 'state-')),
       TENURE_ARTIFACTS: house.artifactRoot,
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'test',
       ...options.environment,
-    },
+    }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   children.add(child)
@@ -175,7 +173,7 @@ describe('the process', () => {
     const chunked = await speak(
       url,
       `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n` +
-        [...body].map((character) => `1\r\n${character}\r\n`).join('') +
+        Array.from(body, (character) => `1\r\n${character}\r\n`).join('') +
         '0\r\n\r\n',
     )
     expect(chunked).toMatch(/^HTTP\/1.1 200 /)

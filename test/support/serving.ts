@@ -15,7 +15,7 @@ import { openArtifacts } from '../../store/artifacts.ts'
 import { insertKey, type NewKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/routing.ts'
-import { putArtifact, type ArtifactSpec } from './artifact.ts'
+import { irisRow, irisSpec, putArtifact, type ArtifactSpec } from './artifact.ts'
 import { migratedDatabase, uniqueName } from './servers.ts'
 
 export interface House {
@@ -91,6 +91,30 @@ export function houseOn(options: { databaseUrl: string; artifactRoot?: string })
     },
   }
 }
+
+/** A model with three versions that answer differently. */
+export async function threeVersions(house: House) {
+  const model = uniqueName('model')
+  const versions = []
+  for (const minor of [0, 1, 2]) versions.push(await house.register(irisSpec(model, minor + 1), minor))
+  const [old, champion, candidate] = versions as [string, string, string]
+  const canary = (shareBp: number): Partial<Route> => ({
+    release: `rel_${model}`,
+    tickMs: 50,
+    proven: champion,
+    arms: [
+      { arm: 'canary', version: candidate, shareBp },
+      { arm: 'champion', version: champion, shareBp: 10_000 - shareBp },
+    ],
+  })
+  return { model, old, champion, candidate, canary }
+}
+
+/** A prediction for a caller. */
+export const request = (routing_key?: string) => ({
+  instances: [irisRow],
+  ...(routing_key === undefined ? {} : { routing_key }),
+})
 
 export interface ReplicaOptions {
   stateDir?: string

@@ -7,19 +7,19 @@ import { parseRow } from '../../../api/serving/row.ts'
 import { createTallies } from '../../../api/serving/tally.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version.ts'
 import { chooseArm, type Route, type RouteArm } from '../../../domain/route.ts'
-import { findTicks } from '../../../store/counters.ts'
 import { listFollowers, renewExposure, issuesOfFollowers } from '../../../store/routing.ts'
 import { writeFaults } from '../../../store/replicas.ts'
-import { irisRow, irisSpec, manifestOf, topologyOf, weightsOf } from '../../support/artifact.ts'
+import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../support/artifact.ts'
 import {
   openHouse,
+  request,
   startReplica,
+  threeVersions,
   until,
   type House,
   type ReplicaOptions,
   type TestReplica,
 } from '../../support/serving.ts'
-import { uniqueName } from '../../support/servers.ts'
 
 let house: House
 const running: TestReplica[] = []
@@ -37,28 +37,6 @@ async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
   return replica
 }
 
-/** A model with three versions that answer differently. */
-async function threeVersions() {
-  const model = uniqueName('model')
-  const versions = []
-  for (const minor of [0, 1, 2]) versions.push(await house.register(irisSpec(model, minor + 1), minor))
-  const [old, champion, candidate] = versions as [string, string, string]
-  const canary = (shareBp: number): Partial<Route> => ({
-    release: `rel_${model}`,
-    tickMs: 50,
-    proven: champion,
-    arms: [
-      { arm: 'canary', version: candidate, shareBp },
-      { arm: 'champion', version: champion, shareBp: 10_000 - shareBp },
-    ],
-  })
-  return { model, old, champion, candidate, canary }
-}
-
-const request = (routing_key?: string) => ({
-  instances: [irisRow],
-  ...(routing_key === undefined ? {} : { routing_key }),
-})
 const versionsOf = (replica: TestReplica, model: string, keys: number) =>
   new Set(Array.from({ length: keys }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
 const acknowledged = async (route: Route) => {
@@ -118,7 +96,7 @@ describe('an arm', () => {
 
 describe('a replica', () => {
   it('follows a route, acknowledges it, and gives the same key the same arm as another replica', async () => {
-    const { model, canary, candidate } = await threeVersions()
+    const { model, canary, candidate } = await threeVersions(house)
     const [one, two] = [await replicaOf(), await replicaOf()]
     const route = await house.route(model, canary(3_000), 60_000)
     await until(async () => (await acknowledged(route)).length === 0, 'all acknowledgements')
@@ -132,7 +110,7 @@ describe('a replica', () => {
   })
 
   it('is told of a change by notice, well before its next poll', async () => {
-    const { model, champion, canary } = await threeVersions()
+    const { model, champion, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, { proven: champion }))
     const times: number[] = []
@@ -145,7 +123,7 @@ describe('a replica', () => {
   })
 
   it('drops the candidate by itself when nobody renews its exposure, and no later', async () => {
-    const { model, champion, candidate, canary } = await threeVersions()
+    const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     const route = await house.route(model, canary(10_000), 400)
     await replica.follows(route)
@@ -168,7 +146,7 @@ describe('a replica', () => {
   })
 
   it('drops a candidate that fails every request within ten, and over all generations of its release', async () => {
-    const { model, champion, candidate, canary } = await threeVersions()
+    const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf({ drills: true })
     await writeFaults(house.store, { [candidate]: { invalidShare: 1 } })
     const guarded = (shareBp: number) => ({ ...canary(shareBp), guard: { rate: 0.02, alpha: 0.001 } })
@@ -191,7 +169,7 @@ describe('a replica', () => {
   })
 
   it('does not drop a candidate for one caller that asks again and again', async () => {
-    const { model, candidate, canary } = await threeVersions()
+    const { model, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     const guarded = { ...canary(10_000), guard: { rate: 0.02, alpha: 0.001 } }
     await replica.follows(await house.route(model, guarded, 60_000))
@@ -204,14 +182,14 @@ describe('a replica', () => {
   })
 
   it('never exposes a candidate without a deadline', async () => {
-    const { model, champion, canary } = await threeVersions()
+    const { model, champion, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(10_000)))
     expect(replica.ask(model, request()).version).toBe(champion)
   })
 
   it('that has lost its lease answers with what is proven, and says that it is stale', async () => {
-    const { model, old, champion } = await threeVersions()
+    const { model, old, champion } = await threeVersions(house)
     const replica = await replicaOf({ leaseMs: 300 })
     const route = await house.route(model, {
       release: 'rel_p',
@@ -233,7 +211,7 @@ describe('a replica', () => {
   })
 
   it('keeps the last good route when a row makes no sense, and says so', async () => {
-    const { model, champion } = await threeVersions()
+    const { model, champion } = await threeVersions(house)
     const replica = await replicaOf()
     const route = await house.route(model, { proven: champion })
     await replica.follows(route)
@@ -254,7 +232,7 @@ describe('a replica', () => {
   })
 
   it('keeps the last good route, without its candidate, when a version of the new one cannot be loaded', async () => {
-    const { model, champion, candidate, canary } = await threeVersions()
+    const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(10_000), 60_000))
     expect(replica.ask(model, request()).version).toBe(candidate)
@@ -269,7 +247,7 @@ describe('a replica', () => {
   })
 
   it('goes back to no older generation, but to a newer epoch', async () => {
-    const { model, champion, old } = await threeVersions()
+    const { model, champion, old } = await threeVersions(house)
     const replica = await replicaOf()
     await house.route(model, { proven: champion })
     const second = await house.route(model, { proven: champion })
@@ -287,7 +265,7 @@ describe('a replica', () => {
   })
 
   it('starts from its own disk when Postgres is dead, with what is proven and marked as stale', async () => {
-    const { model, champion, canary } = await threeVersions()
+    const { model, champion, canary } = await threeVersions(house)
     const first = await replicaOf()
     await first.follows(await house.route(model, canary(10_000), 60_000))
     const before = first.ask(model, request('a'))
@@ -309,7 +287,7 @@ describe('a replica', () => {
   })
 
   it('lets a drill spoil a version only when drills are on', async () => {
-    const { model, champion } = await threeVersions()
+    const { model, champion } = await threeVersions(house)
     const route = await house.route(model, { proven: champion })
     await writeFaults(house.store, { [champion]: { invalidShare: 1 } })
     const [plain, drilled] = [await replicaOf(), await replicaOf({ drills: true })]
@@ -321,137 +299,6 @@ describe('a replica', () => {
     await writeFaults(house.store, {})
     await drilled.serving.refresh()
     expect(drilled.ask(model, request()).version).toBe(champion)
-  })
-})
-
-describe('what is counted', () => {
-  it('adds up to what was answered, arm by arm, over generations and replicas', async () => {
-    const { model, champion, candidate, canary } = await threeVersions()
-    const replicas = [await replicaOf(), await replicaOf()]
-    const sent = new Map<string, number>()
-    for (const share of [1_000, 4_000]) {
-      const route = await house.route(model, canary(share), 60_000)
-      for (const replica of replicas) {
-        await replica.follows(route)
-        for (let i = 0; i < 700; i++) {
-          const { arm, version, generation } = replica.ask(model, request(`key ${i}`))
-          const key = `${arm} ${version} ${generation}`
-          sent.set(key, (sent.get(key) ?? 0) + 1)
-        }
-      }
-    }
-    for (const replica of replicas) await replica.stop()
-    running.splice(0)
-    const counted = new Map<string, number>()
-    for (const tick of await findTicks(house.store, `rel_${model}`)) {
-      const key = `${tick.arm} ${tick.version} ${tick.generation}`
-      counted.set(key, (counted.get(key) ?? 0) + tick.requests)
-    }
-    expect(counted).toEqual(sent)
-    expect([...sent.keys()].sort()).toEqual(
-      [1, 2]
-        .flatMap((generation) => [`canary ${candidate} ${generation}`, `champion ${champion} ${generation}`])
-        .sort(),
-    )
-  })
-
-  it('says zero for an arm that nobody asks, so that silence and idleness differ', async () => {
-    const { model, champion, candidate, canary } = await threeVersions()
-    const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(1), 60_000))
-    await until(async () => (await findTicks(house.store, `rel_${model}`)).length >= 4, 'ticks')
-    const ticks = await findTicks(house.store, `rel_${model}`)
-    expect(new Set(ticks.map(({ version }) => version))).toEqual(new Set([champion, candidate]))
-    expect(ticks.every(({ requests, lengthMs }) => requests === 0 && lengthMs === 50)).toBe(true)
-  })
-
-  it("counts one caller's storm of bad answers once, and fifty callers fifty times", async () => {
-    const { model, candidate, canary } = await threeVersions()
-    const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(10_000), 60_000))
-    replica.serving.routing.find(model)!.full.arms[0]!.loaded.invalidShare = 1
-    const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/no valid answer/)
-    for (let i = 0; i < 30; i++) fail('one caller')
-    for (let i = 0; i < 50; i++) fail(`caller ${i}`)
-    await replica.stop()
-    running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
-    const sum = (of: 'requests' | 'invalid' | 'errors') =>
-      ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
-    expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
-  })
-
-  it('counts as slow what is slower than the champion was before the release', async () => {
-    const { model, canary } = await threeVersions()
-    const replica = await replicaOf()
-    const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
-    await replica.follows(await house.route(model, slow, 60_000))
-    for (let i = 0; i < 40; i++) replica.ask(model, request(`key ${i}`))
-    await replica.stop()
-    running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
-    expect(ticks.reduce((total, tick) => total + tick.slow95, 0)).toBe(40)
-    expect(ticks.reduce((total, tick) => total + tick.slow99, 0)).toBe(0)
-  })
-})
-
-describe('the shadow', () => {
-  it('answers copies on the side, and its answers are paired with those that were given', async () => {
-    const { model, champion, candidate } = await threeVersions()
-    const replica = await replicaOf()
-    const route = await house.route(
-      model,
-      {
-        proven: champion,
-        release: `rel_${model}`,
-        tickMs: 50,
-        shadow: { version: candidate, shareBp: 10_000 },
-      },
-      60_000,
-    )
-    await replica.follows(route)
-    const given = Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)))
-    expect(new Set(given.map(({ version }) => version))).toEqual(new Set([champion]))
-    await until(() => replica.serving.shadow.counts().answered === 60, 'the copies')
-    const read = async () =>
-      (await house.store.pool.query('select * from shadow_pairs where release_id = $1', [`rel_${model}`]))
-        .rows
-    await until(async () => (await read()).length === 60, 'the pairs')
-    const [pair] = await read()
-    expect(pair).toMatchObject({ model, served_version: champion, shadow_version: candidate })
-    const match = given.find(({ predictions }) => predictions[0]!.id === pair.prediction_id)!
-    expect(pair.served).toEqual({
-      label: match.predictions[0]!.label,
-      probabilities: Object.values(match.predictions[0]!.probabilities!),
-    })
-    expect(pair.difference).toBeGreaterThan(0)
-    await replica.stop()
-    running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
-    const shadow = ticks.filter(({ arm }) => arm === 'shadow')
-    expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)
-  })
-
-  it('that cannot answer harms nobody and is counted', async () => {
-    const { model, champion, candidate } = await threeVersions()
-    const replica = await replicaOf()
-    await replica.follows(
-      await house.route(
-        model,
-        { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
-        60_000,
-      ),
-    )
-    const { shadow } = replica.serving.routing.find(model)!.full
-    shadow!.arm.loaded.predictor.run = () => {
-      throw new Error('out of order')
-    }
-    for (let i = 0; i < 1_500; i++) expect(replica.ask(model, request(`key ${i}`)).version).toBe(champion)
-    const waiting = replica.serving.shadow.counts()
-    expect(waiting.waiting).toBe(1_000)
-    expect(waiting.dropped).toBe(500)
-    await until(() => replica.serving.shadow.counts().waiting === 0, 'the queue')
-    expect(shadow!.arm.tally.errors).toBe(1_000)
   })
 })
 

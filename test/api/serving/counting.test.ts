@@ -1,0 +1,159 @@
+/** What replicas count while they answer, and what the shadow adds to it. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { findTicks } from '../../../store/counters.ts'
+import {
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+  type House,
+  type TestReplica,
+} from '../../support/serving.ts'
+
+let house: House
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(() => house.close())
+
+async function replicaOf(): Promise<TestReplica> {
+  const replica = await startReplica(house)
+  running.push(replica)
+  return replica
+}
+
+describe('what is counted', () => {
+  it('adds up to what was answered, arm by arm, over generations and replicas', async () => {
+    const { model, champion, candidate, canary } = await threeVersions(house)
+    const replicas = [await replicaOf(), await replicaOf()]
+    const sent = new Map<string, number>()
+    for (const share of [1_000, 4_000]) {
+      const route = await house.route(model, canary(share), 60_000)
+      for (const replica of replicas) {
+        await replica.follows(route)
+        for (let i = 0; i < 700; i++) {
+          const { arm, version, generation } = replica.ask(model, request(`key ${i}`))
+          const key = `${arm} ${version} ${generation}`
+          sent.set(key, (sent.get(key) ?? 0) + 1)
+        }
+      }
+    }
+    for (const replica of replicas) await replica.stop()
+    running.splice(0)
+    const counted = new Map<string, number>()
+    for (const tick of await findTicks(house.store, `rel_${model}`)) {
+      const key = `${tick.arm} ${tick.version} ${tick.generation}`
+      counted.set(key, (counted.get(key) ?? 0) + tick.requests)
+    }
+    expect(counted).toEqual(sent)
+    expect([...sent.keys()].sort()).toEqual(
+      [1, 2]
+        .flatMap((generation) => [`canary ${candidate} ${generation}`, `champion ${champion} ${generation}`])
+        .sort(),
+    )
+  })
+
+  it('says zero for an arm that nobody asks, so that silence and idleness differ', async () => {
+    const { model, champion, candidate, canary } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(1), 60_000))
+    await until(async () => (await findTicks(house.store, `rel_${model}`)).length >= 4, 'ticks')
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    expect(new Set(ticks.map(({ version }) => version))).toEqual(new Set([champion, candidate]))
+    expect(ticks.every(({ requests, lengthMs }) => requests === 0 && lengthMs === 50)).toBe(true)
+  })
+
+  it("counts one caller's storm of bad answers once, and fifty callers fifty times", async () => {
+    const { model, candidate, canary } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    replica.serving.routing.find(model)!.full.arms[0]!.loaded.invalidShare = 1
+    const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/no valid answer/)
+    for (let i = 0; i < 30; i++) fail('one caller')
+    for (let i = 0; i < 50; i++) fail(`caller ${i}`)
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    const sum = (of: 'requests' | 'invalid' | 'errors') =>
+      ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
+    expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
+  })
+
+  it('counts as slow what is slower than the champion was before the release', async () => {
+    const { model, canary } = await threeVersions(house)
+    const replica = await replicaOf()
+    const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
+    await replica.follows(await house.route(model, slow, 60_000))
+    for (let i = 0; i < 40; i++) replica.ask(model, request(`key ${i}`))
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    expect(ticks.reduce((total, tick) => total + tick.slow95, 0)).toBe(40)
+    expect(ticks.reduce((total, tick) => total + tick.slow99, 0)).toBe(0)
+  })
+})
+
+describe('the shadow', () => {
+  it('answers copies on the side, and its answers are paired with those that were given', async () => {
+    const { model, champion, candidate } = await threeVersions(house)
+    const replica = await replicaOf()
+    const route = await house.route(
+      model,
+      {
+        proven: champion,
+        release: `rel_${model}`,
+        tickMs: 50,
+        shadow: { version: candidate, shareBp: 10_000 },
+      },
+      60_000,
+    )
+    await replica.follows(route)
+    const given = Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)))
+    expect(new Set(given.map(({ version }) => version))).toEqual(new Set([champion]))
+    await until(() => replica.serving.shadow.counts().answered === 60, 'the copies')
+    const read = async () =>
+      (await house.store.pool.query('select * from shadow_pairs where release_id = $1', [`rel_${model}`]))
+        .rows
+    await until(async () => (await read()).length === 60, 'the pairs')
+    const [pair] = await read()
+    expect(pair).toMatchObject({ model, served_version: champion, shadow_version: candidate })
+    const match = given.find(({ predictions }) => predictions[0]!.id === pair.prediction_id)!
+    expect(pair.served).toEqual({
+      label: match.predictions[0]!.label,
+      probabilities: Object.values(match.predictions[0]!.probabilities!),
+    })
+    expect(pair.difference).toBeGreaterThan(0)
+    await replica.stop()
+    running.splice(0)
+    const ticks = await findTicks(house.store, `rel_${model}`)
+    const shadow = ticks.filter(({ arm }) => arm === 'shadow')
+    expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)
+  })
+
+  it('that cannot answer harms nobody and is counted', async () => {
+    const { model, champion, candidate } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(
+      await house.route(
+        model,
+        { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
+        60_000,
+      ),
+    )
+    const { shadow } = replica.serving.routing.find(model)!.full
+    shadow!.arm.loaded.predictor.run = () => {
+      throw new Error('out of order')
+    }
+    for (let i = 0; i < 1_500; i++) expect(replica.ask(model, request(`key ${i}`)).version).toBe(champion)
+    const waiting = replica.serving.shadow.counts()
+    expect(waiting.waiting).toBe(1_000)
+    expect(waiting.dropped).toBe(500)
+    await until(() => replica.serving.shadow.counts().waiting === 0, 'the queue')
+    expect(shadow!.arm.tally.errors).toBe(1_000)
+  })
+})
