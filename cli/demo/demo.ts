@@ -5,7 +5,6 @@ import { startSystem } from '../system.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
 import { welcome } from '../welcome.ts'
 import { createNarrator, duration, whole, type Narrator } from './narrator.ts'
-import { writePlace } from './place.ts'
 import { tellStory, type Story } from './story.ts'
 import { openWorld, type World } from './world.ts'
 
@@ -16,6 +15,8 @@ export interface DemoOptions {
   replicas: number
 }
 
+/** What the supervisor takes as a wish to end; what fails after it is no failure of the story. */
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** After the story a few requests a second, so that there is something to look at. */
 const restingPace = { requestsPerSecond: 5, everyNth: 1 }
 
@@ -35,14 +36,16 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
   )
   narrator.tell(...welcome(system))
   let stopping = false
-  void system.supervision.stopped.then(() => (stopping = true))
+  const noteStop = () => void (stopping = true)
+  for (const signal of endings) process.once(signal, noteStop)
   const world = await openWorld(system, narrator)
   try {
     // A stop from outside ends the story wherever it is.
     const story = await Promise.race([tellStory(world), system.supervision.stopped])
     if (story === undefined) return exitCodes.interrupted
     showFigures(narrator, world, story, startedMs)
-    await writePlace(world.store, { replayedToMs: world.replay?.nowMs() ?? 0, told: world.place.told + 1 })
+    world.place = { ...world.place, told: world.place.told + 1 }
+    await world.keepPlace()
     if (exit) return story.wrong.length === 0 ? exitCodes.done : exitCodes.otherwise
     world.flow(restingPace)
     narrator.tell(

@@ -62,7 +62,8 @@ export async function tellStory(world: World): Promise<Story> {
 /** A start after a stop in the middle: Temporal has kept both the retraining and the release. */
 async function finishWhatWasBegun(world: World): Promise<void> {
   const { narrator, store } = world
-  await finishRetraining(world)
+  const retrained = await finishRetraining(world)
+  if (retrained?.retraining.outcome === 'released') await awaitApproval(world)
   const open = await findOpenRelease(store, modelName)
   if (open === undefined) return
   narrator.tell(`The release of ${open.state.version} was under way; it goes on where it was.`)
@@ -110,6 +111,7 @@ async function nextDays(world: World, untilMs: number): Promise<void> {
     return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${moment(nowMs)}  ${counts}`
   }, passed())
   world.flow(paces.training)
+  await world.keepPlace()
 }
 
 async function challengerThatEarnsIt(world: World, story: Story, asOfMs: number): Promise<void> {

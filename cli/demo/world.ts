@@ -39,6 +39,8 @@ export interface World {
   replay?: Replay
   /** Lets the traffic flow from the place where the story is, at this pace. */
   flow(pace: Pace): Replay
+  /** Writes down where the story is: a stop may take Postgres away before the end. */
+  keepPlace(): Promise<void>
   close(): Promise<void>
 }
 
@@ -88,11 +90,12 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
       else world.replay.pace(pace)
       return world.replay
     },
+    async keepPlace() {
+      world.place = { ...world.place, replayedToMs: world.replay?.nowMs() || world.place.replayedToMs }
+      await writePlace(store, world.place)
+    },
     async close() {
-      const { replay } = world
-      await replay?.stop()
-      if (replay !== undefined && replay.nowMs() > 0)
-        await writePlace(store, { ...world.place, replayedToMs: replay.nowMs() }).catch(() => {})
+      await world.replay?.stop()
       await events.close()
       await connection.close()
       await store.close()
