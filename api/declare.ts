@@ -19,6 +19,9 @@ export const operators: readonly Role[] = ['operator', 'admin']
 export const admins: readonly Role[] = ['admin']
 export const callers: readonly Role[] = ['predictor', 'admin']
 
+/** Most bytes of a prediction's or an outcome's body. */
+export const predictBytes = 8_388_608
+
 /** A request after its key, its parameters and its body were checked. */
 export interface Ask<Body, Query> {
   /** Absent on public routes when no valid key was sent. */

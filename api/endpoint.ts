@@ -6,10 +6,9 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../domain/errors.ts'
 import { expectAllowed } from './auth.ts'
-import { callers } from './declare.ts'
+import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { headersOf, problemOf } from './problem.ts'
-import { predictBytes } from './routes/predictions.ts'
 
 const prefix = '/v1/models/'
 const suffix = '/predict'
@@ -26,7 +25,10 @@ export function modelAskedIn(request: IncomingMessage): string | undefined {
 
 export type PredictEndpoint = (model: string, request: IncomingMessage, response: ServerResponse) => void
 
-export function createPredictEndpoint(deps: ApiDeps, refusals: Map<string, number>): PredictEndpoint {
+export function createPredictEndpoint(
+  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
+  refusals: Map<string, number>,
+): PredictEndpoint {
   const { authentication, serving, log } = deps
 
   const refuse = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {

@@ -2,7 +2,6 @@
  * The process `api`: one replica. It answers from its own disk at once, follows Postgres when that is there, and ends cleanly
  * when it is told to, so that a restart of one replica costs no caller an answer.
  */
-import { getRequestListener } from '@hono/node-server'
 import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { Server as NetServer } from 'node:net'
@@ -15,11 +14,8 @@ import { openArtifacts } from '../store/artifacts.ts'
 import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
-import { createApp } from './app.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
-import type { ApiDeps } from './deps.ts'
 import { createPredictEndpoint, modelAskedIn } from './endpoint.ts'
-import { createMetrics } from './metrics.ts'
 import { openServing } from './serving/serving.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
@@ -51,7 +47,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 })
   // What is asked before the routes are mounted waits for them.
-  const mounted: { handle?: RequestListener } = {}
+  const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []
   server.on('request', (...asked) =>
     mounted.handle === undefined ? early.push(asked) : mounted.handle(...asked),
@@ -90,26 +86,29 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const temporal = createTemporalClient(config)
   const refusals = new Map<string, number>()
+  const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
   let ending: string | undefined
-  const deps: ApiDeps = {
+  const handle: RequestListener = (request, response) => {
+    if (ending !== undefined) response.shouldKeepAlive = false
+    const model = modelAskedIn(request)
+    if (model !== undefined) predict(model, request, response)
+    else if (mounted.rest === undefined) early.push([request, response])
+    else mounted.rest(request, response)
+  }
+  mounted.handle = handle
+  for (const asked of early.splice(0)) handle(...asked)
+  // Loaded once predictions are answered: it is most of what there is to load.
+  const { createApplication } = await import('./application.ts')
+  mounted.rest = createApplication({
     store,
     authentication,
     serving,
     temporal,
     log: logger,
-    metrics: createMetrics(serving, refusals),
+    refusals,
     stopping: () => ending,
-  }
-  const { app } = createApp(deps)
-  const predict = createPredictEndpoint(deps, refusals)
-  const rest = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  mounted.handle = (request, response) => {
-    if (ending !== undefined) response.shouldKeepAlive = false
-    const model = modelAskedIn(request)
-    if (model === undefined) void rest(request, response)
-    else predict(model, request, response)
-  }
-  for (const asked of early.splice(0)) mounted.handle(...asked)
+  })
+  for (const asked of early.splice(0)) handle(...asked)
   void showFirstKey(store, logger)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 

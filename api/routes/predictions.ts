@@ -2,12 +2,10 @@
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { insertOutcomes } from '../../store/outcomes.ts'
-import { route, type Route } from '../declare.ts'
+import { predictBytes, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { moment } from '../wire.ts'
 
-/** Most bytes of a prediction's or an outcome's body. */
-export const predictBytes = 8_388_608
 const mostOutcomes = 10_000
 
 const outcomes = z.strictObject({

@@ -1,0 +1,17 @@
+/** Everything of the API but predictions, as a listener of Node's server. */
+import { getRequestListener } from '@hono/node-server'
+import type { RequestListener } from 'node:http'
+import { createApp } from './app.ts'
+import type { ApiDeps } from './deps.ts'
+import { createMetrics } from './metrics.ts'
+
+export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
+  /** Refused predictions by problem code, as the endpoint beside this one counts them. */
+  refusals: ReadonlyMap<string, number>
+}
+
+export function createApplication({ refusals, ...deps }: ApplicationOptions): RequestListener {
+  const { app } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  return (request, response) => void listener(request, response)
+}
