@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
-import { retrainWorkflowId } from '../../workflows/contract.ts'
+import { commandUpdates, retrainWorkflowId } from '../../workflows/contract.ts'
+import { createTemporalClient } from '../../api/temporal.ts'
 import { insertModel, type Registry } from '../support/candidates.ts'
 import { startCore, type Core } from '../support/core.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
@@ -173,4 +174,23 @@ it('a retraining is started once', async () => {
   const shown = await api.request('GET', `/v1/retrainings/${encodeURIComponent(id)}`, { key: keys['vera']! })
   expect(shown).toMatchObject({ status: 200, json: { id, model } })
   await core.client.workflow.getHandle(retrainWorkflowId(model)).terminate('the test is over')
+})
+
+it('a command that no worker answers is given up, and says that it may still be carried out', async () => {
+  const { address, namespace } = core.config.temporal
+  const queue = uniqueName('nobody')
+  const temporal = createTemporalClient({
+    temporal: { address, namespace },
+    taskQueues: { control: queue, train: queue },
+  })
+  const workflowId = uniqueName('release')
+  await temporal.call(5_000, (client) =>
+    client.workflow.start('release', { workflowId, taskQueue: queue, args: [] }),
+  )
+  const said = temporal.command(400, (client) =>
+    client.workflow.getHandle(workflowId).executeUpdate(commandUpdates.approve, { args: [{ by: 'anna' }] }),
+  )
+  await expect(said).rejects.toMatchObject({ code: 'deadline_exceeded' })
+  await temporal.call(5_000, (client) => client.workflow.getHandle(workflowId).terminate())
+  await temporal.close()
 })
