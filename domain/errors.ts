@@ -81,7 +81,6 @@ export const errorTable = {
     'Try again; predictions go on meanwhile. `tenure status` shows Temporal.',
   ),
   deadline_exceeded: kind(504, true, 'Try again, or send a longer deadline.'),
-  overloaded: kind(503, true, 'Slow down and retry after the time in Retry-After.'),
   // What a model, its data or its artifact may get wrong.
   invalid_model_file: kind(422, false, 'Correct the issues listed; each names its place in the model file.'),
   invalid_policy: kind(422, false, 'Correct the release policy; the message names the fields.'),

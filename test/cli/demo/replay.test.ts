@@ -106,13 +106,13 @@ describe('the replay', () => {
       n % 3 === 0
         ? { status: 500, body: { code: 'output_invalid', version: 'v2', arm: 'canary' } }
         : n % 3 === 1
-          ? { status: 503, body: { code: 'overloaded' } }
+          ? { status: 503, body: { code: 'not_ready' } }
           : { status: 200, body: { version: 'v1', arm: 'champion', predictions: [{ id: `p${n}` }] } }
     const replay = start(recorded(30, 0))
     await replay.ended
     await replay.stop()
     const { served, failures } = replay.tally()
-    expect(failures).toEqual({ output_invalid: 10, overloaded: 10 })
+    expect(failures).toEqual({ output_invalid: 10, not_ready: 10 })
     expect(served.find(({ arm }) => arm === 'canary')).toMatchObject({ requests: 10, harmed: 10 })
     expect(served.find(({ arm }) => arm === 'champion')).toMatchObject({ requests: 10, harmed: 0 })
   })
