@@ -154,6 +154,42 @@ describe('a training', () => {
     expect(await run('trn_e')).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2 })
   })
 
+  it('that fits twice is resumed in the right one', async () => {
+    const twice = `train: async ({ tf, inputs, fit }) => {
+      const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, activation: 'sigmoid' })] })
+      network.compile({ optimizer: tf.train.adam(0.05), loss: 'binaryCrossentropy' })
+      await fit(network, { epochs: 2, batchSize: 32 })
+      network.compile({ optimizer: tf.train.sgd(0.01), loss: 'binaryCrossentropy' })
+      await fit(network, { epochs: 3, batchSize: 16 })
+      return network
+    },`
+    await syncRoses(deps.store, models, { more: twice })
+    const whole = await run('trn_k')
+    expect(whole.epochs).toBe(5)
+    await interrupt('trn_l', 3)
+    expect(await run('trn_l')).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2, epochs: 5 })
+    expect((await getTraining(deps.store, 'trn_l')).curve).toEqual(
+      (await getTraining(deps.store, 'trn_k')).curve,
+    )
+    await syncRoses(deps.store, models)
+  })
+
+  it('by a loop of the file itself tells where it is, and begins anew when it was interrupted', async () => {
+    const own = `train: async ({ tf, inputs, progress }) => {
+      const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, activation: 'sigmoid' })] })
+      for (let epoch = 1; epoch <= 3; epoch++) {
+        progress({ epoch, epochs: 3, loss: 1 / epoch })
+        await new Promise((resolve) => setTimeout(resolve, 150))
+      }
+      return network
+    },`
+    await syncRoses(deps.store, models, { more: own })
+    await interrupt('trn_m', 2)
+    expect(await run('trn_m')).toMatchObject({ attempts: 2, epochs: 3, loss: 1 / 3 })
+    expect((await getTraining(deps.store, 'trn_m')).checkpointDigest).toBeUndefined()
+    await syncRoses(deps.store, models)
+  })
+
   it('of another seed is another artifact', async () => {
     const whole = await run('trn_a')
     await syncRoses(deps.store, models, { seed: 2 })

@@ -10,8 +10,9 @@ const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 Runtime.install({ logger: silent })
 const config = readConfig()
 const connection = await NativeConnection.connect({ address: config.temporal.address })
+const store = openStore(config.databaseUrl)
 const deps = {
-  store: openStore(config.databaseUrl),
+  store,
   artifacts: openArtifacts(config.artifactRoot),
   config,
   log: silent,
@@ -19,3 +20,5 @@ const deps = {
 const worker = await createTrainWorker(deps, connection, { models })
 process.stdout.write('ready\n')
 await worker.run()
+await connection.close()
+await store.close()

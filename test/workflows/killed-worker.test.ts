@@ -1,4 +1,4 @@
-/** kill -9 of the training worker in the middle of an epoch: another worker goes on, and there is one version. */
+/** The training worker is killed, or stopped, in the middle of an epoch: another worker goes on, and there is one version. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -16,12 +16,12 @@ import { uniqueName } from '../support/servers.ts'
 
 let pipeline: Pipeline
 const model = uniqueName('roses')
-const epochs = 30
+const epochs = 16
 const workers: ChildProcess[] = []
 
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
-  await syncRoses(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 16 })
+  await syncRoses(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 32 })
   await plantRoses(pipeline.store, { from: 0, to: 40 })
   await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
 })
@@ -106,4 +106,27 @@ it('a training whose worker is killed is finished by another one, once and with 
   const versions = await listVersions(pipeline.store, { model })
   // Trained without an interruption, it is the same artifact.
   expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
-}, 120_000)
+}, 240_000)
+
+it('a training whose worker is stopped is handed back at once', async () => {
+  const other = uniqueName('roses')
+  await syncRoses(pipeline.store, pipeline.models, { name: other, epochs, batchSize: 32, seed: 7 })
+  for (const worker of workers.splice(0)) {
+    if (worker.signalCode !== null) continue
+    worker.kill('SIGTERM')
+    await once(worker, 'exit')
+  }
+  const first = await startWorker()
+  const handle = await pipeline.start({ model: other, asOf: at(35), requestedBy: 'olga' })
+  const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
+  const find = () => findTraining(pipeline.store, trainingId)
+  await expect
+    .poll(async () => (await find())?.epoch, { timeout: 50_000, interval: 20 })
+    .toBeGreaterThanOrEqual(2)
+  first.kill('SIGTERM')
+  await once(first, 'exit')
+  expect(await find()).toMatchObject({ status: 'running' })
+  await startWorker()
+  expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${other}_v1.0.0` })
+  expect(await find()).toMatchObject({ status: 'done', attempts: 2 })
+}, 240_000)
