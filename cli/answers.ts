@@ -40,6 +40,26 @@ export interface ReleaseAnswer {
   ended_at?: string
 }
 
+/** What the offline gate said; tables of it are printed as far as they are there. */
+export interface EvaluationAnswer {
+  id: string
+  verdict: string
+  baseline_version?: string
+  report: {
+    metrics?: {
+      metric: string
+      champion: number | null
+      challenger: number | null
+      baseline: number | null
+      delta: number | null
+      low: number | null
+      high: number | null
+      verdict: string
+    }[]
+    reasons?: { message: string }[]
+  }
+}
+
 export interface DecisionAnswer {
   at: string
   stage: string

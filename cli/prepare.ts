@@ -4,7 +4,8 @@ import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from 
 import { migrate } from '../store/migrate.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
-import { syncModels } from './sync.ts'
+import { ensureSearchAttributes } from './search-attributes.ts'
+import { syncModels, withTemporal } from './sync.ts'
 
 export interface Prepared {
   /** The first admin key, at the first start only. */
@@ -23,6 +24,8 @@ export async function prepareCore(core: {
 }): Promise<Prepared> {
   const { config } = core
   await migrate(config.databaseUrl)
+  const { namespace } = config.temporal
+  await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
   try {
     const { broken } = await syncModels({ config, store })

@@ -47,14 +47,17 @@ export async function syncFromCheckout(): Promise<Synced> {
 }
 
 /** A Temporal client for the time of some work. */
-export async function withTemporal<T>(config: Config, work: (client: Client) => Promise<T>): Promise<T> {
+export async function withTemporal<T>(
+  config: Config,
+  work: (client: Client, connection: Connection) => Promise<T>,
+): Promise<T> {
   const connection = await Connection.connect({
     ...connectionOf(config.temporal),
     connectTimeout: temporalMs,
   })
   try {
     const client = new Client({ connection, namespace: config.temporal.namespace })
-    return await connection.withDeadline(Date.now() + temporalMs, () => work(client))
+    return await connection.withDeadline(Date.now() + temporalMs, () => work(client, connection))
   } finally {
     await connection.close()
   }

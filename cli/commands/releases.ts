@@ -1,5 +1,6 @@
 /** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
-import type { CommandAnswer, DecisionAnswer, ReleaseAnswer } from '../answers.ts'
+import type { CommandAnswer, DecisionAnswer, EvaluationAnswer, ReleaseAnswer } from '../answers.ts'
+import type { Client } from '../client.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
 import { coloured, orDash, share, short, time } from './words.ts'
@@ -33,10 +34,20 @@ export const releaseGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const id = await releaseIdOf(api(), String(args[0]))
         const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
-        terminal.answer(answer, detailOf(terminal, answer, Number(options['decisions'] ?? 10)))
+        const evaluation = await evaluationOf(api(), answer.version)
+        const shown = detailOf(terminal, answer, Number(options['decisions'] ?? 10))
+        terminal.answer({ ...answer, evaluation }, `${shown}${gateOf(terminal, evaluation)}`)
       },
     },
   ],
+}
+
+/** What the gate said of a version before its release. */
+async function evaluationOf(client: Client, version: string): Promise<EvaluationAnswer> {
+  const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(
+    `/v1/versions/${encodeURIComponent(version)}`,
+  )
+  return client.get<EvaluationAnswer>(`/v1/evaluations/${encodeURIComponent(id)}`)
 }
 
 interface ReleaseDetail extends ReleaseAnswer {
@@ -68,6 +79,27 @@ function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string 
       terminal.paint('dim', orDash(each.reason)),
     ]),
   )
+}
+
+function gateOf(
+  { paint }: Terminal,
+  { id, verdict, baseline_version: against, report }: EvaluationAnswer,
+): string {
+  const { metrics = [] } = report
+  if (metrics.length === 0) return ''
+  const figure = (value: number | null) => (value === null ? '–' : String(Number(value.toPrecision(4))))
+  const rows = metrics.map((each) => [
+    each.metric,
+    figure(each.champion),
+    figure(each.challenger),
+    figure(each.baseline),
+    figure(each.delta),
+    each.low === null ? '–' : `${figure(each.low)} to ${figure(each.high)}`,
+    each.verdict.replace('_', ' '),
+  ])
+  const title = `before its release: ${verdict.replace('_', ' ')} (against ${against ?? 'its floors'}, ${id})`
+  const head = ['metric', 'champion', 'challenger', 'baseline', 'gain', 'interval', 'verdict']
+  return `\n\n${paint('bold', title)}\n${tableOf(head, rows)}`
 }
 
 function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): string {

@@ -1,0 +1,34 @@
+import { Connection } from '@temporalio/client'
+import { msToTs } from '@temporalio/common/lib/time.js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ensureSearchAttributes } from '../../cli/search-attributes.ts'
+import { searchAttributes } from '../../temporal.config.ts'
+import { temporalAddress, uniqueName } from '../support/servers.ts'
+
+let connection: Connection
+beforeAll(async () => {
+  connection = await Connection.connect({ address: temporalAddress() })
+})
+afterAll(() => connection.close())
+
+describe('the search attributes of a namespace', () => {
+  it('are made where they are missing, once, and known afterwards', async () => {
+    const namespace = uniqueName('bare')
+    await connection.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: msToTs('1 day'),
+    })
+    const ensure = () => ensureSearchAttributes(connection, namespace)
+    // A namespace is usable a moment after it was registered.
+    await expect
+      .poll(() => ensure().catch(() => undefined), { timeout: 20_000 })
+      .toEqual([...searchAttributes])
+    expect(await ensure()).toEqual([])
+    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
+    expect(Object.keys(customAttributes ?? {})).toEqual(expect.arrayContaining([...searchAttributes]))
+  })
+
+  it('fail at once for a namespace that is not there', async () => {
+    await expect(ensureSearchAttributes(connection, uniqueName('absent'))).rejects.toThrow()
+  })
+})
