@@ -4,17 +4,19 @@
  */
 import { Context } from '@temporalio/activity'
 import { DomainError } from '../domain/errors.ts'
-import type { GateReport, GateVerdict } from '../domain/gate.ts'
+import type { GateVerdict } from '../domain/gate.ts'
+import { gateMarkdown } from '../domain/report.ts'
 import { digestOfJson } from '../store/artifacts.ts'
 import { findChampion } from '../store/champions.ts'
 import { countTestSetUses, findEvaluation, insertEvaluation, type Evaluation } from '../store/evaluations.ts'
 import { getModel } from '../store/models.ts'
+import { getSnapshot } from '../store/snapshots.ts'
 import { getTraining } from '../store/trainings.ts'
-import { getVersion } from '../store/versions.ts'
+import { getVersion, listReleased } from '../store/versions.ts'
 import { runChild } from './child.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
-import type { EvaluatorJob } from './evaluator.ts'
+import type { EvaluatorJob, EvaluatorResult } from './evaluator.ts'
 
 export interface EvaluateInput {
   /** The same id evaluates once. */
@@ -35,6 +37,9 @@ export interface EvaluateResult {
 }
 
 const silentMs = 120_000
+/** So many small losses, each "not worse", cannot add up over more than this. */
+const anchorDays = 90
+const mostAnchors = 8
 
 export const evaluate =
   ({ store, config, log }: Deps) =>
@@ -53,9 +58,19 @@ export const evaluate =
       artifactRoot: config.artifactRoot,
       challenger: artifactDigest,
       ...(baseline === undefined ? {} : { champion: baseline.artifactDigest }),
+      anchors:
+        champion === undefined
+          ? []
+          : await listReleased(store, {
+              model,
+              days: anchorDays,
+              except: champion.version,
+              limit: mostAnchors,
+            }),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
-    const report = await judgeInChild(job)
+    const { report, inputs } = await judgeInChild(job)
+    const { asOf } = await getSnapshot(store, snapshotDigest)
     const stored = await insertEvaluation(store, {
       id: evaluationId,
       model,
@@ -65,8 +80,16 @@ export const evaluate =
       ...(baseline === undefined ? {} : { baselineVersion: baseline.version }),
       verdict: report.verdict,
       report,
+      inputs,
+      page: gateMarkdown(report, {
+        model,
+        challenger: `the challenger of ${trainingId}`,
+        ...(baseline === undefined ? {} : { champion: baseline.version }),
+        asOf,
+        snapshot: snapshotDigest,
+      }),
       // Approvals are bound to what was judged, and against whom.
-      reportDigest: digestOfJson({ report, artifactDigest, baseline: baseline?.version ?? null }),
+      reportDigest: digestOfJson({ report, inputs, artifactDigest, baseline: baseline?.version ?? null }),
     })
     const result = resultOf(stored)
     log.info(
@@ -82,11 +105,11 @@ export const evaluate =
     return result
   }
 
-async function judgeInChild(job: EvaluatorJob): Promise<GateReport> {
+async function judgeInChild(job: EvaluatorJob): Promise<EvaluatorResult> {
   const context = Context.current()
   try {
     return await withHeartbeat(() =>
-      runChild<never, GateReport>({
+      runChild<never, EvaluatorResult>({
         file: './evaluator.ts',
         job,
         signal: context.cancellationSignal,

@@ -4,7 +4,10 @@
  */
 import type { ModelDefinition } from '../domain/definition.ts'
 import { judgeGate, type GateReport } from '../domain/gate.ts'
-import type { GateInput } from '../domain/gate-input.ts'
+import type { EvaluationInputs } from '../domain/evaluation.ts'
+import { naiveAnswers, type GateInput } from '../domain/gate-input.ts'
+import { bestOf } from '../domain/gate-anchor.ts'
+import type { Cell } from '../domain/expectations.ts'
 import { widthOf } from '../domain/features.ts'
 import { compileEncoder } from '../domain/preprocess.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../store/artifacts.ts'
@@ -21,10 +24,17 @@ export interface EvaluatorJob {
   /** Manifest digests. */
   challenger: string
   champion?: string
+  /** Recent releases; the best of them on these rows is the anchor. */
+  anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
 }
 
-async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<GateReport> {
+export interface EvaluatorResult {
+  report: GateReport
+  inputs: EvaluationInputs
+}
+
+async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
   const { definition } = job
   const { output } = definition.label
   const artifacts = openArtifacts(job.artifactRoot)
@@ -33,8 +43,16 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   await parent.breathe()
   const tf = await loadTensorflow()
   const challenger = await ask(tf, artifacts, job.challenger, test)
-  const champion = job.champion === undefined ? null : await askChampion(tf, artifacts, job.champion, test)
+  const champion = job.champion === undefined ? null : await askKnown(tf, artifacts, job.champion, test)
   await parent.breathe()
+  const y = judgedLabels(test.labels, output)
+  const released = []
+  for (const { version, artifactDigest } of job.anchors) {
+    const answers = await askKnown(tf, artifacts, artifactDigest, test)
+    // One that cannot be asked on these rows cannot be compared with either; the champion is another matter.
+    if (typeof answers !== 'string') released.push({ version, answers })
+    await parent.breathe()
+  }
   const found = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${literal(path)}`)
     return {
@@ -43,11 +61,16 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     }
   })
   const column = (name: string) => Array.from(test.table.columns[name] ?? [])
-  const { entity, groups, policy } = definition.judge
+  const { entity, groups, policy, baseline } = definition.judge
+  const anchor = bestOf(released, y, policy)
   const input: GateInput = {
-    y: judgedLabels(test.labels, output),
+    y,
     challenger,
     champion: typeof champion === 'string' ? null : champion,
+    anchor: anchor?.answers ?? null,
+    ...(baseline === undefined
+      ? {}
+      : { baseline: columnAnswers(column(baseline), naiveAnswers(y, policy, challenger[0]?.length ?? 1)) }),
     slices: found.slices,
     groups: groups.map((attribute) => ({
       attribute,
@@ -60,7 +83,23 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     testSetUses: job.testSetUses,
   }
   const report = judgeGate(input, policy)
-  return typeof champion === 'string' ? incomparable(report, champion) : report
+  return {
+    report: typeof champion === 'string' ? incomparable(report, champion) : report,
+    inputs: {
+      rows: y.length,
+      slices: found.slices.map(({ name, rows }) => ({ name, rows: rows.length })),
+      leakage: found.leakage,
+      testSetUses: job.testSetUses,
+      baseline: baseline ?? null,
+      anchor: anchor === undefined ? null : { version: anchor.version, value: anchor.value },
+      anchorsAsked: released.map(({ version }) => version),
+    },
+  }
+}
+
+/** A column's answers; where it has none, what is answered without looking. */
+function columnAnswers(cells: readonly Cell[], naive: readonly number[][]): number[][] {
+  return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
 /** The answers of an artifact to the test rows. */
@@ -84,8 +123,8 @@ async function ask(
   })
 }
 
-/** The champion's answers, or why it cannot be asked: the snapshot lacks a feature that only the champion has. */
-async function askChampion(
+/** A released version's answers, or why it cannot be asked: the snapshot lacks a feature that only that version has. */
+async function askKnown(
   tf: Tensorflow,
   artifacts: Artifacts,
   digest: string,
@@ -125,4 +164,4 @@ async function sliceRows(
   return slices
 }
 
-takeJob<EvaluatorJob, never, GateReport>(runEvaluation)
+takeJob<EvaluatorJob, never, EvaluatorResult>(runEvaluation)

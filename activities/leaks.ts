@@ -12,6 +12,8 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     select avg(cast(${key} in (select ${key} from snapshot where ${part} = 'train') as double)) as share
     from snapshot where ${part} = 'test'`)
   const facts: LeakageFacts = { rowOverlap: overlap?.share ?? 0 }
+  const entityOverlap = await findEntityOverlap(duck, definition)
+  if (entityOverlap !== undefined) facts.entityOverlap = entityOverlap
   if (definition.label.knownAt !== undefined) {
     const [early] = await duck.rows<{ n: number }>(
       `select count(*) as n from snapshot where ${knownAt} <= ${eventAt}`,
@@ -20,6 +22,22 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
   }
   if (definition.label.output.kind === 'probability') facts.featureAuc = await featureAucs(duck, definition)
   return facts
+}
+
+/**
+ * The share of the test's entities that were also trained on. A split by time parts the same customers before and after a
+ * moment, which is how they will be met; a split by hash must keep all rows of one on one side, or they are learnt by heart.
+ */
+async function findEntityOverlap(
+  duck: Duck,
+  { judge: { entity }, split }: ModelDefinition,
+): Promise<number | undefined> {
+  if (entity === undefined || split.kind !== 'hash') return undefined
+  const name = `"${entity.replaceAll('"', '""')}"`
+  const [row] = await duck.rows<{ share: number | null }>(`
+    select avg(cast(${name} in (select ${name} from snapshot where ${part} = 'train') as double)) as share
+    from (select distinct ${name} from snapshot where ${part} = 'test' and ${name} is not null)`)
+  return row?.share ?? 0
 }
 
 /** How well each number alone tells the classes apart on the test rows, in whichever direction. */

@@ -77,6 +77,8 @@ export interface JudgeDefinition {
   groups: string[]
   /** The column of who or what a row belongs to, when one has several rows. */
   entity?: string
+  /** A column that answers without a model, such as the last value; every challenger must beat it. */
+  baseline?: string
 }
 
 export interface SliceDefinition {

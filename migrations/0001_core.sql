@@ -40,7 +40,7 @@ create table retrainings (
   dedupe_key text,
   requested_by text not null,
   as_of timestamptz not null,
-  outcome text check (outcome in ('released', 'registered', 'quarantined', 'not_better', 'insufficient', 'failed', 'cancelled')),
+  outcome text check (outcome in ('released', 'registered', 'quarantined', 'not_better', 'insufficient', 'failed', 'cancelled', 'braked')),
   message text,
   snapshot_digest text,
   version text,
@@ -100,6 +100,10 @@ create table evaluations (
   baseline_version text,
   verdict text not null check (verdict in ('better', 'not_worse', 'not_better', 'insufficient')),
   report jsonb not null,
+  -- What the report rests on: the anchor, the leaks that were looked for, how often these rows have decided before.
+  inputs jsonb not null default '{}',
+  -- The report as a page to read, in Markdown.
+  page text not null default '',
   report_digest text not null,
   created_at timestamptz not null default now()
 );
@@ -271,6 +275,39 @@ create table tick_counters (
   primary key (model, release_id, version, arm, tick, replica_id, generation)
 );
 create index tick_counters_by_time on tick_counters (model, tick);
+
+-- How often the values of each feature, and the scores, fell into each bin of the version's reference profile, by the
+-- hour. Serving keeps nothing else of its inputs for drift; counts of several replicas and hours add up. Absolute like
+-- the counters.
+create table feature_counts (
+  model text not null,
+  version text not null,
+  hour timestamptz not null,
+  -- What is counted: a feature by its name, or what the network answered.
+  kind text not null check (kind in ('feature', 'score')),
+  name text not null,
+  replica_id text not null,
+  counts bigint[] not null,
+  flushed_at timestamptz not null default now(),
+  primary key (model, version, hour, kind, name, replica_id)
+);
+
+-- What the drift judge said of a window of serving, with the counts it had.
+create table drift_judgements (
+  id bigint generated always as identity primary key,
+  model text not null references models (name),
+  version text not null references versions (version),
+  from_at timestamptz not null,
+  to_at timestamptz not null,
+  level text not null check (level in ('stable', 'warn', 'alarm', 'insufficient', 'unreadable')),
+  report jsonb not null,
+  inputs jsonb not null,
+  policy jsonb not null,
+  judge text not null,
+  at timestamptz not null default now(),
+  -- The same window is judged once.
+  unique (model, version, from_at, to_at)
+);
 
 -- Shadow answers compared with the answer that was given: pairs for the paired judge.
 create table shadow_pairs (

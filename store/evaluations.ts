@@ -1,6 +1,7 @@
 /** What the offline gate decided about each challenger, with its whole report. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../domain/errors.ts'
+import type { EvaluationInputs } from '../domain/evaluation.ts'
 import type { GateReport, GateVerdict } from '../domain/gate.ts'
 import type { Database } from './postgres.ts'
 
@@ -15,6 +16,10 @@ export interface Evaluation {
   baselineVersion?: string
   verdict: GateVerdict
   report: GateReport
+  /** What the report rests on beside the rows themselves. */
+  inputs: EvaluationInputs
+  /** The report as a page to read, in Markdown. */
+  page: string
   /** Approvals are bound to it. */
   reportDigest: string
 }
@@ -23,9 +28,10 @@ export interface Evaluation {
 export async function insertEvaluation(database: Database, each: Evaluation): Promise<Evaluation> {
   await database.query(sql`
     insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report,
-      report_digest)
+      inputs, page, report_digest)
     values (${each.id}, ${each.model}, ${each.trainingId}, ${each.snapshotDigest}, ${each.artifactDigest},
-      ${each.baselineVersion ?? null}, ${each.verdict}, ${JSON.stringify(each.report)}, ${each.reportDigest})
+      ${each.baselineVersion ?? null}, ${each.verdict}, ${JSON.stringify(each.report)}, ${JSON.stringify(each.inputs)}, ${each.page},
+      ${each.reportDigest})
     on conflict (id) do nothing`)
   return getEvaluation(database, each.id)
 }
@@ -58,6 +64,8 @@ interface EvaluationRow {
   baseline_version: string | null
   verdict: GateVerdict
   report: GateReport
+  inputs: EvaluationInputs
+  page: string
   report_digest: string
 }
 
@@ -70,5 +78,7 @@ const toEvaluation = (row: EvaluationRow): Evaluation => ({
   ...(row.baseline_version === null ? {} : { baselineVersion: row.baseline_version }),
   verdict: row.verdict,
   report: row.report,
+  inputs: row.inputs,
+  page: row.page,
   reportDigest: row.report_digest,
 })

@@ -84,6 +84,19 @@ export async function listVersions(
   return rows.map(toVersion)
 }
 
+/** The latest versions that a release has proven within some days and that were not taken back since. */
+export async function listReleased(
+  database: Database,
+  { model, days, except, limit }: { model: string; days: number; except: string; limit: number },
+): Promise<Pick<Version, 'version' | 'artifactDigest'>[]> {
+  const rows = await database.query<{ version: string; artifact_digest: string }>(sql`
+    select version, artifact_digest from versions
+    where model = ${model} and version <> ${except} and withdrawn_at is null
+      and proven_at > now() - make_interval(days => ${days})
+    order by proven_at desc limit ${limit}`)
+  return rows.map(({ version, artifact_digest: artifactDigest }) => ({ version, artifactDigest }))
+}
+
 interface VersionRow {
   version: string
   model: string

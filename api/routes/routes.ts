@@ -2,6 +2,7 @@
 import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { descriptionRoutes } from './description.ts'
+import { evaluationRoutes } from './evaluations.ts'
 import { healthRoutes } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
@@ -15,6 +16,7 @@ export function routesOf(deps: ApiDeps): Route[] {
   const routes: Route[] = [
     ...predictionRoutes(deps),
     ...modelRoutes(deps),
+    ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
     ...rollbackRoutes(deps),

@@ -32,6 +32,11 @@ export interface JudgeSpec {
   groups?: readonly string[]
   /** The column of who or what a row belongs to, when one has several rows. */
   entity?: string
+  /**
+   * A column of the source that answers without a model, such as the last value or the rate of the last hours; what every
+   * challenger must beat. The shares of the classes, or the mean, when absent. Not for classes.
+   */
+  baseline?: string
 }
 
 export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
@@ -82,6 +87,8 @@ export function lowerJudge(report: Report, spec: JudgeSpec, label: LabelDefiniti
       'judge.floors',
       'at least one floor is wanted: the first version has no champion to be measured by',
     )
+  if (spec.baseline !== undefined && task === 'multiclass')
+    report('judge.baseline', 'one column cannot answer with a probability for each class')
   const slices = [...(spec.slices ?? [])]
   if (slices.length > 50) report('judge.slices', `at most 50 are judged, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
@@ -91,5 +98,6 @@ export function lowerJudge(report: Report, spec: JudgeSpec, label: LabelDefiniti
     slices,
     groups: [...(spec.groups ?? [])],
     ...(spec.entity === undefined ? {} : { entity: spec.entity }),
+    ...(spec.baseline === undefined ? {} : { baseline: spec.baseline }),
   }
 }

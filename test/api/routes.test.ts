@@ -84,6 +84,23 @@ describe('the lists', () => {
     expect((await get('/v1/versions/iris_v1.0.0')).json).toHaveProperty('manifest')
   })
 
+  it('an evaluation, as data or as a page to read', async () => {
+    const version = (await get('/v1/versions/iris_v1.0.0')).json
+    const path = `/v1/evaluations/${String(version['evaluation_id'])}`
+    await house.store.query(sql`update evaluations set page = '# iris', inputs = '{"rows": 45}'`)
+    const data = await get(path)
+    expect(data.json).toMatchObject({ model: 'iris', verdict: 'better', inputs: { rows: 45 } })
+    expect(data.json).not.toHaveProperty('page')
+    for (const accept of ['text/markdown', 'text/html, text/Markdown;q=0.5']) {
+      const page = await api.request('GET', path, { key, headers: { accept } })
+      expect(page).toMatchObject({ status: 200, text: '# iris' })
+      expect(page.headers.get('content-type')).toBe('text/markdown; charset=utf-8')
+    }
+    expect((await get('/v1/evaluations/evl_none')).json).toMatchObject({ code: 'not_found' })
+    const predictor = await house.key({ role: 'predictor' })
+    expect((await api.request('GET', path, { key: predictor })).status).toBe(403)
+  })
+
   it('say who was champion at a moment', async () => {
     expect((await get('/v1/models/iris/champion')).json).toMatchObject({
       version: 'iris_v1.0.0',

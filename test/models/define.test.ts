@@ -158,6 +158,11 @@ describe('a model file', () => {
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
     ['primary', { judge: { primary: 'f2', floors: { auc: 1 } } }, 'judge.primary: a binary model'],
     ['guard', { judge: { guards: ['r2'], floors: { auc: 1 } } }, 'judge.guards: a binary model'],
+    [
+      'baseline',
+      { label: words.oneOf(['a', 'b']), judge: { baseline: 'x', floors: { accuracy: 0.5 } } },
+      'judge.baseline: one column cannot',
+    ],
     ['no floor', { judge: { floors: {} } }, 'judge.floors: at least one'],
     ['floor', { judge: { floors: { auc: NaN } } }, 'judge.floors.auc: a finite'],
     [
@@ -194,7 +199,7 @@ describe('a model file', () => {
     ['period', { retrain: { every: 'week' } }, 'retrain.every: a duration'],
     [
       'golden row',
-      { golden: [{ size: 1, colour: 'green', weight: 1e999, extra: 1 }] },
+      { golden: [{ size: 1, colour: 'green', weight: Infinity, extra: 1 }] },
       'golden[0]: extra is no feature',
     ],
   ])('with a wrong %s says so', (_name, change, issue) =>

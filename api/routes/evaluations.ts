@@ -1,0 +1,28 @@
+/** `/v1/evaluations/:id`: what the offline gate said of a challenger, as data or as a page to read. */
+import { getEvaluation } from '../../store/evaluations.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope } from '../scope.ts'
+import { toWire } from '../wire.ts'
+
+export const evaluationRoutes = ({ store }: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/evaluations/:id',
+    allow: viewers,
+    summary:
+      "Shows the gate's report on a challenger with what it rests on; as Markdown when text/markdown is accepted.",
+    answers: { 200: 'The evaluation' },
+    async handle({ actor, params, header }) {
+      const { page, ...evaluation } = await getEvaluation(store, params['id']!)
+      expectInScope(actor, evaluation.model)
+      if (wantsMarkdown(header('accept'))) return { text: page, type: 'text/markdown; charset=utf-8' }
+      return { json: toWire(evaluation) }
+    },
+  }),
+]
+
+/** Whoever names it gets it, wherever in the list; the others get JSON. */
+function wantsMarkdown(accept = ''): boolean {
+  return accept.split(',').some((each) => each.split(';')[0]?.trim().toLowerCase() === 'text/markdown')
+}
