@@ -65,7 +65,8 @@ export function summarize({ columns }: Table, names: readonly string[]): ColumnS
     return [
       {
         ...summary,
-        distinct: counts?.distinct ?? 0,
+        // A missing value counts as one of its own there.
+        distinct: (counts?.distinct ?? 0) - (summary.missing > 0 ? 1 : 0),
         min: finite(moments?.min),
         max: finite(moments?.max),
         mean: finite(moments?.mean),

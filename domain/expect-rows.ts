@@ -56,7 +56,7 @@ function testOf(
     case 'between':
       return each(expectation.column, (value) => isWithin(Number(value), expectation))
     case 'length':
-      return each(expectation.column, (value) => isWithin([...String(value)].length, expectation))
+      return each(expectation.column, (value) => isWithin(Array.from(String(value)).length, expectation))
     case 'matches': {
       const pattern = new RegExp(expectation.pattern, 'u')
       return each(expectation.column, (value) => pattern.test(String(value)))

@@ -128,6 +128,24 @@ describe('a snapshot', () => {
     })
   })
 
+  it('of more rows than one batch has all of them', async () => {
+    const rows = `
+      select id, timestamptz '2024-03-01' + id * interval '1 minute' as planted_at,
+        timestamptz '2024-03-02' + id * interval '1 minute' as known_at,
+        id / 4500.0 as size, 'red' as colour, null::numeric as age, id % 2 = 0 as blooms
+      from generate_series(1, 45000) as id`
+    const many: ModelDefinition = {
+      ...roses,
+      source: { ...roses.source, rows },
+      split: { kind: 'hash', test: 0.5, stratified: true },
+    }
+    const { parts, digest } = await take(many, at(60))
+    expect((parts['train'] ?? 0) + (parts['test'] ?? 0)).toBe(45_000)
+    expect(await look(digest, 'select sum(id) as sum, count(distinct id) as n from snapshot')).toEqual([
+      { sum: (45_000 * 45_001) / 2, n: 45_000 },
+    ])
+  })
+
   it('says that Postgres is away, and not that the query is wrong', async () => {
     const away = openStore('postgres://nobody@127.0.0.1:1/none', { connectMs: 500 })
     await expect(

@@ -290,7 +290,7 @@ describe('a child process', () => {
   it('that says nothing is killed', async () => {
     const started: number[] = []
     const child = runChild({
-      file: '../test/support/silent-child.ts',
+      file: new URL('../support/silent-child.ts', import.meta.url).href,
       job: {},
       signal,
       silentMs: 300,
@@ -313,7 +313,7 @@ describe('a child process', () => {
 
   it('is not begun for what is cancelled already', async () => {
     const child = runChild({
-      file: '../test/support/silent-child.ts',
+      file: new URL('../support/silent-child.ts', import.meta.url).href,
       job: {},
       signal: AbortSignal.abort(),
       silentMs: 20_000,

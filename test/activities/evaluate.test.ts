@@ -1,0 +1,157 @@
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { evaluate, type EvaluateResult } from '../../activities/evaluate.ts'
+import { register } from '../../activities/register.ts'
+import { takeSnapshot, type SnapshotResult } from '../../activities/snapshot.ts'
+import { train, type TrainResult } from '../../activities/train.ts'
+import { getEvaluation } from '../../store/evaluations.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { at, plantRoses, rosesDirectory, syncRoses, type RosesFile } from '../support/roses.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let root: string
+let models: string
+let deps: Deps
+const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const inActivity = <T>(work: () => Promise<T>): Promise<T> =>
+  new MockActivityEnvironment({}, { logger }).run<[], T, () => Promise<T>>(work)
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-evaluate-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: root,
+    TENURE_BUILD_ID: 'test',
+  })
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: { ...logger },
+  }
+  models = await rosesDirectory()
+  await plantRoses(deps.store, { from: 0, to: 40 })
+})
+afterAll(async () => {
+  await deps.store.close()
+  await rm(root, { recursive: true })
+  await rm(models, { recursive: true })
+})
+
+/** Takes a snapshot and trains on it, as the file says. */
+async function trained(trainingId: string, file: RosesFile = {}): Promise<SnapshotResult & TrainResult> {
+  await syncRoses(deps.store, models, file)
+  const snapshot = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: at(35) }))
+  const given = { trainingId, model: 'roses', snapshotDigest: snapshot.digest }
+  return { ...snapshot, ...(await inActivity(() => train(deps, { models })(given))) }
+}
+const judged = (evaluationId: string, trainingId: string): Promise<EvaluateResult> =>
+  inActivity(() => evaluate(deps)({ evaluationId, model: 'roses', trainingId }))
+const registered = (id: string) =>
+  register(deps)({
+    model: 'roses',
+    retrainingId: `retrain/roses/${id}`,
+    validationId: `val_${id}`,
+    trainingId: `trn_${id}`,
+    evaluationId: `evl_${id}`,
+  })
+const codesOf = async (evaluationId: string): Promise<string[]> =>
+  (await getEvaluation(deps.store, evaluationId)).report.reasons.map(({ code }) => code)
+
+describe('an evaluation', () => {
+  let champion: string
+  it('of a first version is by its floors', async () => {
+    await trained('trn_a')
+    const first = await judged('evl_a', 'trn_a')
+    expect(first).toMatchObject({ verdict: 'better', needsPerson: false })
+    expect(first.baseline).toBeUndefined()
+    champion = (await registered('a')).version
+    await trained('trn_low', { learningRate: 0.0001, epochs: 1 })
+    expect(await judged('evl_low', 'trn_low')).toMatchObject({ verdict: 'not_better' })
+    expect((await codesOf('evl_low')).join()).toContain('floor')
+  })
+
+  it('asks the live champion on the same rows, through its own preprocessing', async () => {
+    await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
+    // The challenger no longer asks for the age; the rows still have it for the champion.
+    await trained('trn_b', {
+      more: `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },`,
+    })
+    const found = await judged('evl_b', 'trn_b')
+    expect(found.baseline).toBe(champion)
+    const { report } = await getEvaluation(deps.store, 'evl_b')
+    const auc = report.metrics.find(({ metric }) => metric === 'auc')
+    const before = (await getEvaluation(deps.store, 'evl_a')).report.metrics.find(
+      ({ metric }) => metric === 'auc',
+    )
+    expect(auc?.champion).toBe(before?.challenger)
+    expect(auc?.low).toBeLessThanOrEqual(auc?.delta ?? NaN)
+    expect(await registered('b')).toMatchObject({ version: 'roses_v2.0.0' })
+  })
+
+  it('without what the champion asks for says so, and nothing about better or worse', async () => {
+    const more = `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },
+      source: postgres({ rows: 'select id, planted_at, known_at, size, colour, blooms from roses', eventTime: 'planted_at', key: ['id'] }),`
+    await trained('trn_c', { more })
+    expect(await judged('evl_c', 'trn_c')).toMatchObject({ verdict: 'insufficient' })
+    expect(await codesOf('evl_c')).toContain('champion_incomparable')
+  })
+
+  it('is done once: a repetition answers what was decided, whoever is champion by then', async () => {
+    const before = await judged('evl_b', 'trn_b')
+    await deps.store.query(sql`delete from champions`)
+    expect(await judged('evl_b', 'trn_b')).toEqual(before)
+  })
+
+  it('counts how often its test rows have decided', async () => {
+    await trained('trn_d')
+    await deps.store.query(sql`
+      insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+      select 'evl_copy' || n, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest
+      from evaluations, generate_series(1, 20) as n where id = 'evl_a'`)
+    await judged('evl_d', 'trn_d')
+    const { report } = await getEvaluation(deps.store, 'evl_d')
+    expect(report.warnings.map(({ message }) => message).join()).toMatch(/2\d/)
+  })
+
+  it.each([
+    ['a feature knows the label', `update roses set age = 10 + 50 * blooms::int`, 'leak_feature'],
+    [
+      'labels were known with their events',
+      `update roses set known_at = planted_at where id % 7 = 0`,
+      'leak_time',
+    ],
+  ])('stops a challenger when %s', async (_name, change, code) => {
+    await deps.store.query({ text: `create table kept as select * from roses`, values: [] } as never)
+    await deps.store.query({ text: change, values: [] } as never)
+    try {
+      await trained(`trn_${code}`)
+      expect(await judged(`evl_${code}`, `trn_${code}`)).toMatchObject({ verdict: 'not_better' })
+      expect(await codesOf(`evl_${code}`)).toContain(code)
+    } finally {
+      await deps.store.query(sql`drop table roses`)
+      await deps.store.query(sql`alter table kept rename to roses`)
+    }
+  })
+
+  it('refuses a champion whose bytes have changed', async () => {
+    await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
+    const [row] = await deps.store.query<{ digest: string }>(
+      sql`select manifest -> 'files' -> 'weights.bin' ->> 'digest' as digest from versions where version = ${champion}`,
+    )
+    const hex = row?.digest.slice('sha256:'.length) ?? ''
+    await trained('trn_e', { seed: 5 })
+    await writeFile(join(root, 'artifacts', 'sha256', hex.slice(0, 2), hex), 'torn')
+    await expect(judged('evl_e', 'trn_e')).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await expect(deps.artifacts.get('artifacts', `sha256:${hex}`)).rejects.toMatchObject({
+      code: 'artifact_corrupt',
+    })
+  })
+})

@@ -1,0 +1,144 @@
+/** The brakes of retraining on the real database: what a request is held against, and what is written down of it. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import sql from 'sql-template-tag'
+import { randomUUID } from 'node:crypto'
+import type { Deps } from '../../activities/deps.ts'
+import { openRetraining, type OpenInput } from '../../activities/retraining.ts'
+import type { TriggerReason } from '../../domain/triggers.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { insertOutcomes } from '../../store/outcomes.ts'
+import { openStore } from '../../store/postgres.ts'
+import { findRetraining } from '../../store/retrainings.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+let deps: Deps
+let model: string
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: quiet,
+  }
+})
+afterAll(() => deps?.store.close())
+beforeEach(async () => {
+  model = uniqueName('roses')
+  await insertModel(deps.store, { model, policy, artifactRoot: deps.config.artifactRoot })
+})
+
+/** A training that began so many hours ago and is over. */
+async function past(hoursAgo: number, outcome: string, dedupeKey?: string): Promise<void> {
+  await deps.store.query(sql`
+    insert into retrainings
+      (id, model, reason, dedupe_key, requested_by, as_of, outcome, message, snapshot_digest, started_at, ended_at)
+    values (${`retrain/${model}/${randomUUID()}`}, ${model}, 'schedule', ${dedupeKey ?? null}, 'test', now(), ${outcome}, '',
+      ${`snapshot-${model}`}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
+}
+async function ask(reason: TriggerReason, more: Partial<OpenInput> = {}) {
+  const retrainingId = `retrain/${model}/${randomUUID()}`
+  const request = { model, asOf: '2026-01-01T00:00:00Z', requestedBy: 'monitor', evidence: { psi: 0.3 } }
+  const input: OpenInput = { retrainingId, reason, ...request, ...more }
+  const { braked } = await openRetraining(deps)(input)
+  return { braked, input, row: await findRetraining(deps.store, input.retrainingId) }
+}
+
+describe('a request that the machine makes', () => {
+  it('is held back while the last training is too young, and says until when', async () => {
+    await past(20, 'released')
+    const { braked, row } = await ask('drift')
+    expect(braked).toMatch(/less than 24 h ago; again from 20\d\d-/)
+    expect(row).toMatchObject({
+      outcome: 'braked',
+      message: braked,
+      reason: 'drift',
+      endedAt: expect.any(String) as unknown,
+      evidence: { psi: 0.3, brake: { code: 'cool_down', trainings: [{ outcome: 'released' }] } },
+    })
+    expect((await ask('labels')).braked).toMatch(/less than 24 h ago/)
+    // Lost quality is more urgent.
+    expect((await ask('quality')).braked).toBeUndefined()
+  })
+
+  it('starts when the time is over', async () => {
+    await past(24.1, 'released')
+    const { braked, row } = await ask('drift')
+    expect(braked).toBeUndefined()
+    expect(row?.outcome).toBeUndefined()
+  })
+
+  it('waits twice as long after a training that brought nothing better, and a week after three', async () => {
+    await past(30, 'not_better')
+    expect((await ask('drift')).braked).toMatch(/less than 48 h ago, after 1 in a row/)
+    await past(31, 'not_better')
+    await past(32, 'not_better')
+    expect((await ask('quality')).braked).toMatch(/less than 168 h ago, after 3 in a row/)
+    // Those before the last one that brought a version are forgotten.
+    await past(29, 'registered')
+    expect((await ask('quality')).braked).toBeUndefined()
+  })
+
+  it('is not made a fifth time in a week', async () => {
+    for (const hours of [160, 120, 80]) await past(hours, 'released')
+    await past(30, 'released')
+    const { braked, row } = await ask('quality')
+    expect(braked).toContain('4 trainings started in the last seven days, 4 are the limit')
+    expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
+  })
+
+  it('is made once for the same evidence, whoever asks', async () => {
+    await past(200, 'released', 'drift/window-7')
+    expect((await ask('drift', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
+    expect((await ask('manual', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
+    expect((await ask('drift', { dedupeKey: 'drift/window-8' })).braked).toBeUndefined()
+  })
+
+  it('waits for a tenth of new rows after a training that brought nothing better', async () => {
+    await past(200, 'not_better')
+    await deps.store.query(sql`update snapshots set rows = 20 where model = ${model}`)
+    const ids = [randomUUID(), randomUUID(), randomUUID()].map((id) => `${id.slice(0, -4)}0000`)
+    for (const id of ids)
+      await deps.store.query(sql`
+        insert into predictions (id, at, model, version, arm, generation, instances, request, outputs, latency_us)
+        values (${id}, now(), ${model}, 'v', 'champion', 1, 1, '{}', '{0.5}', 1)`)
+    const tell = (predictionId: string) =>
+      insertOutcomes(deps.store, {
+        outcomes: [{ predictionId, value: 1, observedAt: new Date().toISOString() }],
+        source: 'test',
+      })
+    // It was known before the last training began.
+    await tell(ids[0]!)
+    await deps.store.query(sql`update outcomes set arrived_at = now() - interval '300 hours'`)
+    await tell(ids[1]!)
+    expect((await ask('drift')).braked).toContain('1 of 2 new rows')
+    await tell(ids[2]!)
+    expect((await ask('drift')).braked).toBeUndefined()
+  })
+
+  it('is judged once: the same id is answered as before', async () => {
+    await past(20, 'released')
+    const { braked, input } = await ask('drift')
+    await deps.store.query(sql`delete from retrainings where model = ${model} and outcome = 'released'`)
+    expect((await openRetraining(deps)(input)).braked).toBe(braked)
+  })
+
+  it('is not counted when it was held back', async () => {
+    await past(20, 'released')
+    for (const key of ['a', 'a', 'b', 'c', 'd'])
+      expect((await ask('drift', { dedupeKey: key })).braked).toMatch(/24 h/)
+    await deps.store.query(
+      sql`update retrainings set started_at = started_at - interval '5 h' where model = ${model} and outcome = 'released'`,
+    )
+    expect((await ask('drift', { dedupeKey: 'a' })).braked).toBeUndefined()
+  })
+})
+
+it.each(['manual', 'schedule'] as const)('a %s request has no cool-down and no limit', async (reason) => {
+  for (const hours of [1, 2, 3, 4, 5]) await past(hours, 'not_better')
+  expect((await ask(reason)).braked).toBeUndefined()
+})

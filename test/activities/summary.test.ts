@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest'
+import { summarize } from '../../activities/summary.ts'
+import type { Table } from '../../domain/expectations.ts'
+
+const table: Table = {
+  rows: 5,
+  columns: {
+    size: [1, 2, 3, 4, null],
+    colour: ['red', 'blue', 'red', null, 'red'],
+    sold: [true, false, true, true, null],
+    empty: [null, null, null, null, null],
+  },
+}
+
+it('a summary says of each column what there is, in the order asked for', () => {
+  expect(summarize(table, ['colour', 'size', 'wings'])).toEqual([
+    {
+      column: 'colour',
+      rows: 5,
+      missing: 1,
+      distinct: 2,
+      min: null,
+      max: null,
+      mean: null,
+      deviation: null,
+      frequent: [
+        ['red', 3],
+        ['blue', 1],
+      ],
+    },
+    {
+      column: 'size',
+      rows: 5,
+      missing: 1,
+      distinct: 4,
+      min: 1,
+      max: 4,
+      mean: 2.5,
+      deviation: expect.closeTo(Math.sqrt(5 / 3), 12) as unknown,
+    },
+  ])
+})
+
+it('a summary of flags and of nothing is no mistake', () => {
+  expect(summarize(table, ['sold', 'empty'])).toMatchObject([
+    { column: 'sold', missing: 1, distinct: 2 },
+    { column: 'empty', missing: 5, distinct: 0, min: null, max: null, mean: null, deviation: null },
+  ])
+})
