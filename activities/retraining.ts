@@ -1,11 +1,16 @@
 /** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
 import { DomainError } from '../domain/errors.ts'
+import { defaultTriggerPolicy, judgeTrigger, type TriggerReason } from '../domain/triggers.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { getModel } from '../store/models.ts'
 import {
   closeAbandoned,
   closeRetraining,
+  countNewRows,
+  findRetraining,
+  insertBraked,
   insertRetraining,
+  listPastTrainings,
   type RetrainingEnd,
 } from '../store/retrainings.ts'
 import type { Deps } from './deps.ts'
@@ -16,7 +21,7 @@ export interface OpenInput {
   model: string
   /** ISO 8601. */
   asOf: string
-  reason: string
+  reason: TriggerReason
   requestedBy: string
   evidence: Record<string, unknown>
   dedupeKey?: string
@@ -25,17 +30,19 @@ export interface OpenInput {
 /** Retrainings of a model that came to nothing are one matter until one succeeds. */
 const alertKeyOf = (model: string): string => `retraining/${model}`
 
-/**
- * Throws `model_not_found`, or `retraining_in_progress` when another one of the model is open. The caller's workflow id is
- * the model's own, so whatever else is open belongs to a workflow that was ended from outside, and is closed first.
- */
 export interface OpenResult {
+  /** Why nothing begins: the request was written down and ended at once. */
+  braked?: string
   /** The task queue of the training workers. */
   trainQueue: string
   /** How many people the model's own policy asks to approve a release. */
   approvers: number
 }
 
+/**
+ * Throws `model_not_found`, or `retraining_in_progress` when another one of the model is open. The caller's workflow id is
+ * the model's own, so whatever else is open belongs to a workflow that was ended from outside, and is closed first.
+ */
 export const openRetraining =
   ({ store, log, config }: Deps) =>
   async ({ retrainingId, ...input }: OpenInput): Promise<OpenResult> => {
@@ -43,11 +50,41 @@ export const openRetraining =
     const { definition } = await getModel(store, model)
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
+    const opened = {
+      trainQueue: config.taskQueues.train,
+      approvers: definition.release.approval.approvers,
+    }
+    const braked = await brakeOf(store, { retrainingId, ...input })
+    if (braked !== undefined) {
+      log.info({ retraining: retrainingId, model, reason: input.reason, braked }, 'retraining held back')
+      return { ...opened, braked }
+    }
     if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
       throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
     log.info({ retraining: retrainingId, model, asOf: input.asOf, reason: input.reason }, 'retraining opened')
-    return { trainQueue: config.taskQueues.train, approvers: definition.release.approval.approvers }
+    return opened
   }
+
+/** What holds the request back, written down with what it was judged by; undefined when nothing does. */
+async function brakeOf(
+  store: Deps['store'],
+  { retrainingId: id, ...input }: OpenInput,
+): Promise<string | undefined> {
+  const before = await findRetraining(store, id)
+  if (before !== undefined) return before.outcome === 'braked' ? before.message : undefined
+  const { model, reason, evidence, dedupeKey = id } = input
+  const { nowMs, trainings } = await listPastTrainings(store, { model, except: id })
+  const rows = await countNewRows(store, model)
+  const trigger = { model, reason, dedupeKey, message: '', evidence: {} }
+  const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, defaultTriggerPolicy)
+  if (judged.action === 'start') return undefined
+  const until =
+    judged.retryAtMs === undefined ? '' : `; again from ${new Date(judged.retryAtMs).toISOString()}`
+  const message = `${judged.message}${until}`
+  const brake = { ...judged, nowMs, ...rows, trainings, policy: defaultTriggerPolicy }
+  await insertBraked(store, { id, ...input, evidence: { ...evidence, brake }, message })
+  return message
+}
 
 export const endRetraining =
   ({ store, log }: Deps) =>

@@ -1,5 +1,6 @@
 /** One row a retraining, from what asked for it to how it ended. An index allows one running retraining a model. */
 import sql from 'sql-template-tag'
+import type { PastTraining, TriggerReason } from '../domain/triggers.ts'
 import type { Database } from './postgres.ts'
 
 export interface NewRetraining {
@@ -33,6 +34,72 @@ export async function insertRetraining(
       ${each.requestedBy}, ${each.asOf})
     on conflict do nothing`)
   return findRetraining(database, each.id)
+}
+
+/** Writes a request down that was held back: it begins and ends at once. Nothing changes when it stands there already. */
+export async function insertBraked(
+  database: Database,
+  { message, ...each }: NewRetraining & { message: string },
+): Promise<void> {
+  await database.query(sql`
+    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, outcome, message, ended_at)
+    values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
+      ${each.requestedBy}, ${each.asOf}, 'braked', ${message}, now())
+    on conflict (id) do nothing`)
+}
+
+/** What a request is held against: the trainings of the last week, and all since the last that brought a version. */
+export async function listPastTrainings(
+  database: Database,
+  { model, except }: { model: string; except: string },
+): Promise<{ nowMs: number; trainings: PastTraining[] }> {
+  const rows = await database.query<{
+    id: string
+    reason: TriggerReason
+    dedupe_key: string | null
+    outcome: PastTraining['outcome']
+    started_at: Date
+  }>(sql`
+    select id, reason, dedupe_key, outcome, started_at from retrainings
+    where model = ${model} and id <> ${except} and outcome is distinct from 'braked' and (
+      started_at > now() - interval '7 days' or started_at >= coalesce((
+        select max(started_at) from retrainings where model = ${model} and outcome in ('released', 'registered')
+      ), '-infinity')
+    )
+    order by started_at desc limit 500`)
+  const [clock] = await database.query<{ at: Date }>(sql`select clock_timestamp() as at`)
+  return {
+    nowMs: clock!.at.getTime(),
+    trainings: rows.map((row) => ({
+      startedMs: row.started_at.getTime(),
+      reason: row.reason,
+      dedupeKey: row.dedupe_key ?? row.id,
+      outcome: row.outcome,
+    })),
+  }
+}
+
+/**
+ * How many requests' outcomes have arrived since the last training of a model began, and how many rows that one had. Null
+ * where nothing can be said: without a training that got as far as its rows, or for a model that is told no outcomes.
+ */
+export async function countNewRows(
+  database: Database,
+  model: string,
+): Promise<{ newRows: number | null; trainingRows: number | null }> {
+  const [row] = await database.query<{ rows: number; fresh: number | null }>(sql`
+    with last as (
+      select retrainings.started_at, snapshots.rows from retrainings
+        join snapshots on snapshots.digest = retrainings.snapshot_digest
+      where retrainings.model = ${model} order by retrainings.started_at desc limit 1
+    )
+    select last.rows::float8 as rows, (
+      select nullif(count(*), 0)::float8 * 0 + count(*) filter (where arrived_at > last.started_at) from outcomes
+        join predictions on predictions.id = outcomes.request_id
+      where predictions.model = ${model} and revision = 1
+    ) as fresh
+    from last`)
+  return { newRows: row?.fresh ?? null, trainingRows: row?.rows ?? null }
 }
 
 export interface RetrainingEnd {

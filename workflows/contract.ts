@@ -33,7 +33,16 @@ export interface RetrainRequest {
 }
 
 export interface RetrainOutcome {
-  outcome: 'released' | 'registered' | 'quarantined' | 'not_better' | 'insufficient' | 'failed' | 'cancelled'
+  outcome:
+    | 'released'
+    | 'registered'
+    | 'quarantined'
+    | 'not_better'
+    | 'insufficient'
+    | 'failed'
+    | 'cancelled'
+    /** Held back before it began: the same evidence asked before, or another training was too short ago. */
+    | 'braked'
   message: string
   model: string
   retrainingId: string

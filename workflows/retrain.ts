@@ -54,6 +54,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
       ...(dedupeKey === undefined ? {} : { dedupeKey }),
     })
     .catch(refuse)
+  if (opened.braked !== undefined) return heldBack(request, progress, opened.braked)
   const ending = await goTheWay(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = {
@@ -78,6 +79,14 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
     ...found,
     ...(releaseId === undefined ? {} : { releaseId }),
   }
+}
+
+/** The brakes have written it down and ended it already: no data was looked at. */
+function heldBack({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
+  progress.stage = 'ended'
+  upsertSearchAttributes({ Outcome: ['braked'] })
+  setCurrentDetails(`**braked**: ${message}`)
+  return { outcome: 'braked', message, model, retrainingId: progress.retrainingId ?? '' }
 }
 
 /** The story itself: each step stands on what the one before it wrote down. */

@@ -75,8 +75,8 @@ describe('a request that the machine makes', () => {
   it('waits twice as long after a training that brought nothing better, and a week after three', async () => {
     await past(30, 'not_better')
     expect((await ask('drift')).braked).toMatch(/less than 48 h ago, after 1 in a row/)
-    await past(31, 'not_better')
-    await past(32, 'not_better')
+    await past(200, 'not_better')
+    await past(220, 'not_better')
     expect((await ask('quality')).braked).toMatch(/less than 168 h ago, after 3 in a row/)
     // Those before the last one that brought a version are forgotten.
     await past(29, 'registered')
