@@ -32,7 +32,11 @@ export function createNarrator(terminal: Terminal): Narrator {
     done: (text) => say(`   ${paint('green', '✓')} ${text}`),
     wrong: (text) => say(`   ${paint('red', '✗')} ${text}`),
     async during(line, work) {
-      const draw = () => terminal.progress(fit(`   ${line()}`))
+      let drawn = ''
+      const draw = () => {
+        const next = fit(`   ${line()}`)
+        if (next !== drawn) terminal.progress((drawn = next))
+      }
       const timer = setInterval(draw, redrawMs)
       try {
         draw()

@@ -104,7 +104,7 @@ export function nameOf(state: ReleaseState): string {
     case 'canary':
       return `canary, ${share(state.shareBp)} of the routes`
     case 'probation':
-      return `probation, ${share(state.policy.probation?.holdbackBp ?? 0)} held back on the previous champion`
+      return `probation, ${share(state.policy.probation?.holdbackBp ?? 0)} held back`
     default:
       return state.stage.replaceAll('_', ' ')
   }
