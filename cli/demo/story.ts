@@ -63,12 +63,13 @@ export async function tellStory(world: World): Promise<Story> {
 async function finishWhatWasBegun(world: World): Promise<void> {
   const { narrator, store } = world
   const retrained = await finishRetraining(world)
-  if (retrained?.retraining.outcome === 'released') await awaitApproval(world)
-  const open = await findOpenRelease(store, modelName)
+  const begun = retrained?.retraining.outcome === 'released'
+  const open = begun ? await awaitApproval(world) : await findOpenRelease(store, modelName)
   if (open === undefined) return
   narrator.tell(`The release of ${open.state.version} was under way; it goes on where it was.`)
   if ((await findChampion(store, modelName)) !== undefined) world.flow(paces.releasing)
-  if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
+  if (begun) await approveByApi(world, open)
+  else if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
     await approveByApi(world, await awaitApproval(world))
   const ended = await followRelease(world, open.state.id)
   narrator.tell(`${ended.state.version}: ${ended.outcome} (${ended.reason ?? ''})`)
