@@ -1,6 +1,7 @@
 /** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
 import { authorize } from './authorize.ts'
 import type { Deps } from './deps.ts'
+import { judgeDrift } from './drift.ts'
 import { reportingFailures } from './failures.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
@@ -20,6 +21,7 @@ export const controlActivities = (deps: Deps) => ({
     qualify: qualify(deps),
     route: route(deps),
     watch: watch(deps),
+    judgeDrift: judgeDrift(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

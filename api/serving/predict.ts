@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { PredictionRecord } from '../../store/predictions.ts'
+import type { Bins } from './bins.ts'
 import type { Clock } from './clock.ts'
 import type { Ids } from './identity.ts'
 import type { PredictionLog } from './log.ts'
@@ -15,6 +16,7 @@ import type { Tallies } from './tally.ts'
 import { spoil } from './version.ts'
 
 export interface PredictDeps {
+  bins: Bins
   clock: Clock
   ids: Ids
   lease: Lease
@@ -30,7 +32,7 @@ export interface PredictDeps {
 export type Predict = (model: string, body: Buffer) => string
 
 export function createPredict(deps: PredictDeps): Predict {
-  const { clock, ids, lease, log, routing, shadow, tallies } = deps
+  const { bins, clock, ids, lease, log, routing, shadow, tallies } = deps
   let input = new Float32Array(4_096)
   let outputs = new Float32Array(4_096)
   const record: PredictionRecord = {
@@ -119,6 +121,7 @@ export function createPredict(deps: PredictDeps): Predict {
     record.outputCount = rows * format.width
     record.latencyUs = latencyUs
     log.append(arm.origin, record)
+    bins.count(arm.loaded, record.atMs, request.instances, outputs)
     mirror(table, arm, request, key, idPrefix)
     return text + (began >= lease.until ? '],"stale":true}' : ']}')
   }

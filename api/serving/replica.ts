@@ -12,8 +12,10 @@ import {
   type Replica,
 } from '../../store/replicas.ts'
 import { writeTicks } from '../../store/counters.ts'
+import { writeFeatureCounts } from '../../store/feature-counts.ts'
 import { insertPairs } from '../../store/pairs.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { Bins } from './bins.ts'
 import type { Cache } from './cache.ts'
 import type { Clock } from './clock.ts'
 import { startLoop } from './loop.ts'
@@ -23,6 +25,7 @@ import type { Tallies } from './tally.ts'
 
 export interface ReplicaDeps {
   store: Store
+  bins: Bins
   cache: Cache
   clock: Clock
   lease: Lease
@@ -47,11 +50,13 @@ export interface RunningReplica {
 const pollMs = 2_000
 /** Ticks shorter than this are handed on late. */
 const rollMs = 50
+/** How long counts for drift wait; they are for windows of hours. */
+const binsMs = 5_000
 const ticksAtOnce = 1_000
 const pairsAtOnce = 500
 
 export function startReplica(deps: ReplicaDeps): RunningReplica {
-  const { store, clock, lease, routing, shadow, tallies, replica } = deps
+  const { store, bins, clock, lease, routing, shadow, tallies, replica } = deps
   const trouble = (what: string) => (error: unknown) => deps.onTrouble(what, error)
   let registered = false
   let remembered = ''
@@ -99,21 +104,32 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     shadow.pairs.splice(0, pairs.length)
   }
 
+  const handOnBins = async (): Promise<void> => {
+    const rows = bins.due()
+    if (rows.length === 0) return
+    await writeFeatureCounts(store, { replica: replica.id, rows })
+    bins.wrote()
+  }
+
   const leases = startLoop(renew, {
     everyMs: deps.leaseMs / 3,
     onError: trouble('the lease was not renewed'),
   })
   const routes = startLoop(follow, { everyMs: pollMs, onError: trouble('the routes were not read') })
   const counts = startLoop(handOn, { everyMs: rollMs, onError: trouble('counts were not handed on') })
+  const binned = startLoop(handOnBins, {
+    everyMs: binsMs,
+    onError: trouble('the counts of features were not handed on'),
+  })
   const unlisten = store.listen('tenure_routing', () => void routes.wake())
 
   return {
     refresh: () => routes.wake(),
     async stop() {
       await unlisten()
-      await Promise.all([leases.stop(), routes.stop(), counts.stop()])
+      await Promise.all([leases.stop(), routes.stop(), counts.stop(), binned.stop()])
       tallies.roll(true)
-      await handOn().catch(trouble('the last counts were not handed on'))
+      await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
       lease.until = 0
       await endLease(store, replica.id).catch(trouble('the lease was not given back'))
     },

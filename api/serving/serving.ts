@@ -8,6 +8,7 @@ import { findArtifact, type Replica } from '../../store/replicas.ts'
 import type { Store } from '../../store/postgres.ts'
 import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/route.ts'
+import { createBins } from './bins.ts'
 import { openCache } from './cache.ts'
 import { createClock } from './clock.ts'
 import { createIds, mostPlaces } from './identity.ts'
@@ -63,6 +64,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const clock = createClock()
   const lease: Lease = { until: 0 }
   const tallies = createTallies(clock)
+  const bins = createBins()
   const shadow = createShadow(tallies)
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts)
   const remembered = await cache.recall()
@@ -101,6 +103,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   })
   const running = startReplica({
     store,
+    bins,
     cache,
     clock,
     lease,
@@ -116,6 +119,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
   return {
     predict: createPredict({
+      bins,
       clock,
       ids: createIds(clock),
       lease,

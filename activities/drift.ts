@@ -1,0 +1,103 @@
+/**
+ * Asks whether what a version is asked, and what it answers, still looks as it did in training. A model that meets another
+ * world than it was taught answers as confidently as ever; nobody would hear of it before the outcomes come.
+ */
+import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../domain/drift.ts'
+import { DomainError } from '../domain/errors.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findChampion } from '../store/champions.ts'
+import { insertDriftJudgement, type DriftJudgement } from '../store/drift-judgements.ts'
+import { findWindow } from '../store/feature-counts.ts'
+import { getVersion } from '../store/versions.ts'
+import type { Deps } from './deps.ts'
+
+export interface DriftInput {
+  model: string
+  /** The champion when absent. */
+  version?: string
+  /** ISO 8601; the end of the window, a full hour. */
+  to: string
+  /** Whole hours. The window before is as long. */
+  windowMs: number
+}
+
+export interface DriftResult {
+  level: DriftLevel
+  version?: string
+  judgementId?: number
+  /** What alarms: features, the score or the label. What a retraining may be asked for by. */
+  drifted: string[]
+  /** One sentence each, with its arithmetic. */
+  reasons: string[]
+}
+
+const hourMs = 3_600_000
+
+/** The same window is judged once. Without a champion, a profile or counts there is nothing to say, and nothing is stored. */
+export const judgeDrift =
+  ({ store, log }: Deps) =>
+  async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
+    const toMs = Date.parse(to)
+    if (!(windowMs > 0) || windowMs % hourMs !== 0 || !(toMs % hourMs === 0))
+      throw new DomainError(
+        'invalid_request',
+        `drift is judged on whole hours, not on ${windowMs} ms to ${to}`,
+      )
+    const version = input.version ?? (await findChampion(store, model))?.version
+    if (version === undefined) return nothing(`${model} has no champion`)
+    const { profile } = (await getVersion(store, version)).manifest
+    if (profile === undefined) return { ...nothing(`${version} has no reference profile`), version }
+    const [fromMs, beforeMs] = [toMs - windowMs, toMs - 2 * windowMs]
+    const current = await findWindow(store, { model, version, fromMs, toMs })
+    if (current === undefined) return { ...nothing(`${version} was not asked`), version }
+    const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
+    const policy = defaultDriftPolicy
+    const judgement = await insertDriftJudgement(store, {
+      model,
+      version,
+      fromMs,
+      toMs,
+      report: judge({ reference: profile, current, previous }, policy),
+      inputs: { current, previous },
+      policy,
+    })
+    const result = resultOf(judgement)
+    await tell(store, judgement, result)
+    log.info({ ...result, model, to, windowMs }, 'drift judged')
+    return result
+  }
+
+const nothing = (why: string): DriftResult => ({ level: 'insufficient', drifted: [], reasons: [why] })
+
+function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
+  const { features, score, label } = report
+  const rows = [...features, ...(score === null ? [] : [score]), ...(label === null ? [] : [label])]
+  return {
+    level,
+    version,
+    judgementId: id,
+    drifted: rows.filter((row) => row.level === 'alarm').map(({ name }) => name),
+    reasons: report.reasons.map(({ message }) => message),
+  }
+}
+
+/** One matter a model: it is renewed while it lasts, and closed by a window that is stable again. */
+async function tell(
+  store: Deps['store'],
+  { model, version, id, level, report }: DriftJudgement,
+  { drifted, reasons }: DriftResult,
+): Promise<void> {
+  const dedupeKey = `drift/${model}`
+  if (reasons.length === 0) {
+    if (level === 'stable') await resolveAlert(store, dedupeKey)
+    return
+  }
+  await upsertAlert(store, {
+    dedupeKey,
+    model,
+    severity: level === 'alarm' ? 'critical' : 'warning',
+    kind: level === 'alarm' || level === 'warn' ? `drift_${level}` : (report.reasons[0]?.code ?? 'drift'),
+    message: `${version}: ${reasons.join('; ')}`,
+    evidence: { judgementId: id, version, drifted },
+  })
+}

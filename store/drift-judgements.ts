@@ -1,0 +1,75 @@
+/** What the drift judge said of each window of a version's serving, with the counts it had. */
+import sql from 'sql-template-tag'
+import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../domain/drift.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface NewDriftJudgement {
+  model: string
+  version: string
+  fromMs: number
+  toMs: number
+  report: DriftReport
+  inputs: { current: DriftWindow; previous: DriftWindow | null }
+  policy: DriftPolicy
+}
+
+export interface DriftJudgement extends NewDriftJudgement {
+  id: number
+  level: DriftLevel
+  /** ISO 8601. */
+  at: string
+}
+
+/** Stores it unless the window has been judged before; the first judgement stays, and is answered. */
+export async function insertDriftJudgement(
+  database: Database,
+  each: NewDriftJudgement,
+): Promise<DriftJudgement> {
+  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  await database.query(sql`
+    insert into drift_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
+    values (${each.model}, ${each.version}, ${from}, ${to}, ${each.report.level}, ${JSON.stringify(each.report)},
+      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
+    on conflict (model, version, from_at, to_at) do nothing`)
+  const stored = await findDriftJudgement(database, each)
+  if (stored === undefined)
+    throw new DomainError('internal', `the drift of ${each.version} until ${to} was not stored`)
+  return stored
+}
+
+export async function findDriftJudgement(
+  database: Database,
+  { model, version, fromMs, toMs }: Pick<NewDriftJudgement, 'model' | 'version' | 'fromMs' | 'toMs'>,
+): Promise<DriftJudgement | undefined> {
+  const [row] = await database.query<DriftRow>(sql`
+    select * from drift_judgements where model = ${model} and version = ${version}
+      and from_at = ${new Date(fromMs).toISOString()} and to_at = ${new Date(toMs).toISOString()}`)
+  return row && toJudgement(row)
+}
+
+interface DriftRow {
+  id: number
+  model: string
+  version: string
+  from_at: Date
+  to_at: Date
+  level: DriftLevel
+  report: DriftReport
+  inputs: DriftJudgement['inputs']
+  policy: DriftPolicy
+  at: Date
+}
+
+const toJudgement = (row: DriftRow): DriftJudgement => ({
+  id: Number(row.id),
+  model: row.model,
+  version: row.version,
+  fromMs: row.from_at.getTime(),
+  toMs: row.to_at.getTime(),
+  level: row.level,
+  report: row.report,
+  inputs: row.inputs,
+  policy: row.policy,
+  at: row.at.toISOString(),
+})

@@ -1,0 +1,61 @@
+/**
+ * How often the values of features, and the scores, fell into the bins of a version's reference profile, by the hour. The
+ * counts of a row are absolute for its replica and hour: writing it again changes nothing.
+ */
+import sql from 'sql-template-tag'
+import { mergeCounts, type DriftWindow } from '../domain/drift.ts'
+import type { Database } from './postgres.ts'
+
+export interface FeatureCounts {
+  model: string
+  version: string
+  /** When the hour began, in milliseconds of the database's time. */
+  hourMs: number
+  kind: 'feature' | 'score'
+  name: string
+  /** One a bin of the profile. */
+  counts: number[]
+}
+
+export async function writeFeatureCounts(
+  database: Database,
+  { replica, rows }: { replica: string; rows: readonly FeatureCounts[] },
+): Promise<void> {
+  const sent = rows.map((row) => ({ ...row, hour: new Date(row.hourMs).toISOString() }))
+  await database.query(sql`
+    insert into feature_counts (replica_id, model, version, hour, kind, name, counts)
+    select ${replica}, model, version, hour, kind, name, counts
+    from jsonb_to_recordset(${JSON.stringify(sent)}::jsonb)
+      as row (model text, version text, hour timestamptz, kind text, name text, counts bigint[])
+    on conflict (model, version, hour, kind, name, replica_id)
+    do update set counts = excluded.counts, flushed_at = now()`)
+}
+
+/**
+ * What all replicas have counted of a version in the hours that began in [fromMs, toMs). Counts that do not fit each other
+ * are answered as none at all, which the judge calls unreadable. Undefined when nothing was counted.
+ */
+export async function findWindow(
+  database: Database,
+  { model, version, fromMs, toMs }: { model: string; version: string; fromMs: number; toMs: number },
+): Promise<DriftWindow | undefined> {
+  const rows = await database.query<{ kind: FeatureCounts['kind']; name: string; counts: string[] }>(sql`
+    select kind, name, counts from feature_counts
+    where model = ${model} and version = ${version}
+      and hour >= ${new Date(fromMs).toISOString()} and hour < ${new Date(toMs).toISOString()}`)
+  if (rows.length === 0) return undefined
+  const groups = new Map<string, { kind: FeatureCounts['kind']; name: string; all: number[][] }>()
+  for (const { kind, name, counts } of rows) {
+    const key = `${kind} ${name}`
+    const group = groups.get(key) ?? { kind, name, all: [] }
+    group.all.push(counts.map(Number))
+    groups.set(key, group)
+  }
+  const window: DriftWindow = { features: {} }
+  for (const { kind, name, all } of groups.values()) {
+    const merged = mergeCounts(all) ?? []
+    if (kind === 'score') window.score = merged
+    else window.features[name] = merged
+  }
+  return window
+}

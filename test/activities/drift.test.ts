@@ -1,0 +1,265 @@
+/** Drift, from what replicas have counted to what people are told, on the real database. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { judgeDrift } from '../../activities/drift.ts'
+import { createBins } from '../../api/serving/bins.ts'
+import type { Manifest } from '../../domain/manifest.ts'
+import { categoryProfile, numberProfile, type ReferenceProfile } from '../../domain/profile.ts'
+import { seeded } from '../../domain/random.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { findDriftJudgement } from '../../store/drift-judgements.ts'
+import { findWindow, writeFeatureCounts } from '../../store/feature-counts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const hour = 3_600_000
+const noon = Date.parse('2026-03-01T12:00:00Z')
+const uniform = seeded(11)
+const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
+const colour = () => (uniform() < 0.5 ? 'red' : 'white')
+const rows = (n: number, shift = 0) =>
+  Array.from({ length: n }, () => ({ size: normal() + shift, colour: colour() }))
+/** What the model answers: it leans on the size. */
+const scoreOf = ({ size }: { size: number }) => 1 / (1 + Math.exp(-size))
+
+const seen = rows(5_000)
+const profile: ReferenceProfile = {
+  rows: seen.length,
+  features: [
+    numberProfile(
+      'size',
+      seen.map(({ size }) => size),
+    ),
+    categoryProfile(
+      'colour',
+      seen.map((row) => row.colour),
+    ),
+  ],
+  score: numberProfile('score', seen.map(scoreOf)),
+}
+const output = { kind: 'probability', positive: 'blooms', threshold: 0.5 } as const
+const manifest = { model: 'roses', output, profile } as unknown as Manifest
+
+let deps: Deps
+let model: string
+let version: string
+const lines: string[] = []
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  const say = (_fields: object, message: string) => void lines.push(message)
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: { debug: say, info: say, warn: say, error: say },
+  }
+})
+afterAll(() => deps?.store.close())
+beforeEach(async () => {
+  model = uniqueName('roses')
+  const registry = await insertModel(deps.store, {
+    model,
+    policy,
+    artifactRoot: deps.config.artifactRoot,
+  })
+  version = await registry.register()
+  await deps.store.query(
+    sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${version}`,
+  )
+})
+
+/** A replica is asked these rows at a moment, and hands on what it has counted. */
+async function serve(atMs: number, asked: readonly object[], replica = 'r1', bins = createBins()) {
+  const outputs = Float32Array.from(asked as { size: number }[], scoreOf)
+  bins.count({ model, version, manifest: { ...manifest, model } }, atMs, asked, outputs)
+  await writeFeatureCounts(deps.store, { replica, rows: bins.due() })
+  bins.wrote()
+  return bins
+}
+const judged = (toMs: number, windowMs = hour) =>
+  judgeDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
+const openAlerts = () => listAlerts(deps.store, { model, open: true })
+
+describe('the drift of a version', () => {
+  it('is none while it is asked what it was taught, and the judgement stands with its inputs', async () => {
+    await serve(noon - hour, rows(500))
+    await serve(noon, rows(400), 'r1')
+    await serve(noon, rows(200), 'r2')
+    const result = await judged(noon + hour)
+    expect(result).toMatchObject({ level: 'stable', drifted: [], reasons: [], version })
+    const stored = await findDriftJudgement(deps.store, { model, version, fromMs: noon, toMs: noon + hour })
+    expect(stored).toMatchObject({
+      id: result.judgementId,
+      level: 'stable',
+      report: { judge: 'drift@1', features: [{ name: 'size', rows: 600 }, { name: 'colour' }] },
+      policy: { warn: 0.1, alarm: 0.2 },
+    })
+    expect(stored?.inputs.current.score?.reduce((sum, n) => sum + n, 0)).toBe(600)
+    expect(stored?.inputs.previous).not.toBeNull()
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('warns in the first window, alarms in the second, and is over when it is over', async () => {
+    await serve(noon - hour, rows(600))
+    await serve(noon, rows(600, 0.8))
+    await serve(noon + hour, rows(600, 0.8))
+    await serve(noon + 2 * hour, rows(600))
+    expect(await judged(noon + hour)).toMatchObject({ level: 'warn', drifted: [] })
+    expect(await openAlerts()).toMatchObject([{ kind: 'drift_warn', severity: 'warning' }])
+    // What the model answers has moved along with what it is asked.
+    const second = await judged(noon + 2 * hour)
+    expect(second).toMatchObject({ level: 'alarm', drifted: ['size', 'score'] })
+    expect(second.reasons.join()).toContain('in two windows running')
+    expect(await openAlerts()).toMatchObject([
+      { kind: 'drift_alarm', severity: 'critical', evidence: { version, drifted: ['size', 'score'] } },
+    ])
+    expect(await judged(noon + 3 * hour)).toMatchObject({ level: 'stable' })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('in a value never seen in training is told as such', async () => {
+    const strange = rows(500).map((row, i) => (i % 100 === 0 ? { ...row, colour: 'blue' } : row))
+    await serve(noon, strange)
+    const { level, reasons } = await judged(noon + hour)
+    expect({ level, reasons }).toEqual({
+      level: 'stable',
+      reasons: ['1 % of the rows have a value of "colour" never seen in training'],
+    })
+    expect(await openAlerts()).toMatchObject([{ kind: 'new_category' }])
+  })
+
+  it('is judged over many hours together', async () => {
+    for (let each = 0; each < 6; each++) await serve(noon + each * hour, rows(100, 0.8))
+    expect(await judged(noon + 3 * hour, 3 * hour)).toMatchObject({ level: 'warn' })
+    expect(await judged(noon + 6 * hour, 3 * hour)).toMatchObject({ level: 'alarm' })
+    expect(await judged(noon + 6 * hour)).toMatchObject({ level: 'insufficient' })
+  })
+
+  it('of the same window is judged once, whatever is counted later', async () => {
+    await serve(noon, rows(600, 0.8))
+    const first = await judged(noon + hour)
+    await serve(noon, rows(6_000), 'r9')
+    expect(await judged(noon + hour)).toEqual(first)
+  })
+
+  it('is not known without a champion, a profile or a request', async () => {
+    const unknown = async () => (await judgeDrift(deps)({ model, to: iso(noon), windowMs: hour })).reasons
+    const iso = (ms: number) => new Date(ms).toISOString()
+    expect(await unknown()).toEqual([`${model} has no champion`])
+    await deps.store.query(sql`insert into champions (model, version) values (${model}, ${version})`)
+    expect(await unknown()).toEqual([`${version} was not asked`])
+    await deps.store.query(sql`update versions set manifest = '{}' where version = ${version}`)
+    expect(await unknown()).toEqual([`${version} has no reference profile`])
+    expect(
+      await findDriftJudgement(deps.store, { model, version, fromMs: noon - hour, toMs: noon }),
+    ).toBeUndefined()
+  })
+
+  it.each([
+    ['part of an hour', noon, hour / 2],
+    ['nothing', noon, 0],
+    ['half past', noon + hour / 2, hour],
+    ['no time', NaN, hour],
+  ])('over %s is refused', async (_name, toMs, windowMs) => {
+    const to = Number.isNaN(toMs) ? 'soon' : new Date(toMs).toISOString()
+    await expect(judgeDrift(deps)({ model, version, to, windowMs })).rejects.toMatchObject({
+      code: 'invalid_request',
+    })
+  })
+})
+
+describe('the counts', () => {
+  const count = async (fromMs: number) =>
+    (await findWindow(deps.store, { model, version, fromMs, toMs: fromMs + hour }))?.features['size']?.reduce(
+      (sum, n) => sum + n,
+      0,
+    )
+
+  it('are those of the whole hour, however often they are written', async () => {
+    const bins = await serve(noon, rows(10))
+    expect(bins.due()).toEqual([])
+    await serve(noon + 5_000, rows(7), 'r1', bins)
+    await writeFeatureCounts(deps.store, { replica: 'r1', rows: [] })
+    expect(await count(noon)).toBe(17)
+  })
+
+  it('go to the hour in which they were asked, also when the clock is set back a little', async () => {
+    const bins = await serve(noon - 1, rows(3))
+    await serve(noon, rows(4), 'r1', bins)
+    await serve(noon - 2, rows(5), 'r1', bins)
+    await serve(noon + 5 * hour, rows(1), 'r1', bins)
+    expect([await count(noon - hour), await count(noon)]).toEqual([8, 4])
+  })
+
+  it('that were not stored are due again', async () => {
+    const bins = createBins()
+    const loaded = { model, version, manifest: { ...manifest, model } }
+    bins.count(loaded, noon, rows(2), new Float32Array(2))
+    const first = bins.due()
+    expect(first.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
+      'feature size',
+      'feature colour',
+      'score score',
+    ])
+    expect(bins.due()).toEqual(first)
+    // What is counted while they are on their way is due afterwards.
+    bins.count(loaded, noon, rows(1), new Float32Array(1))
+    bins.wrote()
+    expect(bins.due()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
+  })
+
+  it('of a missing value and of one out of every range have bins', async () => {
+    await serve(noon, [
+      { size: null, colour: null },
+      { size: 1e9, colour: 'red' },
+      { size: -1e9, colour: 'red' },
+    ])
+    const window = await findWindow(deps.store, { model, version, fromMs: noon, toMs: noon + hour })
+    expect(window?.features['size']).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    expect(window?.features['colour']?.at(-1)).toBe(1)
+  })
+
+  it('that do not fit each other are unreadable, not added', async () => {
+    const wrong = { model, version, hourMs: noon, kind: 'feature' as const, name: 'size', counts: [600] }
+    await serve(noon, rows(600))
+    await writeFeatureCounts(deps.store, { replica: 'old', rows: [wrong] })
+    const { reasons } = await judged(noon + hour)
+    expect(reasons).toEqual(['the counts of "size" do not fit the bins of its reference'])
+  })
+
+  it('of classes are counted by the likeliest one', () => {
+    const bins = createBins()
+    const output = { kind: 'classes', classes: ['a', 'b', 'c'] } as const
+    const score = categoryProfile('score', ['a', 'a', 'b', 'c', 'c', 'c'])
+    const loaded = {
+      model,
+      version,
+      manifest: { ...manifest, output, profile: { rows: 6, features: [], score } },
+    }
+    bins.count(loaded, noon, [{}, {}], Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
+    // Most frequent first: c, a, b; then other, new, missing.
+    expect(bins.due()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
+  })
+
+  it('of a version without a profile are none', () => {
+    const bins = createBins()
+    const { profile: _profile, ...bare } = manifest
+    bins.count({ model, version, manifest: bare }, noon, rows(3), new Float32Array(3))
+    expect(bins.due()).toEqual([])
+  })
+
+  it('of a database that is away for long are bounded', () => {
+    const bins = createBins()
+    const loaded = { model, version, manifest: { ...manifest, model } }
+    for (let each = 0; each < 300; each++)
+      bins.count(loaded, noon + each * hour, rows(1), new Float32Array(1))
+    const hours = new Set(bins.due().map(({ hourMs }) => hourMs))
+    expect(hours.size).toBe(200)
+    expect(Math.max(...hours)).toBe(noon + 299 * hour)
+  })
+})

@@ -1,0 +1,48 @@
+/** What a replica is asked and answers, counted in the bins of its version's profile; the rows themselves are not kept for it. */
+import sql from 'sql-template-tag'
+import { expect, it } from 'vitest'
+import { categoryProfile, numberProfile, type ReferenceProfile } from '../../../domain/profile.ts'
+import { findWindow } from '../../../store/feature-counts.ts'
+import { irisRow, irisSpec, putArtifact } from '../../support/artifact.ts'
+import { openHouse, startReplica } from '../../support/serving.ts'
+import { uniqueName } from '../../support/servers.ts'
+
+const hour = 3_600_000
+const lengths = Array.from({ length: 100 }, (_, i) => i / 10)
+const profile: ReferenceProfile = {
+  rows: 100,
+  features: Object.keys(irisRow).map((name) => numberProfile(name, lengths)),
+  score: categoryProfile('score', ['setosa', 'versicolor', 'virginica']),
+}
+
+it('replicas hand on what they were asked and answered, and their counts add up', async () => {
+  const house = await openHouse()
+  const spec = irisSpec(uniqueName('iris'))
+  const version = await house.register(spec)
+  const digest = await putArtifact(house.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
+  await house.store.query(sql`update versions set artifact_digest = ${digest} where version = ${version}`)
+  const route = await house.route(spec.model, { proven: version })
+  const nowMs = Date.now()
+  const replicas = [await startReplica(house), await startReplica(house)]
+  const labels: string[] = []
+  for (const replica of replicas) {
+    await replica.follows(route)
+    for (let i = 0; i < 50; i++) {
+      const instances = [{ ...irisRow, sepalLength: 0.05 }, { ...irisRow, sepalLength: 9.9 }, irisRow]
+      const { predictions } = replica.ask(spec.model, { instances })
+      labels.push(...predictions.map(({ label }) => String(label)))
+    }
+    // What was refused was not asked.
+    expect(() => replica.ask(spec.model, { instances: [{ ...irisRow, sepalWidth: 'wide' }] })).toThrow()
+  }
+  for (const replica of replicas) await replica.stop()
+  // The hour may turn while the test runs.
+  const [fromMs, toMs] = [nowMs - 2 * hour, nowMs + 2 * hour]
+  const window = await findWindow(house.store, { model: spec.model, version, fromMs, toMs })
+  expect(window?.features['sepalLength']).toEqual([100, 0, 0, 0, 0, 100, 0, 0, 0, 100, 0])
+  const { categories } = profile.score as { categories: string[] }
+  const answered = categories.map((each) => labels.filter((label) => label === each).length)
+  expect(window?.score?.slice(0, categories.length)).toEqual(answered)
+  expect(answered.reduce((sum, n) => sum + n, 0)).toBe(300)
+  await house.close()
+})
