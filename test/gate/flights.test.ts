@@ -1,0 +1,183 @@
+/**
+ * The gate on the real flights of 2001: real snapshots, real trainings, real answers. A gate that is right on invented
+ * numbers only would let through what it was built to stop.
+ */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { evaluate, type EvaluateResult } from '../../activities/evaluate.ts'
+import { register } from '../../activities/register.ts'
+import { takeSnapshot } from '../../activities/snapshot.ts'
+import { train } from '../../activities/train.ts'
+import type { GateMetric } from '../../domain/gate-policy.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { getEvaluation, type Evaluation } from '../../store/evaluations.ts'
+import { beginTraining, endTraining, getTraining } from '../../store/trainings.ts'
+import { syncFlights, type Edits } from '../support/flights.ts'
+import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { uniqueName } from '../support/servers.ts'
+
+const week = '2001-02-10T00:00:00Z'
+const nextWeek = '2001-02-17T00:00:00Z'
+const model = uniqueName('flights')
+
+let pipeline: Pipeline
+let trainings = 0
+/** Of a week's flights, and of the next week's. */
+let [old, newer] = ['', '']
+let champion: string
+
+const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const run = <A, R>(activity: (input: A) => Promise<R>, input: A): Promise<R> =>
+  new MockActivityEnvironment({}, { logger }).run<[A], R, typeof activity>(activity, input)
+
+const sync = (edits: Edits = []) => syncFlights(pipeline.store, pipeline.models, { name: model, edits })
+const snapshot = async (asOf: string): Promise<string> =>
+  (await run(takeSnapshot(pipeline.deps), { model, asOf })).digest
+async function trained(snapshotDigest: string): Promise<string> {
+  const trainingId = `trn_${++trainings}`
+  await run(train(pipeline.deps, { models: pipeline.models }), { trainingId, model, snapshotDigest })
+  return trainingId
+}
+/** The same network as another training's, to be judged on a snapshot. */
+async function again(of: string, snapshotDigest: string): Promise<string> {
+  const { artifactDigest, seed, codeDigest, dependenciesDigest } = await getTraining(pipeline.store, of)
+  const id = `trn_${++trainings}`
+  const begun = { id, model, snapshotDigest, seed, hyperparameters: {}, codeDigest, dependenciesDigest }
+  const { attempts: attempt } = await beginTraining(pipeline.store, begun)
+  await endTraining(pipeline.store, {
+    id,
+    attempt,
+    status: 'done',
+    artifactDigest: artifactDigest!,
+    codeDigest,
+    dependenciesDigest,
+  })
+  return id
+}
+async function judged(trainingId: string): Promise<Evaluation & { said: EvaluateResult }> {
+  const evaluationId = `evl_${trainingId}`
+  const said = await run(evaluate(pipeline.deps), { evaluationId, model, trainingId })
+  return { ...(await getEvaluation(pipeline.store, evaluationId)), said }
+}
+const registered = async (trainingId: string): Promise<string> => {
+  const ids = { validationId: 'val_1', evaluationId: `evl_${trainingId}`, retrainingId: 'retrain/1' }
+  return (await register(pipeline.deps)({ model, trainingId, ...ids })).version
+}
+const crown = (version: string) =>
+  pipeline.store.query(sql`
+    insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version`)
+const codes = ({ report }: Evaluation) => report.reasons.map(({ code }) => code)
+const metric = ({ report }: Evaluation, name: GateMetric) =>
+  report.metrics.find((each) => each.metric === name)!
+
+/** An airline that has hardly begun to collect. */
+const few: Edits = [['train: 20_000', 'train: 5_000']]
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  await sync(few)
+  old = await trained(await snapshot(week))
+  await judged(old)
+  champion = await registered(old)
+  await crown(champion)
+  await sync()
+  newer = await trained(await snapshot(nextWeek))
+}, 120_000)
+afterAll(() => pipeline?.close())
+
+describe('on real flights', { timeout: 120_000 }, () => {
+  it('the same model is not worse, and never better', async () => {
+    const { snapshotDigest } = await getTraining(pipeline.store, old)
+    const same = await judged(await again(old, snapshotDigest))
+    expect(same).toMatchObject({ verdict: 'not_worse', baselineVersion: champion })
+    expect(metric(same, 'auc')).toMatchObject({ delta: 0, low: 0, high: 0, verdict: 'not_worse' })
+    // The test set has decided about the champion itself before.
+    expect(same.inputs).toMatchObject({ testSetUses: 1, anchor: null })
+  })
+
+  it("a model trained on the next week's flights beats an old champion", async () => {
+    const better = await judged(newer)
+    expect(better).toMatchObject({ verdict: 'better', baselineVersion: champion })
+    expect(metric(better, 'auc').low).toBeGreaterThan(0)
+    expect(better.said.needsPerson).toBe(false)
+  })
+
+  it('a model that is worse than a recent release is stopped, even beside a weaker champion', async () => {
+    const version = await registered(newer)
+    await pipeline.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+    const { snapshotDigest } = await getTraining(pipeline.store, newer)
+    const weak = await judged(await again(old, snapshotDigest))
+    await pipeline.store.query(sql`update versions set proven_at = null where version = ${version}`)
+    expect(weak).toMatchObject({ verdict: 'not_better', inputs: { anchor: { version } } })
+    expect(codes(weak)).toEqual(['anchor_not_met'])
+  })
+
+  it('forty late flights among thousands are insufficient', async () => {
+    await sync([
+      [
+        'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt\n      from source`',
+        `date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt
+         from source where delay < 15 or hash(date, origin, distance, delay) % 1000 < 12\``,
+      ],
+    ])
+    const thin = await judged(await again(newer, await snapshot(nextWeek)))
+    expect(thin.verdict).toBe('insufficient')
+    expect(thin.report.rows).toBeGreaterThan(4_900)
+    expect(Math.abs(thin.report.positives! - 40)).toBeLessThan(15)
+    expect(codes(thin)).toEqual(['few_positives'])
+  })
+
+  it('a model that unlearnt its long hauls is stopped, by their slice', async () => {
+    const { snapshotDigest } = await getTraining(pipeline.store, newer)
+    await crown(await registered(newer))
+    // The export has turned the labels of long hauls around, in what is trained on.
+    await sync([
+      [
+        'delay >= 15 as late,\n',
+        `case when distance >= 1500 and date < timestamp '2001-02-14 12:00' then delay < 15 else delay >= 15 end as late,\n`,
+      ],
+    ])
+    const wrong = await trained(await snapshot(nextWeek))
+    const bad = await judged(await again(wrong, snapshotDigest))
+    expect(bad.verdict).toBe('not_better')
+    const slice = bad.report.slices.find(({ name }) => name === 'long haul')!
+    expect(slice).toMatchObject({ verdict: 'blocked' })
+    expect(slice.delta).toBeLessThan(-0.05)
+    expect(
+      bad.report.slices.filter(({ verdict }) => verdict === 'blocked').map(({ name }) => name),
+    ).toContain('long haul')
+  })
+})
+
+describe('a retraining on real flights', { timeout: 120_000 }, () => {
+  const retrain = async () => (await pipeline.start({ model, asOf: nextWeek })).result()
+  const openAlerts = () => listAlerts(pipeline.store, { model, open: true })
+
+  it('with shuffled labels is not better, and the data scientist is told', async () => {
+    await sync([
+      ...few,
+      ['delay >= 15 as late,\n', 'hash(date, origin, destination, delay, distance) % 1000 < 120 as late,\n'],
+    ])
+    const outcome = await retrain()
+    expect(outcome).toMatchObject({ outcome: 'not_better' })
+    const [alert] = await openAlerts()
+    expect(alert).toMatchObject({ kind: 'not_better', severity: 'warning' })
+    const evaluation = await getEvaluation(pipeline.store, String(alert?.evidence?.['evaluationId']))
+    expect(metric(evaluation, 'auc').challenger).toBeCloseTo(0.5, 1)
+    expect(codes(evaluation)).toContain('floor_missed')
+    expect(evaluation.page).toContain('is not better')
+  })
+
+  it('with a column that holds the label is stopped as a leak', async () => {
+    await sync([
+      ...few,
+      ['    recentLateShare: number({', "    delay: number({ unit: 'min' }),\n    recentLateShare: number({"],
+    ])
+    const outcome = await retrain()
+    expect(outcome).toMatchObject({ outcome: 'not_better' })
+    expect(outcome.message).toContain('"delay" alone separates the classes')
+    expect(await openAlerts()).toMatchObject([{ kind: 'not_better' }])
+  })
+})

@@ -1,0 +1,46 @@
+/**
+ * The model of the real flights in the small: its own file with some lines replaced, so that what a test asks of the gate is
+ * asked of the model that ships. A replaced line that is no longer in the file fails the test.
+ */
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { loadModel, modelsDirectory } from '../../models/index.ts'
+import { upsertModel } from '../../store/models.ts'
+import type { Store } from '../../store/postgres.ts'
+
+/** What stands in the file → what shall. */
+export type Edits = readonly (readonly [from: string, to: string])[]
+
+const split =
+  "split: byTime({ train: '21 d', test: '3 d', matured: '12 h', maxRows: { train: 80_000, test: 25_000 } })"
+
+/** A week to train on and two days to be tested on, sampled. */
+export const small: Edits = [
+  [
+    split,
+    "split: byTime({ train: '7 d', test: '2 d', matured: '12 h', maxRows: { train: 20_000, test: 5_000 } })",
+  ],
+  ['rowCount({ min: 20_000 })', 'rowCount({ min: 1_000 })'],
+  ["lookback: '2 d'", "lookback: '1 d'"],
+]
+
+export async function syncFlights(
+  store: Store,
+  directory: string,
+  { name, edits = [] }: { name: string; edits?: Edits },
+): Promise<void> {
+  let text = await readFile(join(modelsDirectory, 'flight-delay.ts'), 'utf8')
+  const all: Edits = [
+    ["from './define.ts'", `from '${modelsDirectory}define.ts'`],
+    ["from './data/airports.ts'", `from '${modelsDirectory}data/airports.ts'`],
+    ["name: 'flight-delay'", `name: '${name}'`],
+    ...small,
+    ...edits,
+  ]
+  for (const [from, to] of all) {
+    if (!text.includes(from)) throw new Error(`models/flight-delay.ts has no longer ${JSON.stringify(from)}`)
+    text = text.replace(from, () => to)
+  }
+  await writeFile(join(directory, `${name}.ts`), text)
+  await upsertModel(store, await loadModel(name, directory))
+}
