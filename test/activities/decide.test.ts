@@ -1,0 +1,129 @@
+/**
+ * The same counts give the same decision: whoever looks, from whichever tick on, before and after a change of stage. A worker
+ * that dies between two ticks is followed by one that reads everything from Postgres.
+ */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { judge, recordDecision } from '../../activities/decide.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { createObserver } from '../../activities/observe.ts'
+import { canaryWatch } from '../../domain/canary-watch.ts'
+import { evidenceOf } from '../../domain/observation.ts'
+import { seeded } from '../../domain/random.ts'
+import type { ReleaseState } from '../../domain/release.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { writeTicks, type TickCounts } from '../../store/counters.ts'
+import { listDecisions } from '../../store/decisions.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { canaried, policy, second } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+let deps: Deps
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  const store = openStore(config.databaseUrl)
+  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+})
+afterAll(() => deps?.store.close())
+
+const tickMs = policy.watch.tickMs
+/** The tick in which the second stage begins. */
+const turn = 40
+const ticks = 80
+let first: ReleaseState
+let last: ReleaseState
+let [version, baseline] = ['', '']
+beforeEach(async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(deps.store, { model, policy, artifactRoot: deps.config.artifactRoot })
+  baseline = await registry.register()
+  version = await registry.register(baseline)
+  const of = (state: ReleaseState): ReleaseState => {
+    const routings = state.routings.map((each, index) => ({
+      ...each,
+      generation: index,
+      startedMs: index === state.routings.length - 1 && state === second ? turn * tickMs : 0,
+    }))
+    return { ...state, id: `rel_${model}`, model, version, baseline, routings }
+  }
+  first = of(canaried)
+  last = of(second)
+  await deps.store.query(sql`
+    insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
+      requested_by, workflow_id, run_id, stage, state)
+    values (${first.id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`)
+})
+
+/** Counts of both arms in a tick; from the sixtieth on the canary fails more often. */
+function countsOf(state: ReleaseState, at: number, chance: () => number): TickCounts[] {
+  const draw = (requests: number, rate: number) =>
+    Array.from({ length: requests }).filter(() => chance() < rate).length
+  const common = {
+    model: state.model,
+    release: state.id,
+    generation: state.routings.length - 1,
+    tickMs: at * tickMs,
+    lengthMs: tickMs,
+    invalid: 0,
+    slow99: 0,
+    latency: {},
+  }
+  const arms = [
+    { arm: 'canary' as const, version, requests: 20, rate: at < 60 ? 0.01 : 0.08 },
+    { arm: 'champion' as const, version: baseline, requests: 60, rate: 0.01 },
+  ]
+  return arms.map(({ rate, ...arm }) => ({
+    ...common,
+    ...arm,
+    errors: draw(arm.requests, rate),
+    slow95: draw(arm.requests, 0.05),
+  }))
+}
+
+it('after every tick, across a change of stage: a new worker, the old one and the fold agree', async () => {
+  const chance = seeded(3)
+  const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
+  const fold = canaryWatch(policy.limits)
+  const kinds = new Set<string>()
+  for (let at = 0; at < ticks; at++) {
+    const name = at < turn ? 'first' : 'last'
+    const state = at < turn ? first : last
+    await writeTicks(deps.store, { replica: 'r1', ticks: countsOf(state, at, chance) })
+    const watched = { watchedMs: (at + 1) * tickMs, staleMs: 100 }
+    const seen = { ...(await old[name]()), ...watched }
+    // What stands in the workflow's history went through JSON.
+    const replayed = JSON.parse(JSON.stringify(state)) as ReleaseState
+    const read = { ...(await createObserver(deps, replayed)()), ...watched }
+    const verdict = judge(state, seen)
+    expect(judge(replayed, read)).toEqual(verdict)
+    const { ticks: all, ...evidence } = evidenceOf(state, seen)
+    fold.add(all.at(-1)!)
+    expect(fold.judge(evidence)).toEqual(verdict.verdict)
+    kinds.add(verdict.verdict.kind)
+  }
+  // It went from too little evidence to a verdict, so that what was compared was not one constant.
+  expect(kinds).toContain('inconclusive')
+  expect(kinds).toContain('fail')
+})
+
+it('is the same row when it is taken again from the same counts', async () => {
+  const chance = seeded(4)
+  for (let at = 0; at < ticks; at++)
+    await writeTicks(deps.store, {
+      replica: 'r1',
+      ticks: countsOf(at < turn ? first : last, at, chance),
+    })
+  for (let worker = 0; worker < 2; worker++) {
+    const observation = { ...(await createObserver(deps, last)()), staleMs: 100, watchedMs: 1_000 }
+    await recordDecision(deps, last, judge(last, observation))
+  }
+  const [a, b] = (await listDecisions(deps.store, last.id)).map(({ id: _id, at: _at, ...row }) => row)
+  expect(a).toEqual(b)
+  expect(a).toMatchObject({
+    verdict: { kind: 'fail', judge: 'canary@1' },
+    inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
+  })
+})
