@@ -45,13 +45,34 @@ export interface PairCounts {
   same: number
 }
 
-/** Counts the pairs of a release whose outcome is known; models that answer with a number have none that are right or wrong. */
+/** The share of outcomes that must have come before any pair is counted, and the one a pair must have had the time for. */
+const coverage = 0.8
+const maturity = 0.95
+
+/**
+ * Counts the pairs of a release whose outcome is known; models that answer with a number have none that are right or wrong.
+ * Only those count that are as old as most outcomes are late, told by the older half of the pairs: a flight that is late
+ * becomes known late, so that of young pairs only those stand there in which nothing happened, and whoever says so is right.
+ */
 export async function countPairs(
   database: Database,
   { release, served, shadow }: { release: string; served: string; shadow: string },
 ): Promise<PairCounts> {
   const rows = await database.query<PairCounts>(sql`
-    with known as (
+    with arrivals as (
+      select at, (select min(arrived_at) from outcomes where outcomes.prediction_id = pairs.prediction_id) as arrived_at
+      from shadow_pairs as pairs
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+    ),
+    half as (
+      select min(at) + (clock_timestamp() - min(at)) / 2 as until from arrivals
+    ),
+    mature as (
+      select case when count(arrived_at) >= ${coverage}::float8 * count(*) then clock_timestamp() - make_interval(secs =>
+        percentile_cont(${maturity}::float8) within group (order by extract(epoch from greatest(arrived_at, at) - at))) end as until
+      from arrivals cross join half where at <= half.until
+    ),
+    known as (
       select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
         case jsonb_typeof(newest.value)
           when 'boolean' then newest.value
@@ -61,12 +82,13 @@ export async function countPairs(
             when 'boolean' then to_jsonb(newest.value #>> '{}' = positive.name) else newest.value end
         end as truth
       from shadow_pairs as pairs
+        cross join mature
         cross join (select manifest #>> '{output,positive}' as name from versions where version = ${shadow}) as positive
         join lateral (
           select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by revision desc limit 1
         ) as newest on true
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
-        and pairs.served ? 'label' and pairs.shadow ? 'label'
+        and pairs.at <= mature.until and pairs.served ? 'label' and pairs.shadow ? 'label'
     )
     select count(*) filter (where served = truth and shadow <> truth)::integer as b,
       count(*) filter (where served <> truth and shadow = truth)::integer as c,

@@ -71,6 +71,35 @@ it.each([
   expect(await counts()).toEqual(wanted)
 })
 
+/** Makes pairs of the past: asked and told so many minutes ago; not told when undefined. */
+async function asked(minutesAgo: number, toldAgo: number | undefined, wasRight: boolean): Promise<void> {
+  await pair(true, false, ...(toldAgo === undefined ? [] : [wasRight]))
+  await store.query(sql`
+    with latest as (
+      update shadow_pairs set at = now() - make_interval(mins => ${minutesAgo})
+      where at > now() - interval '1 minute' and model = ${model} returning prediction_id
+    )
+    update outcomes set arrived_at = now() - make_interval(mins => ${toldAgo ?? 0})
+    where prediction_id in (select prediction_id from latest)`)
+}
+
+it('count when they are as old as outcomes are late, not when only the early ones have come', async () => {
+  // Outcomes are an hour late, but for those that are told at once.
+  for (let i = 0; i < 20; i++) await asked(300 - i, 240 - i, true)
+  for (let i = 0; i < 5; i++) await asked(30, 29, false)
+  expect(await counts()).toEqual({ b: 20, c: 0, same: 0 })
+  await asked(90, 30, false)
+  expect(await counts()).toEqual({ b: 20, c: 1, same: 0 })
+})
+
+it('do not count while too few of the older ones have an outcome', async () => {
+  for (let i = 0; i < 7; i++) await asked(300, 240, true)
+  for (let i = 0; i < 3; i++) await asked(300, undefined, true)
+  expect(await counts()).toEqual({ b: 0, c: 0, same: 0 })
+  for (let i = 0; i < 5; i++) await asked(300, 240, true)
+  expect(await counts()).toEqual({ b: 12, c: 0, same: 0 })
+})
+
 it('of other releases and versions are left out', async () => {
   await pair(true, false, true)
   expect(await counts({ release: 'rel_2' })).toEqual({ b: 0, c: 0, same: 0 })
