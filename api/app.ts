@@ -10,7 +10,7 @@ import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
 import { callers, type Allowed, type Answer, type Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
-import { headersOf, problemOf } from './problem.ts'
+import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import { routesOf } from './routes/routes.ts'
 
 export interface Api {
@@ -34,7 +34,11 @@ export function createApp(deps: ApiDeps): Api {
     const problem = problemOf(error, requestIdOf(context), (thrown, requestId) =>
       deps.log.error({ requestId, err: thrown }, 'defect'),
     )
-    return new Response(JSON.stringify(problem), { status: problem.status, headers: headersOf(problem) })
+    const { path } = context.req
+    return new Response(textOfProblem(problem, path), {
+      status: problem.status,
+      headers: headersOf(problem, path),
+    })
   })
   return { app, routes }
 }
@@ -73,9 +77,9 @@ function actorOf(
   }
 }
 
-/** The parameter `name` after `/v1/models/` is a model; other routes look at the scope of the key themselves. */
+/** The parameter `name` after `/models/` is a model; other routes look at the scope of the key themselves. */
 function permit(actor: Actor, { allow, path }: Route, params: Record<string, string>): void {
-  const model = path.startsWith('/v1/models/:name') ? params['name'] : undefined
+  const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
   if (allow !== 'public') expectAllowed(actor, allow === 'callers' ? callers : allow, model)
 }
 
@@ -99,8 +103,9 @@ function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
-function respond({ status = 200, json, text, type }: Answer, requestId: string): Response {
-  const headers = { 'x-request-id': requestId }
+function respond(reply: Answer, requestId: string): Response {
+  const { status = 200, json, text, type } = reply
+  const headers = { ...reply.headers, 'x-request-id': requestId }
   if (text !== undefined)
     return new Response(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
   if (json === undefined) return new Response(null, { status, headers })

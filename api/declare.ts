@@ -40,8 +40,9 @@ export interface Answer {
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is, with its content type. */
-  text?: string
+  text?: string | Uint8Array<ArrayBuffer>
   type?: string
+  headers?: Record<string, string>
 }
 
 interface RouteFacts {
@@ -52,6 +53,8 @@ interface RouteFacts {
   summary: string
   /** Status → what it means. */
   answers: Readonly<Record<number, string>>
+  /** JSON schema of a body that `handle` is given unparsed. */
+  rawSchema?: object
 }
 
 export interface RouteSpec<Body, Query> extends RouteFacts {

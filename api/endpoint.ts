@@ -1,6 +1,6 @@
 /**
- * The predict route on the bare HTTP server. Everything else goes through the application; this one route is asked a thousand
- * times as often, and the framework's request and response objects would cost it more than the prediction.
+ * Predictions on the bare HTTP server. Everything else goes through the application; these routes are asked a thousand times
+ * as often, and the framework's request and response objects would cost them more than the prediction.
  */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -8,28 +8,19 @@ import { DomainError } from '../domain/errors.ts'
 import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
-import { headersOf, problemOf } from './problem.ts'
+import { createInfer, headersOfInk, lengthHeader } from './inference/exchange.ts'
+import { headersOf, problemOf, textOfProblem } from './problem.ts'
+import type { Ink } from './serving/ink.ts'
+import type { Target } from './target.ts'
 
-const prefix = '/v1/models/'
-const suffix = '/predict'
-
-/** The model that the request asks to predict with; nothing when it is another request. */
-export function modelAskedIn(request: IncomingMessage): string | undefined {
-  const { url } = request
-  if (request.method !== 'POST' || url === undefined) return undefined
-  if (!url.startsWith(prefix) || !url.endsWith(suffix)) return undefined
-  const name = url.slice(prefix.length, -suffix.length)
-  if (name.includes('/') || name.includes('?')) return undefined
-  return name.includes('%') ? decoded(name) : name
-}
-
-export type PredictEndpoint = (model: string, request: IncomingMessage, response: ServerResponse) => void
+export type PredictEndpoint = (target: Target, request: IncomingMessage, response: ServerResponse) => void
 
 export function createPredictEndpoint(
   deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
   refusals: Map<string, number>,
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
+  const infer = createInfer(serving)
 
   const refuse = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const sent = request.headers['x-request-id']
@@ -38,21 +29,25 @@ export function createPredictEndpoint(
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
-    const text = Buffer.from(JSON.stringify(problem))
-    response.writeHead(problem.status, { ...headersOf(problem), 'content-length': text.byteLength })
+    const path = request.url ?? ''
+    const text = Buffer.from(textOfProblem(problem, path))
+    response.writeHead(problem.status, { ...headersOf(problem, path), 'content-length': text.byteLength })
     response.end(text)
   }
-  const answer = (model: string, request: IncomingMessage, response: ServerResponse, body: Buffer): void => {
+  const answer = (target: Target, request: IncomingMessage, response: ServerResponse, body: Buffer): void => {
+    const { model, version } = target
     try {
       expectAllowed(authentication.callerOf(request.headers.authorization), callers, model)
-      const text = Buffer.from(serving.predict(model, body))
-      response.writeHead(200, ['content-type', 'application/json', 'content-length', String(text.byteLength)])
-      response.end(text)
+      const ink =
+        target.protocol === 'predict'
+          ? serving.answer(serving.native, { model, body })
+          : infer({ model, version, body }, request.headers[lengthHeader] as string | undefined)
+      send(response, ink)
     } catch (error) {
       refuse(request, response, error)
     }
   }
-  return (model, request, response) => {
+  return (target, request, response) => {
     let first: Buffer | undefined
     let more: Buffer[] | undefined
     let bytes = 0
@@ -72,17 +67,16 @@ export function createPredictEndpoint(
     request.on('end', () => {
       if (over) return
       const body = more === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(more)
-      answer(model, request, response, body)
+      answer(target, request, response, body)
     })
   }
 }
 
-function decoded(name: string): string {
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return name
-  }
+/** A text of which each character is one byte goes out with its headers in one piece, without being encoded again. */
+function send(response: ServerResponse, ink: Ink): void {
+  const headers = Object.entries(headersOfInk(ink)).flat()
+  response.writeHead(200, [...headers, 'content-length', String(ink.at)])
+  response.end(ink.bytes.toString('latin1', 0, ink.at), 'latin1')
 }
 
 const tooLarge = (): DomainError =>

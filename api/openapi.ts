@@ -16,12 +16,13 @@ export function describe(routes: readonly Route[]): Record<string, unknown> {
     security: [{ key: [] }],
     components: {
       securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
-      schemas: { Problem: problemSchema },
+      schemas: { Problem: problemSchema, Error: errorSchema },
     },
   }
 }
 
-function operationOf({ method, path, allow, summary, answers, body, query, rawBytes }: Route) {
+function operationOf(route: Route) {
+  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema } = route
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
   const takesBody = body !== undefined || rawBytes !== undefined
   return {
@@ -35,17 +36,22 @@ function operationOf({ method, path, allow, summary, answers, body, query, rawBy
     ],
     ...(takesBody
       ? {
-          requestBody: { content: { 'application/json': { schema: body ? schemaOf(body) : predictSchema } } },
+          requestBody: { content: { 'application/json': { schema: body ? schemaOf(body) : rawSchema } } },
         }
       : {}),
     responses: {
       ...Object.fromEntries(
         Object.entries(answers).map(([status, description]) => [status, { description }]),
       ),
-      default: {
-        description: 'A problem',
-        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-      },
+      default: path.startsWith('/v2')
+        ? {
+            description: 'An error',
+            content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+          }
+        : {
+            description: 'A problem',
+            content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+          },
     },
   }
 }
@@ -69,24 +75,7 @@ const schemaOf = (schema: z.ZodType): Record<string, unknown> => {
   return described
 }
 
-const predictSchema = {
-  type: 'object',
-  required: ['instances'],
-  additionalProperties: false,
-  properties: {
-    instances: {
-      type: 'array',
-      minItems: 1,
-      items: { type: 'object', description: 'One value a feature; GET /v1/models/{name} lists them.' },
-    },
-    routing_key: {
-      type: 'string',
-      minLength: 1,
-      maxLength: 256,
-      description: 'The same key gets the same arm.',
-    },
-  },
-}
+const errorSchema = { type: 'object', required: ['error'], properties: { error: { type: 'string' } } }
 
 const problemSchema = {
   type: 'object',

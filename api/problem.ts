@@ -42,9 +42,15 @@ export function problemOf(
   }
 }
 
-export function headersOf(problem: Problem): Record<string, string> {
+/** The body that tells of it: under /v2/ as the Open Inference Protocol says it, and with its code. */
+export const textOfProblem = (problem: Problem, path: string): string =>
+  JSON.stringify(isInference(path) ? { error: problem.detail, code: problem.code } : problem)
+
+const isInference = (path: string): boolean => path === '/v2' || path.startsWith('/v2/')
+
+export function headersOf(problem: Problem, path: string): Record<string, string> {
   return {
-    'content-type': problemType,
+    'content-type': isInference(path) ? 'application/json' : problemType,
     'x-request-id': problem.request_id,
     ...(problem.retryable && problem.status >= 500 ? { 'retry-after': String(retryAfterS) } : {}),
     ...(problem.code === 'unauthenticated'

@@ -6,6 +6,7 @@
  */
 import { isError } from '../domain/errors.ts'
 import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { beginInk, createInk } from './serving/ink.ts'
 import { loadVersion, type LoadedVersion } from './serving/version.ts'
 
 const measuredRows = 2_000
@@ -43,6 +44,8 @@ function measure({ manifest, predictor, read, format }: LoadedVersion): { p50Us:
   const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
+  const ink = createInk()
+  const id = new Uint8Array(16)
   const times: number[] = []
   const until = performance.now() + measuredMs
   for (let i = 0; i < measuredRows && performance.now() < until; i++) {
@@ -50,7 +53,8 @@ function measure({ manifest, predictor, read, format }: LoadedVersion): { p50Us:
     read(instances[i % instances.length], 0, input, 0)
     predictor.run(input, 1, output)
     format.issueOf(output, 0)
-    format.text(output, 0, '')
+    beginInk(ink)
+    format.write(ink, output, 0, id)
     times.push((performance.now() - from) * 1_000)
   }
   times.sort((a, b) => a - b)

@@ -15,8 +15,9 @@ import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
-import { createPredictEndpoint, modelAskedIn } from './endpoint.ts'
+import { createPredictEndpoint } from './endpoint.ts'
 import { openServing } from './serving/serving.ts'
+import { createTargets } from './target.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
 
@@ -87,11 +88,12 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const temporal = createTemporalClient(config)
   const refusals = new Map<string, number>()
   const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
+  const targetOf = createTargets()
   let ending: string | undefined
   const handle: RequestListener = (request, response) => {
     if (ending !== undefined) response.shouldKeepAlive = false
-    const model = modelAskedIn(request)
-    if (model !== undefined) predict(model, request, response)
+    const target = targetOf(request.method, request.url)
+    if (target !== undefined) predict(target, request, response)
     else if (mounted.rest === undefined) early.push([request, response])
     else mounted.rest(request, response)
   }

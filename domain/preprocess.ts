@@ -79,11 +79,14 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
   }
 }
 
+/** What a number becomes. Whoever has no row at hand, but the value alone, must use this and no formula of its own. */
+export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
+
 function numberWriter(fit: Extract<FeatureFit, { kind: 'number' }>, start: number): Encoder {
   const { name, mean, std, fill } = fit
   return (row, into, offset) => {
     const value = row[name]
-    into[offset + start] = ((typeof value === 'number' ? value : fill) - mean) / std
+    into[offset + start] = scaled(typeof value === 'number' ? value : fill, mean, std)
   }
 }
 

@@ -8,6 +8,25 @@ import { moment } from '../wire.ts'
 
 const mostOutcomes = 10_000
 
+const predictSchema = {
+  type: 'object',
+  required: ['instances'],
+  additionalProperties: false,
+  properties: {
+    instances: {
+      type: 'array',
+      minItems: 1,
+      items: { type: 'object', description: 'One value a feature; GET /v1/models/{name} lists them.' },
+    },
+    routing_key: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 256,
+      description: 'The same key gets the same arm.',
+    },
+  },
+}
+
 const outcomes = z.strictObject({
   outcomes: z
     .array(
@@ -30,6 +49,7 @@ export const predictionRoutes = ({ serving, store }: ApiDeps): Route[] => [
       'Answers {"instances": [{…}], "routing_key"?} with one prediction an instance. Waits for no other server.',
     answers: { 200: 'The predictions, with the version, the arm and the routing generation that gave them' },
     rawBytes: predictBytes,
+    rawSchema: predictSchema,
     handle: ({ params, bytes }) => ({
       text: serving.predict(params['name']!, bytes),
       type: 'application/json',

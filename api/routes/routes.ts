@@ -4,6 +4,7 @@ import type { ApiDeps } from '../deps.ts'
 import { descriptionRoutes } from './description.ts'
 import { evaluationRoutes } from './evaluations.ts'
 import { healthRoutes } from './health.ts'
+import { inferenceRoutes } from './inference.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
 import { predictionRoutes } from './predictions.ts'
@@ -15,6 +16,7 @@ import { rollbackRoutes } from './rollback.ts'
 export function routesOf(deps: ApiDeps): Route[] {
   const routes: Route[] = [
     ...predictionRoutes(deps),
+    ...inferenceRoutes(deps),
     ...modelRoutes(deps),
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),

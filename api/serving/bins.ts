@@ -3,16 +3,16 @@
  * is judged from these counts alone, so nothing else of what was asked has to be kept for it, and no row leaves the process.
  */
 import type { Output } from '../../domain/features.ts'
-import type { Manifest } from '../../domain/manifest.ts'
 import { binNames, binner, type Profile } from '../../domain/profile.ts'
 import type { FeatureCounts } from '../../store/feature-counts.ts'
+import { noText, type Sheet } from './sheet.ts'
 import type { LoadedVersion } from './version.ts'
 
-export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest'>
+export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
 
 export interface Bins {
   /** Counts the rows of one answered request and what was answered to them, row by row. `atMs` is the database's time. */
-  count(loaded: BinnedVersion, atMs: number, instances: readonly unknown[], outputs: Float32Array): void
+  count(loaded: BinnedVersion, atMs: number, sheet: Sheet, outputs: Float32Array): void
   /** The hours that have changed since they were written last, each with its counts from the beginning. */
   due(): FeatureCounts[]
   /** What was due last is stored; hours that are over are forgotten. */
@@ -31,8 +31,17 @@ interface Hour {
   rows: FeatureCounts[]
 }
 
+/** A feature of the profile: its place among the numbers or the texts of a row, and among the counts. */
+interface Binned {
+  slot: number
+  place: number
+  binOf: ReturnType<typeof binner>
+}
+
 interface Counter {
-  features: { name: string; binOf: ReturnType<typeof binner> }[]
+  numbers: Binned[]
+  /** By their place among the texts; one that the profile does not have is absent. */
+  texts: (Binned | undefined)[]
   scoreBinOf: ((outputs: Float32Array, row: number) => number) | undefined
   profiles: { kind: FeatureCounts['kind']; profile: Profile }[]
   hour: Hour | undefined
@@ -46,7 +55,7 @@ export function createBins(): Bins {
   const counterOf = (loaded: BinnedVersion): Counter => {
     const known = counters.get(loaded)
     if (known !== undefined) return known
-    const made = compileCounter(loaded.manifest)
+    const made = compileCounter(loaded)
     counters.set(loaded, made)
     return made
   }
@@ -71,22 +80,22 @@ export function createBins(): Bins {
   }
 
   return {
-    count(loaded, atMs, instances, outputs) {
+    count(loaded, atMs, sheet, outputs) {
       const counter = counterOf(loaded)
-      const { features, scoreBinOf, profiles } = counter
+      const { numbers, scoreBinOf, profiles } = counter
       if (profiles.length === 0) return
       const startMs = atMs - (atMs % hourMs)
       const hour = counter.hour?.startMs === startMs ? counter.hour : turnTo(startMs, loaded, counter)
       const { rows } = hour
-      const { length } = features
-      for (let row = 0; row < instances.length; row++) {
-        const values = instances[row] as Record<string, number | string | null>
-        for (let i = 0; i < length; i++) {
-          const { name, binOf } = features[i]!
-          rows[i]!.counts[binOf(values[name])]!++
+      const width = loaded.columns.numbers
+      for (let row = 0; row < sheet.rows; row++) {
+        for (let i = 0; i < numbers.length; i++) {
+          const { slot, place, binOf } = numbers[i]!
+          rows[place]!.counts[binOf(sheet.numbers[row * width + slot])]!++
         }
-        if (scoreBinOf !== undefined) rows[length]!.counts[scoreBinOf(outputs, row)]!++
+        if (scoreBinOf !== undefined) rows.at(-1)!.counts[scoreBinOf(outputs, row)]!++
       }
+      if (counter.texts.length > 0) countTexts(counter.texts, sheet, rows)
       hour.changes++
     },
     due() {
@@ -106,12 +115,34 @@ export function createBins(): Bins {
   }
 }
 
+function countTexts(binned: Counter['texts'], { texts, rows }: Sheet, into: FeatureCounts[]): void {
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let i = 0; i < binned.length; i++) {
+      const length = texts.readUInt32LE(at)
+      at += 4
+      const end = length === noText ? at : at + length
+      const each = binned[i]
+      if (each !== undefined)
+        into[each.place]!.counts[each.binOf(length === noText ? null : texts.toString('utf8', at, end))]!++
+      at = end
+    }
+}
+
 /** Bins and their names in one order: the features of the profile, then the score. */
-function compileCounter({ profile, output }: Manifest): Counter {
+function compileCounter({ manifest: { profile, output }, columns }: BinnedVersion): Counter {
   const features = profile?.features ?? []
   const { score } = profile ?? {}
+  const binned = features.flatMap((each, place) => {
+    const column = columns.all.find(({ name, kind }) => name === each.name && kind === each.kind)
+    return column === undefined
+      ? []
+      : [{ kind: each.kind, slot: column.slot, place, binOf: binner(rounded(each)) }]
+  })
   return {
-    features: features.map((each) => ({ name: each.name, binOf: binner(each) })),
+    numbers: binned.filter(({ kind }) => kind === 'number'),
+    texts: Array.from({ length: columns.texts }, (_, slot) =>
+      binned.find((each) => each.kind === 'category' && each.slot === slot),
+    ),
     scoreBinOf: score && compileScore(score, output),
     profiles: [
       ...features.map((each) => ({ kind: 'feature' as const, profile: each })),
@@ -120,6 +151,10 @@ function compileCounter({ profile, output }: Manifest): Counter {
     hour: undefined,
   }
 }
+
+/** A sheet keeps numbers in 32 bits: edges rounded alike leave a value that lies on one on its side. */
+const rounded = (profile: Profile): Profile =>
+  profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
 /** The same score as in the profile: the likeliest class, or the number itself. */
 function compileScore(score: Profile, output: Output): Counter['scoreBinOf'] {

@@ -23,6 +23,8 @@ export interface CategoryColumn {
   name: string
   /** Where its places among the inputs begin. */
   start: number
+  /** Its place among the features that are no numbers. */
+  slot: number
   fillable: boolean
   /** Value → place after `start`; every other value has the place `other`. */
   places: ReadonlyMap<string, number>
@@ -39,6 +41,8 @@ export interface Columns {
   width: number
   /** How many of the features are numbers. */
   numbers: number
+  /** How many are not. */
+  texts: number
   /** Whether all of them are, so that a row is nothing but `width` numbers. */
   numeric: boolean
   means: Float64Array
@@ -49,6 +53,7 @@ export interface Columns {
 export function columnsOf(features: Features, fits: readonly FeatureFit[]): Columns {
   let width = 0
   let numbers = 0
+  let texts = 0
   const all = fits.map((fit): Column => {
     const feature = features[fit.name]!
     const start = width
@@ -59,6 +64,7 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Colu
       kind: 'category',
       name: fit.name,
       start,
+      slot: texts++,
       fillable,
       places: new Map(fit.vocabulary.map((value, place) => [value, place])),
       other: fit.vocabulary.length,
@@ -69,7 +75,8 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Colu
     all,
     width,
     numbers,
-    numeric: numbers === all.length,
+    texts,
+    numeric: texts === 0,
     means: Float64Array.from(all, (column) => (column.kind === 'number' ? column.mean : 0)),
     stds: Float64Array.from(all, (column) => (column.kind === 'number' ? column.std : 1)),
   }

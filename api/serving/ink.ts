@@ -7,9 +7,16 @@ export interface Ink {
   bytes: Buffer
   /** Where the next byte goes; those before it are the answer. */
   at: number
+  /** Where the JSON of the answer ends and bytes begin; absent when all of it is JSON. */
+  jsonBytes: number | undefined
 }
 
-export const createInk = (): Ink => ({ bytes: Buffer.allocUnsafeSlow(65_536), at: 0 })
+export const createInk = (): Ink => ({ bytes: Buffer.allocUnsafeSlow(65_536), at: 0, jsonBytes: undefined })
+
+export function beginInk(ink: Ink): void {
+  ink.at = 0
+  ink.jsonBytes = undefined
+}
 
 /** Makes room for so many more bytes. */
 export function reserve(ink: Ink, bytes: number): void {

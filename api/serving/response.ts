@@ -1,9 +1,9 @@
 /**
- * From the numbers of the network to the text of an answer, and the check that they mean anything. Everything that is
+ * From the numbers of the network to the bytes of an answer, and the check that they mean anything. Everything that is
  * the same in each answer of a version is written once, when it is loaded.
  */
 import type { Output } from '../../domain/features.ts'
-import { placeText } from './identity.ts'
+import { longestFloat, put, putFloat, putId, reserve, type Ink } from './ink.ts'
 
 /** What one instance was answered, as it is compared and stored for pairs. */
 export type Answer =
@@ -14,14 +14,19 @@ export interface OutputFormat {
   width: number
   /** Why the answer of a row is not one of this output; nothing when it is. Allocates only then. */
   issueOf(outputs: Float32Array, row: number): string | undefined
-  /** The prediction of a row as JSON, with its id. */
-  text(outputs: Float32Array, row: number, idPrefix: string): string
+  /** Writes the prediction of a row as JSON; `id` is that of the request, the row the instance's own place in it. */
+  write(ink: Ink, outputs: Float32Array, row: number, id: Uint8Array): void
   answer(outputs: Float32Array, row: number): Answer
   /** How far two answers of a row are apart: 0 when they are the same. */
   difference(a: Float32Array, b: Float32Array, row: number): number
 }
 
 const sumTolerance = 1e-3
+/** `{"id":"…` and the UUID. */
+const idBytes = 43
+const idHead = Buffer.from('{"id":"')
+const closed = Buffer.from('}')
+const closedTwice = Buffer.from('}}')
 
 export function compileFormat(output: Output): OutputFormat {
   switch (output.kind) {
@@ -35,17 +40,24 @@ export function compileFormat(output: Output): OutputFormat {
 }
 
 function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'probability' }>): OutputFormat {
-  const yes = `,"label":true,"positive":${JSON.stringify(positive)}}`
-  const no = `,"label":false,"positive":${JSON.stringify(positive)}}`
+  const field = Buffer.from('","probability":')
+  const yes = Buffer.from(`,"label":true,"positive":${JSON.stringify(positive)}}`)
+  const no = Buffer.from(`,"label":false,"positive":${JSON.stringify(positive)}}`)
+  const most = idBytes + field.byteLength + longestFloat + no.byteLength
   return {
     width: 1,
     issueOf(outputs, row) {
       const p = outputs[row]!
       return p >= 0 && p <= 1 ? undefined : `the probability of row ${row} is ${p}`
     },
-    text(outputs, row, idPrefix) {
+    write(ink, outputs, row, id) {
       const p = outputs[row]!
-      return `{"id":"${idPrefix}${placeText(row)}","probability":${p}${p >= threshold ? yes : no}`
+      reserve(ink, most)
+      put(ink, idHead)
+      putId(ink, id, row)
+      put(ink, field)
+      putFloat(ink, p)
+      put(ink, p >= threshold ? yes : no)
     },
     answer: (outputs, row) => ({ probability: outputs[row]!, label: outputs[row]! >= threshold }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
@@ -54,8 +66,12 @@ function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'pro
 
 function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): OutputFormat {
   const width = classes.length
-  const heads = classes.map((name) => `","label":${JSON.stringify(name)},"probabilities":{`)
-  const keys = classes.map((name, index) => `${index === 0 ? '' : ','}${JSON.stringify(name)}:`)
+  const heads = classes.map((name) => Buffer.from(`","label":${JSON.stringify(name)},"probabilities":{`))
+  const keys = classes.map((name, index) => Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(name)}:`))
+  const most =
+    idBytes +
+    Math.max(...heads.map((head) => head.byteLength)) +
+    keys.reduce((sum, key) => sum + key.byteLength + longestFloat, closedTwice.byteLength)
   const likeliest = (outputs: Float32Array, at: number): number => {
     let best = 0
     for (let i = 1; i < width; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
@@ -72,11 +88,17 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
       }
       return Math.abs(sum - 1) <= sumTolerance ? undefined : `the probabilities of row ${row} sum to ${sum}`
     },
-    text(outputs, row, idPrefix) {
+    write(ink, outputs, row, id) {
       const at = row * width
-      let text = `{"id":"${idPrefix}${placeText(row)}${heads[likeliest(outputs, at)]!}`
-      for (let i = 0; i < width; i++) text += keys[i]! + outputs[at + i]!
-      return `${text}}}`
+      reserve(ink, most)
+      put(ink, idHead)
+      putId(ink, id, row)
+      put(ink, heads[likeliest(outputs, at)]!)
+      for (let i = 0; i < width; i++) {
+        put(ink, keys[i]!)
+        putFloat(ink, outputs[at + i]!)
+      }
+      put(ink, closedTwice)
     },
     answer: (outputs, row) => ({
       label: classes[likeliest(outputs, row * width)]!,
@@ -93,13 +115,21 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
 
 function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): OutputFormat {
   const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
+  const field = Buffer.from('","value":')
   return {
     width: 1,
     issueOf(outputs, row) {
       const value = outputs[row]!
       return value >= least && value <= most ? undefined : `the value of row ${row} is ${value}`
     },
-    text: (outputs, row, idPrefix) => `{"id":"${idPrefix}${placeText(row)}","value":${outputs[row]!}}`,
+    write(ink, outputs, row, id) {
+      reserve(ink, idBytes + field.byteLength + longestFloat + closed.byteLength)
+      put(ink, idHead)
+      putId(ink, id, row)
+      put(ink, field)
+      putFloat(ink, outputs[row]!)
+      put(ink, closed)
+    },
     answer: (outputs, row) => ({ value: outputs[row]! }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
   }

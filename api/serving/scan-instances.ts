@@ -3,7 +3,7 @@
  * is unusual or wrong, so that the slow way in request.ts says what; both must read the same numbers, which a test checks.
  */
 import { scaled } from '../../domain/preprocess.ts'
-import type { CategoryColumn, Column, Columns } from './columns.ts'
+import type { CategoryColumn, Column, Columns, NumberColumn } from './columns.ts'
 import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './scan.ts'
 import { beginSheet, keepText, keepTextBytes, type Sheet } from './sheet.ts'
 
@@ -34,6 +34,8 @@ export function compileScanner(columns: Columns): InstanceScanner {
   let rowsSeen = 0
   const leastRowBytes = fields.reduce((sum, { key }) => sum + key.byteLength + 3, 2)
   const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
+  // Where the texts of the running row stand, by their places among the texts; they may have come in any order.
+  const texts: TextPlaces = { starts: new Float64Array(columns.texts), ends: new Float64Array(columns.texts) }
 
   /** The feature whose name stands here; the order is corrected by it. */
   const fieldHere = (position: number): Field | undefined => {
@@ -58,8 +60,16 @@ export function compileScanner(columns: Columns): InstanceScanner {
       if (field === undefined || !take(cursor, code.colon)) return false
       if (seen[field.place] === rowsSeen) return false
       seen[field.place] = rowsSeen
-      if (!scanValue(cursor, field.column, columns, sheet, row, offset)) return false
+      const { column } = field
+      const isRead =
+        column.kind === 'number'
+          ? scanValue(cursor, column, sheet, row * columns.numbers, offset)
+          : scanCategory(cursor, column, sheet, offset, texts)
+      if (!isRead) return false
     }
+    for (let i = 0; i < columns.texts; i++)
+      if (texts.starts[i]! < 0) keepText(sheet, undefined)
+      else keepTextBytes(sheet, cursor.bytes, texts.starts[i]!, texts.ends[i]!)
     return take(cursor, code.close)
   }
   const scanRows = (sheet: Sheet, most: number): boolean => {
@@ -101,18 +111,21 @@ export function compileScanner(columns: Columns): InstanceScanner {
   }
 }
 
+interface TextPlaces {
+  /** -1 for null. */
+  starts: Float64Array
+  ends: Float64Array
+}
+
 function scanValue(
   cursor: Cursor,
-  column: Column,
-  columns: Columns,
+  column: NumberColumn,
   sheet: Sheet,
-  row: number,
+  numbersOffset: number,
   offset: number,
 ): boolean {
-  const byte = peek(cursor)
-  if (column.kind === 'category') return scanCategory(cursor, column, sheet, offset, byte)
-  const to = row * columns.numbers + column.slot
-  if (byte === code.n) {
+  const to = numbersOffset + column.slot
+  if (peek(cursor) === code.n) {
     if (!column.fillable || !takeBytes(cursor, nullBytes)) return false
     sheet.numbers[to] = NaN
     sheet.input[offset + column.start] = scaled(column.fill, column.mean, column.std)
@@ -121,20 +134,19 @@ function scanValue(
   const value = scanNumber(cursor)
   sheet.numbers[to] = value
   sheet.input[offset + column.start] = scaled(value, column.mean, column.std)
-  // Only NaN is not itself.
-  return value === value
+  return !Number.isNaN(value)
 }
 
 function scanCategory(
   cursor: Cursor,
-  { start, places, other, values, fillable }: CategoryColumn,
+  { start, slot, places, other, values, fillable }: CategoryColumn,
   sheet: Sheet,
   offset: number,
-  byte: number,
+  texts: TextPlaces,
 ): boolean {
-  if (byte === code.n) {
+  if (peek(cursor) === code.n) {
     if (!fillable || !takeBytes(cursor, nullBytes)) return false
-    keepText(sheet, undefined)
+    texts.starts[slot] = -1
     sheet.input[offset + start + other] = 1
     return true
   }
@@ -142,7 +154,8 @@ function scanCategory(
   if (from < 0) return false
   const value = textOf(cursor.bytes, from, cursor.at - 1)
   if (values !== undefined && !values.has(value)) return false
-  keepTextBytes(sheet, cursor.bytes, from, cursor.at - 1)
+  texts.starts[slot] = from
+  texts.ends[slot] = cursor.at - 1
   sheet.input[offset + start + (places.get(value) ?? other)] = 1
   return true
 }

@@ -13,7 +13,9 @@ import { openCache } from './cache.ts'
 import { createClock } from './clock.ts'
 import { createIds, mostPlaces } from './identity.ts'
 import { openLog, type PredictionLog } from './log.ts'
-import { createPredict, type Predict } from './predict.ts'
+import { createAnswer, type Answer } from './answer.ts'
+import { createPredictProtocol } from './predict.ts'
+import type { Protocol } from './protocol.ts'
 import { startReplica } from './replica.ts'
 import { createRouting, type Lease, type Problem, type Routing } from './routing.ts'
 import { createShadow, type Shadow } from './shadow.ts'
@@ -22,7 +24,13 @@ import { createTallies, type Tallies } from './tally.ts'
 import { loadVersion } from './version.ts'
 
 export interface Serving {
-  predict: Predict
+  answer: Answer
+  /** The protocol of our own predict route. */
+  native: Protocol
+  /** Answers a request to a model in it. */
+  predict(model: string, body: Buffer): string
+  /** Most instances in one request. */
+  mostInstances: number
   routing: Routing
   log: PredictionLog
   tallies: Tallies
@@ -117,18 +125,25 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onFault: events.fault,
   })
   const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
+  const native = createPredictProtocol(mostInstances)
+  const answer = createAnswer({
+    bins,
+    clock,
+    ids: createIds(clock),
+    lease,
+    log,
+    routing,
+    shadow,
+    tallies,
+  })
   return {
-    predict: createPredict({
-      bins,
-      clock,
-      ids: createIds(clock),
-      lease,
-      log,
-      routing,
-      shadow,
-      tallies,
-      mostInstances,
-    }),
+    answer,
+    native,
+    predict(model, body) {
+      const { bytes, at } = answer(native, { model, body })
+      return bytes.toString('utf8', 0, at)
+    },
+    mostInstances,
     routing,
     log,
     tallies,

@@ -3,10 +3,10 @@
  * when the process has nothing else to do. A slow or broken candidate can cost copies, which are counted, never an answer.
  */
 import { DomainError } from '../../domain/errors.ts'
-import type { Row } from '../../domain/features.ts'
 import type { Pair } from '../../store/pairs.ts'
 import { placeText } from './identity.ts'
-import { spoil, type LoadedVersion } from './version.ts'
+import { createSheet } from './sheet.ts'
+import { spoil, type LoadedVersion, type ReadRequest } from './version.ts'
 import type { ArmTally, Tallies } from './tally.ts'
 
 /** The candidate of a route, as it is shown requests. */
@@ -19,7 +19,8 @@ export interface ShadowArm {
 /** One request and what the caller was answered. */
 export interface ShadowRequest {
   arm: ShadowArm
-  instances: Row[]
+  read: ReadRequest
+  body: Buffer
   routingKey: string
   idPrefix: string
   served: LoadedVersion
@@ -47,7 +48,7 @@ export function createShadow(tallies: Tallies): Shadow {
   const pairs: Pair[] = []
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
-  let input = new Float32Array(0)
+  const sheet = createSheet()
 
   const turn = (): void => {
     scheduled = false
@@ -61,19 +62,18 @@ export function createShadow(tallies: Tallies): Shadow {
     setImmediate(turn)
   }
   const answer = (request: ShadowRequest): void => {
-    const { arm, instances, routingKey } = request
+    const { arm, read, body, routingKey } = request
     const { loaded } = arm
-    const { predictor, read, format } = loaded
+    const { predictor, format } = loaded
     const began = performance.now()
-    const outputs = new Float32Array(instances.length * predictor.outputs)
+    let outputs = new Float32Array(0)
     let bad: 'errors' | 'invalid' | undefined
     try {
-      if (input.length < instances.length * predictor.inputs)
-        input = new Float32Array(instances.length * predictor.inputs)
-      for (let i = 0; i < instances.length; i++) read(instances[i], i, input, i * predictor.inputs)
-      predictor.run(input, instances.length, outputs)
+      read(loaded, body, sheet)
+      outputs = new Float32Array(sheet.rows * predictor.outputs)
+      predictor.run(sheet.input, sheet.rows, outputs)
       if (loaded.invalidShare > 0) spoil(loaded, outputs)
-      for (let i = 0; i < instances.length && bad === undefined; i++)
+      for (let i = 0; i < sheet.rows && bad === undefined; i++)
         if (format.issueOf(outputs, i) !== undefined) bad = 'invalid'
     } catch (error) {
       // The candidate cannot read what callers send to the champion: they would all be refused.
@@ -81,15 +81,16 @@ export function createShadow(tallies: Tallies): Shadow {
     }
     counts.answered++
     tallies.count(arm.tally, Math.round((performance.now() - began) * 1_000), routingKey, bad)
-    if (bad === undefined) compare(request, outputs)
+    if (bad === undefined) compare(request, outputs, sheet.rows)
   }
   const compare = (
-    { arm, served, outputs, idPrefix, instances }: ShadowRequest,
+    { arm, served, outputs, idPrefix }: ShadowRequest,
     shadow: Float32Array,
+    rows: number,
   ): void => {
     const { release, loaded } = arm
     if (release === undefined || served.format.width !== loaded.format.width) return
-    for (let i = 0; i < instances.length; i++) {
+    for (let i = 0; i < rows; i++) {
       if (pairs.length >= mostPairs) {
         counts.droppedPairs++
         continue

@@ -16,6 +16,8 @@ export interface Sheet {
   input: Float32Array
   /** The numbers as they were sent, row by row; NaN where null was. */
   numbers: Float32Array
+  /** The same memory, byte by byte. */
+  numberBytes: Uint8Array
   /** The texts as they were sent, row by row: four bytes of length, least first, then UTF-8; all ones where null was. */
   texts: Buffer
   textBytes: number
@@ -26,18 +28,23 @@ export interface WantedOutput {
   binary: boolean
 }
 
-const noText = 0xffff_ffff
+/** The length that says null. */
+export const noText = 0xffff_ffff
 
-export const createSheet = (): Sheet => ({
-  rows: 0,
-  routingKey: undefined,
-  callerId: undefined,
-  wanted: undefined,
-  input: new Float32Array(4_096),
-  numbers: new Float32Array(4_096),
-  texts: Buffer.allocUnsafeSlow(4_096),
-  textBytes: 0,
-})
+export function createSheet(): Sheet {
+  const numbers = new Float32Array(4_096)
+  return {
+    rows: 0,
+    routingKey: undefined,
+    callerId: undefined,
+    wanted: undefined,
+    input: new Float32Array(4_096),
+    numbers,
+    numberBytes: new Uint8Array(numbers.buffer),
+    texts: Buffer.allocUnsafeSlow(4_096),
+    textBytes: 0,
+  }
+}
 
 /** Empties the sheet for so many rows of these columns. */
 export function beginSheet(sheet: Sheet, columns: Columns, rows: number): void {
@@ -45,7 +52,10 @@ export function beginSheet(sheet: Sheet, columns: Columns, rows: number): void {
   sheet.routingKey = sheet.callerId = sheet.wanted = undefined
   sheet.textBytes = 0
   if (sheet.input.length < rows * columns.width) sheet.input = new Float32Array(rows * columns.width)
-  if (sheet.numbers.length < rows * columns.numbers) sheet.numbers = new Float32Array(rows * columns.numbers)
+  if (sheet.numbers.length < rows * columns.numbers) {
+    sheet.numbers = new Float32Array(rows * columns.numbers)
+    sheet.numberBytes = new Uint8Array(sheet.numbers.buffer)
+  }
 }
 
 /** Writes down what a checked row said. */

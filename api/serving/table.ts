@@ -2,7 +2,15 @@
  * A route made ready to answer: its arms with their loaded versions, and what becomes of it when the candidate's exposure or
  * the replica's own lease lapses. All three are built together, so that a lapse needs nothing but a comparison.
  */
-import { fenced, hash32, withoutCandidate, wholeBp, type Arm, type Route } from '../../domain/route.ts'
+import {
+  fenced,
+  hash32,
+  withoutCandidate,
+  wholeBp,
+  type Arm,
+  type Route,
+  type RouteArm,
+} from '../../domain/route.ts'
 import { encodeOrigin } from '../../store/predictions.ts'
 import type { CandidateGuard } from './guard.ts'
 import type { ShadowArm } from './shadow.ts'
@@ -11,6 +19,7 @@ import type { LoadedVersion } from './version.ts'
 
 export interface LiveArm {
   arm: Arm
+  generation: number
   loaded: LoadedVersion
   /** The arm gets the keys whose place is below this and not below that of the arm before. */
   belowBp: number
@@ -20,11 +29,18 @@ export interface LiveArm {
   /** The beginning of its rows in the log. */
   origin: Uint8Array
   /** The beginning of its answers. */
-  head: string
+  head: Uint8Array
 }
 
 export interface Table {
   arms: LiveArm[]
+  /** The arm with the largest share. */
+  likeliest: LiveArm
+  /**
+   * By version: the arms that may be asked for by name, which are all but the candidate. What they answer then is counted and
+   * logged outside of any release, because those who ask were not drawn.
+   */
+  pinned: ReadonlyMap<string, LiveArm>
   seed: number
   shadow?: { arm: ShadowArm; seed: number; belowBp: number }
 }
@@ -62,38 +78,59 @@ export function buildLive(
   tallies: Tallies,
   guard?: CandidateGuard,
 ): Omit<LiveModel, 'exposedUntil'> {
-  const tallyOf = (arm: Arm | 'shadow', version: string, quiet = false): ArmTally =>
+  const { model, generation } = route
+  const build = ({ arm, version }: RouteArm, release: string | undefined, quiet: boolean) => ({
+    arm,
+    generation,
+    loaded: versions.get(version)!,
+    tally: tallyOf(arm, version, release, quiet),
+    origin: encodeOrigin({ model, version, arm, release, generation }),
+    head: Buffer.from(
+      `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
+        `"arm":"${arm}","generation":${generation},"predictions":[`,
+    ),
+  })
+  const tallyOf = (
+    arm: Arm | 'shadow',
+    version: string,
+    release: string | undefined,
+    quiet = false,
+  ): ArmTally =>
     tallies.open({
       quiet,
-      model: route.model,
+      model,
       version,
       arm,
-      release: route.release,
-      generation: route.generation,
+      release,
+      generation,
       slow95Us: route.latencyUs?.p95 ?? Infinity,
       slow99Us: route.latencyUs?.p99 ?? Infinity,
       lengthMs: route.tickMs ?? quietTickMs,
     })
   const tableOf = (of: Route, quiet = false): Table => {
     let reached = 0
-    const arms = of.arms.map(({ arm, version, shareBp }): LiveArm => {
-      const { model, generation, release } = route
-      return {
-        arm,
-        loaded: versions.get(version)!,
-        belowBp: (reached += shareBp),
-        tally: tallyOf(arm, version, quiet),
-        ...(arm === 'canary' && guard ? { guard } : {}),
-        origin: encodeOrigin({ model, version, arm, release, generation }),
-        head:
-          `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
-          `"arm":"${arm}","generation":${generation},"predictions":[`,
-      }
-    })
-    const table: Table = { arms, seed: hash32(of.salt) }
+    const arms = of.arms.map((each): LiveArm => ({
+      ...build(each, route.release, quiet),
+      belowBp: (reached += each.shareBp),
+      ...(each.arm === 'canary' && guard ? { guard } : {}),
+    }))
+    const largest = Math.max(...of.arms.map(({ shareBp }) => shareBp))
+    const pinned = of.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
+    const table: Table = {
+      arms,
+      seed: hash32(of.salt),
+      likeliest: arms[of.arms.findIndex(({ shareBp }) => shareBp === largest)]!,
+      pinned: new Map(
+        pinned.map((each) => [each.version, { ...build(each, undefined, true), belowBp: wholeBp }]),
+      ),
+    }
     if (of.shadow === undefined) return table
     const { version, shareBp } = of.shadow
-    const arm = { loaded: versions.get(version)!, tally: tallyOf('shadow', version), release: route.release }
+    const arm = {
+      loaded: versions.get(version)!,
+      tally: tallyOf('shadow', version, route.release),
+      release: route.release,
+    }
     return { ...table, shadow: { arm, seed: hash32(`shadow:${of.salt}`), belowBp: shareBp } }
   }
   return {

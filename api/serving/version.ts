@@ -5,9 +5,12 @@
 import { DomainError } from '../../domain/errors.ts'
 import { widthOf } from '../../domain/features.ts'
 import type { Manifest } from '../../domain/manifest.ts'
+import { columnsOf, type Columns } from './columns.ts'
 import { compilePredictor, type Predictor } from './predictor.ts'
 import { compileReader, type InstanceReader } from './request.ts'
 import { compileFormat, type OutputFormat } from './response.ts'
+import { compileScanner, type InstanceScanner } from './scan-instances.ts'
+import type { Sheet } from './sheet.ts'
 import { readNetwork } from './topology.ts'
 
 export interface LoadedVersion {
@@ -15,11 +18,16 @@ export interface LoadedVersion {
   version: string
   manifest: Manifest
   predictor: Predictor
+  columns: Columns
   read: InstanceReader
+  scan: InstanceScanner
   format: OutputFormat
   /** In a drill: the share of requests that are answered with a number that is none. 0 outside of drills. */
   invalidShare: number
 }
+
+/** Reads a body into the sheet for a version. Throws the DomainError that the caller is to see. */
+export type ReadRequest = (loaded: LoadedVersion, body: Buffer, sheet: Sheet) => void
 
 /** How far a golden output may be off, absolute, and relative above 1. */
 export const goldenTolerance = 1e-5
@@ -36,15 +44,18 @@ export function loadVersion(
   checkManifest(manifest)
   const predictor = compilePredictor(readNetwork(files.topology, files.weights))
   const format = compileFormat(manifest.output)
-  const columns = widthOf(manifest.preprocessing)
-  if (predictor.inputs !== columns)
-    refuse(`the network takes ${predictor.inputs} columns, the preprocessing gives ${columns}`)
+  const width = widthOf(manifest.preprocessing)
+  if (predictor.inputs !== width)
+    refuse(`the network takes ${predictor.inputs} columns, the preprocessing gives ${width}`)
   if (predictor.outputs !== format.width)
     refuse(
       `the network gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const read = compileReader(manifest.features, manifest.preprocessing)
-  const loaded = { model: manifest.model, version, manifest, predictor, format, read, invalidShare: 0 }
+  const columns = columnsOf(manifest.features, manifest.preprocessing)
+  const scan = compileScanner(columns)
+  const { model } = manifest
+  const loaded = { model, version, manifest, predictor, columns, format, read, scan, invalidShare: 0 }
   const issue = goldenIssueOf(loaded)
   if (issue !== undefined) refuse(issue)
   warmUp(loaded)

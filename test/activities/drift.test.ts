@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../activities/deps.ts'
 import { judgeDrift } from '../../activities/drift.ts'
 import { createBins } from '../../api/serving/bins.ts'
+import { columnsOf } from '../../api/serving/columns.ts'
 import type { Manifest } from '../../domain/manifest.ts'
 import { categoryProfile, numberProfile, type ReferenceProfile } from '../../domain/profile.ts'
 import { seeded } from '../../domain/random.ts'
@@ -16,6 +17,7 @@ import { readConfig } from '../../temporal.config.ts'
 import { insertModel } from '../support/candidates.ts'
 import { policy } from '../support/releases.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { sheetOf } from '../support/sheets.ts'
 
 const hour = 3_600_000
 const noon = Date.parse('2026-03-01T12:00:00Z')
@@ -44,6 +46,10 @@ const profile: ReferenceProfile = {
 }
 const output = { kind: 'probability', positive: 'blooms', threshold: 0.5 } as const
 const manifest = { model: 'roses', output, profile } as unknown as Manifest
+const columns = columnsOf({ size: { kind: 'number' }, colour: { kind: 'category' } }, [
+  { name: 'colour', kind: 'category', vocabulary: ['red', 'white'] },
+  { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
+])
 
 let deps: Deps
 let model: string
@@ -76,7 +82,12 @@ beforeEach(async () => {
 /** A replica is asked these rows at a moment, and hands on what it has counted. */
 async function serve(atMs: number, asked: readonly object[], replica = 'r1', bins = createBins()) {
   const outputs = Float32Array.from(asked as { size: number }[], scoreOf)
-  bins.count({ model, version, manifest: { ...manifest, model } }, atMs, asked, outputs)
+  bins.count(
+    { model, version, manifest: { ...manifest, model }, columns },
+    atMs,
+    sheetOf(columns, asked),
+    outputs,
+  )
   await writeFeatureCounts(deps.store, { replica, rows: bins.due() })
   bins.wrote()
   return bins
@@ -198,8 +209,8 @@ describe('the counts', () => {
 
   it('that were not stored are due again', async () => {
     const bins = createBins()
-    const loaded = { model, version, manifest: { ...manifest, model } }
-    bins.count(loaded, noon, rows(2), new Float32Array(2))
+    const loaded = { model, version, manifest: { ...manifest, model }, columns }
+    bins.count(loaded, noon, sheetOf(columns, rows(2)), new Float32Array(2))
     const first = bins.due()
     expect(first.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
       'feature size',
@@ -208,7 +219,7 @@ describe('the counts', () => {
     ])
     expect(bins.due()).toEqual(first)
     // What is counted while they are on their way is due afterwards.
-    bins.count(loaded, noon, rows(1), new Float32Array(1))
+    bins.count(loaded, noon, sheetOf(columns, rows(1)), new Float32Array(1))
     bins.wrote()
     expect(bins.due()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
   })
@@ -240,8 +251,9 @@ describe('the counts', () => {
       model,
       version,
       manifest: { ...manifest, output, profile: { rows: 6, features: [], score } },
+      columns,
     }
-    bins.count(loaded, noon, [{}, {}], Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
+    bins.count(loaded, noon, sheetOf(columns, [{}, {}]), Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
     // Most frequent first: c, a, b; then other, new, missing.
     expect(bins.due()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
   })
@@ -249,15 +261,20 @@ describe('the counts', () => {
   it('of a version without a profile are none', () => {
     const bins = createBins()
     const { profile: _profile, ...bare } = manifest
-    bins.count({ model, version, manifest: bare }, noon, rows(3), new Float32Array(3))
+    bins.count(
+      { model, version, manifest: bare, columns },
+      noon,
+      sheetOf(columns, rows(3)),
+      new Float32Array(3),
+    )
     expect(bins.due()).toEqual([])
   })
 
   it('of a database that is away for long are bounded', () => {
     const bins = createBins()
-    const loaded = { model, version, manifest: { ...manifest, model } }
+    const loaded = { model, version, manifest: { ...manifest, model }, columns }
     for (let each = 0; each < 300; each++)
-      bins.count(loaded, noon + each * hour, rows(1), new Float32Array(1))
+      bins.count(loaded, noon + each * hour, sheetOf(columns, rows(1)), new Float32Array(1))
     const hours = new Set(bins.due().map(({ hourMs }) => hourMs))
     expect(hours.size).toBe(200)
     expect(Math.max(...hours)).toBe(noon + 299 * hour)

@@ -39,14 +39,14 @@ describe('every route', () => {
       expect(allow === 'public' || allow === 'callers' || allow.length > 0, path).toBe(true)
   })
 
-  it('asks for a key, but for the two that say whether the process lives', async () => {
+  it('asks for a key, but for those that say whether the process lives', async () => {
     const open = []
     for (const route of api.routes) {
       const { status, json } = await api.request(route.method.toUpperCase(), pathOf(route))
       if (status !== 401) open.push(route.path)
       else expect(json['code']).toBe('unauthenticated')
     }
-    expect(open).toEqual(['/livez', '/readyz'])
+    expect(open).toEqual(['/v2', '/v2/health/live', '/v2/health/ready', '/livez', '/readyz'])
   })
 
   it('lets exactly its roles in', async () => {
@@ -63,7 +63,10 @@ describe('every route', () => {
 
   it('keeps a predictor to predictions and outcomes', () => {
     const predictor = api.routes.filter(({ allow }) => allow === 'callers').map(({ path }) => path)
-    expect(predictor).toEqual(['/v1/models/:name/predict', '/v1/outcomes'])
+    expect(predictor.filter((path) => !path.startsWith('/v2/models/:name'))).toEqual([
+      '/v1/models/:name/predict',
+      '/v1/outcomes',
+    ])
     for (const { allow } of api.routes) if (Array.isArray(allow)) expect(allow).not.toContain('predictor')
   })
 })
@@ -115,6 +118,11 @@ describe('a key', () => {
     const refused = await api.request('POST', '/v1/models/iris/predict', { key: caller, body: predict })
     expect(refused).toMatchObject({ status: 403, json: { code: 'forbidden' } })
     expect(refused.json['detail']).toMatch(/may not touch the model iris/)
+    for (const [method, path] of [
+      ['POST', '/v2/models/iris/infer'],
+      ['GET', '/v2/models/iris/versions/iris_v1.0.0'],
+    ] as const)
+      expect((await api.request(method, path, { key: caller })).status).toBe(403)
     expect((await api.request('GET', '/v1/models/iris', { key: viewer })).status).toBe(403)
     const { json } = await api.request('GET', '/v1/models', { key: viewer })
     expect((json['models'] as { name: string }[]).map(({ name }) => name)).toEqual(['other'])

@@ -134,7 +134,7 @@ describe('the lists', () => {
 describe('a wrong request is told', () => {
   const release = { model: 'iris', version: 'iris_v1.0.0' }
   it.each<[string, string, string, unknown, number, string, RegExp]>([
-    ['of a path that is none', 'GET', '/v2/nothing', undefined, 404, 'not_found', /nothing at \/v2\/nothing/],
+    ['of a path that is none', 'GET', '/v3/nothing', undefined, 404, 'not_found', /nothing at \/v3\/nothing/],
     [
       'of the methods that are',
       'PUT',

@@ -3,19 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
-import sql from 'sql-template-tag'
 import { createApp } from '../../api/app.ts'
 import { openAuthentication } from '../../api/auth.ts'
 import type { ApiDeps } from '../../api/deps.ts'
 import { createMetrics } from '../../api/metrics.ts'
 import { openServing, type Serving } from '../../api/serving/serving.ts'
 import { createTemporalClient } from '../../api/temporal.ts'
-import { wholeBp, type Route } from '../../domain/route.ts'
+import type { Route } from '../../domain/route.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { insertKey, type NewKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { findRouting, writeRoute } from '../../store/routing.ts'
-import { irisRow, irisSpec, putArtifact, type ArtifactSpec } from './artifact.ts'
+import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
+import { nextRoute, register } from './registration.ts'
 import { migratedDatabase, uniqueName } from './servers.ts'
 
 export interface House {
@@ -47,40 +46,8 @@ export function houseOn(options: { databaseUrl: string; artifactRoot?: string })
     databaseUrl,
     artifactRoot,
     directory: () => mkdtempSync(join(root, 'replica-')),
-    async register(spec, minor = 0) {
-      const digest = await putArtifact(artifactRoot, spec)
-      const { model } = spec
-      const version = `${model}_v1.${minor}.0`
-      const definition = { name: model, features: spec.features, label: { output: spec.output }, release: {} }
-      await store.query(sql`insert into models (name, definition, code_digest)
-        values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
-      await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
-        values (${`snapshot ${version}`}, ${model}, now(), 2, 10, '{}', '{}')`)
-      await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
-        values (${`t ${version}`}, ${model}, ${`snapshot ${version}`}, 1, 'c', 'd', 'done')`)
-      await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
-        values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${`snapshot ${version}`}, ${digest}, 'better', '{}', 'r')`)
-      await store.query(sql`insert into versions
-        (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
-        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
-      return version
-    },
-    async route(model, change, exposureMs) {
-      const now = await findRouting(store, model)
-      const version = change.proven ?? change.arms?.[0]?.version ?? now?.route.proven ?? ''
-      const { route } = await writeRoute(store, {
-        route: {
-          model,
-          salt: 'salt',
-          arms: [{ arm: 'champion', version, shareBp: wholeBp }],
-          proven: version,
-          ...change,
-        },
-        replaces: now?.route ?? { epoch: 1, generation: 0 },
-        ...(exposureMs === undefined ? {} : { exposureMs }),
-      })
-      return route
-    },
+    register: (spec, minor = 0) => register(store, artifactRoot, spec, minor),
+    route: (model, change, exposureMs) => nextRoute(store, model, change, exposureMs),
     async key(options = {}) {
       const made = await insertKey(store, { name: uniqueName('key'), role: 'admin', ...options })
       return made.key

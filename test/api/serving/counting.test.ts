@@ -123,9 +123,9 @@ describe('the shadow', () => {
     const [pair] = await read()
     expect(pair).toMatchObject({ model, served_version: champion, shadow_version: candidate })
     const match = given.find(({ predictions }) => predictions[0]!.id === pair.prediction_id)!
-    expect(pair.served).toEqual({
+    expect({ ...pair.served, probabilities: pair.served.probabilities.map(Math.fround) }).toEqual({
       label: match.predictions[0]!.label,
-      probabilities: Object.values(match.predictions[0]!.probabilities!),
+      probabilities: Object.values(match.predictions[0]!.probabilities!).map(Math.fround),
     })
     expect(pair.difference).toBeGreaterThan(0)
     await replica.stop()

@@ -1,0 +1,32 @@
+/** One request of the Open Inference Protocol, from its body and header to the bytes of its answer. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Request } from '../serving/answer.ts'
+import type { Ink } from '../serving/ink.ts'
+import type { Serving } from '../serving/serving.ts'
+import { createInferProtocol } from './protocol.ts'
+
+/** In requests and answers: how many bytes are JSON, where binary tensors follow them. */
+export const lengthHeader = 'inference-header-content-length'
+
+/** `header` is what was sent as the length header. What is answered stands until the next call. */
+export type Infer = (request: Request, header: string | undefined) => Ink
+
+export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 'mostInstances'>): Infer {
+  const plain = createInferProtocol(mostInstances)
+  return (request, header) => {
+    if (header === undefined) return answer(plain, request)
+    const jsonBytes = Number(header)
+    if (!/^\d{1,9}$/.test(header) || jsonBytes > request.body.byteLength)
+      throw new DomainError(
+        'invalid_request',
+        `Inference-Header-Content-Length is no number of bytes from 0 to ${request.body.byteLength}`,
+      )
+    return answer(createInferProtocol(mostInstances, jsonBytes), request)
+  }
+}
+
+/** The headers of an answer. */
+export const headersOfInk = ({ jsonBytes }: Ink): Record<string, string> =>
+  jsonBytes === undefined
+    ? { 'content-type': 'application/json' }
+    : { 'content-type': 'application/octet-stream', [lengthHeader]: String(jsonBytes) }

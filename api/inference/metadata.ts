@@ -1,0 +1,36 @@
+/** What a model is, as the Open Inference Protocol describes one. */
+import { nobodyAnswers, pinnedArm } from '../serving/answer.ts'
+import type { Serving } from '../serving/serving.ts'
+import type { LiveArm } from '../serving/table.ts'
+import { outputTensors } from './outputs.ts'
+
+/** The arm of the version; of the champion when none is named. Throws why there is none. */
+export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
+  const live = routing.find(model)
+  if (live === undefined) throw nobodyAnswers(routing, model)
+  const table = routing.tableOf(live, now())
+  const champion = [...table.pinned.values()].find(({ arm }) => arm === 'champion')
+  return pinnedArm(table, live, version ?? champion?.loaded.version ?? live.route.proven)
+}
+
+export function metadataOf(serving: Serving, model: string, version: string | undefined) {
+  const { loaded } = findArm(serving, model, version)
+  const { pinned } = serving.routing.tableOf(serving.routing.find(model)!, serving.now())
+  const { all, numeric } = loaded.columns
+  return {
+    name: model,
+    versions: [...pinned.keys()],
+    platform: loaded.manifest.format,
+    inputs: all.map(({ name, kind }) => ({
+      name,
+      datatype: kind === 'number' ? 'FP32' : 'BYTES',
+      shape: [-1],
+    })),
+    outputs: outputTensors(loaded.manifest.output).map(({ name, datatype, shape }) => ({
+      name,
+      datatype,
+      shape: [-1, ...shape],
+    })),
+    parameters: numeric ? { matrix: `[-1, ${all.length}] with the inputs as columns, in this order` } : {},
+  }
+}

@@ -1,0 +1,136 @@
+/** What a model answers, as named tensors: the same in the description of a model and in its answers. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Output } from '../../domain/features.ts'
+import type { WantedOutput } from '../serving/sheet.ts'
+import { longestFloat, put, putFloat, reserve, type Ink } from '../serving/ink.ts'
+
+export interface OutputTensor {
+  name: string
+  datatype: 'FP32' | 'BYTES' | 'BOOL'
+  /** Behind the number of rows. */
+  shape: readonly number[]
+  /** Writes the values of all rows as the inside of a JSON list. */
+  writeJson(ink: Ink, outputs: Float32Array, rows: number): void
+  /** How many bytes they take in binary. */
+  binaryBytes(outputs: Float32Array, rows: number): number
+  writeBinary(ink: Ink, outputs: Float32Array, rows: number): void
+}
+
+/** The name that stands for all of them. */
+export const allOutputs = '*'
+
+const comma = Buffer.from(',')
+
+/** The first is what most callers look at. */
+export function outputTensors(output: Output): OutputTensor[] {
+  switch (output.kind) {
+    case 'number':
+      return [floats('value', 1, [])]
+    case 'probability':
+      return [floats('probability', 1, []), positives(output.threshold)]
+    case 'classes':
+      return [floats('probabilities', output.classes.length, [output.classes.length]), labels(output.classes)]
+  }
+}
+
+export interface ChosenOutput {
+  /** Its place among the model's outputs. */
+  place: number
+  binary: boolean
+}
+
+/** Those that are wanted, in the order of the request; all when it names none. Throws `invalid_request` for an unknown one. */
+export function chosenOutputs(
+  tensors: readonly OutputTensor[],
+  wanted: readonly WantedOutput[] | undefined,
+): ChosenOutput[] {
+  if (wanted === undefined) return tensors.map((_, place) => ({ place, binary: false }))
+  if (new Set(wanted.map(({ name }) => name)).size < wanted.length)
+    throw new DomainError('invalid_request', 'an output is asked for twice')
+  return wanted.flatMap(({ name, binary }): ChosenOutput[] => {
+    if (name === allOutputs) return tensors.map((_, place) => ({ place, binary }))
+    const place = tensors.findIndex((each) => each.name === name)
+    if (place >= 0) return [{ place, binary }]
+    const known = tensors.map((each) => each.name).join(', ')
+    throw new DomainError('invalid_request', `there is no output ${JSON.stringify(name)}; there are ${known}`)
+  })
+}
+
+function floats(name: string, width: number, shape: readonly number[]): OutputTensor {
+  return {
+    name,
+    datatype: 'FP32',
+    shape,
+    writeJson(ink, outputs, rows) {
+      reserve(ink, rows * width * (longestFloat + 1))
+      for (let i = 0; i < rows * width; i++) {
+        if (i > 0) put(ink, comma)
+        putFloat(ink, outputs[i]!)
+      }
+    },
+    binaryBytes: (_outputs, rows) => rows * width * 4,
+    writeBinary(ink, outputs, rows) {
+      reserve(ink, rows * width * 4)
+      for (let i = 0; i < rows * width; i++) ink.at = ink.bytes.writeFloatLE(outputs[i]!, ink.at)
+    },
+  }
+}
+
+function positives(threshold: number): OutputTensor {
+  const yes = Buffer.from('true')
+  const no = Buffer.from('false')
+  return {
+    name: 'label',
+    datatype: 'BOOL',
+    shape: [],
+    writeJson(ink, outputs, rows) {
+      reserve(ink, rows * (no.byteLength + 1))
+      for (let i = 0; i < rows; i++) {
+        if (i > 0) put(ink, comma)
+        put(ink, outputs[i]! >= threshold ? yes : no)
+      }
+    },
+    binaryBytes: (_outputs, rows) => rows,
+    writeBinary(ink, outputs, rows) {
+      reserve(ink, rows)
+      for (let i = 0; i < rows; i++) ink.bytes[ink.at++] = outputs[i]! >= threshold ? 1 : 0
+    },
+  }
+}
+
+function labels(classes: readonly string[]): OutputTensor {
+  const width = classes.length
+  const json = classes.map((name) => Buffer.from(JSON.stringify(name)))
+  const plain = classes.map((name) => Buffer.from(name))
+  const longest = Math.max(...json.map(({ byteLength }) => byteLength))
+  const likeliest = (outputs: Float32Array, row: number): number => {
+    let best = 0
+    for (let i = 1; i < width; i++) if (outputs[row * width + i]! > outputs[row * width + best]!) best = i
+    return best
+  }
+  return {
+    name: 'label',
+    datatype: 'BYTES',
+    shape: [],
+    writeJson(ink, outputs, rows) {
+      reserve(ink, rows * (longest + 1))
+      for (let row = 0; row < rows; row++) {
+        if (row > 0) put(ink, comma)
+        put(ink, json[likeliest(outputs, row)]!)
+      }
+    },
+    binaryBytes(outputs, rows) {
+      let bytes = 0
+      for (let row = 0; row < rows; row++) bytes += 4 + plain[likeliest(outputs, row)]!.byteLength
+      return bytes
+    },
+    writeBinary(ink, outputs, rows) {
+      for (let row = 0; row < rows; row++) {
+        const text = plain[likeliest(outputs, row)]!
+        reserve(ink, 4 + text.byteLength)
+        ink.at = ink.bytes.writeUInt32LE(text.byteLength, ink.at)
+        put(ink, text)
+      }
+    },
+  }
+}

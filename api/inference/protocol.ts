@@ -1,0 +1,135 @@
+/**
+ * The Open Inference Protocol (version 2) as a way of asking. Clients that speak it to other servers speak it to this one; the
+ * arm, the generation and the id that outcomes are told by stand among the parameters of the answer.
+ */
+import { put, putId, putWhole, reserve, type Ink } from '../serving/ink.ts'
+import type { Answered, Protocol } from '../serving/protocol.ts'
+import type { LiveArm } from '../serving/table.ts'
+import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } from './outputs.ts'
+import { readSlowly } from './request.ts'
+import { scanMatrix } from './scan.ts'
+
+/** `jsonBytes`: where the binary part of the body begins, when it has one. */
+export const createInferProtocol = (mostInstances: number, jsonBytes?: number): Protocol => ({
+  read(loaded, body, sheet) {
+    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, sheet, mostInstances)) return
+    readSlowly(loaded, body, jsonBytes, sheet, mostInstances)
+    // Before the network has run: a wrong name is the caller's mistake and not to be counted as an answer.
+    if (sheet.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), sheet.wanted)
+  },
+  write,
+})
+
+/** What is the same in all answers of an arm. */
+interface Frame {
+  head: Uint8Array
+  /** From the caller's id to the id of the prediction. */
+  parameters: Uint8Array
+  tensors: readonly OutputTensor[]
+  all: readonly ChosenOutput[]
+  /** Of each tensor: up to the number of rows, and from there to the end of the shape. */
+  openings: readonly Uint8Array[]
+  shapes: readonly Uint8Array[]
+  bytes: number
+}
+
+const frames = new WeakMap<LiveArm, Frame>()
+
+function frameOf(arm: LiveArm): Frame {
+  const known = frames.get(arm)
+  if (known !== undefined) return known
+  const { loaded, generation } = arm
+  const tensors = outputTensors(loaded.manifest.output)
+  const head = Buffer.from(
+    `{"model_name":${JSON.stringify(loaded.model)},"model_version":${JSON.stringify(loaded.version)}`,
+  )
+  const parameters = Buffer.from(
+    `,"parameters":{"arm":"${arm.arm}","generation":${generation},"prediction_id":"`,
+  )
+  const openings = tensors.map(({ name, datatype }) =>
+    Buffer.from(`{"name":"${name}","datatype":"${datatype}","shape":[`),
+  )
+  const shapes = tensors.map(({ shape }) => Buffer.from(`${shape.map((size) => `,${size}`).join('')}]`))
+  const bytes = [head, parameters, ...openings, ...shapes].reduce((sum, each) => sum + each.byteLength, 0)
+  const all = chosenOutputs(tensors, undefined)
+  // The fixed pieces between them, and the numbers: the most that can be, so that room is asked for once.
+  const frame = {
+    head,
+    parameters,
+    tensors,
+    all,
+    openings,
+    shapes,
+    bytes: bytes + 200 * (1 + tensors.length),
+  }
+  frames.set(arm, frame)
+  return frame
+}
+
+const piece = {
+  id: Buffer.from(',"id":'),
+  stale: Buffer.from('","stale":true},"outputs":['),
+  outputs: Buffer.from('"},"outputs":['),
+  comma: Buffer.from(','),
+  values: Buffer.from(',"data":['),
+  valuesEnd: Buffer.from(']}'),
+  binary: Buffer.from(',"parameters":{"binary_data_size":'),
+  binaryEnd: Buffer.from('}}'),
+  end: Buffer.from(']}'),
+}
+
+function write(ink: Ink, { arm, sheet, outputs, id, stale }: Answered): void {
+  const frame = frameOf(arm)
+  const chosen = sheet.wanted === undefined ? frame.all : chosenOutputs(frame.tensors, sheet.wanted)
+  reserve(ink, frame.bytes)
+  put(ink, frame.head)
+  if (sheet.callerId !== undefined) putCallerId(ink, sheet.callerId, frame.bytes)
+  put(ink, frame.parameters)
+  putId(ink, id, 0)
+  put(ink, stale ? piece.stale : piece.outputs)
+  let binary = false
+  for (let i = 0; i < chosen.length; i++) {
+    reserve(ink, frame.bytes)
+    if (i > 0) put(ink, piece.comma)
+    putTensor(ink, frame, chosen[i]!, outputs, sheet.rows)
+    binary ||= chosen[i]!.binary
+  }
+  reserve(ink, piece.end.byteLength)
+  put(ink, piece.end)
+  if (!binary) return
+  ink.jsonBytes = ink.at
+  for (const { place, binary } of chosen)
+    if (binary) frame.tensors[place]!.writeBinary(ink, outputs, sheet.rows)
+}
+
+function putTensor(
+  ink: Ink,
+  { tensors, openings, shapes }: Frame,
+  { place, binary }: ChosenOutput,
+  outputs: Float32Array,
+  rows: number,
+): void {
+  const tensor = tensors[place]!
+  put(ink, openings[place]!)
+  putWhole(ink, rows)
+  put(ink, shapes[place]!)
+  if (binary) {
+    put(ink, piece.binary)
+    putWhole(ink, tensor.binaryBytes(outputs, rows))
+    put(ink, piece.binaryEnd)
+    return
+  }
+  put(ink, piece.values)
+  tensor.writeJson(ink, outputs, rows)
+  reserve(ink, piece.valuesEnd.byteLength)
+  put(ink, piece.valuesEnd)
+}
+
+/** Room for what follows it is asked for anew. */
+function putCallerId(ink: Ink, callerId: string, following: number): void {
+  const text = JSON.stringify(callerId)
+  const bytes = Buffer.byteLength(text)
+  reserve(ink, piece.id.byteLength + bytes + following)
+  put(ink, piece.id)
+  ink.at += ink.bytes.write(text, ink.at)
+}

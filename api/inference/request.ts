@@ -1,0 +1,151 @@
+/**
+ * A request of the Open Inference Protocol read whole: the slow way, which knows everything that may be sent and says what is
+ * wrong. One matrix with a column a feature, or one tensor a feature; both become the rows that our own route takes.
+ */
+import { isUtf8 } from 'node:buffer'
+import { DomainError } from '../../domain/errors.ts'
+import type { Row } from '../../domain/features.ts'
+import type { Columns } from '../serving/columns.ts'
+import { isRoutingKey, longestRoutingKey } from '../serving/request.ts'
+import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/sheet.ts'
+import type { LoadedVersion } from '../serving/version.ts'
+import { fillMatrix } from './matrix.ts'
+import { allOutputs } from './outputs.ts'
+import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
+
+/** Longest id that is echoed. */
+const longestId = 1_000
+
+/** `jsonBytes` says where the JSON ends and the binary part begins; absent when all of the body is JSON. */
+export function readSlowly(
+  loaded: LoadedVersion,
+  body: Buffer,
+  jsonBytes: number | undefined,
+  sheet: Sheet,
+  most: number,
+): void {
+  const request = parse(body.subarray(0, jsonBytes))
+  const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes))
+  const { inputs } = request
+  if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is no list of tensors')
+  const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
+  if (binary !== undefined && binary.left() > 0)
+    refuse(`${binary.left()} bytes of the binary part belong to no input`)
+  const { columns } = loaded
+  const matrix = matrixOf(tensors, columns)
+  const rows = matrix?.shape[0] ?? rowsOf(tensors)
+  if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
+  if (rows > most)
+    throw new DomainError('batch_too_large', `the request has ${rows} rows, more than ${most}`, {
+      limit: most,
+    })
+  beginSheet(sheet, columns, rows)
+  if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, sheet))
+    fillRows(loaded, rows, rowReader(tensors, matrix, columns), sheet)
+  readEnvelope(request, sheet)
+}
+
+/** The one tensor that has a column for each feature, in their order. */
+function matrixOf(tensors: readonly Tensor[], { all }: Columns): Tensor | undefined {
+  const [first] = tensors
+  if (tensors.length !== 1 || first === undefined) return undefined
+  if (first.shape.length === 2 && first.shape[1] === all.length) return first
+  if (all.some(({ name }) => name === first.name)) return undefined
+  return refuse(
+    `the input has the shape [${first.shape.join(', ')}]; send [rows, ${all.length}] with the features ` +
+      `${all.map(({ name }) => name).join(', ')}, or one tensor for each of them`,
+  )
+}
+
+function rowsOf(tensors: readonly Tensor[]): number {
+  const [first] = tensors
+  const rows = first?.shape[0] ?? 0
+  for (const { name, shape } of tensors) {
+    const fits = shape.length === 1 || (shape.length === 2 && shape[1] === 1)
+    if (!fits || shape[0] !== rows)
+      refuse(`the input ${JSON.stringify(name)} has the shape [${shape.join(', ')}], not [${rows}]`)
+  }
+  return rows
+}
+
+/** Answers the row at a place. */
+function rowReader(
+  tensors: readonly Tensor[],
+  matrix: Tensor | undefined,
+  { all }: Columns,
+): (row: number) => Row {
+  const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
+  const seen = new Set<string>()
+  for (const { name } of matrix === undefined ? tensors : []) {
+    if (!fillable.has(name))
+      throw new DomainError('unknown_feature', `the input ${JSON.stringify(name)} is no feature of the model`)
+    if (seen.has(name)) refuse(`the input ${JSON.stringify(name)} stands twice`)
+    seen.add(name)
+  }
+  const cells: [name: string, at: (row: number) => Value | undefined][] =
+    matrix === undefined
+      ? tensors.map(({ name, values }) => [name, (row) => values[row]])
+      : all.map(({ name }, place) => [name, (row) => matrix.values[row * all.length + place]])
+  return (row) =>
+    Object.fromEntries(
+      cells.map(([name, at]) => {
+        const value = at(row) ?? null
+        // The only way to say in binary that a number is missing.
+        return [name, Number.isNaN(value) && fillable.get(name) === true ? null : value]
+      }),
+    )
+}
+
+function fillRows(loaded: LoadedVersion, rows: number, rowAt: (row: number) => Row, sheet: Sheet): void {
+  const { columns } = loaded
+  for (let i = 0; i < rows; i++) {
+    const row = rowAt(i)
+    loaded.read(row, i, sheet.input, i * columns.width)
+    keepRow(sheet, columns, row, i)
+  }
+}
+
+/** What the request says beside its tensors. */
+function readEnvelope({ id, parameters, outputs }: Record<string, unknown>, sheet: Sheet): void {
+  if (id !== undefined && (typeof id !== 'string' || id.length > longestId))
+    refuse(`"id" is not a text of at most ${longestId} characters`)
+  sheet.callerId = id
+  if (parameters !== undefined && !isObject(parameters)) refuse('"parameters" is no object')
+  const { routing_key: routingKey, binary_data_output: allBinary } = parameters ?? {}
+  if (routingKey !== undefined && !isRoutingKey(routingKey))
+    refuse(`"routing_key" is not a text of 1 to ${longestRoutingKey} characters without NUL`)
+  sheet.routingKey = routingKey
+  if (outputs !== undefined && !Array.isArray(outputs)) refuse('"outputs" is no list')
+  if (outputs !== undefined && outputs.length > 0)
+    sheet.wanted = outputs.map((output) => wantedOf(output, allBinary === true))
+  else if (allBinary === true) sheet.wanted = [{ name: allOutputs, binary: true }]
+}
+
+function wantedOf(output: unknown, allBinary: boolean): WantedOutput {
+  if (!isObject(output) || typeof output['name'] !== 'string') refuse('an entry of "outputs" has no name')
+  const { name, parameters } = output
+  if (parameters !== undefined && !isObject(parameters)) refuse('the "parameters" of an output are no object')
+  if (parameters?.['classification'] !== undefined)
+    refuse('the classification extension is not spoken here; the output "label" is the likeliest class')
+  const binary = parameters?.['binary_data']
+  return { name: name as string, binary: binary === undefined ? allBinary : binary === true }
+}
+
+function parse(bytes: Buffer): Record<string, unknown> {
+  if (!isUtf8(bytes)) throw new DomainError('body_not_json', 'the body is not UTF-8')
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+  }
+  if (!isObject(parsed)) refuse('the body is no object')
+  return parsed
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+function refuse(what: string): never {
+  throw new DomainError('invalid_request', what)
+}

@@ -1,0 +1,111 @@
+/**
+ * Reads the plainest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with
+ * or without an id. It gives up on everything else, which request.ts then reads whole; both must read the same numbers.
+ */
+import { scaled } from '../../domain/preprocess.ts'
+import type { Columns } from '../serving/columns.ts'
+import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from '../serving/scan.ts'
+import { beginSheet, type Sheet } from '../serving/sheet.ts'
+
+const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
+const bytesOf = (text: string): Buffer => Buffer.from(JSON.stringify(text))
+const keys = {
+  id: bytesOf('id'),
+  inputs: bytesOf('inputs'),
+  name: bytesOf('name'),
+  shape: bytesOf('shape'),
+  datatype: bytesOf('datatype'),
+  data: bytesOf('data'),
+}
+const fp32 = bytesOf('FP32')
+const fp64 = bytesOf('FP64')
+const longestId = 1_000
+
+/** Fills the sheet and answers true; false when the body must be read the slow way. */
+export function scanMatrix(body: Buffer, columns: Columns, sheet: Sheet, most: number): boolean {
+  if (!columns.numeric) return false
+  cursor.bytes = body
+  cursor.at = 0
+  sheet.rows = 0
+  let id: string | undefined
+  if (!take(cursor, code.open)) return false
+  do {
+    if (isKey(keys.id)) {
+      if (id !== undefined || (id = scanId()) === undefined) return false
+    } else if (isKey(keys.inputs)) {
+      if (sheet.rows > 0 || !scanInputs(columns, sheet, most)) return false
+    } else return false
+  } while (take(cursor, code.comma))
+  if (!take(cursor, code.close) || sheet.rows === 0) return false
+  sheet.callerId = id
+  peek(cursor)
+  return cursor.at === body.byteLength
+}
+
+/** Whether this key stands here; then it and its colon are passed. */
+function isKey(key: Uint8Array): boolean {
+  peek(cursor)
+  return takeBytes(cursor, key) && take(cursor, code.colon)
+}
+
+function scanId(): string | undefined {
+  peek(cursor)
+  const start = scanText(cursor)
+  if (start < 0 || cursor.at - 1 - start > longestId) return undefined
+  return textOf(cursor.bytes, start, cursor.at - 1)
+}
+
+function scanInputs(columns: Columns, sheet: Sheet, most: number): boolean {
+  if (!take(cursor, code.openList) || !take(cursor, code.open)) return false
+  let isNamed = false
+  let rows = 0
+  let isDouble: boolean | undefined
+  let isFull = false
+  do {
+    if (!isNamed && isKey(keys.name)) {
+      peek(cursor)
+      const start = scanText(cursor)
+      if (start < 0 || cursor.at - 1 === start) return false
+      isNamed = true
+    } else if (rows === 0 && isKey(keys.shape)) {
+      rows = scanShape(columns.width)
+      if (rows < 1 || rows > most) return false
+    } else if (isDouble === undefined && isKey(keys.datatype)) {
+      peek(cursor)
+      isDouble = takeBytes(cursor, fp64)
+      if (!isDouble && !takeBytes(cursor, fp32)) return false
+    } else if (!isFull && rows > 0 && isDouble !== undefined && isKey(keys.data)) {
+      beginSheet(sheet, columns, rows)
+      isFull = scanData(columns, sheet, isDouble)
+      if (!isFull) return false
+    } else return false
+  } while (take(cursor, code.comma))
+  return isNamed && isFull && take(cursor, code.close) && take(cursor, code.closeList)
+}
+
+/** The rows of `[rows, width]`; -1 when it is something else. */
+function scanShape(width: number): number {
+  if (!take(cursor, code.openList)) return -1
+  peek(cursor)
+  const rows = scanNumber(cursor)
+  if (!take(cursor, code.comma)) return -1
+  peek(cursor)
+  if (scanNumber(cursor) !== width || !take(cursor, code.closeList)) return -1
+  return Number.isInteger(rows) ? rows : -1
+}
+
+function scanData({ width, means, stds }: Columns, sheet: Sheet, isDouble: boolean): boolean {
+  if (!take(cursor, code.openList)) return false
+  const { input, numbers, rows } = sheet
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let i = 0; i < width; i++, at++) {
+      if (at > 0 && !take(cursor, code.comma)) return false
+      peek(cursor)
+      const sent = scanNumber(cursor)
+      const value = isDouble ? sent : Math.fround(sent)
+      if (!Number.isFinite(value)) return false
+      numbers[at] = value
+      input[at] = scaled(value, means[i]!, stds[i]!)
+    }
+  return take(cursor, code.closeList)
+}

@@ -1,0 +1,169 @@
+/**
+ * The tensors of the Open Inference Protocol (version 2), from JSON and from the binary extension, as plain lists of values.
+ * A tensor says what it is; everything it says is checked, because a list that is read with the wrong width still gives
+ * numbers.
+ */
+import { DomainError } from '../../domain/errors.ts'
+
+export type Value = number | string | null
+
+export interface Tensor {
+  name: string
+  shape: readonly number[]
+  /** Row by row, one for each place of the shape. */
+  values: ArrayLike<Value>
+}
+
+interface Datatype {
+  /** Of a value in binary; BYTES have their own length. */
+  bytes: number
+  /** The value as JSON says it; undefined when it is not one of this type. */
+  fromJson: (value: unknown) => Value | undefined
+  fromBytes: (bytes: Buffer, at: number) => number
+}
+
+const float = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined)
+const whole = (least: number, most: number) => (value: unknown) =>
+  Number.isInteger(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined
+const signed = (bits: number) => whole(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+const unsigned = (bits: number) => whole(0, 2 ** bits - 1)
+
+const datatypes: Readonly<Record<string, Datatype>> = {
+  BOOL: {
+    bytes: 1,
+    fromJson: (value) => (typeof value === 'boolean' ? Number(value) : undefined),
+    fromBytes: (bytes, at) => (bytes[at] === 0 ? 0 : 1),
+  },
+  INT8: { bytes: 1, fromJson: signed(8), fromBytes: (bytes, at) => bytes.readInt8(at) },
+  INT16: { bytes: 2, fromJson: signed(16), fromBytes: (bytes, at) => bytes.readInt16LE(at) },
+  INT32: { bytes: 4, fromJson: signed(32), fromBytes: (bytes, at) => bytes.readInt32LE(at) },
+  INT64: { bytes: 8, fromJson: signed(64), fromBytes: (bytes, at) => Number(bytes.readBigInt64LE(at)) },
+  UINT8: { bytes: 1, fromJson: unsigned(8), fromBytes: (bytes, at) => bytes.readUInt8(at) },
+  UINT16: { bytes: 2, fromJson: unsigned(16), fromBytes: (bytes, at) => bytes.readUInt16LE(at) },
+  UINT32: { bytes: 4, fromJson: unsigned(32), fromBytes: (bytes, at) => bytes.readUInt32LE(at) },
+  UINT64: { bytes: 8, fromJson: unsigned(64), fromBytes: (bytes, at) => Number(bytes.readBigUInt64LE(at)) },
+  // JSON says more digits than the type holds; both ways of sending must give the same number.
+  FP32: {
+    bytes: 4,
+    fromJson: (value) => (typeof value === 'number' ? Math.fround(value) : undefined),
+    fromBytes: (bytes, at) => bytes.readFloatLE(at),
+  },
+  FP64: { bytes: 8, fromJson: float, fromBytes: (bytes, at) => bytes.readDoubleLE(at) },
+  BYTES: {
+    bytes: 4,
+    fromJson: (value) => (typeof value === 'string' ? value : undefined),
+    fromBytes: (bytes, at) => bytes.readUInt32LE(at),
+  },
+}
+
+export const datatypeNames = Object.keys(datatypes)
+
+/** Reads one entry of "inputs"; `binary` is what is left of the bytes behind the JSON, absent when there are none. */
+export function readTensor(entry: unknown, place: number, binary: BinaryPart | undefined): Tensor {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
+  const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
+  if (typeof name !== 'string' || name === '') refuse(place, 'has no name')
+  const type = typeof datatype === 'string' ? datatypes[datatype] : undefined
+  if (type === undefined)
+    refuse(
+      place,
+      `(${quote(name)}) has the datatype ${quote(String(datatype))}, not one of ${datatypeNames.join(', ')}`,
+    )
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size >= 0))
+    refuse(place, `(${quote(name)}) has no shape of whole numbers`)
+  const count = shape.reduce((product: number, size: number) => product * size, 1)
+  const size = sizeIn(parameters)
+  if (size !== undefined) {
+    if (binary === undefined)
+      refuse(place, `(${quote(name)}) says that it is binary; the request has no header length`)
+    const bytes = binary.take(size, place)
+    const values = datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type, place)
+    if (values.length !== count) refuseCount(place, name, shape, values.length)
+    return { name, shape, values }
+  }
+  if (!Array.isArray(data)) refuse(place, `(${quote(name)}) has no list "data"`)
+  const flat = data.some((each) => Array.isArray(each)) ? flatten(data, shape, place) : data
+  if (flat.length !== count) refuseCount(place, name, shape, flat.length)
+  const values = flat.map((value, index): Value => {
+    if (value === null) return null
+    const read = type.fromJson(value)
+    if (read === undefined)
+      throw new DomainError(
+        'wrong_type',
+        `the input ${quote(name)} holds ${quote(JSON.stringify(value))} at place ${index}, which is no ${String(datatype)}`,
+      )
+    return read
+  })
+  return { name, shape, values }
+}
+
+/** The bytes behind the JSON of a request, handed out in the order of its inputs. */
+export interface BinaryPart {
+  take(size: number, place: number): Buffer
+  left(): number
+}
+
+export function binaryPart(bytes: Buffer): BinaryPart {
+  let at = 0
+  return {
+    take(size, place) {
+      if (at + size > bytes.byteLength)
+        refuse(place, `needs ${size} bytes of the binary part, which has ${bytes.byteLength - at} left`)
+      at += size
+      return bytes.subarray(at - size, at)
+    },
+    left: () => bytes.byteLength - at,
+  }
+}
+
+function sizeIn(parameters: unknown): number | undefined {
+  if (typeof parameters !== 'object' || parameters === null) return undefined
+  const size = (parameters as Record<string, unknown>)['binary_data_size']
+  if (size === undefined) return undefined
+  if (!Number.isInteger(size) || Number(size) < 0)
+    throw new DomainError('invalid_request', '"binary_data_size" is no whole number of bytes')
+  return Number(size)
+}
+
+function numbersIn(bytes: Buffer, { bytes: width, fromBytes }: Datatype, place: number): number[] {
+  if (bytes.byteLength % width !== 0)
+    refuse(place, `has ${bytes.byteLength} bytes, which is no multiple of ${width}`)
+  return Array.from({ length: bytes.byteLength / width }, (_, index) => fromBytes(bytes, index * width))
+}
+
+/** BYTES: each as four bytes of length, least first, and UTF-8. */
+function textsIn(bytes: Buffer, place: number): string[] {
+  const texts: string[] = []
+  for (let at = 0; at < bytes.byteLength;) {
+    const end = at + 4 > bytes.byteLength ? Infinity : at + 4 + bytes.readUInt32LE(at)
+    if (end > bytes.byteLength) refuse(place, 'ends within one of its texts')
+    const text = bytes.subarray(at + 4, end)
+    if (!Buffer.from(text.toString('utf8')).equals(text)) refuse(place, 'holds a text that is not UTF-8')
+    texts.push(text.toString('utf8'))
+    at = end
+  }
+  return texts
+}
+
+/** From lists in lists, each as long as the shape says. */
+function flatten(data: unknown[], shape: readonly number[], place: number): unknown[] {
+  let level: unknown[] = [data]
+  for (const size of shape) {
+    level = level.flatMap((each) => {
+      if (!Array.isArray(each) || each.length !== size)
+        refuse(place, `holds lists that do not have the shape [${shape.join(', ')}]`)
+      return each as unknown[]
+    })
+  }
+  return level
+}
+
+function refuseCount(place: number, name: string, shape: readonly number[], count: number): never {
+  refuse(place, `(${quote(name)}) has the shape [${shape.join(', ')}] and ${count} values`)
+}
+
+function refuse(place: number, what: string): never {
+  throw new DomainError('invalid_request', `input ${place} ${what}`)
+}
+
+const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -1,0 +1,113 @@
+/** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
+import { predictBytes, route, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { createInfer, headersOfInk, lengthHeader } from '../inference/exchange.ts'
+import { findArm, metadataOf } from '../inference/metadata.ts'
+import { datatypeNames } from '../inference/tensors.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { issuesOf } from './health.ts'
+
+export function inferenceRoutes(deps: ApiDeps): Route[] {
+  const { serving } = deps
+  const infer = createInfer(serving)
+  const model = '/v2/models/:name'
+  const version = `${model}/versions/:version`
+  const inferRoute = (path: string): Route =>
+    route({
+      method: 'post',
+      path: `${path}/infer`,
+      allow: 'callers',
+      summary:
+        'Answers tensors with tensors: one matrix, or one tensor a feature; JSON or the binary extension. A version in the path alone may answer.',
+      answers: {
+        200: 'The outputs; arm, generation and the id of the first prediction stand in "parameters"',
+      },
+      rawBytes: predictBytes,
+      rawSchema: inferSchema,
+      handle({ params, bytes, header }) {
+        const request = { model: params['name']!, version: params['version'], body: bytes }
+        const ink = infer(request, header(lengthHeader))
+        const { 'content-type': type = '', ...headers } = headersOfInk(ink)
+        return { text: Uint8Array.from(ink.bytes.subarray(0, ink.at)), type, headers }
+      },
+    })
+  const described = (path: string): Route =>
+    route({
+      method: 'get',
+      path,
+      allow: 'callers',
+      summary: 'The inputs, the outputs and the versions of a model that can be asked for.',
+      answers: { 200: 'The model' },
+      handle: ({ params }) => ({ json: metadataOf(serving, params['name']!, params['version']) }),
+    })
+  const ready = (path: string): Route =>
+    route({
+      method: 'get',
+      path: `${path}/ready`,
+      allow: 'callers',
+      summary: 'Whether this replica answers for the model, or for this version of it.',
+      answers: { 200: 'It does' },
+      handle({ params }) {
+        const name = params['name']!
+        findArm(serving, name, params['version'])
+        return { json: { name, ready: true } }
+      },
+    })
+  return [
+    route({
+      method: 'get',
+      path: '/v2',
+      allow: 'public',
+      summary: 'The server, as the Open Inference Protocol describes one.',
+      answers: { 200: 'The server' },
+      handle: () => ({ json: { name: 'tenure', version: '2', extensions: ['binary_tensor_data'] } }),
+    }),
+    route({
+      method: 'get',
+      path: '/v2/health/live',
+      allow: 'public',
+      summary: 'Whether the process answers at all.',
+      answers: { 200: 'It does' },
+      handle: () => ({ json: { live: true } }),
+    }),
+    route({
+      method: 'get',
+      path: '/v2/health/ready',
+      allow: 'public',
+      summary: 'Whether the process should get requests; /readyz says more.',
+      answers: { 200: 'It should', 503: 'It should not' },
+      handle() {
+        if (issuesOf(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
+        return { json: { ready: true } }
+      },
+    }),
+    ...[model, version].flatMap((path) => [described(path), ready(path), inferRoute(path)]),
+  ]
+}
+
+const inferSchema = {
+  type: 'object',
+  required: ['inputs'],
+  properties: {
+    id: { type: 'string', description: 'Given back with the answer.' },
+    parameters: {
+      type: 'object',
+      properties: { routing_key: { type: 'string', minLength: 1, maxLength: 256 } },
+    },
+    inputs: {
+      type: 'array',
+      minItems: 1,
+      items: {
+        type: 'object',
+        required: ['name', 'shape', 'datatype'],
+        properties: {
+          name: { type: 'string' },
+          shape: { type: 'array', items: { type: 'integer', minimum: 0 } },
+          datatype: { enum: datatypeNames },
+          data: { type: 'array' },
+        },
+      },
+    },
+    outputs: { type: 'array', items: { type: 'object', required: ['name'] } },
+  },
+}

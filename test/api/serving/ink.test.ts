@@ -1,0 +1,97 @@
+/** The bytes of answers: numbers that read back as what they were, ids, room. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  createInk,
+  longestFloat,
+  put,
+  putFloat,
+  putId,
+  putWhole,
+  reserve,
+  type Ink,
+} from '../../../api/serving/ink.ts'
+
+const written = (write: (ink: Ink) => void): string => {
+  const ink = createInk()
+  write(ink)
+  return ink.bytes.toString('latin1', 0, ink.at)
+}
+const float = (value: number): string => written((ink) => putFloat(ink, value))
+const bits = new Uint32Array(1)
+const ofBits = (pattern: number): number => {
+  bits[0] = pattern
+  return new Float32Array(bits.buffer)[0]!
+}
+
+describe('a 32-bit number', () => {
+  const expectFaithful = (value: number): void => {
+    const text = float(value)
+    expect(text).toMatch(/^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/)
+    expect(text.length).toBeLessThanOrEqual(longestFloat)
+    expect(Math.fround(JSON.parse(text) as number), text).toBe(value === 0 ? 0 : value)
+  }
+
+  it('reads back as the same 32 bits, whichever they are', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 0xffff_ffff }), (pattern) => {
+        const value = ofBits(pattern)
+        if (Number.isFinite(value)) expectFaithful(value)
+      }),
+      { numRuns: 20_000 },
+    )
+  })
+
+  it('also at and beside every power of two and of ten', () => {
+    for (let exponent = 0; exponent < 255; exponent++)
+      for (const mantissa of [0, 1, 0x7fffff]) expectFaithful(ofBits(exponent * 0x80_0000 + mantissa))
+    for (let tens = -45; tens <= 38; tens++) {
+      const pattern = new Uint32Array(Float32Array.of(Number(`1e${tens}`)).buffer)[0]!
+      for (const beside of [-1, 0, 1]) if (pattern + beside >= 0) expectFaithful(ofBits(pattern + beside))
+    }
+  })
+
+  it.each([
+    [0, '0'],
+    [-0, '0'],
+    [1, '1'],
+    [-1, '-1'],
+    [0.5, '0.5'],
+    [0.2, '0.2'],
+    [0.1, '0.1'],
+    [100, '100'],
+    [1234.5, '1234.5'],
+    [0.0003, '0.0003'],
+    [1e-10, '1e-10'],
+    [2.5e-9, '2.5e-9'],
+    [16777216, '16777216'],
+    [9.9999999, '10'],
+    [0.99999994, '0.99999994'],
+    [3.4028235e38, '3.4028234663852886e+38'],
+  ])('%s is written %s', (value, text) => expect(float(Math.fround(value))).toBe(text))
+
+  it('takes at most nine digits where models answer', () => {
+    fc.assert(
+      fc.property(fc.float({ min: Math.fround(1e-6), max: Math.fround(1e6), noNaN: true }), (value) => {
+        expect(float(value).replaceAll(/^[-0.]+|[-.]/g, '').length).toBeLessThanOrEqual(9)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+})
+
+it('whole numbers, pieces and ids', () => {
+  for (const value of [0, 9, 10, 99, 100, 1_000, 65_535, 999_999_999])
+    expect(written((ink) => putWhole(ink, value))).toBe(String(value))
+  expect(written((ink) => put(ink, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
+  const id = Uint8Array.from({ length: 16 }, (_, index) => index * 16 + 1)
+  expect(written((ink) => putId(ink, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
+})
+
+it('grows and keeps what is there', () => {
+  const ink = createInk()
+  put(ink, Buffer.from('abc'))
+  reserve(ink, 1_000_000)
+  expect(ink.bytes.byteLength).toBeGreaterThanOrEqual(1_000_003)
+  expect(ink.bytes.toString('latin1', 0, ink.at)).toBe('abc')
+})

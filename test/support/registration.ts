@@ -1,0 +1,54 @@
+/** Registers artifacts that no training of this house has made, and routes callers to them: for tests of serving and for measuring. */
+import sql from 'sql-template-tag'
+import { wholeBp, type Route } from '../../domain/route.ts'
+import type { Store } from '../../store/postgres.ts'
+import { findRouting, writeRoute } from '../../store/routing.ts'
+import { putArtifact, type ArtifactSpec } from './artifact.ts'
+
+/** Stores the artifact and a version of it with everything that must stand behind one; answers the version's name. */
+export async function register(
+  store: Store,
+  artifactRoot: string,
+  spec: ArtifactSpec,
+  minor = 0,
+): Promise<string> {
+  const digest = await putArtifact(artifactRoot, spec)
+  const { model } = spec
+  const version = `${model}_v1.${minor}.0`
+  const definition = { name: model, features: spec.features, label: { output: spec.output }, release: {} }
+  await store.query(sql`insert into models (name, definition, code_digest)
+    values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
+  await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+    values (${`snapshot ${version}`}, ${model}, now(), 2, 10, '{}', '{}')`)
+  await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+    values (${`t ${version}`}, ${model}, ${`snapshot ${version}`}, 1, 'c', 'd', 'done')`)
+  await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+    values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${`snapshot ${version}`}, ${digest}, 'better', '{}', 'r')`)
+  await store.query(sql`insert into versions
+    (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
+    values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
+  return version
+}
+
+/** Writes the next route of a model; all to the proven version unless told otherwise. */
+export async function nextRoute(
+  store: Store,
+  model: string,
+  change: Partial<Route>,
+  exposureMs?: number,
+): Promise<Route> {
+  const now = await findRouting(store, model)
+  const version = change.proven ?? change.arms?.[0]?.version ?? now?.route.proven ?? ''
+  const { route } = await writeRoute(store, {
+    route: {
+      model,
+      salt: 'salt',
+      arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+      proven: version,
+      ...change,
+    },
+    replaces: now?.route ?? { epoch: 1, generation: 0 },
+    ...(exposureMs === undefined ? {} : { exposureMs }),
+  })
+  return route
+}
