@@ -5,6 +5,7 @@ import { judgeDrift } from './drift.ts'
 import { reportingFailures } from './failures.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
+import { judgeQuality } from './quality.ts'
 import { qualify } from './qualify.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
@@ -22,6 +23,7 @@ export const controlActivities = (deps: Deps) => ({
     route: route(deps),
     watch: watch(deps),
     judgeDrift: judgeDrift(deps),
+    judgeQuality: judgeQuality(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

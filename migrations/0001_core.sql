@@ -309,6 +309,22 @@ create table drift_judgements (
   unique (model, version, from_at, to_at)
 );
 
+-- What was said of a version's quality in use, on the outcomes of a window that have had the time to come.
+create table quality_judgements (
+  id bigint generated always as identity primary key,
+  model text not null references models (name),
+  version text not null references versions (version),
+  from_at timestamptz not null,
+  to_at timestamptz not null,
+  level text not null check (level in ('held', 'lost', 'insufficient')),
+  report jsonb not null,
+  inputs jsonb not null,
+  policy jsonb not null,
+  judge text not null,
+  at timestamptz not null default now(),
+  unique (model, version, from_at, to_at)
+);
+
 -- Shadow answers compared with the answer that was given: pairs for the paired judge.
 create table shadow_pairs (
   model text not null,

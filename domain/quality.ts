@@ -1,0 +1,136 @@
+/**
+ * Quality in use: the gate's own metric, on the outcomes of what was really asked, when they have had the time to come. A
+ * figure over whatever outcomes happen to be there would praise or blame a model for how fast its news travels.
+ */
+import { pointValue } from './bootstrap.ts'
+import type { Output } from './features.ts'
+import { lacking } from './gate-input.ts'
+import { higherIsBetter, score, statisticOf } from './gate-metrics.ts'
+import type { GateMetric, GatePolicy } from './gate-policy.ts'
+import { figure, marginOf } from './gate-table.ts'
+import {
+  defaultLabelPolicy,
+  maturedCohort,
+  type Label,
+  type LabelPolicy,
+  type MaturedCohort,
+  type Maturity,
+} from './labels.ts'
+import type { Reason } from './verdict.ts'
+
+export const qualityJudge = 'quality@1'
+
+export interface QualityEvidence {
+  predictions: readonly { id: string; atMs: number; outputs: readonly number[] }[]
+  labels: readonly (Omit<Label, 'value'> & { value: number | string | boolean })[]
+  maturity: Maturity
+  /** What may be measured: aged between H and H + W at `nowMs`. */
+  span: { fromMs: number; toMs: number; nowMs: number }
+  output: Output
+  /** The metric's value when the version was judged; null where it had none. */
+  baseline: number | null
+}
+
+/**
+ * - `held`: measured, and not worse than the baseline by more than the margin.
+ * - `lost`: measured, and worse by more than that.
+ * - `insufficient`: too few outcomes, or not enough of them, to say.
+ */
+export interface QualityReport {
+  level: 'held' | 'lost' | 'insufficient'
+  metric: GateMetric
+  higherIsBetter: boolean
+  value: number | null
+  baseline: number | null
+  margin: number
+  rows: number
+  /** Outcomes that are none of the answers the model can give. */
+  unreadable: number
+  cohort: Omit<MaturedCohort, 'labelled'>
+  reasons: Reason[]
+  judge: string
+}
+
+export function judgeQuality(
+  evidence: QualityEvidence,
+  policy: GatePolicy,
+  labelPolicy: LabelPolicy = defaultLabelPolicy,
+): QualityReport {
+  const { predictions, labels, maturity, span, output, baseline } = evidence
+  const plain = labels.map((label) => ({ ...label, value: plainOf(label.value) }))
+  const { labelled, ...cohort } = maturedCohort(predictions, plain, span, labelPolicy)
+  const outputsOf = new Map(predictions.map(({ id, outputs }) => [id, outputs]))
+  const rows = labelled.flatMap(({ predictionId, value }) => {
+    const y = truthOf(value, output)
+    return y === null ? [] : [{ y, answer: [...outputsOf.get(predictionId)!] }]
+  })
+  const { primary: metric } = policy
+  const margin = marginOf(metric, baseline, policy)
+  const report: QualityReport = {
+    level: 'insufficient',
+    metric,
+    higherIsBetter: higherIsBetter(metric),
+    value: null,
+    baseline,
+    margin,
+    rows: rows.length,
+    unreadable: labelled.length - rows.length,
+    cohort,
+    reasons: [],
+    judge: qualityJudge,
+  }
+  const unmeasured = (code: string, message: string): QualityReport => ({
+    ...report,
+    reasons: [{ code, message, values: { ...cohort } }],
+  })
+  if (maturity.horizonMs === null)
+    return unmeasured('maturity_unknown', `${maturity.delays} delays of outcomes say nothing about the rest`)
+  if (cohort.status === 'insufficient')
+    return unmeasured(
+      'low_coverage',
+      `${figure(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
+        `${100 * labelPolicy.minCoverage} % are needed`,
+    )
+  const y = rows.map((row) => row.y)
+  const few = lacking(y, policy)
+  if (few.length > 0) return { ...report, reasons: few }
+  const scored = score(
+    policy.task,
+    y,
+    rows.map(({ answer }) => answer),
+    policy.threshold,
+  )
+  const value = pointValue(statisticOf(metric, scored), y.length)
+  if (value === null || baseline === null)
+    return {
+      ...report,
+      value,
+      reasons: [{ code: 'undefined', message: `${metric} is not defined`, values: {} }],
+    }
+  const loss = report.higherIsBetter ? baseline - value : value - baseline
+  if (loss <= margin) return { ...report, level: 'held', value }
+  const message =
+    `${metric} on ${rows.length} matured outcomes is ${figure(value)}, it was ${figure(baseline)}: ` +
+    `worse by more than ${figure(margin)}`
+  return {
+    ...report,
+    level: 'lost',
+    value,
+    reasons: [{ code: 'quality_lost', message, values: { metric, value, baseline, margin } }],
+  }
+}
+
+const plainOf = (value: number | string | boolean): number | string =>
+  typeof value === 'boolean' ? Number(value) : value
+
+/** The outcome as the gate counts it: 0 or 1, the place of the class, or the number; null when it is none of them. */
+function truthOf(value: number | string, output: Output): number | null {
+  if (output.kind === 'classes') {
+    const place = output.classes.indexOf(String(value))
+    return place < 0 ? null : place
+  }
+  if (output.kind === 'probability' && typeof value === 'string') return value === output.positive ? 1 : 0
+  const number = typeof value === 'string' && value.trim() === '' ? NaN : Number(value)
+  if (!Number.isFinite(number)) return null
+  return output.kind === 'probability' ? Number(number !== 0) : number
+}

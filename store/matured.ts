@@ -1,0 +1,67 @@
+/** What was answered and what became true of it, for judging quality in use: a sample of requests with all their outcomes. */
+import sql from 'sql-template-tag'
+import type { QualityEvidence } from '../domain/quality.ts'
+import type { Database } from './postgres.ts'
+
+interface Span {
+  model: string
+  fromMs: number
+  toMs: number
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+/** How late the first outcome of each prediction in a span of time was, in milliseconds; of a sample of its requests. */
+export async function listDelays(
+  database: Database,
+  { model, fromMs, toMs }: Span,
+  limit = 10_000,
+): Promise<number[]> {
+  const rows = await database.query<{ delay: number }>(sql`
+    with sample as (
+      select id, at from predictions
+      where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
+    )
+    select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
+    from sample join outcomes on outcomes.request_id = sample.id group by outcomes.prediction_id, sample.at`)
+  return rows.map(({ delay }) => delay)
+}
+
+/** The answers of a version in a span of time, one a prediction, and every outcome they have; of a sample of its requests. */
+export async function listAnswered(
+  database: Database,
+  { model, version, fromMs, toMs, width }: Span & { version: string; width: number },
+  limit = 20_000,
+): Promise<Pick<QualityEvidence, 'predictions' | 'labels'>> {
+  const requests = await database.query<{ id: string; at: Date; instances: number; outputs: number[] }>(sql`
+    select id, at, instances, outputs from predictions
+    where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
+    order by md5(id::text) limit ${limit}`)
+  const labels = await database.query<{
+    request_id: string
+    place: number
+    value: number | string | boolean
+    observed_at: Date
+    arrived_at: Date
+    revision: number
+  }>(sql`
+    select request_id, place_of(prediction_id) as place, value, observed_at, arrived_at, revision
+    from outcomes where request_id = any(${requests.map(({ id }) => id)}::uuid[])`)
+  const key = (id: string, place: number) => `${id}/${place}`
+  return {
+    predictions: requests.flatMap(({ id, at, instances, outputs }) =>
+      Array.from({ length: instances }, (_, place) => ({
+        id: key(id, place),
+        atMs: at.getTime(),
+        outputs: outputs.slice(place * width, (place + 1) * width),
+      })),
+    ),
+    labels: labels.map((row) => ({
+      predictionId: key(row.request_id, row.place),
+      value: row.value,
+      observedMs: row.observed_at.getTime(),
+      arrivedMs: row.arrived_at.getTime(),
+      revision: row.revision,
+    })),
+  }
+}

@@ -1,0 +1,38 @@
+/** What was said of a version's quality in use, window by window, with what it rests on. */
+import sql from 'sql-template-tag'
+import type { GatePolicy } from '../domain/gate-policy.ts'
+import type { LabelPolicy, Maturity } from '../domain/labels.ts'
+import type { QualityReport } from '../domain/quality.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface QualityJudgement {
+  model: string
+  version: string
+  fromMs: number
+  toMs: number
+  report: QualityReport
+  inputs: { maturity: Maturity; predictions: number; labels: number }
+  policy: { gate: GatePolicy; labels: LabelPolicy }
+}
+
+/** Stores it unless the window has been judged before; the first judgement stays, and is answered. */
+export async function insertQualityJudgement(
+  database: Database,
+  each: QualityJudgement,
+): Promise<QualityJudgement & { id: number }> {
+  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  await database.query(sql`
+    insert into quality_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
+    values (${each.model}, ${each.version}, ${from}, ${to}, ${each.report.level}, ${JSON.stringify(each.report)},
+      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
+    on conflict (model, version, from_at, to_at) do nothing`)
+  const [row] = await database.query<
+    Pick<QualityJudgement, 'report' | 'inputs' | 'policy'> & { id: number }
+  >(sql`
+    select id, report, inputs, policy from quality_judgements
+    where model = ${each.model} and version = ${each.version} and from_at = ${from} and to_at = ${to}`)
+  if (row === undefined) throw new DomainError('internal', `the quality of ${each.version} was not stored`)
+  const { id, report, inputs, policy } = row
+  return { ...each, id: Number(id), report, inputs, policy }
+}

@@ -1,0 +1,179 @@
+/** Quality in use on the real database: what was answered, what became true of it, and when that may be counted. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { judgeQuality } from '../../activities/quality.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { seeded } from '../../domain/random.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy as release } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const hour = 3_600_000
+const now = Date.parse('2026-03-10T00:00:00Z')
+const at = new Date(now).toISOString()
+const policy = {
+  ...defaultGatePolicy('binary'),
+  evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 50, slicePositives: 10 },
+}
+
+let deps: Deps
+let model: string
+let version: string
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  const store = openStore(config.databaseUrl)
+  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+})
+afterAll(() => deps?.store.close())
+beforeEach(async () => {
+  model = uniqueName('flights')
+  const registry = await insertModel(deps.store, {
+    model,
+    policy: release,
+    artifactRoot: deps.config.artifactRoot,
+  })
+  version = await registry.register()
+  const output = { kind: 'probability', positive: 'late', threshold: 0.5 }
+  await deps.store.query(sql`
+    update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}}'
+    where version = ${version}`)
+  await deps.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ judge: { policy } })}::jsonb where name = ${model}`)
+})
+
+interface Days {
+  /** Days before now. */
+  from: number
+  to: number
+  /** How often the truth is turned around. */
+  turned?: number
+  /** Hours from the answer to the outcome; none when undefined. */
+  late?: (truth: boolean) => number | undefined
+  as?: (truth: boolean) => boolean | number | string
+}
+
+/** Two answers a request, twenty requests an hour; an answer near 1 is mostly right. */
+async function live({ from, to, turned = 0, late = () => 2, as = (truth) => truth }: Days): Promise<void> {
+  const chance = seeded(Math.round(from * 100 + to))
+  const requests: object[] = []
+  const outcomes: object[] = []
+  for (let atMs = now - from * 24 * hour; atMs < now - to * 24 * hour; atMs += hour / 20) {
+    const id = `${randomUUID().slice(0, -4)}0000`
+    const outputs = [chance(), chance()]
+    requests.push({ id, at: new Date(atMs).toISOString(), outputs })
+    outputs.forEach((output, place) => {
+      const likely = chance() < output
+      const truth = chance() < turned ? !likely : likely
+      const delay = late(truth)
+      if (delay === undefined || atMs + delay * hour > now) return
+      const arrived = new Date(atMs + delay * hour).toISOString()
+      outcomes.push({ id: `${id.slice(0, -4)}000${place}`, value: as(truth), arrived })
+    })
+  }
+  await deps.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, request, outputs, latency_us)
+    select id, at, ${model}, ${version}, 'champion', 1, 2, '{}', outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, outputs real[])`)
+  await deps.store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at)
+    select id, value, arrived, arrived
+    from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
+}
+const judged = (more: object = {}) =>
+  judgeQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
+const openAlerts = () => listAlerts(deps.store, { model, open: true })
+
+describe('the quality of a version in use', () => {
+  it('is measured on what has matured, and held while the world stays', async () => {
+    await live({ from: 3, to: 0 })
+    const result = await judged()
+    expect(result).toMatchObject({ level: 'held', metric: 'auc', baseline: 0.83, reasons: [] })
+    expect(result?.value).toBeCloseTo(0.83, 1)
+    // Two hours late: the window ends two hours ago.
+    expect(now - (result?.toMs ?? 0)).toBe(2 * hour)
+    const [row] = await deps.store.query(sql`select * from quality_judgements where model = ${model}`)
+    expect(row).toMatchObject({
+      level: 'held',
+      judge: 'quality@1',
+      report: { cohort: { coverage: 1, predictions: 960 }, rows: 960 },
+      inputs: { maturity: { status: 'ok', horizonMs: 2 * hour } },
+    })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('is lost when the same answers are no longer right, told once, and over when it is over', async () => {
+    await live({ from: 3, to: 2 })
+    await live({ from: 2, to: 0, turned: 0.3 })
+    const result = await judged()
+    expect(result).toMatchObject({ level: 'lost' })
+    expect(result?.reasons).toEqual([
+      expect.stringMatching(
+        /^auc on 960 matured outcomes is 0\.6\d*, it was 0\.83: worse by more than 0\.005$/,
+      ),
+    ])
+    expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost', severity: 'critical' }])
+    // What is known of a window does not change it any more.
+    await deps.store.query(sql`delete from predictions where model = ${model}`)
+    await live({ from: 3, to: 0 })
+    expect(await judged()).toEqual(result)
+    expect(await judged({ windowMs: 20 * hour })).toMatchObject({ level: 'held' })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('leaves out what could only be known early', async () => {
+    // What is on time is known in an hour, what is late in twenty.
+    await live({ from: 4, to: 0, late: (truth) => (truth ? 20 : 1) })
+    const result = await judged()
+    expect(now - (result?.toMs ?? 0)).toBe(20 * hour)
+    expect(result).toMatchObject({ level: 'held' })
+    expect(result?.value).toBeCloseTo(0.83, 1)
+  })
+
+  it('is not said while outcomes are missing, too few, or of one kind', async () => {
+    let each = 0
+    await live({ from: 3, to: 0, late: () => (each++ % 4 === 0 ? 2 : undefined) })
+    expect(await judged()).toMatchObject({
+      level: 'insufficient',
+      value: null,
+      reasons: ['25 % of 960 predictions have an outcome, 80 % are needed'],
+    })
+    expect(await judged({ windowMs: hour })).toBeUndefined()
+    expect(await openAlerts()).toEqual([])
+    await deps.store.query(sql`delete from predictions where model = ${model}`)
+    await live({ from: 3, to: 0, as: () => true })
+    expect((await judged({ windowMs: 12 * hour }))?.reasons).toEqual([
+      '0 negatives in the test set, at least 30 are needed',
+    ])
+  })
+
+  it.each([
+    ['numbers', (truth: boolean) => Number(truth)],
+    ['names', (truth: boolean) => (truth ? 'late' : 'on time')],
+  ])('reads outcomes that are told as %s', async (_name, as) => {
+    await live({ from: 3, to: 0, as })
+    expect((await judged())?.value).toBeCloseTo(0.83, 1)
+  })
+
+  it('counts the last of several outcomes', async () => {
+    await live({ from: 3, to: 0, as: () => false })
+    await deps.store.query(sql`
+      insert into outcomes (prediction_id, value, observed_at, arrived_at, revision)
+      select prediction_id, to_jsonb(outputs[place_of(prediction_id) + 1] > 0.5), arrived_at, arrived_at, 2
+      from outcomes join predictions on predictions.id = request_id where model = ${model}`)
+    expect((await judged())?.value).toBe(1)
+  })
+
+  it('is not asked without a champion or an outcome, nor over no time', async () => {
+    expect(await judgeQuality(deps)({ model, at, windowMs: hour, observedMs: hour })).toBeUndefined()
+    expect(await judged()).toBeUndefined()
+    for (const wrong of [{ at: 'soon' }, { windowMs: 0 }, { observedMs: NaN }])
+      await expect(judged(wrong)).rejects.toMatchObject({ code: 'invalid_request' })
+  })
+})
