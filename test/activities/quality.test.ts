@@ -78,8 +78,8 @@ async function live({ from, to, turned = 0, late = () => 2, as = (truth) => trut
     })
   }
   await deps.store.query(sql`
-    insert into predictions (id, at, model, version, arm, generation, instances, request, outputs, latency_us)
-    select id, at, ${model}, ${version}, 'champion', 1, 2, '{}', outputs, 1
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${version}, 'champion', 1, 2, '', outputs, 1
     from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, outputs real[])`)
   await deps.store.query(sql`
     insert into outcomes (prediction_id, value, observed_at, arrived_at)

@@ -104,8 +104,8 @@ describe('a request that the machine makes', () => {
     const ids = [randomUUID(), randomUUID(), randomUUID()].map((id) => `${id.slice(0, -4)}0000`)
     for (const id of ids)
       await deps.store.query(sql`
-        insert into predictions (id, at, model, version, arm, generation, instances, request, outputs, latency_us)
-        values (${id}, now(), ${model}, 'v', 'champion', 1, 1, '{}', '{0.5}', 1)`)
+        insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+        values (${id}, now(), ${model}, 'v', 'champion', 1, 1, '', '{0.5}', 1)`)
     const tell = (predictionId: string) =>
       insertOutcomes(deps.store, {
         outcomes: [{ predictionId, value: 1, observedAt: new Date().toISOString() }],
