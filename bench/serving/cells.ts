@@ -1,0 +1,52 @@
+/** What is measured, of whom, and what is asked of the product beside each peer. */
+import type { NetName } from './nets.ts'
+
+export interface Cell {
+  model: NetName
+  rows: 1 | 100
+  /** Connections, each with one request at a time. */
+  c: number
+}
+
+export interface Measurement extends Cell {
+  peer: string
+  round: number
+  rps: number
+  p50_us: number
+  p95_us: number
+  p99_us: number
+  errors: number
+  /** Resident memory of the server's processes, in MB. */
+  rss?: number
+  /** How many cores others used meanwhile. */
+  others?: number
+}
+
+export const product = 'tenure'
+
+export const cells: readonly Cell[] = (['iris', 'wide'] as const).flatMap((model) =>
+  ([1, 100] as const).flatMap((rows) => [1, 16, 64, 256].map((c) => ({ model, rows, c }))),
+)
+
+/** The four cells with a bar, in the order of the lists below. */
+export const barCells: readonly Cell[] = [
+  { model: 'iris', rows: 1, c: 64 },
+  { model: 'iris', rows: 100, c: 16 },
+  { model: 'wide', rows: 1, c: 64 },
+  { model: 'wide', rows: 100, c: 16 },
+]
+
+/** How many times as many requests a second as these, at least; of several settings of a server the best counts. */
+export const bars: readonly { peers: readonly string[]; least: readonly number[] }[] = [
+  { peers: ['hono-echo'], least: [0.75, 0.8, 0.65, 1.6] },
+  { peers: ['fastapi-ort'], least: [5, 4, 4, 2.8] },
+  { peers: ['fastapi'], least: [10, 6.5, 7.5, 3.5] },
+  { peers: ['mlserver', 'mlserver-w0'], least: [16, 7.5, 12, 2.8] },
+  { peers: ['kserve'], least: [20, 11, 17, 5] },
+  { peers: ['litserve', 'litserve-batch'], least: [20, 11, 17, 5] },
+  { peers: ['bentoml', 'bentoml-batch'], least: [36, 20, 34, 9] },
+  { peers: ['mlflow'], least: [36, 20, 34, 9] },
+]
+
+/** The 99th percentile of the product against that of the Hono echo, at most. */
+export const slowest: readonly number[] = [2, 2.5, 2, 1.5]

@@ -1,0 +1,78 @@
+/**
+ * The two networks that every server in the comparison answers with, as artifacts of ours: *iris* 4-16-16-3 and *wide*
+ * 32-128-64-1. The peers' weights are taken when they are there, so that all give the same numbers; else seeded ones.
+ */
+import { readFileSync } from 'node:fs'
+import type { Features, Output, Row } from '../../domain/features.ts'
+import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/artifact.ts'
+
+export type NetName = 'iris' | 'wide'
+
+/** `weights.json` of the peers: each layer inputs × units, row by row. */
+type PlainWeights = Record<
+  NetName,
+  { act: string; layers: { w: number[]; b: number[]; in: number; out: number }[] }
+>
+
+const outputs: Record<NetName, Output> = {
+  iris: { kind: 'classes', classes: ['setosa', 'versicolor', 'virginica'] },
+  wide: { kind: 'number' },
+}
+const sizes: Record<NetName, readonly number[]> = { iris: [4, 16, 16, 3], wide: [32, 128, 64, 1] }
+const goldenRows = 20
+
+export function netSpecs(weightsFile: string | undefined): Record<NetName, ArtifactSpec> {
+  const plain =
+    weightsFile === undefined ? undefined : (JSON.parse(readFileSync(weightsFile, 'utf8')) as PlainWeights)
+  return { iris: specOf('iris', plain), wide: specOf('wide', plain) }
+}
+
+/** A network that was trained elsewhere: its numbers come unscaled, as they did there. */
+function specOf(name: NetName, plain: PlainWeights | undefined): ArtifactSpec {
+  const layers = plain === undefined ? seededLayers(name) : importedLayers(plain[name])
+  const names = Array.from({ length: sizes[name][0]! }, (_, index) => `x${index}`)
+  const next = seeded(7)
+  return {
+    model: name,
+    features: Object.fromEntries(names.map((each) => [each, { kind: 'number' }])) satisfies Features,
+    output: outputs[name],
+    preprocessing: names.map((each) => ({ name: each, kind: 'number', mean: 0, std: 1, fill: 0 })),
+    layers,
+    golden: Array.from({ length: goldenRows }, (): Row =>
+      Object.fromEntries(names.map((each) => [each, Math.fround(3 * next())])),
+    ),
+  }
+}
+
+const importedLayers = ({ act, layers }: PlainWeights[NetName]): Layer[] =>
+  layers.map(({ w, b, out }, index) => ({
+    units: out,
+    activation: index < layers.length - 1 ? 'relu' : act,
+    kernel: w,
+    bias: b,
+  }))
+
+function seededLayers(name: NetName): Layer[] {
+  const [inputs = 0, ...units] = sizes[name]
+  const next = seeded(name === 'iris' ? 1 : 2)
+  const last = name === 'iris' ? 'softmax' : 'linear'
+  return units.map((count, index) =>
+    randomLayer(
+      index === 0 ? inputs : units[index - 1]!,
+      count,
+      index < units.length - 1 ? 'relu' : last,
+      next,
+    ),
+  )
+}
+
+/** A request for so many rows; every server in the comparison takes it, or the same numbers in its own words. */
+export function inferBody(name: NetName, rows: number): string {
+  const next = seeded(11)
+  const width = sizes[name][0]!
+  const data = Array.from({ length: rows * width }, () => Number((4 * next()).toFixed(4)))
+  return JSON.stringify({
+    id: 'b0c1',
+    inputs: [{ name: 'input', shape: [rows, width], datatype: 'FP32', data }],
+  })
+}
