@@ -98,7 +98,12 @@ describe('on real flights', { timeout: 120_000 }, () => {
   })
 
   it("a model trained on the next week's flights beats an old champion", async () => {
+    // It also has to tell more than the share of late flights everywhere in the last hours.
+    await sync([["primary: 'auc',", "primary: 'auc', baseline: 'networkLateShare',"]])
     const better = await judged(newer)
+    await sync()
+    expect(better.inputs.baseline).toBe('networkLateShare')
+    expect(metric(better, 'auc').baseline).toBeGreaterThan(0.5)
     expect(better).toMatchObject({ verdict: 'better', baselineVersion: champion })
     expect(metric(better, 'auc').low).toBeGreaterThan(0)
     expect(better.said.needsPerson).toBe(false)

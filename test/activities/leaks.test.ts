@@ -1,0 +1,69 @@
+/** The ways in which a model can have seen the answers, found in a snapshot by the real DuckDB. */
+import { expect, it } from 'vitest'
+import { withDuck } from '../../activities/duckdb.ts'
+import { findLeaks } from '../../activities/leaks.ts'
+import type { ModelDefinition } from '../../domain/definition.ts'
+
+const definition = {
+  features: { size: { kind: 'number' }, colour: { kind: 'category' } },
+  label: { column: 'late', output: { kind: 'probability', positive: 'late', threshold: 0.5 }, knownAt: 'k' },
+  split: { kind: 'hash', test: 0.5, stratified: false },
+  judge: { entity: 'the "plane"' },
+} as unknown as ModelDefinition
+
+/** Rows of [key, plane, part, event, known, size, label]. */
+type Fact = [string, string | null, 'train' | 'test', number, number, number | null, 0 | 1]
+
+const leaks = (facts: Fact[], of = definition) =>
+  withDuck(async (duck) => {
+    const rows = facts.map(([key, plane, part, event, known, size, label]) => {
+      const name = plane === null ? 'null' : `'${plane}'`
+      return `('${key}', ${name}, '${part}', ${event}, ${known}, ${size ?? 'null'}, ${label})`
+    })
+    await duck.run(`create table snapshot (_key varchar, "the ""plane""" varchar, _part varchar,
+      _event_at bigint, _known_at bigint, size double, _label double)`)
+    await duck.run(`insert into snapshot values ${rows.join(', ')}`)
+    return findLeaks(duck, of)
+  })
+
+it('nothing is found where there is nothing', async () => {
+  expect(
+    await leaks([
+      ['a', 'p1', 'train', 1, 2, 1, 0],
+      ['b', 'p2', 'test', 1, 2, 5, 1],
+      ['c', 'p2', 'test', 1, 2, 5, 0],
+    ]),
+  ).toEqual({
+    rowOverlap: 0,
+    entityOverlap: 0,
+    labelNotAfterFeature: 0,
+    featureAuc: [{ feature: 'size', auc: 0.5 }],
+  })
+})
+
+it('rows, entities, labels of the same moment and a number that knows the label are', async () => {
+  expect(
+    await leaks([
+      ['a', 'p1', 'train', 1, 1, 1, 0],
+      ['a', 'p1', 'test', 1, 2, 9, 0],
+      // Of two tested planes one was trained on; who is not known is nobody.
+      ['b', 'p2', 'test', 3, 2, 2, 1],
+      ['c', 'p2', 'test', 1, 2, null, 0],
+      ['d', null, 'test', 1, 2, 1, 1],
+    ]),
+  ).toEqual({
+    rowOverlap: 0.25,
+    entityOverlap: 0.5,
+    labelNotAfterFeature: 2,
+    featureAuc: [{ feature: 'size', auc: 1 }],
+  })
+})
+
+it('the same entities before and after a moment are no leak', async () => {
+  const split = { kind: 'time', trainMs: 1, testMs: 1, maturedMs: 0 } as const
+  const facts: Fact[] = [
+    ['a', 'p1', 'train', 1, 2, 1, 0],
+    ['b', 'p1', 'test', 3, 4, 1, 1],
+  ]
+  expect(await leaks(facts, { ...definition, split })).not.toHaveProperty('entityOverlap')
+})
