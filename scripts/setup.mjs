@@ -22,7 +22,8 @@ const startedMs = Date.now()
 const context = {
   root: fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, ''),
   cache: cacheOf(process.env),
-  env: process.env,
+  // Where Go's own instructions put it: a login shell does not look there.
+  env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/local/go/bin` },
   arch: process.arch,
 }
 const deep = process.argv.includes('--verify')
