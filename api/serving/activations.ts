@@ -2,9 +2,10 @@
  * The activation functions of a compiled network, by the names tfjs writes. A name that is missing here is refused when
  * the artifact is loaded; guessed, it would answer wrong numbers in the right shape.
  */
+import { DomainError } from '../../domain/errors.ts'
 
 /** Replaces `count` values from `offset` on. */
-export type Activation = (values: Float64Array, offset: number, count: number) => void
+export type Activation = (values: Float32Array | Float64Array, offset: number, count: number) => void
 
 const each =
   (of: (x: number) => number): Activation =>
@@ -24,7 +25,11 @@ const softmax: Activation = (values, offset, count) => {
   let max = -Infinity
   for (let i = offset; i < offset + count; i++) if (values[i]! > max) max = values[i]!
   let sum = 0
-  for (let i = offset; i < offset + count; i++) sum += values[i] = Math.exp(values[i]! - max)
+  for (let i = offset; i < offset + count; i++) {
+    const power = Math.exp(values[i]! - max)
+    values[i] = power
+    sum += power
+  }
   for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
 }
 
@@ -45,3 +50,23 @@ export const activations: ReadonlyMap<string, Activation> = new Map<string, Acti
   ['softsign', each((x) => x / (1 + Math.abs(x)))],
   ['swish', each((x) => x * sigmoidOf(x))],
 ])
+
+/** All of them, one after the other. Throws `artifact_invalid` for a name that is not known. */
+export function activationOf(names: readonly string[], layer: number): Activation {
+  const all = names.map((name) => find(name, layer))
+  return all.length === 1
+    ? all[0]!
+    : (values, offset, count) => {
+        for (const each of all) each(values, offset, count)
+      }
+}
+
+function find(name: string, layer: number): Activation {
+  const found = activations.get(name)
+  if (found === undefined)
+    throw new DomainError(
+      'artifact_invalid',
+      `dense layer ${layer} has the activation ${name}; served are ${[...activations.keys()].join(', ')}`,
+    )
+  return found
+}

@@ -2,8 +2,7 @@
  * A dense network compiled to plain loops over preallocated arrays. A call of the training library costs 250 µs for one
  * row, whatever the size of the network; these loops cost less than one, and a replica needs no TensorFlow.
  */
-import { DomainError } from '../../domain/errors.ts'
-import { activations, type Activation } from './activations.ts'
+import { activationOf, type Activation } from './activations.ts'
 import type { Network } from './topology.ts'
 
 export interface Predictor {
@@ -30,13 +29,13 @@ export function compilePredictor(network: Network): Predictor {
     const { inputs, units } = layer
     // Doubles, so that the loops need no conversion from 32 bits at each weight.
     const kernel = transposed(layer.kernel, inputs, units)
-    const named = layer.activations.filter((name) => name !== 'linear').map((name) => find(name, index))
+    const named = layer.activations.filter((name) => name !== 'linear')
     return {
       inputs,
       units,
       kernel,
       bias: Float64Array.from(layer.bias),
-      activation: named.length === 0 ? undefined : chain(named),
+      activation: named.length === 0 ? undefined : activationOf(named, index),
     }
   })
   const widest = Math.max(network.inputs, ...steps.map((step) => step.units))
@@ -95,20 +94,3 @@ function multiply({ inputs, units, kernel, bias }: Step, from: Float64Array, int
     into[j] = a + b + (c + d)
   }
 }
-
-function find(name: string, layer: number): Activation {
-  const found = activations.get(name)
-  if (found === undefined)
-    throw new DomainError(
-      'artifact_invalid',
-      `dense layer ${layer} has the activation ${name}; served are ${[...activations.keys()].join(', ')}`,
-    )
-  return found
-}
-
-const chain = (all: Activation[]): Activation =>
-  all.length === 1
-    ? all[0]!
-    : (values, offset, count) => {
-        for (const each of all) each(values, offset, count)
-      }

@@ -6,6 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { widthOf } from '../../domain/features.ts'
 import type { Manifest } from '../../domain/manifest.ts'
 import { columnsOf, type Columns } from './columns.ts'
+import { compileDense } from './dense.ts'
 import { compilePredictor, type Predictor } from './predictor.ts'
 import { compileReader, type InstanceReader } from './request.ts'
 import { compileFormat, type OutputFormat } from './response.ts'
@@ -42,21 +43,27 @@ export function loadVersion(
   files: { topology: Uint8Array; weights: Uint8Array },
 ): LoadedVersion {
   checkManifest(manifest)
-  const predictor = compilePredictor(readNetwork(files.topology, files.weights))
+  const network = readNetwork(files.topology, files.weights)
   const format = compileFormat(manifest.output)
   const width = widthOf(manifest.preprocessing)
-  if (predictor.inputs !== width)
-    refuse(`the network takes ${predictor.inputs} columns, the preprocessing gives ${width}`)
-  if (predictor.outputs !== format.width)
+  if (network.inputs !== width)
+    refuse(`the network takes ${network.inputs} columns, the preprocessing gives ${width}`)
+  if (network.outputs !== format.width)
     refuse(
-      `the network gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
+      `the network gives ${network.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const read = compileReader(manifest.features, manifest.preprocessing)
   const columns = columnsOf(manifest.features, manifest.preprocessing)
   const scan = compileScanner(columns)
   const { model } = manifest
-  const loaded = { model, version, manifest, predictor, columns, format, read, scan, invalidShare: 0 }
-  const issue = goldenIssueOf(loaded)
+  const rest = { model, version, manifest, columns, format, read, scan, invalidShare: 0 }
+  let loaded = { ...rest, predictor: compileDense(network) }
+  let issue = goldenIssueOf(loaded)
+  if (issue !== undefined) {
+    // Sums of very many terms may need more than 32 bits to come as close as is asked for.
+    loaded = { ...rest, predictor: compilePredictor(network) }
+    issue = goldenIssueOf(loaded)
+  }
   if (issue !== undefined) refuse(issue)
   warmUp(loaded)
   return loaded

@@ -1,0 +1,107 @@
+/**
+ * Just enough of WebAssembly's binary format (core specification 2.0) to write a loop over four numbers at a time, which
+ * JavaScript cannot say. Code is a list of bytes; every function here answers the bytes of one thing.
+ */
+
+export type Code = readonly number[]
+
+const leb = (value: number): number[] => {
+  const bytes: number[] = []
+  for (;;) {
+    const low = value & 0x7f
+    value >>>= 7
+    if (value === 0) return [...bytes, low]
+    bytes.push(low | 0x80)
+  }
+}
+/** Of small numbers that are not negative: their sixth bit must not look like a sign. */
+const signedLeb = (value: number): number[] => (value < 64 ? [value] : [(value & 0x7f) | 0x80, value >> 7])
+
+const i32 = 0x7f
+const v128 = 0x7b
+const vector = (operation: number): number[] => [0xfd, ...leb(operation)]
+
+export const get = (local: number): Code => [0x20, ...leb(local)]
+export const set = (local: number, value: Code): Code => [...value, 0x21, ...leb(local)]
+/** 0 to 8,191. */
+export const constant = (value: number): Code => [0x41, ...signedLeb(value)]
+export const add = (a: Code, b: Code): Code => [...a, ...b, 0x6a]
+export const subtract = (a: Code, b: Code): Code => [...a, ...b, 0x6b]
+export const multiply = (a: Code, b: Code): Code => [...a, ...b, 0x6c]
+export const isAtMost = (a: Code, b: Code): Code => [...a, ...b, 0x4d]
+
+/** Four floats from a place in memory. */
+export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
+/** One float, four times. */
+export const loadSplat = (at: Code): Code => [...at, ...vector(9), 0, 0]
+export const store = (at: Code, offset: number, value: Code): Code => [
+  ...at,
+  ...value,
+  ...vector(11),
+  0,
+  ...leb(offset),
+]
+export const zeros: Code = [...vector(12), ...Array.from({ length: 16 }, () => 0)]
+export const addFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)]
+export const multiplyFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)]
+/** `a < b ? b : a` of each: a NaN in `a` stays one. */
+export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
+
+/** Does the body at least once, and again as long as the condition holds behind it. */
+export const repeatWhile = (condition: Code, body: Code): Code => [
+  0x03,
+  0x40,
+  ...body,
+  ...condition,
+  0x0d,
+  0,
+  0x0b,
+]
+/** Does the body as long as the condition holds. */
+export const loopWhile = (condition: Code, body: Code): Code => when(condition, repeatWhile(condition, body))
+export const when = (condition: Code, body: Code): Code => [...condition, 0x04, 0x40, ...body, 0x0b]
+
+/** `\0asm` and the version of the format. */
+const signature = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
+
+const section = (id: number, content: number[]): number[] => [id, ...leb(content.length), ...content]
+const list = (items: Code[]): number[] => [...leb(items.length), ...items.flat()]
+const text = (value: string): number[] => [...leb(value.length), ...Buffer.from(value)]
+
+/**
+ * A module with one function `run`, which takes whole numbers and answers nothing, on a memory that is handed in as
+ * `host.memory`. Its locals are the parameters, then the further whole numbers, then the vectors.
+ */
+export function moduleOf(
+  { parameters, numbers, vectors }: { parameters: number; numbers: number; vectors: number },
+  body: Code,
+): Uint8Array<ArrayBuffer> {
+  const locals = list([
+    [...leb(numbers), i32],
+    [...leb(vectors), v128],
+  ])
+  const code = [...locals, ...body, 0x0b]
+  return Uint8Array.from([
+    ...signature,
+    ...section(1, list([[0x60, ...list(Array.from({ length: parameters }, () => [i32])), 0x00]])),
+    ...section(2, list([[...text('host'), ...text('memory'), 0x02, 0x00, 0x00]])),
+    ...section(3, list([[0x00]])),
+    ...section(7, list([[...text('run'), 0x00, 0x00]])),
+    ...section(10, list([[...leb(code.length), ...code]])),
+  ])
+}
+
+/** The part of the global object that Node's types leave out. */
+declare global {
+  namespace WebAssembly {
+    interface Memory {
+      readonly buffer: ArrayBuffer
+    }
+    const Memory: new (size: { initial: number }) => Memory
+    const Module: new (bytes: Uint8Array<ArrayBuffer>) => Module
+    const Instance: new (
+      module: Module,
+      imports: { host: { memory: Memory } },
+    ) => { readonly exports: Readonly<Record<string, unknown>> }
+  }
+}
