@@ -6,6 +6,7 @@ import { Hono, type Context } from 'hono'
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
+import { isStorable } from '../domain/storable.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
 import { callers, type Allowed, type Answer, type Route } from './declare.ts'
@@ -48,6 +49,7 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   const safe = req.method === 'GET'
   const actor = actorOf(deps, route.allow, req.header('authorization'), safe)
   const params = req.param()
+  expectStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
   const bytes = safe ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
   const reply = await route.handle({
@@ -93,7 +95,13 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
+function expectStorable(value: unknown, what: string): void {
+  if (!isStorable(value))
+    throw new DomainError('invalid_request', `${what} has NUL or half a character, which cannot be kept`)
+}
+
 function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  expectStorable(value, what)
   const checked = schema.safeParse(value)
   if (checked.success) return checked.data
   const issues = checked.error.issues.map((issue) => {

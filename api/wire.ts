@@ -13,6 +13,14 @@ export const moment = z.iso.datetime({
   error: 'is no ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
 })
 
+/** Clocks differ. */
+const skewMs = 60_000
+
+/** A moment that has come; what is not yet cannot have been observed. */
+export const pastMoment = moment.refine((text) => !(Date.parse(text) > Date.now() + skewMs), {
+  error: 'is in the future',
+})
+
 export const modelName = z.string().min(1).max(100)
 
 /** `?limit=`, as many rows as a list answers at most. */

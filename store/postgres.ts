@@ -93,9 +93,24 @@ async function run<T extends object>(on: pg.Pool | pg.PoolClient, statement: Sql
   }
 }
 
-/** For what uses the pool itself: an outage becomes `postgres_unavailable`, everything else stays what it is. */
+/**
+ * For what uses the pool itself: an outage becomes `postgres_unavailable`, a text that cannot be kept `invalid_request`, and
+ * everything else stays what it is.
+ */
 export function rethrow(error: unknown): never {
+  if (isUnstorable(error))
+    throw new DomainError('invalid_request', 'a text has NUL or half a character, which cannot be kept')
   throw isOutage(error) ? unavailable(error) : error
+}
+
+/** SQLSTATE 22021 and 22P05 tell of NUL; half a surrogate pair is told as JSON that does not parse. */
+function isUnstorable(error: unknown): boolean {
+  const { code, message = '' } = error as { code?: unknown; message?: string }
+  return (
+    code === '22021' ||
+    code === '22P05' ||
+    (code === '22P02' && message.includes('input syntax for type json'))
+  )
 }
 
 /** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 (PostgreSQL manual, appendix A). */

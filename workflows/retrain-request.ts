@@ -1,12 +1,16 @@
 /** Checks what a retraining was asked with. It may come from a terminal, so nothing about it is taken for granted. */
 import { ApplicationFailure } from '@temporalio/workflow'
 import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import { isStorable } from '../domain/storable.ts'
 import type { RetrainReason, RetrainRequest } from './contract.ts'
 
 export type CheckedRequest = RetrainRequest &
   Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>
 
 const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'drift', 'quality', 'labels']
+
+/** Clocks differ. */
+const skewMs = 60_000
 
 /** Fills in what may be left out. Fails the workflow for good, with all issues, when something is wrong. */
 export function checkRequest(given: unknown, startedAt: Date): CheckedRequest {
@@ -20,11 +24,14 @@ export function checkRequest(given: unknown, startedAt: Date): CheckedRequest {
   if (request.dedupeKey !== undefined) text('dedupeKey', request.dedupeKey)
   if (request.asOf !== undefined && !isMoment(request.asOf))
     issues.push('"asOf" is an ISO 8601 time such as 2001-01-29T00:00:00Z')
+  else if (Date.parse(request.asOf ?? '') > startedAt.getTime() + skewMs)
+    issues.push('"asOf" is in the future, of which nothing is known')
   if (request.reason !== undefined && !reasons.includes(request.reason))
     issues.push(`"reason" is one of ${reasons.join(', ')}`)
   if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
     issues.push('"evidence" is an object')
   if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
+  if (!isStorable(request)) issues.push('no text has NUL or half a character')
   if (issues.length > 0)
     throw ApplicationFailure.nonRetryable(
       `the input is not {"model": "<name>", …}: ${issues.join('; ')}`,

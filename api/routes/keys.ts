@@ -11,7 +11,9 @@ const newKey = z.strictObject({
   name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
   role: z.enum(roles),
   models: z.array(modelName).min(1).optional(),
-  expires_at: moment.optional(),
+  expires_at: moment
+    .refine((text) => !(Date.parse(text) <= Date.now()), { error: 'is past already' })
+    .optional(),
 })
 
 export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [

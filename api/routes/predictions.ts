@@ -4,7 +4,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { insertOutcomes } from '../../store/outcomes.ts'
 import { predictBytes, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { moment } from '../wire.ts'
+import { pastMoment } from '../wire.ts'
 
 const mostOutcomes = 10_000
 
@@ -32,8 +32,10 @@ const outcomes = z.strictObject({
     .array(
       z.strictObject({
         prediction_id: z.uuid(),
-        value: z.union([z.number(), z.string().max(1_000), z.boolean()]),
-        observed_at: moment,
+        value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
+          error: 'is a finite number, a text of at most 1000 characters, true or false',
+        }),
+        observed_at: pastMoment,
       }),
     )
     .min(1)

@@ -14,7 +14,7 @@ import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { expectInScope, visible } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
-import { limit, modelName, moment, toWire } from '../wire.ts'
+import { limit, modelName, pastMoment, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
 import { expectSound, policyBody } from './releases.ts'
 
@@ -26,7 +26,7 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
     answers: { 202: 'It has begun' },
     body: z.strictObject({
-      as_of: moment.optional(),
+      as_of: pastMoment.optional(),
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),

@@ -100,7 +100,15 @@ function compileCheck(name: string, feature: Feature): Check {
   const values = feature.values === undefined ? undefined : new Set(feature.values)
   return (value, index) => {
     if (typeof value === 'string') {
-      if (values === undefined || values.has(value)) return
+      if (values === undefined) {
+        // Stored with the prediction, it would end every query that reads its features.
+        if (!value.includes('\0')) return
+        throw new DomainError(
+          'wrong_type',
+          `instance ${index}: feature ${quote(name)} has NUL, which cannot be kept`,
+        )
+      }
+      if (values.has(value)) return
       throw new DomainError(
         'unknown_category',
         `instance ${index}: feature ${quote(name)} is ${quote(value)}, none of its ${values.size} values`,

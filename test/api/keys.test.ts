@@ -176,6 +176,11 @@ describe('a key', () => {
     ['a name that could be markup', { name: '<b>', role: 'viewer' }, /name/],
     ['no known role', { name: 'x', role: 'king' }, /role/],
     ['a field nobody knows', { name: 'x', role: 'viewer', secret: 'y' }, /secret/],
+    [
+      'an end that is past',
+      { name: 'x', role: 'viewer', expires_at: '2001-01-01T00:00:00Z' },
+      /expires_at: is past already/,
+    ],
     ['a name that is taken', { name: 'admin', role: 'viewer' }, /named "admin" already/],
   ])('is not made with %s', async (_name, body, detail) => {
     const answer = await api.request('POST', '/v1/keys', { key: keys.admin, body })

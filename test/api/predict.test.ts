@@ -141,6 +141,14 @@ describe('a wrong request gets its own answer', () => {
       /instance 1: .*"origin" is a number, not a text/,
     ],
     [
+      'a text with NUL',
+      'flight',
+      { instances: [{ ...day, origin: 'A\0L' }] },
+      'wrong_type',
+      422,
+      /instance 0: .*"origin" has NUL/,
+    ],
+    [
       'a list for a number',
       'iris',
       { instances: [{ ...irisRow, petalWidth: [1] }] },
@@ -282,6 +290,12 @@ it('outcomes are stored once, corrections are further revisions, and find their 
   expect(rows[0].output).toBeCloseTo(predictions[1]!.probability!, 6)
 })
 
+const outcome = {
+  prediction_id: '018f0000-0000-7000-8000-000000000000',
+  value: 1,
+  observed_at: '2026-01-01T00:00:00Z',
+}
+
 it.each([
   ['no list', {}, /outcomes/],
   [
@@ -301,6 +315,17 @@ it.each([
       ],
     },
     /outcomes.0.observed_at: is no ISO 8601/,
+  ],
+  ['a value with NUL', { outcomes: [{ ...outcome, value: 'seto\0sa' }] }, /has NUL/],
+  [
+    'a value that is none',
+    { outcomes: [{ ...outcome, value: null }] },
+    /outcomes.0.value: is a finite number/,
+  ],
+  [
+    'a moment that has not come',
+    { outcomes: [{ ...outcome, observed_at: '2999-01-01T00:00:00Z' }] },
+    /outcomes.0.observed_at: is in the future/,
   ],
 ])('outcomes with %s are refused', async (_name, body, detail) => {
   const answer = await api.request('POST', '/v1/outcomes', { key, body })

@@ -31,6 +31,15 @@ afterAll(async () => {
 
 const unavailable = { code: 'postgres_unavailable' }
 
+it.each([
+  ['NUL as text', sql`select ${'a\0'}::text`],
+  ['NUL in JSON', sql`select ${JSON.stringify('a\0')}::jsonb`],
+  ['half a character in JSON', sql`select ${JSON.stringify('\ud83d')}::jsonb`],
+])('%s is refused as what can never be kept, and not as a defect', async (_name, statement) => {
+  await expect(store.query(statement)).rejects.toMatchObject({ code: 'invalid_request' })
+  await expect(store.query(sql`select 'x'::uuid`)).rejects.toMatchObject({ code: '22P02' })
+})
+
 it('a backend that dies under a transaction, even between two statements, ends no process', async () => {
   const work = store.transaction(async (database) => {
     const [me] = await database.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
