@@ -39,15 +39,15 @@ export function checkFeatures(report: Report, features: Features): void {
     const place = `features.${name}`
     if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
       report(place, 'a name begins with a letter and has letters, digits and _ only')
-    if (feature.kind === 'number') reportRange(report, place, feature)
-    else if (feature.kind === 'category') {
+    if (feature?.kind === 'number') reportRange(report, place, feature)
+    else if (feature?.kind === 'category') {
       if (feature.values !== undefined) {
         reportDistinct(report, `${place}.values`, feature.values)
         if (feature.values.some((value) => typeof value !== 'string'))
           report(`${place}.values`, 'every value is a text')
       }
     } else report(place, 'made with number() or category()')
-    if (feature.missing !== undefined && feature.missing !== 'fill')
+    if (feature?.missing !== undefined && feature.missing !== 'fill')
       report(`${place}.missing`, `'fill' or nothing is wanted, not ${JSON.stringify(feature.missing)}`)
   }
 }

@@ -7,6 +7,7 @@ import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Features } from '../../domain/features.ts'
+import { isStorable } from '../../domain/storable.ts'
 import { lowerExpectations, type ExpectSpec } from './expect.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './features.ts'
 import { lowerJudge, type JudgeSpec } from './judge.ts'
@@ -86,39 +87,67 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   return { kind: 'tenure-model', definition, train: file.train as unknown as Model['train'] }
 }
 
+const wantedParts = ['features', 'label', 'source', 'split', 'judge', 'release'] as const
+type Part = (typeof wantedParts)[number]
+
 function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
   if (typeof file.train !== 'function') report('train', 'a function is wanted')
-  checkFeatures(report, file.features)
-  checkLabel(report, file.label, file.features)
-  const { seed = 1, hyperparameters = {} } = file
+  const missing = new Set<Part>(wantedParts.filter((name) => !isObject(file[name])))
+  for (const name of missing) report(name, 'is missing')
+  // Model files run without being compiled: a part of another shape must not hide what is wrong with the rest.
+  const part = <T>(place: string, needs: readonly Part[], lower: () => T): T => {
+    if (needs.some((name) => missing.has(name))) return undefined as T
+    try {
+      return lower()
+    } catch (error) {
+      report(place, `is not of the shape that is wanted: ${error instanceof Error ? error.message : error}`)
+      return undefined as T
+    }
+  }
+  const { features, label, source, seed = 1, hyperparameters = {} } = file
+  part('features', ['features'], () => checkFeatures(report, features))
+  part('label', ['features', 'label'], () => checkLabel(report, label, features))
   if (!Number.isSafeInteger(seed) || seed < 0) report('seed', `a whole number from 0 is wanted, not ${seed}`)
-  for (const [name, value] of Object.entries(hyperparameters))
-    if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
-      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is wanted')
+  part('hyperparameters', [], () => checkHyperparameters(report, hyperparameters))
   const golden = (file.golden ?? []) as ModelDefinition['golden']
-  golden.forEach((row, index) =>
-    issuesOfRow(file.features, row).forEach((issue) => report(`golden[${index}]`, issue)),
+  part('golden', ['features'], () =>
+    golden.forEach((row, index) =>
+      issuesOfRow(features, row).forEach((issue) => report(`golden[${index}]`, issue)),
+    ),
   )
-  const retrain = file.retrain === undefined ? {} : { retrain: lowerRetrain(report, file.retrain) }
-  return {
+  const retrain =
+    file.retrain === undefined
+      ? {}
+      : { retrain: part('retrain', [], () => lowerRetrain(report, file.retrain as RetrainSpec)) }
+  const definition: ModelDefinition = {
     name: file.name,
-    ...(file.about === undefined ? {} : { about: file.about.trim() }),
-    features: file.features,
-    label: file.label,
-    source: lowerSource(report, file.source),
-    expectations: lowerExpectations(file.expect ?? [], {
-      report,
-      features: file.features,
-      label: file.label,
-    }),
-    split: lowerSplit(report, file.split, file.source.options.eventTime !== undefined),
+    ...(file.about === undefined ? {} : { about: String(file.about).trim() }),
+    features,
+    label,
+    source: part('source', ['source'], () => lowerSource(report, source)),
+    expectations: part('expect', ['features', 'label'], () =>
+      lowerExpectations(file.expect ?? [], { report, features, label }),
+    ),
+    split: part('split', ['split', 'source'], () =>
+      lowerSplit(report, file.split, source.options.eventTime !== undefined),
+    ),
     hyperparameters,
     seed,
-    judge: lowerJudge(report, file.judge, file.label),
-    release: lowerRelease(report, file.release),
+    judge: part('judge', ['judge', 'label'], () => lowerJudge(report, file.judge, label)),
+    release: part('release', ['release'], () => lowerRelease(report, file.release)),
     ...retrain,
     golden,
   }
+  if (!isStorable(definition)) report('model', 'a text has NUL or half a character, which cannot be kept')
+  return definition
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+
+function checkHyperparameters(report: Report, hyperparameters: Hyperparameters): void {
+  for (const [name, value] of Object.entries(hyperparameters))
+    if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
+      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is wanted')
 }

@@ -78,6 +78,35 @@ describe('a model file', () => {
       `release.soak: a duration such as '30 min' or '7 d' is wanted, not "30 mn"`,
     ]))
 
+  it('without its parts tells each that is missing, and what is wrong with the others', () =>
+    expect(
+      issuesWith({
+        features: undefined,
+        source: null,
+        judge: undefined,
+        label: words.oneOf(['one']),
+        release: { strategy: 'canary' },
+        seed: -1,
+      }),
+    ).toEqual([
+      'features: is missing',
+      'source: is missing',
+      'judge: is missing',
+      'seed: a whole number from 0 is wanted, not -1',
+      expect.stringContaining('release: is not of the shape that is wanted'),
+    ]))
+
+  it.each([
+    ['features', { features: { size: undefined } }, 'features.size: made with'],
+    ['expectations', { expect: 5 }, 'expect: is not of the shape'],
+    ['golden rows', { golden: 7 }, 'golden: is not of the shape'],
+    ['hyperparameters', { hyperparameters: null }, 'hyperparameters: is not of the shape'],
+    ['a schedule', { retrain: 'weekly' }, 'retrain: is not of the shape'],
+    ['a class with NUL', { label: words.yesNo({ positive: 'a\0' }) }, 'model: a text has NUL'],
+  ])('with %s of another shape says so', (_name, change, issue) =>
+    expect(issuesWith(change)).toEqual(expect.arrayContaining([expect.stringContaining(issue)])),
+  )
+
   it.each([
     ['name', { name: 'Roses_1' }, 'name: up to 63'],
     ['train', { train: undefined }, 'train: a function'],
