@@ -56,6 +56,9 @@ export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, traine
 }
 
 function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
+  // A model file is not compiled: a forgotten `return` is found here.
+  if (!Array.isArray((network as LayersModel | undefined)?.inputs))
+    throw new DomainError('artifact_invalid', 'train returns no network')
   const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]
   const found = { inputs: Number(input[1]), outputs: Number(output[1]) }
   if (

@@ -37,6 +37,10 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   // The terminal's Ctrl-C reaches the whole group; the worker decides what becomes of its children.
   process.on('SIGINT', () => {})
   process.on('disconnect', () => process.exit(1))
+  // What nobody waits for in a model file fails as surely the next time; a death without a word would be tried again.
+  process.on('uncaughtException', (error) => {
+    void send(failureOf(error)).finally(() => process.exit(1))
+  })
   process.once('message', (job: Job) => {
     setPriority(10)
     work(job, parent)

@@ -246,6 +246,13 @@ describe('a training', () => {
   it.each([
     ['throws', `train: () => Promise.reject(new Error('no soil')),`, 'training_failed', 'no soil'],
     [
+      'throws where nobody waits',
+      `train: () => { void Promise.reject(new Error('no rain')); return new Promise(() => {}) },`,
+      'training_failed',
+      'no rain',
+    ],
+    ['forgets to return', `train: (() => {}) as never,`, 'artifact_invalid', 'returns no network'],
+    [
       'answers with another width',
       `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 2 })] }),`,
       'artifact_invalid',
