@@ -30,6 +30,8 @@ export interface CanaryTick {
 export interface CanaryStage {
   index: number
   shareBp: number
+  /** The share of the canary stage after this one, where there is one. */
+  nextShareBp?: number
   /** On the clock of the ticks. */
   startedMs: number
   elapsedMs: number

@@ -61,6 +61,12 @@ export interface CanaryPolicy {
    */
   nonInferiority?: { margin: number; logE: number }
   srm: SrmPolicy | 'off'
+  /**
+   * Lets a stage end before its minimum time when the next share, held for `reactionSeconds` by a canary as bad as the
+   * evidence still allows, would cost no more than what is left of the harm budget. The last stage always takes its time.
+   * Absent: every stage takes its time.
+   */
+  ramp?: { reactionSeconds: number }
 }
 
 export const defaultCanaryPolicy: CanaryPolicy = {
@@ -101,6 +107,13 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     policy.minDelta >= 0 && policy.minDelta < 1,
     `minDelta is ${policy.minDelta}, it must lie between 0 and 1`,
   )
+  if (policy.ramp) {
+    const { reactionSeconds } = policy.ramp
+    need(
+      Number.isFinite(reactionSeconds) && reactionSeconds > 0,
+      `ramp.reactionSeconds is ${reactionSeconds}, it must be above 0`,
+    )
+  }
   if (!isGiven(policy.promotion)) issues.push('promotion is missing; set it to "off" to ask for no proof')
   else if (policy.promotion !== 'off') {
     const { ratio, logE, metrics, negligibleRate } = policy.promotion

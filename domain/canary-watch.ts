@@ -5,15 +5,23 @@
  */
 
 import { thresholdFor } from './alpha.ts'
-import type { CanaryEvidence, CanaryTick } from './canary-evidence.ts'
+import type { CanaryEvidence, CanaryStage, CanaryTick } from './canary-evidence.ts'
 import { comparison, percent, promotionProof, rate, round } from './canary-comparison.ts'
-import { badAnswers, canaryLedger, unreadableStage, unreadableTick } from './canary-ledger.ts'
+import {
+  badAnswers,
+  canaryLedger,
+  unreadableStage,
+  unreadableTick,
+  type CanaryLedger,
+  type StageCounts,
+} from './canary-ledger.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './canary-policy.ts'
 import { guardTest } from './e-guard.ts'
 import { nonInferiorityEvidence } from './e-noninferiority.ts'
 import { pairedEvidence } from './e-paired.ts'
 import { geometric } from './e-process.ts'
 import { rateTest } from './e-rate.ts'
+import { nextShareBp } from './harm.ts'
 import { srmEvidence } from './srm.ts'
 import type { Reason, Verdict, VerdictKind } from './verdict.ts'
 
@@ -178,7 +186,10 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
           })
         }
       }
-      if (stage.elapsedMs < stage.minMs) {
+      const ramped = stage.last ? null : affordableShareBp(policy, stage, inStage, ledger)
+      if (ramped !== null) statistics['rampShareBp'] = ramped
+      const mayHurry = ramped !== null && stage.nextShareBp !== undefined && ramped >= stage.nextShareBp
+      if (stage.elapsedMs < stage.minMs && !mayHurry) {
         waits.push({
           code: 'minimum_time',
           message: `${round(stage.elapsedMs / 1000)} s of at least ${round(stage.minMs / 1000)} s have passed`,
@@ -230,4 +241,22 @@ export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
       ])
     },
   }
+}
+
+/** The highest share that what is left of the harm budget can bear; null without a ramp or anything to go by. */
+function affordableShareBp(
+  { ramp, harmBudget }: CanaryPolicy,
+  stage: CanaryStage,
+  inStage: StageCounts,
+  ledger: CanaryLedger,
+): number | null {
+  if (ramp === undefined || stage.elapsedMs <= 0) return null
+  return nextShareBp({
+    currentBp: stage.shareBp,
+    capBp: 5_000,
+    budgetLeft: Math.max(0, harmBudget - ledger.excess()),
+    requestsPerSecond: ((inStage.canary + inStage.control) * 1_000) / stage.elapsedMs,
+    reactionSeconds: ramp.reactionSeconds,
+    seen: ledger.exposure(),
+  })
 }

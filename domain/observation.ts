@@ -82,6 +82,7 @@ export function evidenceOf(
   const stage = state.stage === 'awaiting_decision' ? state.undecided : state.stage
   const steps = stepsOf(state)
   const last = steps.at(-1)
+  const nextShareBp = stage === 'canary' ? state.policy.stages[state.stageIndex + 1]?.shareBp : undefined
   return {
     ticks,
     stage: {
@@ -89,6 +90,7 @@ export function evidenceOf(
       // Of a request that is copied, the shadow gets one answer and the champion another.
       shareBp:
         stage === 'shadow' ? Math.round((10_000 * state.shareBp) / (10_000 + state.shareBp)) : state.shareBp,
+      ...(nextShareBp === undefined ? {} : { nextShareBp }),
       startedMs,
       elapsedMs: Math.min(watchedMs, countedMs),
       minMs: policy?.minMs ?? 0,

@@ -120,10 +120,12 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
       if (elapsedMs >= limits.minMs) happen(judged(atMs, 'pass', 'the time is up'))
       continue
     }
+    const nextShareBp = state.stage === 'canary' ? policy.stages[state.stageIndex + 1]?.shareBp : undefined
     const verdict = watch.judge({
       stage: {
         index: state.stageIndex,
         shareBp: exposedBp(state),
+        ...(nextShareBp === undefined ? {} : { nextShareBp }),
         startedMs: state.routings.at(-1)?.startedMs ?? 0,
         elapsedMs,
         minMs: limits.minMs,

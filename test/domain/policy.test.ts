@@ -64,6 +64,11 @@ describe('a release policy', () => {
       { limits: { ...defaultCanaryPolicy, alpha: { ...defaultCanaryPolicy.alpha, errors: 0.02 } } },
       'limits.the split sums',
     ],
+    [
+      'a ramp that reacts at once',
+      { limits: { ...defaultCanaryPolicy, ramp: { reactionSeconds: 0 } } },
+      'limits.ramp.reactionSeconds',
+    ],
     ['a guard above one', { limits: { ...defaultCanaryPolicy, guardRate: 1.1 } }, 'limits.guardRate'],
     [
       'a promotion test of ratio 0',

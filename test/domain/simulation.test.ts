@@ -75,6 +75,22 @@ describe('a simulated release', () => {
     expect(run('label-shift', 5).rolledBack).toBe(0)
   })
 
+  it('goes faster by what its harm budget can bear, and never through its last stage', () => {
+    const stages = [500, 1_000, 2_500].map((shareBp) => ({
+      ...{ shareBp, minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs },
+    }))
+    const slow: ReleasePolicy = { ...dayPolicy, stages }
+    const fast: ReleasePolicy = { ...slow, limits: { ...slow.limits, ramp: { reactionSeconds: 30 } } }
+    const [without, ramped] = [run('good', 10, slow), run('good', 10, fast)]
+    expect(without.minutesToPromote.p50).toBeGreaterThanOrEqual(180)
+    expect(ramped.promoted).toBe(10)
+    expect(ramped.minutesToPromote.p95).toBeLessThan(120)
+    expect(ramped.minutesToPromote.p50).toBeGreaterThanOrEqual(60)
+    expect(run('error:0.02', 20, fast).rolledBack).toBe(20)
+    const spent = { ...fast, limits: { ...fast.limits, harmBudget: 0 } }
+    expect(run('good', 3, spent).minutesToPromote.p50).toBeGreaterThanOrEqual(180)
+  })
+
   it('is always taken back within a day by the rule that counts bad minutes, though it is good', () => {
     expect(run('good', 3, dayPolicy, 'flagger')).toMatchObject({ rolledBack: 3, falseRollbackRate: 1 })
   })
