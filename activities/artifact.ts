@@ -142,6 +142,10 @@ function profileOf(
       return feature.kind === 'number' ? numbers(name, values) : texts(name, values)
     }),
     score,
-    label: output.kind === 'classes' ? texts('label', data.labels) : numbers('label', data.labels),
+    // The deciles of a rare class are all 0: as a number it could become ten times as frequent and stay in its bin.
+    label:
+      output.kind === 'number'
+        ? numbers('label', data.labels)
+        : texts('label', output.kind === 'classes' ? data.labels : data.labels.map(Number)),
   }
 }

@@ -1,7 +1,7 @@
 /** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
 import { authorize } from './authorize.ts'
 import type { Deps } from './deps.ts'
-import { judgeDrift } from './drift.ts'
+import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { reportingFailures } from './failures.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
@@ -23,6 +23,7 @@ export const controlActivities = (deps: Deps) => ({
     route: route(deps),
     watch: watch(deps),
     judgeDrift: judgeDrift(deps),
+    judgeLabelDrift: judgeLabelDrift(deps),
     judgeQuality: judgeQuality(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),

@@ -4,12 +4,17 @@
  */
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../domain/drift.ts'
 import { DomainError } from '../domain/errors.ts'
+import { countBins, type Profile } from '../domain/profile.ts'
+import type { Output } from '../domain/features.ts'
+import { maturedTruths } from '../domain/quality.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { findChampion } from '../store/champions.ts'
 import { insertDriftJudgement, type DriftJudgement } from '../store/drift-judgements.ts'
 import { findWindow } from '../store/feature-counts.ts'
 import { getVersion } from '../store/versions.ts'
 import type { Deps } from './deps.ts'
+import { findMaturity, readAnswered } from './matured.ts'
+import type { QualityInput } from './quality.ts'
 
 export interface DriftInput {
   model: string
@@ -55,6 +60,7 @@ export const judgeDrift =
     const judgement = await insertDriftJudgement(store, {
       model,
       version,
+      subject: 'served',
       fromMs,
       toMs,
       report: judge({ reference: profile, current, previous }, policy),
@@ -66,6 +72,61 @@ export const judgeDrift =
     log.info({ ...result, model, to, windowMs }, 'drift judged')
     return result
   }
+
+/** Whether what becomes true is still as frequent as in training. On matured outcomes, and the window of them before. */
+export const judgeLabelDrift =
+  ({ store, log }: Deps) =>
+  async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<DriftResult> => {
+    const nowMs = Date.parse(at)
+    if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
+      throw new DomainError(
+        'invalid_request',
+        `drift of outcomes is judged over a window at a moment, not ${windowMs} ms at ${at}`,
+      )
+    const version = input.version ?? (await findChampion(store, model))?.version
+    if (version === undefined) return nothing(`${model} has no champion`)
+    const { manifest } = await getVersion(store, version)
+    const profile = manifest.profile?.label
+    if (profile === undefined)
+      return { ...nothing(`${version} has no reference profile of its label`), version }
+    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+    if (matured === undefined)
+      return { ...nothing(`too little is known of how late outcomes of ${model} are`), version }
+    const { late, fromMs, toMs } = matured
+    const count = async (span: { fromMs: number; toMs: number }) => {
+      const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
+      const { rows, cohort } = maturedTruths(answered)
+      if (cohort.status === 'insufficient') return null
+      return { features: {}, label: countLabels(profile, manifest.output, rows) }
+    }
+    const current = await count({ fromMs, toMs })
+    if (current === null) return { ...nothing(`too few outcomes of ${version} have come`), version }
+    const previous = await count({ fromMs: fromMs - windowMs, toMs: fromMs })
+    const policy = defaultDriftPolicy
+    const reference = { rows: manifest.profile?.rows ?? 0, features: [], label: profile }
+    const judgement = await insertDriftJudgement(store, {
+      model,
+      version,
+      subject: 'label',
+      fromMs,
+      toMs,
+      report: judge({ reference, current, previous }, policy),
+      inputs: { current, previous, maturity: late },
+      policy,
+    })
+    const result = resultOf(judgement)
+    await tell(store, judgement, result)
+    log.info({ ...result, model, at, windowMs }, 'drift of outcomes judged')
+    return result
+  }
+
+function countLabels(profile: Profile, output: Output, rows: readonly { y: number }[]): number[] {
+  const named = (y: number) => (output.kind === 'classes' ? (output.classes[y] ?? null) : String(y))
+  return countBins(
+    profile,
+    rows.map(({ y }) => (profile.kind === 'number' ? y : named(y))),
+  )
+}
 
 const nothing = (why: string): DriftResult => ({ level: 'insufficient', drifted: [], reasons: [why] })
 
@@ -81,13 +142,13 @@ function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
   }
 }
 
-/** One matter a model: it is renewed while it lasts, and closed by a window that is stable again. */
+/** One matter a model, and one for its outcomes: it is renewed while it lasts, and closed by a window that is stable again. */
 async function tell(
   store: Deps['store'],
-  { model, version, id, level, report }: DriftJudgement,
+  { model, version, subject, id, level, report }: DriftJudgement,
   { drifted, reasons }: DriftResult,
 ): Promise<void> {
-  const dedupeKey = `drift/${model}`
+  const dedupeKey = `${subject === 'label' ? 'label_drift' : 'drift'}/${model}`
   if (reasons.length === 0) {
     if (level === 'stable') await resolveAlert(store, dedupeKey)
     return
@@ -96,7 +157,10 @@ async function tell(
     dedupeKey,
     model,
     severity: level === 'alarm' ? 'critical' : 'warning',
-    kind: level === 'alarm' || level === 'warn' ? `drift_${level}` : (report.reasons[0]?.code ?? 'drift'),
+    kind:
+      level === 'alarm' || level === 'warn'
+        ? `${subject === 'label' ? 'label_drift' : 'drift'}_${level}`
+        : (report.reasons[0]?.code ?? 'drift'),
     message: `${version}: ${reasons.join('; ')}`,
     evidence: { judgementId: id, version, drifted },
   })

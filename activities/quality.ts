@@ -3,16 +3,15 @@
  * alone sees that the world has changed while everything a model is asked still looks the same.
  */
 import { DomainError } from '../domain/errors.ts'
-import { defaultLabelPolicy, maturedSpan, maturity } from '../domain/labels.ts'
+import { defaultLabelPolicy } from '../domain/labels.ts'
 import { judgeQuality as judge, type QualityReport } from '../domain/quality.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { findChampion } from '../store/champions.ts'
-import { listAnswered, listDelays } from '../store/matured.ts'
 import { getModel } from '../store/models.ts'
 import { insertQualityJudgement } from '../store/quality-judgements.ts'
 import { getVersion } from '../store/versions.ts'
 import type { Deps } from './deps.ts'
-import { outputsOf } from './rows.ts'
+import { findMaturity, readAnswered } from './matured.ts'
 
 export interface QualityInput {
   model: string
@@ -52,23 +51,17 @@ export const judgeQuality =
     const { definition } = await getModel(store, model)
     const { manifest, lineage } = await getVersion(store, version)
     const { policy } = definition.judge
-    const endMs = nowMs - observedMs
-    const delaysMs = await listDelays(store, { model, fromMs: endMs - windowMs, toMs: endMs })
-    const late = maturity([{ endMs, delaysMs }], nowMs, observedMs)
-    if (late.horizonMs === null) return undefined
-    const { fromMs, toMs } = maturedSpan(nowMs, Math.ceil(late.horizonMs), windowMs)
-    const width = outputsOf(manifest.output)
-    const answered = await listAnswered(store, { model, version, fromMs, toMs, width })
+    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+    if (matured === undefined) return undefined
+    const { late, fromMs, toMs } = matured
+    const answered = await readAnswered({ store }, { model, version, manifest }, { fromMs, toMs, nowMs })
     const baseline = lineage.metrics[policy.primary] ?? null
     const stored = await insertQualityJudgement(store, {
       model,
       version,
       fromMs,
       toMs,
-      report: judge(
-        { ...answered, maturity: late, span: { fromMs, toMs, nowMs }, output: manifest.output, baseline },
-        policy,
-      ),
+      report: judge({ ...answered, maturity: late, baseline }, policy),
       inputs: { maturity: late, predictions: answered.predictions.length, labels: answered.labels.length },
       policy: { gate: policy, labels: defaultLabelPolicy },
     })

@@ -56,14 +56,8 @@ export function judgeQuality(
   policy: GatePolicy,
   labelPolicy: LabelPolicy = defaultLabelPolicy,
 ): QualityReport {
-  const { predictions, labels, maturity, span, output, baseline } = evidence
-  const plain = labels.map((label) => ({ ...label, value: plainOf(label.value) }))
-  const { labelled, ...cohort } = maturedCohort(predictions, plain, span, labelPolicy)
-  const outputsOf = new Map(predictions.map(({ id, outputs }) => [id, outputs]))
-  const rows = labelled.flatMap(({ predictionId, value }) => {
-    const y = truthOf(value, output)
-    return y === null ? [] : [{ y, answer: [...outputsOf.get(predictionId)!] }]
-  })
+  const { maturity, baseline } = evidence
+  const { rows, unreadable, cohort } = maturedTruths(evidence, labelPolicy)
   const { primary: metric } = policy
   const margin = marginOf(metric, baseline, policy)
   const report: QualityReport = {
@@ -74,7 +68,7 @@ export function judgeQuality(
     baseline,
     margin,
     rows: rows.length,
-    unreadable: labelled.length - rows.length,
+    unreadable,
     cohort,
     reasons: [],
     judge: qualityJudge,
@@ -118,6 +112,28 @@ export function judgeQuality(
     value,
     reasons: [{ code: 'quality_lost', message, values: { metric, value, baseline, margin } }],
   }
+}
+
+/** What became true of each matured answer, as the gate counts it. */
+export interface MaturedTruths {
+  rows: { y: number; answer: number[] }[]
+  /** Outcomes that are none of the answers the model can give. */
+  unreadable: number
+  cohort: Omit<MaturedCohort, 'labelled'>
+}
+
+export function maturedTruths(
+  { predictions, labels, span, output }: Omit<QualityEvidence, 'maturity' | 'baseline'>,
+  policy: LabelPolicy = defaultLabelPolicy,
+): MaturedTruths {
+  const plain = labels.map((label) => ({ ...label, value: plainOf(label.value) }))
+  const { labelled, ...cohort } = maturedCohort(predictions, plain, span, policy)
+  const outputsOf = new Map(predictions.map(({ id, outputs }) => [id, outputs]))
+  const rows = labelled.flatMap(({ predictionId, value }) => {
+    const y = truthOf(value, output)
+    return y === null ? [] : [{ y, answer: [...outputsOf.get(predictionId)!] }]
+  })
+  return { rows, unreadable: labelled.length - rows.length, cohort }
 }
 
 const plainOf = (value: number | string | boolean): number | string =>

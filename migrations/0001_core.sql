@@ -292,11 +292,12 @@ create table feature_counts (
   primary key (model, version, hour, kind, name, replica_id)
 );
 
--- What the drift judge said of a window of serving, with the counts it had.
+-- What the drift judge said of a window of serving, or of the outcomes of one, with the counts it had.
 create table drift_judgements (
   id bigint generated always as identity primary key,
   model text not null references models (name),
   version text not null references versions (version),
+  subject text not null default 'served' check (subject in ('served', 'label')),
   from_at timestamptz not null,
   to_at timestamptz not null,
   level text not null check (level in ('stable', 'warn', 'alarm', 'insufficient', 'unreadable')),
@@ -306,7 +307,7 @@ create table drift_judgements (
   judge text not null,
   at timestamptz not null default now(),
   -- The same window is judged once.
-  unique (model, version, from_at, to_at)
+  unique (model, version, subject, from_at, to_at)
 );
 
 -- What was said of a version's quality in use, on the outcomes of a window that have had the time to come.
@@ -323,6 +324,24 @@ create table quality_judgements (
   judge text not null,
   at timestamptz not null default now(),
   unique (model, version, from_at, to_at)
+);
+
+-- What is said of a window of serving before its outcomes come: the quality to be expected of its answers, and whether
+-- they are what training would have answered. People are told; nothing is decided by it.
+create table serving_judgements (
+  id bigint generated always as identity primary key,
+  kind text not null check (kind in ('estimate', 'skew')),
+  model text not null references models (name),
+  version text not null references versions (version),
+  from_at timestamptz not null,
+  to_at timestamptz not null,
+  verdict text not null,
+  statistic jsonb not null,
+  inputs jsonb not null,
+  policy jsonb not null,
+  judge text not null,
+  at timestamptz not null default now(),
+  unique (kind, model, version, from_at, to_at)
 );
 
 -- Shadow answers compared with the answer that was given: pairs for the paired judge.

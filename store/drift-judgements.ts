@@ -2,15 +2,18 @@
 import sql from 'sql-template-tag'
 import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../domain/drift.ts'
 import { DomainError } from '../domain/errors.ts'
+import type { Maturity } from '../domain/labels.ts'
 import type { Database } from './postgres.ts'
 
 export interface NewDriftJudgement {
   model: string
   version: string
+  /** What was asked and answered, or what became true of it. */
+  subject: 'served' | 'label'
   fromMs: number
   toMs: number
   report: DriftReport
-  inputs: { current: DriftWindow; previous: DriftWindow | null }
+  inputs: { current: DriftWindow; previous: DriftWindow | null; maturity?: Maturity }
   policy: DriftPolicy
 }
 
@@ -28,10 +31,10 @@ export async function insertDriftJudgement(
 ): Promise<DriftJudgement> {
   const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
   await database.query(sql`
-    insert into drift_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
-    values (${each.model}, ${each.version}, ${from}, ${to}, ${each.report.level}, ${JSON.stringify(each.report)},
-      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
-    on conflict (model, version, from_at, to_at) do nothing`)
+    insert into drift_judgements (model, version, subject, from_at, to_at, level, report, inputs, policy, judge)
+    values (${each.model}, ${each.version}, ${each.subject}, ${from}, ${to}, ${each.report.level},
+      ${JSON.stringify(each.report)}, ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
+    on conflict (model, version, subject, from_at, to_at) do nothing`)
   const stored = await findDriftJudgement(database, each)
   if (stored === undefined)
     throw new DomainError('internal', `the drift of ${each.version} until ${to} was not stored`)
@@ -40,10 +43,16 @@ export async function insertDriftJudgement(
 
 export async function findDriftJudgement(
   database: Database,
-  { model, version, fromMs, toMs }: Pick<NewDriftJudgement, 'model' | 'version' | 'fromMs' | 'toMs'>,
+  {
+    model,
+    version,
+    subject,
+    fromMs,
+    toMs,
+  }: Pick<NewDriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
 ): Promise<DriftJudgement | undefined> {
   const [row] = await database.query<DriftRow>(sql`
-    select * from drift_judgements where model = ${model} and version = ${version}
+    select * from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
       and from_at = ${new Date(fromMs).toISOString()} and to_at = ${new Date(toMs).toISOString()}`)
   return row && toJudgement(row)
 }
@@ -52,6 +61,7 @@ interface DriftRow {
   id: number
   model: string
   version: string
+  subject: DriftJudgement['subject']
   from_at: Date
   to_at: Date
   level: DriftLevel
@@ -65,6 +75,7 @@ const toJudgement = (row: DriftRow): DriftJudgement => ({
   id: Number(row.id),
   model: row.model,
   version: row.version,
+  subject: row.subject,
   fromMs: row.from_at.getTime(),
   toMs: row.to_at.getTime(),
   level: row.level,

@@ -103,7 +103,13 @@ describe('the drift of a version', () => {
     await serve(noon, rows(200), 'r2')
     const result = await judged(noon + hour)
     expect(result).toMatchObject({ level: 'stable', drifted: [], reasons: [], version })
-    const stored = await findDriftJudgement(deps.store, { model, version, fromMs: noon, toMs: noon + hour })
+    const stored = await findDriftJudgement(deps.store, {
+      model,
+      version,
+      subject: 'served',
+      fromMs: noon,
+      toMs: noon + hour,
+    })
     expect(stored).toMatchObject({
       id: result.judgementId,
       level: 'stable',
@@ -167,7 +173,13 @@ describe('the drift of a version', () => {
     await deps.store.query(sql`update versions set manifest = '{}' where version = ${version}`)
     expect(await unknown()).toEqual([`${version} has no reference profile`])
     expect(
-      await findDriftJudgement(deps.store, { model, version, fromMs: noon - hour, toMs: noon }),
+      await findDriftJudgement(deps.store, {
+        model,
+        version,
+        subject: 'served',
+        fromMs: noon - hour,
+        toMs: noon,
+      }),
     ).toBeUndefined()
   })
 

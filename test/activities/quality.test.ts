@@ -1,16 +1,15 @@
 /** Quality in use on the real database: what was answered, what became true of it, and when that may be counted. */
-import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../activities/deps.ts'
 import { judgeQuality } from '../../activities/quality.ts'
 import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { seeded } from '../../domain/random.ts'
 import { listAlerts } from '../../store/alerts.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore } from '../../store/postgres.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { insertModel } from '../support/candidates.ts'
+import { liveThrough, type Days } from '../support/outcomes.ts'
 import { policy as release } from '../support/releases.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
 
@@ -48,44 +47,7 @@ beforeEach(async () => {
     update models set definition = definition || ${JSON.stringify({ judge: { policy } })}::jsonb where name = ${model}`)
 })
 
-interface Days {
-  /** Days before now. */
-  from: number
-  to: number
-  /** How often the truth is turned around. */
-  turned?: number
-  /** Hours from the answer to the outcome; none when undefined. */
-  late?: (truth: boolean) => number | undefined
-  as?: (truth: boolean) => boolean | number | string
-}
-
-/** Two answers a request, twenty requests an hour; an answer near 1 is mostly right. */
-async function live({ from, to, turned = 0, late = () => 2, as = (truth) => truth }: Days): Promise<void> {
-  const chance = seeded(Math.round(from * 100 + to))
-  const requests: object[] = []
-  const outcomes: object[] = []
-  for (let atMs = now - from * 24 * hour; atMs < now - to * 24 * hour; atMs += hour / 20) {
-    const id = `${randomUUID().slice(0, -4)}0000`
-    const outputs = [chance(), chance()]
-    requests.push({ id, at: new Date(atMs).toISOString(), outputs })
-    outputs.forEach((output, place) => {
-      const likely = chance() < output
-      const truth = chance() < turned ? !likely : likely
-      const delay = late(truth)
-      if (delay === undefined || atMs + delay * hour > now) return
-      const arrived = new Date(atMs + delay * hour).toISOString()
-      outcomes.push({ id: `${id.slice(0, -4)}000${place}`, value: as(truth), arrived })
-    })
-  }
-  await deps.store.query(sql`
-    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
-    select id, at, ${model}, ${version}, 'champion', 1, 2, '', outputs, 1
-    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, outputs real[])`)
-  await deps.store.query(sql`
-    insert into outcomes (prediction_id, value, observed_at, arrived_at)
-    select id, value, arrived, arrived
-    from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
-}
+const live = (days: Days) => liveThrough(deps.store, { model, version, now }, days)
 const judged = (more: object = {}) =>
   judgeQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })

@@ -91,11 +91,14 @@ describe('a training', () => {
       model: 'roses',
       output: { kind: 'probability', positive: 'blooms' },
       training: { snapshot: snapshotDigest, seed: 1, rows: 1140, hyperparameters: { epochs: 4 } },
-      profile: { rows: 1140, score: { name: 'score' }, label: { name: 'label' } },
+      profile: { rows: 1140, score: { name: 'score' }, label: { name: 'label', kind: 'category' } },
     })
     // Eight rows of the training set, and one with everything missing that may be.
     expect(manifest.golden.instances).toHaveLength(9)
     expect(manifest.golden.instances.at(-1)).toMatchObject({ age: null })
+    // A bin a class, however rare.
+    const { label } = manifest.profile ?? {}
+    expect(label?.kind === 'category' && [...label.categories].sort()).toEqual(['0', '1'])
     expect(manifest.golden.outputs.flat().every((value) => value > 0 && value < 1)).toBe(true)
     expect(JSON.stringify(manifest)).not.toMatch(/20\d\d-\d\d-\d\dT/)
   })

@@ -1,0 +1,56 @@
+/** Days of answers and of what became of them, in the tables where serving would have left them. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { seeded } from '../../domain/random.ts'
+import type { Store } from '../../store/postgres.ts'
+
+const hour = 3_600_000
+
+export interface Days {
+  /** Days before now. */
+  from: number
+  to: number
+  /** How often the truth is turned around. */
+  turned?: number
+  /** What is answered, from an even number in [0, 1). */
+  answer?: (uniform: number) => number
+  /** The chance that it comes true, by the answer. */
+  chanceOf?: (answer: number) => number
+  /** Hours from the answer to the outcome; none when undefined. */
+  late?: (truth: boolean) => number | undefined
+  as?: (truth: boolean) => boolean | number | string
+}
+
+/** Two answers a request, twenty requests an hour; an answer near 1 is mostly right. */
+export async function liveThrough(
+  store: Store,
+  { model, version, now }: { model: string; version: string; now: number },
+  days: Days,
+): Promise<void> {
+  const { from, to, turned = 0, late = () => 2, as = (truth) => truth } = days
+  const { answer = (uniform) => uniform, chanceOf = (likely) => likely } = days
+  const chance = seeded(Math.round(from * 100 + to))
+  const requests: object[] = []
+  const outcomes: object[] = []
+  for (let atMs = now - from * 24 * hour; atMs < now - to * 24 * hour; atMs += hour / 20) {
+    const id = `${randomUUID().slice(0, -4)}0000`
+    const outputs = [answer(chance()), answer(chance())]
+    requests.push({ id, at: new Date(atMs).toISOString(), outputs })
+    outputs.forEach((output, place) => {
+      const likely = chance() < chanceOf(output)
+      const truth = chance() < turned ? !likely : likely
+      const delay = late(truth)
+      if (delay === undefined || atMs + delay * hour > now) return
+      const arrived = new Date(atMs + delay * hour).toISOString()
+      outcomes.push({ id: `${id.slice(0, -4)}000${place}`, value: as(truth), arrived })
+    })
+  }
+  await store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${version}, 'champion', 1, 2, '', outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, outputs real[])`)
+  await store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at)
+    select id, value, arrived, arrived
+    from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
+}
