@@ -86,27 +86,32 @@ function connect({ temporal }: Config): Promise<NativeConnection> {
   })
 }
 
-/** Temporal's own lines, among ours. Its levels have the same names. */
+/** Temporal's own lines, among ours: what it finds worth telling is a detail to those who read about models. */
 function runtimeLogger(to: Log & { trace: Log['debug'] }) {
   const say = (level: keyof typeof to) => (message: string, fields?: Record<string, unknown>) =>
     to[level](plain(fields), message)
-  return {
-    log: (level: string, message: string, fields?: Record<string, unknown>) =>
-      say(level.toLowerCase() as keyof typeof to)(message, fields),
+  const levels = {
     trace: say('trace'),
     debug: say('debug'),
-    info: say('info'),
+    info: say('debug'),
     warn: say('warn'),
     error: say('error'),
   }
+  return {
+    ...levels,
+    log: (level: string, message: string, fields?: Record<string, unknown>) =>
+      levels[level.toLowerCase() as keyof typeof levels](message, fields),
+  }
 }
 
-/** Without bigints, which JSON does not know, and with errors as text. */
+/** Without bigints, which JSON does not know, and tokens, which say nothing to anybody; with errors as text. */
 function plain(fields: Record<string, unknown> = {}): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      typeof value === 'bigint' || value instanceof Error ? String(value) : value,
-    ]),
+    Object.entries(fields)
+      .filter(([name]) => name !== 'taskToken')
+      .map(([name, value]) => [
+        name,
+        typeof value === 'bigint' || value instanceof Error ? String(value) : value,
+      ]),
   )
 }

@@ -70,6 +70,8 @@ it.each(['control', 'train'])(
     worker.signal('SIGTERM')
     expect(await worker.exit).toBe(0)
     expect(worker.lines.at(-1)).toContain('the worker has ended')
+    // What its parts tell of themselves is for debugging.
+    expect(worker.lines.join('\n')).not.toMatch(/Worker state changed|webpack/)
   },
 )
 
