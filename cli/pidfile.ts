@@ -4,7 +4,7 @@
  * gone before the next one takes its ports.
  */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { DomainError } from '../domain/errors.ts'
+import { failure } from './client.ts'
 import { birthOf } from './embedded/process.ts'
 
 interface Entry {
@@ -38,7 +38,7 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
   while (!created(path, textOf([]))) {
     const text = read(path)
     if (text === undefined) continue
-    expectDead(path, text)
+    expectDead(text)
     const { groups } = JSON.parse(text) as Record
     await Promise.all(groups.map((group) => end(group, graceMs)))
     setAside(path, text)
@@ -55,14 +55,16 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
 /** Throws `configuration_invalid` while a claimant lives; for those who ask before they do anything else. */
 export function expectUnclaimed(path: string): void {
   const text = read(path)
-  if (text !== undefined) expectDead(path, text)
+  if (text !== undefined) expectDead(text)
 }
 
-function expectDead(path: string, text: string): void {
+function expectDead(text: string): void {
   const { holder } = JSON.parse(text) as Record
   if (isAlive(holder))
-    throw new DomainError('configuration_invalid', `Tenure already runs here as process ${holder.pid}`, {
-      path,
+    throw failure({
+      code: 'configuration_invalid',
+      detail: `Tenure already runs here as process ${holder.pid}`,
+      remedy: 'Stop it with Ctrl-C where it runs; TENURE_STATE lets another one run beside it.',
     })
 }
 

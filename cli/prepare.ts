@@ -18,6 +18,16 @@ export interface Prepared {
 
 const localName = 'local'
 
+/** The first admin key, when this start has made it; also for a start that comes to nothing, for it is kept nowhere. */
+export function firstKey({ adminKey }: Pick<Prepared, 'adminKey'>): string[] {
+  if (adminKey === undefined) return []
+  return [
+    '',
+    `Admin key    ${adminKey}`,
+    '             It is shown this once and kept nowhere; commands on this machine have a key of their own.',
+  ]
+}
+
 export async function prepareCore(core: {
   config: Config
   localKey?: string | undefined

@@ -18,7 +18,7 @@ import { openStateDir } from './embedded/state.ts'
 import { openLog, type Log } from './log.ts'
 import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
-import { prepareCore, type Prepared } from './prepare.ts'
+import { firstKey, prepareCore, type Prepared } from './prepare.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
@@ -108,6 +108,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       },
     }
   } catch (error) {
+    firstKey(prepared ?? {}).forEach(options.say)
     await log.close()
     if (interrupted) throw failure({ code: 'interrupted', detail: 'stopped while it was starting' })
     throw explained(error, log)

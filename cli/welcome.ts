@@ -1,4 +1,5 @@
 /** What a person needs to know once everything runs: where it is, and the key that is shown once. */
+import { firstKey } from './prepare.ts'
 import type { System } from './system.ts'
 
 export function addresses({ urls, temporalUi, log, stateDir }: System) {
@@ -14,13 +15,7 @@ export function welcome({ urls, temporalUi, log, prepared, stateDir }: System): 
     ...(temporalUi === undefined ? [] : [`Temporal UI  ${temporalUi}`]),
     `Log          ${log.path}`,
     `State        ${stateDir}`,
-    ...(prepared.adminKey === undefined
-      ? []
-      : [
-          '',
-          `Admin key    ${prepared.adminKey}`,
-          '             It is shown this once and kept nowhere; commands on this machine have a key of their own.',
-        ]),
+    ...firstKey(prepared),
     ...prepared.broken.flatMap(({ file, issues }) => [
       '',
       `models/${file} was not taken in:`,

@@ -16,6 +16,7 @@ import {
 } from '../../domain/scenario.ts'
 import { summarize, type SimulationSummary, type Spread } from '../../domain/simulation-summary.ts'
 import { loadModels } from '../../models/index.ts'
+import { failure } from '../client.ts'
 import type { CommandSpec, Options } from '../program.ts'
 import { simulate } from '../simulate/run.ts'
 import { barOf, tableOf, type Terminal } from '../terminal.ts'
@@ -76,7 +77,7 @@ export const simulateCommand: CommandSpec = {
   },
 }
 
-const wrong = (message: string) => new DomainError('configuration_invalid', message)
+const wrong = (detail: string) => failure({ code: 'usage', detail, remedy: 'See `tenure simulate --help`.' })
 
 async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
   if (named === undefined) return dayPolicy

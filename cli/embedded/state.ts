@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { accessSync, chmodSync, constants, mkdirSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { checkout } from '../../temporal.config.ts'
@@ -47,9 +47,21 @@ export function reachable(directory: string, userId: number | undefined): boolea
   return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', ...user }).status === 0
 }
 
-/** Others may pass through it, to the data that is theirs, but not list it. */
+/**
+ * Others may pass through it, to the data that is theirs, but not list it. Throws `configuration_invalid` where no state can
+ * be written.
+ */
 function makeDir(path: string): string {
-  mkdirSync(path, { recursive: true })
+  try {
+    mkdirSync(path, { recursive: true })
+    accessSync(path, constants.W_OK)
+  } catch (error) {
+    throw new DomainError(
+      'configuration_invalid',
+      `no state can be kept in ${path} (${(error as NodeJS.ErrnoException).code}): TENURE_STATE names another directory`,
+      { path },
+    )
+  }
   const mode = statSync(path).mode & 0o777
   if (process.getuid?.() === 0 && (mode & 0o011) !== 0o011) chmodSync(path, mode | 0o011)
   return path

@@ -161,6 +161,18 @@ describe('the places', () => {
     expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
   })
 
+  it('are refused where no directory can be', () => {
+    const file = join(home, 'file')
+    writeFileSync(file, '')
+    expect(() => openStateDir(file)).toThrow('no state can be kept')
+    expect(() => openStateDir(join(file, 'below'))).toThrow('ENOTDIR')
+  })
+
+  it.runIf(serverUser() === undefined)('are refused where nothing may be written', () => {
+    mkdirSync(join(home, 'fixed'), { mode: 0o555 })
+    expect(() => openStateDir(join(home, 'fixed'))).toThrow('EACCES')
+  })
+
   it.runIf(serverUser() !== undefined)('lie elsewhere when the checkout is closed to them', () => {
     const closed = join(home, 'closed')
     mkdirSync(closed, { mode: 0o700 })

@@ -115,6 +115,17 @@ describe('tenure up', () => {
     expect(keys.map(({ name }) => name)).toEqual(['admin', 'local'])
   })
 
+  it('shows it also when the start is interrupted after it was made', async () => {
+    const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
+    const interrupted = startWith({ TENURE_STATE: fresh }, 'up')
+    await interrupted.says(/ api +info +listening|takes tasks/)
+    interrupted.child.kill('SIGINT')
+    const { code, out, err } = await interrupted.ended
+    expect(code, err).toBe(exitCodes.interrupted)
+    expect(out).toMatch(/Admin key +tnr_/)
+    rmSync(fresh, { recursive: true })
+  })
+
   it('is not started twice on one state', async () => {
     const { code, err } = await tenure('up')
     expect(code).toBe(exitCodes.usage)
