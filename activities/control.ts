@@ -2,6 +2,7 @@
 import { authorize } from './authorize.ts'
 import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
+import { estimateQuality } from './estimate.ts'
 import { reportingFailures } from './failures.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
@@ -25,6 +26,7 @@ export const controlActivities = (deps: Deps) => ({
     judgeDrift: judgeDrift(deps),
     judgeLabelDrift: judgeLabelDrift(deps),
     judgeQuality: judgeQuality(deps),
+    estimateQuality: estimateQuality(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

@@ -65,3 +65,16 @@ export async function listAnswered(
     })),
   }
 }
+
+/** The answers of a version with one output in a span of time, with or without outcomes; of a sample of its requests. */
+export async function listScores(
+  database: Database,
+  { model, version, fromMs, toMs }: Span & { version: string },
+  limit = 20_000,
+): Promise<number[]> {
+  const rows = await database.query<{ outputs: number[] }>(sql`
+    select outputs from predictions
+    where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
+    order by md5(id::text) limit ${limit}`)
+  return rows.flatMap(({ outputs }) => outputs)
+}

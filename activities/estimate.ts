@@ -1,0 +1,93 @@
+/**
+ * Warns of worse answers before their outcomes come, where those take weeks. It is an estimate, blind to a world that has
+ * changed: it tells people and decides nothing.
+ */
+import { DomainError } from '../domain/errors.ts'
+import { defaultEstimatePolicy, judgeEstimate, type EstimateReport } from '../domain/estimate.ts'
+import { maturedTruths } from '../domain/quality.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findChampion } from '../store/champions.ts'
+import { listScores } from '../store/matured.ts'
+import { getModel } from '../store/models.ts'
+import { insertServingJudgement } from '../store/serving-judgements.ts'
+import { getVersion } from '../store/versions.ts'
+import type { Deps } from './deps.ts'
+import { findMaturity, readAnswered } from './matured.ts'
+import type { QualityInput } from './quality.ts'
+
+/**
+ * - `not_binary`: only the probability of one of two classes says how often it is wrong.
+ * - `no_champion`, `immature`: nothing is served, or nothing is known of how late outcomes are; nothing is stored.
+ */
+export interface EstimateResult {
+  status: EstimateReport['verdict'] | 'not_binary' | 'no_champion' | 'immature'
+  version?: string
+  judgementId?: number
+  metrics: EstimateReport['metrics']
+  reasons: string[]
+}
+
+/** Of the answers since the matured window up to `at`, against that window. The same span is judged once. */
+export const estimateQuality =
+  ({ store, log }: Deps) =>
+  async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<EstimateResult> => {
+    const nowMs = Date.parse(at)
+    if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
+      throw new DomainError(
+        'invalid_request',
+        `quality is estimated over a window at a moment, not ${windowMs} ms at ${at}`,
+      )
+    const version = input.version ?? (await findChampion(store, model))?.version
+    if (version === undefined) return without('no_champion')
+    const { manifest, lineage } = await getVersion(store, version)
+    const { output } = manifest
+    if (output.kind !== 'probability') return { ...without('not_binary'), version }
+    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+    if (matured === undefined) return { ...without('immature'), version }
+    const { late, ...span } = matured
+    const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
+    const { rows, cohort } = maturedTruths(answered)
+    const recent = { model, version, fromMs: Math.max(span.toMs, nowMs - windowMs), toMs: nowMs }
+    const gate = (await getModel(store, model)).definition.judge.policy
+    const report = judgeEstimate(
+      {
+        matured: cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y, p: answer[0] ?? NaN })) : [],
+        recent: await listScores(store, recent),
+        threshold: output.threshold,
+        evaluated: { accuracy: lineage.metrics['accuracy'] ?? null, auc: lineage.metrics['auc'] ?? null },
+      },
+      gate,
+    )
+    const { id, statistic } = await insertServingJudgement(store, {
+      ...recent,
+      kind: 'estimate',
+      verdict: report.verdict,
+      statistic: report,
+      inputs: { maturity: late, matured: { ...span, ...cohort }, threshold: output.threshold },
+      policy: { ...defaultEstimatePolicy, margins: gate.margins, evidence: gate.evidence },
+      judge: report.judge,
+    })
+    const { verdict, metrics } = statistic
+    const result = {
+      status: verdict,
+      version,
+      judgementId: id,
+      metrics,
+      reasons: statistic.reasons.map(({ message }) => message),
+    }
+    const dedupeKey = `estimated_quality/${model}`
+    if (verdict === 'held') await resolveAlert(store, dedupeKey)
+    if (verdict === 'lower')
+      await upsertAlert(store, {
+        dedupeKey,
+        model,
+        severity: 'warning',
+        kind: 'estimated_quality',
+        message: `${version}: ${result.reasons.join('; ')}`,
+        evidence: { judgementId: id, version, metrics },
+      })
+    log.info({ ...result, model, at, windowMs }, 'quality estimated')
+    return result
+  }
+
+const without = (status: EstimateResult['status']): EstimateResult => ({ status, metrics: [], reasons: [] })

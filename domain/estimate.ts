@@ -1,0 +1,134 @@
+/**
+ * Quality before outcomes come, from how sure the answers are. A model that is asked harder questions shows it at once by
+ * answering nearer to one half; one whose world has changed does not. So it warns, and may never promote or take back.
+ */
+import { auc } from './auc.ts'
+import { expectedMetrics, type ExpectedMetrics } from './cbpe.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import { figure, marginOf } from './gate-table.ts'
+import { fitRecalibration, recalibrated, type Recalibration } from './recalibration.ts'
+import type { Reason } from './verdict.ts'
+
+export const estimateJudge = 'estimate@1'
+
+export interface EstimatePolicy {
+  /** A drop is certain from so many standard errors beyond the margin. */
+  deviations: number
+}
+
+export const defaultEstimatePolicy: EstimatePolicy = { deviations: 2 }
+
+export interface EstimateEvidence {
+  /** Matured: what was answered, and what became true. */
+  matured: readonly { y: number; p: number }[]
+  /** Answers whose outcomes are not known yet. */
+  recent: readonly number[]
+  threshold: number
+  /** The values of the metrics when the version was judged, for people. */
+  evaluated: { accuracy: number | null; auc: number | null }
+}
+
+export interface EstimatedMetric {
+  metric: 'accuracy' | 'auc'
+  /** On the matured rows. */
+  measured: number | null
+  /** What the answers promise, recalibrated: then and now. */
+  promisedThen: number | null
+  promisedNow: number | null
+  /** `measured` moved by as much as the promises have. */
+  estimate: number | null
+  evaluated: number | null
+  /** The drop from which it warns: the gate's margin and the standard errors of both windows. */
+  limit: number | null
+}
+
+/**
+ * - `held`: no metric is expected to be worse by more than its limit.
+ * - `lower`: one is.
+ * - `insufficient`: too few rows on one side, or promises that nothing can be learnt from.
+ */
+export interface EstimateReport {
+  verdict: 'held' | 'lower' | 'insufficient'
+  metrics: EstimatedMetric[]
+  recalibration: Recalibration | null
+  rows: { matured: number; recent: number }
+  reasons: Reason[]
+  judge: string
+}
+
+export function judgeEstimate(
+  { threshold, evaluated, ...given }: EstimateEvidence,
+  gate: Pick<GatePolicy, 'evidence' | 'margins'>,
+  policy: EstimatePolicy = defaultEstimatePolicy,
+): EstimateReport {
+  const matured = given.matured.filter(({ p }) => isProbability(p))
+  const recent = given.recent.filter(isProbability)
+  const y = matured.map((row) => row.y)
+  const p = matured.map((row) => row.p)
+  const rows = { matured: p.length, recent: recent.length }
+  const positives = y.filter((value) => value === 1).length
+  const { evidence } = gate
+  const enough =
+    Math.min(rows.matured, rows.recent) >= evidence.rows &&
+    positives >= evidence.positives &&
+    y.length - positives >= evidence.negatives
+  const recalibration = enough ? fitRecalibration(y, p) : null
+  const report = { recalibration, rows, metrics: [], reasons: [], judge: estimateJudge }
+  if (recalibration === null) {
+    const message = enough
+      ? `nothing can be learnt from what ${rows.matured} answers have promised and kept`
+      : `${rows.recent} answers and ${rows.matured} matured outcomes, ${positives} of them positive, are too few to estimate from`
+    const reason = { code: enough ? 'uncalibrated' : 'too_few', message, values: { ...rows, positives } }
+    return { ...report, verdict: 'insufficient', reasons: [reason] }
+  }
+  const promise = (answers: readonly number[]) =>
+    expectedMetrics(
+      answers.map((answer) => recalibrated(recalibration, answer)),
+      answers.map((answer) => Number(answer >= threshold)),
+    )
+  const [then, now] = [promise(p), promise(recent)]
+  const right = matured.filter((row) => Number(row.p >= threshold) === row.y).length
+  const measured = { accuracy: right / rows.matured, auc: auc(y, p) }
+  const metrics = (['accuracy', 'auc'] as const).map((metric): EstimatedMetric => {
+    const [was, is, base] = [then[metric], now[metric], measured[metric]]
+    const known = was !== null && is !== null && base !== null
+    const errors = Math.hypot(errorOf(metric, then), errorOf(metric, now))
+    return {
+      metric,
+      measured: base,
+      promisedThen: was,
+      promisedNow: is,
+      estimate: known ? Math.min(1, Math.max(0, base + is - was)) : null,
+      evaluated: evaluated[metric],
+      limit: known ? marginOf(metric, base, gate) + policy.deviations * errors : null,
+    }
+  })
+  const reasons = metrics.flatMap((each) => reasonOf(each, rows))
+  if (metrics.some(({ limit }) => limit === null)) return { ...report, verdict: 'insufficient', metrics }
+  return { ...report, verdict: reasons.length > 0 ? 'lower' : 'held', metrics, reasons }
+}
+
+const isProbability = (p: number): boolean => p >= 0 && p <= 1
+
+/** The standard error the metric would have if every row were labelled; of an AUC by Hanley and McNeil. */
+function errorOf(metric: 'accuracy' | 'auc', { tp, fp, fn, tn, ...values }: ExpectedMetrics): number {
+  const value = values[metric]
+  if (value === null || tp === null || fp === null || fn === null || tn === null) return Infinity
+  const [positives, negatives] = [tp + fn, fp + tn]
+  if (metric === 'accuracy') return Math.sqrt((value * (1 - value)) / (positives + negatives))
+  const [q1, q2] = [value / (2 - value), (2 * value ** 2) / (1 + value)]
+  const spread =
+    value * (1 - value) + (positives - 1) * (q1 - value ** 2) + (negatives - 1) * (q2 - value ** 2)
+  return Math.sqrt(Math.max(0, spread) / (positives * negatives))
+}
+
+function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[] {
+  const { metric, measured, promisedThen, promisedNow, estimate, limit } = each
+  if (promisedThen === null || promisedNow === null || limit === null) return []
+  if (!(promisedThen - promisedNow > limit)) return []
+  const message =
+    `${metric} is estimated at ${figure(estimate)} on ${rows.recent} answers without outcomes: it was ${figure(measured)} on ` +
+    `${rows.matured} matured ones, and the answers promise ${figure(promisedNow)} instead of ${figure(promisedThen)}, ` +
+    `which is more than ${figure(limit)} less`
+  return [{ code: 'estimated_quality', message, values: { ...each } }]
+}

@@ -1,0 +1,50 @@
+/**
+ * What a probability has been worth: a logistic curve through matured outcomes. A model that promises 90 % and keeps 70 % would
+ * otherwise be believed by everything that computes with its promises.
+ */
+
+export interface Recalibration {
+  /** The odds of a promise p are exp(slope · ln(p / (1 − p)) + offset). */
+  slope: number
+  offset: number
+}
+
+const most = 1e-6
+
+/** Maximum likelihood, by Newton's steps. Null when one of the outcomes is missing, or the promises tell them apart without fail. */
+export function fitRecalibration(y: readonly number[], p: readonly number[]): Recalibration | null {
+  let [slope, offset] = [0, 0] // From further out, full steps may leave for good.
+  for (let step = 0; step < 50; step++) {
+    let [gradient, gradientOffset, h00, h01, h11] = [0, 0, 0, 0, 0]
+    for (let row = 0; row < y.length; row++) {
+      const x = logOdds(p[row]!)
+      const now = logistic(slope * x + offset)
+      const weight = now * (1 - now)
+      gradient += (y[row]! - now) * x
+      gradientOffset += y[row]! - now
+      h00 += weight * x * x
+      h01 += weight * x
+      h11 += weight
+    }
+    const determinant = h00 * h11 - h01 * h01
+    const [bySlope, byOffset] = [
+      (h11 * gradient - h01 * gradientOffset) / determinant,
+      (h00 * gradientOffset - h01 * gradient) / determinant,
+    ]
+    slope += bySlope
+    offset += byOffset
+    if (!Number.isFinite(slope) || !Number.isFinite(offset) || Math.abs(slope) > 1e3) return null
+    if (Math.abs(bySlope) + Math.abs(byOffset) < 1e-9) return { slope, offset }
+  }
+  return null
+}
+
+export const recalibrated = ({ slope, offset }: Recalibration, p: number): number =>
+  logistic(slope * logOdds(p) + offset)
+
+function logOdds(p: number): number {
+  const within = Math.min(1 - most, Math.max(most, p))
+  return Math.log(within / (1 - within))
+}
+
+const logistic = (x: number): number => 1 / (1 + Math.exp(-x))

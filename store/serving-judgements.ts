@@ -1,0 +1,37 @@
+/** What was said of a window of serving before its outcomes came, with what it rests on. */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+
+export interface NewServingJudgement<Statistic> {
+  kind: 'estimate' | 'skew'
+  model: string
+  version: string
+  fromMs: number
+  toMs: number
+  verdict: string
+  statistic: Statistic
+  inputs: object
+  policy: object
+  /** Name and version. */
+  judge: string
+}
+
+/** Stores it unless the window has been judged before; the first judgement stays, and its id and statistic are answered. */
+export async function insertServingJudgement<Statistic extends object>(
+  database: Database,
+  each: NewServingJudgement<Statistic>,
+): Promise<{ id: number; statistic: Statistic }> {
+  const { kind, model, version } = each
+  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  await database.query(sql`
+    insert into serving_judgements (kind, model, version, from_at, to_at, verdict, statistic, inputs, policy, judge)
+    values (${kind}, ${model}, ${version}, ${from}, ${to}, ${each.verdict}, ${JSON.stringify(each.statistic)},
+      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.judge})
+    on conflict (kind, model, version, from_at, to_at) do nothing`)
+  const [row] = await database.query<{ id: number; statistic: Statistic }>(sql`
+    select id, statistic from serving_judgements
+    where kind = ${kind} and model = ${model} and version = ${version} and from_at = ${from} and to_at = ${to}`)
+  if (row === undefined) throw new DomainError('internal', `the ${kind} of ${version} was not stored`)
+  return { id: Number(row.id), statistic: row.statistic }
+}

@@ -1,0 +1,125 @@
+/** The estimate of quality on the real database: from answers that have no outcomes yet to the warning people see. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { estimateQuality } from '../../activities/estimate.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { liveThrough, type Days } from '../support/outcomes.ts'
+import { policy as release } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const hour = 3_600_000
+const now = Date.parse('2026-03-10T00:00:00Z')
+const at = new Date(now).toISOString()
+const gate = {
+  ...defaultGatePolicy('binary'),
+  evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 50, slicePositives: 10 },
+}
+
+let deps: Deps
+let model: string
+let version: string
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  const store = openStore(config.databaseUrl)
+  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+})
+afterAll(() => deps?.store.close())
+beforeEach(async () => {
+  model = uniqueName('flights')
+  const { artifactRoot } = deps.config
+  version = await (await insertModel(deps.store, { model, policy: release, artifactRoot })).register()
+  await describeOutput({ kind: 'probability', positive: 'late', threshold: 0.5 })
+  await deps.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ judge: { policy: gate } })}::jsonb
+    where name = ${model}`)
+})
+
+const describeOutput = (output: object) =>
+  deps.store.query(sql`
+    update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}}'
+    where version = ${version}`)
+/** Outcomes take a day, so those of the last day are not known. */
+const live = (days: Days) => liveThrough(deps.store, { model, version, now }, { late: () => 24, ...days })
+const judged = (more: object = {}) =>
+  estimateQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 72 * hour, ...more })
+const openAlerts = () => listAlerts(deps.store, { model, open: true })
+const unsure = (uniform: number) => 0.35 + 0.3 * uniform
+
+describe('quality before its outcomes', () => {
+  it('is estimated as it was measured while the answers stay the same', async () => {
+    await live({ from: 5, to: 0 })
+    const result = await judged()
+    expect(result).toMatchObject({ status: 'held', version, reasons: [] })
+    expect(result.metrics.map(({ metric }) => metric)).toEqual(['accuracy', 'auc'])
+    expect(result.metrics[1]?.estimate).toBeCloseTo(0.83, 1)
+    const [row] = await deps.store.query(sql`select * from serving_judgements where model = ${model}`)
+    expect(row).toMatchObject({
+      kind: 'estimate',
+      verdict: 'held',
+      judge: 'estimate@1',
+      from_at: new Date(now - 24 * hour),
+      to_at: new Date(now),
+      statistic: { rows: { matured: 960, recent: 960 }, metrics: [{}, { evaluated: 0.83 }] },
+      inputs: { maturity: { horizonMs: 24 * hour }, matured: { coverage: 1 } },
+      policy: { deviations: 2, evidence: { rows: 200 } },
+    })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('is lower when the answers are less sure, warned of with its arithmetic, and over when it is over', async () => {
+    await live({ from: 5, to: 1 })
+    await live({ from: 1, to: 0, answer: unsure })
+    const result = await judged()
+    expect(result.status).toBe('lower')
+    expect(result.reasons[1]).toMatch(
+      /^auc is estimated at 0\.6\d* on 960 answers without outcomes: it was 0\.8\d* on 960 matured ones, and the answers promise 0\.6\d* instead of 0\.8\d*, which is more than 0\.\d+ less$/,
+    )
+    expect(await openAlerts()).toMatchObject([
+      {
+        kind: 'estimated_quality',
+        severity: 'warning',
+        evidence: { judgementId: result.judgementId, version },
+      },
+    ])
+    // It asks for nothing and takes nothing back.
+    for (const table of ['retrainings', 'release_commands', 'decisions'])
+      expect((await deps.store.pool.query(`select 1 from ${table}`)).rows).toEqual([])
+    await deps.store.query(sql`delete from predictions where model = ${model}`)
+    await live({ from: 5, to: 0 })
+    expect(await judged()).toEqual(result)
+    expect(await judged({ windowMs: 23 * hour })).toMatchObject({ status: 'held' })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('is not estimated while too little has matured, and says so', async () => {
+    expect(await judged()).toMatchObject({ status: 'immature' })
+    let each = 0
+    await live({ from: 6, to: 0, late: () => (each++ % 4 === 0 ? 24 : undefined) })
+    expect(await judged()).toMatchObject({
+      status: 'insufficient',
+      reasons: ['960 answers and 0 matured outcomes, 0 of them positive, are too few to estimate from'],
+    })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it.each([{ kind: 'number' }, { kind: 'classes', classes: ['a', 'b'] }])(
+    'is not asked of $kind',
+    async (output) => {
+      await describeOutput(output)
+      expect(await judged()).toEqual({ status: 'not_binary', version, metrics: [], reasons: [] })
+    },
+  )
+
+  it('is not asked without a champion, nor over no time', async () => {
+    expect(await judged({ version: undefined })).toMatchObject({ status: 'no_champion' })
+    for (const wrong of [{ at: 'soon' }, { windowMs: 0 }, { observedMs: NaN }])
+      await expect(judged(wrong)).rejects.toMatchObject({ code: 'invalid_request' })
+  })
+})

@@ -1,0 +1,112 @@
+/** Quality without outcomes: what is learnt from the ones there are, and what it says of answers that have none. */
+import { describe, expect, it } from 'vitest'
+import { judgeEstimate } from '../../domain/estimate.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { seeded } from '../../domain/random.ts'
+import { fitRecalibration, recalibrated } from '../../domain/recalibration.ts'
+
+const gate = defaultGatePolicy('binary')
+const evaluated = { accuracy: 0.75, auc: 0.83 }
+/** Promises `p`, of which `kept(p)` come true. */
+function days(
+  seed: number,
+  rows: number,
+  kept: (p: number) => number,
+  answer = (uniform: number) => uniform,
+) {
+  const chance = seeded(seed)
+  return Array.from({ length: rows }, () => {
+    const p = answer(chance())
+    return { p, y: Number(chance() < kept(p)) }
+  })
+}
+const answers = (rows: { p: number }[]) => rows.map(({ p }) => p)
+const unsure = (uniform: number) => 0.3 + 0.4 * uniform
+const judged = (matured: { p: number; y: number }[], recent: number[]) =>
+  judgeEstimate({ matured, recent, threshold: 0.5, evaluated }, gate)
+
+describe('a recalibration', () => {
+  it('finds the curve by which promises were kept', () => {
+    const bold = (p: number) => recalibrated({ slope: 0.5, offset: -0.4 }, p)
+    const rows = days(1, 40_000, bold)
+    const found = fitRecalibration(
+      rows.map(({ y }) => y),
+      answers(rows),
+    )!
+    expect(found.slope).toBeCloseTo(0.5, 1)
+    expect(found.offset).toBeCloseTo(-0.4, 1)
+    // The mean of the outcomes is that of the promises, exactly.
+    const kept = answers(rows).reduce((sum, p) => sum + recalibrated(found, p), 0)
+    expect(kept).toBeCloseTo(
+      rows.reduce((sum, { y }) => sum + y, 0),
+      3,
+    )
+  })
+
+  it.each([
+    ['one outcome only', [1, 1, 1], [0.2, 0.5, 0.9]],
+    ['promises without fail', [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]],
+    ['one promise only', [0, 1, 1], [0.5, 0.5, 0.5]],
+    ['nothing', [], []],
+  ])('is none for %s', (_name, y, p) => expect(fitRecalibration(y, p)).toBeNull())
+})
+
+describe('the estimate', () => {
+  it('is what was measured while the answers stay as sure', () => {
+    const report = judged(
+      days(1, 4_000, (p) => p),
+      answers(days(2, 4_000, (p) => p)),
+    )
+    expect(report).toMatchObject({ verdict: 'held', reasons: [], rows: { matured: 4_000, recent: 4_000 } })
+    for (const { estimate, measured } of report.metrics) expect(estimate).toBeCloseTo(measured!, 1)
+  })
+
+  it('comes near to what will be true of less sure answers', () => {
+    const later = days(3, 20_000, (p) => p, unsure)
+    const report = judged(
+      days(1, 4_000, (p) => p),
+      answers(later),
+    )
+    expect(report.verdict).toBe('lower')
+    const really = later.filter(({ p, y }) => Number(p >= 0.5) === y).length / later.length
+    expect(report.metrics[0]).toMatchObject({ metric: 'accuracy' })
+    expect(Math.abs(report.metrics[0]!.estimate! - really)).toBeLessThan(0.02)
+    expect(report.reasons.map(({ code }) => code)).toEqual(['estimated_quality', 'estimated_quality'])
+  })
+
+  it('does not believe promises that were not kept', () => {
+    // It promises near certainty and keeps little more than a coin does; more of the same is no better.
+    const bold = (p: number) => 0.4 + 0.2 * p
+    const report = judged(
+      days(1, 6_000, bold),
+      answers(days(2, 6_000, bold)).map((p) => (p < 0.5 ? 0.02 : 0.98)),
+    )
+    expect(report.metrics[0]?.estimate).toBeLessThan(0.65)
+  })
+
+  it('warns of no world that is the same, in two hundred of them', () => {
+    let warned = 0
+    for (let seed = 0; seed < 200; seed++) {
+      const same = (each: number) => days(2 * seed + each, 1_200, (p) => p)
+      if (judged(same(1), answers(same(2_000))).verdict === 'lower') warned++
+    }
+    expect(warned).toBe(0)
+  })
+
+  it('is not made of too little, or of what is no probability', () => {
+    const [few, many] = [days(1, 900, (p) => p), days(2, 4_000, (p) => p)]
+    expect(judged(few, answers(many)).reasons[0]?.code).toBe('too_few')
+    expect(judged(many, answers(few)).verdict).toBe('insufficient')
+    expect(
+      judged(
+        many,
+        many.map(() => NaN),
+      ).rows,
+    ).toEqual({ matured: 4_000, recent: 0 })
+    const sure = days(3, 4_000, (p) => Number(p > 0.5))
+    expect(judged(sure, answers(many))).toMatchObject({
+      verdict: 'insufficient',
+      reasons: [{ code: 'uncalibrated' }],
+    })
+  })
+})
