@@ -4,11 +4,15 @@
  */
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../domain/definition.ts'
+import { DomainError } from '../domain/errors.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../workflows/contract.ts'
 
 export const scheduleId = (model: string): string => `retrain/${model}`
 
-/** Makes, changes or removes the schedule of one model; the same definition twice changes nothing. */
+/**
+ * Makes, changes or removes the schedule of one model; the same definition twice changes nothing. Throws
+ * `invalid_model_file` for times that Temporal does not know.
+ */
 export async function syncSchedule(
   client: Client,
   definition: ModelDefinition,
@@ -39,11 +43,18 @@ export async function syncSchedule(
     await handle.update((previous) => ({ ...options, state: previous.state }))
   } catch (error) {
     ignoreAbsent(error)
-    await client.schedule.create({ scheduleId: scheduleId(name), ...options })
+    await client.schedule.create({ scheduleId: scheduleId(name), ...options }).catch(refuseTimes)
   }
   return 'scheduled'
 }
 
 function ignoreAbsent(error: unknown): void {
-  if (!(error instanceof ScheduleNotFoundError)) throw error
+  if (!(error instanceof ScheduleNotFoundError)) refuseTimes(error)
+}
+
+/** The client tells of times that the server refuses as a TypeError. */
+function refuseTimes(error: unknown): never {
+  if (!(error instanceof TypeError)) throw error
+  const issues = [`retrain: ${error.message}`]
+  throw new DomainError('invalid_model_file', issues.join(), { issues })
 }

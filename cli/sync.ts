@@ -3,6 +3,7 @@
  * Temporal. A broken file is told and leaves what was taken in before as it is.
  */
 import { Client, Connection } from '@temporalio/client'
+import { isError } from '../domain/errors.ts'
 import { loadModels, type BrokenModel } from '../models/index.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { findModel, upsertModel } from '../store/models.ts'
@@ -18,20 +19,34 @@ export interface Synced {
 
 const temporalMs = 10_000
 
-export async function syncModels(core: { config: Config; store: Store }): Promise<Synced> {
-  const { config, store } = core
-  const { models, broken } = await loadModels()
+export async function syncModels(core: {
+  config: Config
+  store: Store
+  directory?: string
+}): Promise<Synced> {
+  const { config, store, directory } = core
+  const { models, broken } = await loadModels(directory)
   return withTemporal(config, async (client) => {
     const synced: Synced['models'] = []
     for (const { name, definition, codeDigest } of models) {
       const known = await findModel(store, name)
+      const schedule = await syncSchedule(client, definition, config.taskQueues.control).catch(issuesOf)
+      if (typeof schedule !== 'string') {
+        broken.push({ file: `${name}.ts`, issues: schedule })
+        continue
+      }
       const changed = await upsertModel(store, { name, definition, codeDigest })
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
-      const schedule = await syncSchedule(client, definition, config.taskQueues.control)
       synced.push({ name, change, schedule })
     }
     return { models: synced, broken }
   })
+}
+
+/** One model that Temporal refuses must not keep the others, or the whole system, from starting. */
+function issuesOf(error: unknown): string[] {
+  if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
+  throw error
 }
 
 /** The same for the system that runs here, or that DATABASE_URL and TEMPORAL_ADDRESS name. */

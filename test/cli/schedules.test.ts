@@ -1,9 +1,16 @@
 import { Client, Connection } from '@temporalio/client'
+import { rm } from 'node:fs/promises'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { scheduleId, syncSchedule } from '../../cli/schedules.ts'
+import { syncModels } from '../../cli/sync.ts'
 import type { ModelDefinition } from '../../domain/definition.ts'
 import { iris } from '../../models/iris.ts'
-import { temporalAddress, uniqueName } from '../support/servers.ts'
+import { listModels } from '../../store/models.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { rosesDirectory, syncRoses } from '../support/roses.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
 
 let connection: Connection
 let client: Client
@@ -45,9 +52,38 @@ describe('the schedule of a model', () => {
     expect(state).toMatchObject({ paused: true, note: 'holidays' })
   })
 
+  it('of impossible times is refused as a mistake in the model file, new and changed', async () => {
+    const refused = {
+      code: 'invalid_model_file',
+      context: { issues: [expect.stringMatching(/^retrain: .*Hour/)] },
+    }
+    await expect(sync({ cron: '0 99 * * 1', catchUpMs: dayMs })).rejects.toMatchObject(refused)
+    const other = { ...model({ cron: '0 99 * * 1', catchUpMs: dayMs }), name: uniqueName('model') }
+    await expect(syncSchedule(client, other, 'control')).rejects.toMatchObject(refused)
+  })
+
   it('is removed with the line in the model file, and removing it twice is no failure', async () => {
     expect(await sync(undefined)).toBe('unscheduled')
     await expect(described()).rejects.toThrow(/not found/i)
     expect(await sync(undefined)).toBe('unscheduled')
   })
+})
+
+it('a model file of impossible times is told, and the others are taken in', async () => {
+  const directory = await rosesDirectory()
+  const store = openStore(await migratedDatabase())
+  const [good, bad] = [uniqueName('roses'), uniqueName('rue')]
+  await syncRoses(store, directory, { name: bad, more: "retrain: { cron: '0 99 * * 1' }," })
+  await syncRoses(store, directory, { name: good })
+  await store.query(sql`delete from models`)
+  const config = readConfig({
+    DATABASE_URL: 'postgres://unused/here',
+    TEMPORAL_ADDRESS: temporalAddress(),
+  })
+  const { models, broken } = await syncModels({ config, store, directory })
+  expect(models).toEqual([{ name: good, change: 'new', schedule: 'unscheduled' }])
+  expect(broken).toEqual([{ file: `${bad}.ts`, issues: [expect.stringMatching(/^retrain: /)] }])
+  expect(await listModels(store)).toMatchObject([{ name: good }])
+  await store.close()
+  await rm(directory, { recursive: true })
 })
