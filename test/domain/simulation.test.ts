@@ -76,9 +76,8 @@ describe('a simulated release', () => {
   })
 
   it('goes faster by what its harm budget can bear, and never through its last stage', () => {
-    const stages = [500, 1_000, 2_500].map((shareBp) => ({
-      ...{ shareBp, minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs },
-    }))
+    const hour = { minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs }
+    const stages = [500, 1_000, 2_500].map((shareBp) => ({ ...hour, shareBp }))
     const slow: ReleasePolicy = { ...dayPolicy, stages }
     const fast: ReleasePolicy = { ...slow, limits: { ...slow.limits, ramp: { reactionSeconds: 30 } } }
     const [without, ramped] = [run('good', 10, slow), run('good', 10, fast)]
