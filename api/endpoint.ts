@@ -72,10 +72,15 @@ export function createPredictEndpoint(
   }
 }
 
+/** The last is filled in for each answer; the server reads them before it returns. */
+const jsonHeaders = ['content-type', 'application/json', 'content-length', '']
+
 /** A text of which each character is one byte goes out with its headers in one piece, without being encoded again. */
 function send(response: ServerResponse, ink: Ink): void {
-  const headers = Object.entries(headersOfInk(ink)).flat()
-  response.writeHead(200, [...headers, 'content-length', String(ink.at)])
+  if (ink.jsonBytes === undefined) {
+    jsonHeaders[3] = String(ink.at)
+    response.writeHead(200, jsonHeaders)
+  } else response.writeHead(200, { ...headersOfInk(ink), 'content-length': ink.at })
   response.end(ink.bytes.toString('latin1', 0, ink.at), 'latin1')
 }
 

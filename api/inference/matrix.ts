@@ -12,13 +12,33 @@ export function fillMatrix(
   sheet: Sheet,
 ): boolean {
   if (!numeric) return false
-  const { input, numbers } = sheet
-  for (let row = 0, at = 0; row < rows; row++)
-    for (let i = 0; i < width; i++, at++) {
-      const value = values[at]
-      if (typeof value !== 'number' || !Number.isFinite(value)) return false
-      numbers[at] = value
-      input[at] = scaled(value, means[i]!, stds[i]!)
-    }
-  return true
+  const count = rows * width
+  if (values instanceof Float64Array) return fillFloats(values, count, means, stds, sheet)
+  const floats = new Float64Array(count)
+  for (let i = 0; i < count; i++) {
+    const value = values[i]
+    if (typeof value !== 'number') return false
+    floats[i] = value
+  }
+  return fillFloats(floats, count, means, stds, sheet)
+}
+
+function fillFloats(
+  values: Float64Array,
+  count: number,
+  means: Float64Array,
+  stds: Float64Array,
+  { input, numbers }: Sheet,
+): boolean {
+  const width = means.length
+  // A number less itself is zero, unless it is not finite.
+  let odd = 0
+  for (let at = 0, i = 0; at < count; at++) {
+    const value = values[at]!
+    odd += value - value
+    numbers[at] = value
+    input[at] = scaled(value, means[i]!, stds[i]!)
+    if (++i === width) i = 0
+  }
+  return odd === 0
 }

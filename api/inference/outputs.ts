@@ -2,7 +2,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import type { Output } from '../../domain/features.ts'
 import type { WantedOutput } from '../serving/sheet.ts'
-import { longestFloat, put, putFloat, reserve, type Ink } from '../serving/ink.ts'
+import { longestFloat, put, putFloats, reserve, type Ink } from '../serving/ink.ts'
 
 export interface OutputTensor {
   name: string
@@ -63,10 +63,7 @@ function floats(name: string, width: number, shape: readonly number[]): OutputTe
     shape,
     writeJson(ink, outputs, rows) {
       reserve(ink, rows * width * (longestFloat + 1))
-      for (let i = 0; i < rows * width; i++) {
-        if (i > 0) put(ink, comma)
-        putFloat(ink, outputs[i]!)
-      }
+      putFloats(ink, outputs, rows * width)
     },
     binaryBytes: (_outputs, rows) => rows * width * 4,
     writeBinary(ink, outputs, rows) {

@@ -2,12 +2,23 @@
  * Reads the plainest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with
  * or without an id. It gives up on everything else, which request.ts then reads whole; both must read the same numbers.
  */
-import { scaled } from '../../domain/preprocess.ts'
 import type { Columns } from '../serving/columns.ts'
-import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from '../serving/scan.ts'
+import {
+  code,
+  peek,
+  scanNumber,
+  scanNumbers,
+  scanText,
+  take,
+  takeBytes,
+  textOf,
+  type Cursor,
+} from '../serving/scan.ts'
 import { beginSheet, type Sheet } from '../serving/sheet.ts'
+import { fillMatrix } from './matrix.ts'
 
 const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
+let values = new Float64Array(4_096)
 const bytesOf = (text: string): Buffer => Buffer.from(JSON.stringify(text))
 const keys = {
   id: bytesOf('id'),
@@ -94,18 +105,11 @@ function scanShape(width: number): number {
   return Number.isInteger(rows) ? rows : -1
 }
 
-function scanData({ width, means, stds }: Columns, sheet: Sheet, isDouble: boolean): boolean {
+function scanData(columns: Columns, sheet: Sheet, isDouble: boolean): boolean {
   if (!take(cursor, code.openList)) return false
-  const { input, numbers, rows } = sheet
-  for (let row = 0, at = 0; row < rows; row++)
-    for (let i = 0; i < width; i++, at++) {
-      if (at > 0 && !take(cursor, code.comma)) return false
-      peek(cursor)
-      const sent = scanNumber(cursor)
-      const value = isDouble ? sent : Math.fround(sent)
-      if (!Number.isFinite(value)) return false
-      numbers[at] = value
-      input[at] = scaled(value, means[i]!, stds[i]!)
-    }
-  return take(cursor, code.closeList)
+  const count = sheet.rows * columns.width
+  if (values.length < count) values = new Float64Array(count)
+  if (!scanNumbers(cursor, count, values) || !take(cursor, code.closeList)) return false
+  if (!isDouble) for (let i = 0; i < count; i++) values[i] = Math.fround(values[i]!)
+  return fillMatrix(values, columns, sheet.rows, sheet)
 }

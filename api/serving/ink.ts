@@ -59,11 +59,33 @@ export function putWhole(ink: Ink, value: number): void {
 }
 
 function putDigits(bytes: Uint8Array, at: number, value: number, count: number): void {
+  let rest = value | 0
   for (let i = at + count - 1; i >= at; i--) {
-    const rest = (value / 10) | 0
-    bytes[i] = 0x30 + (value - rest * 10)
-    value = rest
+    const next = (rest / 10) | 0
+    bytes[i] = 0x30 + rest - Math.imul(next, 10)
+    rest = next
   }
+}
+
+/** The two digits of each number below a hundred. */
+const pairs = Buffer.from(Array.from({ length: 100 }, (_, value) => String(value).padStart(2, '0')).join(''))
+
+/** Nine digits, whichever they are. */
+function putNine(bytes: Uint8Array, at: number, value: number): void {
+  const eight = (value / 10) | 0
+  const high = (eight / 10_000) | 0
+  const low = eight - Math.imul(high, 10_000)
+  const [a, c] = [(high / 100) | 0, (low / 100) | 0]
+  const [b, d] = [high - Math.imul(a, 100), low - Math.imul(c, 100)]
+  bytes[at] = pairs[a << 1]!
+  bytes[at + 1] = pairs[(a << 1) + 1]!
+  bytes[at + 2] = pairs[b << 1]!
+  bytes[at + 3] = pairs[(b << 1) + 1]!
+  bytes[at + 4] = pairs[c << 1]!
+  bytes[at + 5] = pairs[(c << 1) + 1]!
+  bytes[at + 6] = pairs[d << 1]!
+  bytes[at + 7] = pairs[(d << 1) + 1]!
+  bytes[at + 8] = 0x30 + value - Math.imul(eight, 10)
 }
 
 /** Most bytes of a number that `putFloat` writes. */
@@ -73,8 +95,16 @@ const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${ex
 const float = new Float32Array(1)
 const bits = new Int32Array(float.buffer)
 
+/** Finite 32-bit numbers with commas between them. */
+export function putFloats(ink: Ink, values: Float32Array, count: number): void {
+  for (let i = 0; i < count; i++) {
+    if (i > 0) ink.bytes[ink.at++] = 0x2c
+    putFloat(ink, values[i]!)
+  }
+}
+
 /**
- * A finite 32-bit number in as few digits, of seven to nine, as read back to the same 32 bits; nine always do. JavaScript's
+ * A finite 32-bit number in eight digits, or nine where eight do not read back to the same 32 bits; nine always do. JavaScript's
  * own digits are those of the 64-bit number it was widened to: twice as many, and most of the time of an answer.
  */
 export function putFloat(ink: Ink, value: number): void {
@@ -92,19 +122,57 @@ export function putFloat(ink: Ink, value: number): void {
   let tens = (((bits[0]! >>> 23) - 127) * 1_233) >> 12
   if (tens < -14 || tens > 14) return putRare(ink, value)
   if (value >= powerOf(tens + 1)) tens++
-  for (let count = 7; count <= 9; count++) {
-    const shift = count - 1 - tens
-    const scale = powers[shift < 0 ? -shift : shift]!
-    let digits = Math.floor((shift < 0 ? value / scale : value * scale) + 0.5)
-    if (Math.fround(shift < 0 ? digits * scale : digits / scale) !== value) continue
-    while (digits % 10 === 0) {
-      digits /= 10
-      count--
-    }
-    // Rounded up to the next power of ten, the one digit that is left stands one place further to the left.
-    return putPlain(ink, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
+  if (tens < 0 && tens >= -7) return putSmall(ink, value, tens)
+  let count = 8
+  let digits = digitsOf(value, count - 1 - tens)
+  if (digits < 0) digits = digitsOf(value, count++ - tens)
+  if (digits < 0) return putRare(ink, value)
+  for (;;) {
+    const fewer = (digits / 10) | 0
+    if (digits !== Math.imul(fewer, 10)) break
+    digits = fewer
+    count--
   }
-  putRare(ink, value)
+  // Rounded up to the next power of ten, the one digit that is left stands one place further to the left.
+  putPlain(ink, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
+}
+
+/**
+ * A number below one, as most answers are. All nine digits are written whatever they are, and those that do not count are
+ * written over by what follows: choosing takes longer than writing.
+ */
+function putSmall(ink: Ink, value: number, tens: number): void {
+  const { bytes } = ink
+  let { at } = ink
+  const scale = powers[7 - tens]!
+  let digits = (value * scale + 0.5) | 0
+  let count = 8
+  // Rounded up to the next power of ten: there is none so near from below that nine digits would do the same.
+  if (digits === 100_000_000) digits--
+  if (Math.fround(digits / scale) === value) digits = Math.imul(digits, 10)
+  else {
+    digits = (value * powers[8 - tens]! + 0.5) | 0
+    count = 9
+  }
+  bytes[at] = 0x30
+  bytes[at + 1] = 0x2e
+  bytes[at + 2] = bytes[at + 3] = bytes[at + 4] = bytes[at + 5] = bytes[at + 6] = bytes[at + 7] = 0x30
+  at += 1 - tens
+  putNine(bytes, at, digits)
+  while (bytes[at + count - 1] === 0x30) count--
+  ink.at = at + count
+}
+
+/** The number shifted to the left by so many places and rounded; -1 when that does not read back to the same 32 bits. */
+function digitsOf(value: number, places: number): number {
+  if (places >= 0) {
+    const scale = powers[places]!
+    const digits = (value * scale + 0.5) | 0
+    return Math.fround(digits / scale) === value ? digits : -1
+  }
+  const scale = powers[-places]!
+  const digits = (value / scale + 0.5) | 0
+  return Math.fround(digits * scale) === value ? digits : -1
 }
 
 const powerOf = (tens: number): number => (tens < 0 ? 1 / powers[-tens]! : powers[tens]!)
@@ -113,7 +181,7 @@ const powerOf = (tens: number): number => (tens < 0 ? 1 / powers[-tens]! : power
 function putPlain(ink: Ink, digits: number, count: number, tens: number): void {
   const { bytes } = ink
   let { at } = ink
-  if (tens < -7 || tens > 14) {
+  if (tens < 0 || tens > 14) {
     putDigits(bytes, at + (count > 1 ? 1 : 0), digits, count)
     if (count > 1) {
       bytes[at] = bytes[at + 1]!
@@ -124,14 +192,6 @@ function putPlain(ink: Ink, digits: number, count: number, tens: number): void {
     if (tens < 0) bytes[at++] = 0x2d
     ink.at = at
     return putWhole(ink, Math.abs(tens))
-  }
-  if (tens < 0) {
-    bytes[at++] = 0x30
-    bytes[at++] = 0x2e
-    for (let zeros = -1 - tens; zeros > 0; zeros--) bytes[at++] = 0x30
-    putDigits(bytes, at, digits, count)
-    ink.at = at + count
-    return
   }
   const whole = tens + 1
   if (count <= whole) {

@@ -14,17 +14,20 @@ const instancesKey = Buffer.from('"instances"')
 const routingKeyKey = Buffer.from('"routing_key"')
 const nullBytes = Buffer.from('null')
 const longestRoutingKey = 256
+const space = 0x20
 
 interface Field {
   column: Column
-  /** `"name"` as it stands in a plain body. */
+  /** `"name":` as it stands in a plain body, and without the colon, where white space comes before that. */
+  prefix: Buffer
   key: Buffer
   place: number
 }
 
 export function compileScanner(columns: Columns): InstanceScanner {
   const fields = columns.all.map((column, place): Field => {
-    return { column, key: Buffer.from(JSON.stringify(column.name)), place }
+    const key = JSON.stringify(column.name)
+    return { column, prefix: Buffer.from(`${key}:`), key: Buffer.from(key), place }
   })
   const count = fields.length
   // The order in which the features came last; callers send always the same.
@@ -37,13 +40,15 @@ export function compileScanner(columns: Columns): InstanceScanner {
   // Where the texts of the running row stand, by their places among the texts; they may have come in any order.
   const texts: TextPlaces = { starts: new Float64Array(columns.texts), ends: new Float64Array(columns.texts) }
 
-  /** The feature whose name stands here; the order is corrected by it. */
+  /** The feature whose name stands here, and its colon passed; the order is corrected by it. */
   const fieldHere = (position: number): Field | undefined => {
     const expected = order[position]!
-    if (takeBytes(cursor, expected.key)) return expected
+    if (cursor.bytes[cursor.at] === space) cursor.at++
+    if (takeBytes(cursor, expected.prefix)) return expected
+    if (peek(cursor) !== code.quote) return undefined
     const found = order.findIndex(({ key }) => takeBytes(cursor, key))
-    if (found < 0) return undefined
-    const field = order[found]!
+    const field = order[found]
+    if (field === undefined || !take(cursor, code.colon)) return undefined
     order[found] = expected
     order[position] = field
     return field
@@ -55,9 +60,8 @@ export function compileScanner(columns: Columns): InstanceScanner {
     if (!columns.numeric) sheet.input.fill(0, offset, offset + columns.width)
     for (let position = 0; position < count; position++) {
       if (position > 0 && !take(cursor, code.comma)) return false
-      if (peek(cursor) !== code.quote) return false
       const field = fieldHere(position)
-      if (field === undefined || !take(cursor, code.colon)) return false
+      if (field === undefined) return false
       if (seen[field.place] === rowsSeen) return false
       seen[field.place] = rowsSeen
       const { column } = field
@@ -125,7 +129,8 @@ function scanValue(
   offset: number,
 ): boolean {
   const to = numbersOffset + column.slot
-  if (peek(cursor) === code.n) {
+  const byte = peek(cursor)
+  if (byte === code.n) {
     if (!column.fillable || !takeBytes(cursor, nullBytes)) return false
     sheet.numbers[to] = NaN
     sheet.input[offset + column.start] = scaled(column.fill, column.mean, column.std)
@@ -134,7 +139,7 @@ function scanValue(
   const value = scanNumber(cursor)
   sheet.numbers[to] = value
   sheet.input[offset + column.start] = scaled(value, column.mean, column.std)
-  return !Number.isNaN(value)
+  return Number.isFinite(sheet.input[offset + column.start]!)
 }
 
 function scanCategory(

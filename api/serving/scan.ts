@@ -25,11 +25,18 @@ export const code = {
 
 /** Powers of ten that a double holds exactly. */
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
-/** So many digits are below 2⁵³, whichever they are. */
-const exactDigits = 15
+/** A whole number is a double up to here. */
+const mostExact = 2 ** 53
+/** So many digits are below 2³¹, whichever they are. */
+const wholeDigits = 9
 
 /** Skips white space and answers the byte there; 0 at the end. */
 export function peek(cursor: Cursor): number {
+  const byte = cursor.bytes[cursor.at] ?? 0
+  return byte > 0x20 ? byte : peekFurther(cursor)
+}
+
+function peekFurther(cursor: Cursor): number {
   const { bytes } = cursor
   let byte = bytes[cursor.at] ?? 0
   while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++cursor.at] ?? 0
@@ -43,12 +50,44 @@ export function take(cursor: Cursor, byte: number): boolean {
   return true
 }
 
-/**
- * Reads a number as JSON writes it; NaN when none stands there or it is not finite. Exact: digits below 2⁵³ and a power of
- * ten up to 22 are doubles themselves, so one operation rounds once (W. Clinger, How to Read Floating Point Numbers
- * Accurately, 1990); all else is left to Number.
- */
+/** Reads a number as JSON writes it; NaN when none stands there or it is not finite. */
 export function scanNumber(cursor: Cursor): number {
+  const { bytes } = cursor
+  let { at } = cursor
+  // Few digits and no exponent, which is what nearly all numbers are, need nothing but whole numbers of 32 bits. The sign is
+  // anybody's guess, and a branch that is guessed wrongly costs more than the rest: 1 for minus, else 0.
+  const negative = ((bytes[at]! ^ code.minus) - 1) >>> 31
+  at += negative
+  let byte = bytes[at]!
+  const first = at
+  let digits = 0
+  while (byte >= 0x30 && byte <= 0x39) {
+    digits = (Math.imul(digits, 10) + byte - 0x30) | 0
+    byte = bytes[++at]!
+  }
+  const whole = at - first
+  let decimals = 0
+  if (byte === 0x2e) {
+    byte = bytes[++at]!
+    const point = at
+    while (byte >= 0x30 && byte <= 0x39) {
+      digits = (Math.imul(digits, 10) + byte - 0x30) | 0
+      byte = bytes[++at]!
+    }
+    decimals = at - point
+    if (decimals === 0) return NaN
+  }
+  const isPlain = whole + decimals <= wholeDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
+  if (!isPlain || byte === 0x65 || byte === 0x45) return scanAnyNumber(cursor)
+  cursor.at = at
+  return ((1 - 2 * negative) * digits) / powers[decimals]!
+}
+
+/**
+ * The same for all of them. Exact: digits up to 2⁵³ and a power of ten up to 22 are doubles themselves, so one operation rounds
+ * once (W. Clinger, How to Read Floating Point Numbers Accurately, 1990); all else is left to Number.
+ */
+function scanAnyNumber(cursor: Cursor): number {
   const { bytes } = cursor
   const start = cursor.at
   let at = start
@@ -56,7 +95,6 @@ export function scanNumber(cursor: Cursor): number {
   const negative = byte === code.minus
   if (negative) byte = bytes[++at]!
   let mantissa = 0
-  let digits = 0
   let exponent = 0
   if (byte === 0x30) byte = bytes[++at]!
   else {
@@ -65,15 +103,13 @@ export function scanNumber(cursor: Cursor): number {
       mantissa = mantissa * 10 + (byte - 0x30)
       byte = bytes[++at]!
     }
-    digits = at - first
-    if (digits === 0) return NaN
+    if (at === first) return NaN
   }
   if (byte === 0x2e) {
     const first = ++at
     byte = bytes[at]!
     while (byte >= 0x30 && byte <= 0x39) {
       mantissa = mantissa * 10 + (byte - 0x30)
-      if (mantissa !== 0) digits++
       byte = bytes[++at]!
     }
     if (at === first) return NaN
@@ -93,12 +129,67 @@ export function scanNumber(cursor: Cursor): number {
     exponent += down ? -power : power
   }
   cursor.at = at
-  if (digits <= exactDigits && exponent >= -22 && exponent <= 22) {
+  if (mantissa <= mostExact && exponent >= -22 && exponent <= 22) {
     const size = exponent < 0 ? mantissa / powers[-exponent]! : mantissa * powers[exponent]!
     return negative ? -size : size
   }
   const value = Number(textOf(bytes, start, at))
   return Number.isFinite(value) ? value : NaN
+}
+
+/** Reads so many numbers with commas between them; false when there are fewer, or one is none. White space may stand before each. */
+export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): boolean {
+  const { bytes } = cursor
+  let { at } = cursor
+  let byte = bytes[at]!
+  for (let n = 0; n < count; n++) {
+    if (n > 0) {
+      if (byte !== code.comma) {
+        cursor.at = at
+        if (!take(cursor, code.comma)) return false
+        at = cursor.at - 1
+      }
+      byte = bytes[++at]!
+    }
+    if (byte === 0x20) byte = bytes[++at]!
+    const start = at
+    // The same as in scanNumber, with everything in local variables: a list of them is most of a large body.
+    const negative = ((byte ^ code.minus) - 1) >>> 31
+    at += negative
+    byte = bytes[at]!
+    const first = at
+    let digits = 0
+    while (byte >= 0x30 && byte <= 0x39) {
+      digits = (Math.imul(digits, 10) + byte - 0x30) | 0
+      byte = bytes[++at]!
+    }
+    const whole = at - first
+    let decimals = 0
+    if (byte === 0x2e) {
+      byte = bytes[++at]!
+      const point = at
+      while (byte >= 0x30 && byte <= 0x39) {
+        digits = (Math.imul(digits, 10) + byte - 0x30) | 0
+        byte = bytes[++at]!
+      }
+      decimals = at - point
+      if (decimals === 0) return false
+    }
+    const isPlain = whole + decimals <= wholeDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
+    if (isPlain && byte !== 0x65 && byte !== 0x45) {
+      into[n] = ((1 - 2 * negative) * digits) / powers[decimals]!
+      continue
+    }
+    cursor.at = start
+    peek(cursor)
+    const value = scanAnyNumber(cursor)
+    if (Number.isNaN(value)) return false
+    into[n] = value
+    at = cursor.at
+    byte = bytes[at]!
+  }
+  cursor.at = at
+  return true
 }
 
 /**
