@@ -6,7 +6,7 @@
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { Feature, Features, Row } from '../../domain/features.ts'
-import { compileEncoder } from '../../domain/preprocess.ts'
+import { compileEncoder, scaled } from '../../domain/preprocess.ts'
 import type { FeatureFit } from '../../domain/features.ts'
 
 export interface PredictRequest {
@@ -57,7 +57,10 @@ export type InstanceReader = (instance: unknown, index: number, into: Float32Arr
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
   const encode = compileEncoder(features, fits)
   const names = Object.keys(features)
-  const checks = names.map((name) => compileCheck(name, features[name]!))
+  const checks = names.map((name) => {
+    const fit = fits.find((each) => each.name === name)
+    return compileCheck(name, features[name]!, fit)
+  })
   const count = names.length
   return (instance, index, into, offset) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
@@ -73,7 +76,7 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
 
 type Check = (value: unknown, index: number) => void
 
-function compileCheck(name: string, feature: Feature): Check {
+function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): Check {
   const fillable = feature.missing === 'fill'
   const refuseMissing = (value: unknown, index: number): void => {
     if (value === undefined)
@@ -91,8 +94,13 @@ function compileCheck(name: string, feature: Feature): Check {
   if (feature.kind === 'number')
     return (value, index) => {
       if (typeof value === 'number') {
-        if (Number.isFinite(value)) return
-        throw new DomainError('not_finite', `instance ${index}: feature ${quote(name)} is not finite`)
+        // The network reads single precision: what overflows there is the caller's doing and not the model's.
+        const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
+        if (Number.isFinite(Math.fround(read))) return
+        throw new DomainError(
+          'not_finite',
+          `instance ${index}: feature ${quote(name)} is not finite, or too large`,
+        )
       }
       refuseMissing(value, index)
       if (value !== null) wrongType(value, index)

@@ -164,6 +164,14 @@ describe('a wrong request gets its own answer', () => {
       422,
       /instance 0: .*"sepalLength"/,
     ],
+    [
+      '1e300, too large for the network',
+      'iris',
+      '{"instances":[{"sepalLength":1e300,"sepalWidth":3.5,"petalLength":1.4,"petalWidth":0.2}]}',
+      'not_finite',
+      422,
+      /instance 0: .*"sepalLength"/,
+    ],
     ['an empty list', 'iris', { instances: [] }, 'no_instances', 422, /empty/],
     ['no instances', 'iris', {}, 'invalid_request', 400, /"instances" is absent/],
     [

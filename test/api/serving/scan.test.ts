@@ -22,7 +22,8 @@ function scanned(loaded: typeof iris, body: Buffer) {
 }
 
 const number = fc.oneof(
-  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  // Larger numbers overflow single precision; the wild bodies below have them too.
+  fc.double({ noNaN: true, min: -1e37, max: 1e37 }),
   fc.integer(),
   fc.double({ min: -1000, max: 1000, noNaN: true }).map((value) => Number(value.toFixed(3))),
 )
