@@ -35,9 +35,10 @@ function fillFloats(
   let odd = 0
   for (let at = 0, i = 0; at < count; at++) {
     const value = values[at]!
-    odd += value - value
     numbers[at] = value
     input[at] = scaled(value, means[i]!, stds[i]!)
+    // As the network reads it, in 32 bits.
+    odd += input[at]! - input[at]!
     if (++i === width) i = 0
   }
   return odd === 0
