@@ -11,6 +11,7 @@ import { qualify } from './qualify.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
+import { findServingSkew } from './skew.ts'
 import { watch } from './watch.ts'
 
 export const controlActivities = (deps: Deps) => ({
@@ -27,6 +28,7 @@ export const controlActivities = (deps: Deps) => ({
     judgeLabelDrift: judgeLabelDrift(deps),
     judgeQuality: judgeQuality(deps),
     estimateQuality: estimateQuality(deps),
+    findServingSkew: findServingSkew(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

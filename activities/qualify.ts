@@ -2,12 +2,12 @@
  * Loads the candidate in a serving process of its own before any caller meets it, and refuses it with the reason when it
  * is not in order. Were the first replica the one to find out, its callers would pay for it.
  */
-import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { ReleaseState } from '../domain/release.ts'
 import { checkout } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
+import { runServingChild, type NotServed } from './serving-child.ts'
 
 export const qualificationLimits = {
   /** For loading, answering and measuring together. */
@@ -26,7 +26,7 @@ interface Qualified {
   p99Us: number
   rssBytes: number
 }
-type Found = Qualified | { ok: false; code: string; message: string }
+type Found = Qualified | NotServed
 
 export type QualifyReport = { kind: 'qualified' } | { kind: 'disqualified'; reason: string }
 
@@ -53,7 +53,7 @@ export function refusalOf(found: Found, state: Pick<ReleaseState, 'model'>): str
   return undefined
 }
 
-/** Runs the child to its end. What it cannot say itself, that it was killed or never came back, is said here. */
+/** Runs the child to its end. */
 export function runQualifier(
   argv: string[],
   {
@@ -61,29 +61,5 @@ export function runQualifier(
     timeoutMs = qualificationLimits.timeoutMs,
   }: { script?: string; timeoutMs?: number } = {},
 ): Promise<Found> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--max-old-space-size=256', '--import', 'tsx', script, ...argv], {
-      cwd: checkout,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-    })
-    let said = ''
-    let complaint = ''
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
-    child.on('error', reject)
-    child.on('close', (code, signal) => {
-      const line = said.trim().split('\n').at(-1) ?? ''
-      try {
-        resolve(JSON.parse(line) as Found)
-      } catch {
-        const how = signal
-          ? `was ended by ${signal} (${timeoutMs} ms and 256 MB are its limits)`
-          : `ended with ${code}`
-        const last = complaint.trim().split('\n').at(-1) ?? ''
-        resolve({ ok: false, code: 'artifact_invalid', message: `its process ${how} ${last}`.trim() })
-      }
-    })
-  })
+  return runServingChild<Found>(argv, { script, timeoutMs })
 }

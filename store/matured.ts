@@ -1,5 +1,6 @@
 /** What was answered and what became true of it, for judging quality in use: a sample of requests with all their outcomes. */
 import sql from 'sql-template-tag'
+import type { FeatureFit, Row } from '../domain/features.ts'
 import type { QualityEvidence } from '../domain/quality.ts'
 import type { Database } from './postgres.ts'
 
@@ -77,4 +78,27 @@ export async function listScores(
     where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
     order by md5(id::text) limit ${limit}`)
   return rows.flatMap(({ outputs }) => outputs)
+}
+
+/** What was asked and answered, instance by instance, as the log has it; chosen by the hash of their requests. */
+export async function listLogged(
+  database: Database,
+  asked: Span & { version: string; fits: readonly FeatureFit[]; width: number },
+  limit: number,
+): Promise<{ predictionId: string; row: Row; outputs: number[] }[]> {
+  const { model, version, fromMs, toMs, fits, width } = asked
+  const found = await database.query<{ id: string; place: number; row: Row; outputs: number[] }>(sql`
+    with sample as (
+      select id, instances, features, outputs from predictions
+      where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
+      order by md5(id::text) limit ${limit}
+    )
+    select id, place, instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
+      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs
+    from sample, generate_series(0, instances - 1) as place order by md5(id::text), place limit ${limit}`)
+  return found.map(({ id, place, row, outputs }) => ({
+    predictionId: `${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`,
+    row,
+    outputs,
+  }))
 }

@@ -1,0 +1,107 @@
+/**
+ * Asks whether serving still does what training did: logged rows are encoded and answered again. A difference is a bug in one of
+ * the two, and without this it would be taken for a model that is getting worse.
+ */
+import { join } from 'node:path'
+import { DomainError } from '../domain/errors.ts'
+import type { SkewReport } from '../domain/skew.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findChampion } from '../store/champions.ts'
+import { listLogged } from '../store/matured.ts'
+import { insertServingJudgement } from '../store/serving-judgements.ts'
+import { getVersion } from '../store/versions.ts'
+import { checkout } from '../temporal.config.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import { outputsOf } from './rows.ts'
+import { runServingChild } from './serving-child.ts'
+
+export interface SkewInput {
+  model: string
+  /** The champion when absent. */
+  version?: string
+  /** ISO 8601; the end of the window. */
+  to: string
+  windowMs: number
+  /** At most so many rows, chosen by the hash of their ids. */
+  rows?: number
+}
+
+export interface SkewResult extends Pick<SkewReport, 'compared' | 'mismatchedRows' | 'columns'> {
+  status: SkewReport['status'] | 'no_champion'
+  version?: string
+  judgementId?: number
+}
+
+const judge = 'skew@1'
+/** A number differs by more than this, absolute, and relative above 1. */
+const tolerance = 1e-6
+const childMs = 60_000
+
+/** The same window is judged once; one without a row is not stored. Throws what the replaying process says of an artifact. */
+export const findServingSkew =
+  ({ store, config, log }: Deps) =>
+  (input: SkewInput): Promise<SkewResult> =>
+    withHeartbeat(async (beat) => {
+      const { model, to, windowMs, rows: most = 1_000 } = input
+      const toMs = Date.parse(to)
+      if (!(toMs > 0) || !(windowMs > 0) || !(most >= 1 && most <= 10_000))
+        throw new DomainError(
+          'invalid_request',
+          `skew is looked for in 1 to 10000 rows, not in ${most} of ${windowMs} ms to ${to}`,
+        )
+      const version = input.version ?? (await findChampion(store, model))?.version
+      if (version === undefined) return nothing('no_champion')
+      const { manifest, artifactDigest } = await getVersion(store, version)
+      const span = { model, version, fromMs: toMs - windowMs, toMs }
+      const { preprocessing: fits, output } = manifest
+      const logged = await listLogged(store, { ...span, fits, width: outputsOf(output) }, most)
+      if (logged.length === 0) return { ...nothing('no_data'), version }
+      const found = await runServingChild<{ ok: true; report: SkewReport }>(
+        [config.artifactRoot, artifactDigest, version],
+        { script: join(checkout, 'api/replayer.ts'), timeoutMs: childMs, input: JSON.stringify(logged) },
+      )
+      beat.check()
+      if (!found.ok)
+        throw new DomainError('artifact_invalid', `${version} cannot be replayed: ${found.message}`)
+      const { id, statistic } = await insertServingJudgement(store, {
+        ...span,
+        kind: 'skew',
+        verdict: found.report.status,
+        statistic: found.report,
+        inputs: {
+          artifactDigest,
+          rows: logged.length,
+          first: logged[0]?.predictionId,
+          last: logged.at(-1)?.predictionId,
+        },
+        policy: { tolerance, most },
+        judge,
+      })
+      const { status, compared, mismatchedRows, columns } = statistic
+      const result = { status, version, judgementId: id, compared, mismatchedRows, columns }
+      const dedupeKey = `skew/${model}`
+      if (status === 'ok') await resolveAlert(store, dedupeKey)
+      if (status === 'skew')
+        await upsertAlert(store, {
+          dedupeKey,
+          model,
+          severity: 'critical',
+          kind: 'serving_skew',
+          message:
+            `${version}: ${mismatchedRows} of ${compared} rows are served otherwise than training has it: ` +
+            columns
+              .map(({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`)
+              .join('; '),
+          evidence: { judgementId: id, version, columns },
+        })
+      log.info({ ...result, model, to, windowMs }, 'skew looked for')
+      return result
+    })
+
+const nothing = (status: SkewResult['status']): SkewResult => ({
+  status,
+  compared: 0,
+  mismatchedRows: 0,
+  columns: [],
+})

@@ -1,0 +1,107 @@
+/**
+ * Answers logged rows again in a process of its own. Each row goes through the reader that serves and through the encoder that
+ * trains, and its answer is compared with the one that was given: the three can differ in no other place.
+ *
+ * `replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
+ */
+import { text } from 'node:stream/consumers'
+import { isError } from '../domain/errors.ts'
+import type { FeatureFit, Row } from '../domain/features.ts'
+import { compileEncoder } from '../domain/preprocess.ts'
+import { findSkew, type ReplayedRow, type SkewValue } from '../domain/skew.ts'
+import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { createSheet } from './serving/sheet.ts'
+import { loadVersion } from './serving/version.ts'
+
+interface LoggedRow {
+  predictionId: string
+  row: Row
+  /** Null where an output was not finite. */
+  outputs: (number | null)[]
+}
+
+/** The log keeps numbers as 32-bit floats: what was asked lies within so much of what is written down. */
+const rounding = 2 ** -24
+
+const [root = '', digest = '', version = ''] = process.argv.slice(2)
+try {
+  const rows = JSON.parse(await text(process.stdin)) as LoggedRow[]
+  process.stdout.write(`${JSON.stringify({ ok: true, report: findSkew(await replay(rows)) })}\n`)
+} catch (error) {
+  const code = isError(error) ? error.code : 'artifact_invalid'
+  process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
+}
+
+async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
+  const artifacts = openArtifacts(root)
+  const manifest = await getManifest(artifacts, digest)
+  const [topology, weights] = await Promise.all([
+    artifacts.get('artifacts', manifest.files['model.json'].digest),
+    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
+  ])
+  const { predictor, read, scan } = loadVersion(version, manifest, { topology, weights })
+  const { preprocessing: fits } = manifest
+  const encode = compileEncoder(manifest.features, fits)
+  const sheet = createSheet()
+  const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
+  const answer = (row: Row): Float32Array => {
+    encode(row, trained, 0)
+    const outputs = new Float32Array(predictor.outputs)
+    predictor.run(trained, 1, outputs)
+    return outputs
+  }
+  return rows.map(({ predictionId, row, outputs }) => {
+    try {
+      if (scan(Buffer.from(JSON.stringify({ instances: [row] })), sheet, 1))
+        served.set(sheet.input.subarray(0, served.length))
+      else read(row, 0, served, 0)
+    } catch {
+      return { predictionId, served: {}, replayed: null }
+    }
+    const again = answer(row)
+    const slack = slackOf(row, again, answer)
+    encode(row, trained, 0)
+    const given = outputs.map((value) => value ?? NaN)
+    const within = (place: number) => Math.abs(given[place]! - again[place]!) <= slack[place]!
+    return {
+      predictionId,
+      served: { ...columnsOf(fits, served), ...scoresOf(given) },
+      replayed: {
+        ...columnsOf(fits, trained),
+        ...scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
+      },
+    }
+  })
+}
+
+/** How far each output may lie from the one that was given for what the log has rounded off. */
+function slackOf(row: Row, outputs: Float32Array, answer: (row: Row) => Float32Array): number[] {
+  const slack = Array.from(outputs, () => 0)
+  for (const [name, value] of Object.entries(row)) {
+    if (typeof value !== 'number') continue
+    for (const nudged of [value * (1 - rounding), value * (1 + rounding)])
+      answer({ ...row, [name]: nudged }).forEach((output, place) => {
+        slack[place]! += Math.abs(output - outputs[place]!)
+      })
+  }
+  return slack
+}
+
+/** The inputs of the network by feature: a number, or the places of a category that are not 0. */
+function columnsOf(fits: readonly FeatureFit[], input: Float32Array): Record<string, SkewValue> {
+  let start = 0
+  return Object.fromEntries(
+    fits.map((fit): [string, SkewValue] => {
+      const width = fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+      const values = Array.from(input.subarray(start, (start += width)))
+      if (fit.kind === 'number') return [fit.name, values[0] ?? null]
+      return [fit.name, values.flatMap((value, place) => (value === 0 ? [] : [`${place}: ${value}`])).join()]
+    }),
+  )
+}
+
+function scoresOf(outputs: readonly number[]): Record<string, SkewValue> {
+  return Object.fromEntries(
+    outputs.map((value, place) => [outputs.length === 1 ? 'score' : `score ${place}`, value]),
+  )
+}

@@ -1,0 +1,196 @@
+/** Skew between serving and training: what a real replica has answered and logged, answered again from its log. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { runServingChild } from '../../activities/serving-child.ts'
+import { findServingSkew, type SkewInput, type SkewResult } from '../../activities/skew.ts'
+import { seeded } from '../../domain/random.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { flightSpec, irisSpec, type ArtifactSpec } from '../support/artifact.ts'
+import { openHouse, startReplica, until, type House, type TestReplica } from '../support/serving.ts'
+
+const hour = 3_600_000
+const spec = flightSpec()
+/** A number of which the log keeps hardly anything but the large part. */
+const far = {
+  ...flightSpec('far', 3),
+  golden: spec.golden.map((row) => ({ ...row, distance: row['distance'] === null ? null : 1_000_003 })),
+  preprocessing: spec.preprocessing.map((fit) =>
+    fit.name === 'distance' && fit.kind === 'number' ? { ...fit, mean: 1e6, std: 5, fill: 1e6 } : fit,
+  ),
+}
+const versions: Record<string, string> = {}
+
+let house: House
+let replica: TestReplica
+let deps: Deps
+const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const activity = () => new MockActivityEnvironment({}, { logger: quiet })
+beforeAll(async () => {
+  house = await openHouse()
+  const routes = []
+  const register = async (each: ArtifactSpec, minor?: number) => {
+    const version = await house.register(each, minor)
+    const { output, preprocessing } = each
+    await house.store.query(
+      sql`update versions set manifest = ${JSON.stringify({ output, preprocessing })} where version = ${version}`,
+    )
+    return version
+  }
+  for (const each of [spec, far, irisSpec()]) {
+    versions[each.model] = await register(each)
+    routes.push(await house.route(each.model, { proven: versions[each.model]! }))
+  }
+  versions['other'] = await register(flightSpec('flight', 9), 1)
+  replica = await startReplica(house)
+  for (const route of routes) await replica.follows(route)
+  const config = {
+    ...readConfig({ DATABASE_URL: house.databaseUrl, TENURE_BUILD_ID: 'test' }),
+    artifactRoot: house.artifactRoot,
+  }
+  deps = { store: house.store, artifacts: openArtifacts(house.artifactRoot), config, log: quiet }
+  const chance = seeded(5)
+  const flightOf = (distance: number) => ({
+    distance: chance() < 0.1 ? null : distance,
+    hour: 24 * chance(),
+    origin: ['ATL', 'ORD', 'größe'][Math.floor(3 * chance())],
+    day: [null, 'workday', 'weekend'][Math.floor(3 * chance())],
+  })
+  const sizes = () => 1 + 6 * chance()
+  for (let request = 0; request < 20; request++) {
+    replica.ask('flight', { instances: [1, 2, 3].map(() => flightOf(2_000 * chance())) })
+    replica.ask('far', { instances: [flightOf(1e6 + 10 * chance())] })
+    replica.ask('iris', {
+      instances: [{ sepalLength: sizes(), sepalWidth: sizes(), petalLength: sizes(), petalWidth: sizes() }],
+    })
+  }
+  await replica.serving.log.flush()
+  await until(async () => replica.serving.log.counts().waiting === 0, 'the log')
+})
+afterAll(async () => {
+  await replica?.stop()
+  await house?.close()
+})
+
+const now = Date.now()
+/** Each window is judged once, so each question has one of its own. */
+let windows = 1
+const found = (model: string, more: Partial<SkewInput> = {}): Promise<SkewResult> => {
+  const input = {
+    model,
+    version: versions[model]!,
+    to: new Date(now + hour).toISOString(),
+    windowMs: 2 * hour + windows++,
+  }
+  return activity().run(findServingSkew(deps), { ...input, ...more })
+}
+const openAlerts = (model: string) => listAlerts(house.store, { model, open: true })
+
+describe('serving and training', () => {
+  it.each([
+    ['flight', 60],
+    ['iris', 20],
+  ])('answer the same rows of %s alike', async (model, compared) => {
+    const result = await found(model)
+    expect(result).toMatchObject({ status: 'ok', compared, mismatchedRows: 0, columns: [] })
+    const [row] = await house.store.query(
+      sql`select * from serving_judgements where id = ${result.judgementId}`,
+    )
+    expect(row).toMatchObject({
+      kind: 'skew',
+      verdict: 'ok',
+      judge: 'skew@1',
+      statistic: { compared, notReplayed: 0 },
+      inputs: { rows: compared },
+      policy: { tolerance: 1e-6 },
+    })
+    expect(await openAlerts(model)).toEqual([])
+  })
+
+  it('are not told apart by what the log rounds off', async () => {
+    expect(await found('far')).toMatchObject({ status: 'ok', compared: 20 })
+  })
+
+  it('are told apart by one answer that is another, until it is none any more', async () => {
+    const [request] = await house.store.query<{ id: string; outputs: number[] }>(
+      sql`select id, outputs from predictions where model = 'flight' order by id limit 1`,
+    )
+    const changed = request!.outputs.map((value, place) => (place === 1 ? value + 2e-5 : value))
+    const change = (outputs: number[]) =>
+      house.store.query(sql`update predictions set outputs = ${outputs} where id = ${request!.id}`)
+    await change(changed)
+    const result = await found('flight')
+    const example = `${request!.id.slice(0, -1)}1`
+    expect(result).toMatchObject({
+      status: 'skew',
+      compared: 60,
+      mismatchedRows: 1,
+      columns: [{ name: 'score', mismatches: 1, example }],
+    })
+    expect(result.columns[0]?.largest).toBeCloseTo(2e-5, 6)
+    expect(await openAlerts('flight')).toMatchObject([
+      {
+        kind: 'serving_skew',
+        severity: 'critical',
+        message: `${versions['flight']}: 1 of 60 rows are served otherwise than training has it: score in 1, as in ${example}`,
+      },
+    ])
+    await change(request!.outputs)
+    expect(await found('flight')).toMatchObject({ status: 'ok' })
+    expect(await openAlerts('flight')).toEqual([])
+  })
+
+  it('are told apart by an answer that was no number', async () => {
+    await house.store.query(
+      sql`update predictions set outputs = array['NaN', 0, 0]::real[] where model = 'iris'`,
+    )
+    expect(await found('iris')).toMatchObject({ status: 'skew', mismatchedRows: 20 })
+  })
+
+  it('are told apart when another version has answered', async () => {
+    await house.store.query(sql`update predictions set version = ${versions['other']} where model = 'flight'`)
+    const result = await found('flight', { version: versions['other']! })
+    expect(result).toMatchObject({ status: 'skew', compared: 60, columns: [{ name: 'score' }] })
+    expect(result.mismatchedRows).toBeGreaterThan(50)
+  })
+
+  it('are compared on no more rows than are asked for, and not without any', async () => {
+    expect(await found('far', { rows: 7 })).toMatchObject({ compared: 7 })
+    expect(await found('far', { to: '2020-01-01T00:00:00Z' })).toMatchObject({
+      status: 'no_data',
+      compared: 0,
+    })
+    const { version: _version, ...bare } = {
+      version: '',
+      model: 'far',
+      to: new Date(now).toISOString(),
+      windowMs: hour,
+    }
+    expect(await activity().run(findServingSkew(deps), bare)).toMatchObject({
+      status: 'no_champion',
+    })
+    for (const wrong of [{ to: 'soon' }, { windowMs: 0 }, { rows: 0 }, { rows: 10_001 }])
+      await expect(found('far', wrong)).rejects.toMatchObject({ code: 'invalid_request' })
+  })
+
+  it('are not compared when the artifact cannot be loaded', async () => {
+    await house.store.query(
+      sql`update versions set artifact_digest = 'sha256:0' where version = ${versions['far']}`,
+    )
+    await expect(found('far')).rejects.toMatchObject({ code: 'artifact_invalid' })
+  })
+})
+
+it('a child that reads none of its input is heard all the same', async () => {
+  const script = join(house.directory(), 'deaf.mjs')
+  mkdirSync(join(script, '..'), { recursive: true })
+  writeFileSync(script, 'console.log(JSON.stringify({ heard: 0 })); process.exit(0)')
+  expect(await runServingChild([], { script, timeoutMs: 20_000, input: 'x'.repeat(4_000_000) })).toEqual({
+    heard: 0,
+  })
+})
