@@ -64,6 +64,8 @@ async function converse<Step, Result>(
       'training_interrupted',
       `${file} was interrupted: ${why}${lines.length > 0 ? `\n${lines.join('\n')}` : ''}`,
     )
+  // A child killed before it was spoken to shows in whichever comes first, its end or the broken channel.
+  const ended = (how: string) => (signal.aborted ? new Error('cancelled') : interrupted(how))
   let silence: NodeJS.Timeout | undefined
   let steps = Promise.resolve()
   try {
@@ -79,10 +81,8 @@ async function converse<Step, Result>(
         else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
         else if (message.kind === 'failed') reject(errorOf(message))
       })
-      void exited.then((how) =>
-        steps.then(() => reject(signal.aborted ? new Error('cancelled') : interrupted(how))),
-      )
-      child.send(job, (error) => error && reject(interrupted(error.message)))
+      void exited.then((how) => steps.then(() => reject(ended(how))))
+      child.send(job, (error) => error && reject(ended(error.message)))
     })
   } finally {
     clearTimeout(silence)
