@@ -96,7 +96,7 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
   const user = serverUser()
   const native = readableBinaries(readParts().postgres, user)
   const password = initialise({ native, dataDir, durable, user })
-  if (options.port !== undefined) await expectFree(options.port, 'Postgres')
+  if (options.port !== undefined) await expectFree(options.port, 'Postgres', 1_000)
   const port = options.port ?? (await freePort())
   const settings = {
     ...SETTINGS,

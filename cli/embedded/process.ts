@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { environmentWith } from '../../temporal.config.ts'
 
@@ -102,7 +103,7 @@ export async function whenReady(
       throw new Error(`${spec.name} ended with ${ended.signal ?? `exit code ${ended.code}`} while starting`)
     if (performance.now() > deadline)
       throw new Error(`${spec.name} did not become ready within ${timeoutMs} ms`)
-    await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS))
+    await sleep(READY_POLL_MS)
   }
 }
 
@@ -122,15 +123,26 @@ export async function freePort(): Promise<number> {
   return listenOnce(0)
 }
 
-/** Throws `configuration_invalid` when somebody listens on the port already: servers report that in odd ways and late. */
-export async function expectFree(port: number, what: string): Promise<void> {
-  await listenOnce(port).catch((error: NodeJS.ErrnoException) => {
-    throw new DomainError(
-      'configuration_invalid',
-      `${what} cannot have port ${port} on 127.0.0.1: ${error.code}`,
-      { port },
+/**
+ * Throws `configuration_invalid` when somebody listens on the port already: servers report that in odd ways and late. A
+ * server that was just killed holds its port for a moment more; so long, `patienceMs`, its successor may wait.
+ */
+export async function expectFree(port: number, what: string, patienceMs = 0): Promise<void> {
+  const startedMs = performance.now()
+  for (;;) {
+    const taken = await listenOnce(port).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
     )
-  })
+    if (taken === undefined) return
+    if (performance.now() - startedMs >= patienceMs)
+      throw new DomainError(
+        'configuration_invalid',
+        `${what} cannot have port ${port} on 127.0.0.1: ${taken}`,
+        { port },
+      )
+    await sleep(20)
+  }
 }
 
 function listenOnce(port: number): Promise<number> {

@@ -70,7 +70,7 @@ export async function startTemporal(options: TemporalOptions = {}): Promise<Runn
 /** Says how to run the server, for `startTemporal` and the supervisor. */
 export async function planTemporal(options: TemporalOptions = {}): Promise<TemporalServer> {
   const { dbFile, searchAttributes = [] } = options
-  if (options.port !== undefined) await expectFree(options.port, 'Temporal')
+  if (options.port !== undefined) await expectFree(options.port, 'Temporal', 1_000)
   if (typeof options.uiPort === 'number') await expectFree(options.uiPort, "Temporal's user interface")
   const port = options.port ?? (await freePort())
   const uiPort = options.uiPort === false ? undefined : (options.uiPort ?? (await freePort()))
