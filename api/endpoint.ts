@@ -9,18 +9,40 @@ import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { createInfer, headersOfInk, lengthHeader } from './inference/exchange.ts'
+import { createPressure } from './pressure.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import type { Ink } from './serving/ink.ts'
 import type { Target } from './target.ts'
+import { createUploads } from './upload.ts'
 
 export type PredictEndpoint = (target: Target, request: IncomingMessage, response: ServerResponse) => void
+
+export interface EndpointLimits {
+  /** A request that has waited longer than this for the process is refused as overloaded. */
+  mostWaitMs: number
+  /** Bytes of one body, and of all that are not complete yet. */
+  mostBytes: number
+  mostHeldBytes: number
+}
+
+export const defaultLimits: EndpointLimits = {
+  mostWaitMs: 250,
+  mostBytes: predictBytes,
+  mostHeldBytes: 134_217_728,
+}
+
+/** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
+const deadlineHeader = 'x-deadline-ms'
 
 export function createPredictEndpoint(
   deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
   refusals: Map<string, number>,
+  limits: EndpointLimits = defaultLimits,
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
   const infer = createInfer(serving)
+  const pressure = createPressure()
+  const uploads = createUploads(limits)
 
   const refuse = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const sent = request.headers['x-request-id']
@@ -34,42 +56,51 @@ export function createPredictEndpoint(
     response.writeHead(problem.status, { ...headersOf(problem, path), 'content-length': text.byteLength })
     response.end(text)
   }
+  const expectInTime = (deadline: string | string[] | undefined): void => {
+    const waitedMs = pressure.waitedMs()
+    if (deadline !== undefined) {
+      const withinMs = Number(deadline)
+      if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is no number above 0`)
+      if (waitedMs > withinMs)
+        throw new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
+    }
+    if (waitedMs > limits.mostWaitMs)
+      throw new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
+  }
   const answer = (target: Target, request: IncomingMessage, response: ServerResponse, body: Buffer): void => {
     const { model, version } = target
+    const { headers } = request
     try {
-      expectAllowed(authentication.callerOf(request.headers.authorization), callers, model)
+      expectInTime(headers[deadlineHeader])
+      expectAllowed(authentication.callerOf(headers.authorization), callers, model)
+      expectPlain(headers['content-encoding'])
       const ink =
         target.protocol === 'predict'
           ? serving.answer(serving.native, { model, body })
-          : infer({ model, version, body }, request.headers[lengthHeader] as string | undefined)
+          : infer({ model, version, body }, headers[lengthHeader] as string | undefined)
       send(response, ink)
     } catch (error) {
       refuse(request, response, error)
     }
   }
-  return (target, request, response) => {
-    let first: Buffer | undefined
-    let more: Buffer[] | undefined
-    let bytes = 0
-    let over = false
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.byteLength
-      if (bytes > predictBytes) {
-        if (over) return
-        over = true
-        first = more = undefined
-        // The rest is read and forgotten, so that the answer arrives; a connection cut off in the middle hides it.
+  return (target, request, response) =>
+    uploads.collect(
+      request,
+      (body) => answer(target, request, response, body),
+      (refusal) => {
         response.shouldKeepAlive = false
-        refuse(request, response, tooLarge())
-      } else if (first === undefined) first = chunk
-      else (more ??= [first]).push(chunk)
-    })
-    request.on('end', () => {
-      if (over) return
-      const body = more === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(more)
-      answer(target, request, response, body)
-    })
-  }
+        refuse(request, response, refusal)
+      },
+    )
+}
+
+/** A body that was packed would be said not to parse, and nobody would think of the packing. */
+function expectPlain(encoding: string | undefined): void {
+  if (encoding !== undefined && encoding !== 'identity')
+    throw new DomainError(
+      'invalid_request',
+      `bodies are read as they are, not with the content-encoding ${JSON.stringify(encoding.slice(0, 40))}`,
+    )
 }
 
 /** The last is filled in for each answer; the server reads them before it returns. */
@@ -83,6 +114,3 @@ function send(response: ServerResponse, ink: Ink): void {
   } else response.writeHead(200, { ...headersOfInk(ink), 'content-length': ink.at })
   response.end(ink.bytes.toString('latin1', 0, ink.at), 'latin1')
 }
-
-const tooLarge = (): DomainError =>
-  new DomainError('body_too_large', `the body has more than ${predictBytes} bytes`, { limit: predictBytes })

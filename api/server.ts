@@ -23,6 +23,18 @@ import { createTroubleLog } from './trouble.ts'
 
 /** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
 const databaseMs = { connectMs: 500, queryMs: 1_000 }
+/**
+ * How long a caller may take to send a request, and a connection may stand idle. Node looks for those that are late twice a
+ * minute unless told otherwise, so that slow senders hold their connections for most of a minute.
+ */
+const patience = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 2_000,
+}
+/** Each has one request at a time, so this bounds how many can wait here; more wait where they come from. */
+const mostConnections = 8_192
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
@@ -46,7 +58,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     name: `tenure ${id}`,
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
-  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 })
+  const server = createServer(patience)
+  server.maxConnections = mostConnections
+  server.on('drop', () => trouble(`more than ${mostConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
   const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []

@@ -80,6 +80,7 @@ export const errorTable = {
     true,
     'Try again; predictions go on meanwhile. `tenure status` shows Temporal.',
   ),
+  overloaded: kind(503, true, 'Slow down and retry after the time in Retry-After.'),
   deadline_exceeded: kind(504, true, 'Try again, or send a longer deadline.'),
   // What a model, its data or its artifact may get wrong.
   invalid_model_file: kind(422, false, 'Correct the issues listed; each names its place in the model file.'),

@@ -1,0 +1,76 @@
+/**
+ * Collects the body of a request on the bare HTTP server. One request's bytes are bounded, and those that all unfinished ones
+ * hold together: a thousand slow senders of the largest body would otherwise fill the memory.
+ */
+import type { IncomingMessage } from 'node:http'
+import { DomainError } from '../domain/errors.ts'
+
+export interface Uploads {
+  /** Calls back once, with the body or with why it is not taken; never when the sender goes away before the end. */
+  collect(
+    request: IncomingMessage,
+    onBody: (body: Buffer) => void,
+    onRefusal: (refusal: DomainError) => void,
+  ): void
+}
+
+const nothing = Buffer.alloc(0)
+
+export function createUploads({
+  mostBytes,
+  mostHeldBytes,
+}: {
+  mostBytes: number
+  mostHeldBytes: number
+}): Uploads {
+  let heldBytes = 0
+  return {
+    collect(request, onBody, onRefusal) {
+      let first: Buffer | undefined
+      let more: Buffer[] | undefined
+      let bytes = 0
+      let held = 0
+      let over = false
+      const giveBack = (): void => {
+        heldBytes -= held
+        held = 0
+      }
+      const refuse = (refusal: DomainError): void => {
+        // The rest is read and forgotten, so that the answer arrives; a connection cut off in the middle hides it.
+        over = true
+        first = more = undefined
+        giveBack()
+        onRefusal(refusal)
+      }
+      request.on('data', (chunk: Buffer) => {
+        if (over) return
+        bytes += chunk.byteLength
+        if (bytes > mostBytes) return refuse(tooLarge(mostBytes))
+        // Most bodies come in one piece, which is answered in the same turn and held by nobody.
+        if (first === undefined) {
+          first = chunk
+          return
+        }
+        if (more === undefined) {
+          more = [first]
+          request.on('close', giveBack)
+        }
+        more.push(chunk)
+        heldBytes += bytes - held
+        held = bytes
+        if (heldBytes > mostHeldBytes) refuse(overloaded(mostHeldBytes))
+      })
+      request.on('end', () => {
+        if (over) return
+        giveBack()
+        onBody(more === undefined ? (first ?? nothing) : Buffer.concat(more, bytes))
+      })
+    },
+  }
+}
+
+const tooLarge = (limit: number): DomainError =>
+  new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
+
+const overloaded = (limit: number): DomainError =>
+  new DomainError('overloaded', `unfinished requests hold more than ${limit} bytes already`)

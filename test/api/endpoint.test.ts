@@ -1,0 +1,212 @@
+/** The limits of the endpoint on real sockets: requests that have waited too long, and bodies that are never complete. */
+import { createServer, request as httpRequest, type Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createPredictEndpoint, defaultLimits, type EndpointLimits } from '../../api/endpoint.ts'
+import { createPressure } from '../../api/pressure.ts'
+import { createTargets } from '../../api/target.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+/** How long the model takes. */
+let busyMs = 0
+const servers: Server[] = []
+const body = JSON.stringify({ instances: [irisRow] })
+
+beforeAll(async () => {
+  house = await openHouse()
+  key = await house.key({ role: 'predictor' })
+  const route = await house.route('iris', { proven: await house.register(irisSpec()) })
+  api = await startApi(house)
+  await api.follows(route)
+  const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+  const { run } = predictor
+  predictor.run = (...given) => {
+    const end = performance.now() + busyMs
+    while (performance.now() < end);
+    run(...given)
+  }
+})
+afterEach(() => {
+  busyMs = 0
+  for (const server of servers.splice(0)) {
+    server.close()
+    server.closeAllConnections()
+  }
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+async function listen(limits: Partial<EndpointLimits>): Promise<number> {
+  const targetOf = createTargets()
+  const endpoint = createPredictEndpoint(api.deps, new Map(), { ...defaultLimits, ...limits })
+  const server = createServer((request, response) =>
+    endpoint(targetOf(request.method, request.url)!, request, response),
+  )
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+interface Answer {
+  status: number
+  retryAfter: string | undefined
+  code: string | undefined
+}
+
+function ask(port: number, headers: Record<string, string> = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const call = httpRequest(
+      {
+        port,
+        agent: false,
+        method: 'POST',
+        path: '/v1/models/iris/predict',
+        headers: { ...headers, authorization: `Bearer ${key}` },
+      },
+      (answer) => {
+        let text = ''
+        answer.on('data', (chunk: Buffer) => (text += chunk.toString()))
+        answer.on('end', () => {
+          const { code } = JSON.parse(text) as { code?: string }
+          resolve({ status: answer.statusCode!, retryAfter: answer.headers['retry-after'], code })
+        })
+      },
+    )
+    call.on('error', reject)
+    call.end(body)
+  })
+}
+
+/** As many requests at one moment, each on a connection that stands already; what they are answered. */
+async function askAtOnce(port: number, count: number, headers = ''): Promise<Answer[]> {
+  const sockets = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const socket = connect(port, '127.0.0.1')
+      await new Promise((resolve) => socket.once('connect', resolve))
+      return socket
+    }),
+  )
+  // The server has them too when it has answered on one more.
+  await ask(port)
+  busyMs = 30
+  return Promise.all(
+    sockets.map(
+      (socket) =>
+        new Promise<Answer>((resolve) => {
+          let text = ''
+          socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+          socket.on('close', () =>
+            resolve({
+              status: Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]),
+              retryAfter: /^retry-after: (.*)\r$/im.exec(text)?.[1],
+              code: /"code":"(\w+)"/.exec(text)?.[1],
+            }),
+          )
+          socket.write(
+            `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${key}\r\n` +
+              `${headers}content-length: ${body.length}\r\n\r\n${body}`,
+          )
+        }),
+    ),
+  )
+}
+
+describe('a request that has waited', () => {
+  it('longer than the limit is refused, and told to come back; the others are answered', async () => {
+    const port = await listen({ mostWaitMs: 100 })
+    const answers = await askAtOnce(port, 30)
+    const statuses = new Set(answers.map(({ status }) => status))
+    expect(statuses).toEqual(new Set([200, 503]))
+    for (const { status, code, retryAfter } of answers)
+      if (status === 503) expect({ code, retryAfter }).toEqual({ code: 'overloaded', retryAfter: '1' })
+    busyMs = 0
+    expect(await ask(port)).toMatchObject({ status: 200 })
+  })
+
+  it('longer than its caller wants to is not answered any more', async () => {
+    const port = await listen({})
+    const answers = await askAtOnce(port, 20, 'x-deadline-ms: 60\r\n')
+    busyMs = 0
+    const codes = new Set(answers.map(({ status, code }) => `${status} ${code ?? ''}`))
+    expect(codes).toEqual(new Set(['200 ', '504 deadline_exceeded']))
+    expect(await ask(port, { 'x-deadline-ms': '1000' })).toMatchObject({ status: 200 })
+  })
+
+  it.each(['0', '-1', 'soon', ''])('cannot have the deadline %j', async (deadline) => {
+    const port = await listen({})
+    expect(await ask(port, { 'x-deadline-ms': deadline })).toMatchObject({
+      status: 400,
+      code: 'invalid_request',
+    })
+  })
+})
+
+it('a body that is packed is refused as such', async () => {
+  const port = await listen({})
+  expect(await ask(port, { 'content-encoding': 'gzip' })).toMatchObject({
+    status: 400,
+    code: 'invalid_request',
+  })
+  expect(await ask(port, { 'content-encoding': 'identity' })).toMatchObject({ status: 200 })
+})
+
+describe('bodies that are not complete', () => {
+  /** Sends a part of a body of 100,000 bytes; answers what comes back. */
+  async function begin(port: number, bytes: number): Promise<{ socket: Socket; answer: () => string }> {
+    const socket = connect(port, '127.0.0.1')
+    let answer = ''
+    socket.on('data', (chunk: Buffer) => (answer += chunk.toString()))
+    socket.write(
+      `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-length: 100000\r\n\r\n`,
+    )
+    // Two pieces that arrive apart, as those of a slow sender do.
+    socket.write('x'.repeat(10))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    socket.write('x'.repeat(bytes - 10))
+    return { socket, answer: () => answer }
+  }
+
+  it('hold only so many bytes together, and give them back when their senders go', async () => {
+    const port = await listen({ mostHeldBytes: 50_000 })
+    const first = await begin(port, 30_000)
+    const second = await begin(port, 30_000)
+    await until(() => second.answer() !== '', 'the refusal')
+    expect(second.answer()).toMatch(/^HTTP\/1.1 503 /)
+    expect(second.answer()).toMatch(/retry-after: 1/)
+    expect(second.answer()).toMatch(/"code":"overloaded"/)
+    expect(first.answer()).toBe('')
+    first.socket.destroy()
+    await until(async () => {
+      const third = await begin(port, 30_000)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      third.socket.destroy()
+      return third.answer() === ''
+    }, 'the room of the first')
+    expect(await ask(port)).toMatchObject({ status: 200 })
+  })
+
+  it('are refused when they become too large', async () => {
+    const port = await listen({ mostBytes: 20_000 })
+    const { answer } = await begin(port, 30_000)
+    await until(() => answer() !== '', 'the refusal')
+    expect(answer()).toMatch(/^HTTP\/1.1 413 /)
+    expect(answer()).toMatch(/"code":"body_too_large"/)
+  })
+})
+
+it('the time waited is counted from the beginning of a turn', async () => {
+  let ms = 0
+  const pressure = createPressure(() => ms)
+  expect(pressure.waitedMs()).toBe(0)
+  ms = 70
+  expect(pressure.waitedMs()).toBe(70)
+  await new Promise((resolve) => setImmediate(resolve))
+  ms = 100
+  expect(pressure.waitedMs()).toBe(0)
+})
