@@ -22,6 +22,8 @@ export interface Config {
   artifactRoot: string
   /** What belongs to this machine alone: embedded servers' data, routing cache, spool. */
   stateDir: string
+  /** The private key that signs manifests, remembered routes and the audit head; made at the first start. */
+  signingKey: string
   api: { host: string; port: number; publicPredictions: boolean; replicaLeaseMs: number; drills: boolean }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
   buildId: string
@@ -64,6 +66,7 @@ export function readConfig(environment: Environment = process.env): Config {
     },
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
     stateDir,
+    signingKey: resolve(text('TENURE_SIGNING_KEY', join(stateDir, 'keys', 'signing.pem'))),
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),
