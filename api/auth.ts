@@ -7,12 +7,14 @@ import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DomainError } from '../domain/errors.ts'
 import type { Role } from '../domain/roles.ts'
-import { findActiveKeys, hashOfKey, idOfKey, type ActiveKey } from '../store/keys.ts'
+import { findActiveKeys, hashOfKey, idOfKey, type ActiveKey, type KeyRate } from '../store/keys.ts'
 import type { Store } from '../store/postgres.ts'
 import { startLoop } from './serving/loop.ts'
 
 /** Who a request comes from. */
 export interface Actor {
+  /** Of the key; it stays when the secret is renewed. */
+  id: string
   name: string
   role: Role
   /** All models when absent. */
@@ -21,7 +23,8 @@ export interface Actor {
 
 export interface Authentication {
   /**
-   * Whose key the header carries. Throws `unauthenticated`, or `not_ready` while no keys are known yet. Only a request that
+   * Whose key the header carries. Throws `unauthenticated`, `rate_limited` for a key that has asked for too much here, or
+   * `not_ready` while no keys are known yet. Only a request that
    * changes nothing may be `browsed`, with the key as a browser's password: browsers send that one by themselves, and another
    * site could make them do it.
    */
@@ -43,25 +46,39 @@ export interface AuthenticationOptions {
   onTrouble: (what: string, error: unknown) => void
 }
 
+/** A secret that opens. While a key is changed over it has two of them. */
 interface HeldKey {
   actor: Actor
   hash: Buffer
   expiresAtMs: number
+  /** Absent for a key that may ask for as much as it likes. */
+  pace?: Pace
+}
+
+/** What a key has asked for at this replica, as the moment from which its next request would be on time. */
+interface Pace {
+  onTimeMs: number
+  /** Between two requests at the rate of the key. */
+  stepMs: number
+  /** How far ahead of its time a burst may run. */
+  aheadMs: number
 }
 
 const refreshMs = 4_000
 /** Headers that have opened before, so that a caller's key is hashed once and not at each request. */
 const mostOpened = 10_000
-const everybody: Actor = { name: 'public', role: 'predictor' }
+const everybody: Actor = { id: 'public', name: 'public', role: 'predictor' }
 
 export async function openAuthentication(options: AuthenticationOptions): Promise<Authentication> {
   const { store, cacheFile } = options
-  let keys = new Map<string, HeldKey>()
+  let keys = new Map<string, HeldKey[]>()
   const opened = new Map<string, HeldKey>()
   let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
   let ready = false
   const hold = (active: readonly ActiveKey[]): void => {
-    keys = new Map(active.map((key) => [key.id, heldOf(key)]))
+    const before = keys
+    // What a key has used up stays used up when another key changes.
+    keys = new Map(active.map((key) => [key.id, heldOf(key, before.get(key.id)?.[0]?.pace)]))
     opened.clear()
     ready = true
   }
@@ -95,6 +112,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
       throw refused('the key is not one that opens')
     }
     if (key.expiresAtMs <= Date.now()) throw refused('the key has expired')
+    if (key.pace !== undefined) keepPace(key.pace, key.actor)
     if (known === undefined && !browsed) {
       if (opened.size >= mostOpened) opened.clear()
       opened.set(authorization, key)
@@ -142,11 +160,26 @@ export const mayTouch = (actor: Actor, model: string): boolean =>
   actor.models === undefined || actor.models.has(model)
 
 /** The held key of this text; nothing when it is of none. */
-function find(keys: ReadonlyMap<string, HeldKey>, key: string | undefined): HeldKey | undefined {
+function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): HeldKey | undefined {
   const id = key === undefined ? undefined : idOfKey(key)
   const held = id === undefined ? undefined : keys.get(id)
   if (key === undefined || held === undefined) return undefined
-  return timingSafeEqual(hashOfKey(key), held.hash) ? held : undefined
+  const hash = hashOfKey(key)
+  return held.find((each) => timingSafeEqual(hash, each.hash))
+}
+
+/** A bucket of `burst` requests, told as a time (the generic cell rate algorithm of ITU-T I.371): one number to compare. */
+function keepPace(pace: Pace, { name }: Actor): void {
+  const now = performance.now()
+  const onTimeMs = Math.max(pace.onTimeMs, now)
+  const waitMs = onTimeMs - now - pace.aheadMs
+  if (waitMs > 0) {
+    const rate = Math.round(1_000 / pace.stepMs)
+    throw new DomainError('rate_limited', `the key ${name} may ask ${rate} times a second at this replica`, {
+      retry_after_s: Math.ceil(waitMs / 1_000),
+    })
+  }
+  pace.onTimeMs = onTimeMs + pace.stepMs
 }
 
 /** `Bearer <key>`; or, as browsers ask, `Basic` with the key as the password. */
@@ -157,11 +190,23 @@ function keyIn(authorization: string, browsed: boolean): string | undefined {
   return pair.slice(pair.indexOf(':') + 1)
 }
 
-const heldOf = ({ name, role, models, hash, expiresAtMs }: ActiveKey): HeldKey => ({
-  actor: { name, role, ...(models === undefined ? {} : { models: new Set(models) }) },
-  hash: Buffer.from(hash, 'hex'),
-  expiresAtMs: expiresAtMs ?? Infinity,
-})
+function heldOf(key: ActiveKey, before: Pace | undefined): HeldKey[] {
+  const { id, name, role, models, hash, expiresAtMs = Infinity, previous, rate } = key
+  const actor: Actor = { id, name, role, ...(models === undefined ? {} : { models: new Set(models) }) }
+  const pace = rate && paceOf(rate, before)
+  const held = (hexadecimal: string, untilMs: number): HeldKey => ({
+    actor,
+    hash: Buffer.from(hexadecimal, 'hex'),
+    expiresAtMs: Math.min(expiresAtMs, untilMs),
+    ...(pace === undefined ? {} : { pace }),
+  })
+  return [held(hash, Infinity), ...(previous === undefined ? [] : [held(previous.hash, previous.untilMs)])]
+}
+
+function paceOf({ requestsPerSecond, burst }: KeyRate, before: Pace | undefined): Pace {
+  const stepMs = 1_000 / requestsPerSecond
+  return { stepMs, aheadMs: (burst - 1) * stepMs, onTimeMs: before?.onTimeMs ?? 0 }
+}
 
 const article = (role: Role): string => (/^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`)
 

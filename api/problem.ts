@@ -52,7 +52,9 @@ export function headersOf(problem: Problem, path: string): Record<string, string
   return {
     'content-type': isInference(path) ? 'application/json' : problemType,
     'x-request-id': problem.request_id,
-    ...(problem.retryable && problem.status >= 500 ? { 'retry-after': String(retryAfterS) } : {}),
+    ...(problem.retryable && (problem.status >= 500 || problem.status === 429)
+      ? { 'retry-after': String(problem['retry_after_s'] ?? retryAfterS) }
+      : {}),
     ...(problem.code === 'unauthenticated'
       ? { 'www-authenticate': 'Bearer realm="tenure", Basic realm="tenure"' }
       : {}),

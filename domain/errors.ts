@@ -49,6 +49,11 @@ export const errorTable = {
     false,
     'Use a key whose role and models allow this; an admin can make one with `tenure keys create`.',
   ),
+  rate_limited: kind(
+    429,
+    true,
+    'Slow down and retry after the time in Retry-After; an admin can give the key more with `tenure keys create --rate`.',
+  ),
   // What is asked for.
   not_found: kind(404, false, 'Check the name; the list route beside it shows what exists.'),
   method_not_allowed: kind(405, false, 'Use one of the methods in the Allow header.'),
@@ -65,6 +70,11 @@ export const errorTable = {
     409,
     false,
     'Read the reason: the release is not in a state that accepts this command.',
+  ),
+  idempotency_conflict: kind(
+    409,
+    false,
+    'Give each command an Idempotency-Key of its own, and repeat one only with the same body.',
   ),
   no_champion: kind(503, true, 'Train and release a first version: `tenure retrain <model>`.'),
   no_rollback_target: kind(409, false, 'There is no earlier proven version to return to.'),
@@ -105,6 +115,11 @@ export const errorTable = {
     422,
     false,
     'The artifact is refused before any traffic; the message names what is wrong.',
+  ),
+  artifact_untrusted: kind(
+    500,
+    false,
+    'Give this process the signing key of the installation (TENURE_SIGNING_KEY), or register the version again.',
   ),
   output_invalid: kind(
     500,

@@ -1,11 +1,11 @@
 /**
  * API keys. Only the SHA-256 of a key is kept, so that a copy of the database opens nothing; the secrets have 192 random
- * bits, so that a plain hash suffices.
+ * bits, so that a plain hash suffices. A renewed key keeps its id: who may and who did stays one person, whatever the secret.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { DomainError } from '../domain/errors.ts'
-import type { Role } from '../domain/roles.ts'
+import { isPartName, type Role } from '../domain/roles.ts'
 import type { Database, Store } from './postgres.ts'
 
 export interface KeyFacts {
@@ -18,6 +18,11 @@ export interface KeyFacts {
   createdAt: string
   expiresAt?: string
   revokedAt?: string
+  /** Until when the secret before the last renewal opens too. */
+  previousUntil?: string
+  /** What it may ask for at each replica; as much as it likes when absent. */
+  requestsPerSecond?: number
+  burst?: number
 }
 
 /** A key that opens, as replicas keep it. */
@@ -29,6 +34,15 @@ export interface ActiveKey {
   /** Hexadecimal SHA-256 of the whole key. */
   hash: string
   expiresAtMs?: number
+  /** The secret before the last renewal, while it opens. */
+  previous?: { hash: string; untilMs: number }
+  rate?: KeyRate
+}
+
+/** A bucket of `burst` requests that fills by so many a second. */
+export interface KeyRate {
+  requestsPerSecond: number
+  burst: number
 }
 
 export interface NewKey {
@@ -36,7 +50,10 @@ export interface NewKey {
   role: Role
   models?: readonly string[]
   expiresAt?: string
+  rate?: KeyRate
 }
+
+const newSecret = (id: string): string => `tnr_${id}_${randomBytes(24).toString('hex')}`
 
 export const hashOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
 
@@ -45,17 +62,23 @@ export function idOfKey(key: string): string | undefined {
   return /^tnr_([0-9a-f]{12})_[0-9a-f]{48}$/.exec(key)?.[1]
 }
 
-/** Answers the key itself, which cannot be read again. Throws `invalid_request` when an active key has the name. */
+/**
+ * Answers the key itself, which cannot be read again. Throws `invalid_request` when an active key has the name, or when a part
+ * of the system signs with it.
+ */
 export async function insertKey(
   database: Database,
   input: NewKey,
 ): Promise<{ key: string; facts: KeyFacts }> {
+  if (isPartName(input.name))
+    throw new DomainError('invalid_request', `a part of the system is named ${JSON.stringify(input.name)}`)
   const id = randomBytes(6).toString('hex')
-  const key = `tnr_${id}_${randomBytes(24).toString('hex')}`
+  const key = newSecret(id)
   const rows = await database.query<KeyRow>(sql`
     with written as (
-      insert into api_keys (id, name, hash, role, models, expires_at)
-      values (${id}, ${input.name}, ${hashOfKey(key)}, ${input.role}, ${input.models ?? null}, ${input.expiresAt ?? null})
+      insert into api_keys (id, name, hash, role, models, expires_at, requests_per_second, burst)
+      values (${id}, ${input.name}, ${hashOfKey(key)}, ${input.role}, ${input.models ?? null}, ${input.expiresAt ?? null},
+        ${input.rate?.requestsPerSecond ?? null}, ${input.rate?.burst ?? null})
       on conflict (name) where revoked_at is null do nothing
       returning *
     )
@@ -81,9 +104,32 @@ export async function revokeKey(database: Database, id: string): Promise<KeyFact
   return factsOf(rows[0])
 }
 
+/**
+ * Gives a key a new secret and answers it, once; the one before opens for `overlapMs` more, so that a service can change over
+ * without an outage. Throws `not_found` when no active key has the id.
+ */
+export async function rotateKey(
+  database: Database,
+  { id, overlapMs }: { id: string; overlapMs: number },
+): Promise<{ key: string; facts: KeyFacts }> {
+  const key = newSecret(id)
+  const rows = await database.query<KeyRow>(sql`
+    with written as (
+      update api_keys set previous_hash = hash, previous_until = now() + ${overlapMs} * interval '1 ms',
+        hash = ${hashOfKey(key)}
+      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now()) returning *
+    )
+    select written.*, pg_notify('tenure_keys', id) from written`)
+  if (rows[0] === undefined)
+    throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
+  return { key, facts: factsOf(rows[0]) }
+}
+
 export async function findActiveKeys(database: Database): Promise<ActiveKey[]> {
-  const rows = await database.query<KeyRow & { hex: string }>(sql`
-    select *, encode(hash, 'hex') as hex from api_keys
+  const rows = await database.query<KeyRow & { hex: string; previous_hex: string | null }>(sql`
+    select *, encode(hash, 'hex') as hex,
+      case when previous_until > now() then encode(previous_hash, 'hex') end as previous_hex
+    from api_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
   return rows.map((row) => ({
     id: row.id,
@@ -92,6 +138,12 @@ export async function findActiveKeys(database: Database): Promise<ActiveKey[]> {
     ...(row.models === null ? {} : { models: row.models }),
     hash: row.hex,
     ...(row.expires_at === null ? {} : { expiresAtMs: row.expires_at.getTime() }),
+    ...(row.previous_hex === null || row.previous_until === null
+      ? {}
+      : { previous: { hash: row.previous_hex, untilMs: row.previous_until.getTime() } }),
+    ...(row.requests_per_second === null || row.burst === null
+      ? {}
+      : { rate: { requestsPerSecond: row.requests_per_second, burst: row.burst } }),
   }))
 }
 
@@ -113,6 +165,9 @@ interface KeyRow {
   created_at: Date
   expires_at: Date | null
   revoked_at: Date | null
+  previous_until: Date | null
+  requests_per_second: number | null
+  burst: number | null
 }
 
 const factsOf = (row: KeyRow): KeyFacts => ({
@@ -123,4 +178,7 @@ const factsOf = (row: KeyRow): KeyFacts => ({
   createdAt: row.created_at.toISOString(),
   ...(row.expires_at === null ? {} : { expiresAt: row.expires_at.toISOString() }),
   ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at.toISOString() }),
+  ...(row.previous_until === null ? {} : { previousUntil: row.previous_until.toISOString() }),
+  ...(row.requests_per_second === null ? {} : { requestsPerSecond: row.requests_per_second }),
+  ...(row.burst === null ? {} : { burst: row.burst }),
 })
