@@ -4,6 +4,7 @@ import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
 import { reportingFailures } from './failures.ts'
+import { monitorModel } from './monitor.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
 import { judgeQuality } from './quality.ts'
@@ -29,6 +30,7 @@ export const controlActivities = (deps: Deps) => ({
     judgeQuality: judgeQuality(deps),
     estimateQuality: estimateQuality(deps),
     findServingSkew: findServingSkew(deps),
+    monitorModel: monitorModel(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

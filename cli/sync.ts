@@ -10,6 +10,7 @@ import { findModel, upsertModel } from '../store/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../temporal.config.ts'
 import { connectionOf } from './children.ts'
 import { coreAddresses } from './connection.ts'
+import { startMonitor } from './monitors.ts'
 import { syncSchedule } from './schedules.ts'
 
 export interface Synced {
@@ -36,6 +37,7 @@ export async function syncModels(core: {
         continue
       }
       const changed = await upsertModel(store, { name, definition, codeDigest })
+      await startMonitor(client, name, config.taskQueues.control)
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
       synced.push({ name, change, schedule })
     }

@@ -63,6 +63,19 @@ export interface RetrainProgress {
 }
 export const retrainProgress = defineQuery<RetrainProgress>('progress')
 
+// monitor
+
+/** There is one monitor a model. */
+export const monitorWorkflowId = (model: string): string => `monitor/${model}`
+/** Who asks for a retraining when a monitor does. */
+export const monitorRequester = (model: string): string => `monitor/${model}`
+
+export interface MonitorRequest {
+  model: string
+  /** The end of the last window that is dealt with, in milliseconds; what is stored decides when absent. */
+  afterMs?: number
+}
+
 // release
 
 export interface ReleaseRequest {

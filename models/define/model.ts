@@ -12,6 +12,7 @@ import { lowerExpectations, type ExpectSpec } from './expect.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './features.ts'
 import { lowerJudge, type JudgeSpec } from './judge.ts'
 import { checkLabel } from './label.ts'
+import { lowerMonitor, type MonitorSpec } from './monitor.ts'
 import { lowerRelease, type ReleaseSpec } from './release.ts'
 import { collectIssues, type Report } from './report.ts'
 import { lowerRetrain, type RetrainSpec } from './retrain.ts'
@@ -62,6 +63,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   judge: JudgeSpec
   release: ReleaseSpec
   retrain?: RetrainSpec
+  monitor?: MonitorSpec
   /** Rows every predictor must answer alike; chosen from the training rows when absent. */
   golden?: readonly RowOf<F>[]
 }
@@ -121,6 +123,10 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     file.retrain === undefined
       ? {}
       : { retrain: part('retrain', [], () => lowerRetrain(report, file.retrain as RetrainSpec)) }
+  const monitor =
+    file.monitor === undefined
+      ? {}
+      : { monitor: part('monitor', [], () => lowerMonitor(report, file.monitor as MonitorSpec)) }
   const definition: ModelDefinition = {
     name: file.name,
     ...(file.about === undefined ? {} : { about: String(file.about).trim() }),
@@ -138,6 +144,7 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     judge: part('judge', ['judge', 'label'], () => lowerJudge(report, file.judge, label)),
     release: part('release', ['release'], () => lowerRelease(report, file.release)),
     ...retrain,
+    ...monitor,
     golden,
   }
   if (!isStorable(definition)) report('model', 'a text has NUL or half a character, which cannot be kept')

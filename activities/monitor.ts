@@ -1,0 +1,252 @@
+/**
+ * Looks at one window of a model that serves: how it was served, whether the world has drifted, what has become true of its
+ * answers. Each judge speaks for itself; one that cannot is told as an error and keeps none of the others from speaking.
+ */
+import type { ModelDefinition } from '../domain/definition.ts'
+import { errorTable, isError } from '../domain/errors.ts'
+import {
+  accuracyFloors,
+  defaultMonitorPolicy,
+  firstWindowStart,
+  type MonitorPolicy,
+} from '../domain/monitoring.ts'
+import { serviceJudge } from '../domain/service-level.ts'
+import { findTriggers, judgeTrigger, type Trigger } from '../domain/triggers.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findChampion, type Champion } from '../store/champions.ts'
+import { findModel } from '../store/models.ts'
+import {
+  findLastWindow,
+  findMonitorWindow,
+  insertMonitorWindow,
+  type MonitorWindow,
+} from '../store/monitor-windows.ts'
+import { countNewRows, listPastTrainings } from '../store/retrainings.ts'
+import type { Deps } from './deps.ts'
+import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
+import { estimateQuality } from './estimate.ts'
+import { withHeartbeat } from './heartbeat.ts'
+import { judgeQuality, type QualityResult } from './quality.ts'
+import { judgeService } from './service.ts'
+import { findServingSkew } from './skew.ts'
+
+export interface MonitorInput {
+  model: string
+  /** The end of the last window that the caller knows to be dealt with; what is stored decides when absent. */
+  afterMs?: number
+}
+
+export type MonitorResult =
+  /** There is no such model any more. */
+  | { gone: true }
+  | {
+      gone: false
+      /** The end of the last window that is dealt with; where the first one begins, before that. */
+      toMs: number
+      /** How long until the next window can be looked at. */
+      waitMs: number
+      /** What asks for a retraining, and no brake holds it. */
+      ask?: Trigger
+      summary: string
+    }
+
+const hourMs = 3_600_000
+const dayMs = 24 * hourMs
+
+/** The same window twice is looked at once, and asks for the same. */
+export const monitorModel =
+  (deps: Deps) =>
+  ({ model, afterMs }: MonitorInput): Promise<MonitorResult> =>
+    withHeartbeat(async () => {
+      const { store, log } = deps
+      const found = await findModel(store, model)
+      if (found === undefined) return { gone: true }
+      const policy = policyOf(found.definition)
+      const { lastMs, nowMs } = await findLastWindow(store, model)
+      const fromMs = afterMs ?? lastMs ?? firstWindowStart(nowMs, policy.everyMs)
+      const toMs = fromMs + policy.everyMs
+      const waitFor = (endMs: number) => Math.max(0, endMs + policy.settleMs - nowMs)
+      if (waitFor(toMs) > 0)
+        return {
+          gone: false,
+          toMs: fromMs,
+          waitMs: waitFor(toMs),
+          summary: `the next window ends at ${iso(toMs)}`,
+        }
+      const window =
+        (await findMonitorWindow(store, { model, toMs })) ??
+        (await look(deps, { model, fromMs, toMs }, policy))
+      const trigger = window.trigger as StoredTrigger | undefined
+      const summary = summaryOf(window)
+      log.info({ model, to: iso(toMs), trigger: trigger?.said }, summary)
+      return {
+        gone: false,
+        toMs,
+        waitMs: waitFor(toMs + policy.everyMs),
+        ...(trigger?.action === 'start' ? { ask: trigger.trigger } : {}),
+        summary,
+      }
+    })
+
+/** A model file may set its own; the usual floors apply where accuracy is what it is judged by. */
+function policyOf({ monitor = defaultMonitorPolicy, judge }: ModelDefinition): MonitorPolicy {
+  if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
+  return { ...monitor, quality: accuracyFloors }
+}
+
+interface StoredTrigger {
+  trigger: Trigger
+  action: 'start' | 'queue' | 'skip'
+  said: string
+}
+
+type Span = Pick<MonitorWindow, 'model' | 'fromMs' | 'toMs'>
+type Said<T> = T | { error: string }
+
+async function look(deps: Deps, span: Span, policy: MonitorPolicy): Promise<MonitorWindow> {
+  const champion = await findChampion(deps.store, span.model)
+  const window =
+    champion === undefined
+      ? { ...span, facts: {}, findings: { service: { error: 'it has no champion' } }, judge: serviceJudge }
+      : await lookAt(deps, { ...span, champion }, policy)
+  await insertMonitorWindow(deps.store, window)
+  return window
+}
+
+async function lookAt(
+  deps: Deps,
+  { champion, ...span }: Span & { champion: Champion },
+  policy: MonitorPolicy,
+): Promise<MonitorWindow> {
+  const { model, fromMs, toMs } = span
+  const { version } = champion
+  const { spanMs: windowMs, observedMs } = policy
+  const failed: string[] = []
+  const said = async <T>(what: string, judged: Promise<T>): Promise<Said<T>> => {
+    try {
+      return await judged
+    } catch (error) {
+      // What may help when tried again is tried again, with all of the window.
+      if (isError(error) && errorTable[error.code].retryable) throw error
+      const message = error instanceof Error ? error.message : String(error)
+      failed.push(`${what}: ${message}`)
+      return { error: message }
+    }
+  }
+  const asked = { model, version, at: iso(toMs), windowMs, observedMs }
+  const service = await said('service', judgeService(deps, { ...span, champion }, policy))
+  const fullHour = iso(Math.floor(toMs / hourMs) * hourMs)
+  const drift = await said('drift', judgeDrift(deps)({ model, version, to: fullHour, windowMs }))
+  const labelDrift = await said('label drift', judgeLabelDrift(deps)(asked))
+  const quality = await said('quality', judgeQuality(deps)(asked))
+  const estimate = await said('estimate', estimateQuality(deps)(asked))
+  // A process of its own once a day: it replays a thousand rows.
+  const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
+  const skew = isDaily
+    ? await said('skew', findServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
+    : undefined
+  await tellOfFailures(deps, model, failed)
+  if (quality !== undefined && !('error' in quality)) await holdToFloor(deps, model, quality, policy)
+  const trigger = policy.retrain
+    ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality })
+    : undefined
+  return {
+    ...span,
+    version,
+    facts: 'error' in service ? {} : { ...service.facts },
+    findings: {
+      service: 'error' in service ? service : service.report,
+      drift,
+      labelDrift,
+      quality: quality ?? { level: 'insufficient', reasons: ['nothing is known of how late outcomes are'] },
+      estimate,
+      ...(skew === undefined ? {} : { skew }),
+    },
+    ...(trigger === undefined ? {} : { trigger: { ...trigger } }),
+    judge: serviceJudge,
+  }
+}
+
+async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
+  const dedupeKey = `monitor/${model}`
+  if (failed.length === 0) await resolveAlert(store, dedupeKey)
+  else
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity: 'warning',
+      kind: 'monitor_error',
+      message: `it could not be watched in full: ${failed.join('; ')}`,
+    })
+}
+
+/** A figure that must be reached whatever it was in training. */
+async function holdToFloor(
+  { store }: Deps,
+  model: string,
+  { version, level, metric, value, higherIsBetter, judgementId }: QualityResult,
+  { quality: floor }: MonitorPolicy,
+): Promise<void> {
+  if (floor === undefined || value === null || level === 'insufficient') return
+  const isBeyond = (limit: number) => (higherIsBetter ? value < limit : value > limit)
+  const dedupeKey = `quality_floor/${model}`
+  const limit = isBeyond(floor.alarm) ? floor.alarm : isBeyond(floor.warn) ? floor.warn : undefined
+  if (limit === undefined) return resolveAlert(store, dedupeKey)
+  await upsertAlert(store, {
+    dedupeKey,
+    model,
+    severity: limit === floor.alarm ? 'critical' : 'warning',
+    kind: 'quality_floor',
+    message: `${version}: ${metric} on matured outcomes is ${Number(value.toPrecision(4))}, the limit is ${limit}`,
+    evidence: { judgementId, version, metric, value, limit },
+  })
+}
+
+/** The strongest reason to train again, and what the brakes say to it. What is held back is asked for again by the next window. */
+async function findTrigger(
+  { store }: Deps,
+  { model, version, toMs }: { model: string; version: string; toMs: number },
+  said: { drift: Said<DriftResult>; labelDrift: Said<DriftResult>; quality: Said<QualityResult | undefined> },
+): Promise<StoredTrigger | undefined> {
+  const { drift, labelDrift, quality } = said
+  const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
+  const { newRows, trainingRows } = await countNewRows(store, model)
+  const measured =
+    quality !== undefined &&
+    !('error' in quality) &&
+    quality.level !== 'insufficient' &&
+    quality.baseline !== null
+      ? { ...quality, baseline: quality.baseline }
+      : undefined
+  const [trigger] = findTriggers({
+    model,
+    champion: version,
+    windowEndMs: toMs,
+    driftAlarms,
+    ...(measured === undefined ? {} : { quality: measured }),
+    ...(newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }),
+  })
+  if (trigger === undefined) return undefined
+  const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
+  const history = { trainings, queued: false, newRows, trainingRows }
+  const { action, message } = judgeTrigger(trigger, history, nowMs)
+  return { trigger, action, said: message }
+}
+
+function summaryOf({ toMs, facts, findings, version }: MonitorWindow): string {
+  const levels = Object.entries(findings).map(([judge, said]) => `${judge} ${levelOf(said)}`)
+  const requests = (facts['requests'] as number | undefined) ?? 0
+  return `${iso(toMs)}: ${requests} requests to ${version ?? 'nobody'}; ${levels.join(', ')}`
+}
+
+function levelOf(said: unknown): string {
+  const { error, level, status, findings } = said as Record<string, unknown>
+  if (error !== undefined) return 'unknown'
+  if (Array.isArray(findings)) {
+    const matters = findings as { code: string }[]
+    return matters.length === 0 ? 'ok' : matters.map(({ code }) => code).join('+')
+  }
+  return String(level ?? status)
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()

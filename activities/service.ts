@@ -1,0 +1,70 @@
+/** Judges how a model was served in one window, and tells people. */
+import type { MonitorPolicy } from '../domain/monitoring.ts'
+import type { ReferenceProfile } from '../domain/profile.ts'
+import { judgeService as judge, type ServiceFacts, type ServiceReport } from '../domain/service-level.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import type { Champion } from '../store/champions.ts'
+import { findWindow } from '../store/feature-counts.ts'
+import { readService, type Span } from '../store/monitor-windows.ts'
+import { getVersion } from '../store/versions.ts'
+import type { Deps } from './deps.ts'
+
+const hourMs = 3_600_000
+
+export async function judgeService(
+  { store }: Pick<Deps, 'store'>,
+  { champion, ...span }: Span & { champion: Champion },
+  policy: MonitorPolicy,
+): Promise<{ facts: ServiceFacts; report: ServiceReport }> {
+  const { model, fromMs, toMs } = span
+  const { profile } = (await getVersion(store, champion.version)).manifest
+  const facts: ServiceFacts = {
+    ...(await readService(store, span)),
+    windowMs: toMs - fromMs,
+    missing:
+      profile === undefined ? {} : await readMissing(store, { ...span, version: champion.version }, profile),
+    championMs: Math.max(0, toMs - Date.parse(champion.since)),
+  }
+  const report = judge(facts, policy.service)
+  for (const { code, severity, message, values } of report.findings)
+    await upsertAlert(store, {
+      dedupeKey: `service/${model}/${code}`,
+      model,
+      severity,
+      kind: `service_${code}`,
+      message: `${champion.version}: ${message}`,
+      evidence: { version: champion.version, from: iso(fromMs), to: iso(toMs), ...values },
+    })
+  for (const code of report.cleared) await resolveAlert(store, `service/${model}/${code}`)
+  return { facts, report }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+/** Features are counted by the hour: of the hours that have begun in the window. The last bin is that of missing values. */
+async function readMissing(
+  store: Deps['store'],
+  { model, version, fromMs, toMs }: Span & { version: string },
+  profile: ReferenceProfile,
+): Promise<ServiceFacts['missing']> {
+  const window = await findWindow(store, {
+    model,
+    version,
+    fromMs: Math.floor(fromMs / hourMs) * hourMs,
+    toMs,
+  })
+  const missing: ServiceFacts['missing'] = {}
+  for (const { name, counts } of profile.features) {
+    const now = window?.features[name] ?? []
+    const rows = sum(now)
+    if (now.length !== counts.length || rows === 0) continue
+    missing[name] = {
+      rows,
+      share: (now.at(-1) ?? 0) / rows,
+      reference: (counts.at(-1) ?? 0) / Math.max(1, sum(counts)),
+    }
+  }
+  return missing
+}
+
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0)

@@ -1,0 +1,126 @@
+/** What was seen of a model that serves: the figures of a window, read from what the replicas left, and the windows so far. */
+import sql from 'sql-template-tag'
+import type { ServiceFacts } from '../domain/service-level.ts'
+import type { Database } from './postgres.ts'
+
+export interface Span {
+  model: string
+  fromMs: number
+  toMs: number
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'championMs' | 'windowMs'>
+
+/** Of all arms whose answers went out. Ages are counted from the end of the window. */
+export async function readService(database: Database, { model, fromMs, toMs }: Span): Promise<ServiceCounts> {
+  const [row] = await database.query<{
+    requests: number
+    errors: number
+    invalid: number
+    p50: number | null
+    p95: number | null
+    p99: number | null
+    requestAgeMs: number | null
+    outcomeAgeMs: number | null
+    replicas: number
+  }>(sql`
+    with ticks as (
+      select * from tick_counters
+      where model = ${model} and arm <> 'shadow' and tick >= ${iso(fromMs)} and tick < ${iso(toMs)}
+    ), buckets as (
+      select key::float8 as bound, sum(value::float8) as count from ticks, jsonb_each_text(latency) group by key::float8
+    ), running as (
+      select bound, sum(count) over (order by bound) as reached, sum(count) over () as total from buckets
+    )
+    select coalesce(sum(requests), 0)::float8 as requests, coalesce(sum(errors), 0)::float8 as errors,
+      coalesce(sum(invalid), 0)::float8 as invalid,
+      (select min(bound) filter (where reached >= 0.5 * total) from running) as p50,
+      (select min(bound) filter (where reached >= 0.95 * total) from running) as p95,
+      (select min(bound) filter (where reached >= 0.99 * total) from running) as p99,
+      (select extract(epoch from ${iso(toMs)}::timestamptz - max(tick))::float8 * 1000 from tick_counters
+        where model = ${model} and arm <> 'shadow' and requests > 0 and tick < ${iso(toMs)}) as "requestAgeMs",
+      (select extract(epoch from ${iso(toMs)}::timestamptz - arrived_at)::float8 * 1000 from outcomes
+        where arrived_at < ${iso(toMs)}
+          and exists (select from predictions where id = outcomes.request_id and model = ${model})
+        order by arrived_at desc limit 1) as "outcomeAgeMs",
+      (select count(*)::int from replicas where lease_until > clock_timestamp()) as replicas
+    from ticks`)
+  const { p50, p95, p99, ...counts } = row!
+  return {
+    ...counts,
+    latencyUs: p50 === null || p95 === null || p99 === null ? null : { p50, p95, p99 },
+  }
+}
+
+export interface MonitorWindow extends Span {
+  version?: string
+  facts: Record<string, unknown>
+  findings: Record<string, unknown>
+  trigger?: Record<string, unknown>
+  judge: string
+}
+
+/** Writes the window unless it stands there already. */
+export async function insertMonitorWindow(database: Database, window: MonitorWindow): Promise<void> {
+  const { model, fromMs, toMs, version, facts, findings, trigger, judge } = window
+  await database.query(sql`
+    insert into monitor_windows (model, from_at, to_at, version, facts, findings, trigger, judge)
+    values (${model}, ${iso(fromMs)}, ${iso(toMs)}, ${version ?? null}, ${JSON.stringify(facts)}, ${JSON.stringify(findings)},
+      ${trigger === undefined ? null : JSON.stringify(trigger)}, ${judge})
+    on conflict do nothing`)
+}
+
+/** The end of the last window of a model, and the time of the database. */
+export async function findLastWindow(
+  database: Database,
+  model: string,
+): Promise<{ lastMs: number | undefined; nowMs: number }> {
+  const [row] = await database.query<{ last: Date | null; now: Date }>(sql`
+    select (select max(to_at) from monitor_windows where model = ${model}) as last, clock_timestamp() as now`)
+  return { lastMs: row!.last?.getTime(), nowMs: row!.now.getTime() }
+}
+
+export async function findMonitorWindow(
+  database: Database,
+  { model, toMs }: { model: string; toMs: number },
+): Promise<MonitorWindow | undefined> {
+  const [row] = await database.query<WindowRow>(
+    sql`select * from monitor_windows where model = ${model} and to_at = ${iso(toMs)}`,
+  )
+  return row && toWindow(row)
+}
+
+/** The newest first. */
+export async function listMonitorWindows(
+  database: Database,
+  { model, limit = 100 }: { model: string; limit?: number },
+): Promise<MonitorWindow[]> {
+  const rows = await database.query<WindowRow>(
+    sql`select * from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
+  )
+  return rows.map(toWindow)
+}
+
+interface WindowRow {
+  model: string
+  from_at: Date
+  to_at: Date
+  version: string | null
+  facts: Record<string, unknown>
+  findings: Record<string, unknown>
+  trigger: Record<string, unknown> | null
+  judge: string
+}
+
+const toWindow = (row: WindowRow): MonitorWindow => ({
+  model: row.model,
+  fromMs: row.from_at.getTime(),
+  toMs: row.to_at.getTime(),
+  ...(row.version === null ? {} : { version: row.version }),
+  facts: row.facts,
+  findings: row.findings,
+  ...(row.trigger === null ? {} : { trigger: row.trigger }),
+  judge: row.judge,
+})

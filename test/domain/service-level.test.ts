@@ -1,0 +1,113 @@
+/** Each limit of a window of serving is crossed once, and not crossed by a hair. */
+import { describe, expect, it } from 'vitest'
+import { defaultMonitorPolicy, issuesOfMonitor } from '../../domain/monitoring.ts'
+import { judgeService, type ServiceFacts } from '../../domain/service-level.ts'
+
+const hour = 3_600_000
+const limits = defaultMonitorPolicy.service
+const healthy: ServiceFacts = {
+  windowMs: hour,
+  requests: 1_000,
+  errors: 4,
+  invalid: 6,
+  latencyUs: { p50: 900, p95: 200_000, p99: 900_000 },
+  missing: { age: { share: 0.05, reference: 0.01, rows: 1_000 } },
+  requestAgeMs: 1_000,
+  outcomeAgeMs: 47 * hour,
+  championMs: 100 * hour,
+  replicas: 1,
+}
+const judged = (change: Partial<ServiceFacts>) => judgeService({ ...healthy, ...change }, limits)
+const told = (change: Partial<ServiceFacts>) =>
+  judged(change).findings.map(({ code, severity, message }) => `${severity} ${code}: ${message}`)
+
+describe('a window of serving', () => {
+  it('that keeps to every limit clears all matters', () => {
+    const { findings, cleared } = judged({})
+    expect(findings).toEqual([])
+    expect(cleared).toEqual(['errors', 'latency', 'missing', 'silent', 'outcomes', 'replicas'])
+  })
+
+  it.each<[string, Partial<ServiceFacts>, string]>([
+    [
+      'failed more than once in a hundred',
+      { errors: 5 },
+      'warning errors: 11 of 1000 answers failed or were none: 1.1 % > 1 %',
+    ],
+    [
+      'failed more than twice in a hundred',
+      { invalid: 17 },
+      'critical errors: 21 of 1000 answers failed or were none: 2.1 % > 2 %',
+    ],
+    [
+      'was slow',
+      { latencyUs: { p50: 1, p95: 200_100, p99: 300_000 } },
+      'warning latency: 95 % of the answers took up to 200.1 ms > 200 ms',
+    ],
+    [
+      'was asked without a value',
+      { missing: { age: { share: 0.06, reference: 0.01, rows: 200 } } },
+      'warning missing: features come without a value: age in 6 % (1 % in training)',
+    ],
+    [
+      'was asked by nobody',
+      { requests: 0, requestAgeMs: 24 * hour },
+      'warning silent: nobody has asked it for 24 h',
+    ],
+    [
+      'was never asked',
+      { requests: 0, requestAgeMs: null, outcomeAgeMs: null },
+      'warning silent: nobody has ever asked it, and it has been champion for 100 h',
+    ],
+    [
+      'is told no outcomes any more',
+      { outcomeAgeMs: 48 * hour },
+      'critical outcomes: no outcome has come for 48 h, though predictions go on: its quality is not known',
+    ],
+    [
+      'is served by nobody',
+      { replicas: 0 },
+      'critical replicas: no replica has renewed its lease: either nobody serves, or nobody reaches Postgres',
+    ],
+  ])('that %s is told', (_name, change, message) => expect(told(change)).toEqual([message]))
+
+  it('says nothing of rates and latency over few requests, neither good nor bad', () => {
+    const { findings, cleared } = judged({ requests: 199, errors: 199 })
+    expect(findings).toEqual([])
+    expect(cleared).not.toContain('errors')
+    expect(cleared).not.toContain('latency')
+  })
+
+  it('says nothing of a feature that few rows were asked with, or that was as often missing in training', () => {
+    expect(judged({ missing: { age: { share: 1, reference: 0, rows: 199 } } }).cleared).not.toContain(
+      'missing',
+    )
+    expect(told({ missing: { age: { share: 0.4, reference: 0.2, rows: 900 } } })).toEqual([])
+  })
+
+  it('misses no outcomes that never came, nor while nobody asks', () => {
+    expect(told({ outcomeAgeMs: null })).toEqual([])
+    expect(told({ outcomeAgeMs: 50 * hour, requestAgeMs: 50 * hour, requests: 0 })).toEqual([
+      'warning silent: nobody has asked it for 50 h',
+    ])
+  })
+})
+
+describe('a policy of watching', () => {
+  const issues = (change: object, service: object = {}) =>
+    issuesOfMonitor({ ...defaultMonitorPolicy, ...change, service: { ...limits, ...service } })
+
+  it('is in order as it comes', () => expect(issues({})).toEqual([]))
+
+  it.each<[string, object, object]>([
+    ['everyMs is a whole number from 1, not 0', { everyMs: 0 }, {}],
+    ['settleMs is a whole number from 0, not -1', { settleMs: -1 }, {}],
+    ['spanMs is a number of whole hours, not 5400000 ms', { spanMs: 1.5 * hour }, {}],
+    ['service.silentMs is a whole number from 1, not NaN', {}, { silentMs: NaN }],
+    ['service.errorWarn is above 0 and at most 1, not 2', {}, { errorWarn: 2, errorAlarm: 1 }],
+    ['service.errorAlarm is not below errorWarn', {}, { errorAlarm: 0.005 }],
+    ['service.latencyP95Ms is above 0, not 0', {}, { latencyP95Ms: 0 }],
+    ['service.minRequests is a whole number from 1, not 0.5', {}, { minRequests: 0.5 }],
+    ['quality.warn and quality.alarm are finite numbers', { quality: { warn: NaN, alarm: 1 } }, {}],
+  ])('%s', (issue, change, service) => expect(issues(change, service)).toContain(issue))
+})

@@ -1,0 +1,169 @@
+/** A monitor on the real Temporal and the real Postgres: every window, over restarts too, what is told, and what it asks for. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { startMonitor } from '../../cli/monitors.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { writeTicks } from '../../store/counters.ts'
+import { listMonitorWindows } from '../../store/monitor-windows.ts'
+import { renewLease } from '../../store/replicas.ts'
+import { listRetrainings } from '../../store/retrainings.ts'
+import { monitorWorkflowId } from '../../workflows/contract.ts'
+import { insertModel } from '../support/candidates.ts'
+import { startCore, type Core } from '../support/core.ts'
+import { liveThrough } from '../support/outcomes.ts'
+import { policy as release } from '../support/releases.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
+
+const hour = 3_600_000
+const monitor: MonitorPolicy = { ...defaultMonitorPolicy, everyMs: 500, settleMs: 50, observedMs: 48 * hour }
+const gate = {
+  ...defaultGatePolicy('binary'),
+  evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 50, slicePositives: 10 },
+}
+const replica = { id: 'r1', host: 'here', pid: 1, url: 'http://here', buildId: 'test' }
+
+let core: Core
+let model: string
+let version: string
+beforeAll(async () => {
+  core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(() => core?.stop())
+beforeEach(async () => {
+  const { store, config } = core
+  model = uniqueName('watched')
+  const registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
+  version = await registry.register()
+  const manifest = { output: { kind: 'probability', positive: 'late', threshold: 0.5 } }
+  await store.query(sql`
+    update versions set manifest = ${JSON.stringify(manifest)}, lineage = '{"metrics": {"auc": 0.83}}'
+    where version = ${version}`)
+  const definition = { judge: { policy: gate }, monitor }
+  await store.query(sql`
+    update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
+  const move = { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' } as const
+  await moveChampion(store, move)
+  await renewLease(store, { replica, leaseMs: hour })
+})
+
+const start = () => startMonitor(core.client, model, core.config.taskQueues.control)
+const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
+const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
+const openAlerts = () => listAlerts(core.store, { model, open: true })
+const seen = (count: number) => until(async () => (await windows()).length >= count, `${count} windows`)
+const answer = (bad: { errors?: number }) =>
+  writeTicks(core.store, {
+    replica: 'r1',
+    ticks: [
+      {
+        model,
+        release: undefined,
+        version,
+        arm: 'champion',
+        generation: 1,
+        tickMs: Date.now(),
+        lengthMs: 100,
+        requests: 300,
+        errors: 0,
+        invalid: 0,
+        slow95: 0,
+        slow99: 0,
+        latency: { 900: 200, 2_000: 100 },
+        ...bad,
+      },
+    ],
+  })
+
+describe('a monitor', () => {
+  it('looks at every window once, also at those in which it was away', async () => {
+    await start()
+    await seen(2)
+    await start()
+    await handle().terminate('a test')
+    const { length } = await windows()
+    await new Promise((resolve) => setTimeout(resolve, 3 * monitor.everyMs))
+    await start()
+    await seen(length + 5)
+    const ends = (await windows()).map(({ fromMs, toMs }) => ({ fromMs, toMs })).reverse()
+    for (const [index, { fromMs, toMs }] of ends.entries()) {
+      expect(toMs - fromMs).toBe(monitor.everyMs)
+      if (index > 0) expect(fromMs).toBe(ends[index - 1]!.toMs)
+    }
+    await handle().terminate('the end')
+  })
+
+  it('tells of failing answers with their figures, and that they are over', async () => {
+    await answer({ errors: 30 })
+    await start()
+    await until(
+      async () => (await openAlerts()).some(({ kind }) => kind === 'service_errors'),
+      'what is told',
+    )
+    expect(await openAlerts()).toMatchObject([
+      {
+        kind: 'service_errors',
+        severity: 'critical',
+        message: `${version}: 30 of 300 answers failed or were none: 10 % > 2 %`,
+      },
+    ])
+    const told = async () => (await windows()).find(({ facts }) => facts['requests'] === 300)
+    await until(async () => (await told()) !== undefined, 'the window')
+    expect(await told()).toMatchObject({
+      version,
+      facts: { latencyUs: { p50: 900, p95: 2_000, p99: 2_000 }, replicas: 1 },
+    })
+    await answer({})
+    await until(async () => (await openAlerts()).length === 0, 'what is told')
+    await handle().terminate('the end')
+  })
+
+  it('asks for a retraining when the quality is lost, once, and decides nothing else', async () => {
+    const now = Date.now()
+    await liveThrough(core.store, { model, version, now }, { from: 3, to: 2 })
+    await liveThrough(core.store, { model, version, now }, { from: 2, to: 0, turned: 0.3 })
+    await start()
+    await until(async () => (await listRetrainings(core.store, { model })).length > 0, 'what is told')
+    await seen(4)
+    const asked = await listRetrainings(core.store, { model })
+    expect(asked).toMatchObject([
+      { reason: 'quality', requestedBy: `monitor/${model}`, evidence: { metric: 'auc', baseline: 0.83 } },
+    ])
+    const triggers = (await windows()).flatMap(({ trigger }) =>
+      trigger === undefined ? [] : [trigger['action']],
+    )
+    expect(triggers.filter((action) => action === 'start')).toHaveLength(1)
+    expect(await core.store.query(sql`select * from releases where model = ${model}`)).toEqual([])
+    await handle().terminate('the end')
+    await core.client.workflow.getHandle(`retrain/${model}`).terminate('the end')
+  })
+
+  it('goes on when one of its judges cannot, and says which', async () => {
+    await core.store.query(sql`update versions set manifest = '{}' where version = ${version}`)
+    const now = Date.now()
+    await liveThrough(core.store, { model, version, now }, { from: 3, to: 0 })
+    await start()
+    await seen(2)
+    const [last] = await windows()
+    expect(last?.findings).toMatchObject({
+      service: { cleared: expect.arrayContaining(['replicas']) as unknown },
+      quality: { error: expect.any(String) as unknown },
+    })
+    expect(await openAlerts()).toMatchObject([
+      {
+        kind: 'monitor_error',
+        message: expect.stringMatching(/^it could not be watched in full: quality: /) as unknown,
+      },
+    ])
+    await handle().terminate('the end')
+  })
+
+  it('ends when there is no such model', async () => {
+    model = uniqueName('nobody')
+    await start()
+    expect(await handle().result()).toBeUndefined()
+  })
+})
