@@ -9,17 +9,39 @@ import type { Advance, ReleaseEvent, StepEvent } from './release-events.ts'
 import { watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
 import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
 
+function watched(): readonly StepEvent['kind'][] {
+  return [
+    'routed',
+    'unacknowledged',
+    'outdated',
+    'judged',
+    'timed_out',
+    'step_failed',
+    'superseded',
+    'cancelled',
+  ]
+}
+
 /** What the steps of a release may report in each stage. Anything else is a defect of the workflow, not of a person. */
 export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'][]>> = {
-  qualifying: ['qualified', 'disqualified', 'step_failed', 'cancelled'],
-  awaiting_approval: ['timed_out', 'cancelled'],
-  shadow: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
-  canary: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
-  awaiting_decision: ['judged', 'timed_out', 'outdated', 'step_failed', 'cancelled'],
-  promoting: ['promoted', 'outdated', 'refused', 'step_failed', 'cancelled'],
-  probation: ['routed', 'unacknowledged', 'outdated', 'judged', 'timed_out', 'step_failed', 'cancelled'],
-  rolling_back: ['taken_back', 'step_failed', 'cancelled'],
-  ended: ['closed', 'step_failed', 'cancelled'],
+  qualifying: ['qualified', 'disqualified', 'step_failed', 'superseded', 'cancelled'],
+  awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
+  shadow: [...watched()],
+  canary: [...watched()],
+  awaiting_decision: ['judged', 'timed_out', 'outdated', 'step_failed', 'superseded', 'cancelled'],
+  promoting: [
+    'routed',
+    'unacknowledged',
+    'promoted',
+    'outdated',
+    'refused',
+    'step_failed',
+    'superseded',
+    'cancelled',
+  ],
+  probation: [...watched()],
+  rolling_back: ['taken_back', 'step_failed', 'superseded', 'cancelled'],
+  ended: ['closed', 'step_failed', 'superseded', 'cancelled'],
 }
 
 /**
@@ -68,6 +90,8 @@ function step(state: ReleaseState, event: StepEvent): Advance {
       return timedOut(state, event)
     case 'step_failed':
       return stepFailed(state, event)
+    case 'superseded':
+      return superseded(state, event)
     case 'cancelled':
       return cancelled(state, event)
     default:
@@ -87,8 +111,9 @@ type Step<Kind extends StepEvent['kind']> = Extract<StepEvent, { kind: Kind }>
 
 function routed(state: ReleaseState, event: Step<'routed'>): Advance {
   if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
-  const { epoch, generation, startedMs } = event
+  const { epoch, generation, startedMs, replicas } = event
   const { stage, stageIndex, shareBp } = state
+  const entry = { stage, stageIndex, generation, shareBp, startedMs, ...(replicas ? { replicas } : {}) }
   return applied(
     {
       ...state,
@@ -97,11 +122,14 @@ function routed(state: ReleaseState, event: Step<'routed'>): Advance {
       blockedBy: [],
       epoch,
       generation,
-      routings: [...state.routings, { stage, stageIndex, generation, shareBp, startedMs }],
+      routings: [...state.routings, entry],
     },
     `every live replica follows generation ${generation}`,
   )
 }
+
+/** How often the replicas are given the time to acknowledge before a candidate that they cannot load is taken back. */
+const warmingTurns = 6
 
 /** A stage that cannot be routed to every replica is tried until its deadline, and then taken back. */
 function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Advance {
@@ -109,7 +137,7 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   const { epoch, generation, problems } = event
   const next = { ...state, epoch, generation, blockedBy: problems, attempts: state.attempts + 1 }
   const named = problems.join('; ')
-  const deadlineMs = watchedPolicy(state)?.deadlineMs ?? 0
+  const deadlineMs = watchedPolicy(state)?.deadlineMs ?? warmingTurns * state.policy.watch.acknowledgeMs
   if (state.paused || event.atMs - state.enteredMs < deadlineMs)
     return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
   const reason = `generation ${generation} was not followed by every replica within ${deadlineMs} ms: ${named}`
@@ -127,6 +155,11 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
     return ignored(state, `a person has been asked to decide; the verdict is ${verdict}`)
   if (verdict === 'pass') return applied(goOn(next, atMs), reason)
   if (!due) return ignored(state, `the verdict is ${verdict}, and the deadline has not passed`)
+  if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
+    const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
+    const said = `inconclusive at the deadline: ${reason}`
+    return applied(takeBack(next, atMs, { outcome, reason: said, withdraw: false }), said)
+  }
   if (verdict === 'inconclusive')
     return applied(
       enter(next, 'awaiting_decision', atMs, {
@@ -203,6 +236,23 @@ function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
       `${reason}; it is tried again`,
     )
   return applied(takeBack(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
+}
+
+/** Where no request has met the candidate, and where some have but the champion is still the one from before. */
+const unexposed: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
+const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'canary', 'awaiting_decision']
+
+function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
+  const { atMs, by, version, over, reason } = event
+  if (state.promoted || state.undecided === 'probation')
+    return ignored(
+      state,
+      `${state.version} is champion already: nothing takes the place of a release on probation`,
+    )
+  if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
+    return ignored(state, `the release is ${state.stage.replace('_', ' ')}: its place cannot be taken`)
+  const said = `superseded by ${version}, asked for by ${by}${reason === '' ? '' : `: ${reason}`}`
+  return applied(takeBack(state, atMs, { outcome: 'superseded', reason: said, withdraw: false }), said)
 }
 
 function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {

@@ -2,7 +2,7 @@
  * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
  * else: a worker that takes over asks the state and goes on where the one before it stood.
  */
-import { watchedPolicy, type ReleaseState } from './release.ts'
+import { isWarming, watchedPolicy, type ReleaseState } from './release.ts'
 import { wholeBp, type RouteArm } from './route.ts'
 
 /** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
@@ -37,7 +37,7 @@ export function nextEffect(state: ReleaseState): ReleaseEffect {
     case 'awaiting_decision':
       return state.routed ? watch(state, key) : { kind: 'route', key: `${key}/route` }
     case 'promoting':
-      return { kind: 'promote', key }
+      return isWarming(state) ? { kind: 'route', key: `${key}/warm` } : { kind: 'promote', key }
     case 'rolling_back':
       return { kind: 'take_back', key }
     case 'ended':
@@ -63,6 +63,8 @@ export interface RoutePlan {
   arms: RouteArm[]
   shadow?: { version: string; shareBp: number }
   proven: string
+  /** Whether the shares are those of whole replicas, which whoever writes the route names. */
+  byReplica?: true
 }
 
 /** The routing that the state asks for; absent before anything is routed. */
@@ -73,6 +75,8 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     proven: champion,
   })
   const stage = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  // Loaded by every replica and answering nobody: the flip that follows costs no caller a wait.
+  if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
     const holdbackBp = state.policy.probation?.holdbackBp ?? 0
     const control: RouteArm[] =
@@ -87,14 +91,20 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
   if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted')) return whole(version)
   if (baseline === undefined) return undefined
   if (stage === 'shadow') return { ...whole(baseline), shadow: { version, shareBp } }
-  if (stage === 'canary')
-    return {
-      // The lowest keys come first, so that a rising share never moves a caller back.
-      arms: [
-        { arm: 'canary', version, shareBp },
-        { arm: 'champion', version: baseline, shareBp: wholeBp - shareBp },
-      ],
-      proven: baseline,
-    }
+  if (stage === 'canary') {
+    const plan = beside(baseline, version, shareBp)
+    return state.strategy === 'rolling' ? { ...plan, byReplica: true } : plan
+  }
   return whole(baseline)
+}
+
+function beside(champion: string, canary: string, shareBp: number): RoutePlan {
+  return {
+    // The lowest keys come first, so that a rising share never moves a caller back.
+    arms: [
+      { arm: 'canary', version: canary, shareBp },
+      { arm: 'champion', version: champion, shareBp: wholeBp - shareBp },
+    ],
+    proven: champion,
+  }
 }

@@ -3,15 +3,21 @@
  * policy never changes a release in flight. Every duration is here, in milliseconds, so that a test can run
  * the same machine in a second that production runs in a week.
  */
+import { issuesOfAb, type AbPolicy } from './ab.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
+import { issuesOfDrill, type DrillPolicy } from './drill.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
  * - `direct`: floors and approval only; what the first version of a model gets.
- * - `blue_green`: 0 → 100 % at once, both warm, instant return.
- * - `shadow`: the candidate's answers never leave the server.
- * - `ab`: a fixed split until the sequential test or the horizon decides.
- * - `rolling`: replica by replica.
+ * - `blue_green`: every replica loads the candidate, then 0 → 100 % at once; the previous champion stays loaded, keeps its
+ *   hold-back in the probation and takes over again with one flip.
+ * - `shadow`: the candidate's answers never leave the server before it is champion; proof on paired answers, or a person,
+ *   ends it.
+ * - `ab`: a fixed split until the sequential test on the declared metric decides; at the horizon, which is the deadline of its
+ *   only stage, it is inconclusive.
+ * - `rolling`: replica by replica. The shares of the stages are shares of the replicas, rounded up; each replica answers with
+ *   one version alone. So a caller's version depends on the replica that is reached: nothing is sticky until the promotion.
  */
 export type Strategy = 'canary' | 'direct' | 'blue_green' | 'shadow' | 'ab' | 'rolling'
 
@@ -22,6 +28,14 @@ export interface StagePolicy {
   minMs: number
   minRequests: number
   /** When the stage has not passed by then, it ends: no data and errors roll back, inconclusive asks a person. */
+  deadlineMs: number
+}
+
+export interface ProbationPolicy {
+  /** The share that stays on the previous champion as a control. */
+  holdbackBp: number
+  minMs: number
+  minRequests: number
   deadlineMs: number
 }
 
@@ -48,16 +62,50 @@ export interface ReleasePolicy {
   }
   shadow?: StagePolicy
   stages: StagePolicy[]
-  probation?: {
-    /** The share that stays on the previous champion as a control. */
-    holdbackBp: number
-    minMs: number
-    minRequests: number
-    deadlineMs: number
-  }
+  probation?: ProbationPolicy
   watch: WatchPolicy
   /** What the canary judge tolerates. */
   limits: CanaryPolicy
+  /** What an A/B release is decided by. */
+  ab?: AbPolicy
+  /**
+   * What comes of a stage without enough evidence at its deadline: a person is asked, or the release ends and the version may
+   * be released again. `ask` when absent.
+   */
+  whenInconclusive?: 'ask' | 'end'
+  /**
+   * What comes of a shadow release that has passed: the promotion, which needs proof by `limits.nonInferiority`, or the
+   * question to a person. When absent the promotion with such a proof, the question without one.
+   */
+  whenPassed?: 'promote' | 'ask'
+  /**
+   * What a release of this policy does while another one of its model is open. `queue`, when absent: it waits, and replaces an
+   * older one that waits; started by a person it takes the place of one that only awaits approval. `supersede`: it takes the
+   * place of any that is not yet being promoted. `refuse`: it is not released.
+   */
+  whenBusy?: 'queue' | 'supersede' | 'refuse'
+  /** The shorter way of a release that an approver has marked as a hotfix. The usual stages when absent. */
+  hotfix?: { stages: StagePolicy[]; probation?: ProbationPolicy }
+  /** What the process that qualifies a candidate may need. */
+  qualification?: Partial<QualificationLimits>
+  /** How the model is drilled; never by itself when absent. */
+  drill?: DrillPolicy
+  /** Refuses a release when the last drill of the model failed or is older. */
+  requireDrill?: { withinMs: number }
+}
+
+export interface QualificationLimits {
+  /** For loading, answering and measuring together. */
+  timeoutMs: number
+  /** Of one row, from its features to its answer; the 99th percentile. */
+  p99Us: number
+  rssBytes: number
+}
+
+export const defaultQualification: QualificationLimits = {
+  timeoutMs: 30_000,
+  p99Us: 20_000,
+  rssBytes: 512 * 1_048_576,
 }
 
 export const defaultWatch: WatchPolicy = {
@@ -108,23 +156,90 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
     if (each.deadlineMs <= each.minMs) issues.push(`${place}.deadlineMs is longer than its minMs`)
   }
   if (policy.shadow) stage('shadow', policy.shadow)
-  policy.stages.forEach((each, index) => stage(`stages[${index}]`, each))
-  policy.stages.forEach((each, index) => {
-    const before = policy.stages[index - 1]
-    if (before && each.shareBp <= before.shareBp)
-      issues.push(`stages[${index}].shareBp rises: ${each.shareBp} follows ${before.shareBp}`)
-  })
-  if (policy.strategy === 'canary' && policy.stages.length === 0) issues.push('stages has at least one share')
-  if (policy.probation) {
+  const rising = (place: string, stages: readonly StagePolicy[]) =>
+    stages.forEach((each, index) => {
+      stage(`${place}[${index}]`, each)
+      const before = stages[index - 1]
+      if (before && each.shareBp <= before.shareBp)
+        issues.push(`${place}[${index}].shareBp rises: ${each.shareBp} follows ${before.shareBp}`)
+    })
+  const probation = (place: string, each: ProbationPolicy) => {
     // Without a hold-back there is no control to compare with, and no probation could ever be passed.
-    whole('probation.holdbackBp', policy.probation.holdbackBp, 1, 5_000)
-    whole('probation.minMs', policy.probation.minMs, 0)
-    whole('probation.minRequests', policy.probation.minRequests, 0)
-    whole('probation.deadlineMs', policy.probation.deadlineMs, 1)
+    whole(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
+    whole(`${place}.minMs`, each.minMs, 0)
+    whole(`${place}.minRequests`, each.minRequests, 0)
+    whole(`${place}.deadlineMs`, each.deadlineMs, 1)
   }
+  rising('stages', policy.stages)
+  if (policy.probation) probation('probation', policy.probation)
+  issues.push(...issuesOfStrategy(policy))
+  const oneOf = (name: 'whenInconclusive' | 'whenPassed' | 'whenBusy', allowed: readonly string[]) => {
+    const value = policy[name]
+    if (value !== undefined && !allowed.includes(value))
+      issues.push(`${name} is one of ${allowed.join(', ')}, not ${value}`)
+  }
+  oneOf('whenInconclusive', ['ask', 'end'])
+  oneOf('whenPassed', ['promote', 'ask'])
+  oneOf('whenBusy', ['queue', 'supersede', 'refuse'])
+  if (policy.hotfix) {
+    rising('hotfix.stages', policy.hotfix.stages)
+    // A hotfix is shorter, never blind: without a watched stage it would be the outage after the outage.
+    if (policy.hotfix.stages.length === 0) issues.push('hotfix.stages has at least one share')
+    policy.hotfix.stages.forEach((each, index) =>
+      whole(`hotfix.stages[${index}].minRequests`, each.minRequests, 1),
+    )
+    if (policy.hotfix.probation) probation('hotfix.probation', policy.hotfix.probation)
+  }
+  for (const [name, value] of Object.entries(policy.qualification ?? {}))
+    whole(`qualification.${name}`, value, 1)
+  if (policy.drill) issues.push(...issuesOfDrill(policy.drill).map((issue) => `drill.${issue}`))
+  if (policy.requireDrill) whole('requireDrill.withinMs', policy.requireDrill.withinMs, 1)
   for (const [name, value] of Object.entries(policy.watch)) whole(`watch.${name}`, value, 1)
   if (policy.watch.exposureMs <= policy.watch.everyMs)
     issues.push('watch.exposureMs is longer than watch.everyMs, or the lease lapses between two looks')
   issues.push(...checkCanaryPolicy(policy.limits).map((issue) => `limits.${issue}`))
   return issues
+}
+
+/** What each strategy cannot do without. */
+function issuesOfStrategy(policy: ReleasePolicy): string[] {
+  const { strategy, stages, limits } = policy
+  switch (strategy) {
+    case 'canary':
+    case 'rolling':
+      return stages.length === 0 ? ['stages has at least one share'] : []
+    case 'blue_green':
+      return policy.probation === undefined
+        ? ['probation is missing: in it the previous champion of a blue_green release stays to return to']
+        : []
+    case 'shadow':
+      return [
+        ...(policy.shadow === undefined ? ['shadow is missing: a shadow release has nothing else'] : []),
+        ...(policy.whenPassed === 'promote' && limits.nonInferiority === undefined
+          ? ['whenPassed promote needs proof on paired answers: limits.nonInferiority is missing']
+          : []),
+      ]
+    case 'ab':
+      return [
+        ...(stages.length === 1 ? [] : ['stages has exactly one share: the split of an ab release is fixed']),
+        ...(policy.ab === undefined
+          ? ['ab is missing: the metric is declared before the release']
+          : issuesOfAb(policy.ab).map((issue) => `ab.${issue}`)),
+      ]
+    default:
+      return []
+  }
+}
+
+/** The way of a hotfix: the model's shorter stages, no shadow, and everything else as ever. */
+export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
+  if (policy.hotfix === undefined || policy.stages.length === 0) return policy
+  const { shadow: _shadow, ab: _ab, ...kept } = policy
+  const { stages, probation = policy.probation } = policy.hotfix
+  return {
+    ...kept,
+    strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary',
+    stages,
+    ...(probation ? { probation } : {}),
+  }
 }

@@ -30,7 +30,15 @@ export type StepEvent =
   /** It must not be released at all, for the reason given. */
   | { kind: 'disqualified'; atMs: number; reason: string }
   /** All live replicas follow the routing of the stage. */
-  | { kind: 'routed'; atMs: number; epoch: number; generation: number; startedMs: number }
+  | {
+      kind: 'routed'
+      atMs: number
+      epoch: number
+      generation: number
+      startedMs: number
+      /** Those that answer with the candidate alone, in a rolling release. */
+      replicas?: string[]
+    }
   /** The routing is written, but not every replica follows it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
   /** The champion, the candidate, the evidence or the routing is no longer what the release was built on. */
@@ -49,6 +57,18 @@ export type StepEvent =
   | { kind: 'timed_out'; atMs: number }
   /** A step could not be carried out, and trying again does not help. */
   | { kind: 'step_failed'; atMs: number; step: string; message: string }
+  /**
+   * Another release of the model asks for the place: of one that no request has reached (`unexposed`), or of any that is not
+   * being promoted (`exposed`). It may come at any moment, and is ignored where it may not have the place.
+   */
+  | {
+      kind: 'superseded'
+      atMs: number
+      by: string
+      version: string
+      over: 'unexposed' | 'exposed'
+      reason: string
+    }
   /** The workflow itself was cancelled from outside. */
   | { kind: 'cancelled'; atMs: number }
 

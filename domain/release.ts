@@ -3,6 +3,7 @@
  * whole of it can be written down, sent and read again, so that a worker that dies loses nothing and a person who asks
  * "why is it waiting?" gets the answer from the state alone.
  */
+import type { DrillKind } from './drill.ts'
 import type { ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
 import type { Role } from './roles.ts'
 import type { VerdictKind } from './verdict.ts'
@@ -38,9 +39,11 @@ export const releaseOutcomes = {
   rolled_back:
     'The version has been taken back by a verdict, a deadline or a person; the champion is the one from before.',
   rejected: 'A person has refused it before it met any request.',
-  expired: 'The approvals did not come in time; it has met no request.',
+  expired:
+    'The approvals, or in a shadow release the evidence, did not come in time; none of its answers has left the server.',
   aborted: 'A person has stopped it before it was champion.',
-  superseded: 'The champion, the candidate or the evidence is no longer what the release was built on.',
+  superseded:
+    'Another release has taken its place, or the champion, the candidate or the evidence is no longer what it was built on.',
   failed: 'It could not be carried out, for the reason given; the champion is the one from before.',
 } as const satisfies Record<string, string>
 
@@ -91,6 +94,8 @@ export interface RoutedStage {
   shareBp: number
   /** When it was written, on the database's clock, which is that of the counters. */
   startedMs: number
+  /** The replicas that answer with the candidate alone, in a rolling release. */
+  replicas?: string[]
 }
 
 /** How a candidate was taken back; times are milliseconds on the database's clock. */
@@ -114,6 +119,10 @@ export interface ReleaseState {
   /** The champion it was compared with and would replace; absent for the first version of a model. */
   baseline?: string
   requestedBy: string
+  /** Who has marked it as a hotfix, and why. */
+  hotfix?: Statement
+  /** What it rehearses. A drill is never promoted. */
+  drill?: DrillKind
   strategy: Strategy
   /** Frozen: a policy edited in the meantime changes nothing here. */
   policy: ReleasePolicy
@@ -155,7 +164,7 @@ export interface ReleaseState {
   promoted: boolean
   /** Set with the decision to take the candidate back. */
   takeBack?: {
-    outcome: 'rolled_back' | 'aborted' | 'superseded' | 'failed'
+    outcome: 'rolled_back' | 'aborted' | 'superseded' | 'expired' | 'failed'
     reason: string
     withdraw: boolean
   }
@@ -176,6 +185,8 @@ export type ReleaseFacts = Pick<
   | 'version'
   | 'baseline'
   | 'requestedBy'
+  | 'hotfix'
+  | 'drill'
   | 'policy'
   | 'digests'
   | 'latencyUs'
@@ -212,8 +223,10 @@ export function issuesOfOpening(facts: ReleaseFacts): string[] {
   if (facts.baseline === undefined && facts.policy.approval.approvers === 0)
     issues.push('the first version of a model needs at least one approval: approval.approvers is 0')
   if (facts.baseline === facts.version) issues.push(`${facts.version} is champion already`)
-  if (facts.policy.strategy === 'rolling')
-    issues.push('strategy rolling is not available; use canary, blue_green, shadow, ab or direct')
+  if (facts.hotfix !== undefined && facts.baseline !== undefined && facts.policy.stages.length === 0)
+    issues.push('a hotfix is never released without a watched stage, and its policy has none')
+  if (facts.drill !== undefined && facts.baseline === undefined)
+    issues.push('a drill needs a champion to be compared with')
   return issues
 }
 
@@ -227,9 +240,9 @@ export interface Step {
 /** The steps before promotion, by strategy. */
 export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[] {
   const { strategy, policy } = state
-  if (strategy === 'direct' || strategy === 'blue_green') return []
+  if (strategy === 'direct') return []
   const shadow: Step[] = policy.shadow ? [{ stage: 'shadow', stageIndex: 0, policy: policy.shadow }] : []
-  if (strategy === 'shadow') return shadow
+  if (strategy === 'shadow' || strategy === 'blue_green') return shadow
   return [
     ...shadow,
     ...policy.stages.map((each, stageIndex): Step => ({ stage: 'canary', stageIndex, policy: each })),
@@ -250,4 +263,14 @@ export function watchedPolicy(
     default:
       return undefined
   }
+}
+
+/** Whether every replica is still to load the candidate before the champion moves: it has met no request in any stage. */
+export function isWarming(state: Pick<ReleaseState, 'stage' | 'baseline' | 'routed' | 'routings'>): boolean {
+  return (
+    state.stage === 'promoting' &&
+    state.baseline !== undefined &&
+    !state.routed &&
+    state.routings.length === 0
+  )
 }

@@ -45,10 +45,20 @@ export function goOn(state: ReleaseState, atMs: number): ReleaseState {
   const next = steps[at + 1]
   if (next)
     return enter(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
-  // A shadow release has shown no caller anything yet: whether its answers are good enough is for a person to say.
-  if (state.strategy === 'shadow' && !decided && stage === 'shadow')
+  if (state.drill !== undefined)
+    return takeBack(state, atMs, {
+      outcome: 'aborted',
+      reason: 'every stage was passed, and a drill is never promoted',
+      withdraw: false,
+    })
+  // A shadow release has shown no caller anything yet: without proof on paired answers a person says whether they are good.
+  if (state.strategy === 'shadow' && !decided && stage === 'shadow' && !promotesByProof(state))
     return enter(state, 'awaiting_decision', atMs, { routed: true, undecided: 'shadow' })
   return enter(state, 'promoting', atMs)
+}
+
+function promotesByProof({ policy }: ReleaseState): boolean {
+  return (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
 }
 
 /** Takes the candidate back from wherever it is; ends at once where no request can have reached it. */

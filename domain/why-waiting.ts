@@ -1,6 +1,6 @@
 /** Why a release is where it is, in a sentence for people. It reads the state and nothing else, so it cannot be out of date. */
 import { nextEffect } from './next-effect.ts'
-import { releaseStages, watchedPolicy, type ReleaseState } from './release.ts'
+import { isWarming, releaseStages, watchedPolicy, type ReleaseState } from './release.ts'
 
 export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)
@@ -14,7 +14,9 @@ export function whyWaiting(state: ReleaseState): string {
     case 'route':
       return state.blockedBy.length > 0
         ? `Not every replica follows generation ${state.generation}: ${state.blockedBy.join('; ')}.`
-        : `The replicas are being told to ${state.stage === 'shadow' ? 'show' : 'give'} ${share(state.shareBp)} to ${state.version}.`
+        : isWarming(state)
+          ? `Every replica is loading ${state.version} before the champion moves.`
+          : `The replicas are being told to ${state.stage === 'shadow' ? 'show' : 'give'} ${share(state.shareBp)} to ${state.version}.`
     case 'watch':
       return watching(state, effect.untilMs)
     case 'promote':

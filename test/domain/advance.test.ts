@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { advance, legalSteps } from '../../domain/advance.ts'
 import { commandStages } from '../../domain/commands.ts'
 import { isError } from '../../domain/errors.ts'
-import { nextEffect } from '../../domain/next-effect.ts'
+import { nextEffect, routePlan } from '../../domain/next-effect.ts'
 import type { StepEvent } from '../../domain/release-events.ts'
 import {
   commandNames,
@@ -120,14 +120,69 @@ describe('the way to promotion', () => {
     expect(advance(run(first, reports.qualified), say('promoteNow')).applied).toBe(false)
   })
 
-  it('may not be opened for the champion itself, or by replica', () => {
+  it('may not be opened for the champion itself, a drill without one, or a hotfix that nothing watches', () => {
     expect(issuesOfOpening({ ...facts, version: 'm_v1.0.0' })).toEqual(['m_v1.0.0 is champion already'])
-    expect(issuesOfOpening({ ...facts, policy: { ...policy, strategy: 'rolling' } })).toHaveLength(1)
+    expect(issuesOfOpening({ ...firstFacts, drill: 'nan' })).toHaveLength(1)
+    const hotfix = { by: 'anna', atMs: 0, reason: 'it is down' }
+    expect(issuesOfOpening({ ...facts, hotfix })).toEqual([])
+    expect(issuesOfOpening({ ...facts, hotfix, policy: { ...policy, stages: [] } })).toHaveLength(1)
   })
 
-  it('of blue_green goes straight to probation, of shadow to a person', () => {
-    const blue = openingState({ ...facts, policy: { ...policy, strategy: 'blue_green' } }, 0)
-    expect(run(blue, reports.qualified, say('approve'), say('approve', 'ben')).stage).toBe('promoting')
+  it('of blue_green waits until every replica has loaded it, and then goes straight to probation', () => {
+    const { shadow: _none, ...rest } = policy
+    const blue = openingState({ ...facts, policy: { ...rest, strategy: 'blue_green' } }, 0)
+    const warming = run(blue, reports.qualified, say('approve'), say('approve', 'ben'))
+    expect([warming.stage, nextEffect(warming).kind]).toEqual(['promoting', 'route'])
+    expect(routePlan(warming)?.arms).toEqual([
+      { arm: 'canary', version: 'm_v1.1.0', shareBp: 0 },
+      { arm: 'champion', version: 'm_v1.0.0', shareBp: 10_000 },
+    ])
+    expect(whyWaiting(warming)).toMatch(/Every replica is loading m_v1\.1\.0/)
+    const warm = run(warming, reports.routed)
+    expect([nextEffect(warm).kind, routePlan(warm)?.arms[0]]).toEqual([
+      'promote',
+      { arm: 'champion', version: 'm_v1.1.0', shareBp: 9_500 },
+    ])
+    expect(run(warm, reports.promoted)).toMatchObject({ stage: 'probation', promoted: true })
+    const deaf = run(warming, { ...reports.unacknowledged, atMs: 10 ** 9 } as StepEvent)
+    expect(deaf).toMatchObject({ stage: 'rolling_back', takeBack: { withdraw: false } })
+  })
+
+  it('of rolling gives whole replicas to the candidate', () => {
+    const rollingWay = run(
+      openingState({ ...facts, policy: { ...policy, strategy: 'rolling' } }, 0),
+      reports.qualified,
+      say('approve'),
+      say('approve', 'ben'),
+      reports.routed,
+      judged('pass'),
+    )
+    expect(rollingWay.stage).toBe('canary')
+    expect(routePlan(rollingWay)).toMatchObject({ byReplica: true })
+    expect(routePlan(canary)).not.toHaveProperty('byReplica')
+  })
+
+  it('of shadow ends by proof on paired answers where that is asked for, and without evidence by policy', () => {
+    const nonInferiority = { margin: 0.02, logE: 3 }
+    const proven = { ...policy, strategy: 'shadow' as const, limits: { ...policy.limits, nonInferiority } }
+    const way = (changes: Partial<typeof policy>, verdict: 'pass' | 'inconclusive') =>
+      run(
+        openingState({ ...facts, policy: { ...proven, ...changes } }, 0),
+        reports.qualified,
+        say('approve'),
+        say('approve', 'ben'),
+        reports.routed,
+        judged(verdict),
+      )
+    expect(way({}, 'pass').stage).toBe('promoting')
+    expect(way({ whenPassed: 'ask' }, 'pass').stage).toBe('awaiting_decision')
+    expect(way({}, 'inconclusive').stage).toBe('awaiting_decision')
+    const ends = way({ whenInconclusive: 'end' }, 'inconclusive')
+    expect(ends.takeBack).toMatchObject({ outcome: 'expired', withdraw: false })
+    expect(run(ends, reports.taken_back)).toMatchObject({ outcome: 'expired' })
+  })
+
+  it('of shadow asks a person where nothing is proven', () => {
     const dark = openingState({ ...facts, policy: { ...policy, strategy: 'shadow' } }, 0)
     const seen = run(
       dark,
@@ -192,6 +247,27 @@ describe('what speaks against a candidate', () => {
     expect(nextEffect(blocked).key).not.toBe(nextEffect(canary).key)
     const late = run(blocked, { ...reports.unacknowledged, atMs: canary.enteredMs + 1_000 } as StepEvent)
     expect(late.takeBack?.reason).toContain('r1 is deaf')
+  })
+
+  it('another release takes its place only where the champion is still the one from before', () => {
+    const ask = (over: 'unexposed' | 'exposed'): StepEvent => ({ ...reports.superseded, over }) as StepEvent
+    expect(run(waiting, ask('unexposed'))).toMatchObject({
+      outcome: 'superseded',
+      reason: 'superseded by m_v1.2.0, asked for by olga: it is urgent',
+    })
+    expect(advance(canaried, ask('unexposed')).applied).toBe(false)
+    for (const state of [opened, waiting, shadowed, canaried, undecided])
+      expect(['ended', 'rolling_back']).toContain(run(state, ask('exposed')).stage)
+    expect(run(canaried, ask('exposed'), reports.taken_back).outcome).toBe('superseded')
+    const last = run(probated, judged('inconclusive'))
+    for (const state of [promoting, probation, probated, last, rolling, ended])
+      expect(advance(state, ask('exposed'))).toMatchObject({ applied: false, state })
+  })
+
+  it('a drill that passes every stage is never promoted', () => {
+    const drilled = (state: ReleaseState): ReleaseState => ({ ...state, drill: 'nan' })
+    expect(run(drilled(second), judged('pass')).takeBack).toMatchObject({ outcome: 'aborted' })
+    expect(run(drilled(canaried), judged('fail')).takeBack?.outcome).toBe('rolled_back')
   })
 
   it('a changed champion supersedes it; a step that cannot be done fails it', () => {

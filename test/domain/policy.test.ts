@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import { defaultWatch, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { defaultDrill, drillKindNames, faultOf } from '../../domain/drill.ts'
+import { defaultWatch, hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 
 const promotion = {
   ratio: 2,
@@ -30,7 +31,7 @@ describe('a release policy', () => {
     )
   })
 
-  it.each<[string, Partial<ReleasePolicy>, string]>([
+  it.each<[string, { [Name in keyof ReleasePolicy]?: ReleasePolicy[Name] | undefined }, string]>([
     ['an unknown strategy', { strategy: 'yolo' as never }, 'strategy is one of'],
     ['minus one approver', { approval: { approvers: -1, withinMs: 1 } }, 'approval.approvers'],
     [
@@ -69,6 +70,52 @@ describe('a release policy', () => {
       { limits: { ...defaultCanaryPolicy, ramp: { reactionSeconds: 0 } } },
       'limits.ramp.reactionSeconds',
     ],
+    [
+      'a rolling release without stages',
+      { strategy: 'rolling', stages: [] },
+      'stages has at least one share',
+    ],
+    [
+      'blue and green without a probation',
+      { strategy: 'blue_green', probation: undefined },
+      'probation is missing',
+    ],
+    ['a shadow release without a shadow', { strategy: 'shadow', shadow: undefined }, 'shadow is missing'],
+    [
+      'a shadow that promotes without proof',
+      { strategy: 'shadow', whenPassed: 'promote' },
+      'limits.nonInferiority is missing',
+    ],
+    [
+      'an A/B test of two splits',
+      { strategy: 'ab', ab: { metric: 'errors', alpha: 0.05 } },
+      'exactly one share',
+    ],
+    ['an A/B test without a metric', { strategy: 'ab', stages: [stage] }, 'ab is missing'],
+    [
+      'an A/B test that finds a winner every time',
+      { strategy: 'ab', stages: [stage], ab: { metric: 'accuracy', alpha: 0.5 } },
+      'ab.alpha',
+    ],
+    [
+      'an A/B test of luck',
+      { strategy: 'ab', stages: [stage], ab: { metric: 'luck' as never, alpha: 0.05 } },
+      'ab.metric',
+    ],
+    ['an unknown way to be busy', { whenBusy: 'panic' as never }, 'whenBusy is one of'],
+    ['an unknown end', { whenInconclusive: 'maybe' as never }, 'whenInconclusive is one of'],
+    ['a hotfix that nothing watches', { hotfix: { stages: [] } }, 'hotfix.stages has at least one share'],
+    [
+      'a hotfix that asks for no request',
+      { hotfix: { stages: [{ ...stage, minRequests: 0 }] } },
+      'hotfix.stages[0].minRequests',
+    ],
+    ['a qualification in no time', { qualification: { timeoutMs: 0 } }, 'qualification.timeoutMs'],
+    ['a drill of an unknown kind', { drill: { ...defaultDrill, kinds: ['flood' as never] } }, 'drill.kinds'],
+    ['a drill on everybody', { drill: { ...defaultDrill, shareBp: 10_000 } }, 'drill.shareBp'],
+    ['a drill that may harm minus one', { drill: { ...defaultDrill, harmBudget: -1 } }, 'drill.harmBudget'],
+    ['a drill on nothing', { drill: { ...defaultDrill, traffic: 'none' as never } }, 'drill.traffic'],
+    ['drills required within no time', { requireDrill: { withinMs: 0 } }, 'requireDrill.withinMs'],
     ['a guard above one', { limits: { ...defaultCanaryPolicy, guardRate: 1.1 } }, 'limits.guardRate'],
     [
       'a promotion test of ratio 0',
@@ -76,6 +123,33 @@ describe('a release policy', () => {
       'limits.promotion.ratio',
     ],
   ])('with %s is refused by field', (_name, change, place) => {
-    expect(issuesOfPolicy({ ...good, ...change }).join('\n')).toContain(place)
+    expect(issuesOfPolicy({ ...good, ...change } as ReleasePolicy).join('\n')).toContain(place)
+  })
+})
+
+describe('a hotfix', () => {
+  it('goes by the shorter stages of the policy, watched and without a shadow', () => {
+    const short = { ...stage, shareBp: 2_000, minMs: 10 }
+    const way = hotfixPolicy({ ...good, hotfix: { stages: [short] } })
+    expect(way).toMatchObject({ strategy: 'canary', stages: [short], approval: good.approval })
+    expect(way).not.toHaveProperty('shadow')
+    expect(issuesOfPolicy(way)).toEqual([])
+    expect(hotfixPolicy(good)).toEqual(good)
+  })
+})
+
+describe('a drill', () => {
+  it('of each kind spoils the candidate alone, or leaves it sound', () => {
+    const faults = Object.fromEntries(drillKindNames.map((kind) => [kind, faultOf(kind, 5)?.kind]))
+    expect(faults).toEqual({
+      bad: 'bad',
+      nan: 'nan',
+      slow: 'slow',
+      silent: 'silent',
+      'lost-replica': undefined,
+      'dead-worker': undefined,
+    })
+    expect(faultOf('slow', 5)?.slowMs).toBe(5)
+    expect(issuesOfPolicy({ ...good, drill: defaultDrill })).toEqual([])
   })
 })

@@ -67,6 +67,14 @@ export const reports: Record<StepEvent['kind'], StepEvent> = {
   closed: { kind: 'closed', atMs: 10 },
   timed_out: { kind: 'timed_out', atMs: 10 },
   step_failed: { kind: 'step_failed', atMs: 10, step: 'route', message: 'no such table' },
+  superseded: {
+    kind: 'superseded',
+    atMs: 10,
+    by: 'olga',
+    version: 'm_v1.2.0',
+    over: 'exposed',
+    reason: 'it is urgent',
+  },
   cancelled: { kind: 'cancelled', atMs: 10 },
 }
 /** The report that the candidate is taken back, after it was champion or before. */

@@ -1,0 +1,93 @@
+/**
+ * Rehearsed releases: a candidate that is known to be bad goes the real way, and what is measured is how soon it is
+ * noticed and gone. A defence that nobody has tripped for a year is a belief; a drill is its test.
+ */
+
+/** Each drill with what it does, and what must notice it. */
+export const drillKinds = {
+  bad: 'The candidate fails on a share of its requests; the judge of errors must take it back.',
+  nan: 'The candidate answers with numbers that are none; the judge of invalid outputs must take it back.',
+  slow: 'The candidate answers far slower than the champion; the judge of latency must take it back.',
+  silent: 'What the candidate answers is not counted; the absence of evidence must take it back.',
+  'lost-replica':
+    'A replica stops renewing its lease in the middle of a release; it must fall back to what is proven, and return.',
+  'dead-worker':
+    'The watcher of a release falls silent; the exposure must lapse, and another watcher must take over.',
+} as const satisfies Record<string, string>
+
+export type DrillKind = keyof typeof drillKinds
+
+export const drillKindNames = Object.keys(drillKinds) as DrillKind[]
+
+/** What a replica makes of the answers of a drill's version. It is part of the artifact, so that no flag can spoil another. */
+export interface DrillFault {
+  kind: 'bad' | 'nan' | 'slow' | 'silent'
+  /** The share of requests that meet it. */
+  share: number
+  /** How much longer an answer takes, of a slow one. */
+  slowMs?: number
+}
+
+/** The fault that the version of a drill carries; none where the candidate is sound and something else fails. */
+export function faultOf(kind: DrillKind, slowMs: number): DrillFault | undefined {
+  switch (kind) {
+    case 'bad':
+    case 'nan':
+      return { kind, share: 0.5 }
+    case 'slow':
+      return { kind, share: 1, slowMs }
+    case 'silent':
+      return { kind, share: 1 }
+    case 'lost-replica':
+    case 'dead-worker':
+      return undefined
+    default:
+      return kind satisfies never
+  }
+}
+
+/** How a model is drilled. */
+export interface DrillPolicy {
+  /** A drill of each kind by itself this often. */
+  everyMs?: number
+  /** Or at these times: a cron expression, in UTC. */
+  cron?: string
+  kinds: DrillKind[]
+  /** `mirrored`: the candidate sees copies, and no caller gets its answers. `live`: it answers a share of the callers. */
+  traffic: 'mirrored' | 'live'
+  /** The share of the callers, or of the requests that are copied. */
+  shareBp: number
+  /** How many callers may be harmed by one drill. It ends as failed when they are. */
+  harmBudget: number
+  /** How long the candidate may stay before the drill counts as failed. */
+  withinMs: number
+}
+
+const monthMs = 30 * 86_400_000
+
+export const defaultDrill: DrillPolicy = {
+  everyMs: monthMs,
+  kinds: ['bad', 'nan', 'slow', 'silent'],
+  traffic: 'mirrored',
+  shareBp: 1_000,
+  harmBudget: 50,
+  withinMs: 600_000,
+}
+
+/** What is wrong with a drill policy, field by field. */
+export function issuesOfDrill(policy: DrillPolicy): string[] {
+  const issues: string[] = []
+  const whole = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
+    if (!Number.isInteger(value) || value < min || value > max)
+      issues.push(`${place} is a whole number from ${min}, not ${value}`)
+  }
+  if (policy.everyMs !== undefined) whole('everyMs', policy.everyMs, 1)
+  if (!Array.isArray(policy.kinds) || policy.kinds.some((kind) => !drillKindNames.includes(kind)))
+    issues.push(`kinds are among ${drillKindNames.join(', ')}`)
+  if (policy.traffic !== 'mirrored' && policy.traffic !== 'live')
+    issues.push(`traffic is mirrored or live, not ${String(policy.traffic)}`)
+  whole('shareBp', policy.shareBp, 1, 9_000)
+  whole('harmBudget', policy.harmBudget, 0)
+  whole('withinMs', policy.withinMs, 1)
+  return issues
+}
