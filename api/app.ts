@@ -9,8 +9,9 @@ import { DomainError } from '../domain/errors.ts'
 import { isStorable } from '../domain/storable.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
-import { callers, type Allowed, type Answer, type Route } from './declare.ts'
+import { callers, expectDeclared, type Allowed, type Answer, type Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { carryOut } from './idempotency.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import { routesOf } from './routes/routes.ts'
 
@@ -28,6 +29,7 @@ export function createApp(deps: ApiDeps): Api {
   for (const route of routes) {
     app.on(route.method.toUpperCase(), route.path, (context) => answer(deps, route, context))
   }
+  expectDeclared(app.routes, routes)
   app.notFound((context) => {
     throw unknownPath(routes, context.req.method, context.req.path)
   })
@@ -52,7 +54,8 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   expectStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
   const bytes = safe ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
-  const reply = await route.handle({
+  const reply = await carryOut(deps, route, {
+    path: req.path,
     actor,
     params,
     bytes,

@@ -3,7 +3,8 @@
  * declaration, so none can be without its roles, and the description of the API cannot say anything else than the code.
  */
 import type { z } from 'zod'
-import type { Role } from '../domain/roles.ts'
+import { DomainError } from '../domain/errors.ts'
+import { roles, type Role } from '../domain/roles.ts'
 import type { Actor } from './auth.ts'
 
 /**
@@ -55,6 +56,8 @@ interface RouteFacts {
   answers: Readonly<Record<number, string>>
   /** JSON schema of a body that `handle` is given unparsed. */
   rawSchema?: object
+  /** Its answer holds a secret: it is shown this once and kept nowhere, also not for a repetition. */
+  once?: true
 }
 
 export interface RouteSpec<Body, Query> extends RouteFacts {
@@ -75,4 +78,36 @@ export interface Route extends RouteFacts {
 /** Forgets what body and query are, once the handler is bound to them. */
 export function route<Body = undefined, Query = undefined>(spec: RouteSpec<Body, Query>): Route {
   return { ...spec, handle: spec.handle as Route['handle'] }
+}
+
+/** One handler of an application, as its framework lists it. */
+export interface Mounted {
+  method: string
+  path: string
+}
+
+/**
+ * Throws unless what is mounted is exactly what is declared, each once and with somebody who may use it. A handler that was
+ * put into the application past the declarations would answer everybody.
+ */
+export function expectDeclared(mounted: readonly Mounted[], routes: readonly Route[]): void {
+  const nameOf = ({ method, path }: Mounted) => `${method.toUpperCase()} ${path}`
+  const declared = new Set<string>()
+  const issues: string[] = []
+  for (const route of routes) {
+    if (declared.has(nameOf(route))) issues.push(`${nameOf(route)} is declared twice`)
+    declared.add(nameOf(route))
+    const { allow } = route
+    if (typeof allow === 'string') {
+      if (allow !== 'public' && allow !== 'callers')
+        issues.push(`${nameOf(route)} is for "${String(allow)}", which is nobody`)
+    } else if (allow.length === 0 || allow.some((role) => !roles.includes(role)))
+      issues.push(`${nameOf(route)} names no roles that may use it`)
+  }
+  for (const each of mounted)
+    if (!declared.has(nameOf(each))) issues.push(`${nameOf(each)} is mounted without a declaration`)
+  const there = new Set(mounted.map(nameOf))
+  for (const name of declared) if (!there.has(name)) issues.push(`${name} is declared and not mounted`)
+  if (issues.length > 0)
+    throw new DomainError('internal', `the routes are not as declared: ${issues.join('; ')}`)
 }

@@ -1,11 +1,15 @@
-/** `/v1/keys`: who may do what. A key is shown once, in the answer that makes it. */
+/** `/v1/keys`: who may do what. A secret is shown once, in the answer that makes it. */
 import { z } from 'zod'
+import { DomainError } from '../../domain/errors.ts'
 import { roles } from '../../domain/roles.ts'
 import { appendAudit } from '../../store/audit.ts'
-import { insertKey, listKeys, revokeKey } from '../../store/keys.ts'
+import { insertKey, listKeys, revokeKey, rotateKey } from '../../store/keys.ts'
 import { admins, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { modelName, moment, toWire } from '../wire.ts'
+
+/** How long both secrets of a renewed key open, unless told otherwise, and at most. */
+const overlapS = { usual: 3_600, most: 30 * 86_400 }
 
 const newKey = z.strictObject({
   name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
@@ -14,6 +18,8 @@ const newKey = z.strictObject({
   expires_at: moment
     .refine((text) => !(Date.parse(text) <= Date.now()), { error: 'is past already' })
     .optional(),
+  requests_per_second: z.number().int().min(1).max(100_000).optional(),
+  burst: z.number().int().min(1).max(1_000_000).optional(),
 })
 
 export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
@@ -32,16 +38,30 @@ export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
     summary: 'Makes a key and shows it, once.',
     answers: { 201: 'The key' },
     body: newKey,
+    once: true,
     async handle({ body, actor }) {
-      const { name, role, models, expires_at: expiresAt } = body
+      const { name, role, models, expires_at: expiresAt, requests_per_second: requestsPerSecond } = body
+      if (requestsPerSecond === undefined && body.burst !== undefined)
+        throw new DomainError('invalid_request', 'burst: belongs to requests_per_second')
+      const rate =
+        requestsPerSecond === undefined
+          ? undefined
+          : { requestsPerSecond, burst: body.burst ?? requestsPerSecond }
       const made = await store.transaction(async (database) => {
         const inserted = await insertKey(database, {
           name,
           role,
           ...(models === undefined ? {} : { models }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
+          ...(rate === undefined ? {} : { rate }),
         })
-        const detail = { name, role, models: models ?? null }
+        const detail = {
+          name,
+          role,
+          models: models ?? null,
+          expiresAt: expiresAt ?? null,
+          rate: rate ?? null,
+        }
         await appendAudit(database, {
           actor: actor!.name,
           action: 'key.created',
@@ -52,6 +72,31 @@ export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
       })
       await authentication.refresh()
       return { status: 201, json: { ...toWire(made.facts), key: made.key } }
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/v1/keys/:id/rotate',
+    allow: admins,
+    summary:
+      'Gives a key a new secret and shows it, once. The one before opens for `overlap_s` seconds more.',
+    answers: { 200: 'The key with its new secret' },
+    body: z.strictObject({ overlap_s: z.number().int().min(0).max(overlapS.most).default(overlapS.usual) }),
+    once: true,
+    async handle({ params, body, actor }) {
+      const made = await store.transaction(async (database) => {
+        const rotated = await rotateKey(database, { id: params['id']!, overlapMs: body.overlap_s * 1_000 })
+        const { id, name, role, previousUntil } = rotated.facts
+        await appendAudit(database, {
+          actor: actor!.name,
+          action: 'key.rotated',
+          subject: id,
+          detail: { name, role, previousUntil: previousUntil ?? null },
+        })
+        return rotated
+      })
+      await authentication.refresh()
+      return { json: { ...toWire(made.facts), key: made.key } }
     },
   }),
   route({

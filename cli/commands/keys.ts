@@ -1,14 +1,14 @@
 /** `tenure keys`: who may do what. A secret is shown once, when it is made. */
 import { roles } from '../../domain/roles.ts'
 import type { KeyAnswer } from '../answers.ts'
-import { failure } from '../client.ts'
+import { failure, type Client } from '../client.ts'
 import type { CommandGroup } from '../program.ts'
 import { tableOf } from '../terminal.ts'
 import { orDash, time } from './words.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',
-  summary: 'API keys: create, list, revoke',
+  summary: 'API keys: create, list, rotate, revoke',
   commands: [
     {
       name: 'list',
@@ -39,10 +39,12 @@ export const keysGroup: CommandGroup = {
         ['--role <role>', `one of ${roles.join(', ')}`],
         ['--models <models>', 'the models it may touch, separated by commas (default: all)'],
         ['--expires <time>', 'ISO 8601; never when absent'],
+        ['--rate <n>', 'requests a second at each replica (default: as many as it likes)'],
+        ['--burst <n>', 'how many of them may come at once (default: the rate)'],
       ],
       examples: ['keys create ada --role approver', 'keys create shop --role predictor --models iris'],
       async run({ terminal, api }, { args, options }) {
-        const { role, models, expires } = options
+        const { role, models, expires, rate, burst } = options
         if (!roles.some((each) => each === role))
           throw failure({
             code: 'usage',
@@ -53,10 +55,28 @@ export const keysGroup: CommandGroup = {
           role,
           ...(models === undefined ? {} : { models: String(models).split(',') }),
           ...(expires === undefined ? {} : { expires_at: expires }),
+          ...(rate === undefined ? {} : { requests_per_second: Number(rate) }),
+          ...(burst === undefined ? {} : { burst: Number(burst) }),
         })
+        terminal.answer(answer, shown(answer.key))
+      },
+    },
+    {
+      name: 'rotate <id-or-name>',
+      summary: 'gives a key a new secret and shows it once; the one before opens a while longer',
+      options: [['--overlap <seconds>', 'how long the one before opens (default: 3600; 0 ends it at once)']],
+      examples: ['keys rotate shop', 'keys rotate shop --overlap 86400'],
+      async run({ terminal, api }, { args, options }) {
+        const named = String(args[0])
+        const id = (await findKey(api(), named))?.id ?? named
+        const { overlap } = options
+        const answer = await api().post<KeyAnswer & { key: string; previous_until: string }>(
+          `/v1/keys/${encodeURIComponent(id)}/rotate`,
+          overlap === undefined ? {} : { overlap_s: Number(overlap) },
+        )
         terminal.answer(
           answer,
-          `${answer.key}\n\nIt is shown this once. Use it as TENURE_KEY, or as "Authorization: Bearer <key>".`,
+          `${shown(answer.key)}\nThe one before opens until ${time(answer.previous_until)} (UTC).`,
         )
       },
     },
@@ -66,10 +86,7 @@ export const keysGroup: CommandGroup = {
       examples: ['keys revoke ada', 'keys revoke 0b1c2d3e4f50'],
       async run({ terminal, api }, { args }) {
         const named = String(args[0])
-        const { keys } = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
-        const found = keys.find(
-          (each) => each.id === named || (each.name === named && each.revoked_at === undefined),
-        )
+        const found = await findKey(api(), named)
         const answer = await api().delete<KeyAnswer | undefined>(
           `/v1/keys/${encodeURIComponent(found?.id ?? named)}`,
         )
@@ -78,3 +95,11 @@ export const keysGroup: CommandGroup = {
     },
   ],
 }
+
+async function findKey(client: Client, named: string): Promise<KeyAnswer | undefined> {
+  const { keys } = await client.get<{ keys: KeyAnswer[] }>('/v1/keys')
+  return keys.find((each) => each.id === named || (each.name === named && each.revoked_at === undefined))
+}
+
+const shown = (key: string): string =>
+  `${key}\n\nIt is shown this once. Use it as TENURE_KEY, or as "Authorization: Bearer <key>".`
