@@ -10,9 +10,11 @@ import { digestOfJson } from '../store/artifacts.ts'
 import { findChampion } from '../store/champions.ts'
 import { countTestSetUses, findEvaluation, insertEvaluation, type Evaluation } from '../store/evaluations.ts'
 import { getModel } from '../store/models.ts'
+import { openSigner } from '../store/signature.ts'
 import { getSnapshot } from '../store/snapshots.ts'
 import { getTraining } from '../store/trainings.ts'
 import { getVersion, listReleased } from '../store/versions.ts'
+import { expectVouched } from '../store/vouching.ts'
 import { runChild } from './child.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -52,21 +54,20 @@ export const evaluate =
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
     const champion = await findChampion(store, model)
     const baseline = champion && (await getVersion(store, champion.version))
+    const anchors =
+      champion === undefined
+        ? []
+        : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: mostAnchors })
+    const signer = await openSigner(config.signingKey)
+    for (const each of [...(baseline === undefined ? [] : [baseline]), ...anchors])
+      expectVouched(signer, each)
     const job: EvaluatorJob = {
       definition,
       snapshotDigest,
       artifactRoot: config.artifactRoot,
       challenger: artifactDigest,
       ...(baseline === undefined ? {} : { champion: baseline.artifactDigest }),
-      anchors:
-        champion === undefined
-          ? []
-          : await listReleased(store, {
-              model,
-              days: anchorDays,
-              except: champion.version,
-              limit: mostAnchors,
-            }),
+      anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
     const { report, inputs } = await judgeInChild(job)

@@ -3,7 +3,11 @@
  * is not in order. Were the first replica the one to find out, its callers would pay for it.
  */
 import { join } from 'node:path'
+import { isError } from '../domain/errors.ts'
 import type { ReleaseState } from '../domain/release.ts'
+import { openSigner } from '../store/signature.ts'
+import { getVersion } from '../store/versions.ts'
+import { expectVouched } from '../store/vouching.ts'
 import { checkout } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -31,15 +35,28 @@ type Found = Qualified | NotServed
 export type QualifyReport = { kind: 'qualified' } | { kind: 'disqualified'; reason: string }
 
 export const qualify =
-  ({ config, log }: Deps) =>
+  (deps: Deps) =>
   async (state: ReleaseState): Promise<QualifyReport> =>
     withHeartbeat(async (beat) => {
-      const found = await runQualifier([config.artifactRoot, state.digests.artifact, state.version])
+      const found = await load(deps, state)
       beat.check()
       const reason = refusalOf(found, state)
-      log.info({ release: state.id, version: state.version, ...found, reason }, 'qualified')
+      deps.log.info({ release: state.id, version: state.version, ...found, reason }, 'qualified')
       return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
     })
+
+/** An artifact that nobody vouches for is not even opened. */
+async function load({ store, config }: Deps, { version, digests }: ReleaseState): Promise<Found> {
+  const { model, signature } = await getVersion(store, version)
+  try {
+    const artifactDigest = digests.artifact
+    expectVouched(await openSigner(config.signingKey), { version, model, artifactDigest, signature })
+  } catch (error) {
+    if (!isError(error, 'artifact_untrusted')) throw error
+    return { ok: false, code: error.code, message: error.message }
+  }
+  return runQualifier([config.artifactRoot, digests.artifact, version])
+}
 
 /** Why the candidate must not be released; undefined when it is in order. */
 export function refusalOf(found: Found, state: Pick<ReleaseState, 'model'>): string | undefined {

@@ -14,7 +14,9 @@ import {
   lockVersions,
   type Version,
 } from '../store/versions.ts'
+import { openSigner } from '../store/signature.ts'
 import { getSnapshot } from '../store/snapshots.ts'
+import { vouchFor } from '../store/vouching.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import type { Deps } from './deps.ts'
 
@@ -32,7 +34,7 @@ export interface RegisterResult {
 }
 
 export const register =
-  ({ store, artifacts, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({
     model,
     retrainingId,
@@ -47,6 +49,7 @@ export const register =
     const manifest = await getManifest(artifacts, evaluation.artifactDigest)
     // Whoever registers vouches for the bytes: they are read, and so checked, once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
+    const signer = await openSigner(config.signingKey)
     const { report } = evaluation
     const lineage: Lineage = {
       snapshot: training.snapshotDigest,
@@ -71,11 +74,14 @@ export const register =
       if (known !== undefined) return known
       const latest = await findLatestVersion(database, model)
       const number = nextVersion(latest && { number: latest, of: numberedOf(latest) }, numberedBy(manifest))
+      const { artifactDigest } = evaluation
+      const version = formatVersion(model, number)
       return insertVersion(database, {
-        version: formatVersion(model, number),
+        version,
         model,
         ...number,
-        artifactDigest: evaluation.artifactDigest,
+        artifactDigest,
+        signature: vouchFor(signer, { version, model, artifactDigest }),
         manifest,
         evaluationId,
         trainingId,

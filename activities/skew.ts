@@ -9,7 +9,9 @@ import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { findChampion } from '../store/champions.ts'
 import { listLogged } from '../store/matured.ts'
 import { insertServingJudgement } from '../store/serving-judgements.ts'
+import { openSigner } from '../store/signature.ts'
 import { getVersion } from '../store/versions.ts'
+import { expectVouched } from '../store/vouching.ts'
 import { checkout } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -52,7 +54,9 @@ export const findServingSkew =
         )
       const version = input.version ?? (await findChampion(store, model))?.version
       if (version === undefined) return nothing('no_champion')
-      const { manifest, artifactDigest } = await getVersion(store, version)
+      const registered = await getVersion(store, version)
+      expectVouched(await openSigner(config.signingKey), registered)
+      const { manifest, artifactDigest } = registered
       const span = { model, version, fromMs: toMs - windowMs, toMs }
       const { preprocessing: fits, output } = manifest
       const logged = await listLogged(store, { ...span, fits, width: outputsOf(output) }, most)

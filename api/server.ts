@@ -13,6 +13,7 @@ import { isError } from '../domain/errors.ts'
 import { openArtifacts } from '../store/artifacts.ts'
 import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
+import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
 import { createPredictEndpoint } from './endpoint.ts'
@@ -87,6 +88,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     store,
     artifacts: openArtifacts(config.artifactRoot),
     stateDir: config.stateDir,
+    signer: await openSigner(config.signingKey),
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
@@ -94,6 +96,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       followed: ({ model, epoch, generation, arms, shadow, release }, cause) =>
         logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`),
       refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
+      forgotten: (why) => logger.warn(why),
       fault: (version, invalidShare) =>
         logger.warn({ version, invalidShare }, 'DRILL: this version now answers wrongly at this share'),
       trouble,

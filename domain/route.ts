@@ -100,6 +100,18 @@ export function fenced(route: Route): Route {
   return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: wholeBp }] }
 }
 
+/** The route of a model whose switch is thrown: one version for everybody, and no release to count it for. */
+export function championAlone(route: Route, version: string): Route {
+  const { shadow: _shadow, release: _release, guard: _guard, ...rest } = route
+  return { ...rest, arms: [{ arm: 'champion', version, shareBp: wholeBp }] }
+}
+
+/** Whether somebody on the route has not earned its place: it is exposed only while it is watched. */
+export function hasCandidate({ arms, shadow, proven }: Route): boolean {
+  // In probation it may be the previous champion that is shown what the new one answers: it needs no watcher.
+  return (shadow !== undefined && shadow.version !== proven) || arms.some(({ arm }) => arm === 'canary')
+}
+
 /** Whether `a` is newer than `b` by (epoch, generation). */
 export function isNewer(
   a: Pick<Route, 'epoch' | 'generation'>,

@@ -4,7 +4,9 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../domain/errors.ts'
+import type { Fallback, FlagWay } from '../domain/flag.ts'
 import type { Database } from './postgres.ts'
+import type { Vouched } from './vouching.ts'
 
 export interface Replica {
   id: string
@@ -48,20 +50,48 @@ export interface RoutingRow {
   remainingMs: number | null
 }
 
+/** The kill switch of a model as a replica needs it. */
+export interface SwitchRow {
+  model: string
+  serve: FlagWay
+  revision: number
+}
+
+/** What a model falls back on, as its file declares it: to be known before it is needed. */
+export interface FallbackRow {
+  model: string
+  fallback: Fallback
+  /** The version it means by `previous`; null when there is none. */
+  previous: string | null
+}
+
 export interface RoutingRead {
   databaseMs: number
   models: string[]
   rows: RoutingRow[]
+  flags: SwitchRow[]
+  fallbacks: FallbackRow[]
 }
 
-/** All routes, all models, and the time of the database, in one statement. */
+/** All routes, models, flags and fallbacks, and the time of the database, in one statement. */
 export async function readRouting(database: Database): Promise<RoutingRead> {
   const rows = await database.query<RoutingRead>(sql`
     select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
       (select coalesce(jsonb_agg(name), '[]') from models) as models,
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
-        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000)), '[]') from routing) as rows`)
+        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000)), '[]') from routing) as rows,
+      (select coalesce(jsonb_agg(jsonb_build_object('model', model, 'serve', serve, 'revision', revision)), '[]')
+        from flags) as flags,
+      (select coalesce(jsonb_agg(jsonb_build_object(
+        'model', name, 'fallback', definition -> 'fallback', 'previous', previous.version)), '[]')
+        from models left join lateral (
+          select versions.version from champion_history join versions using (version)
+          where champion_history.model = name and proven_at is not null and withdrawn_at is null
+            and versions.version <> (select version from champions where champions.model = name)
+          order by champion_history.id desc limit 1
+        ) as previous on true
+        where jsonb_typeof(definition -> 'fallback') = 'object') as fallbacks`)
   return rows[0]!
 }
 
@@ -95,14 +125,18 @@ export async function readFaults(database: Database): Promise<Record<string, { i
   return rows[0]?.value ?? {}
 }
 
-/** The digest of a version's manifest. Throws `version_not_found`. */
-export async function findArtifact(database: Database, version: string): Promise<string> {
-  const rows = await database.query<{ digest: string }>(
-    sql`select artifact_digest as digest from versions where version = ${version}`,
+/** What a version is made of, and who vouches for it. Throws `version_not_found`. */
+export async function findArtifact(
+  database: Database,
+  version: string,
+): Promise<Vouched & { signature?: Buffer }> {
+  const rows = await database.query<Vouched & { signature: Buffer | null }>(
+    sql`select version, model, artifact_digest as "artifactDigest", signature from versions where version = ${version}`,
   )
   if (rows[0] === undefined)
     throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
-  return rows[0].digest
+  const { signature, ...rest } = rows[0]
+  return { ...rest, ...(signature === null ? {} : { signature }) }
 }
 
 /** Sets the drill: which versions are to answer wrongly from now on, and which no more. */

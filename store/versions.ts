@@ -13,6 +13,8 @@ export interface Version {
   minor: number
   patch: number
   artifactDigest: string
+  /** By which this installation vouches for the artifact; absent when nobody does. */
+  signature?: Buffer
   manifest: Manifest
   evaluationId: string
   trainingId: string
@@ -33,10 +35,10 @@ export async function lockVersions(database: Database, model: string): Promise<v
 
 export async function insertVersion(database: Database, each: NewVersion): Promise<Version> {
   const [row] = await database.query<VersionRow>(sql`
-    insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id,
-      lineage, created_by)
+    insert into versions (version, model, major, minor, patch, artifact_digest, signature, manifest,
+      evaluation_id, training_id, lineage, created_by)
     values (${each.version}, ${each.model}, ${each.major}, ${each.minor}, ${each.patch}, ${each.artifactDigest},
-      ${JSON.stringify(each.manifest)}, ${each.evaluationId}, ${each.trainingId}, ${JSON.stringify(each.lineage)},
+      ${each.signature ?? null}, ${JSON.stringify(each.manifest)}, ${each.evaluationId}, ${each.trainingId}, ${JSON.stringify(each.lineage)},
       ${each.createdBy})
     returning *`)
   if (row === undefined) throw new DomainError('internal', `${each.version} was not stored`)
@@ -88,13 +90,22 @@ export async function listVersions(
 export async function listReleased(
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },
-): Promise<Pick<Version, 'version' | 'artifactDigest'>[]> {
-  const rows = await database.query<{ version: string; artifact_digest: string }>(sql`
-    select version, artifact_digest from versions
+): Promise<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>[]> {
+  const rows = await database.query<{
+    version: string
+    artifact_digest: string
+    signature: Buffer | null
+  }>(sql`
+    select version, artifact_digest, signature from versions
     where model = ${model} and version <> ${except} and withdrawn_at is null
       and proven_at > now() - make_interval(days => ${days})
     order by proven_at desc limit ${limit}`)
-  return rows.map(({ version, artifact_digest: artifactDigest }) => ({ version, artifactDigest }))
+  return rows.map(({ version, artifact_digest: artifactDigest, signature }) => ({
+    version,
+    model,
+    artifactDigest,
+    ...(signature === null ? {} : { signature }),
+  }))
 }
 
 interface VersionRow {
@@ -104,6 +115,7 @@ interface VersionRow {
   minor: number
   patch: number
   artifact_digest: string
+  signature: Buffer | null
   manifest: Manifest
   evaluation_id: string
   training_id: string
@@ -121,6 +133,7 @@ const toVersion = (row: VersionRow): Version => ({
   minor: row.minor,
   patch: row.patch,
   artifactDigest: row.artifact_digest,
+  ...(row.signature === null ? {} : { signature: row.signature }),
   manifest: row.manifest,
   evaluationId: row.evaluation_id,
   trainingId: row.training_id,

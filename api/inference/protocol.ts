@@ -44,7 +44,8 @@ function frameOf(arm: LiveArm): Frame {
     `{"model_name":${JSON.stringify(loaded.model)},"model_version":${JSON.stringify(loaded.version)}`,
   )
   const parameters = Buffer.from(
-    `,"parameters":{"arm":"${arm.arm}","generation":${generation},"prediction_id":"`,
+    `,"parameters":{"arm":"${arm.arm}","generation":${generation},` +
+      `${arm.fallback ? '"fallback":true,' : ''}"prediction_id":"`,
   )
   const openings = tensors.map(({ name, datatype }) =>
     Buffer.from(`{"name":"${name}","datatype":"${datatype}","shape":[`),

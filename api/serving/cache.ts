@@ -1,33 +1,55 @@
 /**
- * What a replica needs to answer without Postgres: the last routes it followed and the bytes of their versions, on its own
- * disk. Without it a restart during an outage of the database would turn a slow day into an outage of the predictions.
+ * What a replica needs to answer without Postgres: the last routes and switches it followed and the bytes of their
+ * versions, on its own disk. Without it a restart during an outage of the database would turn a slow day into an outage of
+ * the predictions. What is remembered is signed: a disk that was changed by anybody else is not believed.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/manifest.ts'
+import { isNewer } from '../../domain/route.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { createHash } from 'node:crypto'
+import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
+import type { Signer } from '../../store/signature.ts'
+
+/** What a version is made of and who vouches for it, as it was read from the database. */
+export interface RememberedVersion {
+  model: string
+  artifactDigest: string
+  /** In base64. */
+  signature: string
+}
 
 export interface Remembered {
   models: string[]
   /** As they stood in the table, to be checked again. */
   routes: unknown[]
-  /** Version → digest of its manifest. */
-  digests: Record<string, string>
+  versions: Record<string, RememberedVersion>
+  flags: SwitchRow[]
+  fallbacks: FallbackRow[]
 }
 
 export interface Cache {
-  /** Nothing when there is none, or when its bytes have changed. */
-  recall(): Promise<Remembered | undefined>
+  /** What the processes on this disk have remembered, the newest of each model; and why something is not believed. */
+  recall(): Promise<{ remembered?: Remembered; refusals: string[] }>
   remember(what: Remembered): Promise<void>
   /** The files of an artifact, from this disk or else from where artifacts are kept; each checked against its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }>
 }
 
-export function openCache(directory: string, artifacts: Artifacts): Cache {
+export interface CacheOptions {
+  signer: Signer
+  /** Which of the processes on this machine it is; each writes a file of its own. */
+  slot: string
+}
+
+const namePattern = /^routing-[\w-]+\.signed$/
+/** What is signed begins with what it is, so that a signature of one kind is never one of another. */
+const kind = 'tenure-remembered@2\n'
+
+export function openCache(directory: string, artifacts: Artifacts, { signer, slot }: CacheOptions): Cache {
   const own = openArtifacts(join(directory, 'files'))
-  const path = join(directory, 'routing.json')
+  const path = join(directory, `routing-${slot}.signed`)
   const bytesOf = async (digest: string): Promise<Buffer> => {
     try {
       return await own.get('artifacts', digest)
@@ -39,18 +61,34 @@ export function openCache(directory: string, artifacts: Artifacts): Cache {
     await own.put('artifacts', bytes).catch(() => {})
     return bytes
   }
+  const read = async (name: string): Promise<Remembered | string> => {
+    const bytes = await readFile(join(directory, name))
+    const at = bytes.indexOf('\n')
+    const signature = Buffer.from(bytes.toString('latin1', 0, Math.max(at, 0)), 'base64')
+    const text = bytes.subarray(at + 1)
+    if (at < 0 || !signer.verify(Buffer.concat([Buffer.from(kind), text]), signature))
+      return `${name} is not believed: it does not carry this installation's signature over its bytes`
+    return JSON.parse(text.toString('utf8')) as Remembered
+  }
   return {
     async recall() {
-      const text = await readFile(path, 'utf8').catch(() => '')
-      const at = text.indexOf('\n')
-      if (at < 0 || hashOf(text.slice(at + 1)) !== text.slice(0, at)) return undefined
-      return JSON.parse(text.slice(at + 1)) as Remembered
+      const names = (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
+      const found: Remembered[] = []
+      const refusals: string[] = []
+      for (const name of names.sort()) {
+        const one = await read(name).catch((error: Error) => `${name} cannot be read: ${error.message}`)
+        if (typeof one === 'string') refusals.push(one)
+        else found.push(one)
+      }
+      if (names.length === 0) refusals.push(`nothing is remembered in ${directory}`)
+      return { refusals, ...(found.length === 0 ? {} : { remembered: found.reduce(newestOf) }) }
     },
     async remember(what) {
       const text = JSON.stringify(what)
       const partial = `${path}.${process.pid}`
       await mkdir(directory, { recursive: true })
-      await writeFile(partial, `${hashOf(text)}\n${text}`, { mode: 0o600 })
+      const signature = signer.sign(Buffer.from(kind + text)).toString('base64')
+      await writeFile(partial, `${signature}\n${text}`, { mode: 0o600 })
       await rename(partial, path)
     },
     async fetch(digest) {
@@ -64,4 +102,28 @@ export function openCache(directory: string, artifacts: Artifacts): Cache {
   }
 }
 
-const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex')
+interface Placed {
+  model: string
+  epoch: number
+  generation: number
+}
+
+/** Of two processes that were ended one after the other, the later one may have followed more. */
+function newestOf(a: Remembered, b: Remembered): Remembered {
+  const routes = new Map<string, Placed>()
+  for (const route of [...a.routes, ...b.routes] as Placed[]) {
+    const other = routes.get(route.model)
+    if (other === undefined || isNewer(route, other)) routes.set(route.model, route)
+  }
+  const flags = new Map<string, SwitchRow>()
+  for (const flag of [...a.flags, ...b.flags])
+    if (flag.revision > (flags.get(flag.model)?.revision ?? 0)) flags.set(flag.model, flag)
+  const fallbacks = new Map([...a.fallbacks, ...b.fallbacks].map((each) => [each.model, each]))
+  return {
+    models: [...new Set([...a.models, ...b.models])],
+    routes: [...routes.values()],
+    versions: { ...a.versions, ...b.versions },
+    flags: [...flags.values()],
+    fallbacks: [...fallbacks.values()],
+  }
+}

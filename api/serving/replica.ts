@@ -11,6 +11,7 @@ import {
   renewLease,
   type Replica,
 } from '../../store/replicas.ts'
+import { acknowledgeFlag } from '../../store/flags.ts'
 import { writeTicks } from '../../store/counters.ts'
 import { writeFeatureCounts } from '../../store/feature-counts.ts'
 import { insertPairs } from '../../store/pairs.ts'
@@ -21,6 +22,7 @@ import type { Clock } from './clock.ts'
 import { startLoop } from './loop.ts'
 import type { Lease, Routing } from './routing.ts'
 import type { Shadow } from './shadow.ts'
+import type { Switches } from './switches.ts'
 import type { Tallies } from './tally.ts'
 
 export interface ReplicaDeps {
@@ -31,6 +33,7 @@ export interface ReplicaDeps {
   lease: Lease
   routing: Routing
   shadow: Shadow
+  switches: Switches
   tallies: Tallies
   replica: Replica
   leaseMs: number
@@ -56,7 +59,7 @@ const ticksAtOnce = 1_000
 const pairsAtOnce = 500
 
 export function startReplica(deps: ReplicaDeps): RunningReplica {
-  const { store, bins, clock, lease, routing, shadow, tallies, replica } = deps
+  const { store, bins, clock, lease, routing, shadow, switches, tallies, replica } = deps
   const trouble = (what: string) => (error: unknown) => deps.onTrouble(what, error)
   let registered = false
   let remembered = ''
@@ -86,6 +89,10 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     for (const acknowledgement of routing.acknowledgements()) {
       await acknowledge(store, { replica: replica.id, ...acknowledgement })
       routing.acknowledged(acknowledgement)
+    }
+    for (const acknowledgement of switches.acknowledgements()) {
+      await acknowledgeFlag(store, { replica: replica.id, ...acknowledgement })
+      switches.acknowledged(acknowledgement)
     }
   }
   const handOn = async (): Promise<void> => {

@@ -3,13 +3,14 @@
  * A route is followed only when it is newer, makes sense and all its versions are loaded; else the last good one stays,
  * without its candidate.
  */
-import { isNewer, type Route } from '../../domain/route.ts'
+import { hasCandidate, isNewer, type Route } from '../../domain/route.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
-import type { Remembered } from './cache.ts'
+import type { Remembered, RememberedVersion } from './cache.ts'
 import type { Clock } from './clock.ts'
 import { createGuards } from './guard.ts'
 import { parseRow } from './row.ts'
-import { buildLive, hasCandidate, versionsOf, type LiveModel, type Table } from './table.ts'
+import type { Switches } from './switches.ts'
+import { buildLive, versionsOf, type LiveModel, type Table } from './table.ts'
 import type { Tallies } from './tally.ts'
 import type { LoadedVersion } from './version.ts'
 
@@ -46,9 +47,9 @@ export interface Problem {
   text: string
 }
 
-/** A version in memory, and the digest of its manifest. */
-interface Held {
-  digest: string
+/** A version in memory, and who vouches for it. */
+export interface Held {
+  origin: RememberedVersion
   loaded: LoadedVersion
 }
 
@@ -56,6 +57,7 @@ export interface RoutingOptions {
   clock: Clock
   lease: Lease
   tallies: Tallies
+  switches: Switches
   /** Throws when the version cannot be served; a recalled one is looked for on this disk alone. */
   load: (version: string, recalled: boolean) => Promise<Held>
   /** Called just before the route of a model is replaced. */
@@ -65,7 +67,7 @@ export interface RoutingOptions {
 }
 
 export function createRouting(options: RoutingOptions): Routing {
-  const { clock, lease, tallies } = options
+  const { clock, lease, tallies, switches } = options
   const live = new Map<string, LiveModel>()
   const models = new Set<string>()
   const versions = new Map<string, Held>()
@@ -75,10 +77,29 @@ export function createRouting(options: RoutingOptions): Routing {
   let filled = false
   let turn: Promise<unknown> = Promise.resolve()
 
+  const hold = async (version: string, recalled: boolean): Promise<Held> =>
+    versions.get(version) ?? (await options.load(version, recalled))
+  const pinned = (model: LiveModel): LiveModel => {
+    const champion = model.route.arms.find(({ arm }) => arm === 'champion')!.version
+    return Object.assign(model, { pin: switches.pinOf(model.route, versions.get(champion)!.loaded) })
+  }
+  const applySwitches = (): void => {
+    for (const model of live.values()) pinned(model)
+  }
+  /** What the switches may need is loaded ahead, and never keeps a route from being followed. */
+  const prepareSwitches = async (recalled: boolean): Promise<void> => {
+    await switches.loadFallbacks(async (version) => {
+      const held = await hold(version, recalled)
+      versions.set(version, held)
+      return held.loaded
+    })
+    forget()
+    applySwitches()
+  }
   const follow = async (route: Route, recalled = false): Promise<void> => {
     const wanted = new Map<string, Held>()
     for (const version of versionsOf(route)) {
-      const held = versions.get(version) ?? (await options.load(version, recalled))
+      const held = await hold(version, recalled)
       if (held.loaded.model !== route.model)
         throw new Error(`${version} is of the model ${held.loaded.model}`)
       wanted.set(version, held)
@@ -87,13 +108,15 @@ export function createRouting(options: RoutingOptions): Routing {
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     tallies.close(route.model)
-    live.set(route.model, { ...buildLive(route, loadedOf(wanted), tallies, guardOf(route)), exposedUntil: 0 })
+    const built = { ...buildLive(route, loadedOf(wanted), tallies, guardOf(route)), exposedUntil: 0 }
+    live.set(route.model, pinned(built))
     problems.delete(route.model)
     forget()
   }
   /** Versions that no route names any more give their memory back. */
   const forget = (): void => {
     const named = new Set([...live.values()].flatMap(({ route }) => versionsOf(route)))
+    for (const version of switches.kept()) named.add(version)
     for (const version of versions.keys()) if (!named.has(version)) versions.delete(version)
   }
   const refuse = (row: RoutingRow, text: string): void => {
@@ -135,7 +158,9 @@ export function createRouting(options: RoutingOptions): Routing {
 
   return {
     tableOf(model, now) {
+      if (model.pin?.outlivesLease === true) return model.pin.table
       if (now >= lease.until) return model.fenced
+      if (model.pin !== undefined) return model.pin.table
       return now >= model.exposedUntil || model.guard?.isOpen() === true ? model.reduced : model.full
     },
     find: (model) => live.get(model),
@@ -145,13 +170,18 @@ export function createRouting(options: RoutingOptions): Routing {
         clock.correct(read.databaseMs, sentAt, clock.now())
         models.clear()
         for (const model of read.models) models.add(model)
+        // Before the routes: a switch that waited for a version to be loaded would be late by just that.
+        if (switches.take(read.flags, read.fallbacks)) applySwitches()
         await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
         filled = true
+        await prepareSwitches(false)
       }),
     recall: (remembered) =>
       inTurn(async () => {
         if (filled) return
         for (const model of remembered.models) models.add(model)
+        switches.take(remembered.flags, remembered.fallbacks)
+        await prepareSwitches(true)
         for (const route of remembered.routes as Route[]) {
           const row = { ...route, route, remainingMs: null }
           const parsed = parseRow(row)
@@ -183,7 +213,8 @@ export function createRouting(options: RoutingOptions): Routing {
     remembered: () => ({
       models: [...models],
       routes: [...live.values()].map(({ route }) => route),
-      digests: Object.fromEntries([...versions].map(([version, { digest }]) => [version, digest])),
+      versions: Object.fromEntries([...versions].map(([version, { origin }]) => [version, origin])),
+      ...switches.remembered(),
     }),
   }
 }

@@ -5,11 +5,13 @@
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { findArtifact, type Replica } from '../../store/replicas.ts'
+import type { Signer } from '../../store/signature.ts'
 import type { Store } from '../../store/postgres.ts'
+import { expectVouched } from '../../store/vouching.ts'
 import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/route.ts'
 import { createBins } from './bins.ts'
-import { openCache } from './cache.ts'
+import { openCache, type RememberedVersion } from './cache.ts'
 import { createClock } from './clock.ts'
 import { createIds, mostPlaces } from './identity.ts'
 import { openLog, type PredictionLog } from './log.ts'
@@ -17,9 +19,10 @@ import { createAnswer, type Answer } from './answer.ts'
 import { createPredictProtocol } from './predict.ts'
 import type { Protocol } from './protocol.ts'
 import { startReplica } from './replica.ts'
-import { createRouting, type Lease, type Problem, type Routing } from './routing.ts'
+import { createRouting, type Held, type Lease, type Problem, type Routing } from './routing.ts'
 import { createShadow, type Shadow } from './shadow.ts'
 import { openSpool } from './spool.ts'
+import { createSwitches, type Switches } from './switches.ts'
 import { createTallies, type Tallies } from './tally.ts'
 import { loadVersion } from './version.ts'
 
@@ -36,6 +39,9 @@ export interface Serving {
   tallies: Tallies
   shadow: Shadow
   lease: Lease
+  switches: Switches
+  /** Why nothing was recalled at the start; empty when something was. */
+  unrecalled: readonly string[]
   /** Milliseconds on the clock the lease is kept on. */
   now(): number
   /** Reads the routes once more, now. */
@@ -48,6 +54,10 @@ export interface ServingDeps {
   artifacts: Artifacts
   /** What belongs to this machine: cache and spool. */
   stateDir: string
+  /** Which of the processes on this machine it is; the first when absent. */
+  slot?: string
+  /** Vouches for what is remembered, and tells which versions somebody vouches for. */
+  signer: Signer
   replica: Replica
   leaseMs: number
   drills: boolean
@@ -60,6 +70,8 @@ export interface ServingDeps {
 export interface ServingEvents {
   followed(route: Route, cause: 'followed' | 'recalled'): void
   refused(model: string, problem: Problem): void
+  /** Why nothing, or not everything, of what an earlier process knew is believed. */
+  forgotten(why: string): void
   fault(version: string, invalidShare: number): void
   trouble(what: string, error?: unknown): void
 }
@@ -74,30 +86,37 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const tallies = createTallies(clock)
   const bins = createBins()
   const shadow = createShadow(tallies)
-  const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts)
-  const remembered = await cache.recall()
-  const digests = new Map(Object.entries(remembered?.digests ?? {}))
+  const { signer } = deps
+  const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
+  const { remembered, refusals } = await cache.recall()
+  for (const refusal of refusals) events.forgotten(refusal)
+  const known = new Map(Object.entries(remembered?.versions ?? {}))
 
-  const digestOf = async (version: string): Promise<string> => {
+  const originOf = async (version: string): Promise<RememberedVersion> => {
     try {
-      return await findArtifact(store, version)
+      const { model, artifactDigest, signature } = await findArtifact(store, version)
+      return { model, artifactDigest, signature: signature?.toString('base64') ?? '' }
     } catch (error) {
-      const known = digests.get(version)
-      if (known !== undefined && isError(error, 'postgres_unavailable')) return known
+      const before = known.get(version)
+      if (before !== undefined && isError(error, 'postgres_unavailable')) return before
       throw error
     }
   }
-  const load = async (version: string, recalled: boolean) => {
-    const digest = (recalled ? digests.get(version) : undefined) ?? (await digestOf(version))
-    const { manifest, topology, weights } = await cache.fetch(digest)
+  const load = async (version: string, recalled: boolean): Promise<Held> => {
+    const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
+    const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
+    expectVouched(signer, { ...origin, version, signature })
+    const { manifest, topology, weights } = await cache.fetch(origin.artifactDigest)
     const loaded = loadVersion(version, manifest, { topology, weights })
-    digests.set(version, digest)
-    return { digest, loaded }
+    known.set(version, origin)
+    return { origin, loaded }
   }
+  const switches = createSwitches(tallies)
   const routing = createRouting({
     clock,
     lease,
     tallies,
+    switches,
     load,
     beforeFollow: (model) => shadow.discard(model),
     onFollow: events.followed,
@@ -117,6 +136,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     lease,
     routing,
     shadow,
+    switches,
     tallies,
     replica: deps.replica,
     leaseMs: deps.leaseMs,
@@ -149,6 +169,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     tallies,
     shadow,
     lease,
+    switches,
+    unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
     refresh: () => running.refresh(),
     async stop() {

@@ -30,6 +30,8 @@ export interface LiveArm {
   origin: Uint8Array
   /** The beginning of its answers. */
   head: Uint8Array
+  /** Whether it answers in the champion's stead because somebody has thrown the model's switch. */
+  fallback: boolean
 }
 
 export interface Table {
@@ -45,6 +47,13 @@ export interface Table {
   shadow?: { arm: ShadowArm; seed: number; belowBp: number }
 }
 
+/** What answers a model whose switch is thrown. */
+export interface Pin {
+  table: Table
+  /** A fallback answers also when the lease has lapsed; a champion then gives way to what is proven. */
+  outlivesLease: boolean
+}
+
 export interface LiveModel {
   route: Route
   /** While the lease and, with a candidate, its exposure run. */
@@ -53,6 +62,8 @@ export interface LiveModel {
   reduced: Table
   /** When the replica's own lease has lapsed. */
   fenced: Table
+  /** Answers instead of all of these while the model's switch is thrown. */
+  pin?: Pin | undefined
   /** On the monotonic clock. */
   exposedUntil: number
   /** Open when this replica has itself seen the candidate fail. */
@@ -68,36 +79,28 @@ export function versionsOf(route: Route): string[] {
   return [...new Set([...route.arms.map((arm) => arm.version), route.proven, ...shadow])]
 }
 
-export function hasCandidate(route: Route): boolean {
-  return route.shadow !== undefined || route.arms.some((arm) => arm.arm === 'canary')
+export interface TableOptions {
+  versions: ReadonlyMap<string, LoadedVersion>
+  tallies: Tallies
+  guard?: CandidateGuard | undefined
+  /** Whether its arms answer only when something has lapsed: a tick without requests is then none. */
+  quiet?: boolean
+  /** Whether its answers say that they are a fallback. */
+  fallback?: boolean
 }
 
-export function buildLive(
-  route: Route,
-  versions: ReadonlyMap<string, LoadedVersion>,
-  tallies: Tallies,
-  guard?: CandidateGuard,
-): Omit<LiveModel, 'exposedUntil'> {
+/** A route made ready to answer as it stands. */
+export function buildTable(route: Route, options: TableOptions): Table {
+  const { versions, tallies, guard, quiet = false, fallback = false } = options
   const { model, generation } = route
-  const build = ({ arm, version }: RouteArm, release: string | undefined, quiet: boolean) => ({
-    arm,
-    generation,
-    loaded: versions.get(version)!,
-    tally: tallyOf(arm, version, release, quiet),
-    origin: encodeOrigin({ model, version, arm, release, generation }),
-    head: Buffer.from(
-      `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
-        `"arm":"${arm}","generation":${generation},"predictions":[`,
-    ),
-  })
   const tallyOf = (
     arm: Arm | 'shadow',
     version: string,
     release: string | undefined,
-    quiet = false,
+    isQuiet: boolean,
   ): ArmTally =>
     tallies.open({
-      quiet,
+      quiet: isQuiet,
       model,
       version,
       arm,
@@ -107,38 +110,59 @@ export function buildLive(
       slow99Us: route.latencyUs?.p99 ?? Infinity,
       lengthMs: route.tickMs ?? quietTickMs,
     })
-  const tableOf = (of: Route, quiet = false): Table => {
-    let reached = 0
-    const arms = of.arms.map((each): LiveArm => ({
-      ...build(each, route.release, quiet),
-      belowBp: (reached += each.shareBp),
-      ...(each.arm === 'canary' && guard ? { guard } : {}),
-    }))
-    const largest = Math.max(...of.arms.map(({ shareBp }) => shareBp))
-    const pinned = of.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
-    const table: Table = {
-      arms,
-      seed: hash32(of.salt),
-      likeliest: arms[of.arms.findIndex(({ shareBp }) => shareBp === largest)]!,
-      pinned: new Map(
-        pinned.map((each) => [each.version, { ...build(each, undefined, true), belowBp: wholeBp }]),
-      ),
-    }
-    if (of.shadow === undefined) return table
-    const { version, shareBp } = of.shadow
-    const arm = {
-      loaded: versions.get(version)!,
-      tally: tallyOf('shadow', version, route.release),
-      release: route.release,
-    }
-    return { ...table, shadow: { arm, seed: hash32(`shadow:${of.salt}`), belowBp: shareBp } }
+  const build = ({ arm, version }: RouteArm, release: string | undefined, isQuiet: boolean) => ({
+    arm,
+    generation,
+    loaded: versions.get(version)!,
+    tally: tallyOf(arm, version, release, isQuiet),
+    origin: encodeOrigin({ model, version, arm, release, generation }),
+    fallback,
+    head: Buffer.from(
+      `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
+        `"arm":"${arm}","generation":${generation},${fallback ? '"fallback":true,' : ''}"predictions":[`,
+    ),
+  })
+  let reached = 0
+  const arms = route.arms.map((each): LiveArm => ({
+    ...build(each, route.release, quiet),
+    belowBp: (reached += each.shareBp),
+    ...(each.arm === 'canary' && guard ? { guard } : {}),
+  }))
+  const largest = Math.max(...route.arms.map(({ shareBp }) => shareBp))
+  const pinned = route.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
+  const table: Table = {
+    arms,
+    seed: hash32(route.salt),
+    likeliest: arms[route.arms.findIndex(({ shareBp }) => shareBp === largest)]!,
+    pinned: new Map(
+      pinned.map((each) => [each.version, { ...build(each, undefined, true), belowBp: wholeBp }]),
+    ),
   }
+  if (route.shadow === undefined) return table
+  const { version, shareBp } = route.shadow
+  // Copies that the previous champion is shown are no requests of its callers: counted for the release they would look
+  // like a control that is larger than it is.
+  const counted = version === route.proven ? undefined : route.release
+  const arm = {
+    loaded: versions.get(version)!,
+    tally: tallyOf('shadow', version, counted, false),
+    release: route.release,
+  }
+  return { ...table, shadow: { arm, seed: hash32(`shadow:${route.salt}`), belowBp: shareBp } }
+}
+
+export function buildLive(
+  route: Route,
+  versions: ReadonlyMap<string, LoadedVersion>,
+  tallies: Tallies,
+  guard?: CandidateGuard,
+): Omit<LiveModel, 'exposedUntil'> {
   return {
     route,
     ...(guard ? { guard } : {}),
-    full: tableOf(route),
-    reduced: tableOf(withoutCandidate(route), true),
-    fenced: tableOf(fenced(route), true),
+    full: buildTable(route, { versions, tallies, guard }),
+    reduced: buildTable(withoutCandidate(route), { versions, tallies, quiet: true }),
+    fenced: buildTable(fenced(route), { versions, tallies, quiet: true }),
   }
 }
 

@@ -11,6 +11,7 @@ import { migrate } from '../../store/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { nextRoute, register } from '../../test/support/registration.ts'
+import { signingKeyOf } from '../../test/support/vouching.ts'
 import type { ArtifactSpec } from '../../test/support/artifact.ts'
 
 export interface MeasuredSystem {
@@ -49,6 +50,7 @@ export async function startSystem(
       DATABASE_URL: postgres.url,
       TENURE_STATE: join(root, 'state'),
       TENURE_ARTIFACTS: artifacts,
+      TENURE_SIGNING_KEY: signingKeyOf(artifacts),
       TENURE_PORT: '0',
       // Clients that only check an answer send no key; those that measure do, and it is checked.
       TENURE_PUBLIC_PREDICTIONS: 'on',

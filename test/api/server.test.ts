@@ -13,6 +13,7 @@ import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
 import { freeze } from '../support/freeze.ts'
 import { houseOn, until, type House } from '../support/serving.ts'
+import { signingKeyOf } from '../support/vouching.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
 chmodSync(root, 0o711)
@@ -63,6 +64,7 @@ async function startProcess(
       DATABASE_URL: postgres.url,
       TENURE_STATE: options.stateDir ?? mkdtempSync(join(root, 'state-')),
       TENURE_ARTIFACTS: house.artifactRoot,
+      TENURE_SIGNING_KEY: signingKeyOf(house.artifactRoot),
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'test',
       ...options.environment,

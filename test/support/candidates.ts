@@ -7,6 +7,7 @@ import { openArtifacts, putManifest, type Artifacts } from '../../store/artifact
 import { insertKey } from '../../store/keys.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Role } from '../../domain/roles.ts'
+import { signatureOf } from './vouching.ts'
 
 const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
@@ -104,10 +105,11 @@ export async function insertModel(
           (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
         values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${`snapshot-${model}`}, ${digest},
           ${against ?? null}, 'better', '{}', ${`report-${version}`})`)
+      const signature = await signatureOf(artifactRoot, { version, model, artifactDigest: digest })
       await store.query(sql`
-        insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id,
+        insert into versions (version, model, major, minor, patch, artifact_digest, signature, manifest, evaluation_id, training_id,
           lineage, created_by)
-        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
+        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, '{}', ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
       return version
     },
   }

@@ -4,6 +4,7 @@ import { wholeBp, type Route } from '../../domain/route.ts'
 import type { Store } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
+import { signatureOf } from './vouching.ts'
 
 /** Stores the artifact and a version of it with everything that must stand behind one; answers the version's name. */
 export async function register(
@@ -24,9 +25,10 @@ export async function register(
     values (${`t ${version}`}, ${model}, ${`snapshot ${version}`}, 1, 'c', 'd', 'done')`)
   await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
     values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${`snapshot ${version}`}, ${digest}, 'better', '{}', 'r')`)
+  const signature = await signatureOf(artifactRoot, { version, model, artifactDigest: digest })
   await store.query(sql`insert into versions
-    (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
-    values (${version}, ${model}, 1, ${minor}, 0, ${digest}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
+    (version, model, major, minor, patch, artifact_digest, signature, manifest, evaluation_id, training_id, lineage, created_by)
+    values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
   return version
 }
 

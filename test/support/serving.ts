@@ -13,9 +13,11 @@ import type { Route } from '../../domain/route.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { insertKey, type NewKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signature.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
 import { nextRoute, register } from './registration.ts'
 import { migratedDatabase, uniqueName } from './servers.ts'
+import { signingKeyOf } from './vouching.ts'
 
 export interface House {
   store: Store
@@ -89,6 +91,8 @@ export interface ReplicaOptions {
   leaseMs?: number
   drills?: boolean
   mostSpoolBytes?: number
+  signingKey?: string
+  slot?: string
 }
 
 export interface TestReplica {
@@ -137,6 +141,8 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     store,
     stateDir,
     artifacts: openArtifacts(house.artifactRoot),
+    signer: await openSigner(options.signingKey ?? signingKeyOf(house.artifactRoot)),
+    ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 5_000,
     drills: options.drills ?? false,
@@ -144,6 +150,7 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     events: {
       followed: () => {},
       refused: (model, { text }) => troubles.push(`${model}: ${text}`),
+      forgotten: (why) => troubles.push(why),
       fault: (version, share) => faults.push(`${version} ${share}`),
       trouble: (what, error) => troubles.push(`${what}: ${String(error)}`),
     },

@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
-import { openCache } from '../../../api/serving/cache.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openCache, type CacheOptions } from '../../../api/serving/cache.ts'
 import { activations } from '../../../api/serving/activations.ts'
 import { compilePredictor } from '../../../api/serving/predictor.ts'
 import { networkLimits, readNetwork } from '../../../api/serving/topology.ts'
@@ -12,6 +12,7 @@ import { goldenIssueOf, loadVersion } from '../../../api/serving/version.ts'
 import type { FeatureFit, Row } from '../../../domain/features.ts'
 import type { Manifest } from '../../../domain/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import { openSigner } from '../../../store/signature.ts'
 import {
   answerOf,
   flightSpec,
@@ -356,6 +357,10 @@ describe('a version', () => {
 describe('the bytes of an artifact', () => {
   const root = mkdtempSync(join(tmpdir(), 'tenure-bytes-'))
   afterAll(() => rmSync(root, { recursive: true }))
+  let vouching: CacheOptions
+  beforeAll(async () => {
+    vouching = { signer: await openSigner(join(root, 'signing.pem')), slot: '1' }
+  })
   const pathOf = (digest: string) => {
     const hex = digest.slice('sha256:'.length)
     return join(root, 'sha256', hex.slice(0, 2), hex)
@@ -364,18 +369,18 @@ describe('the bytes of an artifact', () => {
   it('are refused when they are not those of the digest, and served from the own disk when that has them', async () => {
     const digest = await putArtifact(root, irisSpec())
     const artifacts = openArtifacts(root)
-    const warm = openCache(join(root, 'warm'), artifacts)
+    const warm = openCache(join(root, 'warm'), artifacts, vouching)
     const { manifest } = await warm.fetch(digest)
     writeFileSync(pathOf(manifest.files['weights.bin'].digest), 'other bytes')
     await expect(warm.fetch(digest)).resolves.toMatchObject({ manifest: { model: 'iris' } })
-    const cold = openCache(join(root, 'cold'), artifacts)
+    const cold = openCache(join(root, 'cold'), artifacts, vouching)
     await expect(cold.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
   })
 
   it.each(['../../etc/passwd', 'sha256:../../../etc/passwd', `sha256:${'0'.repeat(63)}/`, ''])(
     'are never looked for at %j',
     async (digest) => {
-      const cache = openCache(join(root, 'own'), openArtifacts(root))
+      const cache = openCache(join(root, 'own'), openArtifacts(root), vouching)
       await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
     },
   )
@@ -383,7 +388,7 @@ describe('the bytes of an artifact', () => {
   it('are refused in another format', async () => {
     const strange = { ...manifestOf(irisSpec(), files), format: 'tenure-artifact@9' } as unknown as Manifest
     const digest = await putManifest(openArtifacts(root), strange)
-    const cache = openCache(join(root, 'own'), openArtifacts(root))
+    const cache = openCache(join(root, 'own'), openArtifacts(root), vouching)
     await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_invalid' })
   })
 })

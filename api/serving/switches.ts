@@ -1,0 +1,135 @@
+/**
+ * The kill switches on this replica: which table answers a pinned model instead of its route. Everything a switch may need
+ * is loaded while it is not thrown, because at the moment of need the database may be what is broken.
+ */
+import { fallbackName, type Fallback } from '../../domain/flag.ts'
+import { championAlone, type Route } from '../../domain/route.ts'
+import type { FlagAcknowledgement } from '../../store/flags.ts'
+import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
+import { buildTable, type Pin } from './table.ts'
+import type { Tallies } from './tally.ts'
+import type { LoadedVersion } from './version.ts'
+
+export interface Switches {
+  /** Takes in what the database says now. Answers whether anything is different. */
+  take(flags: readonly SwitchRow[], fallbacks: readonly FallbackRow[]): boolean
+  /** What answers a model instead of its route, given the champion's loaded version; undefined while nothing is pinned. */
+  pinOf(route: Route, champion: LoadedVersion): Pin | undefined
+  /** Loads the versions that are fallbacks, and forgets those that no longer are. `load` throws for one that cannot be served. */
+  loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void>
+  /** Versions to be kept in memory beside those of the routes. */
+  kept(): Iterable<string>
+  /** What is to be said to the database. */
+  acknowledgements(): FlagAcknowledgement[]
+  acknowledged(acknowledgement: FlagAcknowledgement): void
+  /** Models that are pinned here, and to what. */
+  pinned(): { model: string; serve: SwitchRow['serve'] }[]
+  remembered(): { flags: SwitchRow[]; fallbacks: FallbackRow[] }
+}
+
+export function createSwitches(tallies: Tallies): Switches {
+  let flags = new Map<string, SwitchRow>()
+  let fallbacks = new Map<string, FallbackRow>()
+  /** Version → loaded, or why it cannot be. */
+  const spares = new Map<string, LoadedVersion | string>()
+  const said = new Map<string, string>()
+  let taken = ''
+
+  const fallbackOf = (route: Route, champion: LoadedVersion): LoadedVersion | string => {
+    const row = fallbacks.get(route.model)
+    if (row === undefined) return 'the model declares no fallback'
+    if (row.fallback.kind === 'answer') return constantVersion(champion, row.fallback)
+    if (row.previous === null) return 'there is no earlier proven version to fall back on'
+    return spares.get(row.previous) ?? `${row.previous} is not loaded yet`
+  }
+  const problemOf = ({ model, serve }: SwitchRow): string | undefined => {
+    if (serve !== 'fallback') return undefined
+    const row = fallbacks.get(model)
+    if (row === undefined) return 'the model declares no fallback, so its champion answers'
+    if (row.fallback.kind === 'answer') return undefined
+    if (row.previous === null) return 'there is no earlier proven version, so the champion answers'
+    const spare = spares.get(row.previous)
+    if (typeof spare === 'object') return undefined
+    return `${row.previous} cannot be served, so the champion answers: ${spare ?? 'it is not loaded yet'}`
+  }
+
+  return {
+    take(nextFlags, nextFallbacks) {
+      flags = new Map(nextFlags.map((flag) => [flag.model, flag]))
+      fallbacks = new Map(nextFallbacks.map((each) => [each.model, each]))
+      const text = JSON.stringify([nextFlags, nextFallbacks])
+      const changed = text !== taken
+      taken = text
+      return changed
+    },
+    pinOf(route, champion) {
+      const flag = flags.get(route.model)
+      if (flag === undefined || flag.serve === 'normal') return undefined
+      if (flag.serve === 'fallback') {
+        const loaded = fallbackOf(route, champion)
+        if (typeof loaded === 'object') {
+          const versions = new Map([[loaded.version, loaded]])
+          const table = buildTable(championAlone(route, loaded.version), {
+            versions,
+            tallies,
+            fallback: true,
+          })
+          return { table, outlivesLease: true }
+        }
+      }
+      const versions = new Map([[champion.version, champion]])
+      const table = buildTable(championAlone(route, champion.version), { versions, tallies })
+      return { table, outlivesLease: false }
+    },
+    async loadFallbacks(load) {
+      const wanted = new Set(
+        [...fallbacks.values()].flatMap(({ fallback, previous }) =>
+          fallback.kind === 'previous' && previous !== null ? [previous] : [],
+        ),
+      )
+      for (const version of spares.keys()) if (!wanted.has(version)) spares.delete(version)
+      for (const version of wanted)
+        if (typeof spares.get(version) !== 'object')
+          spares.set(version, await load(version).catch((error: Error) => error.message))
+    },
+    kept: () => spares.keys(),
+    acknowledgements: () =>
+      [...flags.values()].flatMap((flag) => {
+        const problem = problemOf(flag)
+        const { model, revision } = flag
+        const acknowledgement = { model, revision, ...(problem === undefined ? {} : { problem }) }
+        return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
+      }),
+    acknowledged(acknowledgement) {
+      said.set(acknowledgement.model, JSON.stringify(acknowledgement))
+    },
+    pinned: () =>
+      [...flags.values()].flatMap(({ model, serve }) => (serve === 'normal' ? [] : [{ model, serve }])),
+    remembered: () => ({ flags: [...flags.values()], fallbacks: [...fallbacks.values()] }),
+  }
+}
+
+/** Reads requests and writes answers as the champion does, and answers each row alike. */
+function constantVersion(
+  champion: LoadedVersion,
+  { outputs: answer }: Extract<Fallback, { kind: 'answer' }>,
+): LoadedVersion | string {
+  const { predictor, model, manifest, format } = champion
+  const outputs = Float32Array.from(answer)
+  if (outputs.length !== predictor.outputs || format.issueOf(outputs, 0) !== undefined)
+    return `the declared answer is none of ${model}: ${format.issueOf(outputs, 0) ?? `${outputs.length} numbers`}`
+  // Nothing is learnt from it about the data that the model sees.
+  const { profile: _profile, ...unprofiled } = manifest
+  return {
+    ...champion,
+    version: fallbackName(model),
+    manifest: unprofiled,
+    invalidShare: 0,
+    predictor: {
+      ...predictor,
+      run(_input, rows, into) {
+        for (let row = 0; row < rows; row++) into.set(outputs, row * outputs.length)
+      },
+    },
+  }
+}

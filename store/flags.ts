@@ -1,0 +1,96 @@
+/** The kill switches, and which replicas have done what they say. */
+import sql from 'sql-template-tag'
+import type { Flag, FlagWay } from '../domain/flag.ts'
+import { appendAudit } from './audit.ts'
+import type { Store, Database } from './postgres.ts'
+
+interface FlagRow {
+  model: string
+  serve: FlagWay
+  reason: string
+  actor: string
+  revision: number
+  at: Date
+}
+
+const toFlag = ({ at, ...row }: FlagRow): Flag => ({ ...row, at: at.toISOString() })
+
+export interface FlagWrite {
+  model: string
+  serve: FlagWay
+  reason: string
+  actor: string
+}
+
+/** Throws the switch, with its audit row, and tells the replicas; all in one transaction. */
+export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
+  const { model, serve, reason, actor } = write
+  return store.transaction(async (database) => {
+    const [row] = await database.query<FlagRow>(sql`
+      insert into flags (model, serve, reason, actor, revision, at)
+      values (${model}, ${serve}, ${reason}, ${actor}, 1, clock_timestamp())
+      on conflict (model) do update set serve = excluded.serve, reason = excluded.reason, actor = excluded.actor,
+        revision = flags.revision + 1, at = excluded.at
+      returning *`)
+    const flag = toFlag(row!)
+    await appendAudit(database, {
+      actor,
+      action: 'flag.set',
+      subject: model,
+      model,
+      detail: { serve, reason, revision: flag.revision },
+    })
+    await database.query(sql`select pg_notify('tenure_routing', ${model})`)
+    return flag
+  })
+}
+
+/** In the order of the models; those that were thrown back to normal too. */
+export async function listFlags(database: Database): Promise<Flag[]> {
+  const rows = await database.query<FlagRow>(sql`select * from flags order by model`)
+  return rows.map(toFlag)
+}
+
+export async function findFlag(database: Database, model: string): Promise<Flag | undefined> {
+  const [row] = await database.query<FlagRow>(sql`select * from flags where model = ${model}`)
+  return row && toFlag(row)
+}
+
+export interface FlagAcknowledgement {
+  model: string
+  revision: number
+  /** Why the replica does something else. */
+  problem?: string
+}
+
+export async function acknowledgeFlag(
+  database: Database,
+  { replica, model, revision, problem }: FlagAcknowledgement & { replica: string },
+): Promise<void> {
+  await database.query(sql`
+    insert into flag_acknowledgements (replica_id, model, revision, problem)
+    values (${replica}, ${model}, ${revision}, ${problem ?? null})
+    on conflict (replica_id, model) do update set
+      revision = excluded.revision, problem = excluded.problem, at = now()`)
+}
+
+/** Why a flag is not done by every live replica, replica by replica; empty when it is. */
+export async function issuesOfFlag(
+  database: Database,
+  { model, revision }: Pick<Flag, 'model' | 'revision'>,
+): Promise<string[]> {
+  const rows = await database.query<{
+    id: string
+    host: string
+    revision: number | null
+    problem: string | null
+  }>(sql`
+    select replicas.id, host, revision, problem
+    from replicas left join flag_acknowledgements on replica_id = replicas.id and model = ${model}
+    where lease_until > clock_timestamp() order by replicas.id`)
+  return rows.flatMap(({ id, host, revision: reached, problem }) => {
+    const who = `replica ${id} on ${host}`
+    if ((reached ?? 0) < revision) return [`${who} is at revision ${reached ?? 0} of ${revision}`]
+    return problem === null ? [] : [`${who}: ${problem}`]
+  })
+}

@@ -1,0 +1,39 @@
+/**
+ * Who vouches for a version. The digest of a manifest shows that the bytes are whole; whoever can write to the table of
+ * versions could put another whole artifact in its place. The signature binds name, model and digest to the key of this
+ * installation, so that such a row is loaded by nobody.
+ */
+import { DomainError } from '../domain/errors.ts'
+import type { Signer } from './signature.ts'
+
+export interface Vouched {
+  version: string
+  model: string
+  /** Of its manifest. */
+  artifactDigest: string
+}
+
+/** To be stored with the version. */
+export function vouchFor(signer: Signer, vouched: Vouched): Buffer {
+  return signer.sign(bytesOf(vouched))
+}
+
+/** Throws `artifact_untrusted` unless the key of this installation has signed exactly this. */
+export function expectVouched(
+  signer: Signer,
+  vouched: Vouched & { signature?: Uint8Array | undefined },
+): void {
+  const { version, signature } = vouched
+  if (signature === undefined)
+    throw new DomainError('artifact_untrusted', `nobody has signed the artifact of ${version}`, { version })
+  if (!signer.verify(bytesOf(vouched), signature))
+    throw new DomainError(
+      'artifact_untrusted',
+      `the signature of ${version} is not one of this installation's key over its manifest`,
+      { version },
+    )
+}
+
+/** What is signed begins with what it is, so that a signature of one kind is never one of another. */
+const bytesOf = ({ version, model, artifactDigest }: Vouched): Buffer =>
+  Buffer.from(`tenure-version@1\n${JSON.stringify([version, model, artifactDigest])}`)
