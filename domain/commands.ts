@@ -2,6 +2,7 @@
  * What people may say to a release, and what it does. Every command gets an answer in words: what happened, or why
  * nothing did. Nothing a person sends can break a release; a late approval must not wake one that was taken back.
  */
+import { breakGlassMs, isRequester, isSamePerson, restOn, withdrawn } from './approval.ts'
 import type { Advance, CommandEvent } from './release-events.ts'
 import {
   commandRoles,
@@ -44,11 +45,27 @@ const nothingToDo: Readonly<Record<CommandName, string>> = {
   promoteNow: 'there is nothing to skip',
 }
 
-export function command(state: ReleaseState, event: CommandEvent): Advance {
-  const refusal = refusalOf(state, event)
+export function command(given: ReleaseState, event: CommandEvent): Advance {
+  const refusal = unauthorised(given, event)
+  if (refusal !== undefined) return ignored(given, refusal)
+  const rested =
+    event.command === 'approve' || event.command === 'promoteNow'
+      ? restOn(given, event.standing, event.atMs)
+      : undefined
+  if (rested === undefined) return carryOut(given, event)
+  const { state, changed } = rested
+  // Whoever names the new evidence has seen it.
+  const aware = state.stage !== 'ended' && event.evaluationDigest === state.digests.evaluation
+  const done = aware ? carryOut(state, event) : ignored(state, changed)
+  return done.applied ? done : { ...applied(state, done.message), applied: false }
+}
+
+function carryOut(state: ReleaseState, event: CommandEvent): Advance {
+  const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
   const said: Statement = {
     by: event.by,
+    ...(event.key === undefined ? {} : { key: event.key }),
     atMs: event.atMs,
     ...(event.reason === undefined ? {} : { reason: event.reason }),
   }
@@ -78,37 +95,49 @@ export function command(state: ReleaseState, event: CommandEvent): Advance {
   }
 }
 
-/** Why a command is refused whoever would be right; undefined when it may be looked at. */
-function refusalOf(state: ReleaseState, event: CommandEvent): string | undefined {
+/** Why this person may not say it at all. */
+function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, role } = event
+  if (event.disbelieved !== undefined) return event.disbelieved
   if (role === undefined) return `no active key is named "${by}"`
   if (!commandRoles[name].includes(role))
     return `${by} has the role ${role}; ${name} needs ${commandRoles[name].join(' or ')}`
-  if (!event.inScope) return `the key of ${by} does not cover the model ${state.model}`
+  if (!event.inScope) return `the key of ${by} does not cover the model ${model}`
+  return undefined
+}
+
+/** Why it means nothing now, or is meant for something else. */
+function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefined {
+  const { command: name, by } = event
   const { artifact, evaluation, policy } = state.digests
   const seen: [string, string | undefined, string][] = [
     ['artifact', event.artifactDigest, artifact],
     ['evaluation', event.evaluationDigest, evaluation],
     ['policy', event.policyDigest, policy],
   ]
-  for (const [what, sent, released] of seen)
-    if (sent !== undefined && sent !== released)
-      return `${by} has seen the ${what} ${sent}, but ${released} is what is released`
+  const differing = seen.filter(([, sent, released]) => sent !== undefined && sent !== released)
+  if (differing.length > 0)
+    return differing
+      .map(
+        ([what, sent, released]) => `${by} has seen the ${what} ${sent}, but ${released} is what is released`,
+      )
+      .join('; ')
   if (state.stage === 'ended') return `the release has ended: ${state.outcome ?? ''}, ${state.reason ?? ''}`
   if (state.stage === 'rolling_back') return `it is being taken back: ${state.takeBack?.reason ?? ''}`
   if (!commandStages[name].includes(state.stage)) return `${nothingToDo[name]} in the stage ${state.stage}`
   return undefined
 }
 
-function approve(state: ReleaseState, said: Statement): Advance {
-  if (said.by === state.requestedBy)
+function approve(state: ReleaseState, given: Statement): Advance {
+  const said = { ...given, digests: state.digests }
+  if (isRequester(state, said))
     return ignored(state, `${said.by} has asked for the release and cannot approve it`)
   if (state.stage === 'awaiting_decision')
     return applied(
       goOn({ ...state, approvals: [...state.approvals, said] }, said.atMs),
       `${said.by} has decided that the stage is passed`,
     )
-  if (state.approvals.some(({ by }) => by === said.by))
+  if (state.approvals.some((each) => isSamePerson(each, said)))
     return ignored(state, `${said.by} has approved it already`)
   const approvals = [...state.approvals, said]
   const next = { ...state, approvals }
@@ -118,8 +147,10 @@ function approve(state: ReleaseState, said: Statement): Advance {
   return applied(goOn(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 
+/** A denial ends the release at once and stays in it; whoever has denied one may approve a later one of the same version. */
 function reject(state: ReleaseState, said: Statement): Advance {
-  const next = { ...state, denials: [...state.denials, said] }
+  const denied = { ...said, digests: state.digests }
+  const next = { ...withdrawn(state, said), denials: [...state.denials, denied] }
   const reason = words('reject', said)
   if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
   return applied(takeBack(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
@@ -153,7 +184,11 @@ function promoteNow(state: ReleaseState, said: Statement): Advance {
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
   return applied(
-    enter({ ...state, breakGlass: said }, 'promoting', said.atMs),
+    enter(
+      { ...state, breakGlass: { ...said, digests: state.digests, untilMs: said.atMs + breakGlassMs } },
+      'promoting',
+      said.atMs,
+    ),
     `break-glass by ${said.by}: ${said.reason}`,
   )
 }

@@ -2,6 +2,7 @@
  * What can happen to a release: what its own steps report, and what people say. Everything that changes a release
  * comes through one of these; a second way in would be a way past the rules.
  */
+import type { Standing } from './approval.ts'
 import type { CommandName, Recovery, ReleaseState } from './release.ts'
 import type { Role } from './roles.ts'
 import type { VerdictKind } from './verdict.ts'
@@ -15,8 +16,14 @@ export interface CommandEvent {
   by: string
   /** Absent when no active key of that name exists. */
   role?: Role
+  /** The id of the key. */
+  key?: string
+  /** Why it is not believed that this person has said it. */
+  disbelieved?: string
   /** Whether the key may touch this model. */
   inScope: boolean
+  /** What the release stands on now. */
+  standing?: Standing
   reason?: string
   artifactDigest?: string
   evaluationDigest?: string
@@ -76,7 +83,7 @@ export type ReleaseEvent = CommandEvent | StepEvent
 
 export interface Advance {
   state: ReleaseState
-  /** False when the event changed nothing; the message then says why. */
+  /** False when what was asked was not done; the message then says why. */
   applied: boolean
   message: string
 }

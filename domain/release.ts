@@ -82,8 +82,12 @@ export interface ReleaseDigests {
 /** What a person has said, and when; times are milliseconds on the workflow's clock. */
 export interface Statement {
   by: string
+  /** The id of the key; absent when it is not known. */
+  key?: string
   atMs: number
   reason?: string
+  /** What it was given to, for an approval. */
+  digests?: ReleaseDigests
 }
 
 /** A generation of the routing that the release has written and all live replicas have acknowledged. */
@@ -119,6 +123,8 @@ export interface ReleaseState {
   /** The champion it was compared with and would replace; absent for the first version of a model. */
   baseline?: string
   requestedBy: string
+  /** The id of that key, when a key has asked. */
+  requestedByKey?: string
   /** Who has marked it as a hotfix, and why. */
   hotfix?: Statement
   /** What it rehearses. A drill is never promoted. */
@@ -155,8 +161,11 @@ export interface ReleaseState {
   pause?: Statement
 
   approvals: Statement[]
+  /** Approvals that count no more, and why. */
+  voided?: (Statement & { why: string })[]
   denials: Statement[]
-  breakGlass?: Statement
+  /** It ends when the checks have not let the candidate through by then. */
+  breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number }
   /** Where an answer to `awaiting_decision` leads back to. */
   undecided?: 'shadow' | 'canary' | 'probation'
@@ -185,6 +194,7 @@ export type ReleaseFacts = Pick<
   | 'version'
   | 'baseline'
   | 'requestedBy'
+  | 'requestedByKey'
   | 'hotfix'
   | 'drill'
   | 'policy'
