@@ -34,8 +34,15 @@ export interface Route {
   arms: RouteArm[]
   /** Gets a copy of this share of the requests; its answers never leave the server. */
   shadow?: { version: string; shareBp: number }
+  /**
+   * The replicas that answer with the candidate alone, while the others do not answer with it at all; the shares then tell
+   * how many they are. Absent: every replica answers with every arm, each caller with one.
+   */
+  replicas?: string[]
   /** What a replica serves that has lost its lease: the last version that has earned its place. */
   proven: string
+  /** Kept loaded beside them, so that the way back is warm between releases too. */
+  standby?: string
   /** The length of a counter tick while a release is under way. */
   tickMs?: number
   /** The champion's latency quantiles before the release, in microseconds: what is slower counts as slow. */
@@ -83,6 +90,14 @@ export function chooseArm(route: Route, routingKey: string): RouteArm {
 /** Whether the shadow is to be shown this request too. Independent of the arm. */
 export function isShadowed(route: Route, routingKey: string): boolean {
   return route.shadow !== undefined && placeOf(`shadow:${route.salt}`, routingKey) < route.shadow.shareBp
+}
+
+/** A route as one replica follows it: where whole replicas are given to the candidate, it has all of the callers or none. */
+export function routeAt(route: Route, replica: string): Route {
+  if (route.replicas === undefined) return route
+  const chosen = route.replicas.includes(replica) ? 'canary' : 'champion'
+  const arms = route.arms.map((each) => ({ ...each, shareBp: each.arm === chosen ? wholeBp : 0 }))
+  return { ...route, arms }
 }
 
 /** The route a replica follows once the candidate's exposure lease has lapsed: no canary, no shadow. */
@@ -137,6 +152,8 @@ export function issuesOfRoute(route: Route): string[] {
   const shadow = route.shadow
   if (shadow && (!Number.isInteger(shadow.shareBp) || shadow.shareBp < 1 || shadow.shareBp > wholeBp))
     issues.push('the shadow share is a whole number of basis points from 1 to 10,000')
+  if (route.replicas !== undefined && !route.arms.some(({ arm }) => arm === 'canary'))
+    issues.push('replicas are named, but no arm is the canary that they are to answer with')
   if (route.proven === '') issues.push('a proven version is named')
   return issues
 }

@@ -3,7 +3,7 @@
  * A route is followed only when it is newer, makes sense and all its versions are loaded; else the last good one stays,
  * without its candidate.
  */
-import { hasCandidate, isNewer, type Route } from '../../domain/route.ts'
+import { hasCandidate, isNewer, routeAt, type Route } from '../../domain/route.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
 import type { Remembered, RememberedVersion } from './cache.ts'
 import type { Clock } from './clock.ts'
@@ -54,6 +54,8 @@ export interface Held {
 }
 
 export interface RoutingOptions {
+  /** The id of this replica: a route may give whole replicas to the candidate. */
+  replica: string
   clock: Clock
   lease: Lease
   tallies: Tallies
@@ -96,6 +98,14 @@ export function createRouting(options: RoutingOptions): Routing {
     forget()
     applySwitches()
   }
+  /** The way back of each model is kept warm; one that cannot be loaded is looked for again, and keeps nothing from happening. */
+  const prepareStandbys = async (): Promise<void> => {
+    for (const { route } of live.values()) {
+      if (route.standby === undefined || versions.has(route.standby)) continue
+      const held = await options.load(route.standby, false).catch(() => undefined)
+      if (held?.loaded.model === route.model) versions.set(route.standby, held)
+    }
+  }
   const follow = async (route: Route, recalled = false): Promise<void> => {
     const wanted = new Map<string, Held>()
     for (const version of versionsOf(route)) {
@@ -108,7 +118,8 @@ export function createRouting(options: RoutingOptions): Routing {
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     tallies.close(route.model)
-    const built = { ...buildLive(route, loadedOf(wanted), tallies, guardOf(route)), exposedUntil: 0 }
+    const here = buildLive(routeAt(route, options.replica), loadedOf(wanted), tallies, guardOf(route))
+    const built = { ...here, route, exposedUntil: 0 }
     live.set(route.model, pinned(built))
     problems.delete(route.model)
     forget()
@@ -116,6 +127,7 @@ export function createRouting(options: RoutingOptions): Routing {
   /** Versions that no route names any more give their memory back. */
   const forget = (): void => {
     const named = new Set([...live.values()].flatMap(({ route }) => versionsOf(route)))
+    for (const { route } of live.values()) if (route.standby !== undefined) named.add(route.standby)
     for (const version of switches.kept()) named.add(version)
     for (const version of versions.keys()) if (!named.has(version)) versions.delete(version)
   }
@@ -175,6 +187,7 @@ export function createRouting(options: RoutingOptions): Routing {
         await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
         filled = true
         await prepareSwitches(false)
+        await prepareStandbys()
       }),
     recall: (remembered) =>
       inTurn(async () => {

@@ -14,7 +14,9 @@ const fields = new Set([
   'salt',
   'arms',
   'shadow',
+  'replicas',
   'proven',
+  'standby',
   'tickMs',
   'latencyUs',
   'guard',
@@ -51,7 +53,13 @@ function issuesOfShape(value: unknown): string[] {
       want(typeof arm['shareBp'] === 'number', 'the share of an arm is no number')
     }
   }
-  const { shadow, tickMs, latencyUs, guard } = value
+  const { shadow, tickMs, latencyUs, guard, replicas, standby } = value
+  want(standby === undefined || (typeof standby === 'string' && standby !== ''), 'standby is no text')
+  if (replicas !== undefined)
+    want(
+      Array.isArray(replicas) && replicas.length > 0 && replicas.every((id) => typeof id === 'string'),
+      'replicas is no list of ids',
+    )
   if (shadow !== undefined)
     want(isObject(shadow) && typeof shadow['version'] === 'string', 'the shadow names no version')
   if (tickMs !== undefined)

@@ -113,6 +113,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   }
   const switches = createSwitches(tallies)
   const routing = createRouting({
+    replica: deps.replica.id,
     clock,
     lease,
     tallies,

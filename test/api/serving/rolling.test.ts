@@ -1,0 +1,94 @@
+/** A route that gives whole replicas to the candidate, and a way back that is kept loaded: with real replicas in this process. */
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { parseRow } from '../../../api/serving/row.ts'
+import { issuesOfRoute, routeAt, type Route } from '../../../domain/route.ts'
+import {
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+  type House,
+  type TestReplica,
+} from '../../support/serving.ts'
+
+let house: House
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(() => house.close())
+
+const replicaOf = async (): Promise<TestReplica> => {
+  const replica = await startReplica(house)
+  running.push(replica)
+  return replica
+}
+const answeredBy = (replica: TestReplica, model: string) => [
+  ...new Set(Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)).version)),
+]
+
+it('each replica answers with one version alone, whoever asks', async () => {
+  const { model, champion, candidate, canary } = await threeVersions(house)
+  const [one, two] = [await replicaOf(), await replicaOf()]
+  const route = await house.route(model, { ...canary(5_000), replicas: [one.id] }, 60_000)
+  await Promise.all([one.follows(route), two.follows(route)])
+  expect(answeredBy(one, model)).toEqual([candidate])
+  expect(answeredBy(two, model)).toEqual([champion])
+  // Nobody watches any more: the whole replica goes back by itself.
+  await house.store.query(sql`update routing set exposed_until = now() where model = ${model}`)
+  await Promise.all([one.serving.refresh(), two.serving.refresh()])
+  expect(answeredBy(one, model)).toEqual([champion])
+  const next = await house.route(model, { ...canary(5_000), replicas: [two.id] }, 60_000)
+  await Promise.all([one.follows(next), two.follows(next)])
+  expect([answeredBy(one, model), answeredBy(two, model)]).toEqual([[champion], [candidate]])
+})
+
+it('the way back is loaded while nothing answers with it, and one that cannot be loaded hinders nothing', async () => {
+  const { model, old, champion } = await threeVersions(house)
+  const arms = [{ arm: 'champion' as const, version: champion, shareBp: 10_000 }]
+  const replica = await replicaOf()
+  const held = () => [...replica.serving.routing.loaded()].map(({ version }) => version)
+  const route = await house.route(model, { arms, proven: champion, standby: old })
+  await replica.follows(route)
+  await until(() => held().includes(old), 'the way back in memory')
+  expect(answeredBy(replica, model)).toEqual([champion])
+  const odd = await house.route(model, { arms, proven: champion, standby: `${model}_v9.9.9` })
+  await replica.follows(odd)
+  expect(answeredBy(replica, model)).toEqual([champion])
+  await until(() => !held().includes(old), 'the earlier way back forgotten')
+})
+
+it('a route that names replicas and no candidate, or none by name, is refused', () => {
+  const route: Route = {
+    model: 'm',
+    epoch: 1,
+    generation: 1,
+    salt: 's',
+    proven: 'a',
+    arms: [{ arm: 'champion', version: 'a', shareBp: 10_000 }],
+    replicas: ['r1'],
+  }
+  expect(issuesOfRoute(route).join()).toMatch(/no arm is the canary/)
+  expect(routeAt({ ...route, replicas: undefined } as unknown as Route, 'r1')).toMatchObject({
+    arms: route.arms,
+  })
+  const row = (change: object) => ({
+    model: 'm',
+    epoch: 1,
+    generation: 1,
+    remainingMs: null,
+    route: { ...route, ...change },
+  })
+  for (const change of [{ replicas: [] }, { replicas: 'r1' }, { replicas: [7] }])
+    expect(parseRow(row(change))).toMatchObject({
+      problem: expect.stringMatching(/replicas is no list/) as string,
+    })
+  expect(parseRow(row({ standby: 7 }))).toMatchObject({
+    problem: expect.stringMatching(/standby is no text/) as string,
+  })
+})
