@@ -2,7 +2,7 @@
 import { judgeCanary } from '../domain/canary.ts'
 import { evidenceOf, type Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
-import type { Verdict } from '../domain/verdict.ts'
+import type { Reason, Verdict } from '../domain/verdict.ts'
 import { insertDecision } from '../store/decisions.ts'
 import type { Deps } from './deps.ts'
 
@@ -40,6 +40,21 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
       canary: total('canary'),
       control: total('control'),
     },
+  }
+}
+
+/**
+ * While a person has pinned the model, no caller meets the candidate: what was counted before is not taken for more than it
+ * was. A verdict against the candidate stands.
+ */
+export function unlessPinned(judgement: Judgement, pinned: string | undefined): Judgement {
+  const { verdict } = judgement
+  if (pinned === undefined || verdict.kind === 'fail') return judgement
+  const reason: Reason = { code: 'pinned', message: pinned, values: {} }
+  return {
+    ...judgement,
+    verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
+    reason: pinned,
   }
 }
 

@@ -3,11 +3,13 @@
  * which they disagree. Doing it twice changes nothing, because the release is written into the history.
  */
 import { isError } from '../domain/errors.ts'
+import { pinReason } from '../domain/flag.ts'
 import type { StepEvent } from '../domain/release-events.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import { appendAudit } from '../store/audit.ts'
 import { findPromotion, moveChampion } from '../store/champions.ts'
 import { listDecisions } from '../store/decisions.ts'
+import { findFlag } from '../store/flags.ts'
 import { findRouting, writeRoute } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
 import { outdatedReason, routeOf } from './route.ts'
@@ -26,11 +28,19 @@ export const promote =
         }
         const outdated = await outdatedReason(database, state)
         if (outdated !== undefined) return { kind: 'outdated', reason: outdated }
+        const pinned = state.breakGlass ? undefined : pinReason(await findFlag(database, state.model))
+        if (pinned !== undefined) return { kind: 'outdated', reason: pinned }
         const [last] = await listDecisions(database, state.id, 1)
         if (last?.verdict.kind === 'fail')
           return {
             kind: 'refused',
             reason: `the last verdict is against it: ${last.verdict.reasons[0]?.message ?? ''}`,
+          }
+        const { breakGlass } = state
+        if (breakGlass?.untilMs !== undefined && Date.now() > breakGlass.untilMs)
+          return {
+            kind: 'refused',
+            reason: `the glass was broken by ${breakGlass.by}, and the hour for it is over`,
           }
         const wanted = routeOf(state)
         if (wanted === undefined) return { kind: 'outdated', reason: 'the release has nothing to promote' }
@@ -62,6 +72,7 @@ export const promote =
             release: state.id,
             from: state.baseline ?? null,
             approvals: state.approvals,
+            voided: state.voided ?? [],
             breakGlass: state.breakGlass ?? null,
             digests: state.digests,
             decision: last?.id ?? null,

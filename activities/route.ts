@@ -4,18 +4,22 @@
  */
 import { canonicalJson } from '../domain/canonical.ts'
 import { isError } from '../domain/errors.ts'
+import { pinReason } from '../domain/flag.ts'
 import { routePlan } from '../domain/next-effect.ts'
 import type { StepEvent } from '../domain/release-events.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import type { Route } from '../domain/route.ts'
 import { appendAudit } from '../store/audit.ts'
 import { findChampion } from '../store/champions.ts'
+import { findFlag } from '../store/flags.ts'
 import type { Database } from '../store/postgres.ts'
 import { findReleasable, lockRelease } from '../store/releases.ts'
 import { findRouting, writeRoute, type Routing } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
 import { awaitFollowers } from './followers.ts'
-import { withHeartbeat } from './heartbeat.ts'
+import { withHeartbeat, type Beat } from './heartbeat.ts'
+
+const pinPollMs = 250
 
 type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
 export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'outdated'>
@@ -24,6 +28,11 @@ export const route =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<RouteReport> =>
     withHeartbeat(async (beat) => {
+      const pinned = await pinnedFor(deps, beat, state)
+      if (pinned !== undefined) {
+        const { epoch, generation } = state
+        return { kind: 'unacknowledged', epoch, generation, problems: [pinned] }
+      }
       const written = await writeStage(deps, state)
       if ('reason' in written) return { kind: 'outdated', reason: written.reason }
       const { epoch, generation } = written.route
@@ -37,6 +46,16 @@ export const route =
       if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
       return { kind: 'routed', epoch, generation, startedMs: atMs }
     })
+
+/** Why the candidate gets no further share, when the model stays pinned for as long as replicas are waited for. */
+async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Promise<string | undefined> {
+  const until = performance.now() + state.policy.watch.acknowledgeMs
+  for (;;) {
+    const pinned = state.promoted ? undefined : pinReason(await findFlag(store, state.model))
+    if (pinned === undefined || performance.now() >= until) return pinned
+    await beat.sleep(pinPollMs)
+  }
+}
 
 /** Writes the routing of the stage, or finds it written already by an attempt before this one. */
 async function writeStage({ store }: Deps, state: ReleaseState): Promise<Routing | { reason: string }> {

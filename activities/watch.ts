@@ -3,13 +3,16 @@
  * activity. The exposure is renewed by nothing else, so a candidate whose watcher dies is dropped by every replica when
  * the lease lapses; and the clock of the stage is in Postgres, so the next watcher goes on where this one stood.
  */
+import { pinReason, type Flag } from '../domain/flag.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import type { Verdict, VerdictKind } from '../domain/verdict.ts'
 import { recordLook } from '../store/decisions.ts'
+import { findFlag } from '../store/flags.ts'
 import { renewExposure } from '../store/routing.ts'
-import { judge, recordDecision } from './decide.ts'
+import { judge, recordDecision, unlessPinned } from './decide.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
+import { createLifeline } from './lifeline.ts'
 import { createObserver } from './observe.ts'
 
 export interface WatchRequest {
@@ -30,20 +33,24 @@ export const watch =
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecided ?? state.stage) : state.stage
       const observe = createObserver(deps, state)
+      const lifeline = createLifeline()
       let written = ''
       for (;;) {
         beat.check()
+        const flag = await findFlag(deps.store, state.model)
+        const pinned = pinReason(flag)
         const { watchedMs, lookedMs } = await recordLook(deps.store, {
           releaseId: state.id,
           stage,
           stageIndex: state.stageIndex,
-          holding: hold,
+          // Nothing can be learnt while nobody meets the candidate, so the clock of the stage stands too.
+          holding: hold || pinned !== undefined,
           mostMs: 2 * everyMs,
         })
         const observation = { ...(await observe()), watchedMs }
-        const judgement = judge(state, observation)
+        const judgement = unlessPinned(judge(state, observation), pinned)
         const { verdict, reason } = judgement
-        const due = !hold && watchedMs >= deadlineMs
+        const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
         const counted = JSON.stringify([
           verdict.kind,
@@ -54,11 +61,16 @@ export const watch =
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
-        if (mayBeExposed(verdict, observation.staleMs, state) && !(await expose(deps, state, lookedMs)))
+        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.holds())
+        if (exposed && !(await expose(deps, state, lookedMs)))
           return { kind: 'outdated', reason: 'another writer has moved the routing' }
         await beat.sleep(everyMs)
       }
     })
+
+/** A switch that is forgotten ends the release as a forgotten pause does. */
+const isOver = (flag: Flag, nowMs: number, { policy }: ReleaseState): boolean =>
+  nowMs - Date.parse(flag.at) >= policy.watch.decisionMs
 
 /**
  * Whether a verdict lets the candidate stay exposed. Silence does not: without counters nobody sees what the candidate

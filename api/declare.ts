@@ -47,7 +47,7 @@ export interface Answer {
 }
 
 interface RouteFacts {
-  method: 'get' | 'post' | 'delete'
+  method: 'get' | 'post' | 'put' | 'delete'
   /** With parameters as `:name`. */
   path: string
   allow: Allowed

@@ -7,6 +7,7 @@ import type { Problem } from './exit.ts'
 export interface Client {
   get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T>
   post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
+  put<T>(path: string, body: unknown): Promise<T>
   delete<T>(path: string): Promise<T>
   url: string
 }
@@ -70,6 +71,7 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
       return call('GET', search.size === 0 ? path : `${path}?${search}`)
     },
     post: (path, body = {}, headers) => call('POST', path, body, headers),
+    put: (path, body) => call('PUT', path, body),
     delete: (path) => call('DELETE', path),
   }
 }

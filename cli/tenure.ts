@@ -1,6 +1,7 @@
 /** The `tenure` command. */
 import { auditGroup } from './commands/audit.ts'
 import { releaseCommands, rollbackCommand } from './commands/command.ts'
+import { flagsGroup } from './commands/flags.ts'
 import { keysGroup } from './commands/keys.ts'
 import { liveAtCommand, modelsGroup, versionsCommand } from './commands/models.ts'
 import { releaseGroup, releasesCommand } from './commands/releases.ts'
@@ -22,6 +23,7 @@ const commands = [
   modelsGroup,
   versionsCommand,
   liveAtCommand,
+  flagsGroup,
   keysGroup,
   auditGroup,
   simulateCommand,

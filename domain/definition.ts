@@ -6,6 +6,7 @@
 import type { Expectation } from './expectations.ts'
 import type { Features, Output, Row } from './features.ts'
 import type { GatePolicy } from './gate-policy.ts'
+import type { Fallback } from './flag.ts'
 import type { MonitorPolicy } from './monitoring.ts'
 import type { ReleasePolicy } from './policy.ts'
 
@@ -25,6 +26,8 @@ export interface ModelDefinition {
   retrain?: RetrainSchedule
   /** How it is watched while it serves; the usual limits when absent. */
   monitor?: MonitorPolicy
+  /** What answers while somebody has pinned the model to it. */
+  fallback?: Fallback
   /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */
   golden: Row[]
 }

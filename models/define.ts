@@ -4,6 +4,7 @@
  */
 export { defineModel, type Training } from './define/model.ts'
 export { category, number, type RowOf } from './define/features.ts'
+export { always, previousChampion } from './define/fallback.ts'
 export { oneOf, quantity, yesNo } from './define/label.ts'
 export { csv, parquet, postgres } from './define/source.ts'
 export {

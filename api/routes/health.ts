@@ -46,7 +46,8 @@ export function issuesOf({ serving, authentication, stopping }: ApiDeps): string
   const end = stopping()
   if (end !== undefined) issues.push(end)
   if (!authentication.isReady()) issues.push('the keys have not been read yet')
-  if (!serving.routing.isFilled()) issues.push('the routes have not been read yet')
+  if (!serving.routing.isFilled())
+    issues.push(['the routes have not been read yet', ...serving.unrecalled].join(': '))
   for (const [model, { text }] of serving.routing.problems())
     if (serving.routing.find(model) === undefined)
       issues.push(`no version of ${model} can be served: ${text}`)
@@ -66,5 +67,9 @@ function stateOf({ serving }: ApiDeps) {
     arms,
     problem: serving.routing.problems().get(model)?.text,
   }))
-  return { stale: serving.now() >= serving.lease.until, models }
+  return {
+    stale: serving.now() >= serving.lease.until,
+    pinned: serving.switches.pinned(),
+    models,
+  }
 }

@@ -2,10 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
+import { pinReason } from '../../domain/flag.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 import { commandRoles } from '../../domain/release.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listDecisions } from '../../store/decisions.ts'
+import { findFlag } from '../../store/flags.ts'
 import {
   findOpenRelease,
   findRelease,
@@ -76,13 +78,17 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     answers: { 200: 'The release' },
     async handle({ actor, params }) {
       const release = await getRelease(deps, actor, params['id']!)
-      const [decisions, commands] = await Promise.all([
+      const [decisions, commands, flag] = await Promise.all([
         listDecisions(deps.store, release.state.id),
         listCommands(deps.store, release.state.id),
+        findFlag(deps.store, release.state.model),
       ])
+      const brief = briefOf(release)
+      const pin = brief.outcome === undefined ? pinReason(flag) : undefined
       return {
         json: {
-          ...briefOf(release),
+          ...brief,
+          ...(pin === undefined ? {} : { why: `${pin}. ${brief.why}`, pinned: pin }),
           state: release.state,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),
           commands: commands.map(toWire),

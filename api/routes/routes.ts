@@ -3,6 +3,7 @@ import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { descriptionRoutes } from './description.ts'
 import { evaluationRoutes } from './evaluations.ts'
+import { flagRoutes } from './flags.ts'
 import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './inference.ts'
 import { keyRoutes } from './keys.ts'
@@ -22,6 +23,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
     ...rollbackRoutes(deps),
+    ...flagRoutes(deps),
     ...recordRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),

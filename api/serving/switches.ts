@@ -32,6 +32,8 @@ export function createSwitches(tallies: Tallies): Switches {
   let fallbacks = new Map<string, FallbackRow>()
   /** Version → loaded, or why it cannot be. */
   const spares = new Map<string, LoadedVersion | string>()
+  /** Model → why its champion answers although its fallback should. */
+  const unmet = new Map<string, string>()
   const said = new Map<string, string>()
   let taken = ''
 
@@ -42,17 +44,6 @@ export function createSwitches(tallies: Tallies): Switches {
     if (row.previous === null) return 'there is no earlier proven version to fall back on'
     return spares.get(row.previous) ?? `${row.previous} is not loaded yet`
   }
-  const problemOf = ({ model, serve }: SwitchRow): string | undefined => {
-    if (serve !== 'fallback') return undefined
-    const row = fallbacks.get(model)
-    if (row === undefined) return 'the model declares no fallback, so its champion answers'
-    if (row.fallback.kind === 'answer') return undefined
-    if (row.previous === null) return 'there is no earlier proven version, so the champion answers'
-    const spare = spares.get(row.previous)
-    if (typeof spare === 'object') return undefined
-    return `${row.previous} cannot be served, so the champion answers: ${spare ?? 'it is not loaded yet'}`
-  }
-
   return {
     take(nextFlags, nextFallbacks) {
       flags = new Map(nextFlags.map((flag) => [flag.model, flag]))
@@ -64,6 +55,7 @@ export function createSwitches(tallies: Tallies): Switches {
     },
     pinOf(route, champion) {
       const flag = flags.get(route.model)
+      unmet.delete(route.model)
       if (flag === undefined || flag.serve === 'normal') return undefined
       if (flag.serve === 'fallback') {
         const loaded = fallbackOf(route, champion)
@@ -76,6 +68,7 @@ export function createSwitches(tallies: Tallies): Switches {
           })
           return { table, outlivesLease: true }
         }
+        unmet.set(route.model, `its champion answers instead of its fallback: ${loaded}`)
       }
       const versions = new Map([[champion.version, champion]])
       const table = buildTable(championAlone(route, champion.version), { versions, tallies })
@@ -95,8 +88,8 @@ export function createSwitches(tallies: Tallies): Switches {
     kept: () => spares.keys(),
     acknowledgements: () =>
       [...flags.values()].flatMap((flag) => {
-        const problem = problemOf(flag)
         const { model, revision } = flag
+        const problem = unmet.get(model)
         const acknowledgement = { model, revision, ...(problem === undefined ? {} : { problem }) }
         return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
       }),

@@ -9,6 +9,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Features } from '../../domain/features.ts'
 import { isStorable } from '../../domain/storable.ts'
 import { lowerExpectations, type ExpectSpec } from './expect.ts'
+import { lowerFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './features.ts'
 import { lowerJudge, type JudgeSpec } from './judge.ts'
 import { checkLabel } from './label.ts'
@@ -64,6 +65,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   release: ReleaseSpec
   retrain?: RetrainSpec
   monitor?: MonitorSpec
+  /** What answers while the model's kill switch is on `fallback`: `always('setosa')` or `previousChampion()`. */
+  fallback?: FallbackSpec
   /** Rows every predictor must answer alike; chosen from the training rows when absent. */
   golden?: readonly RowOf<F>[]
 }
@@ -123,6 +126,14 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     file.retrain === undefined
       ? {}
       : { retrain: part('retrain', [], () => lowerRetrain(report, file.retrain as RetrainSpec)) }
+  const fallback =
+    file.fallback === undefined
+      ? {}
+      : {
+          fallback: part('fallback', ['label'], () =>
+            lowerFallback(report, file.fallback as FallbackSpec, label),
+          ),
+        }
   const monitor =
     file.monitor === undefined
       ? {}
@@ -145,6 +156,7 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     release: part('release', ['release'], () => lowerRelease(report, file.release)),
     ...retrain,
     ...monitor,
+    ...fallback,
     golden,
   }
   if (!isStorable(definition)) report('model', 'a text has NUL or half a character, which cannot be kept')

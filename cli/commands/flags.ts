@@ -1,0 +1,74 @@
+/** `tenure flags`: the kill switch of a model, which works while Temporal is down and while a release is under way. */
+import { failure } from '../client.ts'
+import { exitCodes } from '../exit.ts'
+import { flagNames } from '../../domain/flag.ts'
+import type { CommandGroup } from '../program.ts'
+import { tableOf } from '../terminal.ts'
+import { time } from './words.ts'
+
+interface FlagAnswer {
+  model: string
+  serve: string
+  reason: string
+  actor: string
+  revision: number
+  at: string
+  means: string
+  problems: string[]
+}
+
+export const flagsGroup: CommandGroup = {
+  name: 'flags',
+  summary: 'kill switches: pin a model to its champion or its fallback',
+  commands: [
+    {
+      name: 'list',
+      isDefault: true,
+      summary: 'lists the switches, and the replicas that do not follow',
+      examples: ['flags', 'flags list --json'],
+      async run({ terminal, api }) {
+        const answer = await api().get<{ flags: FlagAnswer[] }>('/v1/flags')
+        const rows = answer.flags.map((each) => [
+          each.model,
+          each.serve,
+          each.actor,
+          time(each.at),
+          each.reason,
+          each.problems.length === 0 ? 'every replica' : each.problems.join('; '),
+        ])
+        terminal.answer(answer, tableOf(['model', 'serves', 'by', 'since', 'reason', 'followed by'], rows))
+      },
+    },
+    {
+      name: 'set <model> <serve>',
+      summary: `throws a switch: ${flagNames.join(', ')}`,
+      options: [['--reason <text>', 'why; kept with the audit']],
+      examples: [
+        'flags set iris champion --reason "the canary looks wrong"',
+        'flags set iris fallback --reason "bad data upstream"',
+        'flags set iris normal --reason "over"',
+      ],
+      async run({ terminal, api }, { args, options }) {
+        const [model, serve] = args
+        const { reason } = options
+        if (!flagNames.some((each) => each === serve))
+          throw failure({ code: 'usage', detail: `<serve> is one of ${flagNames.join(', ')}, not ${serve}` })
+        if (typeof reason !== 'string' || reason === '')
+          throw failure({
+            code: 'usage',
+            detail: '--reason is missing; whoever finds the switch will ask for it',
+          })
+        const answer = await api().put<FlagAnswer>(`/v1/flags/${encodeURIComponent(String(model))}`, {
+          serve,
+          reason,
+        })
+        const followed =
+          answer.problems.length === 0
+            ? 'Every live replica does it.'
+            : `Not every replica does it yet: ${answer.problems.join('; ')}`
+        terminal.answer(answer, `${answer.model}: ${answer.serve}. ${answer.means}\n${followed}`)
+        return answer.problems.length === 0 ? exitCodes.done : exitCodes.otherwise
+      },
+    },
+  ],
+}

@@ -1,0 +1,179 @@
+/** The kill switch: thrown by API while a release is under way, without Temporal, and remembered without Postgres. */
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { fallbackName, type Fallback } from '../../domain/flag.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { openHouse, request, startApi, startReplica, threeVersions, until } from '../support/serving.ts'
+import type { House, ReplicaOptions, TestApi, TestReplica } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+  // Nothing listens where its Temporal would be.
+  api = await startApi(house)
+  key = await house.key({ role: 'operator', name: 'olga' })
+  await until(async () => (await flags()).status === 200, 'the key')
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+const flags = () => api.request('GET', '/v1/flags', { key })
+const put = (model: string, serve: string, as = key, reason = 'it looks wrong') =>
+  api.request('PUT', `/v1/flags/${model}`, { key: as, body: { serve, reason } })
+async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
+  const replica = await startReplica(house, options)
+  running.push(replica)
+  return replica
+}
+const declare = (model: string, fallback: Fallback) =>
+  house.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
+const hasBeenChampion = async (model: string, version: string) => {
+  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+  await house.store.query(sql`
+    insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version`)
+  await house.store.query(sql`
+    insert into champion_history (model, version, cause, actor, reason)
+    values (${model}, ${version}, 'promotion', 'test', 'test')`)
+}
+const versionsOf = (replica: TestReplica, model: string) =>
+  new Set(Array.from({ length: 100 }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
+
+describe('thrown to the champion', () => {
+  it('drops candidate and shadow on every replica by the time of the answer, and comes back with normal', async () => {
+    const { model, champion, candidate, canary } = await threeVersions(house)
+    const other = await replicaOf()
+    const shadowed = { ...canary(5_000), shadow: { version: candidate, shareBp: 10_000 } }
+    const route = await house.route(model, shadowed, 60_000)
+    await Promise.all([api.follows(route), other.follows(route)])
+    expect(versionsOf(other, model)).toEqual(new Set([champion, candidate]))
+    const answer = await put(model, 'champion')
+    expect(answer).toMatchObject({ status: 200, json: { serve: 'champion', actor: 'olga', problems: [] } })
+    const shown = () => other.serving.shadow.counts().answered + other.serving.shadow.counts().waiting
+    const before = shown()
+    for (const replica of [api, other]) expect(versionsOf(replica, model)).toEqual(new Set([champion]))
+    expect(shown()).toBe(before)
+    // A route that is written meanwhile changes nothing for the callers.
+    const next = await house.route(model, canary(9_000), 60_000)
+    await other.follows(next)
+    expect(versionsOf(other, model)).toEqual(new Set([champion]))
+    expect((await put(model, 'normal')).json['problems']).toEqual([])
+    expect(versionsOf(other, model)).toEqual(new Set([champion, candidate]))
+  })
+
+  it('leaves one audit row for each throw, in the chain', async () => {
+    const { model } = await threeVersions(house)
+    await put(model, 'champion')
+    await put(model, 'normal')
+    const rows = await house.store.query<{ actor: string; detail: unknown }>(
+      sql`select actor, detail from audit where action = 'flag.set' and model = ${model} order by seq`,
+    )
+    expect(rows).toEqual([
+      { actor: 'olga', detail: { serve: 'champion', reason: 'it looks wrong', revision: 1 } },
+      { actor: 'olga', detail: { serve: 'normal', reason: 'it looks wrong', revision: 2 } },
+    ])
+    expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+  })
+
+  it('is refused to whoever may not, for what does not exist and for what is no way to serve', async () => {
+    const { model } = await threeVersions(house)
+    const viewer = await house.key({ role: 'viewer' })
+    const elsewhere = await house.key({ role: 'operator', models: ['another'] })
+    await until(
+      async () => (await api.request('GET', '/v1/flags', { key: elsewhere })).status === 200,
+      'keys',
+    )
+    expect((await put(model, 'champion', viewer)).json['code']).toBe('forbidden')
+    expect((await put(model, 'champion', elsewhere)).json['code']).toBe('forbidden')
+    expect((await put('tulip', 'champion')).json['code']).toBe('model_not_found')
+    expect((await put(model, 'nobody')).json['code']).toBe('invalid_request')
+    expect((await put(model, 'champion', key, '')).json['code']).toBe('invalid_request')
+    expect((await put(model, 'fallback')).json).toMatchObject({ code: 'command_refused' })
+    await declare(model, { kind: 'previous' })
+    expect((await put(model, 'fallback')).json).toMatchObject({ code: 'no_rollback_target' })
+    expect((await flags()).json['flags']).not.toContainEqual(expect.objectContaining({ model }))
+  })
+
+  it('names the replica that does not follow', async () => {
+    const { model } = await threeVersions(house)
+    const deaf = await replicaOf({ leaseMs: 60_000 })
+    await until(
+      async () => (await house.store.query(sql`select from replicas where id = ${deaf.id}`)).length === 1,
+      'its lease',
+    )
+    await deaf.cut()
+    const { json } = await put(model, 'champion')
+    expect(json['problems']).toEqual([expect.stringContaining(`replica ${deaf.id} on test is at revision 0`)])
+    await house.store.query(sql`delete from replicas where id = ${deaf.id}`)
+  })
+})
+
+describe('thrown to the fallback', () => {
+  it('answers alike to everybody in both protocols, says so, and is counted for no version', async () => {
+    const { model, champion } = await threeVersions(house)
+    await declare(model, { kind: 'answer', outputs: [0, 1, 0] })
+    const route = await house.route(model, { proven: champion })
+    await api.follows(route)
+    expect((await put(model, 'fallback')).json['problems']).toEqual([])
+    expect(api.ask(model, request())).toMatchObject({
+      version: fallbackName(model),
+      fallback: true,
+      predictions: [{ label: 'versicolor', probabilities: { setosa: 0, versicolor: 1, virginica: 0 } }],
+    })
+    await put(model, 'normal')
+    expect(api.ask(model, request())).not.toHaveProperty('fallback')
+  })
+
+  it('answers with the previous champion, which was in memory before it was needed', async () => {
+    const { model, old, champion } = await threeVersions(house)
+    await declare(model, { kind: 'previous' })
+    await hasBeenChampion(model, old)
+    await hasBeenChampion(model, champion)
+    await api.follows(await house.route(model, { proven: champion }))
+    const loaded = () => [...api.serving.routing.loaded()].map(({ version }) => version)
+    await until(() => loaded().includes(old), 'the spare')
+    expect((await put(model, 'fallback')).json['problems']).toEqual([])
+    expect(api.ask(model, request())).toMatchObject({ version: old, fallback: true })
+    await put(model, 'normal')
+    expect(api.ask(model, request())).toMatchObject({ version: champion })
+  })
+
+  it('of a kind that is none of the model is told by every replica, and the champion answers', async () => {
+    const { model, champion } = await threeVersions(house)
+    await declare(model, { kind: 'answer', outputs: [1, 1] })
+    await api.follows(await house.route(model, { proven: champion }))
+    const { json } = await put(model, 'fallback')
+    expect(json['problems']).toEqual([expect.stringContaining('the declared answer is none of')])
+    expect(api.ask(model, request())).toMatchObject({ version: champion })
+  })
+})
+
+describe('without Postgres', () => {
+  it.each(['champion', 'fallback'] as const)('%s outlives a restart', async (serve) => {
+    const { model, champion, canary } = await threeVersions(house)
+    await declare(model, { kind: 'answer', outputs: [0, 0, 1] })
+    const first = await replicaOf()
+    await first.follows(await house.route(model, canary(10_000), 60_000))
+    await put(model, serve)
+    await first.serving.refresh()
+    const { stateDir } = first
+    await first.stop()
+    running.splice(0)
+    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    expect(cold.serving.switches.pinned()).toContainEqual({ model, serve })
+    expect(cold.ask(model, request())).toMatchObject(
+      serve === 'champion'
+        ? { version: champion, stale: true }
+        : { version: fallbackName(model), stale: true, fallback: true },
+    )
+  })
+})

@@ -1,0 +1,170 @@
+/** What a replica remembers on its own disk, and what it refuses to remember: starts without Postgres, after all kinds of damage. */
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { issuesOf } from '../../../api/routes/health.ts'
+import type { ApiDeps } from '../../../api/deps.ts'
+import { listFollowers } from '../../../store/routing.ts'
+import { openHouse, request, startReplica, threeVersions, until } from '../../support/serving.ts'
+import type { House, ReplicaOptions, TestReplica } from '../../support/serving.ts'
+
+const nowhere = 'postgres://nobody@127.0.0.1:1/nothing'
+let house: House
+let root: string
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+  root = mkdtempSync(join(tmpdir(), 'tenure-remembered-'))
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(async () => {
+  await house.close()
+  rmSync(root, { recursive: true })
+})
+
+async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
+  const replica = await startReplica(house, options)
+  running.push(replica)
+  return replica
+}
+/** A replica that has followed a route and ended, and where its memory lies. */
+async function remembered(options: ReplicaOptions = {}) {
+  const { model, champion } = await threeVersions(house)
+  const replica = await replicaOf(options)
+  await replica.follows(await house.route(model, { proven: champion }))
+  await replica.serving.refresh()
+  const { stateDir } = replica
+  await replica.stop()
+  running.splice(0)
+  const file = (slot = '1') => join(stateDir, 'cache', `routing-${slot}.signed`)
+  return { model, champion, stateDir, file }
+}
+const cold = (stateDir: string, options: ReplicaOptions = {}) =>
+  replicaOf({ stateDir, databaseUrl: nowhere, ...options })
+const readiness = ({ serving }: TestReplica) =>
+  issuesOf({
+    serving,
+    authentication: { isReady: () => true },
+    stopping: () => undefined,
+  } as unknown as ApiDeps).join()
+const expectNothingBelieved = async (replica: TestReplica, model: string, why: RegExp) => {
+  expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
+  expect(replica.troubles.join()).toMatch(why)
+  expect(readiness(replica)).toMatch(/the routes have not been read yet: /)
+  expect(readiness(replica)).toMatch(why)
+}
+
+describe('what is remembered', () => {
+  it('answers after a start without Postgres', async () => {
+    const { model, champion, stateDir } = await remembered()
+    const replica = await cold(stateDir)
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, stale: true })
+    expect(readiness(replica)).toBe('')
+  })
+
+  it.each<[string, (path: string) => void]>([
+    ['a changed byte', (path) => writeFileSync(path, readFileSync(path, 'utf8').replace('10000', '10001'))],
+    ['a changed signature', (path) => writeFileSync(path, `A${readFileSync(path, 'utf8').slice(1)}`)],
+    ['a truncated file', (path) => truncateSync(path, readFileSync(path).byteLength - 20)],
+    ['a file without a body', (path) => truncateSync(path, 40)],
+    ['an empty file', (path) => truncateSync(path, 0)],
+    ['something appended', (path) => appendFileSync(path, ' ')],
+  ])('is refused whole for %s', async (_name, damage) => {
+    const { model, stateDir, file } = await remembered()
+    damage(file())
+    await expectNothingBelieved(await cold(stateDir), model, /does not carry this installation's signature/)
+  })
+
+  it('is refused when another key has signed it', async () => {
+    const { model, stateDir } = await remembered()
+    const replica = await cold(stateDir, { signingKey: join(root, 'another.pem') })
+    await expectNothingBelieved(replica, model, /does not carry this installation's signature/)
+  })
+
+  it('is missed on a wiped disk, and /readyz says so', async () => {
+    const { model } = await remembered()
+    await expectNothingBelieved(await cold(house.directory()), model, /nothing is remembered in/)
+  })
+
+  it('is not half used when the bytes of its version are gone or changed', async () => {
+    const { model, stateDir } = await remembered()
+    const files = join(stateDir, 'cache', 'files')
+    for (const name of readdirSync(files, { recursive: true, withFileTypes: true }))
+      if (name.isFile()) truncateSync(join(name.parentPath, name.name), 10)
+    const elsewhere = { ...house, artifactRoot: join(root, 'empty') }
+    const replica = await startReplica(elsewhere, {
+      stateDir,
+      databaseUrl: nowhere,
+      signingKey: join(house.artifactRoot, '..', 'keys', 'signing.pem'),
+    })
+    running.push(replica)
+    expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
+    expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
+  })
+
+  it('of several processes on one disk is the newest of each model, whoever wrote it', async () => {
+    const { model, champion, stateDir, file } = await remembered({ slot: '1' })
+    const second = await replicaOf({ stateDir, slot: '2' })
+    const route = await house.route(model, { proven: champion })
+    await second.follows(route)
+    await second.serving.refresh()
+    await second.stop()
+    running.splice(0)
+    const replica = await cold(stateDir, { slot: '1' })
+    expect(replica.ask(model, request()).generation).toBe(route.generation)
+    // One that is damaged costs the other nothing.
+    truncateSync(file('2'), 10)
+    const later = await cold(stateDir, { slot: '3' })
+    expect(later.ask(model, request()).generation).toBe(route.generation - 1)
+    expect(later.troubles.join()).toMatch(/routing-2.signed is not believed/)
+  })
+})
+
+describe('a version is refused', () => {
+  it.each([
+    [
+      'nobody has signed',
+      (version: string) => sql`update versions set signature = null where version = ${version}`,
+    ],
+    [
+      'that carries the signature of another version',
+      (version: string) => sql`
+        update versions set signature = (select signature from versions where version <> ${version} limit 1)
+        where version = ${version}`,
+    ],
+    [
+      'whose manifest is another than was signed',
+      (version: string) => sql`
+        update versions set artifact_digest = (
+          select artifact_digest from versions where version <> ${version} and model = split_part(${version}, '_v', 1) limit 1)
+        where version = ${version}`,
+    ],
+  ])('that %s, and the replica that refuses it is named', async (_name, forge) => {
+    const { model, champion, candidate, canary } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, { proven: champion }))
+    await house.store.query(forge(candidate))
+    const route = await house.route(model, canary(10_000), 60_000)
+    const followers = () => listFollowers(house.store, model)
+    await until(async () => (await followers()).some(({ problem }) => problem !== undefined), 'the refusal')
+    expect((await followers()).map(({ problem }) => problem)).toEqual([
+      expect.stringMatching(/nobody has signed|is not one of this installation's key/),
+    ])
+    expect(replica.ask(model, request())).toMatchObject({
+      version: champion,
+      generation: route.generation - 1,
+    })
+  })
+})
