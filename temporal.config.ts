@@ -24,6 +24,11 @@ export interface Config {
   stateDir: string
   /** The private key that signs manifests, remembered routes and the audit head; made at the first start. */
   signingKey: string
+  /**
+   * Whether a command that reaches a workflow without a warrant is believed by the name in it. By default only where no other
+   * machine reaches Temporal.
+   */
+  unsignedSignals: boolean
   api: { host: string; port: number; publicPredictions: boolean; replicaLeaseMs: number; drills: boolean }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
   buildId: string
@@ -66,6 +71,8 @@ export function readConfig(environment: Environment = process.env): Config {
     },
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
     stateDir,
+    unsignedSignals:
+      oneOf('TENURE_UNSIGNED_SIGNALS', isLoopback(temporal.address) ? 'on' : 'off', ['on', 'off']) === 'on',
     signingKey: resolve(text('TENURE_SIGNING_KEY', join(stateDir, 'keys', 'signing.pem'))),
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
@@ -148,6 +155,8 @@ function refuse(issues: string[]): void {
   const message = `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`
   throw new DomainError('configuration_invalid', message, { issues })
 }
+
+const isLoopback = (address: string): boolean => /^(127\.|localhost:|localhost$|\[::1\])/.test(address)
 
 /** TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client reads them. */
 function readTemporal(environment: Environment, issues: string[]): Config['temporal'] {

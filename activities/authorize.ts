@@ -1,25 +1,113 @@
-/** Who a name is. A signal carries nothing but a name, so what it may do is looked up each time: a revoked key says nothing any more. */
+/**
+ * Who has said it. A message carries a name, so what that name may do is looked up each time: a revoked key says nothing any
+ * more. Whether the name is believed is settled here too, and what the release stands on at that moment is read.
+ */
+import type { Standing } from '../domain/approval.ts'
+import type { CommandName } from '../domain/release.ts'
 import type { Role } from '../domain/roles.ts'
-import { findActiveKeys } from '../store/keys.ts'
+import { findChampion } from '../store/champions.ts'
+import { findActiveKeys, type ActiveKey } from '../store/keys.ts'
+import { findReleasable } from '../store/releases.ts'
+import { openSigner, type Signer } from '../store/signature.ts'
+import { keyOfWarrant, type Warranted } from '../store/warrants.ts'
 import type { Deps } from './deps.ts'
 
 export interface Identity {
+  /** Of the command; absent when only the name was asked about. */
+  id?: string
   name: string
-  role: Role
+  /** Absent when it is not believed that the name's owner has said it. */
+  role?: Role
+  /** The id of the key. */
+  key?: string
+  /** Why it is not believed. */
+  disbelieved?: string
   /** Whether the key may touch the model asked about. */
   inScope: boolean
+  /** What the release stands on. */
+  standing?: Standing
 }
 
-/** The active keys among the names, each with its role. A name without one is left out. */
-export const authorize =
-  ({ store }: Deps) =>
-  async ({ names, model }: { names: string[]; model: string }): Promise<Identity[]> => {
+export interface Question {
+  names: string[]
+  model: string
+  /** The release spoken to, and the version it is about. */
+  release?: string
+  version?: string
+  /** What was said. */
+  commands?: (Omit<Warranted, 'model' | 'release' | 'command'> & { command: CommandName; warrant?: string })[]
+}
+
+/** The active keys among the names, each with its role; of commands, one answer each. A name without a key is left out. */
+export const authorize = ({ store, config }: Deps) => {
+  let opened: Promise<Signer> | undefined
+  const signer = () => (opened ??= openSigner(config.signingKey))
+  return async ({ names, model, release, version, commands }: Question): Promise<Identity[]> => {
     const keys = await findActiveKeys(store)
-    return keys
-      .filter((key) => names.includes(key.name))
-      .map(({ name, role, models }) => ({
-        name,
-        role,
-        inScope: models === undefined || models.includes(model),
-      }))
+    const inScope = ({ models }: ActiveKey) => models === undefined || models.includes(model)
+    if (commands === undefined)
+      return keys
+        .filter(({ name }) => names.includes(name))
+        .map((key) => ({ name: key.name, key: key.id, role: key.role, inScope: inScope(key) }))
+    const standing = version === undefined ? undefined : await standingOf(store, { model, version })
+    const identities: Identity[] = []
+    for (const { warrant, ...said } of commands) {
+      const { id, by: name } = said
+      const known = { id, name, ...(standing === undefined ? {} : { standing }) }
+      if (warrant === undefined) {
+        const key = keys.find((each) => each.name === name)
+        if (key === undefined) continue
+        const { role } = key
+        identities.push(
+          config.unsignedSignals
+            ? { ...known, key: key.id, role, inScope: inScope(key) }
+            : { ...known, inScope: false, disbelieved: unsigned(name) },
+        )
+        continue
+      }
+      const asked = { ...said, model, ...(release === undefined ? {} : { release }) }
+      const spoken = [asked, ...(said.command === 'rollback' ? [{ ...said, model }] : [])]
+      const trust = await signer()
+      const keyId = spoken
+        .map((each) => keyOfWarrant(trust, each, { warrant, nowMs: Date.now() }))
+        .find((each) => each !== undefined)
+      const key = keys.find((each) => each.id === keyId && each.name === name)
+      identities.push(
+        keyId === undefined
+          ? { ...known, inScope: false, disbelieved: unwarranted(name) }
+          : key === undefined
+            ? { ...known, inScope: false }
+            : { ...known, key: key.id, role: key.role, inScope: inScope(key) },
+      )
+    }
+    return identities
   }
+}
+
+const unsigned = (name: string): string =>
+  `nothing shows that ${name} has said it: this namespace takes signed commands alone ` +
+  '(use the API or `tenure sign`, or set TENURE_UNSIGNED_SIGNALS=on where only trusted people reach Temporal)'
+
+const unwarranted = (name: string): string =>
+  `the warrant is not for this command of ${name}, is too old, or was signed with another key than that of the workers`
+
+async function standingOf(
+  store: Deps['store'],
+  { model, version }: { model: string; version: string },
+): Promise<Standing> {
+  const [champion, candidate] = await Promise.all([
+    findChampion(store, model),
+    findReleasable(store, version),
+  ])
+  return {
+    ...(champion === undefined ? {} : { champion: champion.version }),
+    withdrawn: candidate?.withdrawn ?? false,
+    ...(candidate === undefined
+      ? {}
+      : {
+          artifact: candidate.artifactDigest,
+          evaluation: candidate.evaluationDigest,
+          ...(candidate.evaluatedAgainst === null ? {} : { evaluatedAgainst: candidate.evaluatedAgainst }),
+        }),
+  }
+}

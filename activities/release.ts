@@ -9,9 +9,11 @@ import {
   type ReleaseState,
 } from '../domain/release.ts'
 import { digestOfJson } from '../store/artifacts.ts'
+import { upsertAlert } from '../store/alerts.ts'
 import { appendAudit } from '../store/audit.ts'
 import { findChampion } from '../store/champions.ts'
 import { findLatency } from '../store/counters.ts'
+import { findActiveKeys } from '../store/keys.ts'
 import type { Database } from '../store/postgres.ts'
 import {
   findReleasable,
@@ -109,6 +111,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
         `but ${baseline ?? 'nobody'} is champion`,
     }
   const policy = opening.policy ?? candidate.policy
+  const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   const routing = await findRouting(database, model)
   const latency =
     baseline === undefined
@@ -120,6 +123,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     version,
     ...(baseline === undefined ? {} : { baseline }),
     requestedBy,
+    ...(requester === undefined ? {} : { requestedByKey: requester.id }),
     policy,
     digests: {
       artifact: candidate.artifactDigest,
@@ -148,13 +152,41 @@ export const recordRelease =
           action: `release.${command.command}`,
           subject: releaseId,
           model: state.model,
-          detail: { id, accepted, message, stage, reason: reason ?? null },
+          detail: { id, accepted, message, stage, reason: reason ?? null, ...boundTo(state, command) },
         })
+        if (command.command === 'promoteNow' && accepted) await alertBreakGlass(database, state, command)
       }
     })
     for (const { command, actor, accepted, message } of commands)
       log.info({ release: state.id, command, actor, accepted, stage: state.stage }, message)
   }
+
+/** What an approval or a denial was given to, and by which key; the state keeps the last word of each person. */
+function boundTo({ approvals, denials, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
+  const { actor, accepted } = command
+  if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
+  const said = [...approvals, ...denials, ...(breakGlass ? [breakGlass] : [])].filter(
+    ({ by }) => by === actor,
+  )
+  const { key, digests: given } = said.at(-1) ?? {}
+  return { digests: given ?? digests, key: key ?? null }
+}
+
+/** Somebody has skipped what protects the callers; others should know at once. */
+async function alertBreakGlass(
+  database: Database,
+  { id, model, version, breakGlass }: ReleaseState,
+  { actor, reason }: ReleaseCommand,
+): Promise<void> {
+  await upsertAlert(database, {
+    dedupeKey: `break_glass/${id}`,
+    model,
+    severity: 'critical',
+    kind: 'break_glass',
+    message: `${actor} has broken the glass for ${version}: ${reason ?? ''}`,
+    evidence: { release: id, version, breakGlass: breakGlass ?? null },
+  })
+}
 
 /** Writes the end: what is proven is marked so, and the routing belongs to no release any more. */
 export const closeReleaseRow =

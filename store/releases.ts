@@ -95,10 +95,10 @@ export async function insertRelease(
 
 /** Writes a newer state over an older one. A late writer with an old state changes nothing. */
 export async function saveRelease(database: Database, state: ReleaseState): Promise<void> {
-  const { id, stage, stageIndex, shareBp, paused, revision } = state
+  const { id, stage, stageIndex, shareBp, paused, revision, digests } = state
   await database.query(sql`
     update releases set stage = ${stage}, stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = ${paused},
-      state = ${JSON.stringify(state)}, updated_at = clock_timestamp()
+      evaluation_digest = ${digests.evaluation}, state = ${JSON.stringify(state)}, updated_at = clock_timestamp()
     where id = ${id} and ended_at is null and (state ->> 'revision')::bigint < ${revision}`)
 }
 

@@ -74,9 +74,19 @@ export function receiveCommands({ state, happen }: Desk): Commands {
   const answerBatch = async (now: ReleaseState) => {
     const letters = inbox.splice(0, batch)
     const names = [...new Set(letters.map(({ command }) => command.by))]
-    const known = new Map(
-      (await patient.authorize({ names, model: now.model })).map((each) => [each.name, each]),
-    )
+    const { model, version, id: release } = now
+    const identities = await patient.authorize({
+      names,
+      model,
+      release,
+      version,
+      commands: letters.map(({ name, command }) => ({ ...command, command: name })),
+    })
+    // Histories of before know names alone.
+    const identityOf = ({ id, by }: Letter['command']) =>
+      identities.find((each) =>
+        each.id === undefined ? each.name === by : each.id === id && each.name === by,
+      )
     const replies: { letter: Letter; result: CommandResult }[] = []
     const records = letters.flatMap((letter) => {
       const { name, command } = letter
@@ -86,7 +96,7 @@ export function receiveCommands({ state, happen }: Desk): Commands {
         return []
       }
       const { by, reason, artifactDigest, evaluationDigest, policyDigest } = command
-      const who = known.get(by)
+      const who = identityOf(command)
       const {
         applied,
         message,
@@ -97,7 +107,10 @@ export function receiveCommands({ state, happen }: Desk): Commands {
         command: name,
         by,
         inScope: who?.inScope ?? false,
-        ...(who === undefined ? {} : { role: who.role }),
+        ...(who?.role === undefined ? {} : { role: who.role }),
+        ...(who?.key === undefined ? {} : { key: who.key }),
+        ...(who?.disbelieved === undefined ? {} : { disbelieved: who.disbelieved }),
+        ...(who?.standing === undefined ? {} : { standing: who.standing }),
         ...(reason === undefined ? {} : { reason }),
         ...(artifactDigest === undefined ? {} : { artifactDigest }),
         ...(evaluationDigest === undefined ? {} : { evaluationDigest }),
@@ -147,7 +160,7 @@ export function receiveCommands({ state, happen }: Desk): Commands {
   }
 }
 
-const texts = ['by', 'reason', 'id', 'artifactDigest', 'evaluationDigest', 'policyDigest'] as const
+const texts = ['by', 'reason', 'id', 'artifactDigest', 'evaluationDigest', 'policyDigest', 'warrant'] as const
 const longest = {
   by: 200,
   reason: 2_000,
@@ -155,6 +168,7 @@ const longest = {
   artifactDigest: 100,
   evaluationDigest: 100,
   policyDigest: 100,
+  warrant: 200,
 }
 
 /** A command of any shape as one that can be answered and written down. Postgres holds neither NUL nor half characters. */

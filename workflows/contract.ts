@@ -107,6 +107,8 @@ export interface Command {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
+  /** Shows that the bearer of the key has said it; asked for where a bare name is not believed. */
+  warrant?: string
 }
 
 export interface CommandResult {
@@ -151,6 +153,9 @@ export interface RollbackRequest {
   /** The name of an active key that may roll back. */
   by: string
   reason: string
+  /** What the warrant is for, and the warrant: see `Command`. */
+  id?: string
+  warrant?: string
 }
 
 export interface RollbackOutcome {

@@ -7,6 +7,7 @@ import {
   getExternalWorkflowHandle,
   sleep,
   upsertSearchAttributes,
+  uuid4,
 } from '@temporalio/workflow'
 import { commandRoles } from '../domain/release.ts'
 import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './contract.ts'
@@ -15,15 +16,21 @@ import { patient, rollingBack } from './release-activities.ts'
 /** What a release that is ending anyway gets to write its end, before it is taken for interrupted. */
 const graceMs = 2_000
 
-export async function rollback({ model, by, reason }: RollbackRequest): Promise<RollbackOutcome> {
+export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
+  const { model, by, reason, warrant } = request
   upsertSearchAttributes({ Model: [model] })
-  const [who] = await patient.authorize({ names: [by], model })
-  if (who === undefined || !who.inScope || !commandRoles.rollback.includes(who.role))
+  const said = { id: request.id ?? uuid4(), by, reason, ...(warrant === undefined ? {} : { warrant }) }
+  const [who] = await patient.authorize({
+    names: [by],
+    model,
+    commands: [{ ...said, command: 'rollback' }],
+  })
+  if (who?.role === undefined || !who.inScope || !commandRoles.rollback.includes(who.role))
     return {
       outcome: 'refused',
       code: 'forbidden',
       model,
-      message: `${by} is no active key that may roll ${model} back`,
+      message: who?.disbelieved ?? `${by} is no active key that may roll ${model} back`,
     }
   return CancellationScope.nonCancellable(async () => {
     let interrupted: string | undefined
@@ -51,10 +58,7 @@ export async function rollback({ model, by, reason }: RollbackRequest): Promise<
         }
         case 'open_release':
           try {
-            await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, {
-              by,
-              reason,
-            })
+            await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, said)
             return {
               outcome: 'forwarded',
               model,
