@@ -31,6 +31,9 @@ export interface Config {
   unsignedSignals: boolean
   api: { host: string; port: number; publicPredictions: boolean; replicaLeaseMs: number; drills: boolean }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
+  /** The file that says who is told of alerts, and where the pages are that say what to do. */
+  alertChannels: string
+  runbooks: string
   buildId: string
   logLevel: string
 }
@@ -86,6 +89,8 @@ export function readConfig(environment: Environment = process.env): Config {
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
+    alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
+    runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }

@@ -14,6 +14,7 @@ import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
 import { findServingSkew } from './skew.ts'
 import { watch } from './watch.ts'
+import { tellPeople } from './tell.ts'
 
 export const controlActivities = (deps: Deps) => ({
   ...pipelineActivities(deps),
@@ -35,6 +36,7 @@ export const controlActivities = (deps: Deps) => ({
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),
   }),
+    tellPeople: tellPeople(deps),
 })
 
 export type ControlActivities = ReturnType<typeof controlActivities>

@@ -1,6 +1,6 @@
-/** Starts the monitor of a model, unless it runs. A model that nobody watches would be known to be broken by its callers first. */
+/** Starts what watches the models and what tells people, unless it runs. Without them a broken model would be known to its callers first. */
 import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
-import { monitorWorkflowId, type MonitorRequest } from '../workflows/contract.ts'
+import { alertsWorkflowId, monitorWorkflowId, type MonitorRequest } from '../workflows/contract.ts'
 
 export async function startMonitor(client: Client, model: string, taskQueue: string): Promise<void> {
   const request: MonitorRequest = { model }
@@ -9,5 +9,13 @@ export async function startMonitor(client: Client, model: string, taskQueue: str
     workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
     taskQueue,
     args: [request],
+  })
+}
+
+export async function startAlerts(client: Client, taskQueue: string): Promise<void> {
+  await client.workflow.start('alerts', {
+    workflowId: alertsWorkflowId,
+    workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+    taskQueue,
   })
 }

@@ -10,7 +10,7 @@ import { findModel, upsertModel } from '../store/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../temporal.config.ts'
 import { connectionOf } from './children.ts'
 import { coreAddresses } from './connection.ts'
-import { startMonitor } from './monitors.ts'
+import { startAlerts, startMonitor } from './monitors.ts'
 import { syncSchedule } from './schedules.ts'
 
 export interface Synced {
@@ -28,6 +28,7 @@ export async function syncModels(core: {
   const { config, store, directory } = core
   const { models, broken } = await loadModels(directory)
   return withTemporal(config, async (client) => {
+    await startAlerts(client, config.taskQueues.control)
     const synced: Synced['models'] = []
     for (const { name, definition, codeDigest } of models) {
       const known = await findModel(store, name)

@@ -40,6 +40,22 @@ export async function resolveAlert(database: Database, dedupeKey: string): Promi
   )
 }
 
+/** Somebody looks after it: those who wait are not called, and it is not told again. Undefined when somebody does already, or it is over. */
+export async function acknowledgeAlert(
+  database: Database,
+  { id, by }: { id: number; by: string },
+): Promise<Alert | undefined> {
+  const [row] = await database.query<AlertRow>(sql`
+    update alerts set acknowledged_at = now(), acknowledged_by = ${by}
+    where id = ${id} and acknowledged_at is null and resolved_at is null returning *`)
+  return row && toAlert(row)
+}
+
+export async function findAlert(database: Database, id: number): Promise<Alert | undefined> {
+  const [row] = await database.query<AlertRow>(sql`select * from alerts where id = ${id}`)
+  return row && toAlert(row)
+}
+
 /** The newest first. */
 export async function listAlerts(
   database: Database,
@@ -52,7 +68,7 @@ export async function listAlerts(
   return rows.map(toAlert)
 }
 
-interface AlertRow {
+export interface AlertRow {
   id: number
   dedupe_key: string
   model: string | null
@@ -66,8 +82,8 @@ interface AlertRow {
   resolved_at: Date | null
 }
 
-const toAlert = (row: AlertRow): Alert => ({
-  id: row.id,
+export const toAlert = (row: AlertRow): Alert => ({
+  id: Number(row.id),
   dedupeKey: row.dedupe_key,
   ...(row.model === null ? {} : { model: row.model }),
   severity: row.severity,

@@ -77,6 +77,9 @@ export interface MonitorRequest {
 }
 
 // release
+// alerts
+/** There is one that tells people of alerts, for all models. */
+export const alertsWorkflowId = 'alerts'
 
 export interface ReleaseRequest {
   model: string

@@ -1,4 +1,5 @@
 /** What the worker bundles: every export is a workflow of this name. */
+export { alerts } from './alerts.ts'
 export { monitor } from './monitor.ts'
 export { release } from './release.ts'
 export { retrain } from './retrain.ts'

@@ -1,6 +1,7 @@
 /** Every route of the API, in one list. */
 import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { alertRoutes } from './alerts.ts'
 import { descriptionRoutes } from './description.ts'
 import { evaluationRoutes } from './evaluations.ts'
 import { flagRoutes } from './flags.ts'
@@ -25,6 +26,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...rollbackRoutes(deps),
     ...flagRoutes(deps),
     ...recordRoutes(deps),
+    ...alertRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
     ...descriptionRoutes(deps, () => routes),

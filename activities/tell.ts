@@ -1,0 +1,119 @@
+/**
+ * Tells people of alerts. What is to be told is written down before it is sent, so that a worker that dies in between tells
+ * it twice at worst; a channel that is away is tried for a day, and nothing else waits for it.
+ */
+import { dueMessages, retryDelayMs, type AlertFacts, type Channel } from '../domain/alerting.ts'
+import { insertMessages, listTellable, listWaiting, markFailed, markSent } from '../store/alert-messages.ts'
+import { resolveAlert, upsertAlert, type Alert } from '../store/alerts.ts'
+import { readChannels } from '../store/channels.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat, type Beat } from './heartbeat.ts'
+import { runbookOf } from './tell/message.ts'
+import { send } from './tell/send.ts'
+
+export interface TellInput {
+  /** How long to go on before the workflow asks anew. */
+  forMs: number
+  /** How often to look without being told of an alert. */
+  everyMs: number
+}
+
+/** Answers how many messages have arrived. */
+export const tellPeople =
+  (deps: Deps) =>
+  ({ forMs, everyMs }: TellInput): Promise<number> =>
+    withHeartbeat(async (beat) => {
+      const until = performance.now() + forMs
+      let sent = 0
+      const waiter = createWaiter()
+      const unlisten = deps.store.listen('tenure_alerts', waiter.wake)
+      try {
+        while (performance.now() < until) {
+          sent += await tellOnce(deps, beat)
+          await waiter.wait(beat, everyMs)
+        }
+      } finally {
+        await unlisten()
+      }
+      return sent
+    })
+
+async function tellOnce(deps: Deps, beat: Beat): Promise<number> {
+  const { store, config, log } = deps
+  const channels = await channelsOf(deps)
+  if (channels.length === 0) return 0
+  const { nowMs, alerts } = await listTellable(store)
+  await insertMessages(
+    store,
+    alerts.flatMap(({ alert, told }) =>
+      dueMessages(factsOf(alert), { channels, told, nowMs }).map((message) => ({
+        ...message,
+        alertId: alert.id,
+      })),
+    ),
+  )
+  const waiting = await listWaiting(store)
+  const tried = await Promise.all(
+    waiting.map(async ({ id, alert, channel, about, attempts, ageMs }) => {
+      const target = channels.find(({ name }) => name === channel)?.target
+      const message = { id, about, alert, runbook: runbookOf(config.runbooks, alert.kind) }
+      try {
+        if (target === undefined) throw new Error('there is no such channel any more')
+        await send(target, message)
+        await markSent(store, id)
+        return true
+      } catch (error) {
+        const problem = reasonOf(error)
+        const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
+        await markFailed(store, { id, problem, againMs })
+        log.warn({ alert: alert.id, channel, about, problem, againMs }, 'an alert was not delivered')
+        return false
+      }
+    }),
+  )
+  beat.check()
+  return tried.filter(Boolean).length
+}
+
+/** A file that cannot be read is itself a matter; what is told of it can only be seen in Tenure. */
+async function channelsOf({ store, config }: Deps): Promise<Channel[]> {
+  const dedupeKey = 'alerts/channels'
+  try {
+    const channels = await readChannels(config.alertChannels)
+    await resolveAlert(store, dedupeKey)
+    return channels
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    await upsertAlert(store, { dedupeKey, severity: 'critical', kind: 'alert_channels', message })
+    return []
+  }
+}
+
+const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Alert): AlertFacts => ({
+  severity,
+  ...(model === undefined ? {} : { model }),
+  raisedMs: Date.parse(raisedAt),
+  ...(acknowledgedAt === undefined ? {} : { acknowledgedMs: Date.parse(acknowledgedAt) }),
+  ...(resolvedAt === undefined ? {} : { resolvedMs: Date.parse(resolvedAt) }),
+})
+
+/** A request that found nobody says why only in its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
+}
+
+/** Waits for news or for a while; news that come in between are not lost. */
+function createWaiter() {
+  let isNew = false
+  return {
+    wake: () => {
+      isNew = true
+    },
+    async wait(beat: Beat, ms: number): Promise<void> {
+      const until = performance.now() + ms
+      while (!isNew && performance.now() < until) await beat.sleep(Math.min(100, ms))
+      isNew = false
+    },
+  }
+}

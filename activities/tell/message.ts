@@ -1,0 +1,28 @@
+/** What is said of an alert, the same on every channel: what, how bad, since when, on what evidence, and what to do. */
+import type { About } from '../../domain/alerting.ts'
+import type { Alert } from '../../store/alerts.ts'
+
+export interface Message {
+  /** Of the message: a channel that sees it twice may drop the second. */
+  id: number
+  about: About
+  alert: Alert
+  /** Where it says what to do. */
+  runbook: string
+}
+
+/** The page that says what to do about alerts of a kind; there is one for each (see docs/runbooks). */
+export const runbookOf = (base: string, kind: string): string => `${base}/${kind.replaceAll('_', '-')}.md`
+
+export const titleOf = ({ about, alert }: Message): string =>
+  `${about === 'resolved' ? 'RESOLVED' : alert.severity.toUpperCase()} ${alert.model ?? 'tenure'}: ${alert.kind.replaceAll('_', ' ')}`
+
+export const textOf = (message: Message): string => {
+  const { alert, runbook } = message
+  return [
+    titleOf(message),
+    alert.message,
+    `since ${alert.raisedAt}${alert.resolvedAt === undefined ? '' : `, over at ${alert.resolvedAt}`}`,
+    `what to do: ${runbook}`,
+  ].join('\n')
+}

@@ -1,0 +1,86 @@
+/** Sends a message to a channel, once. Throws when it did not arrive; whoever calls tries again. */
+import { createTransport } from 'nodemailer'
+import { Webhook } from 'standardwebhooks'
+import type { ChannelTarget } from '../../domain/alerting.ts'
+import { textOf, titleOf, type Message } from './message.ts'
+
+/** A channel that does not answer must not keep the others waiting for long. */
+const sendMs = 10_000
+
+export async function send(target: ChannelTarget, message: Message): Promise<void> {
+  switch (target.kind) {
+    case 'slack':
+      return post(target.url, { text: textOf(message) })
+    case 'webhook':
+      return postSigned(target, message)
+    case 'alertmanager':
+      return post(`${target.url.replace(/\/$/, '')}/api/v2/alerts`, [alertmanagerAlert(message)])
+    case 'email':
+      return mail(target, message)
+    default:
+      return target satisfies never
+  }
+}
+
+/** The alert with its evidence, as JSON. */
+async function postSigned(
+  { url, secret }: { url: string; secret?: string },
+  message: Message,
+): Promise<void> {
+  const { id, about, alert, runbook } = message
+  const body = JSON.stringify({ about, alert, runbook, title: titleOf(message) })
+  const sentAt = new Date()
+  const headers = {
+    'webhook-id': `msg_${id}`,
+    'webhook-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
+    ...(secret === undefined
+      ? {}
+      : { 'webhook-signature': new Webhook(secret).sign(`msg_${id}`, sentAt, body) }),
+  }
+  await post(url, body, headers)
+}
+
+/** It belongs to one matter by its labels, so they hold nothing that changes while the matter lasts. */
+function alertmanagerAlert({ alert, runbook }: Message): object {
+  const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
+  return {
+    labels: {
+      alertname: kind,
+      tenure_matter: dedupeKey,
+      severity,
+      ...(model === undefined ? {} : { model }),
+    },
+    annotations: { summary: message, runbook_url: runbook },
+    startsAt: raisedAt,
+    ...(resolvedAt === undefined ? {} : { endsAt: resolvedAt }),
+  }
+}
+
+async function post(url: string, body: object | string, headers: Record<string, string> = {}): Promise<void> {
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+    signal: AbortSignal.timeout(sendMs),
+  })
+  // Read to the end, or the connection stays open.
+  const said = await answer.text()
+  if (!answer.ok) throw new Error(`it answered ${answer.status}: ${said.slice(0, 200)}`)
+}
+
+async function mail(
+  { smtp, from, to }: Extract<ChannelTarget, { kind: 'email' }>,
+  message: Message,
+): Promise<void> {
+  const transport = createTransport({
+    url: smtp,
+    connectionTimeout: sendMs,
+    greetingTimeout: sendMs,
+    socketTimeout: sendMs,
+  })
+  try {
+    await transport.sendMail({ from, to: [...to], subject: titleOf(message), text: textOf(message) })
+  } finally {
+    transport.close()
+  }
+}

@@ -1,0 +1,84 @@
+/** What people were told of alerts: decided once, sent until it has arrived or a day has passed. */
+import sql from 'sql-template-tag'
+import type { About, Told } from '../domain/alerting.ts'
+import { toAlert, type Alert, type AlertRow } from './alerts.ts'
+import type { Database } from './postgres.ts'
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+/** Alerts of which something may have to be told: open ones, and those that ended in the last two days. */
+export async function listTellable(
+  database: Database,
+): Promise<{ nowMs: number; alerts: { alert: Alert; told: Told[] }[] }> {
+  const rows = await database.query<AlertRow & { told: Told[]; now: Date }>(sql`
+    select alerts.*, clock_timestamp() as now, (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8)), '[]')
+      from alert_messages where alert_id = alerts.id
+    ) as told
+    from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
+  return {
+    nowMs: rows[0]?.now.getTime() ?? 0,
+    alerts: rows.map((row) => ({ alert: toAlert(row), told: row.told })),
+  }
+}
+
+/** Decides what is to be told; decided again, nothing changes. */
+export async function insertMessages(
+  database: Database,
+  messages: readonly (Told & { alertId: number })[],
+): Promise<void> {
+  if (messages.length === 0) return
+  const rows = messages.map(({ dueMs, ...message }) => ({ ...message, due: iso(dueMs) }))
+  await database.query(sql`
+    insert into alert_messages (alert_id, channel, about, due_at)
+    select "alertId", channel, about, due
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as row ("alertId" bigint, channel text, about text, due timestamptz)
+    on conflict do nothing`)
+}
+
+export interface WaitingMessage {
+  id: number
+  alert: Alert
+  channel: string
+  about: About
+  attempts: number
+  /** Since it was to be told. */
+  ageMs: number
+}
+
+/** What is to be tried now, oldest first. */
+export async function listWaiting(database: Database, limit = 100): Promise<WaitingMessage[]> {
+  const rows = await database.query<
+    AlertRow & { message_id: number; channel: string; about: About; attempts: number; ageMs: number }
+  >(sql`
+    select alerts.*, alert_messages.id as message_id, channel, about, attempts,
+      extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
+    from alert_messages join alerts on alerts.id = alert_id
+    where next_at <= clock_timestamp() order by alert_messages.id limit ${limit}`)
+  return rows.map((row) => ({
+    id: Number(row.message_id),
+    alert: toAlert(row),
+    channel: row.channel,
+    about: row.about,
+    attempts: row.attempts,
+    ageMs: row.ageMs,
+  }))
+}
+
+export async function markSent(database: Database, id: number): Promise<void> {
+  await database.query(sql`
+    update alert_messages set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
+}
+
+/** Tried again after so long; given up when there is no again. */
+export async function markFailed(
+  database: Database,
+  { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
+): Promise<void> {
+  await database.query(sql`
+    update alert_messages set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
+      next_at = clock_timestamp() + ${againMs ?? null}::float8 * interval '1 millisecond',
+      given_up_at = case when ${againMs === undefined}::boolean then now() end
+    where id = ${id}`)
+}

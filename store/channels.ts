@@ -1,0 +1,65 @@
+/** The file that says who is told of alerts. It is read anew each time, so that a person on call is added without a restart. */
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { severities, type Channel } from '../domain/alerting.ts'
+import { DomainError } from '../domain/errors.ts'
+
+const url = z.url({ protocol: /^https?$/ })
+const target = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('slack'), url }),
+  z.strictObject({ kind: z.literal('webhook'), url, secret: z.string().min(24).optional() }),
+  z.strictObject({ kind: z.literal('alertmanager'), url }),
+  z.strictObject({
+    kind: z.literal('email'),
+    smtp: z.url({ protocol: /^smtps?$/ }),
+    from: z.string().min(3),
+    to: z.array(z.string().min(3)).min(1),
+  }),
+])
+const minutes = z.number().nonnegative()
+const channel = z.strictObject({
+  name: z.string().min(1).max(80),
+  target,
+  severities: z.array(z.enum(severities)).min(1).default(['warning', 'critical']),
+  models: z.array(z.string()).optional(),
+  afterMinutes: minutes.default(0),
+  repeatMinutes: minutes.min(0.001).optional(),
+})
+
+/** No file, no channels. Throws `configuration_invalid` with every issue. */
+export async function readChannels(file: string): Promise<Channel[]> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new DomainError('configuration_invalid', `${file} cannot be read: ${error.message}`)
+  })
+  return text === undefined ? [] : parseChannels(file, text)
+}
+
+function parseChannels(file: string, text: string): Channel[] {
+  let found: unknown
+  try {
+    found = JSON.parse(text)
+  } catch (error) {
+    throw new DomainError('configuration_invalid', `${file} is no JSON: ${(error as Error).message}`)
+  }
+  const parsed = z.array(channel).safeParse(found)
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+    throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
+  }
+  const names = parsed.data.map(({ name }) => name)
+  const twice = names.filter((name, index) => names.indexOf(name) !== index)
+  if (twice.length > 0)
+    throw new DomainError('configuration_invalid', `${file}: two channels have the name ${twice[0]}`)
+  return parsed.data.map(({ name, target: to, severities: wanted, models, afterMinutes, repeatMinutes }) => ({
+    name,
+    target: withoutAbsent(to),
+    severities: wanted,
+    ...(models === undefined ? {} : { models }),
+    afterMs: afterMinutes * 60_000,
+    ...(repeatMinutes === undefined ? {} : { repeatMs: repeatMinutes * 60_000 }),
+  }))
+}
+
+const withoutAbsent = (to: z.output<typeof target>): Channel['target'] =>
+  Object.fromEntries(Object.entries(to).filter(([, value]) => value !== undefined)) as Channel['target']

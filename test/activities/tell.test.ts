@@ -1,0 +1,260 @@
+/** Telling people, on the real database, over real sockets: a receiver of webhooks and one that speaks SMTP. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { createServer as createHttp, type IncomingHttpHeaders, type Server } from 'node:http'
+import { createServer as createTcp, type AddressInfo, type Server as TcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { Webhook } from 'standardwebhooks'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { tellPeople } from '../../activities/tell.ts'
+import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { migratedDatabase } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
+
+const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+let deps: Deps
+let receiver: Server
+let url: string
+let got: { path: string; headers: IncomingHttpHeaders; text: string }[] = []
+let status = 200
+let telling: { environment: MockActivityEnvironment; running: Promise<unknown> } | undefined
+
+beforeAll(async () => {
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_BUILD_ID: 'test',
+    TENURE_ALERT_CHANNELS: join(mkdtempSync(join(tmpdir(), 'tenure-channels-')), 'channels.json'),
+    TENURE_RUNBOOKS: 'https://runbooks.example',
+  })
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: quiet,
+  }
+  receiver = createHttp((request, response) => {
+    let text = ''
+    request.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    request.on('end', () => {
+      got.push({ path: request.url!, headers: request.headers, text })
+      response.writeHead(status).end('said')
+    })
+  })
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
+  url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+})
+beforeEach(async () => {
+  got = []
+  status = 200
+  await deps.store.query(sql`delete from alerts`)
+})
+afterEach(async () => {
+  telling?.environment.cancel()
+  await telling?.running.catch(() => {})
+  telling = undefined
+})
+afterAll(async () => {
+  receiver.close()
+  await deps.store.close()
+})
+
+/** Begins to tell people on these channels. */
+function tell(...channels: object[]): void {
+  writeFileSync(deps.config.alertChannels, JSON.stringify(channels))
+  const environment = new MockActivityEnvironment({}, { logger: quiet })
+  telling = { environment, running: environment.run(tellPeople(deps), { forMs: 60_000, everyMs: 50 }) }
+}
+const raise = (more: object = {}) =>
+  upsertAlert(deps.store, {
+    dedupeKey: 'quality/iris',
+    model: 'iris',
+    severity: 'critical',
+    kind: 'quality_lost',
+    message: 'auc on 960 matured outcomes is 0.6',
+    evidence: { judgementId: 5 },
+    ...more,
+  })
+const arrived = (count: number) => until(() => got.length >= count, `message ${count}`)
+const messages = () =>
+  deps.store.query<{ about: string; attempts: number; problem: string | null; sent_at: Date | null }>(
+    sql`select * from alert_messages order by id`,
+  )
+
+describe('people are told of an alert', () => {
+  it('in a chat, with what to do, once, and that it is over', async () => {
+    tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
+    await raise()
+    await arrived(1)
+    await raise({ message: 'auc on 970 matured outcomes is 0.6' })
+    await resolveAlert(deps.store, 'quality/iris')
+    await arrived(2)
+    const texts = got.map(({ text }) => (JSON.parse(text) as { text: string }).text.split('\n'))
+    expect(texts[0]).toEqual([
+      'CRITICAL iris: quality lost',
+      'auc on 960 matured outcomes is 0.6',
+      expect.stringMatching(/^since 20/) as unknown,
+      'what to do: https://runbooks.example/quality-lost.md',
+    ])
+    expect(texts[1]?.[0]).toBe('RESOLVED iris: quality lost')
+    expect(got).toHaveLength(2)
+  })
+
+  it('by a webhook whose signature its receiver can check', async () => {
+    tell({ name: 'hook', target: { kind: 'webhook', url: `${url}/hook`, secret } })
+    const id = await raise()
+    await arrived(1)
+    const { headers, text } = got[0]!
+    const verified = new Webhook(secret).verify(text, headers as Record<string, string>)
+    expect(verified).toMatchObject({
+      about: 'raised',
+      alert: { id, model: 'iris', kind: 'quality_lost', evidence: { judgementId: 5 } },
+      runbook: 'https://runbooks.example/quality-lost.md',
+    })
+    expect(() =>
+      new Webhook(secret).verify(text.replace('iris', 'wine'), headers as Record<string, string>),
+    ).toThrow()
+  })
+
+  it('through an Alertmanager, under labels that stay the same', async () => {
+    tell({ name: 'relay', target: { kind: 'alertmanager', url: `${url}/am/` } })
+    await raise()
+    await arrived(1)
+    await resolveAlert(deps.store, 'quality/iris')
+    await arrived(2)
+    const sent = got.map(({ text }) => (JSON.parse(text) as { labels: object; endsAt?: string }[])[0]!)
+    expect(got[0]?.path).toBe('/am/api/v2/alerts')
+    expect(sent[0]).toMatchObject({
+      labels: { alertname: 'quality_lost', model: 'iris', severity: 'critical' },
+      annotations: { summary: 'auc on 960 matured outcomes is 0.6' },
+    })
+    expect(sent[1]?.labels).toEqual(sent[0]?.labels)
+    expect(sent[0]?.endsAt).toBeUndefined()
+    expect(Date.parse(sent[1]?.endsAt ?? '')).toBeGreaterThan(0)
+  })
+
+  it('by mail', async () => {
+    const { server, port, mails } = await listenForMail()
+    tell({
+      name: 'mail',
+      target: {
+        kind: 'email',
+        smtp: `smtp://127.0.0.1:${port}`,
+        from: 'tenure@example.org',
+        to: ['anna@example.org'],
+      },
+    })
+    await raise()
+    await until(() => mails.length > 0, 'a mail')
+    expect(mails[0]).toMatch(/^To: anna@example.org\r$/m)
+    expect(mails[0]).toMatch(/^Subject: CRITICAL iris: quality lost\r$/m)
+    expect(mails[0]).toContain('what to do: https://runbooks.example/quality-lost.md')
+    server.close()
+  })
+
+  it('when their channel is back, and nobody else waits for it', async () => {
+    status = 503
+    tell(
+      { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
+      { name: 'gone', target: { kind: 'slack', url: 'http://127.0.0.1:1/' } },
+    )
+    await raise()
+    await until(
+      async () => (await messages()).filter(({ attempts }) => attempts > 0).length === 2,
+      'attempts',
+    )
+    expect((await messages()).map(({ problem }) => problem).sort()).toEqual([
+      expect.stringMatching(/^fetch failed: .*ECONNREFUSED|bad port/) as unknown,
+      'it answered 503: said',
+    ])
+    status = 200
+    await until(async () => (await messages()).some(({ sent_at }) => sent_at !== null), 'the message')
+    expect((await messages()).map(({ sent_at }) => sent_at === null).sort()).toEqual([false, true])
+  })
+
+  it('no more after a day, and not on a channel that is gone', async () => {
+    status = 503
+    tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
+    const id = await raise()
+    await arrived(1)
+    await deps.store.query(sql`
+      update alert_messages set due_at = due_at - interval '1 day', next_at = now() where alert_id = ${id}`)
+    await until(
+      async () =>
+        (await deps.store.query(sql`select from alert_messages where given_up_at is not null`)).length === 1,
+      'the end of trying',
+    )
+  })
+
+  it('only once by those who are next in line, when somebody has acknowledged it', async () => {
+    tell(
+      { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
+      { name: 'boss', target: { kind: 'slack', url: `${url}/boss` }, afterMinutes: 0.02 },
+    )
+    const id = await raise()
+    await arrived(1)
+    await acknowledgeAlert(deps.store, { id, by: 'anna' })
+    await raise({ dedupeKey: 'other', message: 'another one' })
+    await arrived(3)
+    const told = got.map(({ path, text }) => `${path} ${text.includes('another one') ? 'other' : 'first'}`)
+    expect(told.sort()).toEqual(['/boss other', '/chat first', '/chat other'])
+  })
+
+  it('of the file itself, when it cannot be read', async () => {
+    tell({ name: 'chat', target: { kind: 'pigeon' } })
+    const open = () => listAlerts(deps.store, { open: true })
+    await until(async () => (await open()).length > 0, 'the alert')
+    expect(await open()).toMatchObject([
+      {
+        kind: 'alert_channels',
+        severity: 'critical',
+        message: expect.stringContaining('0.target.kind') as unknown,
+      },
+    ])
+    const ok = [{ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } }]
+    for (const [wrong, said] of [
+      ['{', 'is no JSON'],
+      [JSON.stringify([...ok, ...ok]), 'two channels have the name chat'],
+    ] as const) {
+      writeFileSync(deps.config.alertChannels, wrong)
+      await until(async () => (await open())[0]?.message.includes(said) === true, said)
+    }
+    writeFileSync(deps.config.alertChannels, JSON.stringify(ok))
+    await until(async () => (await open()).length === 0, 'the end of it')
+  })
+})
+
+/** As much of SMTP (RFC 5321) as a sender needs. */
+async function listenForMail(): Promise<{ server: TcpServer; port: number; mails: string[] }> {
+  const mails: string[] = []
+  const server = createTcp((socket) => {
+    let text = ''
+    let reads = false
+    socket.write('220 here\r\n')
+    socket.on('data', (chunk) => {
+      text += chunk.toString()
+      if (reads) {
+        if (!text.endsWith('\r\n.\r\n')) return
+        mails.push(text)
+        reads = false
+        text = ''
+        socket.write('250 taken\r\n')
+        return
+      }
+      for (const line of text.split('\r\n').slice(0, -1)) {
+        reads = line === 'DATA'
+        socket.write(reads ? '354 go on\r\n' : line === 'QUIT' ? '221 bye\r\n' : '250 ok\r\n')
+      }
+      text = ''
+    })
+    socket.on('error', () => {})
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, port: (server.address() as AddressInfo).port, mails }
+}

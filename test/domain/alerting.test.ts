@@ -1,0 +1,101 @@
+/** Who is told of an alert and when: once, again, later, and that it is over. */
+import { describe, expect, it } from 'vitest'
+import { dueMessages, retryDelayMs, type AlertFacts, type Channel, type Told } from '../../domain/alerting.ts'
+
+const minute = 60_000
+const chat: Channel = {
+  name: 'chat',
+  target: { kind: 'slack', url: 'http://chat' },
+  severities: ['warning', 'critical'],
+  afterMs: 0,
+}
+const pager: Channel = {
+  name: 'pager',
+  target: { kind: 'webhook', url: 'http://pager' },
+  severities: ['critical'],
+  afterMs: 10 * minute,
+  repeatMs: 30 * minute,
+}
+const relay: Channel = { ...chat, name: 'relay', target: { kind: 'alertmanager', url: 'http://relay' } }
+const alert: AlertFacts = { severity: 'critical', model: 'iris', raisedMs: 0 }
+
+/** Looks every minute until `toMs`; what was told, minute by minute. */
+function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => AlertFacts): string[] {
+  const told: Told[] = []
+  for (let nowMs = 0; nowMs <= toMs; nowMs += minute)
+    told.push(...dueMessages(at(nowMs), { channels, told, nowMs }))
+  return told.map(({ channel, about, dueMs }) => `${dueMs / minute} ${channel} ${about}`)
+}
+
+describe('an alert', () => {
+  it('is told at once to some, to others when nobody has acknowledged it, and to those again and again', () => {
+    expect(tellUntil(75 * minute, [chat, pager], () => alert)).toEqual([
+      '0 chat raised',
+      '10 pager raised',
+      '40 pager raised',
+      '70 pager raised',
+    ])
+  })
+
+  it('is told to nobody any more once it is acknowledged, but that it is over', () => {
+    const at = (nowMs: number): AlertFacts => ({
+      ...alert,
+      ...(nowMs >= 15 * minute ? { acknowledgedMs: 15 * minute } : {}),
+      ...(nowMs >= 60 * minute ? { resolvedMs: 60 * minute } : {}),
+    })
+    expect(tellUntil(90 * minute, [chat, pager], at)).toEqual([
+      '0 chat raised',
+      '10 pager raised',
+      '60 chat resolved',
+      '60 pager resolved',
+    ])
+  })
+
+  it('that is over before somebody was to be called is never told to them', () => {
+    const at = (nowMs: number): AlertFacts => ({
+      ...alert,
+      ...(nowMs >= 5 * minute ? { resolvedMs: 5 * minute } : {}),
+    })
+    expect(tellUntil(60 * minute, [chat, pager], at)).toEqual(['0 chat raised', '5 chat resolved'])
+  })
+
+  it('that grows worse reaches those who only want to hear of the worst', () => {
+    const at = (nowMs: number): AlertFacts => ({
+      ...alert,
+      severity: nowMs < 20 * minute ? 'warning' : 'critical',
+    })
+    expect(tellUntil(25 * minute, [chat, pager], at)).toEqual(['0 chat raised', '10 pager raised'])
+  })
+
+  it('of another model, or of none, is not told where one model is wanted', () => {
+    const mine = [{ ...chat, models: ['wine'] }]
+    expect(tellUntil(minute, mine, () => alert)).toEqual([])
+    expect(tellUntil(minute, mine, () => ({ severity: 'critical', raisedMs: 0 }))).toEqual([])
+    expect(tellUntil(minute, mine, () => ({ ...alert, model: 'wine' }))).toEqual(['0 chat raised'])
+    expect(tellUntil(minute, [chat], () => ({ ...alert, severity: 'info' }))).toEqual([])
+  })
+
+  it('is told to an Alertmanager as long as it lasts, acknowledged or not, or it would forget it', () => {
+    const at = (nowMs: number): AlertFacts => ({
+      ...alert,
+      acknowledgedMs: 0,
+      ...(nowMs >= 3 * minute ? { resolvedMs: 3 * minute } : {}),
+    })
+    expect(tellUntil(6 * minute, [relay], at)).toEqual([
+      '0 relay raised',
+      '1 relay raised',
+      '2 relay raised',
+      '3 relay resolved',
+    ])
+  })
+})
+
+describe('a message that does not arrive', () => {
+  it('is tried more and more seldom, for a day', () => {
+    expect([1, 2, 3, 11, 500].map((attempts) => retryDelayMs(attempts, 0))).toEqual([
+      1_000, 2_000, 4_000, 600_000, 600_000,
+    ])
+    expect(retryDelayMs(1, 86_399_999)).toBe(1_000)
+    expect(retryDelayMs(1, 86_400_000)).toBeUndefined()
+  })
+})

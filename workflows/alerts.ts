@@ -1,0 +1,17 @@
+/** Tells people of alerts for as long as the system lives. The work is one long activity, so that waiting leaves no history. */
+import { continueAsNew, proxyActivities } from '@temporalio/workflow'
+import type { ControlActivities } from '../activities/control.ts'
+
+const roundMs = 600_000
+const roundsARun = 100
+
+const { tellPeople } = proxyActivities<Pick<ControlActivities, 'tellPeople'>>({
+  startToCloseTimeout: roundMs + 60_000,
+  heartbeatTimeout: '10 s',
+  retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s' },
+})
+
+export async function alerts(): Promise<void> {
+  for (let round = 0; round < roundsARun; round++) await tellPeople({ forMs: roundMs, everyMs: 5_000 })
+  await continueAsNew<typeof alerts>()
+}
