@@ -169,13 +169,15 @@ describe('people are told of an alert', () => {
       async () => (await messages()).filter(({ attempts }) => attempts > 0).length === 2,
       'attempts',
     )
-    expect((await messages()).map(({ problem }) => problem).sort()).toEqual([
-      expect.stringMatching(/^fetch failed: .*ECONNREFUSED|bad port/) as unknown,
-      'it answered 503: said',
-    ])
+    expect((await messages()).map(({ problem }) => problem)).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^fetch failed: .*ECONNREFUSED|bad port/) as unknown,
+        'it answered 503: said',
+      ]),
+    )
     status = 200
     await until(async () => (await messages()).some(({ sent_at }) => sent_at !== null), 'the message')
-    expect((await messages()).map(({ sent_at }) => sent_at === null).sort()).toEqual([false, true])
+    expect((await messages()).filter(({ sent_at }) => sent_at === null)).toHaveLength(1)
   })
 
   it('no more after a day, and not on a channel that is gone', async () => {
