@@ -27,7 +27,8 @@ const signature = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Bu
 const trailer = Buffer.from([0xff, 0xff])
 
 /**
- * Sends whole tuples in binary format, all or none. Answers how many rows Postgres took. The bytes must not change before it does.
+ * Sends whole tuples in binary format, all or none. Answers how many rows Postgres took. The bytes must not change before it
+ * does. Further statements behind the COPY, separated by a semicolon, are run in its transaction.
  */
 export function copyIn(
   client: pg.ClientBase,
@@ -45,7 +46,9 @@ export function copyIn(
         connection.endCopyFrom()
         stream.uncork()
       },
-      handleCommandComplete: ({ text }) => (rows = Number(text.split(' ')[1] ?? 0)),
+      handleCommandComplete({ text }) {
+        if (text.startsWith('COPY ')) rows = Number(text.slice(5))
+      },
       // The driver calls nothing after it, and holds further statements back until the server is ready.
       handleError: reject,
       handleReadyForQuery: () => resolve(rows),

@@ -5,6 +5,7 @@
 import type pg from 'pg'
 import type { Arm } from '../domain/route.ts'
 import { copyIn, splitTuples } from './copy.ts'
+import { entryText, type Entry } from './log-accounts.ts'
 
 /** What the rows of one arm of one routing generation share. */
 export interface PredictionOrigin {
@@ -37,6 +38,8 @@ export interface PredictionRecord {
 const columns =
   'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us'
 const columnCount = 12
+/** The columns of an encoded row, in their order. */
+export const predictionColumns = columns
 const float4Oid = 700
 const fewBytes = 200
 /** Milliseconds from 1970 to 2000, where Postgres begins to count. */
@@ -122,37 +125,51 @@ function encodeFloats(into: Buffer, at: number, values: Float32Array, count: num
 const float = new Float32Array(1)
 const floatBytes = new Uint8Array(float.buffer)
 
-/** Stores rows that Postgres has certainly not seen before, all or none. */
-export async function copyPredictions(client: pg.ClientBase, blocks: readonly Uint8Array[]): Promise<void> {
-  await copyIn(client, `copy predictions (${columns}) from stdin (format binary)`, blocks)
+/** Stores rows that Postgres has certainly not seen before, all or none, with their entry in an account when one is named. */
+export async function copyPredictions(
+  client: pg.ClientBase,
+  blocks: readonly Uint8Array[],
+  entry?: Entry,
+): Promise<void> {
+  const copy = `copy predictions (${columns}) from stdin (format binary)`
+  await copyIn(client, entry === undefined ? copy : `${copy}; ${entryText(entry)}`, blocks)
 }
 
 /**
  * Stores rows of which an earlier attempt may have stored some before its answer was lost. Answers how many of them Postgres
- * refuses for their content; every other is stored once.
+ * refuses for their content; every other is stored once, and entered once in the account when one is named.
  */
-export async function storePredictions(client: pg.ClientBase, block: Uint8Array): Promise<number> {
+export async function storePredictions(
+  client: pg.ClientBase,
+  block: Uint8Array,
+  account?: string,
+): Promise<number> {
   try {
-    await copyOnce(client, [block])
+    await copyOnce(client, [block], account)
     return 0
   } catch (error) {
     if (!isRefusal(error)) throw error
     const tuples = splitTuples(block)
     if (tuples.length === 1) return 1
-    const middle = tuples.length >> 1
-    const first = await storePredictions(client, block.subarray(0, byteLengthOf(tuples.slice(0, middle))))
-    return first + (await storePredictions(client, block.subarray(byteLengthOf(tuples.slice(0, middle)))))
+    const middle = byteLengthOf(tuples.slice(0, tuples.length >> 1))
+    const first = await storePredictions(client, block.subarray(0, middle), account)
+    return first + (await storePredictions(client, block.subarray(middle), account))
   }
 }
 
-async function copyOnce(client: pg.ClientBase, blocks: readonly Uint8Array[]): Promise<void> {
+async function copyOnce(
+  client: pg.ClientBase,
+  blocks: readonly Uint8Array[],
+  account: string | undefined,
+): Promise<void> {
   await client.query('begin')
   try {
     await client.query('create temporary table arrived (like predictions) on commit drop')
     await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
-    await client.query(
+    const { rowCount } = await client.query(
       `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
     )
+    if (account !== undefined) await client.query(entryText({ account, rows: rowCount ?? 0 }))
     await client.query('commit')
   } catch (error) {
     await client.query('rollback')
@@ -165,6 +182,9 @@ export function isRefusal(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' && /^(22|54)/.test(code)
 }
+
+/** Whether a row stands there already (SQLSTATE unique_violation). */
+export const isKnown = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
 
 const byteLengthOf = (parts: readonly Uint8Array[]): number =>
   parts.reduce((sum, part) => sum + part.byteLength, 0)

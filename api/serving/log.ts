@@ -1,17 +1,29 @@
 /**
  * The prediction log of one replica, in best-effort mode: an answer never waits for it. Rows are encoded into blocks as
  * they are answered and copied to Postgres in the background; while it is away they go to disk, and when that is full they
- * are dropped and counted. At every moment served = stored + spooled + waiting + dropped, exactly.
+ * are dropped and counted.
+ *
+ * What is exact, and where:
+ * - In a living process, at every moment: served = stored + spooled + waiting + dropped, in rows, as `counts` says.
+ * - Of a process that was killed: how many it has served stands in a file that is written over at each row before its answer
+ *   leaves (`account.ts`); how many of them are stored stands in Postgres, written in the transaction of the rows
+ *   (`log_accounts`); what it has spooled is stored by the next process that opens the directory. Then its account is
+ *   settled: served = stored + dropped, where dropped is what was in its memory, what it had dropped itself, and what of its
+ *   spool cannot be read. So after any number of kills, and whoever of the two died first, the sums over all settled
+ *   accounts are exact, and the rows in the table are those stored.
+ * - A machine that loses power may have kept an older number of rows served; then fewer losses are known than there were.
  */
 import {
   copyPredictions,
   encodePrediction,
+  isKnown,
   isRefusal,
   sizeOf,
   storePredictions,
   type PredictionRecord,
 } from '../../store/predictions.ts'
 import { withClient } from '../../store/copy.ts'
+import { settleAccount, type Entry } from '../../store/log-accounts.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Spool, SpooledBlock } from './spool.ts'
 
@@ -33,8 +45,9 @@ export interface LogCounts {
   /** In memory, on their way. */
   waiting: number
   dropped: number
-  /** Stored from the spools of processes that have died; not part of this one's equation. */
+  /** Rows of processes that have died, stored from their spools or lost with them; not part of this one's equation. */
   recovered: number
+  lost: number
 }
 
 export interface LogOptions {
@@ -54,6 +67,9 @@ interface Block {
   rows: number
 }
 
+const uncounted =
+  'the disk does not keep how many rows of the prediction log are served: a kill would lose count of them'
+
 /** How long Postgres is left alone after it did not answer. */
 const retryMs = 500
 const blocksAtOnce = 4
@@ -67,11 +83,14 @@ export function openLog(options: LogOptions): PredictionLog {
   let current: Block = { buffer: Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
   let fullBytes = 0
   let inFlight = 0
+  let spoolFullUntil = 0
+  let spilling = 0
+  let spillRun: Promise<void> | undefined
   let awayUntil = 0
   let away = false
   let running: Promise<void> | undefined
   let closing = false
-  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0 }
+  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
 
   const rotate = (): void => {
     if (current.rows === 0) return
@@ -79,6 +98,7 @@ export function openLog(options: LogOptions): PredictionLog {
     fullBytes += current.used
     current = { buffer: free.pop() ?? Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
     wake()
+    if (fullBytes > mostBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
   }
   const recycle = (block: Block): void => {
     if (block.buffer.byteLength === blockBytes && free.length < 16) free.push(block.buffer)
@@ -101,11 +121,36 @@ export function openLog(options: LogOptions): PredictionLog {
       blocks.forEach(recycle)
     }
   }
+  /**
+   * More comes than Postgres takes. The disk takes it for the time being, for it asks for a fiftieth of the processor time that
+   * Postgres needs for the same rows; the memory is for what the disk does not take either.
+   */
+  const spill = async (): Promise<void> => {
+    while (!closing && fullBytes > mostBytes / 2 && performance.now() >= spoolFullUntil) {
+      const block = full.pop()
+      if (block === undefined) return
+      fullBytes -= block.used
+      spilling = block.rows
+      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOf(block) })
+      spilling = 0
+      if (onDisk) {
+        counts.spooled += block.rows
+        recycle(block)
+      } else {
+        full.push(block)
+        fullBytes += block.used
+        spoolFullUntil = performance.now() + retryMs
+        wake()
+      }
+    }
+  }
   /** Whether Postgres has them now; what it refuses is counted as dropped. */
   const sent = async (blocks: Block[]): Promise<boolean> => {
     const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
     try {
-      await withClient(store, (client) => copyPredictions(client, blocks.map(bytesOf)))
+      await withClient(store, (client) =>
+        copyPredictions(client, blocks.map(bytesOf), { account: spool.account, rows }),
+      )
       settle(rows, 0)
       return true
     } catch (error) {
@@ -113,7 +158,9 @@ export function openLog(options: LogOptions): PredictionLog {
     }
     try {
       for (const block of blocks) {
-        const refused = await withClient(store, (client) => storePredictions(client, bytesOf(block)))
+        const refused = await withClient(store, (client) =>
+          storePredictions(client, bytesOf(block), spool.account),
+        )
         if (refused > 0) onTrouble(`Postgres refused ${refused} rows of the prediction log`)
         settle(block.rows - refused, refused)
         block.rows = 0
@@ -145,28 +192,56 @@ export function openLog(options: LogOptions): PredictionLog {
       inFlight -= block.rows
     }
   }
-  const restore = async ({ rows, bytes }: SpooledBlock, own: boolean): Promise<void> => {
-    const refused = await withClient(store, (client) => storePredictions(client, bytes))
-    if (own) {
+  /** Most of it has never been sent, and then this is a third of the work. Answers how many rows are refused. */
+  const storedFromDisk = async (bytes: Buffer, entry: Entry): Promise<number> => {
+    try {
+      await withClient(store, (client) => copyPredictions(client, [bytes], entry))
+      return 0
+    } catch (error) {
+      if (!isRefusal(error) && !isKnown(error)) throw error
+    }
+    return withClient(store, (client) => storePredictions(client, bytes, entry.account))
+  }
+  const restore = async ({ rows, bytes, account }: SpooledBlock): Promise<void> => {
+    const refused = await storedFromDisk(bytes, { account, rows })
+    if (account === spool.account) {
       counts.spooled -= rows
       counts.stored += rows - refused
       counts.dropped += refused
     } else counts.recovered += rows - refused
   }
+  /** Closes the accounts of dead processes of which nothing waits here any more. */
+  const settleLeft = async (): Promise<void> => {
+    for (const left of spool.left()) {
+      const lost = await settleAccount(store, { account: left.name, served: left.served })
+      counts.lost += lost
+      if (lost > 0) onTrouble(`a process that has ended took ${lost} rows of the prediction log with it`)
+      await spool.forget(left)
+    }
+  }
   let draining: Promise<unknown> | undefined
   const drain = (): void => {
-    if (closing || spool.bytes() === 0 || performance.now() < awayUntil) return
+    if (closing || performance.now() < awayUntil || fullBytes > mostBytes / 4) return
+    if (spool.bytes() === 0 && spool.left().length === 0) return
     draining ??= spool
       .drain(restore)
       .then((drained) => {
         counts.spooled -= drained?.lostRows ?? 0
         counts.dropped += drained?.lostRows ?? 0
-      }, lost)
+        return settleLeft()
+      })
+      .catch(lost)
       .finally(() => (draining = undefined))
+  }
+  /** Whatever waits on the disk is settled by the next process. */
+  const settleOwn = async (): Promise<void> => {
+    if (spool.bytes() > 0 || counts.spooled > 0) return
+    if (counts.served > 0) await settleAccount(store, { account: spool.account, served: counts.served })
+    await spool.close()
   }
   const flush = async (): Promise<void> => {
     rotate()
-    while (running !== undefined) await running
+    while ((running ?? spillRun) !== undefined) await (running ?? spillRun)
   }
   const timer = setInterval(() => {
     rotate()
@@ -176,6 +251,7 @@ export function openLog(options: LogOptions): PredictionLog {
   return {
     append(origin, record) {
       counts.served++
+      if (!spool.count(counts.served)) onTrouble(uncounted)
       const need = sizeOf(origin, record)
       if (current.used + need > current.buffer.byteLength) {
         rotate()
@@ -191,7 +267,7 @@ export function openLog(options: LogOptions): PredictionLog {
     },
     counts: () => ({
       ...counts,
-      waiting: current.rows + inFlight + full.reduce((sum, block) => sum + block.rows, 0),
+      waiting: current.rows + inFlight + spilling + full.reduce((sum, block) => sum + block.rows, 0),
     }),
     flush,
     async close() {
@@ -199,6 +275,9 @@ export function openLog(options: LogOptions): PredictionLog {
       clearInterval(timer)
       await flush()
       await draining
+      await settleOwn().catch((error: unknown) =>
+        onTrouble('the account of the prediction log stays open', error),
+      )
     },
   }
 }

@@ -1,25 +1,36 @@
 /**
  * Blocks of the prediction log that wait on disk for a database that is away. Each record carries its length, its rows and
- * a checksum, so that after a crash every whole record is found again and a torn one is seen to be torn.
+ * a checksum, so that after a crash, or on a disk that forgets, every whole record is found again and a torn one is seen.
  */
-import { appendFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
+import { adoptAccounts, openAccount, type LeftAccount } from './account.ts'
 
 export interface SpooledBlock {
   rows: number
   bytes: Buffer
+  /** Of the process that has served them. */
+  account: string
 }
 
 export interface Spool {
-  /** Whether the block is on disk now; it is not when the spool is full or the disk refuses. One call at a time. */
-  append(block: SpooledBlock): Promise<boolean>
+  /** Of this process. */
+  account: string
+  /** Keeps how many rows this process has served. False when the disk does not take it. */
+  count(served: number): boolean
+  /** Whether the block is on disk now; it is not when the spool is full or the disk refuses. */
+  append(block: Pick<SpooledBlock, 'rows' | 'bytes'>): Promise<boolean>
   /**
-   * Hands the blocks of the oldest segment over one by one and removes it after the last. Answers how many rows of it could
-   * not be read any more, as far as they were counted; nothing when nothing is spooled.
+   * Hands the blocks of the oldest segment over one by one and removes it after the last. Answers how many rows of this
+   * process's own it held that could not be read any more; nothing when nothing is spooled.
    */
-  drain(take: (block: SpooledBlock, own: boolean) => Promise<void>): Promise<{ lostRows: number } | undefined>
+  drain(take: (block: SpooledBlock) => Promise<void>): Promise<{ lostRows: number } | undefined>
   bytes(): number
+  /** Dead processes of which nothing waits here any more, to be settled and then forgotten. */
+  left(): LeftAccount[]
+  forget(left: LeftAccount): Promise<void>
+  /** Ends the account of this process, when nothing of it waits. */
+  close(): Promise<void>
 }
 
 interface Segment {
@@ -27,7 +38,7 @@ interface Segment {
   bytes: number
   /** Rows written by this process; 0 in a segment it has taken over. */
   rows: number
-  own: boolean
+  account: string
   /** Takes no more blocks: it is being read, or its end may be torn. */
   closed: boolean
   /** How far it has been handed over. */
@@ -41,16 +52,28 @@ const segmentBytes = 16_777_216
 /** Opens the directory and takes over what processes left behind that no longer live. */
 export async function openSpool(directory: string, mostBytes: number): Promise<Spool> {
   await mkdir(directory, { recursive: true })
-  const segments = await adopt(directory)
+  const left = await adoptAccounts(directory)
+  const account = openAccount(directory)
+  const segments: Segment[] = []
+  for (const { name, paths } of left)
+    for (const path of paths)
+      segments.push({
+        path,
+        bytes: (await stat(path)).size,
+        rows: 0,
+        account: name,
+        closed: true,
+        done: 0,
+      })
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0)
   let count = 0
-  let writing: Promise<unknown> = Promise.resolve()
+  let writing: Promise<boolean> = Promise.resolve(true)
 
   const openSegment = (): Segment => {
     const last = segments.at(-1)
-    if (last !== undefined && last.own && !last.closed && last.bytes < segmentBytes) return last
-    const path = join(directory, `${process.pid}-${Date.now()}-${count++}.spool`)
-    const fresh: Segment = { path, bytes: 0, rows: 0, own: true, closed: false, done: 0 }
+    if (last !== undefined && !last.closed && last.bytes < segmentBytes) return last
+    const path = account.pathOf(`${String(count++).padStart(6, '0')}.spool`)
+    const fresh: Segment = { path, bytes: 0, rows: 0, account: account.name, closed: false, done: 0 }
     segments.push(fresh)
     return fresh
   }
@@ -58,7 +81,7 @@ export async function openSpool(directory: string, mostBytes: number): Promise<S
     try {
       await appendFile(segment.path, record, { mode: 0o600 })
     } catch {
-      // A record written by half would hide those behind it.
+      // A record written by half would have to be searched through.
       segment.closed = true
       return false
     }
@@ -68,77 +91,84 @@ export async function openSpool(directory: string, mostBytes: number): Promise<S
     return true
   }
   return {
+    account: account.name,
+    count: account.count,
     bytes: () => total,
     append({ rows, bytes }) {
-      if (total + headBytes + bytes.byteLength > mostBytes) return Promise.resolve(false)
       const head = Buffer.alloc(headBytes)
       head.writeUInt32BE(magic, 0)
       head.writeUInt32BE(rows, 4)
       head.writeUInt32BE(bytes.byteLength, 8)
       head.writeUInt32BE(crc32(bytes), 12)
-      const written = write(openSegment(), Buffer.concat([head, bytes]), rows)
-      writing = written
-      return written
+      writing = writing.then(() => {
+        if (total + headBytes + bytes.byteLength > mostBytes) return false
+        return write(openSegment(), Buffer.concat([head, bytes]), rows)
+      })
+      return writing
     },
     async drain(take) {
       const segment = segments[0]
       if (segment === undefined) return undefined
       segment.closed = true
       await writing
-      for (;;) {
-        const block = await readBlock(segment.path, segment.done)
-        if (block === undefined) break
-        await take(block, segment.own)
-        segment.done += headBytes + block.bytes.byteLength
-        segment.rows -= block.rows
+      const file = await open(segment.path).catch(() => undefined)
+      try {
+        for (;;) {
+          const found = file && (await readBlock(file, segment))
+          if (found === undefined) break
+          await take({ ...found.block, account: segment.account })
+          segment.done = found.end
+          segment.rows -= found.block.rows
+        }
+      } finally {
+        await file?.close()
       }
       segments.shift()
       total -= segment.bytes
       await rm(segment.path, { force: true })
-      return { lostRows: segment.own ? segment.rows : 0 }
+      return { lostRows: segment.account === account.name ? segment.rows : 0 }
+    },
+    left: () => left.filter(({ name }) => !segments.some((segment) => segment.account === name)),
+    async forget(settled) {
+      await settled.forget()
+      left.splice(left.indexOf(settled), 1)
+    },
+    async close() {
+      if (!segments.some((segment) => segment.account === account.name)) await account.forget()
     },
   }
 }
 
-async function readBlock(path: string, at: number): Promise<SpooledBlock | undefined> {
-  const file = await open(path).catch(() => undefined)
-  if (file === undefined) return undefined
-  try {
-    const head = Buffer.alloc(headBytes)
-    if ((await file.read(head, 0, headBytes, at)).bytesRead < headBytes) return undefined
-    const length = head.readUInt32BE(8)
-    if (head.readUInt32BE(0) !== magic || length > segmentBytes * 2) return undefined
+interface FoundBlock {
+  block: Pick<SpooledBlock, 'rows' | 'bytes'>
+  /** Where the next one begins. */
+  end: number
+}
+
+/** The next whole record; behind a broken one it is searched for, byte by byte. */
+async function readBlock(file: FileHandle, { path, done }: Segment): Promise<FoundBlock | undefined> {
+  const head = Buffer.alloc(headBytes)
+  if ((await file.read(head, 0, headBytes, done)).bytesRead < headBytes) return undefined
+  const length = head.readUInt32BE(8)
+  if (head.readUInt32BE(0) === magic && length <= segmentBytes * 2) {
     const bytes = Buffer.alloc(length)
-    if ((await file.read(bytes, 0, length, at + headBytes)).bytesRead < length) return undefined
-    return crc32(bytes) === head.readUInt32BE(12) ? { rows: head.readUInt32BE(4), bytes } : undefined
-  } finally {
-    await file.close()
+    const { bytesRead } = await file.read(bytes, 0, length, done + headBytes)
+    if (bytesRead === length && crc32(bytes) === head.readUInt32BE(12))
+      return { block: { rows: head.readUInt32BE(4), bytes }, end: done + headBytes + length }
   }
+  return searchBlock(await readFile(path), done + 1)
 }
 
-/** Segments are named by the process that wrote them; renaming one claims it, and only one process can. */
-async function adopt(directory: string): Promise<Segment[]> {
-  const adopted: Segment[] = []
-  const names = (await readdir(directory)).filter((name) => /^\d+-\d+-\d+\.spool$/.test(name))
-  for (const name of names.sort((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1]))) {
-    const [pid, at, number] = name.split(/[-.]/)
-    if (isAlive(Number(pid))) continue
-    const path = join(directory, `${process.pid}-${at}-${number}.spool`)
-    try {
-      await rename(join(directory, name), path)
-      adopted.push({ path, bytes: (await stat(path)).size, rows: 0, own: false, closed: true, done: 0 })
-    } catch {
-      // Another process was faster.
-    }
+function searchBlock(file: Buffer, from: number): FoundBlock | undefined {
+  const mark = Buffer.alloc(4)
+  mark.writeUInt32BE(magic)
+  for (let at = file.indexOf(mark, from); at >= 0; at = file.indexOf(mark, at + 1)) {
+    if (at + headBytes > file.byteLength) return undefined
+    const end = at + headBytes + file.readUInt32BE(at + 8)
+    if (end > file.byteLength) continue
+    const bytes = file.subarray(at + headBytes, end)
+    if (crc32(bytes) === file.readUInt32BE(at + 12))
+      return { block: { rows: file.readUInt32BE(at + 4), bytes: Buffer.from(bytes) }, end }
   }
-  return adopted
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
+  return undefined
 }

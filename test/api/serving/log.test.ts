@@ -1,6 +1,14 @@
 /** The log's equation, served = stored + spooled + waiting + dropped, with a Postgres that is killed, frozen and full of holes. */
-import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -10,7 +18,16 @@ import { openLog, type LogOptions, type PredictionLog } from '../../../api/servi
 import { openSpool } from '../../../api/serving/spool.ts'
 import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../store/migrate.ts'
-import { encodeOrigin, type PredictionRecord } from '../../../store/predictions.ts'
+import { withClient } from '../../../store/copy.ts'
+import { settleAccount, sumAccounts } from '../../../store/log-accounts.ts'
+import {
+  copyPredictions,
+  encodeOrigin,
+  encodePrediction,
+  sizeOf,
+  storePredictions,
+  type PredictionRecord,
+} from '../../../store/predictions.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { freeze } from '../../support/freeze.ts'
 import { until } from '../../support/serving.ts'
@@ -48,24 +65,32 @@ async function logOf(options: Partial<LogOptions> & { spoolBytes?: number; direc
   return { log, troubles, directory }
 }
 
-function serve(log: PredictionLog, count: number, change: Partial<PredictionRecord> = {}): void {
-  for (let i = 0; i < count; i++) {
-    ids.next()
-    log.append(origin, {
-      id: ids.bytes,
-      atMs: Date.now(),
-      routingKey: `key ${i}`,
-      instances: 1,
-      numbers,
-      numberBytes: numbers.byteLength,
-      texts,
-      textBytes: texts.byteLength,
-      outputs: Float32Array.of(0.5),
-      outputCount: 1,
-      latencyUs: 5,
-      ...change,
-    })
+const nextRecord = (key: string): PredictionRecord => {
+  ids.next()
+  return {
+    id: ids.bytes,
+    atMs: Date.now(),
+    routingKey: key,
+    instances: 1,
+    numbers,
+    numberBytes: numbers.byteLength,
+    texts,
+    textBytes: texts.byteLength,
+    outputs: Float32Array.of(0.5),
+    outputCount: 1,
+    latencyUs: 5,
   }
+}
+
+function serve(log: PredictionLog, count: number, change: Partial<PredictionRecord> = {}): void {
+  for (let i = 0; i < count; i++) log.append(origin, { ...nextRecord(`key ${i}`), ...change })
+}
+
+function encoded(count: number): Buffer {
+  const block = Buffer.alloc(count * sizeOf(origin, nextRecord('a key')))
+  let at = 0
+  for (let i = 0; i < count; i++) at = encodePrediction(block, at, origin, nextRecord('a key'))
+  return block.subarray(0, at)
 }
 
 function expectBalance(log: PredictionLog): void {
@@ -179,6 +204,22 @@ describe('the log', () => {
     expect(log.counts()).toMatchObject({ stored: away.spooled, dropped: away.dropped })
   })
 
+  it('leaves to the disk what Postgres cannot take so fast, drops nothing, and stores it later', async () => {
+    const before = await storedRows()
+    const { log } = await logOf({ mostBytes: 400_000, blockBytes: 16_384 })
+    let spooled = 0
+    for (let i = 0; i < 100; i++) {
+      serve(log, 200)
+      expectBalance(log)
+      spooled = Math.max(spooled, log.counts().spooled)
+      await pause(0)
+    }
+    expect(spooled).toBeGreaterThan(0)
+    await until(() => log.counts().stored === 20_000, 'everything in the table')
+    expect(log.counts()).toMatchObject({ spooled: 0, waiting: 0, dropped: 0 })
+    expect((await storedRows()) - before).toBe(20_000)
+  })
+
   it('drops and counts the one row that Postgres refuses, and stores its neighbours', async () => {
     const before = await storedRows()
     const { log, troubles } = await logOf()
@@ -204,57 +245,127 @@ describe('the log', () => {
 })
 
 describe('what a dead process has left on the disk', () => {
-  /** A spool as a process that no longer lives has written it. */
-  async function orphaned(damage: (file: string) => void = () => {}): Promise<string> {
-    const { log, directory } = await logOf({ blockBytes: 4_096 })
+  /** Where a process lies that has served 107 rows: ten blocks of ten in its spool, and seven in its memory alone. */
+  let grave: string
+  beforeAll(async () => {
+    const { log, directory } = await logOf({ flushMs: 60_000 })
     await kill()
-    serve(log, 100)
-    await log.close()
+    for (let block = 0; block < 10; block++) {
+      serve(log, 10)
+      await log.flush()
+    }
     expect(log.counts()).toMatchObject({ spooled: 100 })
+    serve(log, 7)
+    grave = mkdtempSync(join(root, 'grave-'))
+    for (const name of readdirSync(directory))
+      copyFileSync(join(directory, name), join(grave, name.replace(/^\d+\.\d+/, '1.1')))
     await revive()
-    const dead = spawn(process.execPath, ['-e', '0'])
-    await new Promise((resolve) => dead.once('exit', resolve))
-    const [name = ''] = readdirSync(directory)
-    const orphan = join(directory, name.replace(String(process.pid), String(dead.pid)))
-    renameSync(join(directory, name), orphan)
-    damage(orphan)
+  })
+  /** The same once more, for a log that knows nothing of it yet. */
+  async function orphaned(damage: (file: string) => void = () => {}): Promise<string> {
+    const directory = mkdtempSync(join(root, 'left-'))
+    for (const name of readdirSync(grave)) {
+      copyFileSync(join(grave, name), join(directory, name))
+      if (name.endsWith('.spool')) damage(join(directory, name))
+    }
+    await store.pool.query('truncate predictions; truncate log_accounts')
     return directory
   }
+  const settled = (directory: string) => until(() => readdirSync(directory).length === 1, 'a settled account')
+  const blockBytes = (file: string): number => readFileSync(file).byteLength / 10
+  const flip = (file: string, at: number): void => {
+    const bytes = readFileSync(file)
+    bytes[at] = bytes[at]! ^ 1
+    writeFileSync(file, bytes)
+  }
 
-  it('is stored by the next one, once', async () => {
-    const before = await storedRows()
+  it('is stored by the next one, once, and what was lost with its memory is counted', async () => {
     const directory = await orphaned()
     const [one, two] = await Promise.all([logOf({ directory }), logOf({ directory })])
-    await until(() => one.log.counts().recovered + two.log.counts().recovered === 100, 'the rows')
-    expect((await storedRows()) - before).toBe(100)
-    expect(readdirSync(directory)).toEqual([])
+    await until(() => one.log.counts().lost + two.log.counts().lost === 7, 'the account')
+    expect(one.log.counts().recovered + two.log.counts().recovered).toBe(100)
+    expect(await sumAccounts(store)).toEqual({ accounts: 1, open: 0, served: 107, stored: 100, dropped: 7 })
+    expect(await storedRows()).toBe(100)
+    expect([...one.troubles, ...two.troubles]).toEqual([
+      'a process that has ended took 7 rows of the prediction log with it',
+    ])
     expectBalance(one.log)
   })
 
-  it('is recovered up to the torn end', async () => {
-    const before = await storedRows()
-    const directory = await orphaned((file) => {
-      const bytes = readFileSync(file)
-      writeFileSync(file, bytes.subarray(0, bytes.byteLength - 100))
-    })
+  it('is recovered up to the torn end, and the rest is counted', async () => {
+    const directory = await orphaned((file) => truncateSync(file, readFileSync(file).byteLength - 50))
     const { log } = await logOf({ directory })
-    await until(() => readdirSync(directory).length === 0, 'an empty spool')
-    const { recovered } = log.counts()
-    expect(recovered).toBeGreaterThan(0)
-    expect(recovered).toBeLessThan(100)
-    expect((await storedRows()) - before).toBe(recovered)
+    await settled(directory)
+    expect(log.counts()).toMatchObject({ served: 0, recovered: 90, lost: 17 })
+    expect(await sumAccounts(store)).toMatchObject({ served: 107, stored: 90, dropped: 17 })
+    expect(await storedRows()).toBe(90)
   })
 
-  it('is not believed when its bytes have changed', async () => {
-    const before = await storedRows()
-    const directory = await orphaned((file) => {
-      const bytes = readFileSync(file)
-      bytes[40] = bytes[40]! ^ 1
-      writeFileSync(file, bytes)
-    })
+  it.each([
+    ['in a row', 40],
+    ['in a length', 9],
+    ['in a mark', 0],
+    ['in a checksum', 13],
+  ])('is recovered before and behind a byte that has changed %s, and the block is counted', async (_, at) => {
+    const directory = await orphaned((file) => flip(file, blockBytes(file) * 3 + at))
     const { log } = await logOf({ directory })
-    await until(() => readdirSync(directory).length === 0, 'an empty spool')
-    expect(log.counts().recovered).toBe(0)
-    expect(await storedRows()).toBe(before)
+    await settled(directory)
+    expect(log.counts()).toMatchObject({ recovered: 90, lost: 17 })
+    expect(await sumAccounts(store)).toMatchObject({ served: 107, stored: 90, dropped: 17 })
+    expect(await storedRows()).toBe(90)
+  })
+
+  it('is stored once also when some of it was stored before its process could know', async () => {
+    const directory = await orphaned()
+    const [spooled = ''] = readdirSync(directory).filter((name) => name.endsWith('.spool'))
+    const [, account = ''] = spooled.split('-')
+    const file = readFileSync(join(directory, spooled))
+    const first = file.subarray(16, blockBytes(join(directory, spooled)))
+    await withClient(store, (client) => copyPredictions(client, [first], { account, rows: 10 }))
+    await logOf({ directory })
+    await settled(directory)
+    expect(await storedRows()).toBe(100)
+    expect(await sumAccounts(store)).toMatchObject({ served: 107, stored: 100, dropped: 7 })
+  })
+
+  it('takes no row any more once it is settled', async () => {
+    await settleAccount(store, { account: 'gone', served: 5 })
+    const block = encoded(3)
+    await expect(
+      withClient(store, (client) => copyPredictions(client, [block], { account: 'gone', rows: 3 })),
+    ).rejects.toMatchObject({ code: '23514' })
+    await expect(
+      withClient(store, (client) => storePredictions(client, block, 'gone')),
+    ).rejects.toMatchObject({ code: '23514' })
+    expect(await settleAccount(store, { account: 'gone', served: 9 })).toBe(5)
+  })
+})
+
+describe('a process that ends', () => {
+  it('settles its own account, and leaves it to the next one while Postgres is away', async () => {
+    await store.pool.query('truncate log_accounts')
+    const first = await logOf()
+    serve(first.log, 10)
+    await first.log.close()
+    expect(readdirSync(first.directory)).toEqual([])
+    expect(await sumAccounts(store)).toMatchObject({ accounts: 1, served: 10, stored: 10, open: 0 })
+    const second = await logOf()
+    await kill()
+    serve(second.log, 10)
+    await second.log.close()
+    expect(readdirSync(second.directory).map((name) => name.replace(/.*-/, ''))).toEqual(
+      expect.arrayContaining(['count']),
+    )
+    await revive()
+  })
+
+  it('goes on serving, and says so, when the disk does not keep how many it has served', async () => {
+    const directory = mkdtempSync(join(root, 'spool-'))
+    const spool = await openSpool(directory, 1_000_000)
+    const { log, troubles } = await logOf({ spool: { ...spool, count: () => false } })
+    serve(log, 3)
+    await log.flush()
+    expect(log.counts()).toMatchObject({ served: 3, stored: 3 })
+    expect(troubles[0]).toMatch(/does not keep how many rows/)
   })
 })

@@ -1,0 +1,180 @@
+/** Ways of bringing rows of the prediction log into Postgres, each measured for a second or two in turn, beside each other. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type pg from 'pg'
+import { createClock } from '../../api/serving/clock.ts'
+import { createIds } from '../../api/serving/identity.ts'
+import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { withClient } from '../../store/copy.ts'
+import { migrate } from '../../store/migrate.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import {
+  copyPredictions,
+  encodeOrigin,
+  encodePrediction,
+  sizeOf,
+  type PredictionRecord,
+} from '../../store/predictions.ts'
+
+export interface Shape {
+  name: string
+  /** Number features of an instance. */
+  width: number
+  outputs: number
+  instances: number
+}
+
+export const shapes: readonly Shape[] = [
+  { name: 'iris × 1', width: 4, outputs: 3, instances: 1 },
+  { name: 'iris × 100', width: 4, outputs: 3, instances: 100 },
+  { name: 'wide × 1', width: 32, outputs: 1, instances: 1 },
+  { name: 'wide × 100', width: 32, outputs: 1, instances: 100 },
+]
+
+export interface Way {
+  name: string
+  /** Bytes of one transaction, and how many transactions are under way at once. */
+  bytes: number
+  connections: number
+  /** Rows of one transaction into Postgres, encoded here. Resolves when they are committed. */
+  store: (client: pg.ClientBase, batch: Batch) => Promise<void>
+}
+
+interface Batch {
+  records: readonly PredictionRecord[]
+  buffer: Buffer
+}
+
+const origin = encodeOrigin({
+  model: 'm',
+  version: 'm_v1.0.0',
+  arm: 'champion',
+  release: undefined,
+  generation: 7,
+})
+
+const copy: Way['store'] = async (client, { records, buffer }) => {
+  let at = 0
+  for (const record of records) at = encodePrediction(buffer, at, origin, record)
+  const entry = { account: 'bench', rows: records.length }
+  await copyPredictions(client, [buffer.subarray(0, at)], entry)
+}
+
+/** As parallel arrays in one parameterised statement, which the server takes apart again. */
+const unnest: Way['store'] = async (client, { records }) => {
+  await client.query({
+    name: 'unnest',
+    text: `insert into predictions (model, version, arm, generation, id, at, routing_key, instances, features, outputs, latency_us)
+      select 'm', 'm_v1.0.0', 'champion', 7, id, at, key, instances, features, outputs::real[], latency
+      from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::int[], $5::bytea[], $6::text[], $7::int[])
+        as sent (id, at, key, instances, features, outputs, latency)`,
+    values: [
+      records.map(({ id }) => Buffer.from(id).toString('hex')),
+      records.map(({ atMs }) => new Date(atMs).toISOString()),
+      records.map(({ routingKey }) => routingKey),
+      records.map(({ instances }) => instances),
+      records.map(({ numbers }) => Buffer.from(numbers)),
+      records.map(({ outputs }) => `{${outputs.join(',')}}`),
+      records.map(({ latencyUs }) => latencyUs),
+    ],
+  })
+}
+
+const kB = 1_024
+
+export const ways: readonly Way[] = [
+  { name: 'UNNEST, 256 kB, 1 connection', bytes: 256 * kB, connections: 1, store: unnest },
+  { name: 'UNNEST, 1 MB, 1 connection', bytes: 1_024 * kB, connections: 1, store: unnest },
+  ...[256, 1_024, 4_096].flatMap((size) =>
+    [1, 2].map((connections) => ({
+      name: `COPY binary, ${size < 1_024 ? `${size} kB` : `${size / 1_024} MB`}, ${connections} connection${connections === 1 ? '' : 's'}`,
+      bytes: size * kB,
+      connections,
+      store: copy,
+    })),
+  ),
+]
+
+export interface Measured {
+  shape: Shape
+  way: string
+  /** Rows a second, one row being one request. */
+  rows: number
+  megabytes: number
+  /** Processor time of this process for each row, in microseconds. */
+  nodeUs: number
+}
+
+export async function measureIngest({ rounds, ms }: { rounds: number; ms: number }): Promise<Measured[]> {
+  const root = mkdtempSync(join(tmpdir(), 'tenure-ingest-'))
+  // Postgres runs as another user when this one is root.
+  chmodSync(root, 0o711)
+  const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  await migrate(postgres.url)
+  const store = openStore(postgres.url, { name: 'bench', max: 4, queryMs: 60_000 })
+  const measured: Measured[] = []
+  try {
+    for (let round = 0; round < rounds; round++)
+      for (const shape of shapes)
+        for (const way of ways) {
+          measured.push(await measure(store, shape, way, ms))
+          // What one leaves to be written must not slow the next.
+          await store.pool.query('truncate predictions; truncate log_accounts')
+          await store.pool.query('checkpoint')
+        }
+  } finally {
+    await store.close()
+    await postgres.stop()
+    rmSync(root, { recursive: true, force: true })
+  }
+  return measured
+}
+
+async function measure(store: Store, shape: Shape, way: Way, ms: number): Promise<Measured> {
+  const ids = createIds(createClock())
+  const batches = Array.from({ length: way.connections }, () => batchOf(shape, way.bytes))
+  const rowBytes = sizeOf(origin, batches[0]!.records[0]!)
+  let rows = 0
+  const began = performance.now()
+  const usage = process.cpuUsage()
+  const run = async (batch: Batch): Promise<void> => {
+    while (performance.now() - began < ms) {
+      for (const { id } of batch.records) {
+        ids.next()
+        id.set(ids.bytes)
+      }
+      await withClient(store, (client) => way.store(client, batch))
+      rows += batch.records.length
+    }
+  }
+  await Promise.all(batches.map(run))
+  const seconds = (performance.now() - began) / 1_000
+  const { user, system } = process.cpuUsage(usage)
+  return {
+    shape,
+    way: way.name,
+    rows: rows / seconds,
+    megabytes: (rows * rowBytes) / seconds / 1e6,
+    nodeUs: (user + system) / rows,
+  }
+}
+
+function batchOf({ width, outputs, instances }: Shape, bytes: number): Batch {
+  const record = (): PredictionRecord => ({
+    id: new Uint8Array(16),
+    atMs: Date.now(),
+    routingKey: undefined,
+    instances,
+    numbers: new Uint8Array(Float32Array.from({ length: width * instances }, Math.random).buffer),
+    numberBytes: width * instances * 4,
+    texts: new Uint8Array(0),
+    textBytes: 0,
+    outputs: Float32Array.from({ length: outputs * instances }, Math.random),
+    outputCount: outputs * instances,
+    latencyUs: 40,
+  })
+  const size = sizeOf(origin, record())
+  const records = Array.from({ length: Math.max(1, Math.floor(bytes / size)) }, record)
+  return { records, buffer: Buffer.alloc(records.length * size) }
+}

@@ -1,0 +1,54 @@
+/**
+ * What each process of the API has put into the prediction log. The number is written in the transaction of the rows, so it
+ * is what stands in the table whether or not the process has learned of it: a kill between commit and answer changes nothing.
+ */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+/** Rows that one transaction stores for one process. */
+export interface Entry {
+  account: string
+  rows: number
+}
+
+/**
+ * To be run behind the rows, in their transaction and in one message with them, so it has no parameters. A settled account
+ * takes no more: rows of a dead process that are still on their way to the server fail with it, and stay counted as lost.
+ */
+export function entryText({ account, rows }: Entry): string {
+  if (!/^\w+$/.test(account) || !Number.isSafeInteger(rows)) throw new Error(`${account} is no account`)
+  return `insert into log_accounts (account, stored) values ('${account}', ${rows})
+    on conflict (account) do update set stored = log_accounts.stored + excluded.stored`
+}
+
+/**
+ * Closes the account of a process that has ended and of which nothing waits on a disk any more. Answers how many of the rows
+ * it has served stand nowhere. Nothing of it may be stored afterwards. Once more changes nothing.
+ */
+export async function settleAccount(
+  database: Database,
+  { account, served }: { account: string; served: number },
+): Promise<number> {
+  const [row] = await database.query<{ dropped: number }>(sql`
+    insert into log_accounts as known (account, served, dropped, settled_at)
+    values (${account}, ${served}, ${served}, now())
+    on conflict (account) do update set
+      served = coalesce(known.served, greatest(excluded.served, known.stored)),
+      dropped = coalesce(known.dropped, greatest(excluded.served - known.stored, 0)),
+      settled_at = coalesce(known.settled_at, now())
+    returning dropped`)
+  return Number(row?.dropped ?? 0)
+}
+
+/** Of all processes whose account is settled; served = stored + dropped. */
+export async function sumAccounts(
+  database: Database,
+): Promise<{ accounts: number; open: number; served: number; stored: number; dropped: number }> {
+  const [row] = await database.query<
+    Record<'accounts' | 'open' | 'served' | 'stored' | 'dropped', number>
+  >(sql`
+    select count(*) as accounts, count(*) filter (where settled_at is null) as open,
+      coalesce(sum(served), 0)::bigint as served, sum(stored)::bigint as stored, coalesce(sum(dropped), 0)::bigint as dropped
+    from log_accounts`)
+  return row!
+}

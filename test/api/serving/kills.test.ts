@@ -1,0 +1,17 @@
+/** The equation of the prediction log when the process itself is killed; `npm run bench:log` does it twenty times. */
+import { expect, it } from 'vitest'
+import { killAgainAndAgain } from '../../../bench/log/kills.ts'
+
+it('is exact after the API was killed three times under load, with Postgres going away in between', async () => {
+  const { answered, inFlight, served, stored, dropped, open, rows, outages } = await killAgainAndAgain({
+    kills: 3,
+    loadMs: 400,
+  })
+  expect(outages).toBe(2)
+  expect(open).toBe(0)
+  expect(stored + dropped).toBe(served)
+  expect(rows).toBe(stored)
+  expect(served).toBeGreaterThanOrEqual(answered)
+  expect(served).toBeLessThanOrEqual(answered + inFlight)
+  expect(stored).toBeGreaterThan(0)
+}, 120_000)

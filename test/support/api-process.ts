@@ -1,0 +1,112 @@
+/** The process `api` as it is started in production, and callers that ask it all the time; for tests and measurements that kill it. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { Agent, request as httpRequest } from 'node:http'
+import { createInterface } from 'node:readline'
+import { checkout, environmentWith } from '../../temporal.config.ts'
+import { until } from './serving.ts'
+
+export interface ApiProcess {
+  url: string
+  child: ChildProcess
+  /** What it has logged. */
+  lines: Record<string, unknown>[]
+  /** Sends the signal and waits for the end. */
+  end(signal: NodeJS.Signals): Promise<void>
+}
+
+export async function startApiProcess(
+  environment: Record<string, string>,
+  { awaitReady = true } = {},
+): Promise<ApiProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'api/server.ts'], {
+    cwd: checkout,
+    env: environmentWith({ TENURE_PORT: '0', TENURE_BUILD_ID: 'test', ...environment }),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const lines: Record<string, unknown>[] = []
+  createInterface({ input: child.stdout }).on('line', (line) =>
+    lines.push(JSON.parse(line) as Record<string, unknown>),
+  )
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  await until(
+    () => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null,
+    'the socket',
+    30_000,
+  )
+  const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
+  if (awaitReady)
+    await until(async () => (await fetch(`${url}/readyz`)).status === 200, 'a replica that is ready', 30_000)
+  return {
+    url,
+    child,
+    lines,
+    async end(signal) {
+      child.kill(signal)
+      await exited
+    },
+  }
+}
+
+export interface Load {
+  /** Answers with status 200. */
+  answered(): number
+  /** Requests that got another answer, or none. */
+  failed(): number
+  /** How long each answer since the last call took, in milliseconds. */
+  takeTimes(): number[]
+  stop(): Promise<void>
+}
+
+/** So many callers, each asking again as soon as it was answered, or `pauseMs` later. */
+export function startLoad(
+  url: string,
+  { path, body, callers, pauseMs = 0 }: { path: string; body: string; callers: number; pauseMs?: number },
+): Load {
+  const { hostname, port } = new URL(url)
+  const agent = new Agent({ keepAlive: true, maxSockets: callers })
+  let going = true
+  let answered = 0
+  let failed = 0
+  let times: number[] = []
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+  const ask = () =>
+    new Promise<boolean>((resolve) => {
+      const call = httpRequest(
+        { agent, hostname, port, path, method: 'POST', headers, timeout: 5_000 },
+        (answer) =>
+          answer
+            .on('error', () => resolve(false))
+            .resume()
+            .on('end', () => resolve(answer.statusCode === 200)),
+      )
+      call.on('error', () => resolve(false)).on('timeout', () => call.destroy())
+      call.end(body)
+    })
+  const running = Array.from({ length: callers }, async () => {
+    while (going) {
+      const from = performance.now()
+      if (await ask()) {
+        answered++
+        times.push(performance.now() - from)
+      } else if (going) {
+        failed++
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
+  })
+  return {
+    answered: () => answered,
+    failed: () => failed,
+    takeTimes() {
+      const taken = times
+      times = []
+      return taken
+    },
+    async stop() {
+      going = false
+      await Promise.all(running)
+      agent.destroy()
+    },
+  }
+}
