@@ -43,6 +43,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
+    // What puts the process together before it runs.
+    only: { tsx: ['api/start.mjs'], esbuild: ['api/start/'] },
   },
   cli: {
     values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],

@@ -1,0 +1,40 @@
+// @ts-check
+// Starts a replica: `node api/start.mjs`. Its sources and packages are more than seven hundred files, and to find, translate
+// and read each of them takes most of a second, in which a replica that was restarted answers nobody. So they are put
+// together once, and that is run for as long as no source and no package has changed.
+import nodeModule from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findBundle } from './start/bundle.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const entry = 'api/server.ts'
+
+// Whatever is run, errors tell the place in the source.
+process.setSourceMapsEnabled(true)
+// Node 22 keeps what it has compiled; before it, there is no such function.
+const compiling = /** @type {{ enableCompileCache?: (directory: string) => unknown }} */ (
+  /** @type {unknown} */ (nodeModule)
+)
+compiling.enableCompileCache?.(join(root, 'node_modules', '.tenure', 'compiled'))
+const bundle = findBundle(root, entry) ?? (await make())
+// The process is the same however it was started.
+process.argv[1] = join(root, entry)
+if (bundle === undefined) {
+  const { register } = await import('tsx/esm/api')
+  register()
+}
+await import(pathToFileURL(bundle ?? join(root, entry)).href)
+
+/** Without a place to write to, or with a source that does not parse, everything is read file by file, which says more. */
+async function make() {
+  try {
+    const { makeBundle } = await import('./start/make-bundle.mjs')
+    return await makeBundle(root, entry)
+  } catch (error) {
+    process.stderr.write(
+      `${JSON.stringify({ level: 40, name: 'api', msg: `started file by file: ${error}` })}\n`,
+    )
+    return undefined
+  }
+}
