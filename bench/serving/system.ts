@@ -44,7 +44,7 @@ export async function startSystem(
     await nextRoute(store, spec.model, { proven: await register(store, artifacts, spec) })
   const { key } = await insertKey(store, { name: 'bench', role: 'admin' })
   const began = performance.now()
-  const child = spawn(process.execPath, [...nodeArgs, '--import', 'tsx', 'api/server.ts'], {
+  const child = spawn(process.execPath, [...nodeArgs, 'api/start.mjs'], {
     cwd: checkout,
     env: environmentWith({
       DATABASE_URL: postgres.url,

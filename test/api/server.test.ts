@@ -58,7 +58,7 @@ async function startProcess(
   options: { stateDir?: string; environment?: Record<string, string>; awaitReady?: boolean } = {},
 ): Promise<Process> {
   const from = performance.now()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'api/server.ts'], {
+  const child = spawn(process.execPath, ['api/start.mjs'], {
     cwd: checkout,
     env: environmentWith({
       DATABASE_URL: postgres.url,
