@@ -9,6 +9,7 @@ import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
 import { judgeQuality } from './quality.ts'
 import { qualify } from './qualify.ts'
+import { findNextWaiting, joinQueue, recordTurn } from './queue.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
@@ -21,6 +22,9 @@ export const controlActivities = (deps: Deps) => ({
   ...reportingFailures({
     authorize: authorize(deps),
     openRelease: openRelease(deps),
+    recordTurn: recordTurn(deps),
+    findNextWaiting: findNextWaiting(deps),
+    joinQueue: joinQueue(deps),
     recordRelease: recordRelease(deps),
     closeRelease: closeReleaseRow(deps),
     qualify: qualify(deps),
@@ -36,7 +40,7 @@ export const controlActivities = (deps: Deps) => ({
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),
   }),
-    tellPeople: tellPeople(deps),
+  tellPeople: tellPeople(deps),
 })
 
 export type ControlActivities = ReturnType<typeof controlActivities>

@@ -1,4 +1,7 @@
 /** Asks the judge, and stores what it was given and what it answered. */
+import { judgeAb, withAb, type AbCohort, type AbFinding } from '../domain/ab.ts'
+import type { CanaryEvidence } from '../domain/canary-evidence.ts'
+import { badAnswers } from '../domain/canary-ledger.ts'
 import { judgeCanary } from '../domain/canary.ts'
 import { evidenceOf, type Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
@@ -16,7 +19,9 @@ export interface Judgement {
 
 export function judge(state: ReleaseState, observation: Observation): Judgement {
   const evidence = evidenceOf(state, observation)
-  const verdict = judgeCanary(evidence, state.policy.limits)
+  const finding = abFinding(state, evidence, observation)
+  const whole = judgeCanary(evidence, state.policy.limits)
+  const verdict = finding === undefined ? whole : withAb(whole, finding)
   const total = (arm: 'canary' | 'control') =>
     evidence.ticks.reduce(
       (sum, tick) => ({
@@ -41,6 +46,27 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
       control: total('control'),
     },
   }
+}
+
+/** What the test on the declared metric says in the split of an A/B release; undefined everywhere else. */
+function abFinding(
+  state: ReleaseState,
+  { ticks, stage }: CanaryEvidence,
+  { cohorts = [] }: Observation,
+): AbFinding | undefined {
+  const { ab, limits } = state.policy
+  const where = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
+  if (ab.metric !== 'errors')
+    return judgeAb(cohorts, ab, limits.alpha[ab.metric === 'accuracy' ? 'paired' : 'conversion'])
+  const counted = ticks
+    .filter(({ startMs }) => startMs >= stage.startedMs)
+    .map(({ startMs: atMs, canary, control }): AbCohort => ({
+      atMs,
+      canary: { total: canary.requests, events: badAnswers(canary) },
+      control: { total: control.requests, events: badAnswers(control) },
+    }))
+  return judgeAb(counted, ab, limits.alpha.errors)
 }
 
 /**

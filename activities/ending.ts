@@ -21,7 +21,8 @@ import { findRouting, writeRoute } from '../store/routing.ts'
 /** Answers whether the candidate had been champion. */
 export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
   const { id, model, version, takeBack: order } = state
-  await lockRelease(database, id)
+  // A workflow that was reset after its end does its way again; what stands is not taken back for it.
+  if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
   // From here on no step of this release that is still under way can route or promote.
   await markTakenBack(database, id)
   const champion = await findChampion(database, model)
@@ -41,7 +42,10 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
     })
     await markWithdrawn(database, version)
   } else if (order?.withdraw === true && !isChampion) await markWithdrawn(database, version)
-  const route = now && routesUs && target !== undefined ? wholeRoute(model, target, now.route) : undefined
+  const route =
+    now && routesUs && target !== undefined
+      ? await wholeRoute(database, { model, version: target, now: now.route })
+      : undefined
   if (now && route) await writeRoute(database, { route, replaces: now.route })
   if (route || (isChampion && target !== undefined))
     await appendAudit(database, {
@@ -76,13 +80,18 @@ async function targetOf(
   return known && !known.withdrawn ? baseline : findRollbackTarget(database, { model, from: version })
 }
 
-/** Everything to one version, and no release. */
-export function wholeRoute(model: string, version: string, now: Route): Omit<Route, 'epoch' | 'generation'> {
+/** Everything to one version, and no release. The version before it stays loaded, so that the way back is warm. */
+export async function wholeRoute(
+  database: Database,
+  { model, version, now }: { model: string; version: string; now: Route },
+): Promise<Omit<Route, 'epoch' | 'generation'>> {
+  const standby = await findRollbackTarget(database, { model, from: version })
   return {
     model,
     salt: now.salt,
     arms: [{ arm: 'champion', version, shareBp: wholeBp }],
     proven: version,
+    ...(standby === undefined ? {} : { standby }),
   }
 }
 
@@ -106,16 +115,12 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
   const written =
     now?.route.release === id && champion !== undefined
       ? await writeRoute(database, {
-          route: {
-            model,
-            salt: now.route.salt,
-            arms: [{ arm: 'champion', version: champion, shareBp: wholeBp }],
-            proven: champion,
-          },
+          route: await wholeRoute(database, { model, version: champion, now: now.route }),
           replaces: now.route,
         })
       : undefined
-  const severity = severities[outcome ?? 'failed']
+  // What a drill comes to is told by the drill.
+  const severity = state.drill === undefined ? severities[outcome ?? 'failed'] : undefined
   if (severity !== undefined)
     await upsertAlert(database, {
       dedupeKey: `release/${id}`,

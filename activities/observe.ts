@@ -1,11 +1,16 @@
 /** Reads what the replicas have counted for a release: the only effect of a look. Judging is left to pure functions. */
 import sql from 'sql-template-tag'
+import type { AbCohort } from '../domain/ab.ts'
+import { cohortsOf } from '../domain/cohorts.ts'
 import type { CountedTick, Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
+import { listReleaseAnswers } from '../store/cohorts.ts'
 import { findTicks } from '../store/counters.ts'
 import { countPairs, type PairCounts } from '../store/pairs.ts'
 import type { Database } from '../store/postgres.ts'
+import { getVersion } from '../store/versions.ts'
 import type { Deps } from './deps.ts'
+import { outputsOf } from './rows.ts'
 
 /** Ticks this much older than the newest are taken as complete: a release of weeks is not read anew at every look. */
 const settleTicks = 60
@@ -22,22 +27,29 @@ export function createObserver(
   let settledMs: number | undefined
   let looks = 0
   const pairs = pairReader({ store }, state)
+  const cohorts = cohortReader({ store }, state)
   return async () => {
     if (looks++ % freshEvery === 0) {
       settled = []
       settledMs = undefined
     }
     const since = settledMs === undefined ? {} : { sinceMs: settledMs }
-    const [recent, staleMs, paired] = await Promise.all([
+    const [recent, staleMs, paired, matured] = await Promise.all([
       findTicks(store, id, { model, ...since }),
       findSilence(store, state),
       pairs(),
+      cohorts?.(),
     ])
     const counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
-    return { counted, staleMs, ...(paired.b + paired.c + paired.same === 0 ? {} : { paired }) }
+    return {
+      counted,
+      staleMs,
+      ...(paired.b + paired.c + paired.same === 0 ? {} : { paired }),
+      ...(matured === undefined ? {} : { cohorts: matured }),
+    }
   }
 }
 
@@ -55,6 +67,34 @@ function pairReader(
     const from = performance.now()
     if (baseline === undefined || from < dueAt) return last
     last = await countPairs(store, { release: id, served: baseline, shadow: version })
+    const to = performance.now()
+    dueAt = to + (to - from) / pairShare
+    return last
+  }
+}
+
+/** The matured outcomes of both arms, where an A/B release is decided by them; read again as sparingly as pairs are counted. */
+function cohortReader(
+  { store }: Pick<Deps, 'store'>,
+  { id, model, version, baseline, strategy, policy }: ReleaseState,
+): (() => Promise<AbCohort[]>) | undefined {
+  const { ab } = policy
+  const [split] = policy.stages
+  if (strategy !== 'ab' || ab === undefined || split === undefined || ab.metric === 'errors') return undefined
+  const { metric } = ab
+  const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
+  let last: AbCohort[] = []
+  let dueAt = 0
+  return async () => {
+    const from = performance.now()
+    if (from < dueAt) return last
+    const { output } = (await getVersion(store, version)).manifest
+    const { nowMs, rows } = await listReleaseAnswers(store, { release: id, model, width: outputsOf(output) })
+    const answered = rows.flatMap(({ version: by, ...row }) => {
+      const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
+      return arm === undefined ? [] : [{ ...row, arm } as const]
+    })
+    last = cohortsOf(answered, { metric, output, nowMs, spanMs })
     const to = performance.now()
     dueAt = to + (to - from) / pairShare
     return last

@@ -10,6 +10,7 @@ import { appendAudit } from '../store/audit.ts'
 import { findPromotion, moveChampion } from '../store/champions.ts'
 import { listDecisions } from '../store/decisions.ts'
 import { findFlag } from '../store/flags.ts'
+import { findReleasable } from '../store/releases.ts'
 import { findRouting, writeRoute } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
 import { outdatedReason, routeOf } from './route.ts'
@@ -30,6 +31,9 @@ export const promote =
         if (outdated !== undefined) return { kind: 'outdated', reason: outdated }
         const pinned = state.breakGlass ? undefined : pinReason(await findFlag(database, state.model))
         if (pinned !== undefined) return { kind: 'outdated', reason: pinned }
+        const candidate = await findReleasable(database, state.version)
+        if (state.drill !== undefined || candidate?.drill === true)
+          return { kind: 'refused', reason: `${state.version} was made for a drill and is never promoted` }
         const [last] = await listDecisions(database, state.id, 1)
         if (last?.verdict.kind === 'fail')
           return {

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { isError } from '../domain/errors.ts'
+import { defaultQualification, type QualificationLimits } from '../domain/policy.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import { openSigner } from '../store/signature.ts'
 import { getVersion } from '../store/versions.ts'
@@ -13,13 +14,7 @@ import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
 import { runServingChild, type NotServed } from './serving-child.ts'
 
-export const qualificationLimits = {
-  /** For loading, answering and measuring together. */
-  timeoutMs: 30_000,
-  /** Of one row, from its features to its answer; the 99th percentile. */
-  p99Us: 20_000,
-  rssBytes: 512 * 1_048_576,
-} as const
+export const qualificationLimits = defaultQualification
 
 interface Qualified {
   ok: true
@@ -38,35 +33,44 @@ export const qualify =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<QualifyReport> =>
     withHeartbeat(async (beat) => {
-      const found = await load(deps, state)
+      const limits = { ...qualificationLimits, ...state.policy.qualification }
+      const { version, digests } = state
+      const found = await qualifyVersion(deps, { version, digest: digests.artifact }, limits)
       beat.check()
-      const reason = refusalOf(found, state)
-      deps.log.info({ release: state.id, version: state.version, ...found, reason }, 'qualified')
+      const reason = refusalOf(found, state, limits)
+      deps.log.info({ release: state.id, version, ...found, reason }, 'qualified')
       return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
     })
 
-/** An artifact that nobody vouches for is not even opened. */
-async function load({ store, config }: Deps, { version, digests }: ReleaseState): Promise<Found> {
+/** Loads a version in a process of its own and measures it. An artifact that nobody vouches for is not even opened. */
+export async function qualifyVersion(
+  { store, config }: Deps,
+  { version, digest }: { version: string; digest: string },
+  { timeoutMs }: Pick<QualificationLimits, 'timeoutMs'> = qualificationLimits,
+): Promise<Found> {
   const { model, signature } = await getVersion(store, version)
   try {
-    const artifactDigest = digests.artifact
-    expectVouched(await openSigner(config.signingKey), { version, model, artifactDigest, signature })
+    expectVouched(await openSigner(config.signingKey), { version, model, artifactDigest: digest, signature })
   } catch (error) {
     if (!isError(error, 'artifact_untrusted')) throw error
     return { ok: false, code: error.code, message: error.message }
   }
-  return runQualifier([config.artifactRoot, digests.artifact, version])
+  return runQualifier([config.artifactRoot, digest, version], { timeoutMs })
 }
 
 /** Why the candidate must not be released; undefined when it is in order. */
-export function refusalOf(found: Found, state: Pick<ReleaseState, 'model'>): string | undefined {
+export function refusalOf(
+  found: Found,
+  state: Pick<ReleaseState, 'model'>,
+  limits: QualificationLimits = qualificationLimits,
+): string | undefined {
   if (!found.ok) return `it cannot be served: ${found.message} (${found.code})`
   const { model, p99Us, rssBytes } = found
   if (model !== state.model) return `its artifact is one of ${model}, not of ${state.model}`
-  if (p99Us > qualificationLimits.p99Us)
-    return `a row takes ${Math.round(p99Us)} µs at the 99th percentile, at most ${qualificationLimits.p99Us} are accepted`
-  if (rssBytes > qualificationLimits.rssBytes)
-    return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${qualificationLimits.rssBytes / 1_048_576} are accepted`
+  if (p99Us > limits.p99Us)
+    return `a row takes ${Math.round(p99Us)} µs at the 99th percentile, at most ${limits.p99Us} are accepted`
+  if (rssBytes > limits.rssBytes)
+    return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${Math.round(limits.rssBytes / 1_048_576)} are accepted`
   return undefined
 }
 

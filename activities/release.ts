@@ -1,9 +1,11 @@
 /** The beginning and the end of a release as rows, and everything that is said to it in between. */
 import { isError } from '../domain/errors.ts'
-import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
 import {
   issuesOfOpening,
+  hotfixRoles,
   openingState,
+  type Statement,
   type ReleaseFacts,
   type ReleaseId,
   type ReleaseState,
@@ -13,6 +15,7 @@ import { upsertAlert } from '../store/alerts.ts'
 import { appendAudit } from '../store/audit.ts'
 import { findChampion } from '../store/champions.ts'
 import { findLatency } from '../store/counters.ts'
+import { issueOfDrills } from '../store/drills.ts'
 import { findActiveKeys } from '../store/keys.ts'
 import type { Database } from '../store/postgres.ts'
 import {
@@ -25,6 +28,8 @@ import {
   type ReleaseCommand,
 } from '../store/releases.ts'
 import { findRouting } from '../store/routing.ts'
+import { refuseStarted } from '../store/waiting.ts'
+import type { ReleaseRequest } from '../workflows/contract.ts'
 import type { Deps } from './deps.ts'
 import { close, endInterrupted } from './ending.ts'
 import { awaitFollowers } from './followers.ts'
@@ -36,6 +41,8 @@ export interface Opening {
   version: string
   requestedBy: string
   policy?: ReleasePolicy
+  hotfix?: ReleaseRequest['hotfix']
+  drill?: ReleaseRequest['drill']
   workflowId: string
   runId: string
   /** On the workflow's clock. */
@@ -56,6 +63,8 @@ export const openRelease =
         if (isError(error, 'release_in_progress')) return { refused: error.message }
         throw error
       })
+    if ('refused' in opened)
+      await refuseStarted(store, { releaseId: opening.id, message: opened.refused }).catch(() => {})
     log.info(
       { release: opening.id, version: opening.version, refused: 'refused' in opened },
       'release opened',
@@ -110,7 +119,18 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
         `${version} was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, ` +
         `but ${baseline ?? 'nobody'} is champion`,
     }
-  const policy = opening.policy ?? candidate.policy
+  if (candidate.drill !== (opening.drill !== undefined))
+    return {
+      refused: candidate.drill
+        ? `${version} was made for a drill and is released by nothing else`
+        : `${version} was not made for a drill`,
+    }
+  const whole = opening.policy ?? candidate.policy
+  const hotfix = await hotfixOf(database, opening)
+  if (hotfix !== undefined && 'refused' in hotfix) return hotfix
+  const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
+  const stale = opening.drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
+  if (stale !== undefined) return { refused: stale }
   const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   const routing = await findRouting(database, model)
   const latency =
@@ -123,6 +143,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     version,
     ...(baseline === undefined ? {} : { baseline }),
     requestedBy,
+    ...(hotfix === undefined ? {} : { hotfix }),
+    ...(opening.drill === undefined ? {} : { drill: opening.drill.kind }),
     ...(requester === undefined ? {} : { requestedByKey: requester.id }),
     policy,
     digests: {
@@ -136,6 +158,22 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     epoch: routing?.route.epoch ?? 0,
     generation: routing?.route.generation ?? 0,
   }
+}
+
+/** Who says that it is one, when it is: a name that anybody can send is looked up as in every command. */
+async function hotfixOf(
+  database: Database,
+  { hotfix, requestedBy, model, atMs }: Opening,
+): Promise<Statement | { refused: string } | undefined> {
+  if (hotfix === undefined) return undefined
+  const reason = String(hotfix.reason ?? '').trim()
+  if (reason === '') return { refused: 'a hotfix needs a reason' }
+  const key = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
+  if (key === undefined || !hotfixRoles.includes(key.role) || (key.models && !key.models.includes(model)))
+    return {
+      refused: `${requestedBy} may not mark a release as a hotfix: it needs ${hotfixRoles.join(' or ')}`,
+    }
+  return { by: requestedBy, atMs, reason }
 }
 
 /** Writes the state, and what was said with the answers. Written twice, it stands there once. */

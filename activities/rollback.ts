@@ -6,7 +6,7 @@
 import type { Recovery, ReleaseState } from '../domain/release.ts'
 import type { Route } from '../domain/route.ts'
 import { appendAudit } from '../store/audit.ts'
-import { findChampion, findRollbackTarget, markWithdrawn, moveChampion } from '../store/champions.ts'
+import { findChampion, listRollbackTargets, markWithdrawn, moveChampion } from '../store/champions.ts'
 import { listDecisions } from '../store/decisions.ts'
 import type { Database } from '../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../store/releases.ts'
@@ -15,6 +15,7 @@ import type { Deps } from './deps.ts'
 import { endInterrupted, returnToBaseline, wholeRoute } from './ending.ts'
 import { awaitFollowers } from './followers.ts'
 import { withHeartbeat } from './heartbeat.ts'
+import { qualifyVersion } from './qualify.ts'
 
 export interface TakeBackReport {
   kind: 'taken_back'
@@ -59,7 +60,15 @@ export interface ModelRollback {
 }
 
 export type ModelRollbackReport =
-  | { outcome: 'rolled_back'; from: string; to: string; problems: string[]; tookMs: number }
+  | {
+      outcome: 'rolled_back'
+      from: string
+      to: string
+      problems: string[]
+      /** Later versions that callers could not be given, with why. */
+      passedOver: string[]
+      tookMs: number
+    }
   | { outcome: 'open_release'; releaseId: string }
   | { outcome: 'refused'; code: 'no_champion' | 'no_rollback_target'; message: string }
 
@@ -69,17 +78,45 @@ export const rollBackModel =
   async (order: ModelRollback): Promise<ModelRollbackReport> =>
     withHeartbeat(async (beat) => {
       const startedAt = performance.now()
-      const flipped = await deps.store.transaction((database) => flip(database, order))
+      const unfit = await findUnfit(deps, order.model)
+      const flipped = await deps.store.transaction((database) => flip(database, order, unfit))
       if (!('from' in flipped)) return flipped
       const { problems } = await awaitFollowers(deps, beat, flipped.route, {
         withinMs: acknowledgeMs,
         atLeastOne: false,
       })
-      const { from, to } = flipped
+      const { from, to, passedOver } = flipped
       const tookMs = Math.round(performance.now() - startedAt)
-      deps.log.info({ model: order.model, from, to, by: order.by, problems, tookMs }, 'rolled back')
-      return { outcome: 'rolled_back', from, to, problems, tookMs }
+      deps.log.info(
+        { model: order.model, from, to, by: order.by, problems, passedOver, tookMs },
+        'rolled back',
+      )
+      return { outcome: 'rolled_back', from, to, problems, passedOver, tookMs }
     })
+
+/** So many targets are tried before the order is given anyway to the first that nothing is known against. */
+const mostTried = 3
+
+/**
+ * The targets that cannot be served, with why. What every replica keeps loaded has answered its golden rows there; any other is
+ * loaded once in a process of its own before callers are given to it.
+ */
+async function findUnfit(deps: Deps, model: string): Promise<Map<string, string>> {
+  const unfit = new Map<string, string>()
+  const from = (await findChampion(deps.store, model))?.version
+  const route = (await findRouting(deps.store, model))?.route
+  if (from === undefined) return unfit
+  const targets = await listRollbackTargets(deps.store, { model, from })
+  for (const { version, artifactDigest } of targets
+    .filter(({ issues }) => issues.length === 0)
+    .slice(0, mostTried)) {
+    if (route?.standby === version || route?.arms.some((arm) => arm.version === version)) break
+    const found = await qualifyVersion(deps, { version, digest: artifactDigest })
+    if (found.ok) break
+    unfit.set(version, found.message)
+  }
+  return unfit
+}
 
 /** How long a rollback outside of a release waits for replicas that do not follow, before it names them. */
 const acknowledgeMs = 30_000
@@ -87,8 +124,10 @@ const acknowledgeMs = 30_000
 async function flip(
   database: Database,
   { model, by, reason, interrupted }: ModelRollback,
+  unfit: ReadonlyMap<string, string>,
 ): Promise<
-  { from: string; to: string; route: Route } | Exclude<ModelRollbackReport, { outcome: 'rolled_back' }>
+  | { from: string; to: string; route: Route; passedOver: string[] }
+  | Exclude<ModelRollbackReport, { outcome: 'rolled_back' }>
 > {
   const open = await findOpenRelease(database, model)
   if (open && open.state.id !== interrupted) return { outcome: 'open_release', releaseId: open.state.id }
@@ -96,24 +135,34 @@ async function flip(
     await endInterrupted(database, open.state)
     const to = (await findChampion(database, model))?.version
     const now = await findRouting(database, model)
-    if (to !== undefined && now) return { from: open.state.version, to, route: now.route }
+    if (to !== undefined && now) return { from: open.state.version, to, route: now.route, passedOver: [] }
   }
   const champion = await findChampion(database, model)
   const now = await findRouting(database, model)
   if (!champion || !now)
     return { outcome: 'refused', code: 'no_champion', message: `${model} has no champion` }
   const from = champion.version
-  const to = await findRollbackTarget(database, { model, from })
+  const targets = (await listRollbackTargets(database, { model, from })).map(({ version, issues }) => {
+    const broken = unfit.get(version)
+    return { version, issues: broken === undefined ? issues : [...issues, broken] }
+  })
+  const to = targets.find(({ issues }) => issues.length === 0)?.version
+  const passedOver = targets
+    .slice(0, to === undefined ? targets.length : targets.findIndex(({ version }) => version === to))
+    .map(({ version, issues }) => `${version}: ${issues.join(', ')}`)
   if (to === undefined)
     return {
       outcome: 'refused',
       code: 'no_rollback_target',
-      message: `${from} is the only proven version of ${model}; there is none to return to`,
+      message:
+        passedOver.length === 0
+          ? `${from} is the only proven version of ${model}; there is none to return to`
+          : `no proven version of ${model} can be given to callers now: ${passedOver.join('; ')}`,
     }
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markWithdrawn(database, from)
   const { route } = await writeRoute(database, {
-    route: wholeRoute(model, to, now.route),
+    route: await wholeRoute(database, { model, version: to, now: now.route }),
     replaces: now.route,
   })
   await appendAudit(database, {
@@ -121,7 +170,7 @@ async function flip(
     action: 'champion.rolled_back',
     subject: from,
     model,
-    detail: { from, to, reason, generation: route.generation, route },
+    detail: { from, to, reason, passedOver, generation: route.generation, route },
   })
-  return { from, to, route }
+  return { from, to, route, passedOver }
 }

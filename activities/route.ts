@@ -8,13 +8,13 @@ import { pinReason } from '../domain/flag.ts'
 import { routePlan } from '../domain/next-effect.ts'
 import type { StepEvent } from '../domain/release-events.ts'
 import type { ReleaseState } from '../domain/release.ts'
-import type { Route } from '../domain/route.ts'
+import { wholeBp, type Route } from '../domain/route.ts'
 import { appendAudit } from '../store/audit.ts'
 import { findChampion } from '../store/champions.ts'
 import { findFlag } from '../store/flags.ts'
 import type { Database } from '../store/postgres.ts'
 import { findReleasable, lockRelease } from '../store/releases.ts'
-import { findRouting, writeRoute, type Routing } from '../store/routing.ts'
+import { findRouting, listFollowers, writeRoute, type Routing } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
 import { awaitFollowers } from './followers.ts'
 import { withHeartbeat, type Beat } from './heartbeat.ts'
@@ -35,7 +35,12 @@ export const route =
       }
       const written = await writeStage(deps, state)
       if ('reason' in written) return { kind: 'outdated', reason: written.reason }
-      const { epoch, generation } = written.route
+      if ('problem' in written) {
+        await beat.sleep(state.policy.watch.acknowledgeMs)
+        const { epoch, generation } = state
+        return { kind: 'unacknowledged', epoch, generation, problems: [written.problem] }
+      }
+      const { epoch, generation, replicas } = written.route
       const { problems, atMs } = await awaitFollowers(
         deps,
         beat,
@@ -44,7 +49,7 @@ export const route =
       )
       deps.log.info({ release: state.id, stage: state.stage, generation, problems }, 'routed')
       if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
-      return { kind: 'routed', epoch, generation, startedMs: atMs }
+      return { kind: 'routed', epoch, generation, startedMs: atMs, ...(replicas ? { replicas } : {}) }
     })
 
 /** Why the candidate gets no further share, when the model stays pinned for as long as replicas are waited for. */
@@ -58,14 +63,22 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
 }
 
 /** Writes the routing of the stage, or finds it written already by an attempt before this one. */
-async function writeStage({ store }: Deps, state: ReleaseState): Promise<Routing | { reason: string }> {
+async function writeStage(
+  { store }: Deps,
+  state: ReleaseState,
+): Promise<Routing | { reason: string } | { problem: string }> {
   try {
     return await store.transaction(async (database) => {
       const reason = await outdatedReason(database, state)
       if (reason !== undefined) return { reason }
-      const wanted = routeOf(state)
-      if (wanted === undefined) return { reason: 'the release has no baseline to route beside' }
+      const plan = routeOf(state)
+      if (plan === undefined) return { reason: 'the release has no baseline to route beside' }
       const now = await findRouting(database, state.model)
+      const wanted =
+        routePlan(state)?.byReplica === true
+          ? await givenReplicas(database, { plan, now: now?.route, state })
+          : plan
+      if ('problem' in wanted) return wanted
       if (now && isSame(now.route, wanted)) return now
       const { id, model, stage, stageIndex, shareBp } = state
       const written = await writeRoute(database, {
@@ -86,6 +99,29 @@ async function writeStage({ store }: Deps, state: ReleaseState): Promise<Routing
     if (isError(error, 'stale_generation')) return { reason: error.message }
     throw error
   }
+}
+
+type PlannedRoute = Omit<Route, 'epoch' | 'generation'>
+
+/**
+ * Names the replicas that answer with the candidate: as many as the share asks for, rounded up, never all, and those first that
+ * had it before. A replica that is started later is none of them until the next stage.
+ */
+async function givenReplicas(
+  database: Database,
+  { plan, now, state }: { plan: PlannedRoute; now: Route | undefined; state: ReleaseState },
+): Promise<PlannedRoute | { problem: string }> {
+  const before = now?.release === state.id ? (now.replicas ?? []) : []
+  // Tried again, the stage keeps the replicas that it has named already.
+  if (now && before.length > 0 && isSame(now, { ...plan, replicas: before }))
+    return { ...plan, replicas: before }
+  const live = (await listFollowers(database, state.model)).map(({ id }) => id)
+  if (live.length < 2)
+    return { problem: `${live.length} replica(s) are live; rolling needs one for each of two versions` }
+  const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / wholeBp))
+  const kept = before.filter((id) => live.includes(id))
+  const replicas = [...kept, ...live.filter((id) => !kept.includes(id))].slice(0, count)
+  return { ...plan, replicas }
 }
 
 /** Why nothing may be routed or promoted for this release any more; undefined when all it was built on stands. */
@@ -109,11 +145,12 @@ export async function outdatedReason(database: Database, state: ReleaseState): P
 export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'> | undefined {
   const plan = routePlan(state)
   if (plan === undefined) return undefined
+  const { byReplica: _byReplica, ...rest } = plan
   return {
     model: state.model,
     release: state.id,
     salt: state.id,
-    ...plan,
+    ...rest,
     tickMs: state.policy.watch.tickMs,
     ...(state.latencyUs ? { latencyUs: state.latencyUs } : {}),
     guard: { rate: state.policy.limits.guardRate, alpha: state.policy.limits.alpha.guard },

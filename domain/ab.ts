@@ -8,7 +8,7 @@
 import { isRateTick, rateTest } from './e-rate.ts'
 import { inverseGrid, ratioGrid } from './e-process.ts'
 import { thresholdFor } from './alpha.ts'
-import type { Reason } from './verdict.ts'
+import type { Reason, Verdict } from './verdict.ts'
 
 /**
  * - `accuracy`: matured outcomes that the answer was wrong about; fewer are better.
@@ -107,4 +107,27 @@ export function issuesOfAb(policy: AbPolicy): string[] {
   if (!(policy.alpha > 0 && policy.alpha <= 0.2))
     issues.push(`alpha lies in (0, 0.2], not at ${policy.alpha}`)
   return issues
+}
+
+/** The verdict of a stage whose candidate must also win, or at least be decided about, on the declared metric. */
+export function withAb(verdict: Verdict, finding: AbFinding): Verdict {
+  const statistics = { ...verdict.statistics, ...finding.statistics }
+  const { kind, reasons } = verdict
+  if (kind === 'fail' || kind === 'error' || kind === 'no_data') return { ...verdict, statistics }
+  switch (finding.kind) {
+    case 'worse':
+      return { ...verdict, kind: 'fail', reasons: [finding.reason], statistics }
+    case 'better':
+      return { ...verdict, reasons: kind === 'pass' ? [finding.reason, ...reasons] : reasons, statistics }
+    case 'open':
+    case 'no_data':
+      return {
+        ...verdict,
+        kind: finding.kind === 'open' ? 'inconclusive' : 'no_data',
+        reasons: [finding.reason, ...(kind === 'pass' ? [] : reasons)],
+        statistics,
+      }
+    default:
+      return finding.kind satisfies never
+  }
 }

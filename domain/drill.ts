@@ -91,3 +91,21 @@ export function issuesOfDrill(policy: DrillPolicy): string[] {
   whole('withinMs', policy.withinMs, 1)
   return issues
 }
+
+/** The last finished drill of one kind. */
+export interface LastDrill {
+  kind: DrillKind
+  passed: boolean
+  message: string
+  ageMs: number
+}
+
+/** Why a release that asks for fresh drills may not be opened; undefined when it may. */
+export function issueOfLastDrill(last: readonly LastDrill[], withinMs: number): string | undefined {
+  const failed = last.find(({ passed }) => !passed)
+  if (failed) return `the last drill "${failed.kind}" has failed: ${failed.message}`
+  const youngest = Math.min(...last.map(({ ageMs }) => ageMs))
+  if (last.length === 0) return 'its policy asks for a drill, and there has been none'
+  if (youngest <= withinMs) return undefined
+  return `the last drill was ${Math.round(youngest / 60_000)} minutes ago, its policy asks for one within ${Math.round(withinMs / 60_000)}`
+}

@@ -66,6 +66,12 @@ export const errorTable = {
   release_not_found: kind(404, false, 'Check the id with `tenure releases`.'),
   retraining_in_progress: kind(409, true, 'Wait for the running retraining of this model, then ask again.'),
   release_in_progress: kind(409, true, 'Wait for the running release of this model to end, or abort it.'),
+  drill_in_progress: kind(409, true, 'Wait for the running drill of this model to end: `tenure drills`.'),
+  drill_stale: kind(
+    409,
+    false,
+    'Run `tenure drill <model>` and look at what failed; the release policy asks for a drill that has passed.',
+  ),
   command_refused: kind(
     409,
     false,

@@ -2,6 +2,7 @@
  * From what the replicas have counted to what the canary judge reads. The candidate and its control are told apart by
  * version and not by arm, so that the evidence of a release goes on unbroken from shadow through the canary to probation.
  */
+import type { AbCohort } from './ab.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from './canary-evidence.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from './release.ts'
 
@@ -40,7 +41,10 @@ function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number 
   const [generation] = generations
   if (generations.size !== 1) return null
   const routed = state.routings.find((each) => each.generation === generation)
-  return routed === undefined || routed.stage === 'shadow' ? null : routed.shareBp
+  // Where whole replicas have the candidate, what they get is the doing of whoever sends the requests to replicas.
+  return routed === undefined || routed.stage === 'shadow' || routed.replicas !== undefined
+    ? null
+    : routed.shareBp
 }
 
 const nothing = (): ArmCounts => ({ requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 })
@@ -61,6 +65,8 @@ export interface Observation {
   watchedMs: number
   /** Requests that both versions answered and whose outcome is known; absent while there are none. */
   paired?: { b: number; c: number; same: number }
+  /** Of an A/B release: the matured outcomes of both arms. */
+  cohorts?: AbCohort[]
 }
 
 /**

@@ -140,7 +140,7 @@ const plainOf = (value: number | string | boolean): number | string =>
   typeof value === 'boolean' ? Number(value) : value
 
 /** The outcome as the gate counts it: 0 or 1, the place of the class, or the number; null when it is none of them. */
-function truthOf(value: number | string, output: Output): number | null {
+export function truthOf(value: number | string, output: Output): number | null {
   if (output.kind === 'classes') {
     const place = output.classes.indexOf(String(value))
     return place < 0 ? null : place

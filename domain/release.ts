@@ -72,6 +72,9 @@ export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
   promoteNow: ['admin'],
 }
 
+/** Who may mark a release as a hotfix, which takes the place of an open one. */
+export const hotfixRoles: readonly Role[] = ['approver', 'admin']
+
 /** The bytes and the evidence a release is about. An approval is given to these and to no others. */
 export interface ReleaseDigests {
   artifact: string

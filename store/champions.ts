@@ -3,6 +3,8 @@
  * history beside it says who was live at any moment, which a table of current values alone could not.
  */
 import sql from 'sql-template-tag'
+import type { Manifest } from '../domain/manifest.ts'
+import { issuesOfTarget } from '../domain/target.ts'
 import type { Database } from './postgres.ts'
 
 export interface Champion {
@@ -101,17 +103,55 @@ export async function findPromotion(
   return row && toChange(row)
 }
 
-/** The version to return to: the last champion before this one that is proven and was never withdrawn. */
-export async function findRollbackTarget(
+/** A version that a model could be returned to. */
+export interface RollbackTarget {
+  version: string
+  artifactDigest: string
+  /** Why callers could not be given it now; empty when they could. */
+  issues: string[]
+}
+
+/** All champions before this one that are proven and were never withdrawn, the last first. */
+export async function listRollbackTargets(
   database: Database,
   { model, from }: { model: string; from: string },
+): Promise<RollbackTarget[]> {
+  const rows = await database.query<{
+    version: string
+    artifact_digest: string
+    schema: Schema
+    now: Schema | null
+  }>(sql`
+    select versions.version, versions.artifact_digest,
+      jsonb_build_object('features', versions.manifest -> 'features', 'output', versions.manifest -> 'output') as schema,
+      (select jsonb_build_object('features', manifest -> 'features', 'output', manifest -> 'output')
+        from versions as live where live.version = ${from}) as now
+    from versions join (
+      select version, max(id) as last from champion_history where model = ${model} group by version
+    ) as served using (version)
+    where versions.version <> ${from} and proven_at is not null and withdrawn_at is null
+    order by last desc limit 20`)
+  return rows.map(({ version, artifact_digest: artifactDigest, schema, now }) => ({
+    version,
+    artifactDigest,
+    issues: issuesOfTarget(known(now ?? {}), known(schema)),
+  }))
+}
+
+type Schema = { features?: Manifest['features'] | null; output?: Manifest['output'] | null }
+
+const known = ({ features, output }: Schema): Partial<Pick<Manifest, 'features' | 'output'>> => ({
+  ...(features ? { features } : {}),
+  ...(output ? { output } : {}),
+})
+
+/** The version to return to: the last champion before this one that is proven, was never withdrawn and takes what callers send now. */
+export async function findRollbackTarget(
+  database: Database,
+  subject: { model: string; from: string },
 ): Promise<string | undefined> {
-  const [row] = await database.query<{ version: string }>(sql`
-    select versions.version from champion_history join versions using (version)
-    where champion_history.model = ${model} and versions.version <> ${from}
-      and proven_at is not null and withdrawn_at is null
-    order by champion_history.id desc limit 1`)
-  return row?.version
+  const targets = await listRollbackTargets(database, subject)
+  return targets.find(({ issues }) => issues.length === 0)?.version
 }
 
 /** From now on releases may be taken back to it. */

@@ -57,6 +57,8 @@ export interface Releasable {
   /** The champion it was compared with. */
   evaluatedAgainst: string | null
   withdrawn: boolean
+  /** Made for a drill. */
+  drill: boolean
   policy: ReleasePolicy
 }
 
@@ -64,7 +66,7 @@ export async function findReleasable(database: Database, version: string): Promi
   const [row] = await database.query<Releasable>(sql`
     select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
       evaluations.report_digest as "evaluationDigest", evaluations.baseline_version as "evaluatedAgainst",
-      versions.withdrawn_at is not null as withdrawn, models.definition -> 'release' as policy
+      versions.withdrawn_at is not null as withdrawn, versions.drill, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)

@@ -158,3 +158,11 @@ export function issuesOfFollowers(followers: readonly Follower[], place: Routing
     return problem === undefined ? [] : [`${who}: ${problem}`]
   })
 }
+
+/** Version → the share of its model's callers that it answers by the routes as they are written now. */
+export async function findShares(database: Database): Promise<Map<string, number>> {
+  const rows = await database.query<{ version: string; bp: number }>(sql`
+    select arm ->> 'version' as version, sum((arm ->> 'shareBp')::int)::int as bp
+    from routing cross join jsonb_array_elements(route -> 'arms') as arm group by 1`)
+  return new Map(rows.map(({ version, bp }) => [version, bp]))
+}

@@ -3,6 +3,7 @@
  * line and the workflows share this file, so none of them can send what another does not understand.
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
+import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { ReleasePolicy } from '../domain/policy.ts'
 import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release.ts'
 
@@ -86,8 +87,12 @@ export interface ReleaseRequest {
   /** The registered version to release. */
   version: string
   requestedBy: string
-  /** Replaces the policy of the model file, for tests and hotfixes; frozen like it. */
+  /** Replaces the policy of the model file, for tests and drills; frozen like it. */
   policy?: ReleasePolicy
+  /** Takes the shorter way of a hotfix, and the place of an open release; asked for by an approver or an admin. */
+  hotfix?: { reason: string }
+  /** The drill that it is part of: it is never promoted. */
+  drill?: { id: string; kind: DrillKind }
 }
 
 export interface ReleaseOutcome {
@@ -143,7 +148,42 @@ export const commandUpdates = {
   promoteNow: defineUpdate<CommandResult, [Command]>('promoteNow'),
 } as const
 
+/** Somebody waits for the place of this release; who and with what right stands in the row. */
+export const supersedeSignal = defineSignal('supersede')
+
 export const releaseStatus = defineQuery<ReleaseState>('status')
+
+// the turn of a release
+
+/** One release of a model waits at most, and one workflow brings it to its start. */
+export const queueWorkflowId = (model: string): string => `queue/${model}`
+
+export interface QueueRequest {
+  model: string
+}
+
+/** Somebody waits anew, or the open release has ended. */
+export const wakeSignal = defineSignal('wake')
+
+// drill
+
+/** One drill of a model at a time, because there is one workflow id for it. */
+export const drillWorkflowId = (model: string): string => `drill/${model}`
+
+export interface DrillRequest {
+  model: string
+  /** The name of the key that asks; `schedule/<model>` for the monthly ones. */
+  requestedBy: string
+  /** All kinds of the model's policy, one after another, when absent. */
+  kinds?: DrillKind[]
+  /** Replace what the model's policy says. */
+  changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
+}
+
+export interface DrillOutcome {
+  model: string
+  drills: { id: string; kind: DrillKind; passed: boolean; message: string }[]
+}
 
 // rollback outside of a release
 

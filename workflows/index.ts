@@ -1,6 +1,7 @@
 /** What the worker bundles: every export is a workflow of this name. */
 export { alerts } from './alerts.ts'
 export { monitor } from './monitor.ts'
+export { queue } from './queue.ts'
 export { release } from './release.ts'
 export { retrain } from './retrain.ts'
 export { rollback } from './rollback.ts'

@@ -13,7 +13,10 @@ const cancellationType = ActivityCancellationType.TRY_CANCEL
 const heartbeatTimeout = '5 s'
 
 export const patient = proxyActivities<
-  Pick<ControlActivities, 'authorize' | 'openRelease' | 'recordRelease' | 'promote'>
+  Pick<
+    ControlActivities,
+    'authorize' | 'openRelease' | 'recordRelease' | 'promote' | 'joinQueue' | 'findNextWaiting' | 'recordTurn'
+  >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 
 export const qualifying = proxyActivities<Pick<ControlActivities, 'qualify'>>({

@@ -8,6 +8,7 @@ import {
   allHandlersFinished,
   condition,
   continueAsNew,
+  getExternalWorkflowHandle,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -20,13 +21,23 @@ import type { ReleaseEvent, StepEvent } from '../domain/release-events.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import { releaseStages } from '../domain/release.ts'
 import { whyWaiting } from '../domain/why-waiting.ts'
-import { receiveCommands } from './commands.ts'
-import { releaseIdOf, releaseStatus, type ReleaseOutcome, type ReleaseRequest } from './contract.ts'
+import { receiveCommands, type CarriedCommands } from './commands.ts'
+import {
+  queueWorkflowId,
+  releaseIdOf,
+  releaseStatus,
+  supersedeSignal,
+  wakeSignal,
+  type ReleaseOutcome,
+  type ReleaseRequest,
+} from './contract.ts'
 import { messageOf, patient, qualifying, routing, watching } from './release-activities.ts'
 
 /** What one run hands to the next when its history grows long. */
 export interface Carried {
   state: ReleaseState
+  /** Absent in what was handed over by earlier builds. */
+  commands?: CarriedCommands
 }
 
 export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
@@ -44,6 +55,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   let saved = carried?.state.revision ?? 1
   let running: { key: string; scope: CancellationScope } | undefined
   let cancelled = false
+  let shut = false
 
   /** Everything that happens to the release comes through here. */
   const happen = (event: ReleaseEvent) => {
@@ -65,7 +77,14 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   }
 
   setHandler(releaseStatus, opened)
-  const commands = receiveCommands({ state: () => state, happen })
+  const turning = () => workflowInfo().continueAsNewSuggested
+  const commands = receiveCommands({ state: () => state, happen, turning, carried: carried?.commands })
+  // A stage may be watched for weeks; the next run goes on with the watch where this one leaves it.
+  void CancellationScope.nonCancellable(() => condition(turning)).then(() => running?.scope.cancel())
+  setHandler(supersedeSignal, async () => {
+    await condition(() => state !== undefined || shut)
+    if (state !== undefined && !shut) await giveWay()
+  })
   CancellationScope.current().cancelRequested.catch(() => {
     cancelled = true
     if (state !== undefined) happen({ kind: 'cancelled', atMs: Date.now() })
@@ -82,7 +101,9 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         atMs: Date.now(),
       })
       if ('refused' in opening) {
+        shut = true
         await commands.close(opening.refused)
+        await wakeQueue(request.model)
         return refused(request, id, opening.refused)
       }
       state = opening.state
@@ -93,8 +114,15 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       if (nextEffect(opened()).kind === 'none') break
       await save()
       const effect = nextEffect(opened())
-      if (workflowInfo().continueAsNewSuggested && commands.idle())
-        await continueAsNew<typeof release>(request, { state: opened() })
+      if (turning()) {
+        await condition(() => commands.handOver() !== undefined && allHandlersFinished())
+        await save()
+        const handed = commands.handOver()
+        await continueAsNew<typeof release>(request, {
+          state: opened(),
+          ...(handed === undefined ? {} : { commands: handed }),
+        })
+      }
       const event = await attempt(effect)
       if (event === undefined) continue
       try {
@@ -104,11 +132,23 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         happen({ kind: 'step_failed', step: effect.kind, message: messageOf(error), atMs: Date.now() })
       }
     }
+    shut = true
     await commands.close()
+    await wakeQueue(request.model)
     await condition(allHandlersFinished)
     const { outcome = 'failed', reason = '', model, version } = opened()
     return { outcome, reason, releaseId: id, model, version }
   })
+
+  /** Who waits for the place, and with what right, stands in a row; the signal has only said that somebody does. */
+  async function giveWay(): Promise<void> {
+    const waiting = await CancellationScope.nonCancellable(() =>
+      patient.findNextWaiting({ model: request.model }),
+    )
+    if (waiting === null || waiting.over === 'none' || shut) return
+    const { requestedBy: by, version, over, hotfixReason: reason = '' } = waiting
+    happen({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
+  }
 
   /** Does what the state asks for. Undefined when the state stopped asking for it in the meantime. */
   async function attempt(effect: ReleaseEffect): Promise<Report | undefined> {
@@ -119,7 +159,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       const report = await scope.run(() => perform(effect, opened()))
       return unwanted() ? undefined : report
     } catch (error) {
-      if (unwanted()) return undefined
+      if (unwanted() || turning()) return undefined
       return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
     } finally {
       running = undefined
@@ -127,6 +167,13 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       scope.cancel()
     }
   }
+}
+
+/** The one that waits for its turn is told that it has come; where nobody waits, there is nobody to tell. */
+async function wakeQueue(model: string): Promise<void> {
+  await getExternalWorkflowHandle(queueWorkflowId(model))
+    .signal(wakeSignal)
+    .catch(() => {})
 }
 
 /** An event that does not know its time yet. */

@@ -7,6 +7,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   ParentClosePolicy,
+  getExternalWorkflowHandle,
   isCancellation,
   setCurrentDetails,
   setHandler,
@@ -15,16 +16,18 @@ import {
   workflowInfo,
 } from '@temporalio/workflow'
 import {
+  queueWorkflowId,
   releaseIdOf,
   releaseWorkflowId,
   retrainProgress,
   retrainWorkflowId,
+  wakeSignal,
   type ReleaseRequest,
   type RetrainOutcome,
   type RetrainProgress,
   type RetrainRequest,
 } from './contract.ts'
-import { messageOf } from './release-activities.ts'
+import { messageOf, patient } from './release-activities.ts'
 import { reading, recording, training } from './retrain-activities.ts'
 import { checkRequest, type CheckedRequest } from './retrain-request.ts'
 
@@ -152,7 +155,7 @@ async function goTheWay(
   return startRelease(request, version, progress)
 }
 
-/** Starts the release and does not wait for it. One that runs already is left alone, and the version stays for later. */
+/** Starts the release and does not wait for it. While another one is open it waits for its turn, or the version stays for later. */
 async function startRelease(
   { model, requestedBy, policy }: CheckedRequest,
   version: string,
@@ -169,10 +172,28 @@ async function startRelease(
     return { outcome: 'released', message: `${version} is being released as ${progress.releaseId}` }
   } catch (error) {
     if (!isRunning(error)) throw error
-    return {
-      outcome: 'registered',
-      message: `${version} is registered; another release of ${model} is running, so it was not released`,
-    }
+    const busy = `${version} is registered; another release of ${model} is running`
+    const joined = await patient.joinQueue(order)
+    if ('refused' in joined)
+      return { outcome: 'registered', message: `${busy}, so it was not released: ${joined.refused}` }
+    await wakeQueue(model)
+    return { outcome: 'registered', message: `${busy}, and this one waits for its turn as ${joined.id}` }
+  }
+}
+
+/** Starts the workflow that brings the waiting release to its start, or wakes the one that runs. */
+async function wakeQueue(model: string): Promise<void> {
+  try {
+    await startChild('queue', {
+      workflowId: queueWorkflowId(model),
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      args: [{ model }],
+    })
+  } catch (error) {
+    if (!isRunning(error)) throw error
+    await getExternalWorkflowHandle(queueWorkflowId(model))
+      .signal(wakeSignal)
+      .catch(() => {})
   }
 }
 

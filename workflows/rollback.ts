@@ -45,7 +45,8 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
         case 'refused':
           return { outcome: 'refused', code: report.code, model, message: report.message }
         case 'rolled_back': {
-          const { from, to, tookMs, problems } = report
+          const { from, to, tookMs, problems, passedOver } = report
+          const over = passedOver.length === 0 ? '' : `; passed over: ${passedOver.join('; ')}`
           const missing = problems.length === 0 ? '' : `; not acknowledged: ${problems.join('; ')}`
           return {
             outcome: 'rolled_back',
@@ -53,7 +54,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
             from,
             to,
             tookMs,
-            message: `${from} is taken back, ${to} answers${missing}`,
+            message: `${from} is taken back, ${to} answers${missing}${over}`,
           }
         }
         case 'open_release':

@@ -4,33 +4,22 @@ import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/flag.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
-import { commandRoles } from '../../domain/release.ts'
+import { commandRoles, hotfixRoles } from '../../domain/release.ts'
+import type { Role } from '../../domain/roles.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
-import {
-  findOpenRelease,
-  findRelease,
-  listCommands,
-  listReleases,
-  type Release,
-} from '../../store/releases.ts'
+import { findRelease, listCommands, listReleases, type Release } from '../../store/releases.ts'
+import { findShares } from '../../store/routing.ts'
 import { getVersion } from '../../store/versions.ts'
-import {
-  commandNames,
-  commandUpdates,
-  releaseIdOf,
-  releaseWorkflowId,
-  type Command,
-  type CommandName,
-  type ReleaseRequest,
-} from '../../workflows/contract.ts'
+import { listWaiting } from '../../store/waiting.ts'
+import { commandNames, commandUpdates, type Command, type CommandName } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Ask, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { expectInScope, visible } from '../scope.ts'
-import { answerMs } from '../temporal.ts'
+import { briefOfWaiting, startRelease } from '../turn.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
-import { isAlreadyStarted, isNotFound } from '../workflow-errors.ts'
+import { isNotFound } from '../workflow-errors.ts'
 
 /** How long a command waits for the workflow's answer. */
 const commandMs = 8_000
@@ -50,14 +39,18 @@ const start = z.strictObject({
   model: modelName,
   version: z.string().min(1).max(200),
   policy: policyBody.optional(),
+  hotfix: z.strictObject({ reason: z.string().trim().min(1).max(2_000) }).optional(),
 })
+
+/** Operators start releases; approvers may as well, because a hotfix is theirs to mark. Nobody approves what they have started. */
+const starters: readonly Role[] = [...operators, 'approver']
 
 export const releaseRoutes = (deps: ApiDeps): Route[] => [
   route({
     method: 'get',
     path: '/v1/releases',
     allow: viewers,
-    summary: 'Lists releases, the newest first.',
+    summary: 'Lists releases and those that have waited for their turn, the newest first.',
     answers: { 200: 'The releases' },
     query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
     async handle({ actor, query }) {
@@ -67,7 +60,18 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
         ...(model === undefined ? {} : { model }),
         ...(open === undefined ? {} : { open }),
       })
-      return { json: { releases: visible(actor, found, ({ state }) => state.model).map(briefOf) } }
+      const waiting = await listWaiting(deps.store, {
+        limit: query.limit,
+        ...(model === undefined ? {} : { model }),
+        ...(open === true ? { open } : {}),
+      })
+      const shares = await findShares(deps.store)
+      return {
+        json: {
+          releases: visible(actor, found, ({ state }) => state.model).map((each) => briefOf(each, shares)),
+          waiting: visible(actor, waiting, (each) => each.model).map(briefOfWaiting),
+        },
+      }
     },
   }),
   route({
@@ -83,7 +87,7 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
         listCommands(deps.store, release.state.id),
         findFlag(deps.store, release.state.model),
       ])
-      const brief = briefOf(release)
+      const brief = briefOf(release, await findShares(deps.store))
       const pin = brief.outcome === undefined ? pinReason(flag) : undefined
       return {
         json: {
@@ -99,12 +103,18 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
   route({
     method: 'post',
     path: '/v1/releases',
-    allow: operators,
-    summary: 'Starts the release of a registered version.',
-    answers: { 202: 'The release has begun' },
+    allow: starters,
+    summary:
+      'Starts the release of a registered version, or lets it wait behind the one that is open. Marked as a hotfix, by an approver or an admin and with a reason, it takes the shorter way of its policy and the place of an open one.',
+    answers: { 202: 'The release has begun, or waits for its turn' },
     body: start,
     async handle({ actor, body }) {
       expectInScope(actor, body.model)
+      if (body.hotfix !== undefined && !hotfixRoles.includes(actor!.role))
+        throw new DomainError(
+          'forbidden',
+          `a hotfix is marked by ${hotfixRoles.join(' or ')}, not by ${actor!.role}`,
+        )
       const { model } = await getVersion(deps.store, body.version)
       if (model !== body.model)
         throw new DomainError(
@@ -117,6 +127,7 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
         version: body.version,
         requestedBy: actor!.name,
         ...(body.policy === undefined ? {} : { policy: body.policy }),
+        ...(body.hotfix === undefined ? {} : { hotfix: body.hotfix }),
       })
     },
   }),
@@ -132,42 +143,6 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     }),
   ),
 ]
-
-async function startRelease({ temporal, store, log }: ApiDeps, request: ReleaseRequest) {
-  const workflowId = releaseWorkflowId(request.model)
-  const { taskQueue } = temporal
-  try {
-    const handle = await temporal.call(answerMs, (client) =>
-      client.workflow.start('release', {
-        workflowId,
-        taskQueue,
-        args: [request],
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      }),
-    )
-    const id = releaseIdOf(handle.firstExecutionRunId)
-    log.info({ release: id, version: request.version, by: request.requestedBy }, 'release started')
-    return {
-      status: 202,
-      json: {
-        id,
-        model: request.model,
-        version: request.version,
-        workflow_id: workflowId,
-        run_id: handle.firstExecutionRunId,
-      },
-    }
-  } catch (error) {
-    if (!isAlreadyStarted(error)) throw error
-    const open = await findOpenRelease(store, request.model)
-    throw new DomainError(
-      'release_in_progress',
-      `${request.model} is being released already`,
-      open && { release: open.state.id },
-    )
-  }
-}
 
 async function say(deps: ApiDeps, name: CommandName, ask: Ask<z.infer<typeof command>, undefined>) {
   const { actor, body, params } = ask
@@ -224,7 +199,10 @@ export function expectSound(policy: ReleasePolicy): void {
 const refused = (message: string, stage: string): DomainError =>
   new DomainError('command_refused', message, { stage })
 
-function briefOf({ state, outcome, reason, startedAt, updatedAt, endedAt }: Release) {
+function briefOf(
+  { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,
+  shares: ReadonlyMap<string, number>,
+) {
   return {
     id: state.id,
     model: state.model,
@@ -234,6 +212,10 @@ function briefOf({ state, outcome, reason, startedAt, updatedAt, endedAt }: Rele
     stage: state.stage,
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
+    // Of the callers, now: what was promoted may have been followed by another since.
+    serves_bp: shares.get(state.version) ?? 0,
+    hotfix: state.hotfix?.reason,
+    drill: state.drill,
     paused: state.paused,
     requested_by: state.requestedBy,
     artifact_digest: state.digests.artifact,

@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import type { Features, Output } from '../../domain/features.ts'
 import type { Manifest } from '../../domain/manifest.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
-import { openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
+import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
 import { insertKey } from '../../store/keys.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Role } from '../../domain/roles.ts'
@@ -105,11 +105,13 @@ export async function insertModel(
           (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
         values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${`snapshot-${model}`}, ${digest},
           ${against ?? null}, 'better', '{}', ${`report-${version}`})`)
+      // Tests register artifacts that cannot be read, too.
+      const manifest = await getManifest(artifacts, digest).catch(() => ({}))
       const signature = await signatureOf(artifactRoot, { version, model, artifactDigest: digest })
       await store.query(sql`
         insert into versions (version, model, major, minor, patch, artifact_digest, signature, manifest, evaluation_id, training_id,
           lineage, created_by)
-        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, '{}', ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
+        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, ${JSON.stringify(manifest)}, ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
       return version
     },
   }

@@ -3,7 +3,7 @@
  * replicas have their own tests; here a release must be shown what real ones get into once a year.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { isNewer, type Route } from '../../domain/route.ts'
+import { isNewer, routeAt, type Route } from '../../domain/route.ts'
 import { writeTicks, type CountedArm, type TickCounts } from '../../store/counters.ts'
 import type { Store } from '../../store/postgres.ts'
 import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../store/replicas.ts'
@@ -69,7 +69,8 @@ export function startFleet(
 
   const countsOf = (id: string, row: RoutingRow, atMs: number): TickCounts[] => {
     const { model, remainingMs } = row
-    const route = following.get(`${id} ${model}`)
+    const followed = following.get(`${id} ${model}`)
+    const route = followed && routeAt(followed, id)
     const { requests, invalid, answered, counting } = trafficOf(model)
     if (route?.release === undefined || !counting) return []
     const exposed = remainingMs !== null && remainingMs > 0

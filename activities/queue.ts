@@ -1,0 +1,55 @@
+/** The turn of a release: whether it may wait for it, who waits, and how the waiting ended. */
+import { turnOf } from '../domain/turn.ts'
+import { appendAudit } from '../store/audit.ts'
+import { getModel } from '../store/models.ts'
+import { endWaiting, findWaiting, insertWaiting, type WaitingRelease } from '../store/waiting.ts'
+import type { ReleaseRequest } from '../workflows/contract.ts'
+import type { Deps } from './deps.ts'
+
+/** Lets the release of a retraining wait behind the open one, or says why it may not. */
+export const joinQueue =
+  ({ store, log }: Deps) =>
+  async ({
+    model,
+    version,
+    requestedBy,
+    policy,
+  }: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
+    const used = policy ?? (await getModel(store, model)).definition.release
+    const over = turnOf({ policy: used, byPerson: false, hotfix: false })
+    if (over === 'refuse') return { refused: 'its policy lets no release wait behind another' }
+    const { id } = await store.transaction((database) =>
+      insertWaiting(database, {
+        model,
+        version,
+        requestedBy,
+        over,
+        ...(policy === undefined ? {} : { policy }),
+      }),
+    )
+    log.info({ model, version, waiting: id, over }, 'a release waits for its turn')
+    return { id }
+  }
+
+export const findNextWaiting =
+  ({ store }: Deps) =>
+  async ({ model }: { model: string }): Promise<WaitingRelease | null> =>
+    (await store.transaction((database) => findWaiting(database, model))) ?? null
+
+export const recordTurn =
+  ({ store, log }: Deps) =>
+  async ({ waiting, releaseId }: { waiting: WaitingRelease; releaseId: string }): Promise<void> => {
+    const { id, model, version, requestedBy, hotfixReason } = waiting
+    await store.transaction(async (database) => {
+      if (!(await endWaiting(database, { id, state: 'started', message: 'its turn has come', releaseId })))
+        return
+      await appendAudit(database, {
+        actor: requestedBy,
+        action: 'release.turn',
+        subject: releaseId,
+        model,
+        detail: { waiting: id, version, hotfix: hotfixReason ?? null },
+      })
+    })
+    log.info({ model, version, waiting: id, release: releaseId }, 'its turn has come')
+  }

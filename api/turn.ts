@@ -1,0 +1,120 @@
+/**
+ * Begins a release, or lets it wait: while another one of its model is open it gets the place in the queue that its policy and
+ * whoever asks give it. Were it only refused, a person would have to sit and try.
+ */
+import { DomainError } from '../domain/errors.ts'
+import { turnOf } from '../domain/turn.ts'
+import { findChampion } from '../store/champions.ts'
+import { issueOfDrills } from '../store/drills.ts'
+import { getModel } from '../store/models.ts'
+import { findOpenRelease, findReleasable } from '../store/releases.ts'
+import { insertWaiting, type WaitingRelease } from '../store/waiting.ts'
+import {
+  queueWorkflowId,
+  releaseIdOf,
+  releaseWorkflowId,
+  wakeSignal,
+  type ReleaseRequest,
+} from '../workflows/contract.ts'
+import type { Answer } from './declare.ts'
+import type { ApiDeps } from './deps.ts'
+import { answerMs } from './temporal.ts'
+import { isAlreadyStarted } from './workflow-errors.ts'
+
+/** Answers 202 with the release, or with what waits for its turn. Throws `drill_stale`, and `release_in_progress` when it may not wait. */
+export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Promise<Answer> {
+  const { temporal, store, log } = deps
+  const { model, version, requestedBy } = request
+  const policy = request.policy ?? (await getModel(store, model)).definition.release
+  const stale = await issueOfDrills(store, { model, policy })
+  if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
+  const workflowId = releaseWorkflowId(model)
+  const { taskQueue } = temporal
+  try {
+    const handle = await temporal.call(answerMs, (client) =>
+      client.workflow.start('release', {
+        workflowId,
+        taskQueue,
+        args: [request],
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      }),
+    )
+    const id = releaseIdOf(handle.firstExecutionRunId)
+    log.info({ release: id, version, by: requestedBy }, 'release started')
+    const runId = handle.firstExecutionRunId
+    return { status: 202, json: { id, model, version, workflow_id: workflowId, run_id: runId } }
+  } catch (error) {
+    if (!isAlreadyStarted(error)) throw error
+  }
+  const over = turnOf({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
+  const open = await findOpenRelease(store, model)
+  const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
+  // What could not be released anyway must not take the place of what can.
+  const hopeless =
+    open?.state.version === version ? 'it is this version' : await issueOfCandidate(deps, request)
+  if (over === 'refuse' || hopeless !== undefined)
+    throw new DomainError(
+      'release_in_progress',
+      `${busy}, and ${version} cannot wait behind it: ${hopeless ?? 'its policy lets no release wait'}`,
+      open && { release: open.state.id },
+    )
+  const waiting = await store.transaction((database) =>
+    insertWaiting(database, {
+      model,
+      version,
+      requestedBy,
+      over,
+      ...(request.policy === undefined ? {} : { policy: request.policy }),
+      ...(request.hotfix === undefined ? {} : { hotfixReason: request.hotfix.reason }),
+    }),
+  )
+  await wakeQueue(deps, model)
+  log.info({ waiting: waiting.id, model, version, by: requestedBy, over }, 'release waits for its turn')
+  return {
+    status: 202,
+    json: { ...briefOfWaiting(waiting), message: `${busy}; ${version} waits for its turn` },
+  }
+}
+
+/** Why a version could not be released whenever its turn came; undefined when it could. */
+async function issueOfCandidate(
+  { store }: ApiDeps,
+  { model, version }: ReleaseRequest,
+): Promise<string | undefined> {
+  const candidate = await findReleasable(store, version)
+  const champion = (await findChampion(store, model))?.version
+  if (candidate === undefined) return 'it is not registered'
+  if (candidate.drill) return 'it was made for a drill'
+  if (candidate.withdrawn) return 'it has been taken back once'
+  if ((candidate.evaluatedAgainst ?? undefined) === champion) return undefined
+  return `it was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, but ${champion ?? 'nobody'} is champion`
+}
+
+/** The row is there: whoever comes next finds it, also when nobody can be woken now. */
+async function wakeQueue({ temporal }: ApiDeps, model: string): Promise<void> {
+  await temporal.call(answerMs, (client) =>
+    client.workflow.signalWithStart('queue', {
+      workflowId: queueWorkflowId(model),
+      taskQueue: temporal.taskQueue,
+      args: [{ model }],
+      signal: wakeSignal,
+      signalArgs: [],
+    }),
+  )
+}
+
+export const briefOfWaiting = (waiting: WaitingRelease) => ({
+  waiting: waiting.id,
+  model: waiting.model,
+  version: waiting.version,
+  state: waiting.state,
+  requested_by: waiting.requestedBy,
+  hotfix: waiting.hotfixReason,
+  may_replace: waiting.over,
+  release: waiting.releaseId,
+  message: waiting.message,
+  at: waiting.at,
+  until: waiting.until,
+  ended_at: waiting.endedAt,
+})

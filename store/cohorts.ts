@@ -1,0 +1,54 @@
+/** What both arms of a release have answered to callers who were drawn, with the outcomes that are known of it. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface AnsweredRow {
+  version: string
+  atMs: number
+  outputs: number[]
+  /** The last revision; null while no outcome is known. */
+  value: number | string | boolean | null
+  /** When the first one came. */
+  arrivedMs: number | null
+}
+
+/** The oldest first, of a sample of the requests. */
+export async function listReleaseAnswers(
+  database: Database,
+  { release, model, width }: { release: string; model: string; width: number },
+  limit = 20_000,
+): Promise<{ nowMs: number; rows: AnsweredRow[] }> {
+  const rows = await database.query<{
+    version: string
+    at_ms: number
+    outputs: number[]
+    value: AnsweredRow['value']
+    arrived_ms: number | null
+  }>(sql`
+    with sample as (
+      select id, version, at, instances, outputs from predictions
+      where model = ${model} and release_id = ${release} order by md5(id::text) limit ${limit}
+    )
+    select version, (extract(epoch from at) * 1000)::float8 as at_ms,
+      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs,
+      known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as arrived_ms
+    from sample cross join generate_series(0, instances - 1) as place
+      left join lateral (
+        select (array_agg(value order by revision desc))[1] as value, min(arrived_at) as arrived_at
+        from outcomes where request_id = sample.id and place_of(prediction_id) = place
+      ) as known on true
+    order by at`)
+  const [{ now_ms: nowMs } = { now_ms: 0 }] = await database.query<{ now_ms: number }>(
+    sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms`,
+  )
+  return {
+    nowMs,
+    rows: rows.map((row) => ({
+      version: row.version,
+      atMs: row.at_ms,
+      outputs: row.outputs,
+      value: row.value,
+      arrivedMs: row.arrived_ms,
+    })),
+  }
+}

@@ -1,0 +1,242 @@
+/** Rehearsed releases: what each was to show, what it met, how soon it was noticed and over, and whether that was good enough. */
+import sql from 'sql-template-tag'
+import { issueOfLastDrill, type DrillKind, type DrillPolicy } from '../domain/drill.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { ReleasePolicy } from '../domain/policy.ts'
+import type { Database } from './postgres.ts'
+
+export interface Drill {
+  /** `drl_…` */
+  id: string
+  model: string
+  kind: DrillKind
+  traffic: DrillPolicy['traffic']
+  requestedBy: string
+  harmBudget: number
+  version?: string
+  releaseId?: string
+  /** The one that was told to fall silent. */
+  replicaId?: string
+  beganAt?: string
+  detectedAt?: string
+  recoveredAt?: string
+  /** From the beginning of what is rehearsed to its being noticed, and to its being over. */
+  detectionMs?: number
+  recoveryMs?: number
+  detectedBy?: string
+  /** Requests that met the candidate. */
+  exposed?: number
+  /** Callers who got a bad answer from it. */
+  harmed?: number
+  passed?: boolean
+  message?: string
+  evidence: Record<string, unknown>
+  startedAt: string
+  endedAt?: string
+}
+
+export type NewDrill = Pick<Drill, 'id' | 'model' | 'kind' | 'traffic' | 'requestedBy' | 'harmBudget'>
+
+/** Opens a drill. The same one may be opened again; another open one of the model throws `drill_in_progress`. */
+export async function insertDrill(database: Database, drill: NewDrill): Promise<void> {
+  const { id, model, kind, traffic, requestedBy, harmBudget } = drill
+  const [row] = await database.query(sql`
+    insert into drills (id, model, kind, traffic, requested_by, harm_budget)
+    values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget})
+    on conflict do nothing returning id`)
+  if (row !== undefined || (await findDrill(database, id)) !== undefined) return
+  throw new DomainError('drill_in_progress', `another drill of ${model} has not ended`, { model })
+}
+
+/** What was left open by a workflow that was ended from outside. */
+export async function closeAbandonedDrills(database: Database, model: string): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(sql`
+    update drills set passed = false, message = 'its workflow was ended from outside', ended_at = clock_timestamp()
+    where model = ${model} and ended_at is null returning id`)
+  return rows.map(({ id }) => id)
+}
+
+export async function setDrillVersion(
+  database: Database,
+  { id, version }: { id: string; version: string },
+): Promise<void> {
+  await database.query(sql`update drills set version = ${version} where id = ${id}`)
+}
+
+export async function setDrillRelease(
+  database: Database,
+  { id, releaseId }: { id: string; releaseId: string },
+): Promise<void> {
+  await database.query(sql`update drills set release_id = ${releaseId} where id = ${id}`)
+}
+
+/** Tells one live replica to fall silent for a while. Answers which one; the same for the same drill. */
+export async function silenceReplica(
+  database: Database,
+  { id, silentMs }: { id: string; silentMs: number },
+): Promise<string | undefined> {
+  const [row] = await database.query<{ replica_id: string | null }>(sql`
+    update drills set
+      replica_id = coalesce(replica_id, (select id from replicas where lease_until > clock_timestamp() order by id desc limit 1)),
+      silent_until = coalesce(silent_until, clock_timestamp() + ${silentMs}::float8 * interval '1 millisecond'),
+      began_at = coalesce(began_at, clock_timestamp())
+    where id = ${id} returning replica_id`)
+  if (row?.replica_id != null) await database.query(sql`select pg_notify('tenure_routing', 'drill')`)
+  return row?.replica_id ?? undefined
+}
+
+/** How long this replica is to be silent from now on; 0 when no drill has chosen it. */
+export async function readSilence(database: Database, replica: string): Promise<number> {
+  const [row] = await database.query<{ ms: number }>(sql`
+    select coalesce(max(extract(epoch from silent_until - clock_timestamp()) * 1000), 0)::float8 as ms
+    from drills where replica_id = ${replica} and ended_at is null`)
+  return Math.max(0, row?.ms ?? 0)
+}
+
+/** Whether the watch of this release is to fall silent now: it is told once, so that the next watcher goes on. */
+export async function takeSilence(database: Database, releaseId: string): Promise<boolean> {
+  const rows = await database.query(sql`
+    update drills set silenced_at = clock_timestamp(), began_at = clock_timestamp()
+    where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)
+  return rows.length > 0
+}
+
+export interface DrillMark {
+  id: string
+  detectedBy?: string
+}
+
+/** Notes on the database's clock that it was noticed; the first time counts. */
+export async function markDetected(database: Database, { id, detectedBy }: DrillMark): Promise<void> {
+  await database.query(sql`
+    update drills set detected_at = coalesce(detected_at, clock_timestamp()), detected_by = coalesce(detected_by, ${detectedBy ?? null})
+    where id = ${id}`)
+}
+
+/** The same for its being over. */
+export async function markRecovered(database: Database, id: string): Promise<void> {
+  await database.query(
+    sql`update drills set recovered_at = coalesce(recovered_at, clock_timestamp()) where id = ${id}`,
+  )
+}
+
+export interface DrillEnd {
+  id: string
+  passed: boolean
+  message: string
+  /** Milliseconds on the database's clock; what stands in the row already is kept where they are absent. */
+  beganMs?: number
+  detectedMs?: number
+  recoveredMs?: number
+  detectedBy?: string
+  exposed: number
+  harmed: number
+  evidence: Record<string, unknown>
+}
+
+/** Writes the end. False when it was written before. */
+export async function closeDrill(database: Database, end: DrillEnd): Promise<boolean> {
+  const at = (ms: number | undefined) => sql`to_timestamp(${ms ?? null}::float8 / 1000)`
+  const rows = await database.query(sql`
+    update drills set passed = ${end.passed}, message = ${end.message}, exposed = ${end.exposed}, harmed = ${end.harmed},
+      evidence = ${JSON.stringify(end.evidence)}, began_at = coalesce(${at(end.beganMs)}, began_at),
+      detected_at = coalesce(${at(end.detectedMs)}, detected_at), recovered_at = coalesce(${at(end.recoveredMs)}, recovered_at),
+      detected_by = coalesce(${end.detectedBy ?? null}, detected_by), ended_at = clock_timestamp()
+    where id = ${end.id} and ended_at is null returning id`)
+  return rows.length > 0
+}
+
+export async function findDrill(database: Database, id: string): Promise<Drill | undefined> {
+  const [row] = await database.query<RawDrill>(sql`select * from drills where id = ${id}`)
+  return row && toDrill(row)
+}
+
+/** The newest first. */
+export async function listDrills(
+  database: Database,
+  { model, limit = 50 }: { model?: string; limit?: number } = {},
+): Promise<Drill[]> {
+  const rows = await database.query<RawDrill>(sql`
+    select * from drills where ${model ?? null}::text is null or model = ${model ?? null}
+    order by started_at desc, id desc limit ${limit}`)
+  return rows.map(toDrill)
+}
+
+/** Why the drills of a model keep a release of this policy from being opened; undefined when they do not. */
+export async function issueOfDrills(
+  database: Database,
+  { model, policy }: { model: string; policy: Pick<ReleasePolicy, 'requireDrill'> },
+): Promise<string | undefined> {
+  if (policy.requireDrill === undefined) return undefined
+  const rows = await database.query<{
+    kind: DrillKind
+    passed: boolean
+    message: string | null
+    age_ms: number
+  }>(sql`
+    select distinct on (kind) kind, passed, message,
+      (extract(epoch from clock_timestamp() - ended_at) * 1000)::float8 as age_ms
+    from drills where model = ${model} and ended_at is not null order by kind, ended_at desc`)
+  return issueOfLastDrill(
+    rows.map(({ age_ms: ageMs, message, ...row }) => ({ ...row, message: message ?? '', ageMs })),
+    policy.requireDrill.withinMs,
+  )
+}
+
+interface RawDrill {
+  id: string
+  model: string
+  kind: DrillKind
+  traffic: DrillPolicy['traffic']
+  requested_by: string
+  harm_budget: number
+  version: string | null
+  release_id: string | null
+  replica_id: string | null
+  began_at: Date | null
+  detected_at: Date | null
+  recovered_at: Date | null
+  detected_by: string | null
+  exposed: number | null
+  harmed: number | null
+  passed: boolean | null
+  message: string | null
+  evidence: Record<string, unknown>
+  started_at: Date
+  ended_at: Date | null
+}
+
+function toDrill(row: RawDrill): Drill {
+  const { began_at: began, detected_at: detected, recovered_at: recovered } = row
+  const since = (end: Date | null): number | undefined =>
+    began === null || end === null ? undefined : end.getTime() - began.getTime()
+  const given = {
+    version: row.version,
+    releaseId: row.release_id,
+    replicaId: row.replica_id,
+    beganAt: began?.toISOString(),
+    detectedAt: detected?.toISOString(),
+    recoveredAt: recovered?.toISOString(),
+    detectionMs: since(detected),
+    recoveryMs: since(recovered),
+    detectedBy: row.detected_by,
+    exposed: row.exposed,
+    harmed: row.harmed,
+    passed: row.passed,
+    message: row.message,
+    endedAt: row.ended_at?.toISOString(),
+  }
+  return {
+    id: row.id,
+    model: row.model,
+    kind: row.kind,
+    traffic: row.traffic,
+    requestedBy: row.requested_by,
+    harmBudget: row.harm_budget,
+    evidence: row.evidence,
+    startedAt: row.started_at.toISOString(),
+    ...(Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== null && value !== undefined),
+    ) as Partial<Drill>),
+  }
+}
