@@ -27,6 +27,16 @@ interface Desk {
   /** Undefined until the release is open. */
   state(): ReleaseState | undefined
   happen(event: CommandEvent): Advance
+  /** Whether the run is about to hand over to the next: what nobody waits for an answer to is left to that one. */
+  turning(): boolean
+  carried?: CarriedCommands | undefined
+}
+
+/** What one run hands to the next, so that no signal is lost and none counts twice. */
+export interface CarriedCommands {
+  pending: Pick<Letter, 'name' | 'command'>[]
+  /** The newest answers, by the ids of their commands. */
+  answered: [string, CommandResult][]
 }
 
 interface Letter {
@@ -36,8 +46,8 @@ interface Letter {
 }
 
 export interface Commands {
-  /** Whether nothing that was said is unanswered. */
-  idle(): boolean
+  /** What the next run has to know; undefined while somebody waits for an answer, or more waits than can be carried. */
+  handOver(): CarriedCommands | undefined
   /** Answers what is left and takes no more. `refusal` answers for a release that was never opened. */
   close(refusal?: string): Promise<void>
 }
@@ -46,25 +56,33 @@ const tooLate: CommandResult = { accepted: false, stage: 'ended', message: 'the 
 
 /** At most so many are looked up and recorded at once. */
 const batch = 100
+/** More than this does not fit between two runs; the rest is answered before. */
+const mostCarried = { characters: 500_000, answers: 500 }
 
-export function receiveCommands({ state, happen }: Desk): Commands {
-  const inbox: Letter[] = []
-  const answers = new Map<string, CommandResult>()
+export function receiveCommands({ state, happen, turning, carried }: Desk): Commands {
+  const inbox: Letter[] = [...(carried?.pending ?? [])]
+  const answers = new Map<string, CommandResult>(carried?.answered)
+  let characters = inbox.reduce((sum, letter) => sum + lengthOf(letter), 0)
   let busy = false
   let closing = false
   let closed = false
   let refusal: string | undefined
 
+  const take = (letter: Letter) => {
+    characters += lengthOf(letter)
+    inbox.push(letter)
+  }
+  const canBeCarried = () =>
+    characters <= mostCarried.characters && inbox.every(({ answer }) => answer === undefined)
+
   for (const name of commandNames) {
-    setHandler(commandSignals[name], (sent) => {
-      inbox.push({ name, command: read(sent, uuid4()) })
-    })
+    setHandler(commandSignals[name], (sent) => take({ name, command: read(sent, uuid4()) }))
     setHandler(
       commandUpdates[name],
       (sent) => {
         if (closed) return Promise.resolve(tooLate)
         const command = read(sent, currentUpdateInfo()?.id ?? uuid4())
-        return new Promise<CommandResult>((answer) => inbox.push({ name, command, answer }))
+        return new Promise<CommandResult>((answer) => take({ name, command, answer }))
       },
       { validator: refuseMalformed },
     )
@@ -73,6 +91,7 @@ export function receiveCommands({ state, happen }: Desk): Commands {
   /** Answers one batch: who they are, what it does, what is written down, what is answered. */
   const answerBatch = async (now: ReleaseState) => {
     const letters = inbox.splice(0, batch)
+    characters -= letters.reduce((sum, letter) => sum + lengthOf(letter), 0)
     const names = [...new Set(letters.map(({ command }) => command.by))]
     const { model, version, id: release } = now
     const identities = await patient.authorize({
@@ -122,13 +141,20 @@ export function receiveCommands({ state, happen }: Desk): Commands {
       const id = `${after.id}/${command.id}`
       return [{ id, releaseId: after.id, command: name, actor: by, ...(reason ? { reason } : {}), ...result }]
     })
-    await patient.recordRelease({ state: state() ?? now, commands: records })
+    try {
+      await patient.recordRelease({ state: state() ?? now, commands: records })
+    } catch (error) {
+      // What was said has been done. Unanswered, the sender and the end of the release would wait for ever.
+      log.error(`commands were not recorded: ${messageOf(error)}`)
+    }
     for (const { letter, result } of replies) letter.answer?.(result)
   }
 
   const clerk = async () => {
     for (;;) {
-      await condition(() => closing || (inbox.length > 0 && state() !== undefined))
+      await condition(
+        () => closing || (inbox.length > 0 && state() !== undefined && !(turning() && canBeCarried())),
+      )
       const now = state()
       if (inbox.length === 0) {
         closed = true
@@ -151,7 +177,13 @@ export function receiveCommands({ state, happen }: Desk): Commands {
   const done = CancellationScope.nonCancellable(clerk)
 
   return {
-    idle: () => !busy && inbox.length === 0,
+    handOver: () =>
+      busy || !canBeCarried()
+        ? undefined
+        : {
+            pending: inbox.map(({ name, command }) => ({ name, command })),
+            answered: [...answers].slice(-mostCarried.answers),
+          },
     close(why) {
       refusal = why
       closing = true
@@ -159,6 +191,8 @@ export function receiveCommands({ state, happen }: Desk): Commands {
     },
   }
 }
+
+const lengthOf = ({ command }: Letter): number => JSON.stringify(command).length
 
 const texts = ['by', 'reason', 'id', 'artifactDigest', 'evaluationDigest', 'policyDigest', 'warrant'] as const
 const longest = {
