@@ -6,6 +6,7 @@ import { bundleWorkflowCode, Worker, type NativeConnection, type WorkerOptions }
 import { join } from 'node:path'
 import { checkout } from '../temporal.config.ts'
 import { controlActivities } from './control.ts'
+import { deploymentName } from './deployment.ts'
 import type { Deps } from './deps.ts'
 import { trainingActivities } from './pipeline.ts'
 
@@ -36,7 +37,7 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
       ? {
           workerDeploymentOptions: {
             useWorkerVersioning: true,
-            version: { deploymentName: 'tenure', buildId: config.buildId },
+            version: { deploymentName, buildId: config.buildId },
             defaultVersioningBehavior: 'PINNED' as const,
           },
         }
@@ -44,14 +45,17 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
   } satisfies Partial<WorkerOptions>
 }
 
+/** `listeners` hear what workflows and activities do. */
 export async function createControlWorker(
   deps: Deps,
   connection: NativeConnection,
   workflowBundle: WorkflowBundle,
+  listeners: Pick<WorkerOptions, 'interceptors' | 'sinks'> = {},
 ): Promise<Worker> {
   const { config } = deps
   return Worker.create({
     ...sharedOptions(deps, connection),
+    ...listeners,
     taskQueue: config.taskQueues.control,
     workflowBundle,
     activities: controlActivities(deps),

@@ -1,6 +1,7 @@
 /**
  * The entry of a worker process: `worker control` or `worker train`. It waits for Temporal and Postgres instead of
- * dying without them, and on SIGTERM it finishes what is short and hands the rest back.
+ * dying without them, and on SIGTERM it finishes what is short and hands the rest back. The control worker also looks
+ * after releases that no workflow carries any more.
  */
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -10,7 +11,9 @@ import { migrate } from '../store/migrate.ts'
 import { openStore } from '../store/postgres.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
+import { claimWhenNone } from './deployment.ts'
 import type { Deps, Log } from './deps.ts'
+import { createSweep, findRunIn, sweepMs } from './sweep.ts'
 
 const longestPauseMs = 5_000
 
@@ -40,7 +43,13 @@ try {
       ? await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
+  const duties = Promise.allSettled([
+    ...(kind === 'control' ? [sweepAgain(connection)] : []),
+    ...(config.worker.versioning ? [claim(connection)] : []),
+  ])
   await run(worker)
+  stopping.abort()
+  await duties
   await connection.close()
   await store.close()
   log.info('the worker has ended')
@@ -49,6 +58,8 @@ try {
     log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'the worker cannot run')
     process.exitCode = 1
   }
+  // What is still tried in vain would keep the process from ending.
+  stopping.abort()
 }
 
 async function run(worker: Worker): Promise<void> {
@@ -56,9 +67,26 @@ async function run(worker: Worker): Promise<void> {
     if (worker.getState() === 'RUNNING') worker.shutdown()
   }
   stopping.signal.addEventListener('abort', stop)
-  const running = worker.run()
+  const ended = worker.run()
   if (stopping.signal.aborted) stop()
-  await running
+  await ended
+}
+
+/** Looks after interrupted releases until the process is told to end. */
+async function sweepAgain({ workflowService }: NativeConnection): Promise<void> {
+  const sweep = createSweep(deps, findRunIn(workflowService, config.temporal.namespace))
+  for (;;) {
+    await pause(sweepMs, undefined, { signal: stopping.signal })
+    await sweep().catch((error: Error) =>
+      log.warn({ error: error.message }, 'interrupted releases were not looked for'),
+    )
+  }
+}
+
+/** Makes this build the current one when there is none. */
+async function claim({ workflowService }: NativeConnection): Promise<void> {
+  const claimed = await untilDone('The deployment', () => claimWhenNone(workflowService, config))
+  if (claimed) log.info({ build: config.buildId }, 'the first build takes new work')
 }
 
 /** Tries until it works or the process is told to end. */

@@ -1,0 +1,99 @@
+/**
+ * `npm run test:crash [-- --limit N --from K --slots S]`: kills the worker of a release at every event of its history, in
+ * every workflow task, and around every side effect of every activity, and holds how it ends against the same release
+ * undisturbed. What nobody has killed at every point dies one day at the one that nobody has thought of.
+ */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startPostgres } from '../cli/embedded/postgres.ts'
+import { startTemporal } from '../cli/embedded/temporal.ts'
+import { verifyAudit } from '../store/audit.ts'
+import { migrate } from '../store/migrate.ts'
+import { searchAttributes } from '../temporal.config.ts'
+import { openCrashHouse, stories, type CrashHouse, type StoryName } from '../test/support/crash.ts'
+import { nameOfPoint, pointsOf, type Point } from '../test/support/told-point.ts'
+
+const { values } = parseArgs({
+  options: {
+    limit: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    slots: { type: 'string', default: '12' },
+    story: { type: 'string' },
+  },
+})
+
+const home = mkdtempSync(join(tmpdir(), 'tenure-crash-'))
+// Postgres runs as another user when this one is root.
+chmodSync(home, 0o711)
+const [postgres, temporal] = await Promise.all([
+  startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+  startTemporal({ uiPort: false, searchAttributes }),
+])
+try {
+  await migrate(postgres.url)
+  const house = await openCrashHouse({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+  try {
+    await run(house)
+  } finally {
+    await house.close()
+  }
+} finally {
+  await Promise.all([postgres.stop(), temporal.stop()])
+  rmSync(home, { recursive: true, force: true })
+}
+
+async function run(house: CrashHouse): Promise<void> {
+  const from = performance.now()
+  const names = (Object.keys(stories) as StoryName[]).filter((name) => (values.story ?? name) === name)
+  const all: { story: StoryName; point: Point }[] = []
+  const references = new Map<StoryName, Awaited<ReturnType<CrashHouse['reference']>>>()
+  for (const story of names) {
+    const reference = await house.reference(story)
+    references.set(story, reference)
+    const points = pointsOf(reference.events, reference.lived)
+    all.push(...points.map((point) => ({ story, point })))
+    const { events, lived, tookMs, ending } = reference
+    console.log(
+      `${story}: ${ending.outcome} in ${seconds(tookMs)} undisturbed; ${events} events, ${lived.tasks} workflow tasks, ` +
+        `${lived.deeds.length} activities: ${points.length} points`,
+    )
+  }
+  const first = Number(values.from) - 1
+  const chosen = all.slice(first, values.limit === undefined ? undefined : first + Number(values.limit))
+  const todo = chosen.map((each, index) => ({ ...each, number: first + index + 1 }))
+  let tried = 0
+  let spared = 0
+  const failures: string[] = []
+  const extra: number[] = []
+  const work = async (slot: number) => {
+    for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
+      const { story, point, number } = each
+      const reference = references.get(story)!
+      const { died, issues, tookMs } = await house.attempt(slot, story, point, reference)
+      tried++
+      if (!died) spared++
+      extra.push(tookMs - reference.tookMs)
+      if (issues.length === 0) continue
+      const line = `${number}. ${story}, ${nameOfPoint(point)}: ${issues.join('; ')}`
+      failures.push(line)
+      console.log(`FAILED ${line}`)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(Number(values.slots), todo.length) }, (_, i) => work(i)))
+  const { breach, rows } = await verifyAudit(house.store)
+  if (breach !== undefined) failures.push(breach)
+  extra.sort((a, b) => a - b)
+  console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
+  console.log(
+    `a death costs ${seconds(extra[Math.floor(extra.length / 2)] ?? 0)} in the median, at most ${seconds(extra.at(-1) ?? 0)}; ` +
+      `${spared} releases were over before their point came; ${seconds(performance.now() - from)} in all`,
+  )
+  console.log(`crash points: ${tried} tried, ${failures.length} failed`)
+  if (failures.length > 0) process.exitCode = 1
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}

@@ -1,0 +1,38 @@
+/**
+ * `npm run promote-build [-- BUILD] [--force]`: gives new work to the workers of a build, that of this checkout unless
+ * another one is named. Releases under way end on the workers they began with; keep those running until they have.
+ */
+import { Connection } from '@temporalio/client'
+import { parseArgs } from 'node:util'
+import { deploymentName, findBuilds, makeCurrent } from '../activities/deployment.ts'
+import { connectionOf } from '../cli/children.ts'
+import { readConfig } from '../temporal.config.ts'
+
+const { values, positionals } = parseArgs({
+  options: { force: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
+const config = readConfig()
+const [buildId = config.buildId] = positionals
+const { namespace } = config.temporal
+const connection = await Connection.connect(connectionOf(config.temporal))
+try {
+  const before = await findBuilds(connection.workflowService, namespace)
+  if (before === undefined || !before.known.includes(buildId)) {
+    console.error(
+      `No worker of build ${buildId} has asked for work yet (known: ${before?.known.join(', ') || 'none'}). ` +
+        `Start one with WORKER_VERSIONING=on TENURE_BUILD_ID=${buildId} first.`,
+    )
+    process.exitCode = 4
+  } else {
+    await makeCurrent(connection.workflowService, { namespace, buildId, force: values.force })
+    console.log(
+      `${deploymentName}: build ${buildId} takes new work${before.current === undefined ? '' : `, build ${before.current} ends what it has begun`}`,
+    )
+  }
+} catch (error) {
+  console.error(`Temporal refuses: ${(error as Error).message}`)
+  process.exitCode = 4
+} finally {
+  await connection.close()
+}

@@ -1,0 +1,72 @@
+/**
+ * The worker of a release dies at points between two statements, and every release ends like one that nothing has
+ * happened to. A sample; `npm run test:crash` tries every point.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { verifyAudit } from '../../store/audit.ts'
+import { openCrashHouse, type CrashHouse, type Reference, type StoryName } from '../support/crash.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { nameOfPoint, pointsOf, type Point } from '../support/told-point.ts'
+
+let house: CrashHouse
+const references = new Map<StoryName, Reference>()
+beforeAll(async () => {
+  house = await openCrashHouse({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  for (const story of ['promotion', 'rollback'] as const) references.set(story, await house.reference(story))
+}, 120_000)
+afterAll(async () => {
+  await house?.close()
+}, 60_000)
+
+/** Where a release has most to lose. */
+const sample: readonly [StoryName, Point][] = [
+  ['promotion', { at: 'committed', activity: 'openRelease', run: 1, write: 1 }],
+  ['promotion', { at: 'uncommitted', activity: 'promote', run: 1, write: 1 }],
+  ['promotion', { at: 'committed', activity: 'promote', run: 1, write: 1 }],
+  ['promotion', { at: 'committed', activity: 'route', run: 2, write: 1 }],
+  ['promotion', { at: 'after', activity: 'watch', run: 2 }],
+  ['promotion', { at: 'task', task: 12 }],
+  ['promotion', { at: 'event', event: 40 }],
+  ['promotion', { at: 'committed', activity: 'closeRelease', run: 1, write: 1 }],
+  ['rollback', { at: 'uncommitted', activity: 'takeBack', run: 1, write: 1 }],
+  ['rollback', { at: 'committed', activity: 'takeBack', run: 1, write: 1 }],
+  ['rollback', { at: 'after', activity: 'takeBack', run: 1 }],
+]
+
+it('a worker that dies there changes nothing of how its release ends', { timeout: 200_000 }, async () => {
+  const todo = [...sample]
+  const failures: string[] = []
+  let died = 0
+  const work = async (slot: number) => {
+    for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
+      const [story, point] = each
+      const tried = await house.attempt(slot, story, point, references.get(story)!)
+      if (tried.died) died++
+      failures.push(...tried.issues.map((issue) => `${story}, ${nameOfPoint(point)}: ${issue}`))
+    }
+  }
+  await Promise.all([1, 2, 3, 4, 5, 6].map(work))
+  expect(failures).toEqual([])
+  expect(died).toBe(sample.length)
+  expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+})
+
+it('the points of a release are its events, its tasks, and the edges of all it writes', () => {
+  const { events, lived } = references.get('promotion')!
+  const names = pointsOf(events, lived).map(nameOfPoint)
+  expect(new Set(names).size).toBe(names.length)
+  expect(names).toEqual(
+    expect.arrayContaining(['event 1', `event ${events}`, 'workflow task 1', 'promote 1, write 1 committed']),
+  )
+  expect(lived.deeds.map(({ activity }) => activity)).toEqual(
+    expect.arrayContaining([
+      'openRelease',
+      'qualify',
+      'authorize',
+      'route',
+      'watch',
+      'promote',
+      'closeRelease',
+    ]),
+  )
+})

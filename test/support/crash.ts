@@ -1,0 +1,227 @@
+/**
+ * One release after another, each with a worker that dies at a given point and is started again at once. How each ends is
+ * held against the same release without a death.
+ */
+import { Client, Connection } from '@temporalio/client'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import type { CommandName, ReleaseStage } from '../../domain/release.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findRelease } from '../../store/releases.ts'
+import { commandUpdates, releaseIdOf, releaseWorkflowId } from '../../workflows/contract.ts'
+import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import { insertModel, insertPeople } from './candidates.ts'
+import type { Servers } from './core.ts'
+import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
+import { startFleet } from './fleet.ts'
+import { seatChampion } from './seat.ts'
+import { startToldWorker, writeBundle, type ToldWorker } from './told.ts'
+import type { Lived, Point } from './told-point.ts'
+
+const step = { minMs: 60, minRequests: 20, deadlineMs: 120_000 }
+const watch = { tickMs: 50, everyMs: 30, exposureMs: 1_000, acknowledgeMs: 5_000, decisionMs: 120_000 }
+const base = {
+  strategy: 'canary' as const,
+  approval: { approvers: 1, withinMs: 120_000 },
+  watch,
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 3_000, promotion: 'off' as const, srm: 'off' as const },
+}
+
+export interface Story {
+  policy: ReleasePolicy
+  /** What people say, and where. */
+  said: { stage: ReleaseStage; command: CommandName }[]
+}
+
+/** The two releases whose every point is tried. */
+export const stories = {
+  promotion: {
+    policy: {
+      ...base,
+      shadow: { ...step, shareBp: 10_000 },
+      stages: [
+        { ...step, shareBp: 1_000 },
+        { ...step, shareBp: 5_000 },
+      ],
+      probation: { ...step, holdbackBp: 1_000 },
+    },
+    said: [{ stage: 'awaiting_approval', command: 'approve' }],
+  },
+  // Taken back where the most has to be taken back: the candidate is champion, and its probation would go on for long.
+  rollback: {
+    policy: {
+      ...base,
+      stages: [{ ...step, shareBp: 1_000 }],
+      probation: { ...step, minMs: 100_000, holdbackBp: 1_000 },
+    },
+    said: [
+      { stage: 'awaiting_approval', command: 'approve' },
+      { stage: 'probation', command: 'rollback' },
+    ],
+  },
+} as const satisfies Record<string, Story>
+
+export type StoryName = keyof typeof stories
+
+export interface Reference {
+  ending: Ending
+  events: number
+  lived: Lived
+  /** Without a death. */
+  tookMs: number
+}
+
+export interface Tried {
+  /** Whether the worker did die. */
+  died: boolean
+  issues: string[]
+  tookMs: number
+}
+
+export interface CrashHouse {
+  /** The release as it goes when nothing dies. */
+  reference(story: StoryName): Promise<Reference>
+  /** The same with a death; `slot` says whose worker it is, one release at a time. */
+  attempt(slot: number, story: StoryName, point: Point, reference: Reference): Promise<Tried>
+  store: Store
+  close(): Promise<void>
+}
+
+const patienceMs = 120_000
+
+export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-crash-'))
+  const store = openStore(servers.databaseUrl, { max: 10, onError: () => {} })
+  const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: watch.tickMs, leaseMs: 5_000 })
+  const connection = await Connection.connect({ address: servers.temporalAddress })
+  const client = new Client({ connection })
+  await insertPeople(store, { anna: 'approver', olga: 'operator' })
+  const code = await writeBundle(join(stateDir, 'workflows.js'))
+  const workers = new Map<number, ToldWorker>()
+  const stamp = Date.now().toString(36)
+  const queueOf = (slot: number) => `crash-${stamp}-${slot}`
+  let closing = false
+  let models = 0
+
+  const startWorker = (slot: number) =>
+    startToldWorker(code, {
+      DATABASE_URL: servers.databaseUrl,
+      TEMPORAL_ADDRESS: servers.temporalAddress,
+      TENURE_STATE: stateDir,
+      TENURE_CONTROL_QUEUE: queueOf(slot),
+      TENURE_BUILD_ID: 'test',
+    })
+  /** Keeps one worker on the queue of a slot, as a supervisor would. */
+  const workerOf = async (slot: number): Promise<ToldWorker> => {
+    const known = workers.get(slot)
+    if (known?.alive()) return known
+    const worker = await startWorker(slot)
+    workers.set(slot, worker)
+    void worker.gone.then(() => (closing ? undefined : workerOf(slot)))
+    return worker
+  }
+
+  const seat = async (policy: ReleasePolicy) => {
+    const model = `crash-${stamp}-${models++}`
+    const registry = await insertModel(store, { model, policy, artifactRoot: join(stateDir, 'artifacts') })
+    const champion = await registry.register()
+    await seatChampion(store, model, champion)
+    return { model, version: await registry.register(champion) }
+  }
+
+  const play = async (slot: number, name: StoryName, point?: Point) => {
+    const { policy, said }: Story = stories[name]
+    const worker = await workerOf(slot)
+    const { model, version } = await seat(policy)
+    await worker.begin(releaseWorkflowId(model), point)
+    const from = performance.now()
+    const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
+      workflowId: releaseWorkflowId(model),
+      taskQueue: queueOf(slot),
+      workflowTaskTimeout: '5 s',
+      args: [{ model, version, requestedBy: 'olga' }],
+    })
+    const id = releaseIdOf(handle.firstExecutionRunId)
+    const speak = async () => {
+      for (const { stage, command } of said) {
+        await until(async () => (await findRelease(store, id))?.state.stage === stage)
+        const by = command === 'approve' ? 'anna' : 'olga'
+        const options = { args: [{ by, reason: 'told' }], updateId: command } as const
+        for (;;) {
+          const answered = await handle
+            .executeUpdate(commandUpdates[command], { ...options, args: [{ by, reason: 'told' }] })
+            .then(() => true)
+            .catch(() => false)
+          if (answered || (await findRelease(store, id))?.endedAt !== undefined) break
+          await pause(100)
+        }
+      }
+    }
+    const [result] = await Promise.all([within(handle.result()), speak()])
+    const tookMs = performance.now() - from
+    return { model, id, handle, worker, result, tookMs }
+  }
+
+  const within = async <T>(work: Promise<T>): Promise<T> => {
+    const timer = new AbortController()
+    try {
+      return await Promise.race([
+        work,
+        pause(patienceMs, undefined, { signal: timer.signal }).then(() => {
+          throw new Error(`it has not ended within ${patienceMs} ms`)
+        }),
+      ])
+    } finally {
+      timer.abort()
+    }
+  }
+  const until = async (holds: () => Promise<boolean>) => {
+    const from = performance.now()
+    while (!(await holds())) {
+      if (performance.now() - from > patienceMs) throw new Error(`it stands still for ${patienceMs} ms`)
+      await pause(30)
+    }
+  }
+
+  return {
+    store,
+    async reference(name) {
+      const { model, id, handle, worker, tookMs } = await play(0, name)
+      const ending = await endingOf(store, model, id)
+      const issues = await issuesOfInvariants(store, { model, releaseId: id, seated: 1 })
+      if (issues.length > 0) throw new Error(`nothing has died, and yet: ${issues.join('; ')}`)
+      const { events = [] } = await handle.fetchHistory()
+      return { ending, events: events?.length ?? 0, lived: await worker.lived(), tookMs }
+    },
+    async attempt(slot, name, point, reference) {
+      const from = performance.now()
+      try {
+        const { model, id, worker, result, tookMs } = await play(slot, name, point)
+        const ending = await endingOf(store, model, id)
+        const issues = await issuesOfInvariants(store, { model, releaseId: id, seated: 1 })
+        for (const key of Object.keys(ending) as (keyof Ending)[])
+          if (!isDeepStrictEqual(ending[key], reference.ending[key]))
+            issues.push(
+              `${key}: ${JSON.stringify(ending[key])}, not ${JSON.stringify(reference.ending[key])}`,
+            )
+        if (result.outcome !== ending.outcome) issues.push(`the workflow says ${result.outcome}`)
+        return { died: !worker.alive(), issues, tookMs }
+      } catch (error) {
+        return { died: true, issues: [(error as Error).message], tookMs: performance.now() - from }
+      }
+    },
+    async close() {
+      closing = true
+      await Promise.all([...workers.values()].map((worker) => worker.kill()))
+      await fleet.stop()
+      await connection.close()
+      await store.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * How a release has ended, as far as it can be seen from outside, and which invariants do not hold. Two runs of the same
+ * release must end alike whatever has died on the way.
+ */
+import sql from 'sql-template-tag'
+import { wholeBp, type Route } from '../../domain/route.ts'
+import { findChampion, listChampionHistory } from '../../store/champions.ts'
+import type { Store } from '../../store/postgres.ts'
+import { findRelease, listCommands } from '../../store/releases.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../store/routing.ts'
+
+/** Names of versions are given by their place, so that the endings of two models can be compared. */
+export interface Ending {
+  outcome: string | undefined
+  champion: string | undefined
+  arms: string[]
+  routings: string[]
+  /** What the audit says was done, in order. */
+  audit: string[]
+  changes: string[]
+  commands: string[]
+  /** Stages whose clock has run. */
+  watched: string[]
+  versions: string[]
+}
+
+interface AuditedRow {
+  action: string
+  detail: { generation?: number; route?: Pick<Route, 'arms'> | null }
+}
+
+export async function endingOf(store: Store, model: string, releaseId: string): Promise<Ending> {
+  const short = (version: string | undefined) => version?.replace(`${model}_`, '')
+  const release = await findRelease(store, releaseId)
+  const routing = await findRouting(store, model)
+  const audited = await auditOf(store, model)
+  const watched = await store.query<{ stage: string; stage_index: number }>(
+    sql`select stage, stage_index from watches where release_id = ${releaseId} order by 1, 2`,
+  )
+  const versions = await store.query<{ version: string; proven: boolean; withdrawn: boolean }>(sql`
+    select version, proven_at is not null as proven, withdrawn_at is not null as withdrawn
+    from versions where model = ${model} order by version`)
+  const changes = await listChampionHistory(store, model)
+  return {
+    outcome: release?.outcome,
+    champion: short((await findChampion(store, model))?.version),
+    arms: (routing?.route.arms ?? []).map(
+      ({ arm, version, shareBp }) => `${arm} ${short(version)} ${shareBp}`,
+    ),
+    routings: (release?.state.routings ?? []).map(
+      ({ stage, stageIndex, shareBp }) => `${stage} ${stageIndex} ${shareBp}`,
+    ),
+    audit: audited.map(({ action }) => action),
+    changes: changes.map(({ cause, version }) => `${cause} ${short(version)}`),
+    commands: (await listCommands(store, releaseId)).map(
+      ({ command, accepted }) => `${command} ${accepted ? 'accepted' : 'refused'}`,
+    ),
+    watched: watched.map(({ stage, stage_index }) => `${stage} ${stage_index}`),
+    versions: versions.map(
+      ({ version, proven, withdrawn }) =>
+        `${short(version)}${proven ? ' proven' : ''}${withdrawn ? ' withdrawn' : ''}`,
+    ),
+  }
+}
+
+/** Which of the promises about every release are broken; `seated` generations were there before it. */
+export async function issuesOfInvariants(
+  store: Store,
+  { model, releaseId, seated }: { model: string; releaseId: string; seated: number },
+): Promise<string[]> {
+  const issues: string[] = []
+  const claim = (holds: boolean, otherwise: string) => void (holds || issues.push(otherwise))
+  const release = await findRelease(store, releaseId)
+  const routing = await findRouting(store, model)
+  const champion = await findChampion(store, model)
+  if (!release || !routing || !champion) return ['there is no release, no routing or no champion']
+  const { state } = release
+  claim(release.endedAt !== undefined && state.closed, 'its end is not written down')
+  claim(
+    sharesOf(routing.route) === wholeBp && routing.route.arms.length === 1,
+    `the last route is ${JSON.stringify(routing.route.arms)}`,
+  )
+  claim(routing.route.arms[0]?.version === champion.version, 'the champion is not the one routed to')
+  claim(routing.route.release === undefined, 'the routing still belongs to a release')
+  claim(routing.exposureMs === undefined, 'a candidate is still exposed')
+  const audited = await auditOf(store, model)
+  const routes = audited.filter(({ detail }) => detail.route != null || detail.generation != null)
+  claim(
+    routes.length === routing.route.generation - seated,
+    `${routes.length} audit rows stand for ${routing.route.generation - seated} routings`,
+  )
+  const generations = audited.flatMap(({ detail }) => detail.generation ?? [])
+  claim(
+    generations.every((each, index) => index === 0 || each > (generations[index - 1] ?? 0)),
+    `the generations of the audit do not rise: ${generations.join(', ')}`,
+  )
+  for (const { detail } of routes)
+    if (detail.route)
+      claim(sharesOf(detail.route) === wholeBp, `shares are ${JSON.stringify(detail.route.arms)}`)
+  const history = await listChampionHistory(store, model)
+  claim(history[0]?.version === champion.version, 'the history ends with another champion')
+  const moves = audited.filter(({ action }) => action.startsWith('champion.'))
+  claim(
+    moves.length === history.length - 1,
+    `${moves.length} audit rows stand for ${history.length - 1} moves`,
+  )
+  const problems = issuesOfFollowers(await listFollowers(store, model), routing.route)
+  claim(problems.length === 0, `not followed: ${problems.join('; ')}`)
+  issues.push(...(await issuesOfWindows(store, releaseId)))
+  return issues
+}
+
+/** Every stage that was passed was watched for its time, and judged to have passed. */
+async function issuesOfWindows(store: Store, releaseId: string): Promise<string[]> {
+  const { state } = (await findRelease(store, releaseId))!
+  const last = new Map<string, string>()
+  const decisions = await store.query<{ stage: string; stage_index: number; kind: string }>(
+    sql`select stage, stage_index, kind from decisions where release_id = ${releaseId} order by id`,
+  )
+  for (const { stage, stage_index, kind } of decisions) last.set(`${stage} ${stage_index}`, kind)
+  const clocks = await store.query<{ stage: string; stage_index: number; watched_ms: number }>(
+    sql`select stage, stage_index, watched_ms from watches where release_id = ${releaseId}`,
+  )
+  const passed = state.outcome === 'promoted' ? state.routings : state.routings.slice(0, -1)
+  return passed.flatMap(({ stage, stageIndex }) => {
+    const asked =
+      stage === 'canary'
+        ? state.policy.stages[stageIndex]
+        : stage === 'shadow'
+          ? state.policy.shadow
+          : state.policy.probation
+    const clock = clocks.find((each) => each.stage === stage && each.stage_index === stageIndex)
+    const name = `${stage} ${stageIndex}`
+    return [
+      ...((clock?.watched_ms ?? 0) >= (asked?.minMs ?? 0)
+        ? []
+        : [`${name} was watched for ${clock?.watched_ms ?? 0} ms`]),
+      ...(last.get(name) === 'pass' ? [] : [`${name} was left with the verdict ${last.get(name) ?? 'none'}`]),
+    ]
+  })
+}
+
+const sharesOf = (route: Pick<Route, 'arms'>): number =>
+  route.arms.reduce((sum, { shareBp }) => sum + shareBp, 0)
+
+function auditOf(store: Store, model: string): Promise<AuditedRow[]> {
+  return store.query<AuditedRow>(sql`select action, detail from audit where model = ${model} order by seq`)
+}

@@ -1,0 +1,137 @@
+/**
+ * A control worker in a process of its own, which can be told to kill itself at a point of a release. Killed from outside
+ * it would die wherever the machine happens to be; here it dies between two given statements.
+ */
+import { Context } from '@temporalio/activity'
+import { NativeConnection, type InjectedSinks, type WorkerInterceptors } from '@temporalio/worker'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { createControlWorker } from '../../activities/create-worker.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { quietRuntime } from './quiet.ts'
+import type { ToldSinks } from './told-interceptors.ts'
+import type { Deed, Lived, Order, Point, Saying } from './told-point.ts'
+
+const [codePath = ''] = process.argv.slice(2)
+const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const here = new AsyncLocalStorage<Deed>()
+let point: Point | undefined
+let workflowId = ''
+let lived: Lived = { tasks: 0, deeds: [] }
+
+quietRuntime()
+const config = readConfig()
+const connection = await NativeConnection.connect({ address: config.temporal.address })
+const store = openStore(config.databaseUrl, { max: 5, onError: () => {} })
+const say = (saying: Saying) => process.send?.(saying)
+const die = () => process.kill(process.pid, 'SIGKILL')
+
+const interceptors: WorkerInterceptors = {
+  activity: [
+    () => ({
+      inbound: {
+        async execute(input, next) {
+          const name = Context.current().info.activityType
+          const run = lived.deeds.filter(({ activity }) => activity === name).length + 1
+          const deed: Deed = { activity: name, run, writes: [] }
+          lived.deeds.push(deed)
+          if (isHere('before', deed)) die()
+          const result = await here.run(deed, () => next(input))
+          if (isHere('after', deed)) die()
+          return result
+        },
+      },
+    }),
+  ],
+}
+const sinks: InjectedSinks<ToldSinks> = {
+  told: {
+    worked: {
+      fn(info) {
+        if (info.workflowId !== workflowId) return
+        lived.tasks++
+        if (point?.at === 'task' && point.task === lived.tasks) die()
+      },
+      callDuringReplay: false,
+    },
+  },
+}
+const deps = {
+  store: watched(store),
+  artifacts: openArtifacts(config.artifactRoot),
+  config,
+  log: silent,
+}
+const worker = await createControlWorker(deps, connection, { codePath }, { interceptors, sinks })
+process.on('message', (order: Order) => {
+  if (order.kind === 'tell') return void say({ kind: 'lived', lived })
+  ;({ point, workflowId } = { point: undefined, ...order })
+  lived = { tasks: 0, deeds: [] }
+  if (point?.at === 'event') void dieAtEvent(order.workflowId, point.event)
+  say({ kind: 'begun' })
+})
+process.on('disconnect', die)
+const running = worker.run()
+say({ kind: 'ready' })
+await running
+
+function isHere(at: 'before' | 'after', { activity, run }: Deed): boolean {
+  return point?.at === at && point.activity === activity && point.run === run
+}
+
+/** The same store, in which writes are counted and may be the last thing this process does. */
+function watched(real: Store): Store {
+  const write = (transaction: boolean): ((at: 'uncommitted' | 'committed') => void) => {
+    const deed = here.getStore()
+    if (deed === undefined) return () => {}
+    const number = deed.writes.push(transaction)
+    return (at) => {
+      if (point?.at !== at || !('write' in point)) return
+      if (point.activity === deed.activity && point.run === deed.run && point.write === number) die()
+    }
+  }
+  return {
+    ...real,
+    async transaction(work) {
+      const reached = write(true)
+      const result = await real.transaction(async (database) => {
+        const done = await work(database)
+        reached('uncommitted')
+        return done
+      })
+      reached('committed')
+      return result
+    },
+    async query(statement) {
+      if (!/^\s*(insert|update|delete|with)\b/.test(statement.sql)) return real.query(statement)
+      const reached = write(false)
+      const rows = await real.query<never>(statement)
+      reached('committed')
+      return rows
+    },
+  }
+}
+
+/** Follows the history as it grows. */
+async function dieAtEvent(id: string, event: number): Promise<void> {
+  let nextPageToken: Uint8Array = new Uint8Array()
+  for (;;) {
+    const page = await connection.workflowService
+      .getWorkflowExecutionHistory({
+        namespace: config.temporal.namespace,
+        execution: { workflowId: id },
+        waitNewEvent: true,
+        nextPageToken,
+      })
+      .catch(() => undefined)
+    if (page === undefined) {
+      // It has not been started yet.
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      continue
+    }
+    if ((page.history?.events ?? []).some(({ eventId }) => Number(eventId) >= event)) return void die()
+    nextPageToken = page.nextPageToken
+    if (nextPageToken.length === 0) return
+  }
+}

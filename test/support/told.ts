@@ -1,0 +1,93 @@
+/** Control workers in processes of their own: told where to die, started again at once, or running other workflow code. */
+import { bundleWorkflowCode } from '@temporalio/worker'
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { checkout } from '../../temporal.config.ts'
+import type { Lived, Order, Point, Saying } from './told-point.ts'
+
+const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+const script = fileURLToPath(new URL('./told-worker.ts', import.meta.url))
+const interceptors = fileURLToPath(new URL('./told-interceptors.ts', import.meta.url))
+
+/** Compiles the workflows of a directory that looks like the checkout into a file, once for all told workers. */
+export async function writeBundle(path: string, root = checkout): Promise<string> {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(root, 'workflows/index.ts'),
+    workflowInterceptorModules: [interceptors],
+    logger: silent,
+  })
+  writeFileSync(path, code)
+  return path
+}
+
+export interface ToldWorker {
+  pid: number
+  alive(): boolean
+  /** Counts from here on, for the release of this workflow; it dies at the point when one is given. */
+  begin(workflowId: string, point?: Point): Promise<void>
+  /** What it did since. */
+  lived(): Promise<Lived>
+  signal(signal: NodeJS.Signals): void
+  /** Ends it at once and waits until it is gone. */
+  kill(): Promise<void>
+  /** Resolves when it is gone. */
+  gone: Promise<void>
+}
+
+/** Starts one and waits until it takes tasks. `environment` is what `readConfig` reads. */
+export async function startToldWorker(
+  codePath: string,
+  environment: Record<string, string>,
+): Promise<ToldWorker> {
+  const child = fork(script, [codePath], {
+    cwd: checkout,
+    execArgv: ['--import', loader],
+    env: { PATH: '/usr/bin:/bin', ...environment },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  const gone = once(child, 'exit').then(() => {})
+  await Promise.race([
+    heard(child, 'ready'),
+    gone.then(() => {
+      throw new Error('a told worker has ended before it was ready')
+    }),
+  ])
+  const ask = async <Kind extends Saying['kind']>(order: Order, answer: Kind) => {
+    const said = heard(child, answer)
+    child.send(order)
+    return said
+  }
+  return {
+    pid: child.pid ?? 0,
+    alive: () => child.exitCode === null && child.signalCode === null,
+    async begin(workflowId, point) {
+      await ask({ kind: 'begin', workflowId, ...(point === undefined ? {} : { point }) }, 'begun')
+    },
+    lived: async () => (await ask({ kind: 'tell' }, 'lived')).lived,
+    signal: (signal) => void child.kill(signal),
+    async kill() {
+      child.kill('SIGKILL')
+      await gone
+    },
+    gone,
+  }
+}
+
+function heard<Kind extends Saying['kind']>(
+  child: ChildProcess,
+  kind: Kind,
+): Promise<Extract<Saying, { kind: Kind }>> {
+  return new Promise((resolve) => {
+    const listen = (saying: Saying) => {
+      if (saying.kind !== kind) return
+      child.off('message', listen)
+      resolve(saying as Extract<Saying, { kind: Kind }>)
+    }
+    child.on('message', listen)
+  })
+}
