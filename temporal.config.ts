@@ -30,6 +30,8 @@ export interface Config {
    */
   unsignedSignals: boolean
   api: { host: string; port: number; publicPredictions: boolean; replicaLeaseMs: number; drills: boolean }
+  /** How long predictions with all that belongs to them are kept, and how long what was judged. */
+  retention: { predictionDays: number; judgementDays: number }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
   /** The file that says who is told of alerts, and where the pages are that say what to do. */
   alertChannels: string
@@ -83,6 +85,10 @@ export function readConfig(environment: Environment = process.env): Config {
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
+    },
+    retention: {
+      predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
+      judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
     },
     worker: {
       maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),

@@ -11,6 +11,7 @@ import { judgeQuality } from './quality.ts'
 import { qualify } from './qualify.ts'
 import { findNextWaiting, joinQueue, recordTurn } from './queue.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
+import { forgetOldRows, makeLogDays } from './retain.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
 import { findServingSkew } from './skew.ts'
@@ -36,6 +37,8 @@ export const controlActivities = (deps: Deps) => ({
     estimateQuality: estimateQuality(deps),
     findServingSkew: findServingSkew(deps),
     monitorModel: monitorModel(deps),
+    makeLogDays: makeLogDays(deps),
+    forgetOldRows: forgetOldRows(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

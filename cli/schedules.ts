@@ -5,7 +5,7 @@
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../domain/definition.ts'
 import { DomainError } from '../domain/errors.ts'
-import { retrainWorkflowId, type RetrainRequest } from '../workflows/contract.ts'
+import { retentionWorkflowId, retrainWorkflowId, type RetrainRequest } from '../workflows/contract.ts'
 
 export const scheduleId = (model: string): string => `retrain/${model}`
 
@@ -46,6 +46,29 @@ export async function syncSchedule(
     await client.schedule.create({ scheduleId: scheduleId(name), ...options }).catch(refuseTimes)
   }
   return 'scheduled'
+}
+
+/** Makes the hourly schedule of retention, or brings it to what it is here. */
+export async function syncRetention(client: Client, taskQueue: string): Promise<void> {
+  const scheduleId = 'retention'
+  const options = {
+    spec: { intervals: [{ every: '1 hour' as const }] },
+    action: {
+      type: 'startWorkflow' as const,
+      workflowType: 'retention',
+      workflowId: retentionWorkflowId,
+      taskQueue,
+      args: [],
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 hour' as const },
+  }
+  try {
+    await client.schedule.getHandle(scheduleId).update((previous) => ({ ...options, state: previous.state }))
+  } catch (error) {
+    ignoreAbsent(error)
+    // The days of a log that was just made are there; one that was away for long needs them now.
+    await client.schedule.create({ scheduleId, ...options, state: { triggerImmediately: true } })
+  }
 }
 
 function ignoreAbsent(error: unknown): void {

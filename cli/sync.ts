@@ -11,7 +11,7 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { connectionOf } from './children.ts'
 import { coreAddresses } from './connection.ts'
 import { startAlerts, startMonitor } from './monitors.ts'
-import { syncSchedule } from './schedules.ts'
+import { syncRetention, syncSchedule } from './schedules.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
@@ -29,6 +29,7 @@ export async function syncModels(core: {
   const { models, broken } = await loadModels(directory)
   return withTemporal(config, async (client) => {
     await startAlerts(client, config.taskQueues.control)
+    await syncRetention(client, config.taskQueues.control)
     const synced: Synced['models'] = []
     for (const { name, definition, codeDigest } of models) {
       const known = await findModel(store, name)

@@ -5,9 +5,9 @@
 -- partitioned by time: whoever looks a prediction up by its id alone would ask every day there is.
 create function moment_of(prediction_id uuid) returns timestamptz language sql immutable strict parallel safe
   return case when get_byte(uuid_send(prediction_id), 6) >> 4 = 7 then to_timestamp((
-    get_byte(uuid_send(prediction_id), 0)::bigint << 40 | get_byte(uuid_send(prediction_id), 1)::bigint << 32
-    | get_byte(uuid_send(prediction_id), 2)::bigint << 24 | get_byte(uuid_send(prediction_id), 3)::bigint << 16
-    | get_byte(uuid_send(prediction_id), 4)::bigint << 8 | get_byte(uuid_send(prediction_id), 5)::bigint) / 1000.0) end;
+    (get_byte(uuid_send(prediction_id), 0)::bigint << 40) + (get_byte(uuid_send(prediction_id), 1)::bigint << 32)
+    + (get_byte(uuid_send(prediction_id), 2)::bigint << 24) + (get_byte(uuid_send(prediction_id), 3)::bigint << 16)
+    + (get_byte(uuid_send(prediction_id), 4)::bigint << 8) + get_byte(uuid_send(prediction_id), 5)) / 1000.0) end;
 
 -- The smallest id of a moment.
 create function first_id_at(moment timestamptz) returns uuid language sql immutable strict parallel safe

@@ -185,6 +185,19 @@ export interface DrillOutcome {
   drills: { id: string; kind: DrillKind; passed: boolean; message: string }[]
 }
 
+// retention
+
+/** One at a time in a whole system, because there is one workflow id for it. */
+export const retentionWorkflowId = 'retention'
+
+export interface RetentionOutcome {
+  /** Partitions made for today and the days to come. */
+  daysMade: number
+  daysDropped: string[]
+  /** Table → rows deleted, where there were any. */
+  rows: Record<string, number>
+}
+
 // rollback outside of a release
 
 /** At most one rollback of a model runs at a time, because there is one workflow id for it. */

@@ -10,11 +10,10 @@ import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { sumAccounts } from '../../store/log-accounts.ts'
 import { migrate } from '../../store/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
-import { startApiProcess, startLoad } from '../../test/support/api-process.ts'
+import { startApiProcess, startLoad, until } from '../../test/support/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/artifact.ts'
 import { freeze } from '../../test/support/freeze.ts'
 import { nextRoute, register } from '../../test/support/registration.ts'
-import { until } from '../../test/support/serving.ts'
 
 export interface KillsReport {
   kills: number

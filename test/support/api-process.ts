@@ -3,7 +3,6 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { Agent, request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { until } from './serving.ts'
 
 export interface ApiProcess {
   url: string
@@ -108,5 +107,18 @@ export function startLoad(
       await Promise.all(running)
       agent.destroy()
     },
+  }
+}
+
+/** Waits for a condition; here and not with the words of serving, which only tests may load. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  withinMs = 10_000,
+): Promise<void> {
+  const end = performance.now() + withinMs
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

@@ -1,0 +1,50 @@
+/** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
+import { heartbeat } from '@temporalio/activity'
+import { dropDays, forgetRows, makeDays, type Forgettable } from '../store/days.ts'
+import type { Deps } from './deps.ts'
+
+/** A control worker may be away for a week before rows get into a partition for all days, which works but is never dropped whole. */
+const daysAhead = 7
+
+/** What is kept as long as the predictions it tells of, and what as long as people may ask why something was decided. */
+const withPredictions: readonly Forgettable[] = [
+  'predictions_default',
+  'outcomes',
+  'shadow_pairs',
+  'tick_counters',
+  'feature_counts',
+]
+const withJudgements: readonly Forgettable[] = [
+  'log_accounts',
+  'drift_judgements',
+  'quality_judgements',
+  'serving_judgements',
+]
+
+export const makeLogDays =
+  ({ store, log }: Deps) =>
+  async (): Promise<number> => {
+    const made = await makeDays(store, daysAhead)
+    if (made > 0) log.info({ made }, 'days of the prediction log were made')
+    return made
+  }
+
+export const forgetOldRows =
+  ({ store, log, config: { retention } }: Deps) =>
+  async (): Promise<{ daysDropped: string[]; rows: Record<string, number> }> => {
+    const daysDropped = await dropDays(store, retention.predictionDays)
+    const rows: Record<string, number> = {}
+    const forget = async (table: Forgettable, keepDays: number): Promise<void> => {
+      for (;;) {
+        const deleted = await forgetRows(store, { table, keepDays })
+        heartbeat()
+        if (deleted === 0) return
+        rows[table] = (rows[table] ?? 0) + deleted
+      }
+    }
+    for (const table of withPredictions) await forget(table, retention.predictionDays)
+    for (const table of withJudgements) await forget(table, retention.judgementDays)
+    if (daysDropped.length > 0 || Object.keys(rows).length > 0)
+      log.info({ daysDropped, rows }, 'what was too old is forgotten')
+    return { daysDropped, rows }
+  }

@@ -1,0 +1,60 @@
+/**
+ * The days of the prediction log and what is forgotten of it. Every step is one statement that is done or not, and asks for
+ * nothing when it is asked for again, so that a kill between two of them leaves a log that is merely older than it may be.
+ */
+import sql, { raw, type Sql } from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+/** Makes the partitions of today and the days after it that are missing. Answers how many it has made. */
+export async function makeDays(database: Database, ahead: number): Promise<number> {
+  let made = 0
+  for (let days = 0; days <= ahead; days++) {
+    const [row] = await database.query<{ made: boolean }>(
+      sql`select make_prediction_day((now() at time zone 'UTC')::date + ${days}::integer) as made`,
+    )
+    if (row?.made === true) made++
+  }
+  return made
+}
+
+/** Drops the days of the log that ended more than `keepDays` ago; answers their names. */
+export async function dropDays(database: Database, keepDays: number): Promise<string[]> {
+  const dropped: string[] = []
+  for (;;) {
+    const [row] = await database.query<{ day: string | null }>(
+      sql`select drop_prediction_day(now() - make_interval(days => ${keepDays}::integer)) as day`,
+    )
+    if (typeof row?.day !== 'string') return dropped
+    dropped.push(row.day)
+  }
+}
+
+/** What else grows with every request, or with every window that is judged, and when a row of it is too old. */
+const forgettable = {
+  // Rows of days that had no partition when they came.
+  predictions_default: sql`at < before`,
+  // Of predictions that are gone. Ids that are not ours say nothing of their time.
+  outcomes: sql`case when moment_of(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
+  shadow_pairs: sql`at < before`,
+  tick_counters: sql`tick < before`,
+  feature_counts: sql`hour < before`,
+  log_accounts: sql`settled_at < before`,
+  drift_judgements: sql`at < before`,
+  quality_judgements: sql`at < before`,
+  serving_judgements: sql`at < before`,
+} satisfies Record<string, Sql>
+
+export type Forgettable = keyof typeof forgettable
+
+/** Deletes at most `limit` rows older than `keepDays`; answers how many. Few at a time: those who write are not held up. */
+export async function forgetRows(
+  database: Database,
+  { table, keepDays, limit = 5_000 }: { table: Forgettable; keepDays: number; limit?: number },
+): Promise<number> {
+  const rows = await database.query(sql`
+    with bound as materialized (select now() - make_interval(days => ${keepDays}::integer) as before)
+    delete from ${raw(table)} where ctid = any(array(
+      select old.ctid from ${raw(table)} as old, bound where ${forgettable[table]} limit ${limit}))
+    returning 1`)
+  return rows.length
+}

@@ -1,0 +1,179 @@
+/** The days of the prediction log: made ahead, dropped when too old, never in the way of a row, and looked up by the id's time. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { dropDays, forgetRows, makeDays } from '../../store/days.ts'
+import { settleAccount } from '../../store/log-accounts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+})
+afterAll(() => store.close())
+
+const dayMs = 86_400_000
+const midnight = (days: number): number => (Math.floor(Date.now() / dayMs) + days) * dayMs
+const nameOf = (ms: number): string =>
+  `predictions_${new Date(ms).toISOString().slice(0, 10).replaceAll('-', '')}`
+const days = async (): Promise<string[]> => {
+  const { rows } = await store.pool.query<{ name: string }>(
+    `select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
+     where inhparent = 'predictions'::regclass order by relname`,
+  )
+  return rows.map(({ name }) => name)
+}
+/** An id of that moment, as the replicas make them. */
+const idAt = (ms: number): string =>
+  `${ms
+    .toString(16)
+    .padStart(12, '0')
+    .replace(/^(.{8})/, '$1-')}-7${randomUUID().slice(15, 32)}0000`
+const insert = async (ms: number): Promise<string> => {
+  const id = idAt(ms)
+  await store.query(sql`insert into predictions
+    (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    values (${id}, ${new Date(ms).toISOString()}, 'm', 'm_v1.0.0', 'champion', 1, 1, '', '{1}', 1)`)
+  return id
+}
+const where = async (id: string): Promise<string> =>
+  (
+    await store.pool.query<{ name: string }>(
+      'select tableoid::regclass::text as name from predictions where id = $1',
+      [id],
+    )
+  ).rows[0]!.name
+
+beforeEach(() => store.pool.query('truncate predictions, outcomes, shadow_pairs, log_accounts'))
+
+describe('the days of the log', () => {
+  it('are made ahead by the migration, and once', async () => {
+    expect(await days()).toEqual([
+      ...Array.from({ length: 8 }, (_, i) => nameOf(midnight(i))),
+      'predictions_default',
+    ])
+    expect(await makeDays(store, 7)).toBe(0)
+  })
+
+  it('take the rows of their day in UTC, and the default takes every other', async () => {
+    expect(await where(await insert(midnight(0)))).toBe(nameOf(midnight(0)))
+    expect(await where(await insert(midnight(1) - 1))).toBe(nameOf(midnight(0)))
+    expect(await where(await insert(midnight(1)))).toBe(nameOf(midnight(1)))
+    expect(await where(await insert(midnight(-40)))).toBe('predictions_default')
+    expect(await where(await insert(midnight(300)))).toBe('predictions_default')
+  })
+
+  it('are made while others write, by two workers at once, and none is made twice', async () => {
+    const writing = Promise.all(Array.from({ length: 50 }, (_, i) => insert(midnight(8 + (i % 3)) + i)))
+    const made = await Promise.all([makeDays(store, 12), makeDays(store, 12)])
+    await writing
+    expect(made[0] + made[1]).toBe((await days()).length - 9)
+    const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
+    expect(rows[0]!.count).toBe(50)
+  })
+
+  it('leave a day alone that has rows in the default partition: they stay there and are found', async () => {
+    await store.query(sql`drop table ${sql([nameOf(midnight(2))])}`)
+    const id = await insert(midnight(2))
+    expect(await where(id)).toBe('predictions_default')
+    expect(await makeDays(store, 7)).toBe(0)
+    await store.pool.query('delete from predictions')
+    expect(await makeDays(store, 7)).toBe(1)
+    expect(await where(await insert(midnight(2)))).toBe(nameOf(midnight(2)))
+  })
+
+  it('are dropped when they ended before what is to be kept, whole, oldest first', async () => {
+    for (const back of [3, 2, 1])
+      await store.query(
+        sql`select make_prediction_day(${new Date(midnight(-back)).toISOString().slice(0, 10)}::date)`,
+      )
+    const ids = await Promise.all([3, 2, 1, 0].map((back) => insert(midnight(-back) + dayMs - 1)))
+    // What ended two days ago to the moment is as old as it may be; only the day before it is too old.
+    expect(await dropDays(store, 2)).toEqual([nameOf(midnight(-3))])
+    expect(await dropDays(store, 2)).toEqual([])
+    expect(await dropDays(store, 1)).toEqual([nameOf(midnight(-2))])
+    const { rows } = await store.pool.query<{ id: string }>('select id from predictions order by at')
+    expect(rows.map(({ id }) => id)).toEqual(ids.slice(2))
+  })
+
+  it('give way to a long reader instead of holding up those who write behind it', async () => {
+    await store.query(
+      sql`select make_prediction_day(${new Date(midnight(-9)).toISOString().slice(0, 10)}::date)`,
+    )
+    const reader = await store.pool.connect()
+    await reader.query('begin')
+    await reader.query('select count(*) from predictions')
+    await expect(dropDays(store, 5)).rejects.toMatchObject({ code: '55P03' })
+    await insert(midnight(0))
+    await reader.query('rollback')
+    reader.release()
+    expect(await dropDays(store, 5)).toEqual([nameOf(midnight(-9))])
+  })
+})
+
+describe('what belongs to a prediction', () => {
+  it('is found by its id through one day alone', async () => {
+    const id = await insert(Date.now())
+    const { rows } = await store.pool.query<{ 'QUERY PLAN': string }>(
+      `explain (analyze, costs off, timing off, summary off) select known.id from (values ($1::uuid)) as sent (id)
+       join lateral (select id from predictions where predictions.id = request_of(sent.id)
+         and at >= moment_of(sent.id) - interval '1 minute' and at < moment_of(sent.id) + interval '10 minutes') as known on true`,
+      [id],
+    )
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+    expect(plan).toMatch(/Index/)
+    expect(plan).not.toMatch(new RegExp(`Seq Scan on ${nameOf(midnight(4))}`))
+    expect(plan.match(/never executed|Subplans Removed/g)?.length ?? 0).toBeGreaterThan(0)
+  })
+
+  it('tells its moment by its id, to the millisecond, and nothing when the id is of another kind', async () => {
+    const ms = Date.UTC(2026, 4, 6, 7, 8, 9, 123)
+    const { rows } = await store.pool.query<{ at: Date; other: Date | null; first: string }>(
+      'select moment_of($1) as at, moment_of($2) as other, first_id_at($3) as first',
+      [idAt(ms), randomUUID(), new Date(ms)],
+    )
+    expect(rows[0]!.at.getTime()).toBe(ms)
+    expect(rows[0]!.other).toBeNull()
+    expect(rows[0]!.first <= idAt(ms)).toBe(true)
+    expect(rows[0]!.first > idAt(ms - 1)).toBe(true)
+  })
+
+  it('is forgotten with it: outcomes, pairs, what stands in the default partition, settled accounts', async () => {
+    const outcome = (id: string, arrived: number) =>
+      store.query(sql`insert into outcomes (prediction_id, value, observed_at, arrived_at)
+        values (${id}, '1', now(), ${new Date(arrived).toISOString()})`)
+    const [old, young, foreign, fresh] = [
+      idAt(midnight(-91)),
+      idAt(midnight(-89)),
+      randomUUID(),
+      randomUUID(),
+    ]
+    // A label may come late: its prediction decides. An id that tells nothing goes by when its outcome came.
+    await outcome(old, Date.now())
+    await outcome(young, Date.now())
+    await outcome(foreign, midnight(-91))
+    await outcome(fresh, Date.now())
+    await insert(midnight(-91))
+    const kept = await insert(midnight(-89))
+    await store.query(sql`insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, at)
+      select 'm', 'r', gen_random_uuid(), 'a', 'b', '{}', '{}', now() - make_interval(days => age) from unnest(array[91, 89]) as age`)
+    await settleAccount(store, { account: 'old', served: 1 })
+    await store.pool.query("update log_accounts set settled_at = now() - interval '91 days'")
+    await settleAccount(store, { account: 'young', served: 1 })
+    const forget = async (table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'log_accounts') => {
+      let rows = 0
+      for (let deleted = 1; deleted > 0; rows += deleted)
+        deleted = await forgetRows(store, { table, keepDays: 90, limit: 1 })
+      return rows
+    }
+    expect(await forget('outcomes')).toBe(2)
+    expect(await forget('predictions_default')).toBe(1)
+    expect(await forget('shadow_pairs')).toBe(1)
+    expect(await forget('log_accounts')).toBe(1)
+    const { rows } = await store.pool.query<{ id: string }>(
+      'select prediction_id as id from outcomes union all select id from predictions',
+    )
+    expect(new Set(rows.map(({ id }) => id))).toEqual(new Set([young, fresh, kept]))
+  })
+})
