@@ -12,6 +12,7 @@ import { createInfer, headersOfInk, lengthHeader } from './inference/exchange.ts
 import { createPressure } from './pressure.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import type { Ink } from './serving/ink.ts'
+import { requestIdHeader } from './serving/repeat.ts'
 import type { Target } from './target.ts'
 import { createUploads } from './upload.ts'
 
@@ -33,6 +34,8 @@ export const defaultLimits: EndpointLimits = {
 
 /** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
 const deadlineHeader = 'x-deadline-ms'
+/** No caller keeps a request for longer. */
+const longestMs = 60_000
 
 export function createPredictEndpoint(
   deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
@@ -56,32 +59,46 @@ export function createPredictEndpoint(
     response.writeHead(problem.status, { ...headersOf(problem, path), 'content-length': text.byteLength })
     response.end(text)
   }
-  const expectInTime = (deadline: string | string[] | undefined): void => {
+  /** How long the caller will wait yet; nothing when it has not said. */
+  const expectInTime = (deadline: string | string[] | undefined): number | undefined => {
     const waitedMs = pressure.waitedMs()
+    let leftMs: number | undefined
     if (deadline !== undefined) {
       const withinMs = Number(deadline)
       if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is no number above 0`)
       if (waitedMs > withinMs)
         throw new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
+      leftMs = Math.min(withinMs - waitedMs, longestMs)
     }
     if (waitedMs > limits.mostWaitMs)
       throw new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
+    return leftMs
   }
   const answer = (target: Target, request: IncomingMessage, response: ServerResponse, body: Buffer): void => {
     const { model, version } = target
     const { headers } = request
     try {
-      expectInTime(headers[deadlineHeader])
+      const withinMs = expectInTime(headers[deadlineHeader])
       expectAllowed(authentication.callerOf(headers.authorization), callers, model)
       expectPlain(headers['content-encoding'])
-      const ink =
+      const requestId = headers[requestIdHeader] as string | undefined
+      const asked = { model, version, body, withinMs, requestId, caller: response }
+      const given =
         target.protocol === 'predict'
-          ? serving.answer(serving.native, { model, body })
-          : infer({ model, version, body }, headers[lengthHeader] as string | undefined)
-      send(response, ink)
+          ? serving.answer(serving.native, asked)
+          : infer(asked, headers[lengthHeader] as string | undefined)
+      if (given instanceof Promise) sendLater(request, response, given)
+      else send(response, given)
     } catch (error) {
       refuse(request, response, error)
     }
+  }
+  const sendLater = (request: IncomingMessage, response: ServerResponse, given: Promise<Ink>): void => {
+    given.then(
+      (ink) => send(response, ink),
+      // A caller who has gone away is told nothing, and has not been refused.
+      (error: unknown) => void (response.closed || refuse(request, response, error)),
+    )
   }
   return (target, request, response) =>
     uploads.collect(

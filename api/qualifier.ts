@@ -7,11 +7,15 @@
 import { isError } from '../domain/errors.ts'
 import { getManifest, openArtifacts } from '../store/artifacts.ts'
 import { beginInk, createInk } from './serving/ink.ts'
-import { loadVersion, type LoadedVersion } from './serving/version.ts'
+import { createTensors } from './serving/tensors.ts'
+import { openVersion, type LoadedVersion } from './serving/version.ts'
 
 const measuredRows = 2_000
 const measuredMs = 2_000
 
+const tensors = createTensors({
+  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+})
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
   process.stdout.write(`${JSON.stringify({ ok: true, ...(await qualify()) })}\n`)
@@ -19,6 +23,7 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
+await tensors.stop()
 
 async function qualify() {
   const artifacts = openArtifacts(root)
@@ -28,19 +33,24 @@ async function qualify() {
     artifacts.get('artifacts', manifest.files['model.json'].digest),
     artifacts.get('artifacts', manifest.files['weights.bin'].digest),
   ])
-  const loaded = loadVersion(version, manifest, { topology, weights })
+  const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
   const loadMs = performance.now() - began
   return {
     model: loaded.model,
     goldenRows: manifest.golden.instances.length,
     loadMs: Math.round(loadMs),
-    ...measure(loaded),
+    ...(await measure(loaded)),
     rssBytes: process.memoryUsage.rss(),
   }
 }
 
 /** Quantiles of the time of one row, from its features to its answer. */
-function measure({ manifest, predictor, read, format }: LoadedVersion): { p50Us: number; p99Us: number } {
+async function measure({
+  manifest,
+  predictor,
+  read,
+  format,
+}: LoadedVersion): Promise<{ p50Us: number; p99Us: number }> {
   const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
@@ -51,7 +61,8 @@ function measure({ manifest, predictor, read, format }: LoadedVersion): { p50Us:
   for (let i = 0; i < measuredRows && performance.now() < until; i++) {
     const from = performance.now()
     read(instances[i % instances.length], 0, input, 0)
-    predictor.run(input, 1, output)
+    const running = predictor.run(input, 1, output)
+    if (running !== undefined) await running
     format.issueOf(output, 0)
     beginInk(ink)
     format.write(ink, output, 0, id)

@@ -11,7 +11,8 @@ import { compileEncoder } from '../domain/preprocess.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../domain/skew.ts'
 import { getManifest, openArtifacts } from '../store/artifacts.ts'
 import { createSheet } from './serving/sheet.ts'
-import { loadVersion } from './serving/version.ts'
+import { createTensors } from './serving/tensors.ts'
+import { openVersion } from './serving/version.ts'
 
 interface LoggedRow {
   predictionId: string
@@ -23,6 +24,9 @@ interface LoggedRow {
 /** The log keeps numbers as 32-bit floats: what was asked lies within so much of what is written down. */
 const rounding = 2 ** -24
 
+const tensors = createTensors({
+  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+})
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
   const rows = JSON.parse(await text(process.stdin)) as LoggedRow[]
@@ -31,6 +35,7 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
+await tensors.stop()
 
 async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   const artifacts = openArtifacts(root)
@@ -39,18 +44,22 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
     artifacts.get('artifacts', manifest.files['model.json'].digest),
     artifacts.get('artifacts', manifest.files['weights.bin'].digest),
   ])
-  const { predictor, read, scan } = loadVersion(version, manifest, { topology, weights })
+  const { predictor, read, scan } = await openVersion(version, manifest, { topology, weights }, tensors)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
   const sheet = createSheet()
   const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
-  const answer = (row: Row): Float32Array => {
+  const answer = async (row: Row): Promise<Float32Array> => {
     encode(row, trained, 0)
     const outputs = new Float32Array(predictor.outputs)
-    predictor.run(trained, 1, outputs)
+    await predictor.run(trained, 1, outputs)
     return outputs
   }
-  return rows.map(({ predictionId, row, outputs }) => {
+  const replayed: ReplayedRow[] = []
+  for (const logged of rows) replayed.push(await replayRow(logged))
+  return replayed
+
+  async function replayRow({ predictionId, row, outputs }: LoggedRow): Promise<ReplayedRow> {
     try {
       if (scan(Buffer.from(JSON.stringify({ instances: [row] })), sheet, 1))
         served.set(sheet.input.subarray(0, served.length))
@@ -58,8 +67,8 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
     } catch {
       return { predictionId, served: {}, replayed: null }
     }
-    const again = answer(row)
-    const slack = slackOf(row, again, answer)
+    const again = await answer(row)
+    const slack = await slackOf(row, again, answer)
     encode(row, trained, 0)
     const given = outputs.map((value) => value ?? NaN)
     const within = (place: number) => Math.abs(given[place]! - again[place]!) <= slack[place]!
@@ -71,18 +80,21 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
         ...scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
       },
     }
-  })
+  }
 }
 
 /** How far each output may lie from the one that was given for what the log has rounded off. */
-function slackOf(row: Row, outputs: Float32Array, answer: (row: Row) => Float32Array): number[] {
+async function slackOf(
+  row: Row,
+  outputs: Float32Array,
+  answer: (row: Row) => Promise<Float32Array>,
+): Promise<number[]> {
   const slack = Array.from(outputs, () => 0)
   for (const [name, value] of Object.entries(row)) {
     if (typeof value !== 'number') continue
     for (const nudged of [value * (1 - rounding), value * (1 + rounding)])
-      answer({ ...row, [name]: nudged }).forEach((output, place) => {
+      for (const [place, output] of (await answer({ ...row, [name]: nudged })).entries())
         slack[place]! += Math.abs(output - outputs[place]!)
-      })
   }
   return slack
 }

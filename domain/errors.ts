@@ -96,6 +96,16 @@ export const errorTable = {
     true,
     'Try again; predictions go on meanwhile. `tenure status` shows Temporal.',
   ),
+  prediction_log_unavailable: kind(
+    503,
+    true,
+    'Send it again, under the same idempotency-key when it has one; `tenure status` shows the database.',
+  ),
+  model_unavailable: kind(
+    503,
+    true,
+    'Try again: what computes the model has failed and is started anew. The log of the API says how.',
+  ),
   overloaded: kind(503, true, 'Slow down and retry after the time in Retry-After.'),
   deadline_exceeded: kind(504, true, 'Try again, or send a longer deadline.'),
   // What a model, its data or its artifact may get wrong.

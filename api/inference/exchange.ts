@@ -1,15 +1,15 @@
 /** One request of the Open Inference Protocol, from its body and header to the bytes of its answer. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Request } from '../serving/answer.ts'
 import type { Ink } from '../serving/ink.ts'
+import type { Request } from '../serving/protocol.ts'
 import type { Serving } from '../serving/serving.ts'
 import { createInferProtocol } from './protocol.ts'
 
 /** In requests and answers: how many bytes are JSON, where binary tensors follow them. */
 export const lengthHeader = 'inference-header-content-length'
 
-/** `header` is what was sent as the length header. What is answered stands until the next call. */
-export type Infer = (request: Request, header: string | undefined) => Ink
+/** `header` is what was sent as the length header. What is answered stands until the next call, what is promised for good. */
+export type Infer = (request: Request, header: string | undefined) => Ink | Promise<Ink>
 
 export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 'mostInstances'>): Infer {
   const plain = createInferProtocol(mostInstances)
@@ -23,6 +23,11 @@ export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 
       )
     return answer(createInferProtocol(mostInstances, jsonBytes), request)
   }
+}
+
+/** Uses an answer at once, before the next one is written over it, or when it is there. */
+export function withInk<T>(given: Ink | Promise<Ink>, use: (ink: Ink) => T): T | Promise<T> {
+  return given instanceof Promise ? given.then(use) : use(given)
 }
 
 /** The headers of an answer. */

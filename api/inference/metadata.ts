@@ -1,5 +1,5 @@
 /** What a model is, as the Open Inference Protocol describes one. */
-import { nobodyAnswers, pinnedArm } from '../serving/answer.ts'
+import { nobodyAnswers, pinnedArm } from '../serving/draw.ts'
 import type { Serving } from '../serving/serving.ts'
 import type { LiveArm } from '../serving/table.ts'
 import { outputTensors } from './outputs.ts'

@@ -1,10 +1,11 @@
 /** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
 import { predictBytes, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { createInfer, headersOfInk, lengthHeader } from '../inference/exchange.ts'
+import { createInfer, headersOfInk, lengthHeader, withInk } from '../inference/exchange.ts'
 import { findArm, metadataOf } from '../inference/metadata.ts'
 import { datatypeNames } from '../inference/tensors.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { requestIdHeader } from '../serving/repeat.ts'
 import { issuesOf } from './health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): Route[] {
@@ -25,10 +26,13 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       rawBytes: predictBytes,
       rawSchema: inferSchema,
       handle({ params, bytes, header }) {
-        const request = { model: params['name']!, version: params['version'], body: bytes }
-        const ink = infer(request, header(lengthHeader))
-        const { 'content-type': type = '', ...headers } = headersOfInk(ink)
-        return { text: Uint8Array.from(ink.bytes.subarray(0, ink.at)), type, headers }
+        const { name: model = '', version } = params
+        const requestId = header(requestIdHeader)
+        const given = infer({ model, version, body: bytes, requestId }, header(lengthHeader))
+        return withInk(given, (ink) => {
+          const { 'content-type': type = '', ...headers } = headersOfInk(ink)
+          return { text: Uint8Array.from(ink.bytes.subarray(0, ink.at)), type, headers }
+        })
       },
     })
   const described = (path: string): Route =>

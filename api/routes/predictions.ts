@@ -4,6 +4,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { insertOutcomes } from '../../store/outcomes.ts'
 import { predictBytes, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { withInk } from '../inference/exchange.ts'
+import { requestIdHeader } from '../serving/repeat.ts'
 import { pastMoment } from '../wire.ts'
 
 const mostOutcomes = 10_000
@@ -52,10 +54,13 @@ export const predictionRoutes = ({ serving, store }: ApiDeps): Route[] => [
     answers: { 200: 'The predictions, with the version, the arm and the routing generation that gave them' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,
-    handle: ({ params, bytes }) => ({
-      text: serving.predict(params['name']!, bytes),
-      type: 'application/json',
-    }),
+    handle({ params, bytes, header }) {
+      const request = { model: params['name']!, body: bytes, requestId: header(requestIdHeader) }
+      return withInk(serving.answer(serving.native, request), (ink) => ({
+        text: ink.bytes.toString('utf8', 0, ink.at),
+        type: 'application/json',
+      }))
+    },
   }),
   route({
     method: 'post',

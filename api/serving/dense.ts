@@ -183,6 +183,7 @@ export function compileDense(network: Network): Predictor {
           for (let j = 0; j < network.outputs; j++)
             output[(row + i) * network.outputs + j] = floats[at + i * outputStride + j]!
       }
+      return undefined
     },
   }
 }

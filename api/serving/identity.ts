@@ -8,6 +8,8 @@ import type { Clock } from './clock.ts'
 export interface Ids {
   /** Makes the id of a new request; `bytes` then holds it, with zeros in the last two. */
   next(): void
+  /** Makes these sixteen bytes the last id. */
+  use(id: Uint8Array): void
   /** The sixteen bytes of the last id, reused by the next. */
   readonly bytes: Uint8Array
   /** The first 32 characters of the last id. Costs more than the id, so only those ask who need it. */
@@ -46,6 +48,7 @@ export function createIds(clock: Clock): Ids {
       bytes[6] = 0x70 | (bytes[6]! & 0x0f)
       bytes[8] = 0x80 | (bytes[8]! & 0x3f)
     },
+    use: (id) => bytes.set(id),
     prefix: () =>
       `${hex[bytes[0]!]!}${hex[bytes[1]!]!}${hex[bytes[2]!]!}${hex[bytes[3]!]!}-` +
       `${hex[bytes[4]!]!}${hex[bytes[5]!]!}-${hex[bytes[6]!]!}${hex[bytes[7]!]!}-` +

@@ -10,8 +10,25 @@ export interface Predictor {
   inputs: number
   /** Numbers an answer. */
   outputs: number
-  /** Answers `rows` rows from the start of `input` into the start of `output`. Allocates nothing. */
-  run(input: Float32Array, rows: number, output: Float32Array): void
+  /**
+   * Answers `rows` rows from the start of `input` into the start of `output`. A compiled network is done when this returns, and
+   * has allocated nothing; another one is done when the promise is, and both arrays are its own until then.
+   */
+  run(input: Float32Array, rows: number, output: Float32Array, order?: Order): Promise<void> | undefined
+  /** Why nothing can be answered now; only of networks that are computed elsewhere. */
+  trouble?(): string | undefined
+  /** Gives back what is held elsewhere; what waits is refused. */
+  close?(): void
+}
+
+/** What is known of somebody who waits for rows. */
+export interface Order {
+  /** Nobody waits for these rows: they come behind all others. */
+  background: boolean
+  /** Set by whoever waits, when that is over: rows that have not begun are left out. */
+  cancelled: boolean
+  /** When the rows began to be computed, by performance.now; 0 before. */
+  begunMs: number
 }
 
 interface Step {
@@ -58,6 +75,7 @@ export function compilePredictor(network: Network): Predictor {
         const to = row * network.outputs
         for (let j = 0; j < network.outputs; j++) output[to + j] = front[j]!
       }
+      return undefined
     },
   }
 }

@@ -7,6 +7,25 @@ import type { Sheet } from './sheet.ts'
 import type { LiveArm } from './table.ts'
 import type { ReadRequest } from './version.ts'
 
+export interface Request {
+  model: string
+  /** The version that alone may answer; whichever the route chooses when absent. */
+  version?: string | undefined
+  body: Buffer
+  /** Milliseconds from now for which the caller is willing to wait. */
+  withinMs?: number | undefined
+  /** The caller's own name of the request: sent again, it is answered as before. Only where predictions are logged durably. */
+  requestId?: string | undefined
+  /** Whom the answer is for; looked at only when it has to wait. */
+  caller?: Caller | undefined
+}
+
+/** An HTTP response, as far as it tells that nobody waits for it any more. */
+export interface Caller {
+  once(event: 'close', listener: () => void): unknown
+  off(event: 'close', listener: () => void): unknown
+}
+
 export interface Protocol {
   read: ReadRequest
   write(ink: Ink, answered: Answered): void

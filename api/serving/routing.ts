@@ -129,7 +129,11 @@ export function createRouting(options: RoutingOptions): Routing {
     const named = new Set([...live.values()].flatMap(({ route }) => versionsOf(route)))
     for (const { route } of live.values()) if (route.standby !== undefined) named.add(route.standby)
     for (const version of switches.kept()) named.add(version)
-    for (const version of versions.keys()) if (!named.has(version)) versions.delete(version)
+    for (const [version, { loaded }] of versions) {
+      if (named.has(version)) continue
+      versions.delete(version)
+      loaded.predictor.close?.()
+    }
   }
   const refuse = (row: RoutingRow, text: string): void => {
     const before = problems.get(row.model)

@@ -13,9 +13,12 @@ import type { Route } from '../../domain/route.ts'
 import { createBins } from './bins.ts'
 import { openCache, type RememberedVersion } from './cache.ts'
 import { createClock } from './clock.ts'
+import { openDurableLog, type DurableLog } from './durable-log.ts'
 import { createIds, mostPlaces } from './identity.ts'
+import { withFault } from './fault.ts'
 import { openLog, type PredictionLog } from './log.ts'
-import { createAnswer, type Answer } from './answer.ts'
+import { createAnswer, type Answer, type WaitingCounts } from './answer.ts'
+import { createMemo, type Memo } from './memo.ts'
 import { createPredictProtocol } from './predict.ts'
 import type { Protocol } from './protocol.ts'
 import { startReplica } from './replica.ts'
@@ -24,18 +27,22 @@ import { createShadow, type Shadow } from './shadow.ts'
 import { openSpool } from './spool.ts'
 import { createSwitches, type Switches } from './switches.ts'
 import { createTallies, type Tallies } from './tally.ts'
-import { loadVersion } from './version.ts'
+import { createTensors, type Tensors } from './tensors.ts'
+import { openVersion } from './version.ts'
 
 export interface Serving {
   answer: Answer
   /** The protocol of our own predict route. */
   native: Protocol
-  /** Answers a request to a model in it. */
-  predict(model: string, body: Buffer): string
   /** Most instances in one request. */
   mostInstances: number
   routing: Routing
   log: PredictionLog
+  /** Where answers wait until they are logged; absent in best-effort mode. */
+  durable: DurableLog | undefined
+  tensors: Tensors
+  memo: Memo | undefined
+  waiting(): WaitingCounts
   tallies: Tallies
   shadow: Shadow
   lease: Lease
@@ -64,6 +71,10 @@ export interface ServingDeps {
   events: ServingEvents
   mostInstances?: number
   mostSpoolBytes?: number
+  /** Whether an answer waits until it is in the log. */
+  durableLog?: boolean
+  /** Answers remembered of models that are not compiled; none when 0 or absent. */
+  remembered?: number
 }
 
 /** What a person should be able to read in the log of the process. */
@@ -87,6 +98,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const bins = createBins()
   const shadow = createShadow(tallies)
   const { signer } = deps
+  const tensors = createTensors({ onTrouble: events.trouble })
+  const memo = deps.remembered ? createMemo({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, refusals } = await cache.recall()
   for (const refusal of refusals) events.forgotten(refusal)
@@ -107,9 +120,12 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     expectVouched(signer, { ...origin, version, signature })
     const { manifest, topology, weights } = await cache.fetch(origin.artifactDigest)
-    const loaded = loadVersion(version, manifest, { topology, weights })
+    const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
+    // Only what is computed elsewhere can be in trouble, and is worth remembering.
+    if (memo !== undefined && loaded.predictor.trouble !== undefined)
+      loaded.predictor = memo.remembering(loaded.predictor)
     known.set(version, origin)
-    return { origin, loaded }
+    return { origin, loaded: withFault(loaded) }
   }
   const switches = createSwitches(tallies)
   const routing = createRouting({
@@ -147,7 +163,9 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   })
   const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
   const native = createPredictProtocol(mostInstances)
-  const answer = createAnswer({
+  const durable = deps.durableLog === true ? openDurableLog({ store, onTrouble: events.trouble }) : undefined
+  const answering = createAnswer({
+    durable,
     bins,
     clock,
     ids: createIds(clock),
@@ -158,15 +176,15 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     tallies,
   })
   return {
-    answer,
+    answer: answering.answer,
     native,
-    predict(model, body) {
-      const { bytes, at } = answer(native, { model, body })
-      return bytes.toString('utf8', 0, at)
-    },
     mostInstances,
     routing,
     log,
+    durable,
+    tensors,
+    memo,
+    waiting: answering.counts,
     tallies,
     shadow,
     lease,
@@ -176,7 +194,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     refresh: () => running.refresh(),
     async stop() {
       // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.
-      await Promise.all([running.stop(), log.close()])
+      await Promise.all([running.stop(), log.close(), durable?.close(), tensors.stop()])
     },
   }
 }

@@ -2,9 +2,10 @@
  * Shows the candidate what callers ask, without their knowledge: copies of requests wait in a bounded queue and are answered
  * when the process has nothing else to do. A slow or broken candidate can cost copies, which are counted, never an answer.
  */
-import { DomainError } from '../../domain/errors.ts'
+import { isError } from '../../domain/errors.ts'
 import type { Pair } from '../../store/pairs.ts'
 import { placeText } from './identity.ts'
+import type { Order } from './predictor.ts'
 import { createSheet } from './sheet.ts'
 import { spoil, type LoadedVersion, type ReadRequest } from './version.ts'
 import type { ArmTally, Tallies } from './tally.ts'
@@ -40,6 +41,9 @@ export interface Shadow {
 
 const mostWaiting = 1_000
 const mostPairs = 5_000
+/** Copies that are computed elsewhere at once; the others wait here, where they are counted. */
+const mostElsewhere = 64
+const background: Order = { background: true, cancelled: false, begunMs: 0 }
 /** How long one turn may keep the process from answering callers. */
 const turnMs = 1
 
@@ -48,40 +52,66 @@ export function createShadow(tallies: Tallies): Shadow {
   const pairs: Pair[] = []
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
-  const sheet = createSheet()
+  let sheet = createSheet()
+  /** Copies that are computed elsewhere now. */
+  let elsewhere = 0
 
   const turn = (): void => {
     scheduled = false
     const until = performance.now() + turnMs
-    while (queue.length > 0 && performance.now() < until) answer(queue.shift()!)
+    while (queue.length > 0 && elsewhere < mostElsewhere && performance.now() < until) answer(queue.shift()!)
     schedule()
   }
   const schedule = (): void => {
-    if (scheduled || queue.length === 0) return
+    if (scheduled || queue.length === 0 || elsewhere >= mostElsewhere) return
     scheduled = true
     setImmediate(turn)
   }
   const answer = (request: ShadowRequest): void => {
-    const { arm, read, body, routingKey } = request
+    const { arm, read, body } = request
     const { loaded } = arm
-    const { predictor, format } = loaded
+    const { predictor } = loaded
     const began = performance.now()
-    let outputs = new Float32Array(0)
-    let bad: 'errors' | 'invalid' | undefined
     try {
       read(loaded, body, sheet)
-      outputs = new Float32Array(sheet.rows * predictor.outputs)
-      predictor.run(sheet.input, sheet.rows, outputs)
-      if (loaded.invalidShare > 0) spoil(loaded, outputs)
-      for (let i = 0; i < sheet.rows && bad === undefined; i++)
-        if (format.issueOf(outputs, i) !== undefined) bad = 'invalid'
     } catch (error) {
       // The candidate cannot read what callers send to the champion: they would all be refused.
-      bad = error instanceof DomainError ? 'invalid' : 'errors'
+      return settle(request, began, isError(error) ? 'invalid' : 'errors')
     }
+    const { rows } = sheet
+    const outputs = new Float32Array(rows * predictor.outputs)
+    try {
+      const order = { ...background }
+      const running = predictor.run(sheet.input, rows, outputs, order)
+      if (running === undefined) return judge(request, began, outputs, rows)
+      // The numbers stay with the rows that are computed elsewhere; what is read next gets a sheet of its own.
+      sheet = createSheet()
+      elsewhere++
+      void running
+        .then(
+          // It came behind all callers, which says nothing of how long it takes.
+          () => judge(request, order.begunMs, outputs, rows),
+          () => settle(request, began, 'errors'),
+        )
+        .finally(() => {
+          elsewhere--
+          schedule()
+        })
+    } catch {
+      settle(request, began, 'errors')
+    }
+  }
+  const judge = (request: ShadowRequest, began: number, outputs: Float32Array, rows: number): void => {
+    const { loaded } = request.arm
+    if (loaded.invalidShare > 0) spoil(loaded, outputs)
+    for (let i = 0; i < rows; i++)
+      if (loaded.format.issueOf(outputs, i) !== undefined) return settle(request, began, 'invalid')
+    settle(request, began, undefined)
+    compare(request, outputs, rows)
+  }
+  const settle = ({ arm, routingKey }: ShadowRequest, began: number, bad?: 'errors' | 'invalid'): void => {
     counts.answered++
     tallies.count(arm.tally, Math.round((performance.now() - began) * 1_000), routingKey, bad)
-    if (bad === undefined) compare(request, outputs, sheet.rows)
   }
   const compare = (
     { arm, served, outputs, idPrefix }: ShadowRequest,

@@ -30,21 +30,54 @@ export const networkLimits = {
   units: 16_384,
 } as const
 
-type Config = Record<string, unknown>
+/** Layers that a compiled network may have. */
+const denseKinds = new Set([
+  'InputLayer',
+  'Dropout',
+  'GaussianNoise',
+  'GaussianDropout',
+  'Dense',
+  'Activation',
+])
 
-interface Weight {
+export type Config = Record<string, unknown>
+
+export interface Weight {
   values: Float32Array
   shape: number[]
 }
 
+/** A model whose bytes are in order; whether its layers are is not known yet. */
+export interface ReadModel {
+  model: Config
+  /** By name, in the order of the bytes. */
+  named: Map<string, Weight>
+}
+
 /** Throws `artifact_invalid`, naming the layer and what is wrong with it. */
 export function readNetwork(topology: Uint8Array, weights: Uint8Array): Network {
+  return networkOf(readModel(topology, weights))
+}
+
+/** The bytes of a model of whatever layers, parsed and checked. Throws `artifact_invalid`. */
+export function readModel(topology: Uint8Array, weights: Uint8Array): ReadModel {
   if (topology.byteLength > networkLimits.topologyBytes)
     refuse(`model.json has ${topology.byteLength} bytes, more than ${networkLimits.topologyBytes}`)
   if (weights.byteLength > networkLimits.weightBytes)
     refuse(`weights.bin has ${weights.byteLength} bytes, more than ${networkLimits.weightBytes}`)
   const model = parse(topology)
-  const named = readWeights(model['weightsManifest'], weights)
+  return { model, named: readWeights(model['weightsManifest'], weights) }
+}
+
+/** Whether the model is a sequence of layers that are compiled. */
+export function isDense({ model }: ReadModel): boolean {
+  const { kind, layers } = layersOf(model)
+  return kind === 'Sequential' && layers.every((layer) => denseKinds.has(layer.kind))
+}
+
+/** The layers of a dense network. Throws `artifact_invalid`. */
+export function networkOf({ model, named: all }: ReadModel): Network {
+  const named = new Map(all)
   const layers: DenseLayer[] = []
   let width: number | undefined
   for (const { kind, name, config } of readLayers(model)) {
@@ -99,18 +132,29 @@ function readDense(name: string, config: Config, inputs: number, named: Map<stri
   }
 }
 
+export interface LayerConfig {
+  kind: string
+  name: string
+  config: Config
+}
+
 /** The layers of a Sequential, in order. */
-function readLayers(model: Config): { kind: string; name: string; config: Config }[] {
+function readLayers(model: Config): LayerConfig[] {
+  const { kind, layers } = layersOf(model)
+  if (kind !== 'Sequential') refuse(`the model is of the type ${kind}; Sequential is compiled`)
+  return layers
+}
+
+/** What kind of model it is, and its layers. Throws `artifact_invalid`. */
+export function layersOf(model: Config): { kind: string; config: unknown; layers: LayerConfig[] } {
   const topology = objectOf(model['modelTopology'], 'modelTopology')
   const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
-  if (root['class_name'] !== 'Sequential')
-    refuse(`the model is of the type ${String(root['class_name'])}; Sequential is served`)
   const config = root['config']
   const list = Array.isArray(config) ? config : objectOf(config, 'modelTopology.config')['layers']
   if (!Array.isArray(list)) refuse('modelTopology.config.layers is no list')
   if (list.length > networkLimits.layers)
     refuse(`the model has ${list.length} layers, more than ${networkLimits.layers}`)
-  return list.map((each, index) => {
+  const layers = list.map((each, index) => {
     const layer = objectOf(each, `layer ${index}`)
     const inner = objectOf(layer['config'], `layer ${index}: its config`)
     return {
@@ -119,12 +163,16 @@ function readLayers(model: Config): { kind: string; name: string; config: Config
       config: inner,
     }
   })
+  return { kind: String(root['class_name']), config, layers }
 }
 
 /** Every weight by its name; the bytes must be used up exactly. */
 function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> {
   if (!Array.isArray(manifest) || manifest.length !== 1) refuse('weightsManifest is not a list of one group')
-  const entries = objectOf(manifest[0], 'weightsManifest[0]')['weights']
+  const { paths, weights: entries } = objectOf(manifest[0], 'weightsManifest[0]')
+  // Nothing here is ever opened; whoever names another file meant something to be read that is not in the artifact.
+  if (!Array.isArray(paths) || paths.length !== 1 || paths[0] !== 'weights.bin')
+    refuse(`weightsManifest[0].paths is ${JSON.stringify(paths)?.slice(0, 80)}, not ["weights.bin"]`)
   if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is no list')
   const named = new Map<string, Weight>()
   let at = 0
@@ -178,7 +226,7 @@ function parse(bytes: Uint8Array): Config {
   }
 }
 
-function objectOf(value: unknown, what: string): Config {
+export function objectOf(value: unknown, what: string): Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is no object`)
   return value as Config
 }

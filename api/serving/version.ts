@@ -7,12 +7,14 @@ import { widthOf } from '../../domain/features.ts'
 import type { Manifest } from '../../domain/manifest.ts'
 import { columnsOf, type Columns } from './columns.ts'
 import { compileDense } from './dense.ts'
+import { layeredModelOf, type LayeredModel } from './layers.ts'
 import { compilePredictor, type Predictor } from './predictor.ts'
 import { compileReader, type InstanceReader } from './request.ts'
 import { compileFormat, type OutputFormat } from './response.ts'
 import { compileScanner, type InstanceScanner } from './scan-instances.ts'
 import type { Sheet } from './sheet.ts'
-import { readNetwork } from './topology.ts'
+import type { Tensors } from './tensors.ts'
+import { isDense, networkOf, readModel, type Network } from './topology.ts'
 
 export interface LoadedVersion {
   model: string
@@ -30,20 +32,106 @@ export interface LoadedVersion {
 /** Reads a body into the sheet for a version. Throws the DomainError that the caller is to see. */
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, sheet: Sheet) => void
 
-/** How far a golden output may be off, absolute, and relative above 1. */
+/**
+ * How far a golden output may be off, absolute, and relative above 1. Both sides compute in 32 bits, of which the last is worth
+ * 6e-8 of the value; sums taken in another order differ by some tens of that, exponentials and gates multiply it by a few.
+ * What is further off comes from another weight, another layer or another preprocessing, and those are off by far more.
+ */
 export const goldenTolerance = 1e-5
 /** Answers given before the first caller's, so that the loops are compiled by then; at most for this long. */
 const warmUpRows = 2_000
 const warmUpMs = 20
 
-/** Throws `artifact_invalid` with what is wrong. */
-export function loadVersion(
+/** Most golden rows, and most multiplications to answer them: a manifest must not keep a replica busy. */
+const mostGoldenRows = 1_000
+const mostGoldenWork = 500_000_000
+
+export interface VersionFiles {
+  topology: Uint8Array
+  weights: Uint8Array
+}
+
+/** Loads a dense network in one go. Throws `artifact_invalid` with what is wrong. */
+export function loadVersion(version: string, manifest: Manifest, files: VersionFiles): LoadedVersion {
+  checkManifest(manifest)
+  const stages = loadDense(version, manifest, networkOf(readModel(files.topology, files.weights)))
+  for (;;) {
+    const { done, value } = stages.next()
+    if (done === true) return value
+  }
+}
+
+/**
+ * Loads whatever network it is, in stages between which others have their turn, and has TensorFlow.js compute what is not
+ * compiled. Throws `artifact_invalid` with what is wrong.
+ */
+export async function openVersion(
   version: string,
   manifest: Manifest,
-  files: { topology: Uint8Array; weights: Uint8Array },
-): LoadedVersion {
+  files: VersionFiles,
+  tensors: Tensors,
+): Promise<LoadedVersion> {
   checkManifest(manifest)
-  const network = readNetwork(files.topology, files.weights)
+  const read = readModel(files.topology, files.weights)
+  await turn()
+  if (!isDense(read)) return openLayered(version, manifest, layeredModelOf(read), tensors)
+  const stages = loadDense(version, manifest, networkOf(read))
+  for (;;) {
+    await turn()
+    const { done, value } = stages.next()
+    if (done === true) return value
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Yields where it may be interrupted. */
+function* loadDense(version: string, manifest: Manifest, network: Network): Generator<void, LoadedVersion> {
+  const parts = partsOf(version, manifest, network)
+  const work = network.layers.reduce((sum, { inputs, units }) => sum + inputs * units, 0)
+  if (work * manifest.golden.instances.length > mostGoldenWork)
+    refuse(`${manifest.golden.instances.length} golden rows of so large a network take too long to answer`)
+  yield
+  let loaded: LoadedVersion = { ...parts, predictor: compileDense(network) }
+  yield
+  let issue = yield* goldenIssue(loaded)
+  if (issue !== undefined) {
+    // Sums of very many terms may need more than 32 bits to come as close as is asked for.
+    loaded = { ...parts, predictor: compilePredictor(network) }
+    yield
+    issue = yield* goldenIssue(loaded)
+  }
+  if (issue !== undefined) refuse(issue)
+  warmUp(loaded)
+  return loaded
+}
+
+async function openLayered(
+  version: string,
+  manifest: Manifest,
+  layered: LayeredModel,
+  tensors: Tensors,
+): Promise<LoadedVersion> {
+  const { width } = compileFormat(manifest.output)
+  const parts = partsOf(version, manifest, { inputs: layered.inputs, outputs: width })
+  const predictor = await tensors.open(version, layered, width)
+  const loaded = { ...parts, predictor }
+  try {
+    const issue = await goldenIssueElsewhere(loaded)
+    if (issue !== undefined) refuse(issue)
+  } catch (error) {
+    predictor.close?.()
+    throw error
+  }
+  return loaded
+}
+
+/** Everything but the network. */
+function partsOf(
+  version: string,
+  manifest: Manifest,
+  network: Pick<Network, 'inputs' | 'outputs'>,
+): Omit<LoadedVersion, 'predictor'> {
   const format = compileFormat(manifest.output)
   const width = widthOf(manifest.preprocessing)
   if (network.inputs !== width)
@@ -54,43 +142,92 @@ export function loadVersion(
     )
   const read = compileReader(manifest.features, manifest.preprocessing)
   const columns = columnsOf(manifest.features, manifest.preprocessing)
-  const scan = compileScanner(columns)
-  const { model } = manifest
-  const rest = { model, version, manifest, columns, format, read, scan, invalidShare: 0 }
-  let loaded = { ...rest, predictor: compileDense(network) }
-  let issue = goldenIssueOf(loaded)
-  if (issue !== undefined) {
-    // Sums of very many terms may need more than 32 bits to come as close as is asked for.
-    loaded = { ...rest, predictor: compilePredictor(network) }
-    issue = goldenIssueOf(loaded)
+  return {
+    model: manifest.model,
+    version,
+    manifest,
+    columns,
+    format,
+    read,
+    scan: compileScanner(columns),
+    invalidShare: 0,
   }
-  if (issue !== undefined) refuse(issue)
-  warmUp(loaded)
-  return loaded
 }
 
-/** Answers the golden rows again. Why they are not answered as in training; nothing when they are. */
-export function goldenIssueOf({ manifest, predictor, read, format }: LoadedVersion): string | undefined {
-  const { instances, outputs } = manifest.golden
+/**
+ * Answers the golden rows again. Why they are not answered as in training; nothing when they are. A network that is computed
+ * elsewhere has answered them when it was loaded, and knows whether it can answer now.
+ */
+export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
+  if (loaded.predictor.trouble !== undefined) return loaded.predictor.trouble()
+  const rows = goldenIssue(loaded)
+  for (;;) {
+    const { done, value } = rows.next()
+    if (done === true) return value ?? undefined
+  }
+}
+
+/** How long the golden rows are answered before it yields. */
+const sliceMs = 10
+
+function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined> {
+  const { manifest, predictor, read } = loaded
+  const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
+  let until = performance.now() + sliceMs
   for (let row = 0; row < instances.length; row++) {
+    if (performance.now() > until) {
+      yield
+      until = performance.now() + sliceMs
+    }
     try {
       read(instances[row], row, input, 0)
     } catch (error) {
       return `golden row ${row} is refused: ${(error as Error).message}`
     }
-    predictor.run(input, 1, output)
-    for (let i = 0; i < output.length; i++) {
-      const wanted = outputs[row]?.[i] ?? NaN
-      const off = Math.abs(output[i]! - wanted)
-      if (!(off <= goldenTolerance * Math.max(1, Math.abs(wanted))))
-        return `golden row ${row} gives ${output[i]} at output ${i}, in training it gave ${wanted}`
-    }
-    const issue = format.issueOf(output, 0)
-    if (issue !== undefined) return `golden row ${row}: ${issue}`
+    void predictor.run(input, 1, output)
+    const issue = rowIssue(loaded, row, output, 0)
+    if (issue !== undefined) return issue
   }
   return undefined
+}
+
+async function goldenIssueElsewhere(loaded: LoadedVersion): Promise<string | undefined> {
+  const { manifest, predictor, read } = loaded
+  const { instances } = manifest.golden
+  const input = new Float32Array(instances.length * predictor.inputs)
+  const output = new Float32Array(instances.length * predictor.outputs)
+  for (let row = 0; row < instances.length; row++)
+    try {
+      read(instances[row], row, input, row * predictor.inputs)
+    } catch (error) {
+      return `golden row ${row} is refused: ${(error as Error).message}`
+    }
+  await predictor.run(input, instances.length, output)
+  for (let row = 0; row < instances.length; row++) {
+    const issue = rowIssue(loaded, row, output, row)
+    if (issue !== undefined) return issue
+  }
+  return undefined
+}
+
+/** Why the answer that stands at a place of the outputs is not the one that was given in training. */
+function rowIssue(
+  { manifest, predictor, format }: LoadedVersion,
+  row: number,
+  outputs: Float32Array,
+  place: number,
+): string | undefined {
+  const wanted = manifest.golden.outputs[row]
+  for (let i = 0; i < predictor.outputs; i++) {
+    const given = outputs[place * predictor.outputs + i]!
+    const value = wanted?.[i] ?? NaN
+    if (!(Math.abs(given - value) <= goldenTolerance * Math.max(1, Math.abs(value))))
+      return `golden row ${row} gives ${given} at output ${i}, in training it gave ${value}`
+  }
+  const issue = format.issueOf(outputs, place)
+  return issue === undefined ? undefined : `golden row ${row}: ${issue}`
 }
 
 /** In a drill, makes the given share of answers invalid, as a broken model would. */
@@ -105,7 +242,7 @@ function warmUp({ manifest, predictor, read }: LoadedVersion): void {
   const until = performance.now() + warmUpMs
   for (let i = 0; i < warmUpRows && performance.now() < until; i++) {
     read(instances[i % instances.length], 0, input, 0)
-    predictor.run(input, 1, output)
+    void predictor.run(input, 1, output)
   }
 }
 
@@ -119,6 +256,8 @@ function checkManifest(manifest: Manifest): void {
   if (!numbers.every(Number.isFinite)) refuse('the preprocessing holds a number that is not finite')
   if (!Array.isArray(golden?.instances) || golden.instances.length === 0)
     refuse('the manifest has no golden rows')
+  if (golden.instances.length > mostGoldenRows)
+    refuse(`the manifest has ${golden.instances.length} golden rows, more than ${mostGoldenRows}`)
   if (golden.outputs.length !== golden.instances.length)
     refuse(`the manifest has ${golden.instances.length} golden rows and ${golden.outputs.length} outputs`)
 }

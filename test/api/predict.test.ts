@@ -229,9 +229,9 @@ describe('a wrong request gets its own answer', () => {
   })
 
   it('a body that is not UTF-8', () => {
-    expect(() => api.serving.predict('iris', Buffer.from([0x22, 0xff, 0x22]))).toThrow(
-      expect.objectContaining({ code: 'body_not_json' }),
-    )
+    expect(() =>
+      api.serving.answer(api.serving.native, { model: 'iris', body: Buffer.from([0x22, 0xff, 0x22]) }),
+    ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 
   it('a body of more bytes than are read', async () => {

@@ -7,6 +7,7 @@ import { createApp } from '../../api/app.ts'
 import { openAuthentication } from '../../api/auth.ts'
 import type { ApiDeps } from '../../api/deps.ts'
 import { createMetrics } from '../../api/metrics.ts'
+import type { Ink } from '../../api/serving/ink.ts'
 import { openServing, type Serving } from '../../api/serving/serving.ts'
 import { createTemporalClient } from '../../api/temporal.ts'
 import type { Route } from '../../domain/route.ts'
@@ -165,10 +166,12 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     troubles,
     faults,
     ask: (model, body) =>
-      JSON.parse(serving.predict(model, Buffer.from(JSON.stringify(body)))) as PredictAnswer,
+      parsedInk(serving.answer(serving.native, { model, body: Buffer.from(JSON.stringify(body)) })),
     follows: ({ model, generation }) =>
       until(
-        () => serving.routing.find(model)?.route.generation === generation,
+        () =>
+          serving.routing.find(model)?.route.generation === generation &&
+          serving.now() < serving.lease.until,
         `${model} at generation ${generation}`,
       ),
     async stop() {
@@ -177,6 +180,12 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     },
     cut,
   }
+}
+
+/** Of a model that answers in one turn. */
+function parsedInk(ink: Ink | Promise<Ink>): PredictAnswer {
+  if (ink instanceof Promise) throw new Error('the model does not answer in one turn')
+  return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
 }
 
 /** Waits for a condition, looking again every few milliseconds. */

@@ -44,7 +44,13 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     // What puts the process together before it runs.
-    only: { tsx: ['api/start.mjs'], esbuild: ['api/start/'] },
+    only: {
+      tsx: ['api/start.mjs', 'api/serving/tensor-start.mjs'],
+      esbuild: ['api/start/'],
+      '@tensorflow/tfjs-backend-cpu': ['api/serving/tensor-thread.ts'],
+      '@tensorflow/tfjs-core': ['api/serving/tensor-thread.ts'],
+      '@tensorflow/tfjs-layers': ['api/serving/tensor-thread.ts'],
+    },
   },
   cli: {
     values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],

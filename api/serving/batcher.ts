@@ -1,0 +1,257 @@
+/**
+ * Puts rows of requests that wait together into one batch, because computing thirty rows takes hardly longer than one. Whoever
+ * asks alone is not kept waiting for others; where others were lately, a batch waits a few milliseconds for them or goes when
+ * it is full. The models share the time of the thread: the one that has used least of it is next, so that a slow model delays
+ * the others by one batch of its own and no more, and rows that nobody waits for come last.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import type { Order } from './predictor.ts'
+
+/** Computes rows that lie side by side; the input is its own from then on. */
+export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>
+
+/** The queue of one model. */
+export interface Lane {
+  /** Resolves when the outputs stand in `output`, or when the order was cancelled before it began. Throws `overloaded`. */
+  run(input: Float32Array, rows: number, output: Float32Array, order: Order): Promise<void>
+  /** Refuses what waits. */
+  close(why: DomainError): void
+}
+
+export interface Batcher {
+  lane(shape: { inputs: number; outputs: number }, compute: Compute): Lane
+  counts(): BatchCounts
+}
+
+export interface BatchCounts {
+  batches: number
+  rows: number
+  /** Rows that wait, or are being computed. */
+  waiting: number
+  /** Batches by the least power of two that is not below their rows. */
+  sizes: Readonly<Record<number, number>>
+}
+
+export interface BatcherOptions {
+  /** How long a batch waits for others at most. */
+  waitMs?: number
+  /** Most rows of a batch. */
+  mostRows?: number
+  /** How long a batch should take: rows are left for the next one when they would make it longer. */
+  batchMs?: number
+  /** Most rows that wait for one model. */
+  mostWaiting?: number
+}
+
+interface Wait {
+  input: Float32Array
+  rows: number
+  output: Float32Array
+  order: Order
+  /** Rows that were put into a batch, and those that are back. */
+  sent: number
+  done: number
+  sinceMs: number
+  resolve: () => void
+  reject: (error: Error) => void
+}
+
+interface Part {
+  wait: Wait
+  from: number
+  rows: number
+}
+
+interface Queue {
+  shape: { inputs: number; outputs: number }
+  compute: Compute
+  waits: Wait[]
+  later: Wait[]
+  rows: number
+  usedMs: number
+  /** Estimated from the batches so far. */
+  rowMs: number
+  /** Whether the last batch was of several requests. */
+  isCrowded: boolean
+}
+
+export function createBatcher(
+  options: BatcherOptions = {},
+  now: () => number = () => performance.now(),
+): Batcher {
+  const { waitMs = 2, mostRows = 256, batchMs = 20, mostWaiting = 16_384 } = options
+  const queues = new Set<Queue>()
+  const sizes: Record<number, number> = {}
+  const counts = { batches: 0, rows: 0 }
+  let busy = false
+  let scheduled = false
+  let timer: NodeJS.Timeout | undefined
+  /** What the model that was served last has used: one that comes back does not make up for its silence. */
+  let floorMs = 0
+
+  const roomOf = ({ rowMs }: Queue): number =>
+    rowMs === 0 ? 8 : Math.max(1, Math.min(mostRows, Math.floor(batchMs / rowMs)))
+  /** When the batch of a queue goes. */
+  const dueAt = (queue: Queue): number => {
+    const [first] = queue.waits
+    if (first === undefined) return queue.later.length > 0 ? 0 : Infinity
+    if (!queue.isCrowded) return 0
+    const waiting = queue.waits.reduce((sum, { rows, sent }) => sum + rows - sent, 0)
+    return waiting >= roomOf(queue) ? 0 : first.sinceMs + waitMs
+  }
+  const pick = (): Queue | undefined => {
+    let best: Queue | undefined
+    let soonest = Infinity
+    const at = now()
+    for (const queue of queues) {
+      const due = dueAt(queue)
+      if (due > at) {
+        soonest = Math.min(soonest, due)
+        continue
+      }
+      if (best === undefined || isBefore(queue, best)) best = queue
+    }
+    if (best === undefined && soonest < Infinity)
+      timer ??= setTimeout(() => {
+        timer = undefined
+        go()
+      }, soonest - at)
+    return best
+  }
+  const isBefore = (a: Queue, b: Queue): boolean => {
+    const [aWaits, bWaits] = [a.waits.length > 0, b.waits.length > 0]
+    return aWaits === bWaits ? a.usedMs < b.usedMs : aWaits
+  }
+  const fill = (queue: Queue): Part[] => {
+    const room = roomOf(queue)
+    const parts: Part[] = []
+    const from = queue.waits.length > 0 ? queue.waits : queue.later
+    let rows = 0
+    while (rows < room && from.length > 0) {
+      const wait = from[0]!
+      if (wait.order.cancelled) {
+        from.shift()
+        queue.rows -= wait.rows - wait.sent
+        if (wait.sent === wait.done) wait.resolve()
+        continue
+      }
+      const count = Math.min(room - rows, wait.rows - wait.sent)
+      parts.push({ wait, from: wait.sent, rows: count })
+      wait.order.begunMs ||= performance.now()
+      wait.sent += count
+      rows += count
+      queue.rows -= count
+      if (wait.sent === wait.rows) from.shift()
+    }
+    return parts
+  }
+  const compute = async ({ shape, compute }: Queue, parts: readonly Part[]): Promise<void> => {
+    const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+    const input = new Float32Array(rows * shape.inputs)
+    let at = 0
+    for (const { wait, from, rows: count } of parts) {
+      input.set(wait.input.subarray(from * shape.inputs, (from + count) * shape.inputs), at * shape.inputs)
+      at += count
+    }
+    const output = await compute(input, rows)
+    at = 0
+    for (const { wait, from, rows: count } of parts) {
+      wait.output.set(output.subarray(at * shape.outputs, (at + count) * shape.outputs), from * shape.outputs)
+      at += count
+      wait.done += count
+      if (wait.done === wait.rows || (wait.order.cancelled && wait.done === wait.sent)) wait.resolve()
+    }
+  }
+  const fail = (queue: Queue, { wait }: Part, error: Error): void => {
+    for (const waits of [queue.waits, queue.later]) {
+      const place = waits.indexOf(wait)
+      if (place < 0) continue
+      waits.splice(place, 1)
+      queue.rows -= wait.rows - wait.sent
+    }
+    wait.reject(error)
+  }
+  const send = async (queue: Queue, parts: readonly Part[]): Promise<void> => {
+    const began = now()
+    const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+    try {
+      await compute(queue, parts)
+    } catch (error) {
+      // A row that the model cannot take is one caller's doing; the others of its batch are asked without it.
+      if (parts.length === 1 || error instanceof DomainError)
+        for (const part of parts) fail(queue, part, error as Error)
+      else
+        for (const part of parts)
+          await compute(queue, [part]).catch((failure: unknown) => fail(queue, part, failure as Error))
+    }
+    const tookMs = now() - began
+    queue.usedMs += tookMs
+    queue.rowMs = queue.rowMs === 0 ? tookMs / rows : queue.rowMs * 0.8 + (tookMs / rows) * 0.2
+    queue.isCrowded = parts.length > 1
+    floorMs = Math.max(floorMs, queue.usedMs - tookMs)
+    counts.batches++
+    counts.rows += rows
+    const size = 2 ** Math.ceil(Math.log2(rows))
+    sizes[size] = (sizes[size] ?? 0) + 1
+  }
+  const go = (): void => {
+    if (busy) return
+    const queue = pick()
+    if (queue === undefined) return
+    const parts = fill(queue)
+    if (parts.length === 0) return go()
+    busy = true
+    void send(queue, parts).finally(() => {
+      busy = false
+      go()
+    })
+  }
+  /** At the end of the turn, so that all requests of it can be in one batch. */
+  const schedule = (): void => {
+    if (scheduled) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      go()
+    })
+  }
+
+  return {
+    lane(shape, compute) {
+      const queue: Queue = {
+        shape,
+        compute,
+        waits: [],
+        later: [],
+        rows: 0,
+        usedMs: 0,
+        rowMs: 0,
+        isCrowded: false,
+      }
+      queues.add(queue)
+      return {
+        run(input, rows, output, order) {
+          if (queue.rows + rows > mostWaiting)
+            throw new DomainError('overloaded', `${queue.rows} rows wait for this model already`)
+          if (queue.rows === 0) queue.usedMs = Math.max(queue.usedMs, floorMs)
+          queue.rows += rows
+          schedule()
+          return new Promise((resolve, reject) => {
+            const wait = { input, rows, output, order, sent: 0, done: 0, sinceMs: now(), resolve, reject }
+            ;(order.background ? queue.later : queue.waits).push(wait)
+          })
+        },
+        close(why) {
+          queues.delete(queue)
+          for (const wait of [...queue.waits.splice(0), ...queue.later.splice(0)]) wait.reject(why)
+          queue.rows = 0
+        },
+      }
+    },
+    counts: () => ({
+      ...counts,
+      waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0),
+      sizes,
+    }),
+  }
+}

@@ -1,0 +1,61 @@
+/** Who answers: the arm that a request is drawn to, or asks for by name, and why there is none. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Ids } from './identity.ts'
+import type { Protocol, Request } from './protocol.ts'
+import type { Routing } from './routing.ts'
+import type { Sheet } from './sheet.ts'
+import { armOf, type LiveArm, type LiveModel, type Table } from './table.ts'
+
+/** The arm that answers, with the sheet filled for it. */
+export function draw(
+  protocol: Protocol,
+  table: Table,
+  live: LiveModel,
+  request: Request,
+  sheet: Sheet,
+  ids: Ids,
+): LiveArm {
+  if (request.version !== undefined) {
+    const arm = pinnedArm(table, live, request.version)
+    protocol.read(arm.loaded, request.body, sheet)
+    return arm
+  }
+  // Who answers is known when the routing key is: until then the likeliest is taken for granted.
+  const guess = table.likeliest
+  protocol.read(guess.loaded, request.body, sheet)
+  if (table.arms.length === 1) return guess
+  const arm = armOf(table, sheet.routingKey ?? ids.prefix())
+  if (arm.loaded !== guess.loaded) protocol.read(arm.loaded, request.body, sheet)
+  return arm
+}
+
+/** The same request again, when the route may have changed; its sheet is left as it is. */
+export function drawAgain(table: Table, live: LiveModel, version: string | undefined, key: string): LiveArm {
+  return version === undefined ? armOf(table, key) : pinnedArm(table, live, version)
+}
+
+/** A version that is asked for by name. A candidate cannot be: its callers are drawn, or the comparison means nothing. */
+export function pinnedArm({ pinned }: Table, { route }: LiveModel, version: string): LiveArm {
+  const arm = pinned.get(version)
+  if (arm !== undefined) return arm
+  const isCandidate =
+    route.shadow?.version === version ||
+    route.arms.some((each) => each.arm === 'canary' && each.version === version)
+  const named = JSON.stringify(version.slice(0, 80))
+  throw new DomainError(
+    'version_not_found',
+    isCandidate
+      ? `${named} is the candidate of a release: the route draws who is answered by it, so it cannot be asked for`
+      : `${named} does not answer for ${route.model} now; ${[...pinned.keys()].join(' and ')} can be asked for`,
+  )
+}
+
+/** Why nobody answers for a model that has no route here. */
+export function nobodyAnswers(routing: Routing, model: string): DomainError {
+  const problem = routing.problems().get(model)
+  if (problem !== undefined)
+    return new DomainError('not_ready', `no version of ${model} can be served here: ${problem.text}`)
+  if (!routing.isFilled()) return new DomainError('not_ready', 'this replica has not read its routes yet')
+  if (routing.isKnown(model)) return new DomainError('no_champion', `the model ${model} has no champion yet`)
+  return new DomainError('model_not_found', `there is no model ${JSON.stringify(model.slice(0, 80))}`)
+}

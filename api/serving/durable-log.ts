@@ -1,0 +1,257 @@
+/**
+ * The prediction log in durable mode: an answer leaves when its row is committed, and not before. What waits together is
+ * committed together, so that a flush of the disk is paid by many. A row that is not committed in time is refused; whether
+ * Postgres has it after all nobody knows then, but nobody was told so either.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { withClient } from '../../store/copy.ts'
+import {
+  copyPredictions,
+  encodePrediction,
+  isRefusal,
+  sizeOf,
+  storePredictions,
+  type PredictionRecord,
+} from '../../store/predictions.ts'
+import type { Store } from '../../store/postgres.ts'
+import { storeOnce, type StoredPrediction } from '../../store/repeats.ts'
+
+export interface DurableLog {
+  /**
+   * Resolves when the row is committed; with what is in the log, when the request may come again and has come before. Rejects
+   * with `prediction_log_unavailable`. The record's arrays may be reused at once.
+   */
+  append(
+    origin: Uint8Array,
+    record: PredictionRecord,
+    mayRepeat: boolean,
+  ): Promise<StoredPrediction | undefined>
+  counts(): DurableCounts
+  /** Resolves when everything that waits is committed or refused. */
+  close(): Promise<void>
+}
+
+/** Rows so far, of which each is one request. */
+export interface DurableCounts {
+  /** Committed in time. */
+  stored: number
+  /** In the log from an earlier request of the same name. */
+  repeated: number
+  refused: number
+  waiting: number
+  /** Transactions that have committed some. */
+  commits: number
+}
+
+export interface DurableLogOptions {
+  store: Store
+  /** Told when the log can no longer be written, and when it can again. */
+  onTrouble: (message: string, error?: unknown) => void
+  /** How long a row may wait. */
+  patienceMs?: number
+  /** Most bytes that wait. */
+  mostBytes?: number
+}
+
+interface Row {
+  id: Uint8Array
+  start: number
+  end: number
+  resolve: (stored: StoredPrediction | undefined) => void
+  reject: (error: DomainError) => void
+}
+
+/** What is committed in one transaction. */
+interface Group {
+  buffer: Buffer
+  used: number
+  rows: Row[]
+  /** The ids in hexadecimal digits. */
+  ids: Set<string>
+  timer: NodeJS.Timeout
+  isOver: boolean
+}
+
+/** Groups that wait for a connection, and how many may have one. */
+interface Lane {
+  waiting: Group[]
+  running: number
+  most: number
+  attempt: (group: Group, isFirst: boolean) => Promise<void>
+}
+
+const groupBytes = 1_048_576
+const firstBytes = 16_384
+const retryMs = 50
+
+export function openDurableLog(options: DurableLogOptions): DurableLog {
+  const { store, onTrouble } = options
+  const patienceMs = options.patienceMs ?? 1_000
+  const mostBytes = options.mostBytes ?? 16_777_216
+  const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
+  let heldBytes = 0
+  let away = false
+  let scheduled = false
+
+  const settle = (group: Group, row: Row, outcome: StoredPrediction | DomainError | undefined): void => {
+    if (group.isOver) return
+    counts.waiting--
+    if (isError(outcome)) {
+      counts.refused++
+      row.reject(outcome)
+    } else {
+      counts[outcome === undefined ? 'stored' : 'repeated']++
+      row.resolve(outcome)
+    }
+  }
+  const close = (group: Group): void => {
+    if (group.isOver) return
+    group.isOver = true
+    clearTimeout(group.timer)
+    heldBytes -= group.used
+  }
+  const refuse = (group: Group): void => {
+    for (const row of group.rows) settle(group, row, unavailable(`no commit within ${patienceMs} ms`))
+    close(group)
+  }
+  const beginGroup = (): Group => {
+    const group: Group = {
+      buffer: Buffer.allocUnsafeSlow(firstBytes),
+      used: 0,
+      rows: [],
+      ids: new Set(),
+      timer: setTimeout(() => refuse(group), patienceMs),
+      isOver: false,
+    }
+    return group
+  }
+  const reached = (): void => {
+    counts.commits++
+    if (away) onTrouble('the prediction log can be written again')
+    away = false
+  }
+  const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
+
+  const plain: Lane = {
+    waiting: [],
+    running: 0,
+    most: 2,
+    async attempt(group, isFirst) {
+      const refused = await withClient(store, async (client) => {
+        if (!isFirst) return storePredictions(client, bytesOf(group))
+        await copyPredictions(client, [bytesOf(group)])
+        return 0
+      })
+      if (refused > 0) return oneByOne(group)
+      reached()
+      for (const row of group.rows) settle(group, row, undefined)
+    },
+  }
+  const repeatable: Lane = {
+    waiting: [],
+    running: 0,
+    most: 1,
+    async attempt(group) {
+      const ids = group.rows.map(({ id }) => id)
+      const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
+      reached()
+      for (const row of group.rows) settle(group, row, known.get(hexOf(row.id)))
+    },
+  }
+  /** Postgres refuses a row for its content: it alone is told so. */
+  const oneByOne = async (group: Group): Promise<void> => {
+    for (const row of group.rows) {
+      const bytes = group.buffer.subarray(row.start, row.end)
+      const refused = await withClient(store, (client) => storePredictions(client, bytes))
+      const error = new DomainError('invalid_request', 'the request holds what Postgres cannot keep')
+      settle(group, row, refused > 0 ? error : undefined)
+    }
+    reached()
+  }
+  const commit = async (lane: Lane, group: Group): Promise<void> => {
+    for (let isFirst = true; !group.isOver; isFirst = false) {
+      try {
+        await lane.attempt(group, isFirst)
+        return close(group)
+      } catch (error) {
+        if (isRefusal(error))
+          return oneByOne(group).then(
+            () => close(group),
+            () => refuse(group),
+          )
+        if (!away) onTrouble('the prediction log cannot be written; answers are refused until it can', error)
+        away = true
+      }
+      await pause(retryMs)
+    }
+  }
+  const send = (lane: Lane): void => {
+    while (lane.running < lane.most && lane.waiting.length > 0) {
+      const group = lane.waiting.shift()!
+      if (group.isOver) continue
+      lane.running++
+      void commit(lane, group).finally(() => {
+        lane.running--
+        send(lane)
+      })
+    }
+  }
+  /** At the end of the turn, so that all requests of it are in one group. */
+  const schedule = (): void => {
+    if (scheduled) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      send(plain)
+      send(repeatable)
+    })
+  }
+  const groupFor = (lane: Lane, id: string, bytes: number): Group => {
+    const found = lane.waiting.find(
+      (group) => !group.isOver && group.used + bytes <= groupBytes && !group.ids.has(id),
+    )
+    if (found !== undefined) return found
+    const fresh = beginGroup()
+    lane.waiting.push(fresh)
+    return fresh
+  }
+
+  return {
+    append(origin, record, mayRepeat) {
+      const bytes = sizeOf(origin, record)
+      if (heldBytes + bytes > mostBytes) {
+        counts.refused++
+        return Promise.reject(unavailable(`more than ${mostBytes} bytes wait to be written`))
+      }
+      const id = mayRepeat ? hexOf(record.id) : ''
+      const group = groupFor(mayRepeat ? repeatable : plain, id, bytes)
+      if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
+      const start = group.used
+      group.used = encodePrediction(group.buffer, start, origin, record)
+      heldBytes += group.used - start
+      if (mayRepeat) group.ids.add(id)
+      counts.waiting++
+      schedule()
+      return new Promise((resolve, reject) =>
+        group.rows.push({ id: Uint8Array.from(record.id), start, end: group.used, resolve, reject }),
+      )
+    },
+    counts: () => ({ ...counts }),
+    async close() {
+      while (counts.waiting > 0 || plain.running + repeatable.running > 0) await pause(5)
+    },
+  }
+}
+
+function grow(group: Group, bytes: number): void {
+  const more = Buffer.allocUnsafeSlow(Math.max(group.used + bytes, group.buffer.byteLength * 2))
+  more.set(group.buffer.subarray(0, group.used))
+  group.buffer = more
+}
+
+const hexOf = (id: Uint8Array): string => Buffer.from(id).toString('hex')
+
+function unavailable(why: string): DomainError {
+  return new DomainError('prediction_log_unavailable', `the prediction could not be logged: ${why}`)
+}

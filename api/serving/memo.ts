@@ -1,0 +1,123 @@
+/**
+ * What a model has answered to exactly the same row before. Only for models that are computed elsewhere: there a row costs a
+ * millisecond and more, while the loops of a compiled network take hardly longer than the look into this table. It lies
+ * beneath the arms, the counts and the log, so that what is remembered is drawn, counted and logged like everything else; it
+ * belongs to one version as one replica has loaded it, and goes with it.
+ */
+import type { Predictor } from './predictor.ts'
+
+export interface Memo {
+  /** The same predictor, with a memory. */
+  remembering(predictor: Predictor): Predictor
+  counts(): MemoCounts
+}
+
+export interface MemoCounts {
+  hits: number
+  misses: number
+  entries: number
+  bytes: number
+}
+
+export interface MemoLimits {
+  entries: number
+  bytes?: number
+}
+
+const usualBytes = 67_108_864
+/** What an entry takes beside its row and its outputs. */
+const entryBytes = 160
+
+export function createMemo({ entries: mostEntries, bytes: mostBytes = usualBytes }: MemoLimits): Memo {
+  /** In the order in which they were last asked for. */
+  const known = new Map<string, Float32Array>()
+  const counts = { hits: 0, misses: 0 }
+  let bytes = 0
+  let owners = 0
+
+  const costOf = (key: string, outputs: Float32Array): number => key.length + outputs.byteLength + entryBytes
+  const forget = (key: string, outputs: Float32Array): void => {
+    known.delete(key)
+    bytes -= costOf(key, outputs)
+  }
+  const find = (key: string): Float32Array | undefined => {
+    const found = known.get(key)
+    if (found === undefined) {
+      counts.misses++
+      return undefined
+    }
+    counts.hits++
+    known.delete(key)
+    known.set(key, found)
+    return found
+  }
+  const keep = (key: string, outputs: Float32Array): void => {
+    const before = known.get(key)
+    if (before !== undefined) forget(key, before)
+    known.set(key, outputs)
+    bytes += costOf(key, outputs)
+    for (const [oldest, held] of known) {
+      if (known.size <= mostEntries && bytes <= mostBytes) break
+      forget(oldest, held)
+    }
+  }
+
+  return {
+    counts: () => ({ ...counts, entries: known.size, bytes }),
+    remembering(predictor) {
+      const owner = `${owners++} `
+      const { inputs, outputs: width } = predictor
+      let isClosed = false
+      const keysOf = (input: Float32Array, rows: number): string[] => {
+        const rowBytes = inputs * 4
+        const all = Buffer.from(input.buffer, input.byteOffset, rows * rowBytes)
+        return Array.from(
+          { length: rows },
+          (_, row) => owner + all.toString('latin1', row * rowBytes, (row + 1) * rowBytes),
+        )
+      }
+      const compute = async (
+        keys: readonly string[],
+        missing: readonly number[],
+        ask: Parameters<Predictor['run']>,
+      ) => {
+        const [input, rows, output, order] = ask
+        const isWhole = missing.length === rows
+        const some = isWhole ? input : new Float32Array(missing.length * inputs)
+        const given = isWhole ? output : new Float32Array(missing.length * width)
+        if (!isWhole)
+          missing.forEach((row, place) =>
+            some.set(input.subarray(row * inputs, (row + 1) * inputs), place * inputs),
+          )
+        await predictor.run(some, missing.length, given, order)
+        // What was left out has no outputs.
+        if (isClosed || order?.cancelled === true) return
+        missing.forEach((row, place) => {
+          const outputs = given.slice(place * width, (place + 1) * width)
+          output.set(outputs, row * width)
+          keep(keys[row]!, outputs)
+        })
+      }
+      return {
+        ...predictor,
+        run(input, rows, output, order) {
+          // The candidate in the shadow is measured, and nobody waits for it.
+          if (order?.background === true) return predictor.run(input, rows, output, order)
+          const keys = keysOf(input, rows)
+          const missing: number[] = []
+          keys.forEach((key, row) => {
+            const found = find(key)
+            if (found === undefined) missing.push(row)
+            else output.set(found, row * width)
+          })
+          return missing.length === 0 ? undefined : compute(keys, missing, [input, rows, output, order])
+        },
+        close() {
+          isClosed = true
+          for (const [key, outputs] of known) if (key.startsWith(owner)) forget(key, outputs)
+          predictor.close?.()
+        },
+      }
+    },
+  }
+}

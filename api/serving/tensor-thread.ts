@@ -1,0 +1,81 @@
+/**
+ * The thread in which TensorFlow.js computes the models that are not compiled. It is loaded here and nowhere else in a replica:
+ * its 60 MB and its half second are paid by those who need it, and a slow model holds up this thread and not the callers of
+ * the others. Of its backends it is the one in plain JavaScript: it has every operation, and gives a row the same bits alone
+ * and in a batch.
+ */
+import '@tensorflow/tfjs-backend-cpu'
+import * as tf from '@tensorflow/tfjs-core'
+import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers'
+import { parentPort } from 'node:worker_threads'
+import type { LayeredModel } from './layers.ts'
+
+/** What the thread is told; each is answered once, with its number. */
+export type Told = { id: number } & (
+  | { kind: 'load'; key: string; model: LayeredModel; outputs: number }
+  | { kind: 'run'; key: string; input: Float32Array; rows: number }
+  | { kind: 'drop'; key: string }
+)
+export type Said = { id: number; output?: Float32Array; error?: string }
+
+/** Numbers that a layer may make of one row. */
+const mostFloats = 1_048_576
+
+const models = new Map<string, LayersModel>()
+
+async function load(
+  key: string,
+  { modelTopology, specs, weights }: LayeredModel,
+  outputs: number,
+): Promise<void> {
+  const model = await loadLayersModel(
+    tf.io.fromMemory({ modelTopology, weightSpecs: specs, weightData: weights.buffer }),
+  )
+  const [output] = model.outputs
+  if (model.outputs.length !== 1 || output?.shape.length !== 2 || output.shape[1] !== outputs)
+    throw new Error(`the network gives the shape [${output?.shape.join(', ')}], not [null, ${outputs}]`)
+  for (const layer of model.layers) {
+    const shapes = [layer.outputShape].flat(2)
+    const floats = shapes.reduce<number>((product, size) => product * (size ?? 1), 1)
+    if (floats > mostFloats)
+      throw new Error(`layer ${layer.name} makes ${floats} numbers of a row, more than ${mostFloats}`)
+  }
+  models.get(key)?.dispose()
+  models.set(key, model)
+}
+
+function run(key: string, input: Float32Array, rows: number): Float32Array {
+  const model = models.get(key)
+  if (model === undefined) throw new Error(`${key} is not loaded`)
+  return tf.tidy(() => {
+    const given = model.predictOnBatch(tf.tensor2d(input, [rows, input.length / rows]))
+    return (Array.isArray(given) ? given[0]! : given).dataSync().slice() as Float32Array
+  })
+}
+
+async function answer(told: Told): Promise<Said> {
+  try {
+    switch (told.kind) {
+      case 'load':
+        await load(told.key, told.model, told.outputs)
+        return { id: told.id }
+      case 'run':
+        return { id: told.id, output: run(told.key, told.input, told.rows) }
+      case 'drop':
+        models.get(told.key)?.dispose()
+        models.delete(told.key)
+        return { id: told.id }
+    }
+  } catch (error) {
+    return { id: told.id, error: (error as Error).message }
+  }
+}
+
+tf.enableProdMode()
+await tf.setBackend('cpu')
+const port = parentPort!
+port.on('message', (told: Told) => {
+  void answer(told).then((said) =>
+    port.postMessage(said, said.output === undefined ? [] : [said.output.buffer as ArrayBuffer]),
+  )
+})

@@ -1,0 +1,61 @@
+/**
+ * Rows of the prediction log whose request may come again, on another replica and at the same time. The key of the table cannot
+ * tell: it has the moment in it, which is another each time. So whoever stores one holds a lock on its id meanwhile.
+ */
+import type pg from 'pg'
+import type { Arm } from '../domain/route.ts'
+import { copyIn } from './copy.ts'
+import { predictionColumns } from './predictions.ts'
+
+/** What was answered to a request that is in the log. */
+export interface StoredPrediction {
+  version: string
+  arm: Arm
+  generation: number
+  instances: number
+  features: Buffer
+  outputs: number[]
+}
+
+/** For so long a repetition is known to be one. Longer, and every request would look through more days. */
+export const repeatableHours = 48
+
+/**
+ * Stores those of the rows that are not in the log yet, all or none; the ids are theirs, row by row and all different. Answers
+ * what is in the log of the others, by the id in hexadecimal digits.
+ */
+export async function storeOnce(
+  client: pg.ClientBase,
+  block: Uint8Array,
+  ids: readonly Uint8Array[],
+): Promise<Map<string, StoredPrediction>> {
+  const named = ids.map((id) => Buffer.from(id))
+  await client.query('begin')
+  try {
+    // In one order everywhere: two replicas that lock each other out would wait for ever.
+    const locks = named.map((id) => id.readBigInt64BE(0)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+    await client.query('select pg_advisory_xact_lock(key) from unnest($1::bigint[]) as key', [
+      locks.map(String),
+    ])
+    await client.query('create temporary table arrived (like predictions) on commit drop')
+    await copyIn(client, `copy arrived (${predictionColumns}) from stdin (format binary)`, [block])
+    const known = await client.query<KnownRow>(
+      `select encode(uuid_send(id), 'hex') as id, version, arm, generation, instances, features, outputs
+       from predictions
+       where id = any ($1::uuid[]) and at > now() - make_interval(hours => ${repeatableHours})`,
+      [named.map((id) => id.toString('hex'))],
+    )
+    await client.query(
+      `insert into predictions (${predictionColumns}) select ${predictionColumns} from arrived
+       where not (id = any ($1::uuid[]))`,
+      [known.rows.map(({ id }) => id)],
+    )
+    await client.query('commit')
+    return new Map(known.rows.map(({ id, ...stored }) => [id, stored]))
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  }
+}
+
+type KnownRow = StoredPrediction & { id: string }
