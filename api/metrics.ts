@@ -11,6 +11,8 @@ const bounds = [
   1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 ]
 
+const batchBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+
 export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, number>): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
@@ -43,7 +45,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
       },
     })
   }
-  const { tallies, log, shadow, routing } = serving
+  const { tallies, log, shadow, tensors, memo, durable, waiting, routing } = serving
 
   counter(
     'tenure_predictions_total',
@@ -79,6 +81,57 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     for (const { model, version, arm, latencyUs } of tallies.totals())
       metric.inc({ model, version, arm }, latencyUs / 1e6)
   })
+  gauge('tenure_waiting_requests', 'Requests that wait for a model or for the log', [], (metric) =>
+    metric.set(waiting().waiting),
+  )
+  counter('tenure_abandoned_total', 'Requests whose callers went away before the answer', [], (metric) =>
+    metric.inc(waiting().abandoned),
+  )
+  gauge('tenure_tensor_models', 'Models that TensorFlow.js computes', [], (metric) =>
+    metric.set(tensors.counts().models),
+  )
+  gauge('tenure_tensor_waiting_rows', 'Rows that wait for TensorFlow.js', [], (metric) =>
+    metric.set(tensors.counts().waiting),
+  )
+  counter('tenure_tensor_rows_total', 'Rows that TensorFlow.js has computed', [], (metric) =>
+    metric.inc(tensors.counts().rows),
+  )
+  counter('tenure_tensor_deaths_total', 'How often the thread of TensorFlow.js has died', [], (metric) =>
+    metric.inc(tensors.counts().deaths),
+  )
+  // Like the histogram above: the batches of at most so many rows.
+  counter('tenure_tensor_batch_rows_bucket', 'Rows of a batch', ['le'], (metric) => {
+    const { sizes, batches } = tensors.counts()
+    let sum = 0
+    for (const size of batchBounds) metric.inc({ le: String(size) }, (sum += sizes[size] ?? 0))
+    metric.inc({ le: '+Inf' }, batches)
+  })
+  counter(
+    'tenure_prediction_cache_total',
+    'Rows by whether their answer was remembered',
+    ['result'],
+    (metric) => {
+      const { hits = 0, misses = 0 } = memo?.counts() ?? {}
+      metric.inc({ result: 'hit' }, hits)
+      metric.inc({ result: 'miss' }, misses)
+    },
+  )
+  gauge('tenure_prediction_cache_entries', 'Answers that are remembered', [], (metric) =>
+    metric.set(memo?.counts().entries ?? 0),
+  )
+  gauge('tenure_prediction_cache_bytes', 'What the remembered answers take', [], (metric) =>
+    metric.set(memo?.counts().bytes ?? 0),
+  )
+  counter(
+    'tenure_durable_log_total',
+    'Requests of the durable prediction log, by what became of them',
+    ['result'],
+    (metric) => {
+      const { stored = 0, repeated = 0, refused = 0, commits = 0 } = durable?.counts() ?? {}
+      for (const [result, count] of Object.entries({ stored, repeated, refused, commits }))
+        metric.inc({ result }, count)
+    },
+  )
   counter(
     'tenure_prediction_log_total',
     'Rows of the prediction log, by where they are',
