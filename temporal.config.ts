@@ -47,6 +47,8 @@ export interface CommandConfig {
   /** TENURE_STATE; cli/embedded/state.ts finds a place when absent. */
   stateDir?: string
   /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
+  /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
+  batchDir: string
   url?: string
   key?: string
   /** Servers that are there already; `tenure up` starts its own where absent. */
@@ -117,6 +119,7 @@ export function readCommandConfig(environment: Environment = process.env): Comma
   const temporalAddress = given('TEMPORAL_ADDRESS')
   const config: CommandConfig = {
     ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
+    batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     ...(url === undefined ? {} : { url }),
     ...(key === undefined ? {} : { key }),
     ...(databaseUrl === undefined ? {} : { databaseUrl }),

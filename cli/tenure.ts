@@ -1,5 +1,6 @@
 /** The `tenure` command. */
 import { auditGroup } from './commands/audit.ts'
+import { batchGroup } from './commands/batch.ts'
 import { releaseCommands, rollbackCommand } from './commands/command.ts'
 import { flagsGroup } from './commands/flags.ts'
 import { keysGroup } from './commands/keys.ts'
@@ -23,6 +24,7 @@ const commands = [
   modelsGroup,
   versionsCommand,
   liveAtCommand,
+  batchGroup,
   flagsGroup,
   keysGroup,
   auditGroup,

@@ -4,6 +4,7 @@
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
+import type { BatchSpec } from '../domain/batch.ts'
 import type { ReleasePolicy } from '../domain/policy.ts'
 import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release.ts'
 
@@ -77,10 +78,29 @@ export interface MonitorRequest {
   afterMs?: number
 }
 
-// release
+// batch prediction
+
+export const batchWorkflowId = (id: string): string => `batch/${id}`
+
+export interface BatchRequest extends BatchSpec {
+  /** Names the batch, its row and its workflow. */
+  id: string
+  /** The name of the key that asks. */
+  requestedBy: string
+}
+
+export interface BatchOutcome {
+  status: 'done' | 'failed'
+  message: string
+  version?: string
+}
+
 // alerts
+
 /** There is one that tells people of alerts, for all models. */
 export const alertsWorkflowId = 'alerts'
+
+// release
 
 export interface ReleaseRequest {
   model: string
@@ -183,6 +203,7 @@ export interface DrillRequest {
 export interface DrillOutcome {
   model: string
   drills: { id: string; kind: DrillKind; passed: boolean; message: string }[]
+  message: string
 }
 
 // retention

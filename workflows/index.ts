@@ -1,4 +1,5 @@
 /** What the worker bundles: every export is a workflow of this name. */
+export { batchPredict } from './batch.ts'
 export { alerts } from './alerts.ts'
 export { monitor } from './monitor.ts'
 export { queue } from './queue.ts'

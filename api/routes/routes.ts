@@ -2,6 +2,7 @@
 import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { alertRoutes } from './alerts.ts'
+import { batchRoutes } from './batches.ts'
 import { descriptionRoutes } from './description.ts'
 import { evaluationRoutes } from './evaluations.ts'
 import { flagRoutes } from './flags.ts'
@@ -29,6 +30,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...alertRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
+    ...batchRoutes(deps),
     ...descriptionRoutes(deps, () => routes),
   ]
   return routes

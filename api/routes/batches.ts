@@ -1,0 +1,91 @@
+/** `/v1/batches`: many rows answered at once by the champion, and which of them a version answered that was taken back. */
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { issuesOfBatch } from '../../domain/batch.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { findBatch, listBatches } from '../../store/batches.ts'
+import { findChampion } from '../../store/champions.ts'
+import { getModel } from '../../store/models.ts'
+import { batchWorkflowId, type BatchRequest } from '../../workflows/contract.ts'
+import { operators, route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope, visible } from '../scope.ts'
+import { answerMs } from '../temporal.ts'
+import { flag, limit, modelName, toWire } from '../wire.ts'
+
+const input = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('sql'), query: z.string().min(1).max(20_000) }),
+])
+const output = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('table') }),
+])
+
+export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
+  route({
+    method: 'post',
+    path: '/v1/batches',
+    allow: operators,
+    summary: 'Answers the rows of a file or, for an admin, of a query, by the champion of this moment.',
+    answers: { 202: 'It has begun' },
+    body: z.strictObject({
+      model: modelName,
+      input,
+      output,
+      key: z.array(z.string().min(1)).max(50).default([]),
+    }),
+    async handle({ actor, body }) {
+      const { name: model } = await getModel(store, body.model)
+      expectInScope(actor, model)
+      // A query sees every table; what it finds goes to whoever asked.
+      if (body.input.kind === 'sql' && actor!.role !== 'admin')
+        throw new DomainError('forbidden', 'a query as the input of a batch is for an admin')
+      const issues = issuesOfBatch(body)
+      if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+      if ((await findChampion(store, model)) === undefined)
+        throw new DomainError('no_champion', `the model ${model} has no champion yet`)
+      const request: BatchRequest = { ...body, model, id: `bat_${randomUUID()}`, requestedBy: actor!.name }
+      await temporal.call(answerMs, (client) =>
+        client.workflow.start('batchPredict', {
+          workflowId: batchWorkflowId(request.id),
+          taskQueue: temporal.taskQueue,
+          args: [request],
+        }),
+      )
+      log.info({ batch: request.id, model, by: actor!.name }, 'a batch was asked for')
+      return { status: 202, json: { id: request.id, model } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/batches',
+    allow: viewers,
+    summary:
+      'Lists batches, the newest first; only those by versions that were taken back when withdrawn=true.',
+    answers: { 200: 'The batches' },
+    query: z.strictObject({ model: modelName.optional(), withdrawn: flag.optional(), limit }),
+    async handle({ actor, query }) {
+      const found = await listBatches(store, {
+        limit: query.limit,
+        ...(query.model === undefined ? {} : { model: query.model }),
+        ...(query.withdrawn === undefined ? {} : { withdrawn: query.withdrawn }),
+      })
+      return { json: { batches: visible(actor, found, ({ model }) => model).map(toWire) } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/batches/:id',
+    allow: viewers,
+    summary: 'Shows a batch, and while it runs how far it is.',
+    answers: { 200: 'The batch' },
+    async handle({ actor, params }) {
+      const found = await findBatch(store, params['id']!)
+      if (found === undefined)
+        throw new DomainError('not_found', `there is no batch ${JSON.stringify(params['id']!.slice(0, 80))}`)
+      expectInScope(actor, found.model)
+      return { json: toWire(found) }
+    },
+  }),
+]

@@ -1,0 +1,165 @@
+/** Batch predictions: what was asked, which parts are answered, and by which version. */
+import sql from 'sql-template-tag'
+import type { BatchInput, BatchOutput } from '../domain/batch.ts'
+import type { Database } from './postgres.ts'
+
+export interface Batch {
+  id: string
+  model: string
+  version: string
+  input: BatchInput
+  output: BatchOutput & { key: readonly string[] }
+  requestedBy: string
+  inputDigest?: string
+  rows?: number
+  status: 'running' | 'done' | 'failed'
+  message?: string
+  startedAt: string
+  endedAt?: string
+  /** Rows answered so far, and those of them that the model cannot read. */
+  scored: number
+  refused: number
+  /** Whether the version was taken back, before or after. */
+  withdrawn: boolean
+}
+
+/** Begins it, or finds it begun. */
+export async function insertBatch(
+  database: Database,
+  batch: Pick<Batch, 'id' | 'model' | 'version' | 'input' | 'output' | 'requestedBy'>,
+): Promise<Batch> {
+  await database.query(sql`
+    insert into batches (id, model, version, input, output, requested_by)
+    values (${batch.id}, ${batch.model}, ${batch.version}, ${JSON.stringify(batch.input)}, ${JSON.stringify(batch.output)},
+      ${batch.requestedBy})
+    on conflict do nothing`)
+  return (await findBatch(database, batch.id))!
+}
+
+/** Binds it to its frozen input; the first one stays. */
+export async function freezeInput(
+  database: Database,
+  { id, digest, rows }: { id: string; digest: string; rows: number },
+): Promise<void> {
+  await database.query(sql`
+    update batches set input_digest = ${digest}, rows = ${rows} where id = ${id} and input_digest is null`)
+}
+
+export interface BatchShard {
+  shard: number
+  rows: number
+  refused: number
+  digest?: string
+}
+
+/** Writes a part down unless it stands there already. */
+export async function insertShard(database: Database, id: string, each: BatchShard): Promise<boolean> {
+  const written = await database.query(sql`
+    insert into batch_shards (batch_id, shard, rows, refused, digest)
+    values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.digest ?? null})
+    on conflict do nothing returning shard`)
+  return written.length > 0
+}
+
+/** In their order. */
+export async function listShards(database: Database, id: string): Promise<BatchShard[]> {
+  const rows = await database.query<{
+    shard: number
+    rows: number
+    refused: number
+    digest: string | null
+  }>(sql`
+    select shard, rows::float8 as rows, refused::float8 as refused, digest from batch_shards
+    where batch_id = ${id} order by shard`)
+  return rows.map(({ digest, ...shard }) => ({ ...shard, ...(digest === null ? {} : { digest }) }))
+}
+
+export interface BatchRow {
+  row: number
+  key: Record<string, unknown>
+  outputs: number[] | null
+  answer: unknown
+  problem: string | null
+}
+
+export async function insertBatchRows(
+  database: Database,
+  id: string,
+  rows: readonly BatchRow[],
+): Promise<void> {
+  await database.query(sql`
+    insert into batch_predictions (batch_id, row, key, outputs, answer, problem)
+    select ${id}, row, key, outputs, answer, problem
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      as sent (row bigint, key jsonb, outputs real[], answer jsonb, problem text)`)
+}
+
+/** Writes how it ended; the first end stays. */
+export async function closeBatch(
+  database: Database,
+  { id, status, message }: { id: string; status: 'done' | 'failed'; message: string },
+): Promise<void> {
+  await database.query(sql`
+    update batches set status = ${status}, message = ${message}, ended_at = now() where id = ${id} and ended_at is null`)
+}
+
+const selected = sql`
+  select batches.*, versions.withdrawn_at is not null as withdrawn,
+    coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused
+  from batches join versions using (version) left join batch_shards on batch_id = id`
+
+export async function findBatch(database: Database, id: string): Promise<Batch | undefined> {
+  const [row] = await database.query<RawBatch>(
+    sql`${selected} where id = ${id} group by batches.id, versions.withdrawn_at`,
+  )
+  return row && toBatch(row)
+}
+
+/** The newest first; only those by versions that were taken back, when asked so. */
+export async function listBatches(
+  database: Database,
+  { model, withdrawn = false, limit = 50 }: { model?: string; withdrawn?: boolean; limit?: number },
+): Promise<Batch[]> {
+  const rows = await database.query<RawBatch>(sql`
+    ${selected}
+    where (${model ?? null}::text is null or batches.model = ${model ?? null})
+      and (not ${withdrawn}::boolean or versions.withdrawn_at is not null)
+    group by batches.id, versions.withdrawn_at order by batches.started_at desc limit ${limit}`)
+  return rows.map(toBatch)
+}
+
+interface RawBatch {
+  id: string
+  model: string
+  version: string
+  input: BatchInput
+  output: Batch['output']
+  requested_by: string
+  input_digest: string | null
+  rows: string | null
+  status: Batch['status']
+  message: string | null
+  started_at: Date
+  ended_at: Date | null
+  scored: number
+  refused: number
+  withdrawn: boolean
+}
+
+const toBatch = (row: RawBatch): Batch => ({
+  id: row.id,
+  model: row.model,
+  version: row.version,
+  input: row.input,
+  output: row.output,
+  requestedBy: row.requested_by,
+  ...(row.input_digest === null ? {} : { inputDigest: row.input_digest }),
+  ...(row.rows === null ? {} : { rows: Number(row.rows) }),
+  status: row.status,
+  ...(row.message === null ? {} : { message: row.message }),
+  startedAt: row.started_at.toISOString(),
+  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
+  scored: row.scored,
+  refused: row.refused,
+  withdrawn: row.withdrawn,
+})

@@ -1,0 +1,50 @@
+/** What may be asked of a batch, and what an answer is in a word. */
+import { describe, expect, it } from 'vitest'
+import { answerOf, issueOfPath, issuesOfBatch } from '../../domain/batch.ts'
+
+const file = (path: string) => ({ kind: 'file', path }) as const
+const sound = { input: file('in.csv'), output: file('out/2026/a.parquet'), key: ['id'] }
+
+describe('a batch', () => {
+  it('is in order', () => expect(issuesOfBatch(sound)).toEqual([]))
+
+  it.each([
+    ['/etc/in.csv', 'is no path'],
+    ['../in.csv', 'leads elsewhere'],
+    ['a/../../in.csv', 'leads elsewhere'],
+    ['a/./in.csv', 'leads elsewhere'],
+    ['a//in.csv', 'is no path'],
+    ["a'; drop.csv", 'is no path'],
+    ['', 'is no path'],
+    [`${'a/'.repeat(300)}in.csv`, 'is no path'],
+    ['in.json', 'does not end in .parquet or .csv'],
+  ])('does not read %j', (path, said) => expect(issueOfPath(path, ['.parquet', '.csv'])).toContain(said))
+
+  it.each([
+    ['select 1; drop table audit', 'one SELECT'],
+    ['delete from audit', 'one SELECT'],
+    ['copy audit to program $$rm$$', 'one SELECT'],
+  ])('does not ask %j', (query, said) =>
+    expect(issuesOfBatch({ ...sound, input: { kind: 'sql', query } }).join()).toContain(said),
+  )
+
+  it('neither replaces its input nor names columns of the output', () => {
+    expect(issuesOfBatch({ ...sound, input: file('a.parquet'), output: file('a.parquet') })).toEqual([
+      'the output would replace the input',
+    ])
+    expect(issuesOfBatch({ ...sound, key: ['row', 'id', 'id'] })).toEqual([
+      'a column of the key stands twice',
+      'the output has columns row of its own',
+    ])
+    expect(issuesOfBatch({ ...sound, output: file('a.csv') })).toEqual(['"a.csv" does not end in .parquet'])
+  })
+})
+
+describe('an answer in a word', () => {
+  it('is the threshold, the likeliest class, or nothing', () => {
+    const yes = { kind: 'probability', positive: 'late', threshold: 0.4 } as const
+    expect([answerOf(yes, [0.4]), answerOf(yes, [0.39])]).toEqual(['true', 'false'])
+    expect(answerOf({ kind: 'classes', classes: ['a', 'b', 'c'] }, [0.2, 0.5, 0.3])).toBe('b')
+    expect(answerOf({ kind: 'number' }, [7])).toBeNull()
+  })
+})

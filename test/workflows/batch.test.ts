@@ -1,0 +1,172 @@
+/** Batch predictions with a training worker of its own process, killed in the middle: each row once, by one version. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { literal, withDuck } from '../../activities/duckdb.ts'
+import type { BatchSpec } from '../../domain/batch.ts'
+import { findBatch, listBatches, listShards } from '../../store/batches.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/contract.ts'
+import { insertModel } from '../support/candidates.ts'
+import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { policy } from '../support/releases.ts'
+import { uniqueName } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
+
+const model = uniqueName('many')
+let pipeline: Pipeline
+let directory: string
+let version: string
+const workers: ChildProcess[] = []
+
+beforeAll(async () => {
+  pipeline = await openPipeline({ trainer: false })
+  const { store, config } = pipeline
+  directory = config.batchDir
+  mkdirSync(directory, { recursive: true })
+  const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  version = await registry.register()
+  await store.query(sql`
+    update versions set manifest = manifest || ${JSON.stringify({
+      features: { x: { kind: 'number' }, y: { kind: 'number' } },
+      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+    })}::jsonb where version = ${version}`)
+  const move = { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' } as const
+  await moveChampion(store, move)
+})
+afterAll(async () => {
+  for (const worker of workers) worker.kill('SIGKILL')
+  await pipeline?.close()
+})
+
+async function startWorker(): Promise<ChildProcess> {
+  const { config } = pipeline
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+  const script = fileURLToPath(new URL('../support/train-worker.ts', import.meta.url))
+  const worker = spawn(process.execPath, ['--import', loader, script, pipeline.models], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env['PATH'],
+      DATABASE_URL: config.databaseUrl,
+      TEMPORAL_ADDRESS: config.temporal.address,
+      TENURE_TRAIN_QUEUE: config.taskQueues.train,
+      TENURE_ARTIFACTS: config.artifactRoot,
+      TENURE_BATCHES: config.batchDir,
+      TENURE_BUILD_ID: 'test',
+    },
+  })
+  workers.push(worker)
+  await once(worker.stdout, 'data')
+  return worker
+}
+
+const begin = (spec: Omit<BatchSpec, 'model'> & { model?: string }) => {
+  const request: BatchRequest = { model, ...spec, id: uniqueName('bat'), requestedBy: 'olga' }
+  const handle = pipeline.client.workflow.start<(request: BatchRequest) => Promise<BatchOutcome>>(
+    'batchPredict',
+    {
+      workflowId: batchWorkflowId(request.id),
+      taskQueue: pipeline.config.taskQueues.control,
+      args: [request],
+    },
+  )
+  return { id: request.id, result: () => handle.then((started) => started.result()) }
+}
+const file = (path: string) => ({ kind: 'file', path }) as const
+const query = <T extends object>(text: string) => withDuck((duck) => duck.rows<T>(text))
+const parquet = (path: string) => `read_parquet(${literal(join(directory, path))})`
+
+describe('a batch', () => {
+  it('of a file goes on after its worker is killed, and has each row once', async () => {
+    const rows = 210_000
+    await withDuck((duck) =>
+      duck.run(`copy (select 'n' || i as name, i % 7 - 3 as x, i % 5 / 2 as y from range(${rows}) as t(i))
+        to ${literal(join(directory, 'in.parquet'))} (format parquet)`),
+    )
+    const first = await startWorker()
+    const { id, result } = begin({
+      input: file('in.parquet'),
+      output: file('out/answers.parquet'),
+      key: ['name'],
+    })
+    await until(async () => (await listShards(pipeline.store, id)).length > 0, 'the first part', 60_000)
+    first.kill('SIGKILL')
+    expect((await findBatch(pipeline.store, id))?.status).toBe('running')
+    await startWorker()
+    expect(await result()).toMatchObject({ status: 'done', version })
+    const batch = await findBatch(pipeline.store, id)
+    expect(batch).toMatchObject({ rows, scored: rows, refused: 0, version, withdrawn: false })
+    const [counted] = await query<{ n: number; names: number; wrong: number }>(`
+      select count(*) as n, count(distinct name) as names,
+        count(*) filter (abs(outputs[1] - 1 / (1 + exp(-(row % 7 - 3 - row % 5 / 2)))) > 1e-5
+          or name <> 'n' || row or answer <> cast(outputs[1] >= 0.5 as varchar)) as wrong
+      from ${parquet('out/answers.parquet')}`)
+    expect(counted).toEqual({ n: rows, names: rows, wrong: 0 })
+    expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
+  })
+
+  it('of a query goes into the table, and says of each row that cannot be read why', async () => {
+    const { id, result } = begin({
+      input: {
+        kind: 'sql',
+        query: `select i as id, case when i = 3 then null when i = 4 then 'Infinity'::float8 else i end as x, 1.5 as y
+          from generate_series(0, 5) as t(i)`,
+      },
+      output: { kind: 'table' },
+      key: ['id'],
+    })
+    expect(await result()).toMatchObject({
+      status: 'done',
+      message: expect.stringContaining('6 rows') as unknown,
+    })
+    const rows = await pipeline.store.query(
+      sql`select row, key, answer, problem from batch_predictions where batch_id = ${id} order by row`,
+    )
+    const of = (row: number, more: object) => ({
+      row,
+      key: { id: row },
+      answer: null,
+      problem: null,
+      ...more,
+    })
+    expect(rows).toMatchObject([
+      of(0, { answer: 'false' }),
+      of(1, { answer: 'false' }),
+      of(2, { answer: 'true' }),
+      of(3, { problem: 'feature "x" may not be null' }),
+      of(4, { problem: 'feature "x" is a text, not a number' }),
+      of(5, { answer: 'true' }),
+    ])
+    expect(await findBatch(pipeline.store, id)).toMatchObject({ scored: 6, refused: 2 })
+  })
+
+  it.each([
+    ['lacks columns', 'a.csv', 'x,z\n1,2\n', /there is no column "y"; there is no column "id"/],
+    ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" is a VARCHAR, a number is wanted/],
+    ['is not there', 'c.csv', undefined, /c\.csv cannot be read/],
+    ['is none', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
+  ])('whose input %s fails with what is wrong', async (_name, path, text, said) => {
+    if (text !== undefined) writeFileSync(join(directory, path), text)
+    const { id, result } = begin({ input: file(path), output: file('never.parquet'), key: ['id'] })
+    expect(await result()).toMatchObject({
+      status: 'failed',
+      message: expect.stringMatching(said) as unknown,
+    })
+    expect(await findBatch(pipeline.store, id)).toMatchObject({ status: 'failed', scored: 0 })
+    expect(readdirSync(directory)).not.toContain('never.parquet')
+  })
+
+  it('is found by a version that was taken back', async () => {
+    expect(await listBatches(pipeline.store, { model, withdrawn: true })).toEqual([])
+    await pipeline.store.query(sql`update versions set withdrawn_at = now() where version = ${version}`)
+    const found = await listBatches(pipeline.store, { model, withdrawn: true })
+    expect(found.length).toBeGreaterThan(2)
+    expect(found.every((batch) => batch.withdrawn && batch.version === version)).toBe(true)
+    rmSync(directory, { recursive: true })
+  })
+})
