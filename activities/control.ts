@@ -1,5 +1,6 @@
 /** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
 import { authorize } from './authorize.ts'
+import { failBatch, openBatch } from './batch.ts'
 import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
@@ -44,6 +45,8 @@ export const controlActivities = (deps: Deps) => ({
     rollBackModel: rollBackModel(deps),
   }),
   tellPeople: tellPeople(deps),
+    openBatch: openBatch(deps),
+    failBatch: failBatch(deps),
 })
 
 export type ControlActivities = ReturnType<typeof controlActivities>

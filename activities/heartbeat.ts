@@ -11,6 +11,8 @@ export interface Beat {
   sleep(ms: number): Promise<void>
   /** Throws when the activity is cancelled or its worker shuts down. */
   check(): void
+  /** Aborted then. */
+  signal: AbortSignal
 }
 
 /**
@@ -29,6 +31,7 @@ export async function withHeartbeat<T>(
       check: () => context.cancellationSignal.throwIfAborted(),
     })
   } finally {
+      signal: context.cancellationSignal,
     clearInterval(timer)
   }
 }

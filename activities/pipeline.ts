@@ -1,4 +1,5 @@
 /** The activities of a retraining, by the names under which its workflow calls them: the short ones, and the heavy ones of the training workers. */
+import { scoreBatch } from './batch.ts'
 import type { Deps } from './deps.ts'
 import { evaluate } from './evaluate.ts'
 import { reportingFailures } from './failures.ts'
@@ -23,6 +24,7 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
   reportingFailures({
     train: train(deps, options),
     evaluate: evaluate(deps),
+    scoreBatch: scoreBatch(deps),
   })
 
 export type PipelineActivities = ReturnType<typeof pipelineActivities>
