@@ -24,7 +24,7 @@ export function reportingFailures<T extends Record<string, Activity>>(activities
 }
 
 export function toFailure(error: unknown): unknown {
-  if (!isError(error)) return error
+  if (!isError(error)) return isLost(error) ? lost(error) : error
   return ApplicationFailure.create({
     message: error.message,
     type: error.code,
@@ -32,3 +32,17 @@ export function toFailure(error: unknown): unknown {
     details: [{ code: error.code, remedy: error.remedy, context: error.context }],
   })
 }
+
+/**
+ * A row that is spoken of is not there, or one is there that must not be: SQLSTATE class 23. That is how a database looks that
+ * was restored from a backup older than the work in hand; trying again would go on until somebody stops it.
+ */
+const isLost = (error: unknown): error is Error =>
+  error instanceof Error && /^23/.test(String((error as { code?: unknown }).code))
+
+const lost = (error: Error): ApplicationFailure =>
+  ApplicationFailure.create({
+    message: `the database does not hold what this is about: ${error.message}`,
+    type: 'integrity',
+    nonRetryable: true,
+  })

@@ -12,6 +12,7 @@ import {
   type Replica,
 } from '../../store/replicas.ts'
 import { acknowledgeFlag } from '../../store/flags.ts'
+import type { Route } from '../../domain/route.ts'
 import { writeTicks } from '../../store/counters.ts'
 import { writeFeatureCounts } from '../../store/feature-counts.ts'
 import { insertPairs } from '../../store/pairs.ts'
@@ -62,21 +63,36 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   const { store, bins, clock, lease, routing, shadow, switches, tallies, replica } = deps
   const trouble = (what: string) => (error: unknown) => deps.onTrouble(what, error)
   let registered = false
+  /**
+   * A lease after a time without one. While this replica counted as gone nobody waited for it, and a version may have been
+   * taken back everywhere else: it holds only when the routes have been read after the database has counted it in.
+   */
+  let unread: { at: number; until: number } | undefined
+  /** Whether the database may have forgotten what it was told. */
+  let sayAgain = false
   let remembered = ''
   let lastPairs = 0
 
   const renew = async (): Promise<void> => {
     const sentAt = clock.now()
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
-    lease.until = Math.max(lease.until, sentAt + deps.leaseMs)
-    if (registered) return
+    const isFirst = !registered
     registered = true
-    void routes.wake()
-    await forgetReplicas(store)
+    const lent = { at: clock.now(), until: sentAt + deps.leaseMs }
+    if (lent.at < lease.until) lease.until = Math.max(lease.until, lent.until)
+    else {
+      unread = lent
+      await routes.wake()
+    }
+    if (isFirst) await forgetReplicas(store)
   }
   const follow = async (): Promise<void> => {
     const sentAt = clock.now()
     await routing.take(await readRouting(store), sentAt)
+    if (unread !== undefined && sentAt >= unread.at) {
+      lease.until = Math.max(lease.until, unread.until)
+      unread = undefined
+    }
     if (deps.drills) await takeFaults(deps)
     await sayWhatIsFollowed()
     const now = JSON.stringify(routing.remembered())
@@ -86,6 +102,12 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   }
   const sayWhatIsFollowed = async (): Promise<void> => {
     if (!registered) return
+    if (sayAgain) {
+      for (const { route } of routing.live())
+        if (!routing.problems().has(route.model))
+          await acknowledge(store, { replica: replica.id, ...placeOf(route) })
+      sayAgain = false
+    }
     for (const acknowledgement of routing.acknowledgements()) {
       await acknowledge(store, { replica: replica.id, ...acknowledgement })
       routing.acknowledged(acknowledgement)
@@ -128,7 +150,11 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     everyMs: binsMs,
     onError: trouble('the counts of features were not handed on'),
   })
-  const unlisten = store.listen('tenure_routing', () => void routes.wake())
+  const unlisten = store.listen('tenure_routing', (payload) => {
+    // A new connection: the server may be another one, or the same one from a backup, without what it was told last.
+    if (payload === undefined) sayAgain = true
+    void routes.wake()
+  })
 
   return {
     refresh: () => routes.wake(),
@@ -142,6 +168,12 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     },
   }
 }
+
+const placeOf = ({ model, epoch, generation }: Route): Pick<Route, 'model' | 'epoch' | 'generation'> => ({
+  model,
+  epoch,
+  generation,
+})
 
 /** Loud, because a flag that is forgotten would break a healthy version. */
 async function takeFaults({ store, routing, onFault }: ReplicaDeps): Promise<void> {

@@ -8,6 +8,7 @@ import { openAuthentication } from '../../api/auth.ts'
 import type { ApiDeps } from '../../api/deps.ts'
 import { createMetrics } from '../../api/metrics.ts'
 import type { Ink } from '../../api/serving/ink.ts'
+import type { Request } from '../../api/serving/protocol.ts'
 import { openServing, type Serving } from '../../api/serving/serving.ts'
 import { createTemporalClient } from '../../api/temporal.ts'
 import type { Route } from '../../domain/route.ts'
@@ -92,6 +93,9 @@ export interface ReplicaOptions {
   leaseMs?: number
   drills?: boolean
   mostSpoolBytes?: number
+  durableLog?: boolean
+  /** Answers remembered of models that are not compiled. */
+  remembered?: number
   signingKey?: string
   slot?: string
 }
@@ -147,6 +151,8 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 5_000,
     drills: options.drills ?? false,
+    durableLog: options.durableLog ?? false,
+    remembered: options.remembered ?? 0,
     ...(options.mostSpoolBytes === undefined ? {} : { mostSpoolBytes: options.mostSpoolBytes }),
     events: {
       followed: () => {},
@@ -170,8 +176,7 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     follows: ({ model, generation }) =>
       until(
         () =>
-          serving.routing.find(model)?.route.generation === generation &&
-          serving.now() < serving.lease.until,
+          serving.routing.find(model)?.route.generation === generation && serving.now() < serving.lease.until,
         `${model} at generation ${generation}`,
       ),
     async stop() {
@@ -180,6 +185,18 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     },
     cut,
   }
+}
+
+/** Asks as a caller who may have to wait. */
+export async function askLater(
+  { serving }: TestReplica,
+  model: string,
+  body: unknown,
+  more: Partial<Request> = {},
+): Promise<PredictAnswer> {
+  const asked = { model, body: Buffer.from(JSON.stringify(body)), ...more }
+  const ink = await serving.answer(serving.native, asked)
+  return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
 }
 
 /** Of a model that answers in one turn. */
@@ -268,7 +285,11 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
     async request(method, path, { key, body, headers = {} } = {}) {
       const answer = await app.request(path, {
         method,
-        headers: { ...headers, ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) },
+        headers: {
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+          ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+        },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       })
       const text = await answer.text()
