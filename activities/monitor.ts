@@ -11,7 +11,7 @@ import {
   type MonitorPolicy,
 } from '../domain/monitoring.ts'
 import { serviceJudge } from '../domain/service-level.ts'
-import { findTriggers, judgeTrigger, type Trigger } from '../domain/triggers.ts'
+import { findTriggers, judgeTrigger, type Trigger, type TriggerPolicy } from '../domain/triggers.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { findChampion, type Champion } from '../store/champions.ts'
 import { findModel } from '../store/models.ts'
@@ -148,7 +148,7 @@ async function lookAt(
   await tellOfFailures(deps, model, failed)
   if (quality !== undefined && !('error' in quality)) await holdToFloor(deps, model, quality, policy)
   const trigger = policy.retrain
-    ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality })
+    ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality, brakes: policy.brakes })
     : undefined
   return {
     ...span,
@@ -206,9 +206,14 @@ async function holdToFloor(
 async function findTrigger(
   { store }: Deps,
   { model, version, toMs }: { model: string; version: string; toMs: number },
-  said: { drift: Said<DriftResult>; labelDrift: Said<DriftResult>; quality: Said<QualityResult | undefined> },
+  said: {
+    drift: Said<DriftResult>
+    labelDrift: Said<DriftResult>
+    quality: Said<QualityResult | undefined>
+    brakes: TriggerPolicy
+  },
 ): Promise<StoredTrigger | undefined> {
-  const { drift, labelDrift, quality } = said
+  const { drift, labelDrift, quality, brakes } = said
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
   const { newRows, trainingRows } = await countNewRows(store, model)
   const measured =
@@ -229,7 +234,7 @@ async function findTrigger(
   if (trigger === undefined) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }
-  const { action, message } = judgeTrigger(trigger, history, nowMs)
+  const { action, message } = judgeTrigger(trigger, history, nowMs, brakes)
   return { trigger, action, said: message }
 }
 

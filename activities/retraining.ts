@@ -1,6 +1,7 @@
 /** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
 import { DomainError } from '../domain/errors.ts'
-import { defaultTriggerPolicy, judgeTrigger, type TriggerReason } from '../domain/triggers.ts'
+import { defaultMonitorPolicy } from '../domain/monitoring.ts'
+import { judgeTrigger, type TriggerPolicy, type TriggerReason } from '../domain/triggers.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import { getModel } from '../store/models.ts'
 import {
@@ -54,7 +55,8 @@ export const openRetraining =
       trainQueue: config.taskQueues.train,
       approvers: definition.release.approval.approvers,
     }
-    const braked = await brakeOf(store, { retrainingId, ...input })
+    const { brakes } = definition.monitor ?? defaultMonitorPolicy
+    const braked = await brakeOf(store, { retrainingId, ...input }, brakes)
     if (braked !== undefined) {
       log.info({ retraining: retrainingId, model, reason: input.reason, braked }, 'retraining held back')
       return { ...opened, braked }
@@ -69,6 +71,7 @@ export const openRetraining =
 async function brakeOf(
   store: Deps['store'],
   { retrainingId: id, ...input }: OpenInput,
+  policy: TriggerPolicy,
 ): Promise<string | undefined> {
   const before = await findRetraining(store, id)
   if (before !== undefined) return before.outcome === 'braked' ? before.message : undefined
@@ -76,12 +79,12 @@ async function brakeOf(
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: id })
   const rows = await countNewRows(store, model)
   const trigger = { model, reason, dedupeKey, message: '', evidence: {} }
-  const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, defaultTriggerPolicy)
+  const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, policy)
   if (judged.action === 'start') return undefined
   const until =
     judged.retryAtMs === undefined ? '' : `; again from ${new Date(judged.retryAtMs).toISOString()}`
   const message = `${judged.message}${until}`
-  const brake = { ...judged, nowMs, ...rows, trainings, policy: defaultTriggerPolicy }
+  const brake = { ...judged, nowMs, ...rows, trainings, policy }
   await insertBraked(store, { id, ...input, evidence: { ...evidence, brake }, message })
   return message
 }

@@ -2,6 +2,7 @@
  * What is looked at of a model that serves, and how often. All durations and limits are data of the model, so that a week of
  * watching can be run through in a second.
  */
+import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './triggers.ts'
 
 /** Limits are crossed by the figure of one window; a rate counts only from `minRequests` on. */
 export interface ServiceLimits {
@@ -32,6 +33,8 @@ export interface MonitorPolicy {
   quality?: { warn: number; alarm: number }
   /** Whether what is found may ask for a retraining. It can never release anything by itself. */
   retrain: boolean
+  /** What holds such a request back. */
+  brakes: TriggerPolicy
 }
 
 const hourMs = 3_600_000
@@ -51,6 +54,7 @@ export const defaultMonitorPolicy: MonitorPolicy = {
     outcomesMs: 48 * hourMs,
   },
   retrain: true,
+  brakes: defaultTriggerPolicy,
 }
 
 /** The usual floors of accuracy; other metrics have none of their own. */
@@ -75,6 +79,7 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
     issues.push(`service.minRequests is a whole number from 1, not ${service.minRequests}`)
   if (quality && !(Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)))
     issues.push('quality.warn and quality.alarm are finite numbers')
+  issues.push(...issuesOfTriggers(policy.brakes).map((issue) => `brakes.${issue}`))
   return issues
 }
 

@@ -20,8 +20,10 @@ export interface TriggerPolicy {
   coolDownMs: { drift: number; quality: number; labels: number }
   /** What `not_better` can stretch the cool-down to. */
   longestCoolDownMs: number
-  /** Trainings in seven days from which none starts by itself. */
+  /** Trainings in a week from which none starts by itself. */
   perWeek: number
+  /** How long that week is: seven days, but where time runs faster. */
+  weekMs: number
   /** New matured rows, as a share of the training rows, that are a reason by themselves. */
   newRowsShare: number
   /** New matured rows asked for after a training that brought nothing. */
@@ -37,6 +39,7 @@ export const defaultTriggerPolicy: TriggerPolicy = {
   coolDownMs: { drift: 24 * hourMs, quality: 6 * hourMs, labels: 24 * hourMs },
   longestCoolDownMs: weekMs,
   perWeek: 4,
+  weekMs,
   newRowsShare: 0.2,
   newRowsAfterRejectShare: 0.1,
   rejectsToBreak: 3,
@@ -180,10 +183,11 @@ function brakeOf(
     const message = `the last training started less than ${hours(coolDownMs)} ago${after}`
     return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
   }
-  const week = trainings.filter(({ startedMs }) => startedMs > nowMs - weekMs)
+  const week = trainings.filter(({ startedMs }) => startedMs > nowMs - policy.weekMs)
   if (week.length >= policy.perWeek) {
-    const freeAtMs = week[policy.perWeek - 1]!.startedMs + weekMs
-    const message = `${week.length} trainings started in the last seven days, ${policy.perWeek} are the limit`
+    const freeAtMs = week[policy.perWeek - 1]!.startedMs + policy.weekMs
+    const span = policy.weekMs === weekMs ? 'seven days' : hours(policy.weekMs)
+    const message = `${week.length} trainings started in the last ${span}, ${policy.perWeek} are the limit`
     return { action: 'skip', code: 'weekly_cap', message, retryAtMs: freeAtMs }
   }
   const { newRows, trainingRows } = history
@@ -215,3 +219,24 @@ export function coolDown(reason: Automatic, rejects: number, policy: TriggerPoli
 
 const figure = (value: number): string => String(Number(value.toPrecision(4)))
 const hours = (ms: number): string => `${figure(ms / hourMs)} h`
+
+/** What is wrong with a policy, field by field; empty when it may be used. */
+export function issuesOfTriggers(policy: TriggerPolicy): string[] {
+  const {
+    coolDownMs,
+    longestCoolDownMs,
+    perWeek,
+    weekMs: week,
+    newRowsShare,
+    newRowsAfterRejectShare,
+  } = policy
+  const issues: string[] = []
+  const times = { ...coolDownMs, longestCoolDownMs, weekMs: week }
+  for (const [name, value] of Object.entries(times))
+    if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
+  for (const [name, value] of Object.entries({ perWeek, rejectsToBreak: policy.rejectsToBreak }))
+    if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
+  for (const [name, value] of Object.entries({ newRowsShare, newRowsAfterRejectShare }))
+    if (!(value > 0 && Number.isFinite(value))) issues.push(`${name} is above 0, not ${value}`)
+  return issues
+}

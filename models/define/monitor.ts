@@ -22,13 +22,24 @@ export interface MonitorSpec {
   quality?: { warn: number; alarm: number }
   /** False: what is found is told, and asks for no retraining. */
   retrain?: boolean
+  /** How often such a request may lead to a training. */
+  brakes?: {
+    /** After a training, by what asks: drift 24 h, quality 6 h, labels 24 h. */
+    coolDown?: { drift?: Duration; quality?: Duration; labels?: Duration }
+    /** What trainings in a row that brought nothing may stretch it to: 7 d. */
+    longest?: Duration
+    /** At most so many trainings, 4, in so long, 7 d. */
+    perWeek?: number
+    week?: Duration
+  }
 }
 
 export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
   const usual = defaultMonitorPolicy
   const at = (place: string, text: Duration | undefined, otherwise: number) =>
     text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)
-  const { errors, quality, retrain = usual.retrain } = spec
+  const { errors, quality, retrain = usual.retrain, brakes = {} } = spec
+  const { coolDown = {} } = brakes
   const policy: MonitorPolicy = {
     everyMs: at('every', spec.every, usual.everyMs),
     settleMs: usual.settleMs,
@@ -43,6 +54,17 @@ export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
     },
     ...(quality === undefined ? {} : { quality }),
     retrain,
+    brakes: {
+      ...usual.brakes,
+      coolDownMs: {
+        drift: at('brakes.coolDown.drift', coolDown.drift, usual.brakes.coolDownMs.drift),
+        quality: at('brakes.coolDown.quality', coolDown.quality, usual.brakes.coolDownMs.quality),
+        labels: at('brakes.coolDown.labels', coolDown.labels, usual.brakes.coolDownMs.labels),
+      },
+      longestCoolDownMs: at('brakes.longest', brakes.longest, usual.brakes.longestCoolDownMs),
+      perWeek: brakes.perWeek ?? usual.brakes.perWeek,
+      weekMs: at('brakes.week', brakes.week, usual.brakes.weekMs),
+    },
   }
   for (const issue of issuesOfMonitor(policy)) report('monitor', issue)
   return policy

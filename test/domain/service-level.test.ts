@@ -108,6 +108,21 @@ describe('a policy of watching', () => {
     ['service.errorAlarm is not below errorWarn', {}, { errorAlarm: 0.005 }],
     ['service.latencyP95Ms is above 0, not 0', {}, { latencyP95Ms: 0 }],
     ['service.minRequests is a whole number from 1, not 0.5', {}, { minRequests: 0.5 }],
+    [
+      'brakes.weekMs is a whole number from 1, not 0',
+      { brakes: { ...defaultMonitorPolicy.brakes, weekMs: 0 } },
+      {},
+    ],
+    [
+      'brakes.perWeek is a whole number from 1, not 1.5',
+      { brakes: { ...defaultMonitorPolicy.brakes, perWeek: 1.5 } },
+      {},
+    ],
+    [
+      'brakes.newRowsShare is above 0, not 0',
+      { brakes: { ...defaultMonitorPolicy.brakes, newRowsShare: 0 } },
+      {},
+    ],
     ['quality.warn and quality.alarm are finite numbers', { quality: { warn: NaN, alarm: 1 } }, {}],
   ])('%s', (issue, change, service) => expect(issues(change, service)).toContain(issue))
 })

@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
+import { defaultMonitorPolicy } from '../../domain/monitoring.ts'
 import { issuesOfPolicy } from '../../domain/policy.ts'
 import * as words from '../../models/define.ts'
 import { parseDuration } from '../../models/define/duration.ts'
@@ -37,6 +38,31 @@ function issuesWith(change: object): unknown {
 
 describe('a model file', () => {
   it('has no issue when it is right', () => expect(issuesWith({})).toEqual([]))
+
+  it('says how it is watched, and leaves the rest as usual', () => {
+    const { monitor } = define({
+      monitor: {
+        every: '10 min',
+        errors: { warn: 3, alarm: 5 },
+        brakes: { perWeek: 2, coolDown: { quality: '1 h' } },
+      },
+    }).definition
+    expect(monitor).toEqual({
+      ...defaultMonitorPolicy,
+      everyMs: 600_000,
+      service: { ...defaultMonitorPolicy.service, errorWarn: 0.03, errorAlarm: 0.05 },
+      brakes: {
+        ...defaultMonitorPolicy.brakes,
+        perWeek: 2,
+        coolDownMs: { ...defaultMonitorPolicy.brakes.coolDownMs, quality: 3_600_000 },
+      },
+    })
+    expect(define({}).definition.monitor).toBeUndefined()
+    expect(issuesWith({ monitor: { span: '90 min', silent: 'long' } })).toEqual([
+      expect.stringMatching(/^monitor\.silent: /),
+      'monitor: spanMs is a number of whole hours, not 5400000 ms',
+    ])
+  })
 
   it('types its rows from its features', () => {
     words.defineModel({
