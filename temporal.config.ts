@@ -29,10 +29,26 @@ export interface Config {
    * machine reaches Temporal.
    */
   unsignedSignals: boolean
-  api: { host: string; port: number; publicPredictions: boolean; replicaLeaseMs: number; drills: boolean }
+  api: {
+    host: string
+    port: number
+    publicPredictions: boolean
+    replicaLeaseMs: number
+    drills: boolean
+    /** Whether an answer waits until its row is committed. */
+    predictionLog: 'best-effort' | 'durable'
+    /** Answers remembered of models that are not compiled. */
+    predictionCache: number
+    /** Which of the API processes on this machine it is. */
+    slot: string
+    /** The number of the open file that is the port it shares with the others; absent when it shares none. */
+    sharedFd?: number
+  }
   /** How long predictions with all that belongs to them are kept, and how long what was judged. */
   retention: { predictionDays: number; judgementDays: number }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
+  /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
+  batchDir: string
   /** The file that says who is told of alerts, and where the pages are that say what to do. */
   alertChannels: string
   runbooks: string
@@ -47,8 +63,6 @@ export interface CommandConfig {
   /** TENURE_STATE; cli/embedded/state.ts finds a place when absent. */
   stateDir?: string
   /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
-  /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
-  batchDir: string
   url?: string
   key?: string
   /** Servers that are there already; `tenure up` starts its own where absent. */
@@ -69,6 +83,8 @@ export function readConfig(environment: Environment = process.env): Config {
     issues.push('DATABASE_URL is a postgres:// address')
   const stateDir = resolve(text('TENURE_STATE', join(checkout, '.tenure')))
   const temporal = readTemporal(environment, issues)
+  if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
+    issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config: Config = {
     databaseUrl,
     temporal,
@@ -86,7 +102,13 @@ export function readConfig(environment: Environment = process.env): Config {
       port: whole('TENURE_PORT', 7400, 0, 65_535),
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
+      predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
+      predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
+      slot: text('TENURE_REPLICA', '1'),
+      ...(environment['TENURE_SHARED_FD'] === undefined
+        ? {}
+        : { sharedFd: whole('TENURE_SHARED_FD', 3, 3, 1_023) }),
     },
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
@@ -97,6 +119,7 @@ export function readConfig(environment: Environment = process.env): Config {
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
+    batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
@@ -119,7 +142,6 @@ export function readCommandConfig(environment: Environment = process.env): Comma
   const temporalAddress = given('TEMPORAL_ADDRESS')
   const config: CommandConfig = {
     ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
-    batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     ...(url === undefined ? {} : { url }),
     ...(key === undefined ? {} : { key }),
     ...(databaseUrl === undefined ? {} : { databaseUrl }),

@@ -59,7 +59,7 @@ const pairShare = 0.05
 /** The pairs of the release with a known outcome; counted again when counting costs little beside the time that has passed. */
 function pairReader(
   { store }: Pick<Deps, 'store'>,
-  { id, version, baseline }: ReleaseState,
+  { id, version, baseline, policy }: ReleaseState,
 ): () => Promise<PairCounts> {
   let last: PairCounts = { b: 0, c: 0, same: 0 }
   let dueAt = 0
@@ -67,6 +67,11 @@ function pairReader(
     const from = performance.now()
     if (baseline === undefined || from < dueAt) return last
     last = await countPairs(store, { release: id, served: baseline, shadow: version })
+    if (policy.probation?.shadowBp !== undefined) {
+      // In probation it is the previous champion that is shown the requests: who was right changes sides.
+      const { b, c, same } = await countPairs(store, { release: id, served: version, shadow: baseline })
+      last = { b: last.b + c, c: last.c + b, same: last.same + same }
+    }
     const to = performance.now()
     dueAt = to + (to - from) / pairShare
     return last

@@ -17,7 +17,9 @@ import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
 import { createPredictEndpoint } from './endpoint.ts'
+import { issuesOf } from './routes/health.ts'
 import { openServing } from './serving/serving.ts'
+import { joinShared, type SharedListener } from './shared.ts'
 import { createTargets } from './target.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
@@ -88,10 +90,13 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     store,
     artifacts: openArtifacts(config.artifactRoot),
     stateDir: config.stateDir,
+    slot: config.api.slot,
     signer: await openSigner(config.signingKey),
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
+    durableLog: config.api.predictionLog === 'durable',
+    remembered: config.api.predictionCache,
     events: {
       followed: ({ model, epoch, generation, arms, shadow, release }, cause) =>
         logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`),
@@ -128,6 +133,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     stopping: () => ending,
   })
   for (const asked of early.splice(0)) handle(...asked)
+  const { sharedFd: fd } = config.api
+  const isReady = () => issuesOf({ serving, authentication, stopping: () => ending }).length === 0
+  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
   void showFirstKey(store, logger)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 
@@ -137,7 +145,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
       logger.info({ reason }, 'ending')
-      await drain(server)
+      await drain(server, shared)
       for (const end of [authentication.stop, serving.stop, temporal.close, store.close])
         await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
@@ -162,12 +170,16 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
  * Takes no new connections at once. Those that stand are closed with their next answer: a connection that is closed while it
  * seems idle may be carrying a request already, and its caller would get nothing.
  */
-function drain(server: Server): Promise<void> {
+function drain(server: Server, shared: SharedListener | undefined): Promise<void> {
   return new Promise((resolve) => {
     const quiet = setTimeout(() => server.closeIdleConnections(), farewellMs)
     const late = setTimeout(() => server.closeAllConnections(), drainMs)
     // Not the server's own `close`, which begins with closing what seems idle.
-    NetServer.prototype.close.call(server, () => {
+    const closed = new Promise<void>((done) => {
+      NetServer.prototype.close.call(server, () => done())
+    })
+    // Those of the shared port are the server's too, but only the port knows when the last of them is closed.
+    void Promise.all([closed, shared?.leave()]).then(() => {
       clearTimeout(quiet)
       clearTimeout(late)
       resolve()

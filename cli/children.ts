@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { checkout, searchAttributes, type Config } from '../temporal.config.ts'
 import { planPostgres } from './embedded/postgres.ts'
 import { planTemporal } from './embedded/temporal.ts'
+import { replicaName } from './replicas.ts'
+import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
 export interface Core {
@@ -56,34 +58,39 @@ export interface ProcessOptions {
   environment: Record<string, string>
   /** One API replica listens on each. */
   apiPorts: readonly number[]
+  /** The port that they share beside their own. */
+  sharedPort?: Pick<SharedPort, 'handle'>
+  /** What single replicas get of their own, by their place. */
+  replicaEnvironments?: readonly Record<string, string>[]
   /** Awaited before the first of them starts. */
   prepare: () => Promise<void>
 }
 
 /** The workers and the API replicas. */
 export function planProcesses(options: ProcessOptions): ChildSpec[] {
-  const { config, environment, apiPorts } = options
+  const { config, environment, apiPorts, sharedPort } = options
   const after = options.servers.map(({ name }) => name)
   let prepared: Promise<void> | undefined
   const prepare = () => (prepared ??= options.prepare())
-  const script = (path: string, ...args: string[]) => ({
-    command: process.execPath,
-    args: ['--import', 'tsx', path, ...args],
-    cwd: checkout,
-    after,
-    prepare,
-  })
+  const script = (...args: string[]) => ({ command: process.execPath, args, cwd: checkout, after, prepare })
   const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
-    ...script('activities/worker.ts', kind),
+    ...script('--import', 'tsx', 'activities/worker.ts', kind),
     name: kind,
     env: environment,
     graceMs: 15_000,
     isReady: (pid) => isPolled(config.temporal, queue, pid),
   })
   const replica = (port: number, index: number): ChildSpec => ({
-    ...script('api/server.ts'),
-    name: index === 0 ? 'api' : `api-${index + 1}`,
-    env: { ...environment, TENURE_PORT: String(port) },
+    ...script('--max-semi-space-size=4', 'api/start.mjs'),
+    name: replicaName(index),
+    env: {
+      ...environment,
+      TENURE_PORT: String(port),
+      TENURE_REPLICA: String(index + 1),
+      ...(sharedPort === undefined ? {} : sharing),
+      ...options.replicaEnvironments?.[index],
+    },
+    ...(sharedPort === undefined ? {} : { inherits: [sharedPort.handle] }),
     isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),
   })
   return [
@@ -93,6 +100,11 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
   ]
 }
 
+/**
+ * The number of the first open file that is handed down. The second asks libuv to let the others have their turn after each
+ * connection: without it one process takes all that arrive at once, and keeps them.
+ */
+const sharing = { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
 
 /** What a Temporal client connects with. */

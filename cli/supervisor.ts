@@ -34,6 +34,8 @@ export interface Supervision {
   pidOf(name: string): number | undefined
   /** How often a child was started again. */
   restartsOf(name: string): number
+  /** Ends a child in its clean way and starts it again; resolves when it is ready, rejects when it does not become so. */
+  restart(name: string): Promise<void>
   /** Ends all children in reverse order. The same promise as `stopped`. */
   stop(): Promise<void>
   /** Resolves when every child has ended, whoever asked for it. */
@@ -44,6 +46,8 @@ interface Child {
   spec: ChildSpec
   running?: RunningProcess
   restarts: number
+  /** Set while somebody waits for it to be ended and started again. */
+  recalled?: { resolve: () => void; reject: (error: Error) => void }
   /** Settles with the first readiness, or with the failure to get there. */
   ready: Promise<void>
   /** Resolves when it has ended for good. */
@@ -101,15 +105,26 @@ export async function supervise(
       const { running } = child
       const exit = await running?.exited
       running?.kill('SIGKILL')
-      if (stopping.signal.aborted || spec.restart === 'never') return
+      const { recalled } = child
+      delete child.recalled
+      if (stopping.signal.aborted || (spec.restart === 'never' && recalled === undefined)) {
+        recalled?.reject(new Error(`${spec.name} was not started any more`))
+        return
+      }
       if (performance.now() - since > STEADY_MS) deaths = 0
-      log(
-        'tenure',
-        `${spec.name} ended (${exit?.signal ?? `exit code ${exit?.code ?? '?'}`}), starting it again`,
-      )
-      await pause(Math.min(pauseMs.min * 2 ** deaths, pauseMs.max), stopping.signal)
+      if (recalled !== undefined) log('tenure', `${spec.name} is restarted`)
+      else {
+        log(
+          'tenure',
+          `${spec.name} ended (${exit?.signal ?? `exit code ${exit?.code ?? '?'}`}), starting it again`,
+        )
+        await pause(Math.min(pauseMs.min * 2 ** deaths, pauseMs.max), stopping.signal)
+      }
       child.restarts += 1
-      await start(child).catch((error: Error) => log('tenure', error.message))
+      await start(child).then(recalled?.resolve, (error: Error) => {
+        log('tenure', error.message)
+        recalled?.reject(error)
+      })
       if (stopping.signal.aborted) return
     }
   }
@@ -161,6 +176,15 @@ export async function supervise(
   return {
     pidOf: (name) => children.get(name)?.running?.pid,
     restartsOf: (name) => children.get(name)?.restarts ?? 0,
+    async restart(name) {
+      const child = children.get(name)
+      const { running } = child ?? {}
+      if (child === undefined || running === undefined) throw new Error(`${name} does not run`)
+      await new Promise<void>((resolve, reject) => {
+        child.recalled = { resolve, reject }
+        void running.stop()
+      })
+    },
     stop,
     stopped,
   }

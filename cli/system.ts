@@ -19,10 +19,12 @@ import { openLog, type Log } from './log.ts'
 import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './prepare.ts'
+import { restartReplicas } from './replicas.ts'
+import { bindSharedPort } from './shared-port.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
-  /** API replicas; further ones listen on the ports after the first. */
+  /** API replicas. Several share the first port, and each has one of its own after it. */
   replicas: number
   /** Variables that every process gets. */
   environment?: Record<string, string>
@@ -35,7 +37,9 @@ export interface SystemOptions {
 export interface System {
   config: Config
   stateDir: string
-  /** The API replicas. */
+  /** Where the API is: the port that all replicas share, or that of the only one. */
+  url: string
+  /** The API replicas, each alone: for their metrics and for looking at one of them. */
   urls: string[]
   temporalUi?: string
   log: Log
@@ -71,11 +75,15 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const prepare = async () => {
     prepared = await prepareCore({ config, localKey: findConnection(stateDir)?.key })
   }
+  const sharedPort =
+    ports.shared === undefined ? undefined : bindSharedPort({ host: config.api.host, port: ports.shared })
+  const url = sharedPort === undefined ? (urls[0] ?? '') : `http://${config.api.host}:${sharedPort.port}`
   const processes = planProcesses({
     config,
     servers: core.servers,
     environment,
     apiPorts: ports.api,
+    ...(sharedPort === undefined ? {} : { sharedPort }),
     prepare,
   })
   let interrupted = false
@@ -88,22 +96,27 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       throw new Error('the processes started before their database was prepared')
     writeConnection(stateDir, {
       pid: process.pid,
-      url: urls[0] ?? '',
+      url,
       key: prepared.localKey,
       databaseUrl: core.databaseUrl,
       temporalAddress: core.temporalAddress,
       namespace: config.temporal.namespace,
     })
+    const roll = () => void restartReplicas({ supervision, urls, say: (line) => log.write('tenure', line) })
+    process.on(rollSignal, roll)
     return {
       config,
       stateDir,
+      url,
       urls,
       ...(core.temporalUi === undefined ? {} : { temporalUi: core.temporalUi }),
       log,
       prepared,
       supervision,
       async stop() {
+        process.off(rollSignal, roll)
         await supervision.stop()
+        sharedPort?.close()
         await log.close()
       },
     }
@@ -117,6 +130,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
 }
 
+/** Restarts the API replicas one after the other. */
+const rollSignal = 'SIGUSR2'
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Why a process did not start stands in its own last lines, so they are told with it. */
@@ -142,10 +157,14 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
     temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
     temporalUi: await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT'),
     api: [] as number[],
+    shared: undefined as number | undefined,
   }
-  for (let index = 0; index < replicas; index++) {
-    const port = firstApi === 0 ? 0 : firstApi + index
-    ports.api.push(await choose(true, 'the API', port, 'TENURE_PORT'))
+  const nextApi = (index: number) =>
+    choose(true, 'the API', firstApi === 0 ? 0 : firstApi + index, 'TENURE_PORT')
+  if (replicas === 1) ports.api.push(await nextApi(0))
+  else {
+    ports.shared = await nextApi(0)
+    for (let index = 1; index <= replicas; index++) ports.api.push(await nextApi(index))
   }
   return ports
 }

@@ -2,16 +2,17 @@
 import { firstKey } from './prepare.ts'
 import type { System } from './system.ts'
 
-export function addresses({ urls, temporalUi, log, stateDir }: System) {
-  return { urls, docs: `${urls[0]}/docs`, temporalUi, log: log.path, stateDir }
+export function addresses({ url, urls, temporalUi, log, stateDir }: System) {
+  return { url, urls, docs: `${url}/docs`, temporalUi, log: log.path, stateDir }
 }
 
 /** What a person needs to know once all of it serves. */
-export function welcome({ urls, temporalUi, log, prepared, stateDir }: System): string[] {
+export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: System): string[] {
   return [
     '',
-    `API          ${urls.join('  ')}`,
-    `API docs     ${urls[0]}/docs`,
+    `API          ${url}`,
+    ...(urls.length === 1 ? [] : [`Each replica ${urls.join('  ')}`]),
+    `API docs     ${url}/docs`,
     ...(temporalUi === undefined ? [] : [`Temporal UI  ${temporalUi}`]),
     `Log          ${log.path}`,
     `State        ${stateDir}`,

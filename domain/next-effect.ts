@@ -78,13 +78,16 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
   // Loaded by every replica and answering nobody: the flip that follows costs no caller a wait.
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
-    const holdbackBp = state.policy.probation?.holdbackBp ?? 0
+    const { holdbackBp = 0, shadowBp } = state.policy.probation ?? {}
     const control: RouteArm[] =
       baseline === undefined || holdbackBp === 0
         ? []
         : [{ arm: 'control', version: baseline, shareBp: holdbackBp }]
     return {
       arms: [{ arm: 'champion', version, shareBp: wholeBp - (control[0]?.shareBp ?? 0) }, ...control],
+      ...(baseline === undefined || shadowBp === undefined
+        ? {}
+        : { shadow: { version: baseline, shareBp: shadowBp } }),
       proven: baseline ?? version,
     }
   }

@@ -34,6 +34,11 @@ export interface StagePolicy {
 export interface ProbationPolicy {
   /** The share that stays on the previous champion as a control. */
   holdbackBp: number
+  /**
+   * The share of the requests that the previous champion is shown too, so that its answers can be compared with those that
+   * were given; none when absent.
+   */
+  shadowBp?: number
   minMs: number
   minRequests: number
   deadlineMs: number
@@ -166,6 +171,7 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   const probation = (place: string, each: ProbationPolicy) => {
     // Without a hold-back there is no control to compare with, and no probation could ever be passed.
     whole(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
+    if (each.shadowBp !== undefined) whole(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
     whole(`${place}.minMs`, each.minMs, 0)
     whole(`${place}.minRequests`, each.minRequests, 0)
     whole(`${place}.deadlineMs`, each.deadlineMs, 1)

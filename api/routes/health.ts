@@ -41,7 +41,11 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
 ]
 
 /** Why this process should not get requests; empty when it should. */
-export function issuesOf({ serving, authentication, stopping }: ApiDeps): string[] {
+export function issuesOf({
+  serving,
+  authentication,
+  stopping,
+}: Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>): string[] {
   const issues: string[] = []
   const end = stopping()
   if (end !== undefined) issues.push(end)

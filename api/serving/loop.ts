@@ -1,10 +1,11 @@
 /**
- * Something done again and again, one at a time: after a pause, or at once when woken. After failures the pause grows to two
- * seconds, unevenly, so that a database that comes back is not met by all its clients at once. A call that hangs is bounded
- * by the deadlines of what it calls.
+ * Something done again and again, one at a time: after a pause, or at once when woken. After failures it is tried each half
+ * second at the latest, however long the pause is otherwise: whoever was cut off is to be in step again within two seconds,
+ * and the deadline of the last try takes one of them. The pauses are uneven, so that a database that comes back is not met by
+ * all its clients at once. A call that hangs is bounded by the deadlines of what it calls.
  */
 
-const longestPauseMs = 2_000
+const longestRetryMs = 500
 
 export interface Loop {
   /** Does it as soon as possible; once more after the call that may be under way. Resolves when it has been done. */
@@ -26,7 +27,7 @@ export function startLoop(
   const pauseMs = (): number =>
     failures === 0
       ? everyMs
-      : Math.max(everyMs, Math.min(longestPauseMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2))
+      : Math.min(longestRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
   const run = async (): Promise<void> => {
     clearTimeout(timer)
     try {

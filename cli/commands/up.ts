@@ -10,7 +10,10 @@ export const upCommand: CommandSpec = {
   options: [
     ['--demo', 'tell the story of three versions on 3,000,000 recorded flights'],
     ['--exit', 'end after the story, with 0 only if every step ended as told'],
-    ['--replicas <n>', 'how many API processes (default: 1, with --demo 2)'],
+    [
+      '--replicas <n>',
+      'how many API processes on one port (default: 1, with --demo 2); SIGUSR2 restarts them in turn',
+    ],
   ],
   examples: ['up', 'up --replicas 3', 'up --demo', 'up --demo --exit'],
   async run(session, { options }) {

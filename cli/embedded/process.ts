@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
+import type { Stream } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { environmentWith } from '../../temporal.config.ts'
@@ -18,6 +19,8 @@ export interface ProcessSpec {
   /** Added to the environment of this process. */
   env?: Record<string, string>
   cwd?: string
+  /** Open files that it is handed down, from number 3 on: sockets that outlive it. */
+  inherits?: readonly object[]
   /** User and group to run as, for the servers that refuse root. */
   userId?: number
   /** Asks it to end in its own clean way; SIGTERM unless told otherwise. */
@@ -58,10 +61,11 @@ export async function launch(spec: ProcessSpec, onLine: (line: string) => void):
     cwd: spec.cwd,
     env: environmentWith(spec.env ?? {}),
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...((spec.inherits ?? []) as Stream[])],
     ...(spec.userId === undefined ? {} : { uid: spec.userId, gid: spec.userId }),
   })
-  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', onLine)
+  for (const stream of [child.stdout, child.stderr])
+    if (stream !== null) createInterface({ input: stream }).on('line', onLine)
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
   const pid = child.pid as number
   const exited = new Promise<Exit>((resolve) => {

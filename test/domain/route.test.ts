@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  championAlone,
   chooseArm,
   fenced,
+  hasCandidate,
   hash32,
   isNewer,
   isShadowed,
@@ -25,6 +27,7 @@ const route = (shareBp: number, more: Partial<Route> = {}): Route => ({
   proven: 'iris_v1.0.0',
   ...more,
 })
+const whole: Route['arms'] = [{ arm: 'champion', version: 'iris_v1.1.0', shareBp: 10_000 }]
 const keys = Array.from({ length: 100_000 }, (_, index) => `user-${index}`)
 
 describe('the hash', () => {
@@ -109,6 +112,35 @@ describe('a route without its candidate', () => {
     })
     expect(fenced(probation).arms).toEqual([{ arm: 'champion', version: 'iris_v1.0.0', shareBp: 10_000 }])
     expect(withoutCandidate(probation)).toEqual(probation)
+  })
+})
+
+describe('a candidate', () => {
+  it.each<[string, Partial<Route>, boolean]>([
+    ['is the canary', {}, true],
+    [
+      'is a shadow that is not proven',
+      { arms: whole, shadow: { version: 'iris_v1.1.0', shareBp: 100 } },
+      true,
+    ],
+    [
+      'is not the previous champion in the shadow',
+      { arms: whole, shadow: { version: 'iris_v1.0.0', shareBp: 100 } },
+      false,
+    ],
+    ['is not the champion alone', { arms: whole }, false],
+  ])('%s', (_name, change, is) => {
+    expect(hasCandidate(route(2_500, change))).toBe(is)
+  })
+
+  it('is gone where the champion is alone, and so is the release', () => {
+    const alone = championAlone(
+      { ...route(2_500, { shadow: { version: 'x', shareBp: 100 } }), release: 'rel_1' },
+      'iris_v1.0.0',
+    )
+    expect(hasCandidate(alone)).toBe(false)
+    expect(alone).not.toHaveProperty('release')
+    expect(issuesOfRoute(alone)).toEqual([])
   })
 })
 

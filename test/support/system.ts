@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { planCore, planProcesses } from '../../cli/children.ts'
 import { freePort } from '../../cli/embedded/process.ts'
+import { bindSharedPort } from '../../cli/shared-port.ts'
 import { supervise, type Supervision } from '../../cli/supervisor.ts'
 import { migrate } from '../../store/migrate.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -20,6 +21,8 @@ export interface RealSystem {
   client: Client
   supervision: Supervision
   urls: string[]
+  /** The port that the replicas share. */
+  sharedUrl: string
   /** The last lines of all processes. */
   lines: string[]
   /** Sends a signal to a process by its name in the supervisor: `postgres`, `temporal`, `control`, `api`, `api-2`. */
@@ -27,8 +30,14 @@ export interface RealSystem {
   stop(): Promise<void>
 }
 
-/** `names` says which processes are started beside the servers. */
-export async function startRealSystem(options: { replicas: number; leaseMs: number }): Promise<RealSystem> {
+export interface RealSystemOptions {
+  replicas: number
+  leaseMs: number
+  /** What single replicas get of their own, once it is known where the database is. */
+  replicaEnvironments?: (core: { databaseUrl: string; stateDir: string }) => Promise<Record<string, string>[]>
+}
+
+export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-faults-'))
   // Postgres runs as another user when this one is root.
   chmodSync(stateDir, 0o711)
@@ -49,11 +58,18 @@ export async function startRealSystem(options: { replicas: number; leaseMs: numb
   }
   const config = readConfig(environmentWith(environment))
   const lines: string[] = []
+  const sharedPort = bindSharedPort({ host: '127.0.0.1', port: 0 })
+  const replicaEnvironments = await options.replicaEnvironments?.({
+    databaseUrl: core.databaseUrl,
+    stateDir,
+  })
   const processes = planProcesses({
     config,
     servers: core.servers,
     environment,
     apiPorts,
+    sharedPort,
+    ...(replicaEnvironments === undefined ? {} : { replicaEnvironments }),
     prepare: async () => void (await migrate(core.databaseUrl)),
   }).filter(({ name }) => name !== 'train')
   const supervision = await supervise([...core.servers, ...processes], {
@@ -72,6 +88,7 @@ export async function startRealSystem(options: { replicas: number; leaseMs: numb
     client: new Client({ connection, namespace: config.temporal.namespace }),
     supervision,
     urls: apiPorts.map((port) => `http://127.0.0.1:${port}`),
+    sharedUrl: `http://127.0.0.1:${sharedPort.port}`,
     lines,
     signal(name, signal) {
       const pid = supervision.pidOf(name)
@@ -82,6 +99,7 @@ export async function startRealSystem(options: { replicas: number; leaseMs: numb
       await connection.close()
       await store.close()
       await supervision.stop()
+      sharedPort.close()
       rmSync(stateDir, { recursive: true, force: true })
     },
   }

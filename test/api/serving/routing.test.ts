@@ -39,6 +39,15 @@ async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
 
 const versionsOf = (replica: TestReplica, model: string, keys: number) =>
   new Set(Array.from({ length: keys }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
+const readPairs = (release: string) =>
+  house.store.query<{ shadow_version: string }>(
+    sql`select shadow_version from shadow_pairs where release_id = ${release}`,
+  )
+async function rowsOnce<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  let value = await read()
+  await until(async () => holds((value = await read())), 'the rows')
+  return value
+}
 const acknowledged = async (route: Route) => {
   const followers = await listFollowers(house.store, route.model)
   return issuesOfFollowers(followers, route)
@@ -183,6 +192,37 @@ describe('a replica', () => {
       expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)
     loaded.invalidShare = 0
     expect(replica.ask(model, request()).version).toBe(candidate)
+  })
+
+  it('shows the previous champion what the new one answers, without a watcher, and counts it for no control', async () => {
+    const { model, old, champion } = await threeVersions(house)
+    const replica = await replicaOf()
+    const route = await house.route(model, {
+      release: `rel_${model}`,
+      tickMs: 50,
+      proven: old,
+      arms: [
+        { arm: 'champion', version: champion, shareBp: 9_500 },
+        { arm: 'control', version: old, shareBp: 500 },
+      ],
+      shadow: { version: old, shareBp: 10_000 },
+    })
+    await replica.follows(route)
+    const asked = 200
+    const controls = Array.from({ length: asked }, (_, i) => replica.ask(model, request(`key ${i}`))).filter(
+      ({ version }) => version === old,
+    ).length
+    await until(() => replica.serving.shadow.counts().waiting === 0, 'the shadow')
+    const pairs = await rowsOnce(
+      () => readPairs(route.release!),
+      (rows) => rows.length === asked,
+    )
+    expect(new Set(pairs.map(({ shadow_version }) => shadow_version))).toEqual(new Set([old]))
+    await replica.stop()
+    running.splice(0)
+    const [counted] = await house.store.query<{ requests: number }>(sql`
+      select sum(requests)::integer as requests from tick_counters where release_id = ${route.release!} and version = ${old}`)
+    expect(counted?.requests).toBe(controls)
   })
 
   it('never exposes a candidate without a deadline', async () => {

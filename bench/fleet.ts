@@ -1,0 +1,122 @@
+/**
+ * What several replicas do together, on real processes under load: `npm run bench:fleet`, or with the names of parts.
+ * Each part starts a system of its own and prints its figures as JSON; bench/fleet.md has those of one run.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { measureReplicas, measureShares } from './fleet/arms.ts'
+import { artifactsOf, linkArtifacts, measureBlocked } from './fleet/blocked.ts'
+import { measureCut, playCanary, playChampion } from './fleet/cut.ts'
+import { measureKills, measureRolls, measureTakings } from './fleet/port.ts'
+import { openLine, type Line } from './fleet/proxy.ts'
+import { measureRestored } from './fleet/restored.ts'
+import { measureRollbacks } from './fleet/rollbacks.ts'
+import { model, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fleet/stage.ts'
+
+const replicas = 3
+/** As in production. */
+const leaseMs = 5_000
+
+const tell = (part: string, figures: unknown): void => console.log(`${part} ${JSON.stringify(figures)}`)
+
+async function on<T>(options: Parameters<typeof openFleetStage>[0], work: (stage: FleetStage) => Promise<T>) {
+  const stage = await openFleetStage(options)
+  try {
+    return await work(stage)
+  } catch (error) {
+    console.error(stage.lines.slice(-40).join('\n'))
+    throw error
+  } finally {
+    await stage.stop()
+  }
+}
+
+/** How many rollbacks a part orders, so that each part stays below three minutes. */
+async function rollbacks(orders: number): Promise<void> {
+  await on({ replicas, leaseMs }, async (stage) => {
+    const versions = await registerChampions(stage, orders + 1)
+    await routeTo(stage, versions.at(-1)!)
+    tell('rollbacks', await measureRollbacks(stage, { orders, answersEach: 10_000, callersEach: 4 }))
+  })
+}
+
+const cuts = [
+  { requests: true, replies: true },
+  { requests: true, replies: false },
+  { requests: false, replies: true },
+] as const
+
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  'rollbacks-1': () => rollbacks(50),
+  'rollbacks-2': () => rollbacks(50),
+  async cut() {
+    const lines: Line[] = []
+    const behindLine = async ({ databaseUrl }: { databaseUrl: string }) => {
+      lines.push(await openLine(databaseUrl))
+      return [{}, {}, { DATABASE_URL: lines[0]!.url }]
+    }
+    await on({ replicas, leaseMs, replicaEnvironments: behindLine }, async (stage) => {
+      const played = await playChampion(stage, 'pulse')
+      let canary = await playCanary(stage, played)
+      for (const directions of cuts)
+        tell('cut', await measureCut(stage, lines[0]!, canary, { directions, takeBack: false, forMs: 9_000 }))
+      for (const directions of cuts) {
+        tell('cut', await measureCut(stage, lines[0]!, canary, { directions, takeBack: true, forMs: 9_000 }))
+        canary = await playCanary(stage, played)
+      }
+    })
+    for (const line of lines) line.close()
+  },
+  async arms() {
+    tell('arms', measureShares(1_000_000, [0, 1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000]))
+    await on({ replicas, leaseMs }, async (stage) => {
+      const [champion, canary] = (await registerChampions(stage, 2)) as [string, string]
+      tell('arms', await measureReplicas(stage, { versions: [champion, canary], answers: 20_000 }))
+    })
+  },
+  async blocked() {
+    const separate = ({ stateDir }: { stateDir: string }) => {
+      mkdirSync(join(stateDir, 'nothing'), { recursive: true })
+      return Promise.resolve(
+        Array.from({ length: replicas }, (_, place) => {
+          linkArtifacts(stateDir, place, join(stateDir, 'artifacts'))
+          return {
+            TENURE_STATE: join(stateDir, `replica-${place}`),
+            TENURE_ARTIFACTS: artifactsOf(stateDir, place),
+            TENURE_SIGNING_KEY: join(stateDir, 'keys', 'signing.pem'),
+          }
+        }),
+      )
+    }
+    await on({ replicas, leaseMs, replicaEnvironments: separate }, async (stage) => {
+      const { registry, champion } = await playChampion(stage, 'pulse')
+      tell('blocked', await measureBlocked(stage, registry, champion))
+    })
+  },
+  async restored() {
+    await on({ replicas, leaseMs }, async (stage) => {
+      const versions = (await registerChampions(stage, 2)) as [string, string]
+      tell('restored', await measureRestored(stage, versions))
+    })
+  },
+  async port() {
+    for (const count of [1, 2, 3])
+      await on({ replicas: count, leaseMs }, async (stage) => {
+        const [, version] = (await registerChampions(stage, 2)) as [string, string]
+        await routeTo(stage, version)
+        const port = { system: stage, model, row, callers: 32 }
+        tell('port', { replicas: count, ...(await measureTakings(port, { forMs: 5_000, key: stage.key })) })
+        if (count < replicas) return
+        tell('rolls', await measureRolls({ ...port, callers: 8 }, { rounds: 3, answers: 100_000 }))
+        tell('kills', await measureKills({ ...port, callers: 8 }, { kills: 20, settleMs: 1_000 }))
+      })
+  },
+}
+
+const wanted = process.argv.slice(2)
+for (const name of wanted.length === 0 ? Object.keys(parts) : wanted) {
+  const part = parts[name]
+  if (part === undefined)
+    throw new Error(`there is no part ${name}; there are ${Object.keys(parts).join(', ')}`)
+  await part()
+}

@@ -1,0 +1,78 @@
+/** Whether the arms get the shares that the route says: over a million keys in this process, and asked of every replica. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { chooseArm, wholeBp, type Route } from '../../domain/route.ts'
+import { nextRoute } from '../../test/support/registration.ts'
+import { startAsker } from './asker.ts'
+import { model, row, untilFollowed, type FleetStage } from './stage.ts'
+
+/** Of the normal distribution: 99.9 % lie within so many standard deviations. */
+const within = 3.2905
+
+/** How many of so many keys get the canary at each share, and how many of those that had it before have lost it. */
+export function measureShares(keys: number, shares: readonly number[]) {
+  const had = new Uint8Array(keys)
+  return shares.map((shareBp) => {
+    const route: Route = {
+      model,
+      epoch: 1,
+      generation: 1,
+      salt: 'rel_01a1f8a8',
+      proven: 'champion',
+      arms: [
+        { arm: 'canary', version: 'canary', shareBp },
+        { arm: 'champion', version: 'champion', shareBp: wholeBp - shareBp },
+      ],
+    }
+    let canaries = 0
+    let movedBack = 0
+    for (let i = 0; i < keys; i++) {
+      const isCanary = chooseArm(route, `customer ${i}`).arm === 'canary'
+      if (isCanary) canaries++
+      else if (had[i] === 1) movedBack++
+      had[i] = isCanary ? 1 : 0
+    }
+    const expected = (keys * shareBp) / wholeBp
+    const bound = within * Math.sqrt(expected * (1 - shareBp / wholeBp))
+    return { shareBp, canaries, expected, off: canaries - expected, bound: Math.round(bound), movedBack }
+  })
+}
+
+/** Asks every replica for the same callers and compares each answer with the arm that the route gives that caller. */
+export async function measureReplicas(
+  stage: FleetStage,
+  { versions, answers }: { versions: [champion: string, canary: string]; answers: number },
+) {
+  const [champion, canary] = versions
+  const route = await nextRoute(
+    stage.store,
+    model,
+    {
+      release: 'rel_bench',
+      salt: 'rel_bench',
+      proven: champion,
+      arms: [
+        { arm: 'canary', version: canary, shareBp: 2_500 },
+        { arm: 'champion', version: champion, shareBp: 7_500 },
+      ],
+    },
+    600_000,
+  )
+  await untilFollowed(stage, route.generation)
+  const found = stage.urls.map(() => ({ answers: 0, canaries: 0, wrong: 0 }))
+  const asker = startAsker({
+    targets: stage.urls,
+    each: 4,
+    model,
+    row,
+    onAnswer({ version, generation, target, routingKey }) {
+      if (generation !== route.generation) return
+      const counts = found[target]!
+      counts.answers++
+      if (version === canary) counts.canaries++
+      if (chooseArm(route, routingKey).version !== version) counts.wrong++
+    },
+  })
+  while (found.some((counts) => counts.answers < answers)) await pause(20)
+  await asker.stop()
+  return { replicas: found, failures: asker.failures.length }
+}

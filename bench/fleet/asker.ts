@@ -1,0 +1,157 @@
+/**
+ * Callers on sockets of their own, each asking one row at a time and looking at every answer. They run in the process that
+ * gives the orders, so that "sent after the acknowledgement" is a fact of one event loop and not a comparison of two clocks.
+ */
+import { connect, type Socket } from 'node:net'
+
+export interface Answered {
+  version: string
+  generation: number
+  /** Of the replica that was asked: its place among the targets. */
+  target: number
+  sentMs: number
+  routingKey: string
+}
+
+export interface Asker {
+  answered: number
+  /** Requests that got no good answer, with why. */
+  failures: { target: number; why: string; sentMs: number; atMs: number }[]
+  /** Milliseconds from request to answer. */
+  timesMs: number[]
+  stop(): Promise<void>
+}
+
+export interface AskerOptions {
+  targets: readonly string[]
+  /** Callers at each target. */
+  each: number
+  model: string
+  row: object
+  /** Looks at an answer. */
+  onAnswer?: (answer: Answered) => void
+  /** Between an answer and the next request of the same caller. */
+  pauseMs?: number
+}
+
+const deadlineMs = 5_000
+
+export function startAsker(options: AskerOptions): Asker {
+  const { targets, each } = options
+  const state: State = { stopping: false, callers: 0, sockets: new Set() }
+  const done: Promise<void>[] = []
+  const asker: Asker = {
+    answered: 0,
+    failures: [],
+    timesMs: [],
+    async stop() {
+      state.stopping = true
+      await Promise.race([Promise.all(done), new Promise((resolve) => setTimeout(resolve, 2_000))])
+      for (const socket of state.sockets) socket.destroy()
+    },
+  }
+  for (let target = 0; target < targets.length; target++)
+    for (let i = 0; i < each; i++) done.push(runCaller(asker, state, options, target))
+  return asker
+}
+
+interface State {
+  stopping: boolean
+  /** So that each request comes from another caller. */
+  callers: number
+  sockets: Set<Socket>
+}
+
+/** Asks, reads the answer, asks again; opens a new connection when the old one was closed between two requests. */
+function runCaller(asker: Asker, state: State, options: AskerOptions, target: number): Promise<void> {
+  const { targets, model, row, onAnswer, pauseMs = 0 } = options
+  const { hostname, port } = new URL(targets[target]!)
+  const rowText = JSON.stringify(row)
+  let socket: Socket | undefined
+  let got = ''
+  let sentMs = 0
+  let routingKey = ''
+  let waiting = false
+  let finish: () => void = () => {}
+
+  const fail = (why: string): void => {
+    waiting = false
+    asker.failures.push({ target, why, sentMs, atMs: performance.now() })
+  }
+  const later = (ms: number): void => void setTimeout(next, ms)
+  const open = (): Socket => {
+    const fresh = connect(Number(port), hostname)
+    state.sockets.add(fresh)
+    fresh.setNoDelay(true).setEncoding('latin1')
+    fresh.on('data', (text: string) => {
+      got += text
+      read(fresh)
+    })
+    fresh.on('error', () => {})
+    fresh.on('close', () => {
+      state.sockets.delete(fresh)
+      if (socket !== fresh) return
+      socket = undefined
+      if (!waiting) return
+      fail('closed before the answer')
+      later(5)
+    })
+    return fresh
+  }
+  const next = (): void => {
+    if (state.stopping) {
+      clearInterval(watch)
+      socket?.destroy()
+      return finish()
+    }
+    socket ??= open()
+    routingKey = `caller ${state.callers++}`
+    const body = `{"instances":[${rowText}],"routing_key":"${routingKey}"}`
+    got = ''
+    waiting = true
+    sentMs = performance.now()
+    socket.write(
+      `POST /v1/models/${model}/predict HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n` +
+        `content-length: ${body.length}\r\n\r\n${body}`,
+    )
+  }
+  const read = (from: Socket): void => {
+    const end = got.indexOf('\r\n\r\n')
+    if (end < 0 || !waiting) return
+    const head = got.slice(0, end).toLowerCase()
+    const length = Number(/content-length: (\d+)/.exec(head)?.[1])
+    if (got.length < end + 4 + length) return
+    waiting = false
+    const found = /"version":"([^"]+)","arm":"\w+","generation":(\d+)/.exec(got)
+    if (!got.startsWith('HTTP/1.1 200') || found === null) fail(got.slice(0, 60))
+    else {
+      asker.answered++
+      asker.timesMs.push(performance.now() - sentMs)
+      onAnswer?.({ version: found[1]!, generation: Number(found[2]), target, sentMs, routingKey })
+    }
+    if (head.includes('connection: close')) {
+      socket = undefined
+      from.end()
+    }
+    if (pauseMs > 0) later(pauseMs)
+    else next()
+  }
+  const watch = setInterval(() => {
+    if (!waiting || performance.now() - sentMs < deadlineMs) return
+    fail(`no answer within ${deadlineMs} ms`)
+    const dead = socket
+    socket = undefined
+    dead?.destroy()
+    next()
+  }, 500)
+  return new Promise((resolve) => {
+    finish = resolve
+    next()
+  })
+}
+
+/** The value at a share of the sorted numbers. */
+export function quantileOf(numbers: readonly number[], share: number): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN
+}

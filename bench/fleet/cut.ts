@@ -1,0 +1,209 @@
+/**
+ * One of the replicas is cut off from Postgres while a release shows its candidate to half of the callers. The watcher goes
+ * on renewing the exposure for the others; the one that is cut off must drop the candidate by itself, and must never answer
+ * with it again once a rollback was acknowledged without it.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { insertModel, type Registry } from '../../test/support/candidates.ts'
+import { startAsker } from './asker.ts'
+import type { Line } from './proxy.ts'
+import { untilFollowed, type FleetStage } from './stage.ts'
+
+export const cutRow = { x: 1, y: 1 }
+
+/** A canary that stays at half of the callers for as long as it is looked at. */
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 600_000 },
+  stages: [{ shareBp: 5_000, minMs: 1_200_000, minRequests: 100, deadlineMs: 2_400_000 }],
+  watch: { tickMs: 1_000, everyMs: 500, exposureMs: 15_000, acknowledgeMs: 20_000, decisionMs: 600_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 20_000, promotion: 'off', srm: 'off' },
+}
+
+export interface Played {
+  registry: Registry
+  champion: string
+}
+
+/** Releases the first version of a model. */
+export async function playChampion(stage: FleetStage, model: string): Promise<Played> {
+  const { store, artifactRoot } = stage
+  const registry = await insertModel(store, { model, policy, artifactRoot })
+  const champion = await registry.register()
+  const release = await startCanary(stage, model, champion)
+  await untilStage(stage, release, ({ stage: now }) => now === 'ended')
+  await untilFollowed(stage, 1, model)
+  return { registry, champion }
+}
+
+/** Starts a release of the next version and waits until every replica follows its canary. */
+export async function playCanary(stage: FleetStage, { registry, champion }: Played): Promise<Canary> {
+  const candidate = await registry.register(champion)
+  const release = await startCanary(stage, registry.model, candidate)
+  await untilStage(stage, release, (told) => told.stage === 'canary' && told.state?.routed === true)
+  return { model: registry.model, champion, candidate, release }
+}
+
+export interface Canary {
+  model: string
+  champion: string
+  candidate: string
+  release: string
+}
+
+/** Starts a release and approves it by another key. */
+export async function startCanary(stage: FleetStage, model: string, version: string): Promise<string> {
+  const { urls, key, approverKey } = stage
+  const say = sayTo(urls[0]!, key)
+  const { id } = (await say('POST', '/v1/releases', { model, version })) as { id: string }
+  await untilStage(stage, id, ({ stage: now }) => now === 'awaiting_approval')
+  await sayTo(urls[0]!, approverKey)('POST', `/v1/releases/${id}/approve`, { reason: 'bench' })
+  return id
+}
+
+interface Told {
+  stage?: string
+  why?: string
+  reason?: string
+  state?: { routed?: boolean }
+}
+
+async function untilStage(
+  { urls, key }: FleetStage,
+  release: string,
+  holds: (told: Told) => boolean,
+): Promise<void> {
+  const until = performance.now() + 60_000
+  for (;;) {
+    const told = (await sayTo(urls[0]!, key)('GET', `/v1/releases/${release}`)) as Told
+    if (holds(told)) return
+    if (told.stage === 'ended' || performance.now() > until)
+      throw new Error(`the release is ${told.stage}: ${told.reason ?? told.why}`)
+    await pause(50)
+  }
+}
+
+export const sayTo =
+  (url: string, key: string) =>
+  async (method: string, path: string, body?: object): Promise<unknown> => {
+    const answer = await fetch(`${url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    return answer.json()
+  }
+
+export interface CutOptions {
+  directions: { requests: boolean; replies: boolean }
+  /** Order the release to be taken back while the replica is cut off. */
+  takeBack: boolean
+  /** How long it stays cut off. */
+  forMs: number
+}
+
+/** The last replica is the one behind the line. */
+export async function measureCut(stage: FleetStage, line: Line, played: Canary, options: CutOptions) {
+  const { urls, key } = stage
+  const { model, champion, candidate, release } = played
+  const place = urls.length - 1
+  const seen = { lastCandidateMs: 0, champions: 0, others: new Set<string>(), healthyCandidates: 0 }
+  let cutMs = Infinity
+  let healedMs = Infinity
+  let backMs = Infinity
+  let acknowledgedMs = Infinity
+  let afterAcknowledged = 0
+  let checked = 0
+  const asker = startAsker({
+    targets: urls,
+    each: 4,
+    model,
+    row: cutRow,
+    pauseMs: 1,
+    onAnswer({ version, target, sentMs }) {
+      checked++
+      if (version === candidate && sentMs >= acknowledgedMs) afterAcknowledged++
+      if (target !== place) {
+        if (version === candidate && sentMs > cutMs && sentMs < healedMs) seen.healthyCandidates++
+        return
+      }
+      if (version === candidate) {
+        if (sentMs > healedMs) backMs = Math.min(backMs, sentMs)
+        else seen.lastCandidateMs = Math.max(seen.lastCandidateMs, sentMs)
+      } else if (sentMs > cutMs && sentMs < healedMs) {
+        if (version === champion) seen.champions++
+        else seen.others.add(version)
+      }
+    },
+  })
+  await pause(1_500)
+  cutMs = performance.now()
+  line.cut(options.directions)
+  if (options.takeBack) {
+    const say = sayTo(urls[0]!, key)
+    await say('POST', `/v1/releases/${release}/rollback`, { reason: 'the bench takes it back' })
+    // The release ends when every live replica has acknowledged; the one that is cut off is waited for until its lease lapses.
+    for (;;) {
+      const { outcome } = (await say('GET', `/v1/releases/${release}`)) as { outcome?: string }
+      if (outcome !== undefined) break
+      await pause(20)
+    }
+    acknowledgedMs = performance.now()
+  }
+  await pause(Math.max(0, options.forMs - (performance.now() - cutMs)))
+  healedMs = performance.now()
+  line.heal()
+  const convergedMs = await convergence(
+    stage,
+    place,
+    model,
+    options.takeBack ? undefined : () => backMs,
+    healedMs,
+  )
+  await pause(500)
+  await asker.stop()
+  return {
+    ...options,
+    checked,
+    exposedForMs: Math.round(seen.lastCandidateMs - cutMs),
+    championAnswersWhileCut: seen.champions,
+    otherAnswersWhileCut: [...seen.others],
+    candidateAnswersOfTheOthers: seen.healthyCandidates,
+    ...(options.takeBack
+      ? {
+          orderToAcknowledgedMs: Math.round(acknowledgedMs - cutMs),
+          candidateAnswersAfterAcknowledged: afterAcknowledged,
+        }
+      : {}),
+    convergedMs: Math.round(convergedMs),
+    failures: asker.failures.length,
+  }
+}
+
+/** Until the replica answers with the candidate again, or, when that was taken back, until it follows the newest route unmarked. */
+async function convergence(
+  { urls, key }: FleetStage,
+  place: number,
+  model: string,
+  backMs: (() => number) | undefined,
+  healedMs: number,
+): Promise<number> {
+  const generationOf = async (url: string) => {
+    const state = (await sayTo(url, key)('GET', '/readyz')) as {
+      stale?: boolean
+      models?: { model: string; generation: number }[]
+    }
+    return { stale: state.stale, generation: state.models?.find((each) => each.model === model)?.generation }
+  }
+  const wanted = (await generationOf(urls[0]!)).generation
+  for (;;) {
+    if (backMs !== undefined && backMs() < Infinity) return backMs() - healedMs
+    const now = await generationOf(urls[place]!)
+    if (backMs === undefined && now.generation === wanted && now.stale === false)
+      return performance.now() - healedMs
+    if (performance.now() - healedMs > 20_000) return Infinity
+    await pause(10)
+  }
+}

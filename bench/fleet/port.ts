@@ -1,0 +1,112 @@
+/** Several processes on one port: a rolling restart, kills, and how the connections are shared out. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { replicaName, restartReplicas } from '../../cli/replicas.ts'
+import type { RealSystem } from '../../test/support/system.ts'
+import { quantileOf, startAsker } from './asker.ts'
+
+export interface PortOptions {
+  system: Pick<RealSystem, 'supervision' | 'urls' | 'sharedUrl' | 'signal'>
+  model: string
+  row: object
+  callers: number
+}
+
+/** Restarts every replica in turn, so many times, and asks on until so many answers came. */
+export async function measureRolls(
+  { system, model, row, callers }: PortOptions,
+  { rounds, answers }: { rounds: number; answers: number },
+) {
+  const { supervision, urls, sharedUrl } = system
+  const asker = startAsker({ targets: [sharedUrl], each: callers, model, row })
+  const tookMs: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const from = performance.now()
+    const lines: string[] = []
+    if (!(await restartReplicas({ supervision, urls, say: (line) => lines.push(line) })))
+      throw new Error(lines.join('; '))
+    tookMs.push(Math.round(performance.now() - from))
+  }
+  while (asker.answered < answers) await pause(20)
+  await asker.stop()
+  const { answered, failures } = asker
+  return { rounds, answered, failed: failures.length, failures: failures.slice(0, 5), tookMs }
+}
+
+/** kill -9 of one replica after another, so many times. */
+export async function measureKills(
+  { system, model, row, callers }: PortOptions,
+  { kills, settleMs }: { kills: number; settleMs: number },
+) {
+  const { urls, sharedUrl } = system
+  const asker = startAsker({ targets: [sharedUrl], each: callers, model, row })
+  const failed: number[] = []
+  const readyMs: number[] = []
+  let late = 0
+  await pause(settleMs)
+  const beganMs = performance.now()
+  for (let i = 0; i < kills; i++) {
+    const place = i % urls.length
+    asker.failures.length = 0
+    const killedMs = performance.now()
+    system.signal(replicaName(place), 'SIGKILL')
+    await untilBack(urls[place]!)
+    readyMs.push(Math.round(performance.now() - killedMs))
+    await pause(settleMs)
+    failed.push(asker.failures.length)
+    // A request on its way when the signal was sent may have been written a moment after it.
+    late += asker.failures.filter(({ sentMs }) => sentMs > killedMs + 50).length
+  }
+  const tookS = (performance.now() - beganMs) / 1_000
+  await asker.stop()
+  const sum = failed.reduce((total, one) => total + one, 0)
+  return {
+    kills,
+    answered: asker.answered,
+    failed: sum,
+    /** Failures of requests that were sent after the kill: those that were not in flight. */
+    late,
+    mostOfOneKill: Math.max(...failed),
+    availability: asker.answered / (asker.answered + sum),
+    perSecond: Math.round(asker.answered / tookS),
+    readyMs: { p50: quantileOf(readyMs, 0.5), max: Math.max(...readyMs) },
+  }
+}
+
+/** Answers a second, and how many of a hundred each replica gave. */
+export async function measureTakings(
+  { system, model, row, callers }: PortOptions,
+  { forMs, key }: { forMs: number; key: string },
+) {
+  const { urls, sharedUrl } = system
+  const countsOf = async (url: string): Promise<number> => {
+    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+    const lines = (await answer.text()).matchAll(/^tenure_predictions_total\{.*result="answered"\} (\d+)/gm)
+    return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
+  }
+  const asker = startAsker({ targets: [sharedUrl], each: callers, model, row })
+  await pause(1_000)
+  const before = await Promise.all(urls.map(countsOf))
+  const [answered, fromMs] = [asker.answered, performance.now()]
+  await pause(forMs)
+  const perSecond = Math.round((asker.answered - answered) / ((performance.now() - fromMs) / 1_000))
+  const after = await Promise.all(urls.map(countsOf))
+  await asker.stop()
+  const counts = after.map((count, index) => count - before[index]!)
+  const sum = counts.reduce((total, one) => total + one, 0)
+  return { perSecond, percentOfEach: counts.map((count) => Math.round((100 * count) / sum)) }
+}
+
+async function untilBack(url: string): Promise<void> {
+  // The socket of a killed process may still answer for a moment.
+  let away = false
+  const until = performance.now() + 30_000
+  while (performance.now() < until) {
+    const status = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) })
+      .then(async (answer) => (await answer.arrayBuffer(), answer.status))
+      .catch(() => 0)
+    if (status === 0) away = true
+    if (away && status === 200) return
+    await pause(10)
+  }
+  throw new Error(`${url} did not become ready again`)
+}

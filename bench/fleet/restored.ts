@@ -1,0 +1,67 @@
+/** A database restored from a backup: its generations are older than what the replicas follow. None of them may go back. */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { nextRoute } from '../../test/support/registration.ts'
+import { startAsker } from './asker.ts'
+import { model, row, routeTo, untilFollowed, type FleetStage } from './stage.ts'
+
+export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
+  const { store, urls } = stage
+  const [old, present] = versions
+  const backup = await routeTo(stage, old)
+  for (let i = 0; i < 4; i++) await nextRoute(store, model, { proven: present })
+  const last = await routeTo(stage, present)
+  let raised = false
+  const seen = urls.map(() => ({ answers: 0, movedBack: 0, afterRaise: 0 }))
+  const asker = startAsker({
+    targets: urls,
+    each: 2,
+    model,
+    row,
+    pauseMs: 1,
+    onAnswer({ generation, version, target }) {
+      const counts = seen[target]!
+      counts.answers++
+      if (!raised && (generation < last.generation || version === old)) counts.movedBack++
+      if (raised && version === old) counts.afterRaise++
+    },
+  })
+  await pause(500)
+  // What a restore brings back: the row as it was, and a notice as of any write.
+  await store.query(sql`
+    update routing set epoch = ${backup.epoch}, generation = ${backup.generation}, route = ${JSON.stringify(backup)}
+    where model = ${model}`)
+  await store.query(sql`select pg_notify('tenure_routing', ${model})`)
+  // Two polls, beside the notice.
+  await pause(5_000)
+  const movedBack = seen.reduce((sum, each) => sum + each.movedBack, 0)
+  raised = true
+  await store.query(
+    sql`insert into epochs (epoch, reason) select max(epoch) + 1, 'restored from a backup' from epochs`,
+  )
+  const next = await nextRoute(store, model, { proven: old })
+  const fromMs = performance.now()
+  await untilFollowed(stage, 1)
+  await untilEpoch(stage, next.epoch)
+  const followedMs = Math.round(performance.now() - fromMs)
+  await pause(500)
+  await asker.stop()
+  return {
+    backup: { epoch: backup.epoch, generation: backup.generation },
+    followed: { epoch: last.epoch, generation: last.generation },
+    movedBack,
+    afterTheEpochWasRaised: { epoch: next.epoch, generation: next.generation, followedMs },
+    answers: seen.map(({ answers }) => answers),
+    failures: asker.failures.length,
+  }
+}
+
+async function untilEpoch({ urls, key }: FleetStage, epoch: number): Promise<void> {
+  for (const url of urls)
+    for (;;) {
+      const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })
+      const { models } = (await answer.json()) as { models: { model: string; epoch: number }[] }
+      if (models.find((each) => each.model === model)?.epoch === epoch) break
+      await pause(10)
+    }
+}

@@ -1,0 +1,129 @@
+/**
+ * Rollbacks under load, by the way a person orders them: POST /v1/models/:name/rollback, a workflow, one transaction, and
+ * the wait for every live replica. From the moment the answer is read, no replica may answer with the version that was
+ * taken back.
+ */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { quantileOf, startAsker, type Answered } from './asker.ts'
+import { model, row, type FleetStage } from './stage.ts'
+
+export interface RollbackOptions {
+  /** How many orders; the model has at least one more proven version. */
+  orders: number
+  /** Between an acknowledgement and the next order, answers are looked at until so many more came. */
+  answersEach: number
+  callersEach: number
+}
+
+export interface Violation extends Answered {
+  why: string
+}
+
+interface Acknowledged {
+  atMs: number
+  from: string
+  generation: number
+}
+
+/** Checks each answer against all rollbacks that were acknowledged before its request was sent. */
+export function createCheck() {
+  const acknowledged: Acknowledged[] = []
+  const takenBackAt = new Map<string, number>()
+  const versionOf = new Map<number, string>()
+  const wrongWith = ({ version, generation, sentMs }: Answered): string | undefined => {
+    let last = acknowledged.length - 1
+    while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
+    const least = acknowledged[last]?.generation ?? 0
+    if (generation < least) return `generation ${generation} after ${least} was acknowledged`
+    if ((takenBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after it was taken back`
+    const known = versionOf.get(generation) ?? version
+    versionOf.set(generation, known)
+    if (known !== version) return `${version} at generation ${generation}, which is that of ${known}`
+    return undefined
+  }
+  const check = {
+    checked: 0,
+    violations: [] as Violation[],
+    /** Every live replica has acknowledged the rollback. */
+    acknowledge(order: Acknowledged) {
+      acknowledged.push(order)
+      takenBackAt.set(order.from, order.atMs)
+    },
+    look(answer: Answered) {
+      check.checked++
+      const why = wrongWith(answer)
+      if (why !== undefined) check.violations.push({ ...answer, why })
+    },
+  }
+  return check
+}
+
+interface RollbackAnswer {
+  from: string
+  to: string
+  problems?: string[]
+  took_ms: number
+}
+
+export async function measureRollbacks(stage: FleetStage, options: RollbackOptions) {
+  const { urls, key, store } = stage
+  const check = createCheck()
+  const asker = startAsker({
+    targets: urls,
+    each: options.callersEach,
+    model,
+    row,
+    onAnswer: check.look,
+  })
+  const wholeMs: number[] = []
+  const acknowledgeMs: number[] = []
+  const problems: string[] = []
+  await pause(500)
+  for (let order = 0; order < options.orders; order++) {
+    const enough = asker.answered + options.answersEach
+    const fromMs = performance.now()
+    const answer = await fetch(`${urls[order % urls.length]}/v1/models/${model}/rollback`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ reason: `order ${order}` }),
+    })
+    const said = (await answer.json()) as RollbackAnswer
+    const atMs = performance.now()
+    if (answer.status !== 200) throw new Error(`the rollback was refused: ${JSON.stringify(said)}`)
+    problems.push(...(said.problems ?? []))
+    wholeMs.push(atMs - fromMs)
+    acknowledgeMs.push(await acknowledgedWithin(store))
+    const [{ generation } = { generation: 0 }] = await store.query<{ generation: number }>(
+      sql`select generation from routing where model = ${model}`,
+    )
+    check.acknowledge({ atMs, from: said.from, generation })
+    while (asker.answered < enough) await pause(5)
+  }
+  await asker.stop()
+  const summary = (times: readonly number[]) => ({
+    p50: Math.round(quantileOf(times, 0.5)),
+    p99: Math.round(quantileOf(times, 0.99)),
+    max: Math.round(Math.max(...times)),
+  })
+  return {
+    orders: options.orders,
+    problems,
+    orderToAnswerMs: summary(wholeMs),
+    writtenToAcknowledgedMs: summary(acknowledgeMs),
+    checked: check.checked,
+    violations: check.violations.length,
+    examples: check.violations.slice(0, 3),
+    failures: asker.failures.length,
+    answerMs: { p50: quantileOf(asker.timesMs, 0.5), p99: quantileOf(asker.timesMs, 0.99) },
+  }
+}
+
+/** From the write of the route to the last acknowledgement of a live replica, on the database's clock. */
+async function acknowledgedWithin(store: FleetStage['store']): Promise<number> {
+  const [found] = await store.query<{ ms: number }>(sql`
+    select (extract(epoch from max(acknowledgements.at) - max(routing.updated_at)) * 1000)::float8 as ms
+    from routing join acknowledgements using (model) join replicas on replicas.id = replica_id
+    where model = ${model} and lease_until > clock_timestamp()`)
+  return found?.ms ?? NaN
+}

@@ -1,0 +1,87 @@
+/** Where the fleet is measured: a real system, and a model with as many proven versions as are to be taken back. */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Route } from '../../domain/route.ts'
+import { insertKey } from '../../store/keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import { irisRow, irisSpec } from '../../test/support/artifact.ts'
+import { nextRoute, register } from '../../test/support/registration.ts'
+import { startRealSystem, type RealSystem, type RealSystemOptions } from '../../test/support/system.ts'
+
+export const model = 'fleet'
+export const row = irisRow
+
+export interface FleetStage extends RealSystem {
+  /** Of an administrator, and of somebody who approves what that one asks for. */
+  key: string
+  approverKey: string
+  artifactRoot: string
+}
+
+export async function openFleetStage(options: RealSystemOptions): Promise<FleetStage> {
+  const system = await startRealSystem(options)
+  const { key } = await insertKey(system.store, { name: 'bench', role: 'admin' })
+  const { key: approverKey } = await insertKey(system.store, { name: 'ben', role: 'approver' })
+  return { ...system, key, approverKey, artifactRoot: system.config.artifactRoot }
+}
+
+/** Registers versions that were champion one after the other; the last of them is. Answers them, the oldest first. */
+export async function registerChampions(
+  { store, artifactRoot }: Pick<FleetStage, 'store' | 'artifactRoot'>,
+  count: number,
+): Promise<string[]> {
+  const versions: string[] = []
+  for (let minor = 0; minor < count; minor++)
+    versions.push(await register(store, artifactRoot, irisSpec(model, minor + 1), minor))
+  for (const version of versions) await writeChampion(store, version)
+  return versions
+}
+
+/** Champion as after a release that was promoted. */
+async function writeChampion(store: Store, version: string): Promise<void> {
+  await store.query(sql`update versions set proven_at = clock_timestamp() where version = ${version}`)
+  await store.query(sql`
+    insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version, since = clock_timestamp()`)
+  await store.query(sql`
+    insert into champion_history (model, version, cause, actor, reason, at)
+    values (${model}, ${version}, 'promotion', 'bench', 'bench', clock_timestamp())`)
+}
+
+/** Gives every caller of the model to a version, and waits until all replicas follow. */
+export async function routeTo(stage: FleetStage, version: string): Promise<Route> {
+  const route = await nextRoute(stage.store, model, { proven: version })
+  await untilFollowed(stage, route.generation)
+  return route
+}
+
+/** Waits until every replica follows at least this generation. */
+export async function untilFollowed(
+  { urls, key }: Pick<FleetStage, 'urls' | 'key'>,
+  generation: number,
+  of = model,
+): Promise<void> {
+  for (const url of urls) {
+    const until = performance.now() + 30_000
+    for (;;) {
+      const state = await stateOf(url, key)
+      if ((state.models?.find((each) => each.model === of)?.generation ?? 0) >= generation) break
+      if (performance.now() > until) throw new Error(`${url} does not follow generation ${generation}`)
+      await pause(20)
+    }
+  }
+}
+
+interface ReadyState {
+  models?: { model: string; epoch: number; generation: number; problem?: string }[]
+}
+
+/** What a replica says of itself; nothing while it is not ready. */
+export async function stateOf(url: string, key: string): Promise<ReadyState> {
+  try {
+    const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })
+    return (await answer.json()) as ReadyState
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Broken rows of routing, written by a program and by hand: refused where they are written as far as a program writes them,
+ * and by every replica in any case, which keeps the last good route and goes on.
+ */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Route } from '../../../domain/route.ts'
+import { findRouting, issuesOfFollowers, listFollowers, writeRoute } from '../../../store/routing.ts'
+import { openHouse, request, startReplica, threeVersions, until } from '../../support/serving.ts'
+import type { House, TestReplica } from '../../support/serving.ts'
+
+let house: House
+let replica: TestReplica
+let model: string
+let champion: string
+let candidate: string
+beforeAll(async () => {
+  house = await openHouse()
+  replica = await startReplica(house)
+  ;({ model, champion, candidate } = await threeVersions(house))
+  await replica.follows(await house.route(model, { proven: champion }))
+})
+afterAll(async () => {
+  await replica.stop()
+  await house.close()
+})
+
+type Broken = (good: Route) => unknown
+const arms = (...shares: unknown[]) =>
+  shares.map((shareBp, index) => ({
+    arm: ['champion', 'canary', 'control'][index],
+    version: index === 1 ? candidate : champion,
+    shareBp,
+  }))
+
+/** What no program of ours can write: its types do not allow it. */
+const byHand: [string, Broken, RegExp][] = [
+  ['blank', () => ({}), /arms is no list/],
+  ['null', () => null, /no object/],
+  ['a text', () => '', /no object/],
+  ['a list', () => [], /no object/],
+  ['an unknown field', (good) => ({ ...good, weights: {} }), /the field weights is unknown/],
+  ['a share that is a text', (good) => ({ ...good, arms: arms('10000') }), /share of an arm is no number/],
+  ['a share that is null, as JSON writes NaN', (good) => ({ ...good, arms: arms(null) }), /is no number/],
+  ['an arm that is a text', (good) => ({ ...good, arms: ['champion'] }), /an arm is no object/],
+  ['an arm of no kind', (good) => ({ ...good, arms: [{ ...good.arms[0], arm: '' }] }), /there is no arm/],
+  ['arms that are an object', (good) => ({ ...good, arms: { champion: 10_000 } }), /arms is no list/],
+  ['a salt that is a number', (good) => ({ ...good, salt: 7 }), /salt is no text/],
+  ['a generation that is a text', (good) => ({ ...good, generation: '9' }), /generation is no number/],
+  ['a release that is a number', (good) => ({ ...good, release: 1 }), /release is no text/],
+  ['a shadow that is a text', (good) => ({ ...good, shadow: candidate }), /shadow names no version/],
+  ['a guard of texts', (good) => ({ ...good, guard: { rate: '1', alpha: '1' } }), /guard is not/],
+  ['no proven version', ({ proven: _proven, ...good }) => good, /proven is no text/],
+  ['another model', (good) => ({ ...good, model: 'tulip' }), /model is tulip in the route/],
+  ['another epoch than its row', (good) => ({ ...good, epoch: 99 }), /epoch is 99 in the route/],
+]
+/** What a program could write by mistake. */
+const byProgram: [string, (good: Route) => Partial<Record<keyof Route, unknown>>, RegExp][] = [
+  ['shares below the whole', (good) => ({ ...good, arms: arms(9_999) }), /shares sum to 9999/],
+  ['shares above the whole', (good) => ({ ...good, arms: arms(9_000, 2_000) }), /shares sum to 11000/],
+  ['a negative share', (good) => ({ ...good, arms: arms(11_000, -1_000) }), /whole number of basis points/],
+  ['half a basis point', (good) => ({ ...good, arms: arms(9_999.5, 0.5) }), /whole number of basis points/],
+  ['no arms', (good) => ({ ...good, arms: [] }), /shares sum to 0/],
+  ['no champion', (good) => ({ ...good, arms: [{ ...good.arms[0], arm: 'canary' }] }), /exactly one arm is/],
+  ['an arm twice', (good) => ({ ...good, arms: [...arms(5_000), ...arms(5_000)] }), /exactly one arm is/],
+  [
+    'a shadow of nothing',
+    (good) => ({ ...good, shadow: { version: candidate, shareBp: 0 } }),
+    /shadow share/,
+  ],
+  ['a blank proven version', (good) => ({ ...good, proven: '' }), /a proven version is named/],
+]
+/** What only a replica can find out. */
+const atLoad: [string, Broken, RegExp][] = [
+  [
+    'an unknown version',
+    (good) => ({ ...good, arms: [{ ...good.arms[0], version: 'nobody_v1.0.0' }] }),
+    /there is no version/,
+  ],
+  ['an unknown proven version', (good) => ({ ...good, proven: 'nobody_v1.0.0' }), /there is no version/],
+]
+
+describe('by hand', () => {
+  it.each([...byHand, ...byProgram, ...atLoad])(
+    '%s is refused, and the last good route stays',
+    async (_name, broken, why) => {
+      const { route: good } = (await findRouting(house.store, model))!
+      const before = replica.serving.routing.find(model)!.route
+      const place = { ...good, generation: good.generation + 1 }
+      await house.store.query(sql`
+      update routing set generation = ${place.generation}, route = ${JSON.stringify(broken(place))}::jsonb
+      where model = ${model}`)
+      await replica.serving.refresh()
+      expect(replica.ask(model, request())).toMatchObject({
+        version: champion,
+        generation: before.generation,
+      })
+      expect(replica.serving.routing.problems().get(model)?.text).toMatch(why)
+      const issues = () => listFollowers(house.store, model).then((all) => issuesOfFollowers(all, place))
+      await until(async () => (await issues()).join().includes(replica.id), 'the replica that is named')
+      // Whoever mends the row is followed at once.
+      const mended = { ...place, generation: place.generation + 1 }
+      await house.store.query(sql`
+      update routing set generation = ${mended.generation}, route = ${JSON.stringify(mended)}::jsonb where model = ${model}`)
+      await replica.serving.refresh()
+      expect(replica.ask(model, request()).generation).toBe(mended.generation)
+      expect(replica.serving.routing.problems().has(model)).toBe(false)
+    },
+  )
+})
+
+describe('by a program', () => {
+  it.each(byProgram)('%s is refused at the write, and nothing is written', async (_name, broken, why) => {
+    const { route } = (await findRouting(house.store, model))!
+    await expect(
+      writeRoute(house.store, { route: broken(route) as Route, replaces: route }),
+    ).rejects.toMatchObject({ code: 'invalid_route', message: expect.stringMatching(why) })
+    expect((await findRouting(house.store, model))!.route).toEqual(route)
+  })
+})
