@@ -3,6 +3,8 @@
  * noticed and gone. A defence that nobody has tripped for a year is a belief; a drill is its test.
  */
 
+import type { ReleasePolicy } from './policy.ts'
+
 /** Each drill with what it does, and what must notice it. */
 export const drillKinds = {
   bad: 'The candidate fails on a share of its requests; the judge of errors must take it back.',
@@ -73,6 +75,81 @@ export const defaultDrill: DrillPolicy = {
   harmBudget: 50,
   withinMs: 600_000,
 }
+
+/** The way of a drill's release: one watched stage of the usual kind, judged by the usual limits, without a way to promotion. */
+export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
+  const { shareBp, withinMs, harmBudget, traffic } = drill
+  const { nonInferiority: _proof, ramp: _ramp, ...limits } = base.limits
+  // A sound candidate, of a drill in which something else fails, has half of the time to pass.
+  const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
+  return {
+    strategy: traffic === 'live' ? 'canary' : 'shadow',
+    approval: { approvers: 0, withinMs: base.approval.withinMs },
+    ...(traffic === 'live' ? { stages: [stage] } : { shadow: stage, stages: [] }),
+    watch: base.watch,
+    limits: { ...limits, promotion: 'off', harmBudget },
+    whenInconclusive: 'end',
+    whenBusy: 'refuse',
+    ...(base.qualification ? { qualification: base.qualification } : {}),
+  }
+}
+
+/** What a drill has come to, as the rows of its release tell it. */
+export interface DrillFacts {
+  kind: DrillKind
+  outcome?: string
+  reason: string
+  /** Of the last verdict, when it was against the candidate. */
+  failure?: { code: string; message: string }
+  exposed: number
+  harmed: number
+  harmBudget: number
+  /** Whether the loss of a replica or a worker was noticed, and is over. */
+  detected: boolean
+  recovered: boolean
+}
+
+/** Whether the defence that was to be shown has shown itself, and why or why not in a sentence. */
+export function judgeDrill(facts: DrillFacts): { passed: boolean; message: string; detectedBy?: string } {
+  const { kind, outcome, reason, failure, exposed, harmed, harmBudget, detected, recovered } = facts
+  const failed = (message: string) => ({ passed: false, message })
+  if (outcome === undefined) return failed('its release has not ended')
+  if (outcome === 'promoted') return failed('the candidate of a drill was promoted')
+  if (harmed > harmBudget) return failed(`${harmed} callers were harmed, its budget is ${harmBudget}`)
+  switch (kind) {
+    case 'bad':
+    case 'nan':
+    case 'slow':
+      if (failure !== undefined && failure.code !== budgetCode)
+        return { passed: true, message: failure.message, detectedBy: failure.code }
+      return failed(
+        exposed === 0
+          ? `no request has met the candidate: ${reason}`
+          : `nothing was found against it: ${reason}`,
+      )
+    case 'silent':
+      if (outcome === 'rolled_back' && reason.startsWith('at the deadline there was no data'))
+        return { passed: true, message: reason, detectedBy: 'no_data' }
+      return failed(`it was not taken back for want of data: ${reason}`)
+    case 'lost-replica':
+      if (!detected) return failed('the silent replica was not taken for lost')
+      if (!recovered) return failed('the replica did not return in time')
+      return { passed: true, message: 'the replica fell back and returned', detectedBy: 'lease' }
+    case 'dead-worker':
+      if (!detected) return failed('that nobody watched was not noticed')
+      if (!recovered) return failed('no other watcher took over')
+      return {
+        passed: true,
+        message: 'the exposure ended or another watcher was there before',
+        detectedBy: 'watch',
+      }
+    default:
+      return kind satisfies never
+  }
+}
+
+/** The reason with which a drill's candidate is taken back that has harmed as many callers as it may. */
+export const budgetCode = 'drill_budget'
 
 /** What is wrong with a drill policy, field by field. */
 export function issuesOfDrill(policy: DrillPolicy): string[] {

@@ -2,6 +2,7 @@
  * What an artifact says of itself. The artifact of a version is this manifest plus the files it names, all stored by the
  * SHA-256 of their bytes; the digest of the manifest names the whole.
  */
+import type { DrillFault } from './drill.ts'
 import type { FeatureFit, Features, Output, Row } from './features.ts'
 import type { ReferenceProfile } from './profile.ts'
 
@@ -24,6 +25,8 @@ export interface Manifest {
   golden: { instances: Row[]; outputs: number[][] }
   /** What the features and the score looked like on the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
+  /** Of a version that was made for a drill: what replicas make of its answers. */
+  drill?: DrillFault
   training: {
     snapshot: string
     seed: number

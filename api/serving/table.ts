@@ -12,6 +12,7 @@ import {
   type RouteArm,
 } from '../../domain/route.ts'
 import { encodeOrigin } from '../../store/predictions.ts'
+import { isSilent } from './fault.ts'
 import type { CandidateGuard } from './guard.ts'
 import type { ShadowArm } from './shadow.ts'
 import type { ArmTally, Tallies } from './tally.ts'
@@ -104,7 +105,7 @@ export function buildTable(route: Route, options: TableOptions): Table {
       model,
       version,
       arm,
-      release,
+      release: isSilent(versions.get(version)!) ? undefined : release,
       generation,
       slow95Us: route.latencyUs?.p95 ?? Infinity,
       slow99Us: route.latencyUs?.p99 ?? Infinity,
