@@ -3,16 +3,10 @@
  * every workflow task, and around every side effect of every activity, and holds how it ends against the same release
  * undisturbed. What nobody has killed at every point dies one day at the one that nobody has thought of.
  */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { startPostgres } from '../cli/embedded/postgres.ts'
-import { startTemporal } from '../cli/embedded/temporal.ts'
 import { verifyAudit } from '../store/audit.ts'
-import { migrate } from '../store/migrate.ts'
-import { searchAttributes } from '../temporal.config.ts'
 import { openCrashHouse, stories, type CrashHouse, type StoryName } from '../test/support/crash.ts'
+import { withServers } from '../test/support/house.ts'
 import { nameOfPoint, pointsOf, type Point } from '../test/support/told-point.ts'
 
 const { values } = parseArgs({
@@ -24,25 +18,14 @@ const { values } = parseArgs({
   },
 })
 
-const home = mkdtempSync(join(tmpdir(), 'tenure-crash-'))
-// Postgres runs as another user when this one is root.
-chmodSync(home, 0o711)
-const [postgres, temporal] = await Promise.all([
-  startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
-  startTemporal({ uiPort: false, searchAttributes }),
-])
-try {
-  await migrate(postgres.url)
-  const house = await openCrashHouse({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+await withServers(async (servers) => {
+  const house = await openCrashHouse(servers)
   try {
     await run(house)
   } finally {
     await house.close()
   }
-} finally {
-  await Promise.all([postgres.stop(), temporal.stop()])
-  rmSync(home, { recursive: true, force: true })
-}
+})
 
 async function run(house: CrashHouse): Promise<void> {
   const from = performance.now()
@@ -72,7 +55,7 @@ async function run(house: CrashHouse): Promise<void> {
       const { story, point, number } = each
       const reference = references.get(story)!
       const { died, issues, tookMs } = await house.attempt(slot, story, point, reference)
-      tried++
+      if (++tried % 50 === 0) console.log(`${tried} tried, ${failures.length} failed`)
       if (!died) spared++
       extra.push(tookMs - reference.tookMs)
       if (issues.length === 0) continue

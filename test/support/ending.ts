@@ -63,7 +63,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
   }
 }
 
-/** Which of the promises about every release are broken; `seated` generations were there before it. */
+/** Which of the promises about every release are broken; `seated` generations and champions were there without an audit row. */
 export async function issuesOfInvariants(
   store: Store,
   { model, releaseId, seated }: { model: string; releaseId: string; seated: number },
@@ -101,8 +101,8 @@ export async function issuesOfInvariants(
   claim(history[0]?.version === champion.version, 'the history ends with another champion')
   const moves = audited.filter(({ action }) => action.startsWith('champion.'))
   claim(
-    moves.length === history.length - 1,
-    `${moves.length} audit rows stand for ${history.length - 1} moves`,
+    moves.length === history.length - seated,
+    `${moves.length} audit rows stand for ${history.length - seated} moves`,
   )
   const problems = issuesOfFollowers(await listFollowers(store, model), routing.route)
   claim(problems.length === 0, `not followed: ${problems.join('; ')}`)

@@ -1,0 +1,73 @@
+/**
+ * `npm run test:races [-- --count N --seconds S]`: two hands on one release at the same moment, a thousand times each. What
+ * Postgres decides races in N pairs of real transactions; what the workflow decides races as updates to real releases for
+ * S seconds a kind, and N times at the reducer, which is all that decides there.
+ */
+import { parseArgs } from 'node:util'
+import { verifyAudit } from '../store/audit.ts'
+import { withServers } from '../test/support/house.ts'
+import {
+  raceCommands,
+  raceEvents,
+  raceOpenings,
+  racePromotion,
+  runRaces,
+  type CommandRace,
+  type Raced,
+} from '../test/support/races.ts'
+import { opened, run, say, undecided, waiting, shadowed } from '../test/support/releases.ts'
+import { openStage } from '../test/support/stage.ts'
+
+const { values } = parseArgs({
+  options: { count: { type: 'string', default: '1000' }, seconds: { type: 'string', default: '70' } },
+})
+const count = Number(values.count)
+const kinds: readonly CommandRace[] = ['double approve', 'approve against reject', 'rollback against promote']
+let failed = 0
+
+await withServers(async (servers) => {
+  const stage = await openStage(servers)
+  try {
+    tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(stage)))
+    tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(stage)))
+    for (const kind of kinds) {
+      const withinMs = Number(values.seconds) * 1000
+      tell(
+        `${kind}, by update to real releases`,
+        await runRaces(count, () => raceCommands(stage, kind), { abreast: 6, withinMs }),
+      )
+    }
+    tellReducer()
+    const { breach, rows } = await verifyAudit(stage.store)
+    if (breach !== undefined) failed++
+    console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
+  } finally {
+    await stage.close()
+  }
+})
+console.log(`races: ${failed} broken invariants`)
+if (failed > 0) process.exitCode = 1
+
+function tell(name: string, { winners, issues, over }: Raced & { over: number }): void {
+  failed += issues.length
+  const won = [...winners].map(([who, times]) => `${who} ${times}`).join(', ')
+  console.log(`${name}: ${over} races (${won}), ${issues.length} broken`)
+  for (const issue of issues.slice(0, 5)) console.log(`  ${issue}`)
+}
+
+function tellReducer(): void {
+  const pairs = [
+    [say('approve'), say('approve')],
+    [say('approve'), say('reject', 'ben')],
+    [say('rollback'), say('promoteNow', 'root')],
+  ] as const
+  for (const [index, [one, two]] of pairs.entries()) {
+    const issues: string[] = []
+    for (let i = 0; i < count; i++) {
+      const state = [opened, waiting, shadowed, undecided, run(waiting, say('approve', 'cora'))][i % 5]!
+      const order = i % 2 === 0 ? ([one, two] as const) : ([two, one] as const)
+      issues.push(...raceEvents(state, ...order).issues)
+    }
+    tell(`${kinds[index]!}, at the reducer`, { winners: new Map(), issues, over: count })
+  }
+}

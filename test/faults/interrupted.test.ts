@@ -1,0 +1,170 @@
+/**
+ * `temporal workflow reset`, `cancel` and `terminate` at every stage: nothing is done twice, the champion is one that has
+ * earned it, and no release stays open that nobody carries.
+ */
+import type { WorkflowHandle } from '@temporalio/client'
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createSweep, findRunIn, sweepMs } from '../../activities/sweep.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { findChampion, listChampionHistory } from '../../store/champions.ts'
+import { findRelease } from '../../store/releases.ts'
+import { releaseWorkflowId } from '../../workflows/contract.ts'
+import { issuesOfInvariants } from '../support/ending.ts'
+import { reached } from '../support/figures.ts'
+import { seatChampion } from '../support/seat.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(async () => {
+  await stage?.close()
+})
+
+const places = ['awaiting_approval', 'shadow', 'canary', 'probation'] as const
+type Place = (typeof places)[number]
+
+/** A release that stays at a place until somebody does something about it. */
+async function releaseAt(
+  place: Place,
+  holdMs = 60_000,
+): Promise<{ show: PlayedModel; first: string; version: string; release: PlayedRelease }> {
+  const show = await stage.model()
+  const first = await show.register()
+  await seatChampion(stage.store, show.name, first)
+  const version = await show.register(first)
+  const slow = { minMs: holdMs, minRequests: 20, deadlineMs: 2 * holdMs + 1_000 }
+  const { shadow, stages, probation } = quickPolicy
+  const release = await show.start(version, {
+    shadow: place === 'shadow' ? { ...shadow!, ...slow } : shadow,
+    stages: place === 'canary' ? [{ ...stages[0]!, ...slow }] : stages,
+    probation: place === 'probation' ? { ...probation!, ...slow } : probation,
+  })
+  await release.reaches('awaiting_approval')
+  if (place !== 'awaiting_approval') {
+    await release.say('approve', 'anna')
+    await release.reaches(place, 0)
+    await expect.poll(async () => (await release.state()).routed).toBe(true)
+  }
+  return { show, first, version, release }
+}
+
+const sweeper = () =>
+  createSweep(stage.deps, findRunIn(stage.client.workflowService, stage.config.temporal.namespace))
+const whole = (show: PlayedModel, { id }: PlayedRelease) =>
+  issuesOfInvariants(stage.store, { model: show.name, releaseId: id, seated: 1 })
+
+describe('terminated', () => {
+  it.each(places)('at %s: two looks later it is closed, and the baseline answers', async (place) => {
+    const { show, first, release } = await releaseAt(place)
+    const sweep = sweeper()
+    expect(await sweep()).toEqual([])
+    await release.handle.terminate('by hand')
+    // One look alone may have come between two writes.
+    expect(await sweep()).toEqual([])
+    expect(await sweep()).toEqual([release.id])
+    expect(await sweep()).toEqual([])
+    expect(await findRelease(stage.store, release.id)).toMatchObject({
+      outcome: place === 'probation' ? 'rolled_back' : 'failed',
+      reason: 'its workflow was ended from outside',
+    })
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
+    await expect.poll(() => whole(show, release)).toEqual([])
+  })
+
+  it('and swept by many at once: closed once', async () => {
+    const { show, release } = await releaseAt('probation')
+    await release.handle.terminate('by hand')
+    const sweeps = Array.from({ length: 10 }, sweeper)
+    for (const sweep of sweeps) expect(await sweep()).toEqual([])
+    await Promise.all(sweeps.map((sweep) => sweep()))
+    await expect.poll(() => whole(show, release)).toEqual([])
+    expect(await listChampionHistory(stage.store, show.name)).toHaveLength(3)
+  })
+
+  it('while Temporal does not answer: nothing is taken for interrupted', async () => {
+    const { release } = await releaseAt('awaiting_approval')
+    const sweep = createSweep(stage.deps, () => Promise.reject(new Error('no answer')))
+    for (let look = 0; look < 3; look++) await expect(sweep()).rejects.toThrow('no answer')
+    expect((await findRelease(stage.store, release.id))?.endedAt).toBeUndefined()
+    await release.say('reject', 'anna')
+  })
+})
+
+describe('cancelled', () => {
+  it.each(places)('at %s: taken back and closed at once', async (place) => {
+    const { show, first, release } = await releaseAt(place)
+    const from = performance.now()
+    await release.handle.cancel()
+    const { outcome } = await release.result()
+    expect(outcome).toBe(place === 'probation' ? 'rolled_back' : 'aborted')
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
+    await expect.poll(() => whole(show, release)).toEqual([])
+    reached('F39', `cancelled: closed in ${Math.round(performance.now() - from)} ms`)
+  })
+})
+
+/** Does the way again from a workflow task on. */
+async function reset(handle: WorkflowHandle, to: 'first' | 'middle' | 'newest'): Promise<WorkflowHandle> {
+  const { events } = await handle.fetchHistory()
+  // EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+  const tasks = (events ?? []).flatMap(({ eventType, eventId }) =>
+    eventType === 7 && eventId ? [eventId] : [],
+  )
+  const at = { first: 0, middle: Math.floor(tasks.length / 2), newest: tasks.length - 1 }[to]
+  const { workflowId } = handle
+  const request = {
+    namespace: stage.config.temporal.namespace,
+    workflowExecution: { workflowId, runId: (await handle.describe()).runId },
+    workflowTaskFinishEventId: tasks[at]!,
+    requestId: randomUUID(),
+    reason: 'by hand',
+  }
+  const { runId } = await stage.client.workflowService.resetWorkflowExecution(request)
+  return stage.client.workflow.getHandle(workflowId, runId)
+}
+
+describe('reset', () => {
+  it.each(
+    (['shadow', 'canary', 'probation'] as const).flatMap((place) =>
+      (['first', 'newest'] as const).map((to) => [place, to] as const),
+    ),
+  )('at %s to the %s task: it goes on to its end, and nothing stands twice', async (place, to) => {
+    const { show, version, release } = await releaseAt(place, 2_500)
+    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), to)
+    const sweep = sweeper()
+    for (let look = 0; look < 3; look++) expect(await sweep()).toEqual([])
+    expect(await again.result()).toMatchObject({ outcome: 'promoted', releaseId: release.id })
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+    await expect.poll(() => whole(show, release)).toEqual([])
+    expect(await listChampionHistory(stage.store, show.name)).toHaveLength(2)
+  })
+
+  it.each(['first', 'newest'] as const)('after its end to the %s task: the end stands', async (to) => {
+    const { show, version, release } = await releaseAt('canary', 200)
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    const before = await findRelease(stage.store, release.id)
+    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), to)
+    expect(await again.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await findRelease(stage.store, release.id)).toEqual(before)
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+    expect(await whole(show, release)).toEqual([])
+  })
+
+  it('to the middle of its way after it was promoted and ended: the champion stays', async () => {
+    const { show, version, release } = await releaseAt('canary', 200)
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), 'middle')
+    await again.result()
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+    expect(await whole(show, release)).toEqual([])
+  })
+})
+
+it('the time until it is closed is bounded by two looks', async () => {
+  expect(2 * sweepMs).toBeLessThanOrEqual(60_000)
+  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+})

@@ -1,0 +1,54 @@
+/** Two hands on one release at the same moment: one of them wins, and there is one audit row for what was done. `npm run test:races` does it a thousand times. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { verifyAudit } from '../../store/audit.ts'
+import { reached } from '../support/figures.ts'
+import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/races.ts'
+import { seatChampion } from '../support/seat.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { openStage, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(async () => {
+  await stage?.close()
+})
+
+it('two releases of one model opened at once: one is', async () => {
+  const { issues, over } = await runRaces(100, () => raceOpenings(stage))
+  expect(issues).toEqual([])
+  reached('F22', `${over} pairs of transactions, one opened in each`)
+})
+
+it('a promotion against a rollback: the baseline answers, whoever was first', async () => {
+  const { issues, winners } = await runRaces(100, () => racePromotion(stage))
+  expect(issues).toEqual([])
+  // A race that one side always wins has shown nothing of the other order.
+  expect([...winners.keys()].sort()).toEqual(['promote', 'rollback'])
+})
+
+it.each(['double approve', 'approve against reject', 'rollback against promote'] as const)(
+  '%s, by update to real releases',
+  async (kind) => {
+    const { issues } = await runRaces(6, () => raceCommands(stage, kind), { abreast: 3 })
+    expect(issues).toEqual([])
+  },
+)
+
+it('two releases started at once under one workflow id: one runs', async () => {
+  const show = await stage.model()
+  const first = await show.register()
+  await seatChampion(stage.store, show.name, first)
+  const versions = [await show.register(first), await show.register(first)]
+  const started = await Promise.allSettled(versions.map((version) => show.start(version)))
+  expect(started.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  for (const each of started) {
+    if (each.status === 'rejected') expect(String(each.reason)).toMatch(/already started/)
+    else await each.value.handle.terminate()
+  }
+})
+
+it('leaves an audit that fits', async () => {
+  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+})

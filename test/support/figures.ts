@@ -1,0 +1,20 @@
+/**
+ * Figures that fault tests have reached, for the table of faults. A test says what it measured; it is kept only while
+ * whoever prints the table has made the file for it.
+ */
+import { appendFileSync, existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FaultNumber } from '../faults/table.ts'
+
+export interface Figure {
+  fault: FaultNumber
+  reached: string
+}
+
+export const figuresFile = join(tmpdir(), `tenure-figures-${process.getuid?.() ?? 0}.jsonl`)
+
+export function reached(fault: FaultNumber, what: string): void {
+  const figure: Figure = { fault, reached: what }
+  if (existsSync(figuresFile)) appendFileSync(figuresFile, `${JSON.stringify(figure)}\n`)
+}

@@ -1,0 +1,210 @@
+/**
+ * Two hands on one release at the same moment. Where Postgres decides, the activities themselves race in transactions of
+ * their own; where the workflow decides, updates race to a real one.
+ */
+import sql from 'sql-template-tag'
+import { openRelease, type Opening } from '../../activities/release.ts'
+import { promote } from '../../activities/promote.ts'
+import { returnToBaseline } from '../../activities/ending.ts'
+import { advance } from '../../domain/advance.ts'
+import type { ReleaseEvent } from '../../domain/release-events.ts'
+import type { CommandName, ReleaseState } from '../../domain/release.ts'
+import { findChampion, listChampionHistory } from '../../store/champions.ts'
+import { findRouting } from '../../store/routing.ts'
+import { insertModel, type Registry } from './candidates.ts'
+import { seatChampion } from './seat.ts'
+import { quickPolicy, type PlayedRelease, type Stage } from './stage.ts'
+
+export interface Raced {
+  /** Who was first, and how often. */
+  winners: Map<string, number>
+  /** What must not have happened. */
+  issues: string[]
+}
+
+type Race = () => Promise<{ winner: string; issues: string[] }>
+
+/** Runs races, some side by side, until `count` are over or the time is. */
+export async function runRaces(
+  count: number,
+  race: (index: number) => ReturnType<Race>,
+  { abreast = 8, withinMs = Infinity }: { abreast?: number; withinMs?: number } = {},
+): Promise<Raced & { over: number }> {
+  const raced: Raced = { winners: new Map(), issues: [] }
+  const from = performance.now()
+  let next = 0
+  let over = 0
+  const lane = async () => {
+    while (next < count && performance.now() - from < withinMs) {
+      const index = next++
+      const { winner, issues } = await race(index)
+      over++
+      raced.winners.set(winner, (raced.winners.get(winner) ?? 0) + 1)
+      raced.issues.push(...issues.map((issue) => `${index + 1}: ${issue}`))
+    }
+  }
+  await Promise.all(Array.from({ length: abreast }, lane))
+  return { ...raced, over }
+}
+
+let models = 0
+const stamp = Date.now().toString(36)
+
+async function seated(stage: Stage): Promise<{ model: string; champion: string; registry: Registry }> {
+  const model = `race-${stamp}-${models++}`
+  const { artifactRoot } = stage.config
+  const registry = await insertModel(stage.store, { model, policy: quickPolicy, artifactRoot })
+  // No race here looks into an artifact.
+  const champion = await registry.register(undefined, `sha256:${'1'.repeat(64)}`)
+  await seatChampion(stage.store, model, champion)
+  return { model, champion, registry }
+}
+
+const opening = (model: string, version: string, name: string): Opening => ({
+  id: `rel_${model}${name}`,
+  model,
+  version,
+  requestedBy: 'olga',
+  workflowId: `${name}/${model}`,
+  runId: name,
+  atMs: Date.now(),
+})
+
+async function auditOf({ store }: Stage, model: string): Promise<{ action: string; subject: string }[]> {
+  return store.query(sql`select action, subject from audit where model = ${model} order by seq`)
+}
+
+/** Two releases of one model are opened at once. */
+export async function raceOpenings(stage: Stage): ReturnType<Race> {
+  const { model, champion, registry } = await seated(stage)
+  const digest = `sha256:${'2'.repeat(64)}`
+  const versions = [await registry.register(champion, digest), await registry.register(champion, digest)]
+  const open = openRelease(stage.deps)
+  const answers = await Promise.all(versions.map((version, i) => open(opening(model, version, String(i)))))
+  const won = answers.findIndex((answer) => 'state' in answer)
+  const open_ = await stage.store.query(sql`select id from releases where model = ${model}`)
+  const audited = (await auditOf(stage, model)).filter(({ action }) => action === 'release.opened')
+  const issues = [
+    ...(answers.filter((answer) => 'state' in answer).length === 1
+      ? []
+      : [`opened: ${JSON.stringify(answers)}`]),
+    ...(open_.length === 1 ? [] : [`${open_.length} releases stand open`]),
+    ...(audited.length === 1 ? [] : [`${audited.length} audit rows of an opening`]),
+  ]
+  return { winner: won === 0 ? 'the first' : 'the second', issues }
+}
+
+/** A candidate is made champion and taken back at once. */
+export async function racePromotion(stage: Stage): ReturnType<Race> {
+  const { model, champion, registry } = await seated(stage)
+  const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
+  const opened = await openRelease(stage.deps)(opening(model, version, 'race'))
+  if (!('state' in opened)) return { winner: 'nobody', issues: [opened.refused] }
+  const state: ReleaseState = { ...opened.state, stage: 'promoting' }
+  const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
+  const [report, wasChampion] = await Promise.all([
+    promote(stage.deps)(state),
+    stage.store.transaction((database) => returnToBaseline(database, { ...state, takeBack: order })),
+  ])
+  // However late a step of the release comes, it moves nothing any more.
+  const late = await promote(stage.deps)(state)
+  const now = await findChampion(stage.store, model)
+  const routing = await findRouting(stage.store, model)
+  const changes = (await listChampionHistory(stage.store, model)).map(({ cause }) => cause)
+  const audited = (await auditOf(stage, model)).map(({ action }) => action)
+  const promoted = report.kind === 'promoted'
+  const expected = promoted
+    ? ['release.opened', 'champion.promoted', 'champion.rolled_back']
+    : ['release.opened']
+  const issues = [
+    ...(now?.version === champion ? [] : [`${now?.version} is champion`]),
+    ...(routing?.route.arms.length === 1 && routing.route.arms[0]?.version === champion
+      ? []
+      : [`routed to ${JSON.stringify(routing?.route.arms)}`]),
+    ...(promoted === wasChampion ? [] : [`promoted: ${promoted}, taken back as champion: ${wasChampion}`]),
+    ...(changes.length === (promoted ? 3 : 1) ? [] : [`the history says ${changes.join(', ')}`]),
+    ...(JSON.stringify(audited) === JSON.stringify(expected) ? [] : [`the audit says ${audited.join(', ')}`]),
+    ...(promoted || late.kind === 'outdated' ? [] : [`a late promotion was ${late.kind}`]),
+  ]
+  return { winner: promoted ? 'promote' : 'rollback', issues }
+}
+
+export type CommandRace = 'double approve' | 'approve against reject' | 'rollback against promote'
+
+/** Two people say something to one real release at once. */
+export async function raceCommands(stage: Stage, kind: CommandRace): ReturnType<Race> {
+  const show = await stage.model()
+  const first = await show.register()
+  await seatChampion(stage.store, show.name, first)
+  const version = await show.register(first)
+  const long = { minMs: 100_000, minRequests: 20, deadlineMs: 200_000 }
+  const release = await show.start(version, {
+    approval: { approvers: kind === 'double approve' ? 2 : 1, withinMs: 200_000 },
+    shadow: { ...long, shareBp: 10_000 },
+  })
+  await release.reaches('awaiting_approval')
+  const issues: string[] = []
+  let winner = ''
+  if (kind === 'double approve') {
+    const answers = await both(release, ['approve', 'anna'], ['approve', 'anna'])
+    winner = answers[0] ? 'the first' : 'the second'
+    if (answers.filter(Boolean).length !== 1) issues.push(`${answers.filter(Boolean).length} were accepted`)
+    const { approvals, stage: where } = await release.state()
+    if (approvals.length !== 1 || where !== 'awaiting_approval')
+      issues.push(`${approvals.length} approvals in the stage ${where}`)
+    await release.say('reject', 'ben')
+  } else if (kind === 'approve against reject') {
+    const [approved, rejected] = await both(release, ['approve', 'anna'], ['reject', 'ben'])
+    winner = approved ? 'approve' : 'reject'
+    if (approved === rejected) issues.push(`approved: ${approved}, rejected: ${rejected}`)
+    if (approved) await release.say('abort', 'olga')
+  } else {
+    await release.say('approve', 'anna')
+    await release.reaches('shadow', 0)
+    const [back] = await both(release, ['rollback', 'olga'], ['promoteNow', 'root'])
+    winner = back ? 'rollback' : 'promote'
+    if (!back) await release.say('rollback', 'olga')
+  }
+  const { outcome } = await release.result()
+  if (outcome === 'promoted') issues.push('it was promoted')
+  const now = await findChampion(stage.store, show.name)
+  if (now?.version !== first) issues.push(`${now?.version} is champion`)
+  const effective = await stage.store.query<{ id: string }>(
+    sql`select id from release_commands where release_id = ${release.id}`,
+  )
+  const audited = (await auditOf(stage, show.name)).filter(({ action }) =>
+    /release\.(approve|reject|rollback|promoteNow|abort)$/.test(action),
+  )
+  if (effective.length !== audited.length)
+    issues.push(`${effective.length} commands, ${audited.length} audit rows`)
+  return { winner, issues }
+}
+
+async function both(
+  release: PlayedRelease,
+  one: [CommandName, string],
+  two: [CommandName, string],
+): Promise<[boolean, boolean]> {
+  const say = ([name, by]: [CommandName, string]) => release.say(name, by, { reason: 'a race' })
+  const [a, b] = await Promise.all([say(one), say(two)])
+  return [a.accepted, b.accepted]
+}
+
+/** The same two words in both orders at the reducer, which alone decides them: one of them, or the later one, changes nothing. */
+export function raceEvents(
+  state: ReleaseState,
+  one: ReleaseEvent,
+  two: ReleaseEvent,
+): { winner: string; issues: string[] } {
+  const issues: string[] = []
+  const first = advance(state, one)
+  const second = advance(first.state, two)
+  const { state: end } = second
+  if (end.approvals.length > 1 && end.approvals[0]?.by === end.approvals[1]?.by)
+    issues.push('one person has approved twice')
+  if (end.denials.length > 0 && end.outcome !== 'rejected' && end.stage !== 'rolling_back')
+    issues.push(`rejected, and yet ${end.stage}`)
+  if (first.state.stage === 'rolling_back' && end.stage !== 'rolling_back')
+    issues.push(`taken back, and yet ${end.stage}`)
+  return { winner: first.applied ? 'the first' : 'nobody', issues }
+}

@@ -1,0 +1,132 @@
+/** Releases played by workers in processes of their own: to kill for good, or to run other workflow code. */
+import { Client, Connection } from '@temporalio/client'
+import { randomBytes } from 'node:crypto'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findRouting } from '../../store/routing.ts'
+import { checkout } from '../../temporal.config.ts'
+import { releaseWorkflowId } from '../../workflows/contract.ts'
+import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import { insertModel, insertPeople } from './candidates.ts'
+import type { Servers } from './core.ts'
+import { startFleet, type Fleet, type Traffic } from './fleet.ts'
+import { seatChampion } from './seat.ts'
+import { playedRelease, type PlayedRelease } from './stage.ts'
+import { startToldWorker, writeBundle, type ToldWorker } from './told.ts'
+
+export interface ToldModel {
+  name: string
+  champion: string
+  traffic: Traffic
+  /** Registers the next version and starts its release, approved where an approval is asked for. */
+  release(): Promise<{ version: string; release: PlayedRelease }>
+}
+
+export interface ToldStage {
+  store: Store
+  client: Client
+  fleet: Fleet
+  environment: Record<string, string>
+  model(policy: ReleasePolicy): Promise<ToldModel>
+  /** Starts a worker on the stage's queue. */
+  worker(code: string, environment?: Record<string, string>): Promise<ToldWorker>
+  /** The workflows as they are, or with a change, in a file. */
+  code(change?: Change): Promise<string>
+  close(): Promise<void>
+}
+
+export interface Change {
+  file: string
+  from: string
+  to: string
+}
+
+export async function openToldStage(
+  servers: Servers,
+  { namespace = 'default', leaseMs = 1_500 }: { namespace?: string; leaseMs?: number } = {},
+): Promise<ToldStage> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-told-'))
+  const store = openStore(servers.databaseUrl, { max: 8, onError: () => {} })
+  const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: 50, leaseMs })
+  const connection = await Connection.connect({ address: servers.temporalAddress })
+  const client = new Client({ connection, namespace })
+  const queue = `told-${randomBytes(5).toString('hex')}`
+  const environment = {
+    DATABASE_URL: servers.databaseUrl,
+    TEMPORAL_ADDRESS: servers.temporalAddress,
+    TEMPORAL_NAMESPACE: namespace,
+    TENURE_STATE: stateDir,
+    TENURE_CONTROL_QUEUE: queue,
+    TENURE_BUILD_ID: 'test',
+  }
+  const workers: ToldWorker[] = []
+  let codes = 0
+  await insertPeople(store, { anna: 'approver', olga: 'operator' })
+  return {
+    store,
+    client,
+    fleet,
+    environment,
+    async worker(code, more = {}) {
+      const worker = await startToldWorker(code, { ...environment, ...more })
+      workers.push(worker)
+      return worker
+    },
+    code(change) {
+      const root = change === undefined ? checkout : planted(join(stateDir, `root-${codes}`), change)
+      return writeBundle(join(stateDir, `workflows-${codes++}.js`), root)
+    },
+    async model(policy) {
+      const name = `told-${randomBytes(5).toString('hex')}`
+      const registry = await insertModel(store, {
+        model: name,
+        policy,
+        artifactRoot: join(stateDir, 'artifacts'),
+      })
+      let champion = await registry.register()
+      await seatChampion(store, name, champion)
+      return {
+        name,
+        champion,
+        traffic: fleet.trafficOf(name),
+        async release() {
+          champion = (await findRouting(store, name))?.route.proven ?? champion
+          const version = await registry.register(champion)
+          const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
+            workflowId: releaseWorkflowId(name),
+            taskQueue: queue,
+            workflowTaskTimeout: '3 s',
+            args: [{ model: name, version, requestedBy: 'olga' }],
+          })
+          const release = playedRelease(store, handle)
+          await release.reaches('awaiting_approval')
+          await release.say('approve', 'anna')
+          return { version, release }
+        },
+      }
+    },
+    async close() {
+      await Promise.all(workers.filter((worker) => worker.alive()).map((worker) => worker.kill()))
+      await fleet.stop()
+      await connection.close()
+      await store.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A copy of the workflows with one place changed. */
+function planted(root: string, { file, from, to }: Change): string {
+  for (const layer of ['workflows', 'domain'])
+    cpSync(join(checkout, layer), join(root, layer), { recursive: true })
+  mkdirSync(join(root, 'activities'))
+  symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
+  const path = join(root, file)
+  const text = readFileSync(path, 'utf8')
+  if (!text.includes(from)) throw new Error(`${file} does not hold: ${from}`)
+  writeFileSync(path, text.replace(from, to))
+  return root
+}
