@@ -10,6 +10,8 @@ export interface Cell {
 
 export interface Measurement extends Cell {
   peer: string
+  /** The run it belongs to, and the rotation in it: only what was measured within one rotation is compared. */
+  slice: string
   round: number
   rps: number
   p50_us: number
@@ -17,9 +19,25 @@ export interface Measurement extends Cell {
   p99_us: number
   errors: number
   /** Resident memory of the server's processes, in MB. */
-  rss?: number
+  rss: number
   /** How many cores others used meanwhile. */
-  others?: number
+  others: number
+}
+
+/** What a run tells besides. */
+export interface Slice {
+  slice: string
+  machine: string
+  node: string
+  generator: string
+  seconds: number
+  loadBefore: number
+  versions: Record<string, string>
+  /** Milliseconds from the start of the process, with a cached artifact, until it was ready; and its memory then, in MB. */
+  coldMs: number
+  restRss: number
+  /** Rows of the prediction log by what became of them. */
+  logged: Record<string, number>
 }
 
 export const product = 'tenure'
@@ -50,3 +68,16 @@ export const bars: readonly { peers: readonly string[]; least: readonly number[]
 
 /** The 99th percentile of the product against that of the Hono echo, at most. */
 export const slowest: readonly number[] = [2, 2.5, 2, 1.5]
+
+export const textOf = ({ model, rows, c }: Cell): string => `${model}:${rows}:${c}`
+
+/** `bars` for the four cells with a bar, nothing for all, else a list such as `iris:1:64,wide:100:16`. */
+export function cellsOf(text: string | undefined): readonly Cell[] {
+  if (text === undefined) return cells
+  if (text === 'bars') return barCells
+  return text.split(',').map((name) => {
+    const cell = cells.find((each) => textOf(each) === name)
+    if (cell === undefined) throw new Error(`there is no cell ${name}; one is ${textOf(barCells[0]!)}`)
+    return cell
+  })
+}

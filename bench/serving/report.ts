@@ -1,10 +1,14 @@
-/** The measurements as tables: every server's lowest, median and highest round, and how the product stands beside it. */
-import { barCells, bars, product, slowest, type Cell, type Measurement } from './cells.ts'
+/**
+ * The measurements as tables: every server's lowest, median and highest rate, and how the product stands beside it. A ratio
+ * is the median of the ratios within each rotation: rates of different minutes are not comparable on a machine that is shared.
+ */
+import { barCells, bars, cells, product, slowest, type Cell, type Measurement, type Slice } from './cells.ts'
 
 const row = (values: readonly string[]): string => `| ${values.join(' | ')} |`
 const thousands = (value: number): string => Math.round(value).toLocaleString('en-US')
 const ms = (us: number): string => (us / 1_000).toFixed(us < 10_000 ? 2 : 0)
 const ratio = (value: number): string => value.toFixed(value < 10 ? 2 : 0)
+const mark = (reached: boolean): string => (reached ? '✓' : '✗')
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
@@ -12,48 +16,63 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+const spread = (values: readonly number[], text: (value: number) => string): string =>
+  [Math.min(...values), median(values), Math.max(...values)].map(text).join(' / ')
+
 const nameOf = ({ model, rows, c }: Cell): string =>
   `${model} × ${rows}, ${c} connection${c === 1 ? '' : 's'}`
-const isIn = (cell: Cell) => (each: Cell) =>
-  each.model === cell.model && each.rows === cell.rows && each.c === cell.c
 
-/** Requests a second of a server in a cell, the median of its rounds. */
-function rateOf(all: readonly Measurement[], peer: string, cell: Cell): number | undefined {
-  const found = all.filter((each) => each.peer === peer).filter(isIn(cell))
-  return found.length === 0 ? undefined : median(found.map(({ rps }) => rps))
+type Kind = 'rps' | 'p50_us' | 'p99_us'
+
+const foundOf = (all: readonly Measurement[], cell: Cell, peer: string): Measurement[] =>
+  all.filter(
+    (each) => each.peer === peer && each.model === cell.model && each.rows === cell.rows && each.c === cell.c,
+  )
+
+/** Of the product to a peer, one for each rotation in which both were measured. */
+function ratios(all: readonly Measurement[], cell: Cell, peer: string, kind: Kind): number[] {
+  const others = foundOf(all, cell, peer)
+  return foundOf(all, cell, product).flatMap((own) => {
+    const other = others.find(({ slice, round }) => slice === own.slice && round === own.round)
+    return other === undefined || other[kind] === 0 ? [] : [own[kind] / other[kind]]
+  })
 }
 
-export function cellTables(all: readonly Measurement[], cells: readonly Cell[]): string {
+export function cellTables(all: readonly Measurement[]): string {
   return cells
     .map((cell) => {
-      const here = all.filter(isIn(cell))
-      const own = rateOf(all, product, cell)
-      const peers = [...new Set(here.map(({ peer }) => peer))]
-      if (own === undefined || peers.length === 0) return ''
+      const peers = [...new Set(all.map(({ peer }) => peer))].filter(
+        (peer) => foundOf(all, cell, peer).length > 0,
+      )
+      if (!peers.includes(product)) return ''
+      const rate = (peer: string): number => median(foundOf(all, cell, peer).map(({ rps }) => rps))
       const lines = peers
-        .map((peer) => ({ peer, found: here.filter((each) => each.peer === peer) }))
-        .sort((a, b) => median(b.found.map(({ rps }) => rps)) - median(a.found.map(({ rps }) => rps)))
-        .map(({ peer, found }) => {
-          const rates = found.map(({ rps }) => rps)
-          const errors = found.reduce((sum, each) => sum + Math.max(0, each.errors), 0)
+        .sort((a, b) => rate(b) - rate(a))
+        .map((peer) => {
+          const found = foundOf(all, cell, peer)
           return row([
             peer === product ? `**${peer}**` : peer,
-            [Math.min(...rates), median(rates), Math.max(...rates)].map(thousands).join(' / '),
-            ratio(own / median(rates)),
+            spread(
+              found.map(({ rps }) => rps),
+              thousands,
+            ),
+            peer === product ? '' : spread(ratios(all, cell, peer, 'rps'), ratio),
             ms(median(found.map(({ p50_us }) => p50_us))),
             ms(median(found.map(({ p99_us }) => p99_us))),
-            String(errors),
+            String(Math.max(...found.map(({ rss }) => rss))),
+            String(found.reduce((sum, each) => sum + Math.max(0, each.errors), 0)),
           ])
         })
       return [
         `### ${nameOf(cell)}`,
         '',
-        row(['server', 'requests/s min / median / max', `${product} is ×`, 'p50 ms', 'p99 ms', 'errors']),
-        row(['---', '--:', '--:', '--:', '--:', '--:']),
+        row(['server', 'requests/s', `${product} is ×`, 'p50 ms', 'p99 ms', 'MB', 'errors']),
+        row(['---', '--:', '--:', '--:', '--:', '--:', '--:']),
         ...lines,
         '',
       ].join('\n')
     })
+    .filter((text) => text !== '')
     .join('\n')
 }
 
@@ -62,42 +81,96 @@ export function barTable(all: readonly Measurement[]): string {
     const measured = peers.filter((peer) => all.some((each) => each.peer === peer))
     if (measured.length === 0) return []
     const marks = barCells.map((cell, index) => {
-      const best = Math.max(...measured.map((peer) => rateOf(all, peer, cell) ?? NaN))
-      const reached = (rateOf(all, product, cell) ?? NaN) / best
-      return `${mark(reached >= least[index]!)} ${ratio(reached)} (≥ ${least[index]})`
+      const reached = measured.map((peer) => ratios(all, cell, peer, 'rps')).filter((each) => each.length > 0)
+      // Of several settings of a server, its best.
+      return told(Math.min(...reached.map(median)), least[index]!, (value, bar) => value >= bar, '≥')
     })
     return [row([measured.join(', '), ...marks])]
   })
-  const tails = barCells.map((cell, index) => {
-    const of = (peer: string) =>
-      median(
-        all
-          .filter((each) => each.peer === peer)
-          .filter(isIn(cell))
-          .map(({ p99_us }) => p99_us),
-      )
-    const reached = of(product) / of('hono-echo')
-    return `${mark(reached <= slowest[index]!)} ${ratio(reached)} (≤ ${slowest[index]})`
-  })
+  const within = (cell: Cell, kind: Kind, most: number): string => {
+    const found = ratios(all, cell, 'hono-echo', kind)
+    return told(found.length === 0 ? Infinity : median(found), most, (value, bar) => value <= bar, '≤')
+  }
+  const alone = { ...barCells[0]!, c: 1 }
+  const mb = Math.max(0, ...all.filter(({ peer }) => peer === product).map(({ rss }) => rss))
   return [
-    row(['beside', ...barCells.map(nameOf)]),
+    row(['requests/s beside', ...barCells.map(nameOf)]),
     row(['---', ...barCells.map(() => '--:')]),
     ...lines,
-    row(['p99 beside hono-echo', ...tails]),
+    row(['p99 beside hono-echo', ...barCells.map((cell, index) => within(cell, 'p99_us', slowest[index]!))]),
+    '',
+    `p50 of one row on one connection beside hono-echo: ${within(alone, 'p50_us', 1.25)}. Resident memory at most: ${told(mb, 150, (value, bar) => value <= bar, '≤')} MB.`,
   ].join('\n')
 }
 
-const mark = (reached: boolean): string => (reached ? '✓' : '✗')
+function told(
+  value: number,
+  bar: number,
+  isReached: (value: number, bar: number) => boolean,
+  sign: string,
+): string {
+  if (!Number.isFinite(value)) return '–'
+  return `${mark(isReached(value, bar))} ${ratio(value)} (${sign} ${bar})`
+}
 
 /** How much of a request's time the bare HTTP server alone would take. */
 export function floorShares(all: readonly Measurement[]): string[] {
   return barCells.flatMap((cell) => {
-    const own = rateOf(all, product, cell)
-    const bare = rateOf(all, 'raw-echo', cell)
-    return own === undefined || bare === undefined
+    const rates = (peer: string): number[] => foundOf(all, cell, peer).map(({ rps }) => rps)
+    const [own, bare] = [rates(product), rates('raw-echo')]
+    return own.length === 0 || bare.length === 0
       ? []
       : [
-          `- ${nameOf(cell)}: ${ms(1e6 / own)} ms of the process a request, where a bare node:http server that parses and sends the body back takes ${ms(1e6 / bare)} ms.`,
+          `- ${nameOf(cell)}: ${ms(1e6 / median(own))} ms of the process a request, where a bare node:http server that parses and sends the body back takes ${ms(1e6 / median(bare))} ms.`,
         ]
   })
+}
+
+/** The whole page. */
+export function pageOf(slices: readonly Slice[], all: readonly Measurement[], command: string): string {
+  const first = slices[0]!
+  const sum = (state: string): number => slices.reduce((total, { logged }) => total + (logged[state] ?? 0), 0)
+  const served = sum('served')
+  const share = (part: number): string => `${((100 * part) / Math.max(1, served)).toFixed(2)} %`
+  const busy = all.filter(({ others }) => others > 0.2).length
+  const versions = Object.assign({}, ...slices.map((each) => each.versions)) as Record<string, string>
+  const lines = [
+    '# Serving beside others',
+    '',
+    `Made by \`${command}\` in ${slices.length} run${slices.length === 1 ? '' : 's'} between ${slices[0]!.slice} and ${slices.at(-1)!.slice}, on ${first.machine}, Node ${first.node}, load by ${first.generator}, ${first.seconds} s a measurement.`,
+    'One process against one process; load generator, servers and Postgres share the machine. Every server answers the same two',
+    'networks over the Open Inference Protocol, or the same rows in its own words; the echo servers parse the body and send it back.',
+    'Of the product everything is on: a key is checked, an arm is chosen, counts and latencies are kept, and every request goes to',
+    'the prediction log in best-effort mode. Each ratio is the median of the ratios within each rotation of all servers, which',
+    'takes seconds; three numbers are the lowest, the median and the highest.',
+    '',
+    `The load average was ${spread(
+      slices.map(({ loadBefore }) => loadBefore),
+      (value) => value.toFixed(1),
+    )} before the runs${busy > 0 ? `, and in ${busy} of ${all.length} measurements other processes used more than a fifth of a core` : ''}.`,
+    `${thousands(served)} requests were answered; ${share(sum('stored'))} of their log rows stand in Postgres, ${share(sum('dropped'))} were dropped for want of room and counted.`,
+    `From the start of the process, with a cached artifact, until it was ready: ${spread(
+      slices.map(({ coldMs }) => coldMs),
+      String,
+    )} ms (≤ 400). Resident then: ${spread(
+      slices.map(({ restRss }) => restRss),
+      String,
+    )} MB.`,
+    '',
+    '## What was asked for',
+    '',
+    barTable(all),
+    '',
+    '## What bounds it',
+    '',
+    ...floorShares(all),
+    '',
+    '## Every cell',
+    '',
+    cellTables(all),
+    '## Versions',
+    '',
+    ...Object.entries(versions).map(([name, version]) => `- ${name} ${version}`),
+  ]
+  return `${lines.join('\n').trimEnd()}\n`
 }

@@ -1,0 +1,126 @@
+/**
+ * The servers that the product is measured beside: echo servers of ours, which are the floor, and the other model servers
+ * where they are installed, started by the scripts that installed them. All of them stand ready at once, so that each cell is
+ * one rotation of them within seconds, whatever else the machine does.
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { checkout, environmentWith } from '../../temporal.config.ts'
+import type { Cell } from './cells.ts'
+import type { NetName } from './nets.ts'
+import { family } from './processes.ts'
+
+export interface Peer {
+  name: string
+  pid: number
+  /** Absent when it serves only the other network. */
+  requestOf(cell: Cell): { url: string; body: string } | undefined
+  stop(): Promise<void>
+}
+
+const readyMs = 90_000
+const endMs = 6_000
+
+export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: Cell) => string): Promise<Peer> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'bench/echo.ts', kind], {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const port = await new Promise<number>((resolve) =>
+    createInterface({ input: child.stdout }).once('line', (line) => resolve(Number(line))),
+  )
+  return {
+    name: kind === 'node' ? 'raw-echo' : 'hono-echo',
+    pid: child.pid!,
+    requestOf: (cell) => ({
+      url: `http://127.0.0.1:${port}/v2/models/${cell.model}/infer`,
+      body: bodyOf(cell),
+    }),
+    stop: () => end(child),
+  }
+}
+
+/** Those that do not start, or answer nothing, are told of and left out. */
+export async function startPeers(
+  names: readonly string[],
+  { scripts, home, models }: { scripts: string; home: string; models: readonly NetName[] },
+): Promise<Peer[]> {
+  const script = join(scripts, 'peers.sh')
+  const environment = { F_HOME: home }
+  const told = (...args: string[]): string =>
+    execFileSync(script, args, { env: environmentWith(environment), encoding: 'utf8' }).trim()
+
+  const start = async (name: string, served: readonly NetName[]): Promise<Peer | undefined> => {
+    const port = await freePort()
+    const child = spawn(script, ['start', name, String(port)], {
+      env: environmentWith({ ...environment, F_MODEL: served[0]! }),
+      stdio: 'ignore',
+    })
+    const requestOf = ({ model, rows }: Cell) =>
+      served.includes(model)
+        ? { url: told('url', name, String(port), model), body: told('body', name, model, String(rows)) }
+        : undefined
+    const first = requestOf({ model: served[0]!, rows: 1, c: 1 })!
+    const until = performance.now() + readyMs
+    while (!(await answers(first))) {
+      if (child.exitCode !== null || performance.now() > until) {
+        await end(child)
+        console.error(`${name} does not answer`)
+        return undefined
+      }
+      await pause(200)
+    }
+    return { name, pid: child.pid!, requestOf, stop: () => end(child) }
+  }
+  // One of them serves one model a process.
+  const wanted = names.flatMap((name) =>
+    name === 'mlflow' ? models.map((model) => ({ name, served: [model] })) : [{ name, served: models }],
+  )
+  const started = await Promise.all(wanted.map(({ name, served }) => start(name, served)))
+  return started.filter((each) => each !== undefined)
+}
+
+async function answers({ url, body }: { url: string; body: string }): Promise<boolean> {
+  try {
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(url, { method: 'POST', headers, body: readFileSync(body) })
+    await answer.arrayBuffer()
+    return answer.status === 200
+  } catch {
+    return false
+  }
+}
+
+/** Servers that use three ports take those a thousand and two thousand above. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    await new Promise((resolve) => server.close(resolve))
+    if (port < 60_000) return port
+  }
+}
+
+/** With everything it has started. */
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.pid === undefined) return
+  const members = family(child.pid)
+  child.kill('SIGTERM')
+  const until = performance.now() + endMs
+  while (members.some(lives) && performance.now() < until) await pause(50)
+  for (const pid of members)
+    try {
+      if (lives(pid)) process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended meanwhile.
+    }
+}
+
+/** One that has ended but was not waited for is dead, although its directory is there. */
+const lives = (pid: number): boolean =>
+  existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
