@@ -11,6 +11,7 @@ import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
 import { callers, expectDeclared, type Allowed, type Answer, type Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { expectMedia } from './media.ts'
 import { carryOut } from './idempotency.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import { routesOf } from './routes/routes.ts'
@@ -53,12 +54,15 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   const params = req.param()
   expectStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
-  const bytes = safe ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
+  const bytes =
+    safe || route.streams === true ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
+  if (bytes.byteLength > 0 || route.streams === true) expectMedia(req.header('content-type'), route.takes)
   const reply = await carryOut(deps, route, {
     path: req.path,
     actor,
     params,
     bytes,
+    stream: () => (req.raw.body ?? []) as AsyncIterable<Uint8Array>,
     query: route.query === undefined ? undefined : check(route.query, req.query(), 'the query'),
     body: route.body === undefined ? undefined : check(route.body, parse(bytes), 'the body'),
     requestId: requestIdOf(context),

@@ -32,6 +32,8 @@ export interface Ask<Body, Query> {
   body: Body
   /** The body as it came, where the route reads it itself. */
   bytes: Buffer
+  /** The body as it comes, where the route reads it while it does. */
+  stream: () => AsyncIterable<Uint8Array>
   requestId: string
   header: (name: string) => string | undefined
 }
@@ -56,6 +58,10 @@ interface RouteFacts {
   answers: Readonly<Record<number, string>>
   /** JSON schema of a body that `handle` is given unparsed. */
   rawSchema?: object
+  /** Media types of the body, where it is not JSON alone. */
+  takes?: readonly string[]
+  /** `handle` reads the body itself while it comes; nothing is held of it here. */
+  streams?: boolean
   /** Its answer holds a secret: it is shown this once and kept nowhere, also not for a repetition. */
   once?: true
 }

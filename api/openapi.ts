@@ -22,9 +22,10 @@ export function describe(routes: readonly Route[]): Record<string, unknown> {
 }
 
 function operationOf(route: Route) {
-  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema } = route
+  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema, streams } = route
+  const { takes = ['application/json'] } = route
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
-  const takesBody = body !== undefined || rawBytes !== undefined
+  const takesBody = body !== undefined || rawBytes !== undefined || streams === true
   return {
     summary,
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
@@ -36,7 +37,14 @@ function operationOf(route: Route) {
     ],
     ...(takesBody
       ? {
-          requestBody: { content: { 'application/json': { schema: body ? schemaOf(body) : rawSchema } } },
+          requestBody: {
+            content: Object.fromEntries(
+              takes.map((media) => [
+                media,
+                media === 'application/json' ? { schema: body ? schemaOf(body) : rawSchema } : {},
+              ]),
+            ),
+          },
         }
       : {}),
     responses: {

@@ -21,6 +21,11 @@ const kind = (status: number, retryable: boolean, remedy: string): ErrorKind => 
 export const errorTable = {
   // What a request may get wrong.
   body_not_json: kind(400, false, 'Send a JSON body (content-type: application/json) that parses.'),
+  unsupported_media_type: kind(
+    415,
+    false,
+    'Say what the body is: "content-type: application/json", or another type that the message names.',
+  ),
   body_too_large: kind(413, false, 'Send a smaller body; the limit is in the message.'),
   invalid_request: kind(
     400,

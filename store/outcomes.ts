@@ -3,6 +3,7 @@
  * that what a judge saw at the time can be seen again.
  */
 import sql from 'sql-template-tag'
+import type { Output } from '../domain/features.ts'
 import type { Database } from './postgres.ts'
 
 export interface Outcome {
@@ -40,4 +41,32 @@ export async function insertOutcomes(
     on conflict (prediction_id, revision) do nothing
     returning 1`)
   return rows.length
+}
+
+/**
+ * Which model has answered each of these predictions, of those that stand in the log; a place that its request does not have is
+ * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later.
+ */
+export async function findAnswered(
+  database: Database,
+  predictionIds: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await database.query<{ id: string; model: string }>(sql`
+    select sent.id, known.model from unnest(${predictionIds}::uuid[]) as sent (id)
+    join lateral (
+      select model, instances from predictions
+      where predictions.id = request_of(sent.id)
+        and at >= moment_of(sent.id) - interval '1 minute' and at < moment_of(sent.id) + interval '10 minutes'
+    ) as known on place_of(sent.id) < known.instances`)
+  return new Map(rows.map(({ id, model }) => [id, model]))
+}
+
+/** What the models answer with, by their names. */
+export async function findOutputs(
+  database: Database,
+  models: readonly string[],
+): Promise<Map<string, Output>> {
+  const rows = await database.query<{ name: string; output: Output | null }>(sql`
+    select name, definition #> '{label,output}' as output from models where name = any(${models}::text[])`)
+  return new Map(rows.flatMap(({ name, output }) => (output === null ? [] : [[name, output] as const])))
 }

@@ -25,6 +25,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       },
       rawBytes: predictBytes,
       rawSchema: inferSchema,
+      takes: inferMedia,
       handle({ params, bytes, header }) {
         const { name: model = '', version } = params
         const requestId = header(requestIdHeader)
@@ -88,6 +89,9 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
     ...[model, version].flatMap((path) => [described(path), ready(path), inferRoute(path)]),
   ]
 }
+
+/** Clients send tensors behind JSON, or JSON alone, as a stream of bytes, or say nothing. */
+const inferMedia = ['application/json', 'application/octet-stream']
 
 const inferSchema = {
   type: 'object',

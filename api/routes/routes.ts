@@ -10,6 +10,7 @@ import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './inference.ts'
 import { keyRoutes } from './keys.ts'
 import { modelRoutes } from './models.ts'
+import { outcomeRoutes } from './outcomes.ts'
 import { predictionRoutes } from './predictions.ts'
 import { recordRoutes } from './records.ts'
 import { releaseRoutes } from './releases.ts'
@@ -19,6 +20,7 @@ import { rollbackRoutes } from './rollback.ts'
 export function routesOf(deps: ApiDeps): Route[] {
   const routes: Route[] = [
     ...predictionRoutes(deps),
+    ...outcomeRoutes(deps),
     ...inferenceRoutes(deps),
     ...modelRoutes(deps),
     ...evaluationRoutes(deps),

@@ -66,6 +66,7 @@ describe('every route', () => {
     expect(predictor.filter((path) => !path.startsWith('/v2/models/:name'))).toEqual([
       '/v1/models/:name/predict',
       '/v1/outcomes',
+      '/v1/outcomes/bulk',
     ])
     for (const { allow } of api.routes) if (Array.isArray(allow)) expect(allow).not.toContain('predictor')
   })

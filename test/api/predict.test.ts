@@ -279,9 +279,9 @@ it('outcomes are stored once, corrections are further revisions, and find their 
       key,
       body: { outcomes: [{ prediction_id: id, value, observed_at: '2026-01-01T00:00:00Z' }] },
     })
-  expect((await send(true)).json).toEqual({ received: 1, stored: 1 })
-  expect((await send(true)).json).toEqual({ received: 1, stored: 0 })
-  expect((await send(false)).json).toEqual({ received: 1, stored: 1 })
+  expect((await send(true)).json).toMatchObject({ received: 1, accepted: 1, stored: 1 })
+  expect((await send(true)).json).toMatchObject({ received: 1, accepted: 1, stored: 0 })
+  expect((await send(false)).json).toMatchObject({ received: 1, accepted: 1, stored: 1 })
   await api.serving.log.flush()
   await until(async () => api.serving.log.counts().waiting === 0, 'the log')
   const { rows } = await house.store.pool.query(

@@ -1,0 +1,93 @@
+/**
+ * Takes outcomes in: each is looked up in the prediction log, must be of a model that the key may touch, and must be a value
+ * that this model can answer with. Quality in use is measured on nothing else, so what gets in wrong is believed.
+ */
+import { z } from 'zod'
+import { DomainError } from '../domain/errors.ts'
+import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../domain/outcome.ts'
+import { findAnswered, findOutputs, insertOutcomes } from '../store/outcomes.ts'
+import type { Store } from '../store/postgres.ts'
+import { mayTouch, type Actor } from './auth.ts'
+import { pastMoment } from './wire.ts'
+
+export const outcomeSchema = z.strictObject({
+  prediction_id: z.uuid(),
+  value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
+    error: 'is a finite number, a text of at most 1000 characters, true or false',
+  }),
+  /** A minute ahead of this machine's clock is taken as it is, for clocks differ; what is later is refused. */
+  observed_at: pastMoment,
+})
+
+export interface SentOutcome {
+  /** How the sender finds it again: `outcomes.3`, `line 7`. */
+  place: string
+  predictionId: string
+  value: OutcomeValue
+  /** Whether the value came as text, in a form that knows nothing else. */
+  asText?: boolean
+  observedAt: string
+}
+
+export interface TakenOutcomes {
+  received: number
+  /** Kept, or kept before. */
+  accepted: number
+  /** New, or a correction. */
+  stored: number
+  /** Of predictions that are not in the log: not yet, not any more, or never. */
+  unknown: number
+  refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
+}
+
+/**
+ * At most one outcome a prediction. Those of unknown predictions are kept, for the log may be a moment behind, but not from a
+ * key that is held to some models: nobody could say whether they are of one. Nothing is stored when `whole` and one is refused.
+ */
+export async function takeOutcomes(
+  { store, actor }: { store: Store; actor: Actor | undefined },
+  sent: readonly SentOutcome[],
+  { whole }: { whole: boolean },
+): Promise<TakenOutcomes> {
+  const models = await findAnswered(
+    store,
+    sent.map(({ predictionId }) => predictionId),
+  )
+  const outputs = await findOutputs(store, [...new Set(models.values())])
+  const refused: TakenOutcomes['refused'] = []
+  const kept: SentOutcome[] = []
+  let unknown = 0
+  for (const each of sent) {
+    const { place, predictionId } = each
+    const model = models.get(predictionId.toLowerCase())
+    const output = model === undefined ? undefined : outputs.get(model)
+    const value = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
+    if (model === undefined) {
+      unknown++
+      if (actor?.models === undefined) kept.push({ ...each, value })
+      continue
+    }
+    const issue = output === undefined ? undefined : issueOfOutcome(output, value)
+    if (actor !== undefined && !mayTouch(actor, model))
+      refused.push({
+        place,
+        code: 'forbidden',
+        message: `the key ${actor.name} may not touch the model ${model}`,
+      })
+    else if (issue !== undefined) refused.push({ place, code: 'invalid_request', message: `value: ${issue}` })
+    else kept.push({ ...each, value })
+  }
+  const nothing = kept.length === 0 || (whole && refused.length > 0)
+  const stored = nothing
+    ? 0
+    : await insertOutcomes(store, { source: actor?.name ?? 'public', outcomes: kept })
+  return { received: sent.length, accepted: kept.length, stored, unknown, refused }
+}
+
+/** Throws for the first refused one; the message names all, up to a number that can be read. */
+export function expectNoneRefused({ refused }: TakenOutcomes): void {
+  const [first] = refused
+  if (first === undefined) return
+  const issues = refused.slice(0, 20).map(({ place, message }) => `${place}: ${message}`)
+  throw new DomainError(first.code, issues.join('; '), { issues, refused: refused.length })
+}

@@ -1,0 +1,325 @@
+/** What became true of predictions: looked up, checked against the model, counted, and taken from files of any length. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fieldsOf, linesOf } from '../../api/lines.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+let scoped: string
+const observed_at = '2026-01-01T00:00:00Z'
+
+beforeAll(async () => {
+  house = await openHouse()
+  for (const model of ['iris', 'tulip'])
+    await house.route(model, { proven: await house.register(irisSpec(model)) })
+  await house.route('late', {
+    proven: await house.register({
+      ...irisSpec('late'),
+      output: { kind: 'classes', classes: ['a', 'b', 'c'] },
+    }),
+  })
+  for (const [model, output] of [
+    ['late', { kind: 'probability', positive: 'late', threshold: 0.5 }],
+    ['tulip', { kind: 'number' }],
+  ] as const)
+    await house.store.pool.query(
+      `update models set definition = jsonb_set(definition, '{label,output}', $1) where name = $2`,
+      [JSON.stringify(output), model],
+    )
+  key = await house.key()
+  scoped = await house.key({ role: 'predictor', models: ['iris'] })
+  api = await startApi(house)
+  for (const model of ['iris', 'tulip', 'late'])
+    await until(() => api.serving.routing.find(model) !== undefined, `${model}: ${api.troubles.join('; ')}`)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+/** Ids of answers that stand in the log. */
+async function answered(model: string, count = 1): Promise<string[]> {
+  const ids = Array.from({ length: count }, () => api.ask(model, request()).predictions[0]!.id)
+  await api.serving.log.flush()
+  await until(() => api.serving.log.counts().waiting === 0, 'the log')
+  return ids
+}
+const send = (outcomes: object[], as = key) =>
+  api.request('POST', '/v1/outcomes', { key: as, body: { outcomes } })
+const file = (body: string, type = 'application/x-ndjson', as = key) =>
+  api.request('POST', '/v1/outcomes/bulk', { key: as, body, headers: { 'content-type': type } })
+const revisions = async (id: string) =>
+  (
+    await house.store.pool.query<{ value: unknown; revision: number }>(
+      'select value, revision from outcomes where prediction_id = $1 order by revision',
+      [id],
+    )
+  ).rows
+
+describe('a value', () => {
+  it.each([
+    ['iris', 'setosa', true],
+    ['iris', 'rose', false],
+    ['iris', 1, false],
+    ['iris', true, false],
+    ['late', true, true],
+    ['late', 0, true],
+    ['late', 0.5, false],
+    ['late', 'late', false],
+    ['tulip', -3.5, true],
+    ['tulip', '3', false],
+    ['tulip', false, false],
+  ])('of %s may be %j: %j', async (model, value, fits) => {
+    const [id = ''] = await answered(model)
+    const { status, json } = await send([{ prediction_id: id, value, observed_at }])
+    if (fits) expect([status, json]).toEqual([200, { received: 1, accepted: 1, stored: 1, unknown: 0 }])
+    else {
+      expect(json).toMatchObject({ code: 'invalid_request', status: 400, refused: 1 })
+      expect(json['detail']).toMatch(/^outcomes\.0: value: /)
+      expect(await revisions(id)).toEqual([])
+    }
+  })
+
+  it('that does not fit keeps its whole list from being stored, and each is named', async () => {
+    const [good = '', bad = ''] = await answered('iris', 2)
+    const { json } = await send([
+      { prediction_id: good, value: 'setosa', observed_at },
+      { prediction_id: bad, value: 'rose', observed_at },
+    ])
+    expect(json['detail']).toMatch(/^outcomes\.1: value: "rose" is none of the classes setosa, /)
+    expect(await revisions(good)).toEqual([])
+  })
+})
+
+describe('an outcome', () => {
+  it('of a prediction that nobody knows is kept, counted, and joined when the log has it', async () => {
+    const { json } = await send([{ prediction_id: randomUUID(), value: 7, observed_at }])
+    expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
+  })
+
+  it('of a place that its request does not have is unknown', async () => {
+    const [id = ''] = await answered('iris')
+    const { json } = await send([
+      { prediction_id: id.replace(/0000$/, '0001'), value: 'setosa', observed_at },
+    ])
+    expect(json).toMatchObject({ unknown: 1 })
+  })
+
+  it('is found whichever case its id is written in', async () => {
+    const [id = ''] = await answered('iris')
+    const { json } = await send([{ prediction_id: id.toUpperCase(), value: 'setosa', observed_at }])
+    expect(json).toMatchObject({ unknown: 0, stored: 1 })
+    const twice = await send(
+      [id, id.toUpperCase()].map((each) => ({ prediction_id: each, value: 'setosa', observed_at })),
+    )
+    expect(twice.json).toMatchObject({ code: 'invalid_request' })
+  })
+
+  it('of another model is refused to a key that is held to some, and an unknown one is not kept', async () => {
+    const [own = ''] = await answered('iris')
+    const [foreign = ''] = await answered('late')
+    expect((await send([{ prediction_id: own, value: 'setosa', observed_at }], scoped)).json).toMatchObject({
+      stored: 1,
+    })
+    const refused = await send([{ prediction_id: foreign, value: true, observed_at }], scoped)
+    expect(refused.json).toMatchObject({ code: 'forbidden', status: 403 })
+    expect(refused.json['detail']).toMatch(/may not touch the model late/)
+    const nobody = randomUUID()
+    expect((await send([{ prediction_id: nobody, value: 1, observed_at }], scoped)).json).toEqual({
+      received: 1,
+      accepted: 0,
+      stored: 0,
+      unknown: 1,
+    })
+    expect(await revisions(nobody)).toEqual([])
+  })
+
+  it('that is corrected becomes a further revision, and sent again changes nothing', async () => {
+    const [id = ''] = await answered('iris')
+    const say = async (value: string) =>
+      (await send([{ prediction_id: id, value, observed_at }])).json['stored']
+    expect([await say('setosa'), await say('setosa'), await say('virginica'), await say('setosa')]).toEqual([
+      1, 0, 1, 1,
+    ])
+    expect(await revisions(id)).toEqual([
+      { value: 'setosa', revision: 1 },
+      { value: 'virginica', revision: 2 },
+      { value: 'setosa', revision: 3 },
+    ])
+  })
+
+  it('may be a minute ahead of this clock, and no more', async () => {
+    const [id = ''] = await answered('iris')
+    const at = (ms: number) => new Date(Date.now() + ms).toISOString()
+    expect((await send([{ prediction_id: id, value: 'setosa', observed_at: at(30_000) }])).status).toBe(200)
+    const late = await send([{ prediction_id: id, value: 'setosa', observed_at: at(120_000) }])
+    expect(late.json['detail']).toMatch(/outcomes\.0\.observed_at: is in the future/)
+  })
+})
+
+describe('a file', () => {
+  it('of JSON lines is stored, and its mistakes are told by their lines', async () => {
+    const ids = await answered('iris', 3)
+    const lines = [
+      { prediction_id: ids[0], value: 'setosa', observed_at },
+      { prediction_id: ids[1], value: 'rose', observed_at },
+      { prediction_id: ids[0], value: 'virginica', observed_at },
+      { prediction_id: 'x', value: 'setosa', observed_at },
+      { prediction_id: ids[2], value: 'setosa', observed_at, more: 1 },
+    ].map((each) => JSON.stringify(each))
+    const { status, json } = await file([...lines, '', '{', '{"value":"\\u0000"}'].join('\r\n'))
+    expect(status).toBe(200)
+    expect(json).toMatchObject({ received: 7, accepted: 2, stored: 2, unknown: 0, refused: 5 })
+    expect((json['issues'] as string[]).sort()).toEqual([
+      expect.stringMatching(/^line 2: value: "rose"/),
+      expect.stringMatching(/^line 4: prediction_id: /),
+      expect.stringMatching(/^line 5: .*more/),
+      expect.stringMatching(/^line 7: .*JSON/),
+      expect.stringMatching(/^line 8: has NUL/),
+    ])
+    expect(await revisions(ids[0]!)).toHaveLength(2)
+  })
+
+  it('of comma-separated values is read as its models want it', async () => {
+    const [iris = '', late = '', tulip = ''] = [
+      ...(await answered('iris')),
+      ...(await answered('late')),
+      ...(await answered('tulip')),
+    ]
+    const text = [
+      '\uFEFFobserved_at,"value",prediction_id,note',
+      `${observed_at},setosa,${iris},"a, ""b"""`,
+      `${observed_at},true,${late},`,
+      `${observed_at},-1.5e1,${tulip},`,
+      `${observed_at},many,${tulip},`,
+      `${observed_at},"1,${tulip}`,
+    ].join('\n')
+    const { json } = await file(text, 'text/csv; charset=utf-8')
+    expect(json).toMatchObject({ received: 5, accepted: 3, stored: 3, refused: 2 })
+    expect(json['issues']).toEqual([
+      'line 6: its quotes do not close',
+      `line 5: value: "many" is no finite number`,
+    ])
+    for (const [id, value] of [
+      [iris, 'setosa'],
+      [late, true],
+      [tulip, -15],
+    ] as const)
+      expect(await revisions(id)).toEqual([{ value, revision: 1 }])
+  })
+
+  it('may be sent again, and is refused in parts to a key that is held to some models', async () => {
+    const ids = [...(await answered('iris', 2)), ...(await answered('late'))]
+    const text = ids
+      .map((id, i) => JSON.stringify({ prediction_id: id, value: i < 2 ? 'setosa' : true, observed_at }))
+      .join('\n')
+    expect((await file(text, undefined, scoped)).json).toMatchObject({ accepted: 2, stored: 2, refused: 1 })
+    expect((await file(text)).json).toMatchObject({ accepted: 3, stored: 1, refused: 0 })
+    expect((await file(text)).json).toMatchObject({ accepted: 3, stored: 0 })
+  })
+
+  it.each([
+    ['without its columns', 'a,b\n1,2', 'text/csv', 400, /columns prediction_id, value, observed_at/],
+    [
+      'with a line without end',
+      'x'.repeat(70_000),
+      'application/jsonl',
+      400,
+      /line 1 has more than 65536 bytes/,
+    ],
+    ['of another kind', '{}', 'application/json', 415, /application\/x-ndjson/],
+    ['of another alphabet', '{}', 'text/csv; charset=latin1', 415, /in UTF-8/],
+  ])('%s is refused', async (_, text, type, status, detail) => {
+    const { json } = await file(text, type)
+    expect(json).toMatchObject({
+      status,
+      code: status === 415 ? 'unsupported_media_type' : 'invalid_request',
+    })
+    expect(json['detail']).toMatch(detail)
+  })
+
+  it('of many lines takes the memory of a few', async () => {
+    const [id = ''] = await answered('iris')
+    const line = Buffer.from(`${JSON.stringify({ prediction_id: id, value: 'rose', observed_at })}\n`)
+    const lines = 20_000
+    let held = 0
+    let most = 0
+    async function* body() {
+      for (let i = 0; i < lines; i++) {
+        held++
+        yield line
+        if (i % 1_000 === 0) most = Math.max(most, process.memoryUsage().arrayBuffers)
+      }
+    }
+    let read = 0
+    for await (const { text } of linesOf(body(), 1_000)) if (text.includes('rose')) read++
+    expect([held, read]).toEqual([lines, lines])
+    expect(most).toBeLessThan(200_000_000)
+  })
+})
+
+describe('the pieces of a body', () => {
+  const read = async (pieces: (string | Buffer)[]) => {
+    const lines: string[] = []
+    const body = async function* () {
+      for (const piece of pieces) yield await Promise.resolve(Buffer.from(piece as string))
+    }
+    for await (const { number, text } of linesOf(body(), 100)) lines.push(`${number} ${text}`)
+    return lines
+  }
+  it('may end anywhere', async () => {
+    const whole = Buffer.from('größe\n\nzwei\r\ndrei')
+    for (let cut = 0; cut <= whole.byteLength; cut++)
+      expect(await read([whole.subarray(0, cut), whole.subarray(cut)])).toEqual([
+        '1 größe',
+        '3 zwei',
+        '4 drei',
+      ])
+  })
+  it('must be UTF-8', () => expect(read([Buffer.from([0xff, 0x0a])])).rejects.toThrow('line 1 is no UTF-8'))
+  it('hold fields with quotes, commas and nothing', () => {
+    expect(fieldsOf('a,"b,""c""",,')).toEqual(['a', 'b,"c"', '', ''])
+    expect(fieldsOf('')).toEqual([''])
+    expect(fieldsOf('a"b')).toBeUndefined()
+    expect(fieldsOf('"a"b')).toBeUndefined()
+  })
+})
+
+describe('a body', () => {
+  const post = (contentType: string) =>
+    api.request('POST', '/v1/outcomes', {
+      key,
+      body: { outcomes: [] },
+      headers: { 'content-type': contentType },
+    })
+  it.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/json; charset=utf-16',
+  ])('that is said to be %s is not read as JSON', async (type) =>
+    expect((await post(type)).json).toMatchObject({ status: 415, code: 'unsupported_media_type' }),
+  )
+  it.each(['application/json', 'Application/JSON;charset="UTF-8"', 'application/problem+json', ''])(
+    'that is said to be %j is',
+    async (type) => expect((await post(type)).json).toMatchObject({ status: 400, code: 'invalid_request' }),
+  )
+  it('without instances of its own is read for tensors as a stream of bytes too', async () => {
+    const answer = await api.request('POST', '/v2/models/iris/infer', {
+      key,
+      headers: { 'content-type': 'application/octet-stream' },
+      body: {
+        inputs: Object.entries(irisRow).map(([name, value]) => ({
+          name,
+          shape: [1, 1],
+          datatype: 'FP32',
+          data: [value],
+        })),
+      },
+    })
+    expect(answer.status).toBe(200)
+  })
+})
