@@ -76,3 +76,17 @@ export function inferBody(name: NetName, rows: number): string {
     inputs: [{ name: 'input', shape: [rows, width], datatype: 'FP32', data }],
   })
 }
+
+/** A network that is dear to compute: a million weights, one row of the same features as *wide*. */
+export function deepSpec(): ArtifactSpec {
+  const { model: _model, layers: _layers, ...like } = netSpecs(undefined).wide
+  const next = seeded(3)
+  const units = [32, 1_024, 1_024, 1]
+  return {
+    ...like,
+    model: 'deep',
+    layers: units
+      .slice(1)
+      .map((count, index) => randomLayer(units[index]!, count, index < 2 ? 'relu' : 'linear', next)),
+  }
+}

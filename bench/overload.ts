@@ -1,0 +1,201 @@
+/**
+ * What becomes of callers when more come than can be served, and when some of them only hold connections. Both are told as the
+ * healthy caller sees it: good answers within the deadline, and the time they take. Written to bench/overload.md.
+ * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow]`
+ */
+import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { checkout } from '../temporal.config.ts'
+import { deepSpec, inferBody, netSpecs } from './serving/nets.ts'
+import type { OpenPlan, OpenResult } from './serving/open-load.ts'
+import { residentMb } from './serving/processes.ts'
+import { startSystem, type MeasuredSystem } from './serving/system.ts'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '5' },
+    part: { type: 'string' },
+    out: { type: 'string', default: join(checkout, 'bench', 'overload.md') },
+  },
+})
+const rounds = Number(values.rounds)
+const seconds = Number(values.seconds)
+/** An answer that comes later does not count. */
+const deadlineMs = 500
+const mostConnections = 2_000
+const slowSenders = 2_000
+const recoveryS = 10
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-overload-'))
+const bodyOf = (name: string): string => join(root, `${name}.json`)
+writeFileSync(bodyOf('wide'), inferBody('wide', 100))
+writeFileSync(bodyOf('deep'), inferBody('wide', 1))
+writeFileSync(bodyOf('iris'), inferBody('iris', 1))
+
+const loadBefore = loadavg()[0]!
+const system = await startSystem([...Object.values(netSpecs(undefined)), deepSpec()])
+const lines: string[] = []
+try {
+  if (values.part !== 'slow')
+    for (const name of ['deep', 'wide']) lines.push(...(await overload(system, name)))
+  if (values.part !== 'overload') lines.push(...(await slow(system)))
+  writeFileSync(values.out, `${page(lines).trimEnd()}\n`)
+} finally {
+  await system.stop()
+  rmSync(root, { recursive: true, force: true })
+}
+
+/** Once, twice and five times what it can serve, and back. */
+async function overload({ url, authorization, pids }: MeasuredSystem, name: string): Promise<string[]> {
+  const plan = (phases: OpenPlan['phases']): OpenPlan => ({
+    url: `${url}/v2/models/${name}/infer`,
+    body: bodyOf(name),
+    authorization,
+    deadlineMs,
+    mostConnections,
+    phases,
+  })
+  await openLoad(plan([{ name: 'warm', seconds: 2 }]))
+  const rows: string[][] = []
+  let mostMb = 0
+  const timer = setInterval(() => (mostMb = Math.max(mostMb, residentMb(pids[0]))), 200)
+  for (let round = 0; round < rounds; round++) {
+    const [closed] = await openLoad(plan([{ name: 'peak', seconds }]))
+    const peak = closed!.good / seconds
+    for (const factor of [1, 2, 5]) {
+      const [over, after] = await openLoad(
+        plan([
+          { name: `${factor}`, rate: factor * peak, seconds },
+          { name: 'after', rate: 0.7 * peak, seconds: recoveryS },
+        ]),
+      )
+      rows.push(rowOf(round, factor, peak, over!, after!))
+      console.log(name, rows.at(-1)!.join(' | '))
+    }
+  }
+  clearInterval(timer)
+  return [
+    `### ${titles[name]}`,
+    '',
+    '| round | offered | requests/s offered | of these sent | good/s | of the peak | refused/s | late/s | p50 ms | p99 ms | good again after |',
+    '|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|',
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+    '',
+    `Resident memory at most ${mostMb} MB.`,
+    '',
+  ]
+}
+
+const titles: Record<string, string> = {
+  deep: 'A network of a million weights, one row a request: small requests, dear answers',
+  wide: '*wide*, a hundred rows a request: 24 kB each, of which refusing costs a good part of answering',
+}
+
+function rowOf(round: number, factor: number, peak: number, over: OpenResult, after: OpenResult): string[] {
+  const perSecond = (count: number): string => Math.round(count / seconds).toLocaleString('en-US')
+  return [
+    String(round + 1),
+    `${factor} ×`,
+    perSecond(over.offered),
+    perSecond(over.offered - over.unsent),
+    perSecond(over.good),
+    `${Math.round((100 * over.good) / seconds / peak)} %`,
+    perSecond(over.refused),
+    perSecond(over.late + over.failed),
+    over.p50Ms.toFixed(0),
+    over.p99Ms.toFixed(0),
+    recoveryOf(after),
+  ]
+}
+
+/** When answers are good again, and stay so. */
+function recoveryOf({ quarters }: OpenResult): string {
+  const bad = quarters.findLastIndex(({ offered, good }) => good < 0.99 * offered)
+  return bad === quarters.length - 1 ? `more than ${recoveryS} s` : `${((bad + 1) / 4).toFixed(2)} s`
+}
+
+/** Callers at a third of what is possible, with and without the slow ones in turns. */
+async function slow({ url, authorization, pids }: MeasuredSystem): Promise<string[]> {
+  const healthy = (phases: OpenPlan['phases']): OpenPlan => ({
+    url: `${url}/v2/models/iris/infer`,
+    body: bodyOf('iris'),
+    authorization,
+    deadlineMs,
+    mostConnections: 64,
+    phases,
+  })
+  const [closed] = await openLoad(healthy([{ name: 'peak', connections: 64, seconds }]))
+  const rate = closed!.good / seconds / 3
+  const rows: { without: OpenResult; with: OpenResult }[] = []
+  let mostMb = 0
+  for (let round = 0; round < rounds; round++) {
+    const measured = async () => (await openLoad(healthy([{ name: 'healthy', rate, seconds }])))[0]!
+    const besides = async () => {
+      const senders = await holdConnections(`${url}/v2/models/iris/infer`)
+      const found = await measured()
+      mostMb = Math.max(mostMb, residentMb(pids[0]))
+      const ended = new Promise((resolve) => senders.once('exit', resolve))
+      senders.disconnect()
+      await ended
+      return found
+    }
+    // Which comes first changes, so that neither profits from it.
+    const first = round % 2 === 0 ? await measured() : undefined
+    const crowded = await besides()
+    rows.push({ without: first ?? (await measured()), with: crowded })
+    const { without } = rows.at(-1)!
+    console.log(`slow: p99 ${without.p99Ms.toFixed(2)} → ${crowded.p99Ms.toFixed(2)} ms`)
+  }
+  const ratios = rows.map((row) => row.with.p99Ms / row.without.p99Ms).sort((a, b) => a - b)
+  return [
+    `### ${slowSenders} slow callers beside healthy ones`,
+    '',
+    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again. Healthy callers ask for one row of *iris* at ${Math.round(rate).toLocaleString('en-US')} requests/s, a third of the peak.`,
+    '',
+    '| round | p50 ms without / with | p99 ms without / with | × | bad answers without / with |',
+    '|--:|--:|--:|--:|--:|',
+    ...rows.map((row, round) => {
+      const both = (of: (result: OpenResult) => string): string => `${of(row.without)} / ${of(row.with)}`
+      return `| ${round + 1} | ${both(({ p50Ms }) => p50Ms.toFixed(2))} | ${both(({ p99Ms }) => p99Ms.toFixed(2))} | ${(row.with.p99Ms / row.without.p99Ms).toFixed(2)} | ${both(({ offered, good }) => String(offered - good))} |`
+    }),
+    '',
+    `The median of the ratios is ${ratios[Math.floor(ratios.length / 2)]!.toFixed(2)} (≤ 1.2). Resident memory at most ${mostMb} MB.`,
+    '',
+  ]
+}
+
+async function openLoad(plan: OpenPlan): Promise<OpenResult[]> {
+  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
+  const found: OpenResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => found.push(JSON.parse(line) as OpenResult))
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  if (code !== 0) throw new Error(`the load ended with ${String(code)}`)
+  return found
+}
+
+function holdConnections(url: string): Promise<ChildProcess> {
+  const child = fork('bench/serving/slow-senders.ts', [url, String(slowSenders)], {
+    cwd: checkout,
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  })
+  return new Promise((resolve) => child.stdout!.once('data', () => resolve(child)))
+}
+
+function page(parts: readonly string[]): string {
+  return [
+    '# Overload and slow callers',
+    '',
+    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
+    '',
+    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${mostConnections.toLocaleString('en-US')} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
+    '',
+    ...parts,
+  ].join('\n')
+}

@@ -1,0 +1,166 @@
+/**
+ * An open load: requests come at a constant rate whether or not the earlier ones are answered, as they do from callers who
+ * know nothing of each other. A closed load cannot overload a server: it waits for it. Bounded in connections and time.
+ * `node --import tsx bench/serving/open-load.ts '<plan as JSON>'` prints one line of JSON for each phase.
+ */
+import { readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+
+export interface OpenPlan {
+  url: string
+  /** The file that is sent. */
+  body: string
+  authorization: string
+  /** An answer that comes later is worth nothing; the server is told so. */
+  deadlineMs: number
+  mostConnections: number
+  /** One after the other; without a rate as fast as `connections` connections are answered. */
+  phases: { name: string; rate?: number; connections?: number; seconds: number }[]
+}
+
+export interface OpenResult {
+  name: string
+  /** Requests that were due, and of these those that no connection was free for. */
+  offered: number
+  unsent: number
+  /** Answered with success within the deadline; only these count. */
+  good: number
+  late: number
+  /** Told that the server is overloaded, or that the deadline has passed. */
+  refused: number
+  failed: number
+  p50Ms: number
+  p99Ms: number
+  /** Requests that were due and good answers to them, by quarters of a second. */
+  quarters: { offered: number; good: number }[]
+}
+
+interface Connection {
+  socket: Socket
+  dueAt: number
+  phase: Counting | undefined
+  got: Buffer | undefined
+}
+
+interface Counting extends OpenResult {
+  beganAt: number
+  times: number[]
+}
+
+const quarterMs = 250
+const plan = JSON.parse(process.argv[2] ?? '') as OpenPlan
+const { hostname, port, pathname } = new URL(plan.url)
+const body = readFileSync(plan.body)
+const request = Buffer.concat([
+  Buffer.from(
+    `POST ${pathname} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n` +
+      `authorization: ${plan.authorization}\r\nx-deadline-ms: ${plan.deadlineMs}\r\n` +
+      `content-length: ${body.byteLength}\r\n\r\n`,
+  ),
+  body,
+])
+const idle: Connection[] = []
+let open = 0
+let whenFree: ((connection: Connection) => void) | undefined
+
+function answered(connection: Connection): void {
+  const { got, phase, dueAt } = connection
+  connection.got = undefined
+  if (phase === undefined || got === undefined) return
+  connection.phase = undefined
+  const tookMs = performance.now() - dueAt
+  const status = got.toString('latin1', 9, 12)
+  if (status === '503' || status === '504') phase.refused++
+  else if (status !== '200') phase.failed++
+  else if (tookMs > plan.deadlineMs) phase.late++
+  else {
+    phase.good++
+    phase.times.push(tookMs)
+    const quarter = phase.quarters[Math.floor((dueAt - phase.beganAt) / quarterMs)]
+    if (quarter !== undefined) quarter.good++
+  }
+}
+
+function openConnection(): Connection {
+  open++
+  const socket = connect(Number(port), hostname)
+  socket.setNoDelay(true)
+  const connection: Connection = { socket, dueAt: 0, phase: undefined, got: undefined }
+  let failed = false
+  const gone = (): void => {
+    if (failed) return
+    failed = true
+    open--
+    if (connection.phase !== undefined) connection.phase.failed++
+    connection.phase = undefined
+    const at = idle.indexOf(connection)
+    if (at >= 0) idle.splice(at, 1)
+  }
+  socket.on('error', gone)
+  socket.on('close', gone)
+  socket.on('data', (chunk: Buffer) => {
+    const got = connection.got === undefined ? chunk : Buffer.concat([connection.got, chunk])
+    connection.got = got
+    const end = got.indexOf('\r\n\r\n')
+    if (end < 0) return
+    const head = got.toString('latin1', 0, end)
+    if (got.byteLength < end + 4 + Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0)) return
+    answered(connection)
+    if (/connection: close/i.test(head)) socket.end()
+    else if (whenFree === undefined) idle.push(connection)
+    else whenFree(connection)
+  })
+  return connection
+}
+
+function send(connection: Connection, phase: Counting, dueAt: number): void {
+  connection.phase = phase
+  connection.dueAt = dueAt
+  connection.socket.write(request)
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases'][number]): Promise<void> {
+  const beganAt = performance.now()
+  const until = beganAt + seconds * 1_000
+  const quarters = Array.from({ length: Math.ceil((seconds * 1_000) / quarterMs) }, () => ({
+    offered: 0,
+    good: 0,
+  }))
+  const none = { offered: 0, unsent: 0, good: 0, late: 0, refused: 0, failed: 0, p50Ms: 0, p99Ms: 0 }
+  const phase: Counting = { name, ...none, quarters, beganAt, times: [] }
+  const offer = (dueAt: number): void => {
+    phase.offered++
+    const quarter = quarters[Math.floor((dueAt - beganAt) / quarterMs)]
+    if (quarter !== undefined) quarter.offered++
+    const connection = idle.pop() ?? (open < plan.mostConnections ? openConnection() : undefined)
+    if (connection === undefined) phase.unsent++
+    else send(connection, phase, dueAt)
+  }
+  if (rate === undefined) {
+    whenFree = (connection) => {
+      if (performance.now() >= until) return void idle.push(connection)
+      phase.offered++
+      send(connection, phase, performance.now())
+    }
+    for (let index = 0; index < connections; index++) offer(beganAt)
+    await pause(seconds * 1_000)
+    whenFree = undefined
+  } else {
+    let due = 0
+    for (let now = performance.now(); now < until; now = performance.now()) {
+      while (beganAt + (due * 1_000) / rate <= now) offer(beganAt + (due++ * 1_000) / rate)
+      await pause(1)
+    }
+  }
+  // What is on its way still counts, if it comes in time.
+  await pause(plan.deadlineMs)
+  phase.times.sort((a, b) => a - b)
+  const at = (share: number): number => phase.times[Math.floor(share * phase.times.length)] ?? 0
+  const { beganAt: _began, times: _times, ...result } = { ...phase, p50Ms: at(0.5), p99Ms: at(0.99) }
+  console.log(JSON.stringify(result))
+}
+
+for (const phase of plan.phases) await run(phase)
+process.exit(0)

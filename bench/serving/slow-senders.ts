@@ -1,0 +1,53 @@
+/**
+ * Callers who hold connections and send next to nothing: a third of them headers byte by byte, a third bodies, a third keep an
+ * answered connection open. One that the server closes comes again a moment later. Bounded in number; ends with its parent.
+ * `node --import tsx bench/serving/slow-senders.ts <url> <how many>` prints `held` when all of them stand.
+ */
+import { connect } from 'node:net'
+
+const [url = '', count = '0'] = process.argv.slice(2)
+const { hostname, port, pathname } = new URL(url)
+const everyMs = 1_000
+const againMs = 1_000
+
+const beginnings = [
+  `POST ${pathname} HTTP/1.1\r\nhost: ${hostname}\r\nx-slow: `,
+  `POST ${pathname} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n{`,
+  `GET /livez HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`,
+]
+
+let held = 0
+let closed = 0
+
+function hold(kind: number, onHeld: () => void): void {
+  const socket = connect(Number(port), hostname)
+  let timer: NodeJS.Timeout | undefined
+  socket.on('connect', () => {
+    held++
+    onHeld()
+    socket.write(beginnings[kind]!)
+    if (kind < 2) timer = setInterval(() => socket.write('a'), everyMs)
+  })
+  socket.on('data', () => {})
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    clearInterval(timer)
+    held--
+    closed++
+    setTimeout(() => hold(kind, () => {}), againMs)
+  })
+}
+
+const wanted = Number(count)
+let begun = 0
+let stood = 0
+// A few at a time: what is measured is how they are borne, not how they come.
+const timer = setInterval(() => {
+  for (let each = 0; each < 40 && begun < wanted; each++)
+    hold(begun++ % beginnings.length, () => {
+      if (++stood === wanted) console.log('held')
+    })
+  if (begun >= wanted) clearInterval(timer)
+}, 10)
+process.on('disconnect', () => process.exit(0))
+process.on('message', () => process.send?.({ held, closed }))
