@@ -67,6 +67,8 @@ export interface CommandConfig {
   key?: string
   /** Servers that are there already; `tenure up` starts its own where absent. */
   databaseUrl?: string
+  /** The owner of the tables, who migrates them; the role of DATABASE_URL when absent. */
+  ownerDatabaseUrl?: string
   temporalAddress?: string
   host: string
   /** Where `tenure up` listens first; another free port is taken when one of them is not. */
@@ -139,12 +141,14 @@ export function readCommandConfig(environment: Environment = process.env): Comma
     issues.push('TENURE_URL is an http:// or https:// address')
   const key = given('TENURE_KEY')
   const databaseUrl = given('DATABASE_URL')
+  const ownerDatabaseUrl = given('TENURE_OWNER_DATABASE_URL')
   const temporalAddress = given('TEMPORAL_ADDRESS')
   const config: CommandConfig = {
     ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
     ...(url === undefined ? {} : { url }),
     ...(key === undefined ? {} : { key }),
     ...(databaseUrl === undefined ? {} : { databaseUrl }),
+    ...(ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl }),
     ...(temporalAddress === undefined ? {} : { temporalAddress }),
     host: text('TENURE_HOST', '127.0.0.1'),
     ports: {

@@ -4,6 +4,7 @@
  */
 import { Connection, type ConnectionOptions } from '@temporalio/client'
 import { join } from 'node:path'
+import { applicationRole } from '../store/application-role.ts'
 import { checkout, searchAttributes, type Config } from '../temporal.config.ts'
 import { planPostgres } from './embedded/postgres.ts'
 import { planTemporal } from './embedded/temporal.ts'
@@ -12,7 +13,11 @@ import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
 export interface Core {
+  /** Of the processes. */
   databaseUrl: string
+  /** Of the owner, who migrates; absent when there is one role for all. */
+  ownerDatabaseUrl?: string
+  applicationPassword?: string
   temporalAddress: string
   temporalUi?: string
   servers: ChildSpec[]
@@ -22,6 +27,7 @@ export interface CoreOptions {
   stateDir: string
   /** Servers that are there already. */
   databaseUrl?: string
+  ownerDatabaseUrl?: string
   temporalAddress?: string
   ports: { postgres: number; temporal: number; temporalUi: number }
 }
@@ -42,12 +48,27 @@ export async function planCore(options: CoreOptions): Promise<Core> {
           searchAttributes,
         })
       : undefined
+  const ownerDatabaseUrl = postgres?.url ?? options.ownerDatabaseUrl
   return {
-    databaseUrl: postgres?.url ?? String(options.databaseUrl),
+    databaseUrl:
+      postgres === undefined
+        ? String(options.databaseUrl)
+        : urlAs(postgres.url, applicationRole, postgres.applicationPassword),
+    ...(ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl }),
+    ...(postgres?.applicationPassword === undefined
+      ? {}
+      : { applicationPassword: postgres.applicationPassword }),
     temporalAddress: temporal?.address ?? String(options.temporalAddress),
     ...(temporal?.uiUrl === undefined ? {} : { temporalUi: temporal.uiUrl }),
     servers: [postgres, temporal].filter((each) => each !== undefined),
   }
+}
+
+function urlAs(url: string, role: string, password = ''): string {
+  const changed = new URL(url)
+  changed.username = role
+  changed.password = password
+  return changed.toString()
 }
 
 export interface ProcessOptions {

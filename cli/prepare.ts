@@ -1,5 +1,6 @@
 /** What must be so before any process of the system starts: the schema, the models, and a key for this machine. */
 import type { BrokenModel } from '../models/index.ts'
+import { findAuditWeakness, openApplicationRole } from '../store/application-role.ts'
 import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from '../store/keys.ts'
 import { migrate } from '../store/migrate.ts'
 import { openStore, type Store } from '../store/postgres.ts'
@@ -14,6 +15,8 @@ export interface Prepared {
   localKey: string
   /** Model files that were not taken in. */
   broken: BrokenModel[]
+  /** How what this house keeps could be rewritten. */
+  warning?: string
 }
 
 const localName = 'local'
@@ -31,20 +34,40 @@ export function firstKey({ adminKey }: Pick<Prepared, 'adminKey'>): string[] {
 export async function prepareCore(core: {
   config: Config
   localKey?: string | undefined
+  /** Who owns the tables, where that is another than the role of the processes. */
+  ownerDatabaseUrl?: string
+  applicationPassword?: string
 }): Promise<Prepared> {
   const { config } = core
-  await migrate(config.databaseUrl)
+  await migrateAsOwner(config.databaseUrl, core)
   const { namespace } = config.temporal
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
   try {
+    const weakness = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
-    return { broken, localKey, ...(adminKey === undefined ? {} : { adminKey }) }
+    return {
+      broken,
+      localKey,
+      ...(adminKey === undefined ? {} : { adminKey }),
+      ...(weakness === undefined ? {} : { warning: weakness }),
+    }
   } finally {
     await store.close()
   }
+}
+
+/** Migrates as whoever owns the tables, and lets the role of the processes in. */
+export async function migrateAsOwner(
+  databaseUrl: string,
+  owner: { ownerDatabaseUrl?: string; applicationPassword?: string },
+): Promise<void> {
+  const { ownerDatabaseUrl, applicationPassword } = owner
+  await migrate(ownerDatabaseUrl ?? databaseUrl)
+  if (ownerDatabaseUrl !== undefined && applicationPassword !== undefined)
+    await openApplicationRole(ownerDatabaseUrl, applicationPassword)
 }
 
 /** The known key when it still opens; otherwise a new one of this name, and the old one is revoked. */

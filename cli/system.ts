@@ -60,6 +60,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     stateDir,
     ports,
     ...(command.databaseUrl === undefined ? {} : { databaseUrl: command.databaseUrl }),
+    ...(command.ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl: command.ownerDatabaseUrl }),
     ...(command.temporalAddress === undefined ? {} : { temporalAddress: command.temporalAddress }),
   })
   const environment = {
@@ -73,7 +74,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const log = openLog(stateDir, options.echo)
   let prepared: Prepared | undefined
   const prepare = async () => {
-    prepared = await prepareCore({ config, localKey: findConnection(stateDir)?.key })
+    prepared = await prepareCore({ ...core, config, localKey: findConnection(stateDir)?.key })
+    if (prepared.warning !== undefined) options.say(`Warning: ${prepared.warning}`)
   }
   const sharedPort =
     ports.shared === undefined ? undefined : bindSharedPort({ host: config.api.host, port: ports.shared })

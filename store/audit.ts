@@ -1,8 +1,10 @@
 /**
  * The audit: one row for each change of production, chained by hash. A row that is edited, removed, inserted or moved
- * later no longer fits its neighbours; a plain log table would show nothing.
+ * later no longer fits its neighbours; a plain log table would show nothing. A cut tail or another chain in its place shows
+ * against the heads that audit-heads.ts keeps elsewhere.
  */
 import { createHash } from 'node:crypto'
+import { setImmediate as breathe } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { canonicalJson } from '../domain/canonical.ts'
 import type { Database } from './postgres.ts'
@@ -49,16 +51,46 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
   }
   const hash = hashOf(row)
   await database.query(sql`
-    insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash)
-    values (${row.seq}, ${row.at}, ${row.actor}, ${row.action}, ${row.subject}, ${row.model ?? null},
-      ${JSON.stringify(row.detail)}, decode(${row.previousHash}, 'hex'), decode(${hash}, 'hex'))`)
+    with written as (
+      insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash)
+      values (${row.seq}, ${row.at}, ${row.actor}, ${row.action}, ${row.subject}, ${row.model ?? null},
+        ${JSON.stringify(row.detail)}, decode(${row.previousHash}, 'hex'), decode(${hash}, 'hex'))
+      returning seq
+    )
+    select pg_notify(${auditChannel}, ${noticeOf({ seq: row.seq, hash, previousHash: row.previousHash })}) from written`)
   return { ...row, hash }
+}
+
+/** Where a row is told of when, and only when, it is committed, so that its hash can be kept elsewhere before anybody else acts. */
+export const auditChannel = 'tenure_audit'
+
+type Link = Pick<AuditRow, 'seq' | 'hash' | 'previousHash'>
+const noticeOf = ({ seq, hash, previousHash }: Link): string => `${seq} ${hash} ${previousHash}`
+
+export function readNotice(payload: string | undefined): Link | undefined {
+  const found = /^(\d+) ([0-9a-f]{64}) ([0-9a-f]{64})$/.exec(payload ?? '')
+  if (found === null) return undefined
+  const [, seq, hash = '', previousHash = ''] = found
+  return { seq: Number(seq), hash, previousHash }
+}
+
+/** The newest row, and the hash of an earlier one; absent where there is none. */
+export async function findLinks(
+  database: Database,
+  seq: number,
+): Promise<{ newest?: AuditHead; earlier?: string }> {
+  const rows = await database.query<AuditHead>(sql`
+    (select seq, encode(hash, 'hex') as hash from audit order by seq desc limit 1)
+    union (select seq, encode(hash, 'hex') as hash from audit where seq = ${seq})`)
+  const newest = rows.toSorted((one, other) => other.seq - one.seq)[0]
+  const earlier = rows.find((each) => each.seq === seq)?.hash
+  return { ...(newest ? { newest } : {}), ...(earlier === undefined ? {} : { earlier }) }
 }
 
 export function hashOf(row: Omit<AuditRow, 'hash'>): string {
   const { previousHash, seq, at, actor, action, subject, model, detail } = row
   const content = canonicalJson({ seq, at, actor, action, subject, model: model ?? null, detail })
-  return createHash('sha256').update(previousHash).update('\n').update(content).digest('hex')
+  return createHash('sha256').update(`${previousHash}\n${content}`).digest('hex')
 }
 
 export interface AuditFilter {
@@ -88,38 +120,74 @@ export interface AuditReport {
   breach?: string
 }
 
-/** Follows the whole chain, and compares it with a head kept elsewhere when one is given. */
-export async function verifyAudit(database: Database, known?: AuditHead, page = 5_000): Promise<AuditReport> {
+/** A head that was kept elsewhere. */
+export interface KnownHead extends AuditHead {
+  /** Whether this installation has signed it; looked at only when it does not fit. */
+  isGenuine?: () => boolean
+}
+
+export interface Verification {
+  heads?: readonly KnownHead[]
+  /** Rows fetched at once; other work of the process goes on between two pages. */
+  page?: number
+}
+
+/** Follows the whole chain, and compares it with the heads that were kept elsewhere. */
+export async function verifyAudit(
+  database: Database,
+  { heads = [], page = 2_000 }: Verification = {},
+): Promise<AuditReport> {
+  const known = new Map<number, KnownHead[]>()
+  for (const each of heads) known.set(each.seq, [...(known.get(each.seq) ?? []), each])
   let head: AuditHead | undefined
   let rows = 0
   const broken = (breach: string): AuditReport => ({ rows, ...(head ? { head } : {}), breach })
+  const fetch = (after: number) =>
+    database.query<RawLink>(sql`
+      select seq, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, actor, action, subject, model,
+        detail, encode(previous_hash, 'hex') as "previousHash", encode(hash, 'hex') as hash
+      from audit where seq > ${after} order by seq limit ${page}`)
+  let next = fetch(0)
   for (;;) {
-    const found = await database.query<RawRow>(sql`
-      select seq, at, actor, action, subject, model, detail,
-        encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash
-      from audit where seq > ${head?.seq ?? 0} order by seq limit ${page}`)
-    for (const raw of found) {
-      const row = toRow(raw)
+    const found = await next
+    // The database reads on while this process computes.
+    if (found.length === page) next = fetch(found.at(-1)!.seq)
+    next.catch(() => {})
+    for (const row of found) {
       const expected = (head?.seq ?? 0) + 1
       if (row.seq !== expected) return broken(`row ${expected} is missing, row ${row.seq} follows`)
       if (row.previousHash !== (head?.hash ?? genesis))
         return broken(`row ${row.seq} does not follow from the row before it`)
-      if (row.hash !== hashOf(row)) return broken(`row ${row.seq} has been changed`)
-      if (known?.seq === row.seq && known.hash !== row.hash)
-        return broken(`row ${row.seq} is not the one whose hash was kept`)
+      if (row.hash !== hashOf(row as Omit<AuditRow, 'hash'>)) return broken(`row ${row.seq} has been changed`)
+      const other = known.get(row.seq)?.find(({ hash }) => hash !== row.hash)
+      if (other) return broken(misfit(other, `row ${row.seq} is not the one whose hash was kept`))
       head = { seq: row.seq, hash: row.hash }
       rows++
     }
     if (found.length < page) break
+    await breathe()
   }
-  if (known && (head === undefined || head.seq < known.seq))
-    return broken(`the rows after ${head?.seq ?? 0} are missing, there were ${known.seq}`)
+  const last = heads.reduce<KnownHead | undefined>(
+    (latest, each) => (latest === undefined || each.seq > latest.seq ? each : latest),
+    undefined,
+  )
+  if (last && last.seq > (head?.seq ?? 0))
+    return broken(misfit(last, `the rows after ${head?.seq ?? 0} are missing, there were ${last.seq}`))
   // Rows that a walk by number never meets.
   const [odd] = await database.query<{ count: number }>(
     sql`select count(*)::int as count from audit where seq < 1`,
   )
   if (odd && odd.count > 0) return broken(`${odd.count} row(s) stand before the first`)
   return { rows, ...(head ? { head } : {}) }
+}
+
+/** A head that does not fit tells of the rows when this installation has signed it, and of itself when not. */
+const misfit = ({ seq, isGenuine }: KnownHead, breach: string): string =>
+  isGenuine?.() === false ? `the head that is kept of row ${seq} is not signed by this installation` : breach
+
+interface RawLink extends Omit<RawRow, 'at' | 'previous_hash'> {
+  at: string
+  previousHash: string
 }
 
 interface RawRow {

@@ -36,7 +36,10 @@ export interface PostgresOptions {
 }
 
 export interface PostgresServer extends ProcessSpec {
+  /** Of the owner, who migrates. */
   url: string
+  /** The password of the role of the processes; absent where none is asked for. */
+  applicationPassword?: string
   port: number
 }
 
@@ -114,6 +117,7 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
     graceMs: 20_000,
     prepare: () => clearLeftovers(dataDir),
     isReady: async (pid) => statusOf(dataDir, pid) === 'ready',
+    ...(password === undefined ? {} : { applicationPassword: applicationPassword(dataDir, user) }),
     url: `postgres://${NAME}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/${NAME}`,
     port,
   }
@@ -203,6 +207,13 @@ function initialise({ native, dataDir, durable, user }: Initialise): string | un
   rmSync(dataDir, { recursive: true, force: true })
   renameSync(draft, dataDir)
   return password
+}
+
+/** Kept beside the owner's, where only the server's user and root can look; made at the first start that asks for it. */
+function applicationPassword(dataDir: string, user: number | undefined): string {
+  const secret = join(dataDir, 'tenure.app.password')
+  if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), user)
+  return readFileSync(secret, 'utf8')
 }
 
 function writeOwned(path: string, text: string, user: number | undefined): void {

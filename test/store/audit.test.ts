@@ -1,15 +1,23 @@
-/** The audit chain: every way of tampering with it is found. */
-import sql from 'sql-template-tag'
+/** The audit chain: nobody can tamper with it through the application, and whoever does past it is found. */
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { listAlerts } from '../../store/alerts.ts'
+import { headFiles, keepHeads, openHeads } from '../../store/audit-heads.ts'
 import { appendAudit, hashOf, listAudit, verifyAudit, type AuditHead } from '../../store/audit.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import { openSigner } from '../../store/signature.ts'
+import { applicationUrl, migratedDatabase } from '../support/servers.ts'
 
 const stores: Store[] = []
 let store: Store
 let head: AuditHead
+let url: string
 beforeEach(async () => {
-  store = openStore(await migratedDatabase(), { max: 6 })
+  url = await migratedDatabase()
+  store = openStore(url, { max: 6 })
   stores.push(store)
   for (let i = 1; i <= 5; i++)
     head = await store.transaction((database) =>
@@ -25,11 +33,23 @@ beforeEach(async () => {
 afterAll(async () => {
   for (const each of stores) await each.close()
 })
-const breach = async (known?: AuditHead) => (await verifyAudit(store, known, 2)).breach
+const breach = async (...heads: AuditHead[]) => (await verifyAudit(store, { heads, page: 2 })).breach
+/** As somebody who owns the database, and has taken the guard away first. */
+const tamper = (...statements: Sql[]) =>
+  store.transaction(async (database) => {
+    await database.query(sql`alter table audit disable trigger audit_stays`)
+    for (const statement of statements) await database.query(statement)
+    await database.query(sql`alter table audit enable always trigger audit_stays`)
+  })
+const append = (actor: string, detail: Record<string, unknown> = {}) =>
+  store.transaction((database) => appendAudit(database, { actor, action: 'a', subject: 's', detail }))
 
 it('a chain that nobody touched is whole, in pages of any size', async () => {
   for (const page of [1, 2, 5, 100])
-    expect(await verifyAudit(store, head, page)).toEqual({ rows: 5, head: { seq: 5, hash: head.hash } })
+    expect(await verifyAudit(store, { heads: [head], page })).toEqual({
+      rows: 5,
+      head: { seq: 5, hash: head.hash },
+    })
   const [newest] = await listAudit(store, { limit: 1 })
   expect(newest).toMatchObject({ seq: 5, actor: 'actor 5', hash: head.hash })
   expect(await listAudit(store, { model: 'm' })).toHaveLength(2)
@@ -37,7 +57,7 @@ it('a chain that nobody touched is whole, in pages of any size', async () => {
 })
 
 it('an empty chain is whole, unless there was one', async () => {
-  await store.query(sql`delete from audit`)
+  await tamper(sql`delete from audit`)
   expect(await verifyAudit(store)).toEqual({ rows: 0 })
   expect(await breach(head)).toBe('the rows after 0 are missing, there were 5')
 })
@@ -74,7 +94,7 @@ describe('tampering is found and named:', () => {
       'row 2 is missing, row 4 follows',
     ],
   ])('%s', async (_name, statement, found) => {
-    await store.query(statement)
+    await tamper(statement)
     expect(await breach()).toBe(found)
   })
 
@@ -82,23 +102,20 @@ describe('tampering is found and named:', () => {
     const rows = (await listAudit(store)).reverse()
     const third = rows[2]!
     const forged = { ...third, actor: 'nobody' }
-    await store.query(sql`
+    await tamper(sql`
       update audit set actor = 'nobody', hash = decode(${hashOf(forged)}, 'hex') where seq = 3`)
     expect(await breach()).toBe('row 4 does not follow from the row before it')
   })
 
   it('a cut tail, by the head that is kept elsewhere', async () => {
-    await store.query(sql`delete from audit where seq > 3`)
+    await tamper(sql`delete from audit where seq > 3`)
     expect(await breach()).toBeUndefined()
     expect(await breach(head)).toBe('the rows after 3 are missing, there were 5')
   })
 
   it('a whole chain written anew, by the head that is kept elsewhere', async () => {
-    await store.query(sql`delete from audit`)
-    for (let i = 0; i < 6; i++)
-      await store.transaction((database) =>
-        appendAudit(database, { actor: 'forger', action: 'a', subject: 's', detail: {} }),
-      )
+    await tamper(sql`delete from audit`)
+    for (let i = 0; i < 6; i++) await append('forger')
     expect(await breach()).toBeUndefined()
     expect(await breach(head)).toBe('row 5 is not the one whose hash was kept')
   })
@@ -123,4 +140,171 @@ it('a row is there exactly when its change is', async () => {
     }),
   ).rejects.toThrow('the change failed')
   expect(await verifyAudit(store)).toMatchObject({ rows: 5 })
+})
+
+describe('Postgres itself refuses', () => {
+  it.each([
+    ['an update', 'update audit set actor = actor'],
+    ['a removal', 'delete from audit where seq = 5'],
+    ['a removal of nothing', 'delete from audit where false'],
+    ['an emptying', 'truncate audit'],
+  ])('%s by the owner, as long as the guard is there', async (_name, statement) => {
+    await expect(store.query(sql`${raw(statement)}`)).rejects.toThrow(/the audit is only ever added to/)
+    const asReplica = store.transaction(async (database) => {
+      await database.query(sql`set local session_replication_role = replica`)
+      await database.query(sql`${raw(statement)}`)
+    })
+    await expect(asReplica).rejects.toThrow(/the audit is only ever added to/)
+  })
+
+  it.each([
+    ['an update', 'update audit set actor = actor'],
+    ['a removal', 'delete from audit where seq = 5'],
+    ['an emptying', 'truncate audit'],
+    ['another table in its place', 'alter table audit rename to old_audit'],
+    ['a guard that is taken away', 'alter table audit disable trigger audit_stays'],
+    ['a guard that does nothing', 'drop trigger audit_stays on audit'],
+    [
+      'a guard that lets all through',
+      'create or replace function refuse_rewriting() returns trigger language plpgsql as $$ begin return null; end $$',
+    ],
+    ['a role that is more', 'set role tenure'],
+    ['the end of the table', 'drop table audit'],
+  ])('the role of the application %s', async (_name, statement) => {
+    const application = openStore(applicationUrl(url), { max: 1 })
+    stores.push(application)
+    await expect(application.query(sql`${raw(statement)}`)).rejects.toThrow(
+      /permission denied|must be owner|must be member/,
+    )
+    expect(await breach(head)).toBeUndefined()
+  })
+
+  it('and lets the application add and read, and work with every other table', async () => {
+    const application = openStore(applicationUrl(url), { max: 1 })
+    stores.push(application)
+    await application.transaction((database) =>
+      appendAudit(database, { actor: 'app', action: 'a', subject: 's', detail: {} }),
+    )
+    expect(await verifyAudit(application)).toMatchObject({ rows: 6 })
+    const tables = await application.query<{ name: string; may: boolean }>(sql`
+      select relname as name, has_table_privilege(oid, 'select, insert, update, delete') and
+        has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')
+        and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete') as may
+      from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by relname`)
+    expect(tables.filter(({ may }) => !may).map(({ name }) => name)).toEqual(['audit', 'migrations'])
+    // Partitions are made and dropped while the system runs.
+    await application.query(sql`
+      create table predictions_2001 partition of predictions for values from ('2001-01-01') to ('2002-01-01')`)
+    await application.query(sql`drop table predictions_2001`)
+  })
+})
+
+describe('the heads that are kept elsewhere', () => {
+  const places: string[] = []
+  afterAll(() => {
+    for (const each of places) rmSync(each, { recursive: true, force: true })
+  })
+  const keep = async (options: { catchUp?: boolean } = {}) => {
+    const place = mkdtempSync(join(tmpdir(), 'tenure-heads-'))
+    places.push(place)
+    const files = headFiles({ stateDir: join(place, 'state'), artifactRoot: join(place, 'artifacts') })
+    const signer = await openSigner(join(place, 'signing.pem'))
+    const heads = openHeads(files, signer)
+    const troubles: string[] = []
+    const keeper = keepHeads({
+      store,
+      heads,
+      onTrouble: (what, error) => troubles.push(`${what} ${String(error ?? '')}`),
+    })
+    if (options.catchUp !== false) await keeper.catchUp()
+    const verify = async () => {
+      const { heads: known, issues } = await heads.read()
+      return issues[0] ?? (await verifyAudit(store, { heads: known })).breach
+    }
+    const reaches = (seq: number) => expect.poll(async () => (await heads.last())?.seq).toBe(seq)
+    return { files, heads, keeper, troubles, verify, reaches, place }
+  }
+
+  it('follow every commit, in both places, and nothing that was rolled back', async () => {
+    const { files, keeper, verify, reaches, troubles } = await keep()
+    for (let i = 0; i < 5; i++) await append('anna', { i })
+    await reaches(10)
+    await expect(
+      store.transaction(async (database) => {
+        await appendAudit(database, { actor: 'a', action: 'a', subject: 's', detail: {} })
+        throw new Error('the change failed')
+      }),
+    ).rejects.toThrow()
+    await append('ben')
+    await reaches(11)
+    for (const file of files) {
+      const lines = readFileSync(file, 'utf8').trim().split('\n')
+      expect(lines.map((line) => (JSON.parse(line) as AuditHead).seq).at(-1)).toBe(11)
+    }
+    expect(await verify()).toBeUndefined()
+    expect(troubles).toEqual([])
+    await keeper.stop()
+  })
+
+  it('give away a cut tail, also when other rows have been added since', async () => {
+    const { keeper, verify, reaches } = await keep()
+    await append('anna')
+    await reaches(6)
+    await tamper(sql`delete from audit where seq > 4`)
+    expect(await verify()).toBe('the rows after 4 are missing, there were 6')
+    await append('forger')
+    await append('forger')
+    expect(await verify()).toBe('row 5 is not the one whose hash was kept')
+    await keeper.stop()
+  })
+
+  it('give away another table under the same name, and the keeper says so by itself and signs nothing more', async () => {
+    const { heads, keeper, verify, troubles } = await keep()
+    await store.transaction(async (database) => {
+      await database.query(sql`alter table audit rename to old_audit`)
+      await database.query(sql`create table audit (like old_audit including all)`)
+    })
+    for (let i = 0; i < 8; i++) await append('forger')
+    await expect.poll(() => troubles.join()).toMatch(/row 5 is not the one whose hash was kept/)
+    expect((await heads.last())?.seq).toBe(5)
+    expect(await verify()).toBe('row 5 is not the one whose hash was kept')
+    expect(await listAlerts(store, {})).toMatchObject([{ kind: 'audit_broken', severity: 'critical' }])
+    await keeper.stop()
+  })
+
+  it('are found out when they are forged, and one list that was cut is made good by the other', async () => {
+    const { files, keeper, verify, reaches } = await keep()
+    await append('anna')
+    await reaches(6)
+    await keeper.stop()
+    const [first, second] = files as [string, string]
+    const text = readFileSync(first, 'utf8')
+    truncateSync(first, 0)
+    expect(await verify()).toBeUndefined()
+    await tamper(sql`delete from audit where seq = 6`)
+    expect(await verify()).toBe('the rows after 5 are missing, there were 6')
+    // A line for the shorter chain does not help, and a forged one is told from a true one.
+    writeFileSync(second, text.split('\n').slice(0, 1).join('\n') + '\n')
+    expect(await verify()).toBeUndefined()
+    appendFileSync(
+      first,
+      `${JSON.stringify({ seq: 5, hash: 'f'.repeat(64), at: '2026-01-01T00:00:00Z', signature: 'x' })}\n`,
+    )
+    expect(await verify()).toMatch(/not signed/)
+    writeFileSync(first, 'nonsense\n')
+    expect(await verify()).toBe(`line 1 of ${first} is no head`)
+    writeFileSync(first, text + '{"seq":99')
+    writeFileSync(second, text)
+    expect(await verify()).toBe('the rows after 5 are missing, there were 6')
+  })
+
+  it('are made good by the next start when nobody was there to hear of a row', async () => {
+    const { keeper, reaches, heads } = await keep()
+    await keeper.stop()
+    await append('anna')
+    expect((await heads.last())?.seq).toBe(5)
+    const later = keepHeads({ store, heads, onTrouble: () => {} })
+    await reaches(6)
+    await later.stop()
+  })
 })

@@ -7,6 +7,7 @@ import { msToTs } from '@temporalio/common/lib/time.js'
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, expect, inject } from 'vitest'
+import { applicationRole, openApplicationRole } from '../../store/application-role.ts'
 import { migrate } from '../../store/migrate.ts'
 import { searchAttributes } from '../../temporal.config.ts'
 import './global-setup.ts'
@@ -40,9 +41,18 @@ export async function migratedDatabase(): Promise<string> {
     if (rowCount !== 0) return
     await client.query(`create database ${MIGRATED}_draft`)
     await migrate(urlOf(`${MIGRATED}_draft`))
+    await openApplicationRole(urlOf(`${MIGRATED}_draft`))
     await client.query(`alter database ${MIGRATED}_draft rename to ${MIGRATED}`)
   })
   return createDatabase(MIGRATED)
+}
+
+/** The same database as the processes of the application see it: with a role that may only add to the audit. */
+export function applicationUrl(url: string): string {
+  const given = new URL(url)
+  given.username = applicationRole
+  given.password = ''
+  return given.toString()
 }
 
 /** Where the Temporal server of the run listens. */

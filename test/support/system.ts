@@ -11,7 +11,7 @@ import { planCore, planProcesses } from '../../cli/children.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { bindSharedPort } from '../../cli/shared-port.ts'
 import { supervise, type Supervision } from '../../cli/supervisor.ts'
-import { migrate } from '../../store/migrate.ts'
+import { migrateAsOwner } from '../../cli/prepare.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { environmentWith, readConfig, type Config } from '../../temporal.config.ts'
 
@@ -70,7 +70,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     apiPorts,
     sharedPort,
     ...(replicaEnvironments === undefined ? {} : { replicaEnvironments }),
-    prepare: async () => void (await migrate(core.databaseUrl)),
+    prepare: () => migrateAsOwner(core.databaseUrl, core),
   }).filter(({ name }) => name !== 'train')
   const supervision = await supervise([...core.servers, ...processes], {
     stateDir,

@@ -1,0 +1,179 @@
+/**
+ * The signed heads of the audit, kept outside the database. The chain shows whatever is changed within it; only somebody who
+ * remembers how far it went can show that its tail was cut or that another chain stands in its place.
+ *
+ * A row is told of by the database at its commit, and each worker and replica that hears of it signs the hash and appends it
+ * to two lists. What is cut within the milliseconds before that, or while none of them runs, does not show.
+ */
+import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { upsertAlert } from './alerts.ts'
+import { auditChannel, findLinks, readNotice, type AuditHead, type KnownHead } from './audit.ts'
+import type { Store } from './postgres.ts'
+import type { Signer } from './signature.ts'
+
+export interface SignedHead extends AuditHead {
+  /** When it was signed; ISO 8601. */
+  at: string
+  /** Ed25519, base64url. */
+  signature: string
+}
+
+export interface HeadList {
+  /** Appends to every list that does not reach so far yet. */
+  append(head: AuditHead): Promise<void>
+  /** The furthest head that any list ends with. */
+  last(): Promise<SignedHead | undefined>
+  /** All of them, and what in the lists cannot be read. */
+  read(): Promise<{ heads: KnownHead[]; issues: string[] }>
+}
+
+/** One list in the state directory of this machine, one beside the artifacts. */
+export const headFiles = (places: { stateDir: string; artifactRoot: string }): string[] => [
+  join(places.stateDir, 'audit', 'heads.jsonl'),
+  join(places.artifactRoot, 'audit', 'heads.jsonl'),
+]
+
+export function openHeads(files: readonly string[], signer: Signer): HeadList {
+  const isGenuine = ({ signature, ...head }: SignedHead) =>
+    signer.verify(bytesOf(head), Buffer.from(signature, 'base64url'))
+  return {
+    async append({ seq, hash }) {
+      const at = new Date().toISOString()
+      const signature = signer.sign(bytesOf({ seq, hash, at })).toString('base64url')
+      for (const file of files) {
+        if (((await lastOf(file))?.seq ?? 0) >= seq) continue
+        await mkdir(dirname(file), { recursive: true })
+        await appendFile(file, `${JSON.stringify({ seq, hash, at, signature })}\n`)
+      }
+    },
+    async last() {
+      const found = (await Promise.all(files.map(lastOf))).filter((each) => each !== undefined)
+      return found.toSorted((one, other) => other.seq - one.seq)[0]
+    },
+    async read() {
+      const issues: string[] = []
+      const heads: KnownHead[] = []
+      for (const file of files) {
+        const lines = (await readFile(file, 'utf8').catch(absent)).split('\n')
+        // A line without its end was cut by a crash, and its row has been told of again since.
+        lines.pop()
+        for (const [index, line] of lines.entries()) {
+          const head = parse(line)
+          if (head === undefined) issues.push(`line ${index + 1} of ${file} is no head`)
+          else heads.push({ seq: head.seq, hash: head.hash, isGenuine: () => isGenuine(head) })
+        }
+      }
+      const newest = heads.toSorted((one, other) => other.seq - one.seq)[0]
+      if (newest?.isGenuine?.() === false)
+        issues.push(`the head of row ${newest.seq} is not signed with this key`)
+      return { heads, issues }
+    },
+  }
+}
+
+const bytesOf = ({ seq, hash, at }: AuditHead & { at: string }): Buffer =>
+  Buffer.from(`tenure-audit-head@1\n${seq}\n${hash}\n${at}`)
+
+function parse(line: string): SignedHead | undefined {
+  try {
+    const { seq, hash, at, signature } = JSON.parse(line) as Partial<SignedHead>
+    if (!Number.isSafeInteger(seq) || typeof hash !== 'string' || typeof at !== 'string') return undefined
+    return typeof signature === 'string' ? { seq: seq!, hash, at, signature } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function absent(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return ''
+  throw error
+}
+
+/** Room for several lines. */
+const tailBytes = 4_096
+
+/** The head a list ends with, without reading all of it. */
+async function lastOf(file: string): Promise<SignedHead | undefined> {
+  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (handle === undefined) return undefined
+  try {
+    const { size } = await handle.stat()
+    const from = Math.max(0, size - tailBytes)
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(tailBytes), 0, tailBytes, from)
+    const lines = buffer.toString('utf8', 0, bytesRead).split('\n')
+    return lines
+      .slice(0, -1)
+      .map(parse)
+      .findLast((each) => each !== undefined)
+  } finally {
+    await handle.close()
+  }
+}
+
+export interface HeadKeeper {
+  /** Looks now, and not only when a row is told of. */
+  catchUp(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** What was missed is looked for so often. */
+const lookMs = 5_000
+
+/**
+ * Signs each head as it is committed. A row that does not follow from the last signed one is not signed, and told of: from
+ * then on every verification fails until a person has found out why.
+ */
+export function keepHeads({
+  store,
+  heads,
+  onTrouble,
+}: {
+  store: Store
+  heads: HeadList
+  onTrouble: (what: string, error?: unknown) => void
+}): HeadKeeper {
+  let broken = false
+  const tell = async (why: string) => {
+    if (!broken) onTrouble(`the audit is broken: ${why}`)
+    broken = true
+    await upsertAlert(store, {
+      dedupeKey: 'audit_broken',
+      severity: 'critical',
+      kind: 'audit_broken',
+      message: `The audit is broken: ${why}. Compare the database with a backup; \`tenure audit verify\` says where.`,
+    })
+  }
+  const catchUp = async () => {
+    const last = await heads.last()
+    const { newest, earlier } = await findLinks(store, last?.seq ?? 0)
+    if (last && (newest === undefined || newest.seq < last.seq))
+      return tell(`the rows after ${newest?.seq ?? 0} are missing, there were ${last.seq}`)
+    if (last && earlier !== last.hash) return tell(`row ${last.seq} is not the one whose hash was kept`)
+    if (newest && newest.seq > (last?.seq ?? 0)) await heads.append(newest)
+  }
+  const hear = async (payload: string | undefined) => {
+    const told = readNotice(payload)
+    const last = told && (await heads.last())
+    // Only the direct successor can be believed without a look into the table.
+    if (told === undefined || last?.seq !== told.seq - 1 || last.hash !== told.previousHash) return catchUp()
+    await heads.append(told)
+  }
+  let queue = Promise.resolve()
+  const inTurn = (work: () => Promise<void>): Promise<void> =>
+    (queue = queue.then(work).catch((error: unknown) => onTrouble('a head of the audit was not kept', error)))
+  const unlisten = store.listen(auditChannel, (payload) => void inTurn(() => hear(payload)))
+  const timer = setInterval(() => void inTurn(catchUp), lookMs)
+  timer.unref()
+  return {
+    catchUp: () => inTurn(catchUp),
+    async stop() {
+      clearInterval(timer)
+      await unlisten()
+      await queue
+    },
+  }
+}
