@@ -8,7 +8,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openArtifacts } from '../store/artifacts.ts'
 import { migrate } from '../store/migrate.ts'
+import { redacted } from '../domain/redact.ts'
+import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit-heads.ts'
 import { openStore } from '../store/postgres.ts'
+import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
 import { claimWhenNone } from './deployment.ts'
@@ -22,7 +25,11 @@ const stopping = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
 
 const config = readConfig()
-const log = pino({ level: config.logLevel, base: { worker: kind } })
+const log = pino({
+  level: config.logLevel,
+  base: { worker: kind },
+  hooks: { streamWrite: redacted },
+})
 if (kind !== 'control' && kind !== 'train') {
   log.fatal(`the kind of a worker is control or train, not "${kind}"`)
   process.exit(2)
@@ -37,6 +44,7 @@ const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), confi
 
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
+  const keeper = kind === 'control' ? await keepAuditHeads() : undefined
   const connection = await untilDone('Temporal', () => connect(config))
   const worker =
     kind === 'control'
@@ -51,6 +59,7 @@ try {
   stopping.abort()
   await duties
   await connection.close()
+  await keeper?.stop()
   await store.close()
   log.info('the worker has ended')
 } catch (error) {
@@ -60,6 +69,12 @@ try {
   }
   // What is still tried in vain would keep the process from ending.
   stopping.abort()
+}
+
+async function keepAuditHeads(): Promise<HeadKeeper> {
+  const heads = openHeads(headFiles(config), await openSigner(config.signingKey))
+  const onTrouble = (what: string, error?: unknown) => log.error({ error: String(error ?? '') }, what)
+  return keepHeads({ store, heads, onTrouble })
 }
 
 async function run(worker: Worker): Promise<void> {

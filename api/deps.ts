@@ -1,6 +1,8 @@
 /** What the routes are given. They are built from it and from nothing else, so that a test can hand them another database. */
 import type { Registry } from 'prom-client'
+import type { HeadList } from '../store/audit-heads.ts'
 import type { Store } from '../store/postgres.ts'
+import type { Signer } from '../store/signature.ts'
 import type { Authentication } from './auth.ts'
 import type { Serving } from './serving/serving.ts'
 import type { TemporalClient } from './temporal.ts'
@@ -20,6 +22,10 @@ export interface ApiDeps {
   temporal: TemporalClient
   metrics: Registry
   log: Log
+  /** What was kept of the audit outside of the database. */
+  heads: HeadList
+  /** Signs what people say on its way to the workflows. */
+  signer: Signer
   /** Why this process wants no more requests; nothing while it does. */
   stopping: () => string | undefined
 }

@@ -10,7 +10,9 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
 import { isError } from '../domain/errors.ts'
+import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
+import { headFiles, keepHeads, openHeads } from '../store/audit-heads.ts'
 import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
 import { openSigner } from '../store/signature.ts'
@@ -44,7 +46,7 @@ const drainMs = 3_000
 /** How long each part may take to end: a frozen database says goodbye to nobody. */
 const closeMs = 3_500
 
-const log = pino({ name: 'api', base: { pid: process.pid } })
+const log = pino({ name: 'api', base: { pid: process.pid }, hooks: { streamWrite: redacted } })
 
 export interface RunningServer {
   url: string
@@ -79,6 +81,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       { host: config.api.host },
       'predictions are open without a key on loopback only; keys are asked for',
     )
+  const signer = await openSigner(config.signingKey)
+  const heads = openHeads(headFiles(config), signer)
+  const keeper = keepHeads({ store, heads, onTrouble: trouble })
   const authentication = await openAuthentication({
     store,
     cacheFile: join(config.stateDir, 'cache', 'keys.json'),
@@ -91,7 +96,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     artifacts: openArtifacts(config.artifactRoot),
     stateDir: config.stateDir,
     slot: config.api.slot,
-    signer: await openSigner(config.signingKey),
+    signer,
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
@@ -128,6 +133,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     authentication,
     serving,
     temporal,
+    heads,
+    signer,
     log: logger,
     refusals,
     stopping: () => ending,
@@ -146,7 +153,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       ending = `this replica is ending: ${reason}`
       logger.info({ reason }, 'ending')
       await drain(server, shared)
-      for (const end of [authentication.stop, serving.stop, temporal.close, store.close])
+      for (const end of [keeper.stop, authentication.stop, serving.stop, temporal.close, store.close])
         await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
     },

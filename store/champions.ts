@@ -81,17 +81,6 @@ export async function listChampionHistory(
   return rows.map(toChange)
 }
 
-/** Who was champion at a moment, and by what change. */
-export async function findChampionAt(
-  database: Database,
-  { model, at }: { model: string; at: string },
-): Promise<ChampionChange | undefined> {
-  const [row] = await database.query<RawChange>(
-    sql`select * from champion_history where model = ${model} and at <= ${at} order by id desc limit 1`,
-  )
-  return row && toChange(row)
-}
-
 /** The change by which a release made its candidate champion; absent when it has not. */
 export async function findPromotion(
   database: Database,

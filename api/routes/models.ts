@@ -1,14 +1,15 @@
 /** `/v1/models`, `/v1/versions`: what there is, what is live, and what was. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { findChampion, findChampionAt } from '../../store/champions.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findFirstChampion, findLiveAt } from '../../store/live-at.ts'
 import { getModel, listModels, type StoredModel } from '../../store/models.ts'
 import { findOpenRelease } from '../../store/releases.ts'
 import { getVersion, listVersions, type Version } from '../../store/versions.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { expectInScope, visible } from '../scope.ts'
-import { limit, modelName, moment, toWire } from '../wire.ts'
+import { limit, modelName, pastMoment, toWire } from '../wire.ts'
 
 export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
@@ -62,16 +63,25 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
       method: 'get',
       path: '/v1/models/:name/champion',
       allow: viewers,
-      summary: 'Says which version was champion at a moment, and by what change.',
-      answers: { 200: 'The change that made it champion' },
-      query: z.strictObject({ at: moment.optional() }),
+      summary:
+        'Says which version was champion at a moment, by what change, on what evidence, and who had approved it.',
+      answers: {
+        200: 'The change that made it champion, with its release, its verdicts and its row of the audit',
+      },
+      query: z.strictObject({ at: pastMoment.optional() }),
       async handle({ params, query }) {
         const model = params['name']!
         await getModel(store, model)
         const at = query.at ?? new Date().toISOString()
-        const change = await findChampionAt(store, { model, at })
-        if (change === undefined) throw new DomainError('not_found', `${model} had no champion at ${at}`)
-        return { json: toWire(change) }
+        const live = await findLiveAt(store, { model, at })
+        if (live === undefined) {
+          const first = await findFirstChampion(store, model)
+          const since = first
+            ? `; its first was ${first.version}, since ${first.at}`
+            : ' and has never had one'
+          throw new DomainError('not_found', `${model} had no champion at ${at}${since}`)
+        }
+        return { json: { ...toWire(live), at: live.since } }
       },
     }),
     route({

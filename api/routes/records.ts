@@ -7,7 +7,7 @@ import type { ApiDeps } from '../deps.ts'
 import { visible } from '../scope.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
-export const recordRoutes = ({ store }: ApiDeps): Route[] => [
+export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
   route({
     method: 'get',
     path: '/v1/audit',
@@ -32,9 +32,22 @@ export const recordRoutes = ({ store }: ApiDeps): Route[] => [
     method: 'get',
     path: '/v1/audit/verify',
     allow: viewers,
-    summary: 'Follows the whole hash chain of the audit.',
+    summary:
+      'Follows the whole hash chain of the audit, and compares it with the signed heads that are kept elsewhere.',
     answers: { 200: 'How far it holds, and the first breach' },
-    handle: async () => ({ json: toWire(await verifyAudit(store)) }),
+    async handle() {
+      const { heads: known, issues } = await heads.read()
+      const report = await verifyAudit(store, { heads: known })
+      const last = await heads.last()
+      const breach = report.breach ?? issues[0]
+      return {
+        json: toWire({
+          ...report,
+          ...(breach === undefined ? {} : { breach }),
+          ...(last === undefined ? {} : { signedHead: { seq: last.seq, hash: last.hash, at: last.at } }),
+        }),
+      }
+    },
   }),
   route({
     method: 'get',

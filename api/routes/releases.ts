@@ -6,16 +6,19 @@ import { pinReason } from '../../domain/flag.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 import { commandRoles, hotfixRoles } from '../../domain/release.ts'
 import type { Role } from '../../domain/roles.ts'
+import { redacted } from '../../domain/redact.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
 import { findRelease, listCommands, listReleases, type Release } from '../../store/releases.ts'
 import { findShares } from '../../store/routing.ts'
 import { getVersion } from '../../store/versions.ts'
+import { makeWarrant } from '../../store/warrants.ts'
 import { listWaiting } from '../../store/waiting.ts'
 import { commandNames, commandUpdates, type Command, type CommandName } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Ask, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { idempotencyHeader } from '../idempotency.ts'
 import { expectInScope, visible } from '../scope.ts'
 import { briefOfWaiting, startRelease } from '../turn.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
@@ -148,15 +151,22 @@ async function say(deps: ApiDeps, name: CommandName, ask: Ask<z.infer<typeof com
   const { actor, body, params } = ask
   const { state, workflowId, runId } = await getRelease(deps, actor, params['id']!)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
-  const id = ask.header('idempotency-key') ?? randomUUID()
-  const said: Command = {
+  const sent = ask.header(idempotencyHeader)
+  // Two people may choose the same name for their commands.
+  const id = sent === undefined ? randomUUID() : `${actor!.id}/${sent}`
+  const { digests, model } = state
+  // What the sender does not name is what this release was about when it was looked up: its id stands for all three.
+  const unsaid: Command = {
     id,
     by: actor!.name,
-    ...(body.reason === undefined ? {} : { reason: body.reason }),
-    ...(body.artifact_digest === undefined ? {} : { artifactDigest: body.artifact_digest }),
-    ...(body.evaluation_digest === undefined ? {} : { evaluationDigest: body.evaluation_digest }),
-    ...(body.policy_digest === undefined ? {} : { policyDigest: body.policy_digest }),
+    ...(body.reason === undefined ? {} : { reason: redacted(body.reason) }),
+    artifactDigest: body.artifact_digest ?? digests.artifact,
+    evaluationDigest: body.evaluation_digest ?? digests.evaluation,
+    policyDigest: body.policy_digest ?? digests.policy,
   }
+  const warranted = { ...unsaid, id, command: name, model, release: state.id }
+  const warrant = makeWarrant(deps.signer, warranted, { keyId: actor!.id, nowMs: Date.now() })
+  const said: Command = { ...unsaid, warrant }
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow

@@ -1,8 +1,11 @@
 /** `POST /v1/models/:name/rollback`: returns a model to its last proven version. */
+import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
+import { redacted } from '../../domain/redact.ts'
 import { commandRoles } from '../../domain/release.ts'
 import { getModel } from '../../store/models.ts'
+import { makeWarrant } from '../../store/warrants.ts'
 import { rollbackWorkflowId, type RollbackOutcome, type RollbackRequest } from '../../workflows/contract.ts'
 import { route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -11,7 +14,7 @@ import { toWire } from '../wire.ts'
 /** How long the answer waits for the replicas' acknowledgement. */
 const rollbackMs = 40_000
 
-export const rollbackRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
+export const rollbackRoutes = ({ store, temporal, log, signer }: ApiDeps): Route[] => [
   route({
     method: 'post',
     path: '/v1/models/:name/rollback',
@@ -22,7 +25,13 @@ export const rollbackRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
       const { name: model } = await getModel(store, params['name']!)
-      const request: RollbackRequest = { model, by: actor!.name, reason: body.reason }
+      const said = { id: randomUUID(), by: actor!.name, reason: redacted(body.reason), model }
+      const warrant = makeWarrant(
+        signer,
+        { ...said, command: 'rollback' },
+        { keyId: actor!.id, nowMs: Date.now() },
+      )
+      const request: RollbackRequest = { ...said, warrant }
       const outcome = await temporal.command(rollbackMs, (client) =>
         client.workflow.execute<(request: RollbackRequest) => Promise<RollbackOutcome>>('rollback', {
           workflowId: rollbackWorkflowId(model),

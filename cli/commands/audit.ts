@@ -44,12 +44,13 @@ export const auditGroup: CommandGroup = {
     },
     {
       name: 'verify',
-      summary: 'follows the whole hash chain; exit code 6 when it is broken',
+      summary: 'follows the whole hash chain to its signed heads; exit code 6 when it is broken',
       examples: ['audit verify', 'audit verify --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{
           rows: number
           head?: { seq: number; hash: string }
+          signed_head?: { seq: number; at: string }
           breach?: string
         }>('/v1/audit/verify')
         if (answer.breach !== undefined)
@@ -58,9 +59,14 @@ export const auditGroup: CommandGroup = {
             detail: `the audit is broken after ${answer.rows} row(s): ${answer.breach}`,
             remedy: 'Compare the database with a backup; the rows before the breach still hold.',
           })
+        const { signed_head: signed } = answer
+        const kept =
+          signed === undefined
+            ? 'no signed head is kept here yet: a cut tail would not show'
+            : `signed up to row ${signed.seq} at ${time(signed.at)} (UTC)`
         terminal.answer(
           answer,
-          `${answer.rows} row(s), unbroken; head ${answer.head?.seq ?? 0} ${short(answer.head?.hash)}`,
+          `${answer.rows} row(s), unbroken; head ${answer.head?.seq ?? 0} ${short(answer.head?.hash)}; ${kept}`,
         )
       },
     },

@@ -70,22 +70,61 @@ export const versionsCommand: CommandSpec = {
   },
 }
 
+interface LiveStatement {
+  by: string
+  reason?: string
+}
+
+interface LiveAnswer {
+  version: string
+  since: string
+  until?: string
+  previous_version?: string
+  cause: string
+  actor: string
+  reason: string
+  artifact_digest: string
+  release?: {
+    id: string
+    requestedBy: string
+    approvals: LiveStatement[]
+    breakGlass?: LiveStatement
+  }
+  evaluation?: { id: string; verdict: string; digest: string }
+  decisions: { kind: string; stage: string }[]
+  audit?: { seq: number; action: string; hash: string }
+}
+
 export const liveAtCommand: CommandSpec = {
   name: 'live-at <model> <time>',
-  summary: 'says which version was champion at a moment, and by what change',
-  examples: ['live-at iris 2026-03-01T12:00:00Z'],
+  summary: 'says which version was champion at a moment, why, on what evidence, and who had approved it',
+  examples: ['live-at iris 2026-03-01T12:00:00Z', 'live-at iris 2026-03-01T12:00:00Z --json'],
   async run({ terminal, api }, { args }) {
     const [model, at] = args
-    const answer = await api().get<{
-      version: string
-      at: string
-      cause: string
-      actor: string
-      reason: string
-    }>(`/v1/models/${encodeURIComponent(String(model))}/champion`, { at })
-    terminal.answer(
-      answer,
-      `${answer.version}, since ${time(answer.at)} by ${answer.cause} (${answer.actor}): ${answer.reason}`,
-    )
+    const answer = await api().get<LiveAnswer>(`/v1/models/${encodeURIComponent(String(model))}/champion`, {
+      at,
+    })
+    const { release, evaluation, decisions, audit } = answer
+    const said = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
+    const verdict = decisions[0]
+    const facts = [
+      [
+        'champion',
+        `${answer.version}, ${time(answer.since)} to ${answer.until ? time(answer.until) : 'now'} (UTC)`,
+      ],
+      ['instead of', orDash(answer.previous_version)],
+      ['by', `${answer.cause} (${answer.actor}): ${answer.reason}`],
+      ['artifact', short(answer.artifact_digest)],
+      [
+        'evaluation',
+        evaluation ? `${evaluation.verdict} (${evaluation.id}, ${short(evaluation.digest)})` : '–',
+      ],
+      ['release', release ? `${release.id}, asked for by ${release.requestedBy}` : '–'],
+      ['approved by', orDash(release?.approvals.map(said).join(', '))],
+      ...(release?.breakGlass ? [['glass broken by', said(release.breakGlass)]] : []),
+      ['last verdict', verdict ? `${verdict.kind} in ${verdict.stage}, of ${decisions.length} told` : '–'],
+      ['audit', audit ? `row ${audit.seq}, ${audit.action}, ${short(audit.hash)}` : '–'],
+    ].map(([name = '', value = '']) => [terminal.paint('dim', name), value])
+    terminal.answer(answer, tableOf([], facts))
   },
 }

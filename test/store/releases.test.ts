@@ -9,7 +9,6 @@ import { openingState, type ReleaseState } from '../../domain/release.ts'
 import { end } from '../../domain/transitions.ts'
 import {
   findChampion,
-  findChampionAt,
   findRollbackTarget,
   listChampionHistory,
   markProven,
@@ -17,6 +16,7 @@ import {
   moveChampion,
 } from '../../store/champions.ts'
 import { insertDecision, listDecisions, recordLook } from '../../store/decisions.ts'
+import { findLiveAt } from '../../store/live-at.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import {
   closeRelease,
@@ -227,12 +227,12 @@ describe('the champion', () => {
     const [{ at }] = (await store.query<{ at: Date }>(sql`select clock_timestamp() as at`)) as [{ at: Date }]
     await pause(5)
     await move(v0, v1)
-    expect(await findChampionAt(store, { model, at: at.toISOString() })).toMatchObject({ version: v0 })
-    expect(await findChampionAt(store, { model, at: '2100-01-01' })).toMatchObject({
+    expect(await findLiveAt(store, { model, at: at.toISOString() })).toMatchObject({ version: v0 })
+    expect(await findLiveAt(store, { model, at: '2100-01-01' })).toMatchObject({
       version: v1,
       previousVersion: v0,
     })
-    expect(await findChampionAt(store, { model, at: '2000-01-01' })).toBeUndefined()
+    expect(await findLiveAt(store, { model, at: '2000-01-01' })).toBeUndefined()
   })
 
   it('is taken back to the last one that is proven and was never withdrawn', async () => {

@@ -13,6 +13,7 @@ import { openServing, type Serving } from '../../api/serving/serving.ts'
 import { createTemporalClient } from '../../api/temporal.ts'
 import type { Route } from '../../domain/route.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
+import { headFiles, openHeads } from '../../store/audit-heads.ts'
 import { insertKey, type NewKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signature.ts'
@@ -254,6 +255,8 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
     publicPredictions: options.publicPredictions ?? false,
     onTrouble: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
+  const signer = await openSigner(options.signingKey ?? signingKeyOf(house.artifactRoot))
+  const heads = openHeads(headFiles({ stateDir: replica.stateDir, artifactRoot: house.artifactRoot }), signer)
   const temporal = createTemporalClient({
     temporal: options.temporal ?? { address: '127.0.0.1:1', namespace: 'default' },
     taskQueues: { control: options.temporal?.controlQueue ?? 'test-control', train: 'test-train' },
@@ -270,6 +273,8 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
     authentication,
     serving,
     temporal,
+    heads,
+    signer,
     log,
     metrics: new Registry(),
     stopping: options.stopping ?? (() => undefined),

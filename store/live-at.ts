@@ -1,0 +1,130 @@
+/**
+ * What was live at a moment, why, on what evidence and by whose word: the pointer's history joined with the release, its
+ * evaluation, its verdicts, its approvals and the row of the audit. Asked for months later, by people who were not there.
+ */
+import sql from 'sql-template-tag'
+import type { ReleaseDigests, Statement } from '../domain/release.ts'
+import type { VerdictKind } from '../domain/verdict.ts'
+import type { Database } from './postgres.ts'
+
+export interface LiveAt {
+  model: string
+  version: string
+  /** ISO 8601, as all times here. */
+  since: string
+  /** When another version took its place; absent while it is champion. */
+  until?: string
+  previousVersion?: string
+  cause: 'promotion' | 'rollback'
+  actor: string
+  reason: string
+  artifactDigest: string
+  /** The release that made it champion, or that was taken back to it; absent for a rollback outside of any. */
+  release?: {
+    id: string
+    version: string
+    strategy: string
+    requestedBy: string
+    digests: ReleaseDigests
+    outcome?: string
+    approvals: Statement[]
+    voided: Statement[]
+    denials: Statement[]
+    breakGlass?: Statement
+  }
+  /** What the offline gate said of the version. */
+  evaluation?: { id: string; verdict: string; digest: string; against?: string }
+  /** The verdicts of that release until the change, the newest first. */
+  decisions: { id: number; at: string; stage: string; kind: VerdictKind; judge: string; reasons: unknown[] }[]
+  /** The row that tells of the change. */
+  audit?: { seq: number; at: string; actor: string; action: string; hash: string }
+}
+
+/** How many verdicts are told; the release has all of them. */
+const mostDecisions = 50
+
+/** One statement, so that all of it is of one moment. */
+export async function findLiveAt(
+  database: Database,
+  { model, at }: { model: string; at: string },
+): Promise<LiveAt | undefined> {
+  const [row] = await database.query<RawLive>(sql`
+    select change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
+      (select min(later.at) from champion_history as later where later.model = change.model and later.id > change.id) as until,
+      versions.artifact_digest,
+      case when releases.id is not null then jsonb_build_object(
+        'id', releases.id, 'version', releases.version, 'strategy', releases.strategy,
+        'requestedBy', releases.requested_by, 'digests', releases.state -> 'digests', 'outcome', releases.outcome,
+        'approvals', releases.state -> 'approvals', 'voided', coalesce(releases.state -> 'voided', '[]'),
+        'denials', releases.state -> 'denials', 'breakGlass', releases.state -> 'breakGlass') end as release,
+      jsonb_build_object('id', evaluations.id, 'verdict', evaluations.verdict, 'digest', evaluations.report_digest,
+        'against', evaluations.baseline_version) as evaluation,
+      (select coalesce(jsonb_agg(told order by told.id desc), '[]') from (
+        select decisions.id, to_char(decisions.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, stage, kind,
+          judge, reasons
+        from decisions where decisions.release_id = change.release_id and decisions.at <= change.at
+        order by decisions.id desc limit ${mostDecisions}) as told) as decisions,
+      told.audit
+    from champion_history as change
+      join versions on versions.version = change.version
+      join evaluations on evaluations.id = versions.evaluation_id
+      left join releases on releases.id = change.release_id
+      left join lateral (
+        -- Written in the transaction of the change, right after it; its time is kept to the millisecond.
+        select jsonb_build_object('seq', seq, 'at', to_char(audit.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+          'actor', audit.actor, 'action', action, 'hash', encode(hash, 'hex')) as audit
+        from audit where audit.model = change.model and action in ('champion.promoted', 'champion.rolled_back')
+          and audit.at >= date_trunc('milliseconds', change.at)
+        order by seq limit 1) as told on true
+    where change.model = ${model} and change.at <= ${at}
+    order by change.id desc limit 1`)
+  return row && toLiveAt(model, row)
+}
+
+/** Since when a model has had a champion at all. */
+export async function findFirstChampion(
+  database: Database,
+  model: string,
+): Promise<{ version: string; at: string } | undefined> {
+  const [row] = await database.query<{ version: string; at: Date }>(
+    sql`select version, at from champion_history where model = ${model} order by id limit 1`,
+  )
+  return row && { version: row.version, at: row.at.toISOString() }
+}
+
+interface RawLive {
+  version: string
+  previous_version: string | null
+  cause: LiveAt['cause']
+  actor: string
+  reason: string
+  since: Date
+  until: Date | null
+  artifact_digest: string
+  release: Record<string, unknown> | null
+  evaluation: Record<string, unknown>
+  decisions: LiveAt['decisions']
+  audit: LiveAt['audit'] | null
+}
+
+function toLiveAt(model: string, row: RawLive): LiveAt {
+  return {
+    model,
+    version: row.version,
+    since: row.since.toISOString(),
+    ...(row.until === null ? {} : { until: row.until.toISOString() }),
+    ...(row.previous_version === null ? {} : { previousVersion: row.previous_version }),
+    cause: row.cause,
+    actor: row.actor,
+    reason: row.reason,
+    artifactDigest: row.artifact_digest,
+    ...(row.release === null ? {} : { release: present(row.release) as LiveAt['release'] & object }),
+    evaluation: present(row.evaluation) as LiveAt['evaluation'] & object,
+    decisions: row.decisions,
+    ...(row.audit === null ? {} : { audit: row.audit! }),
+  }
+}
+
+/** What is null in a row is absent here. */
+const present = (fields: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
