@@ -25,9 +25,7 @@ export function startLoop(
   let failures = 0
 
   const pauseMs = (): number =>
-    failures === 0
-      ? everyMs
-      : Math.min(longestRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
+    failures === 0 ? everyMs : Math.min(longestRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
   const run = async (): Promise<void> => {
     clearTimeout(timer)
     try {
