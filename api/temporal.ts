@@ -84,7 +84,7 @@ export function createTemporalClient({
 
 async function connect({ address, namespace, apiKey, tls }: Config['temporal']): Promise<Client> {
   // Loaded when first needed: it would double the time to the first prediction.
-  const { Client, Connection } = await import('@temporalio/client')
+  const { Client, Connection } = await import('./temporal-client.ts')
   const connection = Connection.lazy({
     address,
     connectTimeout: answerMs,
