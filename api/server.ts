@@ -40,6 +40,11 @@ const patience = {
 }
 /** Each has one request at a time, so this bounds how many can wait here; more wait where they come from. */
 const mostConnections = 8_192
+/**
+ * Connections that wait to be taken while this process is busy. Beyond them the kernel drops the caller's first packet, who
+ * sends it again after a second: at 511, which is Node's, a burst costs its callers that second long before anything is full.
+ */
+const waitingConnections = 4_096
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
@@ -163,7 +168,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 function listen(server: Server, api: Config['api']): Promise<{ host: string; port: number }> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host: api.host, port: api.port }, () => {
+    server.listen({ host: api.host, port: api.port, backlog: waitingConnections }, () => {
       const address = server.address()
       resolve({
         host: api.host,

@@ -31,6 +31,11 @@ const mostConnections = 2_000
 const slowSenders = 2_000
 const recoveryS = 10
 
+const titles: Record<string, string> = {
+  deep: 'A network of a million weights, one row a request: small requests, dear answers',
+  wide: '*wide*, a hundred rows a request: 24 kB each, of which refusing costs a good part of answering',
+}
+
 const root = mkdtempSync(join(tmpdir(), 'tenure-overload-'))
 const bodyOf = (name: string): string => join(root, `${name}.json`)
 writeFileSync(bodyOf('wide'), inferBody('wide', 100))
@@ -82,18 +87,13 @@ async function overload({ url, authorization, pids }: MeasuredSystem, name: stri
   return [
     `### ${titles[name]}`,
     '',
-    '| round | offered | requests/s offered | of these sent | good/s | of the peak | refused/s | late/s | p50 ms | p99 ms | good again after |',
+    '| round | offered | requests/s offered | of these sent | good/s | of the peak | refused/s | late or never/s | p50 ms | p99 ms | good again after |',
     '|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|',
     ...rows.map((row) => `| ${row.join(' | ')} |`),
     '',
     `Resident memory at most ${mostMb} MB.`,
     '',
   ]
-}
-
-const titles: Record<string, string> = {
-  deep: 'A network of a million weights, one row a request: small requests, dear answers',
-  wide: '*wide*, a hundred rows a request: 24 kB each, of which refusing costs a good part of answering',
 }
 
 function rowOf(round: number, factor: number, peak: number, over: OpenResult, after: OpenResult): string[] {
@@ -106,7 +106,7 @@ function rowOf(round: number, factor: number, peak: number, over: OpenResult, af
     perSecond(over.good),
     `${Math.round((100 * over.good) / seconds / peak)} %`,
     perSecond(over.refused),
-    perSecond(over.late + over.failed),
+    perSecond(over.late + over.failed + over.unanswered),
     over.p50Ms.toFixed(0),
     over.p99Ms.toFixed(0),
     recoveryOf(after),

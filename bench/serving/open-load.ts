@@ -29,6 +29,8 @@ export interface OpenResult {
   /** Told that the server is overloaded, or that the deadline has passed. */
   refused: number
   failed: number
+  /** Not answered at all until the deadline of the last. */
+  unanswered: number
   p50Ms: number
   p99Ms: number
   /** Requests that were due and good answers to them, by quarters of a second. */
@@ -128,7 +130,17 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
     offered: 0,
     good: 0,
   }))
-  const none = { offered: 0, unsent: 0, good: 0, late: 0, refused: 0, failed: 0, p50Ms: 0, p99Ms: 0 }
+  const none = {
+    offered: 0,
+    unsent: 0,
+    good: 0,
+    late: 0,
+    refused: 0,
+    failed: 0,
+    unanswered: 0,
+    p50Ms: 0,
+    p99Ms: 0,
+  }
   const phase: Counting = { name, ...none, quarters, beganAt, times: [] }
   const offer = (dueAt: number): void => {
     phase.offered++
@@ -156,6 +168,7 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
   }
   // What is on its way still counts, if it comes in time.
   await pause(plan.deadlineMs)
+  phase.unanswered = phase.offered - phase.unsent - phase.good - phase.late - phase.refused - phase.failed
   phase.times.sort((a, b) => a - b)
   const at = (share: number): number => phase.times[Math.floor(share * phase.times.length)] ?? 0
   const { beganAt: _began, times: _times, ...result } = { ...phase, p50Ms: at(0.5), p99Ms: at(0.99) }
