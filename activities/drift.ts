@@ -2,6 +2,7 @@
  * Asks whether what a version is asked, and what it answers, still looks as it did in training. A model that meets another
  * world than it was taught answers as confidently as ever; nobody would hear of it before the outcomes come.
  */
+import type { AlertKind } from '../domain/alert-kinds.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../domain/drift.ts'
 import { DomainError } from '../domain/errors.ts'
 import { countBins, type Profile } from '../domain/profile.ts'
@@ -145,7 +146,7 @@ function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
 /** One matter a model, and one for its outcomes: it is renewed while it lasts, and closed by a window that is stable again. */
 async function tell(
   store: Deps['store'],
-  { model, version, subject, id, level, report }: DriftJudgement,
+  { model, version, subject, id, level }: DriftJudgement,
   { drifted, reasons }: DriftResult,
 ): Promise<void> {
   const dedupeKey = `${subject === 'label' ? 'label_drift' : 'drift'}/${model}`
@@ -157,11 +158,15 @@ async function tell(
     dedupeKey,
     model,
     severity: level === 'alarm' ? 'critical' : 'warning',
-    kind:
-      level === 'alarm' || level === 'warn'
-        ? `${subject === 'label' ? 'label_drift' : 'drift'}_${level}`
-        : (report.reasons[0]?.code ?? 'drift'),
+    kind: kindOf(subject, level),
     message: `${version}: ${reasons.join('; ')}`,
     evidence: { judgementId: id, version, drifted },
   })
+}
+
+/** Where the level itself is no reason for an alert, values are that training never saw. */
+function kindOf(subject: DriftJudgement['subject'], level: DriftLevel): AlertKind {
+  if (level === 'unreadable') return 'drift_unreadable'
+  if (level !== 'warn' && level !== 'alarm') return 'new_category'
+  return subject === 'label' ? `label_drift_${level}` : `drift_${level}`
 }

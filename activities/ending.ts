@@ -2,6 +2,7 @@
  * How a release ends in the database: the return to the baseline, the closing of its rows, and the end of a release whose
  * workflow was ended from outside. Each is one transaction; half of one would leave a route to a version nobody watches.
  */
+import type { AlertKind } from '../domain/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../domain/release.ts'
 import { wholeBp, type Route } from '../domain/route.ts'
 import { end } from '../domain/transitions.ts'
@@ -96,14 +97,16 @@ export async function wholeRoute(
 }
 
 /** Of what ends somebody should be told. A person's own rejection or abort is known to that person. */
-const severities: Readonly<Record<ReleaseOutcomeKind, 'info' | 'warning' | 'critical' | undefined>> = {
+const alertsOf: Readonly<
+  Record<ReleaseOutcomeKind, { kind: AlertKind; severity: 'warning' | 'critical' } | undefined>
+> = {
   promoted: undefined,
-  rolled_back: 'critical',
+  rolled_back: { kind: 'release_rolled_back', severity: 'critical' },
   rejected: undefined,
-  expired: 'warning',
+  expired: { kind: 'release_expired', severity: 'warning' },
   aborted: undefined,
-  superseded: 'warning',
-  failed: 'critical',
+  superseded: { kind: 'release_superseded', severity: 'warning' },
+  failed: { kind: 'release_failed', severity: 'critical' },
 }
 
 export async function close(database: Database, state: ReleaseState): Promise<void> {
@@ -120,13 +123,12 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
         })
       : undefined
   // What a drill comes to is told by the drill.
-  const severity = state.drill === undefined ? severities[outcome ?? 'failed'] : undefined
-  if (severity !== undefined)
+  const alert = state.drill === undefined ? alertsOf[outcome ?? 'failed'] : undefined
+  if (alert !== undefined)
     await upsertAlert(database, {
       dedupeKey: `release/${id}`,
       model,
-      severity,
-      kind: `release_${outcome ?? 'failed'}`,
+      ...alert,
       message: `The release of ${version} has ended as ${outcome ?? 'failed'}: ${reason ?? ''}`,
       evidence: {
         release: id,

@@ -1,4 +1,5 @@
 /** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
+import { isAlertKind } from '../domain/alert-kinds.ts'
 import { DomainError } from '../domain/errors.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring.ts'
 import { judgeTrigger, type TriggerPolicy, type TriggerReason } from '../domain/triggers.ts'
@@ -106,12 +107,14 @@ export const alertRetraining =
   ({ store, log }: Deps) =>
   async (alert: {
     model: string
+    /** The outcome. */
     kind: string
     message: string
     evidence: Record<string, unknown>
   }): Promise<void> => {
     const id = await upsertAlert(store, {
       ...alert,
+      kind: isAlertKind(alert.kind) ? alert.kind : 'failed',
       dedupeKey: alertKeyOf(alert.model),
       severity: alert.kind === 'failed' ? 'critical' : 'warning',
     })

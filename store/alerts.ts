@@ -1,5 +1,6 @@
 /** What a person should know. An alert of one key is open once; raised again, it carries the latest evidence. */
 import sql from 'sql-template-tag'
+import type { AlertKind } from '../domain/alert-kinds.ts'
 import type { Database } from './postgres.ts'
 
 export interface NewAlert {
@@ -7,8 +8,7 @@ export interface NewAlert {
   dedupeKey: string
   model?: string
   severity: 'info' | 'warning' | 'critical'
-  /** A stable word, e.g. `not_better`. */
-  kind: string
+  kind: AlertKind
   message: string
   evidence?: Record<string, unknown>
 }
@@ -73,7 +73,7 @@ export interface AlertRow {
   dedupe_key: string
   model: string | null
   severity: Alert['severity']
-  kind: string
+  kind: AlertKind
   message: string
   evidence: Record<string, unknown>
   raised_at: Date

@@ -1,4 +1,5 @@
 /** What is said of an alert, the same on every channel: what, how bad, since when, on what evidence, and what to do. */
+import { runbookPage } from '../../domain/alert-kinds.ts'
 import type { About } from '../../domain/alerting.ts'
 import type { Alert } from '../../store/alerts.ts'
 
@@ -11,8 +12,8 @@ export interface Message {
   runbook: string
 }
 
-/** The page that says what to do about alerts of a kind; there is one for each (see docs/runbooks). */
-export const runbookOf = (base: string, kind: string): string => `${base}/${kind.replaceAll('_', '-')}.md`
+/** Where the page is that says what to do. */
+export const runbookOf = (base: string, kind: string): string => `${base}/${runbookPage(kind)}`
 
 export const titleOf = ({ about, alert }: Message): string =>
   `${about === 'resolved' ? 'RESOLVED' : alert.severity.toUpperCase()} ${alert.model ?? 'tenure'}: ${alert.kind.replaceAll('_', ' ')}`
