@@ -1,6 +1,7 @@
 /** Tells people of alerts for as long as the system lives. The work is one long activity, so that waiting leaves no history. */
 import { continueAsNew, proxyActivities, setWorkflowOptions } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control.ts'
+import { whereVersioned } from './versioned.ts'
 
 const roundMs = 600_000
 const roundsARun = 100
@@ -12,7 +13,7 @@ const { tellPeople } = proxyActivities<Pick<ControlActivities, 'tellPeople'>>({
 })
 
 // It never ends, so it goes on with the newest build.
-setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, alerts)
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), alerts)
 
 export async function alerts(): Promise<void> {
   for (let round = 0; round < roundsARun; round++) await tellPeople({ forMs: roundMs, everyMs: 5_000 })

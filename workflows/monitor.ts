@@ -16,6 +16,7 @@ import {
 import type { ControlActivities } from '../activities/control.ts'
 import type { Trigger } from '../domain/triggers.ts'
 import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './contract.ts'
+import { whereVersioned } from './versioned.ts'
 
 /** Tried for as long as it takes: a window that was not looked at would be a hole in what is known of the model. */
 const { monitorModel } = proxyActivities<Pick<ControlActivities, 'monitorModel'>>({
@@ -30,7 +31,7 @@ const windowsARun = 200
 const longestSleepMs = 3_600_000
 
 // It never ends, so it goes on with the newest build.
-setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, monitor)
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), monitor)
 
 export async function monitor({ model, afterMs }: MonitorRequest): Promise<void> {
   upsertSearchAttributes({ Model: [model] })

@@ -23,12 +23,13 @@ import {
   type ReleaseRequest,
 } from './contract.ts'
 import { patient } from './release-activities.ts'
+import { whereVersioned } from './versioned.ts'
 
 /** The first look after something has happened, and the last: an ended release tells, so that looking is only a stop behind it. */
 const pauseMs = { first: 100, longest: 30_000 }
 
 // It may wait for weeks, so it goes on with the newest build.
-setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, queue)
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), queue)
 
 export async function queue({ model }: QueueRequest): Promise<void> {
   upsertSearchAttributes({ Model: [model] })

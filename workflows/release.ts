@@ -33,6 +33,7 @@ import {
   type ReleaseRequest,
 } from './contract.ts'
 import { messageOf, patient, qualifying, routing, watching } from './release-activities.ts'
+import { whereVersioned } from './versioned.ts'
 
 /** What one run hands to the next when its history grows long. */
 export interface Carried {
@@ -42,7 +43,7 @@ export interface Carried {
 }
 
 // Ends on the build of the workers that it began with: nothing in flight changes with a deployment.
-setWorkflowOptions({ versioningBehavior: 'PINNED' }, release)
+setWorkflowOptions(whereVersioned('PINNED'), release)
 
 export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
   const info = workflowInfo()
