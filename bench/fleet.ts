@@ -31,7 +31,6 @@ async function on<T>(options: Parameters<typeof openFleetStage>[0], work: (stage
   }
 }
 
-/** How many rollbacks a part orders, so that each part stays below three minutes. */
 async function rollbacks(orders: number): Promise<void> {
   await on({ replicas, leaseMs }, async (stage) => {
     const versions = await registerChampions(stage, orders + 1)
@@ -47,8 +46,7 @@ const cuts = [
 ] as const
 
 const parts: Readonly<Record<string, () => Promise<void>>> = {
-  'rollbacks-1': () => rollbacks(50),
-  'rollbacks-2': () => rollbacks(50),
+  rollbacks: () => rollbacks(100),
   async cut() {
     const lines: Line[] = []
     const behindLine = async ({ databaseUrl }: { databaseUrl: string }) => {

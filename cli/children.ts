@@ -9,7 +9,7 @@ import { checkout, searchAttributes, type Config } from '../temporal.config.ts'
 import { planPostgres } from './embedded/postgres.ts'
 import { planTemporal } from './embedded/temporal.ts'
 import { replicaName } from './replicas.ts'
-import type { SharedPort } from './shared-port.ts'
+import type { SharedPort } from './one-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
 export interface Core {

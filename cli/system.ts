@@ -20,7 +20,7 @@ import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './prepare.ts'
 import { restartReplicas } from './replicas.ts'
-import { bindSharedPort } from './shared-port.ts'
+import { bindSharedPort } from './one-port.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {

@@ -25,7 +25,7 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
       if (issues.length > 0)
         throw new DomainError(
           'not_ready',
-          actor === undefined ? 'this replica is not ready' : issues.join('; '),
+          actor === undefined ? `this replica is not ready${emptyHanded(deps)}` : issues.join('; '),
         )
       return { json: { status: 'ready', ...(actor === undefined ? {} : stateOf(deps)) } }
     },
@@ -39,6 +39,12 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
     handle: async () => ({ text: await deps.metrics.metrics(), type: deps.metrics.contentType }),
   }),
 ]
+
+/** Where no key is known either, nobody could be told more: what everybody may know of a start without a memory. */
+const emptyHanded = ({ serving }: ApiDeps): string =>
+  serving.routing.isFilled() || serving.unrecalled.length === 0
+    ? ''
+    : ': nothing on its disk can be believed, and it has not reached Postgres'
 
 /** Why this process should not get requests; empty when it should. */
 export function issuesOf({

@@ -110,6 +110,8 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     orders: options.orders,
     problems,
     orderToAnswerMs: summary(wholeMs),
+    firstOrderMs: Math.round(wholeMs[0] ?? NaN),
+    ordersOverASecond: wholeMs.flatMap((ms, order) => (ms > 1_000 ? [{ order, ms: Math.round(ms) }] : [])),
     writtenToAcknowledgedMs: summary(acknowledgeMs),
     checked: check.checked,
     violations: check.violations.length,

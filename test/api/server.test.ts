@@ -280,6 +280,14 @@ describe('the process', () => {
     const answer = await predict(cold.url)
     expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
     expect(cold.readyMs).toBeLessThan(5_000)
+
+    // On another machine, or after its disk was wiped, it knows nothing, and says so to whoever asks.
+    const wiped = await startProcess({ awaitReady: false })
+    const answers = await Promise.all([fetch(`${wiped.url}/readyz`), predict(wiped.url)])
+    expect(answers.map(({ status }) => status)).toEqual([503, 503])
+    expect(((await answers[0].json()) as { detail: string }).detail).toBe(
+      'this replica is not ready: nothing on its disk can be believed, and it has not reached Postgres',
+    )
     postgres = await startPostgres({ dataDir: join(root, 'postgres'), port: postgres.port })
     await until(async () => {
       const { stale } = (await (await predict(cold.url)).json()) as { stale?: boolean }

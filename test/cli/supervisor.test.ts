@@ -51,6 +51,25 @@ const order = (...wanted: string[]) =>
 const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b)
 
 describe('the supervisor', () => {
+  it('restarts a child when it is asked to: ended cleanly, ready again, without a pause', async () => {
+    const supervision = await begin([child('worker')], { pauseMs: { min: 60_000, max: 60_000 } })
+    const before = supervision.pidOf('worker')
+    await supervision.restart('worker')
+    expect(supervision.pidOf('worker')).not.toBe(before)
+    expect(supervision.pidOf('worker')).toBeDefined()
+    expect(lines).toContain('worker: ends')
+    expect(lines).toContain('tenure: worker is restarted')
+    await expect(supervision.restart('nobody')).rejects.toThrow('nobody does not run')
+  })
+
+  it('says when a child that was to be restarted does not come back', async () => {
+    const flag = join(stateDir, 'once')
+    const once = `if (require('node:fs').existsSync(${JSON.stringify(flag)})) process.exit(3); process.on('SIGTERM', () => process.exit())`
+    const supervision = await begin([child('worker', once)])
+    writeFileSync(flag, '')
+    await expect(supervision.restart('worker')).rejects.toThrow(/worker ended with exit code 3/)
+  })
+
   it('starts a child after those it needs and ends it before them', async () => {
     const supervision = await begin([child('database'), { ...child('worker'), after: ['database'] }])
     await supervision.stop()

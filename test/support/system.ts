@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { planCore, planProcesses } from '../../cli/children.ts'
 import { freePort } from '../../cli/embedded/process.ts'
-import { bindSharedPort } from '../../cli/shared-port.ts'
+import { bindSharedPort } from '../../cli/one-port.ts'
 import { supervise, type Supervision } from '../../cli/supervisor.ts'
 import { migrateAsOwner } from '../../cli/prepare.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -108,6 +108,8 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
 export interface Callers {
   /** Answers by version since the last reset. */
   answered: Map<string, number>
+  /** When each version answered last, by `performance.now()`. */
+  lastMs: Map<string, number>
   /** Requests that got no good answer, with why. */
   failures: { url: string; why: string; atMs: number }[]
   /** Forgets what was counted. */
@@ -120,6 +122,7 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
   const stopping = new AbortController()
   const callers: Callers = {
     answered: new Map(),
+    lastMs: new Map(),
     failures: [],
     reset() {
       callers.answered.clear()
@@ -142,6 +145,7 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
       const body = (await response.json()) as { version?: string; code?: string }
       if (body.version === undefined) throw new Error(`${response.status} ${body.code ?? ''}`)
       callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)
+      callers.lastMs.set(body.version, performance.now())
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error)
       callers.failures.push({ url, why: cause.message, atMs: Date.now() })

@@ -1,0 +1,92 @@
+/** `tenure flags`, against what the API answers. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { flagsGroup } from '../../cli/commands/flags.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
+
+let server: Server
+let url: string
+let problems: string[] = []
+const asked: { method: string | undefined; url: string | undefined; body: string }[] = []
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      asked.push({ method: request.method, url: request.url, body })
+      const flag = {
+        model: 'iris',
+        serve: 'champion',
+        actor: 'ada',
+        reason: 'why',
+        revision: 1,
+        means: 'It answers.',
+        at: '2026-03-01T12:00:00.000Z',
+        problems,
+      }
+      const answer = request.method === 'GET' ? { flags: [flag] } : flag
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => void server.close())
+
+async function run(...words: string[]) {
+  const written = { out: '', err: '' }
+  const sink = (name: 'out' | 'err') =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        written[name] += chunk.toString()
+        done()
+      },
+    })
+  const code = await runProgram([flagsGroup], [...words, '--url', url], {
+    out: sink('out'),
+    err: sink('err'),
+  })
+  return { code, ...written }
+}
+
+it('lists the switches', async () => {
+  problems = []
+  const { code, out } = await run('flags')
+  expect(code).toBe(exitCodes.done)
+  expect(out).toMatch(/iris.*champion.*ada.*why.*every replica/)
+})
+
+it('throws one, and says what it does', async () => {
+  problems = []
+  const { code, out } = await run('flags', 'set', 'iris', 'champion', '--reason', 'why')
+  expect(asked.at(-1)).toEqual({
+    method: 'PUT',
+    url: '/v1/flags/iris',
+    body: JSON.stringify({ serve: 'champion', reason: 'why' }),
+  })
+  expect(code).toBe(exitCodes.done)
+  expect(out).toMatch(/iris: champion. It answers.\nEvery live replica does it./)
+})
+
+it('ends otherwise when a replica does not follow, and names it', async () => {
+  problems = ['replica r1 on h is at revision 0 of 1']
+  const { code, out } = await run('flags', 'set', 'iris', 'champion', '--reason', 'why')
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toContain('Not every replica does it yet: replica r1 on h is at revision 0 of 1')
+})
+
+it.each([
+  ['without a reason', ['flags', 'set', 'iris', 'champion'], /--reason is missing/],
+  [
+    'to something else',
+    ['flags', 'set', 'iris', 'off', '--reason', 'x'],
+    /one of normal, champion, fallback, not off/,
+  ],
+])('refuses one %s', async (_name, words, why) => {
+  const { code, err } = await run(...words)
+  expect(code).toBe(exitCodes.usage)
+  expect(err).toMatch(why)
+})

@@ -1,0 +1,88 @@
+/** The port that replicas share, and their restart in turn. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { afterEach, expect, it } from 'vitest'
+import { launch } from '../../cli/embedded/process.ts'
+import { restartReplicas } from '../../cli/replicas.ts'
+import { bindSharedPort } from '../../cli/one-port.ts'
+
+const ends: (() => unknown)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+const listens = `require('node:http').createServer((_, answer) => {
+  answer.setHeader('connection', 'close'); answer.end(String(process.pid))
+}).listen({ fd: 3 }, () => console.log('listens'))`
+
+it('a shared port is listened on by several processes, and outlives each of them', async () => {
+  const shared = bindSharedPort({ host: '127.0.0.1', port: 0 })
+  ends.push(shared.close)
+  const start = async () => {
+    let told = ''
+    const spec = {
+      name: 'replica',
+      command: process.execPath,
+      args: ['-e', listens],
+      inherits: [shared.handle],
+    }
+    const running = await launch(spec, (line) => (told += line))
+    ends.push(() => running.kill('SIGKILL'))
+    await expect.poll(() => told).toContain('listens')
+    return running
+  }
+  const ask = async () => Number(await (await fetch(`http://127.0.0.1:${shared.port}`)).text())
+  const [one, two] = [await start(), await start()]
+  const answered = new Set<number>()
+  await expect.poll(async () => answered.add(await ask()).size, { interval: 1 }).toBe(2)
+  one.kill('SIGKILL')
+  await one.exited
+  for (let i = 0; i < 20; i++) expect(await ask()).toBe(two.pid)
+  two.kill('SIGKILL')
+  await two.exited
+  // Nobody is there: whoever connects now waits for the next one instead of being refused.
+  const waiting = ask()
+  const three = await start()
+  expect(await waiting).toBe(three.pid)
+})
+
+it('a port that somebody has is refused by name', async () => {
+  const holder: ChildProcess = spawn(
+    process.execPath,
+    [
+      '-e',
+      `require('node:net').createServer().listen(0, '127.0.0.1', function () { console.log(this.address().port) })`,
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  )
+  ends.push(() => holder.kill('SIGKILL'))
+  const [text] = (await once(holder.stdout!, 'data')) as [Buffer]
+  expect(() => bindSharedPort({ host: '127.0.0.1', port: Number(text.toString()) })).toThrow(
+    expect.objectContaining({ code: 'configuration_invalid' }),
+  )
+})
+
+it('replicas are restarted in turn, and the others are left alone when one does not come back', async () => {
+  const server = createServer((_, answer) => answer.end()).listen(0, '127.0.0.1')
+  ends.push(() => server.close())
+  await once(server, 'listening')
+  const address = server.address() as { port: number }
+  const urls = Array.from({ length: 3 }, () => `http://127.0.0.1:${address.port}`)
+  const order: string[] = []
+  const said: string[] = []
+  const restart = (name: string) => {
+    order.push(name)
+    return Promise.resolve()
+  }
+  expect(await restartReplicas({ supervision: { restart }, urls, say: (line) => said.push(line) })).toBe(true)
+  expect(order).toEqual(['api', 'api-2', 'api-3'])
+  const broken = (name: string) =>
+    name === 'api-2' ? Promise.reject(new Error('it is broken')) : restart(name)
+  order.length = 0
+  expect(
+    await restartReplicas({ supervision: { restart: broken }, urls, say: (line) => said.push(line) }),
+  ).toBe(false)
+  expect(order).toEqual(['api'])
+  expect(said.at(-1)).toBe('api-2 did not come back (it is broken); the others are left as they are')
+})

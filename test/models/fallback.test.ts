@@ -1,0 +1,57 @@
+/** What a model file may declare to answer when the champion must not. */
+import { describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import * as words from '../../models/define.ts'
+
+const base = {
+  name: 'roses',
+  features: { size: words.number() },
+  source: words.csv('models/data/roses.csv'),
+  split: words.random({ test: 0.25 }),
+  train: () => Promise.reject(new Error('is not called here')),
+  judge: { floors: {} },
+  release: words.direct(),
+}
+const labels = {
+  class: words.oneOf(['red', 'white']),
+  probability: words.yesNo({ positive: 'blooms' }),
+  number: words.quantity({ min: 0, max: 10 }),
+}
+const floors = { class: { accuracy: 0.5 }, probability: { auc: 0.6 }, number: { rmse: 5 } }
+const define = (label: keyof typeof labels, fallback: unknown) => {
+  try {
+    const file = { ...base, label: labels[label], judge: { floors: floors[label] }, fallback }
+    return words.defineModel(file as never).definition.fallback
+  } catch (error) {
+    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
+  }
+}
+
+describe('a fallback', () => {
+  it.each([
+    ['a class by its name', 'class', words.always('white'), { kind: 'answer', outputs: [0, 1] }],
+    ['a probability', 'probability', words.always(0.25), { kind: 'answer', outputs: [0.25] }],
+    ['a number', 'number', words.always(7), { kind: 'answer', outputs: [7] }],
+    ['the previous champion', 'class', words.previousChampion(), { kind: 'previous' }],
+    ['nothing, when none is declared', 'class', undefined, undefined],
+  ] as const)('is %s', (_name, label, spec, fallback) => {
+    expect(define(label, spec)).toEqual(fallback)
+  })
+
+  it.each([
+    ['a class that does not exist', 'class', words.always('blue'), /one of red, white is wanted, not "blue"/],
+    ['a number for a class', 'class', words.always(1), /one of red, white is wanted/],
+    [
+      'more than a probability can be',
+      'probability',
+      words.always(1.5),
+      /a probability from 0 to 1 is wanted/,
+    ],
+    ['a text for a number', 'number', words.always('7'), /a finite number is wanted/],
+    ['a number outside of the limits', 'number', words.always(11), /within the label's limits/],
+    ['no number', 'number', words.always(NaN), /a finite number is wanted/],
+    ['something else', 'number', { kind: 'sometimes' }, /always\(…\) or previousChampion\(\) is wanted/],
+  ] as const)('is not %s', (_name, label, spec, issue) => {
+    expect(String(define(label, spec))).toMatch(issue)
+  })
+})

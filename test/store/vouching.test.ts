@@ -1,0 +1,41 @@
+/** Who vouches for a version: any difference to what was signed is refused. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openSigner, type Signer } from '../../store/signature.ts'
+import { expectVouched, vouchFor } from '../../store/vouching.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-vouching-'))
+afterAll(() => rmSync(root, { recursive: true }))
+const vouched = { version: 'iris_v1.0.0', model: 'iris', artifactDigest: `sha256:${'a'.repeat(64)}` }
+let signer: Signer
+let signature: Buffer
+beforeAll(async () => {
+  signer = await openSigner(join(root, 'signing.pem'))
+  signature = vouchFor(signer, vouched)
+})
+
+it('what was signed is vouched for', () => {
+  expect(() => expectVouched(signer, { ...vouched, signature })).not.toThrow()
+})
+
+it.each([
+  ['another version', { version: 'iris_v1.0.1' }],
+  ['another model', { model: 'tulip' }],
+  ['another manifest', { artifactDigest: `sha256:${'b'.repeat(64)}` }],
+  ['no signature', { signature: undefined }],
+  ['an empty signature', { signature: Buffer.alloc(0) }],
+  ['a signature of other length', { signature: Buffer.alloc(10) }],
+])('%s is not', (_name, change) => {
+  expect(() => expectVouched(signer, { ...vouched, signature, ...change })).toThrow(
+    expect.objectContaining({ code: 'artifact_untrusted' }),
+  )
+})
+
+it('and nothing is that another key has signed', async () => {
+  const other = await openSigner(join(root, 'other.pem'))
+  expect(() => expectVouched(signer, { ...vouched, signature: vouchFor(other, vouched) })).toThrow(
+    expect.objectContaining({ code: 'artifact_untrusted' }),
+  )
+})

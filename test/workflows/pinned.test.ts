@@ -1,0 +1,100 @@
+/** A release of a model that somebody has pinned: it holds, says why, and goes on when the switch is back. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { promote } from '../../activities/promote.ts'
+import { listDecisions } from '../../store/decisions.ts'
+import { writeFlag } from '../../store/flags.ts'
+import type { FlagWay } from '../../domain/flag.ts'
+import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+
+let stage: Stage
+let model: PlayedModel
+let champion: string
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  model = await stage.model()
+  champion = await model.champion()
+})
+afterAll(async () => {
+  await stage?.close()
+})
+const set = (serve: FlagWay) =>
+  writeFlag(stage.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
+const start = async (changes = {}): Promise<PlayedRelease> => {
+  const release = await model.start(await model.register(champion), changes)
+  await release.reaches('awaiting_approval')
+  return release
+}
+const decision = async ({ id }: PlayedRelease) => (await listDecisions(stage.store, id, 1))[0]?.verdict
+
+it('a watched stage passes on nothing while it is pinned, and on its evidence afterwards', async () => {
+  const release = await start({ shadow: false, probation: false })
+  await release.say('approve', 'anna')
+  await release.reaches('canary', 0)
+  await set('champion')
+  await expect
+    .poll(() => decision(release), { timeout: 10_000 })
+    .toMatchObject({
+      kind: 'no_data',
+      reasons: expect.arrayContaining([
+        {
+          code: 'pinned',
+          message: expect.stringMatching(/is pinned to its champion by olga since .*\(it looks wrong\)/),
+          values: {},
+        },
+      ]),
+    })
+  const { stageIndex } = await release.state()
+  // More than the stage would need, with counters that speak for the candidate.
+  await pause(5 * quickPolicy.stages[0]!.minMs)
+  expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex })
+  await set('normal')
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  champion = (await release.state()).version
+})
+
+it('a stage that has not begun is not routed while it is pinned, and the state says why', async () => {
+  await set('champion')
+  const release = await start({
+    shadow: false,
+    probation: false,
+    watch: { ...quickPolicy.watch, acknowledgeMs: 100 },
+  })
+  await release.say('approve', 'anna')
+  await expect
+    .poll(async () => (await release.state()).blockedBy.join(), { timeout: 10_000 })
+    .toMatch(/is pinned to its champion by olga/)
+  expect((await release.state()).routed).toBe(false)
+  await set('normal')
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  champion = (await release.state()).version
+})
+
+it('a switch that is forgotten ends the release as a forgotten pause does', async () => {
+  const release = await start({
+    shadow: false,
+    probation: false,
+    watch: { ...quickPolicy.watch, decisionMs: 600 },
+  })
+  await release.say('approve', 'anna')
+  await release.reaches('canary', 0)
+  await set('champion')
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(/there was no data to judge by: .* is pinned to its champion by olga/),
+  })
+  await set('normal')
+})
+
+it('nothing is promoted while it is pinned', async () => {
+  const release = await start()
+  await set('fallback')
+  expect(await promote(stage.deps)(await release.state())).toMatchObject({
+    kind: 'outdated',
+    reason: expect.stringMatching(/is pinned to its fallback by olga/),
+  })
+  await set('normal')
+  await release.say('abort', 'olga')
+  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+})
