@@ -1,0 +1,873 @@
+/**
+ * The approval matrix: who may say what, to which state, about which bytes, and on what ground. Each row goes through the real
+ * look-up of keys, the real reducer and the real record, and expects the exact answer and the exact row of the audit.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { authorize } from '../../activities/authorize.ts'
+import { promote } from '../../activities/promote.ts'
+import { recordRelease } from '../../activities/release.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { advance } from '../../domain/advance.ts'
+import { breakGlassMs } from '../../domain/approval.ts'
+import { openingState, type CommandName, type ReleaseState } from '../../domain/release.ts'
+import type { Role } from '../../domain/roles.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { listAudit } from '../../store/audit.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { insertKey, listKeys, revokeKey, rotateKey } from '../../store/keys.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { insertRelease } from '../../store/releases.ts'
+import { openSigner, type Signer } from '../../store/signature.ts'
+import { makeWarrant } from '../../store/warrants.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel, insertPeople, type Registry } from '../support/candidates.ts'
+import { judged, policy, reports, returned, run, say } from '../support/releases.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+const model = 'm'
+const place = mkdtempSync(join(tmpdir(), 'tenure-approvals-'))
+let store: Store
+let deps: Deps
+let signer: Signer
+let registry: Registry
+let champion: string
+const ids: Record<string, string> = {}
+const people: Record<string, Role> = {
+  anna: 'approver',
+  ben: 'approver',
+  olga: 'operator',
+  vera: 'viewer',
+  paul: 'predictor',
+  root: 'admin',
+  rita: 'approver',
+  rob: 'approver',
+}
+
+beforeAll(async () => {
+  const databaseUrl = await migratedDatabase()
+  store = openStore(databaseUrl)
+  const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: place })
+  signer = await openSigner(config.signingKey)
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  deps = { ...({} as Deps), store, artifacts: openArtifacts(config.artifactRoot), config, log }
+  await insertPeople(store, people)
+  await insertKey(store, { name: 'otto', role: 'approver', models: ['another'] })
+  await insertKey(store, { name: 'mia', role: 'approver', models: ['another', model] })
+  await insertKey(store, { name: 'edgar', role: 'approver', expiresAt: '2020-01-01T00:00:00Z' })
+  for (const { id, name } of await listKeys(store)) ids[name] = id
+  await revokeKey(store, ids['rita']!)
+  await rotateKey(store, { id: ids['rob']!, overlapMs: 0 })
+  registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  champion = await registry.register()
+  await moveChampion(store, { model, to: champion, cause: 'promotion', actor: 'test', reason: 'first' })
+})
+afterAll(async () => {
+  await store.close()
+  rmSync(place, { recursive: true, force: true })
+})
+
+/** A release of a version of its own, in the row and as data. */
+let opened: ReleaseState
+beforeEach(async () => {
+  await store.query(sql`update releases set outcome = 'aborted', ended_at = now() where ended_at is null`)
+  await store.query(sql`update champions set version = ${champion} where model = ${model}`)
+  const version = await registry.register(champion)
+  const [row] = await store.query<{ artifact: string }>(
+    sql`select artifact_digest as artifact from versions where version = ${version}`,
+  )
+  opened = openingState(
+    {
+      id: `rel_${version}`,
+      model,
+      version,
+      baseline: champion,
+      requestedBy: 'olga',
+      requestedByKey: ids['olga']!,
+      policy,
+      digests: { artifact: row!.artifact, evaluation: `report-${version}`, policy: 'p' },
+      epoch: 1,
+      generation: 3,
+    },
+    0,
+  )
+  await insertRelease(store, { state: opened, workflowId: `release/${model}`, runId: version })
+})
+
+/** Where the release stands when it is spoken to. */
+const situations = {
+  qualifying: (): ReleaseState => opened,
+  waiting: (): ReleaseState => run(opened, reports.qualified),
+  'approved by ben': (): ReleaseState =>
+    run(situations.waiting(), say('approve', 'ben', { key: ids['ben']! })),
+  shadow: (): ReleaseState =>
+    run(situations['approved by ben'](), say('approve', 'mia', { key: ids['mia']! }), reports.routed),
+  canary: (): ReleaseState => run(situations.shadow(), judged('pass'), reports.routed),
+  paused: (): ReleaseState => run(situations.canary(), say('pause', 'olga')),
+  undecided: (): ReleaseState => run(situations.canary(), judged('inconclusive')),
+  'judged against': (): ReleaseState => ({
+    ...situations.canary(),
+    lastVerdict: { kind: 'fail' as const, reason: 'bad', atMs: 1 },
+  }),
+  probation: (): ReleaseState =>
+    run(
+      situations.canary(),
+      judged('pass'),
+      reports.routed,
+      judged('pass'),
+      reports.promoted,
+      reports.routed,
+    ),
+  'rolling back': (): ReleaseState => run(situations.canary(), judged('fail')),
+  'taken back': (): ReleaseState => run(situations['rolling back'](), returned(false)),
+  rejected: (): ReleaseState => run(situations.waiting(), say('reject', 'ben')),
+  aborted: (): ReleaseState => run(situations.waiting(), say('abort', 'olga')),
+  'asked for by anna': (): ReleaseState => ({
+    ...situations.waiting(),
+    requestedBy: 'anna',
+    requestedByKey: ids['anna']!,
+  }),
+  "asked for with anna's key, under another name": (): ReleaseState => ({
+    ...situations.waiting(),
+    requestedBy: 'anna-before',
+    requestedByKey: ids['anna']!,
+  }),
+  'asked for by an anna of before, with another key': (): ReleaseState => ({
+    ...situations.waiting(),
+    requestedBy: 'anna',
+    requestedByKey: '000000000000',
+  }),
+  'asked for by a schedule': (): ReleaseState => {
+    const { requestedByKey: _key, ...rest } = situations.waiting()
+    return { ...rest, requestedBy: 'schedule/m' }
+  },
+  'asked for by root': (): ReleaseState => ({
+    ...situations.waiting(),
+    requestedBy: 'root',
+    requestedByKey: ids['root']!,
+  }),
+  "approved with ben's key, under another name": (): ReleaseState =>
+    run(situations.waiting(), say('approve', 'ben-before', { key: ids['ben']! })),
+} satisfies Record<string, () => ReleaseState>
+type Situation = keyof typeof situations
+
+interface Said {
+  artifactDigest?: string
+  evaluationDigest?: string
+  policyDigest?: string
+  reason?: string
+  warrant?: 'right' | 'of another command' | 'of another release' | 'of another person' | 'forged' | 'too old'
+}
+
+let count = 0
+
+/** As workflows/commands.ts does it: who they are, what it does, what is written down. */
+async function speak(
+  state: ReleaseState,
+  command: CommandName,
+  by: string,
+  { warrant: kind, ...more }: Said = {},
+  config = deps.config,
+) {
+  const id = `command-${count++}`
+  const said = { id, by, ...more }
+  const warrant = kind && warrantOf(kind, { state, command, said })
+  const asked = { ...said, command, ...(warrant === undefined ? {} : { warrant }) }
+  const { model: name, version, id: release } = state
+  const found = await authorize({ ...deps, config })({
+    names: [by],
+    model: name,
+    release,
+    version,
+    commands: [asked],
+  })
+  const who = found.find((each) => each.id === id && each.name === by)
+  const {
+    applied,
+    message,
+    state: after,
+  } = advance(state, {
+    kind: 'command',
+    atMs: Date.now(),
+    command,
+    by,
+    inScope: who?.inScope ?? false,
+    ...(who?.role === undefined ? {} : { role: who.role }),
+    ...(who?.key === undefined ? {} : { key: who.key }),
+    ...(who?.disbelieved === undefined ? {} : { disbelieved: who.disbelieved }),
+    ...(who?.standing === undefined ? {} : { standing: who.standing }),
+    ...more,
+  })
+  const result = { accepted: applied, stage: after.stage, message }
+  const { reason } = more
+  const record = {
+    id,
+    releaseId: after.id,
+    command,
+    actor: by,
+    ...(reason === undefined ? {} : { reason }),
+    ...result,
+  }
+  await recordRelease(deps)({ state: after, commands: [record] })
+  const [audit] = await listAudit(store, { limit: 1 })
+  expect(audit).toMatchObject({
+    actor: by,
+    action: `release.${command}`,
+    subject: state.id,
+    model,
+    detail: { id, ...result, reason: reason ?? null, digests: after.digests },
+  })
+  return { ...result, after, audit: audit! }
+}
+
+function warrantOf(
+  kind: NonNullable<Said['warrant']>,
+  { state, command, said }: { state: ReleaseState; command: CommandName; said: { id: string; by: string } },
+): string {
+  const claim = { ...said, command, model, release: state.id }
+  const key = { keyId: ids[said.by] ?? '', nowMs: Date.now() }
+  switch (kind) {
+    case 'right':
+      return makeWarrant(signer, claim, key)
+    case 'of another command':
+      return makeWarrant(signer, { ...claim, command: 'pause' }, key)
+    case 'of another release':
+      return makeWarrant(signer, { ...claim, release: 'rel_other' }, key)
+    case 'of another person':
+      return makeWarrant(signer, claim, { ...key, keyId: ids['vera']! })
+    case 'forged':
+      return `${key.keyId}.${Date.now() + 1e6}.${Buffer.alloc(64, 1).toString('base64url')}`
+    case 'too old':
+      return makeWarrant(signer, claim, { ...key, nowMs: Date.now() - 25 * 3_600_000 })
+  }
+}
+
+describe('each role and each word', () => {
+  const places: Record<CommandName, Situation> = {
+    approve: 'waiting',
+    reject: 'waiting',
+    pause: 'canary',
+    resume: 'paused',
+    abort: 'canary',
+    rollback: 'canary',
+    promoteNow: 'canary',
+  }
+  const may: Record<CommandName, string> = {
+    approve: 'approver or admin',
+    reject: 'approver or admin',
+    pause: 'operator or approver or admin',
+    resume: 'approver or admin',
+    abort: 'operator or approver or admin',
+    rollback: 'operator or approver or admin',
+    promoteNow: 'admin',
+  }
+  const speakers = { viewer: 'vera', predictor: 'paul', operator: 'olga', approver: 'anna', admin: 'root' }
+  const cells = (Object.keys(places) as CommandName[]).flatMap((command) =>
+    Object.entries(speakers).map(([role, by]) => [command, role, by] as const),
+  )
+  it.each(cells)('%s by a key of the role %s', async (command, role, by) => {
+    const { accepted, message } = await speak(situations[places[command]](), command, by, { reason: 'r' })
+    const allowed = may[command].split(' or ').includes(role)
+    expect(accepted).toBe(allowed)
+    if (!allowed) expect(message).toBe(`${by} has the role ${role}; ${command} needs ${may[command]}`)
+  })
+})
+
+const other = `sha256:${'0'.repeat(64)}`
+type Row = [title: string, Situation, CommandName, string, Said, boolean, string, ReleaseState['stage']]
+const rows: Row[] = [
+  [
+    'the first of two',
+    'waiting',
+    'approve',
+    'anna',
+    {},
+    true,
+    'approved by anna, 1 of 2',
+    'awaiting_approval',
+  ],
+  ['the second of two', 'approved by ben', 'approve', 'anna', {}, true, 'approved by ben and anna', 'shadow'],
+  [
+    'one with scope for the model',
+    'waiting',
+    'approve',
+    'mia',
+    {},
+    true,
+    'approved by mia, 1 of 2',
+    'awaiting_approval',
+  ],
+  [
+    'one whose secret was renewed',
+    'waiting',
+    'approve',
+    'rob',
+    {},
+    true,
+    'approved by rob, 1 of 2',
+    'awaiting_approval',
+  ],
+  [
+    'nobody',
+    'waiting',
+    'approve',
+    'nobody',
+    {},
+    false,
+    'no active key is named "nobody"',
+    'awaiting_approval',
+  ],
+  [
+    'a revoked key',
+    'waiting',
+    'approve',
+    'rita',
+    {},
+    false,
+    'no active key is named "rita"',
+    'awaiting_approval',
+  ],
+  [
+    'an expired key',
+    'waiting',
+    'approve',
+    'edgar',
+    {},
+    false,
+    'no active key is named "edgar"',
+    'awaiting_approval',
+  ],
+  [
+    'a key of another model',
+    'waiting',
+    'approve',
+    'otto',
+    {},
+    false,
+    'the key of otto does not cover the model m',
+    'awaiting_approval',
+  ],
+  [
+    'the requester',
+    'asked for by anna',
+    'approve',
+    'anna',
+    {},
+    false,
+    'anna has asked for the release and cannot approve it',
+    'awaiting_approval',
+  ],
+  [
+    'the requester by the key',
+    "asked for with anna's key, under another name",
+    'approve',
+    'anna',
+    {},
+    false,
+    'anna has asked for the release and cannot approve it',
+    'awaiting_approval',
+  ],
+  [
+    'the requester by the name',
+    'asked for by an anna of before, with another key',
+    'approve',
+    'anna',
+    {},
+    false,
+    'anna has asked for the release and cannot approve it',
+    'awaiting_approval',
+  ],
+  [
+    'an admin who has asked',
+    'asked for by root',
+    'approve',
+    'root',
+    {},
+    false,
+    'root has asked for the release and cannot approve it',
+    'awaiting_approval',
+  ],
+  [
+    'a person, of what a schedule has asked for',
+    'asked for by a schedule',
+    'approve',
+    'anna',
+    {},
+    true,
+    'approved by anna, 1 of 2',
+    'awaiting_approval',
+  ],
+  [
+    'the schedule itself',
+    'asked for by a schedule',
+    'approve',
+    'schedule/m',
+    {},
+    false,
+    'no active key is named "schedule/m"',
+    'awaiting_approval',
+  ],
+  [
+    'the same person twice',
+    'approved by ben',
+    'approve',
+    'ben',
+    {},
+    false,
+    'ben has approved it already',
+    'awaiting_approval',
+  ],
+  [
+    'the same key twice',
+    "approved with ben's key, under another name",
+    'approve',
+    'ben',
+    {},
+    false,
+    'ben has approved it already',
+    'awaiting_approval',
+  ],
+  [
+    'before it is qualified',
+    'qualifying',
+    'approve',
+    'anna',
+    {},
+    false,
+    'no approval is waited for in the stage qualifying',
+    'qualifying',
+  ],
+  [
+    'break-glass before it is qualified',
+    'qualifying',
+    'promoteNow',
+    'root',
+    { reason: 'r' },
+    false,
+    'there is nothing to skip in the stage qualifying',
+    'qualifying',
+  ],
+  [
+    'when it is in its canary',
+    'canary',
+    'approve',
+    'anna',
+    {},
+    false,
+    'no approval is waited for in the stage canary',
+    'canary',
+  ],
+  [
+    'on probation',
+    'probation',
+    'approve',
+    'anna',
+    {},
+    false,
+    'no approval is waited for in the stage probation',
+    'probation',
+  ],
+  [
+    'an undecided stage',
+    'undecided',
+    'approve',
+    'anna',
+    {},
+    true,
+    'anna has decided that the stage is passed',
+    'canary',
+  ],
+  [
+    'the requester, an undecided stage',
+    'undecided',
+    'approve',
+    'olga',
+    {},
+    false,
+    'olga has the role operator; approve needs approver or admin',
+    'awaiting_decision',
+  ],
+  [
+    'while it is taken back',
+    'rolling back',
+    'approve',
+    'anna',
+    {},
+    false,
+    'it is being taken back: it is fail',
+    'rolling_back',
+  ],
+  [
+    'after it was taken back',
+    'taken back',
+    'approve',
+    'anna',
+    {},
+    false,
+    'the release has ended: rolled_back, it is fail',
+    'ended',
+  ],
+  [
+    'after a rejection',
+    'rejected',
+    'approve',
+    'anna',
+    {},
+    false,
+    'the release has ended: rejected, rejected by ben: because',
+    'ended',
+  ],
+  [
+    'after a rejection by the same person',
+    'rejected',
+    'approve',
+    'ben',
+    {},
+    false,
+    'the release has ended: rejected, rejected by ben: because',
+    'ended',
+  ],
+  [
+    'after an abort',
+    'aborted',
+    'approve',
+    'anna',
+    {},
+    false,
+    'the release has ended: aborted, aborted by olga: because',
+    'ended',
+  ],
+  [
+    'a rejection after an abort',
+    'aborted',
+    'reject',
+    'anna',
+    {},
+    false,
+    'the release has ended: aborted, aborted by olga: because',
+    'ended',
+  ],
+  [
+    'an abort after a rejection',
+    'rejected',
+    'abort',
+    'olga',
+    {},
+    false,
+    'the release has ended: rejected, rejected by ben: because',
+    'ended',
+  ],
+  ['a denial', 'waiting', 'reject', 'anna', { reason: 'no' }, true, 'rejected by anna: no', 'ended'],
+  [
+    'a denial by the requester would need the role',
+    'waiting',
+    'reject',
+    'olga',
+    {},
+    false,
+    'olga has the role operator; reject needs approver or admin',
+    'awaiting_approval',
+  ],
+  ['a denial by who has approved', 'approved by ben', 'reject', 'ben', {}, true, 'rejected by ben', 'ended'],
+  [
+    'a denial of an undecided stage',
+    'undecided',
+    'reject',
+    'anna',
+    {},
+    true,
+    'rejected by anna',
+    'rolling_back',
+  ],
+  [
+    'a denial by a revoked key',
+    'waiting',
+    'reject',
+    'rita',
+    {},
+    false,
+    'no active key is named "rita"',
+    'awaiting_approval',
+  ],
+  [
+    'break-glass without a reason',
+    'canary',
+    'promoteNow',
+    'root',
+    {},
+    false,
+    'promoteNow skips what protects the callers; it needs a reason',
+    'canary',
+  ],
+  [
+    'break-glass with blanks',
+    'canary',
+    'promoteNow',
+    'root',
+    { reason: ' ' },
+    false,
+    'promoteNow skips what protects the callers; it needs a reason',
+    'canary',
+  ],
+  [
+    'break-glass',
+    'canary',
+    'promoteNow',
+    'root',
+    { reason: 'outage' },
+    true,
+    'break-glass by root: outage',
+    'promoting',
+  ],
+  [
+    'break-glass instead of approvals',
+    'waiting',
+    'promoteNow',
+    'root',
+    { reason: 'outage' },
+    true,
+    'break-glass by root: outage',
+    'promoting',
+  ],
+  [
+    'break-glass against a verdict',
+    'judged against',
+    'promoteNow',
+    'root',
+    { reason: 'r' },
+    false,
+    'the last verdict is against it: bad',
+    'canary',
+  ],
+  [
+    'break-glass on probation',
+    'probation',
+    'promoteNow',
+    'root',
+    { reason: 'r' },
+    false,
+    'there is nothing to skip in the stage probation',
+    'probation',
+  ],
+  [
+    'break-glass after the end',
+    'aborted',
+    'promoteNow',
+    'root',
+    { reason: 'r' },
+    false,
+    'the release has ended: aborted, aborted by olga: because',
+    'ended',
+  ],
+]
+
+describe('what is said, and to what', () => {
+  it.each(rows)(
+    '%s (%s): %s by %s',
+    async (_title, situation, command, by, said, accepted, message, stage) => {
+      const result = await speak(situations[situation](), command, by, said)
+      expect(result).toMatchObject({ accepted, message, stage })
+    },
+  )
+
+  it.each([
+    ['artifactDigest', 'artifact'],
+    ['evaluationDigest', 'evaluation'],
+    ['policyDigest', 'policy'],
+  ] as const)('%s of something else is refused with both', async (field, what) => {
+    for (const command of ['approve', 'reject'] as const) {
+      const result = await speak(situations.waiting(), command, 'anna', { [field]: other })
+      expect(result).toMatchObject({
+        accepted: false,
+        stage: 'awaiting_approval',
+        message: `anna has seen the ${what} ${other}, but ${opened.digests[what]} is what is released`,
+      })
+    }
+    const glass = await speak(situations.canary(), 'promoteNow', 'root', { [field]: other, reason: 'r' })
+    expect(glass).toMatchObject({ accepted: false, stage: 'canary' })
+  })
+
+  it('all that differs is named', async () => {
+    const all = { artifactDigest: other, evaluationDigest: other, policyDigest: other }
+    const { message } = await speak(situations.waiting(), 'approve', 'anna', all)
+    for (const what of ['artifact', 'evaluation', 'policy']) expect(message).toContain(`has seen the ${what}`)
+  })
+
+  it('an approval stands with the key, and with all three digests', async () => {
+    const { artifact, evaluation } = opened.digests
+    const said = { artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: 'p', reason: 'fine' }
+    const { after, audit } = await speak(situations.waiting(), 'approve', 'anna', said)
+    expect(after.approvals).toMatchObject([
+      { by: 'anna', key: ids['anna'], reason: 'fine', digests: opened.digests },
+    ])
+    expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
+  })
+
+  it('a denial is kept, takes the own approval with it, and binds nobody in the next release', async () => {
+    const { after, audit } = await speak(situations['approved by ben'](), 'reject', 'ben', {
+      reason: 'on reflection',
+    })
+    expect(after).toMatchObject({
+      outcome: 'rejected',
+      approvals: [],
+      voided: [{ by: 'ben', why: 'ben has denied it since' }],
+      denials: [{ by: 'ben', reason: 'on reflection', digests: opened.digests }],
+    })
+    expect(audit.detail).toMatchObject({ key: ids['ben'] })
+    const later = await speak(situations.waiting(), 'approve', 'ben')
+    expect(later).toMatchObject({ accepted: true, message: 'approved by ben, 1 of 2' })
+  })
+})
+
+describe('on ground that has changed', () => {
+  it('another champion: the approvals are void, it is superseded, and the way to a new approval is told', async () => {
+    const rival = await registry.register(champion)
+    const before = situations['approved by ben']()
+    await store.query(sql`update champions set version = ${rival} where model = ${model}`)
+    for (const [command, by] of [
+      ['approve', 'anna'],
+      ['promoteNow', 'root'],
+    ] as const) {
+      const { accepted, message, after } = await speak(before, command, by, { reason: 'r' })
+      expect({ accepted, message }).toEqual({
+        accepted: false,
+        message:
+          `the champion is ${rival}, the release was built on ${champion}: evaluate it against the champion of now and ` +
+          'release it again, then it can be approved again; void: 1 approval(s) by ben',
+      })
+      expect(after).toMatchObject({
+        stage: 'ended',
+        outcome: 'superseded',
+        approvals: [],
+        voided: [{ by: 'ben' }],
+      })
+    }
+  })
+
+  it('other evidence: the approvals are void, and it can be approved anew in the same release', async () => {
+    const before = situations['approved by ben']()
+    await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
+    const stale = await speak(before, 'approve', 'anna', { evaluationDigest: opened.digests.evaluation })
+    expect(stale).toMatchObject({
+      accepted: false,
+      stage: 'awaiting_approval',
+      message:
+        `the evaluation of ${opened.version} has changed from ${opened.digests.evaluation} to newer; ` +
+        'void: 1 approval(s) by ben, look at it and approve again',
+    })
+    expect(stale.after).toMatchObject({
+      approvals: [],
+      voided: [{ by: 'ben' }],
+      digests: { evaluation: 'newer' },
+    })
+    const again = await speak(stale.after, 'approve', 'ben', { evaluationDigest: 'newer' })
+    expect(again).toMatchObject({ accepted: true, message: 'approved by ben, 1 of 2' })
+    expect(again.after.approvals).toMatchObject([{ by: 'ben', digests: { evaluation: 'newer' } }])
+    expect((await speak(again.after, 'approve', 'anna')).message).toBe('approved by ben and anna')
+    // Who names the new evidence at once has seen it.
+    const aware = await speak(before, 'approve', 'anna', { evaluationDigest: 'newer' })
+    expect(aware).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
+    expect(aware.after.voided).toMatchObject([{ by: 'ben' }])
+  })
+
+  it.each([
+    [
+      'other bytes',
+      () => sql`update versions set artifact_digest = 'x' where version = ${opened.version}`,
+      /the artifact of .* has changed from .* to x/,
+    ],
+    [
+      'a withdrawn version',
+      () => sql`update versions set withdrawn_at = now() where version = ${opened.version}`,
+      /has been withdrawn/,
+    ],
+    [
+      'evidence against another champion',
+      () => sql`update evaluations set baseline_version = null where id = ${`e-${opened.version}`}`,
+      /was compared with no champion/,
+    ],
+  ])('%s: superseded', async (_name, change, message) => {
+    const before = situations.waiting()
+    await store.query(change())
+    const result = await speak(before, 'approve', 'anna')
+    expect(result).toMatchObject({
+      accepted: false,
+      stage: 'ended',
+      message: expect.stringMatching(message) as string,
+    })
+    expect(result.after.outcome).toBe('superseded')
+  })
+
+  it('a denial needs no ground', async () => {
+    await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
+    expect(await speak(situations.waiting(), 'reject', 'anna')).toMatchObject({
+      accepted: true,
+      stage: 'ended',
+    })
+  })
+})
+
+describe('break-glass', () => {
+  it('tells everybody at once, and ends after an hour', async () => {
+    const { after } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    expect(after.breakGlass).toMatchObject({ by: 'root', key: ids['root'], digests: opened.digests })
+    expect(after.breakGlass!.untilMs! - after.breakGlass!.atMs).toBe(breakGlassMs)
+    const [alert] = await listAlerts(store, { model })
+    expect(alert).toMatchObject({
+      kind: 'break_glass',
+      severity: 'critical',
+      message: `root has broken the glass for ${opened.version}: outage`,
+    })
+    const late = { ...after, breakGlass: { ...after.breakGlass!, untilMs: Date.now() - 1 } }
+    expect(await promote(deps)(late)).toEqual({
+      kind: 'refused',
+      reason: 'the glass was broken by root, and the hour for it is over',
+    })
+  })
+
+  it('does not get past a verdict against it that was written in the meantime, nor past other bytes', async () => {
+    const { after } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    await store.query(sql`
+      insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest)
+      values (${after.id}, 'canary', 0, 'fail', '[{"code": "x", "message": "too many errors"}]', '{}', '{}', 'j', 'p')`)
+    expect(await promote(deps)(after)).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringMatching('too many errors') as string,
+    })
+    await store.query(sql`update versions set artifact_digest = 'x' where version = ${opened.version}`)
+    expect(await promote(deps)(after)).toMatchObject({
+      kind: 'outdated',
+      reason: expect.stringMatching(/artifact of .* has changed/) as string,
+    })
+  })
+})
+
+describe('where a bare name is not believed', () => {
+  const strict = () => ({ ...deps.config, unsignedSignals: false })
+  it.each([
+    [undefined, /^nothing shows that anna has said it: this namespace takes signed commands alone/],
+    ['of another command', /^the warrant is not for this command of anna/],
+    ['of another release', /^the warrant is not for this command of anna/],
+    ['forged', /^the warrant is not for this command of anna/],
+    ['too old', /^the warrant is not for this command of anna/],
+    ['of another person', /^no active key is named "anna"/],
+  ] as const)('a warrant %s is refused', async (warrant, message) => {
+    const said = warrant === undefined ? {} : { warrant }
+    const result = await speak(situations.waiting(), 'approve', 'anna', said, strict())
+    expect(result).toMatchObject({ accepted: false, message: expect.stringMatching(message) as string })
+    expect(result.after.approvals).toEqual([])
+  })
+
+  it('the right one counts, and a wrong one is refused also where names are believed', async () => {
+    const right = await speak(situations.waiting(), 'approve', 'anna', { warrant: 'right' }, strict())
+    expect(right).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
+    const wrong = await speak(situations.waiting(), 'approve', 'anna', { warrant: 'forged' })
+    expect(wrong.accepted).toBe(false)
+    const revoked = await speak(situations.waiting(), 'approve', 'rita', { warrant: 'right' }, strict())
+    expect(revoked).toMatchObject({ accepted: false, message: 'no active key is named "rita"' })
+  })
+})
