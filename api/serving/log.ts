@@ -48,6 +48,8 @@ export interface LogCounts {
   /** Rows of processes that have died, stored from their spools or lost with them; not part of this one's equation. */
   recovered: number
   lost: number
+  /** What the spool takes on the disk, with what dead processes have left there. */
+  spoolBytes: number
 }
 
 export interface LogOptions {
@@ -267,6 +269,7 @@ export function openLog(options: LogOptions): PredictionLog {
     },
     counts: () => ({
       ...counts,
+      spoolBytes: spool.bytes(),
       waiting: current.rows + inFlight + spilling + full.reduce((sum, block) => sum + block.rows, 0),
     }),
     flush,

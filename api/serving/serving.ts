@@ -46,6 +46,8 @@ export interface Serving {
   tallies: Tallies
   shadow: Shadow
   lease: Lease
+  /** For how long each renewal makes it. */
+  leaseMs: number
   switches: Switches
   /** Why nothing was recalled at the start; empty when something was. */
   unrecalled: readonly string[]
@@ -188,6 +190,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     tallies,
     shadow,
     lease,
+    leaseMs: deps.leaseMs,
     switches,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,

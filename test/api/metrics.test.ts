@@ -1,0 +1,114 @@
+/** What `/metrics` tells: all that the table promises, nothing else, and no more series than can be kept. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { metricsPage, metricTable } from '../../api/metrics-table.ts'
+import { createMetrics } from '../../api/metrics.ts'
+import { checkout } from '../../temporal.config.ts'
+import { irisSpec } from '../support/artifact.ts'
+import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+/** Names and texts as somebody might send them to break a line of the format, or to fill the memory of who reads it. */
+const hostile = 'a"} 1\ntenure_lease_seconds 99\\'
+
+let house: House
+let api: TestApi
+let key: string
+beforeAll(async () => {
+  house = await openHouse()
+  for (const model of ['iris', hostile])
+    await house.route(model, { proven: await house.register(irisSpec(model)) })
+  key = await house.key()
+  api = await startApi(house)
+  for (const model of ['iris', hostile])
+    await until(() => api.serving.routing.find(model) !== undefined, api.troubles.join())
+  await until(() => api.serving.lease.until > 0, 'the lease')
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+const text = async (): Promise<string> => (await api.request('GET', '/metrics', { key })).text
+const lines = async (name: string): Promise<string[]> =>
+  (await text()).split('\n').filter((line) => new RegExp(`^${name}[{ ]`).test(line))
+
+describe('the metrics', () => {
+  it('are those of the table, with their labels and their types', async () => {
+    api.ask('iris', request())
+    const shown = await text()
+    for (const [name, { type, labels, help }] of Object.entries(metricTable)) {
+      expect(shown).toContain(`# TYPE ${name} ${type}\n`)
+      expect(shown).toContain(`# HELP ${name} ${help}\n`)
+      for (const line of await lines(`${name}(_bucket)?`)) {
+        const named = [...line.matchAll(/(\w+)="(?:[^"\\]|\\.)*"/g)].map(([, label]) => label)
+        expect(named.filter((label) => label !== 'le')).toEqual([...labels])
+      }
+    }
+    const named = [...shown.matchAll(/^# TYPE (tenure_\w+)/gm)].map(([, name]) => name)
+    expect(named.sort()).toEqual(Object.keys(metricTable).sort())
+    for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
+      expect(shown).toMatch(new RegExp(`^${name} [\\d.e-]+$`, 'm'))
+  })
+
+  it('count what was answered, in buckets that add up', async () => {
+    for (let i = 0; i < 5; i++) api.ask('iris', request())
+    const [count = ''] = (await lines('tenure_prediction_seconds_count')).filter((line) =>
+      line.includes('"iris"'),
+    )
+    const buckets = (await lines('tenure_prediction_seconds_bucket')).filter((line) =>
+      line.includes('"iris"'),
+    )
+    const values = buckets.map((line) => Number(line.split(' ').at(-1)))
+    expect(values).toEqual([...values].sort((a, b) => a - b))
+    expect(values.at(-1)).toBe(Number(count.split(' ').at(-1)))
+    expect(values.at(-1)).toBeGreaterThanOrEqual(5)
+    expect(await lines('tenure_routing_age_seconds')).toEqual([expect.stringMatching(/ \d(\.\d+)?$/)])
+    expect(await lines('tenure_breaker_open')).toContain('tenure_breaker_open{model="iris"} 0')
+    expect(await lines('tenure_prediction_log_spool_bytes')).toEqual(['tenure_prediction_log_spool_bytes 0'])
+  })
+
+  it('cannot be told anything by the name of a model', async () => {
+    api.ask(hostile, request())
+    expect(await lines('tenure_lease_seconds')).toHaveLength(1)
+    for (const line of (await text()).split('\n'))
+      expect(line).toMatch(
+        /^$|^# (HELP|TYPE) |^\w+(\{(\w+="([^"\\\n]|\\.)*",?)*\})? (-?[\d.]+(e[+-]?\d+)?|Nan|\+Inf)$/,
+      )
+    expect(await text()).toContain('model="a\\"} 1\\ntenure_lease_seconds 99\\\\"')
+  })
+
+  it('keep their number however many versions have answered, callers asked and problems were met', async () => {
+    const before = (await text()).split('\n').length
+    for (let i = 0; i < 50; i++) {
+      await api.request('POST', `/v1/models/${i}/predict`, { key, body: request(`caller ${i}`) })
+      api.ask('iris', request(`caller ${i}`))
+    }
+    expect((await text()).split('\n')).toHaveLength(before)
+    const latency = new Uint32Array(224)
+    latency[3] = 1
+    const arms = Array.from({ length: 1_000 }, (_, i) => ({
+      model: 'm',
+      version: `m_v1.${i}.0`,
+      arm: 'champion' as const,
+      answered: 1,
+      errors: 2,
+      invalid: 0,
+      latency,
+      latencyUs: 3,
+    }))
+    const { serving } = api
+    const many = createMetrics({ ...serving, tallies: { ...serving.tallies, totals: () => arms } }, new Map())
+    const shown = await many.metrics()
+    expect(shown.match(/^tenure_predictions_total\{/gm)).toHaveLength(303)
+    expect(shown).toContain('{model="other",version="other",arm="champion",result="error"} 1800')
+    expect(shown).toContain(
+      'tenure_prediction_seconds_count{model="other",version="other",arm="champion"} 900',
+    )
+    expect(shown).toContain('version="m_v1.999.0"')
+  })
+
+  it('are described in the docs as the table has them', () => {
+    expect(readFileSync(join(checkout, 'docs', 'metrics.md'), 'utf8')).toBe(metricsPage())
+  })
+})
