@@ -1,5 +1,5 @@
 /** Tells people of alerts for as long as the system lives. The work is one long activity, so that waiting leaves no history. */
-import { continueAsNew, proxyActivities } from '@temporalio/workflow'
+import { continueAsNew, proxyActivities, setWorkflowOptions } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control.ts'
 import { whereVersioned } from './versioned.ts'
 
@@ -11,6 +11,9 @@ const { tellPeople } = proxyActivities<Pick<ControlActivities, 'tellPeople'>>({
   heartbeatTimeout: '10 s',
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s' },
 })
+
+// It never ends, so it goes on with the newest build.
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), alerts)
 
 export async function alerts(): Promise<void> {
   for (let round = 0; round < roundsARun; round++) await tellPeople({ forMs: roundMs, everyMs: 5_000 })

@@ -11,6 +11,7 @@ import {
   startChild,
   upsertSearchAttributes,
   workflowInfo,
+  setWorkflowOptions,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control.ts'
 import type { Trigger } from '../domain/triggers.ts'
@@ -28,6 +29,9 @@ const { monitorModel } = proxyActivities<Pick<ControlActivities, 'monitorModel'>
 const windowsARun = 200
 /** Even the longest windows are asked for anew within this, in case a model file has shortened them. */
 const longestSleepMs = 3_600_000
+
+// It never ends, so it goes on with the newest build.
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), monitor)
 
 export async function monitor({ model, afterMs }: MonitorRequest): Promise<void> {
   upsertSearchAttributes({ Model: [model] })

@@ -12,6 +12,7 @@ import {
   startChild,
   upsertSearchAttributes,
   workflowInfo,
+  setWorkflowOptions,
 } from '@temporalio/workflow'
 import {
   releaseIdOf,
@@ -26,6 +27,9 @@ import { whereVersioned } from './versioned.ts'
 
 /** The first look after something has happened, and the last: an ended release tells, so that looking is only a stop behind it. */
 const pauseMs = { first: 100, longest: 30_000 }
+
+// It may wait for weeks, so it goes on with the newest build.
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), queue)
 
 export async function queue({ model }: QueueRequest): Promise<void> {
   upsertSearchAttributes({ Model: [model] })

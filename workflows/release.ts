@@ -14,6 +14,7 @@ import {
   upsertSearchAttributes,
   setCurrentDetails,
   workflowInfo,
+  setWorkflowOptions,
 } from '@temporalio/workflow'
 import { advance } from '../domain/advance.ts'
 import { nextEffect, type ReleaseEffect } from '../domain/next-effect.ts'
@@ -40,6 +41,9 @@ export interface Carried {
   /** Absent in what was handed over by earlier builds. */
   commands?: CarriedCommands
 }
+
+// Ends on the build of the workers that it began with: nothing in flight changes with a deployment.
+setWorkflowOptions(whereVersioned('PINNED'), release)
 
 export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
   const info = workflowInfo()
