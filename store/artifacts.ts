@@ -18,8 +18,8 @@ export interface Artifacts {
   put(area: Area, bytes: Uint8Array): Promise<FileDigest>
   /** Takes a finished file over, by moving it. */
   take(area: Area, path: string): Promise<FileDigest>
-  /** The bytes, checked. Throws `artifact_corrupt` when they are not those of the digest, or gone. */
-  get(area: Area, digest: string): Promise<Buffer>
+  /** The bytes, checked. Throws `artifact_corrupt` when they are not those of the digest, or gone, or more than are wanted. */
+  get(area: Area, digest: string, mostBytes?: number): Promise<Buffer>
   /** A local path with the bytes, checked as by `get`; for readers that need a file. */
   locate(area: Area, digest: string): Promise<string>
   remove(area: Area, digest: string): Promise<void>
@@ -78,10 +78,12 @@ export function openArtifacts(root: string): Artifacts {
       await rename(path, target)
       return { digest, bytes: bytes.byteLength }
     },
-    async get(area, digest) {
-      const bytes = await readFile(place(area, digest)).catch((error: Error) =>
-        corrupt(digest, error.message),
-      )
+    async get(area, digest, mostBytes = Infinity) {
+      const path = place(area, digest)
+      const { size } = await stat(path).catch((error: Error) => corrupt(digest, error.message))
+      // Before anything is read: what lies there may be larger than the memory.
+      if (size > mostBytes) corrupt(digest, `it has ${size} bytes, more than ${mostBytes}`)
+      const bytes = await readFile(path).catch((error: Error) => corrupt(digest, error.message))
       const found = digestOf(bytes)
       return found === digest ? bytes : corrupt(digest, `its bytes have the digest ${found}`)
     },
@@ -95,9 +97,13 @@ export function openArtifacts(root: string): Artifacts {
   }
 }
 
+/** Most bytes of a manifest: parsing it holds up whoever reads it. */
+const manifestBytes = 4_194_304
+
 /** The manifest of this digest, checked and parsed; its files are not read. */
 export async function getManifest(artifacts: Artifacts, digest: string): Promise<Manifest> {
-  const manifest = JSON.parse((await artifacts.get('artifacts', digest)).toString('utf8')) as Manifest
+  const bytes = await artifacts.get('artifacts', digest, manifestBytes)
+  const manifest = JSON.parse(bytes.toString('utf8')) as Manifest
   if (manifest.format !== 'tenure-artifact@1')
     throw new DomainError('artifact_invalid', `the format of ${digest} is ${JSON.stringify(manifest.format)}`)
   return manifest

@@ -42,20 +42,21 @@ export interface WaitingCounts {
 }
 
 const usualMostWaiting = 1_024
+const mostWaitingBytes = 134_217_728
 const usualPatienceMs = 5_000
 
 export function createAnswer(deps: AnswerDeps): Answering {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
-  const desks = createDesks(deps.mostWaiting ?? usualMostWaiting)
+  const desks = createDesks(deps.mostWaiting ?? usualMostWaiting, mostWaitingBytes)
   const patienceMs = deps.patienceMs ?? usualPatienceMs
   const waiting = createWaiting({ clock, ids, routing, steps, durable, desks, patienceMs })
   let desk = createDesk()
   /** The desk stays with a request that waits; the next one gets another. */
-  const leave = (): Desk => {
+  const leave = (bodyBytes: number): Desk => {
     const left = desk
     try {
-      desk = desks.take()
+      desk = desks.leave(left, bodyBytes)
     } catch (error) {
       // Something may be written to it still.
       left.order.cancelled = true
@@ -83,7 +84,7 @@ export function createAnswer(deps: AnswerDeps): Answering {
       const running = steps.run(arm, desk)
       if (running === undefined && durable === undefined)
         return steps.finish(protocol, request, table, arm, desk, false)
-      return waiting.answer(protocol, request, arm, leave(), running)
+      return waiting.answer(protocol, request, arm, leave(request.body.byteLength), running)
     },
   }
 }

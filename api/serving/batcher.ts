@@ -90,7 +90,7 @@ export function createBatcher(
   let floorMs = 0
 
   const roomOf = ({ rowMs }: Queue): number =>
-    rowMs === 0 ? 8 : Math.max(1, Math.min(mostRows, Math.floor(batchMs / rowMs)))
+    rowMs === 0 ? Math.min(8, mostRows) : Math.max(1, Math.min(mostRows, Math.floor(batchMs / rowMs)))
   /** When the batch of a queue goes. */
   const dueAt = (queue: Queue): number => {
     const [first] = queue.waits
@@ -111,6 +111,8 @@ export function createBatcher(
       }
       if (best === undefined || isBefore(queue, best)) best = queue
     }
+    // A batch that nobody waits for would keep those waiting who are about to go.
+    if (soonest < Infinity && best?.waits.length === 0) best = undefined
     if (best === undefined && soonest < Infinity)
       timer ??= setTimeout(() => {
         timer = undefined

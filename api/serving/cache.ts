@@ -11,6 +11,7 @@ import { isNewer } from '../../domain/route.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
 import type { Signer } from '../../store/signature.ts'
+import { networkLimits } from './topology.ts'
 
 /** What a version is made of and who vouches for it, as it was read from the database. */
 export interface RememberedVersion {
@@ -50,13 +51,13 @@ const kind = 'tenure-remembered@2\n'
 export function openCache(directory: string, artifacts: Artifacts, { signer, slot }: CacheOptions): Cache {
   const own = openArtifacts(join(directory, 'files'))
   const path = join(directory, `routing-${slot}.signed`)
-  const bytesOf = async (digest: string): Promise<Buffer> => {
+  const bytesOf = async (digest: string, mostBytes: number | undefined): Promise<Buffer> => {
     try {
-      return await own.get('artifacts', digest)
+      return await own.get('artifacts', digest, mostBytes)
     } catch (error) {
       if (!isError(error, 'artifact_corrupt')) throw error
     }
-    const bytes = await artifacts.get('artifacts', digest)
+    const bytes = await artifacts.get('artifacts', digest, mostBytes)
     // A full disk here must not keep a version from being served.
     await own.put('artifacts', bytes).catch(() => {})
     return bytes
@@ -92,10 +93,10 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       await rename(partial, path)
     },
     async fetch(digest) {
-      const manifest = await getManifest({ ...own, get: (_area, each) => bytesOf(each) }, digest)
+      const manifest = await getManifest({ ...own, get: (_area, each, most) => bytesOf(each, most) }, digest)
       const [topology, weights] = await Promise.all([
-        bytesOf(manifest.files['model.json'].digest),
-        bytesOf(manifest.files['weights.bin'].digest),
+        bytesOf(manifest.files['model.json'].digest, networkLimits.topologyBytes),
+        bytesOf(manifest.files['weights.bin'].digest, networkLimits.weightBytes),
       ])
       return { manifest, topology, weights }
     },

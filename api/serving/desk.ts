@@ -13,21 +13,23 @@ export interface Desk {
   key: string
   /** When the request was taken in, on the monotonic clock. */
   began: number
-  /** The id of a request that waits. */
+  /** The id of a request that waits, and the bytes that it holds meanwhile. */
   id: Uint8Array
+  heldBytes: number
   order: Order
 }
 
 export interface Desks {
-  /** Throws `overloaded` when too many requests wait. */
-  take(): Desk
+  /** Takes a desk for the next request when one waits on this, with its body. Throws `overloaded` when too many wait. */
+  leave(waiting: Desk, bodyBytes: number): Desk
+  /** Takes back one on which nobody waits any more. */
   give(desk: Desk): void
   /** Requests that wait now. */
   taken(): number
 }
 
-/** Numbers for which an unused desk keeps room. */
-const roomyFloats = 16_384
+/** What an unused desk may hold. */
+const roomyBytes = 65_536
 const mostUnused = 256
 
 export function createDesk(): Desk {
@@ -37,27 +39,35 @@ export function createDesk(): Desk {
     key: '',
     began: 0,
     id: new Uint8Array(16),
+    heldBytes: 0,
     order: { background: false, cancelled: false, begunMs: 0 },
   }
 }
 
-export function createDesks(most: number): Desks {
+export function createDesks(most: number, mostBytes: number): Desks {
   const unused: Desk[] = []
   let taken = 0
+  let heldBytes = 0
   return {
-    take() {
-      if (taken >= most) throw new DomainError('overloaded', `${most} requests wait for their answers here`)
+    leave(waiting, bodyBytes) {
+      const bytes = bytesOf(waiting) + bodyBytes
+      if (taken >= most || heldBytes + bytes > mostBytes)
+        throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait here`)
       taken++
+      heldBytes += bytes
+      waiting.heldBytes = bytes
       return unused.pop() ?? createDesk()
     },
     give(desk) {
       taken--
-      const { sheet, outputs } = desk
-      const floats = sheet.input.length + sheet.numbers.length + outputs.length + sheet.texts.byteLength / 4
-      if (floats > roomyFloats || unused.length >= mostUnused) return
+      heldBytes -= desk.heldBytes
+      if (bytesOf(desk) > roomyBytes || unused.length >= mostUnused) return
       desk.order = { background: false, cancelled: false, begunMs: 0 }
       unused.push(desk)
     },
     taken: () => taken,
   }
 }
+
+const bytesOf = ({ sheet, outputs }: Desk): number =>
+  sheet.input.byteLength + sheet.numbers.byteLength + sheet.texts.byteLength + outputs.byteLength

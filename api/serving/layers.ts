@@ -49,15 +49,22 @@ export function layeredModelOf({ model, named }: ReadModel): LayeredModel {
   for (const layer of layers) checkLayer(layer)
   const names = layers.map(({ name }) => name)
   if (new Set(names).size < names.length) refuse('two layers have the same name')
-  const bytes = [...named.values()].map(({ values }) =>
-    Buffer.from(values.buffer, values.byteOffset, values.byteLength),
-  )
   return {
     inputs: inputOf(kind, config, layers),
     modelTopology: { class_name: kind === 'Functional' ? 'Model' : kind, config: prepared(config) as object },
     specs: [...named].map(([name, { shape }]) => ({ name, shape, dtype: 'float32' })),
-    weights: Uint8Array.from(Buffer.concat(bytes)),
+    weights: joined([...named.values()].map(({ values }) => values)),
   }
+}
+
+function joined(parts: readonly Float32Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return new Uint8Array(all.buffer)
 }
 
 function checkLayer({ kind, name, config }: LayerConfig): void {

@@ -1,7 +1,7 @@
 /**
- * What a model has answered to exactly the same row before. Only for models that are computed elsewhere: there a row costs a
- * millisecond and more, while the loops of a compiled network take hardly longer than the look into this table. It lies
- * beneath the arms, the counts and the log, so that what is remembered is drawn, counted and logged like everything else; it
+ * What a model has answered to exactly the same row before. Only for models that are computed elsewhere: there a row costs half
+ * a millisecond and more. The loops of a compiled network take 1 µs (4-16-16-3) to 11 µs (32-128-64-1), the look into this table
+ * 5 to 9 µs; it would pay from some 80,000 weights on, for those who ask the same rows often. It lies beneath the arms, the counts and the log, so that what is remembered is drawn, counted and logged like everything else; it
  * belongs to one version as one replica has loaded it, and goes with it.
  */
 import type { Predictor } from './predictor.ts'

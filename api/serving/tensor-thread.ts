@@ -19,7 +19,7 @@ export type Told = { id: number } & (
 export type Said = { id: number; output?: Float32Array; error?: string }
 
 /** Numbers that a layer may make of one row. */
-const mostFloats = 1_048_576
+const mostFloats = 262_144
 
 const models = new Map<string, LayersModel>()
 

@@ -4,17 +4,7 @@
  * word, and any file its manifest names; here nothing but the given bytes is read, and every one of them is checked.
  */
 import { DomainError } from '../../domain/errors.ts'
-
-export interface DenseLayer {
-  inputs: number
-  units: number
-  /** Row by row: the weight from input i to unit j is at i * units + j. */
-  kernel: Float32Array
-  /** Zeros when the layer has none. */
-  bias: Float32Array
-  /** The names of the activations, in the order in which they follow. */
-  activations: string[]
-}
+import { affineOf, alone, foldedBefore, foldedBehind, type Affine, type DenseLayer } from './fold.ts'
 
 export interface Network {
   inputs: number
@@ -24,7 +14,7 @@ export interface Network {
 
 /** What a replica loads at most, so that no artifact can stop its loop or fill its memory. */
 export const networkLimits = {
-  topologyBytes: 1_048_576,
+  topologyBytes: 262_144,
   weightBytes: 8_388_608,
   layers: 64,
   units: 16_384,
@@ -38,7 +28,10 @@ const denseKinds = new Set([
   'GaussianDropout',
   'Dense',
   'Activation',
+  'BatchNormalization',
 ])
+/** A normalisation that stands alone becomes a square of weights. */
+const mostNormalised = 512
 
 export type Config = Record<string, unknown>
 
@@ -72,7 +65,9 @@ export function readModel(topology: Uint8Array, weights: Uint8Array): ReadModel 
 /** Whether the model is a sequence of layers that are compiled. */
 export function isDense({ model }: ReadModel): boolean {
   const { kind, layers } = layersOf(model)
-  return kind === 'Sequential' && layers.every((layer) => denseKinds.has(layer.kind))
+  if (kind !== 'Sequential' || !layers.every((layer) => denseKinds.has(layer.kind))) return false
+  const normalises = layers.some((layer) => layer.kind === 'BatchNormalization')
+  return !normalises || layers.every(({ config }) => !(Number(config['units']) > mostNormalised))
 }
 
 /** The layers of a dense network. Throws `artifact_invalid`. */
@@ -80,6 +75,12 @@ export function networkOf({ model, named: all }: ReadModel): Network {
   const named = new Map(all)
   const layers: DenseLayer[] = []
   let width: number | undefined
+  /** A normalisation that is in no layer yet. */
+  let pending: Affine | undefined
+  const settle = (): void => {
+    if (pending !== undefined) layers.push(alone(pending))
+    pending = undefined
+  }
   for (const { kind, name, config } of readLayers(model)) {
     width ??= inputWidth(config)
     switch (kind) {
@@ -91,11 +92,25 @@ export function networkOf({ model, named: all }: ReadModel): Network {
       case 'Dense': {
         if (width === undefined) refuse(`the input width is not given before layer ${name}`)
         const layer = readDense(name, config, width, named)
-        layers.push(layer)
+        layers.push(pending === undefined ? layer : foldedBefore(layer, pending))
+        pending = undefined
         width = layer.units
         break
       }
+      case 'BatchNormalization': {
+        if (width === undefined) refuse(`the input width is not given before layer ${name}`)
+        if (width > mostNormalised)
+          refuse(`layer ${name} normalises ${width} numbers, more than ${mostNormalised}`)
+        settle()
+        const affine = readNormalisation(name, config, width, named)
+        const last = layers.at(-1)
+        if (last?.activations.every((each) => each === 'linear') === true)
+          layers.splice(-1, 1, foldedBehind(last, affine))
+        else pending = affine
+        break
+      }
       case 'Activation': {
+        settle()
         const last = layers.at(-1)
         if (last === undefined) refuse(`layer ${name}: an activation comes before the first dense layer`)
         last.activations.push(textOf(config['activation'], `layer ${name}: the activation`))
@@ -105,6 +120,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
         refuse(`layer ${name} is of the type ${kind}; dense feed-forward networks are served`)
     }
   }
+  settle()
   const [first, last] = [layers[0], layers.at(-1)]
   if (first === undefined || last === undefined) refuse('the network has no dense layer')
   if (named.size > 0) refuse(`weights of no layer: ${[...named.keys()].slice(0, 5).join(', ')}`)
@@ -115,21 +131,40 @@ function readDense(name: string, config: Config, inputs: number, named: Map<stri
   const units = config['units']
   if (typeof units !== 'number' || !Number.isInteger(units) || units < 1 || units > networkLimits.units)
     refuse(`layer ${name} has ${String(units)} units; 1 to ${networkLimits.units} are served`)
-  const take = (part: string, shape: number[]): Float32Array => {
-    const found = named.get(`${name}/${part}`)
-    if (found === undefined) refuse(`layer ${name} has no weights ${name}/${part}`)
-    if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i]))
-      refuse(`${name}/${part} has the shape [${found.shape.join(', ')}], not [${shape.join(', ')}]`)
-    named.delete(`${name}/${part}`)
-    return found.values
-  }
   return {
     inputs,
     units,
-    kernel: take('kernel', [inputs, units]),
-    bias: config['use_bias'] === false ? new Float32Array(units) : take('bias', [units]),
+    kernel: takeWeights(named, name, 'kernel', [inputs, units]),
+    bias: config['use_bias'] === false ? new Float32Array(units) : takeWeights(named, name, 'bias', [units]),
     activations: [textOf(config['activation'] ?? 'linear', `layer ${name}: the activation`)],
   }
+}
+
+function readNormalisation(name: string, config: Config, width: number, named: Map<string, Weight>): Affine {
+  const { axis, epsilon = 1e-3 } = config
+  if (axis !== undefined && axis !== -1 && axis !== 1)
+    refuse(`layer ${name} normalises along ${JSON.stringify(axis)}, not along its numbers`)
+  if (typeof epsilon !== 'number' || !(epsilon > 0 && epsilon < 1)) refuse(`layer ${name} has no epsilon`)
+  const take = (part: string): Float32Array => takeWeights(named, name, part, [width])
+  const variance = take('moving_variance')
+  if (!variance.every((value) => value >= 0)) refuse(`layer ${name} has a negative variance`)
+  return affineOf({
+    gamma: config['scale'] === false ? undefined : take('gamma'),
+    beta: config['center'] === false ? undefined : take('beta'),
+    mean: take('moving_mean'),
+    variance,
+    epsilon,
+  })
+}
+
+/** Takes the weights of a layer away, so that those of no layer are left in the end. */
+function takeWeights(named: Map<string, Weight>, name: string, part: string, shape: number[]): Float32Array {
+  const found = named.get(`${name}/${part}`)
+  if (found === undefined) refuse(`layer ${name} has no weights ${name}/${part}`)
+  if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i]))
+    refuse(`${name}/${part} has the shape [${found.shape.join(', ')}], not [${shape.join(', ')}]`)
+  named.delete(`${name}/${part}`)
+  return found.values
 }
 
 export interface LayerConfig {
@@ -217,7 +252,25 @@ function inputWidth(config: Config): number | undefined {
   return width as number
 }
 
+/** Levels of nesting that are parsed at all: a text of brackets alone takes longer than everything else together. */
+const deepestText = 64
+
+/** Counts brackets outside of texts, which are ended by a quote that no odd number of backslashes stands before. */
+function expectShallow(bytes: Uint8Array): void {
+  let depth = 0
+  let inText = false
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!
+    if (byte === 0x22) inText = !inText
+    else if (inText && byte === 0x5c) i++
+    else if (!inText && (byte === 0x5b || byte === 0x7b)) depth++
+    else if (!inText && (byte === 0x5d || byte === 0x7d)) depth--
+    if (depth > deepestText) refuse(`model.json is nested more than ${deepestText} levels deep`)
+  }
+}
+
 function parse(bytes: Uint8Array): Config {
+  expectShallow(bytes)
   try {
     return objectOf(JSON.parse(Buffer.from(bytes).toString('utf8')), 'model.json')
   } catch (error) {

@@ -99,8 +99,11 @@ export function createWaiting(deps: WaitingDeps): Waiting {
       )
     return error
   }
-  /** Resolves when the outputs of the arm that answers now stand on the desk. */
-  const computed = async (visit: Visit): Promise<{ table: Table; arm: LiveArm }> => {
+  /**
+   * Goes on, in the same turn, when the outputs of the arm that answers now stand on the desk. Between two turns the last id
+   * becomes another's, and the route another one.
+   */
+  const computed = async <T>(visit: Visit, goOn: (now: { table: Table; arm: LiveArm }) => T): Promise<T> => {
     const { protocol, request, desk, patience } = visit
     for (;;) {
       let failure: unknown
@@ -115,12 +118,12 @@ export function createWaiting(deps: WaitingDeps): Waiting {
       visit.arm = now.arm
       if (isSame) {
         if (now.arm.loaded.invalidShare > 0) spoil(now.arm.loaded, desk.outputs)
-        return now
+        return goOn(now)
       }
       protocol.read(now.arm.loaded, request.body, desk.sheet)
       desk.order = { background: false, cancelled: false, begunMs: 0 }
       visit.running = steps.run(now.arm, desk)
-      if (visit.running === undefined) return now
+      if (visit.running === undefined) return goOn(now)
     }
   }
   /** Answers when the row is stored, or was stored when the request came before. */
@@ -142,14 +145,19 @@ export function createWaiting(deps: WaitingDeps): Waiting {
     const now = drawNow(visit)
     if (now.arm.loaded !== arm.loaded)
       throw new DomainError('prediction_log_unavailable', 'the route has changed while the answer was stored')
-    return copyOf(steps.finish(protocol, request, now.table, now.arm, desk, true))
+    // What is told is what was stored; it counts where counts are taken now.
+    const { generation, head } = arm
+    const told = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
+    return copyOf(steps.finish(protocol, request, now.table, told, desk, true))
   }
   const goOn = async (visit: Visit): Promise<Ink> => {
     const { protocol, request, desk } = visit
-    const now = visit.running === undefined ? undefined : await computed(visit)
-    if (durable !== undefined) return stored(visit, durable)
-    const { table, arm } = now ?? drawNow(visit)
-    return copyOf(steps.finish(protocol, request, table, arm, desk, false))
+    if (durable === undefined)
+      return computed(visit, ({ table, arm }) =>
+        copyOf(steps.finish(protocol, request, table, arm, desk, false)),
+      )
+    if (visit.running !== undefined) await computed(visit, () => {})
+    return stored(visit, durable)
   }
   return {
     abandoned: () => abandoned,

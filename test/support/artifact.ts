@@ -20,8 +20,16 @@ export interface ArtifactSpec {
   output: Output
   preprocessing: FeatureFit[]
   layers: Layer[]
+  /** Further layers behind the first one, as tfjs writes them; the golden outputs know nothing of them. */
+  behind?: object[]
   golden: Row[]
 }
+
+/** The same network with a layer that changes nothing and is not compiled. */
+export const notCompiled = (spec: ArtifactSpec): ArtifactSpec => ({
+  ...spec,
+  behind: [{ class_name: 'LeakyReLU', config: { name: 'same', alpha: 1, trainable: true } }],
+})
 
 export const irisFeatures: Features = {
   sepalLength: { kind: 'number', min: 3, max: 9 },
@@ -138,12 +146,27 @@ function activate(name: string, x: number[]): number[] {
 }
 
 /** model.json as tfjs writes it. */
-export function topologyOf({ preprocessing, layers }: Pick<ArtifactSpec, 'preprocessing' | 'layers'>) {
+export function topologyOf({
+  preprocessing,
+  layers,
+  behind = [],
+}: Pick<ArtifactSpec, 'preprocessing' | 'layers' | 'behind'>) {
   const columns = preprocessing.reduce(
     (sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1),
     0,
   )
   const named = layers.map((layer, index) => ({ ...layer, name: `dense_Dense${index + 1}` }))
+  const dense = named.map(({ name, units, activation }, index) => ({
+    class_name: 'Dense',
+    config: {
+      name,
+      units,
+      activation,
+      use_bias: true,
+      trainable: true,
+      ...(index === 0 ? { batch_input_shape: [null, columns], dtype: 'float32' } : {}),
+    },
+  }))
   return {
     format: 'layers-model',
     generatedBy: 'test',
@@ -151,17 +174,7 @@ export function topologyOf({ preprocessing, layers }: Pick<ArtifactSpec, 'prepro
       class_name: 'Sequential',
       config: {
         name: 'sequential_1',
-        layers: named.map(({ name, units, activation }, index) => ({
-          class_name: 'Dense',
-          config: {
-            name,
-            units,
-            activation,
-            use_bias: true,
-            trainable: true,
-            ...(index === 0 ? { batch_input_shape: [null, columns], dtype: 'float32' } : {}),
-          },
-        })),
+        layers: dense.toSpliced(1, 0, ...(behind as typeof dense)),
       },
       keras_version: 'tfjs-layers 4.22.0',
       backend: 'tensor_flow.js',

@@ -14,9 +14,24 @@ export async function register(
   minor = 0,
 ): Promise<string> {
   const digest = await putArtifact(artifactRoot, spec)
-  const { model } = spec
+  return registerDigest(store, artifactRoot, { ...spec, digest }, minor)
+}
+
+/** The same for an artifact that is stored already. */
+export async function registerDigest(
+  store: Store,
+  artifactRoot: string,
+  artifact: Pick<ArtifactSpec, 'model' | 'features' | 'output'> & { digest: string },
+  minor = 0,
+): Promise<string> {
+  const { model, digest } = artifact
   const version = `${model}_v1.${minor}.0`
-  const definition = { name: model, features: spec.features, label: { output: spec.output }, release: {} }
+  const definition = {
+    name: model,
+    features: artifact.features,
+    label: { output: artifact.output },
+    release: {},
+  }
   await store.query(sql`insert into models (name, definition, code_digest)
     values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
   await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)

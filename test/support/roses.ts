@@ -19,15 +19,31 @@ export interface RosesFile {
   seed?: number
   /** 0 leaves the network as it was drawn. */
   learningRate?: number
+  /** The layers of the network, as text. */
+  layers?: string
   /** More of the file, as text. */
   more?: string
 }
+
+const plainLayers = `
+        tf.layers.dense({ inputShape: [inputs], units: 8, activation: 'relu' }),
+        tf.layers.dropout({ rate: 0.1 }),
+        tf.layers.dense({ units: 1, activation: 'sigmoid' }),
+      `
 
 export const rosesDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 'tenure-roses-'))
 
 /** Writes the model file and takes it in. */
 export async function syncRoses(store: Store, directory: string, file: RosesFile = {}): Promise<void> {
-  const { name = 'roses', epochs = 4, batchSize = 32, seed = 1, learningRate = 0.05, more = '' } = file
+  const {
+    name = 'roses',
+    epochs = 4,
+    batchSize = 32,
+    seed = 1,
+    learningRate = 0.05,
+    layers = plainLayers,
+    more = '',
+  } = file
   await writeFile(
     join(directory, `${name}.ts`),
     `
@@ -44,11 +60,7 @@ export const roses = defineModel({
   train: async ({ tf, inputs, hyperparameters, fit }) => {
     const { epochs, batchSize, learningRate } = hyperparameters
     const network = tf.sequential({
-      layers: [
-        tf.layers.dense({ inputShape: [inputs], units: 8, activation: 'relu' }),
-        tf.layers.dropout({ rate: 0.1 }),
-        tf.layers.dense({ units: 1, activation: 'sigmoid' }),
-      ],
+      layers: [${layers}],
     })
     network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
     await fit(network, { epochs, batchSize })

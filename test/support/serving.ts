@@ -196,8 +196,8 @@ export async function askLater(
   more: Partial<Request> = {},
 ): Promise<PredictAnswer> {
   const asked = { model, body: Buffer.from(JSON.stringify(body)), ...more }
-  const ink = await serving.answer(serving.native, asked)
-  return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
+  const given = serving.answer(serving.native, asked)
+  return given instanceof Promise ? parsedInk(await given) : parsedInk(given)
 }
 
 /** Of a model that answers in one turn. */

@@ -1,6 +1,6 @@
 /** The compiled predictor against the definition in doubles, and everything that is refused before any traffic. */
 import fc from 'fast-check'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -47,7 +47,7 @@ function predict(layers: Layer[], rows: number[][]): number[][] {
   )
   const predictor = compilePredictor(network)
   const output = new Float32Array(rows.length * predictor.outputs)
-  predictor.run(Float32Array.from(rows.flat()), rows.length, output)
+  void predictor.run(Float32Array.from(rows.flat()), rows.length, output)
   return rows.map((_, index) => [
     ...output.subarray(index * predictor.outputs, (index + 1) * predictor.outputs),
   ])
@@ -384,6 +384,21 @@ describe('the bytes of an artifact', () => {
       await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
     },
   )
+
+  it('are not read when there are more of them than are served', async () => {
+    const digest = await putArtifact(root, irisSpec('sparse', 77))
+    const cache = openCache(join(root, 'sparse'), openArtifacts(root), vouching)
+    const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), vouching).fetch(digest)
+    const path = pathOf(manifest.files['weights.bin'].digest)
+    rmSync(path)
+    // A file of 64 GB that takes no room.
+    writeFileSync(path, '')
+    truncateSync(path, 64 * 2 ** 30)
+    await expect(cache.fetch(digest)).rejects.toThrow(/has 68719476736 bytes, more than/)
+    rmSync(path)
+    symlinkSync('/etc/passwd', path)
+    await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
+  })
 
   it('are refused in another format', async () => {
     const strange = { ...manifestOf(irisSpec(), files), format: 'tenure-artifact@9' } as unknown as Manifest

@@ -1,0 +1,64 @@
+/**
+ * Batch normalisation as part of the dense layers around it. When a network answers it is a factor and a summand for each
+ * number; computed by itself it would send a whole network to TensorFlow.js, where a row costs a hundred times as much.
+ */
+export interface DenseLayer {
+  inputs: number
+  units: number
+  /** Row by row: the weight from input i to unit j is at i * units + j. */
+  kernel: Float32Array
+  /** Zeros when the layer has none. */
+  bias: Float32Array
+  /** The names of the activations, in the order in which they follow. */
+  activations: string[]
+}
+
+/** x → scale × x + shift, number by number. */
+export interface Affine {
+  scale: Float64Array
+  shift: Float64Array
+}
+
+export interface Normalisation {
+  gamma: Float32Array | undefined
+  beta: Float32Array | undefined
+  mean: Float32Array
+  variance: Float32Array
+  epsilon: number
+}
+
+export function affineOf({ gamma, beta, mean, variance, epsilon }: Normalisation): Affine {
+  const scale = Float64Array.from(mean, (_, j) => (gamma?.[j] ?? 1) / Math.sqrt(variance[j]! + epsilon))
+  return { scale, shift: Float64Array.from(mean, (value, j) => (beta?.[j] ?? 0) - value * scale[j]!) }
+}
+
+/** The layer with the normalisation of its sums in it. */
+export function foldedBehind(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
+  const { units } = layer
+  return {
+    ...layer,
+    kernel: layer.kernel.map((weight, at) => weight * scale[at % units]!),
+    bias: layer.bias.map((value, j) => value * scale[j]! + shift[j]!),
+  }
+}
+
+/** The layer with the normalisation of its inputs in it. */
+export function foldedBefore(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
+  const { inputs, units, kernel } = layer
+  const bias = Float64Array.from(layer.bias)
+  for (let i = 0; i < inputs; i++)
+    for (let j = 0; j < units; j++) bias[j]! += shift[i]! * kernel[i * units + j]!
+  return {
+    ...layer,
+    kernel: kernel.map((weight, at) => weight * scale[Math.floor(at / units)]!),
+    bias: Float32Array.from(bias),
+  }
+}
+
+/** A layer of its own, where an activation stands on both sides. */
+export function alone({ scale, shift }: Affine): DenseLayer {
+  const units = scale.length
+  const kernel = new Float32Array(units * units)
+  for (let j = 0; j < units; j++) kernel[j * units + j] = scale[j]!
+  return { inputs: units, units, kernel, bias: Float32Array.from(shift), activations: ['linear'] }
+}

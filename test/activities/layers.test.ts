@@ -1,0 +1,86 @@
+/** A network of other layers, the whole way: trained, resumed, qualified, registered, and asked by a caller. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { runQualifier } from '../../activities/qualify.ts'
+import { takeSnapshot, type SnapshotResult } from '../../activities/snapshot.ts'
+import { train, type TrainResult } from '../../activities/train.ts'
+import { getManifest, openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { registerDigest } from '../support/registration.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
+import { migratedDatabase } from '../support/servers.ts'
+import { askLater, houseOn, startReplica, type House } from '../support/serving.ts'
+
+const layers = `
+  tf.layers.dense({ inputShape: [inputs], units: 12 }),
+  tf.layers.batchNormalization(),
+  tf.layers.leakyReLU({ alpha: 0.1 }),
+  tf.layers.reshape({ targetShape: [6, 2] }),
+  tf.layers.conv1d({ filters: 4, kernelSize: 3, activation: 'relu', kernelRegularizer: tf.regularizers.l2({ l2: 1e-4 }) }),
+  tf.layers.lstm({ units: 4 }),
+  tf.layers.dense({ units: 1, activation: 'sigmoid' }),
+`
+
+let root: string
+let models: string
+let deps: Deps
+let house: House
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-layers-'))
+  const databaseUrl = await migratedDatabase()
+  const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: root, TENURE_BUILD_ID: 'test' })
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+  deps = { store: openStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
+  house = houseOn({ databaseUrl, artifactRoot: config.artifactRoot })
+  models = await rosesDirectory()
+})
+afterAll(async () => {
+  await house.close()
+  await deps.store.close()
+  await rm(root, { recursive: true })
+  await rm(models, { recursive: true })
+})
+
+const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const activity = () => new MockActivityEnvironment({}, { logger })
+
+it('is trained, qualifies, and answers callers as it did in training', async () => {
+  await syncRoses(deps.store, models, { layers, epochs: 2 })
+  await plantRoses(deps.store, { from: 0, to: 40, perDay: 20 })
+  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: at(35) })
+  const { digest: snapshotDigest } = await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)
+  const trained: TrainResult = await activity().run(train(deps, { models }), {
+    trainingId: 'layers',
+    model: 'roses',
+    snapshotDigest,
+  })
+  const { artifactDigest } = trained
+  const { artifactRoot } = deps.config
+  const found = await runQualifier([artifactRoot, artifactDigest, 'roses_v1.0.0'])
+  expect(found).toMatchObject({ ok: true, model: 'roses' })
+
+  const manifest = await getManifest(deps.artifacts, artifactDigest)
+  const { features, output, golden } = manifest
+  const version = await registerDigest(deps.store, artifactRoot, {
+    model: 'roses',
+    features,
+    output,
+    digest: artifactDigest,
+  })
+  const replica = await startReplica(house)
+  try {
+    await replica.follows(await house.route('roses', { proven: version }))
+    const { predictions } = await askLater(replica, 'roses', { instances: golden.instances })
+    predictions.forEach(({ probability }, row) =>
+      expect(Math.abs(probability! - golden.outputs[row]![0]!)).toBeLessThan(1e-5),
+    )
+    expect(replica.serving.tensors.counts()).toMatchObject({ models: 1, deaths: 0 })
+  } finally {
+    await replica.stop()
+  }
+})

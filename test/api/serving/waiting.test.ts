@@ -1,0 +1,229 @@
+/** Requests that wait: whatever changes meanwhile has a defined answer, and they say the same as those that do not wait. */
+import { EventEmitter } from 'node:events'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { armOf } from '../../../api/serving/table.ts'
+import type { LoadedVersion } from '../../../api/serving/version.ts'
+import { flightSpec, irisRow, irisSpec, seeded } from '../../support/artifact.ts'
+import {
+  askLater,
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+  type House,
+  type TestReplica,
+} from '../../support/serving.ts'
+import { uniqueName } from '../../support/servers.ts'
+
+let house: House
+const running: TestReplica[] = []
+beforeAll(async () => {
+  house = await openHouse()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+})
+afterAll(() => house.close())
+
+async function replicaOf(): Promise<TestReplica> {
+  const replica = await startReplica(house)
+  running.push(replica)
+  return replica
+}
+
+/** Makes a version wait with its answers until it is told to go on. With `begun` false its rows stand in a queue meanwhile. */
+function hold({ predictor }: LoadedVersion, { begun = true } = {}) {
+  const { run } = predictor
+  let open = (): void => {}
+  let runs = 0
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  predictor.run = async (input, rows, output, order) => {
+    if (begun && order !== undefined) order.begunMs = performance.now()
+    await opened
+    if (order?.cancelled === true && order.begunMs === 0) return
+    runs++
+    await run(input, rows, output)
+  }
+  return { open: () => open(), runs: () => runs }
+}
+
+const loadedOf = (replica: TestReplica, model: string, version: string): LoadedVersion =>
+  [...replica.serving.routing.loaded()].find((each) => each.model === model && each.version === version)!
+const totalsOf = ({ serving }: TestReplica, of: string) => {
+  const all = [...serving.tallies.totals()].filter(({ version }) => version === of)
+  const sum = (name: 'answered' | 'errors' | 'invalid') => all.reduce((total, each) => total + each[name], 0)
+  return { answered: sum('answered'), errors: sum('errors'), invalid: sum('invalid') }
+}
+const none = { answered: 0, errors: 0, invalid: 0 }
+
+/** A champion that waits, and a replica that follows it. */
+async function heldChampion(options?: { begun?: boolean }) {
+  const names = await threeVersions(house)
+  const { model, champion, old } = names
+  const replica = await replicaOf()
+  const arms = [
+    { arm: 'champion' as const, version: champion, shareBp: 9_000 },
+    { arm: 'control' as const, version: old, shareBp: 1_000 },
+  ]
+  await replica.follows(await house.route(model, { proven: champion, arms }))
+  const loaded = loadedOf(replica, model, champion)
+  const held = hold(loaded, options)
+  const { full } = replica.serving.routing.find(model)!
+  const key = Array.from({ length: 50 }, (_, i) => `key ${i}`).find(
+    (each) => armOf(full, each).loaded === loaded,
+  )
+  return { ...names, replica, held, loaded, body: request(key) }
+}
+
+describe('a request that waits', () => {
+  it('is answered by the version of now when its own no longer answers', async () => {
+    const { model, champion, candidate, replica, held, body } = await heldChampion()
+    const before = replica.serving.log.counts().served
+    const answer = askLater(replica, model, body)
+    await replica.follows(
+      await house.route(model, {
+        proven: candidate,
+        arms: [{ arm: 'champion', version: candidate, shareBp: 10_000 }],
+      }),
+    )
+    held.open()
+    expect(await answer).toMatchObject({ version: candidate, generation: 2 })
+    expect(totalsOf(replica, champion)).toEqual(none)
+    expect(totalsOf(replica, candidate)).toEqual({ ...none, answered: 1 })
+    expect(replica.serving.log.counts().served).toBe(before + 1)
+  })
+
+  it('keeps what was computed when the route has changed around its version', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const answer = askLater(replica, model, body)
+    await replica.follows(
+      await house.route(model, {
+        proven: champion,
+        arms: [{ arm: 'champion', version: champion, shareBp: 10_000 }],
+      }),
+    )
+    held.open()
+    expect(await answer).toMatchObject({ version: champion, generation: 2 })
+    expect(held.runs()).toBe(1)
+    expect(totalsOf(replica, champion)).toEqual({ ...none, answered: 1 })
+  })
+
+  it('is counted with the time its caller has waited', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const began = performance.now()
+    const answer = askLater(replica, model, body)
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    held.open()
+    await answer
+    const [totals] = [...replica.serving.tallies.totals()].filter(({ version }) => version === champion)
+    expect(totals!.latencyUs).toBeGreaterThan(50_000)
+    expect(totals!.latencyUs).toBeLessThan((performance.now() - began) * 1_000 + 1)
+  })
+
+  it('is refused at its deadline, and its arm is charged with it once', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const before = replica.serving.log.counts().served
+    await expect(askLater(replica, model, body, { withinMs: 20 })).rejects.toMatchObject({
+      code: 'deadline_exceeded',
+    })
+    expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
+    held.open()
+    await until(() => replica.serving.waiting().waiting === 0, 'the desk')
+    expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
+    expect(replica.serving.log.counts().served).toBe(before)
+  })
+
+  it('whose caller goes away before it has begun is counted nowhere', async () => {
+    const { model, champion, replica, held, body } = await heldChampion({ begun: false })
+    const caller = new EventEmitter()
+    const answer = askLater(replica, model, body, { caller })
+    caller.emit('close')
+    await expect(answer).rejects.toMatchObject({ code: 'deadline_exceeded' })
+    held.open()
+    await until(() => replica.serving.waiting().waiting === 0, 'the desk')
+    expect(held.runs()).toBe(0)
+    expect(totalsOf(replica, champion)).toEqual(none)
+    expect(replica.serving.waiting().abandoned).toBe(1)
+    expect(caller.listenerCount('close')).toBe(0)
+  })
+
+  it('whose caller goes away while it is computed is counted and not logged', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const before = replica.serving.log.counts().served
+    const caller = new EventEmitter()
+    const answer = askLater(replica, model, body, { caller })
+    caller.emit('close')
+    await expect(answer).rejects.toMatchObject({ code: 'deadline_exceeded' })
+    expect(totalsOf(replica, champion)).toEqual(none)
+    held.open()
+    await until(() => totalsOf(replica, champion).answered === 1, 'the count')
+    expect(replica.serving.log.counts().served).toBe(before)
+  })
+
+  it('of a model that fails is told so, and its arm is charged', async () => {
+    const { model, champion, replica, loaded, body } = await heldChampion()
+    loaded.predictor.run = () => Promise.reject(new Error('out of order'))
+    await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'internal' })
+    expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
+  })
+
+  it('of a model that answers nonsense is told so', async () => {
+    const { model, champion, replica, held, loaded, body } = await heldChampion()
+    loaded.invalidShare = 1
+    held.open()
+    await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'output_invalid' })
+    expect(totalsOf(replica, champion)).toEqual({ ...none, invalid: 1 })
+  })
+
+  it('is one of so many: more are refused, and charged to nobody', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const waiting = Array.from({ length: 1_024 }, () => askLater(replica, model, body))
+    await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'overloaded' })
+    expect(replica.serving.waiting().waiting).toBe(1_024)
+    held.open()
+    const ids = (await Promise.all(waiting)).map(({ predictions }) => predictions[0]!.id)
+    expect(new Set(ids).size).toBe(1_024)
+    expect(totalsOf(replica, champion)).toEqual({ ...none, answered: 1_024 })
+    expect(replica.serving.waiting().waiting).toBe(0)
+    expect(await askLater(replica, model, body)).toMatchObject({ version: champion })
+  })
+})
+
+it('says byte for byte what is said in one turn, for 2,000 rows', async () => {
+  const replica = await replicaOf()
+  const [iris, flight] = [irisSpec(uniqueName('iris')), flightSpec(uniqueName('flight'))]
+  for (const spec of [iris, flight])
+    await replica.follows(await house.route(spec.model, { proven: await house.register(spec) }))
+  const next = seeded(5)
+  const oneOf = <T>(...values: T[]): T => values[Math.floor(((next() + 1) / 2) * values.length)]!
+  const rowOf = (model: string): object =>
+    model === iris.model
+      ? Object.fromEntries(Object.keys(irisRow).map((name) => [name, next() * 5]))
+      : {
+          distance: oneOf<number | null>(null, next() * 3_000, 700),
+          hour: oneOf(next() * 24, 3),
+          origin: oneOf('ATL', 'ORD', 'Zürich', ''),
+          day: oneOf<string | null>('workday', 'weekend', null),
+        }
+  const bodies = Array.from({ length: 200 }, (_, i) => {
+    const { model } = i % 2 === 0 ? iris : flight
+    const instances = Array.from({ length: 1 + (i % 19) }, () => rowOf(model))
+    return { model, body: Buffer.from(JSON.stringify({ instances, routing_key: oneOf('a', 'b') })) }
+  })
+  expect(bodies.reduce((sum, { body }) => sum + body.toString().split('},').length, 0)).toBeGreaterThan(1_900)
+  const ask = async (asked: (typeof bodies)[number]): Promise<string> => {
+    const { bytes, at } = await replica.serving.answer(replica.serving.native, asked)
+    return bytes.toString('utf8', 0, at).replaceAll(/"id":"[^"]+"/g, '"id"')
+  }
+  const atOnce: string[] = []
+  for (const asked of bodies) atOnce.push(await ask(asked))
+  for (const { predictor } of replica.serving.routing.loaded()) {
+    const { run } = predictor
+    predictor.run = async (input, rows, output) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      await run(input, rows, output)
+    }
+  }
+  expect(await Promise.all(bodies.map(ask))).toEqual(atOnce)
+})
