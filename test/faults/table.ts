@@ -10,14 +10,339 @@ export interface Fault {
   fault: string
   /** The figure asked for. */
   asked: string
-  /** Test files that show it, each with a pattern of the names of its tests when not all of them do. */
+  /** Test files that show it, each with the names of its tests, as a pattern, when not all of them do. */
   shownBy?: readonly { file: string; tests?: string }[]
-  /** What the tests show, where they do not write a figure of their own. */
+  /** What the tests show, beside the figures that they write themselves. */
   reached?: string
-  /** What they show less of than asked. */
+  /** What they show less of than is asked. */
   weaker?: string
   /** Why it cannot be injected where this runs. */
   cannot?: string
 }
 
-export const faults: readonly Fault[] = []
+const release = 'test/faults/release.test.ts'
+const server = 'test/api/server.test.ts'
+const log = 'test/api/serving/log.test.ts'
+const routing = 'test/api/serving/routing.test.ts'
+const fleet = 'test/faults/fleet.test.ts'
+
+export const faults: readonly Fault[] = [
+  {
+    number: 'F1',
+    fault: 'worker killed in training, 50 random points',
+    asked: 'resume ≤ 15 s; ≤ 1 checkpoint lost; 50/50',
+    shownBy: [{ file: 'test/workflows/killed-worker.test.ts' }],
+    reached: 'finished by another worker, one version, the same artifact',
+    weaker: 'one point of a kill and one of a stop instead of 50',
+  },
+  {
+    number: 'F2',
+    fault: 'worker killed mid-canary, none returns',
+    asked: '0 candidate answers after lease + 1 s; on return no stage skipped, no window shortened',
+    shownBy: [{ file: release, tests: 'a watcher that is killed' }],
+  },
+  {
+    number: 'F3',
+    fault: 'worker killed during rollback, every history event',
+    asked: '100 % of points; ≤ 25 s extra',
+    shownBy: [{ file: 'test/faults/crash.test.ts' }],
+    reached: 'a sample here; every point by npm run test:crash (bench/faults.md)',
+  },
+  {
+    number: 'F4',
+    fault: 'worker frozen beyond its lease, then writes',
+    asked: '100/100, audited as fenced',
+    shownBy: [
+      { file: release, tests: 'a frozen watcher' },
+      { file: 'test/store/routing.test.ts', tests: 'compare-and-set' },
+    ],
+    reached: 'a frozen worker adds no exposure; 1,000 of 1,000 late writes refused by compare-and-set',
+    weaker: 'a refused write is logged and ends the watch; it leaves no audit row',
+  },
+  {
+    number: 'F5',
+    fault: 'training out of memory',
+    asked: '≤ 3 tries, then a clean failure with the reason; API p99 ≤ +20 %; never stuck',
+  },
+  {
+    number: 'F6',
+    fault: 'replica killed at 2× peak, 20 times',
+    asked: '60 s availability ≥ 99.9 %; ready again ≤ 3 s',
+    shownBy: [
+      { file: fleet, tests: 'a kill fails no request' },
+      { file: release, tests: 'of an API replica' },
+    ],
+    reached: 'only what was in flight is lost; at length by npm run bench:fleet',
+  },
+  {
+    number: 'F7',
+    fault: 'rolling restart under load, 3 rounds',
+    asked: '0 of ≥ 100,000 fail',
+    shownBy: [{ file: fleet, tests: 'a rolling restart' }],
+    reached: 'no request fails; at length by npm run bench:fleet',
+  },
+  {
+    number: 'F8',
+    fault: 'replica cold start, Postgres and Temporal dead',
+    asked: 'ready ≤ 5 s, marked stale; without cache 503, never garbage',
+    shownBy: [
+      { file: server, tests: 'starts from its disk' },
+      { file: routing, tests: 'disk' },
+      { file: 'test/api/serving/cache.test.ts' },
+    ],
+    reached:
+      'starts from a signed cache, marked as stale; a cache of another key is refused; without one 503',
+  },
+  {
+    number: 'F9',
+    fault: 'Postgres restart, kill -9 of all',
+    asked: 'predictions p99 ≤ +10 %; control routes 503 ≤ 1 s; back ≤ 2 s; log equation exact',
+    shownBy: [
+      { file: release, tests: 'of Postgres' },
+      { file: server, tests: 'starts from its disk' },
+      { file: log, tests: 'killed three times' },
+      { file: 'test/api/serving/kills.test.ts' },
+    ],
+    reached: 'no caller notices, the release goes on, nothing is lost or stored twice',
+  },
+  {
+    number: 'F10',
+    fault: 'one backend killed',
+    asked: 'no process exits',
+    shownBy: [{ file: 'test/store/postgres.test.ts' }],
+    reached: 'also between two statements of a transaction',
+  },
+  {
+    number: 'F11',
+    fault: 'Postgres disk full',
+    asked: 'alert ≤ 10 s; healthy ≤ 30 s after space; audit chain intact',
+  },
+  {
+    number: 'F12',
+    fault: 'Postgres slow (2 s) or frozen',
+    asked: 'predict p99 ≤ +10 %; every database call ends ≤ 1 s',
+    shownBy: [
+      { file: server, tests: 'frozen' },
+      { file: log, tests: 'frozen' },
+      { file: 'test/store/postgres.test.ts', tests: 'frozen' },
+    ],
+    reached: 'no prediction waits; calls are given up at their deadline',
+    weaker: 'the deadline of a query outside of the predict path is up to 10 s',
+  },
+  {
+    number: 'F13',
+    fault: 'connections exhausted',
+    asked: 'Σ pools ≤ 80 % of max_connections, checked at start',
+  },
+  {
+    number: 'F14',
+    fault: 'Temporal restart, kill -9',
+    asked: '0 of 100 running releases lost; resume ≤ 30 s',
+    shownBy: [
+      { file: release, tests: 'of Temporal' },
+      { file: 'test/cli/embedded.test.ts', tests: 'kill -9' },
+    ],
+    reached: 'promoted all the same, and no caller noticed',
+    weaker: 'one running release instead of 100',
+  },
+  {
+    number: 'F15',
+    fault: 'Temporal down 10 min',
+    asked: 'candidates withdrawn; API ≤ 1 s; approvals delivered ≤ 5 s after return, once',
+    shownBy: [{ file: release, tests: 'Temporal that stands still' }],
+    weaker: 'seconds instead of 10 min; commands answer 503 and are kept in no outbox',
+  },
+  {
+    number: 'F16',
+    fault: 'both down 10 min',
+    asked: '≥ 99.99 %, p99 ≤ +10 %, RSS ≤ +200 MB',
+    shownBy: [{ file: 'test/faults/outage.test.ts' }],
+    reached:
+      'killed or frozen: no prediction fails, no row is lost uncounted; at length by npm run bench:outage',
+    weaker: 'seconds instead of 10 min',
+  },
+  {
+    number: 'F17',
+    fault: 'one replica cut from Postgres, two-way and one-way',
+    asked: 'drops the candidate ≤ lease + 1 s; converges ≤ 2 s after healing',
+    shownBy: [{ file: routing, tests: 'nobody renews|lost its lease' }],
+    reached:
+      'drops the candidate at the lease and answers with what is proven; links are cut by npm run bench:fleet',
+    weaker: 'the cut of a link is measured in the bench, not here',
+  },
+  {
+    number: 'F18',
+    fault: 'replica cut or frozen across a rollback',
+    asked: 'the rolled-back version after the acknowledgement: 0 of ≥ 1,000,000',
+    shownBy: [{ file: fleet, tests: 'after its rollback|the check' }],
+    reached: 'no answer in the short run; at length by npm run bench:fleet',
+  },
+  { number: 'F19', fault: 'clock skew ±5 min, ±1 h, step back', asked: '0 violations' },
+  {
+    number: 'F20',
+    fault: 'all links cut one by one, healed in random order, 20 seeds',
+    asked: 'settles ≤ 30 s after the last',
+  },
+  {
+    number: 'F21',
+    fault: 'signals doubled, late, reordered, 10,000 in a burst',
+    asked: '10,000 sequences, 0 divergences',
+    shownBy: [{ file: 'test/faults/burst.test.ts' }],
+    reached: '10,000 sequences at the reducer: 0 divergences',
+  },
+  {
+    number: 'F22',
+    fault: 'two releases of one model at once',
+    asked: '1,000 races: one owner',
+    shownBy: [{ file: 'test/faults/races.test.ts' }],
+    reached: '1,000 by npm run test:races (bench/faults.md)',
+  },
+  {
+    number: 'F23',
+    fault: 'approvals: wrong role, self, expired, wrong digest, replayed, after reject, revoked key',
+    asked: 'the whole matrix refused and audited',
+    shownBy: [
+      { file: 'test/activities/approvals.test.ts' },
+      { file: 'test/api/keys.test.ts' },
+      { file: 'test/workflows/people.test.ts' },
+    ],
+    reached: '97 cases, each with its answer and its row of the audit; every route with every role',
+  },
+  {
+    number: 'F24',
+    fault: 'bad artifacts',
+    asked: 'all refused by name; loop ≤ 50 ms; RSS ≤ +50 MB',
+    shownBy: [
+      { file: 'test/api/serving/predictor.test.ts' },
+      { file: 'test/api/serving/layers.test.ts' },
+      { file: 'test/activities/qualify.test.ts' },
+    ],
+    reached: 'each refused before any traffic, with its reason',
+  },
+  {
+    number: 'F25',
+    fault: 'bad data',
+    asked: 'all refused, quarantined, or trained and never promoted; column and rule named',
+    shownBy: [
+      { file: 'test/workflows/retrain.test.ts', tests: 'bad batch' },
+      { file: 'test/activities/leaks.test.ts' },
+      { file: 'test/domain/validation.test.ts' },
+    ],
+    reached: 'quarantined with a report that names column and rule',
+    weaker: 'not every kind of the list',
+  },
+  {
+    number: 'F26',
+    fault: 'bad policy or routing row by API and by SQL',
+    asked: 'all refused at the write; replicas keep the last good; 0 crashes',
+    shownBy: [
+      { file: routing, tests: 'row' },
+      { file: 'test/store/routing.test.ts', tests: 'not valid' },
+      { file: 'test/workflows/endings.test.ts', tests: 'policy that cannot be used' },
+    ],
+    reached: 'refused at the write; a row written past it leaves the last good route',
+  },
+  {
+    number: 'F27',
+    fault: '1,000 drift alerts in 60 s; a loop of rejected retrains',
+    asked: '≤ 2 trainings',
+    shownBy: [{ file: 'test/domain/triggers.test.ts', tests: 'thousand|rejection' }],
+    reached: 'one of a thousand starts',
+    weaker: 'at the brakes, not on real processes',
+  },
+  {
+    number: 'F28',
+    fault: 'schedules overlapping',
+    asked: '≤ 1 running; skipped ones counted',
+    shownBy: [
+      { file: 'test/cli/schedules.test.ts' },
+      { file: 'test/workflows/retrain.test.ts', tests: 'never twice at a time' },
+    ],
+    reached: 'overlap is skipped by Temporal, and one id a model runs once',
+  },
+  {
+    number: 'F29',
+    fault: 'log overload at 3× peak, Postgres frozen 60 s',
+    asked: 'durable sheds, best-effort counts; equation exact; RSS ≤ +200 MB',
+    shownBy: [{ file: log }],
+    reached: 'served = stored + spooled + counted; at length by the bench of the log',
+    weaker: 'seconds instead of 60 s',
+  },
+  {
+    number: 'F30',
+    fault: 'new code on old histories',
+    asked: '10/10 planted changes caught',
+    shownBy: [{ file: 'test/workflows/replay.test.ts' }],
+    reached: 'planted reorder, timer, removed activity and changed machine: 4 of 4',
+    weaker: 'four planted changes, each against five histories',
+  },
+  {
+    number: 'F31',
+    fault: 'a non-deterministic worker deployed mid-canary',
+    asked: '≤ lease + 1 s; old worker back → completes',
+    shownBy: [{ file: 'test/faults/builds.test.ts' }],
+  },
+  {
+    number: 'F32',
+    fault: '30 days of windows',
+    asked: 'continue-as-new carries pending signals: ≤ 5,000 events a run; 0 lost',
+    shownBy: [{ file: 'test/faults/burst.test.ts', tests: 'over more than one run' }],
+    weaker: 'a burst, whose history grows while it comes in; a watch of any length is one activity',
+  },
+  {
+    number: 'F33',
+    fault: '200 releases of artifacts, kill during collection',
+    asked: 'budget + 10 %; 0 dangling',
+  },
+  {
+    number: 'F34',
+    fault: 'one replica with old code or without the model',
+    asked: 'stage blocked, host named, every position',
+    shownBy: [{ file: 'test/workflows/evidence.test.ts', tests: 'cannot follow' }],
+    reached: 'blocked by name, and it goes on when the replica can',
+  },
+  { number: 'F35', fault: 'everything restarts at once', asked: 'steady ≤ 15 s' },
+  {
+    number: 'F36',
+    fault: 'counters missing or late in a canary',
+    asked: 'never promotes; then rollback',
+    shownBy: [
+      { file: 'test/workflows/evidence.test.ts', tests: 'no requests|counters that stop|no live replica' },
+      { file: release, tests: 'counters that cannot' },
+    ],
+  },
+  {
+    number: 'F37',
+    fault: 'spool full or its tail corrupt',
+    asked: 'whole records recovered, loss counted: 100 %',
+    shownBy: [{ file: log, tests: 'disk|torn|recovered' }],
+    reached: 'recovered up to the torn end, the rest is counted',
+  },
+  {
+    number: 'F38',
+    fault: 'planted secrets and personal tokens',
+    asked: '0 hits in dumps, spool, Temporal, logs, metrics, errors',
+  },
+  {
+    number: 'F39',
+    fault: 'temporal workflow reset / cancel / terminate at every stage',
+    asked: 'no double effect; lease ends; closed as interrupted ≤ 60 s',
+    shownBy: [{ file: 'test/faults/interrupted.test.ts' }, { file: release, tests: 'terminated' }],
+  },
+  {
+    number: 'F40',
+    fault: 'database restored from backup',
+    asked: '0 replicas move back',
+    shownBy: [
+      { file: routing, tests: 'newer epoch' },
+      { file: 'test/store/routing.test.ts', tests: 'restored' },
+      { file: fleet, tests: 'from a backup' },
+    ],
+    reached: 'none moves back; a raised epoch moves all of them on',
+  },
+  {
+    number: 'F41',
+    fault: 'migration killed midway under load',
+    asked: 'old and new code both run: 0 failed predictions',
+  },
+]

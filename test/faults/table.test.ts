@@ -1,0 +1,29 @@
+/** The table of faults names tests that exist: a row that points at nothing would look like a promise kept. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { checkout } from '../../temporal.config.ts'
+import { faults } from './table.ts'
+
+it('has every fault once, in order, with the figure asked for', () => {
+  expect(faults.map(({ number }) => number)).toEqual(Array.from({ length: 41 }, (_, i) => `F${i + 1}`))
+  for (const { number, fault, asked } of faults)
+    expect([number, fault !== '', asked !== '']).toEqual([number, true, true])
+})
+
+it('points at test files that exist, by words that stand in them', () => {
+  for (const { number, shownBy = [] } of faults)
+    for (const { file, tests } of shownBy) {
+      expect([number, file, existsSync(join(checkout, file))]).toEqual([number, file, true])
+      if (tests === undefined) continue
+      const text = readFileSync(join(checkout, file), 'utf8')
+      for (const word of tests.split('|'))
+        expect([number, file, word, text.includes(word)]).toEqual([number, file, word, true])
+    }
+})
+
+it('says of each fault what was reached, or nothing at all', () => {
+  for (const { number, shownBy = [], reached, cannot } of faults)
+    if (shownBy.length === 0) expect([number, reached]).toEqual([number, undefined])
+    else expect([number, cannot]).toEqual([number, undefined])
+})
