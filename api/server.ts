@@ -3,7 +3,7 @@
  * when it is told to, so that a restart of one replica costs no caller an answer.
  */
 import { randomBytes } from 'node:crypto'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -22,29 +22,13 @@ import { createPredictEndpoint } from './endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { openServing } from './serving/serving.ts'
 import { joinShared, type SharedListener } from './one-port.ts'
+import { createSockets, socketLimits, waitingConnections } from './sockets.ts'
 import { createTargets } from './target.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
 
 /** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
 const databaseMs = { connectMs: 500, queryMs: 1_000 }
-/**
- * How long a caller may take to send a request, and a connection may stand idle. Node looks for those that are late twice a
- * minute unless told otherwise, so that slow senders hold their connections for most of a minute.
- */
-const patience = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 2_000,
-}
-/** Each has one request at a time, so this bounds how many can wait here; more wait where they come from. */
-const mostConnections = 8_192
-/**
- * Connections that wait to be taken while this process is busy. Beyond them the kernel drops the caller's first packet, who
- * sends it again after a second: at 511, which is Node's, a burst costs its callers that second long before anything is full.
- */
-const waitingConnections = 4_096
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
@@ -68,9 +52,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     name: `tenure ${id}`,
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
-  const server = createServer(patience)
-  server.maxConnections = mostConnections
-  server.on('drop', () => trouble(`more than ${mostConnections} connections are refused`))
+  const { mostConnections } = socketLimits
+  const server = createSockets(() => trouble(`more than ${mostConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
   const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []

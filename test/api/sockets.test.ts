@@ -1,0 +1,90 @@
+/** Callers who hold connections and send next to nothing: they are closed, they are bounded, and nobody else notices. */
+import type { Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterEach, expect, it } from 'vitest'
+import { createSockets, socketLimits, type SocketLimits } from '../../api/sockets.ts'
+import { until } from '../support/serving.ts'
+
+const servers: Server[] = []
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  for (const server of servers.splice(0)) {
+    server.close()
+    server.closeAllConnections()
+  }
+})
+
+async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
+  const server = createSockets(onFull, { ...socketLimits, ...limits })
+  servers.push(server)
+  server.on('request', (request, response) => {
+    request.resume()
+    request.on('end', () => response.end('well'))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
+
+const portOf = (server: Server): number => (server.address() as AddressInfo).port
+
+/** A caller who sends the beginning, and then a byte now and then. */
+function hold(port: number, beginning: string): { got: () => string; ended: () => boolean } {
+  const socket = connect(port, '127.0.0.1')
+  sockets.push(socket)
+  let got = ''
+  let ended = false
+  let timer: NodeJS.Timeout | undefined
+  socket.on('connect', () => {
+    socket.write(beginning)
+    timer = setInterval(() => socket.write('a'), 50)
+  })
+  socket.on('data', (chunk: Buffer) => (got += chunk.toString()))
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    clearInterval(timer)
+    ended = true
+  })
+  return { got: () => got, ended: () => ended }
+}
+
+const slowHeaders = 'POST / HTTP/1.1\r\nhost: x\r\nx-slow: '
+const slowBody = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n{'
+const quick = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'
+
+it('slow headers, slow bodies and idle connections are closed, each in its time; others are answered meanwhile', async () => {
+  const server = await listen({
+    headersTimeout: 300,
+    requestTimeout: 600,
+    keepAliveTimeout: 300,
+    connectionsCheckingInterval: 50,
+  })
+  const port = portOf(server)
+  const slow = Array.from({ length: 60 }, (_, index) => hold(port, index % 2 === 0 ? slowHeaders : slowBody))
+  const idle = connect(port, '127.0.0.1')
+  sockets.push(idle)
+  let idleEnded = false
+  idle.on('close', () => (idleEnded = true)).resume()
+  idle.write(quick)
+  while (!slow.every(({ ended }) => ended()) || !idleEnded)
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('well')
+  for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
+})
+
+it('more connections than the limit are turned away, and told of', async () => {
+  let turnedAway = 0
+  const server = await listen({ mostConnections: 20 }, () => turnedAway++)
+  const port = portOf(server)
+  const held = Array.from({ length: 20 }, () => hold(port, slowBody))
+  await until(async () => (await connectionsOf(server)) === 20, 'twenty connections')
+  const late = hold(port, quick)
+  await until(() => late.ended(), 'the end of the last')
+  expect(late.got()).toBe('')
+  expect(turnedAway).toBe(1)
+  expect(held.some(({ ended }) => ended())).toBe(false)
+})
+
+const connectionsOf = (server: Server): Promise<number> =>
+  new Promise((resolve, reject) =>
+    server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+  )
