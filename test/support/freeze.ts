@@ -25,6 +25,11 @@ export function freeze(pid: number): () => void {
   const family = familyOf(pid)
   for (const each of family) process.kill(each, 'SIGSTOP')
   return () => {
-    for (const each of family) process.kill(each, 'SIGCONT')
+    for (const each of family)
+      try {
+        process.kill(each, 'SIGCONT')
+      } catch {
+        // One that had ended already when the others were stopped is gone as soon as the first of them goes on.
+      }
   }
 }
