@@ -45,7 +45,7 @@ describe('the metrics', () => {
         expect(named.filter((label) => label !== 'le')).toEqual([...labels])
       }
     }
-    const named = [...shown.matchAll(/^# TYPE (tenure_\w+)/gm)].map(([, name]) => name)
+    const named = [...shown.matchAll(/^# TYPE (tenure_\w+)/gm)].map(([, name = '']) => name)
     expect(named.sort()).toEqual(Object.keys(metricTable).sort())
     for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
       expect(shown).toMatch(new RegExp(`^${name} [\\d.e-]+$`, 'm'))

@@ -1,0 +1,140 @@
+/** Full disks: that of the spool, and that of Postgres. What fits nowhere is counted, and what can be kept is stored when there is room. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createClock } from '../../../api/serving/clock.ts'
+import { createIds } from '../../../api/serving/identity.ts'
+import { openLog, type PredictionLog } from '../../../api/serving/log.ts'
+import { openSpool } from '../../../api/serving/spool.ts'
+import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
+import { migrate } from '../../../store/migrate.ts'
+import { encodeOrigin } from '../../../store/predictions.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { until } from '../../support/serving.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-full-'))
+chmodSync(root, 0o711)
+/** Whether small disks can be made here. */
+const mayMount = process.getuid?.() === 0 && mounts(join(root, 'probe'))
+const disks: string[] = []
+
+/** A disk of so many bytes at the path. */
+function mounts(path: string, size = '1m'): boolean {
+  try {
+    mkdirSync(path, { recursive: true })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', path], { stdio: 'ignore' })
+    if (path.endsWith('probe')) execFileSync('umount', [path])
+    return true
+  } catch {
+    return false
+  }
+}
+
+const ids = createIds(createClock())
+const origin = encodeOrigin({ model: 'm', version: 'v', arm: 'champion', release: undefined, generation: 1 })
+function serve(log: PredictionLog, count: number): void {
+  for (let i = 0; i < count; i++) {
+    ids.next()
+    log.append(origin, {
+      id: ids.bytes,
+      atMs: Date.now(),
+      routingKey: 'somebody',
+      instances: 1,
+      numbers: new Uint8Array(400),
+      numberBytes: 400,
+      texts: new Uint8Array(0),
+      textBytes: 0,
+      outputs: Float32Array.of(0.5),
+      outputCount: 1,
+      latencyUs: 5,
+    })
+  }
+}
+function expectBalance(log: PredictionLog): void {
+  const { served, stored, spooled, waiting, dropped } = log.counts()
+  expect(stored + spooled + waiting + dropped).toBe(served)
+}
+
+describe.runIf(mayMount)('a full disk', () => {
+  let postgres: RunningServer
+  let store: Store
+  let log: PredictionLog | undefined
+  const data = join(root, 'data')
+  beforeAll(async () => {
+    mounts(data, '160m')
+    disks.push(data)
+    chmodSync(data, 0o711)
+    postgres = await startPostgres({ dataDir: join(data, 'postgres') })
+    await migrate(postgres.url)
+    store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000, onError: () => {} })
+  })
+  afterEach(async () => {
+    await log?.close()
+    log = undefined
+  })
+  afterAll(async () => {
+    await store.close()
+    await postgres.stop()
+    for (const disk of disks) execFileSync('umount', ['-l', disk])
+    rmSync(root, { recursive: true, force: true })
+  })
+  const rows = async () =>
+    (await store.pool.query<{ count: number }>('select count(*) from predictions')).rows[0]!.count
+  const revive = async () => {
+    postgres = await startPostgres({ dataDir: join(data, 'postgres'), port: postgres.port })
+  }
+
+  it('of the spool: what it takes is stored later, the rest is dropped and counted', async () => {
+    const small = join(root, 'spool')
+    mounts(small, '256k')
+    disks.push(small)
+    const spool = await openSpool(small, 100_000_000)
+    log = openLog({ store, spool, onTrouble: () => {}, blockBytes: 16_384, flushMs: 20 })
+    const before = await rows()
+    process.kill(-postgres.pid, 'SIGKILL')
+    serve(log, 2_000)
+    await log.flush()
+    expectBalance(log)
+    const { spooled, dropped } = log.counts()
+    expect(spooled).toBeGreaterThan(0)
+    expect(dropped).toBeGreaterThan(0)
+    await revive()
+    const { counts } = log
+    await until(() => counts().spooled === 0, 'an empty spool', 30_000)
+    expectBalance(log)
+    const { stored } = log.counts()
+    expect(stored).toBe(spooled)
+    expect((await rows()) - before).toBe(stored)
+  })
+
+  it('of Postgres: rows wait on the disk of the replica until there is room again', async () => {
+    const spool = await openSpool(join(root, 'large'), 100_000_000)
+    log = openLog({ store, spool, onTrouble: () => {}, flushMs: 20 })
+    const before = await rows()
+    const { bavail, bsize } = statfsSync(data)
+    const ballast = join(data, 'ballast')
+    writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - 4 * 1_048_576)))
+    const { counts } = log
+    for (let i = 0; i < 400 && counts().spooled === 0; i++) {
+      serve(log, 200)
+      await log.flush()
+      expectBalance(log)
+    }
+    expect(log.counts().spooled).toBeGreaterThan(0)
+    expect(log.counts().dropped).toBe(0)
+    rmSync(ballast)
+    // Postgres gives up when it cannot write its own log; whoever supervises it starts it again.
+    const answers = () =>
+      store.pool.query('select 1').then(
+        () => true,
+        () => false,
+      )
+    await until(answers, 'Postgres', 5_000).catch(revive)
+    await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool', 40_000)
+    const { served, stored, dropped } = log.counts()
+    expect([stored, dropped]).toEqual([served, 0])
+    expect((await rows()) - before).toBe(stored)
+  }, 90_000)
+})
