@@ -27,6 +27,14 @@ describe('the configuration', () => {
     )
   })
 
+  it('knows two kinds of prediction log, and remembers no answers unless told to', () => {
+    expect(readConfig(good).api).toMatchObject({ predictionLog: 'best-effort', predictionCache: 0 })
+    const set = { ...good, TENURE_PREDICTION_LOG: 'durable', TENURE_PREDICTION_CACHE: '5000' }
+    expect(readConfig(set).api).toMatchObject({ predictionLog: 'durable', predictionCache: 5_000 })
+    for (const wrong of [{ TENURE_PREDICTION_LOG: 'sure' }, { TENURE_PREDICTION_CACHE: '-1' }])
+      expect(() => readConfig({ ...good, ...wrong })).toThrow(/TENURE_PREDICTION/)
+  })
+
   it('refuses a database address of another kind', () => {
     expect(() => readConfig({ ...good, DATABASE_URL: 'mysql://x' })).toThrow(/DATABASE_URL is a postgres/)
   })

@@ -27,7 +27,7 @@ beforeAll(async () => {
   predictor.run = (...given) => {
     const end = performance.now() + busyMs
     while (performance.now() < end);
-    run(...given)
+    void run(...given)
   }
 })
 afterEach(() => {
@@ -42,9 +42,12 @@ afterAll(async () => {
   await house.close()
 })
 
-async function listen(limits: Partial<EndpointLimits>): Promise<number> {
+async function listen(
+  limits: Partial<EndpointLimits>,
+  refusals = new Map<string, number>(),
+): Promise<number> {
   const targetOf = createTargets()
-  const endpoint = createPredictEndpoint(api.deps, new Map(), { ...defaultLimits, ...limits })
+  const endpoint = createPredictEndpoint(api.deps, refusals, { ...defaultLimits, ...limits })
   const server = createServer((request, response) =>
     endpoint(targetOf(request.method, request.url)!, request, response),
   )
@@ -144,6 +147,64 @@ describe('a request that has waited', () => {
       status: 400,
       code: 'invalid_request',
     })
+  })
+})
+
+describe('a request whose model answers later', () => {
+  /** Answers are held until it is told to let them go. */
+  function hold(): () => void {
+    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    const { run } = predictor
+    let go = (): void => {}
+    const gone = new Promise<void>((resolve) => (go = resolve))
+    predictor.run = async (input, rows, output, order) => {
+      order!.begunMs = performance.now()
+      await gone
+      await run(input, rows, output)
+    }
+    return () => {
+      predictor.run = run
+      go()
+    }
+  }
+
+  it('is answered when it does', async () => {
+    const port = await listen({})
+    const letGo = hold()
+    const answers = Promise.all([ask(port), ask(port), ask(port)])
+    await until(() => api.serving.waiting().waiting === 3, 'three that wait')
+    letGo()
+    expect((await answers).map(({ status }) => status)).toEqual([200, 200, 200])
+  })
+
+  it('is refused when its caller has waited for as long as it wanted to', async () => {
+    const port = await listen({})
+    const letGo = hold()
+    expect(await ask(port, { 'x-deadline-ms': '40' })).toEqual({
+      status: 504,
+      code: 'deadline_exceeded',
+      retryAfter: '1',
+    })
+    letGo()
+    await until(() => api.serving.waiting().waiting === 0, 'the end of it')
+  })
+
+  it('is dropped when its caller hangs up, and nobody is refused', async () => {
+    const refusals = new Map<string, number>()
+    const port = await listen({}, refusals)
+    const { abandoned } = api.serving.waiting()
+    const letGo = hold()
+    const socket = connect(port, '127.0.0.1')
+    socket.write(
+      `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\n` +
+        `content-length: ${body.length}\r\n\r\n${body}`,
+    )
+    await until(() => api.serving.waiting().waiting === 1, 'the request')
+    socket.destroy()
+    await until(() => api.serving.waiting().abandoned === abandoned + 1, 'the end of the caller')
+    letGo()
+    await until(() => api.serving.waiting().waiting === 0, 'the end of it')
+    expect(refusals.size).toBe(0)
   })
 })
 
