@@ -74,11 +74,11 @@ export type ModelRollbackReport =
 
 /** Returns a model that has no open release to its last proven version. */
 export const rollBackModel =
-  (deps: Deps) =>
+  (deps: Deps, { qualify = qualifyVersion } = {}) =>
   async (order: ModelRollback): Promise<ModelRollbackReport> =>
     withHeartbeat(async (beat) => {
       const startedAt = performance.now()
-      const unfit = await findUnfit(deps, order.model)
+      const unfit = await findUnfit(deps, order.model, qualify)
       const flipped = await deps.store.transaction((database) => flip(database, order, unfit))
       if (!('from' in flipped)) return flipped
       const { problems } = await awaitFollowers(deps, beat, flipped.route, {
@@ -101,7 +101,11 @@ const mostTried = 3
  * The targets that cannot be served, with why. What every replica keeps loaded has answered its golden rows there; any other is
  * loaded once in a process of its own before callers are given to it.
  */
-async function findUnfit(deps: Deps, model: string): Promise<Map<string, string>> {
+async function findUnfit(
+  deps: Deps,
+  model: string,
+  qualify: typeof qualifyVersion,
+): Promise<Map<string, string>> {
   const unfit = new Map<string, string>()
   const from = (await findChampion(deps.store, model))?.version
   const route = (await findRouting(deps.store, model))?.route
@@ -111,7 +115,7 @@ async function findUnfit(deps: Deps, model: string): Promise<Map<string, string>
     .filter(({ issues }) => issues.length === 0)
     .slice(0, mostTried)) {
     if (route?.standby === version || route?.arms.some((arm) => arm.version === version)) break
-    const found = await qualifyVersion(deps, { version, digest: artifactDigest })
+    const found = await qualify(deps, { version, digest: artifactDigest })
     if (found.ok) break
     unfit.set(version, found.message)
   }

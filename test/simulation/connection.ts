@@ -1,0 +1,173 @@
+/**
+ * The way of a machine to the database in memory: the same `Store` that production code is given, over links that are slow
+ * or cut, to a server that may be gone. A commit whose answer is lost is the case that matters most: it has happened, and
+ * whoever asked for it is told that it failed.
+ */
+import type { Sql } from 'sql-template-tag'
+import { DomainError, isError } from '../../domain/errors.ts'
+import type { Database, Store } from '../../store/postgres.ts'
+import type { Memory, Row, Session } from './database.ts'
+import type { Meaning } from './database.ts'
+import type { Machine, World } from './world.ts'
+
+export interface Server {
+  machine: Machine
+  memory: Memory
+  meaningOf: (statement: Sql) => { name: string; meaning: Meaning }
+  /** Who hears which channel. */
+  listeners: Set<Listener>
+  /** Told of each statement that is carried out. */
+  onStatement?: (name: string, values: readonly unknown[], owner: string) => void
+  /** Why a statement fails here, for a fault that is under way. */
+  failureOf?: (name: string, owner: string) => string | undefined
+}
+
+interface Listener {
+  machine: Machine
+  life: number
+  channel: string
+  hear: (payload: string | undefined) => void
+  isConnected: boolean
+}
+
+/** Shorter than in production, in proportion to the leases of the simulated policies. */
+export const queryMs = 1_500
+export const idleInTransactionMs = 3_000
+const listenAgainMs = 1_000
+
+type Command = 'begin' | 'commit' | 'rollback' | Sql
+
+export function connect(world: World, server: Server, machine: Machine): Store {
+  const unavailable = (why: string) =>
+    new DomainError('postgres_unavailable', `Postgres did not answer: ${why}`)
+
+  const call = (session: { of?: Session }, command: Command): Promise<Row[]> =>
+    new Promise((resolve, reject) => {
+      let over = false
+      const finish = (act: () => void) => {
+        if (over) return
+        over = true
+        stop()
+        act()
+      }
+      const stop = world.after(machine, queryMs, () => {
+        finish(() => reject(unavailable('timeout')))
+        world.send(machine, server.machine, () => session.of && server.memory.kill(session.of))
+      })
+      const answer = (act: () => void) => {
+        const { life } = machine
+        world.send(server.machine, machine, () => machine.life === life && finish(act))
+      }
+      const refuse = (error: Error) => answer(() => reject(error))
+      if (!server.machine.isUp) {
+        world.after(machine, 1, () => finish(() => reject(unavailable('connection refused'))))
+        return
+      }
+      world.send(machine, server.machine, () => {
+        if (over) return
+        session.of ??= server.memory.open(machine.name)
+        if (session.of.dead) return refuse(unavailable('Connection ended'))
+        if (command === 'begin') {
+          server.memory.begin(session.of)
+          return answer(() => resolve([]))
+        }
+        if (command === 'commit') {
+          server.memory.commit(session.of)
+          return answer(() => resolve([]))
+        }
+        if (command === 'rollback') {
+          server.memory.rollback(session.of)
+          return answer(() => resolve([]))
+        }
+        const { name, meaning } = server.meaningOf(command)
+        const failure = server.failureOf?.(name, machine.name)
+        if (failure !== undefined) return refuse(unavailable(failure))
+        server.onStatement?.(name, command.values, machine.name)
+        server.memory.execute(
+          session.of,
+          meaning,
+          command.values,
+          (rows) => answer(() => resolve(rows)),
+          refuse,
+        )
+      })
+    })
+
+  const databaseOf = (session: { of?: Session }): Database => ({
+    query: <T extends object>(statement: Sql) => call(session, statement) as unknown as Promise<T[]>,
+  })
+
+  return {
+    query: async <T extends object>(statement: Sql) => {
+      const session: { of?: Session } = {}
+      try {
+        return (await call(session, statement)) as unknown as T[]
+      } finally {
+        if (session.of) server.memory.kill(session.of)
+      }
+    },
+    async transaction(work) {
+      const session: { of?: Session } = {}
+      try {
+        await call(session, 'begin')
+        const result = await work(databaseOf(session))
+        await call(session, 'commit')
+        return result
+      } catch (error) {
+        if (!isError(error, 'postgres_unavailable')) await call(session, 'rollback').catch(() => {})
+        throw error
+      } finally {
+        if (session.of && !session.of.tx) server.memory.kill(session.of)
+      }
+    },
+    listen(channel, hear) {
+      const listener: Listener = { machine, life: machine.life, channel, hear, isConnected: false }
+      const again = () => {
+        const reachable =
+          server.machine.isUp &&
+          !world.isCut(machine, server.machine) &&
+          !world.isCut(server.machine, machine)
+        if (!reachable) listener.isConnected = false
+        else if (!listener.isConnected) {
+          listener.isConnected = true
+          hear(undefined)
+        }
+        world.after(machine, listenAgainMs, again)
+      }
+      server.listeners.add(listener)
+      again()
+      return () => {
+        server.listeners.delete(listener)
+        return Promise.resolve()
+      }
+    },
+    get pool(): never {
+      throw new Error('the database in memory has no pool')
+    },
+    close: () => Promise.resolve(),
+  }
+}
+
+/** Hands a notice to everybody who listens and can be reached. */
+export function spread(world: World, server: Server, channel: string, payload: string): void {
+  for (const listener of server.listeners) {
+    if (listener.machine.life !== listener.life) server.listeners.delete(listener)
+    else if (listener.channel === channel && listener.isConnected)
+      world.send(server.machine, listener.machine, () => listener.hear(payload))
+  }
+}
+
+/** What the server does by itself: it notices clients that have crashed, and ends transactions that nobody goes on with. */
+export function tidyUp(server: Server, lives: ReadonlyMap<string, Machine>, nowMs: number): void {
+  for (const session of server.memory.sessions()) {
+    const machine = lives.get(session.owner)
+    if (machine && !machine.isUp) server.memory.kill(session)
+    else if (session.tx && !session.parked && nowMs - session.activeMs > idleInTransactionMs)
+      server.memory.kill(session)
+    else if (session.parked && nowMs - session.activeMs > queryMs) {
+      const { refuse } = session.parked
+      server.memory.kill(session)
+      refuse(new DomainError('postgres_unavailable', 'Postgres did not answer: statement timeout'))
+    }
+  }
+}

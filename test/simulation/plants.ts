@@ -1,0 +1,245 @@
+/**
+ * Bugs that somebody could write tomorrow, planted one at a time into what the simulator runs, never into the files
+ * themselves. A simulator that does not find these would not find the next real one either.
+ */
+
+export interface Plant {
+  name: string
+  /** What goes wrong with it. */
+  says: string
+  file: string
+  /** Stands in the file exactly once. */
+  find: string
+  replace: string
+}
+
+const plant = (name: string, says: string, file: string, find: string, replace: string): Plant => ({
+  name,
+  says,
+  file,
+  find,
+  replace,
+})
+
+const routingMeaning = 'test/simulation/statements-routing.ts'
+const releaseMeaning = 'test/simulation/statements-releases.ts'
+
+export const plants: readonly Plant[] = [
+  plant(
+    'no-compare-and-set',
+    'a routing write does not look at what it replaces',
+    routingMeaning,
+    "if (now?.['epoch'] !== oldEpoch || now['generation'] !== oldGeneration) return []",
+    '',
+  ),
+  plant(
+    'acknowledged-too-early',
+    'a replica acknowledges a route before it follows it',
+    'api/serving/replica.ts',
+    'await routing.take(await readRouting(store), sentAt)',
+    'const early = await readRouting(store)\n    for (const row of early.rows) if (registered) await acknowledge(store, { replica: replica.id, model: row.model, epoch: row.epoch, generation: row.generation })\n    await routing.take(early, sentAt)',
+  ),
+  plant(
+    'wall-clock-lease',
+    'leases are kept on the wall clock',
+    'api/serving/clock.ts',
+    '    now,\n    wall:',
+    '    now: wall,\n    wall:',
+  ),
+  plant(
+    'off-by-one-generation',
+    'the generation before counts as acknowledged',
+    'store/routing.ts',
+    'acknowledged.generation >= place.generation)',
+    'acknowledged.generation >= place.generation - 1)',
+  ),
+  plant(
+    'no-exposure-expiry',
+    'a candidate once exposed stays exposed',
+    'api/serving/routing.ts',
+    'remainingMs === null ? 0 : sentAt + remainingMs',
+    'remainingMs === null ? 0 : Infinity',
+  ),
+  plant(
+    'exposure-from-arrival',
+    'the exposure counts from the arrival of the answer',
+    'api/serving/routing.ts',
+    'remainingMs === null ? 0 : sentAt + remainingMs',
+    'remainingMs === null ? 0 : clock.now() + remainingMs',
+  ),
+  plant(
+    'exposure-from-now',
+    'a renewal counts from now and not from the look',
+    routingMeaning,
+    'observedMs + exposureMs)',
+    'query.clockMs + exposureMs)',
+  ),
+  plant(
+    'renewed-without-evidence',
+    'silence lets the candidate stay exposed',
+    'activities/watch.ts',
+    'return staleMs !== null && staleMs <= state.policy.limits.maxStaleMs',
+    'return true',
+  ),
+  plant(
+    'approve-after-reject',
+    'a rejection is noted and changes nothing',
+    'domain/commands.ts',
+    "return applied(end(next, said.atMs, 'rejected', reason), reason)",
+    'return applied(next, reason)',
+  ),
+  plant(
+    'requester-approves',
+    'who asks may approve',
+    'domain/approval.ts',
+    'by === state.requestedBy || (key !== undefined && key === state.requestedByKey)',
+    'false',
+  ),
+  plant(
+    'one-approval-too-few',
+    'the last approval is not waited for',
+    'domain/commands.ts',
+    'if (approvals.length < approvers)',
+    'if (approvals.length < approvers - 1)',
+  ),
+  plant(
+    'evidence-may-change',
+    'an approval stays good for other evidence and other bytes',
+    'activities/route.ts',
+    '  if (candidate.artifactDigest !== state.digests.artifact)',
+    '  return undefined\n  if (candidate.artifactDigest !== state.digests.artifact)',
+  ),
+  plant(
+    'stage-before-acknowledged',
+    'a stage is reached although a replica does not follow',
+    'activities/route.ts',
+    'if (problems.length > 0) return',
+    'if (problems.length > 99) return',
+  ),
+  plant(
+    'return-not-awaited',
+    'a rollback counts as acknowledged at once',
+    'activities/rollback.ts',
+    "return { kind: 'taken_back', problems, recovery }",
+    "return { kind: 'taken_back', problems: [], recovery }",
+  ),
+  plant(
+    'pass-on-no-data',
+    'a stage without data is passed at its deadline',
+    'domain/advance.ts',
+    "if (verdict === 'pass') return",
+    "if (verdict === 'pass' || verdict === 'no_data') return",
+  ),
+  plant(
+    'pass-without-time',
+    'a stage passes on its requests alone',
+    'domain/observation.ts',
+    'elapsedMs: Math.min(watchedMs, countedMs)',
+    'elapsedMs: 1e9',
+  ),
+  plant(
+    'pause-stops-breach',
+    'a paused release keeps a candidate that fails',
+    'domain/advance.ts',
+    "if (verdict === 'fail')",
+    "if (verdict === 'fail' && !state.paused)",
+  ),
+  plant(
+    'second-audit-row',
+    'a retry writes its audit row again',
+    'activities/release.ts',
+    'if (!(await insertCommand(database, command))) continue',
+    'await insertCommand(database, command)',
+  ),
+  plant(
+    'no-audit-row',
+    'a routing is written without its audit row',
+    'activities/route.ts',
+    "await appendAudit(database, {\n        actor: 'release',",
+    "await Promise.resolve({\n        actor: 'release',",
+  ),
+  plant(
+    'rollback-to-unproven',
+    'a version that never earned its place is a way back',
+    releaseMeaning,
+    "row['version'] !== from &&\n            row['proven_at'] !== null &&\n            row['withdrawn_at'] === null,",
+    "row['version'] !== from,",
+  ),
+  plant(
+    'promote-after-abort',
+    'an order to take back is overlooked by late steps',
+    'activities/route.ts',
+    "if (standing !== 'open') return",
+    "if (standing === 'absent') return",
+  ),
+  plant(
+    'ignored-epoch',
+    'replicas compare generations alone',
+    'domain/route.ts',
+    'return a.epoch !== b.epoch ? a.epoch > b.epoch : a.generation > b.generation',
+    'return a.generation > b.generation',
+  ),
+  plant(
+    'fenced-keeps-canary',
+    'a replica without its lease goes on with its route',
+    'domain/route.ts',
+    "arms: [{ arm: 'champion', version: route.proven, shareBp: wholeBp }] }",
+    'arms: route.arms }',
+  ),
+  plant(
+    'reduced-keeps-canary',
+    'a lapsed exposure leaves the candidate where it is',
+    'domain/route.ts',
+    "const kept = route.arms.filter((arm) => arm.arm !== 'canary')",
+    'const kept = route.arms',
+  ),
+  plant(
+    'salt-by-stage',
+    'each stage draws its callers anew',
+    'activities/route.ts',
+    'salt: state.id,',
+    'salt: `${state.id}/${state.stageIndex}`,',
+  ),
+  plant(
+    'share-moves-back',
+    'the second stage gives the candidate the other end of the circle',
+    'domain/next-effect.ts',
+    'const plan = beside(baseline, version, shareBp)',
+    'const plan = beside(baseline, version, shareBp)\n    if (state.stageIndex % 2 === 1) plan.arms.reverse()',
+  ),
+  plant(
+    'lost-on-continue',
+    'a run continues as new without the commands that it has not answered',
+    'workflows/release.ts',
+    '...(handed === undefined ? {} : { commands: handed }),',
+    '',
+  ),
+  plant(
+    'applied-twice',
+    'a command that comes again is carried out again',
+    'workflows/commands.ts',
+    'if (earlier) {',
+    'if (earlier && name === "approve") {',
+  ),
+  plant(
+    'late-state-overwrites',
+    'an old state is written over a newer one',
+    releaseMeaning,
+    "row['ended_at'] === null && ((row['state'] as Row)['revision'] as number) < (revision as number)",
+    "row['ended_at'] === null && revision !== undefined",
+  ),
+  plant(
+    'approval-never-expires',
+    'nobody stops waiting for approvals',
+    'domain/next-effect.ts',
+    'untilMs: state.enteredMs + state.policy.approval.withinMs',
+    'untilMs: state.enteredMs + 1e9',
+  ),
+  plant(
+    'lease-before-routes',
+    'a replica that comes back believes its lease before it has read the routes',
+    'api/serving/replica.ts',
+    'if (lent.at < lease.until) lease.until',
+    'if (lent.at < Infinity) lease.until',
+  ),
+]

@@ -1,0 +1,600 @@
+/**
+ * What must hold in every run, whatever fails: the invariants of the design, each checked against what the simulator itself
+ * has seen, and not against what the system believes of itself.
+ */
+import { hashOf, type AuditRow } from '../../store/audit.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import type { Route } from '../../domain/route.ts'
+import type { Change, Memory, Row } from './database.ts'
+import { tableNow, type Answer, type Replica } from './replicas.ts'
+import type { World } from './world.ts'
+
+export interface Violation {
+  property: string
+  message: string
+}
+
+/** A command as the server of the workflows received it. */
+export interface Received {
+  release: string
+  runChain: string
+  id: string
+  command: string
+  by: string
+  role: string | undefined
+  reason: string | undefined
+  digests: { artifactDigest?: string; evaluationDigest?: string; policyDigest?: string }
+  isSignal: boolean
+  atMs: number
+}
+
+interface Known {
+  policy: ReleasePolicy
+  version: string
+  /** Each routing written for the release: its shares, and when it was in force. */
+  routes: { generation: number; route: Route; fromMs: number; toMs?: number; answered: number }[]
+  lookedMs: number
+  highestShareBp: number
+  /** What was seen of it no longer fits the database, which is from a backup. */
+  isRestored?: boolean
+}
+
+const slackMs = 5
+
+export function createProperties(world: World, memory: Memory, replicas: readonly Replica[], model: string) {
+  const violations: Violation[] = []
+  const fail = (property: string, message: string): void => {
+    world.tell(`!! ${property}: ${message}`)
+    violations.push({ property, message })
+  }
+  const releases = new Map<string, Known>()
+  const received: Received[] = []
+  const commandsApplied = new Map<string, boolean>()
+  const recorded = new Set<string>()
+  const audited = new Set<string>()
+  const retired = new Map<string, number>()
+  const condemned = new Set<string>()
+  /** When the end of a release was written; what is said later is said to nobody. */
+  const ends = new Map<string, number>()
+  const accepted = new Map<string, string>()
+  const armsSeen = new Map<string, string>()
+  const onCanary = new Set<string>()
+  const places = new Map<string, { epoch: number; generation: number }>()
+  let flushedMs = 0
+  let clockSteppedMs = -Infinity
+  let isHandMoved = false
+
+  const releaseOf = (id: string): Known | undefined => releases.get(id)
+
+  const auditOnce = (row: Row): void => {
+    const { action, subject, detail } = row as { action: string; subject: string; detail: Row }
+    const key =
+      action === 'release.opened' || action === 'release.ended'
+        ? `${action} ${subject}`
+        : action === 'champion.promoted' ||
+            (action === 'champion.rolled_back' && detail['release'] !== undefined)
+          ? `${action} ${detail['release'] as string}`
+          : action === 'routing.changed'
+            ? `${action} ${subject} ${detail['generation'] as number}`
+            : action.startsWith('release.') && detail['id'] !== undefined
+              ? `${action} ${detail['id'] as string}`
+              : undefined
+    if (key === undefined) return
+    if (audited.has(key)) fail('one audit row for each change', `a second audit row says ${key}`)
+    audited.add(key)
+  }
+
+  const checkRoute = (change: Change, auditRows: number): void => {
+    const before = change.before as
+      { epoch: number; generation: number; exposed_until: number | null } | undefined
+    const row = change.after as
+      { epoch: number; generation: number; route: Route; exposed_until: number | null } | undefined
+    if (row === undefined) return
+    const { route } = row
+    const isNew = before?.epoch !== row.epoch || before.generation !== row.generation
+    const sum = route.arms.reduce((total, arm) => total + arm.shareBp, 0)
+    if (sum !== 10_000) fail('shares sum to 10,000', `generation ${row.generation} shares out ${sum}`)
+    if (route.generation !== row.generation || route.epoch !== row.epoch)
+      fail(
+        'compare-and-set',
+        `the route says ${route.epoch}/${route.generation}, its row ${row.epoch}/${row.generation}`,
+      )
+    const known = route.release === undefined ? undefined : releaseOf(route.release)
+    if (isNew) {
+      if (before && (row.epoch < before.epoch || row.generation !== before.generation + 1))
+        fail(
+          'compare-and-set',
+          `${row.epoch}/${row.generation} was written over ${before.epoch}/${before.generation}`,
+        )
+      if (auditRows < 1)
+        fail(
+          'pointer, history and audit together',
+          `generation ${row.generation} was written with ${auditRows} audit rows`,
+        )
+      for (const each of releases.values()) {
+        const last = each.routes.at(-1)
+        if (last && last.toMs === undefined) last.toMs = world.now()
+      }
+      known?.routes.push({ generation: row.generation, route, fromMs: world.now(), answered: 0 })
+    }
+    const canary = route.arms.find((arm) => arm.arm === 'canary')
+    const candidate = canary?.version ?? route.shadow?.version
+    if (candidate !== undefined && known) {
+      const standing = memory.row('releases', route.release!)
+      if (isNew && standing?.['taken_back_at'] !== null)
+        fail('abort and rollback win', `${candidate} was routed for ${route.release} after it was taken back`)
+      if (isNew) retired.delete(candidate)
+      if (canary && canary.shareBp < known.highestShareBp)
+        fail(
+          'sticky and monotone',
+          `the share of ${candidate} fell from ${known.highestShareBp} to ${canary.shareBp}`,
+        )
+      if (canary) known.highestShareBp = canary.shareBp
+      const exposureMs = known.policy.watch.exposureMs
+      const sinceMs = isNew ? world.now() : known.lookedMs
+      const isProlonged = isNew || row.exposed_until !== before?.exposed_until
+      if (row.exposed_until === null)
+        fail('exposed only while watched', `${candidate} was routed without an end`)
+      else if (isProlonged && clockOf(row.exposed_until) > sinceMs + exposureMs + slackMs)
+        fail(
+          'exposed only while watched',
+          `${candidate} may be exposed until ${clockOf(row.exposed_until)}, the last look was at ${sinceMs}`,
+        )
+      const startedMs = replicas.map(({ machine }) => machine.startedMs)
+      const heardMs = Math.max(flushedMs, known.routes.at(-1)?.fromMs ?? world.now(), ...startedMs)
+      if (!isNew && isProlonged && heardMs < world.now() - known.policy.limits.maxStaleMs - exposureMs - 200)
+        fail(
+          'exposed only while watched',
+          `the exposure of ${candidate} was renewed, but no replica has counted anything since ${Math.round(heardMs)}`,
+        )
+    }
+  }
+  /** A time of the database as a true one. */
+  let clockOf = (ms: number): number => ms
+
+  const checkPromotion = (id: string, before: Row | undefined): void => {
+    const row = memory.row('releases', id)
+    const known = releaseOf(id)
+    if (row === undefined || known === undefined)
+      return fail('promotion', `${id} promoted without being open`)
+    const { version, baseline_version, requested_by, policy } = row as {
+      version: string
+      baseline_version: string | null
+      requested_by: string
+      policy: ReleasePolicy
+    }
+    if (row['taken_back_at'] !== null || row['ended_at'] !== null)
+      fail('abort and rollback win', `${id} promoted ${version} after it was taken back`)
+    if ((before?.['version'] ?? null) !== baseline_version)
+      fail(
+        'the baseline is the live champion',
+        `${id} replaced ${String(before?.['version'])}, it was built on ${baseline_version}`,
+      )
+    const versionRow = memory.row('versions', version)
+    const evaluation = memory.row('evaluations', versionRow?.['evaluation_id'] as string)
+    if (versionRow?.['withdrawn_at'] !== null)
+      fail('approval is bound', `${version} was promoted after it was withdrawn`)
+    if (
+      versionRow?.['artifact_digest'] !== row['artifact_digest'] ||
+      evaluation?.['report_digest'] !== row['evaluation_digest']
+    )
+      fail('approval is bound', `${version} was promoted with other bytes or evidence than were approved`)
+    const refusals = memory
+      .rows('release_commands')
+      .filter(
+        (each) =>
+          each['release_id'] === id &&
+          each['accepted'] === true &&
+          ['abort', 'rollback', 'reject'].includes(each['command'] as string),
+      )
+    if (refusals.length > 0)
+      fail(
+        'abort and rollback win',
+        `${id} was promoted after an accepted ${refusals[0]!['command'] as string}`,
+      )
+    const last = memory
+      .rows('decisions')
+      .filter((each) => each['release_id'] === id)
+      .at(-1)
+    if (last?.['kind'] === 'fail')
+      fail('a verdict against it wins', `${id} was promoted, the last verdict is fail`)
+    const mine = received.filter((each) => each.release === id)
+    const isGlassBroken = mine.some(
+      (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',
+    )
+    if (isGlassBroken) return
+    const approvers = new Set(
+      mine
+        .filter(
+          ({ command, role, by, digests }) =>
+            command === 'approve' &&
+            (role === 'approver' || role === 'admin') &&
+            by !== requested_by &&
+            (digests.artifactDigest ?? row['artifact_digest']) === row['artifact_digest'] &&
+            (digests.evaluationDigest ?? row['evaluation_digest']) === row['evaluation_digest'],
+        )
+        .map(({ by }) => by),
+    )
+    if (approvers.size < policy.approval.approvers)
+      fail(
+        'approvals',
+        `${id} was promoted with ${approvers.size} of ${policy.approval.approvers} approvals of others than ${requested_by}`,
+      )
+    const decidedByPerson = memory
+      .rows('release_commands')
+      .some(
+        (each) =>
+          each['release_id'] === id &&
+          each['command'] === 'approve' &&
+          each['accepted'] === true &&
+          /decided/.test(each['message'] as string),
+      )
+    if (decidedByPerson || baseline_version === null || known.isRestored) return
+    if (row['strategy'] !== 'canary' && row['strategy'] !== 'ab') return
+    for (const [index, stage] of policy.stages.entries()) {
+      const passed = known.routes.filter(({ route }) =>
+        route.arms.some((arm) => arm.arm === 'canary' && arm.shareBp === stage.shareBp),
+      )
+      const answered = passed.reduce((sum, each) => sum + each.answered, 0)
+      if (answered < stage.minRequests)
+        fail(
+          'absence of evidence never promotes',
+          `${id} passed stage ${index} with ${answered} of ${stage.minRequests} answers`,
+        )
+      const heldMs = passed.reduce((sum, each) => sum + (each.toMs ?? world.now()) - each.fromMs, 0)
+      if (heldMs < stage.minMs)
+        fail(
+          'absence of evidence never promotes',
+          `${id} passed stage ${index} in ${heldMs} of ${stage.minMs} ms`,
+        )
+    }
+  }
+
+  const checkEnd = (row: Row): void => {
+    const { id, outcome, version } = row as { id: string; outcome: string; version: string }
+    const said = accepted.get(id)
+    if (
+      outcome === 'promoted' &&
+      said !== undefined &&
+      memory.row('champions', model)?.['release_id'] === id &&
+      !onlyProven(version)
+    )
+      fail('abort and rollback win', `${id} ended as promoted after an accepted ${said}`)
+    const route = memory.row('routing', model)?.['route'] as Route | undefined
+    if (!route || isHandMoved) return
+    const stillRouted =
+      route.arms.some((arm) => arm.arm === 'canary' && arm.version === version) ||
+      route.shadow?.version === version
+    if (stillRouted && (route.release === id || route.release === undefined))
+      fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is still routed`)
+    const champion = memory.row('champions', model)
+    if (outcome !== 'promoted' && champion?.['release_id'] === id && champion['version'] === version)
+      fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is champion`)
+    if (outcome === 'promoted' && champion?.['version'] !== version)
+      fail(
+        'a release ends with its routing',
+        `${id} ended as promoted and ${String(champion?.['version'])} is champion`,
+      )
+  }
+  const onlyProven = (version: string): boolean =>
+    memory
+      .rows('champion_history')
+      .every(
+        (each) =>
+          each['version'] === version ||
+          memory.row('versions', each['version'] as string)?.['withdrawn_at'] !== null,
+      )
+
+  const checkReached = (row: Row, before: Row | undefined): void => {
+    const now = (row['state'] as { routings: { generation: number }[]; epoch: number }).routings
+    const old = (before?.['state'] as { routings: unknown[] } | undefined)?.routings.length ?? 0
+    const last = now.at(-1)
+    if (last === undefined || now.length <= old) return
+    const routing = memory.row('routing', model)
+    if (routing?.['generation'] !== last.generation || world.now() < clockSteppedMs + 6_000) return
+    for (const replica of replicas) {
+      const found = tableNow(replica, model)
+      if (!found || found.table === found.live.fenced) continue
+      const { epoch, generation } = found.live.route
+      if (
+        epoch < (routing['epoch'] as number) ||
+        (epoch === routing['epoch'] && generation < last.generation)
+      )
+        fail(
+          'a stage is reached when all have acknowledged it',
+          `${row['id'] as string} counts generation ${last.generation} as reached, ${replica.machine.name} follows ${epoch}/${generation} under its lease`,
+        )
+    }
+  }
+
+  return {
+    violations,
+    received,
+    /** The database's clock is not the true one while it is wrong. */
+    setClock(of: (ms: number) => number) {
+      clockOf = of
+    },
+    /** Somebody has changed the champion by hand, in the database. */
+    handMoved() {
+      isHandMoved = true
+    },
+    clockStepped() {
+      clockSteppedMs = world.now()
+    },
+    looked(release: string) {
+      const known = releaseOf(release)
+      if (known) known.lookedMs = world.now()
+    },
+    flushed() {
+      flushedMs = world.now()
+    },
+    committed(changes: readonly Change[]) {
+      const auditRows = changes.filter(({ table, key }) => table === 'audit' && key !== 'last')
+      for (const { after } of auditRows) auditOnce(after!)
+      const champion = changes.find(({ table }) => table === 'champions')
+      const history = changes.filter(({ table }) => table === 'champion_history')
+      if (
+        (champion !== undefined && champion.before?.['version'] !== champion.after?.['version']) ||
+        history.length > 0
+      ) {
+        if (champion === undefined || history.length !== 1 || auditRows.length < 1)
+          fail(
+            'pointer, history and audit together',
+            `a champion moved with ${history.length} rows of history and ${auditRows.length} of audit`,
+          )
+        const row = history[0]?.after
+        if (row?.['cause'] === 'promotion') retired.delete(row['version'] as string)
+        if (row?.['cause'] === 'promotion' && row['release_id'] !== null)
+          checkPromotion(row['release_id'] as string, champion?.before)
+        if (row?.['cause'] === 'rollback') {
+          const target = memory.row('versions', row['version'] as string)
+          if (target?.['proven_at'] === null || target?.['withdrawn_at'] !== null)
+            fail(
+              'a rollback has a proven target',
+              `${String(row['previous_version'])} was rolled back to ${String(row['version'])}, which is not proven or was withdrawn`,
+            )
+        }
+      }
+      for (const { table, after, before } of changes) {
+        if (table === 'releases' && after) {
+          const id = after['id'] as string
+          if (!before)
+            releases.set(id, {
+              policy: after['policy'] as unknown as ReleasePolicy,
+              version: after['version'] as string,
+              routes: [],
+              lookedMs: -Infinity,
+              highestShareBp: 0,
+            })
+          checkReached(after, before)
+          const revisions = [before, after].map(
+            (row) => (row?.['state'] as { revision: number } | undefined)?.revision ?? 0,
+          )
+          if (revisions[1]! < revisions[0]!)
+            fail(
+              'a late writer changes nothing',
+              `${id} went from revision ${revisions[0]} back to ${revisions[1]}`,
+            )
+          if (before && before['ended_at'] === null && after['ended_at'] !== null) checkEnd(after)
+          if (before && before['ended_at'] !== null && after['outcome'] !== before['outcome'])
+            fail(
+              'the outcome stands',
+              `${id} ended as ${String(before['outcome'])} and then as ${String(after['outcome'])}`,
+            )
+        }
+        if (table === 'release_commands' && after) {
+          const {
+            release_id,
+            command,
+            accepted: isAccepted,
+            stage,
+            actor,
+            message,
+          } = after as Record<string, string> & { accepted: boolean }
+          if (command === 'abort' || command === 'rollback') {
+            const knows = received.find((each) => each.release === release_id && each.by === actor)
+            const may = knows?.role !== undefined && ['operator', 'approver', 'admin'].includes(knows.role)
+            if (isAccepted) accepted.set(release_id!, command)
+            else if (
+              may &&
+              stage !== 'rolling_back' &&
+              stage !== 'ended' &&
+              !/active key|role|cover|has seen/.test(message!)
+            )
+              fail('abort and rollback win', `${command} by ${actor} was refused in ${stage}: ${message}`)
+          }
+        }
+      }
+      for (const change of changes) if (change.table === 'routing') checkRoute(change, auditRows.length)
+    },
+    answered(answer: Answer) {
+      const { key, version, arm, generation, release, isFull, replica } = answer
+      const known = release === undefined ? undefined : releaseOf(release)
+      if (!known || !isFull || release === undefined) return
+      const route = known.routes.find((each) => each.generation === generation)
+      if (route === undefined) return
+      if (arm === 'canary') route.answered++
+      // Where whole replicas are given to the candidate, a caller is moved by reaching another one.
+      const byReplica = route?.route.replicas !== undefined
+      const seen = `${release} ${generation} ${key} ${byReplica ? `${replica.machine.name}/${replica.machine.life}` : ''}`
+      const other = armsSeen.get(seen)
+      if (other !== undefined && other !== `${arm} ${version}`)
+        fail(
+          'sticky and monotone',
+          `${key} got ${other} and ${arm} ${version} at generation ${generation}, the latter from ${replica.machine.name}`,
+        )
+      armsSeen.set(seen, `${arm} ${version}`)
+      if (byReplica) return
+      if (arm === 'canary') onCanary.add(`${release} ${key}`)
+      else if (
+        arm === 'champion' &&
+        onCanary.has(`${release} ${key}`) &&
+        route?.route.arms.some((each) => each.arm === 'canary') &&
+        generation >= (known.routes.at(-1)?.generation ?? 0)
+      )
+        fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
+    },
+    /** After each event of a replica: what it would answer now. */
+    checkReplica(replica: Replica) {
+      const found = tableNow(replica, model)
+      if (!found) return
+      const { table, live } = found
+      const { route } = live
+      const process = `${replica.machine.name}/${replica.machine.life}`
+      const place = places.get(process)
+      if (
+        place &&
+        (route.epoch < place.epoch || (route.epoch === place.epoch && route.generation < place.generation))
+      )
+        fail(
+          'no replica moves back',
+          `${replica.machine.name} went from ${place.epoch}/${place.generation} to ${route.epoch}/${route.generation}`,
+        )
+      places.set(process, { epoch: route.epoch, generation: route.generation })
+      for (const arm of table.arms) {
+        const since = retired.get(arm.loaded.version)
+        if (
+          since !== undefined &&
+          world.now() > since &&
+          arm.belowBp > 0 &&
+          world.now() > clockSteppedMs + 6_000
+        )
+          fail(
+            'no answer after a rollback is acknowledged',
+            `${replica.machine.name} answers with ${arm.loaded.version} (${arm.arm}, generation ${route.generation}), whose return was acknowledged at ${Math.round(since)}`,
+          )
+      }
+      const isProvenOnly =
+        table.arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
+      if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
+        const lease = memory.row('replicas', `${replica.machine.name}/${replica.machine.life}`)?.[
+          'lease_until'
+        ] as number | undefined
+        if (lease === undefined || clockOf(lease) < world.now() - slackMs)
+          fail(
+            'a replica without its lease is fenced',
+            `${replica.machine.name} follows generation ${route.generation} in full, its lease ended at ${lease === undefined ? 'no time' : clockOf(lease)}`,
+          )
+      }
+      const exposed =
+        (table.shadow !== undefined && route.shadow?.version !== route.proven) ||
+        table.arms.some(({ arm, belowBp }) => arm === 'canary' && belowBp > 0)
+      if (exposed && route.release !== undefined && world.now() > clockSteppedMs + 6_000) {
+        const known = releaseOf(route.release)
+        const written =
+          known?.routes.find((each) => each.generation === route.generation)?.fromMs ?? -Infinity
+        const untilMs =
+          Math.max(known?.lookedMs ?? -Infinity, written) + (known?.policy.watch.exposureMs ?? 0) + slackMs
+        if (known && known.routes.length > 0 && world.now() > untilMs)
+          fail(
+            'exposed only while watched',
+            `${replica.machine.name} exposes ${known.version} ${Math.round(world.now() - untilMs)} ms after the last look has lapsed`,
+          )
+      }
+    },
+    /** A command was carried out by a workflow. */
+    applied(release: string, commands: readonly { id: string; accepted: boolean }[]) {
+      for (const { id, accepted: isAccepted } of commands) {
+        recorded.add(id)
+        if (isAccepted && commandsApplied.get(id) === true)
+          fail('a command is applied once', `${id} changed ${release} a second time`)
+        if (isAccepted) commandsApplied.set(id, true)
+      }
+    },
+    workflowDid(chain: string, type: string, result: unknown, version: string | undefined) {
+      const report = result as
+        { kind?: string; verdict?: string; problems?: string[]; outcome?: string; from?: string } | undefined
+      if (type === 'watch' && report?.verdict === 'fail') condemned.add(chain)
+      if (type === 'closeRelease') ends.set(chain, world.now())
+      if (
+        type === 'takeBack' &&
+        report?.problems?.length === 0 &&
+        version !== undefined &&
+        memory.row('champions', model)?.['version'] !== version
+      ) {
+        retired.set(version, world.now())
+        for (const replica of replicas) this.checkReplica(replica)
+      }
+      if (type === 'rollBackModel' && report?.outcome === 'rolled_back' && report.problems?.length === 0) {
+        retired.set(report.from!, world.now())
+        for (const replica of replicas) this.checkReplica(replica)
+      }
+    },
+    workflowAsks(chain: string, type: string) {
+      if (condemned.has(chain) && ['route', 'watch', 'promote'].includes(type))
+        fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)
+    },
+    workflowClosed(chain: string, kind: string, release: string) {
+      // What is said to a release that was never opened is answered by its refusal; there is no row to write it to.
+      if (kind !== 'completed' || !releases.has(release)) return
+      const endMs = ends.get(chain) ?? Infinity
+      for (const each of received)
+        if (each.runChain === chain && each.atMs < endMs && each.isSignal && !recorded.has(each.id))
+          fail(
+            'no command is lost',
+            `${each.command} ${each.id} by ${each.by} was received and never answered`,
+          )
+    },
+    taskFailed(workflow: string, error: unknown) {
+      fail(
+        'workflow code never fails',
+        `${workflow}: ${error instanceof Error ? error.message : String(error)}`,
+      )
+    },
+    /** A backup was put back: what came after it never was. */
+    restored() {
+      clockSteppedMs = world.now()
+      isHandMoved = true
+      audited.clear()
+      for (const row of memory.rows('audit')) if (row !== memory.row('audit', 'last')) auditOnce(row)
+      for (const known of releases.values()) {
+        known.highestShareBp = 0
+        known.routes = []
+        known.isRestored = true
+      }
+      armsSeen.clear()
+      onCanary.clear()
+      retired.clear()
+    },
+    /** At the end: the chain of the audit is whole. */
+    checkAudit() {
+      const last = memory.row('audit', 'last')
+      const rows = memory
+        .rows('audit')
+        .filter((row) => row !== last || memory.row('audit', String(row['seq'])) === row)
+      const unique = [...new Map(rows.map((row) => [row['seq'], row])).values()].sort(
+        (a, b) => (a['seq'] as number) - (b['seq'] as number),
+      )
+      let previous = '0'.repeat(64)
+      unique.forEach((row, index) => {
+        const {
+          seq,
+          at,
+          actor,
+          action,
+          subject,
+          model: of,
+          detail,
+          previous_hash,
+          hash,
+        } = row as unknown as AuditRow & { previous_hash: string }
+        const again = hashOf({
+          seq,
+          at,
+          actor,
+          action,
+          subject,
+          ...(of === null ? {} : { model: of! }),
+          detail,
+          previousHash: previous_hash,
+        })
+        if (seq !== index + 1 || previous_hash !== previous || hash !== again)
+          fail('the audit is a chain', `row ${seq} does not follow`)
+        previous = hash
+      })
+    },
+    fail,
+  }
+}
+
+export type Properties = ReturnType<typeof createProperties>

@@ -1,0 +1,169 @@
+/**
+ * The replicas of a run: the real routing cache, leases, tables, guards and counters, in processes that crash, freeze and
+ * come back with what their disk remembers, answering callers all the while.
+ */
+import { createClock } from '../../api/serving/clock.ts'
+import type { Remembered, RememberedVersion } from '../../api/serving/cache.ts'
+import { startReplica } from '../../api/serving/replica.ts'
+import { createRouting, type Lease, type Routing } from '../../api/serving/routing.ts'
+import { createSwitches } from '../../api/serving/switches.ts'
+import { armOf, isShadowed, type Table } from '../../api/serving/table.ts'
+import { createTallies } from '../../api/serving/tally.ts'
+import type { LoadedVersion } from '../../api/serving/version.ts'
+import { isError } from '../../domain/errors.ts'
+import { findArtifact } from '../../store/replicas.ts'
+import { connect, type Server } from './connection.ts'
+import { wallOf, type Machine, type World } from './world.ts'
+
+export interface Replica {
+  machine: Machine
+  /** What survives a crash. */
+  disk: { remembered?: Remembered }
+  routing?: Routing
+  lease?: Lease
+  /** The monotonic clock of the present process. */
+  now(): number
+}
+
+/** How a version answers: the shares of its answers that are invalid. */
+export type Behaviour = ReadonlyMap<string, { invalid: number }>
+
+export interface Answer {
+  replica: Replica
+  model: string
+  key: string
+  table: Table
+  isFull: boolean
+  version: string
+  arm: string
+  generation: number
+  release: string | undefined
+}
+
+export interface Surroundings {
+  world: World
+  server: Server
+  model: string
+  leaseMs: number
+  behaviour: Behaviour
+  /** Callers there are at this moment, for each replica and turn. */
+  callers: () => number
+  /** Whether the bytes of versions can be fetched now. */
+  canLoad: (version: string) => boolean
+  onAnswer: (answer: Answer) => void
+}
+
+const turnMs = 220
+const people = 60
+
+export function startProcess(replica: Replica, around: Surroundings): void {
+  const { world, server, model, leaseMs } = around
+  const { machine, disk } = replica
+  const store = connect(world, server, machine)
+  const now = () => world.now() - machine.startedMs
+  const clock = createClock(now, () => wallOf(world, machine))
+  const lease: Lease = { until: 0 }
+  const tallies = createTallies(clock)
+  const known = new Map(Object.entries(disk.remembered?.versions ?? {}))
+  const id = `${machine.name}/${machine.life}`
+  const originOf = async (version: string): Promise<RememberedVersion> => {
+    try {
+      const { artifactDigest } = await findArtifact(store, version)
+      return { model, artifactDigest, signature: '' }
+    } catch (error) {
+      const before = known.get(version)
+      if (before !== undefined && isError(error, 'postgres_unavailable')) return before
+      throw error
+    }
+  }
+  const switches = createSwitches(tallies)
+  const routing = createRouting({
+    clock,
+    lease,
+    tallies,
+    replica: id,
+    switches,
+    async load(version, recalled) {
+      const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
+      if (!known.has(version) && !around.canLoad(version)) throw new Error(`${version} cannot be fetched`)
+      known.set(version, origin)
+      return { origin, loaded: { model, version, manifest: {}, predictor: {} } as LoadedVersion }
+    },
+    beforeFollow: () => {},
+    onFollow: ({ epoch, generation }, cause) =>
+      world.tell(`${machine.name} follows ${epoch}/${generation} (${cause})`),
+    onProblem: (_model, { text }) => world.tell(`${machine.name} cannot follow: ${text}`),
+  })
+  replica.routing = routing
+  replica.lease = lease
+  replica.now = now
+  const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as Remembered)
+  void Promise.resolve(remembered && routing.recall(remembered)).then(() => {
+    startReplica({
+      store,
+      clock,
+      lease,
+      routing,
+      switches,
+      tallies,
+      leaseMs,
+      drills: false,
+      replica: { id, host: machine.name, pid: machine.life, url: '', buildId: 'b' },
+      cache: {
+        recall: () => Promise.resolve({ refusals: [] }),
+        fetch: () => Promise.reject(new Error('nothing is fetched')),
+        remember(what) {
+          disk.remembered = JSON.parse(JSON.stringify(what)) as Remembered
+          return Promise.resolve()
+        },
+      },
+      bins: { due: () => [], wrote: () => {} } as never,
+      shadow: { pairs: [] } as never,
+      onTrouble: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
+      onFault: () => {},
+    })
+  })
+
+  const turn = () => {
+    world.after(machine, turnMs * (0.9 + 0.2 * world.random()), turn)
+    const live = routing.find(model)
+    if (live === undefined) return
+    for (let i = around.callers(); i > 0; i--) {
+      const key = `caller-${world.int(people)}`
+      const table = routing.tableOf(live, clock.now())
+      const arm = armOf(table, key)
+      const { version } = arm.loaded
+      const isBad = world.chance(around.behaviour.get(version)?.invalid ?? 0)
+      const counted = tallies.count(arm.tally, 100 + world.int(50), key, isBad ? 'invalid' : undefined)
+      arm.guard?.count(isBad && counted)
+      const { shadow } = table
+      if (shadow && isShadowed(shadow, key)) {
+        const shadowBad = world.chance(around.behaviour.get(shadow.arm.loaded.version)?.invalid ?? 0)
+        tallies.count(shadow.arm.tally, 120, key, shadowBad ? 'invalid' : undefined)
+      }
+      around.onAnswer({
+        replica,
+        model,
+        key,
+        table,
+        isFull: table === live.full,
+        version,
+        arm: arm.arm,
+        generation: live.route.generation,
+        release: live.route.release,
+      })
+    }
+  }
+  world.after(machine, turnMs, turn)
+}
+
+/** What the replica would answer from at this moment; nothing when it answers nobody. */
+export function tableNow(
+  replica: Replica,
+  model: string,
+): { table: Table; live: ReturnType<Routing['find']> & object } | undefined {
+  const { machine, routing } = replica
+  const live = routing?.find(model)
+  if (!machine.isUp || routing === undefined || live === undefined) return undefined
+  return { table: routing.tableOf(live, replica.now()), live }
+}

@@ -1,0 +1,569 @@
+/** One run: a world from a seed, the real code in it, what befalls it, and what must hold nevertheless. */
+import './sandbox.ts'
+import { authorize } from '../../activities/authorize.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { reportingFailures } from '../../activities/failures.ts'
+import { promote } from '../../activities/promote.ts'
+import { closeReleaseRow, openRelease, recordRelease } from '../../activities/release.ts'
+import { rollBackModel, takeBack } from '../../activities/rollback.ts'
+import { route } from '../../activities/route.ts'
+import { watch } from '../../activities/watch.ts'
+import type { Route } from '../../domain/route.ts'
+import type { ReleaseState } from '../../domain/release.ts'
+import { release } from '../../workflows/release.ts'
+import { rollback } from '../../workflows/rollback.ts'
+import { connect, spread, tidyUp, type Server } from './connection.ts'
+import { createMemory } from './database.ts'
+import { createProperties, type Violation } from './properties.ts'
+import { startProcess, tableNow, type Replica, type Surroundings } from './replicas.ts'
+import { drawScenario, keys, type Fault, type Mode, type Scenario } from './scenario.ts'
+import { dictionary } from './statement.ts'
+import { releaseStatements } from './statements-releases.ts'
+import { routingStatements } from './statements-routing.ts'
+import { createTemporal, freshHost, type Worker } from './temporal.ts'
+import { createWorld, enter, epochMs, type Machine, type World } from './world.ts'
+
+export interface RunResult {
+  seed: number
+  mode: Mode
+  scenario: Scenario
+  violations: Violation[]
+  trace: string[]
+  events: number
+  virtualMs: number
+  outcomes: string[]
+}
+
+const model = 'm'
+const workflows = { release, rollback }
+const workflowId = `release/${model}`
+const meaningOf = dictionary(releaseStatements, routingStatements)
+const releaseIdOf = (firstRunId: string) => `rel_${firstRunId.replaceAll('-', '')}`
+
+export async function simulate(seed: number, mode: Mode, { traced = false } = {}): Promise<RunResult> {
+  const world = createWorld(seed, { traced })
+  const scenario = drawScenario(world, mode)
+  enter(world)
+  const database = world.machine('database')
+  const server: Server = {
+    machine: database,
+    memory: createMemory({
+      clockMs: () => epochMs + world.now() + database.wallOffMs,
+      onCommit: (changes) => properties.committed(changes),
+      onNotice: (channel, payload) => spread(world, server, channel, payload),
+    }),
+    meaningOf,
+    listeners: new Set(),
+    onStatement(name, values) {
+      if (name === 'recordLook') properties.looked(values[0] as string)
+      if (name === 'writeTicks') properties.flushed()
+    },
+    failureOf: (name) =>
+      world.now() < losesCountersUntil && name === 'writeTicks' ? 'the disk is full' : undefined,
+  }
+  const { memory } = server
+  const replicas: Replica[] = []
+  const properties = createProperties(world, memory, replicas, model)
+  properties.setClock((ms) => ms - epochMs - database.wallOffMs)
+  let losesCountersUntil = -1
+  let losesBytesUntil = -1
+  let dying = 0
+  const machines = new Map<string, Machine>()
+  const added = (machine: Machine): Machine => {
+    machines.set(machine.name, machine)
+    return machine
+  }
+  fill(server, scenario)
+  let backup = memory.backup()
+
+  // Workers
+
+  const workers: Worker[] = []
+  const equip = (worker: Worker): void => {
+    const deps = {
+      store: connect(world, server, worker.machine),
+      config: { unsignedSignals: true, signingKey: '' },
+      log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+    } as unknown as Deps
+    worker.host = freshHost(workflows, (info, batches) =>
+      world.tell(`${worker.machine.name} replays ${info.runId} (${batches} tasks)`),
+    )
+    worker.activities = reportingFailures({
+      authorize: authorize(deps),
+      openRelease: openRelease(deps),
+      recordRelease: recordRelease(deps),
+      closeRelease: closeReleaseRow(deps),
+      qualify: (_state: ReleaseState) => Promise.resolve({ kind: 'qualified' }),
+      route: route(deps),
+      watch: watch(deps),
+      promote: promote(deps),
+      takeBack: takeBack(deps),
+      rollBackModel: rollBackModel(deps, { qualify: () => Promise.resolve({ ok: true } as never) }),
+    }) as unknown as Worker['activities']
+  }
+  for (let i = 1; i <= scenario.workers; i++) {
+    const worker = { machine: added(world.machine(`worker-${i}`)) } as Worker
+    equip(worker)
+    workers.push(worker)
+  }
+  const outcomes: string[] = []
+  const temporal = createTemporal({
+    world,
+    machine: world.machine('temporal'),
+    workers,
+    longHistory: scenario.longHistory,
+    watcher: {
+      scheduled({ workflowId: id, firstRunId }, type, [input]) {
+        const chain = `${id} ${firstRunId}`
+        if (type === 'recordRelease') {
+          const { state, commands } = input as {
+            state: ReleaseState
+            commands: { id: string; accepted: boolean; message: string }[]
+          }
+          properties.applied(
+            state.id,
+            commands.map((each) => ({ ...each, id: each.id.slice(each.id.indexOf('/') + 1) })),
+          )
+          for (const each of commands)
+            world.tell(`   ${each.id}: ${each.accepted ? '' : 'no: '}${each.message}`)
+          world.tell(
+            `   the release is in ${state.stage}/${state.stageIndex}${state.paused ? ', paused' : ''}, ${state.shareBp} bp`,
+          )
+        } else if (type !== 'authorize') world.tell(`${firstRunId} asks for ${type}`)
+        properties.workflowAsks(chain, type)
+      },
+      completed({ workflowId: id, firstRunId }, type, result, [input]) {
+        const { version } = (input ?? {}) as Partial<ReleaseState>
+        if (!['authorize', 'recordRelease'].includes(type))
+          world.tell(`   ${type} → ${JSON.stringify(result)?.slice(0, 160)}`)
+        properties.workflowDid(`${id} ${firstRunId}`, type, result, version)
+      },
+      taskFailed: (info, error) => properties.taskFailed(info.workflowId, error),
+      closed({ info, closed }) {
+        world.tell(`${info.workflowId} ${info.runId} is ${closed?.kind}: ${JSON.stringify(closed?.result)}`)
+        properties.workflowClosed(
+          `${info.workflowId} ${info.firstRunId}`,
+          closed!.kind,
+          releaseIdOf(info.firstRunId),
+        )
+        if (closed?.kind === 'failed')
+          properties.fail('workflow code never fails', `${info.workflowId}: ${JSON.stringify(closed.result)}`)
+        if (closed?.kind === 'completed') outcomes.push((closed.result as { outcome: string }).outcome)
+      },
+      diesBeforeTelling(worker, type) {
+        if (dying === 0 || type === 'authorize' || --dying > 0) return false
+        world.tell(`${worker.machine.name} dies after "${type}" and before it says so`)
+        restart(worker.machine, 300, () => equip(worker))
+        return true
+      },
+    },
+  })
+  const restart = (machine: Machine, afterMs: number, then: () => void): void => {
+    world.crash(machine)
+    world.after(undefined, afterMs, () => {
+      world.start(machine)
+      world.tell(`${machine.name} is back`)
+      // As an event of the machine itself, so that its timers are its own.
+      world.after(machine, 0, then)
+    })
+  }
+
+  // Replicas
+
+  const behaviour = new Map(scenario.releases.map(({ version, invalid }) => [version, { invalid }]))
+  const around: Surroundings = {
+    world,
+    server,
+    model,
+    leaseMs: scenario.leaseMs,
+    behaviour,
+    callers: () => scenario.callers,
+    canLoad: () => world.now() > losesBytesUntil,
+    onAnswer: (answer) => properties.answered(answer),
+  }
+  for (let i = 1; i <= scenario.replicas; i++) {
+    const replica: Replica = { machine: added(world.machine(`replica-${i}`)), disk: {}, now: () => 0 }
+    replicas.push(replica)
+    world.after(replica.machine, 10 * i, () => startProcess(replica, around))
+  }
+
+  // People
+
+  const roleOf = (by: string) => {
+    const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
+    if (key === undefined || (key['models'] !== null && !(key['models'] as string[]).includes(model)))
+      return undefined
+    return key['role'] as string
+  }
+  for (const planned of scenario.releases) {
+    world.after(temporal.machine, planned.atMs, () => start(planned.version, planned.by, 6))
+    for (const said of planned.commands)
+      for (const late of said.copies)
+        world.after(temporal.machine, said.atMs + late, () => {
+          const execution = temporal.running(workflowId)
+          if (!execution) return
+          const { id, command, by, reason, digest, isSignal } = said
+          const digests = digest ? { [digest]: 'another' } : {}
+          const { firstRunId } = execution.info
+          properties.received.push({
+            release: releaseIdOf(firstRunId),
+            runChain: `${workflowId} ${firstRunId}`,
+            id: `${id}-${firstRunId}`,
+            command,
+            by,
+            role: roleOf(by),
+            reason,
+            digests,
+            isSignal,
+            atMs: world.now(),
+          })
+          world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
+          const body = {
+            by,
+            id: `${id}-${firstRunId}`,
+            ...(reason === undefined ? {} : { reason }),
+            ...digests,
+          }
+          if (isSignal) temporal.signal(workflowId, command, body)
+          else temporal.update(workflowId, command, body.id, body, () => {})
+        })
+  }
+  /** Starts a release when the one before it is over, compared with whoever is champion then. */
+  let waiting = scenario.releases.length
+  const start = (version: string, by: string, patience: number): void => {
+    if (temporal.running(workflowId) && patience > 0) {
+      world.after(temporal.machine, 1_500, () => start(version, by, patience - 1))
+      return
+    }
+    waiting--
+    if (temporal.running(workflowId)) return
+    const evaluation = memory.row('evaluations', `eval-${version}`)
+    const champion = (memory.row('champions', model)?.['version'] as string | undefined) ?? null
+    if (evaluation && world.chance(0.95))
+      memory.load('evaluations', `eval-${version}`, { ...evaluation, baseline_version: champion })
+    world.tell(`${by} starts the release of ${version}`)
+    temporal.start('release', workflowId, [{ model, version, requestedBy: by }])
+  }
+
+  // What befalls them
+
+  let stopped = false
+  for (const fault of scenario.faults)
+    world.after(undefined, fault.atMs, () => (stopped ? undefined : befall(fault)))
+  const heal: (() => void)[] = []
+  const during = (forMs: number, begin: () => void, end: () => void): void => {
+    begin()
+    let over = false
+    const finish = () => {
+      if (over) return
+      over = true
+      end()
+    }
+    heal.push(finish)
+    world.after(undefined, forMs, finish)
+  }
+  const cutOff = (name: string, others: string[], cut: boolean, ways: 1 | 2): void => {
+    for (const other of others) {
+      world.cut(name, other, cut)
+      if (ways === 2) world.cut(other, name, cut)
+    }
+  }
+  const befall = ({ kind, forMs, which }: Fault): void => {
+    world.tell(`** ${kind} (${Math.round(forMs)} ms, ${which})`)
+    const worker = workers[which % workers.length]!
+    const replica = replicas[which % replicas.length]!
+    switch (kind) {
+      case 'crash worker':
+        return restart(worker.machine, forMs, () => equip(worker))
+      case 'freeze worker':
+        return world.freeze(worker.machine, forMs)
+      case 'cut worker':
+        return during(
+          forMs,
+          () => cutOff(worker.machine.name, which % 2 ? ['database'] : ['database', 'temporal'], true, 2),
+          () => cutOff(worker.machine.name, ['database', 'temporal'], false, 2),
+        )
+      case 'crash replica':
+        if (which % 4 === 0) replica.disk = {}
+        delete replica.routing
+        return restart(replica.machine, forMs, () => startProcess(replica, around))
+      case 'freeze replica':
+        return world.freeze(replica.machine, forMs)
+      case 'cut replica':
+      case 'cut replica one way': {
+        const ways = kind === 'cut replica' ? 2 : 1
+        const [from, to] = which % 2 ? [replica.machine.name, 'database'] : ['database', replica.machine.name]
+        return during(
+          forMs,
+          () => cutOff(from!, [to!], true, ways),
+          () => cutOff(from!, [to!], false, ways),
+        )
+      }
+      case 'restart database':
+        for (const session of memory.sessions()) memory.kill(session)
+        for (const listener of server.listeners) listener.isConnected = false
+        return restart(database, Math.min(forMs, 2_000), () => housekeeping())
+      case 'freeze database':
+        return world.freeze(database, forMs)
+      case 'restore database':
+        for (const session of memory.sessions()) memory.kill(session)
+        backup()
+        raiseEpoch()
+        for (const listener of server.listeners) listener.isConnected = false
+        return properties.restored()
+      case 'freeze temporal':
+        return world.freeze(temporal.machine, forMs)
+      case 'slow network':
+        return during(
+          forMs,
+          () => world.slow(world.pick([20, 300, 900])),
+          () => world.slow(0),
+        )
+      case 'step clock': {
+        const machine = world.pick([
+          ...workers.map((each) => each.machine),
+          ...replicas.map((each) => each.machine),
+          temporal.machine,
+        ])
+        machine.wallOffMs += world.pick([-3_600_000, -5_000, 5_000, 300_000])
+        return
+      }
+      case 'lose counters':
+        losesCountersUntil = world.now() + forMs
+        return
+      case 'lose bytes':
+        losesBytesUntil = world.now() + forMs
+        return
+      case 'revoke key': {
+        const key = memory.row('api_keys', world.pick(['anna', 'ben']))!
+        return memory.load('api_keys', key['name'] as string, { ...key, revoked_at: world.now() })
+      }
+      case 'change evidence': {
+        const { version } = world.pick(scenario.releases)
+        const row = memory.row(
+          which % 2 ? 'evaluations' : 'versions',
+          which % 2 ? `eval-${version}` : version,
+        )!
+        const name = which % 2 ? 'report_digest' : 'artifact_digest'
+        return memory.load(which % 2 ? 'evaluations' : 'versions', which % 2 ? `eval-${version}` : version, {
+          ...row,
+          [name]: `${String(row[name])}'`,
+        })
+      }
+      case 'move champion': {
+        const row = memory.row('champions', model)
+        properties.handMoved()
+        if (row && temporal.running(workflowId))
+          memory.load('champions', model, { ...row, version: 'm_v0.9.0', release_id: null })
+        return
+      }
+      case 'terminate':
+        if (mode === 'safety') temporal.terminate(workflowId)
+        return
+      case 'cancel':
+        return temporal.cancel(workflowId)
+      case 'roll back model':
+        temporal.start('rollback', `rollback/${model}`, [
+          { model, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' },
+        ])
+        return
+      case 'die before telling':
+        dying += 1 + (which % 3)
+        return
+      default:
+        return kind satisfies never
+    }
+  }
+  /** What whoever puts a backup back has to do: a new epoch, and every route written anew in it. */
+  const raiseEpoch = () => {
+    const epoch = 1 + Math.max(...memory.rows('epochs').map((row) => row['epoch'] as number))
+    memory.load('epochs', String(epoch), { epoch })
+    const row = memory.row('routing', model)
+    const version = memory.row('champions', model)?.['version'] as string | undefined
+    if (!row || version === undefined) return
+    const place = { epoch, generation: (row['generation'] as number) + 1 }
+    const arms = [{ arm: 'champion', version, shareBp: 10_000 }]
+    memory.load('routing', model, {
+      ...row,
+      ...place,
+      route: { model, ...place, salt: 'restored', arms, proven: version },
+      exposed_until: null,
+      updated_at: epochMs + world.now(),
+    })
+  }
+  const housekeeping = () => {
+    tidyUp(server, machines, epochMs + world.now() + database.wallOffMs)
+    world.after(database, 500, housekeeping)
+  }
+  world.after(database, 500, housekeeping)
+  for (const atMs of [2_500, 6_000]) world.after(undefined, atMs, () => void (backup = memory.backup()))
+
+  const check = () => {
+    const name = current
+    for (const replica of replicas) if (replica.machine === name) properties.checkReplica(replica)
+  }
+  let current: Machine | undefined
+  const noting = () => {
+    current = world.last()
+    check()
+  }
+  const isQuiet = () => temporal.all().every(({ closed }) => closed !== undefined)
+  const plannedMs = scenario.releases.at(-1)!.atMs + 100
+  const broken = () => properties.violations.length > 0
+  await world.run(
+    scenario.healsAtMs,
+    noting,
+    () =>
+      broken() ||
+      (world.now() > plannedMs &&
+        waiting === 0 &&
+        isQuiet() &&
+        scenario.faults.every(({ atMs, forMs }) => atMs + forMs < world.now())),
+  )
+  stopped = true
+  for (const end of heal) end()
+  world.slow(0)
+  losesCountersUntil = losesBytesUntil = -1
+  dying = 0
+  if (!broken() && mode === 'safety') await world.run(scenario.untilMs, noting, () => broken() || isQuiet())
+  if (!broken() && mode === 'liveness') {
+    const limitMs = world.now() + longestOf(scenario)
+    await world.run(limitMs, noting, () => broken() || (isQuiet() && waiting === 0))
+    if (!broken() && !isQuiet())
+      for (const { info, closed } of temporal.all())
+        if (!closed)
+          properties.fail(
+            'every release ends',
+            `${info.workflowId} still runs ${Math.round(longestOf(scenario))} ms after the last fault: ${JSON.stringify(memory.rows('releases').find((row) => row['ended_at'] === null)?.['stage'])}`,
+          )
+    if (!broken()) await world.run(world.now() + 4_500, noting, broken)
+    if (!broken()) converged()
+  }
+  if (seed % 8 === 0) properties.checkAudit()
+  enter(undefined)
+
+  function converged(): void {
+    const open = memory.rows('releases').filter((row) => row['ended_at'] === null)
+    const routing = memory.row('routing', model)
+    const restored = scenario.faults.some(({ kind }) => kind === 'restore database')
+    if (open.length > 0 && !restored)
+      properties.fail(
+        'every release ends',
+        `${open.map((row) => row['id']).join()} has no end in the database`,
+      )
+    if (!routing) return
+    for (const replica of replicas) {
+      const found = tableNow(replica, model)
+      const { epoch, generation } = found?.live.route ?? { epoch: 0, generation: 0 }
+      if (
+        epoch !== routing['epoch'] ||
+        generation !== routing['generation'] ||
+        found?.table === found?.live.fenced
+      )
+        properties.fail(
+          'everybody converges',
+          `${replica.machine.name} follows ${epoch}/${generation}${found?.table === found?.live.fenced ? ', fenced' : ''}, the database says ${String(routing['epoch'])}/${String(routing['generation'])}`,
+        )
+    }
+    const moved = scenario.faults.some(({ kind }) => kind === 'move champion')
+    const champion = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
+    if (!moved && champion !== memory.row('champions', model)?.['version'])
+      properties.fail(
+        'everybody converges',
+        `the champion is ${String(memory.row('champions', model)?.['version'])}, the routes lead to ${champion}`,
+      )
+  }
+
+  return {
+    seed,
+    mode,
+    scenario,
+    violations: properties.violations,
+    trace: world.trace,
+    events: world.events(),
+    virtualMs: world.now(),
+    outcomes,
+  }
+}
+
+/** The sum of all deadlines of the releases that may still be to come, and a minute. */
+function longestOf({ policy, releases }: Scenario): number {
+  const stages = [policy.shadow, ...policy.stages, policy.probation].reduce(
+    (sum, stage) => sum + (stage?.deadlineMs ?? 0),
+    0,
+  )
+  const steps = policy.stages.length + 2
+  const one =
+    policy.approval.withinMs + stages * 2 + steps * (policy.watch.decisionMs + policy.watch.acknowledgeMs)
+  return one * releases.length + 60_000
+}
+
+/** The rows that are there before anything happens. */
+function fill({ memory }: Server, { policy, hasChampion, releases }: Scenario): void {
+  const at = epochMs - 1_000
+  memory.load('models', model, { name: model, definition: { release: policy } })
+  memory.load('epochs', '1', { epoch: 1 })
+  for (const { name, role, models } of keys)
+    memory.load('api_keys', name, {
+      id: name,
+      name,
+      role,
+      models: models ?? null,
+      revoked_at: null,
+      expires_at: null,
+      previous_until: null,
+      requests_per_second: null,
+      burst: null,
+    })
+  const first = 'm_v1.0.0'
+  const version = (name: string, proven: boolean, baseline: string | null) => {
+    memory.load('evaluations', `eval-${name}`, {
+      id: `eval-${name}`,
+      report_digest: `report-${name}`,
+      baseline_version: baseline,
+    })
+    memory.load('versions', name, {
+      version: name,
+      model,
+      artifact_digest: `bytes-${name}`,
+      evaluation_id: `eval-${name}`,
+      drill: false,
+      manifest: {},
+      signature: null,
+      proven_at: proven ? at : null,
+      withdrawn_at: null,
+    })
+  }
+  version('m_v0.9.0', true, null)
+  version(first, hasChampion, null)
+  for (const each of releases) version(each.version, false, hasChampion ? first : null)
+  if (!hasChampion) return
+  memory.load('champion_history', '0', {
+    id: 0,
+    model,
+    version: first,
+    previous_version: null,
+    release_id: null,
+    cause: 'promotion',
+    actor: 'setup',
+    reason: '',
+    at,
+  })
+  memory.load('champions', model, { model, version: first, release_id: null, since: at })
+  const place = { epoch: 1, generation: 1 }
+  memory.load('routing', model, {
+    model,
+    ...place,
+    route: {
+      model,
+      ...place,
+      salt: 'first',
+      arms: [{ arm: 'champion', version: first, shareBp: 10_000 }],
+      proven: first,
+    },
+    exposed_until: null,
+    updated_at: at,
+  })
+}
+
+export type { World }

@@ -1,0 +1,465 @@
+/** What the statements about releases, champions, verdicts and the audit mean, for the Postgres in memory. */
+import type { Query, Row } from './database.ts'
+import { date, demand, insertOnce, parse, type Statements } from './statement.ts'
+
+const change = (
+  query: Query,
+  table: string,
+  key: string,
+  holds: (row: Row) => boolean,
+  next: (row: Row) => Row,
+): boolean => {
+  if (query.find(table, key) === undefined) return false
+  query.lock(table, key)
+  const row = query.find(table, key)
+  if (row === undefined || !holds(row)) return false
+  query.put(table, key, { ...row, ...next(row) })
+  return true
+}
+const always = () => true
+
+const releaseColumns = (row: Row): Row => ({
+  state: row['state'],
+  workflow_id: row['workflow_id'],
+  run_id: row['run_id'],
+  outcome: row['outcome'],
+  reason: row['reason'],
+  started_at: date(row['started_at']),
+  updated_at: date(row['updated_at']),
+  taken_back_at: date(row['taken_back_at']),
+  ended_at: date(row['ended_at']),
+})
+
+const openOf = (query: Query, model: unknown): Row[] =>
+  query.all('releases').filter((row) => row['model'] === model && row['ended_at'] === null)
+
+const changeRow = (row: Row): Row => ({ ...row, at: date(row['at']) })
+
+export const releaseStatements: Statements = {
+  '7366f9c2': [
+    'findChampion',
+    (query, [model]) => {
+      const row = query.find('champions', model as string)
+      return row
+        ? [{ version: row['version'], release_id: row['release_id'], since: date(row['since']) }]
+        : []
+    },
+  ],
+  '03aabc5f': [
+    'moveChampion, first',
+    (query, [model, version, release_id]) => {
+      demand(query, 'versions', version)
+      if (release_id !== null) demand(query, 'releases', release_id)
+      return insertOnce(query, 'champions', model as string, {
+        model,
+        version,
+        release_id,
+        since: query.clockMs,
+      })
+        ? [{ model }]
+        : []
+    },
+  ],
+  '913d992b': [
+    'moveChampion',
+    (query, [version, release_id, model, from]) => {
+      const moved = change(
+        query,
+        'champions',
+        model as string,
+        (row) => row['version'] === from,
+        () => ({ version, release_id, since: query.clockMs }),
+      )
+      if (moved) {
+        demand(query, 'versions', version)
+        if (release_id !== null) demand(query, 'releases', release_id)
+      }
+      return moved ? [{ model }] : []
+    },
+  ],
+  c4a3dc48: [
+    'moveChampion, history',
+    (query, [model, version, previous_version, release_id, cause, actor, reason]) => {
+      demand(query, 'versions', version)
+      const id = query.number('champion_history')
+      query.put('champion_history', String(id), {
+        id,
+        model,
+        version,
+        previous_version,
+        release_id,
+        cause,
+        actor,
+        reason,
+        at: query.clockMs,
+      })
+      return []
+    },
+  ],
+  e447e2d4: [
+    'findPromotion',
+    (query, [release]) =>
+      query
+        .all('champion_history')
+        .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
+        .map(changeRow),
+  ],
+  '29fc7237': [
+    'findRollbackTarget',
+    (query, [live, model, from]) => {
+      const last = new Map<unknown, number>()
+      for (const row of query.all('champion_history'))
+        if (row['model'] === model)
+          last.set(row['version'], Math.max(last.get(row['version']) ?? 0, row['id'] as number))
+      const schemaOf = (version: unknown): Row | null => {
+        const row = query.find('versions', version as string)
+        const { features = null, output = null } = (row?.['manifest'] ?? {}) as Row
+        return row ? { features, output } : null
+      }
+      return [...last]
+        .sort(([, a], [, b]) => b - a)
+        .map(([version]) => query.find('versions', version as string))
+        .filter(
+          (row) =>
+            row !== undefined &&
+            row['version'] !== from &&
+            row['proven_at'] !== null &&
+            row['withdrawn_at'] === null,
+        )
+        .slice(0, 20)
+        .map((row) => ({
+          version: row!['version'],
+          artifact_digest: row!['artifact_digest'],
+          schema: schemaOf(row!['version']),
+          now: schemaOf(live),
+        }))
+    },
+  ],
+  '4db1e5ed': [
+    'markProven',
+    (query, [version]) => {
+      change(query, 'versions', version as string, always, (row) => ({
+        proven_at: row['proven_at'] ?? query.clockMs,
+        withdrawn_at: null,
+      }))
+      return []
+    },
+  ],
+  b96d6c5e: [
+    'markWithdrawn',
+    (query, [version]) => {
+      change(query, 'versions', version as string, always, (row) => ({
+        withdrawn_at: row['withdrawn_at'] ?? query.clockMs,
+      }))
+      return []
+    },
+  ],
+  f49c695f: [
+    'findReleasable',
+    (query, [version]) => {
+      const row = query.find('versions', version as string)
+      const evaluation = row && query.find('evaluations', row['evaluation_id'] as string)
+      const model = row && query.find('models', row['model'] as string)
+      if (!row || !evaluation || !model) return []
+      return [
+        {
+          version,
+          model: row['model'],
+          artifactDigest: row['artifact_digest'],
+          evaluationDigest: evaluation['report_digest'],
+          evaluatedAgainst: evaluation['baseline_version'],
+          withdrawn: row['withdrawn_at'] !== null,
+          drill: row['drill'],
+          policy: (model['definition'] as Row)['release'] ?? null,
+        },
+      ]
+    },
+  ],
+  '2048dbd5': [
+    'insertRelease',
+    (query, values) => {
+      const [
+        id,
+        model,
+        version,
+        baseline_version,
+        strategy,
+        policy,
+        policy_digest,
+        evaluation_digest,
+        artifact_digest,
+      ] = values
+      const [requested_by, workflow_id, run_id, stage, state] = values.slice(9)
+      query.lock('releases', id as string)
+      query.lock('releases_one_open', model as string)
+      if (query.find('releases', id as string) !== undefined || openOf(query, model).length > 0) return []
+      query.put('releases', id as string, {
+        id,
+        model,
+        version,
+        baseline_version,
+        strategy,
+        policy: parse(policy),
+        policy_digest,
+        evaluation_digest,
+        artifact_digest,
+        requested_by,
+        workflow_id,
+        run_id,
+        stage,
+        stage_index: 0,
+        share_bp: 0,
+        paused: false,
+        state: parse(state),
+        outcome: null,
+        reason: null,
+        started_at: query.nowMs,
+        updated_at: query.nowMs,
+        taken_back_at: null,
+        ended_at: null,
+      })
+      return [{ id }]
+    },
+  ],
+  '112912fc': ['insertRelease, other', (query, [model]) => openOf(query, model).map(({ id }) => ({ id }))],
+  d613ee9e: [
+    'saveRelease',
+    (query, [stage, stage_index, share_bp, paused, evaluation_digest, state, id, revision]) => {
+      change(
+        query,
+        'releases',
+        id as string,
+        (row) =>
+          row['ended_at'] === null && ((row['state'] as Row)['revision'] as number) < (revision as number),
+        () => ({
+          stage,
+          stage_index,
+          share_bp,
+          paused,
+          evaluation_digest,
+          state: parse(state),
+          updated_at: query.clockMs,
+        }),
+      )
+      return []
+    },
+  ],
+  '3bb0adca': [
+    'closeRelease',
+    (query, [stage_index, share_bp, state, outcome, reason, id]) =>
+      change(
+        query,
+        'releases',
+        id as string,
+        (row) => row['ended_at'] === null,
+        () => ({
+          stage: 'ended',
+          stage_index,
+          share_bp,
+          paused: false,
+          state: parse(state),
+          outcome,
+          reason,
+          updated_at: query.clockMs,
+          ended_at: query.clockMs,
+        }),
+      )
+        ? [{ id }]
+        : [],
+  ],
+  '2fda79cf': [
+    'lockRelease',
+    (query, [id]) => {
+      if (query.find('releases', id as string) === undefined) return []
+      query.lock('releases', id as string)
+      const row = query.find('releases', id as string)
+      return row ? [{ taken_back: row['taken_back_at'] !== null, ended: row['ended_at'] !== null }] : []
+    },
+  ],
+  d7c21a5e: [
+    'markTakenBack',
+    (query, [id]) => {
+      change(query, 'releases', id as string, always, (row) => ({
+        taken_back_at: row['taken_back_at'] ?? query.clockMs,
+      }))
+      return []
+    },
+  ],
+  b8a3dbb9: [
+    'findRelease',
+    (query, [id]) => {
+      const row = query.find('releases', id as string)
+      return row ? [releaseColumns(row)] : []
+    },
+  ],
+  fddbf27c: ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
+  '8bc9dc76': [
+    'insertCommand',
+    (query, [id, release_id, command, actor, reason, accepted, message, stage]) => {
+      query.lock('release_commands', id as string)
+      if (query.find('release_commands', id as string) !== undefined) return []
+      demand(query, 'releases', release_id)
+      query.put('release_commands', id as string, {
+        id,
+        release_id,
+        command,
+        actor,
+        reason,
+        accepted,
+        message,
+        stage,
+        at: query.clockMs,
+      })
+      return [{ id }]
+    },
+  ],
+  '809baac4': [
+    'appendAudit, lock',
+    (query) => {
+      query.lock('advisory', 'audit')
+      return [{ pg_advisory_xact_lock: '' }]
+    },
+  ],
+  '65712340': [
+    'appendAudit, last',
+    (query) => {
+      const last = query.find('audit', 'last')
+      return [{ seq: last?.['seq'] ?? null, hash: last?.['hash'] ?? null, at: date(query.clockMs) }]
+    },
+  ],
+  c94830b3: [
+    'appendAudit',
+    (query, [seq, at, actor, action, subject, model, detail, previous_hash, hash, channel, payload]) => {
+      const row = { seq, at, actor, action, subject, model, detail: parse(detail), previous_hash, hash }
+      if (!insertOnce(query, 'audit', String(seq), row))
+        throw Object.assign(new Error('duplicate key value violates unique constraint "audit_pkey"'), {
+          code: '23505',
+        })
+      query.put('audit', 'last', row)
+      query.notify(channel as string, String(payload))
+      return [{ pg_notify: '' }]
+    },
+  ],
+  da420ce7: [
+    'insertDecision',
+    (query, [release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest]) => {
+      demand(query, 'releases', release_id)
+      const id = query.number('decisions')
+      query.put('decisions', String(id), {
+        id,
+        release_id,
+        stage,
+        stage_index,
+        kind,
+        reasons: parse(reasons),
+        statistics: parse(statistics),
+        inputs: parse(inputs),
+        judge,
+        policy_digest,
+        at: query.clockMs,
+      })
+      return [{ id }]
+    },
+  ],
+  '2aeb8629': [
+    'listDecisions',
+    (query, [release, limit]) =>
+      query
+        .all('decisions')
+        .filter((row) => row['release_id'] === release)
+        .sort((a, b) => (b['id'] as number) - (a['id'] as number))
+        .slice(0, limit as number)
+        .map(changeRow),
+  ],
+  f3b96283: [
+    'recordLook',
+    (query, [release_id, stage, stage_index, holding, mostMs]) => {
+      demand(query, 'releases', release_id)
+      const key = `${release_id as string} ${stage as string} ${stage_index as number}`
+      query.lock('watches', key)
+      const known = query.find('watches', key)
+      const looked_at = query.clockMs
+      if (known && looked_at < (known['looked_at'] as number)) return []
+      const added =
+        !known || known['holding'] === true || holding === true
+          ? 0
+          : Math.min(looked_at - (known['looked_at'] as number), mostMs as number)
+      const watched_ms = ((known?.['watched_ms'] as number | undefined) ?? 0) + added
+      query.put('watches', key, { release_id, stage, stage_index, holding, looked_at, watched_ms })
+      return [{ watched_ms, looked_ms: looked_at }]
+    },
+  ],
+  '9c137861': [
+    'recordLook, kept',
+    (query, [release, stage, index]) => {
+      const row = query.find('watches', `${release as string} ${stage as string} ${index as number}`)
+      return row ? [{ watched_ms: row['watched_ms'], looked_ms: row['looked_at'] }] : []
+    },
+  ],
+  '42757687': [
+    'findActiveKeys',
+    (query) =>
+      query
+        .all('api_keys')
+        .filter(
+          (row) =>
+            row['revoked_at'] === null &&
+            (row['expires_at'] === null || (row['expires_at'] as number) > query.nowMs),
+        )
+        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
+        .map((row) => ({ ...row, expires_at: date(row['expires_at']), hex: '', previous_hex: null })),
+  ],
+  '89de4f34': [
+    'upsertAlert',
+    (query, [dedupe_key, model, severity, kind, message, evidence]) => {
+      query.lock('alerts', dedupe_key as string)
+      const known = query.find('alerts', dedupe_key as string)
+      const id = known?.['id'] ?? query.number('alerts')
+      query.put('alerts', dedupe_key as string, {
+        ...known,
+        id,
+        dedupe_key,
+        model,
+        severity,
+        kind,
+        message,
+        evidence: parse(evidence),
+      })
+      return [{ id }]
+    },
+  ],
+  d9e72699: [
+    'refuseTurn',
+    (query, [message, release_id]) => {
+      for (const row of query.all('waiting_releases'))
+        if (row['release_id'] === release_id && row['state'] === 'started')
+          change(query, 'waiting_releases', String(row['id']), always, () => ({ state: 'refused', message }))
+      return []
+    },
+  ],
+  bdaf1c23: [
+    'findVersion',
+    (query, [name]) => {
+      const row = query.find('versions', name as string)
+      return row
+        ? [
+            {
+              ...row,
+              created_at: date(0),
+              proven_at: date(row['proven_at']),
+              withdrawn_at: date(row['withdrawn_at']),
+            },
+          ]
+        : []
+    },
+  ],
+  '7108335e': [
+    'findArtifact',
+    (query, [name]) => {
+      const row = query.find('versions', name as string)
+      if (!row) return []
+      const { version, model, artifact_digest: artifactDigest, signature = null } = row
+      return [{ version, model, artifactDigest, signature }]
+    },
+  ],
+}

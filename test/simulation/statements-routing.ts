@@ -1,0 +1,356 @@
+/** What the statements about routing, replicas and counts mean, for the Postgres in memory; each named by its function in store/. */
+import type { Meaning, Query, Row } from './database.ts'
+import { date, demand, insertOnce, ms, parse, type Statements } from './statement.ts'
+
+interface RoutingRow extends Row {
+  model: string
+  epoch: number
+  generation: number
+  route: Row
+  exposed_until: number | null
+  updated_at: number
+}
+
+const told = (query: Query, row: RoutingRow): Row => ({
+  epoch: row.epoch,
+  generation: row.generation,
+  route: row.route,
+  written_ms: row.updated_at,
+  exposure_ms: row.exposed_until === null ? null : row.exposed_until - query.clockMs,
+})
+
+const writeFirst =
+  (exposes: boolean): Meaning =>
+  (query, values) => {
+    const [model, epoch, route, exposureMs] = values as [string, number, string, number]
+    const row: RoutingRow = {
+      model,
+      epoch,
+      generation: 1,
+      route: parse(route),
+      exposed_until: exposes ? query.clockMs + exposureMs : null,
+      updated_at: query.clockMs,
+    }
+    return insertOnce(query, 'routing', model, row) ? [told(query, row)] : []
+  }
+
+const writeNext =
+  (exposes: boolean): Meaning =>
+  (query, values) => {
+    const [epoch, generation, route, ...rest] = values as [number, number, string, ...unknown[]]
+    const exposureMs = exposes ? (rest.shift() as number) : undefined
+    const [model, oldEpoch, oldGeneration] = rest as [string, number, number]
+    if (query.find('routing', model) === undefined) return []
+    query.lock('routing', model)
+    const now = query.find('routing', model)
+    if (now?.['epoch'] !== oldEpoch || now['generation'] !== oldGeneration) return []
+    const row: RoutingRow = {
+      model,
+      epoch,
+      generation,
+      route: parse(route),
+      exposed_until: exposureMs === undefined ? null : query.clockMs + exposureMs,
+      updated_at: query.clockMs,
+    }
+    query.put('routing', model, row)
+    return [told(query, row)]
+  }
+
+const isLive = (query: Query) => (row: Row) => (row['lease_until'] as number) > query.clockMs
+
+export const routingStatements: Statements = {
+  '5185de47': [
+    'findRouting',
+    (query, [model]) => {
+      const row = query.find('routing', model as string)
+      return row ? [told(query, row as RoutingRow)] : []
+    },
+  ],
+  fd8c4826: [
+    'writeRoute, epoch',
+    (query) => [{ epoch: Math.max(...query.all('epochs').map((row) => row['epoch'] as number)) }],
+  ],
+  '98976f6c': ['writeRoute, first', writeFirst(false)],
+  b47122a0: ['writeRoute, first and exposed', writeFirst(true)],
+  '9548f03d': ['writeRoute', writeNext(false)],
+  '1a0a99ee': ['writeRoute, exposed', writeNext(true)],
+  e51cf079: [
+    'renewExposure',
+    (query, values) => {
+      const [observedMs, exposureMs, model, epoch, generation, release] = values as [
+        number,
+        number,
+        string,
+        number,
+        number,
+        string,
+      ]
+      if (query.find('routing', model) === undefined) return []
+      query.lock('routing', model)
+      const row = query.find('routing', model) as RoutingRow | undefined
+      if (row?.epoch !== epoch || row.generation !== generation || row.route['release'] !== release) return []
+      query.put('routing', model, {
+        ...row,
+        exposed_until: Math.max(row.exposed_until ?? -Infinity, observedMs + exposureMs),
+      })
+      return [{ model }]
+    },
+  ],
+  '02e48359': [
+    'writeRoute, notice',
+    (query, [model]) => {
+      query.notify('tenure_routing', model as string)
+      return [{ pg_notify: '' }]
+    },
+  ],
+  efff16c6: [
+    'listFollowers',
+    (query, [model]) =>
+      query
+        .all('replicas')
+        .filter(isLive(query))
+        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
+        .map(({ id, host, url }) => {
+          const said = query.find('acknowledgements', `${id as string} ${model as string}`)
+          const { epoch = null, generation = null, problem = null } = said ?? {}
+          return { id, host, url, epoch, generation, problem }
+        }),
+  ],
+  '0ccf33ca': [
+    'renewLease',
+    (query, values) => {
+      const [id, host, pid, url, buildId, leaseMs] = values as [
+        string,
+        string,
+        number,
+        string,
+        string,
+        number,
+      ]
+      query.lock('replicas', id)
+      const lease_until = query.clockMs + leaseMs
+      const known = query.find('replicas', id)
+      query.put(
+        'replicas',
+        id,
+        known
+          ? { ...known, lease_until, url }
+          : { id, host, pid, url, build_id: buildId, started_at: query.nowMs, lease_until },
+      )
+      return []
+    },
+  ],
+  '41c0e0e9': [
+    'forgetReplicas',
+    (query) => {
+      for (const { id, lease_until } of query.all('replicas'))
+        if ((lease_until as number) < query.clockMs - 7 * 86_400_000) {
+          query.lock('replicas', id as string)
+          query.remove('replicas', id as string)
+          for (const said of query.all('acknowledgements'))
+            if (said['replica_id'] === id)
+              query.remove('acknowledgements', `${id as string} ${said['model'] as string}`)
+        }
+      return []
+    },
+  ],
+  efef0eb2: [
+    'endLease',
+    (query, [id]) => {
+      if (query.find('replicas', id as string) === undefined) return []
+      query.lock('replicas', id as string)
+      query.put('replicas', id as string, {
+        ...query.find('replicas', id as string),
+        lease_until: query.clockMs,
+      })
+      query.notify('tenure_acknowledged', id as string)
+      return [{ pg_notify: '' }]
+    },
+  ],
+  '4a2d4f5a': [
+    'readRouting',
+    (query) => [
+      {
+        databaseMs: query.clockMs,
+        models: query.all('models').map(({ name }) => name),
+        rows: (query.all('routing') as RoutingRow[]).map(
+          ({ model, epoch, generation, route, exposed_until }) => ({
+            model,
+            epoch,
+            generation,
+            route,
+            remainingMs: exposed_until === null ? null : exposed_until - query.clockMs,
+          }),
+        ),
+        flags: query.all('flags').map(({ model, serve, revision }) => ({ model, serve, revision })),
+        fallbacks: [],
+      },
+    ],
+  ],
+  '47a75cc1': [
+    'acknowledge',
+    (query, values) => {
+      const [replica_id, model, epoch, generation, problem] = values as [
+        string,
+        string,
+        number,
+        number,
+        string | null,
+      ]
+      demand(query, 'replicas', replica_id)
+      const key = `${replica_id} ${model}`
+      query.lock('acknowledgements', key)
+      query.put('acknowledgements', key, { replica_id, model, epoch, generation, problem, at: query.nowMs })
+      query.notify('tenure_acknowledged', model)
+      return [{ pg_notify: '' }]
+    },
+  ],
+  feff1fd4: [
+    'writeTicks',
+    (query, [replica_id, sent]) => {
+      for (const tick of parse<Row[]>(sent)) {
+        const {
+          model,
+          release,
+          version,
+          arm,
+          generation,
+          tickMs,
+          lengthMs,
+          requests,
+          errors,
+          invalid,
+          slow95,
+          slow99,
+          latency,
+        } = tick
+        const key = [model, release, version, arm, tickMs, replica_id, generation].join(' ')
+        query.lock('tick_counters', key)
+        const known = query.find('tick_counters', key)
+        const counts = { requests, errors, invalid, slow95, slow99, latency, flushed_at: query.nowMs }
+        query.put(
+          'tick_counters',
+          key,
+          known
+            ? { ...known, ...counts }
+            : {
+                replica_id,
+                model,
+                release_id: release,
+                version,
+                arm,
+                generation,
+                tick: tickMs,
+                tick_ms: lengthMs,
+                ...counts,
+              },
+        )
+      }
+      return []
+    },
+  ],
+  '6d4873bf': ['findTicks', (query, [release, model]) => ticks(query, release, model, -Infinity)],
+  '053826d0': [
+    'findTicks, since',
+    (query, [release, model, since]) => ticks(query, release, model, since as number),
+  ],
+  '2c8490cb': [
+    'findLatency',
+    (query, [model, version, windowMs]) => {
+      const buckets = new Map<number, number>()
+      for (const row of query.all('tick_counters'))
+        if (
+          row['model'] === model &&
+          row['version'] === version &&
+          row['arm'] !== 'shadow' &&
+          (row['tick'] as number) > query.nowMs - (windowMs as number)
+        )
+          for (const [bound, count] of Object.entries(row['latency'] as Record<string, number>))
+            buckets.set(Number(bound), (buckets.get(Number(bound)) ?? 0) + Number(count))
+      const total = [...buckets.values()].reduce((sum, count) => sum + count, 0)
+      let reached = 0
+      const running = [...buckets]
+        .sort(([a], [b]) => a - b)
+        .map(([bound, count]) => ({ bound, reached: (reached += count) }))
+      const at = (share: number) => running.find((each) => each.reached >= share * total)?.bound ?? null
+      return [{ requests: total, p95: at(0.95), p99: at(0.99) }]
+    },
+  ],
+  '1a9d10c6': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
+  f4112284: [
+    'findSilence',
+    (query, [model, tickModel, release]) => {
+      const routed =
+        (query.find('routing', model as string)?.['updated_at'] as number | undefined) ?? -Infinity
+      const silences = query
+        .all('replicas')
+        .filter(isLive(query))
+        .map(({ id, started_at }) => {
+          const written = query
+            .all('tick_counters')
+            .filter(
+              (row) =>
+                row['model'] === tickModel && row['release_id'] === release && row['replica_id'] === id,
+            )
+            .map((row) => row['flushed_at'] as number)
+          return query.clockMs - Math.max(started_at as number, routed, ...written)
+        })
+      return [{ silence_ms: silences.length === 0 ? null : Math.max(...silences) }]
+    },
+  ],
+  '2e4c1a2e': [
+    'findFlag',
+    (query, [model]) => {
+      const row = query.find('flags', model as string)
+      return row ? [{ ...row, at: date(row['at']) }] : []
+    },
+  ],
+  ff9270b0: [
+    'acknowledgeFlag',
+    (query, [replica_id, model, revision, problem]) => {
+      demand(query, 'replicas', replica_id)
+      const key = `${replica_id as string} ${model as string}`
+      query.lock('flag_acknowledgements', key)
+      query.put('flag_acknowledgements', key, { replica_id, model, revision, problem, at: query.nowMs })
+      return []
+    },
+  ],
+  '7a356d1d': ['readSilence, without a drill', () => [{ ms: 0 }]],
+  '74301950': ['databaseTime', (query) => [{ ms: query.clockMs }]],
+}
+
+function ticks(query: Query, release: unknown, model: unknown, sinceMs: number): Row[] {
+  const groups = new Map<string, Row[]>()
+  for (const row of query.all('tick_counters')) {
+    if (row['release_id'] !== release || row['model'] !== model || (row['tick'] as number) < sinceMs) continue
+    const key = [row['tick'], row['generation'], row['version'], row['arm']].join(' ')
+    const group = groups.get(key)
+    if (group) group.push(row)
+    else groups.set(key, [row])
+  }
+  const sum = (rows: Row[], name: string) => rows.reduce((total, row) => total + (row[name] as number), 0)
+  return [...groups.values()]
+    .map((rows): Row => {
+      const { version, arm, generation, tick } = rows[0]!
+      return {
+        version,
+        arm,
+        generation,
+        tickMs: tick,
+        lengthMs: Math.max(...rows.map((row) => row['tick_ms'] as number)),
+        replicas: new Set(rows.map((row) => row['replica_id'])).size,
+        requests: sum(rows, 'requests'),
+        errors: sum(rows, 'errors'),
+        invalid: sum(rows, 'invalid'),
+        slow95: sum(rows, 'slow95'),
+        slow99: sum(rows, 'slow99'),
+        ageMs: query.clockMs - Math.max(...rows.map((row) => row['flushed_at'] as number)),
+      }
+    })
+    .sort(
+      (a, b) =>
+        ms(a['tickMs']) - ms(b['tickMs']) ||
+        ms(a['generation']) - ms(b['generation']) ||
+        String(a['arm']).localeCompare(String(b['arm'])),
+    )
+}

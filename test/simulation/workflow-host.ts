@@ -1,0 +1,146 @@
+/**
+ * Runs workflow code as a worker does: the real SDK's activator, fed with jobs, asked for commands, thrown away at will and
+ * built again from the history. A replay that asks for other commands than the first time is found here.
+ */
+import './sandbox.ts'
+import { Activator } from '@temporalio/workflow/lib/internals.js'
+import { maybeGetActivator, setActivator } from '@temporalio/workflow/lib/global-attributes.js'
+import {
+  activate,
+  concludeActivation,
+  initialize,
+  tryUnblockConditions,
+} from '@temporalio/workflow/lib/worker-interface.js'
+import { epochMs, settle } from './world.ts'
+
+type Activation = Parameters<typeof activate>[0]
+export type Job = NonNullable<Activation['jobs']>[number] & { variant?: string }
+type Completion = ReturnType<typeof concludeActivation>
+export type Command = NonNullable<NonNullable<Completion['successful']>['commands']>[number]
+
+/** What was handed to the workflow at once, and what it asked for. */
+export interface Batch {
+  atMs: number
+  jobs: readonly Job[]
+  commands: string
+  continueAsNewSuggested: boolean
+}
+
+export interface RunInfo {
+  workflowId: string
+  runId: string
+  firstRunId: string
+  workflowType: string
+}
+
+export interface Host {
+  /** Carries out one workflow task. Throws what would fail the task. */
+  run(info: RunInfo, history: readonly Batch[], fresh: Omit<Batch, 'commands'>): Command[]
+  evict(runId: string): void
+}
+
+/** The workflow's own time while its code runs. */
+export const workflowTime = (): number | undefined => {
+  const activator = maybeGetActivator()
+  return activator === undefined ? undefined : activator.now
+}
+
+type WorkflowFunction = NonNullable<InstanceType<typeof Activator>['workflow']>
+
+export function createHost(
+  workflows: Readonly<Record<string, unknown>>,
+  onReplay: (info: RunInfo, batches: number) => void,
+): Host {
+  const cache = new Map<string, { activator: InstanceType<typeof Activator>; upTo: number }>()
+
+  const create = (info: RunInfo): InstanceType<typeof Activator> => {
+    const start = new Date(epochMs)
+    const activator = new Activator({
+      info: {
+        ...info,
+        firstExecutionRunId: info.firstRunId,
+        attempt: 1,
+        namespace: 'default',
+        taskQueue: 'control',
+        historyLength: 1,
+        historySize: 1,
+        continueAsNewSuggested: false,
+        searchAttributes: {},
+        typedSearchAttributes: undefined,
+        startTime: start,
+        runStartTime: start,
+        taskTimeoutMs: 1_000,
+        unsafe: {
+          now: () => epochMs,
+          random: () => 0.5,
+          isReplaying: false,
+          isReplayingHistoryEvents: false,
+        },
+      } as never,
+      randomnessSeed: Array.from(info.runId, (each) => each.charCodeAt(0)),
+      now: epochMs,
+      patches: [],
+      sourceMap: { version: 3, sources: [], names: [], mappings: '' } as never,
+      showStackTraceSources: false,
+      registeredActivityNames: new Set(),
+      getTimeOfDay: () => 0n,
+      stackTracesEnabled: false,
+    } as unknown as ConstructorParameters<typeof Activator>[0])
+    activator.workflow = workflows[info.workflowType] as WorkflowFunction
+    return activator
+  }
+
+  const step = (
+    activator: InstanceType<typeof Activator>,
+    { atMs, jobs, continueAsNewSuggested }: Omit<Batch, 'commands'>,
+    length: number,
+  ): Command[] => {
+    activator.now = atMs
+    activator.mutateWorkflowInfo((info) => ({ ...info, continueAsNewSuggested, historyLength: length }))
+    const first = jobs[0]
+    if (first?.initializeWorkflow) initialize(first.initializeWorkflow)
+    activate({ jobs: [...jobs] })
+    do settle()
+    while (tryUnblockConditions() > 0)
+    const { successful } = concludeActivation()
+    activator.getAndResetSinkCalls()
+    if (activator.workflowTaskError !== undefined) throw activator.workflowTaskError as Error
+    return successful?.commands ?? []
+  }
+
+  return {
+    evict: (runId) => void cache.delete(runId),
+    run(info, history, fresh) {
+      let kept = cache.get(info.runId)
+      if (kept?.upTo !== history.length) kept = undefined
+      cache.delete(info.runId)
+      const activator = kept?.activator ?? create(info)
+      setActivator(activator)
+      try {
+        if (kept === undefined && history.length > 0) {
+          onReplay(info, history.length)
+          for (const [index, batch] of history.entries()) {
+            const again = shapeOf(step(activator, batch, index))
+            if (again !== batch.commands)
+              throw new Error(`a replay asks for ${again} where the first run asked for ${batch.commands}`)
+          }
+        }
+        const commands = step(activator, fresh, history.length)
+        cache.set(info.runId, { activator, upTo: history.length + 1 })
+        return commands
+      } finally {
+        setActivator(undefined)
+      }
+    },
+  }
+}
+
+/** What must come again in a replay: which commands, in which order. */
+export const shapeOf = (commands: readonly Command[]): string =>
+  commands
+    .map((each) =>
+      Object.keys(each)
+        .filter((name) => !['userMetadata', 'eventGroupMarkers'].includes(name))
+        .join('+'),
+    )
+    .join(' ')

@@ -1,0 +1,294 @@
+/**
+ * The virtual world of the simulator: one queue of events, one clock, machines that crash, freeze and have wrong clocks,
+ * and the links between them. Everything that happens in a run comes out of one seed; a second source of chance or time
+ * would make a failure that nobody can see again.
+ */
+import { seeded } from '../../domain/random.ts'
+
+export interface Machine {
+  readonly name: string
+  /** Rises with every start: what was meant for an earlier life of the machine never happens. */
+  life: number
+  isUp: boolean
+  /** Until when the process is stopped; what reaches it meanwhile waits. */
+  frozenUntil: number
+  /** What its wall clock shows beside the true time, in milliseconds. */
+  wallOffMs: number
+  /** When its present process was started. */
+  startedMs: number
+  waiting: Happening[]
+}
+
+interface Happening {
+  atMs: number
+  order: number
+  machine: Machine | undefined
+  life: number
+  run: () => unknown
+  cancelled: boolean
+}
+
+export interface World {
+  readonly random: () => number
+  /** The true time in milliseconds since the run began. */
+  now(): number
+  /** The machine whose event is being carried out. */
+  current(): Machine | undefined
+  /** The machine of the event that was carried out last. */
+  last(): Machine | undefined
+  machine(name: string): Machine
+  /** Lets something happen later on a machine, or in the world when none is named. Answers how to call it off. */
+  after(machine: Machine | undefined, ms: number, run: () => unknown): () => void
+  /** Carries a message from one machine to another: late, or never. */
+  send(from: Machine, to: Machine, run: () => unknown): void
+  crash(machine: Machine): void
+  start(machine: Machine): void
+  freeze(machine: Machine, ms: number): void
+  /** Cuts or heals the way from one machine to another. */
+  cut(from: string, to: string, isCut: boolean): void
+  isCut(from: Machine, to: Machine): boolean
+  /** Makes every message take longer, up to so much. */
+  slow(ms: number): void
+  /** Carries out event after event until the time has come or `isOver` says so. */
+  run(untilMs: number, afterEach: () => void, isOver: () => boolean): Promise<void>
+  /** A line of the trace. */
+  tell(text: string): void
+  readonly trace: string[]
+  events(): number
+  int(below: number): number
+  between(low: number, high: number): number
+  chance(probability: number): boolean
+  pick<T>(list: readonly T[]): T
+}
+
+/** The wall time at which every run begins: some Monday. */
+export const epochMs = Date.UTC(2026, 0, 5)
+
+/** Kept from before the globals were replaced. */
+const nextTurn = globalThis.setImmediate
+
+/**
+ * Lets everything that is ready to go on go on, until nothing is: what Node does between two callbacks. Only for code that was
+ * not itself called by a promise.
+ */
+export const settle = (process as unknown as { _tickCallback: () => void })._tickCallback
+
+export function createWorld(seed: number, { traced = false } = {}): World {
+  const random = seeded(seed)
+  const heap: Happening[] = []
+  const cuts = new Set<string>()
+  const trace: string[] = []
+  let nowMs = 0
+  let order = 0
+  let events = 0
+  let slowMs = 0
+  let current: Machine | undefined
+  let last: Machine | undefined
+
+  const isEarlier = (a: Happening, b: Happening): boolean =>
+    a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order
+  const push = (each: Happening): void => {
+    let at = heap.push(each) - 1
+    while (at > 0) {
+      const above = (at - 1) >> 1
+      if (!isEarlier(each, heap[above]!)) break
+      heap[at] = heap[above]!
+      at = above
+    }
+    heap[at] = each
+  }
+  const pop = (): Happening | undefined => {
+    const first = heap[0]
+    const last = heap.pop()
+    if (first === undefined || last === undefined || heap.length === 0) return first
+    let at = 0
+    for (;;) {
+      let below = 2 * at + 1
+      if (below >= heap.length) break
+      if (below + 1 < heap.length && isEarlier(heap[below + 1]!, heap[below]!)) below++
+      if (!isEarlier(heap[below]!, last)) break
+      heap[at] = heap[below]!
+      at = below
+    }
+    heap[at] = last
+    return first
+  }
+  const after = (machine: Machine | undefined, ms: number, run: () => unknown): (() => void) => {
+    const each: Happening = {
+      atMs: nowMs + Math.max(0, ms),
+      order: order++,
+      machine,
+      life: machine?.life ?? 0,
+      run,
+      cancelled: false,
+    }
+    push(each)
+    return () => {
+      each.cancelled = true
+    }
+  }
+  const world: World = {
+    random,
+    now: () => nowMs,
+    current: () => current,
+    last: () => last,
+    trace,
+    events: () => events,
+    machine: (name) => ({
+      name,
+      life: 1,
+      isUp: true,
+      frozenUntil: 0,
+      wallOffMs: 0,
+      startedMs: nowMs,
+      waiting: [],
+    }),
+    after,
+    send(from, to, run) {
+      if (cuts.has(`${from.name} ${to.name}`)) return
+      after(to, 0.1 + random() * 0.6 + (slowMs > 0 ? random() * slowMs : 0), run)
+    },
+    crash(machine) {
+      machine.isUp = false
+      machine.life++
+      machine.frozenUntil = 0
+      machine.waiting = []
+    },
+    start(machine) {
+      machine.isUp = true
+      machine.startedMs = nowMs
+    },
+    freeze(machine, ms) {
+      machine.frozenUntil = nowMs + ms
+      const life = machine.life
+      after(undefined, ms, () => {
+        if (machine.life !== life || machine.frozenUntil > nowMs) return
+        for (const each of machine.waiting.splice(0)) push({ ...each, atMs: nowMs, order: order++ })
+      })
+    },
+    cut(from, to, isCut) {
+      if (isCut) cuts.add(`${from} ${to}`)
+      else cuts.delete(`${from} ${to}`)
+    },
+    isCut: (from, to) => cuts.has(`${from.name} ${to.name}`),
+    slow(ms) {
+      slowMs = ms
+    },
+    run: (untilMs, afterEach, isOver) =>
+      new Promise((resolve, reject) => {
+        const turn = (): void => {
+          try {
+            for (let i = 0; i < 5_000; i++) {
+              if (isOver()) return resolve()
+              const next = pop()
+              if (next === undefined || next.atMs > untilMs) {
+                if (next !== undefined) push(next)
+                nowMs = untilMs
+                return resolve()
+              }
+              const { machine } = next
+              if (next.cancelled || (machine !== undefined && (!machine.isUp || machine.life !== next.life)))
+                continue
+              nowMs = Math.max(nowMs, next.atMs)
+              if (machine !== undefined && machine.frozenUntil > nowMs) {
+                machine.waiting.push(next)
+                continue
+              }
+              events++
+              current = last = machine
+              next.run()
+              settle()
+              current = undefined
+              afterEach()
+            }
+            nextTurn(turn)
+          } catch (error) {
+            reject(error as Error)
+          }
+        }
+        nextTurn(turn)
+      }),
+    tell(text) {
+      if (traced) trace.push(`${(nowMs / 1000).toFixed(3).padStart(8)}  ${text}`)
+    },
+    int: (below) => Math.floor(random() * below),
+    between: (low, high) => low + random() * (high - low),
+    chance: (probability) => random() < probability,
+    pick: (list) => list[Math.floor(random() * list.length)]!,
+  }
+  return world
+}
+
+/** What the machine's own wall clock shows. */
+export const wallOf = (world: World, machine: Machine): number => epochMs + world.now() + machine.wallOffMs
+
+let worldNow: World | undefined
+/** The time that running workflow code sees; it is the server's, and comes again in a replay. */
+let workflowMs: (() => number | undefined) | undefined
+
+/** Short timers of a replica fire late, as on a busy machine: it saves most of the events and is no less true. */
+const coarseMs = 300
+
+/**
+ * Puts the virtual clock, timers and chance in the place of the real ones, for good: the production code asks for them by
+ * their global names. Only for a process of its own.
+ */
+export function replaceGlobals(workflowTime: () => number | undefined): void {
+  workflowMs = workflowTime
+  const here = (): World => {
+    if (worldNow === undefined) throw new Error('no world is running')
+    return worldNow
+  }
+  const later = (run: () => void, ms = 0) => {
+    const world = here()
+    const late =
+      world.current()?.name.startsWith('replica') === true && ms > 0 && ms < coarseMs ? coarseMs : ms
+    const handle = { cancel: world.after(world.current(), late, run), unref: () => handle }
+    return handle
+  }
+  const stop = (handle: { cancel: () => void } | undefined) => handle?.cancel()
+  const every = (run: () => void, ms: number) => {
+    const world = here()
+    const machine = world.current()
+    let stopped = false
+    let cancel = () => {}
+    const turn = () => {
+      run()
+      if (!stopped) cancel = world.after(machine, ms, turn)
+    }
+    cancel = world.after(machine, ms, turn)
+    const handle = {
+      cancel() {
+        stopped = true
+        cancel()
+      },
+      unref: () => handle,
+    }
+    return handle
+  }
+  const monotonic = (): number => {
+    const world = worldNow
+    return world === undefined ? 0 : world.now() - (world.current()?.startedMs ?? 0) + 1_000
+  }
+  const wall = (): number => {
+    const world = worldNow
+    if (world === undefined) return epochMs
+    const machine = world.current()
+    return workflowMs?.() ?? (machine === undefined ? epochMs + world.now() : wallOf(world, machine))
+  }
+  Object.assign(globalThis, {
+    setTimeout: later,
+    clearTimeout: stop,
+    setInterval: every,
+    clearInterval: stop,
+  })
+  Object.assign(Date, { now: wall })
+  Object.assign(Math, { random: () => (worldNow === undefined ? 0.5 : worldNow.random()) })
+  Object.defineProperty(performance, 'now', { value: monotonic, configurable: true })
+}
+
+export function enter(world: World | undefined): void {
+  worldNow = world
+  // Nobody reads the stacks of simulated failures, and each costs more than the failure.
+  if (world) Error.stackTraceLimit = 0
+}
