@@ -19,7 +19,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       path: `${path}/infer`,
       allow: 'callers',
       summary:
-        'Answers tensors with tensors: one matrix, or one tensor a feature; JSON or the binary extension. A version in the path alone may answer.',
+        'Answers tensors with tensors: one matrix, or one tensor a feature; JSON or the binary extension. A version in the path alone may answer. x-deadline-ms and idempotency-key as on the predict route.',
       answers: {
         200: 'The outputs; arm, generation and the id of the first prediction stand in "parameters"',
       },

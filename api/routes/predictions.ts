@@ -29,7 +29,7 @@ export const predictionRoutes = ({ serving }: ApiDeps): Route[] => [
     path: '/v1/models/:name/predict',
     allow: 'callers',
     summary:
-      'Answers {"instances": [{…}], "routing_key"?} with one prediction an instance. Waits for no other server.',
+      'Answers {"instances": [{…}], "routing_key"?} with one prediction an instance. It waits only for a model that is not compiled, and for the log where that is durable; then the header idempotency-key (a UUID) makes a repetition give the same answer. x-deadline-ms says how long to wait.',
     answers: { 200: 'The predictions, with the version, the arm and the routing generation that gave them' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,

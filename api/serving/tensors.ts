@@ -57,7 +57,7 @@ const longestPauseMs = 5_000
 const noOrder: Order = { background: false, cancelled: false, begunMs: 0 }
 
 export function createTensors(options: TensorsOptions): Tensors {
-  const { onTrouble, loadMs = 15_000, runMs = 10_000 } = options
+  const { onTrouble, loadMs = 30_000, runMs = 10_000 } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<Model>()
   let thread: Thread | undefined

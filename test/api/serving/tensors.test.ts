@@ -1,0 +1,235 @@
+/** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { layeredModelOf } from '../../../api/serving/layers.ts'
+import type { Order } from '../../../api/serving/predictor.ts'
+import { createTensors, type Tensors } from '../../../api/serving/tensors.ts'
+import { readModel } from '../../../api/serving/topology.ts'
+import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../support/artifact.ts'
+import { uniqueName } from '../../support/servers.ts'
+import {
+  askLater,
+  openHouse,
+  startReplica,
+  until,
+  type House,
+  type ReplicaOptions,
+  type TestReplica,
+} from '../../support/serving.ts'
+
+let house: House
+const running: TestReplica[] = []
+const started: Tensors[] = []
+beforeAll(async () => {
+  house = await openHouse()
+})
+afterEach(async () => {
+  for (const replica of running.splice(0)) await replica.stop()
+  for (const tensors of started.splice(0)) await tensors.stop()
+})
+afterAll(() => house.close())
+
+async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
+  const replica = await startReplica(house, options)
+  running.push(replica)
+  return replica
+}
+
+const rowOf = (i: number) => ({ ...irisRow, sepalLength: 4 + (i % 30) / 10, petalWidth: (i % 7) / 3 })
+const probabilitiesOf = ({ predictions }: Awaited<ReturnType<typeof askLater>>) =>
+  predictions.map(({ probabilities }) => Object.values(probabilities!))
+
+describe('a model that is not compiled', () => {
+  it('answers as the compiled one does, alone and in a batch, and is drawn, counted and logged alike', async () => {
+    const spec = irisSpec(uniqueName('iris'))
+    const dense = await house.register(spec)
+    const layered = await house.register(notCompiled(spec), 1)
+    const { model } = spec
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, { proven: dense }))
+    const bodies = Array.from({ length: 40 }, (_, i) => ({
+      instances: Array.from({ length: 1 + (i % 5) }, (_each, row) => rowOf(i * 7 + row)),
+      routing_key: `key ${i}`,
+    }))
+    const wanted = bodies.map((body) => probabilitiesOf(replica.ask(model, body)))
+    const before = replica.serving.log.counts().served
+    await replica.follows(
+      await house.route(model, {
+        proven: dense,
+        arms: [
+          { arm: 'champion', version: dense, shareBp: 5_000 },
+          { arm: 'control', version: layered, shareBp: 5_000 },
+        ],
+      }),
+    )
+    const together = await Promise.all(bodies.map((body) => askLater(replica, model, body)))
+    const { batches, rows } = replica.serving.tensors.counts()
+    const byLayered = together.filter(({ version }) => version === layered)
+    expect(byLayered.length).toBeGreaterThan(5)
+    expect(batches).toBeLessThan(byLayered.length)
+    expect(rows).toBe(byLayered.reduce((sum, { predictions }) => sum + predictions.length, 0) + 2)
+    together.forEach((answer, i) =>
+      probabilitiesOf(answer).forEach((row, place) =>
+        row.forEach((value, k) => expect(Math.abs(value - wanted[i]![place]![k]!)).toBeLessThan(1e-5)),
+      ),
+    )
+    expect(replica.serving.log.counts().served).toBe(before + bodies.length)
+    const totals = [...replica.serving.tallies.totals()].find(({ version }) => version === layered)!
+    expect(totals.answered).toBe(byLayered.length)
+    // Alone as in a batch, to the last bit.
+    const one = together.findIndex(({ version }) => version === layered)
+    const alone = await askLater(replica, model, bodies[one])
+    expect(alone).toMatchObject({ arm: 'control', version: layered })
+    expect(probabilitiesOf(alone)).toEqual(probabilitiesOf(together[one]!))
+  })
+
+  it('that is dropped while it is asked leaves nobody without an answer, and gives its memory back', async () => {
+    const spec = notCompiled(irisSpec(uniqueName('iris')))
+    const [first, second] = [
+      await house.register(spec),
+      await house.register(notCompiled(irisSpec(spec.model, 9)), 1),
+    ]
+    const replica = await replicaOf()
+    await replica.follows(await house.route(spec.model, { proven: first }))
+    const { models } = replica.serving.tensors.counts()
+    let going = true
+    const answers: string[] = []
+    const callers = Array.from({ length: 20 }, async (_, i) => {
+      while (going) answers.push((await askLater(replica, spec.model, { instances: [rowOf(i)] })).version)
+    })
+    await until(() => answers.length > 50, 'answers of the first')
+    const route = await house.route(spec.model, { proven: second })
+    await replica.follows(route)
+    const at = answers.length
+    await until(() => answers.length > at + 50, 'answers of the second')
+    going = false
+    await Promise.all(callers)
+    expect(new Set(answers)).toEqual(new Set([first, second]))
+    // What was under way when the route was followed is drawn again, so no later answer is the first's.
+    expect(answers.slice(at)).not.toContain(first)
+    await until(() => replica.serving.tensors.counts().models === models, 'the memory of the first')
+  })
+
+  it('is shown requests in the shadow, and paired', async () => {
+    const spec = irisSpec(uniqueName('iris'))
+    const dense = await house.register(spec)
+    const layered = await house.register(notCompiled(spec), 1)
+    const replica = await replicaOf()
+    const route = await house.route(
+      spec.model,
+      {
+        proven: dense,
+        release: `rel_${spec.model}`,
+        tickMs: 50,
+        shadow: { version: layered, shareBp: 10_000 },
+      },
+      60_000,
+    )
+    await replica.follows(route)
+    await until(() => replica.serving.routing.find(spec.model)!.exposedUntil > 0, 'the exposure')
+    for (let i = 0; i < 150; i++)
+      expect(replica.ask(spec.model, { instances: [rowOf(i)], routing_key: `key ${i}` }).version).toBe(dense)
+    await until(() => replica.serving.shadow.counts().answered === 150, 'the copies')
+    const { tally } = replica.serving.routing.find(spec.model)!.full.shadow!.arm
+    expect([tally.errors, tally.invalid]).toEqual([0, 0])
+    const differences = replica.serving.shadow.pairs.map(({ difference }) => difference)
+    for (const difference of differences) expect(difference).toBeLessThan(1e-5)
+  })
+
+  it('remembers exact rows where it is told to, for one version, and counts them like all others', async () => {
+    const spec = notCompiled(irisSpec(uniqueName('iris')))
+    const [first, second] = [
+      await house.register(spec),
+      await house.register(notCompiled(irisSpec(spec.model, 9)), 1),
+    ]
+    const replica = await replicaOf({ remembered: 100 })
+    await replica.follows(await house.route(spec.model, { proven: first }))
+    const memo = replica.serving.memo!
+    const served = replica.serving.log.counts().served
+    const body = { instances: [rowOf(1), rowOf(2)] }
+    const once = await askLater(replica, spec.model, body)
+    // In one turn now: nothing is left to be computed.
+    const again = replica.ask(spec.model, body)
+    expect(probabilitiesOf(again)).toEqual(probabilitiesOf(once))
+    expect(again.predictions[0]!.id).not.toBe(once.predictions[0]!.id)
+    const half = await askLater(replica, spec.model, { instances: [rowOf(2), rowOf(3)] })
+    expect(probabilitiesOf(half)[0]).toEqual(probabilitiesOf(once)[1])
+    expect(memo.counts()).toMatchObject({ hits: 3, misses: 3, entries: 3 })
+    expect(replica.serving.log.counts().served).toBe(served + 3)
+    const [totals] = [...replica.serving.tallies.totals()].filter(({ version }) => version === first)
+    expect(totals!.answered).toBe(3)
+    await replica.follows(await house.route(spec.model, { proven: second }))
+    const other = await askLater(replica, spec.model, body)
+    expect(other.version).toBe(second)
+    expect(probabilitiesOf(other)).not.toEqual(probabilitiesOf(once))
+    expect(memo.counts()).toMatchObject({ hits: 3, misses: 5 })
+    // The first has gone, and what was remembered of it.
+    expect(memo.counts().entries).toBe(2)
+  })
+})
+
+/** A network that goes through `steps` steps for each row: with many, a batch that takes very long. */
+function endless(steps: number) {
+  const layers = [
+    {
+      class_name: 'RepeatVector',
+      config: { name: 'more', n: steps, batch_input_shape: [null, 4], dtype: 'float32' },
+    },
+    { class_name: 'SimpleRNN', config: { name: 'rnn', units: 1, activation: 'tanh', use_bias: true } },
+  ]
+  const weights = [
+    { name: 'rnn/kernel', shape: [4, 1] },
+    { name: 'rnn/recurrent_kernel', shape: [1, 1] },
+    { name: 'rnn/bias', shape: [1] },
+  ]
+  const topology = {
+    modelTopology: { class_name: 'Sequential', config: { name: 's', layers } },
+    weightsManifest: [
+      { paths: ['weights.bin'], weights: weights.map((each) => ({ ...each, dtype: 'float32' })) },
+    ],
+  }
+  return layeredModelOf(readModel(Buffer.from(JSON.stringify(topology)), Buffer.alloc(24)))
+}
+
+describe('the thread', () => {
+  const quick = () => {
+    const spec = notCompiled(irisSpec())
+    return layeredModelOf(readModel(Buffer.from(JSON.stringify(topologyOf(spec))), weightsOf(spec.layers)))
+  }
+  const order = (): Order => ({ background: false, cancelled: false, begunMs: 0 })
+
+  it('that a model holds up is ended: callers are told, the others come back, and in the end without that model', async () => {
+    const troubles: string[] = []
+    const tensors = createTensors({ onTrouble: (what) => troubles.push(what), runMs: 700 })
+    started.push(tensors)
+    const slow = await tensors.open('slow', endless(65_000), 1)
+    const fine = await tensors.open('fine', quick(), 3)
+    const ask = (predictor: typeof fine) =>
+      predictor.run(Float32Array.of(1, 2, 3, 4), 1, new Float32Array(3), order())!
+    await ask(fine)
+    for (let death = 1; death <= 3; death++) {
+      await expect(ask(slow)).rejects.toMatchObject({ code: 'model_unavailable' })
+      expect(tensors.counts().deaths).toBe(death)
+      expect(fine.trouble!()).toMatch(/has died/)
+      expect(() => ask(fine)).toThrow(expect.objectContaining({ code: 'model_unavailable' }))
+      await until(() => fine.trouble!() === undefined, 'the other model')
+      await ask(fine)
+      if (death < 3) await until(() => slow.trouble!() === undefined, 'the slow model')
+    }
+    expect(slow.trouble!()).toMatch(/died 3 times with it/)
+    expect(() => ask(slow)).toThrow(/died 3 times/)
+    expect(troubles.join('\n')).toMatch(/slow \d+ has taken more than 700 ms/)
+  })
+
+  it('is started by the first model and ended with the last', async () => {
+    const tensors = createTensors({ onTrouble: () => {} })
+    started.push(tensors)
+    const first = await tensors.open('first', quick(), 3)
+    first.close!()
+    expect(tensors.counts().models).toBe(0)
+    const second = await tensors.open('second', quick(), 3)
+    const output = new Float32Array(3)
+    await second.run(Float32Array.of(1, 2, 3, 4), 1, output, order())
+    expect(output.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5)
+    expect(tensors.counts().deaths).toBe(0)
+  })
+})
