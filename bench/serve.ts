@@ -26,7 +26,7 @@ import { inferBody, netSpecs } from './serving/nets.ts'
 import { startEcho, startPeers, type Peer } from './serving/peers.ts'
 import { residentMb } from './serving/processes.ts'
 import { barTable, pageOf } from './serving/report.ts'
-import { startSystem, type MeasuredSystem } from './serving/system.ts'
+import { startSystem, type MeasuredSystem, type Way } from './serving/system.ts'
 
 const { values } = parseArgs({
   options: {
@@ -41,6 +41,8 @@ const { values } = parseArgs({
     },
     /** Where the peers keep what they have installed. */
     home: { type: 'string', default: join(homedir(), '.cache', 'tenure-peers') },
+    /** Other ways to run the product, measured beside it: `two` processes on one port, `durable` log. */
+    ways: { type: 'string', default: 'two,durable' },
     /** What was measured so far, and whether to forget it first. */
     data: { type: 'string', default: join(checkout, '.tenure', 'bench-serve.jsonl') },
     fresh: { type: 'boolean', default: false },
@@ -51,6 +53,11 @@ const { values } = parseArgs({
 /** An interrupted run ends what it has started. */
 let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (interrupted = true))
+const ways: Record<string, Way> = {
+  two: { replicas: 2 },
+  durable: { environment: { TENURE_PREDICTION_LOG: 'durable' } },
+}
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
 const chosen = cellsOf(values.only)
 const seconds = Number(values.seconds)
 mkdirSync(dirname(values.data), { recursive: true })
@@ -77,13 +84,22 @@ async function run(): Promise<void> {
     peers.push(
       {
         name: product,
-        pid: pids[0]!,
+        pids: [pids[0]],
         requestOf: (cell) => ({ url: `${url}/v2/models/${cell.model}/infer`, body: bodyOf(cell) }),
         stop: async () => {},
       },
       await startEcho('node', bodyOf),
       await startEcho('hono', bodyOf),
     )
+    for (const way of values.ways.split(',').filter((each) => each !== '')) {
+      const beside = await system.startBeside(ways[way] ?? {})
+      peers.push({
+        name: `${product}-${way}`,
+        pids: beside.pids,
+        requestOf: (cell) => ({ url: `${beside.url}/v2/models/${cell.model}/infer`, body: bodyOf(cell) }),
+        stop: async () => {},
+      })
+    }
     if (values.peers !== undefined) {
       const models = [...new Set(chosen.map(({ model }) => model))]
       const options = { scripts: values.peers, home: values.home, models }
@@ -121,8 +137,15 @@ async function rotate(peers: readonly Peer[], authorization: string, slice: stri
         // Python's servers are as fast at once as they will be; those that compile on the way are not.
         if (round === 0) await measure({ ...request, connections: 16, seconds: 1, authorization })
         const found = await measure({ ...request, connections: cell.c, seconds, authorization })
-        const { name: server, pid } = peer
-        append({ ...cell, ...found, peer: server, slice, round, rss: residentMb(pid) } satisfies Measurement)
+        const { name: server, pids } = peer
+        append({
+          ...cell,
+          ...found,
+          peer: server,
+          slice,
+          round,
+          rss: sum(pids.map(residentMb)),
+        } satisfies Measurement)
         console.log(`${textOf(cell)} ${server} ${Math.round(found.rps)}/s p99 ${found.p99_us} µs`)
       }
 }

@@ -16,7 +16,7 @@ import { family } from './processes.ts'
 
 export interface Peer {
   name: string
-  pid: number
+  pids: readonly number[]
   /** Absent when it serves only the other network. */
   requestOf(cell: Cell): { url: string; body: string } | undefined
   stop(): Promise<void>
@@ -36,7 +36,7 @@ export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: Cell) => s
   )
   return {
     name: kind === 'node' ? 'raw-echo' : 'hono-echo',
-    pid: child.pid!,
+    pids: [child.pid!],
     requestOf: (cell) => ({
       url: `http://127.0.0.1:${port}/v2/models/${cell.model}/infer`,
       body: bodyOf(cell),
@@ -75,7 +75,7 @@ export async function startPeers(
       }
       await pause(200)
     }
-    return { name, pid: child.pid!, requestOf, stop: () => end(child) }
+    return { name, pids: [child.pid!], requestOf, stop: () => end(child) }
   }
   // One of them serves one model a process.
   const wanted = names.flatMap((name) =>

@@ -113,6 +113,33 @@ function told(
   return `${mark(isReached(value, bar))} ${ratio(value)} (${sign} ${bar})`
 }
 
+/** What the other ways of running the product reach beside its usual one. */
+export function wayTable(all: readonly Measurement[]): string {
+  const ways = [...new Set(all.map(({ peer }) => peer))].filter((peer) => peer.startsWith(`${product}-`))
+  const lines = ways.map((way) =>
+    row([
+      wayNames[way] ?? way,
+      ...barCells.map((cell) => {
+        const found = ratios(all, cell, way, 'rps').map((value) => 1 / value)
+        return found.length === 0 ? '–' : spread(found, ratio)
+      }),
+    ]),
+  )
+  return lines.length === 0
+    ? ''
+    : [
+        row(['of one process, best effort', ...barCells.map(nameOf)]),
+        row(['---', ...barCells.map(() => '--:')]),
+        ...lines,
+        '',
+      ].join('\n')
+}
+
+const wayNames: Record<string, string> = {
+  [`${product}-two`]: 'two processes on one port (≥ 1.3)',
+  [`${product}-durable`]: 'answered when the log row is committed',
+}
+
 /** How much of a request's time the bare HTTP server alone would take. */
 export function floorShares(all: readonly Measurement[]): string[] {
   return barCells.flatMap((cell) => {
@@ -161,9 +188,12 @@ export function pageOf(slices: readonly Slice[], all: readonly Measurement[], co
     '',
     barTable(all),
     '',
+    wayTable(all),
     '## What bounds it',
     '',
     ...floorShares(all),
+    '',
+    'How it bears more than it can serve, and callers who only hold connections, is in [overload.md](overload.md).',
     '',
     '## Every cell',
     '',

@@ -4,8 +4,10 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Stream } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { bindSharedPort } from '../../cli/one-port.ts'
 import { insertKey } from '../../store/keys.ts'
 import { migrate } from '../../store/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
@@ -26,9 +28,15 @@ export interface MeasuredSystem {
   restRss: number
   /** Rows of the prediction log by what became of them. */
   logged(): Promise<Record<string, number>>
-  /** What /metrics tells. */
-  metrics(): Promise<string>
+  /** Starts the product once more on the same database, in another way; it ends with the rest. */
+  startBeside(way: Way): Promise<{ url: string; pids: number[] }>
   stop(): Promise<void>
+}
+
+export interface Way {
+  environment?: Record<string, string>
+  /** Processes that share a port. */
+  replicas?: number
 }
 
 const readyMs = 30_000
@@ -51,10 +59,10 @@ export async function startSystem(
     await nextRoute(store, spec.model, { proven: await register(store, artifacts, spec) })
   const { key } = await insertKey(store, { name: 'bench', role: 'admin' })
   const authorization = `Bearer ${key}`
-  const start = () =>
-    startApi(authorization, {
+  const start = (state: string, more: Record<string, string> = {}, handle?: object) =>
+    startApi(authorization, handle, {
       DATABASE_URL: postgres.url,
-      TENURE_STATE: join(root, 'state'),
+      TENURE_STATE: join(root, state),
       TENURE_ARTIFACTS: artifacts,
       TENURE_SIGNING_KEY: signingKeyOf(artifacts),
       TENURE_PORT: '0',
@@ -62,26 +70,41 @@ export async function startSystem(
       TENURE_PUBLIC_PREDICTIONS: 'on',
       TENURE_BUILD_ID: 'bench',
       ...environment,
+      ...more,
     })
   // The first start fills the caches; how long one takes that finds them is what callers of a restarted replica wait for.
-  await (await start()).stop()
-  const api = await start()
-  const metrics = async (): Promise<string> => (await api.ask('/metrics')).text()
+  await (await start('state')).stop()
+  const api = await start('state')
+  const beside: { stop(): Promise<void> }[] = []
   return {
     url: api.url,
     authorization,
     pids: [api.pid, postgres.pid],
     coldMs: api.coldMs,
     restRss: residentMb(api.pid),
-    metrics,
+    async startBeside({ environment: more, replicas = 1 }) {
+      const shared = replicas > 1 ? bindSharedPort({ host: '127.0.0.1', port: 0 }) : undefined
+      const sharing = shared === undefined ? {} : { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
+      const started: Awaited<ReturnType<typeof startApi>>[] = []
+      for (let each = 0; each < replicas; each++) {
+        const state = `beside-${beside.length}`
+        started.push(
+          await start(state, { ...more, ...sharing, TENURE_REPLICA: String(each + 1) }, shared?.handle),
+        )
+        beside.push(started.at(-1)!)
+      }
+      if (shared !== undefined) beside.push({ stop: async () => shared.close() })
+      const url = shared === undefined ? started[0]!.url : `http://127.0.0.1:${shared.port}`
+      return { url, pids: started.map(({ pid }) => pid) }
+    },
     async logged() {
-      const lines = (await metrics()).matchAll(
+      const lines = (await (await api.ask('/metrics')).text()).matchAll(
         /^tenure_prediction_log_(?:total|rows)\{state="(\w+)"\} (\d+)/gm,
       )
       return Object.fromEntries([...lines].map(([, state, count]) => [state!, Number(count)]))
     },
     async stop() {
-      await api.stop()
+      await Promise.all([api, ...beside].map((each) => each.stop()))
       await store.close()
       await postgres.stop()
       rmSync(root, { recursive: true, force: true })
@@ -89,16 +112,20 @@ export async function startSystem(
   }
 }
 
-async function startApi(authorization: string, environment: Record<string, string>) {
+async function startApi(
+  authorization: string,
+  handle: object | undefined,
+  environment: Record<string, string>,
+) {
   const began = performance.now()
   const child = spawn(process.execPath, command, {
     cwd: checkout,
     env: environmentWith(environment),
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit', ...(handle === undefined ? [] : [handle as Stream])],
   })
   const url = await new Promise<string>((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`the API ended with ${code}`)))
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    createInterface({ input: child.stdout! }).on('line', (line) => {
       const { msg, url: where, level } = JSON.parse(line) as { msg: string; url?: string; level: number }
       if (level >= 40) process.stderr.write(`${line}\n`)
       if (msg === 'listening') resolve(String(where))
