@@ -1,16 +1,23 @@
 /** `/openapi.json`, `/docs`, `/`: what the API is, made from the declared routes, and a page to look at. */
-import { errorTable } from '../../domain/errors.ts'
+import { DomainError, errorTable } from '../../domain/errors.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { findChampion } from '../../store/champions.ts'
 import { listModels } from '../../store/models.ts'
 import { listReleases } from '../../store/releases.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { explorerHeaders, explorerPage, findAsset } from '../explorer.ts'
 import { describe } from '../openapi.ts'
 import { page, table, text } from '../page.ts'
 import { visible } from '../scope.ts'
 
 const html = 'text/html; charset=utf-8'
+/** Plain pages run nothing and load nothing. */
+const pageHeaders = {
+  ...explorerHeaders,
+  'content-security-policy':
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+}
 
 export const descriptionRoutes = ({ store }: ApiDeps, routes: () => readonly Route[]): Route[] => [
   route({
@@ -25,9 +32,31 @@ export const descriptionRoutes = ({ store }: ApiDeps, routes: () => readonly Rou
     method: 'get',
     path: '/docs',
     allow: viewers,
+    summary: 'This API to read and to try in a browser. It loads nothing from elsewhere.',
+    answers: { 200: 'A page' },
+    handle: () => ({ text: explorerPage, type: html, headers: explorerHeaders }),
+  }),
+  route({
+    method: 'get',
+    path: '/docs/errors',
+    allow: viewers,
     summary: 'The routes and the errors, to read.',
     answers: { 200: 'A page' },
-    handle: () => ({ text: docs(routes()), type: html }),
+    handle: () => ({ text: docs(routes()), type: html, headers: pageHeaders }),
+  }),
+  route({
+    method: 'get',
+    path: '/docs/:file',
+    allow: viewers,
+    summary: 'A file of the page at /docs.',
+    answers: { 200: 'The file' },
+    async handle({ params }) {
+      const name = params['file']!
+      const asset = await findAsset(name)
+      if (asset === undefined) throw new DomainError('not_found', `there is no file ${JSON.stringify(name)}`)
+      const headers = { ...explorerHeaders, 'cache-control': 'private, max-age=3600' }
+      return { text: asset.bytes, type: asset.type, headers }
+    },
   }),
   route({
     method: 'get',
@@ -54,7 +83,7 @@ export const descriptionRoutes = ({ store }: ApiDeps, routes: () => readonly Rou
           open.map(({ state }) => [state.id, state.version, state.stage, whyWaiting(state)]),
         ),
       ]
-      return { text: page('Tenure', body.join('\n')), type: html }
+      return { text: page('Tenure', body.join('\n')), type: html, headers: pageHeaders }
     },
   }),
 ]

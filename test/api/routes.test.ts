@@ -403,7 +403,7 @@ describe('what the process says of itself', () => {
       const described = paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method]
       expect(described?.responses, `${method} ${path}`).toHaveProperty('default')
     }
-    const page = await get('/docs')
+    const page = await get('/docs/errors')
     expect(page.headers.get('content-type')).toMatch(/^text\/html/)
     expect(page.text).toContain('/v1/models/:name/predict')
     expect(page.text).toContain('missing_feature')

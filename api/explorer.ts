@@ -1,0 +1,69 @@
+/**
+ * The description of the API as a page to read and to try, for those who look at it in a browser. All of it comes from this
+ * process: the page may load nothing and talk to nobody but the host it came from, whatever stands in a name or a summary.
+ */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+
+export interface Asset {
+  bytes: Uint8Array<ArrayBuffer>
+  type: string
+}
+
+const types = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+  'favicon-32x32.png': 'image/png',
+} as const
+
+const starter = 'start.js'
+
+/** Nothing inline, nothing from elsewhere, in nobody's frame. The pictures of the buttons stand in the style sheet. */
+export const explorerHeaders: Record<string, string> = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+}
+
+export const explorerPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Tenure: the API</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="icon" href="/docs/favicon-32x32.png">
+</head>
+<body>
+<div id="api"></div>
+<noscript>This page needs JavaScript; <a href="/docs/errors">/docs/errors</a> and /openapi.json do not.</noscript>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/${starter}"></script>
+</body>
+</html>
+`
+
+const start = `SwaggerUIBundle({
+  url: '/openapi.json',
+  dom_id: '#api',
+  docExpansion: 'list',
+  defaultModelsExpandDepth: -1,
+  displayRequestDuration: true,
+  filter: true,
+  validatorUrl: null,
+})
+`
+
+/** A file of the page by its name; nothing for every other name. */
+export async function findAsset(name: string): Promise<Asset | undefined> {
+  if (name === starter) return { bytes: new TextEncoder().encode(start), type: types['swagger-ui-bundle.js'] }
+  if (!Object.hasOwn(types, name)) return undefined
+  const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+  return {
+    bytes: Uint8Array.from(await readFile(join(directory, name))),
+    type: types[name as keyof typeof types],
+  }
+}
