@@ -11,6 +11,8 @@ import { promote } from './promote.ts'
 import { judgeQuality } from './quality.ts'
 import { qualify } from './qualify.ts'
 import { findNextWaiting, joinQueue, recordTurn } from './queue.ts'
+import { awaitTakeover, loseReplica } from './drill-losses.ts'
+import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release.ts'
 import { forgetOldRows, makeLogDays } from './retain.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
@@ -24,6 +26,12 @@ export const controlActivities = (deps: Deps) => ({
   ...reportingFailures({
     authorize: authorize(deps),
     openRelease: openRelease(deps),
+    endDrill: endDrill(deps),
+    awaitTakeover: awaitTakeover(deps),
+    loseReplica: loseReplica(deps),
+    recordDrillRelease: recordDrillRelease(deps),
+    openDrill: openDrill(deps),
+    planDrills: planDrills(deps),
     recordTurn: recordTurn(deps),
     findNextWaiting: findNextWaiting(deps),
     joinQueue: joinQueue(deps),
@@ -45,8 +53,8 @@ export const controlActivities = (deps: Deps) => ({
     rollBackModel: rollBackModel(deps),
   }),
   tellPeople: tellPeople(deps),
-    openBatch: openBatch(deps),
-    failBatch: failBatch(deps),
+  openBatch: openBatch(deps),
+  failBatch: failBatch(deps),
 })
 
 export type ControlActivities = ReturnType<typeof controlActivities>

@@ -3,6 +3,7 @@ import { judgeAb, withAb, type AbCohort, type AbFinding } from '../domain/ab.ts'
 import type { CanaryEvidence } from '../domain/canary-evidence.ts'
 import { badAnswers } from '../domain/canary-ledger.ts'
 import { judgeCanary } from '../domain/canary.ts'
+import { budgetCode } from '../domain/drill.ts'
 import { evidenceOf, type Observation } from '../domain/observation.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import type { Reason, Verdict } from '../domain/verdict.ts'
@@ -82,6 +83,19 @@ export function unlessPinned(judgement: Judgement, pinned: string | undefined): 
     verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
     reason: pinned,
   }
+}
+
+/** A drill on live traffic ends when it has harmed as many callers as it may, whatever the judge can prove by then. */
+export function withinBudget(state: ReleaseState, judgement: Judgement): Judgement {
+  const { verdict, inputs } = judgement
+  if (state.drill === undefined || state.strategy === 'shadow' || verdict.kind === 'fail') return judgement
+  const { errors, invalid } = inputs['canary'] as { errors: number; invalid: number }
+  const harmed = errors + invalid
+  const { harmBudget } = state.policy.limits
+  if (harmed <= harmBudget) return judgement
+  const message = `${harmed} callers were harmed before anything was proven, the budget of the drill is ${harmBudget}`
+  const reason: Reason = { code: budgetCode, message, values: { harmed, harmBudget } }
+  return { ...judgement, verdict: { ...verdict, kind: 'fail', reasons: [reason] }, reason: message }
 }
 
 export async function recordDecision(deps: Deps, state: ReleaseState, judgement: Judgement): Promise<void> {

@@ -13,6 +13,8 @@ export interface Beat {
   check(): void
   /** Aborted then. */
   signal: AbortSignal
+  /** Says nothing any more, as of a worker that has died: for drills. */
+  fallSilent(): void
 }
 
 /**
@@ -29,9 +31,10 @@ export async function withHeartbeat<T>(
     return await work({
       sleep: (ms) => context.sleep(ms),
       check: () => context.cancellationSignal.throwIfAborted(),
+      signal: context.cancellationSignal,
+      fallSilent: () => clearInterval(timer),
     })
   } finally {
-      signal: context.cancellationSignal,
     clearInterval(timer)
   }
 }

@@ -113,7 +113,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     return { refused: `${model} has no version ${version}` }
   if (candidate.withdrawn) return { refused: `${version} has been taken back once and is not released again` }
   const baseline = (await findChampion(database, model))?.version
-  if ((candidate.evaluatedAgainst ?? undefined) !== baseline)
+  // The candidate of a drill is made from the champion of the moment and stands on its evaluation.
+  if (opening.drill === undefined && (candidate.evaluatedAgainst ?? undefined) !== baseline)
     return {
       refused:
         `${version} was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, ` +

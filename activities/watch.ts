@@ -7,11 +7,12 @@ import { pinReason, type Flag } from '../domain/flag.ts'
 import type { ReleaseState } from '../domain/release.ts'
 import type { Verdict, VerdictKind } from '../domain/verdict.ts'
 import { recordLook } from '../store/decisions.ts'
+import { takeSilence } from '../store/drills.ts'
 import { findFlag } from '../store/flags.ts'
 import { renewExposure } from '../store/routing.ts'
-import { judge, recordDecision, unlessPinned } from './decide.ts'
+import { judge, recordDecision, unlessPinned, withinBudget } from './decide.ts'
 import type { Deps } from './deps.ts'
-import { withHeartbeat } from './heartbeat.ts'
+import { withHeartbeat, type Beat } from './heartbeat.ts'
 import { createLifeline } from './lifeline.ts'
 import { createObserver } from './observe.ts'
 
@@ -37,6 +38,7 @@ export const watch =
       let written = ''
       for (;;) {
         beat.check()
+        if (state.drill === 'dead-worker' && (await takeSilence(deps.store, state.id))) await playDead(beat)
         const flag = await findFlag(deps.store, state.model)
         const pinned = pinReason(flag)
         const { watchedMs, lookedMs } = await recordLook(deps.store, {
@@ -48,7 +50,7 @@ export const watch =
           mostMs: 2 * everyMs,
         })
         const observation = { ...(await observe()), watchedMs }
-        const judgement = unlessPinned(judge(state, observation), pinned)
+        const judgement = unlessPinned(withinBudget(state, judge(state, observation)), pinned)
         const { verdict, reason } = judgement
         const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
@@ -67,6 +69,15 @@ export const watch =
         await beat.sleep(everyMs)
       }
     })
+
+/** Longer than any heartbeat is waited for: another watcher is there by then, and this one is told that it is not wanted. */
+const deadMs = 60_000
+
+async function playDead(beat: Beat): Promise<never> {
+  beat.fallSilent()
+  await beat.sleep(deadMs)
+  throw new Error('this watch was told to fall silent, for a drill')
+}
 
 /** A switch that is forgotten ends the release as a forgotten pause does. */
 const isOver = (flag: Flag, nowMs: number, { policy }: ReleaseState): boolean =>

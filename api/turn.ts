@@ -2,6 +2,7 @@
  * Begins a release, or lets it wait: while another one of its model is open it gets the place in the queue that its policy and
  * whoever asks give it. Were it only refused, a person would have to sit and try.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../domain/errors.ts'
 import { turnOf } from '../domain/turn.ts'
 import { findChampion } from '../store/champions.ts'
@@ -23,30 +24,13 @@ import { isAlreadyStarted } from './workflow-errors.ts'
 
 /** Answers 202 with the release, or with what waits for its turn. Throws `drill_stale`, and `release_in_progress` when it may not wait. */
 export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Promise<Answer> {
-  const { temporal, store, log } = deps
+  const { store, log } = deps
   const { model, version, requestedBy } = request
   const policy = request.policy ?? (await getModel(store, model)).definition.release
   const stale = await issueOfDrills(store, { model, policy })
   if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
-  const workflowId = releaseWorkflowId(model)
-  const { taskQueue } = temporal
-  try {
-    const handle = await temporal.call(answerMs, (client) =>
-      client.workflow.start('release', {
-        workflowId,
-        taskQueue,
-        args: [request],
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      }),
-    )
-    const id = releaseIdOf(handle.firstExecutionRunId)
-    log.info({ release: id, version, by: requestedBy }, 'release started')
-    const runId = handle.firstExecutionRunId
-    return { status: 202, json: { id, model, version, workflow_id: workflowId, run_id: runId } }
-  } catch (error) {
-    if (!isAlreadyStarted(error)) throw error
-  }
+  const begun = await begin(deps, request)
+  if (begun !== undefined) return begun
   const over = turnOf({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
   const open = await findOpenRelease(store, model)
   const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
@@ -74,6 +58,39 @@ export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Prom
   return {
     status: 202,
     json: { ...briefOfWaiting(waiting), message: `${busy}; ${version} waits for its turn` },
+  }
+}
+
+/** A release that has written its end down runs for a moment yet: so long it is waited for here. */
+const closing = { tries: 20, pauseMs: 50 }
+
+/** Undefined while another release of the model is open. */
+async function begin(
+  { temporal, store, log }: ApiDeps,
+  request: ReleaseRequest,
+): Promise<Answer | undefined> {
+  const { model, version, requestedBy } = request
+  const workflowId = releaseWorkflowId(model)
+  for (let tries = 1; ; tries++) {
+    try {
+      const handle = await temporal.call(answerMs, (client) =>
+        client.workflow.start('release', {
+          workflowId,
+          taskQueue: temporal.taskQueue,
+          args: [request],
+          workflowIdConflictPolicy: 'FAIL',
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        }),
+      )
+      const runId = handle.firstExecutionRunId
+      const id = releaseIdOf(runId)
+      log.info({ release: id, version, by: requestedBy }, 'release started')
+      return { status: 202, json: { id, model, version, workflow_id: workflowId, run_id: runId } }
+    } catch (error) {
+      if (!isAlreadyStarted(error)) throw error
+    }
+    if (tries === closing.tries || (await findOpenRelease(store, model)) !== undefined) return undefined
+    await pause(closing.pauseMs)
   }
 }
 

@@ -28,6 +28,10 @@ export interface ReleaseAnswer {
   strategy: string
   stage: string
   share_bp: number
+  /** What its version answers of the callers now. */
+  serves_bp?: number
+  hotfix?: string
+  drill?: string
   paused: boolean
   requested_by: string
   artifact_digest: string
@@ -66,6 +70,19 @@ export interface DecisionAnswer {
   stage_index: number
   kind: string
   reasons: { code: string; message: string }[]
+}
+
+/** A release that waits, or has waited, for its turn. */
+export interface WaitingAnswer {
+  waiting: string
+  model: string
+  version: string
+  state: string
+  requested_by: string
+  hotfix?: string
+  release?: string
+  message: string
+  at: string
 }
 
 export interface CommandAnswer {

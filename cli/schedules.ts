@@ -5,7 +5,13 @@
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../domain/definition.ts'
 import { DomainError } from '../domain/errors.ts'
-import { retentionWorkflowId, retrainWorkflowId, type RetrainRequest } from '../workflows/contract.ts'
+import {
+  drillWorkflowId,
+  retentionWorkflowId,
+  retrainWorkflowId,
+  type DrillRequest,
+  type RetrainRequest,
+} from '../workflows/contract.ts'
 
 export const scheduleId = (model: string): string => `retrain/${model}`
 
@@ -44,6 +50,45 @@ export async function syncSchedule(
   } catch (error) {
     ignoreAbsent(error)
     await client.schedule.create({ scheduleId: scheduleId(name), ...options }).catch(refuseTimes)
+  }
+  return 'scheduled'
+}
+
+export const drillScheduleId = (model: string): string => `drill/${model}`
+
+/** The same for the drills of a model: none where its file says so. */
+export async function syncDrills(
+  client: Client,
+  { name, release }: Pick<ModelDefinition, 'name' | 'release'>,
+  taskQueue: string,
+): Promise<'scheduled' | 'unscheduled'> {
+  const handle = client.schedule.getHandle(drillScheduleId(name))
+  const { cron, everyMs } = release.drill ?? {}
+  if (cron === undefined && everyMs === undefined) {
+    await handle.delete().catch(ignoreAbsent)
+    return 'unscheduled'
+  }
+  const request: DrillRequest = { model: name, requestedBy: `schedule/${name}` }
+  const options = {
+    spec: {
+      ...(cron === undefined ? {} : { cronExpressions: [cron] }),
+      ...(everyMs === undefined ? {} : { intervals: [{ every: everyMs }] }),
+    },
+    action: {
+      type: 'startWorkflow' as const,
+      workflowType: 'drill',
+      workflowId: drillWorkflowId(name),
+      taskQueue,
+      args: [request],
+    },
+    // A drill that was missed is not made up for: the next one comes.
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
+  }
+  try {
+    await handle.update((previous) => ({ ...options, state: previous.state }))
+  } catch (error) {
+    ignoreAbsent(error)
+    await client.schedule.create({ scheduleId: drillScheduleId(name), ...options }).catch(refuseTimes)
   }
   return 'scheduled'
 }

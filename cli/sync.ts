@@ -11,7 +11,7 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { connectionOf } from './children.ts'
 import { coreAddresses } from './connection.ts'
 import { startAlerts, startMonitor } from './monitors.ts'
-import { syncRetention, syncSchedule } from './schedules.ts'
+import { syncDrills, syncRetention, syncSchedule } from './schedules.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
@@ -36,6 +36,11 @@ export async function syncModels(core: {
       const schedule = await syncSchedule(client, definition, config.taskQueues.control).catch(issuesOf)
       if (typeof schedule !== 'string') {
         broken.push({ file: `${name}.ts`, issues: schedule })
+        continue
+      }
+      const drills = await syncDrills(client, definition, config.taskQueues.control).catch(issuesOf)
+      if (typeof drills !== 'string') {
+        broken.push({ file: `${name}.ts`, issues: drills })
         continue
       }
       const changed = await upsertModel(store, { name, definition, codeDigest })

@@ -2,6 +2,7 @@
 import { auditGroup } from './commands/audit.ts'
 import { batchGroup } from './commands/batch.ts'
 import { releaseCommands, rollbackCommand } from './commands/command.ts'
+import { drillCommand, drillsCommand } from './commands/drill.ts'
 import { flagsGroup } from './commands/flags.ts'
 import { keysGroup } from './commands/keys.ts'
 import { liveAtCommand, modelsGroup, versionsCommand } from './commands/models.ts'
@@ -21,6 +22,8 @@ const commands = [
   releaseGroup,
   ...releaseCommands,
   rollbackCommand,
+  drillCommand,
+  drillsCommand,
   modelsGroup,
   versionsCommand,
   liveAtCommand,

@@ -3,8 +3,6 @@
  * noticed and gone. A defence that nobody has tripped for a year is a belief; a drill is its test.
  */
 
-import type { ReleasePolicy } from './policy.ts'
-
 /** Each drill with what it does, and what must notice it. */
 export const drillKinds = {
   bad: 'The candidate fails on a share of its requests; the judge of errors must take it back.',
@@ -74,24 +72,6 @@ export const defaultDrill: DrillPolicy = {
   shareBp: 1_000,
   harmBudget: 50,
   withinMs: 600_000,
-}
-
-/** The way of a drill's release: one watched stage of the usual kind, judged by the usual limits, without a way to promotion. */
-export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
-  const { shareBp, withinMs, harmBudget, traffic } = drill
-  const { nonInferiority: _proof, ramp: _ramp, ...limits } = base.limits
-  // A sound candidate, of a drill in which something else fails, has half of the time to pass.
-  const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
-  return {
-    strategy: traffic === 'live' ? 'canary' : 'shadow',
-    approval: { approvers: 0, withinMs: base.approval.withinMs },
-    ...(traffic === 'live' ? { stages: [stage] } : { shadow: stage, stages: [] }),
-    watch: base.watch,
-    limits: { ...limits, promotion: 'off', harmBudget },
-    whenInconclusive: 'end',
-    whenBusy: 'refuse',
-    ...(base.qualification ? { qualification: base.qualification } : {}),
-  }
 }
 
 /** What a drill has come to, as the rows of its release tell it. */

@@ -30,4 +30,4 @@ export {
   warn,
 } from './define/expect.ts'
 export { byTime, random, stratified } from './define/split.ts'
-export { canary, direct, percent } from './define/release.ts'
+export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './define/release.ts'

@@ -8,9 +8,21 @@ import { join } from 'node:path'
 import { startPostgres } from '../cli/embedded/postgres.ts'
 import { startTemporal } from '../cli/embedded/temporal.ts'
 import { migrate } from '../store/migrate.ts'
+import { insertWaiting } from '../store/waiting.ts'
 import { searchAttributes } from '../temporal.config.ts'
 import { bundle, readHistories, replay, writeHistory } from '../test/support/histories.ts'
 import { quietRuntime } from '../test/support/quiet.ts'
+import {
+  commandSignals,
+  drillWorkflowId,
+  queueWorkflowId,
+  releaseWorkflowId,
+  rollbackWorkflowId,
+  type DrillOutcome,
+  type DrillRequest,
+  type RollbackOutcome,
+  type RollbackRequest,
+} from '../workflows/contract.ts'
 import { openStage, type PlayedModel, type PlayedRelease, type Stage } from '../test/support/stage.ts'
 
 if (process.argv.includes('--record')) await record()
@@ -76,6 +88,9 @@ async function record(): Promise<void> {
     const stage = await openStage({ databaseUrl: postgres.url, temporalAddress: temporal.address })
     try {
       for (const name of Object.keys(stories({} as PlayedModel))) await play(stage, name)
+      await playTurn(stage)
+      await playDrill(stage)
+      await playRollback(stage)
     } finally {
       await stage.close()
     }
@@ -93,4 +108,67 @@ async function play(stage: Stage, name: string): Promise<void> {
   const { outcome, reason } = await release.result()
   writeHistory(name, await release.handle.fetchHistory())
   console.log(`${name}: ${outcome}, ${reason}`)
+}
+
+async function keep(
+  name: string,
+  handle: { fetchHistory: PlayedRelease['handle']['fetchHistory'] },
+  told: string,
+) {
+  writeHistory(name, await handle.fetchHistory())
+  console.log(`${name}: ${told}`)
+}
+
+/** A release that takes the place of another, and the workflow that brings it there. */
+async function playTurn({ client, config, model, store }: Stage): Promise<void> {
+  const show = await model()
+  const champion = await show.champion()
+  const [first, second] = [await show.register(champion), await show.register(champion)]
+  const open = await show.start(first)
+  await open.reaches('awaiting_approval')
+  await store.transaction((database) =>
+    insertWaiting(database, { model: show.name, version: second, requestedBy: 'olga', over: 'unexposed' }),
+  )
+  const queue = await client.workflow.start('queue', {
+    workflowId: queueWorkflowId(show.name),
+    taskQueue: config.taskQueues.control,
+    args: [{ model: show.name }],
+  })
+  const { outcome, reason } = await open.result()
+  await keep('superseded', open.handle, `${outcome}, ${reason}`)
+  await queue.result()
+  await keep('queue', queue, 'its turn has come')
+  await client.workflow.getHandle(releaseWorkflowId(show.name)).signal(commandSignals.abort, { by: 'olga' })
+}
+
+async function playDrill({ client, config, model }: Stage): Promise<void> {
+  const show = await model()
+  await show.champion()
+  // The version that a drill makes first: these replicas are played, and do not read the fault in its manifest.
+  show.traffic.invalid.set(`${show.name}_v0.0.1`, 0.5)
+  const drill = await client.workflow.start<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
+    workflowId: drillWorkflowId(show.name),
+    taskQueue: config.taskQueues.control,
+    args: [{ model: show.name, requestedBy: 'olga', kinds: ['nan'], changes: { withinMs: 8_000 } }],
+  })
+  const { message } = await drill.result()
+  await keep('drill', drill, message)
+}
+
+async function playRollback({ client, config, model }: Stage): Promise<void> {
+  const show = await model()
+  const next = await show.register(await show.champion())
+  const release = await show.start(next, { strategy: 'direct', probation: false })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  await release.result()
+  const rollback = await client.workflow.start<(request: RollbackRequest) => Promise<RollbackOutcome>>(
+    'rollback',
+    {
+      workflowId: rollbackWorkflowId(show.name),
+      taskQueue: config.taskQueues.control,
+      args: [{ model: show.name, by: 'olga', reason: 'callers complain' }],
+    },
+  )
+  await keep('model-rollback', rollback, (await rollback.result()).message)
 }

@@ -146,6 +146,11 @@ export async function closeDrill(database: Database, end: DrillEnd): Promise<boo
   return rows.length > 0
 }
 
+/** One that was not held. */
+export async function deleteDrill(database: Database, id: string): Promise<void> {
+  await database.query(sql`delete from drills where id = ${id} and release_id is null`)
+}
+
 export async function findDrill(database: Database, id: string): Promise<Drill | undefined> {
   const [row] = await database.query<RawDrill>(sql`select * from drills where id = ${id}`)
   return row && toDrill(row)

@@ -4,6 +4,7 @@ import type { ApiDeps } from '../deps.ts'
 import { alertRoutes } from './alerts.ts'
 import { batchRoutes } from './batches.ts'
 import { descriptionRoutes } from './description.ts'
+import { drillRoutes } from './drills.ts'
 import { evaluationRoutes } from './evaluations.ts'
 import { flagRoutes } from './flags.ts'
 import { healthRoutes } from './health.ts'
@@ -27,6 +28,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
     ...rollbackRoutes(deps),
+    ...drillRoutes(deps),
     ...flagRoutes(deps),
     ...recordRoutes(deps),
     ...alertRoutes(deps),

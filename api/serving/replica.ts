@@ -11,6 +11,7 @@ import {
   renewLease,
   type Replica,
 } from '../../store/replicas.ts'
+import { readSilence } from '../../store/drills.ts'
 import { acknowledgeFlag } from '../../store/flags.ts'
 import type { Route } from '../../domain/route.ts'
 import { writeTicks } from '../../store/counters.ts'
@@ -73,7 +74,13 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   let remembered = ''
   let lastPairs = 0
 
+  // In a drill this replica is as good as cut off for a while: it says nothing and hears nothing, and falls back by itself.
+  let silentUntil = 0
+  const isSilent = (): boolean => clock.now() < silentUntil
+
   const renew = async (): Promise<void> => {
+    if (!isSilent()) silentUntil = clock.now() + (await readSilence(store, replica.id))
+    if (isSilent()) return
     const sentAt = clock.now()
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
     const isFirst = !registered
@@ -87,6 +94,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     if (isFirst) await forgetReplicas(store)
   }
   const follow = async (): Promise<void> => {
+    if (isSilent()) return
     const sentAt = clock.now()
     await routing.take(await readRouting(store), sentAt)
     if (unread !== undefined && sentAt >= unread.at) {

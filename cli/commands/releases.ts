@@ -1,5 +1,11 @@
 /** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
-import type { CommandAnswer, DecisionAnswer, EvaluationAnswer, ReleaseAnswer } from '../answers.ts'
+import type {
+  CommandAnswer,
+  DecisionAnswer,
+  EvaluationAnswer,
+  ReleaseAnswer,
+  WaitingAnswer,
+} from '../answers.ts'
 import type { Client } from '../client.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
@@ -7,18 +13,19 @@ import { coloured, orDash, share, short, time } from './words.ts'
 
 export const releasesCommand: CommandSpec = {
   name: 'releases',
-  summary: 'lists releases, the newest first',
+  summary: 'lists releases, the newest first, and those that wait for their turn',
   options: [
     ['--model <model>', 'of this model only'],
     ['--open', 'only those that have not ended'],
   ],
   examples: ['releases', 'releases --model iris --open', 'releases --json'],
   async run({ terminal, api }, { options }) {
-    const answer = await api().get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
+    const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>('/v1/releases', {
       model: options['model'],
       open: options['open'],
     })
-    terminal.answer(answer, listOf(terminal, answer.releases))
+    const waits = waitingOf(terminal, answer.waiting ?? [])
+    terminal.answer(answer, [listOf(terminal, answer.releases), ...waits].join('\n'))
   },
 }
 
@@ -26,6 +33,30 @@ export const releaseGroup: CommandGroup = {
   name: 'release',
   summary: 'one release',
   commands: [
+    {
+      name: 'start <version>',
+      summary: 'releases a registered version, or lets it wait behind the open release of its model',
+      options: [
+        [
+          '--hotfix <reason>',
+          "takes the shorter way of the model's hotfixes and the place of an open release; for approvers and admins",
+        ],
+      ],
+      examples: [
+        'release start flight-delay_v1.4.0',
+        'release start iris_v2.0.1 --hotfix "wrong unit in production"',
+      ],
+      async run({ terminal, api }, { args, options }) {
+        const version = String(args[0])
+        const { model } = await api().get<{ model: string }>(`/v1/versions/${encodeURIComponent(version)}`)
+        const answer = await api().post<{ id?: string; waiting?: string; message?: string }>('/v1/releases', {
+          model,
+          version,
+          ...(options['hotfix'] === undefined ? {} : { hotfix: { reason: options['hotfix'] } }),
+        })
+        terminal.answer(answer, answer.message ?? `${version} is being released as ${answer.id ?? ''}`)
+      },
+    },
     {
       name: 'show <release>',
       summary: 'shows the state of a release, its verdicts and what people have said to it',
@@ -68,17 +99,42 @@ export async function releaseIdOf(
 function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string {
   if (releases.length === 0) return 'No release yet. `tenure retrain <model>` leads to one.'
   return tableOf(
-    ['release', 'version', 'stage', 'share', 'outcome', 'started', 'reason'],
+    ['release', 'version', 'stage', 'serves', 'outcome', 'started', 'reason'],
     releases.map((each) => [
       each.id,
       each.version,
-      each.paused ? `${each.stage} (paused)` : each.stage,
-      each.stage === 'ended' ? '–' : share(each.share_bp),
+      [
+        each.stage,
+        ...(each.paused ? ['(paused)'] : []),
+        ...(each.drill ? [`(drill: ${each.drill})`] : []),
+      ].join(' '),
+      shown(each),
       coloured(terminal, each.outcome),
       time(each.started_at),
       terminal.paint('dim', orDash(each.reason)),
     ]),
   )
+}
+
+/** What its version answers of the callers now, also when the release is long over; in shadow, what it is shown. */
+const shown = (each: ReleaseAnswer): string =>
+  each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.serves_bp ?? each.share_bp)
+
+function waitingOf({ paint }: Terminal, waiting: readonly WaitingAnswer[]): string[] {
+  const open = waiting.filter(({ state }) => state === 'waiting')
+  if (open.length === 0) return []
+  const rows = open.map((each) => [
+    each.waiting,
+    each.version,
+    each.requested_by,
+    time(each.at),
+    orDash(each.hotfix),
+  ])
+  return [
+    '',
+    paint('bold', 'waiting for their turn'),
+    tableOf(['waits as', 'version', 'asked for by', 'since', 'hotfix'], rows),
+  ]
 }
 
 function gateOf(
@@ -109,6 +165,7 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     ['replaces', orDash(release.baseline_version)],
     ['strategy', release.strategy],
     ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
+    ['answers now', `${share(release.serves_bp ?? 0)} of the callers`],
     ['outcome', coloured(terminal, release.outcome)],
     ['why', orDash(release.reason ?? release.why)],
     ['asked for by', release.requested_by],

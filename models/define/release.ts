@@ -1,8 +1,11 @@
 /** Release policies in words: stages, soak times and approvals, lowered to the milliseconds the state machine counts. */
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary-policy.ts'
+import type { AbMetric } from '../../domain/ab.ts'
+import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import {
   defaultWatch,
   issuesOfPolicy,
+  type QualificationLimits,
   type ReleasePolicy,
   type StagePolicy,
   type WatchPolicy,
@@ -33,7 +36,37 @@ export const percent = (share: number, options: StageOptions = {}): StageSpec =>
   ...options,
 })
 
-export interface CanarySpec {
+/** How often and how the model is drilled. */
+export interface DrillSpec {
+  /** 30 days, unless a cron expression or another time is given. */
+  every?: Duration
+  cron?: string
+  kinds?: readonly DrillKind[]
+  /** `mirrored` unless said otherwise: no caller gets an answer of the candidate. */
+  traffic?: DrillPolicy['traffic']
+  percent?: number
+  /** How many callers one drill may harm. */
+  harmBudget?: number
+  within?: Duration
+}
+/** What every strategy may say. */
+interface CommonSpec {
+  approval?: ApprovalSpec
+  watch?: CanarySpec['watch']
+  limits?: Partial<CanaryPolicy>
+  /** What a stage without enough evidence comes to at its deadline. */
+  whenInconclusive?: ReleasePolicy['whenInconclusive']
+  /** What a release does while another one of the model is open. */
+  whenBusy?: ReleasePolicy['whenBusy']
+  /** The shorter stages of a release that is marked as a hotfix. */
+  hotfix?: { stages: readonly StageSpec[]; soak?: Duration; requests?: number; deadline?: Duration }
+  qualification?: Partial<QualificationLimits>
+  /** Once a month on copies of requests, unless said otherwise. */
+  drill?: DrillSpec | 'off'
+  /** Refuses a release when the last drill has failed or is older. */
+  requireDrill?: { within: Duration }
+}
+export interface CanarySpec extends CommonSpec {
   stages: readonly StageSpec[]
   /** Given to each stage that has none of its own: 30 min. */
   soak?: Duration
@@ -41,7 +74,6 @@ export interface CanarySpec {
   requests?: number
   /** Given to each stage that has none of its own: eight times its soak. */
   deadline?: Duration
-  approval?: ApprovalSpec
   /** Copies of requests whose answers nobody sees, before the first stage; all of them for the soak time unless said otherwise. */
   shadow?: StageSpec | 'off'
   /** After 100 %: the previous champion keeps `holdback` percent as a control. */
@@ -53,68 +85,150 @@ export interface CanarySpec {
     acknowledge?: Duration
     decision?: Duration
   }
-  limits?: Partial<CanaryPolicy>
 }
-export interface DirectSpec {
-  approval?: ApprovalSpec
+export type RollingSpec = CanarySpec
+export type BlueGreenSpec = Omit<CanarySpec, 'stages'>
+export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
+  shadow: StageSpec
+  whenPassed?: ReleasePolicy['whenPassed']
 }
-export type ReleaseSpec = { strategy: 'canary'; spec: CanarySpec } | { strategy: 'direct'; spec: DirectSpec }
+export type AbSpec = Omit<CanarySpec, 'stages'> & {
+  /** The split in percent of the callers, with its horizon as the deadline. */
+  split: StageSpec
+  metric: AbMetric
+  /** The probability that a candidate that is not better wins: 0.05. */
+  alpha?: number
+}
+export interface DirectSpec extends CommonSpec {}
+export type ReleaseSpec =
+  | { strategy: 'canary'; spec: CanarySpec }
+  | { strategy: 'rolling'; spec: RollingSpec }
+  | { strategy: 'blue_green'; spec: BlueGreenSpec }
+  | { strategy: 'shadow'; spec: ShadowSpec }
+  | { strategy: 'ab'; spec: AbSpec }
+  | { strategy: 'direct'; spec: DirectSpec }
 
 /** Shadow, rising shares, 100 %, probation. */
 export const canary = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'canary', spec })
+/** Replica by replica: the percentages are of the replicas, rounded up. */
+export const rolling = (spec: RollingSpec): ReleaseSpec => ({ strategy: 'rolling', spec })
+/** From 0 to 100 % at once, when every replica has loaded it; the previous champion stays loaded to return to. */
+export const blueGreen = (spec: BlueGreenSpec = {}): ReleaseSpec => ({ strategy: 'blue_green', spec })
+/** Copies of requests until its answers have proven themselves, or a person says so. */
+export const shadow = (spec: ShadowSpec): ReleaseSpec => ({ strategy: 'shadow', spec })
+/** A fixed split until the sequential test on one metric decides, or its horizon is reached. */
+export const ab = (spec: AbSpec): ReleaseSpec => ({ strategy: 'ab', spec })
 /** Floors and an approval, then 100 % at once. */
 export const direct = (spec: DirectSpec = {}): ReleaseSpec => ({ strategy: 'direct', spec })
 
+type At = (place: string, text: Duration) => number
+
 export function lowerRelease(report: Report, { strategy, spec }: ReleaseSpec): ReleasePolicy {
-  const at = (place: string, text: Duration) => durationAt(report, `release.${place}`, text)
+  const at: At = (place, text) => durationAt(report, `release.${place}`, text)
   const { by = 1, within = '7 d' } = spec.approval ?? {}
-  const approval = { approvers: by, withinMs: at('approval.within', within) }
-  if (strategy === 'direct')
-    return checked(report, {
-      strategy,
-      approval,
-      stages: [],
-      watch: defaultWatch,
-      limits: defaultCanaryPolicy,
-    })
+  const shared = {
+    strategy,
+    approval: { approvers: by, withinMs: at('approval.within', within) },
+    watch: lowerWatch(at, spec.watch ?? {}),
+    limits: { ...defaultCanaryPolicy, ...spec.limits },
+    ...lowerCommon(at, spec),
+  }
+  if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
   const soakMs = at('soak', spec.soak ?? '30 min')
   const deadlineMs = spec.deadline === undefined ? undefined : at('deadline', spec.deadline)
-  const times = (place: string, options: StageOptions): Omit<StagePolicy, 'shareBp'> => {
-    const minMs = options.soak === undefined ? soakMs : at(`${place}.soak`, options.soak)
-    return {
-      minMs,
-      minRequests: options.requests ?? spec.requests ?? 400,
-      deadlineMs:
-        options.deadline === undefined
-          ? (deadlineMs ?? minMs * 8)
-          : at(`${place}.deadline`, options.deadline),
-    }
-  }
+  const times: Times = (place, options) =>
+    timesOf(at, { soakMs, deadlineMs, requests: spec.requests ?? 400 }, place, options)
   const stage = (place: string, each: StageSpec): StagePolicy => ({
     shareBp: Math.round(each.percent * 100),
     ...times(place, each),
   })
-  const { shadow = percent(100), probation = { holdback: 5 } } = spec
-  const policy: ReleasePolicy = {
-    strategy,
-    approval,
-    ...(shadow === 'off' ? {} : { shadow: stage('shadow', shadow) }),
-    stages: spec.stages.map((each, index) => stage(`stages[${index}]`, each)),
+  // Before blue and green everybody may be shown to the candidate; where a split decides, nobody is unless it is said.
+  const shown = 'shadow' in spec ? spec.shadow : strategy === 'canary' ? percent(100) : 'off'
+  const { probation = { holdback: 5 } } = spec
+  const specs = strategy === 'ab' ? [spec.split] : 'stages' in spec ? spec.stages : []
+  return checked(report, {
+    ...shared,
+    ...(shown === 'off' || shown === undefined ? {} : { shadow: stage('shadow', shown) }),
+    stages: specs.map((each, index) => stage(strategy === 'ab' ? 'split' : `stages[${index}]`, each)),
     ...(probation === 'off'
       ? {}
       : {
           probation: { holdbackBp: Math.round(probation.holdback * 100), ...times('probation', probation) },
         }),
-    watch: lowerWatch(at, spec.watch ?? {}),
-    limits: { ...defaultCanaryPolicy, ...spec.limits },
-  }
-  return checked(report, policy)
+    ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
+    ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
+  })
 }
 
-function lowerWatch(
-  at: (place: string, text: Duration) => number,
-  watch: NonNullable<CanarySpec['watch']>,
-): WatchPolicy {
+type Times = (place: string, options: StageOptions) => Omit<StagePolicy, 'shareBp'>
+
+interface Defaults {
+  soakMs: number
+  deadlineMs: number | undefined
+  requests: number
+}
+
+function timesOf(
+  at: At,
+  { soakMs, deadlineMs, requests }: Defaults,
+  place: string,
+  options: StageOptions,
+): Omit<StagePolicy, 'shareBp'> {
+  const minMs = options.soak === undefined ? soakMs : at(`${place}.soak`, options.soak)
+  return {
+    minMs,
+    minRequests: options.requests ?? requests,
+    deadlineMs:
+      options.deadline === undefined ? (deadlineMs ?? minMs * 8) : at(`${place}.deadline`, options.deadline),
+  }
+}
+
+/** What is only there when it is said, but for the drills, which are only away when that is said. */
+function lowerCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
+  const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec
+  const soakMs = at('hotfix.soak', hotfix?.soak ?? '5 min')
+  const deadlineMs = hotfix?.deadline === undefined ? undefined : at('hotfix.deadline', hotfix.deadline)
+  return {
+    ...(whenInconclusive === undefined ? {} : { whenInconclusive }),
+    ...(whenBusy === undefined ? {} : { whenBusy }),
+    ...(hotfix === undefined
+      ? {}
+      : {
+          hotfix: {
+            stages: hotfix.stages.map((each, index) => ({
+              shareBp: Math.round(each.percent * 100),
+              ...timesOf(
+                at,
+                { soakMs, deadlineMs, requests: hotfix.requests ?? 100 },
+                `hotfix.stages[${index}]`,
+                each,
+              ),
+            })),
+          },
+        }),
+    ...(qualification === undefined ? {} : { qualification }),
+    ...(drill === 'off' ? {} : { drill: lowerDrill(at, drill) }),
+    ...(requireDrill === undefined
+      ? {}
+      : { requireDrill: { withinMs: at('requireDrill.within', requireDrill.within) } }),
+  }
+}
+
+function lowerDrill(at: At, { every, cron, kinds, percent: share, within, ...rest }: DrillSpec): DrillPolicy {
+  const { everyMs: monthly, ...standard } = defaultDrill
+  const everyMs = every === undefined ? (cron === undefined ? monthly : undefined) : at('drill.every', every)
+  return {
+    ...standard,
+    ...rest,
+    ...(everyMs === undefined ? {} : { everyMs }),
+    ...(cron === undefined ? {} : { cron }),
+    ...(kinds === undefined ? {} : { kinds: [...kinds] }),
+    ...(share === undefined ? {} : { shareBp: Math.round(share * 100) }),
+    ...(within === undefined ? {} : { withinMs: at('drill.within', within) }),
+  }
+}
+
+function lowerWatch(at: At, watch: NonNullable<CanarySpec['watch']>): WatchPolicy {
   const { tick, every, exposure, acknowledge, decision } = watch
   return {
     tickMs: tick === undefined ? defaultWatch.tickMs : at('watch.tick', tick),

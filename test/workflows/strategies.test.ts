@@ -11,6 +11,7 @@ import { insertPairs } from '../../store/pairs.ts'
 import { findRelease } from '../../store/releases.ts'
 import { findRouting } from '../../store/routing.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
 import {
   openStage,
   quickPolicy,
@@ -76,7 +77,7 @@ async function watchRoutes<T>(
   return seen
 }
 
-describe.concurrent('direct', () => {
+describe('direct', () => {
   const way: PolicyChanges = { strategy: 'direct', probation: false }
   it('is promoted once every replica has loaded it', async () => {
     const scene = await approved(way)
@@ -99,7 +100,7 @@ describe.concurrent('direct', () => {
   })
 })
 
-describe.concurrent('blue_green', () => {
+describe('blue_green', () => {
   const way: PolicyChanges = { strategy: 'blue_green', shadow: false, stages: [] }
   it('goes from 0 to 100 % at once, with both versions loaded before and after', async () => {
     const scene = await approved(way)
@@ -150,7 +151,7 @@ describe.concurrent('blue_green', () => {
   })
 })
 
-describe.concurrent('shadow', () => {
+describe('shadow', () => {
   const long = { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 10_000 }
   const way: PolicyChanges = {
     strategy: 'shadow',
@@ -216,7 +217,7 @@ describe.concurrent('shadow', () => {
   })
 })
 
-describe.concurrent('ab', () => {
+describe('ab', () => {
   const split = { shareBp: 5_000, minMs: 150, minRequests: 20, deadlineMs: 8_000 }
   const way = (metric: 'accuracy' | 'errors', more: Partial<ReleasePolicy> = {}): PolicyChanges => ({
     strategy: 'ab',
@@ -272,7 +273,7 @@ describe.concurrent('ab', () => {
   })
 })
 
-describe.concurrent('rolling', () => {
+describe('rolling', () => {
   const way: PolicyChanges = {
     strategy: 'rolling',
     shadow: false,
@@ -281,7 +282,7 @@ describe.concurrent('rolling', () => {
   it('gives one whole replica after the other to the candidate', async () => {
     const scene = await approved(way)
     await scene.release.reaches('canary')
-    await expect.poll(async () => (await routings(scene))[0]?.replicas).toHaveLength(1)
+    await until(async () => (await routings(scene))[0]?.replicas?.length === 1, 'one replica', 20_000)
     await promoted(scene)
     const [first] = await routings(scene)
     expect(stage.fleet.replicas).toContain(first?.replicas?.[0])

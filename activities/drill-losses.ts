@@ -1,0 +1,93 @@
+/**
+ * The drills in which not the candidate fails but what serves or watches it: a replica is told to fall silent, or a watch is. What a
+ * running system can do to itself is shown; that a process can be killed at any moment is shown by the tests that kill them.
+ */
+import sql from 'sql-template-tag'
+import { findDrill, markDetected, markRecovered, silenceReplica } from '../store/drills.ts'
+import { findRelease } from '../store/releases.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../store/routing.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat, type Beat } from './heartbeat.ts'
+
+const pollMs = 100
+
+export interface LossRequest {
+  id: string
+  model: string
+  releaseId: string
+  /** How long all of it may take. */
+  withinMs: number
+}
+
+/** Silences a replica in the middle of the release, and notes when it counts as gone and when it follows again. */
+export const loseReplica =
+  (deps: Deps) =>
+  async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
+    withHeartbeat(async (beat) => {
+      const { store, config } = deps
+      const within = untilOver(beat, withinMs)
+      if (!(await within(() => isWatched(deps, releaseId)))) return
+      const replica = await silenceReplica(store, { id, silentMs: 2 * config.api.replicaLeaseMs })
+      if (replica === undefined) return
+      const followers = async () => {
+        const place = (await findRouting(store, model))?.route
+        const mine = (await listFollowers(store, model)).filter((each) => each.id === replica)
+        return {
+          live: mine.length > 0,
+          follows: place !== undefined && issuesOfFollowers(mine, place).length === 0,
+        }
+      }
+      if (!(await within(async () => !(await followers()).live))) return
+      await markDetected(store, { id })
+      if (
+        !(await within(async () => {
+          const { live, follows } = await followers()
+          return live && follows
+        }))
+      )
+        return
+      await markRecovered(store, id)
+    })
+
+/** Notes when the silence of the watch ended the exposure or was ended by another watcher, and when there was one. */
+export const awaitTakeover =
+  (deps: Deps) =>
+  async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
+    withHeartbeat(async (beat) => {
+      const { store } = deps
+      const within = untilOver(beat, withinMs)
+      if (!(await within(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
+      const isTakenOver = async () => {
+        const [row] = await store.query(sql`
+          select id from drills join watches on watches.release_id = ${releaseId}
+          where drills.id = ${id} and watches.looked_at > drills.silenced_at`)
+        return row !== undefined
+      }
+      if (
+        !(await within(async () => {
+          const exposureMs = (await findRouting(store, model))?.exposureMs
+          return (exposureMs !== undefined && exposureMs <= 0) || (await isTakenOver())
+        }))
+      )
+        return
+      await markDetected(store, { id })
+      if (await within(isTakenOver)) await markRecovered(store, id)
+    })
+
+/** Whether every replica follows the stage, and the watch has looked at it. */
+async function isWatched({ store }: Deps, releaseId: string): Promise<boolean> {
+  const state = (await findRelease(store, releaseId))?.state
+  return state?.routed === true || state?.outcome !== undefined
+}
+
+/** Asks until it holds; false when the time for all questions together is over. */
+function untilOver(beat: Beat, withinMs: number): (holds: () => Promise<boolean>) => Promise<boolean> {
+  const endMs = performance.now() + withinMs
+  return async (holds) => {
+    for (;;) {
+      if (await holds()) return true
+      if (performance.now() > endMs) return false
+      await beat.sleep(pollMs)
+    }
+  }
+}

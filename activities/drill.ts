@@ -1,0 +1,193 @@
+/**
+ * Makes the candidate of a drill from the champion, and says at the end what was shown. The version is signed and registered as
+ * any other, so that it goes the real way; that it is a drill's stands in its row, where the database keeps it from the throne.
+ */
+import {
+  defaultDrill,
+  faultOf,
+  issuesOfDrill,
+  judgeDrill,
+  type DrillKind,
+  type DrillPolicy,
+} from '../domain/drill.ts'
+import { drillReleasePolicy } from '../domain/drill-release.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { ReleasePolicy } from '../domain/policy.ts'
+import { formatVersion } from '../domain/version.ts'
+import { upsertAlert, resolveAlert } from '../store/alerts.ts'
+import { getManifest, putManifest } from '../store/artifacts.ts'
+import { findChampion } from '../store/champions.ts'
+import { findLatency } from '../store/counters.ts'
+import { listDecisions } from '../store/decisions.ts'
+import {
+  closeAbandonedDrills,
+  closeDrill,
+  deleteDrill,
+  findDrill,
+  insertDrill,
+  setDrillRelease,
+  setDrillVersion,
+  type Drill,
+} from '../store/drills.ts'
+import { insertDrillVersion, readExposure } from '../store/drill-versions.ts'
+import { getModel } from '../store/models.ts'
+import { findOpenRelease, findRelease } from '../store/releases.ts'
+import { openSigner } from '../store/signature.ts'
+import { getVersion } from '../store/versions.ts'
+import { vouchFor } from '../store/vouching.ts'
+import type { DrillRequest } from '../workflows/contract.ts'
+import type { Deps } from './deps.ts'
+
+/** How long the last day is that the champion's latency is taken from; as in a release. */
+const latencyWindowMs = 24 * 3_600_000
+const latencyRequests = 200
+/** A slow candidate takes so many times the champion's p99, within bounds: it keeps a replica busy. */
+const slowness = { times: 3, leastMs: 2, mostMs: 20 }
+
+/** What is to be rehearsed, in this order; drills that a workflow left open which is gone are closed first. */
+export const planDrills =
+  ({ store, log }: Deps) =>
+  async ({ model, kinds, changes }: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
+    const abandoned = await closeAbandonedDrills(store, model)
+    if (abandoned.length > 0)
+      log.warn({ model, abandoned }, 'closed drills that an ended workflow had left open')
+    const { definition } = await getModel(store, model)
+    const policy: DrillPolicy = { ...defaultDrill, ...definition.release.drill, ...changes }
+    const wanted = kinds ?? policy.kinds
+    const issues = issuesOfDrill({ ...policy, kinds: wanted })
+    if (issues.length > 0) return { refused: `it cannot be drilled: ${issues.join('; ')}` }
+    return { kinds: wanted }
+  }
+
+export interface OpenDrill {
+  id: string
+  model: string
+  kind: DrillKind
+  requestedBy: string
+  changes?: DrillRequest['changes']
+}
+
+/** Registers the candidate and answers what is to be released, or why nothing is. */
+export const openDrill =
+  (deps: Deps) =>
+  async ({
+    id,
+    model,
+    kind,
+    requestedBy,
+    changes,
+  }: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
+    const { store, log } = deps
+    const champion = (await findChampion(store, model))?.version
+    if (champion === undefined) return { refused: `${model} has no champion to make a candidate from` }
+    const open = await findOpenRelease(store, model)
+    const earlier = await findDrill(store, id)
+    if (open !== undefined && open.state.outcome !== undefined)
+      throw new DomainError('release_in_progress', `the end of ${open.state.id} is being written down`)
+    if (open !== undefined && earlier === undefined)
+      return { refused: `release ${open.state.id} of ${model} is open` }
+    const base = (await getModel(store, model)).definition.release
+    const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
+    const latency = await findLatency(store, { model, version: champion, windowMs: latencyWindowMs })
+    if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
+      return { refused: `${champion} has answered too few requests within a day to tell what slow is` }
+    const { traffic, harmBudget } = drill
+    await insertDrill(store, { id, model, kind, traffic, requestedBy, harmBudget })
+    const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
+    const fault = faultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
+    const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
+    log.info({ drill: id, kind, version, traffic }, 'drill opened')
+    return { version, policy: drillReleasePolicy(base, drill) }
+  }
+
+/** The champion once more, with the fault in its manifest. */
+async function makeVersion(
+  { store, artifacts, config }: Deps,
+  { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof faultOf> },
+): Promise<string> {
+  const original = await getVersion(store, champion)
+  const manifest = await getManifest(artifacts, original.artifactDigest)
+  const spoiled = { ...manifest, ...(fault === undefined ? {} : { drill: fault }) }
+  const artifactDigest = await putManifest(artifacts, spoiled)
+  const signer = await openSigner(config.signingKey)
+  const { model } = original
+  return store.transaction(async (database) => {
+    const version = await insertDrillVersion(database, {
+      drill: id,
+      original,
+      manifest: spoiled,
+      artifactDigest,
+      nameOf: (patch) => formatVersion(model, { major: 0, minor: 0, patch }),
+      signatureOf: (name) => vouchFor(signer, { version: name, model, artifactDigest }),
+    })
+    await setDrillVersion(database, { id, version })
+    return version
+  })
+}
+
+export const recordDrillRelease =
+  ({ store }: Deps) =>
+  (release: { id: string; releaseId: string }): Promise<void> =>
+    setDrillRelease(store, release)
+
+/** Writes what was shown. `refused` when its release was never opened. */
+export const endDrill =
+  ({ store, log }: Deps) =>
+  async ({ id, refused }: { id: string; refused?: string }): Promise<Pick<Drill, 'passed' | 'message'>> => {
+    const drill = await findDrill(store, id)
+    // What was not held is no failed defence, and leaves no row.
+    if (drill?.releaseId === undefined) {
+      await deleteDrill(store, id)
+      return { passed: false, message: `not held: ${refused ?? 'its release was never started'}` }
+    }
+    const release = await findRelease(store, drill.releaseId)
+    const state = release?.state
+    const [last] = state === undefined ? [] : await listDecisions(store, state.id, 1)
+    const failure = last?.verdict.kind === 'fail' ? last.verdict.reasons[0] : undefined
+    const seen = await readExposure(store, drill)
+    const harmed = drill.traffic === 'live' ? (drill.kind === 'slow' ? seen.slow : seen.bad) : 0
+    const found = judgeDrill({
+      kind: drill.kind,
+      ...(state?.outcome === undefined ? {} : { outcome: state.outcome }),
+      reason: refused ?? state?.reason ?? 'its release was never opened',
+      ...(failure === undefined ? {} : { failure }),
+      exposed: seen.requests,
+      harmed,
+      harmBudget: drill.harmBudget,
+      detected: drill.detectedAt !== undefined,
+      recovered: drill.recoveredAt !== undefined,
+    })
+    const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
+    const began = seen.firstMs ?? state?.routings[0]?.startedMs
+    const recovery = state?.recovery
+    await closeDrill(store, {
+      id,
+      passed: found.passed,
+      message: found.message,
+      exposed: seen.requests,
+      harmed,
+      ...(found.detectedBy === undefined ? {} : { detectedBy: found.detectedBy }),
+      ...(isLoss || began === undefined ? {} : { beganMs: began }),
+      ...(isLoss || recovery === undefined
+        ? {}
+        : { detectedMs: recovery.decidedMs ?? recovery.orderedMs, recoveredMs: recovery.acknowledgedMs }),
+      evidence: { ...seen, outcome: state?.outcome ?? null, reason: state?.reason ?? refused ?? null },
+    })
+    await tell(store, { ...drill, ...found })
+    log.info({ drill: id, kind: drill.kind, model: drill.model, passed: found.passed }, found.message)
+    return { passed: found.passed, message: found.message }
+  }
+
+/** A drill that fails is a defence that is not there. */
+async function tell(store: Deps['store'], { id, model, kind, passed, message = '' }: Drill): Promise<void> {
+  const dedupeKey = `drill/${model}/${kind}`
+  if (passed === true) return resolveAlert(store, dedupeKey)
+  await upsertAlert(store, {
+    dedupeKey,
+    model,
+    severity: 'critical',
+    kind: 'drill_failed',
+    message: `The drill "${kind}" of ${model} has failed: ${message}`,
+    evidence: { drill: id },
+  })
+}

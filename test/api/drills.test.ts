@@ -1,0 +1,297 @@
+/** Drills on the real Temporal, the real Postgres and a real replica with callers: each defence shows itself, and nothing is promoted. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { defaultDrill } from '../../domain/drill.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findDrill, insertDrill, closeDrill } from '../../store/drills.ts'
+import { findRelease } from '../../store/releases.ts'
+import { drillWorkflowId, type DrillOutcome } from '../../workflows/contract.ts'
+import { insertModel, type Registry } from '../support/candidates.ts'
+import { startCore, type Core } from '../support/core.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 60_000 },
+  stages: [{ ...step, shareBp: 5_000 }],
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
+  drill: { ...defaultDrill, shareBp: 5_000, withinMs: 6_000 },
+}
+
+let core: Core
+let house: House
+let api: TestApi
+let registry: Registry
+let champion: string
+const model = uniqueName('model')
+const keys: Record<string, string> = {}
+let going = true
+let traffic: Promise<void>
+
+beforeAll(async () => {
+  const databaseUrl = await migratedDatabase()
+  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
+  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  registry = await insertModel(house.store, { model, policy, artifactRoot: core.config.artifactRoot })
+  for (const [name, role] of [
+    ['olga', 'operator'],
+    ['anna', 'approver'],
+    ['vera', 'viewer'],
+    ['root', 'admin'],
+  ] as const)
+    keys[name] = await house.key({ name, role })
+  const { address, namespace } = core.config.temporal
+  api = await startApi(house, {
+    leaseMs: 1_000,
+    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
+  })
+  traffic = ask()
+})
+afterAll(async () => {
+  going = false
+  await traffic
+  await api.stop()
+  await house.close()
+  await core.stop()
+})
+
+/** Callers, for as long as the file runs. */
+async function ask(): Promise<void> {
+  for (let i = 0; going; i++) {
+    try {
+      api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 5_000}` })
+    } catch {
+      // Before the first champion nobody can be answered, and the candidate of a drill fails on purpose.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+const say = (who: string, path: string, body: unknown = {}) =>
+  api.request('POST', path, { key: keys[who]!, body })
+const look = async (path: string) => (await api.request('GET', path, { key: keys['vera']! })).json
+
+interface Shown {
+  id: string
+  kind: string
+  passed?: boolean
+  message: string
+  harmed: number
+  exposed: number
+  detection_ms: number
+  recovery_ms: number
+  detected_by: string
+  release_id: string
+  version: string
+}
+async function hold(body: object): Promise<Shown[]> {
+  // The workflow of the drill before ends a moment after its row.
+  await until(
+    async () => (await say('olga', '/v1/drills', { model, ...body })).status === 202,
+    'the drill',
+    20_000,
+  )
+  const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
+  const { drills } = await handle.result()
+  const shown = (await look(`/v1/drills?model=${model}`))['drills'] as Shown[]
+  return drills.map(({ id, message }) => {
+    const found = shown.find((each) => each.id === id)
+    if (found === undefined) throw new Error(message)
+    return found
+  })
+}
+const nothingMoved = async (drills: Shown[]) => {
+  expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
+  for (const { release_id: id } of drills)
+    expect((await findRelease(core.store, id))?.outcome).not.toBe('promoted')
+}
+
+it('are refused where there is no champion, no such kind and no right', async () => {
+  expect(await say('olga', '/v1/drills', { model })).toMatchObject({
+    status: 503,
+    json: { code: 'no_champion' },
+  })
+  expect((await say('vera', '/v1/drills', { model })).status).toBe(403)
+  expect((await say('olga', '/v1/drills', { model, kinds: ['flood'] })).status).toBe(400)
+  champion = await registry.register()
+  const { id } = (await say('olga', '/v1/releases', { model, version: champion })).json as { id: string }
+  await until(
+    async () => (await look(`/v1/releases/${id}`))['stage'] === 'awaiting_approval',
+    'the release',
+    20_000,
+  )
+  await say('anna', `/v1/releases/${id}/approve`)
+  await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'ended', 'its end', 20_000)
+  expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
+})
+
+describe('on copies of requests', () => {
+  it(
+    'a failing, a NaN, a slow and a silent candidate are noticed and gone, and no caller is harmed',
+    { timeout: 120_000 },
+    async () => {
+      const drills = await hold({ kinds: ['nan', 'bad', 'slow', 'silent'] })
+      expect(drills.map(({ kind, passed, detected_by }) => [kind, passed, detected_by])).toEqual([
+        ['nan', true, expect.stringMatching(/guard|invalid_rate/)],
+        ['bad', true, expect.stringMatching(/guard|error_rate/)],
+        ['slow', true, expect.stringMatching(/slow9[59]_rate/)],
+        ['silent', true, 'no_data'],
+      ])
+      for (const drill of drills) {
+        expect(drill.harmed).toBe(0)
+        expect(drill.exposed).toBeGreaterThan(0)
+        expect(drill.detection_ms).toBeGreaterThan(0)
+        expect(drill.recovery_ms).toBeGreaterThanOrEqual(drill.detection_ms)
+      }
+      await nothingMoved(drills)
+    },
+  )
+})
+
+describe('on callers', () => {
+  it('a NaN candidate is found within the harm budget', { timeout: 60_000 }, async () => {
+    const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 200, share_bp: 2_000 })
+    expect(drills).toMatchObject([{ passed: true, traffic: 'live' }])
+    expect(drills[0]!.harmed).toBeGreaterThan(0)
+    expect(drills[0]!.harmed).toBeLessThanOrEqual(200)
+    await nothingMoved(drills)
+  })
+
+  it(
+    'a budget that is spent before anything is proven ends the drill as failed, and somebody is told',
+    { timeout: 60_000 },
+    async () => {
+      const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 0, share_bp: 500 })
+      expect(drills).toMatchObject([{ passed: false, harmed: expect.any(Number) as number }])
+      expect((await listAlerts(core.store, { model, open: true })).map(({ kind }) => kind)).toContain(
+        'drill_failed',
+      )
+      await nothingMoved(drills)
+    },
+  )
+})
+
+describe('of what serves and watches', () => {
+  it(
+    'a replica that falls silent falls back and returns; a watch that falls silent is taken over',
+    { timeout: 120_000 },
+    async () => {
+      const drills = await hold({ kinds: ['lost-replica', 'dead-worker'], within_ms: 40_000 })
+      expect(drills).toMatchObject([
+        { kind: 'lost-replica', passed: true, replica_id: api.id },
+        { kind: 'dead-worker', passed: true },
+      ])
+      for (const { detection_ms: noticed, recovery_ms: gone } of drills) {
+        expect(noticed).toBeGreaterThan(0)
+        expect(gone).toBeGreaterThanOrEqual(noticed)
+      }
+      await nothingMoved(drills)
+    },
+  )
+})
+
+describe('the version of a drill', () => {
+  it('can be champion by no statement, and is released by nothing else', async () => {
+    const [drill] = (await look(`/v1/drills?model=${model}`))['drills'] as Shown[]
+    const { version } = drill!
+    await expect(
+      core.store.query(sql`update champions set version = ${version} where model = ${model}`),
+    ).rejects.toThrow(/champions_are_no_drills/)
+    await expect(
+      core.store.query(sql`update versions set proven_at = now() where version = ${version}`),
+    ).rejects.toThrow(/versions_drill_is_never_proven/)
+    const outcome = await core.client.workflow.execute('release', {
+      workflowId: uniqueName('by-hand'),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ model, version, requestedBy: 'olga' }],
+    })
+    expect(outcome).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringMatching(/made for a drill/) as string,
+    })
+  })
+
+  it('is not promoted by break-glass either', { timeout: 60_000 }, async () => {
+    await say('olga', '/v1/drills', { model, kinds: ['lost-replica'], within_ms: 40_000 })
+    const open = async () =>
+      (await look(`/v1/releases?model=${model}&open=true`))['releases'] as { id: string; stage: string }[]
+    await until(async () => (await open())[0]?.stage === 'shadow', 'the release of the drill', 20_000)
+    const [release] = await open()
+    await until(
+      async () => (await findRelease(core.store, release!.id))?.state.routed === true,
+      'its first stage',
+      20_000,
+    )
+    expect(await say('olga', '/v1/drills', { model })).toMatchObject({
+      status: 409,
+      json: { code: 'drill_in_progress' },
+    })
+    expect(
+      await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
+    ).toMatchObject({ status: 200 })
+    await core.client.workflow.getHandle(drillWorkflowId(model)).result()
+    expect(await findRelease(core.store, release!.id)).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringMatching(/made for a drill and is never promoted/) as string,
+    })
+    expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
+  })
+})
+
+describe('a policy that asks for drills', () => {
+  it('refuses a release when there was none, when the last is too old, and when it has failed', async () => {
+    const name = uniqueName('model')
+    const asks = { ...policy, requireDrill: { withinMs: 60_000 } }
+    const other = await insertModel(core.store, {
+      model: name,
+      policy: asks,
+      artifactRoot: core.config.artifactRoot,
+    })
+    const version = await other.register()
+    const start = () => say('olga', '/v1/releases', { model: name, version })
+    const stale = (why: RegExp) => ({
+      status: 409,
+      json: { code: 'drill_stale', detail: expect.stringMatching(why) as string },
+    })
+    expect(await start()).toMatchObject(stale(/there has been none/))
+    const drill = async (id: string, passed: boolean) => {
+      await insertDrill(core.store, {
+        id,
+        model: name,
+        kind: 'nan',
+        traffic: 'mirrored',
+        requestedBy: 'olga',
+        harmBudget: 1,
+      })
+      await closeDrill(core.store, {
+        id,
+        passed,
+        message: 'nothing was found',
+        exposed: 1,
+        harmed: 0,
+        evidence: {},
+      })
+    }
+    await drill(`drl_${name}1`, true)
+    await core.store.query(
+      sql`update drills set ended_at = now() - interval '2 minutes' where model = ${name}`,
+    )
+    expect(await start()).toMatchObject(stale(/the last drill was 2 minutes ago/))
+    await drill(`drl_${name}2`, false)
+    expect(await start()).toMatchObject(stale(/"nan" has failed: nothing was found/))
+    const byHand = await core.client.workflow.execute('release', {
+      workflowId: uniqueName('by-hand'),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ model: name, version, requestedBy: 'olga' }],
+    })
+    expect(byHand).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(/has failed/) as string })
+    await drill(`drl_${name}3`, true)
+    expect(await findDrill(core.store, `drl_${name}3`)).toMatchObject({ passed: true })
+    expect(await start()).toMatchObject({ status: 202 })
+  })
+})

@@ -1,0 +1,63 @@
+/** What callers may be given instead of what they have, and whose place a release may take. */
+import { describe, expect, it } from 'vitest'
+import type { Features, Output } from '../../domain/features.ts'
+import { issuesOfTarget } from '../../domain/target.ts'
+import { turnOf } from '../../domain/turn.ts'
+
+const features: Features = { x: { kind: 'number' }, shop: { kind: 'category', values: ['a', 'b'] } }
+const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+const now = { features, output }
+const { shop: _shop, ...narrow } = features
+
+describe('a version is no target', () => {
+  it.each<[string, Parameters<typeof issuesOfTarget>[1], RegExp]>([
+    ['that does not read a feature', { ...now, features: narrow }, /does not read shop/],
+    [
+      'that needs one more',
+      { ...now, features: { ...features, y: { kind: 'number' } } },
+      /needs y, which is not sent/,
+    ],
+    [
+      'that refuses a value that is sent',
+      { ...now, features: { ...features, shop: { kind: 'category', values: ['a'] } } },
+      /refuses values/,
+    ],
+    [
+      'that refuses nulls that are sent',
+      { ...now, features: { ...features, x: { kind: 'category' } } },
+      /refuses values/,
+    ],
+    ['that answers otherwise', { ...now, output: { kind: 'number' } }, /another form/],
+    ['that names another class', { ...now, output: { ...output, positive: 'no' } as Output }, /another form/],
+    ['of which nothing is known', {}, /says nothing of its features/],
+    ['whose answers are not known', { features }, /output is not known/],
+  ])('%s', (_name, target, issue) => {
+    expect(issuesOfTarget(now, target).join('; ')).toMatch(issue)
+  })
+
+  it('but one is that takes more, or that differs in its threshold alone', () => {
+    const wide: Features = { ...features, shop: { kind: 'category' } }
+    expect(issuesOfTarget(now, { features: wide, output: { ...output, threshold: 0.9 } as Output })).toEqual(
+      [],
+    )
+    expect(issuesOfTarget({}, {})).toEqual([])
+    const classes: Output = { kind: 'classes', classes: ['a', 'b'] }
+    expect(issuesOfTarget({ features, output: classes }, { features, output: classes })).toEqual([])
+    expect(
+      issuesOfTarget({ features, output: { kind: 'number' } }, { features, output: { kind: 'number' } }),
+    ).toEqual([])
+  })
+})
+
+describe('the turn of a release', () => {
+  it.each([
+    [{}, false, false, 'none'],
+    [{}, true, false, 'unexposed'],
+    [{ whenBusy: 'queue' as const }, true, false, 'unexposed'],
+    [{ whenBusy: 'supersede' as const }, false, false, 'exposed'],
+    [{ whenBusy: 'refuse' as const }, true, false, 'refuse'],
+    [{ whenBusy: 'refuse' as const }, true, true, 'exposed'],
+  ] as const)('by %o, of a person %s, as a hotfix %s: %s', (policy, byPerson, hotfix, over) => {
+    expect(turnOf({ policy, byPerson, hotfix })).toBe(over)
+  })
+})

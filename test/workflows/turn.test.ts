@@ -1,0 +1,233 @@
+/** A second release of a model: it waits, takes the place of another, or is refused; and the way of a hotfix. On the real servers. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findOpenRelease, findRelease, listReleases } from '../../store/releases.ts'
+import { findWaiting, insertWaiting, listWaiting, type NewWaiting } from '../../store/waiting.ts'
+import { queueWorkflowId, releaseWorkflowId, wakeSignal } from '../../workflows/contract.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
+import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(async () => {
+  await stage?.close()
+})
+
+interface Scene {
+  show: PlayedModel
+  champion: string
+  first: string
+  second: string
+  open: PlayedRelease
+}
+/** A release that awaits approval, and a second candidate beside it. */
+async function busy(policy: ReleasePolicy = quickPolicy): Promise<Scene> {
+  const show = await stage.model(policy)
+  const champion = await show.champion()
+  const [first, second] = [await show.register(champion), await show.register(champion)]
+  const open = await show.start(first, { shadow: false })
+  await open.reaches('awaiting_approval')
+  return { show, champion, first, second, open }
+}
+/** What the API does when a release is open. */
+async function join(
+  { show }: Pick<Scene, 'show'>,
+  wanted: Omit<NewWaiting, 'model' | 'requestedBy'> & { requestedBy?: string },
+) {
+  const waiting = await stage.store.transaction((database) =>
+    insertWaiting(database, { model: show.name, requestedBy: 'olga', ...wanted }),
+  )
+  await stage.client.workflow.signalWithStart('queue', {
+    workflowId: queueWorkflowId(show.name),
+    taskQueue: stage.config.taskQueues.control,
+    args: [{ model: show.name }],
+    signal: wakeSignal,
+    signalArgs: [],
+  })
+  return waiting
+}
+const waited = async (show: PlayedModel) =>
+  (await listWaiting(stage.store, { model: show.name }))
+    .map(({ version, state }) => [version, state])
+    .reverse()
+/** The release that is open for a version now. */
+const openFor = async (show: PlayedModel, version: string) => {
+  await until(
+    async () => (await findOpenRelease(stage.store, show.name))?.state.version === version,
+    `the release of ${version}`,
+    20_000,
+  )
+  return (await findOpenRelease(stage.store, show.name))!.state
+}
+const handleOf = ({ show }: Pick<Scene, 'show'>) =>
+  stage.client.workflow.getHandle(releaseWorkflowId(show.name))
+
+describe('a release that comes while another is open', () => {
+  it('waits until it has ended, and the newest takes the place of an older one that waits', async () => {
+    const scene = await busy()
+    const { show, second, open, champion } = scene
+    const third = await show.register(champion)
+    await join(scene, { version: second, over: 'none' })
+    await join(scene, { version: third, over: 'none' })
+    expect(await waited(show)).toEqual([
+      [second, 'superseded'],
+      [third, 'waiting'],
+    ])
+    expect((await open.state()).stage).toBe('awaiting_approval')
+    await open.say('reject', 'anna')
+    await openFor(show, third)
+    expect(await waited(show)).toEqual([
+      [second, 'superseded'],
+      [third, 'started'],
+    ])
+    await handleOf(scene).signal('abort', { by: 'olga' })
+    const [started] = await listWaiting(stage.store, { model: show.name })
+    expect((await listReleases(stage.store, { model: show.name })).map(({ state }) => state.id)).toContain(
+      started?.releaseId,
+    )
+  })
+
+  it('asked twice waits once', async () => {
+    const scene = await busy()
+    const one = await join(scene, { version: scene.second, over: 'none' })
+    expect(await join(scene, { version: scene.second, over: 'none' })).toMatchObject({ id: one.id })
+    await scene.open.say('reject', 'anna')
+  })
+
+  it('by a person takes the place of one that only awaits approval', async () => {
+    const scene = await busy()
+    await join(scene, { version: scene.second, over: 'unexposed' })
+    expect(await scene.open.result()).toMatchObject({
+      outcome: 'superseded',
+      reason: `superseded by ${scene.second}, asked for by olga`,
+    })
+    await openFor(scene.show, scene.second)
+    await handleOf(scene).signal('abort', { by: 'olga' })
+  })
+
+  it('by a person does not take the place of one that callers have met', async () => {
+    const scene = await busy()
+    await scene.open.say('approve', 'anna')
+    await scene.open.reaches('canary')
+    await join(scene, { version: scene.second, over: 'unexposed' })
+    expect(await scene.open.result()).toMatchObject({ outcome: 'promoted' })
+    // It was compared with the champion of before, so that its turn comes to nothing, and says so.
+    await until(async () => (await waited(scene.show))[0]?.[1] === 'refused', 'the refusal', 20_000)
+    const [row] = await listWaiting(stage.store, { model: scene.show.name })
+    expect(row?.message).toMatch(
+      new RegExp(`was compared with ${scene.champion}, but ${scene.first} is champion`),
+    )
+  })
+
+  it('by a policy that says so takes the place of one in its canary, and never of one on probation', async () => {
+    const scene = await busy()
+    await scene.open.say('approve', 'anna')
+    await scene.open.reaches('canary')
+    await join(scene, { version: scene.second, over: 'exposed' })
+    expect(await scene.open.result()).toMatchObject({ outcome: 'superseded' })
+    expect(await findChampion(stage.store, scene.show.name)).toMatchObject({ version: scene.champion })
+    const next = await openFor(scene.show, scene.second)
+    await until(
+      async () => (await findRelease(stage.store, next.id))?.state.stage === 'awaiting_approval',
+      'awaiting_approval',
+      20_000,
+    )
+    await handleOf(scene).signal('promoteNow', { by: 'root', reason: 'it must be' })
+    await until(
+      async () => (await findRelease(stage.store, next.id))?.state.stage === 'probation',
+      'probation',
+      20_000,
+    )
+    const last = await scene.show.register(scene.champion)
+    await join(scene, { version: last, over: 'exposed' })
+    await until(
+      async () => (await findRelease(stage.store, next.id))?.outcome === 'promoted',
+      'promoted',
+      20_000,
+    )
+  })
+
+  it('gives up when its turn does not come in time', async () => {
+    const { show, second, open } = await busy()
+    await stage.store.transaction((database) =>
+      insertWaiting(database, { model: show.name, version: second, requestedBy: 'olga', over: 'none' }, -1),
+    )
+    expect(await stage.store.transaction((database) => findWaiting(database, show.name))).toBeUndefined()
+    expect(await waited(show)).toEqual([[second, 'expired']])
+    await open.say('reject', 'anna')
+  })
+})
+
+describe('a hotfix', () => {
+  const short = { ...quickPolicy.stages[0]!, shareBp: 3_000 }
+  const policy: ReleasePolicy = { ...quickPolicy, hotfix: { stages: [short] } }
+
+  it('takes the place of a canary, goes the shorter way, and meets the judge all the same', async () => {
+    const scene = await busy(policy)
+    await scene.open.say('approve', 'anna')
+    await scene.open.reaches('canary')
+    await join(scene, {
+      version: scene.second,
+      over: 'exposed',
+      requestedBy: 'anna',
+      hotfixReason: 'it is down',
+    })
+    expect(await scene.open.result()).toMatchObject({
+      outcome: 'superseded',
+      reason: `superseded by ${scene.second}, asked for by anna: it is down`,
+    })
+    const state = await openFor(scene.show, scene.second)
+    expect(state).toMatchObject({ hotfix: { by: 'anna', reason: 'it is down' }, policy: { stages: [short] } })
+    expect(state.policy).not.toHaveProperty('shadow')
+    scene.show.traffic.invalid.set(scene.second, 0.5)
+    await until(
+      async () => (await findRelease(stage.store, state.id))?.state.stage === 'awaiting_approval',
+      'awaiting_approval',
+      20_000,
+    )
+    await handleOf(scene).signal('approve', { by: 'anna' })
+    await handleOf(scene).signal('approve', { by: 'ben' })
+    await until(
+      async () => (await findRelease(stage.store, state.id))?.outcome === 'rolled_back',
+      'rolled_back',
+      20_000,
+    )
+  })
+
+  it.each([
+    ['without a reason', 'anna', ' ', /needs a reason/],
+    ['by an operator', 'olga', 'it is down', /may not mark a release as a hotfix/],
+    ['by nobody', 'nobody', 'it is down', /may not mark a release as a hotfix/],
+  ])('%s is refused', async (_name, requestedBy, reason, why) => {
+    const show = await stage.model(policy)
+    const version = await show.register(await show.champion())
+    await until(async () => (await findOpenRelease(stage.store, show.name)) === undefined, 'the end')
+    const outcome = await stage.client.workflow.execute('release', {
+      workflowId: `hotfix/${show.name}`,
+      taskQueue: stage.config.taskQueues.control,
+      args: [{ model: show.name, version, requestedBy, hotfix: { reason } }],
+    })
+    expect(outcome).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(why) as string })
+  })
+})
+
+describe('qualification by policy', () => {
+  it.each([
+    ['memory', { rssBytes: 1 }, /MiB, at most 0 are accepted/],
+    ['time', { timeoutMs: 1 }, /was ended by SIGKILL/],
+  ])(
+    'refuses a candidate that takes too much %s, before it meets anybody',
+    async (_name, qualification, reason) => {
+      const show = await stage.model()
+      const release = await show.start(await show.register(), { qualification })
+      expect(await release.result()).toMatchObject({
+        outcome: 'failed',
+        reason: expect.stringMatching(reason) as string,
+      })
+    },
+  )
+})

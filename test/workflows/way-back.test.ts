@@ -1,0 +1,70 @@
+/** The rollback of a model: to the last proven version that can be given to callers, which is warm or checked before. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findRouting } from '../../store/routing.ts'
+import { rollbackWorkflowId, type RollbackOutcome } from '../../workflows/contract.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(async () => {
+  await stage?.close()
+})
+const rollBack = (show: PlayedModel): Promise<RollbackOutcome> =>
+  stage.client.workflow.execute('rollback', {
+    workflowId: rollbackWorkflowId(show.name),
+    taskQueue: stage.config.taskQueues.control,
+    args: [{ model: show.name, by: 'olga', reason: 'callers complain' }],
+  })
+/** Three champions, one after the other, all proven. */
+async function threeChampions(): Promise<{ show: PlayedModel; versions: [string, string, string] }> {
+  const show = await stage.model()
+  const versions = [await show.champion()]
+  for (let i = 0; i < 2; i++) {
+    const version = await show.register(versions.at(-1))
+    const release = await show.start(version, { strategy: 'direct', probation: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    versions.push(version)
+  }
+  return { show, versions: versions as [string, string, string] }
+}
+const readsMore = (version: string) =>
+  stage.store.query(sql`
+    update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
+
+describe('the rollback of a model', () => {
+  it('passes over a version that callers could not be given, with the reason, and keeps the next one warm', async () => {
+    const { show, versions } = await threeChampions()
+    const [first, second, third] = versions
+    expect((await findRouting(stage.store, show.name))!.route.standby).toBe(second)
+    await readsMore(second)
+    const outcome = await rollBack(show)
+    expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
+    expect(outcome.message).toContain(`passed over: ${second}: it needs z, which is not sent`)
+  })
+
+  it('is refused with every reason when callers could be given none', async () => {
+    const { show, versions } = await threeChampions()
+    for (const version of versions.slice(0, 2)) await readsMore(version)
+    const outcome = await rollBack(show)
+    expect(outcome).toMatchObject({ outcome: 'refused', code: 'no_rollback_target' })
+    for (const version of versions.slice(0, 2)) expect(outcome.message).toContain(`${version}: it needs z`)
+  })
+
+  it('checks what no replica keeps loaded, and passes over what cannot be loaded', async () => {
+    const { show, versions } = await threeChampions()
+    const [first, second, third] = versions
+    await stage.store.query(sql`update routing set route = route - 'standby' where model = ${show.name}`)
+    await stage.store.query(
+      sql`update versions set artifact_digest = ${`sha256:${'0'.repeat(64)}`} where version = ${second}`,
+    )
+    const outcome = await rollBack(show)
+    expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
+    expect(outcome.message).toMatch(new RegExp(`passed over: ${second}: the signature`))
+  })
+})
