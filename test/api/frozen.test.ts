@@ -1,0 +1,128 @@
+/** Every declared route beside a Postgres and a Temporal that are frozen: each answers, and says that it may be asked again. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
+import { startTemporal, type RunningTemporal } from '../../cli/embedded/temporal.ts'
+import { migrate } from '../../store/migrate.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { freeze } from '../support/freeze.ts'
+import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-frozen-'))
+chmodSync(root, 0o711)
+let postgres: RunningServer
+let temporal: RunningTemporal
+let house: House
+let api: TestApi
+let key: string
+
+beforeAll(async () => {
+  postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  temporal = await startTemporal({ uiPort: false })
+  await migrate(postgres.url)
+  house = houseOn({ databaseUrl: postgres.url })
+  key = await house.key()
+  await house.route('iris', { proven: await house.register(irisSpec()) })
+  api = await startApi(house, {
+    temporal: { address: temporal.address, namespace: 'default', controlQueue: 'nobody' },
+  })
+  await until(() => api.serving.routing.find('iris') !== undefined, 'the route')
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+  await Promise.all([postgres.stop(), temporal.stop()])
+  rmSync(root, { recursive: true, force: true })
+})
+
+const parameters: Record<string, string> = { name: 'iris', model: 'iris', version: 'iris_v1.0.0' }
+/** Bodies that get as far as the servers; every other command is sent without fields. */
+const bodies: Record<string, unknown> = {
+  '/v1/models/:name/predict': { instances: [irisRow] },
+  '/v1/outcomes': {
+    outcomes: [
+      {
+        prediction_id: '019f0000-0000-7000-8000-000000000000',
+        value: 1,
+        observed_at: '2026-01-01T00:00:00Z',
+      },
+    ],
+  },
+  '/v1/releases': { model: 'iris', version: 'iris_v1.0.0' },
+  '/v1/keys': { name: 'somebody', role: 'viewer' },
+  '/v1/drills': { model: 'iris' },
+}
+
+interface Answered {
+  route: string
+  status: number
+  ms: number
+  retryAfter: string | null
+}
+
+/** Asks every route, a few at a time. */
+async function walk(): Promise<Answered[]> {
+  const left = [...api.routes]
+  const answers: Answered[] = []
+  const ask = async (): Promise<void> => {
+    for (let route = left.shift(); route !== undefined; route = left.shift()) {
+      const path = route.path.replaceAll(/:(\w+)/g, (_, name: string) => parameters[name] ?? 'rel_x')
+      const from = performance.now()
+      const answer = await api.request(route.method.toUpperCase(), path, {
+        key,
+        ...(route.method === 'get' ? {} : { body: bodies[route.path] ?? {} }),
+        ...(route.takes === undefined ? {} : { headers: { 'content-type': route.takes[0]! } }),
+      })
+      answers.push({
+        route: `${route.method} ${route.path}`,
+        status: answer.status,
+        ms: performance.now() - from,
+        retryAfter: answer.headers.get('retry-after'),
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: 4 }, ask))
+  return answers
+}
+
+const servers = {
+  Postgres: () => [freeze(postgres.pid)],
+  Temporal: () => [freeze(temporal.pid)],
+  both: () => [freeze(postgres.pid), freeze(temporal.pid)],
+}
+
+describe.each(['Postgres', 'Temporal', 'both'] as const)('beside %s frozen', (which) => {
+  it('every route answers, and what it cannot do now may be asked again', async () => {
+    const thaws = servers[which]()
+    let answers: Answered[]
+    try {
+      answers = await walk()
+    } finally {
+      for (const thaw of thaws) thaw()
+    }
+    expect(answers).toHaveLength(api.routes.length)
+    for (const { route, status, retryAfter, ms } of answers) {
+      // Three times the deadline: a route that waits for a frozen server waits for ever.
+      expect(ms, route).toBeLessThan(3_000)
+      if (status >= 500) expect([route, status, retryAfter]).toEqual([route, 503, '1'])
+    }
+    const statusOf = (route: string) => answers.find((answer) => answer.route === route)?.status
+    for (const route of [
+      'post /v1/models/:name/predict',
+      'get /livez',
+      'get /readyz',
+      'get /metrics',
+      'get /docs',
+    ])
+      expect([route, statusOf(route)]).toEqual([route, 200])
+    const refused = answers.filter(({ status }) => status === 503)
+    expect(statusOf('post /v1/models/:name/retrainings')).toBe(503)
+    expect(refused.length).toBeGreaterThan(which === 'Temporal' ? 0 : 15)
+    await until(
+      async () => (await api.request('GET', '/v1/models', { key })).status === 200,
+      'Postgres again',
+    )
+  })
+})
