@@ -80,6 +80,10 @@ function stateOf({ serving }: ApiDeps) {
   return {
     stale: serving.now() >= serving.lease.until,
     pinned: serving.switches.pinned(),
+    unavailable: [...serving.routing.loaded()].flatMap(({ version, predictor }) => {
+      const trouble = predictor.trouble?.()
+      return trouble === undefined ? [] : [{ version, trouble }]
+    }),
     models,
   }
 }

@@ -54,7 +54,9 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       answers: { 200: 'It does' },
       handle({ params }) {
         const name = params['name']!
-        findArm(serving, name, params['version'])
+        const { predictor } = findArm(serving, name, params['version']).loaded
+        const trouble = predictor.trouble?.()
+        if (trouble !== undefined) throw new DomainError('model_unavailable', trouble)
         return { json: { name, ready: true } }
       },
     })

@@ -31,17 +31,26 @@ async function load(
   const model = await loadLayersModel(
     tf.io.fromMemory({ modelTopology, weightSpecs: specs, weightData: weights.buffer }),
   )
-  const [output] = model.outputs
-  if (model.outputs.length !== 1 || output?.shape.length !== 2 || output.shape[1] !== outputs)
-    throw new Error(`the network gives the shape [${output?.shape.join(', ')}], not [null, ${outputs}]`)
+  try {
+    expectServable(model, outputs)
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+  models.get(key)?.dispose()
+  models.set(key, model)
+}
+
+function expectServable(model: LayersModel, outputs: number): void {
   for (const layer of model.layers) {
     const shapes = [layer.outputShape].flat(2)
     const floats = shapes.reduce<number>((product, size) => product * (size ?? 1), 1)
     if (floats > mostFloats)
       throw new Error(`layer ${layer.name} makes ${floats} numbers of a row, more than ${mostFloats}`)
   }
-  models.get(key)?.dispose()
-  models.set(key, model)
+  const [output] = model.outputs
+  if (model.outputs.length !== 1 || output?.shape.length !== 2 || output.shape[1] !== outputs)
+    throw new Error(`the network gives the shape [${output?.shape.join(', ')}], not [null, ${outputs}]`)
 }
 
 function run(key: string, input: Float32Array, rows: number): Float32Array {

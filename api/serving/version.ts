@@ -156,10 +156,11 @@ function partsOf(
 
 /**
  * Answers the golden rows again. Why they are not answered as in training; nothing when they are. A network that is computed
- * elsewhere has answered them when it was loaded, and knows whether it can answer now.
+ * elsewhere has answered them when it was loaded; when its thread has died, its callers are told, and the replica goes on with
+ * all others.
  */
 export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
-  if (loaded.predictor.trouble !== undefined) return loaded.predictor.trouble()
+  if (loaded.predictor.trouble !== undefined) return undefined
   const rows = goldenIssue(loaded)
   for (;;) {
     const { done, value } = rows.next()

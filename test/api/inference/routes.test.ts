@@ -212,6 +212,21 @@ describe('an answer', () => {
 })
 
 describe('a version in the path', () => {
+  it('is not ready while what computes it is not there, and the replica is', async () => {
+    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    predictor.trouble = () => 'the thread has died'
+    const ready = await api.request('GET', '/v2/models/iris/ready', { key })
+    expect(ready).toMatchObject({
+      status: 503,
+      json: { code: 'model_unavailable', error: 'the thread has died' },
+    })
+    const replica = await api.request('GET', '/readyz', { key })
+    expect(replica.status).toBe(200)
+    expect(replica.json['unavailable']).toMatchObject([{ trouble: 'the thread has died' }])
+    delete predictor.trouble
+    expect(await api.request('GET', '/v2/models/iris/ready', { key })).toMatchObject({ status: 200 })
+  })
+
   it('alone answers, outside of the release under way', async () => {
     const before = api.serving.routing.find('rising')!.full.arms.map(({ tally }) => tally.requests)
     for (let i = 0; i < 10; i++) {
