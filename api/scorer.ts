@@ -9,11 +9,17 @@ import { createInterface } from 'node:readline'
 import { isError } from '../domain/errors.ts'
 import type { Row } from '../domain/features.ts'
 import { getManifest, openArtifacts } from '../store/artifacts.ts'
-import { loadVersion, type LoadedVersion } from './serving/version.ts'
+import { createTensors } from './serving/tensors.ts'
+import { openVersion, type LoadedVersion } from './serving/version.ts'
 
 /** Feature → its values. */
 type Piece = { rows: number; columns: Record<string, (number | string | null)[]> }
 
+const tensors = createTensors({
+  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+  // A piece is as large as whoever sends it wants; nobody else waits here.
+  batches: { mostWaiting: Infinity },
+})
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
   const artifacts = openArtifacts(root)
@@ -22,7 +28,7 @@ try {
     artifacts.get('artifacts', manifest.files['model.json'].digest),
     artifacts.get('artifacts', manifest.files['weights.bin'].digest),
   ])
-  const score = compileScorer(loadVersion(version, manifest, { topology, weights }))
+  const score = compileScorer(await openVersion(version, manifest, { topology, weights }, tensors))
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     const answer = await score(JSON.parse(line) as Piece)
     if (!process.stdout.write(`${JSON.stringify(answer)}\n`)) await once(process.stdout, 'drain')
@@ -31,6 +37,7 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
+await tensors.stop()
 
 function compileScorer({ manifest, predictor, read, format }: LoadedVersion) {
   const names = Object.keys(manifest.features)
