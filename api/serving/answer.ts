@@ -84,6 +84,8 @@ export function createAnswer(deps: AnswerDeps): Answering {
       const running = steps.run(arm, desk)
       if (running === undefined && durable === undefined)
         return steps.finish(protocol, request, table, arm, desk, false)
+      // When there is no room to wait, nobody hears how it ends.
+      void running?.catch(() => {})
       return waiting.answer(protocol, request, arm, leave(request.body.byteLength), running)
     },
   }
