@@ -111,6 +111,12 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   const candidate = await findReleasable(database, version)
   if (candidate === undefined || candidate.model !== model)
     return { refused: `${model} has no version ${version}` }
+  if (candidate.drill !== (opening.drill !== undefined))
+    return {
+      refused: candidate.drill
+        ? `${version} was made for a drill and is released by nothing else`
+        : `${version} was not made for a drill`,
+    }
   if (candidate.withdrawn) return { refused: `${version} has been taken back once and is not released again` }
   const baseline = (await findChampion(database, model))?.version
   // The candidate of a drill is made from the champion of the moment and stands on its evaluation.
@@ -119,12 +125,6 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
       refused:
         `${version} was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, ` +
         `but ${baseline ?? 'nobody'} is champion`,
-    }
-  if (candidate.drill !== (opening.drill !== undefined))
-    return {
-      refused: candidate.drill
-        ? `${version} was made for a drill and is released by nothing else`
-        : `${version} was not made for a drill`,
     }
   const whole = opening.policy ?? candidate.policy
   const hotfix = await hotfixOf(database, opening)

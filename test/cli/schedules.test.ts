@@ -2,7 +2,7 @@ import { Client, Connection } from '@temporalio/client'
 import { rm } from 'node:fs/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { scheduleId, syncSchedule } from '../../cli/schedules.ts'
+import { drillScheduleId, scheduleId, syncDrills, syncSchedule } from '../../cli/schedules.ts'
 import { syncModels } from '../../cli/sync.ts'
 import type { ModelDefinition } from '../../domain/definition.ts'
 import { iris } from '../../models/iris.ts'
@@ -28,6 +28,25 @@ const model = (retrain: ModelDefinition['retrain']): ModelDefinition => {
 }
 const sync = (retrain: ModelDefinition['retrain']) => syncSchedule(client, model(retrain), 'control')
 const described = () => client.schedule.getHandle(scheduleId(name)).describe()
+
+describe('the drills of a model', () => {
+  it('come every month, by the name of its schedule, and not when its file says so', async () => {
+    const definition = { ...iris.definition, name }
+    const handle = client.schedule.getHandle(drillScheduleId(name))
+    expect(await syncDrills(client, definition, 'control')).toBe('scheduled')
+    const { spec, policies, action } = await handle.describe()
+    expect(spec.intervals).toMatchObject([{ every: 30 * dayMs }])
+    expect(policies).toMatchObject({ overlap: 'SKIP' })
+    expect(action).toMatchObject({
+      workflowType: 'drill',
+      workflowId: `drill/${name}`,
+      args: [{ model: name, requestedBy: `schedule/${name}` }],
+    })
+    const { drill: _drill, ...release } = definition.release
+    expect(await syncDrills(client, { ...definition, release }, 'control')).toBe('unscheduled')
+    await expect(handle.describe()).rejects.toThrow(/not found/i)
+  })
+})
 
 describe('the schedule of a model', () => {
   it('is made as the model file says, skips overlaps and catches up no further than told', async () => {

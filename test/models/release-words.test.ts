@@ -1,0 +1,81 @@
+/** Releases in words: each strategy of a model file as the policy that the state machine reads. */
+import { describe, expect, it } from 'vitest'
+import { defaultDrill } from '../../domain/drill.ts'
+import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { ab, blueGreen, canary, direct, percent, rolling, shadow } from '../../models/define.ts'
+import { lowerRelease, type ReleaseSpec } from '../../models/define/release.ts'
+import { collectIssues } from '../../models/define/report.ts'
+
+const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } => {
+  const { report, issues } = collectIssues()
+  return { policy: lowerRelease(report, spec), issues }
+}
+
+describe('in words', () => {
+  it.each<[string, ReleaseSpec, Partial<ReleasePolicy>]>([
+    ['direct', direct(), { stages: [] }],
+    ['canary', canary({ stages: [percent(5)] }), { shadow: expect.anything() as never }],
+    ['rolling', rolling({ stages: [percent(50)], whenBusy: 'supersede' }), { whenBusy: 'supersede' }],
+    ['blue_green', blueGreen(), { stages: [], probation: expect.anything() as never }],
+    [
+      'shadow',
+      shadow({ shadow: percent(20), whenPassed: 'ask', whenInconclusive: 'end' }),
+      { whenPassed: 'ask', whenInconclusive: 'end', stages: [] },
+    ],
+    [
+      'ab',
+      ab({ split: percent(50, { soak: '1 d', deadline: '14 d' }), metric: 'accuracy' }),
+      { ab: { metric: 'accuracy', alpha: 0.05 } },
+    ],
+  ])('%s is a sound policy', (strategy, spec, part) => {
+    const { policy, issues } = lower(spec)
+    expect(issues).toEqual([])
+    expect(issuesOfPolicy(policy)).toEqual([])
+    expect(policy).toMatchObject({ strategy, ...part })
+    if (strategy !== 'canary' && strategy !== 'shadow') expect(policy).not.toHaveProperty('shadow')
+  })
+
+  it('a model is drilled every month on copies, unless its file says otherwise', () => {
+    expect(lower(canary({ stages: [percent(5)] })).policy.drill).toEqual(defaultDrill)
+    expect(lower(canary({ stages: [percent(5)], drill: 'off' })).policy).not.toHaveProperty('drill')
+    const { policy, issues } = lower(
+      canary({
+        stages: [percent(5)],
+        drill: {
+          cron: '0 4 1 * *',
+          traffic: 'live',
+          percent: 2,
+          kinds: ['nan'],
+          within: '5 min',
+          harmBudget: 5,
+        },
+        requireDrill: { within: '45 d' },
+      }),
+    )
+    expect(issues).toEqual([])
+    expect(policy.drill).toEqual({
+      cron: '0 4 1 * *',
+      traffic: 'live',
+      shareBp: 200,
+      kinds: ['nan'],
+      withinMs: 300_000,
+      harmBudget: 5,
+    })
+    expect(policy.requireDrill).toEqual({ withinMs: 45 * 86_400_000 })
+  })
+
+  it('a hotfix has shorter stages of its own', () => {
+    const { policy } = lower(
+      canary({ stages: [percent(5)], hotfix: { stages: [percent(20), percent(50)], soak: '2 min' } }),
+    )
+    expect(hotfixPolicy(policy).stages.map(({ shareBp, minMs }) => [shareBp, minMs])).toEqual([
+      [2_000, 120_000],
+      [5_000, 120_000],
+    ])
+  })
+
+  it('what a strategy cannot do without is asked for', () => {
+    expect(lower(blueGreen({ probation: 'off' })).issues.join()).toContain('release: probation is missing')
+    expect(lower(rolling({ stages: [] })).issues.join()).toContain('release: stages has at least one share')
+  })
+})
