@@ -11,6 +11,7 @@ import { migrate } from '../store/migrate.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit-heads.ts'
 import { openStore } from '../store/postgres.ts'
+import { pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
@@ -37,7 +38,7 @@ if (kind !== 'control' && kind !== 'train') {
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
 const store = openStore(config.databaseUrl, {
   name: `tenure-${kind}`,
-  max: kind === 'control' ? 16 : 4,
+  max: kind === 'control' ? pools.control : pools.train,
   onError: (error) => log.warn({ error: error.message }, 'a connection to Postgres broke'),
 })
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }

@@ -15,6 +15,7 @@ import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads } from '../store/audit-heads.ts'
 import { ensureAdminKey } from '../store/keys.ts'
 import { openStore } from '../store/postgres.ts'
+import { pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
@@ -48,7 +49,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const id = `api-${randomBytes(6).toString('hex')}`
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
-    max: 8,
+    max: pools.api,
     name: `tenure ${id}`,
     onError: (error) => trouble('a connection to Postgres broke', error),
   })

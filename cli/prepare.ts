@@ -4,6 +4,7 @@ import { findAuditWeakness, openApplicationRole } from '../store/application-rol
 import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from '../store/keys.ts'
 import { migrate } from '../store/migrate.ts'
 import { openStore, type Store } from '../store/postgres.ts'
+import { expectRoom, pools } from '../store/room.ts'
 import type { Config } from '../temporal.config.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncModels, withTemporal } from './sync.ts'
@@ -37,6 +38,8 @@ export async function prepareCore(core: {
   /** Who owns the tables, where that is another than the role of the processes. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
+  /** API processes that will be started. */
+  replicas?: number
 }): Promise<Prepared> {
   const { config } = core
   await migrateAsOwner(config.databaseUrl, core)
@@ -44,6 +47,12 @@ export async function prepareCore(core: {
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
   try {
+    await expectRoom(store, {
+      'API processes': { processes: core.replicas ?? 1, connections: pools.api + pools.listeners },
+      'control workers': { processes: 1, connections: pools.control },
+      'training workers': { processes: 1, connections: pools.train },
+      commands: { processes: 1, connections: pools.commands },
+    })
     const weakness = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)

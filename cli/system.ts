@@ -74,7 +74,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const log = openLog(stateDir, options.echo)
   let prepared: Prepared | undefined
   const prepare = async () => {
-    prepared = await prepareCore({ ...core, config, localKey: findConnection(stateDir)?.key })
+    prepared = await prepareCore({
+      ...core,
+      config,
+      replicas: ports.api.length,
+      localKey: findConnection(stateDir)?.key,
+    })
     if (prepared.warning !== undefined) options.say(`Warning: ${prepared.warning}`)
   }
   const sharedPort =

@@ -97,6 +97,29 @@ describe('the days of the log', () => {
     expect(rows.map(({ id }) => id)).toEqual(ids.slice(2))
   })
 
+  it('are made and dropped by the role of the processes', async () => {
+    const client = await store.pool.connect()
+    try {
+      await client.query('begin')
+      await client.query('set local role tenure_app')
+      const day = new Date(midnight(-7)).toISOString().slice(0, 10)
+      const { rows } = await client.query('select make_prediction_day($1::date) as made', [day])
+      expect(rows).toEqual([{ made: true }])
+      await client.query(
+        `insert into predictions
+        (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+        values ($1, $2, 'm', 'm_v1.0.0', 'champion', 1, 1, '', '{1}', 1)`,
+        [idAt(midnight(-7)), new Date(midnight(-7))],
+      )
+      await client.query(`delete from ${nameOf(midnight(-7))}`)
+      const dropped = await client.query('select drop_prediction_day($1) as name', [new Date(midnight(-5))])
+      expect(dropped.rows).toEqual([{ name: nameOf(midnight(-7)) }])
+    } finally {
+      await client.query('rollback')
+      client.release()
+    }
+  })
+
   it('give way to a long reader instead of holding up those who write behind it', async () => {
     await store.query(
       sql`select make_prediction_day(${new Date(midnight(-9)).toISOString().slice(0, 10)}::date)`,
