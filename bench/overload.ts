@@ -1,7 +1,7 @@
 /**
  * What becomes of callers when more come than can be served, and when some of them only hold connections. Both are told as the
  * healthy caller sees it: good answers within the deadline, and the time they take. Written to bench/overload.md.
- * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow]`
+ * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow] [--connections 2000]`
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -20,6 +20,8 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
     part: { type: 'string' },
+    /** Most connections of the callers; a replica takes one new connection a turn of its loop, so the rest wait unseen. */
+    connections: { type: 'string', default: '2000' },
     out: { type: 'string', default: join(checkout, 'bench', 'overload.md') },
   },
 })
@@ -27,7 +29,7 @@ const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
 /** An answer that comes later does not count. */
 const deadlineMs = 500
-const mostConnections = 2_000
+const mostConnections = Number(values.connections)
 const slowSenders = 2_000
 const recoveryS = 10
 
@@ -192,7 +194,7 @@ function page(parts: readonly string[]): string {
   return [
     '# Overload and slow callers',
     '',
-    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
+    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${mostConnections}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
     `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${mostConnections.toLocaleString('en-US')} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
     '',
