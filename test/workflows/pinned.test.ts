@@ -19,6 +19,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await stage?.close()
 })
+/** Long enough that a switch comes in time, and the only one. */
+const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
 const set = (serve: FlagWay) =>
   writeFlag(stage.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
 const start = async (changes = {}): Promise<PlayedRelease> => {
@@ -26,12 +28,17 @@ const start = async (changes = {}): Promise<PlayedRelease> => {
   await release.reaches('awaiting_approval')
   return release
 }
+/** In the stage, and followed: from here on it is watched. */
+const watched = async (release: PlayedRelease) => {
+  await release.reaches('canary', 0)
+  await expect.poll(async () => (await release.state()).routed, { timeout: 10_000 }).toBe(true)
+}
 const decision = async ({ id }: PlayedRelease) => (await listDecisions(stage.store, id, 1))[0]?.verdict
 
 it('a watched stage passes on nothing while it is pinned, and on its evidence afterwards', async () => {
-  const release = await start({ shadow: false, probation: false })
+  const release = await start({ shadow: false, probation: false, stages })
   await release.say('approve', 'anna')
-  await release.reaches('canary', 0)
+  await watched(release)
   await set('champion')
   await expect
     .poll(() => decision(release), { timeout: 10_000 })
@@ -47,7 +54,7 @@ it('a watched stage passes on nothing while it is pinned, and on its evidence af
     })
   const { stageIndex } = await release.state()
   // More than the stage would need, with counters that speak for the candidate.
-  await pause(5 * quickPolicy.stages[0]!.minMs)
+  await pause(2 * stages[0]!.minMs)
   expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex })
   await set('normal')
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
@@ -75,10 +82,11 @@ it('a switch that is forgotten ends the release as a forgotten pause does', asyn
   const release = await start({
     shadow: false,
     probation: false,
+    stages,
     watch: { ...quickPolicy.watch, decisionMs: 600 },
   })
   await release.say('approve', 'anna')
-  await release.reaches('canary', 0)
+  await watched(release)
   await set('champion')
   expect(await release.result()).toMatchObject({
     outcome: 'rolled_back',
