@@ -8,6 +8,7 @@ import {
   CancellationScope,
   condition,
   currentUpdateInfo,
+  inWorkflowContext,
   log,
   setHandler,
   uuid4,
@@ -145,7 +146,7 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
       await patient.recordRelease({ state: state() ?? now, commands: records })
     } catch (error) {
       // What was said has been done. Unanswered, the sender and the end of the release would wait for ever.
-      log.error(`commands were not recorded: ${messageOf(error)}`)
+      complain(error)
     }
     for (const { letter, result } of replies) letter.answer?.(result)
   }
@@ -169,8 +170,10 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
       try {
         await answerBatch(now)
       } catch (error) {
-        log.error(`commands were not recorded: ${messageOf(error)}`)
+        complain(error)
       }
+      // A run that is dropped from memory in the middle of a batch does the batch again where it is taken up.
+      if (!inWorkflowContext()) return
       busy = false
     }
   }
@@ -190,6 +193,11 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
       return done
     },
   }
+}
+
+/** What is thrown here ends the thread that runs all workflows of a worker. */
+function complain(error: unknown): void {
+  if (inWorkflowContext()) log.error(`commands were not recorded: ${messageOf(error)}`)
 }
 
 const lengthOf = ({ command }: Letter): number => JSON.stringify(command).length

@@ -119,15 +119,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       if (nextEffect(opened()).kind === 'none') break
       await save()
       const effect = nextEffect(opened())
-      if (turning()) {
-        await condition(() => commands.handOver() !== undefined && allHandlersFinished())
-        await save()
-        const handed = commands.handOver()
-        await continueAsNew<typeof release>(request, {
-          state: opened(),
-          ...(handed === undefined ? {} : { commands: handed }),
-        })
-      }
+      if (turning()) await handOver()
       const event = await attempt(effect)
       if (event === undefined) continue
       try {
@@ -144,6 +136,20 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     const { outcome = 'failed', reason = '', model, version } = opened()
     return { outcome, reason, releaseId: id, model, version }
   })
+
+  /** Goes on in a run with a history of its own. Nothing may happen between the last look at what waits and the end of this one. */
+  async function handOver(): Promise<never> {
+    const ready = () => commands.handOver() !== undefined && allHandlersFinished()
+    while (!ready() || opened().revision !== saved) {
+      await condition(ready)
+      await save()
+    }
+    const handed = commands.handOver()
+    return continueAsNew<typeof release>(request, {
+      state: opened(),
+      ...(handed === undefined ? {} : { commands: handed }),
+    })
+  }
 
   /** Who waits for the place, and with what right, stands in a row; the signal has only said that somebody does. */
   async function giveWay(): Promise<void> {
