@@ -56,10 +56,10 @@ export interface Load {
   stop(): Promise<void>
 }
 
-/** So many callers, each asking again as soon as it was answered, or `pauseMs` later. */
+/** So many callers, each asking again as soon as it was answered; at most `rate` times a second all together when it is given. */
 export function startLoad(
   url: string,
-  { path, body, callers, pauseMs = 0 }: { path: string; body: string; callers: number; pauseMs?: number },
+  { path, body, callers, rate }: { path: string; body: string; callers: number; rate?: number },
 ): Load {
   const { hostname, port } = new URL(url)
   const agent = new Agent({ keepAlive: true, maxSockets: callers })
@@ -81,8 +81,13 @@ export function startLoad(
       call.on('error', () => resolve(false)).on('timeout', () => call.destroy())
       call.end(body)
     })
-  const running = Array.from({ length: callers }, async () => {
+  const everyMs = rate === undefined ? 0 : (1_000 * callers) / rate
+  const running = Array.from({ length: callers }, async (_, caller) => {
+    let nextAt = performance.now() + (everyMs * caller) / callers
     while (going) {
+      const waitMs = nextAt - performance.now()
+      if (everyMs > 0 && waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
+      nextAt = Math.max(nextAt + everyMs, performance.now() - 1_000)
       const from = performance.now()
       if (await ask()) {
         answered++
@@ -91,7 +96,6 @@ export function startLoad(
         failed++
         await new Promise((resolve) => setTimeout(resolve, 5))
       }
-      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   })
   return {

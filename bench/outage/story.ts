@@ -1,0 +1,179 @@
+/**
+ * Postgres and Temporal are both taken away from an API under steady load, killed or frozen, and come back. Told once for the
+ * measurement of minutes and for the test of seconds.
+ */
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { insertKey } from '../../store/keys.ts'
+import { sumAccounts } from '../../store/log-accounts.ts'
+import { migrate } from '../../store/migrate.ts'
+import { openStore } from '../../store/postgres.ts'
+import { startApiProcess, startLoad, until } from '../../test/support/api-process.ts'
+import { irisRow, irisSpec } from '../../test/support/artifact.ts'
+import { freeze } from '../../test/support/freeze.ts'
+import { nextRoute, register } from '../../test/support/registration.ts'
+import { signingKeyOf } from '../../test/support/vouching.ts'
+
+export interface OutageOptions {
+  kind: 'killed' | 'frozen'
+  outageMs: number
+  /** How long the servers are there, before and after, while the same load is measured. */
+  calmMs: number
+  /** Requests a second; as many as there can be when absent. */
+  rate?: number
+}
+
+export interface Window {
+  requests: number
+  failed: number
+  p50Ms: number
+  p99Ms: number
+  rssMb: number
+}
+
+export interface OutageReport {
+  kind: OutageOptions['kind']
+  before: Window
+  during: Window
+  after: Window
+  /** The slowest answer of a control route while the servers were away, and what it said. */
+  control: { ms: number; status: number }[]
+  /** Until nothing waited on the disk any more. */
+  drainMs: number
+  served: number
+  stored: number
+  dropped: number
+  rows: number
+  answered: number
+}
+
+const callers = 32
+
+export async function outage(options: OutageOptions): Promise<OutageReport> {
+  const { kind, outageMs, calmMs, rate } = options
+  const root = mkdtempSync(join(tmpdir(), 'tenure-outage-'))
+  // Postgres runs as another user when this one is root.
+  chmodSync(root, 0o711)
+  const postgresAt = { dataDir: join(root, 'postgres') }
+  const temporalAt = {
+    dbFile: join(root, 'temporal.db'),
+    port: await freePort(),
+    uiPort: false as const,
+  }
+  let postgres = await startPostgres(postgresAt)
+  let temporal = await startTemporal(temporalAt)
+  await migrate(postgres.url)
+  const store = openStore(postgres.url, { name: 'outage', onError: () => {} })
+  const artifacts = join(root, 'artifacts')
+  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  const { key } = await insertKey(store, { name: 'outage', role: 'admin' })
+  const api = await startApiProcess({
+    DATABASE_URL: postgres.url,
+    TEMPORAL_ADDRESS: temporal.address,
+    TENURE_STATE: join(root, 'state'),
+    TENURE_ARTIFACTS: artifacts,
+    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_PUBLIC_PREDICTIONS: 'on',
+  })
+  const body = JSON.stringify({ instances: [irisRow] })
+  const load = startLoad(api.url, {
+    path: '/v1/models/iris/predict',
+    body,
+    callers,
+    ...(rate === undefined ? {} : { rate }),
+  })
+  let counted = { answered: 0, failed: 0 }
+  const measure = async (ms: number): Promise<Window> => {
+    load.takeTimes()
+    counted = { answered: load.answered(), failed: load.failed() }
+    let rssMb = 0
+    for (const end = performance.now() + ms; performance.now() < end; await pause(Math.min(200, ms / 5)))
+      rssMb = Math.max(rssMb, rssOf(api.child.pid!))
+    const times = load.takeTimes().sort((a, b) => a - b)
+    const at = (share: number): number => times[Math.floor(share * times.length)] ?? NaN
+    return {
+      requests: load.answered() - counted.answered,
+      failed: load.failed() - counted.failed,
+      p50Ms: at(0.5),
+      p99Ms: at(0.99),
+      rssMb,
+    }
+  }
+  const ask = async (method: string, path: string, content?: object) => {
+    const from = performance.now()
+    const answer = await fetch(`${api.url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      ...(content === undefined ? {} : { body: JSON.stringify(content) }),
+    })
+    const text = await answer.text()
+    return { ms: performance.now() - from, status: answer.status, text }
+  }
+  try {
+    // What a process does for the first time it does slowly.
+    await measure(Math.min(calmMs, 5_000))
+    const before = await measure(calmMs)
+    let heal: () => Promise<void>
+    if (kind === 'killed') {
+      process.kill(-postgres.pid, 'SIGKILL')
+      process.kill(-temporal.pid, 'SIGKILL')
+      heal = async () => {
+        postgres = await startPostgres({ ...postgresAt, port: postgres.port })
+        temporal = await startTemporal(temporalAt)
+      }
+    } else {
+      const thaws = [freeze(postgres.pid), freeze(temporal.pid)]
+      heal = () => Promise.resolve(thaws.forEach((thaw) => thaw()))
+    }
+    const during = measure(outageMs)
+    await pause(outageMs / 2)
+    const control = [
+      await ask('GET', '/v1/models'),
+      await ask('POST', '/v1/models/iris/retrainings', {}),
+    ].map(({ ms, status }) => ({ ms, status }))
+    const away = await during
+    await heal()
+    const healedAt = performance.now()
+    const countOf = async (state: string): Promise<number> => {
+      const { text } = await ask('GET', '/metrics')
+      return Number(new RegExp(`tenure_prediction_log_rows\\{state="${state}"\\} (\\d+)`).exec(text)?.[1])
+    }
+    await until(async () => (await countOf('spooled')) === 0, 'an empty spool', 300_000)
+    const drainMs = performance.now() - healedAt
+    const after = await measure(calmMs)
+    await load.stop()
+    await until(async () => (await countOf('waiting')) === 0, 'the rest of the log', 30_000)
+    await api.end('SIGTERM')
+    const { served, stored, dropped } = await sumAccounts(store)
+    const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
+    return {
+      kind,
+      before,
+      during: away,
+      after,
+      control,
+      drainMs,
+      served,
+      stored,
+      dropped,
+      rows: rows[0]!.count,
+      answered: load.answered(),
+    }
+  } finally {
+    await load.stop()
+    if (api.child.exitCode === null && api.child.signalCode === null) await api.end('SIGKILL')
+    await store.close()
+    await Promise.all([postgres.stop(), temporal.stop()])
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+function rssOf(pid: number): number {
+  const found = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Number(found?.[1] ?? 0) / 1_024
+}

@@ -1,0 +1,25 @@
+/** Postgres and Temporal both gone, for seconds; `npm run bench:outage -- --minutes 10` is the same for minutes. */
+import { expect, it } from 'vitest'
+import { outage } from '../../bench/outage/story.ts'
+
+it.each(['killed', 'frozen'] as const)(
+  'with both servers %s no prediction fails, control routes refuse in time, and no row is lost uncounted',
+  async (kind) => {
+    const { before, during, after, control, served, stored, dropped, rows, answered } = await outage({
+      kind,
+      outageMs: 3_000,
+      calmMs: 500,
+      rate: 200,
+    })
+    for (const { requests, failed } of [before, during, after]) {
+      expect(failed).toBe(0)
+      expect(requests).toBeGreaterThan(0)
+    }
+    expect(control.map(({ status }) => status)).toEqual([503, 503])
+    expect([stored + dropped, rows]).toEqual([served, stored])
+    expect(dropped).toBe(0)
+    expect(served).toBe(answered)
+    expect(during.rssMb).toBeLessThan(before.rssMb + 200)
+  },
+  120_000,
+)
