@@ -138,9 +138,14 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   const next = { ...state, epoch, generation, blockedBy: problems, attempts: state.attempts + 1 }
   const named = problems.join('; ')
   const deadlineMs = watchedPolicy(state)?.deadlineMs ?? warmingTurns * state.policy.watch.acknowledgeMs
-  if (state.paused || event.atMs - state.enteredMs < deadlineMs)
+  // A pause stops the clock of the stage and has one of its own: what cannot be routed would else be tried for ever.
+  const { pause, policy } = state
+  const [sinceMs, withinMs] = pause
+    ? [pause.atMs, Math.max(deadlineMs, policy.watch.decisionMs)]
+    : [state.enteredMs, deadlineMs]
+  if (event.atMs - sinceMs < withinMs)
     return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
-  const reason = `generation ${generation} was not followed by every replica within ${deadlineMs} ms: ${named}`
+  const reason = `generation ${generation} was not followed by every replica within ${withinMs} ms: ${named}`
   return applied(takeBack(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
 }
 

@@ -6,37 +6,13 @@ import { hashOf, type AuditRow } from '../../store/audit.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
 import type { Route } from '../../domain/route.ts'
 import type { Change, Memory, Row } from './database.ts'
+import { checkPromotion, type Known, type Received } from './promotion.ts'
 import { tableNow, type Answer, type Replica } from './replicas.ts'
 import type { World } from './world.ts'
 
 export interface Violation {
   property: string
   message: string
-}
-
-/** A command as the server of the workflows received it. */
-export interface Received {
-  release: string
-  runChain: string
-  id: string
-  command: string
-  by: string
-  role: string | undefined
-  reason: string | undefined
-  digests: { artifactDigest?: string; evaluationDigest?: string; policyDigest?: string }
-  isSignal: boolean
-  atMs: number
-}
-
-interface Known {
-  policy: ReleasePolicy
-  version: string
-  /** Each routing written for the release: its shares, and when it was in force. */
-  routes: { generation: number; route: Route; fromMs: number; toMs?: number; answered: number }[]
-  lookedMs: number
-  highestShareBp: number
-  /** What was seen of it no longer fits the database, which is from a backup. */
-  isRestored?: boolean
 }
 
 const slackMs = 5
@@ -152,104 +128,6 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
   /** A time of the database as a true one. */
   let clockOf = (ms: number): number => ms
 
-  const checkPromotion = (id: string, before: Row | undefined): void => {
-    const row = memory.row('releases', id)
-    const known = releaseOf(id)
-    if (row === undefined || known === undefined)
-      return fail('promotion', `${id} promoted without being open`)
-    const { version, baseline_version, requested_by, policy } = row as {
-      version: string
-      baseline_version: string | null
-      requested_by: string
-      policy: ReleasePolicy
-    }
-    if (row['taken_back_at'] !== null || row['ended_at'] !== null)
-      fail('abort and rollback win', `${id} promoted ${version} after it was taken back`)
-    if ((before?.['version'] ?? null) !== baseline_version)
-      fail(
-        'the baseline is the live champion',
-        `${id} replaced ${String(before?.['version'])}, it was built on ${baseline_version}`,
-      )
-    const versionRow = memory.row('versions', version)
-    const evaluation = memory.row('evaluations', versionRow?.['evaluation_id'] as string)
-    if (versionRow?.['withdrawn_at'] !== null)
-      fail('approval is bound', `${version} was promoted after it was withdrawn`)
-    if (
-      versionRow?.['artifact_digest'] !== row['artifact_digest'] ||
-      evaluation?.['report_digest'] !== row['evaluation_digest']
-    )
-      fail('approval is bound', `${version} was promoted with other bytes or evidence than were approved`)
-    const refusals = memory
-      .rows('release_commands')
-      .filter(
-        (each) =>
-          each['release_id'] === id &&
-          each['accepted'] === true &&
-          ['abort', 'rollback', 'reject'].includes(each['command'] as string),
-      )
-    if (refusals.length > 0)
-      fail(
-        'abort and rollback win',
-        `${id} was promoted after an accepted ${refusals[0]!['command'] as string}`,
-      )
-    const last = memory
-      .rows('decisions')
-      .filter((each) => each['release_id'] === id)
-      .at(-1)
-    if (last?.['kind'] === 'fail')
-      fail('a verdict against it wins', `${id} was promoted, the last verdict is fail`)
-    const mine = received.filter((each) => each.release === id)
-    const isGlassBroken = mine.some(
-      (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',
-    )
-    if (isGlassBroken) return
-    const approvers = new Set(
-      mine
-        .filter(
-          ({ command, role, by, digests }) =>
-            command === 'approve' &&
-            (role === 'approver' || role === 'admin') &&
-            by !== requested_by &&
-            (digests.artifactDigest ?? row['artifact_digest']) === row['artifact_digest'] &&
-            (digests.evaluationDigest ?? row['evaluation_digest']) === row['evaluation_digest'],
-        )
-        .map(({ by }) => by),
-    )
-    if (approvers.size < policy.approval.approvers)
-      fail(
-        'approvals',
-        `${id} was promoted with ${approvers.size} of ${policy.approval.approvers} approvals of others than ${requested_by}`,
-      )
-    const decidedByPerson = memory
-      .rows('release_commands')
-      .some(
-        (each) =>
-          each['release_id'] === id &&
-          each['command'] === 'approve' &&
-          each['accepted'] === true &&
-          /decided/.test(each['message'] as string),
-      )
-    if (decidedByPerson || baseline_version === null || known.isRestored) return
-    if (row['strategy'] !== 'canary' && row['strategy'] !== 'ab') return
-    for (const [index, stage] of policy.stages.entries()) {
-      const passed = known.routes.filter(({ route }) =>
-        route.arms.some((arm) => arm.arm === 'canary' && arm.shareBp === stage.shareBp),
-      )
-      const answered = passed.reduce((sum, each) => sum + each.answered, 0)
-      if (answered < stage.minRequests)
-        fail(
-          'absence of evidence never promotes',
-          `${id} passed stage ${index} with ${answered} of ${stage.minRequests} answers`,
-        )
-      const heldMs = passed.reduce((sum, each) => sum + (each.toMs ?? world.now()) - each.fromMs, 0)
-      if (heldMs < stage.minMs)
-        fail(
-          'absence of evidence never promotes',
-          `${id} passed stage ${index} in ${heldMs} of ${stage.minMs} ms`,
-        )
-    }
-  }
-
   const checkEnd = (row: Row): void => {
     const { id, outcome, version } = row as { id: string; outcome: string; version: string }
     const said = accepted.get(id)
@@ -345,7 +223,11 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
         const row = history[0]?.after
         if (row?.['cause'] === 'promotion') retired.delete(row['version'] as string)
         if (row?.['cause'] === 'promotion' && row['release_id'] !== null)
-          checkPromotion(row['release_id'] as string, champion?.before)
+          checkPromotion(
+            { memory, world, received, fail, known: releaseOf(row['release_id'] as string) },
+            row['release_id'] as string,
+            champion?.before,
+          )
         if (row?.['cause'] === 'rollback') {
           const target = memory.row('versions', row['version'] as string)
           if (target?.['proven_at'] === null || target?.['withdrawn_at'] !== null)

@@ -86,6 +86,9 @@ export function startProcess(replica: Replica, around: Surroundings): void {
     async load(version, recalled) {
       const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
       if (!known.has(version) && !around.canLoad(version)) throw new Error(`${version} cannot be fetched`)
+      // Bytes are fetched and compiled; meanwhile the route before is the one in force.
+      if (!recalled && !known.has(version))
+        await new Promise((resolve) => setTimeout(resolve, world.chance(0.2) ? 500 : 20))
       known.set(version, origin)
       return { origin, loaded: { model, version, manifest: {}, predictor: {} } as LoadedVersion }
     },

@@ -115,7 +115,7 @@ function policyOf(world: World): ReleasePolicy {
 
 const faultKinds: readonly (readonly [Fault['kind'], number])[] = [
   ['crash worker', 5],
-  ['freeze worker', 4],
+  ['freeze worker', 6],
   ['cut worker', 3],
   ['crash replica', 5],
   ['freeze replica', 4],
@@ -123,11 +123,11 @@ const faultKinds: readonly (readonly [Fault['kind'], number])[] = [
   ['cut replica one way', 2],
   ['restart database', 2],
   ['freeze database', 1],
-  ['restore database', 1],
+  ['restore database', 4],
   ['freeze temporal', 2],
-  ['slow network', 2],
+  ['slow network', 4],
   ['step clock', 2],
-  ['lose counters', 2],
+  ['lose counters', 4],
   ['lose bytes', 1],
   ['revoke key', 1],
   ['change evidence', 1],
@@ -173,6 +173,7 @@ function commandsOf(world: World, index: number, startMs: number, by: string): S
     if (world.chance(0.8)) say('approve', approvers[1]!, startMs + world.between(100, 2_500))
   }
   if (world.chance(0.4)) say('approve', by, startMs + world.between(50, 1_500))
+  if (world.chance(0.2)) say('reject', world.pick(['ben', 'root']), startMs + world.between(20, 900))
   const others = world.pick([0, 0, 1, 1, 2, 4])
   for (let i = 0; i < others; i++) {
     const command = world.pick([

@@ -1,0 +1,28 @@
+/** The page about the states, and what must hold in all of them. */
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { advance } from '../../domain/advance.ts'
+import { explore } from '../support/reachable.ts'
+import { say } from '../support/releases.ts'
+import { statesPage } from '../support/states-page.ts'
+
+it('docs/states.md is what the machine does (npm run docs:states writes it)', async () => {
+  expect(readFileSync(new URL('../../docs/states.md', import.meta.url), 'utf8')).toBe(await statesPage())
+}, 60_000)
+
+it('abort and rollback win from every state that can be reached', () => {
+  const { states } = explore()
+  expect(states.length).toBeGreaterThan(1_000)
+  const losing = states.flatMap((state) =>
+    (['abort', 'rollback'] as const).filter((name) => {
+      const { state: after, applied } = advance(state, say(name, 'olga', { role: 'operator' }))
+      const isOver = state.stage === 'rolling_back' || state.stage === 'ended'
+      return (
+        !['rolling_back', 'ended'].includes(after.stage) ||
+        applied === isOver ||
+        (after.outcome === 'promoted' && !isOver)
+      )
+    }),
+  )
+  expect(losing).toEqual([])
+}, 60_000)

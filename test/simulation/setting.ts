@@ -1,0 +1,86 @@
+/** Where a run begins: the rows that are there before anything happens, and how long all that is planned may take. */
+import type { Server } from './connection.ts'
+import { keys, type Scenario } from './scenario.ts'
+import { epochMs } from './world.ts'
+
+export const model = 'm'
+
+/** The sum of all deadlines of the releases that may still be to come, and a minute. */
+export function longestOf({ policy, releases }: Scenario): number {
+  const stages = [policy.shadow, ...policy.stages, policy.probation].reduce(
+    (sum, stage) => sum + (stage?.deadlineMs ?? 0),
+    0,
+  )
+  const steps = policy.stages.length + 2
+  const one =
+    policy.approval.withinMs + stages * 2 + steps * (policy.watch.decisionMs + policy.watch.acknowledgeMs)
+  return one * releases.length + 60_000
+}
+
+/** The rows that are there before anything happens. */
+export function fill({ memory }: Server, { policy, hasChampion, releases }: Scenario): void {
+  const at = epochMs - 1_000
+  memory.load('models', model, { name: model, definition: { release: policy } })
+  memory.load('epochs', '1', { epoch: 1 })
+  for (const { name, role, models } of keys)
+    memory.load('api_keys', name, {
+      id: name,
+      name,
+      role,
+      models: models ?? null,
+      revoked_at: null,
+      expires_at: null,
+      previous_until: null,
+      requests_per_second: null,
+      burst: null,
+    })
+  const first = 'm_v1.0.0'
+  const version = (name: string, proven: boolean, baseline: string | null) => {
+    memory.load('evaluations', `eval-${name}`, {
+      id: `eval-${name}`,
+      report_digest: `report-${name}`,
+      baseline_version: baseline,
+    })
+    memory.load('versions', name, {
+      version: name,
+      model,
+      artifact_digest: `bytes-${name}`,
+      evaluation_id: `eval-${name}`,
+      drill: false,
+      manifest: {},
+      signature: null,
+      proven_at: proven ? at : null,
+      withdrawn_at: null,
+    })
+  }
+  version('m_v0.9.0', true, null)
+  version(first, hasChampion, null)
+  for (const each of releases) version(each.version, false, hasChampion ? first : null)
+  if (!hasChampion) return
+  memory.load('champion_history', '0', {
+    id: 0,
+    model,
+    version: first,
+    previous_version: null,
+    release_id: null,
+    cause: 'promotion',
+    actor: 'setup',
+    reason: '',
+    at,
+  })
+  memory.load('champions', model, { model, version: first, release_id: null, since: at })
+  const place = { epoch: 1, generation: 1 }
+  memory.load('routing', model, {
+    model,
+    ...place,
+    route: {
+      model,
+      ...place,
+      salt: 'first',
+      arms: [{ arm: 'champion', version: first, shareBp: 10_000 }],
+      proven: first,
+    },
+    exposed_until: null,
+    updated_at: at,
+  })
+}

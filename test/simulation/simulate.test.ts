@@ -1,0 +1,55 @@
+/** A short run of the fault simulator, and a few planted bugs that it must find. `npm run test:sim` is the long one. */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { plants } from './plants.ts'
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+
+/** In a process of its own, because the simulator takes time and chance away from the one it runs in. */
+function simulate(...args: string[]): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/simulate.ts', ...args], {
+    cwd: checkout,
+  })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  return new Promise((resolve) => child.once('exit', (code) => resolve({ code: code ?? 1, output })))
+}
+
+describe('the fault simulator', () => {
+  it('breaks no property in 200 runs', async () => {
+    const { code, output } = await simulate('--runs', '200', '--seed', '1')
+    expect(code, output).toBe(0)
+    expect(output).toContain('200 runs')
+  }, 120_000)
+
+  it('gives the same run for the same seed', async () => {
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => simulate('--runs', '1', '--seed', '7', '--mode', 'liveness', '--trace')),
+    )
+    const told = (output: string) => output.split('\n').filter((line) => /^ +\d+\.\d{3} /.test(line))
+    expect(told(first!.output).length).toBeGreaterThan(10)
+    expect(told(first!.output)).toEqual(told(second!.output))
+  }, 120_000)
+
+  it('finds planted bugs', async () => {
+    const chosen = [
+      'wall-clock-lease',
+      'off-by-one-generation',
+      'acknowledged-too-early',
+      'requester-approves',
+      'approve-after-reject',
+      'no-compare-and-set',
+    ]
+    const { code, output } = await simulate('--plants', '--only', chosen.join(), '--seconds', '60')
+    expect(code, output).toBe(0)
+    expect(output).toContain('6 of 6 found')
+  }, 240_000)
+})
+
+it.each(plants)('the plant $name has its place in the source', ({ file, find, replace }) => {
+  expect(readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8').split(find)).toHaveLength(2)
+  expect(replace).not.toBe(find)
+})

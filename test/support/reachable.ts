@@ -1,0 +1,107 @@
+/**
+ * Every state that a release can reach, found by trying every event in every state until nothing new comes of it. Times and
+ * names are left out of the comparison; what is counted without an end is counted to two.
+ */
+import { advance } from '../../domain/advance.ts'
+import { isError } from '../../domain/errors.ts'
+import type { ReleaseEvent } from '../../domain/release-events.ts'
+import { commandNames, openingState, type ReleaseFacts, type ReleaseState } from '../../domain/release.ts'
+import type { Strategy } from '../../domain/policy.ts'
+import { facts, firstFacts, judged, policy, reports, returned, say } from './releases.ts'
+
+export interface Tried {
+  state: ReleaseState
+  /** The name under which the page shows the event. */
+  event: string
+  /** Absent when the event is no possible report of this state. */
+  after?: ReleaseState
+  applied: boolean
+}
+
+export const events: Readonly<Record<string, readonly ReleaseEvent[]>> = {
+  ...Object.fromEntries(
+    commandNames.map((name) => [
+      name,
+      [say(name, 'anna'), say(name, 'ben'), say(name, 'olga'), say(name, 'vera', { role: 'viewer' })],
+    ]),
+  ),
+  ...Object.fromEntries(Object.entries(reports).map(([kind, event]) => [kind, [event]])),
+  unacknowledged: [reports.unacknowledged, { ...reports.unacknowledged, atMs: 100_000 }],
+  superseded: [reports.superseded, { ...reports.superseded, over: 'unexposed' } as ReleaseEvent],
+  judged: (['pass', 'fail', 'inconclusive', 'no_data', 'error'] as const).flatMap((kind) => [
+    judged(kind, false),
+    judged(kind, true),
+  ]),
+  taken_back: [
+    returned(false),
+    returned(true),
+    returned(true, 'm_v1.1.0'),
+    returned(false, undefined, ['r1 is deaf']),
+  ],
+}
+
+const strategies: readonly Strategy[] = ['canary', 'blue_green', 'shadow', 'ab', 'rolling', 'direct']
+
+const { probation: _probation, ...withoutProbation } = policy
+
+/** What a release may begin as: each strategy, one without approvals, one without probation, and the first of a model. */
+export const openings: readonly ReleaseState[] = [
+  ...strategies.map((strategy): ReleaseFacts => ({ ...facts, policy: { ...policy, strategy } })),
+  { ...facts, policy: { ...policy, approval: { approvers: 0, withinMs: 5_000 } } },
+  { ...facts, policy: withoutProbation },
+  firstFacts,
+].map((each) => openingState(each, 0))
+
+/** What makes two states different for whatever comes next. */
+function keyOf(state: ReleaseState): string {
+  return JSON.stringify([
+    state.strategy,
+    state.baseline !== undefined,
+    state.policy.approval.approvers,
+    state.policy.probation !== undefined,
+    state.stage,
+    state.stageIndex,
+    state.routed,
+    state.paused,
+    Math.min(state.attempts, state.stage === 'rolling_back' ? 6 : 1),
+    Math.min(state.extensions, 1),
+    // Before the decision who; after it, that they came.
+    state.stage === 'awaiting_approval'
+      ? state.approvals.map(({ by }) => by).sort()
+      : state.approvals.length > 0,
+    state.breakGlass !== undefined,
+    state.lastVerdict?.kind === 'fail',
+    state.undecided,
+    state.promoted,
+    state.takeBack?.outcome,
+    state.outcome,
+    state.closed,
+    state.shareBp,
+  ])
+}
+
+/** All pairs of a reachable state and an event, with what comes of them. `most` states are looked at. */
+export function explore(most = 50_000): { states: ReleaseState[]; tried: Tried[] } {
+  const states = [...openings]
+  const known = new Set(states.map(keyOf))
+  const tried: Tried[] = []
+  for (let at = 0; at < states.length; at++) {
+    if (at > most) throw new Error(`more than ${most} states are reachable`)
+    const state = states[at]!
+    for (const [name, variants] of Object.entries(events))
+      for (const event of variants) {
+        try {
+          const { state: after, applied } = advance(state, event)
+          tried.push({ state, event: name, after, applied })
+          const key = keyOf(after)
+          if (known.has(key)) continue
+          known.add(key)
+          states.push(after)
+        } catch (error) {
+          if (!isError(error, 'invalid_transition') || event.kind === 'command') throw error
+          tried.push({ state, event: name, applied: false })
+        }
+      }
+  }
+  return { states, tried }
+}

@@ -1,0 +1,100 @@
+/**
+ * The page about the states of a release, made from the machine and not from memory: a table that a person has written is
+ * wrong after the next change.
+ */
+import { format } from 'prettier'
+import { releaseOutcomes, releaseStages, type ReleaseStage } from '../../domain/release.ts'
+import { events, explore, type Tried } from './reachable.ts'
+
+const stages = Object.keys(releaseStages) as ReleaseStage[]
+
+/** What an event can come to in a stage, over all states that can be reached in it. */
+function cellOf(tried: readonly Tried[], stage: ReleaseStage): string {
+  const said = new Set<string>()
+  for (const { state, after, applied } of tried)
+    if (after === undefined) said.add('–')
+    else if (!applied && after.stage === state.stage) said.add('ignored')
+    else if (after.stage !== stage) said.add(after.stage === 'ended' ? `**${after.outcome}**` : after.stage)
+    else if (after.stageIndex !== state.stageIndex) said.add('next share')
+    else said.add('stays')
+  // A report that some states of the stage cannot produce is no result beside those that others give.
+  if (said.size > 1) said.delete('–')
+  return [...said].sort().join(', ')
+}
+
+/** Reports of the machine itself come first, then what people say. */
+export async function statesPage(): Promise<string> {
+  const { states, tried } = explore()
+  const byEvent = grouped(tried, ({ event }) => event)
+  const names = Object.keys(events)
+  const ways = new Map<string, Set<string>>()
+  for (const { state, event, after } of tried) {
+    if (after === undefined || after.stage === state.stage) continue
+    const way = `${state.stage} --> ${after.stage}`
+    ways.set(way, (ways.get(way) ?? new Set()).add(event))
+  }
+  const row = (name: string) => {
+    const byStage = grouped(byEvent.get(name) ?? [], ({ state }) => state.stage)
+    return `| \`${name}\` | ${stages.map((stage) => cellOf(byStage.get(stage) ?? [], stage)).join(' | ')} |`
+  }
+  const lines = [
+    '# The states of a release',
+    '',
+    '<!-- Written by `npm run docs:states` from `advance` in domain/advance.ts; a test compares the two. -->',
+    '',
+    'Every event was tried in every state that can be reached: all strategies, with and without approvals and probation, and',
+    `the first version of a model. These are ${states.length.toLocaleString('en')} states and ${tried.length.toLocaleString('en')} pairs. In each of them`,
+    '`abort` and `rollback`, said by somebody who may, lead to `rolling_back` or to the end.',
+    '',
+    '## Stages',
+    '',
+    ...stages.map((stage) => `- \`${stage}\`: ${releaseStages[stage]}`),
+    '',
+    '## Outcomes',
+    '',
+    ...Object.entries(releaseOutcomes).map(([name, meaning]) => `- \`${name}\`: ${meaning}`),
+    '',
+    '## Ways',
+    '',
+    '```mermaid',
+    'stateDiagram-v2',
+    '  [*] --> qualifying',
+    ...[...ways]
+      .sort(([a], [b]) => order(a) - order(b))
+      .map(([way, by]) => `  ${way}: ${[...by].sort().join(', ')}`),
+    '  ended --> [*]',
+    '```',
+    '',
+    '## Every stage and every event',
+    '',
+    'Each cell names all that the event can come to, depending on the rest of the state: another stage, an outcome in bold,',
+    '`stays` when something is noted and the stage goes on, `next share` within the canary, `ignored` with a sentence that says',
+    'why. `–` is a report that the stage cannot produce; it is refused as `invalid_transition`, and the candidate is taken back.',
+    '',
+    `| event | ${stages.join(' | ')} |`,
+    `| --- | ${stages.map(() => '---').join(' | ')} |`,
+    ...names.map(row),
+  ]
+  return format(`${lines.join('\n')}\n`, {
+    parser: 'markdown',
+    printWidth: 110,
+    singleQuote: true,
+    semi: false,
+  })
+}
+
+function grouped<Key>(all: readonly Tried[], keyOf: (each: Tried) => Key): Map<Key, Tried[]> {
+  const groups = new Map<Key, Tried[]>()
+  for (const each of all) {
+    const group = groups.get(keyOf(each))
+    if (group) group.push(each)
+    else groups.set(keyOf(each), [each])
+  }
+  return groups
+}
+
+/** Along the way of a release. */
+function order(way: string): number {
+  const [from, to] = way.split(' --> ') as [ReleaseStage, ReleaseStage]
+  return stages.indexOf(from) * 100 + stages.indexOf(to)
+}
