@@ -3,6 +3,7 @@
  * release must end alike whatever has died on the way.
  */
 import sql from 'sql-template-tag'
+import { commandNames } from '../../domain/release.ts'
 import { wholeBp, type Route } from '../../domain/route.ts'
 import { findChampion, listChampionHistory } from '../../store/champions.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -15,7 +16,7 @@ export interface Ending {
   champion: string | undefined
   arms: string[]
   routings: string[]
-  /** What the audit says was done, in order. */
+  /** What the audit says was done, in order; then what was said, which is written down beside the steps. */
   audit: string[]
   changes: string[]
   commands: string[]
@@ -34,6 +35,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
   const release = await findRelease(store, releaseId)
   const routing = await findRouting(store, model)
   const audited = await auditOf(store, model)
+  const actions = audited.map(({ action }) => action)
   const watched = await store.query<{ stage: string; stage_index: number }>(
     sql`select stage, stage_index from watches where release_id = ${releaseId} order by 1, 2`,
   )
@@ -50,7 +52,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
     routings: (release?.state.routings ?? []).map(
       ({ stage, stageIndex, shareBp }) => `${stage} ${stageIndex} ${shareBp}`,
     ),
-    audit: audited.map(({ action }) => action),
+    audit: [...actions.filter((each) => !isSaid(each)), ...actions.filter(isSaid)],
     changes: changes.map(({ cause, version }) => `${cause} ${short(version)}`),
     commands: (await listCommands(store, releaseId)).map(
       ({ command, accepted }) => `${command} ${accepted ? 'accepted' : 'refused'}`,
@@ -62,6 +64,9 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
     ),
   }
 }
+
+const isSaid = (action: string): boolean =>
+  (commandNames as readonly string[]).some((name) => action === `release.${name}`)
 
 /** Which of the promises about every release are broken; `seated` generations and champions were there without an audit row. */
 export async function issuesOfInvariants(
