@@ -62,7 +62,7 @@ export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Prom
 }
 
 /** A release that has written its end down runs for a moment yet: so long it is waited for here. */
-const closing = { tries: 20, pauseMs: 50 }
+const closing = { tries: 60, pauseMs: 50 }
 
 /** Undefined while another release of the model is open. */
 async function begin(
@@ -89,7 +89,9 @@ async function begin(
     } catch (error) {
       if (!isAlreadyStarted(error)) throw error
     }
-    if (tries === closing.tries || (await findOpenRelease(store, model)) !== undefined) return undefined
+    const open = await findOpenRelease(store, model)
+    const isClosing = open === undefined || open.state.outcome !== undefined
+    if (!isClosing || tries === closing.tries) return undefined
     await pause(closing.pauseMs)
   }
 }
