@@ -187,8 +187,9 @@ export const faults: readonly Fault[] = [
     number: 'F21',
     fault: 'signals doubled, late, reordered, 10,000 in a burst',
     asked: '10,000 sequences, 0 divergences',
-    shownBy: [{ file: 'test/faults/burst.test.ts' }],
+    shownBy: [{ file: 'test/faults/sequences.test.ts' }],
     reached: '10,000 sequences at the reducer: 0 divergences',
+    weaker: 'the burst of real signals is written and has not been run through',
   },
   {
     number: 'F22',
@@ -286,8 +287,6 @@ export const faults: readonly Fault[] = [
     number: 'F32',
     fault: '30 days of windows',
     asked: 'continue-as-new carries pending signals: ≤ 5,000 events a run; 0 lost',
-    shownBy: [{ file: 'test/faults/burst.test.ts', tests: 'over more than one run' }],
-    weaker: 'a burst, whose history grows while it comes in; a watch of any length is one activity',
   },
   {
     number: 'F33',

@@ -1,0 +1,60 @@
+/** What is said to a release may come twice, late and in any order: told again it ends alike, and no end is left again. */
+import { describe, expect, it } from 'vitest'
+import { advance } from '../../domain/advance.ts'
+import { seeded } from '../../domain/random.ts'
+import { commandNames, type ReleaseState } from '../../domain/release.ts'
+import type { ReleaseEvent } from '../../domain/release-events.ts'
+import { at, judged, opened, reports, say, stages } from '../support/releases.ts'
+
+describe('10,000 random sequences at the reducer', () => {
+  const people = ['anna', 'ben', 'olga', 'root']
+  const random = seeded(21)
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
+  const steps = [...Object.values(reports), judged('pass'), judged('fail'), judged('inconclusive')]
+  const draw = (): ReleaseEvent =>
+    random() < 0.5
+      ? say(pick(commandNames), pick(people), { atMs: Math.floor(random() * 1_000) })
+      : pick(steps)
+  /** What cannot happen in a stage is a defect of the workflow, and changes nothing here. */
+  const next = (state: ReleaseState, event: ReleaseEvent): ReleaseState => {
+    try {
+      return advance(state, event).state
+    } catch {
+      return state
+    }
+  }
+
+  it('end alike when they are told again, and words said twice at once count once', () => {
+    let divergences = 0
+    for (let sequence = 0; sequence < 10_000; sequence++) {
+      const events = Array.from({ length: 20 }, draw)
+      const states: ReleaseState[] = [pick([opened, ...stages.map((each) => at[each])])]
+      for (const event of events) states.push(next(states.at(-1)!, event))
+      const again = events.reduce(next, states[0]!)
+      if (JSON.stringify(again) !== JSON.stringify(states.at(-1))) divergences++
+      for (const [index, event] of events.entries()) {
+        const after = states[index + 1]!
+        if (event.kind !== 'command' || after === states[index]) continue
+        // Word for word the same, before anything else has happened.
+        const twice = next(after, event)
+        if (JSON.stringify({ ...twice, revision: 0 }) !== JSON.stringify({ ...after, revision: 0 }))
+          divergences++
+      }
+    }
+    expect(divergences).toBe(0)
+  })
+
+  it('never leave an end, and never go on from an order to return', () => {
+    let left = 0
+    for (let sequence = 0; sequence < 10_000; sequence++) {
+      let state = pick([opened, ...stages.map((each) => at[each])])
+      for (let step = 0; step < 20; step++) {
+        const before = state
+        state = next(state, draw())
+        if (before.stage === 'ended' && (state.stage !== 'ended' || state.outcome !== before.outcome)) left++
+        if (before.stage === 'rolling_back' && !['rolling_back', 'ended'].includes(state.stage)) left++
+      }
+    }
+    expect(left).toBe(0)
+  })
+})

@@ -1,0 +1,116 @@
+/** Signals to one release: each twice, out of order, late ones among them, all in one burst. */
+import sql from 'sql-template-tag'
+import { seeded } from '../../domain/random.ts'
+import type { CommandName } from '../../domain/release.ts'
+import { findRelease } from '../../store/releases.ts'
+import { commandSignals, type Command } from '../../workflows/contract.ts'
+import { seatChampion } from './seat.ts'
+import type { Stage } from './stage.ts'
+
+export interface Burst {
+  sent: number
+  /** Commands with different ids among them. */
+  different: number
+  /** Events of each run of the workflow, oldest first. */
+  histories: number[]
+  outcome: string
+  issues: string[]
+  tookMs: number
+}
+
+const words: readonly [CommandName, string][] = [
+  ['pause', 'olga'],
+  ['resume', 'anna'],
+  ['approve', 'anna'],
+  ['approve', 'nobody'],
+  ['reject', 'ben'],
+]
+
+/** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends it. */
+export async function burst(
+  stage: Stage,
+  count: number,
+  { patienceMs = 240_000 }: { patienceMs?: number } = {},
+): Promise<Burst> {
+  const from = performance.now()
+  const show = await stage.model()
+  const first = await show.register()
+  await seatChampion(stage.store, show.name, first)
+  const long = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
+  const release = await show.start(await show.register(first), { shadow: long })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  await release.reaches('shadow', 0)
+
+  const signals = shuffled(
+    Array.from({ length: count }, (_, index) => {
+      const [name, by] = words[Math.floor(index / 2) % words.length]!
+      return {
+        name,
+        command: { by, id: `b${Math.floor(index / 2)}`, reason: 'in a burst' } satisfies Command,
+      }
+    }),
+  )
+  const different = new Set(signals.map(({ command }) => command.id)).size
+  const handle = stage.client.workflow.getHandle(release.handle.workflowId)
+  const send = async () => {
+    for (let each = signals.shift(); each !== undefined; each = signals.shift())
+      await handle.signal(commandSignals[each.name], each.command)
+  }
+  await Promise.all(Array.from({ length: 40 }, send))
+
+  const recorded = async () => {
+    const [row] = await stage.store.query<{ count: number }>(sql`
+      select count(*)::int as count from release_commands where release_id = ${release.id} and id like '%/b%'`)
+    return row?.count ?? 0
+  }
+  while ((await recorded()) < different && performance.now() - from < patienceMs)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  const issues: string[] = []
+  if ((await recorded()) !== different)
+    issues.push(`${await recorded()} of ${different} commands are recorded`)
+  const [doubled] = await stage.store.query<{ count: number }>(sql`
+    select count(*)::int as count from (
+      select detail ->> 'id' from audit where subject = ${release.id} and detail ->> 'id' like '%/b%'
+      group by 1 having count(*) > 1) as twice`)
+  if (doubled?.count !== 0) issues.push(`${doubled?.count} commands are audited more than once`)
+  const [audited] = await stage.store.query<{ count: number }>(sql`
+    select count(*)::int as count from audit where subject = ${release.id} and detail ->> 'id' like '%/b%'`)
+  if (audited?.count !== different)
+    issues.push(`${audited?.count} audit rows stand for ${different} commands`)
+  if ((await findRelease(stage.store, release.id))?.endedAt !== undefined)
+    issues.push('the burst has ended it')
+
+  await handle.signal(commandSignals.abort, { by: 'olga', reason: 'enough' })
+  const { outcome } = await release.handle.result()
+  return {
+    sent: count,
+    different,
+    histories: await lengthsOf(stage, release.handle.workflowId, release.handle.firstExecutionRunId),
+    outcome,
+    issues,
+    tookMs: performance.now() - from,
+  }
+}
+
+/** The lengths of all histories from the first run on. */
+async function lengthsOf(stage: Stage, workflowId: string, firstRunId: string): Promise<number[]> {
+  const lengths: number[] = []
+  let runId = firstRunId
+  while (runId !== '') {
+    const history = await stage.client.workflow.getHandle(workflowId, runId).fetchHistory()
+    const events: typeof history.events = history.events ?? []
+    lengths.push(events.length)
+    runId = events.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? ''
+  }
+  return lengths
+}
+
+function shuffled<T>(list: T[]): T[] {
+  const random = seeded(7)
+  for (let i = list.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    ;[list[i], list[j]] = [list[j]!, list[i]!]
+  }
+  return list
+}
