@@ -13,11 +13,13 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value))
     return `[${value.map((each) => canonicalJson(each === undefined ? null : each)).join(',')}]`
   if (typeof value === 'object') {
-    const entries = Object.entries(value)
-      .filter(([, each]) => each !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, each]) => `${JSON.stringify(key)}:${canonicalJson(each)}`)
-    return `{${entries.join(',')}}`
+    // One text grown in a loop: verifying the audit does this a million times over, and lists of entries cost it twice as much.
+    let text = ''
+    for (const key of Object.keys(value).sort()) {
+      const each = (value as Record<string, unknown>)[key]
+      if (each !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(each)}`
+    }
+    return `{${text}}`
   }
   throw new TypeError(`a ${typeof value} has no canonical JSON`)
 }

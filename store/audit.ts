@@ -3,7 +3,7 @@
  * later no longer fits its neighbours; a plain log table would show nothing. A cut tail or another chain in its place shows
  * against the heads that audit-heads.ts keeps elsewhere.
  */
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { canonicalJson } from '../domain/canonical.ts'
@@ -89,8 +89,12 @@ export async function findLinks(
 
 export function hashOf(row: Omit<AuditRow, 'hash'>): string {
   const { previousHash, seq, at, actor, action, subject, model, detail } = row
-  const content = canonicalJson({ seq, at, actor, action, subject, model: model ?? null, detail })
-  return createHash('sha256').update(`${previousHash}\n${content}`).digest('hex')
+  // The canonical JSON of the row, its fields in their order.
+  const content =
+    `{"action":${JSON.stringify(action)},"actor":${JSON.stringify(actor)},"at":${JSON.stringify(at)},` +
+    `"detail":${canonicalJson(detail)},"model":${JSON.stringify(model ?? null)},"seq":${seq},` +
+    `"subject":${JSON.stringify(subject)}}`
+  return digest('sha256', `${previousHash}\n${content}`, 'hex')
 }
 
 export interface AuditFilter {
