@@ -2,8 +2,7 @@
  * Who has said it. A message carries a name, so what that name may do is looked up each time: a revoked key says nothing any
  * more. Whether the name is believed is settled here too, and what the release stands on at that moment is read.
  */
-import type { Standing } from '../domain/approval.ts'
-import type { CommandName } from '../domain/release.ts'
+import type { CommandName, Standing } from '../domain/release.ts'
 import type { Role } from '../domain/roles.ts'
 import { findChampion } from '../store/champions.ts'
 import { findActiveKeys, type ActiveKey } from '../store/keys.ts'

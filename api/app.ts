@@ -6,6 +6,7 @@ import { Hono, type Context } from 'hono'
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
+import { redacted } from '../domain/redact.ts'
 import { isStorable } from '../domain/storable.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
@@ -39,7 +40,7 @@ export function createApp(deps: ApiDeps): Api {
       deps.log.error({ requestId, err: thrown }, 'defect'),
     )
     const { path } = context.req
-    return new Response(textOfProblem(problem, path), {
+    return new Response(redacted(textOfProblem(problem, path)), {
       status: problem.status,
       headers: headersOf(problem, path),
     })
@@ -96,7 +97,8 @@ function parse(bytes: Buffer): unknown {
   // A command without a body is one without fields.
   if (bytes.byteLength === 0) return {}
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    // People paste keys into reasons, which are kept in histories and in the audit for ever.
+    return JSON.parse(redacted(bytes.toString('utf8')))
   } catch (error) {
     throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
   }

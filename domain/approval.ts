@@ -2,19 +2,8 @@
  * What an approval is worth when it is given: it belongs to the bytes, the evidence and the policy that stand at that moment.
  * An approval that outlived them would let a person answer for something that this person has never seen.
  */
-import type { ReleaseDigests, ReleaseState, Statement } from './release.ts'
+import type { ReleaseDigests, ReleaseState, Standing, Statement } from './release.ts'
 import { end } from './transitions.ts'
-
-/** What the database says of the release's foundations at the moment of a command. */
-export interface Standing {
-  /** Who is champion; absent when the model has none. */
-  champion?: string
-  /** Of the version: its bytes, its evidence, and the champion it was compared with. Absent when there is no such version. */
-  artifact?: string
-  evaluation?: string
-  evaluatedAgainst?: string
-  withdrawn: boolean
-}
 
 /** How long a break-glass order may wait for the checks to let it through. */
 export const breakGlassMs = 3_600_000

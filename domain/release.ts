@@ -82,6 +82,17 @@ export interface ReleaseDigests {
   policy: string
 }
 
+/** What the database says of the release's foundations at the moment of a command. */
+export interface Standing {
+  /** Who is champion; absent when the model has none. */
+  champion?: string
+  /** Of the version: its bytes, its evidence, and the champion it was compared with. Absent when there is no such version. */
+  artifact?: string
+  evaluation?: string
+  evaluatedAgainst?: string
+  withdrawn: boolean
+}
+
 /** What a person has said, and when; times are milliseconds on the workflow's clock. */
 export interface Statement {
   by: string

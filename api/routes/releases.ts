@@ -6,7 +6,6 @@ import { pinReason } from '../../domain/flag.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 import { commandRoles, hotfixRoles } from '../../domain/release.ts'
 import type { Role } from '../../domain/roles.ts'
-import { redacted } from '../../domain/redact.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
@@ -159,7 +158,7 @@ async function say(deps: ApiDeps, name: CommandName, ask: Ask<z.infer<typeof com
   const unsaid: Command = {
     id,
     by: actor!.name,
-    ...(body.reason === undefined ? {} : { reason: redacted(body.reason) }),
+    ...(body.reason === undefined ? {} : { reason: body.reason }),
     artifactDigest: body.artifact_digest ?? digests.artifact,
     evaluationDigest: body.evaluation_digest ?? digests.evaluation,
     policyDigest: body.policy_digest ?? digests.policy,

@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { redacted } from '../../domain/redact.ts'
 import { commandRoles } from '../../domain/release.ts'
 import { getModel } from '../../store/models.ts'
 import { makeWarrant } from '../../store/warrants.ts'
@@ -25,7 +24,7 @@ export const rollbackRoutes = ({ store, temporal, log, signer }: ApiDeps): Route
     body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
       const { name: model } = await getModel(store, params['name']!)
-      const said = { id: randomUUID(), by: actor!.name, reason: redacted(body.reason), model }
+      const said = { id: randomUUID(), by: actor!.name, reason: body.reason, model }
       const warrant = makeWarrant(
         signer,
         { ...said, command: 'rollback' },

@@ -1,0 +1,270 @@
+/** Keys in use: renewed without an outage, held to a rate, and their commands repeated without being carried out twice. */
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openAuthentication } from '../../api/auth.ts'
+import { roles, type Role } from '../../domain/roles.ts'
+import { insertKey, revokeKey, type NewKey } from '../../store/keys.ts'
+import { irisRow, irisSpec } from '../support/artifact.ts'
+import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+const keys = {} as Record<Role, string>
+const predict = { instances: [irisRow] }
+
+beforeAll(async () => {
+  house = await openHouse()
+  for (const role of roles) keys[role] = await house.key({ name: role, role })
+  const version = await house.register(irisSpec())
+  const route = await house.route('iris', { proven: version })
+  api = await startApi(house)
+  await api.follows(route)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+describe('a key that is renewed', () => {
+  let second: TestApi
+  beforeAll(async () => {
+    second = await startApi(house)
+  })
+  afterAll(() => second.stop())
+  const opens = async (asked: TestApi, key: string) =>
+    (await asked.request('GET', '/v1/models', { key })).status === 200
+  const renew = async (id: string, body: object) => {
+    const { status, json } = await api.request('POST', `/v1/keys/${id}/rotate`, { key: keys.admin, body })
+    expect(status).toBe(200)
+    return json as { id: string; name: string; key: string; previous_until: string }
+  }
+  const make = async (options: Partial<NewKey> & { name: string }) => {
+    const { key, facts } = await insertKey(house.store, { role: 'viewer', ...options })
+    await Promise.all([api, second].map((each) => each.deps.authentication.refresh()))
+    return { key, id: facts.id }
+  }
+
+  it('opens with both secrets for a while, at every replica, and then with the new one', async () => {
+    const { key: before, id } = await make({ name: 'renewed' })
+    const { key: after, ...facts } = await renew(id, { overlap_s: 2 })
+    expect(facts).toMatchObject({ id, name: 'renewed', previous_until: expect.any(String) })
+    for (const each of [api, second])
+      await until(async () => (await opens(each, after)) && (await opens(each, before)), 'both secrets')
+    for (const each of [api, second])
+      await until(async () => !(await opens(each, before)), 'the end of the old')
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(facts.previous_until))
+    for (const each of [api, second]) expect(await opens(each, after)).toBe(true)
+    const audit = await api.request('GET', '/v1/audit?limit=5', { key: keys.admin })
+    const row = (audit.json['audit'] as { action: string; subject: string }[])[0]
+    expect(row).toMatchObject({ action: 'key.rotated', subject: id })
+    for (const secret of [before, after]) expect(audit.text).not.toContain(secret.split('_')[2])
+  })
+
+  it('opens with the new secret alone when no overlap is wanted', async () => {
+    const { key: before, id } = await make({ name: 'leaked' })
+    const { key: after } = await renew(id, { overlap_s: 0 })
+    expect([await opens(api, before), await opens(api, after)]).toEqual([false, true])
+    await until(
+      async () => !(await opens(second, before)) && (await opens(second, after)),
+      'the other replica',
+    )
+  })
+
+  it('is not renewed when there is none, when it is revoked, or by anybody but an admin', async () => {
+    const { id } = await make({ name: 'gone' })
+    await revokeKey(house.store, id)
+    for (const each of [id, 'nobody'])
+      expect(
+        (await api.request('POST', `/v1/keys/${each}/rotate`, { key: keys.admin, body: {} })).json['code'],
+      ).toBe('not_found')
+    for (const role of roles.filter((each) => each !== 'admin'))
+      expect((await api.request('POST', `/v1/keys/${id}/rotate`, { key: keys[role], body: {} })).status).toBe(
+        403,
+      )
+  })
+
+  it('and revoked opens nothing within five seconds, also where no notice arrives', async () => {
+    const { key, id } = await make({ name: 'unheard' })
+    const deaf = await openAuthentication({
+      store: { ...house.store, listen: () => () => Promise.resolve() },
+      cacheFile: join(house.directory(), 'keys.json'),
+      publicPredictions: false,
+      onTrouble: () => {},
+    })
+    await deaf.refresh()
+    expect(deaf.actorOf(`Bearer ${key}`).name).toBe('unheard')
+    await revokeKey(house.store, id)
+    const closed = () => {
+      try {
+        deaf.actorOf(`Bearer ${key}`)
+        return false
+      } catch {
+        return true
+      }
+    }
+    await until(closed, 'the end of the key', 5_000)
+    for (const each of [api, second]) expect(await opens(each, key)).toBe(false)
+    await deaf.stop()
+  })
+})
+
+describe('a key that is held to a rate', () => {
+  const limited = async (asked: TestApi, rate: object) => {
+    const name = `slow-${Math.random().toString(36).slice(2)}`
+    const body = { name, role: 'predictor', ...rate }
+    const { status, json } = await api.request('POST', '/v1/keys', { key: keys.admin, body })
+    expect(status).toBe(201)
+    await asked.deps.authentication.refresh()
+    return json['key'] as string
+  }
+  const ask = (asked: TestApi, key: string) =>
+    asked.request('POST', '/v1/models/iris/predict', { key, body: predict })
+
+  it('is told to wait once its burst is used up, and for how long; others are not', async () => {
+    const key = await limited(api, { requests_per_second: 1, burst: 3 })
+    const answers = []
+    for (let i = 0; i < 5; i++) answers.push(await ask(api, key))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 429, 429])
+    const last = answers.at(-1)!
+    expect(last.json).toMatchObject({ code: 'rate_limited', retryable: true })
+    expect(Number(last.headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
+    // Another key that changes gives it nothing back.
+    await limited(api, { requests_per_second: 1 })
+    expect((await ask(api, key)).status).toBe(429)
+    expect((await ask(api, keys.predictor)).status).toBe(200)
+    await until(async () => (await ask(api, key)).status === 200, 'its next turn')
+  })
+
+  it('has a bucket at each replica', async () => {
+    const second = await startApi(house)
+    await until(() => second.serving.routing.isFilled(), 'the routes')
+    const key = await limited(second, { requests_per_second: 1, burst: 1 })
+    expect([(await ask(api, key)).status, (await ask(api, key)).status]).toEqual([200, 429])
+    expect([(await ask(second, key)).status, (await ask(second, key)).status]).toEqual([200, 429])
+    await second.stop()
+  })
+
+  it('needs a rate for its burst, and both within reason', async () => {
+    for (const body of [{ burst: 3 }, { requests_per_second: 0 }, { requests_per_second: 1.5 }])
+      expect(
+        (
+          await api.request('POST', '/v1/keys', {
+            key: keys.admin,
+            body: { name: 'x', role: 'viewer', ...body },
+          })
+        ).status,
+      ).toBe(400)
+  })
+})
+
+describe('a command with an Idempotency-Key', () => {
+  const command = (
+    method: string,
+    path: string,
+    name: string,
+    body: unknown = {},
+    who: Role = 'admin',
+    asked = api,
+  ) => asked.request(method, path, { key: keys[who], body, headers: { 'idempotency-key': name } })
+  const kept = async (name: string) =>
+    house.store.query<{ row: string }>(
+      sql`select row_to_json(idempotent_requests)::text as row from idempotent_requests where name = ${name}`,
+    )
+
+  it('gets its first answer again, from every replica and after a restart', async () => {
+    const { facts } = await insertKey(house.store, { name: 'once', role: 'viewer' })
+    const first = await command('DELETE', `/v1/keys/${facts.id}`, 'end-once')
+    expect(first.status).toBe(200)
+    const second = await startApi(house)
+    const again = await command('DELETE', `/v1/keys/${facts.id}`, 'end-once', {}, 'admin', second)
+    expect({ status: again.status, json: again.json }).toEqual({ status: 200, json: first.json })
+    expect(again.headers.get('idempotency-replayed')).toBe('true')
+    await second.stop()
+    const { json } = await api.request('GET', '/v1/audit?limit=20', { key: keys.admin })
+    const rows = (json['audit'] as { action: string; subject: string }[]).filter(
+      ({ subject }) => subject === facts.id,
+    )
+    expect(rows.map(({ action }) => action)).toEqual(['key.revoked'])
+  })
+
+  it('is carried out once when it comes many times at once', async () => {
+    const { facts } = await insertKey(house.store, { name: 'storm', role: 'viewer' })
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => command('DELETE', `/v1/keys/${facts.id}`, 'end-storm')),
+    )
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+    const { json } = await api.request('GET', '/v1/audit?limit=50', { key: keys.admin })
+    expect(
+      (json['audit'] as { subject: string }[]).filter(({ subject }) => subject === facts.id),
+    ).toHaveLength(1)
+  })
+
+  it('is refused when the name was given to another body, path or method', async () => {
+    await command('POST', '/v1/keys', 'taken', { name: 'admin', role: 'viewer' })
+    for (const [method, path, body] of [
+      ['POST', '/v1/keys', { name: 'viewer', role: 'viewer' }],
+      ['POST', '/v1/keys/x/rotate', { name: 'admin', role: 'viewer' }],
+      ['DELETE', '/v1/keys', {}],
+    ] as const) {
+      const { status, json } = await command(method, path, 'taken', body)
+      if (status !== 405 && status !== 400)
+        expect({ status, code: json['code'] }).toEqual({ status: 409, code: 'idempotency_conflict' })
+    }
+    expect(
+      (await command('POST', '/v1/keys', 'taken', { name: 'viewer', role: 'viewer' })).json,
+    ).toMatchObject({ code: 'idempotency_conflict', status: 409 })
+  })
+
+  it('has a name of its own for each key', async () => {
+    const { json } = await command('POST', '/v1/keys', 'mine', { name: 'idle-1', role: 'viewer' })
+    const key = await house.key({ name: 'second-admin' })
+    await api.deps.authentication.refresh()
+    const other = await api.request('POST', '/v1/keys', {
+      key,
+      body: { name: 'idle-2', role: 'viewer' },
+      headers: { 'idempotency-key': 'mine' },
+    })
+    expect(other.status).toBe(201)
+    expect(other.json['id']).not.toBe(json['id'])
+  })
+
+  it('is refused again as it was refused, and a secret is shown once and kept nowhere', async () => {
+    const refused = await command('POST', '/v1/keys', 'refused', { name: 'admin', role: 'viewer' })
+    const { request_id: _first, ...problem } = refused.json
+    const again = await command('POST', '/v1/keys', 'refused', { name: 'admin', role: 'viewer' })
+    expect(again).toMatchObject({ status: 400, json: problem })
+    const shown = await command('POST', '/v1/keys', 'shown', { name: 'shown-once', role: 'viewer' })
+    const secret = (shown.json['key'] as string).split('_')[2]!
+    const repeated = await command('POST', '/v1/keys', 'shown', { name: 'shown-once', role: 'viewer' })
+    expect(repeated).toMatchObject({ status: 409, json: { code: 'idempotency_conflict' } })
+    expect(JSON.stringify(await kept('shown'))).not.toContain(secret)
+  })
+
+  it('that came to nothing may be tried again', async () => {
+    const answer = await command('POST', '/v1/models/iris/retrainings', 'later', {}, 'operator')
+    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable' } })
+    expect(await kept('later')).toEqual([])
+  })
+
+  it('is kept for a day, and taken over from a replica that died over it', async () => {
+    const body = { name: 'day', role: 'viewer' }
+    expect((await command('POST', '/v1/keys', 'day', body)).status).toBe(201)
+    await house.store.query(
+      sql`update idempotent_requests set at = now() - interval '25 hours' where name = 'day'`,
+    )
+    const anew = await command('POST', '/v1/keys', 'day', body)
+    expect(anew).toMatchObject({
+      status: 400,
+      json: { detail: expect.stringMatching(/named "day" already/) as string },
+    })
+    await house.store.query(sql`
+      update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = 'day'`)
+    expect((await command('POST', '/v1/keys', 'day', body)).status).toBe(400)
+  })
+
+  it.each(['', ' ', 'ä', 'x'.repeat(151), 'two words'])('is not named %j', async (name) => {
+    const { status } = await command('DELETE', '/v1/keys/nobody', name)
+    expect(status).toBe(400)
+  })
+})
