@@ -14,6 +14,7 @@ import { startApiProcess, startLoad, until } from '../../test/support/api-proces
 import { irisRow, irisSpec } from '../../test/support/artifact.ts'
 import { freeze } from '../../test/support/freeze.ts'
 import { nextRoute, register } from '../../test/support/registration.ts'
+import { signingKeyOf } from '../../test/support/vouching.ts'
 
 export interface KillsReport {
   kills: number
@@ -55,6 +56,7 @@ export async function killAgainAndAgain({
     DATABASE_URL: postgres.url,
     TENURE_STATE: join(root, 'state'),
     TENURE_ARTIFACTS: artifacts,
+    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
     TENURE_PUBLIC_PREDICTIONS: 'on',
     LOG_LEVEL: 'info',
   }
