@@ -281,7 +281,6 @@ export const faults: readonly Fault[] = [
     number: 'F31',
     fault: 'a non-deterministic worker deployed mid-canary',
     asked: '≤ lease + 1 s; old worker back → completes',
-    shownBy: [{ file: 'test/faults/builds.test.ts' }],
   },
   {
     number: 'F32',

@@ -1,0 +1,152 @@
+/**
+ * Another build of the workers in the middle of a canary. Versioned, it changes nothing for the release under way, and the
+ * next one runs on it. Unversioned and not fitting the history, it cannot go on: the candidate is withdrawn, and comes
+ * back with the build that fits.
+ */
+import { execFile } from 'node:child_process'
+import sql from 'sql-template-tag'
+import { afterEach, expect, it } from 'vitest'
+import { claimWhenNone, findBuilds } from '../../activities/deployment.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findRouting } from '../../store/routing.ts'
+import { checkout, readConfig } from '../../temporal.config.ts'
+import type { PlayedRelease } from '../support/stage.ts'
+import { reached } from '../support/figures.ts'
+import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { quickPolicy } from '../support/stage.ts'
+import { openToldStage, type Change, type ToldStage } from '../support/told-stage.ts'
+
+/** A step more for every release: histories of before do not have it. */
+const change: Change = {
+  file: 'workflows/release.ts',
+  from: '      return qualifying.qualify(state)',
+  to: '      await sleep(5)\n      return qualifying.qualify(state)',
+}
+const exposureMs = 1_000
+const step = { minMs: 1_500, minRequests: 20, deadlineMs: 60_000 }
+const policy = {
+  ...quickPolicy,
+  stages: [{ ...step, shareBp: 1_000 }],
+  approval: { approvers: 1, withinMs: 120_000 },
+  watch: { ...quickPolicy.watch, exposureMs, decisionMs: 120_000 },
+  limits: { ...quickPolicy.limits, maxStaleMs: 3_000 },
+}
+let open: ToldStage | undefined
+const servers = async () => ({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+afterEach(async () => {
+  await open?.close()
+  open = undefined
+})
+
+/** Runs `npm run promote-build` as people do. */
+function promoteBuild(
+  environment: Record<string, string>,
+  build: string,
+): Promise<{ code: number; said: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', 'scripts/promote-build.ts', build],
+      { cwd: checkout, env: { PATH: '/usr/bin:/bin', ...environment } },
+      (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr }),
+    )
+  })
+}
+
+const buildOf = async ({ handle }: PlayedRelease): Promise<string | null | undefined> => {
+  const { raw } = await handle.describe()
+  return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId
+}
+/** EVENT_TYPE_TIMER_STARTED before the first ACTIVITY of `qualify`, EVENT_TYPE_WORKFLOW_TASK_FAILED is 9. */
+const eventsOf = async ({ handle }: PlayedRelease, type: number): Promise<number> =>
+  ((await handle.fetchHistory()).events ?? []).filter(({ eventType }) => eventType === type).length
+
+it(
+  'a release stays on the build it began with, and the next one runs on the new one',
+  { timeout: 150_000 },
+  async () => {
+    const namespace = await freshNamespace()
+    const stage = (open = await openToldStage(await servers(), { namespace }))
+    const config = readConfig(stage.environment)
+    const { workflowService } = stage.client
+    const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
+    await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(/not heard of/)
+    await stage.worker(await stage.code(), versioned('a'))
+    await expect
+      .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))
+      .toBe(true)
+    // A second worker of any build finds it claimed.
+    expect(await claimWhenNone(workflowService, { ...config, buildId: 'a' })).toBe(false)
+
+    const show = await stage.model(policy)
+    const { version, release } = await show.release()
+    await release.reaches('canary', 0)
+    await release.say('pause', 'olga')
+    await stage.worker(await stage.code(change), versioned('b'))
+    expect(await promoteBuild(stage.environment, 'nobody')).toMatchObject({ code: 4 })
+    await expect
+      .poll(async () => (await findBuilds(workflowService, namespace))?.known)
+      .toEqual(expect.arrayContaining(['a', 'b']))
+    expect(await promoteBuild(stage.environment, 'b')).toMatchObject({
+      code: 0,
+      said: expect.stringContaining('build b takes new work') as string,
+    })
+    expect((await findBuilds(workflowService, namespace))?.current).toBe('b')
+    expect(await release.state()).toMatchObject({ stage: 'canary' })
+    await release.say('resume', 'anna')
+
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await buildOf(release)).toBe('a')
+    expect(await eventsOf(release, 9)).toBe(0)
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+
+    const next = await show.release()
+    expect(await buildOf(next.release)).toBe('b')
+    expect(await next.release.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await buildOf(next.release)).toBe('b')
+  },
+)
+
+// Written and not run through to its end yet.
+it.skip(
+  'a build that does not fit withdraws the candidate, and never promotes it',
+  { timeout: 150_000 },
+  async () => {
+    const stage = (open = await openToldStage(await servers()))
+    const [fits, breaks] = [await stage.code(), await stage.code(change)]
+    const good = await stage.worker(fits)
+    const show = await stage.model(policy)
+    const { version, release } = await show.release()
+    await release.reaches('canary', 0)
+    const bad = await stage.worker(breaks)
+    await good.kill()
+    // What runs of the watch may end there; what it says, nobody can act on.
+    await expect.poll(() => eventsOf(release, 9), { timeout: 40_000 }).toBeGreaterThan(0)
+    const exposure = async () => (await findRouting(stage.store, show.name))?.exposureMs ?? 0
+    await expect.poll(exposure, { timeout: 40_000 }).toBeLessThanOrEqual(0)
+    const answered = show.traffic.answered.get(version)
+    await expect.poll(() => eventsOf(release, 9), { timeout: 40_000 }).toBeGreaterThan(1)
+    expect(await exposure()).toBeLessThanOrEqual(0)
+    expect(show.traffic.answered.get(version)).toBe(answered)
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: show.champion })
+    const [late] = await lateness(stage, release)
+    expect(late).toBeLessThanOrEqual(exposureMs + 1_000)
+    reached(
+      'F31',
+      `withdrawn ${Math.round(late ?? 0)} ms after the last look, lease ${exposureMs} ms; then promoted`,
+    )
+
+    await bad.kill()
+    await stage.worker(fits)
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  },
+)
+
+/** How long after the last look the exposure ended. */
+async function lateness({ store }: ToldStage, { id }: PlayedRelease): Promise<number[]> {
+  const rows = await store.query<{ late: number }>(sql`
+    select (extract(epoch from exposed_until - looked_at) * 1000)::float8 as late
+    from routing, watches where route ->> 'release' = ${id} and release_id = ${id} and stage = 'canary'`)
+  return rows.map(({ late }) => late)
+}
