@@ -12,6 +12,7 @@ import { findRelease } from '../../store/releases.ts'
 import { writeFaults } from '../../store/replicas.ts'
 import { findRouting } from '../../store/routing.ts'
 import { insertModel, insertPeople, type Registry } from '../support/candidates.ts'
+import { reached } from '../support/figures.ts'
 import { playedRelease, quickPolicy, type PlayedRelease } from '../support/stage.ts'
 import { startCallers, startRealSystem, type Callers, type RealSystem } from '../support/system.ts'
 import { releaseWorkflowId } from '../../workflows/contract.ts'
@@ -166,6 +167,115 @@ it(
     await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
     expect([...callers.answered.keys()]).toEqual([champion])
     await writeFaults(system.store, {})
+  },
+)
+
+/** Waits until the candidate has had the time to go, and says how long after the fault it answered last. */
+async function lastAnswer(
+  version: string,
+  champion: string,
+  fromMs: number,
+  withinMs: number,
+): Promise<number> {
+  await pause(withinMs)
+  callers.reset()
+  await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+  expect([...callers.answered.keys()]).toEqual([champion])
+  return Math.max(0, Math.round((callers.lastMs.get(version) ?? fromMs) - fromMs))
+}
+
+it(
+  'a watcher that is killed and does not return: withdrawn within its lease, and on return no window is shortened',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    const before = system.supervision.pidOf('control')
+    const from = performance.now()
+    system.signal('control', 'SIGKILL')
+    await expect
+      .poll(() => system.supervision.pidOf('control') ?? before, { timeout: 20_000 })
+      .not.toBe(before)
+    // The supervisor has brought a new one; it is held back before it has begun.
+    system.signal('control', 'SIGSTOP')
+    try {
+      const lastMs = await lastAnswer(version, champion, from, exposureMs + 1_000)
+      expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+      reached(
+        'F2',
+        `last answer ${lastMs} ms after the kill (lease ${exposureMs} ms), then promoted in full windows`,
+      )
+    } finally {
+      system.signal('control', 'SIGCONT')
+    }
+    await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)
+
+it(
+  'Temporal that stands still: nobody could order the candidate back, so it is withdrawn; then promoted',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    const from = performance.now()
+    system.signal('temporal', 'SIGSTOP')
+    try {
+      // The watch notices within a second that nobody answers, and the lease runs from its last look.
+      const lastMs = await lastAnswer(version, champion, from, exposureMs + 1_000)
+      expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+      reached(
+        'F15',
+        `Temporal frozen: last answer of the candidate after ${lastMs} ms (lease ${exposureMs} ms)`,
+      )
+    } finally {
+      system.signal('temporal', 'SIGCONT')
+    }
+    await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)
+
+it(
+  'counters that cannot be written: withdrawn when the silence is too long, never promoted by it, and then promoted',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    const silentMs = policy.limits.maxStaleMs
+    const from = performance.now()
+    await system.store.transaction(async (database) => {
+      await database.query(sql`lock table tick_counters in exclusive mode`)
+      const lastMs = await lastAnswer(version, champion, from, silentMs + exposureMs + 1_000)
+      expect(lastMs).toBeLessThanOrEqual(silentMs + exposureMs + 1_000)
+      expect((await findRelease(system.store, release.id))?.state).toMatchObject({ stage: 'canary' })
+      reached(
+        'F36',
+        `last answer ${lastMs} ms after the counters stopped (silence ${silentMs} + lease ${exposureMs} ms)`,
+      )
+    })
+    await endsAsPromoted(release, version)
+  },
+)
+
+it(
+  'a release whose workflow is terminated is closed by the worker, and the champion answers',
+  { timeout: 120_000 },
+  async () => {
+    const { release, champion } = await midCanary()
+    const from = performance.now()
+    await release.handle.terminate('by hand')
+    await expect
+      .poll(async () => (await findRelease(system.store, release.id))?.outcome, {
+        timeout: 60_000,
+        interval: 250,
+      })
+      .toBe('failed')
+    reached(
+      'F39',
+      `terminated mid-canary: closed as interrupted after ${Math.round((performance.now() - from) / 1000)} s`,
+    )
+    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
+    expect((await findRouting(system.store, model))!.route.arms).toHaveLength(1)
+    expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
   },
 )
 
