@@ -18,23 +18,23 @@ import { forgetOldRows, makeLogDays } from './retain.ts'
 import { rollBackModel, takeBack } from './rollback.ts'
 import { route } from './route.ts'
 import { findServingSkew } from './skew.ts'
-import { watch } from './watch.ts'
 import { tellPeople } from './tell.ts'
+import { watch } from './watch.ts'
 
 export const controlActivities = (deps: Deps) => ({
   ...pipelineActivities(deps),
   ...reportingFailures({
     authorize: authorize(deps),
     openRelease: openRelease(deps),
-    endDrill: endDrill(deps),
-    awaitTakeover: awaitTakeover(deps),
-    loseReplica: loseReplica(deps),
-    recordDrillRelease: recordDrillRelease(deps),
-    openDrill: openDrill(deps),
     planDrills: planDrills(deps),
-    recordTurn: recordTurn(deps),
-    findNextWaiting: findNextWaiting(deps),
+    openDrill: openDrill(deps),
+    recordDrillRelease: recordDrillRelease(deps),
+    loseReplica: loseReplica(deps),
+    awaitTakeover: awaitTakeover(deps),
+    endDrill: endDrill(deps),
     joinQueue: joinQueue(deps),
+    findNextWaiting: findNextWaiting(deps),
+    recordTurn: recordTurn(deps),
     recordRelease: recordRelease(deps),
     closeRelease: closeReleaseRow(deps),
     qualify: qualify(deps),
@@ -45,16 +45,16 @@ export const controlActivities = (deps: Deps) => ({
     judgeQuality: judgeQuality(deps),
     estimateQuality: estimateQuality(deps),
     findServingSkew: findServingSkew(deps),
+    openBatch: openBatch(deps),
+    failBatch: failBatch(deps),
     monitorModel: monitorModel(deps),
+    tellPeople: tellPeople(deps),
     makeLogDays: makeLogDays(deps),
     forgetOldRows: forgetOldRows(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),
   }),
-  tellPeople: tellPeople(deps),
-  openBatch: openBatch(deps),
-  failBatch: failBatch(deps),
 })
 
 export type ControlActivities = ReturnType<typeof controlActivities>

@@ -32,9 +32,9 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...flagRoutes(deps),
     ...recordRoutes(deps),
     ...alertRoutes(deps),
+    ...batchRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
-    ...batchRoutes(deps),
     ...descriptionRoutes(deps, () => routes),
   ]
   return routes
