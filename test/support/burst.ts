@@ -5,7 +5,7 @@ import type { CommandName } from '../../domain/release.ts'
 import { findRelease } from '../../store/releases.ts'
 import { commandSignals, type Command } from '../../workflows/contract.ts'
 import { seatChampion } from './seat.ts'
-import type { Stage } from './stage.ts'
+import { quickPolicy, type Stage } from './stage.ts'
 
 export interface Burst {
   sent: number
@@ -37,7 +37,9 @@ export async function burst(
   const first = await show.register()
   await seatChampion(stage.store, show.name, first)
   const long = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
-  const release = await show.start(await show.register(first), { shadow: long })
+  // A pause among the signals must not run out while the burst comes in.
+  const watch = { ...quickPolicy.watch, decisionMs: 3_600_000 }
+  const release = await show.start(await show.register(first), { shadow: long, watch })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
