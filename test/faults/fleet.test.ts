@@ -1,0 +1,108 @@
+/**
+ * Three replicas as real processes on one port, under load: what `npm run bench:fleet` measures at length, once and short.
+ * A rolling restart loses nothing, a kill loses only what was in flight, a rollback is followed by everybody, a switch too.
+ */
+import { readFile } from 'node:fs/promises'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { startAsker } from '../../bench/fleet/asker.ts'
+import { measureKills, measureRolls } from '../../bench/fleet/port.ts'
+import { measureRestored } from '../../bench/fleet/restored.ts'
+import { createCheck, measureRollbacks } from '../../bench/fleet/rollbacks.ts'
+import {
+  model,
+  openFleetStage,
+  registerChampions,
+  routeTo,
+  row,
+  type FleetStage,
+} from '../../bench/fleet/stage.ts'
+import { measureShares } from '../../bench/fleet/arms.ts'
+import { until } from '../support/serving.ts'
+
+const replicas = 3
+let stage: FleetStage
+let versions: string[]
+beforeAll(async () => {
+  stage = await openFleetStage({ replicas, leaseMs: 5_000 })
+  versions = await registerChampions(stage, 5)
+  await routeTo(stage, versions.at(-1)!).catch((error: unknown) => {
+    process.stderr.write(`${stage.lines.slice(-60).join('\n')}\n`)
+    throw error
+  })
+}, 120_000)
+afterAll(async () => {
+  await stage?.stop()
+}, 60_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail') process.stderr.write(`${stage.lines.slice(-60).join('\n')}\n`)
+})
+const port = () => ({ system: stage, model, row, callers: 6 })
+
+it('every replica takes connections of the shared port, and tells its own figures on its own', async () => {
+  const asker = startAsker({ targets: [stage.sharedUrl], each: 24, model, row, pauseMs: 1 })
+  const answered = async (url: string) => {
+    const metrics = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${stage.key}` } })
+    return /^tenure_predictions_total\{.*result="answered"\} [1-9]/m.test(await metrics.text())
+  }
+  for (const url of stage.urls) await until(() => answered(url), `answers of ${url}`)
+  await asker.stop()
+  expect(asker.failures).toEqual([])
+  const slots = await Promise.all(
+    stage.urls.map((_, index) =>
+      readFile(`${stage.config.stateDir}/cache/routing-${index + 1}.signed`, 'utf8'),
+    ),
+  )
+  expect(slots).toHaveLength(replicas)
+})
+
+it('a rolling restart fails no request', async () => {
+  const { failed, failures } = await measureRolls(port(), { rounds: 1, answers: 2_000 })
+  expect(failures).toEqual([])
+  expect(failed).toBe(0)
+}, 60_000)
+
+it('a kill fails no request but those in flight', async () => {
+  const { late, mostOfOneKill } = await measureKills(port(), { kills: 2, settleMs: 200 })
+  expect(late).toBe(0)
+  expect(mostOfOneKill).toBeLessThanOrEqual(6)
+}, 60_000)
+
+it('no answer comes from a version after its rollback was acknowledged', async () => {
+  const found = await measureRollbacks(stage, { orders: 3, answersEach: 500, callersEach: 2 })
+  expect(found).toMatchObject({ orders: 3, problems: [], violations: 0, failures: 0 })
+  expect(found.checked).toBeGreaterThan(1_500)
+}, 60_000)
+
+it('the check of the answers finds what it is for', () => {
+  const check = createCheck()
+  const answer = (version: string, generation: number, sentMs: number) =>
+    check.look({ version, generation, sentMs, target: 0, routingKey: '' })
+  answer('v2', 1, 1)
+  check.acknowledge({ atMs: 10, from: 'v2', generation: 2 })
+  answer('v2', 1, 9)
+  answer('v1', 2, 11)
+  expect(check.violations).toEqual([])
+  answer('v2', 1, 11)
+  answer('v2', 3, 12)
+  answer('v3', 2, 13)
+  expect(check.violations.map(({ why }) => why)).toEqual([
+    'generation 1 after 2 was acknowledged',
+    'v2 after it was taken back',
+    'v3 at generation 2, which is that of v1',
+  ])
+})
+
+it('a database from a backup moves no replica back, and a raised epoch moves all of them on', async () => {
+  const found = await measureRestored(stage, [versions[0]!, versions[1]!])
+  expect(found).toMatchObject({ movedBack: 0, failures: 0 })
+  expect(found.afterTheEpochWasRaised.epoch).toBe(found.backup.epoch + 1)
+}, 60_000)
+
+it('the shares are those of the route, and a larger one moves nobody back', () => {
+  const [none, ...some] = measureShares(100_000, [0, 100, 2_500, 10_000])
+  expect(none?.canaries).toBe(0)
+  for (const { off, bound, movedBack } of some) {
+    expect(Math.abs(off)).toBeLessThanOrEqual(bound)
+    expect(movedBack).toBe(0)
+  }
+})
