@@ -51,7 +51,7 @@ async function startWorker(): Promise<ChildProcess> {
   const worker = spawn(process.execPath, ['--import', loader, script, pipeline.models], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
-      PATH: process.env['PATH'],
+      PATH: '/usr/bin:/bin',
       DATABASE_URL: config.databaseUrl,
       TEMPORAL_ADDRESS: config.temporal.address,
       TENURE_TRAIN_QUEUE: config.taskQueues.train,
