@@ -36,6 +36,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@tensorflow/tfjs-node': ['activities/tensorflow.ts'],
+      nodemailer: ['activities/tell/'],
+      standardwebhooks: ['activities/tell/'],
       '@temporalio/worker': ['activities/worker.ts', 'activities/create-worker.ts'],
     },
   },
