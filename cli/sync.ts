@@ -10,12 +10,15 @@ import { findModel, upsertModel } from '../store/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../temporal.config.ts'
 import { connectionOf } from './children.ts'
 import { coreAddresses } from './connection.ts'
+import { pauseGone, resumeReturned } from './gone.ts'
 import { startAlerts, startMonitor } from './monitors.ts'
 import { syncDrills, syncRetention, syncSchedule } from './schedules.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
   broken: BrokenModel[]
+  /** Models that are kept and have no file any more: what was scheduled for them is paused. */
+  gone: string[]
 }
 
 const temporalMs = 10_000
@@ -45,10 +48,16 @@ export async function syncModels(core: {
       }
       const changed = await upsertModel(store, { name, definition, codeDigest })
       await startMonitor(client, name, config.taskQueues.control)
+      await resumeReturned(client, name)
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
       synced.push({ name, change, schedule })
     }
-    return { models: synced, broken }
+    // A file that cannot be read now is not gone.
+    const present = [
+      ...models.map(({ name }) => name),
+      ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
+    ]
+    return { models: synced, broken, gone: await pauseGone(client, store, new Set(present)) }
   })
 }
 

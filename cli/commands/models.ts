@@ -32,7 +32,7 @@ export const modelsGroup: CommandGroup = {
       examples: ['models sync'],
       async run({ terminal }) {
         const { syncFromCheckout } = await import('../sync.ts')
-        const { models, broken } = await syncFromCheckout()
+        const { models, broken, gone } = await syncFromCheckout()
         const lines = [
           ...models.map(({ name, change, schedule }) => `${name.padEnd(24)} ${change}, ${schedule}`),
           ...broken.flatMap(({ file, issues }) => [
@@ -40,7 +40,12 @@ export const modelsGroup: CommandGroup = {
             ...issues.map((issue) => `  ${issue}`),
           ]),
         ]
-        terminal.answer({ models, broken }, lines.join('\n'))
+        lines.push(
+          ...gone.map(
+            (name) => `${name.padEnd(24)} file is gone: it serves on, and its schedules are paused`,
+          ),
+        )
+        terminal.answer({ models, broken, gone }, lines.join('\n'))
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
       },
     },

@@ -1,0 +1,44 @@
+/** A model file that is deleted leaves no schedule running, and one that comes back finds its own again. */
+import { Client, Connection } from '@temporalio/client'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { pauseGone, resumeReturned } from '../../cli/gone.ts'
+import { scheduleId, syncSchedule } from '../../cli/schedules.ts'
+import type { ModelDefinition } from '../../domain/definition.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+
+let store: Store
+let connection: Connection
+let client: Client
+const [kept, deleted] = [uniqueName('kept'), uniqueName('deleted')]
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+  connection = await Connection.connect({ address: temporalAddress() })
+  client = new Client({ connection })
+  for (const name of [kept, deleted]) {
+    await store.query(sql`insert into models (name, definition, code_digest) values (${name}, '{}', 'c')`)
+    const definition = { name, retrain: { everyMs: 86_400_000, catchUpMs: 60_000 } } as ModelDefinition
+    await syncSchedule(client, definition, 'nobody')
+  }
+})
+afterAll(async () => {
+  for (const name of [kept, deleted]) await client.schedule.getHandle(scheduleId(name)).delete()
+  await connection.close()
+  await store.close()
+})
+const isPaused = async (model: string) =>
+  (await client.schedule.getHandle(scheduleId(model)).describe()).state.paused
+
+it('is told of and paused, and goes on when the file is back', async () => {
+  expect(await pauseGone(client, store, new Set([kept]))).toEqual([deleted])
+  expect([await isPaused(kept), await isPaused(deleted)]).toEqual([false, true])
+  await resumeReturned(client, deleted)
+  expect(await isPaused(deleted)).toBe(false)
+})
+
+it('stays paused where a person has paused it', async () => {
+  await client.schedule.getHandle(scheduleId(kept)).pause('the source is being moved')
+  await resumeReturned(client, kept)
+  expect(await isPaused(kept)).toBe(true)
+})
