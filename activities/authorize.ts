@@ -85,7 +85,7 @@ export const authorize = ({ store, config }: Deps) => {
 
 const unsigned = (name: string): string =>
   `nothing shows that ${name} has said it: this namespace takes signed commands alone ` +
-  '(use the API or `tenure sign`, or set TENURE_UNSIGNED_SIGNALS=on where only trusted people reach Temporal)'
+  '(use the API or the `tenure` command, or set TENURE_UNSIGNED_SIGNALS=on where only trusted people reach Temporal)'
 
 const unwarranted = (name: string): string =>
   `the warrant is not for this command of ${name}, is too old, or was signed with another key than that of the workers`

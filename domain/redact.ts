@@ -10,7 +10,8 @@ const secrets: readonly (readonly [RegExp, string])[] = [
   [/\b(tnr_[0-9a-f]{12})_[0-9a-f]{8,48}/g, '$1_[redacted]'],
   // user:password@ in an address. A password may hold anything but what ends it.
   [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@"'\\]*):[^\s"'\\]+@/gi, '$1:[redacted]@'],
-  [/\b(bearer|basic)(\s+)[\w.~+/=-]{8,}/gi, '$1$2[redacted]'],
+  // What stands behind it may have lost its secret already.
+  [/\b(bearer|basic)(\s+)[\w.~+/=-]{8,}(\[redacted\])?/gi, '$1$2[redacted]'],
   [
     /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
     '[redacted private key]',

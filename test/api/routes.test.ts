@@ -127,7 +127,7 @@ describe('the lists', () => {
       model: 'iris',
       as_of: '2026-01-01T00:00:00.000Z',
     })
-    expect((await get('/v1/releases')).json).toEqual({ releases: [] })
+    expect((await get('/v1/releases')).json).toEqual({ releases: [], waiting: [] })
   })
 })
 
@@ -368,7 +368,7 @@ describe('what the process says of itself', () => {
     const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
     const { run } = predictor
     predictor.run = (input, rows, output) => {
-      run(input, rows, output)
+      void run(input, rows, output)
       output[0] = output[0]! + 0.01
     }
     expect(await get('/readyz')).toMatchObject({ status: 503, json: { code: 'not_ready' } })

@@ -68,8 +68,9 @@ describe('people', () => {
     expect(run(paused, say('resume', 'anna', { atMs: 400 })).enteredMs).toBe(canaried.enteredMs + 300)
     expect(run(paused, reports.timed_out).takeBack?.reason).toMatch(/paused by anna/)
     const unrouted = run(canary, say('pause'))
-    const late = { ...reports.unacknowledged, atMs: 1e9 } as StepEvent
-    expect(run(unrouted, late).stage).toBe('canary')
+    const after = (ms: number) => ({ ...reports.unacknowledged, atMs: 10 + ms }) as StepEvent
+    expect(run(unrouted, after(defaultWatch.decisionMs - 1)).stage).toBe('canary')
+    expect(run(unrouted, after(defaultWatch.decisionMs)).stage).toBe('rolling_back')
   })
 
   it('break-glass goes to promotion and never past a verdict against it', () => {

@@ -11,6 +11,13 @@ import { freshDatabase } from '../support/servers.ts'
 /** A migration that has run somewhere must stay what it was; a change to the schema is a further file. */
 const pinned: Record<string, string> = {
   '0001_core.sql': 'cf5ccc313c2328d23e87afbbe9f4f2635f2ecf9574f337d56989e151aa7d1471',
+  '0002_log.sql': '4360b6e92320ed741f08559c5fb3935a5b57dbe4ccf57b904ab07491d3e26784',
+  '0003_fleet.sql': '3e69f068301e94b39efc6c785d7d516547ea3cfac53296cb7b1ed615055725a2',
+  '0004_ledger.sql': 'd155a355fa1ac0bd716739dc3cb7ec9bca61d2a8220578cc0a4c2fe561a33372',
+  '0005_drills.sql': '6c2a3960aa478f49948278119c9235a4fb367957d06d0997696dfb0c1cf84e50',
+  '0006_monitor.sql': '3e6391fcf441a822f36a9c36d4e2cc6905357b22717af50763af089132b9880c',
+  '0007_alert_messages.sql': '66327df1cc2f904ac7dee7f683dce615feb248a3b813e4e86d4be3a3c90ec06f',
+  '0008_batches.sql': '891c7b2714241692c7d1c1ed675edc129cba161e95fa6a70cd067f8b80e08d7b',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
