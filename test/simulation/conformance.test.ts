@@ -1,0 +1,273 @@
+/**
+ * The Postgres in memory against the real one: the same random sequences of store operations, the same answers and the same
+ * errors. Without it the simulator would show what its author believes of SQL, and not what the system does.
+ */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { seeded } from '../../domain/random.ts'
+import type { Route } from '../../domain/route.ts'
+import { openingState, type ReleaseState } from '../../domain/release.ts'
+import { appendAudit } from '../../store/audit.ts'
+import {
+  findChampion,
+  findPromotion,
+  findRollbackTarget,
+  markProven,
+  markWithdrawn,
+  moveChampion,
+} from '../../store/champions.ts'
+import { findTicks, writeTicks } from '../../store/counters.ts'
+import { insertDecision, listDecisions, recordLook } from '../../store/decisions.ts'
+import { openStore, type Database, type Store } from '../../store/postgres.ts'
+import {
+  closeRelease,
+  findOpenRelease,
+  findReleasable,
+  findRelease,
+  insertCommand,
+  insertRelease,
+  lockRelease,
+  markTakenBack,
+  saveRelease,
+} from '../../store/releases.ts'
+import { acknowledge, endLease, findArtifact, readRouting, renewLease } from '../../store/replicas.ts'
+import { findRouting, listFollowers, renewExposure, writeRoute } from '../../store/routing.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { insertModel, type Registry } from '../support/candidates.ts'
+import { facts, policy } from '../support/releases.ts'
+import { createMemory, type Memory } from './database.ts'
+import { dictionary } from './statement.ts'
+import { releaseStatements } from './statements-releases.ts'
+import { routingStatements } from './statements-routing.ts'
+
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 2 })
+})
+afterAll(async () => {
+  await store?.close()
+})
+
+const meaningOf = dictionary(releaseStatements, routingStatements)
+
+/** The memory as a database of one caller. */
+function databaseOf(memory: Memory): Database {
+  return {
+    query: <T extends object>(statement: Parameters<Database['query']>[0]) =>
+      new Promise<T[]>((resolve, reject) => {
+        const session = memory.open('test')
+        const { meaning } = meaningOf(statement)
+        memory.execute(session, meaning, statement.values, (rows) => resolve(rows as unknown as T[]), reject)
+        memory.kill(session)
+      }),
+  }
+}
+
+/** Times and numbers that differ between two servers, and what has no order. */
+function comparable(value: unknown, name = ''): unknown {
+  if (value instanceof Date) return 'a time'
+  if (
+    /^(age|exposure|remaining|written|looked|watched|database).*Ms$|_ms$|At$|^at$|^since$|hash$|Hash$|^seq$/.test(
+      name,
+    ) &&
+    value !== null &&
+    value !== undefined
+  )
+    return 'a time'
+  if (typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value)) return 'a time'
+  if (Array.isArray(value)) return value.map((each) => comparable(each))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, each]) => each !== undefined && key !== 'id')
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, each]) => [key, comparable(each, key)]),
+  )
+}
+
+async function outcomeOf(work: Promise<unknown>): Promise<unknown> {
+  try {
+    return comparable(await work)
+  } catch (error) {
+    const { code, name } = error as { code?: string; name: string }
+    return { refused: code ?? name }
+  }
+}
+
+describe('the database in memory', () => {
+  it.each([1, 2, 3, 4, 5, 6])(
+    'answers as Postgres does, seed %i',
+    async (seed) => {
+      const random = seeded(seed)
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
+      const model = uniqueName('model')
+      const registry: Registry = await insertModel(store, { model, policy, artifactRoot: '/tmp' })
+      const versions: string[] = []
+      for (let i = 0; i < 3; i++)
+        versions.push(await registry.register(versions[0], `sha256:${String(i).repeat(64)}`))
+      const memory = createMemory({ clockMs: () => performance.timeOrigin + performance.now() })
+      await copy(memory, model)
+      const inMemory = databaseOf(memory)
+
+      const releases = [`rel_${model}_1`, `rel_${model}_2`] as const
+      const replicas = [`${model}-r1`, `${model}-r2`]
+      const stateOf = (id: string, changes: Partial<ReleaseState> = {}): ReleaseState => ({
+        ...openingState(
+          { ...facts, id: id as `rel_${string}`, model, version: versions[1]!, baseline: versions[0]! },
+          5,
+        ),
+        ...changes,
+      })
+      const place = () => ({ epoch: 1, generation: Math.floor(random() * 4) })
+      const operation = (): ((database: Database) => Promise<unknown>) => {
+        const [id, version, from, replica] = [pick(releases), pick(versions), pick(versions), pick(replicas)]
+        const at = place()
+        const revision = Math.floor(random() * 5)
+        const exposureMs = pick([undefined, 60_000])
+        const accepted = random() < 0.5
+        const command = `${id}/${Math.floor(random() * 3)}`
+        const tickMs = 1_700_000_000_000 + 200 * Math.floor(random() * 3)
+        const requests = Math.floor(random() * 9)
+        const problem = random() < 0.2 ? { problem: 'p' } : {}
+        const cause = pick(['promotion', 'rollback'] as const)
+        const route: Omit<Route, 'epoch' | 'generation'> = {
+          model,
+          release: id,
+          salt: 's',
+          arms: [{ arm: 'champion', version, shareBp: 10_000 }],
+          proven: version,
+        }
+        return pick<(database: Database) => Promise<unknown>>([
+          (on) => findRouting(on, model),
+          (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
+          (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
+          (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
+          (on) => listFollowers(on, model).then((all) => all.filter(({ host }) => host === model)),
+          (on) =>
+            renewLease(on, {
+              replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },
+              leaseMs: 60_000,
+            }),
+          (on) => endLease(on, replica),
+          (on) => acknowledge(on, { replica, model, ...at, ...problem }),
+          (on) => readRouting(on).then(({ rows }) => rows.filter((each) => each.model === model)),
+          (on) => findArtifact(on, version).then(({ artifactDigest }) => artifactDigest),
+          (on) => findChampion(on, model),
+          (on) => moveChampion(on, { model, to: version, cause: 'promotion', actor: 'a', reason: 'r' }),
+          (on) =>
+            moveChampion(on, {
+              model,
+              from,
+              to: version,
+              cause,
+              actor: 'a',
+              reason: 'r',
+            }),
+          (on) =>
+            moveChampion(on, {
+              model,
+              from,
+              to: version,
+              releaseId: id,
+              cause: 'promotion',
+              actor: 'a',
+              reason: 'r',
+            }),
+          (on) => findPromotion(on, id),
+          (on) => findRollbackTarget(on, { model, from }),
+          (on) => markProven(on, version),
+          (on) => markWithdrawn(on, version),
+          (on) => findReleasable(on, version),
+          (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
+          (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
+          (on) => saveRelease(on, stateOf(id, { revision, stage: 'shadow' })),
+          (on) => closeRelease(on, stateOf(id, { outcome: 'aborted', reason: 'r', stage: 'ended' })),
+          (on) => lockRelease(on, id),
+          (on) => markTakenBack(on, id),
+          (on) => findRelease(on, id),
+          (on) => findOpenRelease(on, model),
+          (on) =>
+            insertCommand(on, {
+              id: command,
+              releaseId: id,
+              command: 'approve',
+              actor: 'a',
+              accepted,
+              message: 'm',
+              stage: 'canary',
+            }),
+          (on) =>
+            insertDecision(on, {
+              releaseId: id,
+              stage: 'canary',
+              stageIndex: 0,
+              verdict: { kind: 'pass', reasons: [], statistics: { a: 1 }, judge: 'j' },
+              inputs: { n: requests },
+              policyDigest: 'p',
+            }).then(() => 'written'),
+          (on) => listDecisions(on, id, 3),
+          (on) =>
+            recordLook(on, { releaseId: id, stage: 'canary', stageIndex: 0, holding: accepted, mostMs: 10 }),
+          (on) =>
+            writeTicks(on, {
+              replica,
+              ticks: [
+                {
+                  model,
+                  release: id,
+                  // One arm of one generation has one version; of two, Postgres would give either first.
+                  version: versions[at.generation % 3]!,
+                  arm: 'canary',
+                  generation: at.generation,
+                  tickMs,
+                  lengthMs: 200,
+                  requests,
+                  errors: 0,
+                  invalid: 1,
+                  slow95: 0,
+                  slow99: 0,
+                  latency: { 100: requests },
+                },
+              ],
+            }),
+          (on) => findTicks(on, id, { model }),
+          (on) => findTicks(on, id, { model, sinceMs: tickMs }),
+        ])
+      }
+      for (let i = 0; i < 250; i++) {
+        const work = operation()
+        const told = await outcomeOf(work(store))
+        expect(await outcomeOf(work(inMemory)), `operation ${i}: ${work.toString()}`).toEqual(told)
+      }
+    },
+    60_000,
+  )
+
+  it('chains the audit as Postgres does', async () => {
+    const memory = createMemory({ clockMs: () => 1_700_000_000_000 })
+    const rows = []
+    for (const action of ['a.b', 'c.d'])
+      rows.push(await appendAudit(databaseOf(memory), { actor: 'x', action, subject: 's', detail: {} }))
+    expect(rows.map(({ seq }) => seq)).toEqual([1, 2])
+    expect(rows[1]!.previousHash).toBe(rows[0]!.hash)
+  })
+})
+
+/** What is there before the first operation. */
+async function copy(memory: Memory, model: string): Promise<void> {
+  const rowsOf = (name: string) =>
+    store.query<Record<string, unknown>>(
+      name === 'models'
+        ? sql`select * from models where name = ${model}`
+        : name === 'versions'
+          ? sql`select * from versions where model = ${model}`
+          : sql`select * from evaluations where model = ${model}`,
+    )
+  for (const [table, key] of [
+    ['models', 'name'],
+    ['versions', 'version'],
+    ['evaluations', 'id'],
+  ] as const)
+    for (const row of await rowsOf(table)) memory.load(table, String(row[key]), row)
+  memory.load('epochs', '1', { epoch: 1 })
+}
