@@ -33,6 +33,8 @@ const databaseMs = { connectMs: 500, queryMs: 1_000 }
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
+/** How long after its start a replica gets ready for commands, which are rarer than predictions and wait behind them. */
+const warmMs = 1_000
 /** How long each part may take to end: a frozen database says goodbye to nobody. */
 const closeMs = 3_500
 
@@ -132,6 +134,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping: () => ending }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
+  // Temporal's client takes a moment to load, which the first rollback of a bad day must not wait for.
+  const warming = setTimeout(() => void temporal.warm(), warmMs)
   void showFirstKey(store, logger)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 
@@ -140,6 +144,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     async stop(reason) {
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
+      clearTimeout(warming)
       logger.info({ reason }, 'ending')
       await drain(server, shared)
       for (const end of [keeper.stop, authentication.stop, serving.stop, temporal.close, store.close])

@@ -13,6 +13,8 @@ export interface TemporalClient {
   call<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
   /** The same, after the server itself has answered within `answerMs`: for calls that wait for a workflow. */
   command<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
+  /** Connects before anybody asks. A server that does not answer is found out by whoever asks first. */
+  warm(): Promise<void>
   close(): Promise<void>
 }
 
@@ -74,6 +76,9 @@ export function createTemporalClient({
           `the workflow did not answer within ${withinMs} ms; the command may still be carried out`,
         )
       }
+    },
+    async warm() {
+      await ping().catch(() => {})
     },
     async close() {
       const client = await opened?.catch(() => undefined)

@@ -1,11 +1,13 @@
 /**
  * How many rows of the prediction log a process has served, kept in a file: eight bytes written over at each of them, which
- * costs half a microsecond. They outlive a kill because the kernel has them, not the disk. What of a dead process stands in
- * Postgres is counted there, in the transaction of the rows; the difference is what was lost with its memory. Without the
- * file nobody could say how much that was. (The machine itself must go on: after a power cut the number is an old one.)
+ * costs half a microsecond. They outlive a kill because the kernel has them, not the disk; where there is a file system in
+ * memory they lie there, because one on a disk makes a writer wait for its journal now and then. What of a dead process
+ * stands in Postgres is counted there, in the transaction of the rows; the difference is what was lost with its memory.
+ * Without the file nobody could say how much that was. (The machine itself must go on: after a power cut the number is that
+ * of the process's start.)
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { readFile, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 
@@ -30,20 +32,18 @@ export interface LeftAccount {
 }
 
 const countFile = 'count'
+/** A file system in memory that every process of the machine sees; only Linux has one of this name. */
+const inMemory = '/dev/shm'
+const inMemoryPath = (name: string): string => join(inMemory, `tenure-${name}`)
 
 export function openAccount(directory: string): Account {
   const name = randomBytes(8).toString('hex')
   const pathOf = (what: string): string => join(directory, `${thisProcess()}-${name}-${what}`)
   const cell = new Float64Array(1)
   const bytes = new Uint8Array(cell.buffer)
-  let file: number | undefined
-  try {
-    file = openSync(pathOf(countFile), 'w', 0o600)
-    // Takes its block on the disk now: to write over it later needs no room.
-    writeSync(file, bytes, 0, 8, 0)
-  } catch {
-    file = undefined
-  }
+  // The file beside the spool claims the account; where there is no memory to share it keeps the number too.
+  let claim = openCell(pathOf(countFile), bytes)
+  let file = claim === undefined ? undefined : (openCell(inMemoryPath(name), bytes) ?? claim)
   return {
     name,
     pathOf,
@@ -57,10 +57,22 @@ export function openAccount(directory: string): Account {
       }
     },
     async forget() {
-      if (file !== undefined) closeSync(file)
-      file = undefined
+      for (const each of new Set([file, claim])) if (each !== undefined) closeSync(each)
+      file = claim = undefined
+      await rm(inMemoryPath(name), { force: true })
       await rm(pathOf(countFile), { force: true })
     },
+  }
+}
+
+/** A new file of eight bytes, which takes its room now: to write over them later needs none. */
+function openCell(path: string, bytes: Uint8Array): number | undefined {
+  try {
+    const file = openSync(path, 'wx', 0o600)
+    writeSync(file, bytes, 0, 8, 0)
+    return file
+  } catch {
+    return undefined
   }
 }
 
@@ -86,18 +98,31 @@ export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
         await rename(join(directory, each.file), own(each.what))
         paths.push(own(each.what))
       }
-      const bytes = await readFile(own(countFile))
+      const bytes = (await readInMemory(name)) ?? (await readFile(own(countFile)))
       adopted.push({
         name,
         served: bytes.byteLength < 8 ? 0 : bytes.readDoubleLE(),
         paths: paths.sort(),
-        forget: () => rm(own(countFile), { force: true }),
+        async forget() {
+          await rm(inMemoryPath(name), { force: true })
+          await rm(own(countFile), { force: true })
+        },
       })
     } catch {
       // Another process was faster.
     }
   }
   return adopted
+}
+
+/** Anybody may write there: what is not ours counts for nothing. */
+async function readInMemory(name: string): Promise<Buffer | undefined> {
+  try {
+    const { uid } = await lstat(inMemoryPath(name))
+    return uid === process.getuid?.() ? await readFile(inMemoryPath(name)) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Ids of processes come back, in a container after every restart; with the moment of its start one is one process. */
