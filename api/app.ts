@@ -42,7 +42,7 @@ export function createApp(deps: ApiDeps): Api {
     const { path } = context.req
     return new Response(redacted(textOfProblem(problem, path)), {
       status: problem.status,
-      headers: headersOf(problem, path),
+      headers: headersOf(problem, path, context.req.method === 'GET'),
     })
   })
   return { app, routes }

@@ -48,7 +48,11 @@ export const textOfProblem = (problem: Problem, path: string): string =>
 
 const isInference = (path: string): boolean => path === '/v2' || path.startsWith('/v2/')
 
-export function headersOf(problem: Problem, path: string): Record<string, string> {
+/**
+ * `browsed` when a key may come as a browser's password. Chromium reads a line of challenges as the first of them, whatever
+ * follows; behind Bearer it would never ask for the password. Where a password does not open, it must not ask again.
+ */
+export function headersOf(problem: Problem, path: string, browsed = false): Record<string, string> {
   return {
     'content-type': isInference(path) ? 'application/json' : problemType,
     'x-request-id': problem.request_id,
@@ -56,7 +60,7 @@ export function headersOf(problem: Problem, path: string): Record<string, string
       ? { 'retry-after': String(problem['retry_after_s'] ?? retryAfterS) }
       : {}),
     ...(problem.code === 'unauthenticated'
-      ? { 'www-authenticate': 'Bearer realm="tenure", Basic realm="tenure"' }
+      ? { 'www-authenticate': `${browsed ? 'Basic realm="tenure", ' : ''}Bearer realm="tenure"` }
       : {}),
     ...(Array.isArray(problem['allow']) ? { allow: problem['allow'].join(', ') } : {}),
   }
