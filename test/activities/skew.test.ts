@@ -13,6 +13,7 @@ import { openArtifacts } from '../../store/artifacts.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { flightSpec, irisSpec, type ArtifactSpec } from '../support/artifact.ts'
 import { openHouse, startReplica, until, type House, type TestReplica } from '../support/serving.ts'
+import { signatureOf, signingKeyOf } from '../support/vouching.ts'
 
 const hour = 3_600_000
 const spec = flightSpec()
@@ -52,6 +53,7 @@ beforeAll(async () => {
   const config = {
     ...readConfig({ DATABASE_URL: house.databaseUrl, TENURE_BUILD_ID: 'test' }),
     artifactRoot: house.artifactRoot,
+    signingKey: signingKeyOf(house.artifactRoot),
   }
   deps = { store: house.store, artifacts: openArtifacts(house.artifactRoot), config, log: quiet }
   const chance = seeded(5)
@@ -178,10 +180,15 @@ describe('serving and training', () => {
       await expect(found('far', wrong)).rejects.toMatchObject({ code: 'invalid_request' })
   })
 
-  it('are not compared when the artifact cannot be loaded', async () => {
+  it('are not compared when the artifact is not the one that was signed, or cannot be loaded', async () => {
+    const artifactDigest = 'sha256:0'
+    const version = versions['far']!
     await house.store.query(
-      sql`update versions set artifact_digest = 'sha256:0' where version = ${versions['far']}`,
+      sql`update versions set artifact_digest = ${artifactDigest} where version = ${version}`,
     )
+    await expect(found('far')).rejects.toMatchObject({ code: 'artifact_untrusted' })
+    const signature = await signatureOf(house.artifactRoot, { version, model: 'far', artifactDigest })
+    await house.store.query(sql`update versions set signature = ${signature} where version = ${version}`)
     await expect(found('far')).rejects.toMatchObject({ code: 'artifact_invalid' })
   })
 })
