@@ -1,5 +1,6 @@
 /**
- * The fault simulator: thousands of releases in a world that breaks, from seeds that can be had again.
+ * The fault simulator: thousands of releases in a world that breaks, from seeds that can be had again. The seeds are dealt
+ * out to as many processes as there are cores; what a seed does depends on nothing but itself.
  *
  *   npm run test:sim -- --runs 5000 --seed 1              both modes in turn
  *   npm run test:sim -- --runs 1 --seed 42 --trace        what happened, line by line
@@ -9,6 +10,7 @@
  *   npm run test:sim -- --plants [--seconds 60]           which of them are found, and how fast
  */
 import { spawn } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Mode } from '../test/simulation/scenario.ts'
@@ -25,8 +27,9 @@ const { values } = parseArgs({
     plants: { type: 'boolean', default: false },
     only: { type: 'string' },
     list: { type: 'boolean', default: false },
-    /** Set for the process that carries the plant. */
-    planted: { type: 'boolean', default: false },
+    cores: { type: 'string', default: String(availableParallelism()) },
+    /** Set for a process that runs a part of the seeds: which part, of how many. */
+    part: { type: 'string' },
   },
 })
 
@@ -35,18 +38,26 @@ interface Found {
   mode: string
   property: string
   message: string
-  runs: number
   seconds: number
+}
+
+/** What a part has done, its last line. */
+interface Told {
+  runs: number
+  events: number
+  virtualMs: number
+  cpuSeconds: number
+  outcomes: Record<string, number>
+  found?: Found
 }
 
 if (values.list) for (const { name, says } of plants) console.log(`${name.padEnd(26)} ${says}`)
 else if (values.plants) process.exitCode = await tellPlants()
-else if (values.plant !== undefined && !values.planted)
-  process.exitCode = (await inProcessOf(named(values.plant))).code
-else process.exitCode = await run()
+else if (values.part !== undefined) console.log(JSON.stringify(await runPart(values.part)))
+else process.exitCode = await run(values.plant === undefined ? undefined : named(values.plant))
 
-/** Runs seeds one after the other. Ends with 1 at a broken property. */
-async function run(): Promise<number> {
+/** Runs its part of the seeds one after the other, until a property is broken. */
+async function runPart(part: string): Promise<Told> {
   const { simulate } = await import('../test/simulation/run.ts')
   const { replaceGlobals } = await import('../test/simulation/world.ts')
   const { workflowTime } = await import('../test/simulation/workflow-host.ts')
@@ -55,43 +66,146 @@ async function run(): Promise<number> {
   const elapsed = stopwatch()
   const firstCpu = process.cpuUsage()
   replaceGlobals(workflowTime)
+  const [mine, parts] = part.split('/').map(Number) as [number, number]
   const [first, count] = [Number(values.seed), Number(values.runs)]
-  const outcomes = new Map<string, number>()
-  let events = 0
-  let virtualMs = 0
-  let runs = 0
-  while (runs < count && (values.seconds === undefined || elapsed() < Number(values.seconds))) {
-    const seed = first + runs++
+  const told: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  const isLate = () => values.seconds !== undefined && elapsed() >= Number(values.seconds)
+  for (let seed = first; seed < first + count && !isLate(); seed++) {
+    // In pairs, because the modes take turns and one is longer than the other.
+    if (Math.floor((seed - first) / 2) % parts !== mine) continue
     const mode = modes[seed % modes.length]!
     const result = await simulate(seed, mode, { traced: values.trace })
-    events += result.events
-    virtualMs += result.virtualMs
-    for (const outcome of result.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+    told.runs++
+    told.events += result.events
+    told.virtualMs += result.virtualMs
+    for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
     if (values.trace) for (const line of result.trace) console.log(line)
     const [broken] = result.violations
     if (broken === undefined) continue
-    const found: Found = { seed, mode, ...broken, runs, seconds: elapsed() }
-    if (values.planted && !values.trace) {
-      console.log(JSON.stringify(found))
-      return 1
-    }
-    if (!values.trace) {
-      const again = await simulate(seed, mode, { traced: true })
-      console.log(again.trace.slice(-60).join('\n'))
-    }
-    console.log(`\n${broken.property}: ${broken.message}`)
-    const planted = values.plant === undefined ? '' : ` --plant ${values.plant}`
-    console.log(`again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${planted}`)
-    return 1
+    told.found = { seed, mode, ...broken, seconds: elapsed() }
+    break
   }
   const cpu = process.cpuUsage(firstCpu)
-  const cpuSeconds = (cpu.user + cpu.system) / 1e6
+  return { ...told, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
+}
+
+/** Runs all seeds and tells of them. Ends with 1 at a broken property. */
+async function run(plant?: Plant): Promise<number> {
+  const told = await inParts(plant)
+  const { found } = told
+  if (found) {
+    const { seed, mode, property, message } = found
+    if (!values.trace) {
+      const again = await partOf(plant, ['--seed', `${seed}`, '--runs', '1', '--mode', mode, '--trace']).told
+      console.log(again.lines.slice(-60).join('\n'))
+    }
+    console.log(`\n${property}: ${message}`)
+    const planted = plant === undefined ? '' : ` --plant ${plant.name}`
+    console.log(`again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${planted}`)
+  }
+  const { runs, events, virtualMs, cpuSeconds, seconds } = told
   console.log(
-    `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: no property broken\n` +
-      `${elapsed().toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of one core: ${Math.round((runs / cpuSeconds) * 60)} runs a minute\n` +
-      [...outcomes].map(([outcome, times]) => `${outcome} ${times}`).join(', '),
+    `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: ${found ? 'a property is broken' : 'no property broken'}\n` +
+      `${seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processors: ${Math.round((runs / seconds) * 60)} runs a minute, ${Math.round((runs / cpuSeconds) * 60)} for each minute of a core\n` +
+      Object.entries(told.outcomes)
+        .map(([outcome, times]) => `${outcome} ${times}`)
+        .join(', '),
   )
-  return 0
+  return found ? 1 : 0
+}
+
+/** All parts at once. When one has found something, the others need not go on. */
+async function inParts(plant?: Plant, limits: string[] = []): Promise<Told & { seconds: number }> {
+  const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(Number(values.runs) / 20)))
+  const elapsed = stopwatch()
+  const running = Array.from({ length: parts }, (_, mine) =>
+    partOf(plant, [
+      '--seed',
+      values.seed,
+      '--runs',
+      values.runs,
+      ...(values.seconds === undefined ? [] : ['--seconds', values.seconds]),
+      ...(values.mode === undefined ? [] : ['--mode', values.mode]),
+      ...(values.trace ? ['--trace'] : []),
+      ...limits,
+      '--part',
+      `${mine}/${parts}`,
+    ]),
+  )
+  const sum: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  await Promise.all(
+    running.map(async ({ told }) => {
+      const { last, lines } = await told
+      if (values.trace) for (const line of lines) console.log(line)
+      if (last === undefined) {
+        // It was told to stop, or it could not run at all.
+        if (!sum.found) throw new Error(`a part has failed: ${lines.join('\n')}`)
+        return
+      }
+      sum.runs += last.runs
+      sum.events += last.events
+      sum.virtualMs += last.virtualMs
+      sum.cpuSeconds += last.cpuSeconds
+      for (const [outcome, times] of Object.entries(last.outcomes))
+        sum.outcomes[outcome] = (sum.outcomes[outcome] ?? 0) + times
+      if (last.found === undefined) return
+      if (sum.found === undefined || last.found.seed < sum.found.seed) sum.found = last.found
+      for (const each of running) each.stop()
+    }),
+  )
+  return { ...sum, seconds: elapsed() }
+}
+
+/** A process of its own: the simulator takes time and chance away from it, and a plant is loaded into its sources. */
+function partOf(
+  plant: Plant | undefined,
+  args: readonly string[],
+): { told: Promise<{ lines: string[]; last?: Told }>; stop: () => void } {
+  const planting = ['--import', fileURLToPath(new URL('plant.mjs', import.meta.url))]
+  const child = spawn(
+    process.execPath,
+    [
+      ...(plant === undefined ? [] : planting),
+      '--import',
+      'tsx',
+      fileURLToPath(import.meta.url),
+      ...(args.includes('--part') ? args : [...args, '--part', '0/1']),
+    ],
+    {
+      env: { PATH: '/usr/bin:/bin', ...(plant === undefined ? {} : { TENURE_PLANT: JSON.stringify(plant) }) },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const told = new Promise<{ lines: string[]; last?: Told }>((resolve) =>
+    child.once('close', () => {
+      const lines = output.trimEnd().split('\n')
+      if (!lines.at(-1)?.startsWith('{"runs"')) return resolve({ lines })
+      const last = JSON.parse(lines.pop()!) as Told
+      resolve({ lines, last })
+    }),
+  )
+  return { told, stop: () => void child.kill() }
+}
+
+async function tellPlants(): Promise<number> {
+  const seconds = values.seconds ?? '60'
+  const chosen = values.only === undefined ? plants : values.only.split(',').map(named)
+  let missed = 0
+  for (const plant of chosen) {
+    const { found, runs } = await inParts(plant, ['--runs', '1000000', '--seconds', seconds])
+    if (found === undefined) missed++
+    console.log(
+      `${plant.name.padEnd(26)} ${
+        found
+          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  seed ${String(found.seed).padStart(5)}: ${found.property}`
+          : `missed  in ${seconds} s, ${runs} runs`
+      }`,
+    )
+  }
+  console.log(`${chosen.length - missed} of ${chosen.length} found`)
+  return missed > 1 ? 1 : 0
 }
 
 function stopwatch(): () => number {
@@ -104,56 +218,4 @@ function named(name: string): Plant {
   const plant = plants.find((each) => each.name === name)
   if (plant === undefined) throw new Error(`there is no plant ${name}; --list names them`)
   return plant
-}
-
-/** A plant lives in a process of its own, where the sources are loaded with it. */
-async function inProcessOf(plant: Plant, seconds?: string): Promise<{ code: number; output: string }> {
-  const args = ['--planted', '--plant', plant.name, '--seed', values.seed]
-  if (seconds === undefined) args.push('--runs', values.runs)
-  else args.push('--runs', '1000000', '--seconds', seconds)
-  if (values.mode !== undefined) args.push('--mode', values.mode)
-  if (values.trace) args.push('--trace')
-  const quiet = seconds !== undefined
-  const child = spawn(
-    process.execPath,
-    [
-      '--import',
-      fileURLToPath(new URL('plant.mjs', import.meta.url)),
-      '--import',
-      'tsx',
-      fileURLToPath(import.meta.url),
-      ...args,
-    ],
-    {
-      env: { PATH: '/usr/bin:/bin', TENURE_PLANT: JSON.stringify(plant) },
-      stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'inherit'],
-    },
-  )
-  let output = ''
-  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const code = await new Promise<number>((resolve) => child.once('exit', (each) => resolve(each ?? 1)))
-  return { code, output }
-}
-
-async function tellPlants(): Promise<number> {
-  const seconds = values.seconds ?? '60'
-  const chosen = values.only === undefined ? plants : values.only.split(',').map(named)
-  let missed = 0
-  for (const plant of chosen) {
-    const { code, output } = await inProcessOf(plant, seconds)
-    const line = output.split('\n').find((each) => each.startsWith('{"seed"'))
-    const found = line === undefined ? undefined : (JSON.parse(line) as Found)
-    if (found === undefined) missed++
-    console.log(
-      `${plant.name.padEnd(26)} ${
-        found
-          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  ${String(found.runs).padStart(5)} runs  seed ${found.seed}: ${found.property}`
-          : code === 0
-            ? `missed  in ${seconds} s`
-            : `failed  ${output.slice(0, 300)}`
-      }`,
-    )
-  }
-  console.log(`${chosen.length - missed} of ${chosen.length} found`)
-  return missed > 1 ? 1 : 0
 }

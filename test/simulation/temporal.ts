@@ -49,7 +49,7 @@ export type UpdateAnswer = { result: unknown } | { failure: string }
 interface Activity {
   seq: number
   type: string
-  args: Payload[]
+  input: unknown[]
   attempt: number
   beatMs: number
   startedMs: number
@@ -269,7 +269,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const activity: Activity = {
       seq: seq!,
       type: activityType!,
-      args: (args ?? []) as Payload[],
+      input: ((args ?? []) as Payload[]).map(valueOf),
       attempt: 0,
       beatMs: 0,
       startedMs: 0,
@@ -285,7 +285,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       },
     }
     execution.activities.set(seq!, activity)
-    watcher.scheduled(execution.info, activity.type, activity.args.map(valueOf))
+    watcher.scheduled(execution.info, activity.type, activity.input)
     attempt(execution, activity)
   }
 
@@ -374,7 +374,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
           }, ms)
         }),
     }
-    const input = activity.args.map(valueOf)
+    const { input } = activity
     const work = worker.activities[activity.type]
     if (work === undefined) throw new Error(`the simulated worker has no activity ${activity.type}`)
     const tell = (act: () => void) => {

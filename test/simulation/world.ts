@@ -227,7 +227,7 @@ let worldNow: World | undefined
 let workflowMs: (() => number | undefined) | undefined
 
 /** Short timers of a replica fire late, as on a busy machine: it saves most of the events and is no less true. */
-const coarseMs = 300
+const coarseMs = 400
 
 /**
  * Puts the virtual clock, timers and chance in the place of the real ones, for good: the production code asks for them by
