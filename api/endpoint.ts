@@ -8,9 +8,10 @@ import { DomainError } from '../domain/errors.ts'
 import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
-import { createInfer, headersOfInk, lengthHeader } from './inference/exchange.ts'
+import { createInfer, headersOfInk, inferMedia, lengthHeader } from './inference/exchange.ts'
 import { createPressure } from './pressure.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
+import { expectMedia, json } from './media.ts'
 import type { Ink } from './serving/ink.ts'
 import { requestIdHeader } from './serving/repeat.ts'
 import type { Target } from './target.ts'
@@ -81,6 +82,9 @@ export function createPredictEndpoint(
       const withinMs = expectInTime(headers[deadlineHeader])
       expectAllowed(authentication.callerOf(headers.authorization), callers, model)
       expectPlain(headers['content-encoding'])
+      const type = headers['content-type']
+      if (type !== json && type !== undefined)
+        expectMedia(type, target.protocol === 'infer' ? inferMedia : undefined)
       const requestId = headers[requestIdHeader] as string | undefined
       const asked = { model, version, body, withinMs, requestId, caller: response }
       const given =

@@ -7,6 +7,8 @@ import { createInferProtocol } from './protocol.ts'
 
 /** In requests and answers: how many bytes are JSON, where binary tensors follow them. */
 export const lengthHeader = 'inference-header-content-length'
+/** Clients send tensors behind JSON, or JSON alone, as a stream of bytes, or say nothing. */
+export const inferMedia = ['application/json', 'application/octet-stream']
 
 /** `header` is what was sent as the length header. What is answered stands until the next call, what is promised for good. */
 export type Infer = (request: Request, header: string | undefined) => Ink | Promise<Ink>

@@ -1,7 +1,7 @@
 /** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
 import { predictBytes, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { createInfer, headersOfInk, lengthHeader, withInk } from '../inference/exchange.ts'
+import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '../inference/exchange.ts'
 import { findArm, metadataOf } from '../inference/metadata.ts'
 import { datatypeNames } from '../inference/tensors.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -91,9 +91,6 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
     ...[model, version].flatMap((path) => [described(path), ready(path), inferRoute(path)]),
   ]
 }
-
-/** Clients send tensors behind JSON, or JSON alone, as a stream of bytes, or say nothing. */
-const inferMedia = ['application/json', 'application/octet-stream']
 
 const inferSchema = {
   type: 'object',

@@ -217,6 +217,20 @@ it('a body that is packed is refused as such', async () => {
   expect(await ask(port, { 'content-encoding': 'identity' })).toMatchObject({ status: 200 })
 })
 
+it.each([
+  ['text/plain;charset=UTF-8', 415],
+  ['application/x-www-form-urlencoded', 415],
+  ['application/octet-stream', 415],
+  ['application/json; charset=utf-16', 415],
+  ['application/json; charset=utf-8', 200],
+  ['Application/JSON', 200],
+  ['application/vnd.of-a-house+json', 200],
+])('a body that says it is %s gets %i', async (type, status) => {
+  const port = await listen({})
+  const expected = status === 200 ? { status } : { status, code: 'unsupported_media_type' }
+  expect(await ask(port, { 'content-type': type })).toMatchObject(expected)
+})
+
 describe('bodies that are not complete', () => {
   /** Sends a part of a body of 100,000 bytes; answers what comes back. */
   async function begin(port: number, bytes: number): Promise<{ socket: Socket; answer: () => string }> {

@@ -99,7 +99,12 @@ const predict = (
   url: string,
   content: string | Buffer = body,
   headers: Record<string, string> = { authorization: `Bearer ${key}` },
-) => fetch(`${url}/v1/models/iris/predict`, { method: 'POST', body: content, headers })
+) =>
+  fetch(`${url}/v1/models/iris/predict`, {
+    method: 'POST',
+    body: content,
+    headers: { 'content-type': 'application/json', ...headers },
+  })
 
 /** Ends when the connection does. */
 function speak(url: string, bytes: string): Promise<string> {
@@ -134,7 +139,7 @@ describe('the process', () => {
         fetch(`${url}/v1/models/tulip/predict`, {
           method: 'POST',
           body,
-          headers: { authorization: `Bearer ${key}` },
+          headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
         }),
         404,
         'model_not_found',
@@ -143,7 +148,7 @@ describe('the process', () => {
         fetch(`${url}/v1/models/%ff/predict`, {
           method: 'POST',
           body,
-          headers: { authorization: `Bearer ${key}` },
+          headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
         }),
         404,
         'model_not_found',

@@ -70,7 +70,7 @@ interface InferAnswer {
 /** By the endpoint on a socket and by the application, which must answer the same. */
 async function infer(path: string, body: string | object | Buffer, headers: Record<string, string> = {}) {
   const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
-  const all = { ...headers, authorization: `Bearer ${key}` }
+  const all = { 'content-type': 'application/json', ...headers, authorization: `Bearer ${key}` }
   const answer = await fetch(`${url}/v2/models/${path}`, { method: 'POST', body: sent, headers: all })
   const bytes = Buffer.from(await answer.arrayBuffer())
   if (typeof sent === 'string') {
