@@ -45,7 +45,8 @@ export async function insertOutcomes(
 
 /**
  * Which model has answered each of these predictions, of those that stand in the log; a place that its request does not have is
- * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later.
+ * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later. The id
+ * of a request that its caller has named tells no time: every day's index is asked for it, and only then.
  */
 export async function findAnswered(
   database: Database,
@@ -57,6 +58,9 @@ export async function findAnswered(
       select model, instances from predictions
       where predictions.id = request_of(sent.id)
         and at >= moment_of(sent.id) - interval '1 minute' and at < moment_of(sent.id) + interval '10 minutes'
+      union all
+      select model, instances from predictions
+      where moment_of(sent.id) is null and predictions.id = request_of(sent.id)
     ) as known on place_of(sent.id) < known.instances`)
   return new Map(rows.map(({ id, model }) => [id, model]))
 }

@@ -108,6 +108,19 @@ describe('an outcome', () => {
     expect(json).toMatchObject({ unknown: 1 })
   })
 
+  it('of a request that its caller has named is looked up as every other, though its id tells no time', async () => {
+    const [old = ''] = await answered('iris')
+    const id = 'b10c4d1a-0fc0-830a-8a5d-9372f86e0000'
+    await house.store.pool.query(
+      `insert into predictions select (jsonb_populate_record(predictions, jsonb_build_object('id', $2::text))).*
+       from predictions where id = $1`,
+      [old, id],
+    )
+    const [good, bad] = ['setosa', 'rose'].map((value) => [{ prediction_id: id, value, observed_at }])
+    expect((await send(bad!)).json).toMatchObject({ code: 'invalid_request' })
+    expect((await send(good!, scoped)).json).toMatchObject({ unknown: 0, stored: 1 })
+  })
+
   it('is found whichever case its id is written in', async () => {
     const [id = ''] = await answered('iris')
     const { json } = await send([{ prediction_id: id.toUpperCase(), value: 'setosa', observed_at }])
