@@ -11,9 +11,9 @@
  */
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { Mode } from '../test/simulation/scenario.ts'
+import { bundle } from '../test/simulation/bundle.ts'
+import type { PartOptions, Told } from '../test/simulation/part.ts'
 import { plants, type Plant } from '../test/simulation/plants.ts'
 
 const { values } = parseArgs({
@@ -28,110 +28,74 @@ const { values } = parseArgs({
     only: { type: 'string' },
     list: { type: 'boolean', default: false },
     cores: { type: 'string', default: String(availableParallelism()) },
-    /** Set for a process that runs a part of the seeds: which part, of how many. */
-    part: { type: 'string' },
   },
 })
 
-interface Found {
-  seed: number
-  mode: string
-  property: string
-  message: string
-  seconds: number
-}
-
-/** What a part has done, its last line. */
-interface Told {
-  runs: number
-  events: number
-  virtualMs: number
-  cpuSeconds: number
-  outcomes: Record<string, number>
-  found?: Found
-}
+type Options = Omit<PartOptions, 'mine' | 'parts'>
 
 if (values.list) for (const { name, says } of plants) console.log(`${name.padEnd(26)} ${says}`)
-else if (values.plants) process.exitCode = await tellPlants()
-else if (values.part !== undefined) console.log(JSON.stringify(await runPart(values.part)))
+else if (values.plants) process.exitCode = await tellPlants(values.seconds ?? '60')
 else process.exitCode = await run(values.plant === undefined ? undefined : named(values.plant))
-
-/** Runs its part of the seeds one after the other, until a property is broken. */
-async function runPart(part: string): Promise<Told> {
-  const { simulate } = await import('../test/simulation/run.ts')
-  const { replaceGlobals } = await import('../test/simulation/world.ts')
-  const { workflowTime } = await import('../test/simulation/workflow-host.ts')
-  const modes: readonly Mode[] =
-    values.mode === 'safety' || values.mode === 'liveness' ? [values.mode] : (['safety', 'liveness'] as const)
-  const elapsed = stopwatch()
-  const firstCpu = process.cpuUsage()
-  replaceGlobals(workflowTime)
-  const [mine, parts] = part.split('/').map(Number) as [number, number]
-  const [first, count] = [Number(values.seed), Number(values.runs)]
-  const told: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
-  const isLate = () => values.seconds !== undefined && elapsed() >= Number(values.seconds)
-  for (let seed = first; seed < first + count && !isLate(); seed++) {
-    // In pairs, because the modes take turns and one is longer than the other.
-    if (Math.floor((seed - first) / 2) % parts !== mine) continue
-    const mode = modes[seed % modes.length]!
-    const result = await simulate(seed, mode, { traced: values.trace })
-    told.runs++
-    told.events += result.events
-    told.virtualMs += result.virtualMs
-    for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
-    if (values.trace) for (const line of result.trace) console.log(line)
-    const [broken] = result.violations
-    if (broken === undefined) continue
-    told.found = { seed, mode, ...broken, seconds: elapsed() }
-    break
-  }
-  const cpu = process.cpuUsage(firstCpu)
-  return { ...told, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
-}
 
 /** Runs all seeds and tells of them. Ends with 1 at a broken property. */
 async function run(plant?: Plant): Promise<number> {
-  const told = await inParts(plant)
-  const { found } = told
-  if (found) {
-    const { seed, mode, property, message } = found
-    if (!values.trace) {
-      const again = await partOf(plant, ['--seed', `${seed}`, '--runs', '1', '--mode', mode, '--trace']).told
-      console.log(again.lines.slice(-60).join('\n'))
+  const { file, remove } = await bundle(plant)
+  try {
+    const options = optionsOf(values.runs, values.seconds)
+    const told = await inParts(file, options)
+    const { found, runs, events, virtualMs, cpuSeconds, seconds } = told
+    if (found) {
+      const { seed, mode, property, message } = found
+      if (!values.trace) {
+        const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true }
+        const again = await startPart(file, { ...once, mine: 0, parts: 1 }).told
+        console.log(again.lines.slice(-60).join('\n'))
+      }
+      const planted = plant === undefined ? '' : ` --plant ${plant.name}`
+      console.log(
+        `\n${property}: ${message}\n` +
+          `again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${planted}`,
+      )
     }
-    console.log(`\n${property}: ${message}`)
-    const planted = plant === undefined ? '' : ` --plant ${plant.name}`
-    console.log(`again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${planted}`)
+    console.log(
+      `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: ${found ? 'a' : 'no'} property broken\n` +
+        `${seconds.toFixed(1)} s: ${perMinute(runs, seconds)} runs a minute; ` +
+        `${cpuSeconds.toFixed(1)} s of cores: ${perMinute(runs, cpuSeconds)} for each minute of one\n` +
+        Object.entries(told.outcomes)
+          .map(([outcome, times]) => `${outcome} ${times}`)
+          .join(', '),
+    )
+    return found ? 1 : 0
+  } finally {
+    remove()
   }
-  const { runs, events, virtualMs, cpuSeconds, seconds } = told
-  console.log(
-    `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: ${found ? 'a property is broken' : 'no property broken'}\n` +
-      `${seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processors: ${Math.round((runs / seconds) * 60)} runs a minute, ${Math.round((runs / cpuSeconds) * 60)} for each minute of a core\n` +
-      Object.entries(told.outcomes)
-        .map(([outcome, times]) => `${outcome} ${times}`)
-        .join(', '),
-  )
-  return found ? 1 : 0
+}
+
+async function tellPlants(seconds: string): Promise<number> {
+  const chosen = values.only === undefined ? plants : values.only.split(',').map(named)
+  let missed = 0
+  for (const plant of chosen) {
+    const { file, remove } = await bundle(plant)
+    const { found, runs } = await inParts(file, optionsOf('1000000', seconds))
+    remove()
+    if (found === undefined) missed++
+    console.log(
+      `${plant.name.padEnd(26)} ${
+        found
+          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  seed ${String(found.seed).padStart(5)}: ${found.property}`
+          : `missed  in ${seconds} s, ${runs} runs`
+      }`,
+    )
+  }
+  console.log(`${chosen.length - missed} of ${chosen.length} found`)
+  return missed > 1 ? 1 : 0
 }
 
 /** All parts at once. When one has found something, the others need not go on. */
-async function inParts(plant?: Plant, limits: string[] = []): Promise<Told & { seconds: number }> {
-  const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(Number(values.runs) / 20)))
-  const elapsed = stopwatch()
-  const running = Array.from({ length: parts }, (_, mine) =>
-    partOf(plant, [
-      '--seed',
-      values.seed,
-      '--runs',
-      values.runs,
-      ...(values.seconds === undefined ? [] : ['--seconds', values.seconds]),
-      ...(values.mode === undefined ? [] : ['--mode', values.mode]),
-      ...(values.trace ? ['--trace'] : []),
-      ...limits,
-      '--part',
-      `${mine}/${parts}`,
-    ]),
-  )
+async function inParts(file: string, options: Options): Promise<Told & { seconds: number }> {
+  const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(options.runs / 20)))
+  const from = performance.now()
+  const running = Array.from({ length: parts }, (_, mine) => startPart(file, { ...options, mine, parts }))
   const sum: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
   await Promise.all(
     running.map(async ({ told }) => {
@@ -153,29 +117,17 @@ async function inParts(plant?: Plant, limits: string[] = []): Promise<Told & { s
       for (const each of running) each.stop()
     }),
   )
-  return { ...sum, seconds: elapsed() }
+  return { ...sum, seconds: (performance.now() - from) / 1000 }
 }
 
-/** A process of its own: the simulator takes time and chance away from it, and a plant is loaded into its sources. */
-function partOf(
-  plant: Plant | undefined,
-  args: readonly string[],
+function startPart(
+  file: string,
+  options: PartOptions,
 ): { told: Promise<{ lines: string[]; last?: Told }>; stop: () => void } {
-  const planting = ['--import', fileURLToPath(new URL('plant.mjs', import.meta.url))]
-  const child = spawn(
-    process.execPath,
-    [
-      ...(plant === undefined ? [] : planting),
-      '--import',
-      'tsx',
-      fileURLToPath(import.meta.url),
-      ...(args.includes('--part') ? args : [...args, '--part', '0/1']),
-    ],
-    {
-      env: { PATH: '/usr/bin:/bin', ...(plant === undefined ? {} : { TENURE_PLANT: JSON.stringify(plant) }) },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const child = spawn(process.execPath, [file, JSON.stringify(options)], {
+    env: { PATH: '/usr/bin:/bin' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const told = new Promise<{ lines: string[]; last?: Told }>((resolve) =>
@@ -189,29 +141,19 @@ function partOf(
   return { told, stop: () => void child.kill() }
 }
 
-async function tellPlants(): Promise<number> {
-  const seconds = values.seconds ?? '60'
-  const chosen = values.only === undefined ? plants : values.only.split(',').map(named)
-  let missed = 0
-  for (const plant of chosen) {
-    const { found, runs } = await inParts(plant, ['--runs', '1000000', '--seconds', seconds])
-    if (found === undefined) missed++
-    console.log(
-      `${plant.name.padEnd(26)} ${
-        found
-          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  seed ${String(found.seed).padStart(5)}: ${found.property}`
-          : `missed  in ${seconds} s, ${runs} runs`
-      }`,
-    )
+function optionsOf(runs: string, seconds?: string): Options {
+  const { mode, seed, trace } = values
+  return {
+    seed: Number(seed),
+    runs: Number(runs),
+    trace,
+    ...(seconds === undefined ? {} : { seconds: Number(seconds) }),
+    ...(mode === 'safety' || mode === 'liveness' ? { mode } : {}),
   }
-  console.log(`${chosen.length - missed} of ${chosen.length} found`)
-  return missed > 1 ? 1 : 0
 }
 
-function stopwatch(): () => number {
-  const now = process.hrtime.bigint
-  const from = now()
-  return () => Number(now() - from) / 1e9
+function perMinute(runs: number, seconds: number): number {
+  return Math.round((runs / seconds) * 60)
 }
 
 function named(name: string): Plant {

@@ -6,6 +6,7 @@
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { Database, Store } from '../../store/postgres.ts'
+import { carried } from './sandbox.ts'
 import type { Memory, Row, Session } from './database.ts'
 import type { Meaning } from './database.ts'
 import type { Machine, World } from './world.ts'
@@ -44,9 +45,12 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   const call = (session: { of?: Session }, command: Command): Promise<Row[]> =>
     new Promise((resolve, reject) => {
       let over = false
+      // A statement that has waited for a lock is answered in the event of whoever gave it back.
+      const { context } = carried
       const finish = (act: () => void) => {
         if (over) return
         over = true
+        carried.context = context
         stop()
         act()
       }

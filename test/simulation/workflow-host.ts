@@ -2,7 +2,7 @@
  * Runs workflow code as a worker does: the real SDK's activator, fed with jobs, asked for commands, thrown away at will and
  * built again from the history. A replay that asks for other commands than the first time is found here.
  */
-import './sandbox.ts'
+import { withScopes } from './sandbox.ts'
 import { Activator } from '@temporalio/workflow/lib/internals.js'
 import { maybeGetActivator, setActivator } from '@temporalio/workflow/lib/global-attributes.js'
 import {
@@ -110,28 +110,29 @@ export function createHost(
 
   return {
     evict: (runId) => void cache.delete(runId),
-    run(info, history, fresh) {
-      let kept = cache.get(info.runId)
-      if (kept?.upTo !== history.length) kept = undefined
-      cache.delete(info.runId)
-      const activator = kept?.activator ?? create(info)
-      setActivator(activator)
-      try {
-        if (kept === undefined && history.length > 0) {
-          onReplay(info, history.length)
-          for (const [index, batch] of history.entries()) {
-            const again = shapeOf(step(activator, batch, index))
-            if (again !== batch.commands)
-              throw new Error(`a replay asks for ${again} where the first run asked for ${batch.commands}`)
+    run: (info, history, fresh) =>
+      withScopes(() => {
+        let kept = cache.get(info.runId)
+        if (kept?.upTo !== history.length) kept = undefined
+        cache.delete(info.runId)
+        const activator = kept?.activator ?? create(info)
+        setActivator(activator)
+        try {
+          if (kept === undefined && history.length > 0) {
+            onReplay(info, history.length)
+            for (const [index, batch] of history.entries()) {
+              const again = shapeOf(step(activator, batch, index))
+              if (again !== batch.commands)
+                throw new Error(`a replay asks for ${again} where the first run asked for ${batch.commands}`)
+            }
           }
+          const commands = step(activator, fresh, history.length)
+          cache.set(info.runId, { activator, upTo: history.length + 1 })
+          return commands
+        } finally {
+          setActivator(undefined)
         }
-        const commands = step(activator, fresh, history.length)
-        cache.set(info.runId, { activator, upTo: history.length + 1 })
-        return commands
-      } finally {
-        setActivator(undefined)
-      }
-    },
+      }),
   }
 }
 

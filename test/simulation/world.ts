@@ -4,6 +4,7 @@
  * would make a failure that nobody can see again.
  */
 import { seeded } from '../../domain/random.ts'
+import { carried } from './sandbox.ts'
 
 export interface Machine {
   readonly name: string
@@ -25,6 +26,8 @@ interface Happening {
   machine: Machine | undefined
   life: number
   run: () => unknown
+  /** The activity that it belongs to. */
+  context: unknown
   cancelled: boolean
 }
 
@@ -120,6 +123,7 @@ export function createWorld(seed: number, { traced = false } = {}): World {
       machine,
       life: machine?.life ?? 0,
       run,
+      context: carried.context,
       cancelled: false,
     }
     push(each)
@@ -196,6 +200,7 @@ export function createWorld(seed: number, { traced = false } = {}): World {
               }
               events++
               current = last = machine
+              carried.context = next.context
               next.run()
               settle()
               current = undefined

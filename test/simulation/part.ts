@@ -1,0 +1,70 @@
+/**
+ * A process that runs a part of the seeds, one after the other, until a property is broken. Time and chance are taken away
+ * from it, so it does nothing else; its last line says what it has done.
+ */
+import { parseArgs } from 'node:util'
+import type { Mode } from './scenario.ts'
+
+export interface Found {
+  seed: number
+  mode: string
+  property: string
+  message: string
+  seconds: number
+}
+
+export interface Told {
+  runs: number
+  events: number
+  virtualMs: number
+  cpuSeconds: number
+  outcomes: Record<string, number>
+  found?: Found
+}
+
+export interface PartOptions {
+  seed: number
+  runs: number
+  seconds?: number
+  mode?: Mode
+  trace: boolean
+  /** Which part this is, and of how many. */
+  mine: number
+  parts: number
+}
+
+const { positionals } = parseArgs({ allowPositionals: true })
+if (positionals[0] !== undefined)
+  process.stdout.write(`${JSON.stringify(await runPart(JSON.parse(positionals[0]) as PartOptions))}\n`)
+
+async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }: PartOptions): Promise<Told> {
+  await import('./sandbox.ts')
+  const { simulate } = await import('./run.ts')
+  const { replaceGlobals } = await import('./world.ts')
+  const { workflowTime } = await import('./workflow-host.ts')
+  const modes: readonly Mode[] = mode === undefined ? ['safety', 'liveness'] : [mode]
+  const now = process.hrtime.bigint
+  const from = now()
+  const elapsed = () => Number(now() - from) / 1e9
+  const firstCpu = process.cpuUsage()
+  replaceGlobals(workflowTime)
+  const told: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  for (let seed = first; seed < first + runs; seed++) {
+    if (seconds !== undefined && elapsed() >= seconds) break
+    // In pairs, because the modes take turns and one is longer than the other.
+    if (Math.floor((seed - first) / 2) % parts !== mine) continue
+    const at = modes[seed % modes.length]!
+    const result = await simulate(seed, at, { traced: trace })
+    told.runs++
+    told.events += result.events
+    told.virtualMs += result.virtualMs
+    for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
+    if (trace) for (const line of result.trace) process.stdout.write(`${line}\n`)
+    const [broken] = result.violations
+    if (broken === undefined) continue
+    told.found = { seed, mode: at, ...broken, seconds: elapsed() }
+    break
+  }
+  const cpu = process.cpuUsage(firstCpu)
+  return { ...told, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
+}
