@@ -43,9 +43,10 @@ const store = openStore(config.databaseUrl, {
 })
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
 
+let keeper: HeadKeeper | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
-  const keeper = kind === 'control' ? await keepAuditHeads() : undefined
+  if (kind === 'control') keeper = await keepAuditHeads()
   const connection = await untilDone('Temporal', () => connect(config))
   const worker =
     kind === 'control'
@@ -60,16 +61,21 @@ try {
   stopping.abort()
   await duties
   await connection.close()
-  await keeper?.stop()
-  await store.close()
+  await endAll()
   log.info('the worker has ended')
 } catch (error) {
   if (!stopping.signal.aborted) {
     log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'the worker cannot run')
     process.exitCode = 1
   }
-  // What is still tried in vain would keep the process from ending.
+  // What is still tried in vain, or still listens, would keep the process from ending.
   stopping.abort()
+  await endAll()
+}
+
+async function endAll(): Promise<void> {
+  await keeper?.stop()
+  await store.close()
 }
 
 async function keepAuditHeads(): Promise<HeadKeeper> {

@@ -192,7 +192,7 @@ describe('tenure up', () => {
     expect(status.code).toBe(exitCodes.done)
     expect(status.out).toContain('iris_v1.0.0')
     expect((await tenure('versions', 'iris')).out).toContain('iris_v1.0.0')
-    expect((await tenure('live-at', 'iris', new Date().toISOString())).out).toContain('by promotion')
+    expect((await tenure('live-at', 'iris', new Date().toISOString())).out).toContain('promotion (')
     expect((await tenure('live-at', 'iris', '2001-01-01T00:00:00Z')).code).toBe(exitCodes.notFound)
     expect((await tenure('audit', 'verify')).out).toContain('unbroken')
     expect((await tenure('audit')).out).toContain('iris')

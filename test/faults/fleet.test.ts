@@ -44,7 +44,7 @@ it('every replica takes connections of the shared port, and tells its own figure
     const metrics = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${stage.key}` } })
     return /^tenure_predictions_total\{.*result="answered"\} [1-9]/m.test(await metrics.text())
   }
-  for (const url of stage.urls) await until(() => answered(url), `answers of ${url}`)
+  for (const url of stage.urls) await until(() => answered(url), `answers of ${url}`, 45_000)
   await asker.stop()
   expect(asker.failures).toEqual([])
   const slots = await Promise.all(

@@ -6,6 +6,7 @@ import { findWindow } from '../../../store/feature-counts.ts'
 import { irisRow, irisSpec, putArtifact } from '../../support/artifact.ts'
 import { openHouse, startReplica } from '../../support/serving.ts'
 import { uniqueName } from '../../support/servers.ts'
+import { signatureOf } from '../../support/vouching.ts'
 
 const hour = 3_600_000
 const lengths = Array.from({ length: 100 }, (_, i) => i / 10)
@@ -20,7 +21,11 @@ it('replicas hand on what they were asked and answered, and their counts add up'
   const spec = irisSpec(uniqueName('iris'))
   const version = await house.register(spec)
   const digest = await putArtifact(house.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
-  await house.store.query(sql`update versions set artifact_digest = ${digest} where version = ${version}`)
+  const vouched = { version, model: spec.model, artifactDigest: digest }
+  const signature = await signatureOf(house.artifactRoot, vouched)
+  await house.store.query(
+    sql`update versions set artifact_digest = ${digest}, signature = ${signature} where version = ${version}`,
+  )
   const route = await house.route(spec.model, { proven: version })
   const nowMs = Date.now()
   const replicas = [await startReplica(house), await startReplica(house)]
