@@ -2,6 +2,7 @@
 // Starts a replica: `node api/start.mjs`. Its sources and packages are more than seven hundred files, and to find, translate
 // and read each of them takes most of a second, in which a replica that was restarted answers nobody. So they are put
 // together once, and that is run for as long as no source and no package has changed.
+import { existsSync, realpathSync } from 'node:fs'
 import nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -17,7 +18,11 @@ const compiling = /** @type {{ enableCompileCache?: (directory: string) => unkno
   /** @type {unknown} */ (nodeModule)
 )
 compiling.enableCompileCache?.(join(root, 'node_modules', '.tenure', 'compiled'))
-const bundle = findBundle(root, entry) ?? (await make())
+// What is put together lies among the packages and tells its places from there; packages that are linked to from elsewhere
+// may serve several checkouts.
+const packages = join(root, 'node_modules')
+const areHere = existsSync(packages) && realpathSync(packages) === packages
+const bundle = areHere ? (findBundle(root, entry) ?? (await make())) : undefined
 // The process is the same however it was started.
 process.argv[1] = join(root, entry)
 if (bundle === undefined) {

@@ -1,6 +1,15 @@
 /** How a replica is started: from one file that was put together before, and never from one that the sources have left behind. */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -90,6 +99,18 @@ it('starts many at once', async () => {
   const all = await Promise.all(Array.from({ length: 4 }, start))
   expect(new Set(all.map(({ word }) => word))).toEqual(new Set(['first']))
   expect(bundles()).toHaveLength(1)
+})
+
+it('reads file by file where the packages are those of another checkout, whose places they would tell', async () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'tenure-packages-'))
+  renameSync(join(root, 'node_modules'), join(elsewhere, 'node_modules'))
+  symlinkSync(join(elsewhere, 'node_modules'), join(root, 'node_modules'))
+  try {
+    for (const run of ['first', 'second'])
+      expect((await start()).where, run).toBe(`file://${join(root, 'api/server.ts')}`)
+  } finally {
+    rmSync(elsewhere, { recursive: true, force: true })
+  }
 })
 
 it('reads file by file where nothing can be put together', async () => {
