@@ -30,6 +30,8 @@ export interface StoreOptions {
   /** Deadline of every query, in milliseconds. */
   queryMs?: number
   connectMs?: number
+  /** How long a transaction may do nothing before the server ends it and gives its locks back. */
+  idleMs?: number
   /** Told of broken idle connections; they are replaced by themselves. */
   onError?: (error: Error) => void
   name?: string
@@ -60,7 +62,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
       const client = await pool.connect().catch(unavailable)
       let broken: Error | undefined
       try {
-        await run(client, begin)
+        await run(client, beginOf(options.idleMs ?? 10_000))
         const result = await work({ query: (statement) => run(client, statement) })
         await run(client, commit)
         return result
@@ -78,7 +80,15 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   }
 }
 
-const begin = { text: 'begin', values: [] } as unknown as Sql
+/**
+ * A process that is stopped between two statements, or whose machine is cut off, would hold its locks for hours otherwise. Only
+ * here, and not for the session: whoever reads by a cursor may take its time.
+ */
+const beginOf = (idleMs: number) =>
+  ({
+    text: `begin; set local idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
+    values: [],
+  }) as unknown as Sql
 const commit = { text: 'commit', values: [] } as unknown as Sql
 
 async function run<T extends object>(on: pg.Pool | pg.PoolClient, statement: Sql): Rows<T> {
@@ -113,11 +123,11 @@ function isUnstorable(error: unknown): boolean {
   )
 }
 
-/** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 (PostgreSQL manual, appendix A). */
+/** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 and 25P03 (PostgreSQL manual, appendix A). */
 function isOutage(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = (error as { code?: unknown }).code
-  if (typeof code === 'string' && /^(08|53|57P)/.test(code)) return true
+  if (typeof code === 'string' && /^(08|53|57P|25P03)/.test(code)) return true
   if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT|EAI_)/.test(code)) return true
   return (
     /timeout|terminat|Connection ended|not queryable/i.test(error.message) &&

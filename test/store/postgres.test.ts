@@ -52,6 +52,26 @@ it('a backend that dies under a transaction, even between two statements, ends n
   expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
 })
 
+it('a transaction that does nothing gives its locks back', async () => {
+  const impatient = openStore(postgres.url, { idleMs: 200, onError: (error) => errors.push(error.message) })
+  try {
+    const work = impatient.transaction(async (database) => {
+      await database.query(sql`select pg_advisory_xact_lock(7)`)
+      const isFree = () =>
+        store
+          .query<{ free: boolean }>(sql`select pg_try_advisory_xact_lock(7) as free`)
+          .then(([row]) => row!.free)
+      expect(await isFree()).toBe(false)
+      await until(isFree, 'the lock of a transaction that stands still')
+      await database.query(sql`select 1`)
+    })
+    await expect(work).rejects.toMatchObject(unavailable)
+    expect(await impatient.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
+  } finally {
+    await impatient.close()
+  }
+})
+
 it('a frozen server is given up after the deadline, in a transaction too', async () => {
   await store.query(sql`select 1`)
   const thaw = freeze(postgres.pid)
