@@ -112,8 +112,9 @@ const alertsOf: Readonly<
 export async function close(database: Database, state: ReleaseState): Promise<void> {
   const { id, model, version, outcome, reason } = state
   if (!(await closeRelease(database, state))) return
-  if (outcome === 'promoted') await markProven(database, version)
   const champion = (await findChampion(database, model))?.version
+  // Its probation was about a champion; moved by hand or gone with a backup, it has proven nothing.
+  if (outcome === 'promoted' && champion === version) await markProven(database, version)
   const now = await findRouting(database, model)
   const written =
     now?.route.release === id && champion !== undefined

@@ -1,0 +1,53 @@
+/** What the end of a release writes, when the champion is no longer what the release has left. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { close } from '../../activities/ending.ts'
+import { openingState } from '../../domain/release.ts'
+import { end } from '../../domain/transitions.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findRelease, insertRelease } from '../../store/releases.ts'
+import { findVersion } from '../../store/versions.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-ending-'))
+let store: Store
+beforeAll(async () => {
+  store = openStore(await migratedDatabase(), { max: 2 })
+})
+afterAll(async () => {
+  await store?.close()
+  rmSync(artifactRoot, { recursive: true })
+})
+
+it.each([
+  ['is still champion', false],
+  ['is no longer champion', true],
+])('a version that %s at the end of its probation: proven, or not', async (_case, isMoved) => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy, artifactRoot })
+  const version = await registry.register()
+  const other = await registry.register()
+  const facts = {
+    id: `rel_${uniqueName('r')}` as const,
+    model,
+    version,
+    requestedBy: 'olga',
+    policy,
+    digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
+    epoch: 0,
+    generation: 0,
+  }
+  const state = openingState(facts, 0)
+  await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+  const move = { model, cause: 'promotion', actor: 'a', reason: 'r' } as const
+  await moveChampion(store, { ...move, to: version, releaseId: state.id })
+  if (isMoved) await moveChampion(store, { ...move, from: version, to: other })
+  await store.transaction((database) => close(database, end(state, 1, 'promoted', 'all stages passed')))
+  expect((await findRelease(store, state.id))?.state.outcome).toBe('promoted')
+  expect((await findVersion(store, version))?.provenAt !== undefined).toBe(!isMoved)
+})
