@@ -478,5 +478,3 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     fail,
   }
 }
-
-export type Properties = ReturnType<typeof createProperties>
