@@ -33,7 +33,7 @@ const databaseMs = { connectMs: 500, queryMs: 1_000 }
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
-/** How long after its start a replica gets ready for commands, which are rarer than predictions and wait behind them. */
+/** How long after it has got something that may be taken back a replica gets ready for that order. */
 const warmMs = 1_000
 /** How long each part may take to end: a frozen database says goodbye to nobody. */
 const closeMs = 3_500
@@ -81,6 +81,11 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     publicPredictions: open,
     onTrouble: trouble,
   })
+  const temporal = createTemporalClient(config)
+  let warming: NodeJS.Timeout | undefined
+  // Temporal's client takes a moment to load, which the first rollback of a bad day must not wait for, and fifty megabytes,
+  // which a replica does without as long as there is nothing to take back.
+  const warmLater = () => void (warming ??= setTimeout(() => void temporal.warm(), warmMs))
   if (config.api.drills) logger.warn('drills are on: versions named in the faults answer wrongly')
   const serving = await openServing({
     store,
@@ -94,8 +99,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     durableLog: config.api.predictionLog === 'durable',
     remembered: config.api.predictionCache,
     events: {
-      followed: ({ model, epoch, generation, arms, shadow, release }, cause) =>
-        logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`),
+      followed: ({ model, epoch, generation, arms, shadow, release, standby }, cause) => {
+        logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`)
+        if (release !== undefined || standby !== undefined) warmLater()
+      },
       refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
       forgotten: (why) => logger.warn(why),
       fault: (version, invalidShare) =>
@@ -103,7 +110,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       trouble,
     },
   })
-  const temporal = createTemporalClient(config)
   const refusals = new Map<string, number>()
   const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
   const targetOf = createTargets()
@@ -134,8 +140,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping: () => ending }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
-  // Temporal's client takes a moment to load, which the first rollback of a bad day must not wait for.
-  const warming = setTimeout(() => void temporal.warm(), warmMs)
   void showFirstKey(store, logger)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 

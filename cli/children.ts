@@ -102,7 +102,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     isReady: (pid) => isPolled(config.temporal, queue, pid),
   })
   const replica = (port: number, index: number): ChildSpec => ({
-    ...script('--max-semi-space-size=4', 'api/start.mjs'),
+    ...script('--max-semi-space-size=2', 'api/start.mjs'),
     name: replicaName(index),
     env: {
       ...environment,

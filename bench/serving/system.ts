@@ -42,7 +42,7 @@ export interface Way {
 const readyMs = 30_000
 
 /** As the supervisor starts it: a small young generation keeps the memory small, and costs nothing that can be measured. */
-const command = ['--max-semi-space-size=4', 'api/start.mjs']
+const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
 export async function startSystem(
   specs: readonly ArtifactSpec[],
