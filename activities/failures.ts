@@ -38,7 +38,7 @@ export function toFailure(error: unknown): unknown {
  * was restored from a backup older than the work in hand; trying again would go on until somebody stops it.
  */
 const isLost = (error: unknown): error is Error =>
-  error instanceof Error && /^23/.test(String((error as { code?: unknown }).code))
+  error instanceof Error && String((error as { code?: unknown }).code).startsWith('23')
 
 const lost = (error: Error): ApplicationFailure =>
   ApplicationFailure.create({
