@@ -149,7 +149,11 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
     const id = releaseIdOf(handle.firstExecutionRunId)
     const speak = async () => {
       for (const { stage, command } of said) {
-        await until(async () => (await findRelease(store, id))?.state.stage === stage)
+        // A stage that is not routed yet leaves no routing behind when it ends at once.
+        await until(async () => {
+          const state = (await findRelease(store, id))?.state
+          return state?.stage === stage && (state.routed || stage === 'awaiting_approval')
+        })
         const by = command === 'approve' ? 'anna' : 'olga'
         const options = { args: [{ by, reason: 'told' }], updateId: command } as const
         for (;;) {

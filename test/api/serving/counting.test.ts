@@ -90,9 +90,14 @@ describe('what is counted', () => {
     const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
     await replica.follows(await house.route(model, slow, 60_000))
     for (let i = 0; i < 40; i++) replica.ask(model, request(`key ${i}`))
+    const written = () => findTicks(house.store, `rel_${model}`)
+    await until(
+      async () => (await written()).reduce((total, tick) => total + tick.requests, 0) === 40,
+      'the counts',
+    )
     await replica.stop()
     running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
+    const ticks = await written()
     expect(ticks.reduce((total, tick) => total + tick.slow95, 0)).toBe(40)
     expect(ticks.reduce((total, tick) => total + tick.slow99, 0)).toBe(0)
   })
