@@ -1,0 +1,63 @@
+/** What a release freezes of its champion's speed when it opens. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Deps } from '../../activities/deps.ts'
+import { openRelease } from '../../activities/release.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { writeTicks } from '../../store/counters.ts'
+import { openStore } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+let deps: Deps
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: quiet,
+  }
+})
+afterAll(() => deps.store.close())
+
+it.each([
+  ['as it was', { 4_000: 200, 9_000: 100 }, { p95: 9_000, p99: 9_000 }],
+  ['no shorter than anybody notices', { 60: 299, 90: 1 }, { p95: 1_000, p99: 1_000 }],
+  ['not at all from too few requests', { 4_000: 199 }, undefined],
+])('the time from which an answer is slow is kept %s', async (_name, latency, kept) => {
+  const model = uniqueName('quick')
+  const { store, config } = deps
+  const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  const version = await registry.register()
+  await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
+  const tick = {
+    model,
+    release: undefined,
+    version,
+    arm: 'champion',
+    generation: 1,
+    tickMs: Date.now() - 1_000,
+    lengthMs: 100,
+    requests: Object.values(latency).reduce((sum, count) => sum + count, 0),
+    errors: 0,
+    invalid: 0,
+    slow95: 0,
+    slow99: 0,
+    latency,
+  } as const
+  await writeTicks(store, { replica: 'r1', ticks: [tick] })
+  const opened = await openRelease(deps)({
+    id: `rel_${model}`,
+    model,
+    version: await registry.register(version),
+    requestedBy: 'olga',
+    workflowId: `release/${model}`,
+    runId: 'run',
+    atMs: Date.now(),
+  })
+  expect('state' in opened ? opened.state.latencyUs : opened).toEqual(kept)
+})
