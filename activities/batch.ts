@@ -9,6 +9,7 @@ import { answerOf, issuesOfBatch, shardRows, type BatchSpec } from '../domain/ba
 import { DomainError } from '../domain/errors.ts'
 import type { Cell, Table } from '../domain/expectations.ts'
 import type { Manifest } from '../domain/manifest.ts'
+import { quoted } from '../models/define/query.ts'
 import {
   closeBatch as close,
   findBatch,
@@ -307,8 +308,6 @@ async function merge(
   await duck.run(`copy (select * from ${from}) to ${literal(partial)} (format parquet, compression zstd)`)
   await rename(partial, target)
 }
-
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /** Writes down that it came to nothing. */
 export const failBatch =

@@ -5,7 +5,7 @@
  * `qualifier.ts <artifact root> <digest> <version>` prints one line of JSON and exits with 0, also for a refusal.
  */
 import { isError } from '../domain/errors.ts'
-import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { getArtifact, openArtifacts } from '../store/artifacts.ts'
 import { beginInk, createInk } from './serving/ink.ts'
 import { createTensors } from './serving/tensors.ts'
 import { openVersion, type LoadedVersion } from './serving/version.ts'
@@ -26,14 +26,9 @@ try {
 await tensors.stop()
 
 async function qualify() {
-  const artifacts = openArtifacts(root)
   const began = performance.now()
-  const manifest = await getManifest(artifacts, digest)
-  const [topology, weights] = await Promise.all([
-    artifacts.get('artifacts', manifest.files['model.json'].digest),
-    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
-  ])
-  const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
+  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
+  const loaded = await openVersion(version, manifest, files, tensors)
   const loadMs = performance.now() - began
   return {
     model: loaded.model,

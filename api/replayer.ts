@@ -9,7 +9,7 @@ import { isError } from '../domain/errors.ts'
 import type { FeatureFit, Row } from '../domain/features.ts'
 import { compileEncoder } from '../domain/preprocess.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../domain/skew.ts'
-import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { getArtifact, openArtifacts } from '../store/artifacts.ts'
 import { createSheet } from './serving/sheet.ts'
 import { createTensors } from './serving/tensors.ts'
 import { openVersion } from './serving/version.ts'
@@ -38,13 +38,8 @@ try {
 await tensors.stop()
 
 async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
-  const artifacts = openArtifacts(root)
-  const manifest = await getManifest(artifacts, digest)
-  const [topology, weights] = await Promise.all([
-    artifacts.get('artifacts', manifest.files['model.json'].digest),
-    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
-  ])
-  const { predictor, read, scan } = await openVersion(version, manifest, { topology, weights }, tensors)
+  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
+  const { predictor, read, scan } = await openVersion(version, manifest, files, tensors)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
   const sheet = createSheet()

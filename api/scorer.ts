@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { isError } from '../domain/errors.ts'
 import type { Row } from '../domain/features.ts'
-import { getManifest, openArtifacts } from '../store/artifacts.ts'
+import { getArtifact, openArtifacts } from '../store/artifacts.ts'
 import { createTensors } from './serving/tensors.ts'
 import { openVersion, type LoadedVersion } from './serving/version.ts'
 
@@ -22,13 +22,8 @@ const tensors = createTensors({
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
-  const artifacts = openArtifacts(root)
-  const manifest = await getManifest(artifacts, digest)
-  const [topology, weights] = await Promise.all([
-    artifacts.get('artifacts', manifest.files['model.json'].digest),
-    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
-  ])
-  const score = compileScorer(await openVersion(version, manifest, { topology, weights }, tensors))
+  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
+  const score = compileScorer(await openVersion(version, manifest, files, tensors))
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     const answer = await score(JSON.parse(line) as Piece)
     if (!process.stdout.write(`${JSON.stringify(answer)}\n`)) await once(process.stdout, 'drain')

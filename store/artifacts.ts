@@ -109,6 +109,19 @@ export async function getManifest(artifacts: Artifacts, digest: string): Promise
   return manifest
 }
 
+/** A whole artifact, each file checked. Throws as `get` does. */
+export async function getArtifact(
+  artifacts: Artifacts,
+  digest: string,
+): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }> {
+  const manifest = await getManifest(artifacts, digest)
+  const [topology, weights] = await Promise.all([
+    artifacts.get('artifacts', manifest.files['model.json'].digest),
+    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
+  ])
+  return { manifest, topology, weights }
+}
+
 /** Stores a manifest as canonical JSON; its digest names the whole artifact. */
 export async function putManifest(artifacts: Artifacts, manifest: Manifest): Promise<string> {
   const stored = await artifacts.put('artifacts', Buffer.from(canonicalJson(manifest)))

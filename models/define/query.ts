@@ -14,7 +14,7 @@ export interface RowsPlan {
 }
 
 const { label, eventAt, knownAt, key, part } = snapshotColumns
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
 /** A moment as DuckDB and Postgres both read it. */
 export const moment = (ms: number): string =>

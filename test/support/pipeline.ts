@@ -1,7 +1,11 @@
 /** A core with a training worker, for retrainings from request to release. */
 import { NativeConnection, type Worker } from '@temporalio/worker'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createTrainWorker } from '../../activities/create-worker.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../workflows/contract.ts'
 import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
@@ -43,4 +47,24 @@ export async function openPipeline(options: { trainer?: false } = {}): Promise<P
       await rm(models, { recursive: true })
     },
   }
+}
+
+/** A training worker as a process of its own, which takes tasks when this resolves. */
+export async function spawnTrainWorker({ config, models }: Pipeline): Promise<ChildProcess> {
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+  const script = fileURLToPath(new URL('train-worker.ts', import.meta.url))
+  const worker = spawn(process.execPath, ['--import', loader, script, models], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: '/usr/bin:/bin',
+      DATABASE_URL: config.databaseUrl,
+      TEMPORAL_ADDRESS: config.temporal.address,
+      TENURE_TRAIN_QUEUE: config.taskQueues.train,
+      TENURE_ARTIFACTS: config.artifactRoot,
+      TENURE_BATCHES: config.batchDir,
+      TENURE_BUILD_ID: 'test',
+    },
+  })
+  await once(worker.stdout, 'data')
+  return worker
 }

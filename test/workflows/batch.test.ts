@@ -1,10 +1,7 @@
 /** Batch predictions with a training worker of its own process, killed in the middle: each row once, by one version. */
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../activities/duckdb.ts'
@@ -13,7 +10,7 @@ import { findBatch, listBatches, listShards } from '../../store/batches.ts'
 import { moveChampion } from '../../store/champions.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/contract.ts'
 import { insertModel } from '../support/candidates.ts'
-import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/pipeline.ts'
 import { policy } from '../support/releases.ts'
 import { uniqueName } from '../support/servers.ts'
 import { until } from '../support/serving.ts'
@@ -45,23 +42,8 @@ afterAll(async () => {
 })
 
 async function startWorker(): Promise<ChildProcess> {
-  const { config } = pipeline
-  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-  const script = fileURLToPath(new URL('../support/train-worker.ts', import.meta.url))
-  const worker = spawn(process.execPath, ['--import', loader, script, pipeline.models], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: {
-      PATH: '/usr/bin:/bin',
-      DATABASE_URL: config.databaseUrl,
-      TEMPORAL_ADDRESS: config.temporal.address,
-      TENURE_TRAIN_QUEUE: config.taskQueues.train,
-      TENURE_ARTIFACTS: config.artifactRoot,
-      TENURE_BATCHES: config.batchDir,
-      TENURE_BUILD_ID: 'test',
-    },
-  })
+  const worker = await spawnTrainWorker(pipeline)
   workers.push(worker)
-  await once(worker.stdout, 'data')
   return worker
 }
 

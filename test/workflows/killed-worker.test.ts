@@ -1,16 +1,14 @@
 /** The training worker is killed, or stopped, in the middle of an epoch: another worker goes on, and there is one version. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { insertKey } from '../../store/keys.ts'
 import { findTraining, getTraining } from '../../store/trainings.ts'
 import { listVersions } from '../../store/versions.ts'
 import { releaseWorkflowId } from '../../workflows/contract.ts'
-import { openPipeline, type Pipeline } from '../support/pipeline.ts'
+import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/pipeline.ts'
 import { at, plantRoses, syncRoses } from '../support/roses.ts'
 import { uniqueName } from '../support/servers.ts'
 
@@ -31,22 +29,8 @@ afterAll(async () => {
 })
 
 async function startWorker(): Promise<ChildProcess> {
-  const { config } = pipeline
-  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-  const script = fileURLToPath(new URL('../support/train-worker.ts', import.meta.url))
-  const worker = spawn(process.execPath, ['--import', loader, script, pipeline.models], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: {
-      PATH: '/usr/bin:/bin',
-      DATABASE_URL: config.databaseUrl,
-      TEMPORAL_ADDRESS: config.temporal.address,
-      TENURE_TRAIN_QUEUE: config.taskQueues.train,
-      TENURE_ARTIFACTS: config.artifactRoot,
-      TENURE_BUILD_ID: 'test',
-    },
-  })
+  const worker = await spawnTrainWorker(pipeline)
   workers.push(worker)
-  await once(worker.stdout, 'data')
   return worker
 }
 
