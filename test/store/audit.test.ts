@@ -263,8 +263,10 @@ describe('the heads that are kept elsewhere', () => {
     await store.transaction(async (database) => {
       await database.query(sql`alter table audit rename to old_audit`)
       await database.query(sql`create table audit (like old_audit including all)`)
+      // At once, longer than what was kept: while it is shorter, the keeper says that rows are missing.
+      for (let i = 0; i < 8; i++)
+        await appendAudit(database, { actor: 'forger', action: 'a', subject: 's', detail: {} })
     })
-    for (let i = 0; i < 8; i++) await append('forger')
     await expect.poll(() => troubles.join()).toMatch(/row 5 is not the one whose hash was kept/)
     expect((await heads.last())?.seq).toBe(5)
     expect(await verify()).toBe('row 5 is not the one whose hash was kept')
