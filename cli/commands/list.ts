@@ -1,0 +1,39 @@
+/**
+ * Every command of `tenure`, in the order of `tenure --help`. It is data apart from what runs it, so that the reference page is
+ * made from the same specs that are executed.
+ */
+import type { CommandGroup, CommandSpec } from '../program.ts'
+import { auditGroup } from './audit.ts'
+import { batchGroup } from './batch.ts'
+import { releaseCommands, rollbackCommand } from './command.ts'
+import { drillCommand, drillsCommand } from './drill.ts'
+import { flagsGroup } from './flags.ts'
+import { keysGroup } from './keys.ts'
+import { liveAtCommand, modelsGroup, versionsCommand } from './models.ts'
+import { releaseGroup, releasesCommand } from './releases.ts'
+import { resetCommand } from './reset.ts'
+import { retrainCommand } from './retrain.ts'
+import { simulateCommand } from './simulate.ts'
+import { statusCommand } from './status.ts'
+import { upCommand } from './up.ts'
+
+export const commands: readonly (CommandSpec | CommandGroup)[] = [
+  upCommand,
+  statusCommand,
+  retrainCommand,
+  releasesCommand,
+  releaseGroup,
+  ...releaseCommands,
+  rollbackCommand,
+  drillCommand,
+  drillsCommand,
+  modelsGroup,
+  versionsCommand,
+  liveAtCommand,
+  batchGroup,
+  flagsGroup,
+  keysGroup,
+  auditGroup,
+  simulateCommand,
+  resetCommand,
+]
