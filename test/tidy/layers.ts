@@ -41,8 +41,10 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@temporalio/worker': ['activities/worker.ts', 'activities/create-worker.ts'],
     },
   },
+  // Data to a picture or to text: for pages and for the terminal alike.
+  charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
-    values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],
+    values: ['domain', 'store', 'models', 'charts', 'workflows/contract.ts', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     // What puts the process together before it runs.
@@ -55,7 +57,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     },
   },
   cli: {
-    values: ['domain', 'store', 'models', 'workflows/contract.ts', 'temporal.config.ts'],
+    values: ['domain', 'store', 'models', 'charts', 'workflows/contract.ts', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3', 'tsx'],
     only: { '@duckdb/node-api': ['cli/demo/'] },

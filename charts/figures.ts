@@ -1,0 +1,93 @@
+/**
+ * Numbers, spans of time and names as a person reads them, the same beside a chart as in it. A chart that says 0.0233 next to
+ * a table that says 2.3 % makes people compare spellings instead of models.
+ */
+
+/** What cannot be drawn is absent: a NaN in an SVG makes a browser drop the whole shape, in silence. */
+export const finite = (value: number | null | undefined): number | null =>
+  typeof value === 'number' && Number.isFinite(value) ? value : null
+
+export const none = '–'
+
+/** Four digits that count. */
+export function figure(value: number | null | undefined): string {
+  const known = finite(value)
+  if (known === null) return none
+  const size = Math.abs(known)
+  if (size >= 1e6 || (size > 0 && size < 1e-4)) return known.toExponential(2).replace('-', '−')
+  return String(Number(known.toPrecision(4))).replace('-', '−')
+}
+
+/** With its sign, for differences. */
+export function signed(value: number | null | undefined, digits = 4): string {
+  const known = finite(value)
+  if (known === null) return none
+  if (known === 0) return '0'
+  const size = Math.abs(known)
+  const shown = size >= 0.5 * 10 ** -digits && size < 1e6 ? size.toFixed(digits) : size.toExponential(1)
+  return `${known > 0 ? '+' : '−'}${shown.replace('-', '−')}`
+}
+
+/** 12,345 */
+export function count(value: number | null | undefined): string {
+  const known = finite(value)
+  return known === null
+    ? none
+    : String(Math.round(known))
+        .replace('-', '−')
+        .replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+/** A share as per cent: 0.05 is 5 %. */
+export function percent(share: number | null | undefined): string {
+  const known = finite(share)
+  return known === null ? none : `${String(Number((100 * known).toPrecision(3))).replace('-', '−')} %`
+}
+
+const spans = [
+  { unit: 'd', ms: 86_400_000 },
+  { unit: 'h', ms: 3_600_000 },
+  { unit: 'min', ms: 60_000 },
+  { unit: 's', ms: 1_000 },
+] as const
+
+/** A span of time in its largest unit and the next one: 2 h 5 min, 350 ms. */
+export function duration(ms: number | null | undefined): string {
+  const known = finite(ms)
+  if (known === null) return none
+  const size = Math.abs(known)
+  if (size < 1_000) return `${Math.round(known)} ms`
+  if (size < 60_000) return `${Number((known / 1_000).toPrecision(3))} s`
+  const at = spans.findIndex((span) => size >= span.ms)
+  const { unit, ms: unitMs } = spans[at]!
+  const whole = Math.floor(size / unitMs)
+  const next = spans[at + 1]
+  const rest = next === undefined ? 0 : Math.floor((size % unitMs) / next.ms)
+  return `${known < 0 ? '−' : ''}${whole} ${unit}${next === undefined || rest === 0 ? '' : ` ${rest} ${next.unit}`}`
+}
+
+const bytesUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const
+
+export function bytes(value: number | null | undefined): string {
+  const known = finite(value)
+  if (known === null || known < 0) return none
+  const step = known < 1 ? 0 : Math.min(Math.floor(Math.log10(known) / 3), bytesUnits.length - 1)
+  return `${Number((known / 1000 ** step).toPrecision(3))} ${bytesUnits[step]}`
+}
+
+/** A minute in UTC, the same for everybody who looks: 2026-03-01 12:00. */
+export const moment = (ms: number): string =>
+  Number.isFinite(ms) && Math.abs(ms) <= 8.64e15
+    ? new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
+    : none
+
+/** At most so many characters; what is cut off shows as an ellipsis. Signs that nobody sees are taken out. */
+export function short(name: string, most: number): string {
+  // eslint-disable-next-line no-control-regex
+  const shown = name.replace(/[\p{Cc}\p{Cf}\p{Cs}\s]+/gu, ' ').trim()
+  const letters = Array.from(shown)
+  return letters.length <= most ? shown : `${letters.slice(0, Math.max(0, most - 1)).join('')}…`
+}
+
+/** In letters, not in the units of a string: a letter outside the basic plane is one. */
+export const lengthOf = (text: string): number => Array.from(text).length

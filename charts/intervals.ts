@@ -1,0 +1,200 @@
+/**
+ * The gains of the gate with their intervals and limits. Two numbers side by side invite to believe the larger one; an
+ * interval that reaches beyond its limit shows why the gate does not.
+ */
+import { colours } from './colours.ts'
+import { figure, finite, lengthOf, short, signed } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+
+export interface IntervalRow {
+  /** The metric, or the slice. */
+  label: string
+  /** Positive speaks for the challenger, whatever the direction of the metric. */
+  delta: number | null
+  low: number | null
+  high: number | null
+  /** The gain above which the challenger is not worse: minus what it may lose. */
+  limit: number | null
+  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
+}
+
+const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
+  better: colours.good,
+  not_worse: colours.main,
+  not_better: colours.bad,
+  reported: colours.neutral,
+  undefined: colours.neutral,
+}
+
+const words = (verdict: IntervalRow['verdict']): string => verdict.replace('_', ' ')
+
+/** Gains as unlike as seconds and shares have no common scale: then each row fills its own. */
+const mostUnlike = 25
+
+interface Placed extends IntervalRow {
+  /** Where things lie on the axis; per row when scales are unlike. */
+  at: { delta: number | null; low: number | null; high: number | null; limit: number | null }
+}
+
+function place(rows: readonly IntervalRow[]): { rows: Placed[]; own: boolean; extent: number } {
+  const clean = rows.map((row) => {
+    const [low, high] = [finite(row.low), finite(row.high)]
+    const ordered = low !== null && high !== null && low > high ? { low: high, high: low } : { low, high }
+    return { ...row, ...ordered, delta: finite(row.delta), limit: finite(row.limit) }
+  })
+  const extents = clean.map(({ delta, low, high, limit }) =>
+    Math.max(...[delta, low, high, limit].map((value) => Math.abs(value ?? 0))),
+  )
+  const used = extents.filter((extent) => extent > 0)
+  const extent = Math.max(0, ...used)
+  const own = used.length > 1 && extent / Math.min(...used) > mostUnlike
+  return {
+    own,
+    extent: own ? 1 : extent || 1,
+    rows: clean.map((row, i) => {
+      const unit = own ? extents[i] || 1 : 1
+      const on = (value: number | null) => (value === null ? null : value / unit)
+      return {
+        ...row,
+        at: { delta: on(row.delta), low: on(row.low), high: on(row.high), limit: on(row.limit) },
+      }
+    }),
+  }
+}
+
+/** +0.0233 (+0.0189 to +0.0276) */
+export function gainText({ delta, low, high }: Pick<IntervalRow, 'delta' | 'low' | 'high'>): string {
+  if (finite(delta) === null) return 'not measured'
+  const within = finite(low) === null || finite(high) === null ? '' : ` (${signed(low)} to ${signed(high)})`
+  return `${signed(delta)}${within}`
+}
+
+function described(rows: readonly IntervalRow[]): string {
+  return rows.map((row) => `${short(row.label, 60)}: ${gainText(row)}, ${words(row.verdict)}`).join('; ')
+}
+
+/** At most so many rows are drawn; the table beside the chart has all of them. */
+const mostRows = 60
+
+export async function intervalsSvg(
+  given: readonly IntervalRow[],
+  frame: Omit<Frame, 'description'> & { description?: string },
+): Promise<string> {
+  const { rows, own, extent } = place(given.slice(0, mostRows))
+  const full = { ...frame, description: frame.description ?? described(rows) }
+  if (rows.length === 0) return drawNothing(full, 'There is no gain to show.')
+  const narrow = isNarrow(full)
+  const keyed = rows.map((row, i) => ({ ...row, key: String(i), end: gainText(row) }))
+  const name = new Map(keyed.map(({ key, label }) => [key, short(label, narrow ? 14 : 24)]))
+  const longest = Math.max(...[...name.values()].map((each) => lengthOf(each)))
+  const shown = (row: (typeof keyed)[number]) => {
+    const limit = row.limit === null ? '' : `, must be above ${signed(row.limit)}`
+    return `${row.label}: ${row.end}${limit}: ${words(row.verdict)}`
+  }
+  return draw(full, (plot) => ({
+    height: 48 + rows.length * (narrow ? 38 : 28),
+    marginLeft: 18 + longest * 6.4,
+    marginRight: narrow ? 12 : 178,
+    marginTop: 18,
+    marginBottom: 30,
+    x: {
+      domain: [-1.08 * extent, 1.08 * extent],
+      label: own ? 'worse ← each on its own scale → better' : 'worse ← gain → better',
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ...(own ? { ticks: [0], tickFormat: () => '0' } : { ticks: narrow ? 3 : 5, tickFormat: tick }),
+    },
+    y: {
+      type: 'band',
+      domain: keyed.map(({ key }) => key),
+      label: null,
+      tickSize: 0,
+      tickFormat: (key) => name.get(key) ?? '',
+    },
+    marks: [
+      plot.ruleX([0], { stroke: 'currentColor', strokeOpacity: 0.55 }),
+      plot.tickX(keyed, {
+        x: (row) => row.at.limit,
+        y: 'key',
+        stroke: colours.line,
+        strokeWidth: 2,
+        strokeDasharray: '3,2',
+        inset: 3,
+      }),
+      plot.ruleY(
+        keyed.filter((row) => row.at.low !== null && row.at.high !== null),
+        {
+          x1: (row) => row.at.low,
+          x2: (row) => row.at.high,
+          y: 'key',
+          stroke: (row) => shades[row.verdict as IntervalRow['verdict']],
+          strokeWidth: 5,
+          strokeOpacity: 0.45,
+          strokeLinecap: 'round',
+        },
+      ),
+      plot.dot(
+        keyed.filter((row) => row.at.delta !== null),
+        {
+          x: (row) => row.at.delta,
+          y: 'key',
+          r: 4.5,
+          fill: (row) => shades[row.verdict as IntervalRow['verdict']],
+          title: shown,
+        },
+      ),
+      // Whoever has no room for a column gets the figures above each interval.
+      narrow
+        ? plot.text(keyed, {
+            x: 0,
+            y: 'key',
+            text: 'end',
+            dy: -11,
+            fill: 'currentColor',
+            fillOpacity: 0.85,
+            fontSize: 10,
+          })
+        : plot.text(keyed, {
+            frameAnchor: 'right',
+            y: 'key',
+            text: 'end',
+            dx: 170,
+            textAnchor: 'end',
+            fill: 'currentColor',
+            fontVariant: 'tabular-nums',
+          }),
+    ],
+    color: { type: 'identity' },
+  }))
+}
+
+const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figure(value)}`)
+
+/** The same for a terminal, where neither colour nor a font is certain: `●` the gain, `━` its interval, `╎` its limit. */
+export function intervalsText(
+  given: readonly IntervalRow[],
+  { width = 96 }: { width?: number } = {},
+): string {
+  const { rows, own, extent } = place(given.slice(0, mostRows))
+  if (rows.length === 0) return 'There is no gain to show.'
+  const names = rows.map(({ label }) => short(label, 24))
+  const nameWidth = Math.max(...names.map((name) => lengthOf(name)))
+  const ends = rows.map((row) => `${gainText(row)}  ${words(row.verdict)}`)
+  const room = width - nameWidth - Math.max(...ends.map((end) => lengthOf(end))) - 4
+  const cells = Math.max(15, Math.min(61, room)) | 1
+  const middle = (cells - 1) / 2
+  const cell = (value: number) => middle + Math.round((value / extent) * middle)
+  const lines = rows.map(({ at }, i) => {
+    const drawn: string[] = Array.from({ length: cells }, (_, x) => (x === middle ? '│' : ' '))
+    if (at.low !== null && at.high !== null) drawn.fill('━', cell(at.low), cell(at.high) + 1)
+    if (at.limit !== null) drawn[cell(at.limit)] = '╎'
+    if (at.delta !== null) drawn[cell(at.delta)] = '●'
+    const name = names[i]!
+    return `${name}${' '.repeat(nameWidth - lengthOf(name))}  ${drawn.join('')}  ${ends[i]}`.trimEnd()
+  })
+  const scale = own ? 'each row on its own scale' : `${signed(-extent)} … 0 … ${signed(extent)}`
+  return [
+    ...lines,
+    `${' '.repeat(nameWidth)}  ${'● gain, ━ its interval, ╎ its limit, │ none'}; ${scale}`,
+  ].join('\n')
+}
