@@ -19,6 +19,7 @@ export type AbMetric = 'accuracy' | 'conversions' | 'errors'
 export const abMetrics: readonly AbMetric[] = ['accuracy', 'conversions', 'errors']
 
 export interface AbPolicy {
+  /** What is compared; declared before the release, so that it cannot be chosen by its result. */
   metric: AbMetric
   /** The probability that a candidate that is not better is taken for better. */
   alpha: number

@@ -6,12 +6,19 @@
 
 /** The probability that each watch takes back a release that is no worse than its champion. */
 export interface AlphaSplit {
+  /** Requests that failed. */
   errors: number
+  /** Bad answers above the absolute limit, whatever the champion does. */
   guard: number
+  /** Answers slower than the champion's 95th percentile before the release. */
   slow95: number
+  /** Answers slower than the champion's 99th percentile before the release. */
   slow99: number
+  /** Answers that are none: not finite, or outside of the schema. */
   invalid: number
+  /** Requests that both have answered and the champion alone got right. */
   paired: number
+  /** Wanted outcomes that are rarer. */
   conversion: number
   /** Kept for the harm budget: small but proven damage that no single metric acts on. */
   reserve: number

@@ -15,6 +15,7 @@ export interface PromotionPolicy {
   ratio: number
   /** … with this log evidence (ln 20 leaves one chance in twenty to a canary that is exactly that bad). */
   logE: number
+  /** The rates of which that must be proven. */
   metrics: RateMetric[]
   /**
    * A rate below this (0..1) does no harm whatever its ratio, and proof of that counts as well. Without it two
@@ -41,6 +42,7 @@ export interface CanaryPolicy {
   slowRatio: number
   /** p0 of the absolute guard: bad answers (errors and invalid outputs) above this share are never accepted. */
   guardRate: number
+  /** How the one probability of a false rollback is shared out. */
   alpha: AlphaSplit
   /** A difference below this (0..1) is never acted on, however certain it is. */
   minDelta: number
@@ -59,14 +61,23 @@ export interface CanaryPolicy {
    * What paired answers must prove before the last stage passes: that the candidate's accuracy is not lower by more
    * than `margin`, with this log evidence. Only for models whose labels come within the release.
    */
-  nonInferiority?: { margin: number; logE: number }
+  nonInferiority?: {
+    /** How much lower the accuracy may be. */
+    margin: number
+    /** The log evidence that is asked for. */
+    logE: number
+  }
+  /** Whether, and how, the realised shares are compared with the configured ones. */
   srm: SrmPolicy | 'off'
   /**
    * Lets a stage end before its minimum time when the next share, held for `reactionSeconds` by a canary as bad as the
    * evidence still allows, would cost no more than what is left of the harm budget. The last stage always takes its time.
    * Absent: every stage takes its time.
    */
-  ramp?: { reactionSeconds: number }
+  ramp?: {
+    /** How long it takes from a fault until the candidate is gone. */
+    reactionSeconds: number
+  }
 }
 
 export const defaultCanaryPolicy: CanaryPolicy = {

@@ -52,6 +52,7 @@ export interface DrillPolicy {
   everyMs?: number
   /** Or at these times: a cron expression, in UTC. */
   cron?: string
+  /** What is rehearsed, one after the other. */
   kinds: DrillKind[]
   /** `mirrored`: the candidate sees copies, and no caller gets its answers. `live`: it answers a share of the callers. */
   traffic: 'mirrored' | 'live'

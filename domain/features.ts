@@ -5,12 +5,15 @@
 
 export interface NumberFeature {
   kind: 'number'
+  /** What it is measured in; shown, never converted. */
   unit?: string
   /** The usual range; values outside are served and counted as out of range. */
   min?: number
+  /** The upper end of the usual range. */
   max?: number
   /** Whether null may be sent. The value is then filled in as fitted in training. */
   missing?: 'fill'
+  /** What a reader should know of it. */
   about?: string
 }
 
@@ -18,7 +21,9 @@ export interface CategoryFeature {
   kind: 'category'
   /** The values that may be sent; any text when absent. A value not seen in training is encoded as "other". */
   values?: readonly string[]
+  /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'
+  /** What a reader should know of it. */
   about?: string
 }
 

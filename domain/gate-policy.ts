@@ -15,6 +15,7 @@ export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'm
 export type Margin = number | { relative: number }
 
 export interface GatePolicy {
+  /** What kind of answer is judged; it follows from the label. */
   task: Task
   /** The metric the verdict is about. */
   primary: GateMetric
@@ -22,21 +23,32 @@ export interface GatePolicy {
   guards: GateMetric[]
   /** Limits every version must meet, champion or not; the only gate of a model's first version. */
   floors: Partial<Record<GateMetric, number>>
+  /** How much worse each metric may be and still be not worse. */
   margins: Partial<Record<GateMetric, Margin>>
   /** The level of the two-sided interval; `not_worse` uses the one-sided bound of the same level. */
   confidence: number
+  /** How many resamples a bootstrap interval rests on. */
   resamples: number
+  /** Of the resamples: the same rows give the same interval. */
   seed: number
   /** Predict the positive class from this probability on. */
   threshold: number
+  /** Fewer test rows than these decide nothing. */
   evidence: {
+    /** Test rows in all. */
     rows: number
+    /** Of the positive class, or of each class. */
     positives: number
+    /** Of the negative class. */
     negatives: number
+    /** Rows of a slice; smaller ones are reported, never judged. */
     sliceRows: number
+    /** Positive rows of a slice. */
     slicePositives: number
   }
+  /** When a declared part of the rows has become worse. */
   slices: {
+    /** The metric that slices are compared by. */
     metric: SliceMetric
     /** Block when a slice lost more than this, relative to the champion for metrics where lower is better … */
     points: number
@@ -44,7 +56,15 @@ export interface GatePolicy {
     alpha: number
   }
   /** `'off'` where the output is no probability. */
-  calibration: { ece: number; overChampion: number } | 'off'
+  calibration:
+    | {
+        /** The largest expected calibration error … */
+        ece: number
+        /** … and how far it may lie above the champion's. Both must be crossed. */
+        overChampion: number
+      }
+    | 'off'
+  /** When groups are treated differently. */
   fairness: {
     /** The least ratio of selection rates between two groups. */
     selectionRatio: number
@@ -53,6 +73,7 @@ export interface GatePolicy {
     /** Smaller groups are reported, never judged. */
     minRows: number
   }
+  /** When the test rows tell what they should ask. */
   leakage: {
     /** The largest share of test rows, or entities, that were also trained on. */
     overlap: number

@@ -26,6 +26,7 @@ export interface StagePolicy {
   shareBp: number
   /** A stage passes on minimum time and minimum requests and verdict, never on the clock alone. */
   minMs: number
+  /** The fewest requests that the candidate must have had in the stage. */
   minRequests: number
   /** When the stage has not passed by then, it ends: no data and errors roll back, inconclusive asks a person. */
   deadlineMs: number
@@ -39,8 +40,11 @@ export interface ProbationPolicy {
    * were given; none when absent.
    */
   shadowBp?: number
+  /** The shortest probation. */
   minMs: number
+  /** The fewest requests that the new champion must have had in it. */
   minRequests: number
+  /** When the probation has not passed by then, it ends as a stage does. */
   deadlineMs: number
 }
 
@@ -58,16 +62,22 @@ export interface WatchPolicy {
 }
 
 export interface ReleasePolicy {
+  /** How the share of the candidate grows, or whether it does at all. */
   strategy: Strategy
+  /** Who has to agree before any caller meets the candidate. */
   approval: {
     /** How many different people approve; 0 needs none and is refused for the first version of a model. */
     approvers: number
     /** An approval must come within this time. */
     withinMs: number
   }
+  /** Copies of requests for the candidate before its first share; none when absent. */
   shadow?: StagePolicy
+  /** The shares of the candidate, one after the other; each is larger than the one before. */
   stages: StagePolicy[]
+  /** The time after 100 % in which the new champion is still taken back by itself; none when absent. */
   probation?: ProbationPolicy
+  /** How often is looked, and how long is waited. */
   watch: WatchPolicy
   /** What the canary judge tolerates. */
   limits: CanaryPolicy
@@ -90,13 +100,21 @@ export interface ReleasePolicy {
    */
   whenBusy?: 'queue' | 'supersede' | 'refuse'
   /** The shorter way of a release that an approver has marked as a hotfix. The usual stages when absent. */
-  hotfix?: { stages: StagePolicy[]; probation?: ProbationPolicy }
+  hotfix?: {
+    /** Its shares; at least one, each with a number of requests. */
+    stages: StagePolicy[]
+    /** Its probation; the usual one when absent. */
+    probation?: ProbationPolicy
+  }
   /** What the process that qualifies a candidate may need. */
   qualification?: Partial<QualificationLimits>
   /** How the model is drilled; never by itself when absent. */
   drill?: DrillPolicy
   /** Refuses a release when the last drill of the model failed or is older. */
-  requireDrill?: { withinMs: number }
+  requireDrill?: {
+    /** How old the last drill may be. */
+    withinMs: number
+  }
 }
 
 export interface QualificationLimits {
@@ -104,6 +122,7 @@ export interface QualificationLimits {
   timeoutMs: number
   /** Of one row, from its features to its answer; the 99th percentile. */
   p99Us: number
+  /** Resident memory of the process, with the candidate loaded. */
   rssBytes: number
 }
 

@@ -17,7 +17,14 @@ export interface Trigger {
 
 export interface TriggerPolicy {
   /** How long after a training another may start by itself. */
-  coolDownMs: { drift: number; quality: number; labels: number }
+  coolDownMs: {
+    /** When drift asks. */
+    drift: number
+    /** When lost quality asks. */
+    quality: number
+    /** When new labels ask. */
+    labels: number
+  }
   /** What `not_better` can stretch the cool-down to. */
   longestCoolDownMs: number
   /** Trainings in a week from which none starts by itself. */

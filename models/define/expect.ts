@@ -36,6 +36,7 @@ export const warn =
   (spec: ExpectSpec): ExpectSpec =>
   (place) => ({ ...spec(place), severity: 'warn' })
 
+/** How many rows there are. */
 export const rowCount = (range: Range): ExpectSpec => plain({ check: 'rows', ...range, severity })
 /** Neither half nor twice the rows of the last runs: `rowsAsUsual({ min: 0.5, max: 2 })`, ratios to their median. */
 export const rowsAsUsual = ({ min, max }: { min: number; max: number }): ExpectSpec =>
@@ -61,32 +62,41 @@ export const complete =
     severity,
     ...options,
   })
+/** No value is missing in this column where another has this value. */
 export const completeWhen = (
   column: string,
   condition: { column: string; is: string | number | boolean },
   options: Mostly = {},
 ): ExpectSpec =>
   plain({ check: 'complete_when', column, when: condition.column, is: condition.is, severity, ...options })
+/** Every number is finite. */
 export const finite = (columns: readonly string[], options: Mostly = {}): ExpectSpec =>
   plain({ check: 'finite', columns: [...columns], severity, ...options })
+/** Every value is one of these. */
 export const inSet = (
   column: string,
   values: readonly (string | number)[],
   options: Mostly = {},
 ): ExpectSpec => plain({ check: 'in_set', column, values, severity, ...options })
+/** Every number lies within these limits. */
 export const between = (column: string, options: Range & Mostly): ExpectSpec =>
   plain({ check: 'between', column, severity, ...options })
+/** Every text is that long. */
 export const textLength = (column: string, options: Range & Mostly): ExpectSpec =>
   plain({ check: 'length', column, severity, ...options })
+/** Every text matches the pattern. */
 export const matches = (column: string, pattern: RegExp, options: Mostly = {}): ExpectSpec =>
   plain({ check: 'matches', column, pattern: pattern.source, severity, ...options })
 /** How many different values a column has. */
 export const distinct = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'distinct', column, severity, ...range })
+/** The mean of a column. */
 export const mean = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'mean', column, severity, ...range })
+/** The standard deviation of a column. */
 export const deviation = (column: string, range: Range): ExpectSpec =>
   plain({ check: 'std', column, severity, ...range })
+/** A quantile of a column: `quantile('price', 0.95, { max: 1000 })`. */
 export const quantile = (column: string, q: number, range: Range): ExpectSpec =>
   plain({ check: 'quantile', column, q, severity, ...range })
 /** Every class of the label has at least this many rows. */

@@ -18,11 +18,15 @@ export interface JudgeSpec {
   margin?: Margin
   /** Other metrics that must be not worse as well. */
   guards?: readonly GateMetric[]
+  /** Margins of other metrics. */
   margins?: Partial<Record<GateMetric, Margin>>
   /** Fewer test rows than this decide nothing. */
   evidence?: Partial<GatePolicy['evidence']>
+  /** Limits of the calibration error, or `'off'` where the output is no probability. */
   calibration?: GatePolicy['calibration']
+  /** Limits between groups, where they are not as usual. */
   fairness?: Partial<GatePolicy['fairness']>
+  /** Limits of what may leak, where they are not as usual. */
   leakage?: Partial<GatePolicy['leakage']>
   /** Parts of the test rows that must not get worse, e.g. `{ name: 'evening', where: "hour >= '17'" }`. At most 50. */
   slices?: readonly SliceDefinition[]

@@ -23,7 +23,9 @@ import { lowerSplit, type SplitSpec } from './split.ts'
 export type Hyperparameters = Record<string, number | string | boolean>
 
 export interface FitOptions {
+  /** How often all rows are gone through. */
   epochs: number
+  /** How many rows make one step. */
   batchSize: number
 }
 
@@ -37,7 +39,9 @@ export interface Training<F extends Features = Features, H extends Hyperparamete
   inputs: number
   /** Width of the network's output: one for a probability or a number, one a class otherwise. */
   outputs: number
+  /** For everything that is drawn: the same data, seed and code give the same model. */
   seed: number
+  /** Those of the file. */
   hyperparameters: Readonly<H>
   /**
    * Trains a compiled network on the encoded rows, in an order drawn from (seed, epoch). It keeps a checkpoint after
@@ -51,19 +55,31 @@ export interface Training<F extends Features = Features, H extends Hyperparamete
 export interface ModelFile<F extends Features, H extends Hyperparameters> {
   /** The name of the file, without its extension. */
   name: string
+  /** What a reader should know; shown in lists. */
   about?: string
+  /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
+  /** What is to be told: `yesNo(…)`, `oneOf(…)` or `quantity(…)`. */
   label: LabelDefinition
+  /** Where the rows come from: `csv(…)`, `parquet(…)` or `postgres(…)`. */
   source: SourceSpec
+  /** What must hold of the rows before anything is trained on them. */
   expect?: readonly ExpectSpec[]
+  /** Which rows train and which judge: `byTime(…)`, `random(…)` or `stratified(…)`. */
   split: SplitSpec
+  /** Numbers, texts and switches for `train`; kept with every version. */
   hyperparameters?: H
+  /** For everything that is drawn; 1 when absent. */
   seed?: number
   /** Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. */
   train: (training: Training<F, H>) => LayersModel | Promise<LayersModel>
+  /** What the gate asks of a challenger. */
   judge: JudgeSpec
+  /** How a version that has passed the gate is released: `canary(…)` or another strategy. */
   release: ReleaseSpec
+  /** When it is retrained by the calendar; by requests alone when absent. */
   retrain?: RetrainSpec
+  /** How it is watched while it serves; as usual when absent. */
   monitor?: MonitorSpec
   /** What answers while the model's kill switch is on `fallback`: `always('setosa')` or `previousChampion()`. */
   fallback?: FallbackSpec

@@ -27,6 +27,7 @@ export interface StageSpec extends StageOptions {
 interface ApprovalSpec {
   /** How many different people approve. */
   by: number
+  /** When they have not by then, the release expires. */
   within: Duration
 }
 
@@ -40,33 +41,54 @@ export const percent = (share: number, options: StageOptions = {}): StageSpec =>
 export interface DrillSpec {
   /** 30 days, unless a cron expression or another time is given. */
   every?: Duration
+  /** Or at these times, in UTC. */
   cron?: string
+  /** What is rehearsed: `bad`, `nan`, `slow` and `silent` unless said otherwise. */
   kinds?: readonly DrillKind[]
   /** `mirrored` unless said otherwise: no caller gets an answer of the candidate. */
   traffic?: DrillPolicy['traffic']
+  /** The share of the callers, or of the requests that are copied: 10. */
   percent?: number
   /** How many callers one drill may harm. */
   harmBudget?: number
+  /** How long the candidate may stay before the drill has failed: 10 min. */
   within?: Duration
 }
 /** What every strategy may say. */
 interface CommonSpec {
+  /** One person within seven days, unless said otherwise. */
   approval?: ApprovalSpec
+  /** How often is looked, and how long is waited. */
   watch?: CanarySpec['watch']
+  /** What the canary judge tolerates, where it is not as usual. */
   limits?: Partial<CanaryPolicy>
   /** What a stage without enough evidence comes to at its deadline. */
   whenInconclusive?: ReleasePolicy['whenInconclusive']
   /** What a release does while another one of the model is open. */
   whenBusy?: ReleasePolicy['whenBusy']
   /** The shorter stages of a release that is marked as a hotfix. */
-  hotfix?: { stages: readonly StageSpec[]; soak?: Duration; requests?: number; deadline?: Duration }
+  hotfix?: {
+    /** Its shares. */
+    stages: readonly StageSpec[]
+    /** 5 min. */
+    soak?: Duration
+    /** 100. */
+    requests?: number
+    /** Eight times the soak. */
+    deadline?: Duration
+  }
+  /** What the process that qualifies a candidate may need, where it is not as usual. */
   qualification?: Partial<QualificationLimits>
   /** Once a month on copies of requests, unless said otherwise. */
   drill?: DrillSpec | 'off'
   /** Refuses a release when the last drill has failed or is older. */
-  requireDrill?: { within: Duration }
+  requireDrill?: {
+    /** How old the last drill may be. */
+    within: Duration
+  }
 }
 export interface CanarySpec extends CommonSpec {
+  /** The shares: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
   /** Given to each stage that has none of its own: 30 min. */
   soak?: Duration
@@ -78,23 +100,32 @@ export interface CanarySpec extends CommonSpec {
   shadow?: StageSpec | 'off'
   /** After 100 %: the previous champion keeps `holdback` percent as a control. */
   probation?: (StageOptions & { holdback: number }) | 'off'
+  /** How often is looked, and how long is waited. */
   watch?: {
+    /** The length of a counter tick: 10 s. */
     tick?: Duration
+    /** How often the judge looks: 5 s. */
     every?: Duration
+    /** How long a candidate stays exposed without a fresh verdict: 15 s. */
     exposure?: Duration
+    /** How long a routing change waits for the replicas before it is tried again: 10 s. */
     acknowledge?: Duration
+    /** How long a person is waited for after an inconclusive stage: 1 d. */
     decision?: Duration
   }
 }
 export type RollingSpec = CanarySpec
 export type BlueGreenSpec = Omit<CanarySpec, 'stages'>
 export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
+  /** The share of the requests that are copied, and for how long. */
   shadow: StageSpec
+  /** Whether it is then promoted, which needs `limits.nonInferiority`, or a person is asked. */
   whenPassed?: ReleasePolicy['whenPassed']
 }
 export type AbSpec = Omit<CanarySpec, 'stages'> & {
   /** The split in percent of the callers, with its horizon as the deadline. */
   split: StageSpec
+  /** What decides: `accuracy`, `conversions` or `errors`. */
   metric: AbMetric
   /** The probability that a candidate that is not better wins: 0.05. */
   alpha?: number

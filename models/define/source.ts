@@ -27,12 +27,14 @@ type Files = string | Record<string, string>
 const named = (files: Files): Record<string, string> =>
   typeof files === 'string' ? { source: files } : files
 
+/** Rows of CSV files: `csv('models/data/iris.csv')`. */
 export const csv = (files: Files, options: SourceOptions = {}): SourceSpec => ({
   kind: 'csv',
   files: named(files),
   options,
 })
 
+/** Rows of Parquet files. */
 export const parquet = (files: Files, options: SourceOptions = {}): SourceSpec => ({
   kind: 'parquet',
   files: named(files),

@@ -25,7 +25,9 @@ export const random = ({ test }: { test: number }): SplitSpec => ({ kind: 'hash'
 
 /** The latest known rows judge, those before them train: what will happen is told from what has happened. */
 export const byTime = (options: {
+  /** How long the time is whose rows train. */
   train: Duration
+  /** How long the latest time is, whose rows judge. */
   test: Duration
   /** How old an event must be: of younger ones only the early labels are known, which is no fair sample. */
   matured?: Duration
