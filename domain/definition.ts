@@ -4,6 +4,7 @@
  * process, two workers of different age would retrain two different models under one name.
  */
 import type { Expectation } from './expectations.ts'
+import type { FeatureView } from './feature-view.ts'
 import type { Features, Output, Row } from './features.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { Fallback } from './flag.ts'
@@ -28,6 +29,8 @@ export interface ModelDefinition {
   monitor?: MonitorPolicy
   /** What answers while somebody has pinned the model to it. */
   fallback?: Fallback
+  /** The views from which features are looked up; absent without any. */
+  views?: FeatureView[]
   /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */
   golden: Row[]
 }

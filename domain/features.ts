@@ -2,6 +2,7 @@
  * What a model is asked with, and what it answers: the nouns that the model file, the artifact, the serving
  * path and the drift profile share. Were they said twice, training and serving would part.
  */
+import type { FeatureOrigin } from './feature-view.ts'
 
 export interface NumberFeature {
   kind: 'number'
@@ -15,6 +16,8 @@ export interface NumberFeature {
   missing?: 'fill'
   /** What a reader should know of it. */
   about?: string
+  /** Where it comes from when a request does not send it; absent when every request must. */
+  from?: FeatureOrigin
 }
 
 export interface CategoryFeature {
@@ -25,6 +28,8 @@ export interface CategoryFeature {
   missing?: 'fill'
   /** What a reader should know of it. */
   about?: string
+  /** Where it comes from when a request does not send it; absent when every request must. */
+  from?: FeatureOrigin
 }
 
 export type Feature = NumberFeature | CategoryFeature

@@ -19,6 +19,7 @@ import { collectIssues, type Report } from './report.ts'
 import { lowerRetrain, type RetrainSpec } from './retrain.ts'
 import { lowerSource, type SourceSpec } from './source.ts'
 import { lowerSplit, type SplitSpec } from './split.ts'
+import { lowerViews } from './view.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
 
@@ -154,6 +155,8 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     file.monitor === undefined
       ? {}
       : { monitor: part('monitor', [], () => lowerMonitor(report, file.monitor as MonitorSpec)) }
+  const views =
+    part('features', ['features', 'source'], () => lowerViews(report, features, source.options)) ?? []
   const definition: ModelDefinition = {
     name: file.name,
     ...(file.about === undefined ? {} : { about: String(file.about).trim() }),
@@ -173,6 +176,7 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     ...retrain,
     ...monitor,
     ...fallback,
+    ...(views.length === 0 ? {} : { views }),
     golden,
   }
   if (!isStorable(definition)) report('model', 'a text has NUL or half a character, which cannot be kept')
