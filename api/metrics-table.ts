@@ -1,6 +1,6 @@
 /**
  * Every series of ours at `/metrics`: what it counts and by what it is told apart. A metric that is not in here cannot be
- * written, and docs/metrics.md is made from it, so that nobody has to guess what a graph shows.
+ * written, and docs/reference/metrics.md is made from it, so that nobody has to guess what a graph shows.
  */
 
 export interface MetricFacts {
@@ -118,8 +118,8 @@ export function metricsPage(): string {
   return [
     '# Metrics',
     '',
-    'What `/metrics` of an API process tells, in the text format of Prometheus. Made from `api/metrics-table.ts` by',
-    '`npm run docs:metrics`. Beside these stand the usual ones of a Node process: `process_resident_memory_bytes`,',
+    'What `/metrics` of an API process tells, in the text format of Prometheus, to a key that may look. A dashboard and alerts',
+    'over it lie in [deploy/](../../deploy/README.md). Beside these stand the usual ones of a Node process: `process_resident_memory_bytes`,',
     '`process_cpu_seconds_total`, `nodejs_eventloop_lag_p99_seconds`, `nodejs_gc_duration_seconds` and their like.',
     '',
     'Labels name models, versions, arms and codes, never callers. Of more than 100 versions and arms in the life of a',

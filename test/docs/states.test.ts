@@ -1,14 +1,8 @@
-/** The page about the states, and what must hold in all of them. */
-import { readFileSync } from 'node:fs'
+/** What must hold in every state that the page about the states is made from. */
 import { expect, it } from 'vitest'
 import { advance } from '../../domain/advance.ts'
 import { explore } from '../support/reachable.ts'
 import { say } from '../support/releases.ts'
-import { statesPage } from '../support/states-page.ts'
-
-it('docs/states.md is what the machine does (npm run docs:states writes it)', async () => {
-  expect(readFileSync(new URL('../../docs/states.md', import.meta.url), 'utf8')).toBe(await statesPage())
-}, 60_000)
 
 it('abort and rollback win from every state that can be reached', () => {
   const { states } = explore()

@@ -40,8 +40,6 @@ export async function statesPage(): Promise<string> {
   const lines = [
     '# The states of a release',
     '',
-    '<!-- Written by `npm run docs:states` from `advance` in domain/advance.ts; a test compares the two. -->',
-    '',
     'Every event was tried in every state that can be reached: all strategies, with and without approvals and probation, and',
     `the first version of a model. These are ${states.length.toLocaleString('en')} states and ${tried.length.toLocaleString('en')} pairs. In each of them`,
     '`abort` and `rollback`, said by somebody who may, lead to `rolling_back` or to the end.',

@@ -1,0 +1,70 @@
+/** The page about the command line, from the specs that run. */
+import { commands } from '../../cli/commands/list.ts'
+import { exitCodeHelp } from '../../cli/exit.ts'
+import type { CommandSpec } from '../../cli/program.ts'
+import { code, table } from './table.ts'
+
+export function commandsPage(): string {
+  const all = commands.flatMap((each) =>
+    'commands' in each
+      ? each.commands.map((command) => ({ ...command, name: `${each.name} ${command.name}` }))
+      : [each],
+  )
+  return [
+    '# The command line',
+    '',
+    'Type `npx tenure …` in the checkout, or `npm run tenure -- …`; `npm link` puts `tenure` on the PATH. Every command takes',
+    '`--json` (one JSON document on the standard output and nothing else), `--url <url>` (the API, else `TENURE_URL`, else what',
+    'runs here) and `--help`. Colours appear only where a person looks.',
+    '',
+    '## Exit codes',
+    '',
+    table(['code', 'meaning'], exitCodes()),
+    '',
+    '## Commands',
+    '',
+    table(
+      ['command', 'what it does'],
+      all.map(({ name, summary }) => [`[\`${name}\`](#${anchorOf(name)})`, summary]),
+    ),
+    '',
+    ...all.flatMap(sectionOf),
+  ].join('\n')
+}
+
+function sectionOf({ name, summary, options = [], examples, isDefault }: CommandSpec): string[] {
+  const group = name.split(' ')[0] ?? name
+  return [
+    `### tenure ${name}`,
+    '',
+    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.${isDefault === true ? ` It is what \`tenure ${group}\` does by itself.` : ''}`,
+    '',
+    ...(options.length === 0
+      ? []
+      : [
+          table(
+            ['option', 'meaning'],
+            options.map(([flags, description]) => [code(flags), description]),
+          ),
+          '',
+        ]),
+    '```sh',
+    ...examples.map((each) => `tenure ${each}`),
+    '```',
+    '',
+  ]
+}
+
+/** As GitHub makes them of headings. */
+const anchorOf = (name: string): string =>
+  `tenure ${name}`
+    .toLowerCase()
+    .replaceAll(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-')
+
+const exitCodes = (): string[][] =>
+  exitCodeHelp
+    .split('\n')
+    .slice(1)
+    .map((line) => /^\s*(\d+)\s+(.+)$/.exec(line))
+    .map((found) => [code(found?.[1] ?? ''), found?.[2] ?? ''])

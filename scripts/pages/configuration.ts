@@ -1,0 +1,103 @@
+/**
+ * The page about configuration. Which variables there are is what `temporal.config.ts` really reads, their ranges are what it
+ * says of a wrong value, and their defaults stand in its calls; only the meanings are told here, and one without a meaning, or
+ * a meaning without a variable, fails.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
+import { isError } from '../../domain/errors.ts'
+import { cacheDir, checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
+import { code, table } from './table.ts'
+import { setUp, variables } from './variables.ts'
+
+const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
+const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL$|WORKER_VERSIONING$|LOG_LEVEL$)/
+
+export function configurationPage(): string {
+  const read = namesRead()
+  const told = Object.keys(variables)
+  const missing = read.filter((name) => !told.includes(name))
+  const gone = told.filter((name) => !read.includes(name))
+  if (missing.length > 0 || gone.length > 0)
+    throw new Error(
+      `scripts/pages/variables.ts: without a meaning: ${missing.join(', ') || 'none'}; not read any more: ${gone.join(', ') || 'none'}`,
+    )
+  const defaults = defaultsInCalls()
+  const groups = [...new Set(told.map((name) => variables[name]!.group))]
+  return [
+    '# Configuration',
+    '',
+    'Every variable is read in `temporal.config.ts`, and wrong ones are reported together. On one machine none is needed:',
+    '`tenure up` chooses and hands on what its processes need.',
+    '',
+    ...groups.flatMap((group) => [
+      `## ${group}`,
+      '',
+      table(
+        ['variable', 'default', 'values', 'meaning'],
+        told
+          .filter((name) => variables[name]!.group === group)
+          .map((name) => {
+            const { meaning, otherwise } = variables[name]!
+            return [code(name), otherwise ?? defaults.get(name) ?? '', rangeOf(name), meaning]
+          }),
+      ),
+      '',
+    ]),
+    '## Only while it is set up',
+    '',
+    table(
+      ['variable', 'default', 'meaning'],
+      setUp.map(({ name, otherwise, meaning }) => [code(name), otherwise, meaning]),
+    ),
+    '',
+  ].join('\n')
+}
+
+/** The names that the two readers ask an environment for. */
+function namesRead(): string[] {
+  const asked = new Set<string>()
+  const environment = new Proxy<Record<string, string | undefined>>(good, {
+    get(target, name) {
+      if (typeof name === 'string' && ours.test(name)) asked.add(name)
+      return target[name as string]
+    },
+  })
+  readConfig(environment)
+  readCommandConfig(environment)
+  cacheDir(environment)
+  return [...asked]
+}
+
+/** What the reader says of a value that fits nothing. */
+function rangeOf(name: string): string {
+  for (const read of [readConfig, readCommandConfig])
+    try {
+      read({ ...good, [name]: '?' })
+    } catch (error) {
+      const issues = isError(error) ? (error.context['issues'] as string[]) : []
+      const said = issues.find((issue) => issue.startsWith(`${name} `))
+      const wanted = /^\S+ is (.+?)(?:, not "\?")?$/.exec(said ?? '')?.[1]
+      if (wanted !== undefined)
+        return wanted
+          .replace(/^one of /, '')
+          .replaceAll(/\b\d{5,}\b/g, (digits) => Number(digits).toLocaleString('en'))
+    }
+  return ''
+}
+
+/** `whole('TENURE_PORT', 7400, …)`: the second argument, where it is a number or a text. */
+function defaultsInCalls(): Map<string, string> {
+  const path = 'temporal.config.ts'
+  const { program } = parseSync(path, readFileSync(join(checkout, path), 'utf8'))
+  const found = new Map<string, string>()
+  const visit = ({ callee, arguments: given }: CallExpression) => {
+    if (callee.type !== 'Identifier' || !['text', 'whole', 'oneOf'].includes(callee.name)) return
+    const [name, fallback] = given
+    if (name?.type !== 'Literal' || typeof name.value !== 'string') return
+    if (fallback?.type === 'Literal') found.set(name.value, code(String(fallback.value)))
+  }
+  new Visitor({ CallExpression: visit }).visit(program)
+  return found
+}

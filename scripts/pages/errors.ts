@@ -1,0 +1,32 @@
+/** The page about errors: the one table, with the comments in it. */
+import { errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { readDeclarations } from './members.ts'
+import { code, table } from './table.ts'
+
+export function errorsPage(): string {
+  const entries = readDeclarations('domain/errors.ts').tables.get('errorTable') ?? []
+  const headings = [...new Set(entries.map(({ heading }) => heading ?? ''))]
+  return [
+    '# Errors',
+    '',
+    'What the API answers as `application/problem+json` (RFC 9457) with `code`, `detail`, `remedy` and `retryable`, and what the',
+    'command line tells. Match the code, never the sentence. "Again" says whether the same call may succeed later as it is; such',
+    'answers of 429 and 5xx have `Retry-After`. Under `/v2/` the body is that of the Open Inference Protocol, with the code.',
+    '',
+    ...headings.flatMap((heading) => [
+      `## ${heading.replace(/\.$/, '')}`,
+      '',
+      table(
+        ['code', 'status', 'again', 'meaning', 'what to do'],
+        entries
+          .filter((each) => (each.heading ?? '') === heading)
+          .map(({ name, meaning }) => {
+            if (meaning === '') throw new Error(`the error ${name} has no comment that says what it means`)
+            const { status, retryable, remedy } = errorTable[name as ErrorCode]
+            return [code(name), String(status), retryable ? 'yes' : 'no', meaning, remedy]
+          }),
+      ),
+      '',
+    ]),
+  ].join('\n')
+}

@@ -1,0 +1,152 @@
+/**
+ * Reads what the code says of its own types: the members of an interface, or the entries of a table, with their comments. A
+ * page that repeated these sentences by hand would be wrong after the next change.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseSync, type Comment, type Node } from 'oxc-parser'
+import { checkout } from '../../temporal.config.ts'
+
+export interface Member {
+  name: string
+  /** As it is written, on one line. */
+  type: string
+  optional: boolean
+  /** Its comment, on one line. Empty when there is none. */
+  meaning: string
+  /** The members of an object type that is written in place. */
+  members: Member[]
+}
+
+export interface Entry {
+  name: string
+  meaning: string
+  /** The `//` comment that begins the group it stands in. */
+  heading?: string
+}
+
+export interface Declarations {
+  path: string
+  /** Interfaces, and types that are one object, by their name. */
+  types: ReadonlyMap<string, Member[]>
+  /** Types that are one of some words, by their name. */
+  unions: ReadonlyMap<string, string[]>
+  /** Tables (`export const name = { … }`) by their name. */
+  tables: ReadonlyMap<string, Entry[]>
+  /** Functions that are exported, also as constants, with their comments. */
+  functions: ReadonlyMap<string, string>
+}
+
+export function readDeclarations(path: string): Declarations {
+  const text = readFileSync(join(checkout, path), 'utf8')
+  const { program, comments, errors } = parseSync(path, text)
+  if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message}`)
+  const types = new Map<string, Member[]>()
+  const tables = new Map<string, Entry[]>()
+  const functions = new Map<string, string>()
+  const unions = new Map<string, string[]>()
+  const source: Text = { text, comments }
+  for (const statement of program.body) {
+    const node = statement.type === 'ExportNamedDeclaration' ? statement.declaration : statement
+    const exported = statement.type === 'ExportNamedDeclaration'
+    if (node === null) continue
+    if (node.type === 'TSInterfaceDeclaration')
+      types.set(node.id.name, membersOf(source, node.body.body as Node[]))
+    else if (node.type === 'TSTypeAliasDeclaration') {
+      const literal = literalIn(node.typeAnnotation)
+      if (literal !== undefined) types.set(node.id.name, membersOf(source, literal))
+      const words = wordsIn(node.typeAnnotation)
+      if (words !== undefined) unions.set(node.id.name, words)
+    } else if (node.type === 'FunctionDeclaration' && exported && node.id)
+      functions.set(node.id.name, commentBefore(source, statement.start))
+    else if (node.type === 'VariableDeclaration' && exported)
+      for (const { id, init } of node.declarations) {
+        if (id.type !== 'Identifier' || init === null) continue
+        const table = objectIn(init)
+        if (table !== undefined) tables.set(id.name, entriesOf(source, table))
+        if (init.type === 'ArrowFunctionExpression')
+          functions.set(id.name, commentBefore(source, statement.start))
+      }
+  }
+  return { path, types, unions, tables, functions }
+}
+
+interface Text {
+  text: string
+  comments: Comment[]
+}
+
+function membersOf(source: Text, nodes: readonly Node[]): Member[] {
+  return nodes.flatMap((node) => {
+    if (node.type !== 'TSPropertySignature' || node.key.type !== 'Identifier') return []
+    const type = node.typeAnnotation?.typeAnnotation
+    const literal = type === undefined ? undefined : literalIn(type)
+    return [
+      {
+        name: node.key.name,
+        type: type === undefined ? '' : onOneLine(source.text.slice(type.start, type.end)),
+        optional: node.optional,
+        meaning: commentBefore(source, node.start),
+        members: literal === undefined ? [] : membersOf(source, literal),
+      },
+    ]
+  })
+}
+
+/** The members of an object type, also where it stands beside other types in a union or an intersection. */
+function literalIn(node: Node): Node[] | undefined {
+  if (node.type === 'TSTypeLiteral') return node.members as Node[]
+  if (node.type !== 'TSUnionType' && node.type !== 'TSIntersectionType') return undefined
+  const found = node.types.flatMap((each) => literalIn(each) ?? [])
+  return found.length === 0 ? undefined : found
+}
+
+function wordsIn(node: Node): string[] | undefined {
+  if (node.type !== 'TSUnionType') return undefined
+  const words = node.types.flatMap((each) =>
+    each.type === 'TSLiteralType' && each.literal.type === 'Literal' ? [String(each.literal.value)] : [],
+  )
+  return words.length === node.types.length ? words : undefined
+}
+
+function objectIn(node: Node): Node[] | undefined {
+  if (node.type === 'ObjectExpression') return node.properties as Node[]
+  if (node.type === 'TSAsExpression' || node.type === 'TSSatisfiesExpression')
+    return objectIn(node.expression)
+  return undefined
+}
+
+function entriesOf(source: Text, properties: readonly Node[]): Entry[] {
+  let heading: string | undefined
+  return properties.flatMap((node) => {
+    if (node.type !== 'Property') return []
+    heading = lineBefore(source, node.start) ?? heading
+    const name = source.text.slice(node.key.start, node.key.end).replace(/^'|'$/g, '')
+    return [
+      { name, meaning: commentBefore(source, node.start), ...(heading === undefined ? {} : { heading }) },
+    ]
+  })
+}
+
+/** The text of the `/** … *\/` comment that ends where something begins. */
+function commentBefore({ text, comments }: Text, start: number): string {
+  const found = comments.find(
+    ({ type, end }) => type === 'Block' && end <= start && text.slice(end, start).trim() === '',
+  )
+  if (found === undefined || !found.value.startsWith('*')) return ''
+  return onOneLine(found.value.slice(1).replaceAll(/^\s*\*? ?/gm, ''))
+}
+
+/** The `//` comment above the comment of something. */
+function lineBefore({ text, comments }: Text, start: number): string | undefined {
+  const own = comments.find(
+    ({ type, end }) => type === 'Block' && end <= start && text.slice(end, start).trim() === '',
+  )
+  const begin = own?.start ?? start
+  const line = comments.find(
+    ({ type, end }) => type === 'Line' && end <= begin && text.slice(end, begin).trim() === '',
+  )
+  return line?.value.trim()
+}
+
+const onOneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').trim()

@@ -1,0 +1,148 @@
+/** The page about model files: every word a data scientist can write, with what its comment in the code says of it. */
+import { readDeclarations, type Declarations, type Member } from './members.ts'
+import { code, table } from './table.ts'
+
+interface Part {
+  title: string
+  about: string
+  file: string
+  /** Interfaces whose members are told, each with a line before it. */
+  types?: readonly (readonly [type: string, before: string])[]
+  /** Functions to call; all that are exported when 'all'. */
+  calls?: readonly string[] | 'all'
+}
+
+const define = (name: string) => `models/define/${name}.ts`
+const parts: readonly Part[] = [
+  {
+    title: 'The file',
+    about: 'One file in `models/`, named like the model, exports what `defineModel({ … })` makes of these.',
+    file: define('model'),
+    types: [['ModelFile', '']],
+  },
+  {
+    title: 'Features',
+    about: 'Names begin with a letter and have letters, digits and _ only.',
+    file: 'domain/features.ts',
+    types: [
+      ['NumberFeature', '`number({ … })`:'],
+      ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],
+    ],
+  },
+  {
+    title: 'Label',
+    about: '',
+    file: define('label'),
+    calls: ['yesNo', 'oneOf', 'quantity'],
+    types: [['LabelOptions', 'All three take:']],
+  },
+  {
+    title: 'Source',
+    about: 'All times are UTC. Paths are relative to the checkout.',
+    file: define('source'),
+    calls: ['csv', 'parquet', 'postgres'],
+    types: [['SourceOptions', 'Each takes as its last argument:']],
+  },
+  {
+    title: 'Expectations',
+    about:
+      'Each blocks the batch, unless it stands in `warn(…)`. Those over columns take `{ mostly: 0.99 }`: the share of rows that must comply.',
+    file: define('expect'),
+    calls: 'all',
+  },
+  { title: 'Split', about: '', file: define('split'), calls: 'all' },
+  {
+    title: 'Train',
+    about: '`train` gets these and answers the network.',
+    file: define('model'),
+    types: [
+      ['Training', ''],
+      ['FitOptions', '`fit` takes:'],
+    ],
+  },
+  { title: 'Judge', about: '', file: define('judge'), types: [['JudgeSpec', '']] },
+  {
+    title: 'Release',
+    about:
+      'Times are texts such as `30 min`, `2 h` and `7 d`. What each strategy does stands in [policies](policy.md).',
+    file: define('release'),
+    calls: ['canary', 'blueGreen', 'rolling', 'ab', 'shadow', 'direct', 'percent'],
+    types: [
+      ['CommonSpec', 'Every strategy takes:'],
+      ['CanarySpec', '`canary`, `rolling`, and the others but for the stages:'],
+      ['StageOptions', 'A stage, as the second argument of `percent`:'],
+      ['ApprovalSpec', '`approval`:'],
+      ['ShadowSpec', '`shadow`:'],
+      ['AbSpec', '`ab`:'],
+      ['DrillSpec', '`drill`:'],
+    ],
+  },
+  {
+    title: 'Retrain',
+    about: '`{ every: … }` or `{ cron: … }`, in UTC.',
+    file: define('retrain'),
+    types: [['RetrainSpec', '']],
+  },
+  { title: 'Monitor', about: '', file: define('monitor'), types: [['MonitorSpec', '']] },
+  { title: 'Fallback', about: '', file: define('fallback'), calls: ['always', 'previousChampion'] },
+]
+
+/** What is exported for the code behind the words. */
+const behind = /^(?:lower|check|issuesOf|is)[A-Z]/
+
+export function modelFilePage(): string {
+  return [
+    '# Model files',
+    '',
+    'Every word of a file in `models/`, from the comments of the code. [The tutorial](../tutorial.md) writes one;',
+    '[policies](policy.md) tells what the words become. A wrong file is refused with all its issues by `tenure models sync`.',
+    '',
+    ...parts.flatMap(({ title, about, file, types = [], calls = [] }) => {
+      const declared = readDeclarations(file)
+      return [
+        `## ${title}`,
+        '',
+        ...(about === '' ? [] : [about, '']),
+        ...(calls.length === 0 ? [] : [table(['word', 'meaning'], callsOf(declared, calls)), '']),
+        ...types.flatMap(([type, before]) => [
+          ...(before === '' ? [] : [before, '']),
+          table(['name', 'type', 'meaning'], rowsOf(membersOf(declared, type), '', type)),
+          '',
+        ]),
+      ]
+    }),
+  ].join('\n')
+}
+
+function callsOf({ functions, path }: Declarations, wanted: readonly string[] | 'all'): string[][] {
+  const names = wanted === 'all' ? [...functions.keys()].filter((name) => !behind.test(name)) : wanted
+  return names.map((name) => {
+    const meaning = functions.get(name)
+    if (meaning === undefined || meaning === '')
+      throw new Error(`${path} has no ${name} with a comment that says what it is`)
+    return [code(name), meaning]
+  })
+}
+
+function membersOf({ types, path }: Declarations, name: string): Member[] {
+  const found = types.get(name)
+  if (found === undefined) throw new Error(`there is no type ${name} in ${path}`)
+  return found
+}
+
+function rowsOf(members: readonly Member[], prefix: string, type: string): string[][] {
+  return members.flatMap((member) => {
+    const name = `${prefix}${member.name}`
+    if (member.name === 'kind') return []
+    if (member.meaning === '') throw new Error(`${type}.${name} has no comment that says what it is`)
+    const inner = rowsOf(member.members, `${name}.`, type)
+    return [
+      [
+        code(`${name}${member.optional ? '?' : ''}`),
+        inner.length > 0 || member.type.length > 60 ? '' : code(member.type),
+        member.meaning,
+      ],
+      ...inner,
+    ]
+  })
+}

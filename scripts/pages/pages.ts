@@ -1,0 +1,46 @@
+/** Every page that is written from the code, and which of them no longer say what the code says. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { metricsPage } from '../../api/metrics-table.ts'
+import { statesPage } from '../../test/support/states-page.ts'
+import { commandsPage } from './commands.ts'
+import { configurationPage } from './configuration.ts'
+import { errorsPage } from './errors.ts'
+import { modelFilePage } from './model-file.ts'
+import { policyPage } from './policy.ts'
+import { routesPage } from './routes.ts'
+
+const note =
+  '<!-- Written by `npm run docs` from the code; `npm run check` fails when the two differ. -->\n\n'
+
+const makers: Readonly<Record<string, () => string | Promise<string>>> = {
+  'model-file.md': modelFilePage,
+  'policy.md': policyPage,
+  'states.md': statesPage,
+  'commands.md': commandsPage,
+  'http.md': routesPage,
+  'errors.md': errorsPage,
+  'metrics.md': metricsPage,
+  'configuration.md': configurationPage,
+}
+
+/** File name → text. Throws when the code has something that no comment explains. */
+export async function makePages(): Promise<ReadonlyMap<string, string>> {
+  const pages = new Map<string, string>()
+  for (const [name, make] of Object.entries(makers)) pages.set(name, `${note}${(await make()).trimEnd()}\n`)
+  return pages
+}
+
+/** The pages of a directory that are missing or differ. */
+export function differing(pages: ReadonlyMap<string, string>, directory: string): string[] {
+  return [...pages].flatMap(([name, page]) => (textOf(join(directory, name)) === page ? [] : [name]))
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}

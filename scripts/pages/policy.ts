@@ -1,0 +1,210 @@
+/**
+ * The page about policies: every field with its default, its range and its meaning. Meanings are the comments of the types,
+ * defaults the values themselves, and a range is what the check says of a value that is none, so none of them can be out of date.
+ */
+import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { canary, lowerRelease, percent } from '../../models/define/release.ts'
+import { readDeclarations, type Member } from './members.ts'
+import { code, table, valueOf } from './table.ts'
+
+const files = ['policy', 'canary-policy', 'alpha', 'ab', 'drill', 'gate-policy', 'monitoring', 'triggers']
+
+interface Section {
+  title: string
+  /** The interface whose members stand here. */
+  type: string
+  /** Where such an object is found in the whole: `stages[0]`. */
+  at: string
+  /** What the section is about, beyond its fields. */
+  about: string
+}
+
+interface Whole {
+  defaults: unknown
+  /** One that is whole and good, in which a single field is made wrong to hear what the check says. */
+  good?: object
+  issues?: (policy: never) => string[]
+}
+
+const usual = lowerRelease(() => {}, canary({ stages: [percent(5)] }))
+const stage = { shareBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 }
+/** Every part that may be absent is in it. */
+const wholeRelease: ReleasePolicy = {
+  ...usual,
+  ab: { metric: 'errors', alpha: 0.05 },
+  hotfix: { stages: [stage], probation: { holdbackBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 } },
+  probation: { ...usual.probation!, shadowBp: 1 },
+  qualification: defaultQualification,
+  requireDrill: { withinMs: 1 },
+  whenInconclusive: 'ask',
+  whenPassed: 'ask',
+  whenBusy: 'queue',
+  limits: {
+    ...usual.limits,
+    nonInferiority: { margin: 0.01, logE: 3 },
+    ramp: { reactionSeconds: 10 },
+  },
+}
+
+const release: Whole = {
+  defaults: { ...usual, qualification: defaultQualification, ab: { alpha: 0.05 } },
+  good: wholeRelease,
+  issues: issuesOfPolicy,
+}
+const judge: Whole = { defaults: defaultGatePolicy('binary') }
+const monitor: Whole = {
+  defaults: defaultMonitorPolicy,
+  good: { ...defaultMonitorPolicy, quality: { warn: 0.9, alarm: 0.8 } },
+  issues: issuesOfMonitor,
+}
+
+const chapters: readonly { title: string; about: string; whole: Whole; sections: readonly Section[] }[] = [
+  {
+    title: 'Release',
+    about:
+      'What `release` in a model file becomes; frozen into every release when it starts, and what `tenure simulate --policy` reads as JSON. The defaults are those of `canary({ stages: [percent(5)] })`.',
+    whole: release,
+    sections: [
+      { title: 'The whole', type: 'ReleasePolicy', at: '', about: '' },
+      {
+        title: 'A stage',
+        type: 'StagePolicy',
+        at: 'stages[0]',
+        about: 'Of `shadow`, `stages` and `hotfix.stages`.',
+      },
+      { title: 'The probation', type: 'ProbationPolicy', at: 'probation', about: '' },
+      { title: 'The watch', type: 'WatchPolicy', at: 'watch', about: '' },
+      { title: 'The limits', type: 'CanaryPolicy', at: 'limits', about: 'What the canary judge tolerates.' },
+      { title: 'What a promotion must prove', type: 'PromotionPolicy', at: 'limits.promotion', about: '' },
+      { title: 'The shares as they were', type: 'SrmPolicy', at: 'limits.srm', about: '' },
+      {
+        title: 'The split of α',
+        type: 'AlphaSplit',
+        at: 'limits.alpha',
+        about:
+          'The probability that each watch takes back a release that is no worse than its champion. They sum to at most 0.05.',
+      },
+      { title: 'A/B', type: 'AbPolicy', at: 'ab', about: '' },
+      { title: 'Qualification', type: 'QualificationLimits', at: 'qualification', about: '' },
+      { title: 'Drills', type: 'DrillPolicy', at: 'drill', about: '' },
+    ],
+  },
+  {
+    title: 'Judge',
+    about: 'What `judge` in a model file becomes. The defaults are those of a model that answers yes or no.',
+    whole: judge,
+    sections: [{ title: 'The gate', type: 'GatePolicy', at: '', about: '' }],
+  },
+  {
+    title: 'Monitor',
+    about: 'What `monitor` in a model file becomes.',
+    whole: monitor,
+    sections: [
+      { title: 'Windows', type: 'MonitorPolicy', at: '', about: '' },
+      { title: 'The limits of a service', type: 'ServiceLimits', at: 'service', about: '' },
+      { title: 'The brakes of retraining', type: 'TriggerPolicy', at: 'brakes', about: '' },
+    ],
+  },
+]
+
+const declarations = files.map((file) => readDeclarations(`domain/${file}.ts`))
+const unions = new Map(declarations.flatMap((each) => [...each.unions]))
+
+/** The words that a type stands for, where it is a list of words. */
+function alternativesOf(type: string): string {
+  const words = unions.get(type.replace('[]', ''))
+  if (words === undefined) return ''
+  return `${type.endsWith('[]') ? 'some' : 'one'} of ${words.join(', ')}`
+}
+
+export function policyPage(): string {
+  const types = new Map(declarations.flatMap((each) => [...each.types]))
+  return [
+    '# Policies',
+    '',
+    'Every field of what a model is judged, released and watched by. All times are milliseconds, shares are basis points or',
+    'numbers from 0 to 1, as the name says. A data scientist writes [the words of a model file](model-file.md) instead, from',
+    'which these are made. "Range" is what the check asks of the field; without one its type is all that is asked.',
+    '',
+    ...chapters.flatMap(({ title, about, whole, sections }) => [
+      `## ${title}`,
+      '',
+      about,
+      '',
+      ...sections.flatMap((each) => [
+        `### ${each.title}`,
+        '',
+        ...(each.about === '' ? [] : [each.about, '']),
+        table(
+          ['field', 'type', 'default', 'range', 'meaning'],
+          rowsOf(membersOf(types, each.type), '', each.at, whole),
+        ),
+        '',
+      ]),
+    ]),
+  ].join('\n')
+}
+
+function membersOf(types: ReadonlyMap<string, Member[]>, name: string): Member[] {
+  const found = types.get(name)
+  if (found === undefined) throw new Error(`there is no type ${name} in domain/`)
+  return found
+}
+
+function rowsOf(members: readonly Member[], prefix: string, at: string, whole: Whole): string[][] {
+  return members.flatMap((member) => {
+    const field = `${prefix}${member.name}`
+    if (member.meaning === '') throw new Error(`the field ${at} ${field} has no comment that says what it is`)
+    const inner = rowsOf(member.members, `${field}.`, at, whole)
+    const path = [...at.split('.'), ...field.split('.')].filter((part) => part !== '').join('.')
+    const value = find(whole.defaults, path)
+    return [
+      [
+        code(`${field}${member.optional ? '?' : ''}`),
+        inner.length > 0 ? '' : code(member.type),
+        typeof value === 'object' && value !== null && !Array.isArray(value) ? '' : valueOf(field, value),
+        inner.length > 0 ? '' : rangeOf(whole, path) || alternativesOf(member.type),
+        member.meaning,
+      ],
+      ...inner,
+    ]
+  })
+}
+
+/** What the check says of a value that fits nothing. */
+function rangeOf({ good, issues }: Whole, path: string): string {
+  if (good === undefined || issues === undefined) return ''
+  const before = find(good, path)
+  if (typeof before !== 'number' && typeof before !== 'string' && !Array.isArray(before)) return ''
+  // What only one strategy has is checked under that strategy alone.
+  const wrong = { ...structuredClone(good), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
+  put(wrong, path, typeof before === 'number' ? Number.NaN : Array.isArray(before) ? ['?'] : '?')
+  const said = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))
+  if (said === undefined) return ''
+  const sentence = said.slice(path.length + 1)
+  const wanted =
+    /it must (.+)$/.exec(sentence)?.[1] ??
+    /^(?:is |lies? |has |are among |names )?(.+?),? not (?:at )?\S+(?: ms)?$/.exec(sentence)?.[1] ??
+    sentence
+  return wanted
+    .replace(/^(?:be|lie|are among|and \S+ are) /, '')
+    .replaceAll(/\b\d{4,}\b/g, (digits) => Number(digits).toLocaleString('en'))
+}
+
+const steps = (path: string) => path.split(/[.[\]]+/).filter((part) => part !== '')
+
+function find(whole: unknown, path: string): unknown {
+  return steps(path).reduce<unknown>(
+    (at, step) => (typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[step] : undefined),
+    whole,
+  )
+}
+
+function put(whole: object, path: string, value: unknown): void {
+  const names = steps(path)
+  const last = names.pop() ?? ''
+  const parent = find(whole, names.join('.')) as Record<string, unknown>
+  parent[last] = value
+}

@@ -1,0 +1,79 @@
+/** The pages that are written from the code: complete, current, and found out when they are not. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { metricTable } from '../../api/metrics-table.ts'
+import { commands } from '../../cli/commands/list.ts'
+import { errorTable } from '../../domain/errors.ts'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { readDeclarations } from '../../scripts/pages/members.ts'
+import { differing, makePages } from '../../scripts/pages/pages.ts'
+import { durationOf, table, valueOf } from '../../scripts/pages/table.ts'
+import { checkout } from '../../temporal.config.ts'
+
+let pages: ReadonlyMap<string, string>
+let directory: string
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tenure-pages-'))
+  pages = await makePages()
+}, 60_000)
+afterAll(() => rmSync(directory, { recursive: true }))
+
+const page = (name: string) => pages.get(name) ?? ''
+
+describe('the reference', () => {
+  it('is current (npm run docs writes it)', () =>
+    expect(differing(pages, join(checkout, 'docs', 'reference'))).toEqual([]))
+
+  it('is found out when a page is missing or says something else', () => {
+    for (const [name, text] of pages) if (name !== 'errors.md') writeFileSync(join(directory, name), text)
+    expect(differing(pages, directory)).toEqual(['errors.md'])
+    writeFileSync(join(directory, 'errors.md'), page('errors.md').replace('404', '410'))
+    expect(differing(pages, directory)).toEqual(['errors.md'])
+  })
+
+  it('has every error, metric and command', () => {
+    for (const name of Object.keys(errorTable)) expect(page('errors.md')).toContain(`| \`${name}\` |`)
+    for (const name of Object.keys(metricTable)) expect(page('metrics.md')).toContain(`| \`${name}\` |`)
+    for (const each of commands)
+      for (const { name } of 'commands' in each ? each.commands : [each])
+        expect(page('commands.md')).toContain(`${'commands' in each ? `${each.name} ` : ''}${name}`)
+  })
+
+  it('takes defaults and ranges from the code', () => {
+    expect(page('policy.md')).toContain(
+      `| \`harmBudget\` | \`number\` | \`${defaultCanaryPolicy.harmBudget}\` | 0 or more |`,
+    )
+    expect(page('policy.md')).toContain(
+      '| `holdbackBp` | `number` | `500` (5 %) | a whole number from 1 to 5,000 |',
+    )
+    expect(page('configuration.md')).toContain('| `TENURE_PORT` | `7400` | a whole number from 0 to 65,535 |')
+    expect(page('http.md')).toContain('### POST /v1/models/:name/predict')
+  })
+})
+
+describe('what is read of a source file', () => {
+  it('is each member with its comment, on one line', () => {
+    const { types, unions, tables } = readDeclarations('domain/policy.ts')
+    const stage = types.get('StagePolicy') ?? []
+    expect(stage.map(({ name }) => name)).toEqual(['shareBp', 'minMs', 'minRequests', 'deadlineMs'])
+    expect(stage[0]).toMatchObject({
+      type: 'number',
+      optional: false,
+      meaning: "The candidate's share in basis points.",
+    })
+    expect(unions.get('Strategy')).toContain('blue_green')
+    expect(tables.size).toBeGreaterThan(0)
+    expect(readDeclarations('domain/errors.ts').tables.get('errorTable')?.[0]).toMatchObject({
+      name: 'body_not_json',
+      heading: 'What a request may get wrong.',
+    })
+  })
+
+  it('is shown so that it breaks no table', () => {
+    expect(table(['a'], [['x | y\nz'], ['']])).toBe('| a |\n| --- |\n| x \\| y z |\n| – |')
+    expect([durationOf(90_000), durationOf(3_600_000), durationOf(50)]).toEqual(['90 s', '1 h', '50 ms'])
+    expect(valueOf('shareBp', 500)).toBe('`500` (5 %)')
+  })
+})
