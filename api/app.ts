@@ -10,11 +10,12 @@ import { redacted } from '../domain/redact.ts'
 import { isStorable } from '../domain/storable.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
-import { callers, expectDeclared, type Allowed, type Answer, type Route } from './declare.ts'
+import { callers, expectDeclared, type Answer, type Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { expectMedia } from './media.ts'
 import { carryOut } from './idempotency.ts'
-import { headersOf, problemOf, textOfProblem } from './problem.ts'
+import { expectOwnForm, personOf } from './person.ts'
+import { headersOf, problemOf, textOfProblem, type Problem } from './problem.ts'
 import { routesOf } from './routes/routes.ts'
 
 export interface Api {
@@ -35,14 +36,15 @@ export function createApp(deps: ApiDeps): Api {
   app.notFound((context) => {
     throw unknownPath(routes, context.req.method, context.req.path)
   })
-  app.onError((error, context) => {
+  app.onError(async (error, context) => {
     const problem = problemOf(error, requestIdOf(context), (thrown, requestId) =>
       deps.log.error({ requestId, err: thrown }, 'defect'),
     )
     const { path } = context.req
+    if (wantsPage(routes, context)) return failure(problem, context)
     return new Response(redacted(textOfProblem(problem, path)), {
       status: problem.status,
-      headers: headersOf(problem, path, context.req.method === 'GET'),
+      headers: headersOf(problem, path, isSafe(context.req.method)),
     })
   })
   return { app, routes }
@@ -50,41 +52,65 @@ export function createApp(deps: ApiDeps): Api {
 
 async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Response> {
   const { req } = context
-  const safe = req.method === 'GET'
-  const actor = actorOf(deps, route.allow, req.header('authorization'), safe)
+  const safe = isSafe(req.method)
+  const header = (name: string) => req.header(name)
+  const { actor, session } = await personOf(deps, route, { header, safe })
   const params = req.param()
   expectStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
   const bytes =
     safe || route.streams === true ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
   if (bytes.byteLength > 0 || route.streams === true) expectMedia(req.header('content-type'), route.takes)
+  const sent = route.page === true ? formOf(bytes) : route.body === undefined ? undefined : parse(bytes)
+  if (route.page === true && !safe)
+    expectOwnForm(route.allow === 'public' ? undefined : session, header, formOf(bytes)['token'])
+  const { pathname, search } = new URL(req.url)
   const reply = await carryOut(deps, route, {
     path: req.path,
+    target: pathname + search,
+    address: addressOf(context),
     actor,
+    session,
     params,
     bytes,
     stream: () => (req.raw.body ?? []) as AsyncIterable<Uint8Array>,
     query: route.query === undefined ? undefined : check(route.query, req.query(), 'the query'),
-    body: route.body === undefined ? undefined : check(route.body, parse(bytes), 'the body'),
+    body: route.body === undefined ? undefined : check(route.body, sent, 'the body'),
     requestId: requestIdOf(context),
-    header: (name) => req.header(name),
+    header,
   })
   return respond(reply, requestIdOf(context))
 }
 
-function actorOf(
-  deps: ApiDeps,
-  allow: Allowed,
-  authorization: string | undefined,
-  safe: boolean,
-): Actor | undefined {
-  if (allow === 'callers') return deps.authentication.callerOf(authorization)
-  if (allow !== 'public') return deps.authentication.actorOf(authorization, safe)
-  try {
-    return deps.authentication.actorOf(authorization, safe)
-  } catch {
-    return undefined
-  }
+/** What a browser sends of a form. A field that comes twice counts as it came last. */
+const formOf = (bytes: Buffer): Record<string, string> =>
+  Object.fromEntries(new URLSearchParams(redacted(bytes.toString('utf8'))))
+
+const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
+
+/** The other end of the connection. */
+function addressOf({ env }: Context): string | undefined {
+  const { incoming } = (env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
+  return incoming?.socket?.remoteAddress
+}
+
+/** What programs ask for tells of its failures as documents, whoever asks. */
+const forPrograms = /^\/(v1|v2|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
+
+/** Whether a person reads the answer: of a page, or of a path where there is nothing. */
+function wantsPage(routes: readonly Route[], { req }: Context): boolean {
+  if (!/text\/html/.test(req.header('accept') ?? '') && req.header('hx-request') === undefined) return false
+  return (
+    !forPrograms.test(req.path) || routes.some(({ path, page }) => page && patternOf(path).test(req.path))
+  )
+}
+
+async function failure(problem: Problem, context: Context): Promise<Response> {
+  const { failurePage } = await import('./dashboard/failure.tsx')
+  const { pathname, search } = new URL(context.req.url)
+  const asked = { target: pathname + search, safe: isSafe(context.req.method) }
+  const page = await failurePage(problem, { ...asked, header: (name) => context.req.header(name) })
+  return respond(page, problem.request_id)
 }
 
 /** The parameter `name` after `/models/` is a model; other routes look at the scope of the key themselves. */

@@ -10,6 +10,7 @@ import type { Role } from '../domain/roles.ts'
 import { findActiveKeys, hashOfKey, idOfKey, type ActiveKey, type KeyRate } from '../store/keys.ts'
 import type { Store } from '../store/postgres.ts'
 import { startLoop } from './serving/loop.ts'
+import type { SessionKey } from './session.ts'
 
 /** Who a request comes from. */
 export interface Actor {
@@ -31,6 +32,10 @@ export interface Authentication {
   actorOf(authorization: string | undefined, browsed?: boolean): Actor
   /** The same for predictions and outcomes, which may be open to everybody on this machine. */
   callerOf(authorization: string | undefined): Actor
+  /** Whose key this text is, as a person types it, and what a session of it is to name. Throws like `actorOf`. */
+  identify(key: string): { actor: Actor; session: SessionKey; expiresAtMs: number }
+  /** Who has a session; nothing once the key, or the secret that opened it, opens no more. Throws like `actorOf`. */
+  sessionOf(session: SessionKey): Actor | undefined
   /** Reads the keys once more, now. */
   refresh(): Promise<void>
   isReady(): boolean
@@ -119,8 +124,26 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     }
     return key.actor
   }
+  const identify: Authentication['identify'] = (text) => {
+    const key = find(keys, text)
+    if (key === undefined && !ready)
+      throw new DomainError('not_ready', 'this replica has not read the keys yet')
+    if (key === undefined || key.expiresAtMs <= Date.now()) throw refused('the key is not one that opens')
+    const { actor, hash, expiresAtMs, pace } = key
+    if (pace !== undefined) keepPace(pace, actor)
+    return { actor, session: { key: actor.id, mark: markOf(hash) }, expiresAtMs }
+  }
+  const sessionOf: Authentication['sessionOf'] = (session) => {
+    if (!ready) throw new DomainError('not_ready', 'this replica has not read the keys yet')
+    const key = keys.get(session.key)?.find(({ hash }) => markOf(hash) === session.mark)
+    if (key === undefined || key.expiresAtMs <= Date.now()) return undefined
+    if (key.pace !== undefined) keepPace(key.pace, key.actor)
+    return key.actor
+  }
   return {
     actorOf,
+    identify,
+    sessionOf,
     callerOf: (authorization) =>
       authorization === undefined && options.publicPredictions ? everybody : actorOf(authorization),
     refresh: () => loop.wake(),
@@ -207,6 +230,9 @@ function paceOf({ requestsPerSecond, burst }: KeyRate, before: Pace | undefined)
   const stepMs = 1_000 / requestsPerSecond
   return { stepMs, aheadMs: (burst - 1) * stepMs, onTimeMs: before?.onTimeMs ?? 0 }
 }
+
+/** A part of the hash of a secret with many random bits: enough to tell two of them apart, and of no other use. */
+const markOf = (hash: Buffer): string => hash.toString('hex', 0, 8)
 
 const article = (role: Role): string => (/^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`)
 

@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { roles, type Role } from '../domain/roles.ts'
 import type { Actor } from './auth.ts'
+import type { Session } from './session.ts'
 
 /**
  * - `public`: no key is asked for.
@@ -36,6 +37,12 @@ export interface Ask<Body, Query> {
   stream: () => AsyncIterable<Uint8Array>
   requestId: string
   header: (name: string) => string | undefined
+  /** Of whom the request comes from on a page. */
+  session: Session | undefined
+  /** The path with its query, as it was asked for. */
+  target: string
+  /** Where the request comes from; absent without a socket. */
+  address: string | undefined
 }
 
 export interface Answer {
@@ -62,6 +69,11 @@ interface RouteFacts {
   takes?: readonly string[]
   /** `handle` reads the body itself while it comes; nothing is held of it here. */
   streams?: boolean
+  /**
+   * For people in a browser. They are known by their session as well, what fails is told as a page, and what changes something
+   * is taken only from a form of ours. Without a session they are sent to sign in, unless it is `public`.
+   */
+  page?: true
   /** Its answer holds a secret: it is shown this once and kept nowhere, also not for a repetition. */
   once?: true
 }

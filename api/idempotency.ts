@@ -24,8 +24,9 @@ type Kept =
   | { refusal: { code: ErrorCode; message: string; context: Readonly<Record<string, unknown>> } }
   | { shown: true }
 
-/** Whether a repetition of a request of this route is looked for: of commands, not of predictions and what is only read. */
-const mayRepeat = ({ method, allow }: Route): boolean => method !== 'get' && typeof allow !== 'string'
+/** Whether a repetition of a request of this route is looked for: of commands, not of predictions, forms and what is only read. */
+const mayRepeat = ({ method, allow, page }: Route): boolean =>
+  method !== 'get' && typeof allow !== 'string' && page !== true
 
 /**
  * Carries a command out, or answers what was answered before. Throws `idempotency_conflict` when the name was given to

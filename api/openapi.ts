@@ -5,7 +5,8 @@ import type { Route } from './declare.ts'
 
 export function describe(routes: readonly Route[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
-  for (const route of routes) {
+  // Pages are for people.
+  for (const route of routes.filter(({ page }) => page !== true)) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [route.method]: operationOf(route) }
   }

@@ -1,15 +1,9 @@
-/** `/openapi.json`, `/docs`, `/`: what the API is, made from the declared routes, and a page to look at. */
+/** `/openapi.json` and `/docs`: what the API is, made from the declared routes, and a page to look at. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
-import { whyWaiting } from '../../domain/why-waiting.ts'
-import { findChampion } from '../../store/champions.ts'
-import { listModels } from '../../store/models.ts'
-import { listReleases } from '../../store/releases.ts'
 import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
 import { explorerHeaders, explorerPage, findAsset } from '../explorer.ts'
 import { describe } from '../openapi.ts'
 import { page, table, text } from '../page.ts'
-import { visible } from '../scope.ts'
 
 const html = 'text/html; charset=utf-8'
 /** Plain pages run nothing and load nothing. */
@@ -19,7 +13,7 @@ const pageHeaders = {
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
 
-export const descriptionRoutes = ({ store }: ApiDeps, routes: () => readonly Route[]): Route[] => [
+export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
   route({
     method: 'get',
     path: '/openapi.json',
@@ -56,34 +50,6 @@ export const descriptionRoutes = ({ store }: ApiDeps, routes: () => readonly Rou
       if (asset === undefined) throw new DomainError('not_found', `there is no file ${JSON.stringify(name)}`)
       const headers = { ...explorerHeaders, 'cache-control': 'private, max-age=3600' }
       return { text: asset.bytes, type: asset.type, headers }
-    },
-  }),
-  route({
-    method: 'get',
-    path: '/',
-    allow: viewers,
-    summary: 'Models, champions and open releases, to read.',
-    answers: { 200: 'A page' },
-    async handle({ actor }) {
-      const models = visible(actor, await listModels(store), ({ name }) => name)
-      const champions = await Promise.all(models.map(({ name }) => findChampion(store, name)))
-      const open = visible(actor, await listReleases(store, { open: true }), ({ state }) => state.model)
-      const body = [
-        table(
-          ['model', 'champion', 'since'],
-          models.map(({ name }, index) => [
-            name,
-            champions[index]?.version ?? '–',
-            champions[index]?.since ?? '–',
-          ]),
-        ),
-        '<h2>Open releases</h2>',
-        table(
-          ['release', 'version', 'stage', 'why'],
-          open.map(({ state }) => [state.id, state.version, state.stage, whyWaiting(state)]),
-        ),
-      ]
-      return { text: page('Tenure', body.join('\n')), type: html, headers: pageHeaders }
     },
   }),
 ]

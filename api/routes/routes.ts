@@ -1,4 +1,5 @@
 /** Every route of the API, in one list. */
+import { dashboardRoutes } from '../dashboard/routes.ts'
 import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { alertRoutes } from './alerts.ts'
@@ -17,6 +18,8 @@ import { recordRoutes } from './records.ts'
 import { releaseRoutes } from './releases.ts'
 import { retrainingRoutes } from './retrainings.ts'
 import { rollbackRoutes } from './rollback.ts'
+import { trainingRoutes } from './trainings.ts'
+import { versionRoutes } from './versions.ts'
 
 export function routesOf(deps: ApiDeps): Route[] {
   const routes: Route[] = [
@@ -24,6 +27,8 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...outcomeRoutes(deps),
     ...inferenceRoutes(deps),
     ...modelRoutes(deps),
+    ...versionRoutes(deps),
+    ...trainingRoutes(deps),
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
@@ -35,7 +40,8 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...batchRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
-    ...descriptionRoutes(deps, () => routes),
+    ...descriptionRoutes(() => routes),
+    ...dashboardRoutes(deps),
   ]
   return routes
 }

@@ -399,7 +399,7 @@ describe('what the process says of itself', () => {
     const { json } = await get('/openapi.json')
     expect(json['openapi']).toBe('3.1.0')
     const paths = json['paths'] as Record<string, Record<string, { responses: object }>>
-    for (const { method, path } of api.routes) {
+    for (const { method, path } of api.routes.filter(({ page }) => page !== true)) {
       const described = paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method]
       expect(described?.responses, `${method} ${path}`).toHaveProperty('default')
     }

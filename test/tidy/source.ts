@@ -22,10 +22,14 @@ export interface Source {
 
 /** Every TypeScript and JavaScript file that is committed or about to be. */
 export function readSources(): Source[] {
-  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.mjs'], {
-    cwd: checkout,
-    encoding: 'utf8',
-  })
+  const listed = execFileSync(
+    'git',
+    ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.tsx', '*.mjs'],
+    {
+      cwd: checkout,
+      encoding: 'utf8',
+    },
+  )
   const paths = [...new Set(listed.split('\n'))]
     .filter((path) => path !== '' && !path.endsWith('.d.ts'))
     .sort()

@@ -1,0 +1,81 @@
+/** Answers for a page: reads what it shows, renders it into the frame, and says in Server-Timing what that took. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Actor } from '../auth.ts'
+import type { Answer, Ask } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { addressesOfAssets } from './assets.ts'
+import { countStatements } from './counted.ts'
+import type { AnyPage, PageAsk, Place, View } from './declare.ts'
+import { html, pageHeaders } from './headers.ts'
+import { Layout, type Frame, type NavItem } from './layout.tsx'
+
+export interface Asked {
+  place: Place
+  /** Every page there is, for the navigation. */
+  places: readonly Place[]
+}
+
+export async function answerPage(
+  deps: ApiDeps,
+  { place, places }: Asked,
+  ask: Ask<unknown, unknown>,
+): Promise<Answer> {
+  const { actor, params, target, session } = ask
+  if (actor === undefined) throw new DomainError('unauthenticated', 'nobody is signed in')
+  const found = await place.find()
+  const asked: PageAsk<unknown> = {
+    actor,
+    params,
+    query: queryOf(found, target),
+    target,
+    token: session?.token,
+  }
+  const counted = countStatements(deps.store)
+  const fromMs = performance.now()
+  const data = await found.load({ ...deps, store: counted.store }, asked)
+  const loadedMs = performance.now()
+  const body = found.view(data, asked)
+  const text =
+    ask.header('hx-request') === undefined
+      ? await pageText({
+          title: found.title(data),
+          path: target.split('?')[0]!,
+          actor,
+          nav: navOf(places, actor),
+          token: session?.token,
+          children: body,
+        })
+      : `<main id="main">${String(await body)}</main>`
+  const timing = [
+    `statements;desc="${counted.statements()}"`,
+    `load;dur=${(loadedMs - fromMs).toFixed(1)}`,
+    `view;dur=${(performance.now() - loadedMs).toFixed(1)}`,
+  ]
+  return { text, type: html, headers: { ...pageHeaders, 'server-timing': timing.join(', ') } }
+}
+
+/** A whole page in its frame. */
+export async function pageText(frame: Omit<Frame, 'assets'>): Promise<string> {
+  const assets = await addressesOfAssets()
+  const view: View = <Layout {...frame} assets={assets} />
+  return `<!doctype html>${String(await view)}`
+}
+
+/** What a page without a schema is asked beside its path means nothing to it. */
+function queryOf({ query }: AnyPage, target: string): unknown {
+  if (query === undefined) return undefined
+  const sent = Object.fromEntries(new URLSearchParams(target.split('?')[1] ?? ''))
+  // An empty field of a form is one that was not filled in.
+  const filled = Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== ''))
+  const checked = query.safeParse(filled)
+  if (checked.success) return checked.data
+  const issues = checked.error.issues.map(
+    ({ path, message }) => `${path.map(String).join('.') || 'the query'}: ${message}`,
+  )
+  throw new DomainError('invalid_request', issues.join('; '), { issues })
+}
+
+const navOf = (places: readonly Place[], { role }: Actor): NavItem[] =>
+  places.flatMap(({ path, nav: word, allow }) =>
+    word !== undefined && allow.includes(role) ? [{ path, word }] : [],
+  )

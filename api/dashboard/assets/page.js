@@ -1,0 +1,31 @@
+// What the pages do in the browser beside htmx: say when what they show has stopped being renewed, and keep a form from being sent
+// twice. They work without it.
+;(() => {
+  const connection = document.getElementById('connection')
+  let lostAt
+  const lost = () => {
+    if (connection === null || lostAt !== undefined) return
+    lostAt = new Date()
+    const time = lostAt.toTimeString().slice(0, 8)
+    connection.textContent = `No answer since ${time}. What is shown may be out of date; it is asked for again by itself.`
+  }
+  const found = () => {
+    if (connection === null || lostAt === undefined) return
+    lostAt = undefined
+    connection.textContent = ''
+  }
+  document.addEventListener('htmx:error', lost)
+  document.addEventListener('htmx:response:error', lost)
+  document.addEventListener('htmx:after:swap', found)
+  document.addEventListener('submit', (event) => {
+    if (event.target.method !== 'post') return
+    // After the browser has taken down which button was pressed.
+    setTimeout(() => {
+      for (const button of event.target.querySelectorAll('button')) button.disabled = true
+    })
+  })
+  // A page that comes back from the browser's memory can be sent again.
+  window.addEventListener('pageshow', () => {
+    for (const button of document.querySelectorAll('form[method=post] button')) button.disabled = false
+  })
+})()

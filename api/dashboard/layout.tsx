@@ -1,0 +1,99 @@
+/** The frame of every page: head, navigation, who is signed in, and the place of what the page shows. */
+import type { Child } from 'hono/jsx'
+import type { Actor } from '../auth.ts'
+import type { AssetName } from './assets.ts'
+import type { View } from './declare.ts'
+import { TokenField } from './form.tsx'
+
+export interface NavItem {
+  path: string
+  word: string
+}
+
+export interface Frame {
+  title: string
+  assets: Record<AssetName, string>
+  /** The path of the page; the navigation shows where it lies. */
+  path: string
+  /** Who looks; nobody before sign-in, and when it is not known. */
+  actor?: Actor | undefined
+  /** The pages that this person may look at, in order. */
+  nav?: readonly NavItem[]
+  /** The token of the session, for signing out. */
+  token?: string | undefined
+  children?: Child
+}
+
+/** What runs may not be made from texts, and style sheets lie in files: the policy of the pages allows neither. */
+const htmxConfig = JSON.stringify({
+  includeIndicatorCSS: false,
+  history: false,
+  noSwap: [204, 304, '4xx', '5xx'],
+})
+
+export const Layout = ({ title, assets, path, actor, nav = [], token, children }: Frame): View => (
+  <html lang="en">
+    <head>
+      <meta charset="utf-8" />
+      <meta name="viewport" content="width=device-width, initial-scale=1" />
+      <meta name="color-scheme" content="light dark" />
+      <meta name="htmx-config" content={htmxConfig} />
+      <title>{title === 'Tenure' ? title : `${title} · Tenure`}</title>
+      <link rel="stylesheet" href={assets['style.css']} />
+      <link rel="icon" href={assets['icon.svg']} type="image/svg+xml" />
+      <script src={assets['htmx.js']} defer></script>
+      <script src={assets['page.js']} defer></script>
+    </head>
+    <body>
+      <a class="skip" href="#main">
+        Skip to content
+      </a>
+      <header class="top">
+        <a class="brand" href="/">
+          <img src={assets['icon.svg']} alt="" width="22" height="22" />
+          Tenure
+        </a>
+        {nav.length > 0 && <Navigation path={path} nav={nav} />}
+        {actor && <Account actor={actor} token={token} />}
+      </header>
+      <p id="connection" class="connection" role="status"></p>
+      <main id="main" tabindex={-1}>
+        {children}
+      </main>
+      <footer class="bottom">
+        <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a>
+      </footer>
+    </body>
+  </html>
+)
+
+const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): View => (
+  <nav aria-label="Pages">
+    <ul>
+      {nav.map((item) => (
+        <li>
+          <a href={item.path} {...(isWithin(path, item.path) ? { 'aria-current': 'page' } : {})}>
+            {item.word}
+          </a>
+        </li>
+      ))}
+    </ul>
+  </nav>
+)
+
+const Account = ({ actor, token }: { actor: Actor; token: string | undefined }): View => (
+  <div class="account">
+    <span class="who" title={actor.models && `Models: ${[...actor.models].join(', ')}`}>
+      {actor.name} <span class="quiet">({actor.role})</span>
+    </span>
+    {token !== undefined && (
+      <form method="post" action="/sign-out">
+        <TokenField token={token} />
+        <button class="plain">Sign out</button>
+      </form>
+    )}
+  </div>
+)
+
+const isWithin = (path: string, place: string): boolean =>
+  place === '/' ? path === '/' : path === place || path.startsWith(`${place}/`)

@@ -1,0 +1,108 @@
+/**
+ * The dashboard as routes. Only this is there from the start; what makes pages is loaded at the first request for one, because a
+ * replica that answers predictions must not pay for it.
+ */
+import { z } from 'zod'
+import { DomainError } from '../../domain/errors.ts'
+import { route, type Ask, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { createTroubleLog } from '../trouble.ts'
+import { findAsset } from './assets.ts'
+import { reportPath } from './headers.ts'
+import { forms, places } from './places.ts'
+
+/** Most bytes of a form: a reason and some digests. */
+const formBytes = 32_768
+const reportBytes = 65_536
+const formMedia = ['application/x-www-form-urlencoded']
+
+export function dashboardRoutes(deps: ApiDeps): Route[] {
+  return [
+    ...places.map((place) =>
+      route({
+        method: 'get',
+        path: place.path,
+        allow: place.allow,
+        page: true,
+        summary: place.summary,
+        answers: { 200: 'A page' },
+        handle: async (ask) => (await import('./answer.tsx')).answerPage(deps, { place, places }, ask),
+      }),
+    ),
+    ...forms.map((form) =>
+      route({
+        method: 'post',
+        path: form.path,
+        allow: form.allow,
+        page: true,
+        summary: form.summary,
+        rawBytes: formBytes,
+        takes: formMedia,
+        body: z.record(z.string(), z.string()),
+        answers: { 303: 'It was done; what came of it is shown there' },
+        handle: async (ask: Ask<Record<string, string>, undefined>) => (await form.find())(deps, ask),
+      }),
+    ),
+    route({
+      method: 'get',
+      path: '/sign-in',
+      allow: 'public',
+      page: true,
+      summary: 'Where a person signs in.',
+      answers: { 200: 'A page' },
+      handle: async (ask) => (await import('./pages/sign-in.tsx')).showSignIn(deps, ask),
+    }),
+    route({
+      method: 'get',
+      path: '/assets/:file',
+      allow: 'public',
+      summary: 'A style sheet, script or picture of the pages, named with its content.',
+      answers: { 200: 'The file' },
+      async handle({ params }) {
+        const asset = await findAsset(params['file']!)
+        if (asset === undefined)
+          throw new DomainError(
+            'not_found',
+            `there is no file ${JSON.stringify(params['file']!.slice(0, 100))}`,
+          )
+        const { bytes, type, isCurrent } = asset
+        const caching = isCurrent ? 'public, max-age=31536000, immutable' : 'no-cache'
+        return {
+          text: bytes,
+          type,
+          headers: { 'cache-control': caching, 'x-content-type-options': 'nosniff' },
+        }
+      },
+    }),
+    reports(deps),
+  ]
+}
+
+/** Where browsers tell of what a page was not allowed to do: never anything, unless somebody tries. */
+function reports({ log }: ApiDeps): Route {
+  const say = createTroubleLog(log)
+  let count = 0
+  return route({
+    method: 'post',
+    path: reportPath,
+    allow: 'public',
+    summary: 'Takes what browsers report of the Content-Security-Policy.',
+    rawBytes: reportBytes,
+    takes: ['application/csp-report', 'application/reports+json', 'application/json'],
+    answers: { 204: 'It was counted' },
+    handle({ bytes }) {
+      count++
+      say(`a page was kept from what its policy forbids: ${directiveOf(bytes)}`)
+      log.debug({ count }, 'reports of the content security policy so far')
+      return { status: 204 }
+    },
+  })
+}
+
+/** The directive alone: the rest comes from outside and would fill the log with whatever somebody likes. */
+function directiveOf(bytes: Buffer): string {
+  const found = /"(?:effective-directive|effectiveDirective|violated-directive)"\s*:\s*"([a-z-]{1,40})/.exec(
+    bytes.toString('utf8'),
+  )
+  return found?.[1] ?? 'it does not say'
+}

@@ -1,0 +1,56 @@
+/**
+ * Who sends a request: a key, or the session of a person in a browser. A browser sends what it knows by itself, also when another
+ * site makes it: so a session, like a key in a browser's memory, only looks, unless a form of its own page says otherwise.
+ */
+import { DomainError } from '../domain/errors.ts'
+import { isEnded } from '../store/sessions.ts'
+import type { Actor } from './auth.ts'
+import type { Route } from './declare.ts'
+import type { ApiDeps } from './deps.ts'
+import { isOwnForm, issueOfSender, readSession, type Session } from './session.ts'
+
+export interface Person {
+  actor?: Actor
+  session?: Session
+}
+
+type Header = (name: string) => string | undefined
+
+/** Throws `unauthenticated` when nobody known asks for what is not public. */
+export async function personOf(
+  deps: ApiDeps,
+  route: Route,
+  { header, safe }: { header: Header; safe: boolean },
+): Promise<Person> {
+  const { authentication } = deps
+  const authorization = header('authorization')
+  if (route.allow === 'callers') return { actor: authentication.callerOf(authorization) }
+  try {
+    const isForm = route.page === true && !safe
+    if (authorization !== undefined && !isForm) return { actor: authentication.actorOf(authorization, safe) }
+    const person = safe || isForm ? await fromSession(deps, header) : undefined
+    return person ?? { actor: authentication.actorOf(undefined, safe) }
+  } catch (error) {
+    if (route.allow === 'public') return {}
+    throw error
+  }
+}
+
+async function fromSession(deps: ApiDeps, header: Header): Promise<Person | undefined> {
+  const session = readSession(deps.signer, header('cookie'))
+  const actor = session && deps.authentication.sessionOf(session)
+  if (session === undefined || actor === undefined || (await isEnded(deps.store, session.id)))
+    return undefined
+  return { actor, session }
+}
+
+/** Throws `forbidden` unless the form stands on a page of ours, and of this session where there is one. */
+export function expectOwnForm(session: Session | undefined, header: Header, token: string | undefined): void {
+  const issue = issueOfSender(header)
+  if (issue !== undefined) throw foreign(issue)
+  if (session !== undefined && !isOwnForm(session, token))
+    throw foreign('it carries no token of this session')
+}
+
+const foreign = (issue: string): DomainError =>
+  new DomainError('forbidden', `the form is refused: ${issue}. Open its page again and send it from there`)

@@ -1,0 +1,93 @@
+/**
+ * The session of a person in a browser: an API key, shown once, becomes a signed cookie that no script can read and no other
+ * site can send. It names the key and the secret that opened it, so it ends with either, and holds no secret itself.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Signer } from '../store/signature.ts'
+
+/** Which key a session stands for, and by which of its secrets it was opened. */
+export interface SessionKey {
+  /** The id of the key. */
+  key: string
+  /** Tells the secrets of one key apart; says nothing about them. */
+  mark: string
+}
+
+export interface Session extends SessionKey {
+  id: string
+  untilMs: number
+  /** Stands in every form of this session. Another site can make a browser send a form, but cannot know this. */
+  token: string
+}
+
+export const sessionCookie = 'tenure_session'
+/** A day's work. */
+export const sessionMs = 8 * 3_600_000
+
+/** What a signature of this kind begins with, so that none for another purpose can be taken for one. */
+const purpose = 'tenure session 1\n'
+/** A cookie is a few hundred bytes; nothing larger is looked at. */
+const mostBytes = 2_000
+
+/** Answers the value of the cookie. */
+export function sealSession(signer: Signer, subject: SessionKey, untilMs: number): string {
+  const { key, mark } = subject
+  const payload = Buffer.from(
+    JSON.stringify({ id: randomBytes(12).toString('hex'), key, mark, untilMs }),
+  ).toString('base64url')
+  return `${payload}.${signer.sign(Buffer.from(purpose + payload)).toString('base64url')}`
+}
+
+/** The session in a Cookie header; nothing when there is none, when it is over, or when it is not ours. */
+export function readSession(signer: Signer, header: string | undefined): Session | undefined {
+  const value = cookieIn(header, sessionCookie)
+  if (value === undefined || value.length > mostBytes) return undefined
+  const [payload = '', signature = ''] = value.split('.')
+  if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
+  const { id, key, mark, untilMs } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Session
+  return untilMs <= Date.now() ? undefined : { id, key, mark, untilMs, token: tokenOf(value) }
+}
+
+/** Whether a form carries the token of the session. */
+export function isOwnForm({ token }: Session, sent: string | undefined): boolean {
+  const given = Buffer.from(sent ?? '')
+  const wanted = Buffer.from(token)
+  return given.byteLength === wanted.byteLength && timingSafeEqual(given, wanted)
+}
+
+/**
+ * Why a form does not come from a page of this host; nothing when it does. Browsers say where a form stands (Fetch Metadata, and
+ * Origin); a program that says neither has no cookies of anybody.
+ */
+export function issueOfSender(header: (name: string) => string | undefined): string | undefined {
+  const site = header('sec-fetch-site')
+  if (site !== undefined && site !== 'same-origin') return `it comes from another place (${site})`
+  const origin = header('origin')
+  if (origin === undefined) return undefined
+  const host = /^https?:\/\/([^/]+)$/.exec(origin)?.[1]
+  return host !== undefined && host === header('host')
+    ? undefined
+    : `it comes from ${JSON.stringify(origin.slice(0, 100))}`
+}
+
+/** The header that keeps a session; without a value, the one that ends it. */
+export function setCookie(value: string | undefined, secure: boolean): string {
+  const age = value === undefined ? 0 : sessionMs / 1_000
+  return `${sessionCookie}=${value ?? ''}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
+}
+
+/** Whether the browser speaks to us, or to what stands before us, by https. */
+export const isSecure = (header: (name: string) => string | undefined): boolean =>
+  (header('x-forwarded-proto') ?? '').split(',')[0]?.trim() === 'https' ||
+  (header('origin') ?? '').startsWith('https://')
+
+const tokenOf = (cookie: string): string =>
+  createHash('sha256').update(`tenure form\n${cookie}`).digest('base64url')
+
+function cookieIn(header: string | undefined, name: string): string | undefined {
+  for (const pair of (header ?? '').split(';')) {
+    const at = pair.indexOf('=')
+    if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
+  }
+  return undefined
+}

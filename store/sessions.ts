@@ -1,0 +1,19 @@
+/** Sessions that were ended by their owners before their time. All others say by themselves whether they open. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export async function isEnded(database: Database, id: string): Promise<boolean> {
+  const rows = await database.query(sql`select 1 from ended_sessions where id = ${id}`)
+  return rows.length > 0
+}
+
+/** Ends one, and forgets those that would be over by now. */
+export async function endSession(
+  database: Database,
+  { id, untilMs }: { id: string; untilMs: number },
+): Promise<void> {
+  await database.query(sql`
+    with old as (delete from ended_sessions where until < now() - interval '1 hour')
+    insert into ended_sessions (id, until) values (${id}, to_timestamp(${untilMs}::float8 / 1000))
+    on conflict (id) do nothing`)
+}

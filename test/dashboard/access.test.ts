@@ -1,0 +1,234 @@
+/** Who gets into the dashboard and how, asked as a browser asks, without one. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { revokeKey, rotateKey } from '../../store/keys.ts'
+import { attempts } from '../../api/dashboard/pages/sign-in.tsx'
+import { createAttempts } from '../../api/dashboard/attempts.ts'
+import { openHouse, startApi, type House, type TestApi, type TestResponse } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let keys: Record<'viewer' | 'predictor', string>
+beforeAll(async () => {
+  house = await openHouse()
+  keys = {
+    viewer: await house.key({ role: 'viewer', name: 'vera' }),
+    predictor: await house.key({ role: 'predictor' }),
+  }
+  api = await startApi(house)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+const browser = { accept: 'text/html', host: 'localhost' }
+const get = (path: string, headers: Record<string, string> = {}) =>
+  api.request('GET', path, { headers: { ...browser, ...headers } })
+const send = (path: string, form: Record<string, string>, headers: Record<string, string> = {}) =>
+  api.request('POST', path, {
+    body: new URLSearchParams(form).toString(),
+    headers: { ...browser, 'content-type': 'application/x-www-form-urlencoded', ...headers },
+  })
+const cookieOf = ({ headers }: TestResponse) => headers.get('set-cookie')?.split(';')[0] ?? ''
+const tokenOf = ({ text }: TestResponse) => /name="token" value="([^"]+)"/.exec(text)?.[1] ?? ''
+const signedIn = async (key = keys.viewer) => {
+  const cookie = cookieOf(await send('/sign-in', { key }))
+  return { cookie, token: tokenOf(await get('/', { cookie })) }
+}
+
+describe('a person', () => {
+  it('without a session is sent to sign in and comes back', async () => {
+    const sent = await get('/?x=1')
+    expect(sent.status).toBe(303)
+    expect(sent.headers.get('location')).toBe('/sign-in?next=%2F%3Fx%3D1')
+    const page = await get('/sign-in?next=%2F%3Fx%3D1')
+    expect(page.text).toContain('<input type="hidden" name="next" value="/?x=1"')
+    const back = await send('/sign-in', { key: keys.viewer, next: '/?x=1' })
+    expect(back.status).toBe(303)
+    expect(back.headers.get('location')).toBe('/?x=1')
+  })
+
+  it.each(['//evil.example', 'https://evil.example', '/\\evil.example', '/a\\b', '/\n/evil.example', 'x'])(
+    'is not sent on to %j',
+    async (next) => {
+      const back = await send('/sign-in', { key: keys.viewer, next })
+      expect(back.headers.get('location')).toBe('/')
+    },
+  )
+
+  it('gets a cookie that no script reads, no other site sends, and that is secure where https is', async () => {
+    const plain = (await send('/sign-in', { key: keys.viewer })).headers.get('set-cookie')
+    expect(plain).toMatch(/^tenure_session=[\w.-]+; Path=\/; Max-Age=28800; HttpOnly; SameSite=Strict$/)
+    expect(plain).not.toContain(keys.viewer.split('_')[2])
+    const forwarded = await send('/sign-in', { key: keys.viewer }, { 'x-forwarded-proto': 'https' })
+    expect(forwarded.headers.get('set-cookie')).toMatch(/; Secure$/)
+  })
+
+  it('with a key that does not open is told so, and with a predictor key as well', async () => {
+    const wrong = await send('/sign-in', { key: `${keys.viewer.slice(0, -1)}x` })
+    expect(wrong.status).toBe(401)
+    expect(wrong.text).toContain('This key does not open')
+    expect(wrong.headers.get('set-cookie')).toBeNull()
+    expect((await send('/sign-in', { key: keys.predictor })).text).toContain('for predictions alone')
+    expect((await send('/sign-in', {})).status).toBe(401)
+  })
+
+  it('who comes from a link in another place is asked to knock again, by the page itself', async () => {
+    const { cookie } = await signedIn()
+    const first = await get('/releases', { 'sec-fetch-site': 'cross-site' })
+    expect(first.status).toBe(first.text.includes('http-equiv="refresh"') ? 200 : 404)
+    const home = await get('/', { 'sec-fetch-site': 'cross-site' })
+    expect(home.text).toContain('http-equiv="refresh"')
+    expect((await get('/', { cookie })).text).toContain('vera')
+  })
+})
+
+describe('a session', () => {
+  it('ends when it is signed out, also for a copy of its cookie', async () => {
+    const { cookie, token } = await signedIn()
+    const out = await send('/sign-out', { token }, { cookie })
+    expect(out.status).toBe(303)
+    expect(out.headers.get('set-cookie')).toMatch(/^tenure_session=; Path=\/; Max-Age=0;/)
+    expect((await get('/', { cookie })).status).toBe(303)
+  })
+
+  it('ends with its key, and with the secret that opened it', async () => {
+    const revoked = await house.key({ role: 'viewer' })
+    const renewed = await house.key({ role: 'viewer' })
+    await api.deps.authentication.refresh()
+    const [first, second] = [await signedIn(revoked), await signedIn(renewed)]
+    expect((await get('/', { cookie: first.cookie })).status).toBe(200)
+    await revokeKey(house.store, revoked.split('_')[1]!)
+    await rotateKey(house.store, { id: renewed.split('_')[1]!, overlapMs: 0 })
+    await api.deps.authentication.refresh()
+    for (const { cookie } of [first, second]) expect((await get('/', { cookie })).status).toBe(303)
+  })
+
+  it.each([
+    ['with another name in it', (cookie: string) => cookie.replace(/=\w{4}/, '=AAAA')],
+    ['without its signature', (cookie: string) => cookie.split('.')[0]!],
+    ['that is something else', () => 'tenure_session=%00; a=b'],
+    ['that is huge', () => `tenure_session=${'a'.repeat(10_000)}`],
+  ])('%s opens nothing', async (_what, change) => {
+    const { cookie } = await signedIn()
+    expect((await get('/', { cookie: change(cookie) })).status).toBe(303)
+  })
+
+  it('looks at what is only read, and changes nothing of the API', async () => {
+    const { cookie } = await signedIn()
+    expect((await get('/v1/models', { cookie })).status).toBe(200)
+    expect((await api.request('POST', '/v1/keys', { headers: { cookie }, body: {} })).status).toBe(401)
+  })
+})
+
+describe('a form', () => {
+  it.each<[string, Record<string, string>, Record<string, string>]>([
+    ['without the token', { token: '' }, {}],
+    ['with the token of another session', { token: 'x'.repeat(43) }, {}],
+    ['from another site', {}, { 'sec-fetch-site': 'cross-site' }],
+    ['from a sibling of this host', {}, { 'sec-fetch-site': 'same-site' }],
+    ['from another origin', {}, { origin: 'http://evil.example' }],
+    ['from a place that hides itself', {}, { origin: 'null' }],
+  ])('%s is refused', async (_what, fields, headers) => {
+    const { cookie, token } = await signedIn()
+    const refused = await send('/sign-out', { token, ...fields }, { cookie, ...headers })
+    expect(refused.status).toBe(403)
+    expect(refused.text).toContain('the form is refused')
+    expect((await get('/', { cookie })).status).toBe(200)
+  })
+
+  it('to sign in is taken from this host alone', async () => {
+    const refused = await send('/sign-in', { key: keys.viewer }, { origin: 'http://evil.example' })
+    expect(refused.status).toBe(403)
+    const own = await send('/sign-in', { key: keys.viewer }, { origin: 'http://localhost' })
+    expect(own.status).toBe(303)
+  })
+
+  it('that is no form, or too long, is refused', async () => {
+    const { cookie } = await signedIn()
+    const json = await api.request('POST', '/sign-out', { headers: { cookie }, body: { token: 'x' } })
+    expect(json.status).toBe(415)
+    expect((await send('/sign-in', { key: 'x'.repeat(40_000) })).status).toBe(413)
+  })
+})
+
+describe('a page', () => {
+  it('tells the browser what it may do, and asks only for files of this host that last', async () => {
+    const { cookie } = await signedIn()
+    const { text, headers } = await get('/', { cookie })
+    expect(headers.get('content-security-policy')).toBe(
+      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports; report-to csp",
+    )
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(text).not.toMatch(/<style|\sstyle=|<script>|\son\w+=/)
+    const files = [...text.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, path]) => path!)
+    expect(new Set(files).size).toBe(4)
+    for (const file of files) {
+      const asset = await api.request('GET', file)
+      expect(asset.status).toBe(200)
+      expect(asset.headers.get('cache-control')).toMatch(/immutable/)
+    }
+    const old = await api.request('GET', files[0]!.replace(/[0-9a-f]{12}/, '0'.repeat(12)))
+    expect(old).toMatchObject({ status: 200 })
+    expect(old.headers.get('cache-control')).toBe('no-cache')
+    for (const name of ['style.css', 'x.000000000000.css', '..%2f..%2fapp.000000000000.ts'])
+      expect((await api.request('GET', `/assets/${name}`)).status).toBe(404)
+  })
+
+  it('that is not there is told as one to a person, and as a document to a program', async () => {
+    const page = await get('/nothing<script>')
+    expect(page.status).toBe(404)
+    expect(page.text).toContain('There is nothing here')
+    expect(page.text).not.toContain('nothing<script>')
+    const program = await api.request('GET', '/nothing')
+    expect(program.json).toMatchObject({ code: 'not_found' })
+    expect((await get('/v1/nothing')).json).toMatchObject({ code: 'not_found' })
+    expect((await api.request('GET', '/')).json).toMatchObject({ code: 'unauthenticated' })
+  })
+
+  it('says how it was read', async () => {
+    const { cookie } = await signedIn()
+    const timing = (await get('/', { cookie })).headers.get('server-timing')
+    expect(timing).toMatch(/^statements;desc="\d+", load;dur=[\d.]+, view;dur=[\d.]+$/)
+  })
+
+  it('that is asked for as a part comes without its frame, and sends away who is not signed in', async () => {
+    const { cookie } = await signedIn()
+    const part = await get('/', { cookie, 'hx-request': 'true' })
+    expect(part.text).toMatch(/^<main id="main">/)
+    const away = await get('/', { 'hx-request': 'true' })
+    expect(away.status).toBe(401)
+    expect(away.headers.get('hx-refresh')).toBe('true')
+  })
+
+  it('takes reports of what was kept from it', async () => {
+    const report = JSON.stringify({
+      'csp-report': { 'effective-directive': 'script-src', 'blocked-uri': 'x' },
+    })
+    const taken = await api.request('POST', '/csp-reports', {
+      body: report,
+      headers: { 'content-type': 'application/csp-report' },
+    })
+    expect(taken.status).toBe(204)
+  })
+})
+
+it('who tries keys is held back for a while, and nobody else', async () => {
+  let nowMs = 0
+  const held = createAttempts(() => nowMs)
+  for (let count = 0; count < 10; count++) {
+    expect(held.waitS('a')).toBe(0)
+    held.failed('a')
+  }
+  expect(held.waitS('a')).toBe(6)
+  expect(held.waitS('b')).toBe(0)
+  nowMs = 6_000
+  expect(held.waitS('a')).toBe(0)
+
+  for (let count = 0; count < 12; count++) attempts.failed(undefined)
+  const refused = await send('/sign-in', { key: keys.viewer })
+  expect(refused.status).toBe(429)
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+  expect(refused.text).toContain('Too many keys')
+})
