@@ -23,10 +23,11 @@ interface Datatype {
 }
 
 const float = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined)
-const whole = (least: number, most: number) => (value: unknown) =>
-  Number.isInteger(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined
-const signed = (bits: number) => whole(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-const unsigned = (bits: number) => whole(0, 2 ** bits - 1)
+/** `end` is the first that is too large: with 64 bits the last that fits is no number here, it would be rounded up to `end`. */
+const whole = (least: number, end: number) => (value: unknown) =>
+  Number.isInteger(value) && Number(value) >= least && Number(value) < end ? Number(value) : undefined
+const signed = (bits: number) => whole(-(2 ** (bits - 1)), 2 ** (bits - 1))
+const unsigned = (bits: number) => whole(0, 2 ** bits)
 
 const datatypes: Readonly<Record<string, Datatype>> = {
   BOOL: {

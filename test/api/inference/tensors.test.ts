@@ -50,6 +50,19 @@ describe('numbers', () => {
     (datatype) => expect(read(iris, { inputs: [matrix([1, 0, 1, 1], datatype)] })).toEqual(wanted),
   )
 
+  it.each([
+    ['INT8', 127, 128],
+    ['INT8', -128, -129],
+    ['UINT8', 255, 256],
+    ['INT32', 2 ** 31 - 1, 2 ** 31],
+    ['INT64', 2 ** 63 - 1_024, 2 ** 63],
+    ['INT64', -(2 ** 63), -(2 ** 63) - 2_048],
+    ['UINT64', 2 ** 64 - 2_048, 2 ** 64],
+  ])('of the type %s reach to %d, and %d is refused', (datatype, last, next) => {
+    expect(() => read(iris, { inputs: [matrix([last, 0, 1, 1], datatype)] })).not.toThrow()
+    expect(() => read(iris, { inputs: [matrix([next, 0, 1, 1], datatype)] })).toThrow(`is no ${datatype}`)
+  })
+
   it('of the type BOOL are read', () =>
     expect(read(iris, { inputs: [matrix([true, false, true, true], 'BOOL')] })).toEqual(wanted))
 
