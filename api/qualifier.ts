@@ -2,7 +2,7 @@
  * Loads one artifact in a process of its own, as a replica would, answers its golden rows and measures it. A release asks for
  * it before any caller meets the candidate: whatever a bad artifact can do to a process, it does to this one.
  *
- * `qualifier.ts <artifact root> <digest> <version>` prints one line of JSON and exits with 0, also for a refusal.
+ * `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one line of JSON and exits with 0, also for a refusal.
  */
 import { isError } from '../domain/errors.ts'
 import { getArtifact, openArtifacts } from '../store/artifacts.ts'
@@ -12,11 +12,16 @@ import { openVersion, type LoadedVersion } from './serving/version.ts'
 
 const measuredRows = 2_000
 const measuredMs = 2_000
+/**
+ * On a busy machine a measurement tells of the others who compute there. So one that misses the limit is taken again, and the
+ * best counts: no luck makes a slow artifact fast, and five unlucky seconds in a row are a machine that cannot serve it.
+ */
+const mostMeasurements = 5
 
 const tensors = createTensors({
   onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
-const [root = '', digest = '', version = ''] = process.argv.slice(2)
+const [root = '', digest = '', version = '', p99Limit = ''] = process.argv.slice(2)
 try {
   process.stdout.write(`${JSON.stringify({ ok: true, ...(await qualify()) })}\n`)
 } catch (error) {
@@ -34,9 +39,26 @@ async function qualify() {
     model: loaded.model,
     goldenRows: manifest.golden.instances.length,
     loadMs: Math.round(loadMs),
-    ...(await measure(loaded)),
+    ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     rssBytes: process.memoryUsage.rss(),
   }
+}
+
+interface Measured {
+  p50Us: number
+  p99Us: number
+  measurements: number
+}
+
+/** The first measurement within the limit, or the best of all. */
+async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Measured> {
+  let best = await measure(loaded)
+  let measurements = 1
+  for (; best.p99Us > limitUs && measurements < mostMeasurements; measurements++) {
+    const again = await measure(loaded)
+    if (again.p99Us < best.p99Us) best = again
+  }
+  return { ...best, measurements }
 }
 
 /** Quantiles of the time of one row, from its features to its answer. */
@@ -45,7 +67,7 @@ async function measure({
   predictor,
   read,
   format,
-}: LoadedVersion): Promise<{ p50Us: number; p99Us: number }> {
+}: LoadedVersion): Promise<Omit<Measured, 'measurements'>> {
   const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)

@@ -45,6 +45,16 @@ describe('the child', () => {
     expect(refusalOf(found, { model: 'm' })).toBeUndefined()
   })
 
+  it('measures again what misses the limit, and keeps refusing what is never within it', async () => {
+    const digest = await putNetwork(artifacts, 'm')
+    const impossible = { ...qualificationLimits, p99Us: 0.001 }
+    const found = await runQualifier([directory, digest, 'm_v1.0.0', String(impossible.p99Us)])
+    expect(found).toMatchObject({ ok: true, measurements: 5 })
+    expect(refusalOf(found, { model: 'm' }, impossible)).toMatch(/in the best of 5 measurements/)
+    const generous = await runQualifier([directory, digest, 'm_v1.0.0', '1e9'])
+    expect(generous).toMatchObject({ ok: true, measurements: 1 })
+  })
+
   it('that never answers is ended', async () => {
     const found = await runQualifier([], {
       script: script('hang.mjs', 'setInterval(() => {}, 1)'),
