@@ -1,5 +1,6 @@
-# One image for every process of Tenure; the command chooses which: `activities/worker.ts control`, `activities/worker.ts
-# train` or `api/server.ts`. Postgres and Temporal run elsewhere (see compose.yaml).
+# One image for every process of Tenure; the command chooses which: `api/start.mjs` (the default), `--import tsx
+# activities/worker.ts control`, `--import tsx activities/worker.ts train`. Postgres and Temporal run elsewhere (see
+# compose.yaml).
 #
 # Written with care, but it could not be built where it was written: no container engine was at hand.
 
@@ -17,6 +18,10 @@ COPY scripts/setup scripts/setup
 RUN node scripts/setup.mjs --without=temporal,postgres \
  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 COPY . .
+# An API replica starts from one file that is put together from the sources; the user below may not write here, so it is made
+# now. It is made anew when a package has another size or time: layers keep whole seconds only, so all get one of those.
+RUN find node_modules -type f -exec touch -d @1700000000 {} + \
+ && node --input-type=module -e "const { makeBundle } = await import('/opt/tenure/api/start/make-bundle.mjs'); await makeBundle('/opt/tenure', 'api/server.ts')"
 
 FROM node:22-bookworm-slim
 ARG BUILD_ID=unversioned
@@ -24,13 +29,15 @@ ENV NODE_ENV=production \
     TENURE_BUILD_ID=$BUILD_ID \
     TENURE_CACHE=/opt/tenure-cache \
     TENURE_STATE=/var/lib/tenure/state \
-    TENURE_ARTIFACTS=/var/lib/tenure/artifacts
+    TENURE_ARTIFACTS=/var/lib/tenure/artifacts \
+    TENURE_BATCHES=/var/lib/tenure/batches \
+    TENURE_SIGNING_KEY=/var/lib/tenure/keys/signing.pem
 COPY --from=build /opt/tenure-cache /opt/tenure-cache
 COPY --from=build /opt/tenure /opt/tenure
 WORKDIR /opt/tenure
-RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts
+RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts /var/lib/tenure/batches /var/lib/tenure/keys
 USER node
 EXPOSE 7400
 # Node itself is process 1 and hears SIGTERM; `npm start` would stand between.
-ENTRYPOINT ["node", "--import", "tsx"]
-CMD ["api/server.ts"]
+ENTRYPOINT ["node"]
+CMD ["--max-semi-space-size=2", "api/start.mjs"]
