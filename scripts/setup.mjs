@@ -3,7 +3,7 @@
 // Temporal server and the Postgres binaries. It needs nothing but Node. What is heavy is kept in a cache outside the
 // checkout (TENURE_CACHE, else ~/.cache/tenure) and hash-checked; when all is there it only looks, in well under a
 // second and without network. `npm run setup -- --verify` hashes every cached file again; `--without=temporal,postgres`
-// leaves out servers that run elsewhere.
+// leaves out servers that run elsewhere; `--report` changes nothing and prints what is there and what is not, as JSON.
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -30,6 +30,11 @@ const deep = process.argv.includes('--verify')
 const without = new Set(process.argv.flatMap((each) => /^--without=(.*)$/.exec(each)?.[1]?.split(',') ?? []))
 const progress = startProgress(process.stdout)
 
+if (process.argv.includes('--report')) {
+  process.stdout.write(`${JSON.stringify(await report())}\n`)
+  process.exit(0)
+}
+
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
   process.on(signal, () => {
     progress.say(`Set-up was interrupted (${signal}); what is finished is kept, start again to go on.`)
@@ -50,6 +55,22 @@ try {
   progress.stop()
   process.stderr.write(`\nset-up failed: ${error instanceof Error ? error.message : error}\n`)
   process.exit(1)
+}
+
+/** Of each step whether its part is in place, and what the machine lacks to make it. */
+async function report() {
+  const steps = [packages, tensorflow, addon, temporal, postgres].map((step) => step(context))
+  return Promise.all(
+    steps.map(async ({ name, needs, wishes = [], missing }) => {
+      const fault = await missing({ deep }).catch((error) => String(error.message))
+      const lacks = await lacking([...needs, ...wishes], context.env)
+      return {
+        name,
+        ...(fault === undefined ? {} : { fault }),
+        ...(lacks.length === 0 ? {} : { lacks: lacks.map(({ what }) => what), remedy: remedy(lacks) }),
+      }
+    }),
+  )
 }
 
 /** Does, under the locks, whatever is still missing then: another set-up may have done it while this one waited. */
