@@ -41,9 +41,14 @@ export const modelsGroup: CommandGroup = {
           ]),
         ]
         lines.push(
-          ...gone.map(
-            (name) => `${name.padEnd(24)} file is gone: it serves on, and its schedules are paused`,
-          ),
+          ...gone.flatMap((name) => [
+            terminal.paint(
+              'yellow',
+              `${name.padEnd(24)} file is gone: it serves on, and its schedules are paused`,
+            ),
+            `  Put models/${name}.ts back and sync again, or leave it so: no version of it is lost, none is made.`,
+            `  To answer nobody by its versions any more: \`tenure flags set ${name} fallback --reason "…"\`.`,
+          ]),
         )
         terminal.answer({ models, broken, gone }, lines.join('\n'))
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
