@@ -54,6 +54,7 @@ export const train =
       // Of the model file alone until the trainer has said what it really ran.
       codeDigest,
       dependenciesDigest: '',
+      buildId: config.buildId,
     })
     if (training.status === 'done') return resultOf(training)
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)

@@ -42,6 +42,7 @@ export interface TrainerResult {
   artifactDigest: string
   codeDigest: string
   dependenciesDigest: string
+  dependencies: Record<string, string>
   rows: number
 }
 
@@ -104,7 +105,13 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     rows: data.rows.length,
   }
   const artifactDigest = await storeArtifact(tf, artifacts, { definition, network, fits, data, training })
-  return { artifactDigest, codeDigest: code, dependenciesDigest: dependencies, rows: data.rows.length }
+  return {
+    artifactDigest,
+    codeDigest: code,
+    dependenciesDigest: dependencies,
+    dependencies: await dependenciesOf(),
+    rows: data.rows.length,
+  }
 }
 
 /** What the model file itself gets wrong is told with its place, and not tried again. */
@@ -138,6 +145,14 @@ async function findCheckpoint(
 async function dependenciesDigest(): Promise<string> {
   const lock = digestOf(await readFile(join(checkout, 'package-lock.json')))
   return digestOfJson({ lock, node: process.versions.node, arch: process.arch })
+}
+
+/** What a person compares: the packages that are asked for, each in the one version that is, and what runs them. */
+async function dependenciesOf(): Promise<Record<string, string>> {
+  const { dependencies } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>
+  }
+  return { node: process.versions.node, ...dependencies }
 }
 
 takeJob<TrainerJob, TrainerStep, TrainerResult>(runTraining)

@@ -1,5 +1,7 @@
 /** How values stand in JSON: snake_case at the first level, which is ours; what lies deeper is data and stays as it is. */
 import { z } from 'zod'
+import { DomainError } from '../domain/errors.ts'
+import { parseMoment, type Parsed } from '../domain/search.ts'
 
 export function toWire<T extends object>(value: T): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [snake(name), each]))
@@ -27,3 +29,25 @@ export const modelName = z.string().min(1).max(100)
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
 export const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
+
+/** A text in a small language of its own; its issue is the caller's answer. */
+export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
+  z
+    .string()
+    .min(1)
+    .max(500)
+    .transform((text, context): T => {
+      const parsed = parse(text)
+      if ('value' in parsed) return parsed.value
+      context.addIssue({ code: 'custom', message: parsed.issue })
+      return z.NEVER
+    })
+
+/** A moment with its zone, or a day. */
+export const searchedMoment = parsedBy(parseMoment)
+
+/** Throws `invalid_request` for a span that ends before it begins, which would find nothing and not say why. */
+export function expectInOrder(since: string | undefined, until: string | undefined): void {
+  if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
+    throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)
+}

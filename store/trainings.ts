@@ -31,15 +31,18 @@ export interface Training {
 export type NewTraining = Pick<Training, 'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'> & {
   codeDigest: string
   dependenciesDigest: string
+  /** The revision of the checkout that trains it. */
+  buildId?: string
 }
 
 /** Begins a training, or its next attempt: of a running one the number of attempts rises, a finished one stays as it is. */
 export async function beginTraining(database: Database, each: NewTraining): Promise<Training> {
   await database.query(sql`
-    insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status)
+    insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters,
+      build_id, status)
     values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.seed}, ${each.codeDigest},
-      ${each.dependenciesDigest}, ${JSON.stringify(each.hyperparameters)}, 'running')
-    on conflict (id) do update set attempts = trainings.attempts + 1, status = 'running', message = null, ended_at = null
+      ${each.dependenciesDigest}, ${JSON.stringify(each.hyperparameters)}, ${each.buildId ?? null}, 'running')
+    on conflict (id) do update set build_id = excluded.build_id, attempts = trainings.attempts + 1, status = 'running', message = null, ended_at = null
     where trainings.status <> 'done'`)
   return getTraining(database, each.id)
 }
@@ -68,7 +71,14 @@ export async function recordEpoch(
 export async function endTraining(
   database: Database,
   end: { id: string; attempt: number } & (
-    | { status: 'done'; artifactDigest: string; codeDigest: string; dependenciesDigest: string }
+    | {
+        status: 'done'
+        artifactDigest: string
+        codeDigest: string
+        dependenciesDigest: string
+        /** Package → version. */
+        dependencies?: Record<string, string>
+      }
     | { status: 'failed'; message: string }
   ),
 ): Promise<boolean> {
@@ -76,7 +86,7 @@ export async function endTraining(
     end.status === 'done'
       ? await database.query(sql`
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
-            dependencies_digest = ${end.dependenciesDigest}, ended_at = now()
+            dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})}, ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)
       : await database.query(sql`
           update trainings set status = 'failed', message = ${end.message}, ended_at = now()

@@ -1,15 +1,14 @@
-/** `/v1/models`, `/v1/versions`: what there is, what is live, and what was. */
+/** `/v1/models`: what there is, what is live, and what was. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../store/live-at.ts'
 import { getModel, listModels, type StoredModel } from '../../store/models.ts'
 import { findOpenRelease } from '../../store/releases.ts'
-import { getVersion, listVersions, type Version } from '../../store/versions.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope, visible } from '../scope.ts'
-import { limit, modelName, pastMoment, toWire } from '../wire.ts'
+import { visible } from '../scope.ts'
+import { pastMoment, toWire } from '../wire.ts'
 
 export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
@@ -84,37 +83,5 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
         return { json: { ...toWire(live), at: live.since } }
       },
     }),
-    route({
-      method: 'get',
-      path: '/v1/versions',
-      allow: viewers,
-      summary: 'Lists registered versions, the newest of each model first.',
-      answers: { 200: 'The versions, without their manifests' },
-      query: z.strictObject({ model: modelName.optional(), limit }),
-      async handle({ actor, query }) {
-        const found = await listVersions(store, {
-          limit: query.limit,
-          ...(query.model === undefined ? {} : { model: query.model }),
-        })
-        const versions = visible(actor, found, ({ model }) => model)
-        return { json: { versions: versions.map(briefOf) } }
-      },
-    }),
-    route({
-      method: 'get',
-      path: '/v1/versions/:version',
-      allow: viewers,
-      summary: 'Shows a version with its manifest and its lineage.',
-      answers: { 200: 'The version' },
-      async handle({ actor, params }) {
-        const version = await getVersion(store, params['version']!)
-        expectInScope(actor, version.model)
-        return { json: toWire(version) }
-      },
-    }),
   ]
-}
-
-function briefOf({ manifest: _manifest, ...version }: Version) {
-  return toWire(version)
 }

@@ -1,0 +1,70 @@
+/** `/v1/trainings`: every training run, also those of which nothing was registered, with what it ran with and what came of it. */
+import { z } from 'zod'
+import { DomainError } from '../../domain/errors.ts'
+import { parseDigest, trainingStatuses } from '../../domain/search.ts'
+import { findTrainingRun, findTrainings } from '../../store/search-trainings.ts'
+import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope } from '../scope.ts'
+import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../wire.ts'
+
+const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
+
+export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/trainings',
+    allow: viewers,
+    summary:
+      'Lists training runs with their data digest, code, dependencies, hyperparameters, metrics, verdict and version, the newest first or, with order=oldest, last.',
+    answers: { 200: 'The trainings, without their curves, and next_cursor when there are more' },
+    query: z.strictObject({
+      model: modelName.optional(),
+      status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
+      since: searchedMoment.optional(),
+      until: searchedMoment.optional(),
+      data: parsedBy(parseDigest).optional(),
+      order: z.enum(['newest', 'oldest'], { error: 'is newest or oldest' }).default('newest'),
+      cursor: cursorText.optional(),
+      limit,
+    }),
+    async handle({ actor, query }) {
+      const { model, status, since, until, data, order, cursor } = query
+      expectInOrder(since, until)
+      const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, key)
+      const { trainings, next } = await findTrainings(store, {
+        limit: query.limit,
+        order,
+        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...(model === undefined ? {} : { model }),
+        ...(status === undefined ? {} : { status }),
+        ...(since === undefined ? {} : { since }),
+        ...(until === undefined ? {} : { until }),
+        ...(data === undefined ? {} : { data }),
+        ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
+      })
+      return {
+        json: {
+          trainings: trainings.map(toWire),
+          ...(next === undefined ? {} : { next_cursor: encodeCursor(order, [next.at, next.id]) }),
+        },
+      }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/trainings/:id',
+    allow: viewers,
+    summary: 'Shows a training run with the curve of its loss.',
+    answers: { 200: 'The training' },
+    async handle({ actor, params }) {
+      const id = params['id']!
+      const training = await findTrainingRun(store, id)
+      if (training === undefined)
+        throw new DomainError('not_found', `there is no training ${JSON.stringify(id.slice(0, 80))}`)
+      expectInScope(actor, training.model)
+      return { json: toWire(training) }
+    },
+  }),
+]

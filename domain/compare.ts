@@ -1,0 +1,155 @@
+/**
+ * Two versions side by side: what differs first, with the difference where it is a number. Two lists of fifty lines each are
+ * not compared by eye, and the one hyperparameter that changed is what was looked for.
+ */
+import { higherIsBetter } from './gate-metrics.ts'
+import type { Manifest } from './manifest.ts'
+import { metricNames } from './search.ts'
+import type { Lineage } from './version.ts'
+
+export interface ComparedVersion {
+  version: string
+  model: string
+  status: string
+  createdAt: string
+  createdBy: string
+  lineage: Partial<Lineage>
+  manifest: Partial<Manifest>
+  training: {
+    epochs: number
+    loss?: number
+    durationMs?: number
+    buildId?: string
+    dependencies: Record<string, string>
+  }
+}
+
+export const sections = [
+  'metrics',
+  'hyperparameters',
+  'data',
+  'features',
+  'code',
+  'training',
+  'size',
+  'origin',
+] as const
+export type Section = (typeof sections)[number]
+type Value = string | number | boolean | null
+
+export interface ComparedField {
+  section: Section
+  field: string
+  /** Null where the version has none. */
+  one: Value
+  other: Value
+  /** other − one, of numbers. */
+  difference?: number
+  /** Which one the metric speaks for; absent when they are equal, or when no metric is compared. */
+  better?: 'one' | 'other'
+}
+
+export interface VersionComparison {
+  one: string
+  other: string
+  /** The fields in which they differ, in the order of the sections. */
+  differences: ComparedField[]
+  same: ComparedField[]
+  /** What a reader must know before believing a difference. */
+  notes: string[]
+}
+
+export function compareVersions(one: ComparedVersion, other: ComparedVersion): VersionComparison {
+  const [facts, others] = [factsOf(one), factsOf(other)]
+  const fields = sections.flatMap((section) => {
+    const names = new Set([...Object.keys(facts[section]), ...Object.keys(others[section])])
+    return [...names].map((field) =>
+      compareField(section, field, facts[section][field], others[section][field]),
+    )
+  })
+  const isSame = (each: ComparedField): boolean => each.one === each.other
+  return {
+    one: one.version,
+    other: other.version,
+    differences: fields.filter((each) => !isSame(each)),
+    same: fields.filter(isSame),
+    notes: notesOf(one, other),
+  }
+}
+
+function compareField(
+  section: Section,
+  field: string,
+  one: Value | undefined,
+  other: Value | undefined,
+): ComparedField {
+  const compared: ComparedField = { section, field, one: one ?? null, other: other ?? null }
+  if (typeof one !== 'number' || typeof other !== 'number') return compared
+  const difference = other - one
+  const metric = section === 'metrics' ? metricNames.find((name) => name === field) : undefined
+  if (metric === undefined || difference === 0) return { ...compared, difference }
+  return { ...compared, difference, better: difference > 0 === higherIsBetter(metric) ? 'other' : 'one' }
+}
+
+function notesOf(one: ComparedVersion, other: ComparedVersion): string[] {
+  const notes: string[] = []
+  if (one.version === other.version) notes.push('this is one version, compared with itself')
+  if (one.model !== other.model)
+    notes.push(`they answer different questions: ${one.model} and ${other.model}`)
+  const [data, otherData] = [one.lineage.snapshot, other.lineage.snapshot]
+  if (data !== otherData)
+    notes.push(
+      'their metrics were measured on different rows: a difference between them may be one of the rows',
+    )
+  return notes
+}
+
+type Facts = Record<Section, Record<string, Value | undefined>>
+
+function factsOf({ lineage, manifest, training, ...version }: ComparedVersion): Facts {
+  const { output, preprocessing = [], files } = manifest
+  const fileBytes = files && { network: files['model.json'].bytes, weights: files['weights.bin'].bytes }
+  return {
+    metrics: { ...lineage.metrics },
+    hyperparameters: { ...lineage.hyperparameters, seed: lineage.seed },
+    data: {
+      snapshot: lineage.snapshot,
+      as_of: lineage.asOf,
+      train_rows: lineage.rows?.train,
+      test_rows: lineage.rows?.test,
+    },
+    features: {
+      ...Object.fromEntries(
+        Object.entries(manifest.features ?? {}).map(([name, feature]) => [name, canonical(feature)]),
+      ),
+      '(output)': output && canonical(output),
+    },
+    code: {
+      code: lineage.code,
+      build: training.buildId,
+      dependencies: lineage.dependencies,
+      ...Object.fromEntries(
+        Object.entries(training.dependencies).map(([name, installed]) => [`dependency ${name}`, installed]),
+      ),
+    },
+    training: { epochs: training.epochs, loss: training.loss, duration_ms: training.durationMs },
+    size: {
+      network_bytes: fileBytes?.network,
+      weights_bytes: fileBytes?.weights,
+      // Four bytes each.
+      parameters: fileBytes && fileBytes.weights / 4,
+      inputs: preprocessing.length === 0 ? undefined : preprocessing.length,
+    },
+    origin: {
+      status: version.status,
+      created_at: version.createdAt,
+      created_by: version.createdBy,
+      reason: lineage.reason,
+      compared_with: lineage.baseline,
+    },
+  }
+}
+
+/** With its keys in one order, so that two that say the same are the same. */
+const canonical = (value: object): string =>
+  JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))))

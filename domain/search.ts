@@ -1,0 +1,101 @@
+/**
+ * How versions and trainings are asked for: statuses, conditions on metrics, the order. A condition that nobody understands
+ * is refused with what would be understood; one that was passed over in silence would answer a question nobody has asked.
+ */
+import { higherIsBetter, metricsFor } from './gate-metrics.ts'
+import type { GateMetric, Task } from './gate-policy.ts'
+
+/** What a version is at this moment. Each version is exactly one of them, the first that fits. */
+export const versionStatuses = {
+  /** Made for a drill; it never answers callers for good. */
+  drill: 'made for a drill',
+  champion: 'answers its model’s callers now',
+  withdrawn: 'was taken back, and is never a target again',
+  releasing: 'a release of it is open',
+  proven: 'has been champion to the end of a probation, and could be again',
+  registered: 'stands in the registry; nothing else has come of it',
+} as const
+export type VersionStatus = keyof typeof versionStatuses
+
+export const trainingStatuses = ['running', 'done', 'failed'] as const
+
+export const metricNames: readonly GateMetric[] = [
+  ...new Set((['binary', 'multiclass', 'regression'] satisfies Task[]).flatMap((task) => metricsFor(task))),
+]
+
+export const comparisons = ['>', '>=', '<', '<=', '='] as const
+
+export interface MetricCondition {
+  metric: GateMetric
+  is: (typeof comparisons)[number]
+  value: number
+}
+
+/** `version`: by model, the highest number first. A metric: the best first, `-` before it the worst first; only versions that have it. */
+export type VersionOrder =
+  'version' | 'newest' | 'oldest' | { metric: GateMetric; direction: 'ascending' | 'descending' }
+
+export type Parsed<T> = { value: T } | { issue: string }
+
+export const mostConditions = 5
+
+/** `auc>0.8,brier<=0.2`: all of them hold. */
+export function parseConditions(text: string): Parsed<MetricCondition[]> {
+  const parts = text.split(',')
+  if (parts.length > mostConditions) return { issue: `has more than ${mostConditions} conditions` }
+  const conditions: MetricCondition[] = []
+  for (const part of parts) {
+    const parsed = parseCondition(part.trim())
+    if ('issue' in parsed) return parsed
+    conditions.push(parsed.value)
+  }
+  return { value: conditions }
+}
+
+function parseCondition(text: string): Parsed<MetricCondition> {
+  const [, name = '', is = '', number = ''] =
+    /^(\w+)\s*(>=|<=|>|<|=)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)$/i.exec(text) ?? []
+  const value = Number(number)
+  if (is === '' || !Number.isFinite(value))
+    return { issue: `${quoted(text)} is no condition such as auc>0.8 (with >, >=, <, <= or =)` }
+  const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
+  if (metric === undefined) return { issue: unknownMetric(name) }
+  return { value: { metric, is: is as MetricCondition['is'], value } }
+}
+
+export function parseOrder(text: string): Parsed<VersionOrder> {
+  if (text === 'version' || text === 'newest' || text === 'oldest') return { value: text }
+  const worstFirst = text.startsWith('-')
+  const name = worstFirst ? text.slice(1) : text
+  const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
+  if (metric === undefined)
+    return { issue: `${quoted(text)} is none of version, newest, oldest; ${unknownMetric(name)}` }
+  const direction = higherIsBetter(metric) === worstFirst ? 'ascending' : 'descending'
+  return { value: { metric, direction } }
+}
+
+const unknownMetric = (name: string): string =>
+  `there is no metric ${quoted(name)}; there are ${metricNames.join(', ')}`
+
+/** The first characters of a digest, as they are kept. */
+export function parseDigest(text: string): Parsed<string> {
+  const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/i.exec(text)?.[1]
+  if (hex === undefined)
+    return { issue: `${quoted(text)} is no digest: "sha256:" may stand before its first 6 to 64 digits` }
+  return { value: `sha256:${hex.toLowerCase()}` }
+}
+
+/** A moment with its zone, or a day, which begins at midnight UTC. */
+export function parseMoment(text: string): Parsed<string> {
+  const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? ''
+  const isFull = /^.{10}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i.test(text)
+  const ms = isFull ? Date.parse(text) : text === day ? Date.parse(`${day}T00:00:00Z`) : NaN
+  // 31 February parses, as a day of March; Postgres knows no year 0.
+  const isThere =
+    Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
+  if (!isThere) return { issue: `${quoted(text)} is no time such as 2026-03-01 or 2026-03-01T12:00:00Z` }
+  return { value: new Date(ms).toISOString() }
+}
+
+/** What was sent may be long, and goes into an answer. */
+const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -1,0 +1,202 @@
+/**
+ * Finds registered versions by what people remember of them. Every page is bounded, and chosen by its keys alone
+ * before anything large is read, so that the cost of a search grows with the page and not with what a version holds.
+ */
+import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
+import type { MetricCondition, VersionOrder, VersionStatus } from '../domain/search.ts'
+import type { Lineage } from '../domain/version.ts'
+import type { Database } from './postgres.ts'
+
+export interface FoundVersion {
+  version: string
+  model: string
+  status: VersionStatus
+  major: number
+  minor: number
+  patch: number
+  artifactDigest: string
+  evaluationId: string
+  trainingId: string
+  lineage: Lineage
+  createdBy: string
+  /** ISO 8601, like all times here. */
+  createdAt: string
+  provenAt?: string
+  withdrawnAt?: string
+}
+
+/** The row after which a page begins, as `cursorOf` gave it. */
+export type VersionKey =
+  | { order: 'version'; model: string; major: number; minor: number; patch: number }
+  | { order: 'time'; at: string; version: string }
+  | { order: 'metric'; value: number; version: string }
+
+export interface VersionSearch {
+  /** None but of these models; of all when absent. */
+  models?: readonly string[]
+  model?: string
+  status?: VersionStatus
+  conditions?: readonly MetricCondition[]
+  since?: string
+  until?: string
+  /** How the digest of the snapshot begins. */
+  data?: string
+  /** In the name, who asked, why, or the hyperparameters; upper and lower case are the same. */
+  text?: string
+  order?: VersionOrder
+  after?: VersionKey
+  limit: number
+}
+
+/** Versions of drills are found only by their status. */
+export async function findVersions(
+  database: Database,
+  search: VersionSearch,
+): Promise<{ versions: FoundVersion[]; next?: VersionKey }> {
+  const { limit, order = 'version' } = search
+  const by = typeof order === 'object' ? order : undefined
+  const rows = await database.query<FoundRow>(sql`
+    with page as materialized (
+      select v.version, ${statusOf} as status, ${by === undefined ? sql`null::double precision` : sql`ranked.value`} as ranked_by
+      from versions as v
+      ${by === undefined ? empty : sql`join version_metrics as ranked on ranked.version = v.version and ranked.metric = ${by.metric}`}
+      left join champions on champions.version = v.version
+      left join releases as open on open.version = v.version and open.ended_at is null
+      where ${join(versionFilters(search), ' and ')}
+      order by ${orderOf(order, raw('v'), raw('ranked.value'))} limit ${limit + 1}
+    )
+    select v.version, v.model, page.status, v.major, v.minor, v.patch, v.artifact_digest, v.evaluation_id, v.training_id,
+      v.lineage, v.created_by, v.created_at, v.proven_at, v.withdrawn_at, page.ranked_by, v.created_at::text as at
+    from page join versions as v on v.version = page.version
+    order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
+  const last = rows.length > limit ? rows[limit - 1] : undefined
+  return {
+    versions: rows.slice(0, limit).map(toFound),
+    ...(last === undefined ? {} : { next: keyOf(order, last) }),
+  }
+}
+
+/** One version with what it is now; for a drill's as well. */
+export async function findStatus(database: Database, version: string): Promise<VersionStatus | undefined> {
+  const [row] = await database.query<{ status: VersionStatus }>(sql`
+    select ${statusOf} as status from versions as v
+    left join champions on champions.version = v.version
+    left join releases as open on open.version = v.version and open.ended_at is null
+    where v.version = ${version}`)
+  return row?.status
+}
+
+const statusOf: Sql = sql`case
+  when v.drill then 'drill'
+  when champions.version is not null then 'champion'
+  when v.withdrawn_at is not null then 'withdrawn'
+  when open.id is not null then 'releasing'
+  when v.proven_at is not null then 'proven'
+  else 'registered' end`
+
+/** Each as it stands in `statusOf`, so that a search for one reads no others. */
+const conditionOf = {
+  drill: sql`v.drill`,
+  champion: sql`not v.drill and champions.version is not null`,
+  withdrawn: sql`not v.drill and champions.version is null and v.withdrawn_at is not null`,
+  releasing: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is not null`,
+  proven: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is null and v.proven_at is not null`,
+  registered: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is null and v.proven_at is null`,
+} satisfies Record<VersionStatus, Sql>
+
+function versionFilters(search: VersionSearch): Sql[] {
+  const {
+    models,
+    model,
+    status,
+    conditions = [],
+    since,
+    until,
+    data,
+    text,
+    order = 'version',
+    after,
+  } = search
+  const filters: Sql[] = [status === undefined ? sql`not v.drill` : conditionOf[status]]
+  if (models !== undefined) filters.push(sql`v.model = any(${[...models]}::text[])`)
+  if (model !== undefined) filters.push(sql`v.model = ${model}`)
+  if (since !== undefined) filters.push(sql`v.created_at >= ${since}::timestamptz`)
+  if (until !== undefined) filters.push(sql`v.created_at < ${until}::timestamptz`)
+  if (data !== undefined) filters.push(sql`v.lineage ->> 'snapshot' like ${startOf(data)}`)
+  if (text !== undefined)
+    filters.push(sql`concat_ws(' ', v.version, v.created_by, v.lineage ->> 'requestedBy', v.lineage ->> 'reason',
+      v.lineage ->> 'hyperparameters') ilike ${`%${literalOf(text)}%`}`)
+  for (const { metric, is, value } of conditions)
+    filters.push(sql`exists (select from version_metrics as m
+      where m.version = v.version and m.metric = ${metric} and m.value ${raw(is)} ${value})`)
+  if (after !== undefined) filters.push(behind(order, after))
+  return filters
+}
+
+function orderOf(order: VersionOrder, v: Sql, value: Sql): Sql {
+  if (order === 'version') return sql`${v}.model, ${v}.major desc, ${v}.minor desc, ${v}.patch desc`
+  if (order === 'newest') return sql`${v}.created_at desc, ${v}.version desc`
+  if (order === 'oldest') return sql`${v}.created_at, ${v}.version`
+  return order.direction === 'descending'
+    ? sql`${value} desc, ${v}.version desc`
+    : sql`${value}, ${v}.version`
+}
+
+function behind(order: VersionOrder, key: VersionKey): Sql {
+  if (key.order === 'version')
+    return sql`(v.model > ${key.model} or (v.model = ${key.model}
+      and (v.major, v.minor, v.patch) < (${key.major}, ${key.minor}, ${key.patch})))`
+  const isDescending = order === 'newest' || (typeof order === 'object' && order.direction === 'descending')
+  const than = raw(isDescending ? '<' : '>')
+  return key.order === 'time'
+    ? sql`(v.created_at, v.version) ${than} (${key.at}::timestamptz, ${key.version})`
+    : sql`(ranked.value, v.version) ${than} (${key.value}, ${key.version})`
+}
+
+function keyOf(order: VersionOrder, row: FoundRow): VersionKey {
+  const { version, model, major, minor, patch } = row
+  if (order === 'version') return { order, model, major, minor, patch }
+  if (typeof order === 'object') return { order: 'metric', value: row.ranked_by ?? 0, version }
+  // To the microsecond, which a Date does not hold.
+  return { order: 'time', at: row.at, version }
+}
+
+const literalOf = (text: string): string => text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)
+/** What a text that begins like this is like. */
+export const startOf = (text: string): string => `${literalOf(text)}%`
+
+interface FoundRow {
+  version: string
+  model: string
+  status: VersionStatus
+  major: number
+  minor: number
+  patch: number
+  artifact_digest: string
+  evaluation_id: string
+  training_id: string
+  lineage: Lineage
+  created_by: string
+  created_at: Date
+  proven_at: Date | null
+  withdrawn_at: Date | null
+  ranked_by: number | null
+  at: string
+}
+
+const toFound = (row: FoundRow): FoundVersion => ({
+  version: row.version,
+  model: row.model,
+  status: row.status,
+  major: row.major,
+  minor: row.minor,
+  patch: row.patch,
+  artifactDigest: row.artifact_digest,
+  evaluationId: row.evaluation_id,
+  trainingId: row.training_id,
+  lineage: row.lineage,
+  createdBy: row.created_by,
+  createdAt: row.created_at.toISOString(),
+  ...(row.proven_at === null ? {} : { provenAt: row.proven_at.toISOString() }),
+  ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at.toISOString() }),
+})

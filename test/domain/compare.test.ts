@@ -1,0 +1,100 @@
+/** Two versions side by side. */
+import { describe, expect, it } from 'vitest'
+import { compareVersions, type ComparedVersion } from '../../domain/compare.ts'
+
+const one: ComparedVersion = {
+  version: 'iris_v1.0.0',
+  model: 'iris',
+  status: 'proven',
+  createdAt: '2026-03-01T00:00:00.000Z',
+  createdBy: 'anna',
+  lineage: {
+    snapshot: 'sha256:aa',
+    hyperparameters: { units: 16, activation: 'relu' },
+    metrics: { auc: 0.8, brier: 0.2, f1: null },
+    seed: 7,
+  },
+  manifest: {
+    features: { width: { kind: 'number', min: 0, max: 9 } },
+    files: {
+      'model.json': { digest: 'a', bytes: 1_000 },
+      'weights.bin': { digest: 'b', bytes: 400 },
+    },
+  },
+  training: { epochs: 10, loss: 0.5, dependencies: { node: '20.20.0', old: '1.0.0' } },
+}
+const other: ComparedVersion = {
+  ...one,
+  version: 'iris_v1.1.0',
+  lineage: {
+    ...one.lineage,
+    hyperparameters: { units: 32, activation: 'relu', dropout: true },
+    metrics: { auc: 0.75, brier: 0.1, f1: null },
+  },
+  manifest: { ...one.manifest, features: { width: { max: 9, min: 0, kind: 'number' } } },
+  training: { epochs: 12, loss: 0.5, dependencies: { node: '20.20.0' } },
+}
+
+describe('two versions', () => {
+  const { differences, same, notes } = compareVersions(one, other)
+
+  it('differ where they do, the metrics first', () => {
+    expect(differences).toEqual([
+      {
+        section: 'metrics',
+        field: 'auc',
+        one: 0.8,
+        other: 0.75,
+        difference: expect.closeTo(-0.05),
+        better: 'one',
+      },
+      {
+        section: 'metrics',
+        field: 'brier',
+        one: 0.2,
+        other: 0.1,
+        difference: expect.closeTo(-0.1),
+        better: 'other',
+      },
+      { section: 'hyperparameters', field: 'units', one: 16, other: 32, difference: 16 },
+      { section: 'hyperparameters', field: 'dropout', one: null, other: true },
+      { section: 'code', field: 'dependency old', one: '1.0.0', other: null },
+      { section: 'training', field: 'epochs', one: 10, other: 12, difference: 2 },
+    ])
+  })
+
+  it('are the same elsewhere, however their keys are ordered', () => {
+    expect(same).toContainEqual({
+      section: 'features',
+      field: 'width',
+      one: '{"kind":"number","max":9,"min":0}',
+      other: '{"kind":"number","max":9,"min":0}',
+    })
+    expect(same).toContainEqual({ section: 'size', field: 'parameters', one: 100, other: 100, difference: 0 })
+    expect(same).toContainEqual({ section: 'metrics', field: 'f1', one: null, other: null })
+  })
+
+  it('on the same rows need no note', () => expect(notes).toEqual([]))
+})
+
+it('a reader is told what makes a difference doubtful', () => {
+  const elsewhere = { ...other, model: 'rose', lineage: { ...other.lineage, snapshot: 'sha256:bb' } }
+  expect(compareVersions(one, elsewhere).notes).toEqual([
+    'they answer different questions: iris and rose',
+    expect.stringContaining('different rows'),
+  ])
+  expect(compareVersions(one, one)).toMatchObject({
+    differences: [],
+    notes: ['this is one version, compared with itself'],
+  })
+})
+
+it('versions of which little is known are compared all the same', () => {
+  const bare = { ...one, lineage: {}, manifest: {}, training: { epochs: 0, dependencies: {} } }
+  expect(compareVersions(bare, one).differences).toContainEqual({
+    section: 'metrics',
+    field: 'auc',
+    one: null,
+    other: 0.8,
+  })
+})
