@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../domain/outcome.ts'
+import { isStorable } from '../domain/storable.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../store/outcomes.ts'
 import type { Store } from '../store/postgres.ts'
 import { mayTouch, type Actor } from './auth.ts'
@@ -18,6 +19,8 @@ export const outcomeSchema = z.strictObject({
   /** A minute ahead of this machine's clock is taken as it is, for clocks differ; what is later is refused. */
   observed_at: pastMoment,
 })
+
+export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']
 
 export interface SentOutcome {
   /** How the sender finds it again: `outcomes.3`, `line 7`. */
@@ -90,4 +93,17 @@ export function expectNoneRefused({ refused }: TakenOutcomes): void {
   if (first === undefined) return
   const issues = refused.slice(0, 20).map(({ place, message }) => `${place}: ${message}`)
   throw new DomainError(first.code, issues.join('; '), { issues, refused: refused.length })
+}
+
+export const sentOutcome = (
+  { prediction_id, value, observed_at }: z.infer<typeof outcomeSchema>,
+  place: string,
+): SentOutcome => ({ place, predictionId: prediction_id.toLowerCase(), value, observedAt: observed_at })
+
+/** One of a file: the outcome, or what is wrong with it. */
+export function checkOutcome(value: unknown, place: string): SentOutcome | string {
+  if (!isStorable(value)) return 'has NUL or half a character, which cannot be kept'
+  const { data, error } = outcomeSchema.safeParse(value)
+  if (data !== undefined) return sentOutcome(data, place)
+  return error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`).join('; ')
 }

@@ -243,7 +243,7 @@ describe('a file', () => {
       400,
       /line 1 has more than 65536 bytes/,
     ],
-    ['of another kind', '{}', 'application/json', 415, /application\/x-ndjson/],
+    ['of another kind', '{}', 'text/plain', 415, /application\/x-ndjson/],
     ['of another alphabet', '{}', 'text/csv; charset=latin1', 415, /in UTF-8/],
   ])('%s is refused', async (_, text, type, status, detail) => {
     const { json } = await file(text, type)
