@@ -50,6 +50,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     // What puts the process together before it runs.
     only: {
       tsx: ['api/start.mjs', 'api/serving/tensor-start.mjs'],
+      hyparquet: ['api/outcome-parquet.ts'],
       esbuild: ['api/start/'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensor-thread.ts'],
       '@tensorflow/tfjs-core': ['api/serving/tensor-thread.ts'],

@@ -1,0 +1,54 @@
+/** Outcomes as lines of a file: NDJSON, or CSV whose first line names the columns. */
+import { DomainError } from '../domain/errors.ts'
+import { fieldsOf, linesOf, type Line } from './lines.ts'
+import type { Intake } from './outcome-intake.ts'
+import { checkOutcome, outcomeColumns, type SentOutcome } from './outcomes.ts'
+
+const lineBytes = 65_536
+
+export async function takeLines(
+  body: AsyncIterable<Uint8Array>,
+  form: 'csv' | 'ndjson',
+  intake: Intake,
+): Promise<void> {
+  const parse = form === 'csv' ? csvReader() : readJson
+  for await (const line of linesOf(body, lineBytes)) {
+    const parsed = parse(line)
+    if (parsed === undefined) continue
+    if (typeof parsed === 'string') intake.refuse(`line ${line.number}`, parsed)
+    else await intake.take(parsed)
+  }
+}
+
+/** The outcome, or what is wrong with the line. */
+function readJson({ text, number }: Line): SentOutcome | string {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    return (error as Error).message
+  }
+  return checkOutcome(value, `line ${number}`)
+}
+
+/** The first line names the columns. */
+function csvReader(): (line: Line) => SentOutcome | string | undefined {
+  let places: number[] | undefined
+  return ({ text, number }) => {
+    const fields = fieldsOf(number === 1 ? text.replace(/^\uFEFF/, '') : text)
+    if (places === undefined) {
+      const found = outcomeColumns.map((column) => fields?.indexOf(column) ?? -1)
+      if (found.includes(-1))
+        throw new DomainError(
+          'invalid_request',
+          `the first line does not name the columns ${outcomeColumns.join(', ')}`,
+        )
+      places = found
+      return undefined
+    }
+    if (fields === undefined) return 'its quotes do not close'
+    const [id, value, at] = places.map((place) => fields[place] ?? '')
+    const found = checkOutcome({ prediction_id: id, value, observed_at: at }, `line ${number}`)
+    return typeof found === 'string' ? found : { ...found, asText: true }
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Outcomes as a Parquet file. Its index stands at its end, so the file is put on the disk first and then read one row group
+ * after the other: what it takes of the memory is what one group holds, and a group that would take too much is refused.
+ */
+import { open, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet'
+import { DomainError } from '../domain/errors.ts'
+import type { Intake } from './outcome-intake.ts'
+import { checkOutcome, outcomeColumns } from './outcomes.ts'
+
+export const parquetLimits = {
+  /** Of the file, and of the three columns of one row group when they are unpacked. */
+  fileBytes: 268_435_456,
+  groupBytes: 67_108_864,
+  groupRows: 1_048_576,
+  rows: 10_000_000,
+  /** Files that one process reads at a time. */
+  atOnce: 2,
+}
+
+let reading = 0
+
+/** Throws `invalid_request` for a file that cannot be read, `body_too_large` beyond a limit, `overloaded` when others are read. */
+export async function takeParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
+  if (reading >= parquetLimits.atOnce)
+    throw new DomainError('overloaded', `${reading} Parquet files are being read here already`)
+  reading++
+  const directory = await mkdtemp(join(tmpdir(), 'tenure-outcomes-'))
+  try {
+    const path = join(directory, 'outcomes.parquet')
+    await keep(body, path)
+    await takeFile(path, intake)
+  } finally {
+    reading--
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+async function keep(body: AsyncIterable<Uint8Array>, path: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    let bytes = 0
+    for await (const piece of body) {
+      bytes += piece.byteLength
+      if (bytes > parquetLimits.fileBytes)
+        throw new DomainError('body_too_large', `the file has more than ${parquetLimits.fileBytes} bytes`, {
+          limit: parquetLimits.fileBytes,
+        })
+      await file.writeFile(piece)
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function takeFile(path: string, intake: Intake): Promise<void> {
+  const { parquetMetadataAsync, parquetScan, snappyUncompress } = await import('hyparquet')
+  const handle = await open(path)
+  try {
+    const { size } = await handle.stat()
+    const file: AsyncBuffer = {
+      byteLength: size,
+      async slice(start, end = size) {
+        const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start))
+        await handle.read(bytes, 0, bytes.byteLength, start)
+        return bytes.buffer
+      },
+    }
+    const metadata = await parquetMetadataAsync(file).catch(unreadable)
+    expectWithinLimits(metadata)
+    const scan = await parquetScan({
+      file,
+      metadata,
+      columns: [...outcomeColumns],
+      geoparquet: false,
+      useOffsetIndex: false,
+      compressors: compressorsWith(snappyUncompress),
+    }).catch(unreadable)
+    for (const { rowStart, rowEnd } of scan.ranges) {
+      const [ids, values, times] = await Promise.all(
+        outcomeColumns.map((column) => scan.readColumn({ column, rowStart, rowEnd })),
+      ).catch(unreadable)
+      for (let row = 0; row < rowEnd - rowStart; row++) {
+        const place = `row ${rowStart + row + 1}`
+        const outcome = checkOutcome(
+          { prediction_id: ids![row], value: plain(values![row]), observed_at: timeOf(times![row]) },
+          place,
+        )
+        if (typeof outcome === 'string') intake.refuse(place, outcome)
+        else await intake.take(outcome)
+      }
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+function expectWithinLimits({ schema, num_rows: rows, row_groups: groups }: FileMetaData): void {
+  const top = new Set(topColumns(schema))
+  const missing = outcomeColumns.filter((column) => !top.has(column))
+  if (missing.length > 0)
+    throw new DomainError('invalid_request', `the file has no plain column ${missing.join(', ')}`)
+  if (rows > parquetLimits.rows) throw tooLarge(`the file has ${rows} rows`, parquetLimits.rows)
+  for (const { columns, num_rows: groupRows } of groups) {
+    const bytes = columns.reduce(
+      (sum, { meta_data: column }) =>
+        column !== undefined && outcomeColumns.includes(column.path_in_schema.join('.'))
+          ? sum + Number(column.total_uncompressed_size)
+          : sum,
+      0,
+    )
+    if (groupRows > parquetLimits.groupRows)
+      throw tooLarge(`a row group has ${groupRows} rows`, parquetLimits.groupRows)
+    if (bytes > parquetLimits.groupBytes)
+      throw tooLarge(`the columns of a row group have ${bytes} bytes`, parquetLimits.groupBytes)
+  }
+}
+
+/** Columns that stand at the top and are no lists or records. */
+function topColumns(schema: FileMetaData['schema']): string[] {
+  const names: string[] = []
+  for (let at = 1; at < schema.length;) {
+    const { name, num_children: children = 0, repetition_type: repetition } = schema[at]!
+    if (children === 0 && repetition !== 'REPEATED') names.push(name)
+    let below = children
+    for (at++; below > 0 && at < schema.length; at++) below += (schema[at]!.num_children ?? 0) - 1
+  }
+  return names
+}
+
+const tooLarge = (what: string, limit: number): DomainError =>
+  new DomainError(
+    'body_too_large',
+    `${what}, at most ${limit} are taken; write it in smaller row groups or files`,
+    { limit },
+  )
+
+/** No page may unpack to more than a group may hold, whatever its header says. */
+function compressorsWith(snappy: (input: Uint8Array, output: Uint8Array) => unknown): Compressors {
+  const bounded =
+    (unpack: (input: Uint8Array, outputLength: number) => Uint8Array) =>
+    (input: Uint8Array, outputLength: number): Uint8Array => {
+      if (outputLength > parquetLimits.groupBytes)
+        throw tooLarge(`a page has ${outputLength} bytes`, parquetLimits.groupBytes)
+      return unpack(input, outputLength)
+    }
+  return {
+    SNAPPY: bounded((input, outputLength) => {
+      const output = new Uint8Array(outputLength)
+      snappy(input, output)
+      return output
+    }),
+    GZIP: bounded((input, outputLength) => gunzipSync(input, { maxOutputLength: outputLength })),
+    BROTLI: bounded((input, outputLength) => brotliDecompressSync(input, { maxOutputLength: outputLength })),
+  }
+}
+
+function unreadable(error: unknown): never {
+  if (error instanceof DomainError) throw error
+  const message = error instanceof Error ? error.message : String(error)
+  throw new DomainError(
+    'invalid_request',
+    `the Parquet file cannot be read: ${message.slice(0, 200)} (packed as SNAPPY, GZIP, BROTLI or not at all)`,
+  )
+}
+
+/** Whole numbers come as bigints. */
+const plain = (value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value)
+
+/** Timestamps are in UTC, as the format says; texts are times with their zone. */
+function timeOf(value: unknown): unknown {
+  if (!(value instanceof Date)) return plain(value)
+  return Number.isFinite(value.getTime()) ? value.toISOString() : null
+}

@@ -1,0 +1,106 @@
+/**
+ * Outcomes that stand in a table or view of this database already. Names come from outside: they are looked up first, and
+ * quoted wherever they are part of a statement.
+ */
+import pg from 'pg'
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import { readBatches } from './cursor.ts'
+import type { Store } from './postgres.ts'
+
+export interface OutcomeTable {
+  schema: string
+  table: string
+  columns: { predictionId: string; value: string; observedAt: string }
+  /** Only outcomes observed from then on. */
+  since?: string
+  limit: number
+}
+
+export interface TableOutcome {
+  predictionId: string | null
+  value: string | number | boolean | null
+  /** ISO 8601, or the text as it stands. */
+  observedAt: string | null
+}
+
+/** What a column may be, by the names of pg_type. */
+const kinds = {
+  predictionId: ['uuid', 'text', 'varchar', 'bpchar'],
+  value: ['bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'text', 'varchar', 'bpchar'],
+  observedAt: ['timestamptz', 'timestamp', 'date', 'text', 'varchar'],
+}
+
+/** Hands them over, the oldest first. Throws `invalid_request` for a table or column that is not there or of another type. */
+export async function readOutcomeTable(
+  store: Store,
+  asked: OutcomeTable,
+  take: (outcomes: TableOutcome[]) => Promise<void>,
+): Promise<void> {
+  const types = await typesOf(store, asked)
+  const { predictionId, value, observedAt } = asked.columns
+  const name = pg.escapeIdentifier
+  const since =
+    asked.since === undefined
+      ? ''
+      : ` where ${name(observedAt)}::timestamptz >= ${pg.escapeLiteral(asked.since)}::timestamptz`
+  const query = `select ${name(predictionId)}, ${name(value)}, ${name(observedAt)}
+    from ${name(asked.schema)}.${name(asked.table)}${since} order by ${name(observedAt)}, ${name(predictionId)} limit ${asked.limit}`
+  await readBatches(store, query, ({ rows }) =>
+    take(
+      rows.map(([id = null, text = null, at = null]) => ({
+        predictionId: id,
+        value: valueOf(types.value, text),
+        observedAt: at === null ? null : timeOf(types.observedAt, at),
+      })),
+    ),
+  )
+}
+
+async function typesOf(
+  store: Store,
+  { schema, table, columns }: OutcomeTable,
+): Promise<Record<keyof OutcomeTable['columns'], string>> {
+  const rows = await store.query<{ name: string; type: string }>(sql`
+    select attname as name, typname as type from pg_attribute
+    join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace
+    join pg_type on pg_type.oid = atttypid
+    where nspname = ${schema} and relname = ${table} and relkind in ('r', 'p', 'v', 'm', 'f')
+      and attnum > 0 and not attisdropped`)
+  const place = `${JSON.stringify(schema)}.${JSON.stringify(table)}`
+  if (rows.length === 0)
+    throw new DomainError('invalid_request', `table: there is no table or view ${place} in this database`)
+  const found = new Map(rows.map(({ name, type }) => [name, type]))
+  const typeOf = (what: keyof OutcomeTable['columns']): string => {
+    const type = found.get(columns[what])
+    if (type === undefined)
+      throw new DomainError(
+        'invalid_request',
+        `columns: ${place} has no column ${JSON.stringify(columns[what])}; it has ${[...found.keys()].slice(0, 50).join(', ')}`,
+      )
+    if (!kinds[what].includes(type))
+      throw new DomainError(
+        'invalid_request',
+        `columns: ${JSON.stringify(columns[what])} is of the type ${type}, not of ${kinds[what].join(', ')}`,
+      )
+    return type
+  }
+  return {
+    predictionId: typeOf('predictionId'),
+    value: typeOf('value'),
+    observedAt: typeOf('observedAt'),
+  }
+}
+
+function valueOf(type: string, text: string | null): TableOutcome['value'] {
+  if (text === null) return null
+  if (type === 'bool') return text === 't'
+  return /^(int|float|numeric)/.test(type) ? Number(text) : text
+}
+
+/** As Postgres writes it in UTC; a time without a zone is one in UTC. */
+function timeOf(type: string, text: string): string {
+  if (type === 'date') return `${text}T00:00:00Z`
+  if (type !== 'timestamp' && type !== 'timestamptz') return text
+  return `${text.replace(' ', 'T').replace(/[+-]\d\d(:\d\d)?$/, '')}Z`
+}

@@ -1,0 +1,263 @@
+/** Outcomes from Parquet files and from tables of the database: what is taken, what is refused and told, and what is too large. */
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createApp } from '../../api/app.ts'
+import { parquetLimits, takeParquet } from '../../api/outcome-parquet.ts'
+import { irisSpec } from '../support/artifact.ts'
+import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+const parquet = 'application/vnd.apache.parquet'
+const observed_at = '2026-01-01T00:00:00Z'
+const directory = mkdtempSync(join(tmpdir(), 'tenure-outcomes-test-'))
+let house: House
+let api: TestApi
+let duck: DuckDBConnection
+let key: string
+let scoped: string
+
+beforeAll(async () => {
+  house = await openHouse()
+  await house.route('iris', { proven: await house.register(irisSpec('iris')) })
+  key = await house.key()
+  scoped = await house.key({ models: ['iris'] })
+  api = await startApi(house)
+  await until(() => api.serving.routing.find('iris') !== undefined, 'the route')
+  duck = await (await DuckDBInstance.create()).connect()
+})
+afterAll(async () => {
+  duck.closeSync()
+  await api.stop()
+  await house.close()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+async function answered(count: number): Promise<string[]> {
+  const ids = Array.from({ length: count }, () => api.ask('iris', request()).predictions[0]!.id)
+  await api.serving.log.flush()
+  await until(() => api.serving.log.counts().waiting === 0, 'the log')
+  return ids
+}
+const valuesOf = async (ids: readonly string[]) =>
+  (
+    await house.store.pool.query<{ value: unknown }>(
+      `select value from outcomes where prediction_id = any($1::uuid[]) order by array_position($1::uuid[], prediction_id), revision`,
+      [ids],
+    )
+  ).rows.map(({ value }) => value)
+
+/** A Parquet file of a query. */
+async function file(query: string, options = ''): Promise<string> {
+  const path = join(directory, `${randomUUID()}.parquet`)
+  await duck.run(`copy (${query}) to '${path}' (format parquet${options})`)
+  return path
+}
+const send = (path: string) => post(readFileSync(path))
+/** A body of any bytes: the request of the house knows texts alone. */
+async function post(body: Buffer<ArrayBuffer>) {
+  const answer = await createApp(api.deps).app.request('/v1/outcomes/bulk', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': parquet },
+    body,
+  })
+  return { status: answer.status, json: (await answer.json()) as Record<string, unknown> }
+}
+const rowsOf = (rows: readonly (readonly [string, string, string])[]) =>
+  `select * from (values ${rows.map((row) => `(${row.join(', ')})`).join(', ')}) as t (prediction_id, value, observed_at)`
+
+describe('a Parquet file', () => {
+  it.each(['snappy', 'gzip', 'brotli', 'uncompressed'])('packed as %s is stored', async (codec) => {
+    const [one = '', two = ''] = await answered(2)
+    const path = await file(
+      rowsOf([
+        [`uuid '${one}'`, `'setosa'`, `timestamp '2026-01-01 00:00:00.5'`],
+        [`uuid '${two}'`, `'virginica'`, `timestamp '2026-01-02'`],
+      ]),
+      `, compression ${codec}`,
+    )
+    expect(await send(path)).toEqual({
+      status: 200,
+      json: { received: 2, accepted: 2, stored: 2, unknown: 0, refused: 0, issues: [] },
+    })
+    expect(await valuesOf([one, two])).toEqual(['setosa', 'virginica'])
+    expect((await send(path)).json).toMatchObject({ accepted: 2, stored: 0 })
+  })
+
+  it('tells its mistakes by their rows, and keeps what is right', async () => {
+    const [good = '', bad = ''] = await answered(2)
+    const path = await file(
+      rowsOf([
+        [`'${good}'`, `'setosa'`, `'${observed_at}'`],
+        [`'x'`, `'setosa'`, `'${observed_at}'`],
+        [`'${bad}'`, `'rose'`, `'${observed_at}'`],
+        [`'${bad}'`, 'null', `'${observed_at}'`],
+        [`'${bad}'`, `'setosa'`, `'2999-01-01T00:00:00Z'`],
+        [`'${good}'`, `'virginica'`, `'${observed_at}'`],
+        [`'${randomUUID()}'`, `'setosa'`, `'${observed_at}'`],
+      ]),
+    )
+    const { json } = await send(path)
+    expect(json).toMatchObject({ received: 7, accepted: 3, stored: 3, unknown: 1, refused: 4 })
+    expect((json['issues'] as string[]).sort()).toEqual([
+      expect.stringMatching(/^row 2: prediction_id/),
+      expect.stringMatching(/^row 3: value: "rose" is none of the classes/),
+      expect.stringMatching(/^row 4: value/),
+      expect.stringMatching(/^row 5: observed_at: is in the future/),
+    ])
+    // The second of one prediction is a correction.
+    expect(await valuesOf([good])).toEqual(['setosa', 'virginica'])
+  })
+
+  it.each([
+    [
+      'without a column',
+      `select '${randomUUID()}' as prediction_id, 1 as value`,
+      '',
+      /no plain column observed_at/,
+    ],
+    [
+      'whose column is a list',
+      `select ['a'] as prediction_id, 1 as value, now() as observed_at`,
+      '',
+      /no plain column prediction_id/,
+    ],
+    ['packed otherwise', rowsOf([[`'a'`, '1', `'b'`]]), ', compression zstd', /ZSTD.*SNAPPY, GZIP, BROTLI/],
+  ])('%s is refused', async (_, query, options, message) => {
+    const { status, json } = await send(await file(query, options))
+    expect([status, json['code']]).toEqual([400, 'invalid_request'])
+    expect(json['detail']).toMatch(message)
+  })
+
+  it('that is none, or has lost its end, is refused', async () => {
+    const path = await file(rowsOf([[`'a'`, '1', `'b'`]]))
+    truncateSync(path, 100)
+    for (const body of ['', 'PAR1', 'x'.repeat(1_000), readFileSync(path)]) {
+      const { status, json } = await post(Buffer.from(body as string))
+      expect([status, json['code']]).toEqual([400, 'invalid_request'])
+      expect(json['detail']).toMatch(/cannot be read/)
+    }
+  })
+
+  it('that is too large in any way is refused before it is read', async () => {
+    const path = await file(
+      `select uuid()::varchar as prediction_id, 1 as value, now() as observed_at from range(4096)`,
+    )
+    const before = { ...parquetLimits }
+    const refused = async () => (await send(path)).json
+    try {
+      for (const [limit, message] of [
+        [{ fileBytes: 1_000 }, /the file has more than 1000 bytes/],
+        [{ rows: 4_095 }, /the file has 4096 rows, at most 4095/],
+        [{ groupRows: 1_000 }, /a row group has \d+ rows/],
+        [{ groupBytes: 10_000 }, /the columns of a row group have \d+ bytes/],
+      ] as const) {
+        Object.assign(parquetLimits, before, limit)
+        expect(await refused()).toMatchObject({
+          status: 413,
+          code: 'body_too_large',
+          detail: expect.stringMatching(message),
+        })
+      }
+    } finally {
+      Object.assign(parquetLimits, before)
+    }
+  })
+
+  it('waits its turn when two are being read', async () => {
+    let letGo = () => {}
+    const slow = new Promise<void>((resolve) => (letGo = resolve))
+    async function* body() {
+      yield Buffer.from('PAR1')
+      await slow
+    }
+    const nobody = {
+      take: () => Promise.resolve(),
+      refuse: () => {},
+      end: () => Promise.reject(new Error('not reached')),
+    }
+    const reading = [takeParquet(body(), nobody), takeParquet(body(), nobody)]
+    const third = await post(Buffer.from('PAR1'))
+    letGo()
+    expect(third.json).toMatchObject({ status: 503, code: 'overloaded' })
+    for (const each of await Promise.allSettled(reading)) expect(each.status).toBe('rejected')
+    expect((await post(Buffer.from('PAR1'))).json).toMatchObject({ code: 'invalid_request' })
+  })
+})
+
+describe('a table', () => {
+  const copy = (body: object, as = key) => api.request('POST', '/v1/outcomes/bulk', { key: as, body })
+
+  it('is copied by the names it has, and goes on from a moment', async () => {
+    const ids = await answered(3)
+    await house.store.pool.query('create schema crm')
+    await house.store.pool.query(
+      `create table crm."the ""labels""" (id uuid, "what; is" text, "when" timestamptz)`,
+    )
+    await house.store.pool.query(
+      `insert into crm."the ""labels""" select id, case n when 3 then 'rose' else 'setosa' end, timestamptz '2026-01-01T00:00:00.25+02' + n * interval '1 day'
+       from unnest($1::uuid[]) with ordinality as t (id, n)`,
+      [ids],
+    )
+    const asked = {
+      schema: 'crm',
+      table: 'the "labels"',
+      columns: { prediction_id: 'id', value: 'what; is', observed_at: 'when' },
+    }
+    const { status, json } = await copy(asked)
+    expect([status, json]).toEqual([
+      200,
+      {
+        received: 3,
+        accepted: 2,
+        stored: 2,
+        unknown: 0,
+        refused: 1,
+        issues: [expect.stringMatching(/^row 3: value: "rose"/)],
+      },
+    ])
+    expect(await valuesOf(ids)).toEqual(['setosa', 'setosa'])
+    const { rows } = await house.store.pool.query<{ observed_at: Date }>(
+      'select observed_at from outcomes where prediction_id = $1',
+      [ids[0]],
+    )
+    expect(rows[0]?.observed_at.toISOString()).toBe('2026-01-01T22:00:00.250Z')
+    expect((await copy({ ...asked, since: '2026-01-03T00:00:00Z' })).json).toMatchObject({ received: 1 })
+  })
+
+  it('may be a view, of plain types', async () => {
+    const [id = ''] = await answered(1)
+    await house.store.pool.query(
+      `create view labels as select '${id}'::text as prediction_id, 'setosa'::varchar as value, timestamp '2026-01-01 12:00' as observed_at`,
+    )
+    expect((await copy({ table: 'labels' })).json).toMatchObject({ stored: 1 })
+    expect((await copy({ table: 'labels' })).json).toMatchObject({ accepted: 1, stored: 0 })
+  })
+
+  it.each<[object, RegExp]>([
+    [{ table: 'nothing' }, /no table or view "public"."nothing"/],
+    [{ table: 'labels; drop table outcomes' }, /no table or view/],
+    [{ table: 'models' }, /"public"."models" has no column "prediction_id"; it has name/],
+    [
+      { table: 'api_keys', columns: { prediction_id: 'id', value: 'hash', observed_at: 'created_at' } },
+      /"hash" is of the type bytea/,
+    ],
+    [{ table: '' }, /table/],
+    [{ table: 'x'.repeat(64) }, /table/],
+    [{ query: 'select 1' }, /query/],
+    [{ table: 'labels', since: 'yesterday' }, /since/],
+  ])('%j is refused', async (body, message) => {
+    const { status, json } = await copy(body)
+    expect([status, json['code']]).toEqual([400, 'invalid_request'])
+    expect(json['detail']).toMatch(message)
+  })
+
+  it('is for an admin of all models', async () => {
+    const caller = await house.key({ role: 'predictor' })
+    await api.deps.authentication.refresh()
+    for (const as of [caller, scoped])
+      expect((await copy({ table: 'labels' }, as)).json).toMatchObject({ status: 403, code: 'forbidden' })
+  })
+})
