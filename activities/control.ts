@@ -5,6 +5,7 @@ import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
 import { reportingFailures } from './failures.ts'
+import { failView, materialiseView } from './materialise.ts'
 import { monitorModel } from './monitor.ts'
 import { pipelineActivities } from './pipeline.ts'
 import { promote } from './promote.ts'
@@ -47,6 +48,8 @@ export const controlActivities = (deps: Deps) => ({
     findServingSkew: findServingSkew(deps),
     openBatch: openBatch(deps),
     failBatch: failBatch(deps),
+    materialiseView: materialiseView(deps),
+    failView: failView(deps),
     monitorModel: monitorModel(deps),
     tellPeople: tellPeople(deps),
     makeLogDays: makeLogDays(deps),

@@ -13,6 +13,7 @@ import { checkout } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
 import { literal, withDuck, type Duck } from './duckdb.ts'
 import { withHeartbeat } from './heartbeat.ts'
+import { loadHistory } from './history.ts'
 import { loadKnown } from './known.ts'
 import { digestOfSource } from './source-digest.ts'
 
@@ -43,7 +44,13 @@ export const takeSnapshot =
         rows: rows.train + rows.test,
         bytes,
         columns,
-        source: { ...source, split: definition.split },
+        source: {
+          ...source,
+          split: definition.split,
+          ...(definition.views === undefined
+            ? {}
+            : { views: definition.views.map(({ name, digest }) => ({ name, digest })) }),
+        },
       })
       log.info({ model: name, asOf, snapshot: digest, rows, bytes }, 'snapshot taken')
       return { digest, rows }
@@ -70,6 +77,7 @@ export async function writeSnapshot(options: {
       root: checkout,
       ...(sinceMs === undefined ? {} : { sinceMs }),
     })
+    await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
     await duck.run(`create temp table shaped as ${plan.rows}`)
     const draft = await artifacts.draft('.parquet')

@@ -13,6 +13,7 @@ import { coreAddresses } from './connection.ts'
 import { pauseGone, resumeReturned } from './gone.ts'
 import { startAlerts, startMonitor } from './monitors.ts'
 import { syncDrills, syncRetention, syncSchedule } from './schedules.ts'
+import { syncViews } from './views.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
@@ -52,6 +53,10 @@ export async function syncModels(core: {
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
       synced.push({ name, change, schedule })
     }
+    await syncViews(
+      { client, store, taskQueue: config.taskQueues.control },
+      models.flatMap(({ definition }) => definition.views ?? []),
+    )
     // A file that cannot be read now is not gone.
     const present = [
       ...models.map(({ name }) => name),

@@ -95,6 +95,28 @@ export interface BatchOutcome {
   version?: string
 }
 
+// feature views
+
+/** At most one run of a view at a time, because there is one workflow id for it. */
+export const materialiseWorkflowId = (view: string): string => `materialise/${view}`
+
+export interface MaterialiseRequest {
+  view: string
+  /** ISO 8601: everything from then on is read again, for rows that came later than the view says they may. */
+  from?: string
+}
+
+export interface MaterialiseOutcome {
+  view: string
+  message: string
+  read: number
+  added: number
+  late: number
+  forgotten: number
+  /** ISO 8601: everything that was usable by then is stored. */
+  watermark?: string
+}
+
 // alerts
 
 /** There is one that tells people of alerts, for all models. */

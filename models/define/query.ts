@@ -3,6 +3,7 @@
  * of live traffic ask with the same statements, so that a feature is never computed in two ways.
  */
 import { snapshotColumns, type ModelDefinition } from '../../domain/definition.ts'
+import { withLookups } from './point-in-time.ts'
 
 export interface RowsPlan {
   /** Views over the files of the source; empty for Postgres. */
@@ -59,7 +60,7 @@ function shapedRows(definition: ModelDefinition): string {
     `md5(${row}) as ${key}`,
     `derived.* exclude (${Object.keys(features).map(quoted)})`,
   ]
-  return `select ${columns.join(', ')} from (${source.derive ?? 'select * from known'}) as derived`
+  return `select ${columns.join(', ')} from (${withLookups(definition, source.derive ?? 'select * from known')}) as derived`
 }
 
 function labelExpression({ label: { column, output } }: ModelDefinition): string {

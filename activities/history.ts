@@ -1,0 +1,35 @@
+/** Loads what was known of the entities of a model into DuckDB, for its rows to be joined to as of the time of each. */
+import type { ModelDefinition } from '../domain/definition.ts'
+import { bestKnown, historyTable, lookedUp } from '../models/define/point-in-time.ts'
+import { historyQuery } from '../store/feature-values.ts'
+import { findView } from '../store/feature-views.ts'
+import type { Store } from '../store/postgres.ts'
+import type { Duck } from './duckdb.ts'
+import { loadKnown } from './known.ts'
+import { takeInUntil } from './materialise.ts'
+
+/** To be called before `known` is loaded. Views are taken in up to `asOfMs` first. */
+export async function loadHistory(
+  duck: Duck,
+  store: Store,
+  definition: ModelDefinition,
+  { sinceMs, asOfMs }: { sinceMs: number | undefined; asOfMs: number },
+): Promise<void> {
+  const { views = [] } = definition
+  await takeInUntil(store, views, asOfMs)
+  for (const { digest, values } of views) {
+    // No row can see a value that was too old for the first of them.
+    const oldestMs = Math.max(
+      ...lookedUp(definition).flatMap(([, from]) => (from.digest === digest ? [from.timeToLiveMs] : [])),
+    )
+    const known = historyQuery({
+      viewId: (await findView(store, digest))!.id,
+      values,
+      sinceIso: sinceMs === undefined ? undefined : new Date(sinceMs - oldestMs).toISOString(),
+      untilIso: new Date(asOfMs).toISOString(),
+    })
+    await loadKnown(duck, { known, views: [], rows: '' }, { postgres: store })
+    await duck.run(`create temp table ${historyTable(digest)} as ${bestKnown('known')}`)
+    await duck.run('drop table known')
+  }
+}

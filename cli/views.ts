@@ -1,0 +1,63 @@
+/**
+ * Takes the feature views of the model files in, each with its schedule, and ends the schedules of those that nothing uses any
+ * more. A view without a schedule would grow old until every value of it is none.
+ */
+import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
+import type { FeatureView } from '../domain/feature-view.ts'
+import { isUsed, listViews, upsertView } from '../store/feature-views.ts'
+import type { Store } from '../store/postgres.ts'
+import { materialiseWorkflowId, type MaterialiseRequest } from '../workflows/contract.ts'
+
+export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
+
+/** To be called when the models have been taken in. */
+export async function syncViews(
+  core: { client: Client; store: Store; taskQueue: string },
+  views: readonly FeatureView[],
+): Promise<void> {
+  const { client, store, taskQueue } = core
+  for (const view of views) {
+    await upsertView(store, view)
+    await syncSchedule(client, view, taskQueue)
+  }
+  const stored = await listViews(store)
+  const used = new Set(stored.filter(isUsed).map(({ name }) => name))
+  for (const name of new Set(stored.map((each) => each.name)))
+    if (!used.has(name)) await client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent)
+}
+
+async function syncSchedule(
+  client: Client,
+  { name, everyMs }: FeatureView,
+  taskQueue: string,
+): Promise<void> {
+  const request: MaterialiseRequest = { view: name }
+  const options = {
+    spec: { intervals: [{ every: everyMs }] },
+    action: {
+      type: 'startWorkflow' as const,
+      workflowType: 'materialise',
+      workflowId: materialiseWorkflowId(name),
+      taskQueue,
+      args: [request],
+    },
+    // A run that was missed is not made up for: the next one takes in what it would have.
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
+  }
+  try {
+    await client.schedule
+      .getHandle(viewScheduleId(name))
+      .update((previous) => ({ ...options, state: previous.state }))
+  } catch (error) {
+    ignoreAbsent(error)
+    await client.schedule.create({
+      scheduleId: viewScheduleId(name),
+      ...options,
+      state: { triggerImmediately: true },
+    })
+  }
+}
+
+function ignoreAbsent(error: unknown): void {
+  if (!(error instanceof ScheduleNotFoundError)) throw error
+}

@@ -1,0 +1,142 @@
+/**
+ * The values of the feature store: added once each, found newest first, and read as they were at any moment. Every statement can
+ * be said again without changing what it has done.
+ */
+import sql from 'sql-template-tag'
+import type { FeatureValue, Known } from '../domain/feature-view.ts'
+import type { Database } from './postgres.ts'
+
+/** One value as the view gives it. Times are ISO 8601 with microseconds, of which two may differ in nothing else. */
+export interface ViewRow {
+  entity: string
+  eventAt: string
+  knownAt: string
+  /** The later of the two. */
+  usableAt: string
+  features: Record<string, FeatureValue>
+}
+
+/**
+ * Adds rows, moves the newest ones on, and moves the watermark to where it is told, or to just before the last row. A row that
+ * is stored already stays as it is. `lateAt` is what the watermark was when the run began: a row that was usable by then has come
+ * late, and is usable from `asOf` on, because nobody could have used it before.
+ */
+export async function insertValues(
+  database: Database,
+  run: { viewId: number; lateAt: string | undefined; asOf: string; watermark: string | undefined },
+  rows: readonly ViewRow[],
+): Promise<{ added: number; late: number }> {
+  const [counted] = await database.query<{ added: number; late: number }>(sql`
+    with sent as (
+      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        as sent (entity text, "eventAt" timestamptz, "knownAt" timestamptz, "usableAt" timestamptz, features jsonb)
+    ), added as (
+      insert into feature_history (view_id, entity, event_at, known_at, usable_at, features)
+      select ${run.viewId}, entity, "eventAt", "knownAt",
+        case when "usableAt" <= ${run.lateAt ?? null}::timestamptz then greatest("usableAt", ${run.asOf}::timestamptz)
+          else "usableAt" end,
+        features
+      from sent
+      on conflict do nothing returning entity, event_at, known_at, usable_at, features
+    ), moved as (
+      insert into feature_newest as newest (view_id, entity, event_at, known_at, features)
+      select distinct on (entity) ${run.viewId}::integer, entity, event_at, known_at, features
+      from added order by entity, event_at desc, known_at desc
+      on conflict (view_id, entity) do update
+        set event_at = excluded.event_at, known_at = excluded.known_at, features = excluded.features
+        where (newest.event_at, newest.known_at) < (excluded.event_at, excluded.known_at)
+    ), counted as (
+      select count(*) as added, count(*) filter (where usable_at > greatest(event_at, known_at)) as late from added
+    )
+    update feature_views
+    set watermark = greatest(watermark, ${run.watermark ?? null}::timestamptz,
+        case when ${run.watermark ?? null}::timestamptz is null
+          then (select max("usableAt") from sent) - interval '1 microsecond' end),
+      late_rows = late_rows + counted.late
+    from counted where id = ${run.viewId} returning counted.added, counted.late`)
+  return counted ?? { added: 0, late: 0 }
+}
+
+export interface Asked {
+  digest: string
+  entity: string
+}
+
+/** The newest values of entities; those that have none are absent. */
+export async function findNewest(database: Database, asked: readonly Asked[]): Promise<(Asked & Known)[]> {
+  return database.query<Asked & Known>(sql`
+    select digest, entity, extract(epoch from event_at)::float8 * 1000 as "eventMs", features as "values"
+    from unnest(${asked.map(({ digest }) => digest)}::text[], ${asked.map(({ entity }) => entity)}::text[])
+        as asked (digest, entity)
+      join (select id as view_id, digest from feature_views) as views using (digest)
+      join feature_newest using (view_id, entity)`)
+}
+
+/** What was known of one entity at a moment, as training sees it; the latest event first. */
+export async function listValues(
+  database: Database,
+  { viewId, entity, at, limit }: { viewId: number; entity: string; at: string; limit: number },
+): Promise<{ eventAt: string; knownAt: string; usableAt: string; features: Record<string, FeatureValue> }[]> {
+  const rows = await database.query<{
+    event_at: Date
+    known_at: Date
+    usable_at: Date
+    features: Record<string, FeatureValue>
+  }>(sql`
+    select event_at, known_at, usable_at, features from feature_history
+    where view_id = ${viewId} and entity = ${entity} and usable_at <= ${at}::timestamptz
+    order by event_at desc, known_at desc limit ${limit}`)
+  return rows.map((row) => ({
+    eventAt: row.event_at.toISOString(),
+    knownAt: row.known_at.toISOString(),
+    usableAt: row.usable_at.toISOString(),
+    features: row.features,
+  }))
+}
+
+/** How many entities have a value, and how many values there are; of a large history an estimate would do, and this one counts. */
+export async function countValues(
+  database: Database,
+  viewId: number,
+): Promise<{ entities: number; newest?: string }> {
+  const [row] = await database.query<{ entities: number; newest: Date | null }>(sql`
+    select count(*)::float8 as entities, max(event_at) as newest from feature_newest where view_id = ${viewId}`)
+  return {
+    entities: row?.entities ?? 0,
+    ...(row?.newest == null ? {} : { newest: row.newest.toISOString() }),
+  }
+}
+
+/** Deletes at most `limit` values whose event is older than a moment; answers how many. */
+export async function forgetValues(
+  database: Database,
+  { viewId, before, limit = 5_000 }: { viewId: number; before: string; limit?: number },
+): Promise<number> {
+  const rows = await database.query(sql`
+    with old as (
+      delete from feature_history where ctid = any(array(
+        select ctid from feature_history
+        where view_id = ${viewId} and usable_at < ${before}::timestamptz and event_at < ${before}::timestamptz limit ${limit}))
+      returning 1
+    ), gone as (
+      delete from feature_newest where view_id = ${viewId} and event_at < ${before}::timestamptz
+    )
+    select 1 from old`)
+  return rows.length
+}
+
+/** The statement that reads the history for a training: what was usable by `until`, of events from `since` on. */
+export function historyQuery(view: {
+  viewId: number
+  values: Record<string, 'number' | 'category'>
+  sinceIso: string | undefined
+  untilIso: string
+}): string {
+  const columns = Object.entries(view.values).map(
+    ([name, kind]) =>
+      `${kind === 'number' ? `(features->>'${name}')::float8` : `features->>'${name}'`} as "${name}"`,
+  )
+  return `select entity, event_at, known_at, usable_at, ${columns.join(', ')} from feature_history
+    where view_id = ${view.viewId} and usable_at <= timestamptz '${view.untilIso}'
+      ${view.sinceIso === undefined ? '' : `and event_at >= timestamptz '${view.sinceIso}'`}`
+}

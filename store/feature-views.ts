@@ -1,0 +1,107 @@
+/** The feature views that models use, how far each is taken in, and which of them nobody uses any more. */
+import sql from 'sql-template-tag'
+import type { FeatureView } from '../domain/feature-view.ts'
+import type { Database } from './postgres.ts'
+
+export interface StoredView {
+  id: number
+  name: string
+  digest: string
+  definition: FeatureView
+  /** ISO 8601: every row that was usable by then is stored. */
+  watermark?: string
+  lateRows: number
+  ranAt?: string
+  problem?: string
+  syncedAt: string
+  /** The models whose file uses it as it is here, and versions that answer now. */
+  models: string[]
+  versions: string[]
+}
+
+/** Takes a view in; one of the same digest stays as it is, but for how often and how far it is taken in. */
+export async function upsertView(database: Database, definition: FeatureView): Promise<void> {
+  await database.query(sql`
+    insert into feature_views (name, digest, definition)
+    values (${definition.name}, ${definition.digest}, ${JSON.stringify(definition)})
+    on conflict (digest) do update set definition = excluded.definition, synced_at = now()
+    where feature_views.definition <> excluded.definition`)
+}
+
+// What answers now, or would after a return: everything that a route names.
+const selected = sql`
+  select feature_views.*,
+    array(select models.name from models
+      where jsonb_path_exists(models.definition, '$.views[*] ? (@.digest == $digest)', jsonb_build_object('digest', digest))
+      order by 1) as models,
+    array(select versions.version from versions join routing using (model)
+      where jsonb_path_exists(versions.manifest, '$.features.*.from ? (@.digest == $digest)', jsonb_build_object('digest', digest))
+        and versions.version in (
+          select jsonb_path_query(route, '$.**.version') #>> '{}' union select route ->> 'proven' union select route ->> 'standby')
+      order by 1) as versions
+  from feature_views`
+
+/** In the order of their names, the newest definition first. */
+export async function listViews(
+  database: Database,
+  { name, limit = 1_000 }: { name?: string; limit?: number } = {},
+): Promise<StoredView[]> {
+  const rows = await database.query<RawView>(sql`
+    ${selected} where ${name ?? null}::text is null or name = ${name ?? null}
+    order by name, synced_at desc, id desc limit ${limit}`)
+  return rows.map(toView)
+}
+
+export async function findView(database: Database, digest: string): Promise<StoredView | undefined> {
+  const [row] = await database.query<RawView>(sql`${selected} where digest = ${digest}`)
+  return row && toView(row)
+}
+
+/** Whether a model file or a version that answers uses it. */
+export const isUsed = ({ models, versions }: StoredView): boolean => models.length + versions.length > 0
+
+/** Writes down how a run has ended. */
+export async function recordRun(
+  database: Database,
+  { id, problem }: { id: number; problem?: string },
+): Promise<void> {
+  await database.query(
+    sql`update feature_views set ran_at = now(), problem = ${problem ?? null} where id = ${id}`,
+  )
+}
+
+/** Milliseconds since 1970 of the database. */
+export async function readNow(database: Database): Promise<number> {
+  const [row] = await database.query<{ ms: number }>(
+    sql`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`,
+  )
+  return row!.ms
+}
+
+interface RawView {
+  id: number
+  name: string
+  digest: string
+  definition: FeatureView
+  watermark: Date | null
+  late_rows: number
+  ran_at: Date | null
+  problem: string | null
+  synced_at: Date
+  models: string[]
+  versions: string[]
+}
+
+const toView = (row: RawView): StoredView => ({
+  id: row.id,
+  name: row.name,
+  digest: row.digest,
+  definition: row.definition,
+  ...(row.watermark === null ? {} : { watermark: row.watermark.toISOString() }),
+  lateRows: row.late_rows,
+  ...(row.ran_at === null ? {} : { ranAt: row.ran_at.toISOString() }),
+  ...(row.problem === null ? {} : { problem: row.problem }),
+  syncedAt: row.synced_at.toISOString(),
+  models: row.models,
+  versions: row.versions,
+})

@@ -1,0 +1,355 @@
+/** The feature store on a real Postgres and DuckDB: training rows see what was known at their time and nothing else, and so do callers. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { literal, withDuck } from '../../activities/duckdb.ts'
+import { takeInUntil } from '../../activities/materialise.ts'
+import { writeSnapshot } from '../../activities/snapshot.ts'
+import { entityKey, valueAt } from '../../domain/feature-view.ts'
+import {
+  byTime,
+  category,
+  defineModel,
+  direct,
+  lookup,
+  number,
+  parquet,
+  postgres,
+  view,
+  yesNo,
+} from '../../models/define.ts'
+import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { findNewest, forgetValues, listValues } from '../../store/feature-values.ts'
+import { findView, upsertView } from '../../store/feature-views.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { migratedDatabase } from '../support/servers.ts'
+
+let root: string
+let artifacts: Artifacts
+let store: Store
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-features-'))
+  artifacts = openArtifacts(root)
+  store = openStore(await migratedDatabase())
+  await store.query(
+    sql`create table sightings (place text, seen_at timestamptz, told_at timestamptz, height float8, colour text)`,
+  )
+  await store.query(sql`create table asked (id integer, place text, at timestamptz, found boolean)`)
+})
+afterAll(async () => {
+  await store.close()
+  await rm(root, { recursive: true })
+})
+
+const rest = {
+  split: byTime({ train: '3 d', test: '1 d' }),
+  train: () => {
+    throw new Error('nobody trains it')
+  },
+  judge: { floors: { auc: 0.5 } },
+  release: direct({ approval: { by: 1, within: '1 h' } }),
+} as const
+
+const snapshotOf = async <T extends object>(
+  { definition }: ReturnType<typeof defineModel>,
+  asOf: string,
+  query: string,
+): Promise<T[]> => {
+  const { digest } = await writeSnapshot({ definition, asOf, store, artifacts })
+  const path = await artifacts.locate('snapshots', digest)
+  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', literal(path))))
+}
+
+describe('real flights', () => {
+  const file = 'node_modules/vega-datasets/data/flights-3m.parquet'
+  const landing = 'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint))'
+  const flights = `select origin, date as departedAt, ${landing} as landedAt, cast(delay as double) as delay from source
+    where date < timestamp '2001-01-05'`
+  /** The delay of a flight is about its departure, and known when it has landed. */
+  const lastDelay = view('last-delay', {
+    entity: 'origin',
+    source: parquet(file, { rows: flights, eventTime: 'departedAt' }),
+    knownAt: 'landedAt',
+    values: { delay: number({ unit: 'min' }) },
+    timeToLive: '6 h',
+  })
+  const late = defineModel({
+    name: 'late',
+    features: { origin: category(), lastDelay: lookup(lastDelay, 'delay') },
+    label: yesNo({ column: 'late', positive: 'late', knownAt: 'landedAt' }),
+    source: parquet(file, {
+      rows: `${flights.replace('select ', 'select delay >= 15 as late, ')}`,
+      eventTime: 'departedAt',
+    }),
+    ...rest,
+  })
+
+  it('are joined to what was known when they departed, as a search by hand finds it', async () => {
+    const asOf = '2001-01-04T12:00:00Z'
+    const rows = await snapshotOf<{ origin: string; at_ms: number; lastDelay: number | null }>(
+      late,
+      asOf,
+      "select origin, epoch_ms(_event_at) as at_ms, lastDelay from snapshot where _key < '04' order by all",
+    )
+    expect(rows.length).toBeGreaterThan(300)
+    const search = (known: string) =>
+      withDuck(async (duck) => {
+        await duck.run(`create view source as select * from ${literal(file)}`)
+        await duck.run(`create table told as ${flights}`)
+        await duck.run(
+          `create table asked as select * from (values ${rows.map(({ origin, at_ms }) => `('${origin}', epoch_ms(${at_ms}))`).join()}) as t(origin, moment)`,
+        )
+        return duck.rows<{ origin: string; at_ms: number; delay: number | null }>(`
+          with best as (
+            select asked.origin, asked.moment, told.departedAt, told.delay, row_number() over
+              (partition by asked.origin, asked.moment order by told.departedAt desc, told.landedAt desc, told.delay desc) as place
+            from (select distinct * from asked) as asked left join told on told.origin = asked.origin
+              and told.departedAt <= asked.moment and told.${known} <= asked.moment
+          )
+          select asked.origin, epoch_ms(asked.moment) as at_ms, case when departedAt >= asked.moment - interval 6 hours then delay end as delay
+          from asked join best on best.origin = asked.origin and best.moment = asked.moment and place = 1 order by all`)
+      })
+    const sorted = rows.map(({ origin, at_ms, lastDelay }) => `${origin} ${at_ms} ${lastDelay}`).sort()
+    const textOf = (found: { origin: string; at_ms: number; delay: number | null }[]) =>
+      found.map(({ origin, at_ms, delay }) => `${origin} ${at_ms} ${delay}`).sort()
+    expect(sorted).toEqual(textOf(await search('landedAt')))
+    // The same search that forgets when a delay became known: were it what the store does, most rows would differ.
+    const leaking = textOf(await search('departedAt'))
+    expect(leaking.filter((row, index) => row !== sorted[index]).length).toBeGreaterThan(rows.length / 2)
+  })
+
+  it('give callers the same values as training rows of the same moment', async () => {
+    const { digest } = late.definition.views![0]!
+    const { watermark, id } = (await findView(store, digest))!
+    expect(watermark).toBe('2001-01-04T12:00:00.000Z')
+    const from = late.definition.features['lastDelay']!.from!
+    const airports = await store.query<{ entity: string }>(
+      sql`select distinct entity from feature_history where view_id = ${id}`,
+    )
+    expect(airports.length).toBeGreaterThan(100)
+    const online = await findNewest(
+      store,
+      airports.map(({ entity }) => ({ digest, entity })),
+    )
+    // Rows of exactly that moment, through the path of training.
+    await store.query(sql`truncate asked`)
+    await store.query(sql`
+      insert into asked select row_number() over (), entity, ${watermark}::timestamptz - make_interval(days => day), true
+      from unnest(${airports.map(({ entity }) => entity)}::text[]) as entity, (values (0), (2)) as moments (day)`)
+    const twin = defineModel({
+      name: 'twin',
+      features: { place: category(), lastDelay: lookup(lastDelay, 'delay', { by: 'place' }) },
+      label: yesNo({ column: 'found', positive: 'found' }),
+      source: postgres({ rows: 'select * from asked', eventTime: 'at' }),
+      ...rest,
+    })
+    const trained = await snapshotOf<{ place: string; lastDelay: number | null }>(
+      twin,
+      watermark!,
+      `select place, lastDelay from snapshot where _event_at = timestamp '2001-01-04 12:00:00'`,
+    )
+    expect(trained.length).toBe(airports.length)
+    const served = new Map(
+      online.map((known) => [known.entity, valueAt(from, known, Date.parse(watermark!)).value]),
+    )
+    expect(Object.fromEntries(trained.map(({ place, lastDelay }) => [place, lastDelay]))).toEqual(
+      Object.fromEntries(airports.map(({ entity }) => [entity, served.get(entity) ?? null])),
+    )
+  })
+})
+
+describe('a view over Postgres', () => {
+  const heights = view('heights', {
+    entity: 'place',
+    source: postgres({ rows: 'select * from sightings', eventTime: 'seen_at' }),
+    knownAt: 'told_at',
+    values: { height: number(), colour: category(['red', 'white']) },
+    timeToLive: '2 h',
+    late: '30 min',
+  })
+  const model = (more: object = {}) =>
+    defineModel({
+      name: 'hills',
+      features: {
+        place: category(),
+        height: lookup(heights, 'height'),
+        colour: lookup(heights, 'colour', { otherwise: 'white' }),
+        ...more,
+      },
+      label: yesNo({ column: 'found', positive: 'found' }),
+      source: postgres({ rows: 'select * from asked', eventTime: 'at', key: ['id'] }),
+      ...rest,
+    })
+  const { views = [] } = model().definition
+  const digest = views[0]!.digest
+  const at = (time: string) => `2024-05-01T${time}Z`
+  const see = async (
+    ...told: [
+      place: string | null,
+      seen: string,
+      told: string | null,
+      height: number | null,
+      colour?: string,
+    ][]
+  ) => {
+    for (const [place, seen, known, height, colour = 'red'] of told)
+      await store.query(
+        sql`insert into sightings values (${place}, ${at(seen)}, ${known === null ? null : at(known)}, ${height}, ${colour})`,
+      )
+  }
+  /** What training rows of these places and times are told. */
+  const trained = async (asOf: string, asked: [place: string, time: string][]) => {
+    await store.query(sql`truncate asked`)
+    for (const [index, [place, time]] of [...asked, ['nowhere', '00:00:01'] as const].entries())
+      await store.query(sql`insert into asked values (${index}, ${place}, ${at(time)}, true)`)
+    // Somebody has to be in the other part.
+    await store.query(
+      sql`insert into asked values (99, 'nowhere', ${at(asOf)}::timestamptz - interval '1 day 1 min', true)`,
+    )
+    const rows = await snapshotOf<{ id: number; height: number | null; colour: string }>(
+      model(),
+      at(asOf),
+      'select id, height, colour from snapshot where id < 90 order by id',
+    )
+    return rows.slice(0, asked.length).map(({ height, colour }) => [height, colour])
+  }
+  const online = async (place: string) =>
+    (await findNewest(store, [{ digest, entity: place }]))[0]?.values['height']
+
+  it('tells a row what was the latest of all that was known, within its time to live', async () => {
+    await see(
+      ['hill', '08:00:00', '08:10:00', 1],
+      ['hill', '09:00:00', '09:30:00', 2],
+      // A correction of the first, told later than the second: it never wins.
+      ['hill', '08:00:00', '09:40:00', 9],
+      // A correction of the second.
+      ['hill', '09:00:00', '10:00:00', 3, 'white'],
+      // Known before it happens: usable when it does.
+      ['hill', '10:30:00', '08:00:00', 4],
+      // Two at once for the same event: the greatest stands.
+      ['dale', '08:00:00', '08:00:00', 5],
+      ['dale', '08:00:00', '08:00:00', 7],
+      // Nothing is known of it, or nobody knows what it is of.
+      ['moor', '08:00:00', '08:00:00', null],
+      [null, '08:00:00', '08:00:00', 8],
+      ['fen', '08:00:00', null, 6],
+    )
+    expect(
+      await trained('11:00:00', [
+        ['hill', '08:09:59'],
+        ['hill', '08:10:00'],
+        ['hill', '09:29:59.999'],
+        ['hill', '09:30:00'],
+        ['hill', '09:45:00'],
+        ['hill', '10:00:00'],
+        ['hill', '10:29:59'],
+        ['hill', '10:30:00'],
+        ['dale', '10:00:00'],
+        ['dale', '10:00:00.001'],
+        ['moor', '08:30:00'],
+        ['fen', '08:30:00'],
+      ]),
+    ).toEqual([
+      [null, 'white'],
+      [1, 'red'],
+      [1, 'red'],
+      [2, 'red'],
+      [2, 'red'],
+      [3, 'white'],
+      [3, 'white'],
+      [4, 'red'],
+      [7, 'red'],
+      [null, 'white'],
+      [null, 'red'],
+      [null, 'white'],
+    ])
+    expect(await Promise.all(['hill', 'dale', 'moor', 'fen'].map(online))).toEqual([4, 7, null, undefined])
+  })
+
+  it('is taken in once, goes on from its watermark, and lets late rows be seen from when they were found', async () => {
+    const stored = () => store.query(sql`select count(*)::integer as n from feature_history`)
+    const before = await stored()
+    await store.query(
+      sql`update feature_views set watermark = watermark - interval '30 min' where digest = ${digest}`,
+    )
+    await takeInUntil(store, views, Date.parse(at('11:00:00')))
+    expect(await stored()).toEqual(before)
+    // It says that it was known at 10:50, and is found at 12:00 only.
+    await see(['hill', '10:45:00', '10:50:00', 10], ['hill', '10:40:00', '09:00:00', 11])
+    await takeInUntil(store, views, Date.parse(at('12:00:00')))
+    const { id, lateRows } = (await findView(store, digest))!
+    expect(lateRows).toBe(2)
+    const values = await listValues(store, { viewId: id, entity: 'hill', at: at('12:00:00'), limit: 2 })
+    expect(values.map(({ usableAt, features }) => [usableAt, features['height']])).toEqual([
+      [at('12:00:00').replace('Z', '.000Z'), 10],
+      [at('12:00:00').replace('Z', '.000Z'), 11],
+    ])
+    expect(await online('hill')).toBe(10)
+    expect(
+      await trained('12:30:00', [
+        ['hill', '11:59:59'],
+        ['hill', '12:00:00'],
+      ]),
+    ).toEqual([
+      [4, 'red'],
+      [10, 'red'],
+    ])
+    // One that came later than that is not found by itself, and nothing of what was told changes.
+    await see(['hill', '11:20:00', '11:25:00', 12])
+    await takeInUntil(store, views, Date.parse(at('12:10:00')))
+    expect(await online('hill')).toBe(10)
+  })
+
+  it('keeps the values of a definition that live versions use when the file has changed', async () => {
+    const other = view('heights', {
+      entity: 'place',
+      source: postgres({
+        rows: 'select place, seen_at, told_at, -height as height, colour from sightings',
+        eventTime: 'seen_at',
+      }),
+      knownAt: 'told_at',
+      values: { height: number(), colour: category() },
+      timeToLive: '2 h',
+    })
+    await takeInUntil(store, [other.definition], Date.parse(at('12:10:00')))
+    const asked = [digest, other.definition.digest].map((each) => ({ digest: each, entity: 'hill' }))
+    const found = await findNewest(store, asked)
+    expect(
+      asked.map((each) => found.find((known) => known.digest === each.digest)?.values['height']),
+    ).toEqual([10, -12])
+    await upsertView(store, { ...other.definition, everyMs: 1_000 })
+    expect((await findView(store, other.definition.digest))?.definition.everyMs).toBe(1_000)
+  })
+
+  it('forgets what is too old', async () => {
+    const { id } = (await findView(store, digest))!
+    expect(await forgetValues(store, { viewId: id, before: at('08:30:00'), limit: 2 })).toBe(2)
+    while ((await forgetValues(store, { viewId: id, before: at('08:30:00') })) > 0);
+    expect(await online('dale')).toBeUndefined()
+    expect(await online('hill')).toBe(10)
+  })
+
+  it('whose SQL is wrong is refused with what is wrong', async () => {
+    const broken = view('broken', {
+      entity: 'place',
+      source: postgres({ rows: 'select * from sightings_of_nobody', eventTime: 'seen_at' }),
+      knownAt: 'told_at',
+      values: { height: number() },
+      timeToLive: '2 h',
+    })
+    await expect(takeInUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
+      /the feature view broken cannot be read: .*sightings_of_nobody/,
+    )
+  })
+})
+
+it('an entity is named alike by a caller and in SQL', async () => {
+  const names = ['JFK', '17', '1e3', 'a b', 'é', '0.5']
+  expect(names.map((name) => entityKey([name]))).toEqual(names)
+  expect(entityKey([17])).toBe('17')
+  expect(entityKey([17, 'x'])).toBe('17\u001fx')
+  for (const wrong of [null, undefined, {}, NaN, true, 'a\u001fb', 'a\0', 'x'.repeat(300)])
+    expect(entityKey([wrong])).toBeUndefined()
+})

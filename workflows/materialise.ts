@@ -1,0 +1,31 @@
+/** Takes what is new of one feature view in. Started by a schedule, or by a person who cannot wait; one at a time for a view. */
+import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
+import type { ControlActivities } from '../activities/control.ts'
+import type { MaterialiseOutcome, MaterialiseRequest } from './contract.ts'
+import { messageOf } from './release-activities.ts'
+
+const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
+  startToCloseTimeout: '1 h',
+  heartbeatTimeout: '30 s',
+  // The schedule tries again by itself.
+  retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '30 s', maximumAttempts: 5 },
+})
+const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
+  startToCloseTimeout: '20 s',
+  retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '30 s' },
+})
+
+export async function materialise({ view, from }: MaterialiseRequest): Promise<MaterialiseOutcome> {
+  try {
+    const done = await materialiseView({ view, ...(from === undefined ? {} : { from }) })
+    const { read, added, late } = done
+    const message = `${read} rows read, ${added} of them new, ${late} came late`
+    setCurrentDetails(message)
+    return { view, message, ...done }
+  } catch (error) {
+    if (isCancellation(error)) throw error
+    const message = messageOf(error)
+    await failView({ view, message })
+    throw ApplicationFailure.nonRetryable(message, 'view_not_taken_in')
+  }
+}
