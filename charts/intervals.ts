@@ -89,10 +89,10 @@ export async function intervalsSvg(
   const longest = Math.max(...[...name.values()].map((each) => lengthOf(each)))
   const shown = (row: (typeof keyed)[number]) => {
     const limit = row.limit === null ? '' : `, must be above ${signed(row.limit)}`
-    return `${row.label}: ${row.end}${limit}: ${words(row.verdict)}`
+    return `${short(row.label, 80)}: ${row.end}${limit}: ${words(row.verdict)}`
   }
   return draw(full, (plot) => ({
-    height: 48 + rows.length * (narrow ? 38 : 28),
+    height: 48 + rows.length * (narrow ? 42 : 28),
     marginLeft: 18 + longest * 6.4,
     marginRight: narrow ? 12 : 178,
     marginTop: 18,
@@ -119,7 +119,8 @@ export async function intervalsSvg(
         stroke: colours.line,
         strokeWidth: 2,
         strokeDasharray: '3,2',
-        inset: 3,
+        insetTop: narrow ? 14 : 3,
+        insetBottom: 3,
       }),
       plot.ruleY(
         keyed.filter((row) => row.at.low !== null && row.at.high !== null),
@@ -149,7 +150,7 @@ export async function intervalsSvg(
             x: 0,
             y: 'key',
             text: 'end',
-            dy: -11,
+            dy: -14,
             fill: 'currentColor',
             fillOpacity: 0.85,
             fontSize: 10,

@@ -1,0 +1,101 @@
+/**
+ * How far each feature has moved from what the model was trained on, the furthest first, beside the limits from which people
+ * are told and a retraining is asked for. Sorted by name it would be a list to search; sorted by size it is an answer.
+ */
+import type { DriftLevel } from '../domain/drift.ts'
+import { roomFor } from './axis.ts'
+import { colours } from './colours.ts'
+import { figure, finite, short } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+
+export interface DriftBar {
+  name: string
+  /** Population stability index. */
+  psi: number | null
+  level: DriftLevel
+}
+
+const shades: Readonly<Record<DriftLevel, string>> = {
+  stable: colours.good,
+  warn: colours.warn,
+  alarm: colours.bad,
+  insufficient: colours.neutral,
+  unreadable: colours.neutral,
+}
+
+/** The furthest are drawn; the table beside the chart has all. */
+const most = 40
+
+export async function driftSvg(
+  given: readonly DriftBar[],
+  { warn, alarm, ...frame }: Omit<Frame, 'description'> & { warn: number; alarm: number },
+): Promise<string> {
+  const bars = given
+    .map((bar) => ({ ...bar, psi: finite(bar.psi) }))
+    .sort((one, other) => (other.psi ?? -1) - (one.psi ?? -1))
+    .slice(0, most)
+    .map((bar, i) => ({ ...bar, key: String(i), size: Math.max(0, bar.psi ?? 0) }))
+  if (bars.length === 0) return drawNothing({ ...frame, description: '' }, 'No drift has been judged yet.')
+  const moved = bars.filter(({ level }) => level === 'warn' || level === 'alarm')
+  const description =
+    `${moved.length} of ${given.length} have moved; the furthest: ` +
+    bars
+      .slice(0, 5)
+      .map(({ name, psi, level }) => `${short(name, 40)} ${figure(psi)} (${level})`)
+      .join(', ')
+  const full = { ...frame, description }
+  const narrow = isNarrow(full)
+  const name = new Map(bars.map((bar) => [bar.key, short(bar.name, narrow ? 14 : 22)]))
+  // One feature that is utterly different must not make all others look alike.
+  const sizes = bars.map(({ size }) => size)
+  const reach = Math.max(alarm * 1.25, Math.min(Math.max(...sizes), alarm * 8))
+  return draw(full, (plot) => ({
+    height: 46 + bars.length * 22,
+    marginLeft: roomFor([...name.values()]),
+    marginRight: narrow ? 52 : 110,
+    marginTop: 24,
+    marginBottom: 22,
+    x: { domain: [0, reach], label: null, ticks: narrow ? 3 : 5, tickFormat: figure, grid: true },
+    y: {
+      type: 'band',
+      domain: bars.map(({ key }) => key),
+      label: null,
+      tickSize: 0,
+      tickFormat: (key: string) => name.get(key) ?? '',
+      paddingInner: 0.35,
+    },
+    color: { type: 'identity' },
+    marks: [
+      plot.barX(bars, {
+        x: (bar) => Math.min(bar.size, reach),
+        y: 'key',
+        fill: (bar: DriftBar) => shades[bar.level],
+        rx: 2,
+        title: (bar: DriftBar) => `${short(bar.name, 80)}: ${figure(bar.psi)}, ${bar.level}`,
+      }),
+      plot.ruleX(
+        [
+          { at: warn, word: 'warn' },
+          { at: alarm, word: 'alarm' },
+        ],
+        { x: 'at', stroke: 'currentColor', strokeOpacity: 0.7, strokeDasharray: '3,2' },
+      ),
+      plot.text(
+        [
+          { at: warn, word: 'warn' },
+          { at: alarm, word: 'alarm' },
+        ],
+        { x: 'at', frameAnchor: 'top', dy: -11, text: 'word', fontSize: 10 },
+      ),
+      plot.text(bars, {
+        x: (bar) => Math.min(bar.size, reach),
+        y: 'key',
+        dx: 6,
+        textAnchor: 'start',
+        text: (bar: DriftBar) =>
+          narrow ? figure(bar.psi) : `${figure(bar.psi)}${bar.level === 'stable' ? '' : ` ${bar.level}`}`,
+        fontVariant: 'tabular-nums',
+      }),
+    ],
+  }))
+}

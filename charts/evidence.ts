@@ -1,0 +1,239 @@
+/**
+ * The evidence of a release on its way to the thresholds at which it decides: for the candidate, so that a stage is over,
+ * and against it, so that it is taken back. Each is drawn as a share of its own threshold, because an approver asks "how far
+ * is it?" and not "is 3.9 much?".
+ */
+import type { Verdict } from '../domain/verdict.ts'
+import { apart, timeDomain, timeFormat } from './axis.ts'
+import { colours } from './colours.ts'
+import { figure, finite, percent, short } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { thin } from './thin.ts'
+
+export interface EvidencePoint {
+  atMs: number
+  /** The stage as people call it; where it changes, a line is drawn. */
+  stage: string
+  /** What is counted: `errors`, `requests`, … */
+  name: string
+  side: 'for' | 'against'
+  /** Of the threshold; from 1 on it decides. */
+  share: number
+}
+
+/** What stands in verdicts that wait, and how it is called here. */
+const awaited: Readonly<Record<string, { name: string; have: string; need: string }>> = {
+  minimum_time: { name: 'time', have: 'elapsedMs', need: 'minMs' },
+  minimum_requests: { name: 'requests', have: 'requests', need: 'minRequests' },
+  promotion_evidence: { name: 'proof', have: 'logE', need: 'threshold' },
+  quality_evidence: { name: 'quality', have: 'logE', need: 'threshold' },
+}
+
+const against: Readonly<Record<string, string>> = {
+  errors: 'errors',
+  invalid: 'invalid outputs',
+  slow95: 'slow (p95)',
+  slow99: 'slow (p99)',
+  conversions: 'conversions',
+}
+
+/** What the verdicts of a release say of its evidence. What a stage does not wait for any more is complete. */
+export function evidenceOf(
+  verdicts: readonly {
+    atMs: number
+    stage: string
+    verdict: Pick<Verdict, 'kind' | 'reasons' | 'statistics'>
+  }[],
+): EvidencePoint[] {
+  const points: EvidencePoint[] = []
+  const waitedFor = new Map<string, Set<string>>()
+  for (const { atMs, stage, verdict } of [...verdicts].sort((one, other) => one.atMs - other.atMs)) {
+    const names = waitedFor.get(stage) ?? new Set()
+    waitedFor.set(stage, names)
+    const now = new Map<string, number>()
+    for (const { code, values } of verdict.reasons) {
+      const kind = awaited[code]
+      const [have, need] = [Number(values[kind?.have ?? '']), Number(values[kind?.need ?? ''])]
+      if (kind !== undefined && Number.isFinite(have) && need > 0)
+        // Of several proofs the one that is furthest behind holds the stage.
+        now.set(kind.name, Math.min(now.get(kind.name) ?? Infinity, Math.max(0, have / need)))
+    }
+    for (const name of now.keys()) names.add(name)
+    if (verdict.kind === 'pass' || verdict.kind === 'inconclusive')
+      for (const name of names) points.push({ atMs, stage, name, side: 'for', share: now.get(name) ?? 1 })
+    for (const [metric, name] of Object.entries(against)) {
+      const logE = finite(verdict.statistics[`${metric}LogE`])
+      const threshold = finite(verdict.statistics[`${metric}Threshold`])
+      if (logE !== null && threshold !== null && threshold > 0)
+        points.push({ atMs, stage, name, side: 'against', share: Math.max(0, logE / threshold) })
+    }
+  }
+  return points
+}
+
+/** Beyond this nothing more is to be seen: it has decided. */
+const top = 1.15
+/** What has never come this far is named in the description and not drawn. */
+const quietShare = 0.02
+
+interface Line {
+  name: string
+  side: EvidencePoint['side']
+  points: { at: Date; share: number; stage: string }[]
+  last: { at: Date; share: number }
+}
+
+function linesOf(given: readonly EvidencePoint[]): { lines: Line[]; quiet: string[] } {
+  const byName = new Map<string, EvidencePoint[]>()
+  for (const point of given) {
+    if (!Number.isFinite(point.atMs) || Number.isNaN(point.share)) continue
+    const name = `${point.side} ${point.name}`
+    const known = byName.get(name)
+    if (known === undefined) byName.set(name, [point])
+    else known.push(point)
+  }
+  const lines: Line[] = []
+  const quiet: string[] = []
+  for (const points of byName.values()) {
+    const { side } = points[0]!
+    const name = short(points[0]!.name, 30)
+    if (side === 'against' && points.every(({ share }) => share < quietShare)) {
+      quiet.push(name)
+      continue
+    }
+    const drawn = thin(
+      points.sort((one, other) => one.atMs - other.atMs),
+      ({ share }) => share,
+    ).map(({ atMs, share, stage }) => ({ at: new Date(atMs), share: Math.min(top, share), stage }))
+    lines.push({ name, side, points: drawn, last: drawn.at(-1)! })
+  }
+  return { lines, quiet }
+}
+
+const dashes = ['', '5,3', '2,3', '8,3,2,3', '1,4'] as const
+
+export async function evidenceSvg(
+  given: readonly EvidencePoint[],
+  frame: Omit<Frame, 'description'>,
+): Promise<string> {
+  const { lines, quiet } = linesOf(given)
+  if (lines.length === 0)
+    return drawNothing(
+      { ...frame, description: '' },
+      quiet.length > 0
+        ? `Nothing speaks against the candidate: ${quiet.join(', ')} are quiet.`
+        : 'No verdict has been given yet.',
+    )
+  const description = [
+    ...lines.map(({ name, side, last }) => `${side} it, ${name}: ${percent(last.share)} of the threshold`),
+    ...(quiet.length > 0 ? [`quiet: ${quiet.join(', ')}`] : []),
+  ].join('; ')
+  const full = { ...frame, description }
+  const narrow = isNarrow(full)
+  const height = narrow ? 220 : 250
+  const [from, to] = timeDomain(lines.flatMap(({ points }) => points.map(({ at }) => at.getTime())))
+  const shades = lines.map(({ side }, i) => ({
+    stroke: side === 'for' ? colours.main : colours.bad,
+    dash: dashes[lines.slice(0, i).filter((each) => each.side === side).length % dashes.length]!,
+  }))
+  const [marginTop, marginBottom] = [30, 28]
+  const high = height - marginTop - marginBottom
+  const labels = apart(
+    lines.map(({ last }) => (1 - last.share / top) * high),
+    { gap: 13, low: 0, high },
+  )
+  const stages = boundaries(lines)
+  const spanMs = to.getTime() - from.getTime()
+  return draw(full, (plot) => ({
+    height,
+    marginLeft: 50,
+    marginRight: narrow ? 84 : 116,
+    marginTop,
+    marginBottom,
+    x: {
+      type: 'utc',
+      domain: [from, to],
+      label: null,
+      ticks: narrow ? 3 : 7,
+      tickFormat: timeFormat(spanMs),
+    },
+    y: {
+      domain: [0, top],
+      label: null,
+      ticks: [0, 0.25, 0.5, 0.75, 1],
+      tickFormat: (share: number) => `${Math.round(100 * share)} %`,
+      grid: true,
+    },
+    color: { type: 'identity' },
+    marks: [
+      plot.ruleY([1], { stroke: 'currentColor', strokeWidth: 1.5, strokeOpacity: 0.7 }),
+      plot.text([''], {
+        frameAnchor: 'top-left',
+        dx: 4,
+        dy: (high * (top - 1)) / top - 3,
+        lineAnchor: 'bottom',
+        text: () => 'decides',
+        textAnchor: 'start',
+        fontStyle: 'italic',
+        fillOpacity: 0.75,
+      }),
+      plot.ruleX(stages.slice(1), { x: 'at', strokeOpacity: 0.35, strokeDasharray: '2,3' }),
+      plot.text(narrow ? [] : stages, {
+        x: 'at',
+        frameAnchor: 'top',
+        dy: -14,
+        text: ({ stage }: { stage: string }) => short(stage, 16),
+        textAnchor: 'start',
+      }),
+      ...lines.flatMap(({ name, side, points }, i) => [
+        plot.lineY(points, {
+          x: 'at',
+          y: 'share',
+          stroke: shades[i]!.stroke,
+          strokeWidth: 2,
+          strokeDasharray: shades[i]!.dash,
+          curve: side === 'for' ? 'linear' : 'step-after',
+        }),
+        ...(points.length === 1
+          ? [plot.dot(points, { x: 'at', y: 'share', r: 3, fill: shades[i]!.stroke })]
+          : []),
+        plot.text([name], {
+          frameAnchor: 'top-right',
+          dx: 8,
+          dy: labels[i]!,
+          textAnchor: 'start',
+          text: () => short(name, narrow ? 12 : 17),
+          fill: shades[i]!.stroke,
+          fontWeight: 'bold',
+        }),
+      ]),
+    ],
+  }))
+}
+
+/** Where each stage is first seen. */
+function boundaries(lines: readonly Line[]): { stage: string; at: Date }[] {
+  const first = new Map<string, number>()
+  for (const { stage, at } of lines.flatMap(({ points }) => points))
+    first.set(stage, Math.min(first.get(stage) ?? Infinity, at.getTime()))
+  return [...first]
+    .map(([stage, at]) => ({ stage, at: new Date(at) }))
+    .sort((one, other) => Number(one.at) - Number(other.at))
+}
+
+/** How far each is, for a terminal. */
+export function evidenceText(
+  given: readonly EvidencePoint[],
+  { width = 72 }: { width?: number } = {},
+): string {
+  const { lines, quiet } = linesOf(given)
+  const nameWidth = Math.max(0, ...lines.map(({ name, side }) => name.length + side.length + 1))
+  const cells = Math.max(10, Math.min(40, width - nameWidth - 12))
+  const drawn = lines.map(({ name, side, last }) => {
+    const filled = Math.round(Math.min(1, last.share) * cells)
+    const state = last.share >= 1 ? ' decides' : ''
+    return `${`${side} ${name}`.padEnd(nameWidth)}  ${'█'.repeat(filled)}${'░'.repeat(cells - filled)} ${figure(Math.round(100 * last.share)).padStart(3)} %${state}`
+  })
+  const silent = quiet.length > 0 ? [`nothing against it by ${quiet.join(', ')}`] : []
+  return [...drawn, ...silent].join('\n') || 'No verdict has been given yet.'
+}

@@ -1,0 +1,118 @@
+/** How the loss of a training fell, epoch by epoch. A curve that rises again, or never fell, explains a challenger that lost. */
+import { colours } from './colours.ts'
+import { figure, finite } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { thin } from './thin.ts'
+
+export interface Epoch {
+  epoch: number
+  loss: number
+  /** On rows held back from it, where the model file says one. */
+  validationLoss?: number
+}
+
+const readable = (curve: readonly Epoch[]) =>
+  curve.filter(({ epoch, loss }) => Number.isFinite(epoch) && finite(loss) !== null)
+
+function described(curve: readonly Epoch[]): string {
+  const [first, last] = [curve[0]!, curve.at(-1)!]
+  if (curve.length === 1) return `After one epoch the loss was ${figure(first.loss)}.`
+  const lowest = curve.reduce((best, each) => (each.loss < best.loss ? each : best))
+  return `Over ${curve.length} epochs the loss went from ${figure(first.loss)} to ${figure(last.loss)}; it was lowest, ${figure(lowest.loss)}, after epoch ${lowest.epoch}.`
+}
+
+export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'description'>): Promise<string> {
+  const known = readable(given)
+  if (known.length === 0) return drawNothing({ ...frame, description: '' }, 'No epoch has ended yet.')
+  const full = { ...frame, description: described(known) }
+  const curve = thin(known, ({ loss }) => loss)
+  const held = curve.filter(({ validationLoss }) => finite(validationLoss) !== null)
+  const last = curve.at(-1)!
+  const marked = curve.length <= 60
+  return draw(full, (plot) => ({
+    height: isNarrow(full) ? 180 : 220,
+    marginLeft: 52,
+    marginRight: 56,
+    marginBottom: 34,
+    x: {
+      label: 'epoch',
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ticks: Math.min(8, known.length),
+      tickFormat: (epoch: number) => (Number.isInteger(epoch) ? String(epoch) : ''),
+    },
+    y: {
+      label: 'loss',
+      labelArrow: 'none',
+      grid: true,
+      nice: true,
+      zero: false,
+      ticks: 5,
+      tickFormat: figure,
+    },
+    marks: [
+      ...(held.length === 0
+        ? []
+        : [
+            plot.lineY(held, {
+              x: 'epoch',
+              y: 'validationLoss',
+              stroke: colours.other,
+              strokeDasharray: '4,3',
+              strokeWidth: 1.75,
+            }),
+          ]),
+      plot.lineY(curve, { x: 'epoch', y: 'loss', stroke: colours.main, strokeWidth: 2 }),
+      ...(marked
+        ? [
+            plot.dot(curve, {
+              x: 'epoch',
+              y: 'loss',
+              r: 2.5,
+              fill: colours.main,
+              title: ({ epoch, loss }: Epoch) => `epoch ${epoch}: ${figure(loss)}`,
+            }),
+          ]
+        : []),
+      plot.text([last], {
+        x: 'epoch',
+        y: 'loss',
+        text: ({ loss }: Epoch) => figure(loss),
+        dx: 8,
+        textAnchor: 'start',
+        fontWeight: 'bold',
+      }),
+    ],
+  }))
+}
+
+const rows = 6
+
+/** The same for a terminal: a line of braille would need a font, blocks of eighths need none. */
+export function lossText(given: readonly Epoch[], { width = 60 }: { width?: number } = {}): string {
+  const known = readable(given)
+  if (known.length === 0) return 'No epoch has ended yet.'
+  const curve = thin(known, ({ loss }) => loss, Math.max(4, 4 * width))
+  const [low, high] = [Math.min(...curve.map(({ loss }) => loss)), Math.max(...curve.map(({ loss }) => loss))]
+  const cells = Math.max(1, Math.min(width - 10, Math.max(curve.length * 4, 12)))
+  const levels = Array.from({ length: cells }, (_, x) => {
+    const { loss } = curve[Math.min(curve.length - 1, Math.floor((x * curve.length) / cells))]!
+    return high === low ? 0.5 : (loss - low) / (high - low)
+  })
+  const eighths = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
+  const lines = Array.from({ length: rows }, (_, i) => {
+    const bottom = rows - 1 - i
+    const drawn = levels
+      .map((level) => {
+        // The lowest point keeps one eighth, so that it is seen.
+        const within = Math.max(1, Math.round(level * rows * 8)) - bottom * 8
+        return within <= 0 ? ' ' : eighths[Math.min(8, within) - 1]!
+      })
+      .join('')
+    const label = i === 0 ? figure(high) : i === rows - 1 ? figure(low) : ''
+    return `${label.padStart(8)} ${bottom === 0 ? '└' : '│'}${drawn.trimEnd()}`
+  })
+  const [first, last] = [known[0]!, known.at(-1)!]
+  const axis = known.length === 1 ? `epoch ${first.epoch}` : `epoch ${first.epoch} to ${last.epoch}`
+  return [...lines, `${' '.repeat(10)}${axis}; loss ${figure(first.loss)} → ${figure(last.loss)}`].join('\n')
+}

@@ -1,0 +1,159 @@
+/**
+ * Quality in use over time, with its interval, the value a version was released with and the least that is accepted. One
+ * figure a week without its interval would send people after noise.
+ */
+import { timeDomain, timeFormat } from './axis.ts'
+import { colours } from './colours.ts'
+import { figure, finite, moment, short } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+
+export interface QualityPoint {
+  /** The middle of what was measured. */
+  atMs: number
+  value: number | null
+  low: number | null
+  high: number | null
+  /** What the version had when it was judged, and what it may not fall behind. */
+  baseline: number | null
+  limit: number | null
+  version: string
+  level: 'held' | 'lost' | 'insufficient'
+  /** Outcomes it rests on. */
+  rows: number
+}
+
+const shades: Readonly<Record<QualityPoint['level'], string>> = {
+  held: colours.main,
+  lost: colours.bad,
+  insufficient: colours.neutral,
+}
+
+/** The newest are kept: older ones stand in the table. */
+const most = 400
+
+export async function qualitySvg(
+  given: readonly QualityPoint[],
+  { metric, ...frame }: Omit<Frame, 'description'> & { metric: string },
+): Promise<string> {
+  const points = given
+    .filter(({ atMs }) => Number.isFinite(atMs))
+    .map((point) => ({
+      ...point,
+      value: finite(point.value),
+      low: finite(point.low),
+      high: finite(point.high),
+      baseline: finite(point.baseline),
+      limit: finite(point.limit),
+      at: new Date(point.atMs),
+    }))
+    .sort((one, other) => one.atMs - other.atMs)
+    .slice(-most)
+  const measured = points.filter(({ value }) => value !== null)
+  if (measured.length === 0)
+    return drawNothing(
+      { ...frame, description: '' },
+      points.length === 0
+        ? 'No quality has been measured yet.'
+        : 'Too few outcomes have come to measure quality.',
+    )
+  const last = measured.at(-1)!
+  const told = (point: (typeof points)[number]): string =>
+    `${moment(point.atMs)}, ${short(point.version, 60)}: ${metric} ${figure(point.value)}` +
+    (point.low === null || point.high === null ? '' : ` (${figure(point.low)} to ${figure(point.high)})`) +
+    `, ${point.level}, ${point.rows} outcomes`
+  const lost = measured.filter(({ level }) => level === 'lost').length
+  const full = {
+    ...frame,
+    description: `${measured.length} measurements of ${metric}, ${lost} below the limit; the last: ${told(last)}.`,
+  }
+  const narrow = isNarrow(full)
+  const [from, to] = timeDomain(measured.map(({ atMs }) => atMs))
+  const spanMs = to.getTime() - from.getTime()
+  const changes = measured.filter(({ version }, i) => i > 0 && version !== measured[i - 1]!.version)
+  return draw(full, (plot) => ({
+    height: narrow ? 200 : 240,
+    marginLeft: 52,
+    marginRight: 20,
+    marginTop: 26,
+    marginBottom: 28,
+    x: {
+      type: 'utc',
+      domain: [from, to],
+      label: null,
+      inset: 14,
+      ticks: narrow ? 4 : 8,
+      tickFormat: timeFormat(spanMs),
+    },
+    y: {
+      label: metric,
+      labelArrow: 'none',
+      grid: true,
+      nice: true,
+      zero: false,
+      ticks: 5,
+      tickFormat: figure,
+    },
+    color: { type: 'identity' },
+    marks: [
+      plot.ruleX(changes, {
+        x: 'at',
+        strokeOpacity: 0.4,
+        strokeDasharray: '2,3',
+        title: ({ version }: QualityPoint) => `from here on ${short(version, 80)}`,
+      }),
+      plot.lineY(
+        measured.filter(({ baseline }) => baseline !== null),
+        {
+          x: 'at',
+          y: 'baseline',
+          z: 'version',
+          stroke: 'currentColor',
+          strokeOpacity: 0.6,
+          curve: 'step-after',
+        },
+      ),
+      plot.lineY(
+        measured.filter(({ limit }) => limit !== null),
+        {
+          x: 'at',
+          y: 'limit',
+          z: 'version',
+          stroke: colours.bad,
+          strokeDasharray: '4,3',
+          curve: 'step-after',
+        },
+      ),
+      plot.lineY(measured, {
+        x: 'at',
+        y: 'value',
+        z: 'version',
+        stroke: colours.main,
+        strokeOpacity: 0.5,
+        strokeWidth: 1.5,
+      }),
+      plot.ruleX(
+        measured.filter(({ low, high }) => low !== null && high !== null),
+        {
+          x: 'at',
+          y1: 'low',
+          y2: 'high',
+          stroke: (point: QualityPoint) => shades[point.level],
+          strokeWidth: 4,
+          strokeOpacity: 0.4,
+          strokeLinecap: 'round',
+        },
+      ),
+      plot.dot(measured, {
+        x: 'at',
+        y: 'value',
+        r: measured.length > 80 ? 2 : 4,
+        symbol: (point: QualityPoint) => (point.level === 'lost' ? 'times' : 'circle'),
+        fill: (point: QualityPoint) => (point.level === 'lost' ? 'none' : shades[point.level]),
+        stroke: (point: QualityPoint) => shades[point.level],
+        strokeWidth: (point: QualityPoint) => (point.level === 'lost' ? 2 : 0),
+        title: told,
+      }),
+    ],
+    symbol: { type: 'identity' } as never,
+  }))
+}

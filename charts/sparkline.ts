@@ -1,0 +1,30 @@
+/** A row of figures in as many letters as there are figures: enough to see a trend in a table or a log. */
+import { finite } from './figures.ts'
+
+const blocks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
+
+/** The newest figures when there are more than fit; `·` where there is none. */
+export function sparkline(
+  values: readonly (number | null)[],
+  { width = 40 }: { width?: number } = {},
+): string {
+  const shown = values.slice(-Math.max(1, width)).map(finite)
+  const known = shown.filter((value) => value !== null)
+  const [low, high] = [Math.min(...known), Math.max(...known)]
+  return shown
+    .map((value) => {
+      if (value === null) return '·'
+      const place = high === low ? 0.5 : (value - low) / (high - low)
+      return blocks[Math.min(blocks.length - 1, Math.floor(place * blocks.length))]
+    })
+    .join('')
+}
+
+/** A share as a bar of fixed width with eighths of a letter: 0.5 of 8 is `████    `. */
+export function barText(share: number | null, width: number): string {
+  const known = Math.min(1, Math.max(0, finite(share) ?? 0))
+  const eighths = Math.round(known * width * 8)
+  const rest = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8]!
+  const bar = '█'.repeat(Math.floor(eighths / 8)) + rest
+  return bar + ' '.repeat(Math.max(0, width - Math.floor(eighths / 8) - (rest === '' ? 0 : 1)))
+}

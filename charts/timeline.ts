@@ -1,0 +1,191 @@
+/**
+ * The way of a release through its stages: the share of the callers over time, and above it how much of the harm budget was
+ * used. "Was it quick or careful, and what did it cost?" is answered by one look, and by no table of stages.
+ */
+import { timeDomain, timeFormat } from './axis.ts'
+import { colours } from './colours.ts'
+import { count, duration, finite, moment, percent, short } from './figures.ts'
+import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { barText } from './sparkline.ts'
+import { thin } from './thin.ts'
+
+export interface TimelineStage {
+  /** As people call it: `canary 5 %`. */
+  name: string
+  fromMs: number
+  /** Null while it lasts. */
+  toMs: number | null
+  /** Of the callers who get the candidate's answers, in basis points; 0 in a shadow. */
+  shareBp: number
+  /** What has become of it: `pass`, `fail`, … */
+  verdict?: string
+}
+
+export interface Timeline {
+  stages: readonly TimelineStage[]
+  /** Bad answers above the champion's rate, cumulative. */
+  harm?: readonly { atMs: number; excess: number }[]
+  harmBudget?: number
+  /** To which stages that still last are drawn. */
+  nowMs: number
+}
+
+interface Drawn extends TimelineStage {
+  from: Date
+  to: Date
+  share: number
+}
+
+/** No release has as many; the last are drawn. */
+const mostStages = 100
+
+function drawable({ stages, nowMs }: Timeline): Drawn[] {
+  return stages
+    .filter(({ fromMs, toMs }) => Number.isFinite(fromMs) && (toMs === null || Number.isFinite(toMs)))
+    .map((stage) => ({
+      ...stage,
+      from: new Date(stage.fromMs),
+      to: new Date(Math.max(stage.fromMs, stage.toMs ?? Math.max(nowMs, stage.fromMs))),
+      share: Math.min(1, Math.max(0, (finite(stage.shareBp) ?? 0) / 10_000)),
+    }))
+    .sort((one, other) => one.fromMs - other.fromMs)
+    .slice(-mostStages)
+}
+
+const told = (stage: Drawn): string =>
+  `${short(stage.name, 60)}: ${percent(stage.share)} of the callers for ${duration(stage.to.getTime() - stage.fromMs)}` +
+  (stage.verdict === undefined
+    ? stage.toMs === null
+      ? ', still going on'
+      : ''
+    : `, ${stage.verdict.replace('_', ' ')}`)
+
+const isBad = (verdict: string | undefined): boolean => verdict === 'fail' || verdict === 'error'
+
+export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'description'>): Promise<string> {
+  const stages = drawable(timeline)
+  if (stages.length === 0) return drawNothing({ ...frame, description: '' }, 'No stage has begun yet.')
+  const budget = finite(timeline.harmBudget ?? null)
+  const harm = thin(
+    (timeline.harm ?? []).filter(({ atMs, excess }) => Number.isFinite(atMs) && finite(excess) !== null),
+    ({ excess }) => excess,
+  )
+  const used =
+    budget === null || budget <= 0
+      ? []
+      : harm.map(({ atMs, excess }) => ({
+          at: new Date(atMs),
+          excess,
+          share: Math.min(1, Math.max(0, excess / budget)),
+        }))
+  const lastUsed = used.at(-1)
+  const spent =
+    lastUsed === undefined
+      ? ''
+      : `; ${count(lastUsed.excess)} of ${count(budget)} bad answers of the harm budget are used`
+  const full = { ...frame, description: `${stages.map(told).join('; ')}${spent}` }
+  const narrow = isNarrow(full)
+  const [from, to] = timeDomain(stages.flatMap((stage) => [stage.from.getTime(), stage.to.getTime()]))
+  const spanMs = to.getTime() - from.getTime()
+  const pixelsPerMs = ((frame.width ?? 640) - 64) / spanMs
+  // A name that is wider than its stage is told when one points at it.
+  const named = stages.filter(
+    (stage) => (stage.to.getTime() - stage.fromMs) * pixelsPerMs > 6.2 * short(stage.name, 24).length,
+  )
+  return draw(full, (plot) => ({
+    height: narrow ? 190 : 230,
+    marginLeft: 46,
+    marginRight: 18,
+    marginTop: 30,
+    marginBottom: 28,
+    x: {
+      type: 'utc',
+      domain: [from, to],
+      label: null,
+      ticks: narrow ? 4 : 8,
+      tickFormat: timeFormat(spanMs),
+    },
+    y: {
+      domain: [0, 1],
+      label: null,
+      ticks: 5,
+      tickFormat: (share: number) => `${Math.round(100 * share)} %`,
+      grid: true,
+    },
+    color: { type: 'identity' },
+    marks: [
+      plot.rect(stages, {
+        x1: 'from',
+        x2: 'to',
+        y1: 0,
+        y2: (stage) => Math.max(stage.share, 0.006),
+        fill: (stage) =>
+          isBad(stage.verdict) ? colours.bad : stage.shareBp > 0 ? colours.main : colours.other,
+        fillOpacity: 0.35,
+        title: told,
+      }),
+      plot.ruleX(stages.slice(1), {
+        x: 'from',
+        stroke: 'currentColor',
+        strokeOpacity: 0.35,
+        strokeDasharray: '2,3',
+      }),
+      plot.text(named, {
+        x: (stage) => new Date((stage.from.getTime() + stage.to.getTime()) / 2),
+        frameAnchor: 'top',
+        dy: -14,
+        text: (stage) => short(stage.name, 24),
+        fontSize: 11,
+      }),
+      ...(used.length === 0
+        ? []
+        : [
+            plot.lineY(used, {
+              x: 'at',
+              y: 'share',
+              stroke: colours.bad,
+              strokeWidth: 2,
+              curve: 'step-after',
+            }),
+            plot.text([lastUsed!], {
+              x: 'at',
+              y: 'share',
+              text: () => 'harm',
+              textAnchor: 'end',
+              dy: -8,
+              fill: colours.bad,
+              fontWeight: 'bold',
+            }),
+          ]),
+    ],
+  }))
+}
+
+/** The same for a terminal: one line a stage, its bar the share of the callers. */
+export function timelineText(timeline: Timeline, { width = 96 }: { width?: number } = {}): string {
+  const stages = drawable(timeline)
+  if (stages.length === 0) return 'No stage has begun yet.'
+  const names = stages.map(({ name }) => short(name, 28))
+  const nameWidth = Math.max(...names.map((name) => name.length))
+  const cells = Math.max(8, Math.min(24, width - nameWidth - 50))
+  const lines = stages.map((stage, i) => {
+    const lasted = duration(stage.to.getTime() - stage.fromMs)
+    const state = stage.verdict?.replace('_', ' ') ?? (stage.toMs === null ? 'going on' : 'over')
+    return [
+      names[i]!.padEnd(nameWidth),
+      moment(stage.fromMs),
+      lasted.padStart(11),
+      `▕${barText(stage.share, cells)}▏`,
+      percent(stage.share).padStart(6),
+      state,
+    ]
+      .join('  ')
+      .trimEnd()
+  })
+  const last = (timeline.harm ?? []).filter(({ excess }) => finite(excess) !== null).at(-1)
+  if (last !== undefined && finite(timeline.harmBudget ?? null) !== null)
+    lines.push(
+      `harm: ${count(last.excess)} of ${count(timeline.harmBudget)} bad answers above the champion's rate`,
+    )
+  return lines.join('\n')
+}

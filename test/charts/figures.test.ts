@@ -1,0 +1,67 @@
+/** Numbers as people read them, with those that are none. */
+import { expect, it } from 'vitest'
+import { apart, timeDomain, timeFormat } from '../../charts/axis.ts'
+import { bytes, count, duration, figure, moment, percent, short, signed } from '../../charts/figures.ts'
+import { barText, sparkline } from '../../charts/sparkline.ts'
+import { thin } from '../../charts/thin.ts'
+
+it.each([
+  [figure(0.69314718), '0.6931'],
+  [figure(-0.5), '−0.5'],
+  [figure(1e-9), '1.00e−9'],
+  [figure(NaN), '–'],
+  [signed(0.02334), '+0.0233'],
+  [signed(-0.02334), '−0.0233'],
+  [signed(0), '0'],
+  [signed(0.00001), '+1.0e−5'],
+  [signed(null), '–'],
+  [count(1234567), '1,234,567'],
+  [count(Infinity), '–'],
+  [percent(0.0525), '5.25 %'],
+  [percent(null), '–'],
+  [duration(350), '350 ms'],
+  [duration(5_300), '5.3 s'],
+  [duration(125_000), '2 min 5 s'],
+  [duration(7_500_000), '2 h 5 min'],
+  [duration(86_400_000), '1 d'],
+  [duration(undefined), '–'],
+  [bytes(0), '0 B'],
+  [bytes(13_400_000), '13.4 MB'],
+  [bytes(-1), '–'],
+  [moment(Date.UTC(2026, 2, 1, 12)), '2026-03-01 12:00'],
+  [moment(1e18), '–'],
+  [short('a\u0007 \n b\u202ec', 10), 'a b c'],
+  [short('🛫🛬🛫🛬', 3), '🛫🛬…'],
+  [sparkline([1, 2, NaN, 3]), '▁▅·█'],
+  [sparkline([2, 2]), '▅▅'],
+  [sparkline([]), ''],
+  [barText(0.5, 4), '██  '],
+  [barText(1.5, 2), '██'],
+  [barText(NaN, 2), '  '],
+])('%s', (said, expected) => expect(said).toBe(expected))
+
+it('a peak among ten thousand points is kept', () => {
+  const points = Array.from({ length: 10_000 }, (_, i) =>
+    i === 7_777 ? 99 : i === 3_333 ? NaN : Math.sin(i),
+  )
+  const kept = thin(points, (value) => value, 400)
+  expect(kept).toContain(99)
+  expect(kept.length).toBeLessThanOrEqual(400)
+  expect([kept[0], kept.at(-1)]).toEqual([points[0], points.at(-1)])
+})
+
+it('labels are moved apart and stay within', () => {
+  const moved = apart([50, 50, 51, 99], { gap: 10, low: 0, high: 100 })
+  const sorted = [...moved].sort((one, other) => one - other)
+  for (const [i, place] of sorted.entries())
+    if (i > 0) expect(place - sorted[i - 1]!).toBeGreaterThanOrEqual(10)
+  expect(sorted.at(-1)).toBeLessThanOrEqual(100)
+})
+
+it('a moment has some time around it, and no time at all is some time too', () => {
+  const [from, to] = timeDomain([1e12, NaN])
+  expect(to.getTime()).toBeGreaterThan(from.getTime())
+  expect(timeDomain([])[1].getTime()).toBe(1)
+  expect(timeFormat(3_600_000)(Date.UTC(2026, 0, 1, 13, 5))).toBe('13:05')
+  expect(timeFormat(30 * 86_400_000)(Date.UTC(2026, 0, 31))).toBe('Jan 31')
+})
