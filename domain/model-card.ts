@@ -1,0 +1,211 @@
+/**
+ * The card of a version: what it is for, what it was made from, how good it was and where it is weak, on one page. It is made
+ * from what was stored with the version and from nothing else, so that the page, the file and the answer to a program agree.
+ */
+import type { Features, Output } from './features.ts'
+import type { GateReport } from './gate.ts'
+import type { GateMetricRow } from './gate-table.ts'
+import type { GateSliceRow } from './gate-slices.ts'
+import type { Manifest } from './manifest.ts'
+import type { Lineage } from './version.ts'
+
+export interface CardSource {
+  version: string
+  model: string
+  /** What the model file says for readers of this card. */
+  about?: string
+  status: string
+  createdAt: string
+  createdBy: string
+  provenAt?: string
+  withdrawnAt?: string
+  artifactDigest: string
+  /** Of artifacts made elsewhere little is known. */
+  manifest: Partial<Manifest>
+  lineage: Partial<Lineage>
+  evaluation?: { id: string; verdict: string; baselineVersion?: string; report: Partial<GateReport> }
+}
+
+export interface ModelCard {
+  format: 'tenure-card@1'
+  version: string
+  model: string
+  about: string | null
+  status: string
+  created: { at: string; by: string; reason: string | null; requestedBy: string | null }
+  provenAt: string | null
+  withdrawnAt: string | null
+  artifact: { digest: string; bytes: number | null; parameters: number | null }
+  asks: {
+    name: string
+    kind: string
+    unit: string | null
+    range: string | null
+    missing: string
+    about: string | null
+  }[]
+  answers: string
+  data: { snapshot: string | null; asOf: string | null; trainRows: number | null; testRows: number | null }
+  training: {
+    code: string | null
+    dependencies: string | null
+    seed: number | null
+    hyperparameters: Lineage['hyperparameters']
+  }
+  evaluation: {
+    verdict: string
+    against: string | null
+    rows: number | null
+    metrics: Pick<
+      GateMetricRow,
+      'metric' | 'champion' | 'challenger' | 'delta' | 'low' | 'high' | 'verdict'
+    >[]
+    /** Those that are worst first. */
+    slices: Pick<GateSliceRow, 'name' | 'rows' | 'champion' | 'challenger' | 'delta' | 'verdict'>[]
+    calibration: { brier: number | null; ece: number | null; verdict: string } | null
+    fairness: { attribute: string; verdict: string; selectionRatio: number | null }[]
+    reasons: string[]
+    warnings: string[]
+  } | null
+  /** What a reader should know before relying on it. */
+  limits: string[]
+}
+
+export function modelCard(source: CardSource): ModelCard {
+  const { manifest, lineage, evaluation } = source
+  const { files, output } = manifest
+  return {
+    format: 'tenure-card@1',
+    version: source.version,
+    model: source.model,
+    about: source.about ?? null,
+    status: source.status,
+    created: {
+      at: source.createdAt,
+      by: source.createdBy,
+      reason: lineage.reason ?? null,
+      requestedBy: lineage.requestedBy ?? null,
+    },
+    provenAt: source.provenAt ?? null,
+    withdrawnAt: source.withdrawnAt ?? null,
+    artifact: {
+      digest: source.artifactDigest,
+      bytes: files === undefined ? null : files['model.json'].bytes + files['weights.bin'].bytes,
+      // Four bytes each.
+      parameters: files === undefined ? null : Math.floor(files['weights.bin'].bytes / 4),
+    },
+    asks: asksOf(manifest.features ?? {}),
+    answers: output === undefined ? 'unknown' : answersOf(output),
+    data: {
+      snapshot: lineage.snapshot ?? null,
+      asOf: lineage.asOf ?? null,
+      trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
+      testRows: lineage.rows?.test ?? null,
+    },
+    training: {
+      code: lineage.code ?? null,
+      dependencies: lineage.dependencies ?? null,
+      seed: lineage.seed ?? null,
+      hyperparameters: lineage.hyperparameters ?? {},
+    },
+    evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
+    limits: limitsOf(source),
+  }
+}
+
+const asksOf = (features: Features): ModelCard['asks'] =>
+  Object.entries(features).map(([name, feature]) => ({
+    name,
+    kind: feature.kind,
+    unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
+    range: rangeOf(feature),
+    missing: feature.missing === 'fill' ? 'is filled in' : 'is refused',
+    about: feature.about ?? null,
+  }))
+
+function rangeOf(feature: Features[string]): string | null {
+  if (feature.kind === 'category') return feature.values === undefined ? null : feature.values.join(', ')
+  const { min, max } = feature
+  if (min === undefined && max === undefined) return null
+  return min === undefined ? `up to ${max}` : max === undefined ? `from ${min}` : `${min} to ${max}`
+}
+
+function answersOf(output: Output): string {
+  switch (output.kind) {
+    case 'probability':
+      return `the probability of ${output.positive}; from ${output.threshold} on it counts as such`
+    case 'classes':
+      return `a probability for each of ${output.classes.join(', ')}`
+    case 'number':
+      return output.unit === undefined ? 'a number' : `a number in ${output.unit}`
+    default:
+      return output satisfies never
+  }
+}
+
+function evaluationOf({
+  verdict,
+  baselineVersion,
+  report,
+}: CardSource['evaluation'] & object): ModelCard['evaluation'] {
+  const { metrics = [], slices = [], calibration, fairness = [], reasons = [], warnings = [] } = report
+  return {
+    verdict,
+    against: baselineVersion ?? null,
+    rows: report.rows ?? null,
+    metrics: metrics.map(({ metric, champion, challenger, delta, low, high, verdict: said }) => ({
+      metric,
+      champion,
+      challenger,
+      delta,
+      low,
+      high,
+      verdict: said,
+    })),
+    slices: slices
+      .toSorted((one, other) => (one.delta ?? 0) - (other.delta ?? 0))
+      .map(({ name, rows, champion, challenger, delta, verdict: said }) => ({
+        name,
+        rows,
+        champion,
+        challenger,
+        delta,
+        verdict: said,
+      })),
+    calibration:
+      calibration == null
+        ? null
+        : {
+            brier: calibration.challenger.brier,
+            ece: calibration.challenger.ece,
+            verdict: calibration.verdict,
+          },
+    fairness: fairness.map(({ attribute, verdict: said, selectionRatio }) => ({
+      attribute,
+      verdict: said,
+      selectionRatio: selectionRatio.value,
+    })),
+    reasons: reasons.map(({ message }) => message),
+    warnings: warnings.map(({ message }) => message),
+  }
+}
+
+function limitsOf({ manifest, lineage, evaluation, withdrawnAt, about }: CardSource): string[] {
+  const limits: string[] = []
+  if (withdrawnAt !== undefined) limits.push(`It was taken back at ${withdrawnAt} and is never routed again.`)
+  if (about === undefined) limits.push('Its model file says nothing of what it is for.')
+  if (evaluation === undefined) limits.push('Nothing is known of how it was judged.')
+  const thin = (evaluation?.report.slices ?? []).filter(
+    ({ verdict }) => verdict === 'insufficient' || verdict === 'missing',
+  )
+  if (thin.length > 0)
+    limits.push(`Too few test rows to judge it on: ${thin.map(({ name }) => name).join(', ')}.`)
+  if ((evaluation?.report.fairness ?? []).length === 0)
+    limits.push('Fairness between groups was not measured.')
+  if (evaluation !== undefined && evaluation.report.calibration == null)
+    limits.push('Its calibration was not measured.')
+  if (manifest.profile === undefined)
+    limits.push('No profile of its training rows is kept: drift cannot be judged.')
+  if (lineage.asOf !== undefined) limits.push(`It knows nothing of what became known after ${lineage.asOf}.`)
+  return limits
+}
