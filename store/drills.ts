@@ -159,10 +159,24 @@ export async function findDrill(database: Database, id: string): Promise<Drill |
 /** The newest first. */
 export async function listDrills(
   database: Database,
-  { model, limit = 50 }: { model?: string; limit?: number } = {},
+  {
+    model,
+    models,
+    before,
+    limit = 50,
+  }: {
+    model?: string
+    /** None but of these; of all when absent. */
+    models?: readonly string[]
+    /** Only those that started before the drill of this id. */
+    before?: string
+    limit?: number
+  } = {},
 ): Promise<Drill[]> {
   const rows = await database.query<RawDrill>(sql`
-    select * from drills where ${model ?? null}::text is null or model = ${model ?? null}
+    select * from drills where (${model ?? null}::text is null or model = ${model ?? null})
+      and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
+      and (${before === undefined} or (started_at, id) < (select started_at, id from drills where id = ${before ?? null}))
     order by started_at desc, id desc limit ${limit}`)
   return rows.map(toDrill)
 }

@@ -121,7 +121,7 @@ const numberKey = z.tuple([z.string(), whole, whole, whole])
 const nameOfOrder = (order: VersionOrder): string =>
   typeof order === 'object' ? `${order.metric} ${order.direction}` : order
 
-function keyOfCursor(cursor: string, order: VersionOrder): VersionKey {
+export function keyOfCursor(cursor: string, order: VersionOrder): VersionKey {
   const name = nameOfOrder(order)
   if (order === 'version') {
     const [model, major, minor, patch] = decodeCursor(cursor, name, numberKey)
@@ -135,7 +135,7 @@ function keyOfCursor(cursor: string, order: VersionOrder): VersionKey {
   return { order: 'time', at, version }
 }
 
-function cursorOfKey(key: VersionKey, order: VersionOrder): string {
+export function cursorOfKey(key: VersionKey, order: VersionOrder): string {
   const name = nameOfOrder(order)
   switch (key.order) {
     case 'version':
@@ -150,7 +150,7 @@ function cursorOfKey(key: VersionKey, order: VersionOrder): string {
 }
 
 /** Throws `invalid_request` for a text that names no version in any of its forms, `version_not_found` for one that is not there. */
-async function resolveVersion(store: Database, name: string): Promise<Version> {
+export async function resolveVersion(store: Database, name: string): Promise<Version> {
   const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
   if (which === '') {
     if (name.includes('@') || !/_v\d+\.\d+\.\d+$/.test(name))
@@ -175,7 +175,7 @@ async function resolveVersion(store: Database, name: string): Promise<Version> {
   return getVersion(store, `${model}_v${which.replace(/^v/, '')}`)
 }
 
-async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
+export async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
   const [training, status] = await Promise.all([
     findTrainingRun(store, version.trainingId),
     findStatus(store, version.version),

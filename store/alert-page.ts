@@ -1,0 +1,43 @@
+/** Alerts as a page shows them: all that are open first, then those that are over, a page at a time. */
+import sql from 'sql-template-tag'
+import { toAlert, type Alert, type AlertRow } from './alerts.ts'
+import type { Database } from './postgres.ts'
+
+export interface AlertFilter {
+  models?: readonly string[]
+  model?: string
+  /** Only those before this one. */
+  before?: number
+  limit: number
+}
+
+/** The worst first, the newest of them first. */
+export async function listOpenAlerts(database: Database, filter: AlertFilter): Promise<Alert[]> {
+  const { models, model, limit } = filter
+  const rows = await database.query<AlertRow>(sql`
+    select * from alerts where resolved_at is null
+      and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
+      and (${model ?? null}::text is null or model = ${model ?? null})
+    order by array_position(array['critical', 'warning', 'info'], severity), id desc limit ${limit}`)
+  return rows.map(toAlert)
+}
+
+/** The newest first. */
+export async function listResolvedAlerts(database: Database, filter: AlertFilter): Promise<Alert[]> {
+  const { models, model, before, limit } = filter
+  const rows = await database.query<AlertRow>(sql`
+    select * from alerts where resolved_at is not null
+      and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
+      and (${model ?? null}::text is null or model = ${model ?? null})
+      and (${before ?? null}::bigint is null or id < ${before ?? null})
+    order by id desc limit ${limit}`)
+  return rows.map(toAlert)
+}
+
+/** A person says that it is over. Undefined when it was already. */
+export async function resolveAlertById(database: Database, id: number): Promise<Alert | undefined> {
+  const [row] = await database.query<AlertRow>(
+    sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
+  )
+  return row && toAlert(row)
+}

@@ -1,0 +1,109 @@
+/**
+ * The audit as a page reads it: narrowed down by whom, what and to what, each by an index; and the newest rows followed link by
+ * link, within a time that somebody waits for a page. The whole chain is followed by `verifyAudit`.
+ */
+import sql, { join, type Sql } from 'sql-template-tag'
+import { hashOf, listAudit, type AuditRow, type KnownHead } from './audit.ts'
+import type { Database } from './postgres.ts'
+
+export interface AuditSearch {
+  models?: readonly string[]
+  model?: string
+  actor?: string
+  /** The whole action, or how it begins when it ends in a dot: `release.`. */
+  action?: string
+  subject?: string
+  before?: number
+  limit: number
+}
+
+/** The newest first. */
+export async function searchAudit(database: Database, search: AuditSearch): Promise<AuditRow[]> {
+  const { models, model, actor, action, subject, before, limit } = search
+  const filters: Sql[] = [sql`true`]
+  if (models !== undefined) filters.push(sql`model = any(${[...models]}::text[])`)
+  if (model !== undefined) filters.push(sql`model = ${model}`)
+  if (actor !== undefined) filters.push(sql`actor = ${actor}`)
+  if (action !== undefined)
+    filters.push(action.endsWith('.') ? sql`starts_with(action, ${action})` : sql`action = ${action}`)
+  if (subject !== undefined) filters.push(sql`subject = ${subject}`)
+  if (before !== undefined) filters.push(sql`seq < ${before}`)
+  const rows = await database.query<Omit<AuditRow, 'at' | 'model'> & { at: Date; model: string | null }>(sql`
+    select seq, at, actor, action, subject, model, detail,
+      encode(previous_hash, 'hex') as "previousHash", encode(hash, 'hex') as hash
+    from audit where ${join(filters, ' and ')} order by seq desc limit ${limit}`)
+  return rows.map(({ at, model: of, ...row }) => ({
+    ...row,
+    at: at.toISOString(),
+    ...(of === null ? {} : { model: of }),
+  }))
+}
+
+export interface TailReport {
+  /** How many rows were followed, from the newest back. */
+  rows: number
+  newest?: number
+  /** The oldest that was followed; 1 when it was all of them. */
+  oldest?: number
+  /** Signed heads that were met and fit. */
+  heads: number
+  /** Whether the time ended before the chain did. */
+  stopped: boolean
+  breach?: string
+}
+
+const page = 1_000
+
+/** Follows the chain from the newest row back until it ends, breaks, or `withinMs` have passed. */
+export async function verifyTail(
+  database: Database,
+  { heads, withinMs, now }: { heads: readonly KnownHead[]; withinMs: number; now: () => number },
+): Promise<TailReport> {
+  const known = new Map(heads.map((head) => [head.seq, head]))
+  const furthest = heads.reduce((most, { seq }) => Math.max(most, seq), 0)
+  const untilMs = now() + withinMs
+  const report: TailReport = { rows: 0, heads: 0, stopped: false }
+  let later: AuditRow | undefined
+  for (;;) {
+    const rows: AuditRow[] = await listAudit(database, {
+      limit: page,
+      ...(later === undefined ? {} : { before: later.seq }),
+    })
+    if (later === undefined) {
+      const newest = rows[0]?.seq ?? 0
+      if (rows[0] !== undefined) report.newest = newest
+      if (furthest > newest)
+        return { ...report, breach: `the rows after ${newest} are missing, there were ${furthest}` }
+    }
+    for (const row of rows) {
+      const breach = breachOf(row, later, known.get(row.seq))
+      if (breach !== undefined) return { ...report, breach }
+      if (known.has(row.seq)) report.heads++
+      report.rows++
+      report.oldest = row.seq
+      later = row
+    }
+    if (rows.length < page) {
+      if (later !== undefined && later.seq !== 1)
+        return { ...report, breach: `row ${later.seq - 1} is missing, row ${later.seq} follows` }
+      return report
+    }
+    if (now() >= untilMs) return { ...report, stopped: later?.seq !== 1 }
+  }
+}
+
+function breachOf(
+  row: AuditRow,
+  later: AuditRow | undefined,
+  head: KnownHead | undefined,
+): string | undefined {
+  if (later !== undefined && later.seq !== row.seq + 1)
+    return `row ${later.seq - 1} is missing, row ${later.seq} follows`
+  if (later !== undefined && later.previousHash !== row.hash)
+    return `row ${later.seq} does not follow from the row before it`
+  if (row.hash !== hashOf(row)) return `row ${row.seq} has been changed`
+  if (head === undefined || head.hash === row.hash) return undefined
+  return head.isGenuine?.() === false
+    ? `the head that is kept of row ${row.seq} is not signed by this installation`
+    : `row ${row.seq} is not the one whose hash was kept`
+}
