@@ -2,6 +2,7 @@
 import type { BrokenModel } from '../models/index.ts'
 import { findAuditWeakness, openApplicationRole } from '../store/application-role.ts'
 import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from '../store/keys.ts'
+import { noteMigrations } from '../store/diagnosis.ts'
 import { migrate } from '../store/migrate.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoom, pools } from '../store/room.ts'
@@ -53,6 +54,7 @@ export async function prepareCore(core: {
       'training workers': { processes: 1, connections: pools.train },
       commands: { processes: 1, connections: pools.commands },
     })
+    await noteMigrations(store)
     const weakness = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)

@@ -1,0 +1,34 @@
+/** Whether the API answers, and whether it is ready: its own golden rows are computed for that. */
+import { broken, ok, type Finding } from './finding.ts'
+
+const askMs = 5_000
+
+export async function checkAnswer(url: string): Promise<Finding> {
+  const base = url.replace(/\/+$/, '')
+  try {
+    const answer = await fetch(`${base}/readyz`, { signal: AbortSignal.timeout(askMs) })
+    const text = await answer.text()
+    if (answer.ok) return ok('API', `${base} is ready`)
+    const { detail } = parsed(text)
+    return broken(
+      'API',
+      `${base} is not ready (${answer.status}${detail ? `: ${detail}` : ''})`,
+      'What is wrong below is usually why; its log says more.',
+    )
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string; message?: string } }).cause
+    return broken(
+      'API',
+      `${base} does not answer (${cause?.code ?? cause?.message ?? (error as Error).message})`,
+      'Start it with `tenure up`, or correct TENURE_URL.',
+    )
+  }
+}
+
+function parsed(text: string): { detail?: string } {
+  try {
+    return JSON.parse(text) as { detail?: string }
+  } catch {
+    return {}
+  }
+}

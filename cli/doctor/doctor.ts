@@ -1,0 +1,163 @@
+/**
+ * Looks at everything that Tenure needs, whether it runs or not. A check never throws and never waits for ever: the more is
+ * wrong, the more must still be said.
+ */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { diagnose } from '../../store/diagnosis.ts'
+import {
+  cacheDir,
+  environmentWith,
+  readCommandConfig,
+  readConfig,
+  type CommandConfig,
+  type Config,
+} from '../../temporal.config.ts'
+import { findConnection } from '../connection.ts'
+import { readParts } from '../embedded/parts.ts'
+import { openStateDir } from '../embedded/state.ts'
+import { isClaimed } from '../pidfile.ts'
+import { checkAnswer } from './answer.ts'
+import { findingsOfDatabase } from './database.ts'
+import { checkChampions, checkDataDirectory, checkKey, checkModels, checkRoot } from './files.ts'
+import { broken, ok, skipped, type Finding } from './finding.ts'
+import {
+  checkDisk,
+  checkLocale,
+  checkMemory,
+  checkNode,
+  checkParts,
+  checkPort,
+  checkSharedMemory,
+} from './machine.ts'
+import { checkTemporal } from './temporal.ts'
+
+/** Tells each finding as soon as it is there. */
+export async function examine(tell: (finding: Finding) => void): Promise<Finding[]> {
+  const all: Finding[] = []
+  const note = (...findings: Finding[]): void => {
+    all.push(...findings)
+    findings.forEach(tell)
+  }
+  /** What a check did not foresee is a finding as well. */
+  const attempt = async (check: string, work: () => Promise<void> | void): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      note(broken(check, (error as Error).message, 'Correct what is said, then look again.'))
+    }
+  }
+  note(checkNode())
+  let scene: Scene | undefined
+  await attempt('configuration', () => {
+    scene = sceneOf()
+    note(ok('configuration', `state in ${scene.stateDir}, ${scene.running ? 'runs' : 'does not run'} here`))
+  })
+  const elsewhere = new Set<string>()
+  if (scene?.command.databaseUrl !== undefined) elsewhere.add('postgres')
+  if (scene?.command.temporalAddress !== undefined) elsewhere.add('temporal')
+  await attempt('set-up', async () => note(...(await checkParts(elsewhere))))
+  await attempt('memory', () => note(checkMemory(), checkSharedMemory()))
+  await attempt('locale', async () => note(await checkLocale()))
+  await attempt('model files', async () => note(...(await checkModels())))
+  if (scene === undefined) return all
+  const known = scene
+  await attempt('disk', () => {
+    note(checkDisk('state', known.stateDir), checkDisk('artifacts', known.config.artifactRoot))
+    note(checkDisk('the cache of the set-up', cacheDir()))
+  })
+  await attempt('ports', async () => {
+    if (!known.running) for (const port of usualPorts(known.command)) note(await checkPort(port))
+    const { url } = known
+    if (url !== undefined) note(await checkAnswer(url))
+  })
+  await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
+  await attempt('database', async () => examineDatabase(known, note))
+  await attempt('temporal', async () => {
+    if (known.temporalKnown)
+      note(
+        ...(await checkTemporal(known.config, { workersExpected: known.running || known.url !== undefined })),
+      )
+    else note(skipped('temporal', 'it does not run; `tenure up` starts one'))
+  })
+  return all
+}
+
+interface Scene {
+  command: CommandConfig
+  config: Config
+  stateDir: string
+  /** Whether `tenure up` runs on this state. */
+  running: boolean
+  /** Of the database, when there is one to be asked. */
+  databaseUrl?: string
+  temporalKnown: boolean
+  /** Of the API, when one is known. */
+  url?: string
+}
+
+function sceneOf(): Scene {
+  const command = readCommandConfig()
+  const stateDir = openStateDir(command.stateDir)
+  const running = isClaimed(join(stateDir, 'supervisor.json'))
+  const found = running ? findConnection(stateDir) : undefined
+  const databaseUrl = command.databaseUrl ?? found?.databaseUrl
+  const temporalAddress = command.temporalAddress ?? found?.temporalAddress
+  const url = command.url ?? found?.url
+  const config = readConfig(
+    environmentWith({
+      TENURE_STATE: stateDir,
+      // Only to read the rest by: without a database nothing is asked of it.
+      DATABASE_URL: databaseUrl ?? 'postgres://127.0.0.1/none',
+      ...(temporalAddress === undefined ? {} : { TEMPORAL_ADDRESS: temporalAddress }),
+    }),
+  )
+  return {
+    command,
+    config,
+    stateDir,
+    running,
+    temporalKnown: temporalAddress !== undefined,
+    ...(databaseUrl === undefined ? {} : { databaseUrl }),
+    ...(url === undefined ? {} : { url }),
+  }
+}
+
+async function examineDatabase(
+  { config, databaseUrl, stateDir, running, url }: Scene,
+  note: (...findings: Finding[]) => void,
+): Promise<void> {
+  const { artifactRoot, signingKey } = config
+  if (databaseUrl === undefined) {
+    note(checkDataDirectory(stateDir, embeddedMajor()))
+    note(skipped('database', 'it does not run; `tenure up` starts it, and it is looked at then'))
+    return
+  }
+  const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
+  note(...findingsOfDatabase(databaseUrl, diagnosis, { running: running || url !== undefined }))
+  if ('code' in diagnosis) return
+  const { finding, signer } = await checkKey(signingKey, { versions: diagnosis.versions ?? 0 })
+  note(finding)
+  if (diagnosis.champions !== undefined)
+    note(...(await checkChampions(diagnosis.champions, { root: artifactRoot, signer })))
+}
+
+function embeddedMajor(): number {
+  const text = execFileSync(join(readParts().postgres, 'bin', 'postgres'), ['--version']).toString()
+  return Number(/(\d+)/.exec(text)?.[1] ?? 0)
+}
+
+function usualPorts({ ports, databaseUrl, temporalAddress }: CommandConfig) {
+  return [
+    { what: 'the API', port: ports.api, variable: 'TENURE_PORT' },
+    ...(databaseUrl === undefined
+      ? [{ what: 'Postgres', port: ports.postgres, variable: 'TENURE_POSTGRES_PORT' }]
+      : []),
+    ...(temporalAddress === undefined
+      ? [
+          { what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' },
+          { what: "Temporal's pages", port: ports.temporalUi, variable: 'TENURE_TEMPORAL_UI_PORT' },
+        ]
+      : []),
+  ]
+}

@@ -1,0 +1,51 @@
+/** Who listens on a port, as the kernel tells it: from the socket's number to the process that has it open. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+
+const listening = '0A'
+
+/** `process 4711 (postgres)`; undefined when it belongs to somebody whose processes may not be looked into. */
+export function holderOf(port: number): string | undefined {
+  const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
+  if (sockets.size === 0) return undefined
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+    if (filesOf(pid).some((file) => sockets.has(file))) return `process ${pid} (${nameOf(pid)})`
+  return undefined
+}
+
+function socketsIn(path: string, port: number): string[] {
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0')
+  return linesOf(path).flatMap((line) => {
+    const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/)
+    return local.endsWith(`:${wanted}`) && state === listening ? [`socket:[${inode}]`] : []
+  })
+}
+
+function linesOf(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n').slice(1)
+  } catch {
+    return []
+  }
+}
+
+function filesOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
+      } catch {
+        return []
+      }
+    })
+  } catch {
+    return []
+  }
+}
+
+function nameOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return '?'
+  }
+}

@@ -1,0 +1,140 @@
+/** Temporal: whether it answers, knows our namespace and search attributes, and whether workers ask it for work. */
+import { Connection } from '@temporalio/client'
+import { searchAttributes, type Config } from '../../temporal.config.ts'
+import { connectionOf } from '../children.ts'
+import { broken, ok, warning, type Finding } from './finding.ts'
+
+const askMs = 5_000
+/** A worker asks at least once in a minute; one that was not heard of for longer is gone. */
+const heardMs = 90_000
+/** `TASK_QUEUE_TYPE_WORKFLOW` and `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol, and gRPC's `NOT_FOUND`. */
+const kinds = { workflows: 1, activities: 2 } as const
+const notFound = 5
+
+export async function checkTemporal(
+  { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
+  { workersExpected }: { workersExpected: boolean },
+): Promise<Finding[]> {
+  const { address, namespace } = temporal
+  let connection: Connection
+  try {
+    connection = await Connection.connect({ ...connectionOf(temporal), connectTimeout: askMs })
+  } catch (error) {
+    return [
+      broken(
+        'temporal',
+        `Temporal does not answer at ${address} (${oneLine(error)})`,
+        'Start it, correct TEMPORAL_ADDRESS, or leave it out: `tenure up` then starts a server of its own.',
+      ),
+    ]
+  }
+  const ask = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + askMs, work)
+  try {
+    const missing = await ask(() => connection.workflowService.describeNamespace({ namespace })).then(
+      () => undefined,
+      (error: { code?: unknown }) => error,
+    )
+    if (missing !== undefined)
+      return [
+        missing.code === notFound
+          ? broken(
+              'temporal',
+              `${address} has no namespace ${namespace}`,
+              `Correct TEMPORAL_NAMESPACE, or make it: temporal operator namespace create --namespace ${namespace}`,
+            )
+          : broken(
+              'temporal',
+              `${address} does not let us look into ${namespace} (${oneLine(missing)})`,
+              'Check TEMPORAL_API_KEY and TEMPORAL_TLS_*.',
+            ),
+      ]
+    const findings = [ok('temporal', `${address} answers, namespace ${namespace}`)]
+    findings.push(await checkAttributes(connection, namespace, ask))
+    for (const [name, queue, kind] of [
+      ['control', taskQueues.control, 'workflows'],
+      ['control', taskQueues.control, 'activities'],
+      ['train', taskQueues.train, 'activities'],
+    ] as const)
+      findings.push(
+        await ask(() => pollersOf(connection, { namespace, queue, kind })).then(
+          (count) => findingOfPollers({ name, queue, kind, count, workersExpected }),
+          (error: unknown) =>
+            broken('workers', `${queue} cannot be looked at (${oneLine(error)})`, 'Look again in a moment.'),
+        ),
+      )
+    return merged(findings)
+  } finally {
+    await connection.close()
+  }
+}
+
+async function checkAttributes(
+  connection: Connection,
+  namespace: string,
+  ask: <T>(work: () => Promise<T>) => Promise<T>,
+): Promise<Finding> {
+  try {
+    const { customAttributes } = await ask(() =>
+      connection.operatorService.listSearchAttributes({ namespace }),
+    )
+    const missing = searchAttributes.filter((name) => customAttributes?.[name] === undefined)
+    if (missing.length === 0) return ok('search attributes', searchAttributes.join(', '))
+    return broken(
+      'search attributes',
+      `${namespace} has no ${missing.join(', ')}: workflows that set them would stand still`,
+      `\`tenure up\` makes them, or: ${missing.map((name) => `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type Keyword`).join(' && ')}`,
+    )
+  } catch (error) {
+    return warning(
+      'search attributes',
+      `they cannot be looked at (${oneLine(error)})`,
+      'Ask whoever runs the cluster for them.',
+    )
+  }
+}
+
+async function pollersOf(
+  connection: Connection,
+  { namespace, queue, kind }: { namespace: string; queue: string; kind: keyof typeof kinds },
+): Promise<number> {
+  const { pollers } = await connection.workflowService.describeTaskQueue({
+    namespace,
+    taskQueue: { name: queue },
+    taskQueueType: kinds[kind],
+  })
+  const heard = (pollers ?? []).filter(({ lastAccessTime }) => {
+    const seconds = Number(lastAccessTime?.seconds ?? 0)
+    return Date.now() - seconds * 1_000 < heardMs
+  })
+  return heard.length
+}
+
+interface Polled {
+  name: 'control' | 'train'
+  queue: string
+  kind: keyof typeof kinds
+  count: number
+  workersExpected: boolean
+}
+
+export function findingOfPollers({ name, queue, kind, count, workersExpected }: Polled): Finding {
+  const found = `${count} ask for ${kind} on ${queue}`
+  if (count > 0) return ok('workers', found)
+  const variable = name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'
+  const next = `Start one: node --import tsx activities/worker.ts ${name}. One that runs asks on another queue: compare ${variable}.`
+  return workersExpected
+    ? broken('workers', `nobody asks for ${kind} on ${queue}`, next)
+    : warning('workers', `nobody asks for ${kind} on ${queue}; nothing runs`, next)
+}
+
+/** What is well in one line. */
+function merged(findings: readonly Finding[]): Finding[] {
+  const well = findings.filter(({ check, state }) => check === 'workers' && state === 'ok')
+  const rest = findings.filter((each) => !well.includes(each))
+  return well.length === 0 ? rest : [...rest, ok('workers', well.map(({ found }) => found).join(', '))]
+}
+
+const oneLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String((error as { message?: unknown })?.message ?? error)).split(
+    '\n',
+  )[0] ?? ''

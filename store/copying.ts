@@ -1,0 +1,131 @@
+/**
+ * Whole tables through COPY, in both directions and with a brake: a table of any size passes through a buffer of a few
+ * kilobytes. Whichever side is slow holds the other one up, instead of filling this process.
+ */
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import type pg from 'pg'
+
+interface CopyConnection {
+  query(text: string): void
+  sendCopyFail(message: string): void
+  endCopyFrom(): void
+  stream: Socket
+}
+
+/** What the driver calls while a COPY is under way; pg passes anything with `submit` through as it is. */
+interface CopyQuery extends pg.Submittable {
+  handleCopyInResponse?(connection: CopyConnection): void
+  handleCopyData?(message: { chunk: Buffer }, connection: CopyConnection): void
+  handleCommandComplete(message: { text: string }): void
+  handleError(error: Error): void
+  handleReadyForQuery(): void
+}
+
+/** A server that gives or takes nothing for so long is given up. */
+const stallMs = 60_000
+
+/** Runs COPY … TO STDOUT and hands over what comes, piece by piece and in order. Answers how many rows there were. */
+export function copyOut(
+  client: pg.Client,
+  statement: string,
+  take: (chunk: Buffer) => Promise<void>,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let rows = 0
+    let taken = Promise.resolve()
+    let waiting = 0
+    let failure: Error | undefined
+    const stall = stallOf(client, reject)
+    const query: CopyQuery = {
+      submit: (connection) => (connection as unknown as CopyConnection).query(statement),
+      handleCopyData({ chunk }, { stream }) {
+        stall.moved()
+        // The driver's buffer is its own again after this turn.
+        const mine = Buffer.from(chunk)
+        waiting++
+        if (waiting === mostWaiting) stream.pause()
+        taken = taken
+          .then(() => (failure === undefined ? take(mine) : undefined))
+          .catch((error: Error) => void (failure ??= error))
+          .then(() => {
+            if (waiting-- === mostWaiting) stream.resume()
+          })
+      },
+      handleCommandComplete({ text }) {
+        if (text.startsWith('COPY ')) rows = Number(text.slice(5))
+      },
+      handleError(error) {
+        stall.end()
+        reject(error)
+      },
+      handleReadyForQuery() {
+        stall.end()
+        void taken.then(() => (failure === undefined ? resolve(rows) : reject(failure)))
+      },
+    }
+    client.query(query)
+  })
+}
+
+/** Pieces that wait for the slower side. */
+const mostWaiting = 64
+
+/** Runs COPY … FROM STDIN with what comes. Answers how many rows Postgres took; what fails to come makes it take none. */
+export function copyFrom(
+  client: pg.Client,
+  statement: string,
+  source: AsyncIterable<Buffer>,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let rows = 0
+    let failure: Error | undefined
+    const stall = stallOf(client, reject)
+    const send = async (connection: CopyConnection): Promise<void> => {
+      const { stream } = connection
+      try {
+        for await (const chunk of source) {
+          if (failure !== undefined) return
+          const head = Buffer.allocUnsafe(5)
+          head[0] = 0x64
+          head.writeUInt32BE(chunk.byteLength + 4, 1)
+          stream.write(head)
+          const isRoom = stream.write(chunk)
+          stall.moved()
+          if (!isRoom) await once(stream, 'drain')
+        }
+        connection.endCopyFrom()
+      } catch (error) {
+        failure ??= error as Error
+        connection.sendCopyFail(failure.message)
+      }
+    }
+    const query: CopyQuery = {
+      submit: (connection) => (connection as unknown as CopyConnection).query(statement),
+      handleCopyInResponse: (connection) => void send(connection),
+      handleCommandComplete({ text }) {
+        if (text.startsWith('COPY ')) rows = Number(text.slice(5))
+      },
+      handleError(error) {
+        stall.end()
+        reject(failure ?? error)
+        failure ??= error
+      },
+      handleReadyForQuery() {
+        stall.end()
+        resolve(rows)
+      },
+    }
+    client.query(query)
+  })
+}
+
+function stallOf(client: pg.Client, reject: (error: Error) => void) {
+  const connection = client as unknown as { connection: CopyConnection }
+  const timer = setTimeout(() => {
+    const error = new Error(`Postgres has neither given nor taken anything for ${stallMs / 1_000} s`)
+    reject(error)
+    connection.connection.stream.destroy(error)
+  }, stallMs)
+  return { moved: () => void timer.refresh(), end: () => clearTimeout(timer) }
+}

@@ -1,0 +1,217 @@
+/**
+ * What a database says of itself to whoever looks for what is wrong: every question is asked on its own, so that one that
+ * cannot be answered hides none of the others.
+ */
+import { createHash } from 'node:crypto'
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import pg from 'pg'
+import sql, { type Sql } from 'sql-template-tag'
+import { findAuditWeakness } from './application-role.ts'
+import { databaseOf, ownTables } from './dump.ts'
+import { migrationsDir } from './migrate.ts'
+import type { Database } from './postgres.ts'
+import { readServiceState, writeServiceState } from './service-state.ts'
+
+export interface ServerFacts {
+  role: string
+  database: string
+  /** As in `server_version_num`: 180004 is 18.4. */
+  versionNumber: number
+  /** Whether the role may make tables: partitions are made while the system runs. */
+  mayCreate: boolean
+  /** Tables in the schema that no migration of ours has made. */
+  foreignTables: string[]
+  /** The database's clock less this machine's, in milliseconds, and how long asking took: it may be off by half of that. */
+  clockOffsetMs: number
+  roundTripMs: number
+  mostConnections: number
+  connections: number
+}
+
+export interface MigrationFacts {
+  /** Whether the database has ever been migrated. */
+  begun: boolean
+  /** Of this build and not run yet. */
+  pending: string[]
+  /** Run, and not of this build. */
+  unknown: string[]
+  /** Whose file is no longer the one that was run. */
+  edited: string[]
+}
+
+export interface ReplicaFacts {
+  id: string
+  host: string
+  url: string
+  /** Models whose newest route it does not follow, each with the reason. */
+  behind: string[]
+  epochs: number[]
+}
+
+export interface ChampionFacts {
+  model: string
+  version: string
+  artifactDigest: string
+  signature?: Buffer
+}
+
+export interface Diagnosis {
+  server: ServerFacts
+  migrations: MigrationFacts
+  /** Absent when the schema is not there, or not yet what the question needs. */
+  replicas?: ReplicaFacts[]
+  champions?: ChampionFacts[]
+  versions?: number
+  auditWeakness?: string
+}
+
+export interface Unreached {
+  /** SQLSTATE of Postgres, or the system's code. */
+  code: string
+  message: string
+}
+
+const askMs = 5_000
+
+export async function diagnose(url: string, name: string): Promise<Diagnosis | Unreached> {
+  let client: pg.Client
+  try {
+    client = new pg.Client({
+      connectionString: url,
+      connectionTimeoutMillis: askMs,
+      query_timeout: askMs,
+      statement_timeout: askMs,
+      application_name: name,
+    })
+    client.on('error', () => {})
+    await client.connect()
+  } catch (error) {
+    return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }
+  }
+  try {
+    const database = databaseOf(client)
+    const server = await serverFacts(database)
+    const migrations = await migrationFacts(database)
+    const ask = <T>(work: Promise<T>): Promise<T | undefined> => work.catch(() => undefined)
+    const replicas = await ask(replicaFacts(database))
+    const champions = await ask(championFacts(database))
+    const versions = await ask(countOf(database, sql`select count(*)::int as count from versions`))
+    const auditWeakness = await ask(findAuditWeakness(database))
+    return {
+      server,
+      migrations,
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(champions === undefined ? {} : { champions }),
+      ...(versions === undefined ? {} : { versions }),
+      ...(auditWeakness === undefined ? {} : { auditWeakness }),
+    }
+  } catch (error) {
+    return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+async function serverFacts(database: Database): Promise<ServerFacts> {
+  const sentMs = Date.now()
+  const began = performance.now()
+  const [clock] = await database.query<{ ms: number }>(
+    sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,
+  )
+  const roundTripMs = performance.now() - began
+  const [row] = await database.query<
+    Omit<ServerFacts, 'foreignTables' | 'clockOffsetMs' | 'roundTripMs'>
+  >(sql`
+    select current_user as role, current_database() as database,
+      current_setting('server_version_num')::int as "versionNumber",
+      coalesce(has_schema_privilege(to_regnamespace('public'), 'create'), has_database_privilege(current_database(), 'create'))
+        as "mayCreate",
+      current_setting('max_connections')::int as "mostConnections",
+      (select count(*)::int from pg_stat_activity where backend_type = 'client backend') as connections`)
+  const own = await ownTables()
+  const tables = await database.query<{ name: string }>(sql`
+    select relname::text as name from pg_class
+    where relnamespace = to_regnamespace('public') and relkind in ('r', 'p') and not relispartition order by 1`)
+  return {
+    ...row!,
+    foreignTables: tables.map(({ name }) => name).filter((name) => !own.has(name)),
+    clockOffsetMs: clock!.ms - (sentMs + roundTripMs / 2),
+    roundTripMs,
+  }
+}
+
+const hashesName = 'migration_files'
+
+/** The files of this build: name → SHA-256. */
+async function migrationFiles(directory = migrationsDir): Promise<Map<string, string>> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort()
+  const hashes = names.map(async (name) => {
+    const text = await readFile(join(directory, name))
+    return [name.slice(0, -'.sql'.length), createHash('sha256').update(text).digest('hex')] as const
+  })
+  return new Map(await Promise.all(hashes))
+}
+
+async function migrationFacts(database: Database): Promise<MigrationFacts> {
+  const files = await migrationFiles()
+  const [there] = await database.query<{ begun: boolean }>(
+    sql`select to_regclass('public.migrations') is not null as begun`,
+  )
+  if (there?.begun !== true) return { begun: false, pending: [...files.keys()], unknown: [], edited: [] }
+  const ran = (await database.query<{ name: string }>(sql`select name from migrations order by id`)).map(
+    ({ name }) => name,
+  )
+  const noted = await readServiceState<Record<string, string>>(database, hashesName).catch(() => undefined)
+  return {
+    begun: true,
+    pending: [...files.keys()].filter((name) => !ran.includes(name)),
+    unknown: ran.filter((name) => !files.has(name)),
+    edited: ran.filter(
+      (name) => noted?.[name] !== undefined && files.has(name) && noted[name] !== files.get(name),
+    ),
+  }
+}
+
+/**
+ * Notes which text each migration had when it was run. A file that is edited afterwards changes no database that has run it,
+ * and two databases of one build part without a word.
+ */
+export async function noteMigrations(database: Database): Promise<void> {
+  const files = await migrationFiles()
+  const noted = (await readServiceState<Record<string, string>>(database, hashesName)) ?? {}
+  const ran = await database.query<{ name: string }>(sql`select name from migrations`)
+  const fresh = ran.filter(({ name }) => noted[name] === undefined && files.has(name))
+  if (fresh.length === 0) return
+  const added = Object.fromEntries(fresh.map(({ name }) => [name, files.get(name)!]))
+  await writeServiceState(database, hashesName, { ...noted, ...added })
+}
+
+async function replicaFacts(database: Database): Promise<ReplicaFacts[]> {
+  const rows = await database.query<ReplicaFacts>(sql`
+    select replicas.id, host, url,
+      coalesce(array_agg(routing.model || ': ' || coalesce(acknowledgements.problem,
+        'at ' || coalesce(acknowledgements.epoch, 0) || '/' || coalesce(acknowledgements.generation, 0)
+          || ', the newest is ' || routing.epoch || '/' || routing.generation) order by routing.model)
+        filter (where routing.model is not null and (acknowledgements.problem is not null
+          or (coalesce(acknowledgements.epoch, 0), coalesce(acknowledgements.generation, 0)) < (routing.epoch, routing.generation))),
+        '{}') as behind,
+      coalesce(array_agg(distinct acknowledgements.epoch::float8) filter (where acknowledgements.epoch is not null), '{}')
+        as epochs
+    from replicas cross join (select model, epoch, generation from routing union all select null, null, null) as routing
+      left join acknowledgements on replica_id = replicas.id and acknowledgements.model = routing.model
+    where lease_until > clock_timestamp() group by replicas.id, host, url order by replicas.id`)
+  return rows
+}
+
+async function championFacts(database: Database): Promise<ChampionFacts[]> {
+  const rows = await database.query<Omit<ChampionFacts, 'signature'> & { signature: Buffer | null }>(sql`
+    select champions.model, version, artifact_digest as "artifactDigest", signature
+    from champions join versions using (version) order by 1`)
+  return rows.map(({ signature, ...rest }) => ({ ...rest, ...(signature === null ? {} : { signature }) }))
+}
+
+async function countOf(database: Database, statement: Sql): Promise<number> {
+  const [row] = await database.query<{ count: number }>(statement)
+  return row?.count ?? 0
+}

@@ -1,0 +1,145 @@
+/**
+ * Everything that Tenure keeps in Postgres, as of one moment: table by table through COPY within one snapshot. It needs no
+ * program of the server's version beside it, which embedded installations do not have, and reads as the role of the processes.
+ */
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import pg from 'pg'
+import sql from 'sql-template-tag'
+import { findLinks, type AuditHead } from './audit.ts'
+import { copyOut } from './copying.ts'
+import { migrationsDir } from './migrate.ts'
+import { rethrow, type Database } from './postgres.ts'
+
+export interface DumpedTable {
+  name: string
+  columns: string[]
+}
+
+/** What a dump says of itself. */
+export interface DumpFacts {
+  /** Names of the migrations that had run, in their order. */
+  migrations: string[]
+  tables: DumpedTable[]
+  /** Days of the prediction log that have a partition, as YYYYMMDD. */
+  days: string[]
+  epoch: number
+  /** The last row of the audit; absent when there is none. */
+  auditHead?: AuditHead
+  /** On the database's clock. */
+  takenAt: string
+  server: string
+}
+
+/** Files that the rows name, by the area of the artifact store. */
+export interface References {
+  /** Digests of manifests; of a version, so that it must be there, or not. */
+  manifests: { digest: string; version?: string }[]
+  snapshots: string[]
+}
+
+export interface Dump {
+  facts: DumpFacts
+  references: References
+  /** Hands over the rows of one table as COPY writes them; answers how many. */
+  copy(table: DumpedTable, take: (chunk: Buffer) => Promise<void>): Promise<number>
+  close(): Promise<void>
+}
+
+/** What tells of processes that run, and nothing of what they did: the next ones say it anew. */
+export const notKept: ReadonlySet<string> = new Set(['replicas', 'acknowledgements', 'flag_acknowledgements'])
+
+/** A plain connection: what is read or written here may take longer than any statement of the system. */
+export async function connectWhole(url: string, name: string): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+    application_name: name,
+  })
+  client.on('error', () => {})
+  await client.connect().catch(rethrow)
+  return client
+}
+
+export const databaseOf = (client: pg.Client): Database => ({
+  query: async <T extends object>(statement: { text: string; values: unknown[] }) =>
+    (await client.query({ text: statement.text, values: statement.values }).catch(rethrow)).rows as T[],
+})
+
+/** The tables that the migrations make, so that nothing of somebody else in the same schema is taken for Tenure's. */
+export async function ownTables(): Promise<Set<string>> {
+  const files = (await readdir(migrationsDir)).filter((name) => name.endsWith('.sql'))
+  const texts = await Promise.all(files.map((name) => readFile(join(migrationsDir, name), 'utf8')))
+  const names = texts.flatMap((text) =>
+    [...text.matchAll(/^create table (?:if not exists )?(\w+)/gm)].map(([, name = '']) => name),
+  )
+  return new Set([...names, 'migrations'])
+}
+
+export async function openDump(url: string): Promise<Dump> {
+  const client = await connectWhole(url, 'tenure backup')
+  try {
+    const database = databaseOf(client)
+    await client.query('begin transaction isolation level repeatable read read only')
+    const facts = await factsOf(database)
+    return {
+      facts,
+      references: await referencesOf(database),
+      copy: ({ name, columns }, take) =>
+        copyOut(
+          client,
+          `copy (select ${columns.map((each) => pg.escapeIdentifier(each)).join(', ')} from ${pg.escapeIdentifier(name)}) to stdout`,
+          take,
+        ),
+      close: () => client.end(),
+    }
+  } catch (error) {
+    await client.end().catch(() => {})
+    throw error
+  }
+}
+
+async function factsOf(database: Database): Promise<DumpFacts> {
+  const own = await ownTables()
+  const tables = await database.query<DumpedTable>(sql`
+    select relname::text as name, array_agg(attname::text order by attnum) as columns
+    from pg_class join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
+      and attnum > 0 and not attisdropped and attgenerated = ''
+    group by relname order by relname`)
+  const migrations = await database.query<{ name: string }>(sql`select name from migrations order by id`)
+  const days = await database.query<{ day: string }>(sql`
+    select right(relname, 8) as day from pg_inherits join pg_class on pg_class.oid = inhrelid
+    where inhparent = 'predictions'::regclass and relname ~ '^predictions_\\d{8}$' order by 1`)
+  const [found] = await database.query<{ epoch: number; at: Date; server: string }>(sql`
+    select (select max(epoch) from epochs)::float8 as epoch, clock_timestamp() as at,
+      current_setting('server_version') as server`)
+  const { newest } = await findLinks(database, 0)
+  return {
+    migrations: migrations.map(({ name }) => name),
+    tables: tables.filter(({ name }) => own.has(name) && !notKept.has(name)),
+    days: days.map(({ day }) => day),
+    epoch: found!.epoch,
+    ...(newest === undefined ? {} : { auditHead: { seq: Number(newest.seq), hash: newest.hash } }),
+    takenAt: found!.at.toISOString(),
+    server: found!.server,
+  }
+}
+
+async function referencesOf(database: Database): Promise<References> {
+  const manifests = await database.query<{ digest: string; version: string | null }>(sql`
+    select artifact_digest as digest, min(version) as version from versions group by 1
+    union
+    select digest, null from (
+      select artifact_digest as digest from evaluations
+      union select artifact_digest from trainings where artifact_digest is not null) as others
+    where digest not in (select artifact_digest from versions)
+    order by 1`)
+  const snapshots = await database.query<{ digest: string }>(sql`
+    select digest from snapshots union select input_digest from batches where input_digest is not null order by 1`)
+  return {
+    manifests: manifests.map(({ digest, version }) => ({ digest, ...(version === null ? {} : { version }) })),
+    snapshots: snapshots.map(({ digest }) => digest),
+  }
+}

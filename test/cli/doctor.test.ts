@@ -1,0 +1,404 @@
+/** Each thing that can be wrong is made wrong, and the doctor must name it and the next step. */
+import { Connection } from '@temporalio/client'
+import { msToTs } from '@temporalio/common/lib/time.js'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer, type AddressInfo, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { doctorCommand } from '../../cli/commands/doctor.ts'
+import {
+  findingOfClock,
+  findingOfUnreached,
+  findingsOfDatabase,
+  findingsOfReplicas,
+  findingsOfServer,
+} from '../../cli/doctor/database.ts'
+import {
+  checkChampions,
+  checkDataDirectory,
+  checkKey,
+  checkModels,
+  checkRoot,
+} from '../../cli/doctor/files.ts'
+import type { Finding } from '../../cli/doctor/finding.ts'
+import { checkMemory, checkNode, checkPort, findingOfPart } from '../../cli/doctor/machine.ts'
+import { checkTemporal } from '../../cli/doctor/temporal.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
+import { diagnose, noteMigrations, type Diagnosis } from '../../store/diagnosis.ts'
+import { openSigner } from '../../store/signature.ts'
+import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { openHouse, threeVersions, type House } from '../support/serving.ts'
+import { signingKeyOf } from '../support/vouching.ts'
+
+let house: House
+let dir: string
+let champion: string
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'tenure-doctor-'))
+  chmodSync(dir, 0o711)
+  house = await openHouse()
+  const made = await threeVersions(house)
+  champion = made.champion
+  await house.store.query(sql`insert into champions (model, version) values (${made.model}, ${champion})`)
+})
+afterAll(async () => {
+  await house.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+afterEach(() => vi.unstubAllEnvs())
+
+interface Answer {
+  broken: number
+  warnings: number
+  findings: Finding[]
+}
+
+async function doctor(variables: Record<string, string>, ...words: string[]) {
+  const all = {
+    TENURE_STATE: join(dir, 'state'),
+    TENURE_ARTIFACTS: house.artifactRoot,
+    TENURE_SIGNING_KEY: signingKeyOf(house.artifactRoot),
+    DATABASE_URL: house.databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_URL: '',
+    TENURE_PORT: '0',
+    ...variables,
+  }
+  for (const [name, value] of Object.entries(all)) vi.stubEnv(name, value)
+  let out = ''
+  let err = ''
+  const streams = {
+    out: { write: (text: string) => (out += text) },
+    err: { write: (text: string) => (err += text) },
+  }
+  const code = await runProgram([doctorCommand], ['doctor', '--json', ...words], streams)
+  return { code, err, answer: JSON.parse(out) as Answer }
+}
+
+const of = (findings: readonly Finding[], check: string): Finding[] =>
+  findings.filter((each) => each.check === check && each.state !== 'ok')
+
+async function diagnosisOf(url: string): Promise<Diagnosis> {
+  const found = await diagnose(url, 'test')
+  if ('code' in found) throw new Error(found.message)
+  return found
+}
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+describe('tenure doctor', () => {
+  it('finds an installation in order that does not run, in one JSON document', async () => {
+    const { code, answer, err } = await doctor({})
+    expect(answer.findings.filter(({ state }) => state === 'broken')).toEqual([])
+    expect(code).toBe(exitCodes.done)
+    expect(err).toBe('')
+    for (const check of [
+      'node',
+      'set-up: addon',
+      'database',
+      'migrations',
+      'clock',
+      'champions',
+      'temporal',
+      'search attributes',
+    ])
+      expect(answer.findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
+    // Nobody works; that is worth a word, and with --strict worth an exit code.
+    expect(of(answer.findings, 'workers')[0]).toMatchObject({ state: 'warning' })
+  })
+
+  it('says of everything that is wrong at once what it is, and what to do', async () => {
+    const taken = createServer()
+    const port = await listening(taken)
+    const nothing = join(dir, 'empty')
+    mkdirSync(nothing, { recursive: true })
+    const { code, answer } = await doctor({
+      PATH: nothing,
+      TENURE_CACHE: nothing,
+      TENURE_PORT: String(port),
+      DATABASE_URL: `postgres://tenure:secret@127.0.0.1:${await freePort()}/tenure`,
+      TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}`,
+    })
+    taken.close()
+    expect(code).toBe(exitCodes.otherwise)
+    const { findings } = answer
+    expect(of(findings, 'set-up: addon')[0]).toMatchObject({
+      state: 'broken',
+      found: expect.stringContaining('g++'),
+      next: expect.stringContaining('apt-get install -y g++'),
+    })
+    expect(of(findings, 'ports')[0]).toMatchObject({
+      state: 'warning',
+      found: expect.stringMatching(new RegExp(`${port}.*taken by process ${process.pid}`)),
+      next: expect.stringContaining('TENURE_PORT'),
+    })
+    expect(of(findings, 'database')[0]).toMatchObject({
+      state: 'broken',
+      found: expect.stringContaining('nothing listens at 127.0.0.1:'),
+      next: expect.stringContaining('DATABASE_URL'),
+    })
+    expect(of(findings, 'temporal')[0]).toMatchObject({
+      state: 'broken',
+      next: expect.stringContaining('TEMPORAL_ADDRESS'),
+    })
+    expect(JSON.stringify(findings)).not.toContain('secret')
+  })
+
+  it('says what is wrong with the configuration, and looks at the rest', async () => {
+    const { code, answer } = await doctor({ TENURE_REPLICA_LEASE_MS: 'soon' })
+    expect(code).toBe(exitCodes.otherwise)
+    expect(of(answer.findings, 'configuration')[0]?.found).toContain('TENURE_REPLICA_LEASE_MS')
+    expect(answer.findings).toContainEqual(expect.objectContaining({ check: 'node', state: 'ok' }))
+  })
+})
+
+describe('the database', () => {
+  const findingsAt = async (url: string) =>
+    findingsOfDatabase(url, await diagnose(url, 'test'), { running: false }).filter(
+      ({ state }) => state !== 'ok',
+    )
+
+  it('that is not there is told by its name', async () => {
+    const url = house.databaseUrl.replace(/[^/]+$/, 'elsewhere')
+    expect(await findingsAt(url)).toMatchObject([
+      { state: 'broken', found: expect.stringContaining('there is no database elsewhere') },
+    ])
+  })
+
+  it('that does not know the role, and one that is none', async () => {
+    const stranger = new URL(house.databaseUrl)
+    stranger.username = 'nobody_we_know'
+    expect(await findingsAt(stranger.toString())).toMatchObject([
+      { found: expect.stringContaining('nobody_we_know may not come in') },
+    ])
+    const other = createHttpServer((_request, response) => response.end('hello'))
+    const port = await listening(other)
+    expect(await findingsAt(`postgres://a@127.0.0.1:${port}/b`)).toMatchObject([
+      { found: expect.stringContaining('as Postgres does') },
+    ])
+    other.close()
+  })
+
+  it.each([
+    ['28P01', /the password of ada is wrong/],
+    ['53300', /no connection left/],
+    ['57P03', /not ready yet/],
+    ['ENOTFOUND', /is not known/],
+  ])('%s has words of its own', (code, pattern) => {
+    const finding = findingOfUnreached('postgres://ada:pw@db:5432/tenure', { code, message: 'm' })
+    expect(finding.found).toMatch(pattern)
+    expect(finding.next).not.toBe('')
+    expect(finding.found).not.toContain('pw')
+  })
+
+  it('too old, of somebody else, without the right to make tables, or with no room', async () => {
+    const { server, migrations } = await diagnosisOf(house.databaseUrl)
+    const found = (change: Partial<typeof server>, begun = true) =>
+      findingsOfServer(house.databaseUrl, { ...server, ...change }, { ...migrations, begun })
+        .filter(({ state }) => state !== 'ok')
+        .map((each) => each.found)
+        .join()
+    expect(found({})).toBe('')
+    expect(found({ versionNumber: 130_011 })).toContain('Postgres 13.11 is too old')
+    expect(found({ foreignTables: ['customers'] }, false)).toContain("is not Tenure's: it has customers")
+    expect(found({ connections: 99, mostConnections: 100 })).toContain('99 of 100')
+    const store = house.store
+    await store.query(sql`revoke create on schema public from tenure_app`)
+    const { server: asApplication } = await diagnosisOf(applicationUrl(house.databaseUrl))
+    await store.query(sql`grant create on schema public to tenure_app`)
+    expect(asApplication.mayCreate).toBe(false)
+    expect(found(asApplication)).toContain('may not make tables')
+  })
+
+  it('whose migrations are stale, of a newer build, edited, or none', async () => {
+    const { store, databaseUrl } = house
+    const found = async () =>
+      of(
+        findingsOfDatabase(databaseUrl, await diagnose(databaseUrl, 'test'), { running: false }),
+        'migrations',
+      )
+        .map((each) => each.found)
+        .join()
+    await noteMigrations(store)
+    expect(await found()).toBe('')
+    await store.query(sql`update migrations set name = '0008_other' where name = '0008_batches'`)
+    expect(await found()).toMatch(/0008_other.*does not know.*0008_batches has not run/)
+    await store.query(sql`update migrations set name = '0008_batches' where name = '0008_other'`)
+    await store.query(sql`
+      update service_state set value = value || '{"0001_core": "another text"}' where name = 'migration_files'`)
+    expect(await found()).toMatch(/the file of 0001_core is not the one that was run/)
+    await store.query(sql`delete from service_state where name = 'migration_files'`)
+    expect(
+      of(
+        findingsOfDatabase('x', await diagnose(await freshDatabase(), 'test'), { running: false }),
+        'migrations',
+      ),
+    ).toMatchObject([{ state: 'warning', found: 'the database is empty' }])
+  })
+
+  it.each([
+    [100, 5, 'ok'],
+    [-5_000, 5, 'warning'],
+    [120_000, 5, 'broken'],
+    // Asking took so long that nothing can be said.
+    [1_200, 2_000, 'ok'],
+  ] as const)('with a clock that is off by %d ms', (clockOffsetMs, roundTripMs, state) => {
+    expect(findingOfClock({ clockOffsetMs, roundTripMs }).state).toBe(state)
+  })
+
+  it('that tells of replicas which are gone, behind, or of two epochs', () => {
+    const replica = { id: 'r1', host: 'h', url: 'u', behind: [], epochs: [1] }
+    const states = (...replicas: Parameters<typeof findingsOfReplicas>[0]) =>
+      findingsOfReplicas(replicas, true).map(({ state }) => state)
+    expect(states(replica)).toEqual(['ok'])
+    expect(states()).toEqual(['broken'])
+    expect(findingsOfReplicas([], false)[0]?.state).toBe('skipped')
+    expect(states({ ...replica, behind: ['iris: at 1/3, the newest is 1/4'] })).toEqual(['warning'])
+    expect(states(replica, { ...replica, id: 'r2', epochs: [7] })).toEqual(['broken'])
+  })
+
+  it('is asked for replicas that are alive', async () => {
+    await house.store.query(sql`
+      insert into replicas (id, host, pid, url, build_id, lease_until) values ('r9', 'h', 1, 'u', 'b', now() + interval '1 hour')`)
+    await house.store.query(sql`insert into routing (model, epoch, generation, route)
+      select model, 3, 4, '{}' from champions on conflict do nothing`)
+    const { replicas } = await diagnosisOf(house.databaseUrl)
+    expect(replicas).toMatchObject([
+      { id: 'r9', behind: [expect.stringContaining('the newest is 3/4')], epochs: [] },
+    ])
+    await house.store.query(sql`delete from replicas where id = 'r9'`)
+  })
+})
+
+describe('Temporal', () => {
+  const config = (namespace: string) => ({
+    temporal: { address: temporalAddress(), namespace },
+    taskQueues: { control: uniqueName('queue'), train: uniqueName('queue') },
+  })
+
+  it('without the namespace, or without the search attributes', async () => {
+    const [missing] = await checkTemporal(config('not-there'), { workersExpected: true })
+    expect(missing).toMatchObject({
+      state: 'broken',
+      found: expect.stringContaining('no namespace not-there'),
+      next: expect.stringContaining('namespace create'),
+    })
+    const namespace = uniqueName('bare')
+    const connection = await Connection.connect({ address: temporalAddress() })
+    await connection.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: msToTs('1 day'),
+    })
+    await connection.close()
+    const bare = () => checkTemporal(config(namespace), { workersExpected: true })
+    await expect
+      .poll(async () => of(await bare(), 'search attributes')[0]?.found, { timeout: 20_000, interval: 200 })
+      .toContain('has no Model')
+    expect(of(await bare(), 'workers')).toMatchObject([
+      { state: 'broken' },
+      { state: 'broken' },
+      { state: 'broken' },
+    ])
+  })
+})
+
+describe('files', () => {
+  it('of a champion that are damaged, or signed by another key', async () => {
+    const { champions = [] } = await diagnosisOf(house.databaseUrl)
+    const signer = await openSigner(signingKeyOf(house.artifactRoot))
+    const place = { root: house.artifactRoot, signer }
+    expect(await checkChampions(champions, place)).toMatchObject([{ state: 'ok' }])
+    const stranger = await openSigner(join(dir, 'other.pem'))
+    expect(await checkChampions(champions, { ...place, signer: stranger })).toMatchObject([
+      {
+        state: 'broken',
+        found: expect.stringContaining(champion),
+        next: expect.stringContaining('TENURE_SIGNING_KEY'),
+      },
+    ])
+    const hex = champions[0]!.artifactDigest.slice('sha256:'.length)
+    const path = join(house.artifactRoot, 'sha256', hex.slice(0, 2), hex)
+    const bytes = readFileSync(path)
+    writeFileSync(path, 'damaged')
+    expect(await checkChampions(champions, place)).toMatchObject([
+      { state: 'broken', found: expect.stringContaining(champion) },
+    ])
+    writeFileSync(path, bytes)
+  })
+
+  it('of the key: missing, open to others, or no key', async () => {
+    const state = async (file: string, versions = 3) => (await checkKey(file, { versions })).finding
+    expect(await state(join(dir, 'none.pem'))).toMatchObject({
+      state: 'broken',
+      next: expect.stringContaining('--vouch'),
+    })
+    expect(await state(join(dir, 'none.pem'), 0)).toMatchObject({ state: 'ok' })
+    const file = join(dir, 'key.pem')
+    await openSigner(file)
+    expect(await state(file)).toMatchObject({ state: 'ok' })
+    chmodSync(file, 0o644)
+    expect(await state(file)).toMatchObject({ state: 'warning' })
+    writeFileSync(join(dir, 'not.pem'), 'not a key', { mode: 0o600 })
+    expect(await state(join(dir, 'not.pem'))).toMatchObject({ state: 'broken' })
+  })
+
+  it('of artifacts, models and an embedded Postgres', async () => {
+    writeFileSync(join(dir, 'file'), '')
+    expect(checkRoot(join(dir, 'file', 'below'))).toMatchObject({
+      state: 'broken',
+      next: expect.stringContaining('TENURE_ARTIFACTS'),
+    })
+    const models = join(dir, 'models')
+    mkdirSync(models)
+    writeFileSync(join(models, 'odd.ts'), 'export const odd = 1')
+    expect(await checkModels(models)).toMatchObject([
+      { state: 'broken', found: expect.stringContaining('models/odd.ts') },
+    ])
+    mkdirSync(join(dir, 'postgres'))
+    writeFileSync(join(dir, 'postgres', 'PG_VERSION'), '17\n')
+    expect(checkDataDirectory(dir, 18)).toMatchObject({
+      state: 'broken',
+      found: expect.stringContaining('version 17'),
+    })
+    expect(checkDataDirectory(dir, 17)).toMatchObject({ state: 'ok' })
+  })
+})
+
+describe('the machine', () => {
+  it.each([
+    ['18.20.0', 'broken'],
+    ['20.18.9', 'broken'],
+    ['20.19.0', 'ok'],
+    ['24.1.0', 'ok'],
+    ['25.0.0', 'warning'],
+  ] as const)('with Node %s', (version, state) => expect(checkNode(version).state).toBe(state))
+
+  it('with little memory', () => {
+    expect(checkMemory('MemAvailable:  100000 kB').state).toBe('broken')
+    expect(checkMemory('MemAvailable:  800000 kB').state).toBe('warning')
+    expect(checkMemory('MemAvailable: 8000000 kB').state).toBe('ok')
+    expect(checkMemory('').state).toBe('skipped')
+  })
+
+  it('lacks only what there is work for', () => {
+    const remedy = 'Install it on Debian with:\n  apt-get install -y g++'
+    expect(findingOfPart({ name: 'addon', lacks: ['g++'], remedy }).state).toBe('warning')
+    expect(findingOfPart({ name: 'addon', fault: 'not built yet', lacks: ['g++'], remedy }).state).toBe(
+      'broken',
+    )
+    expect(findingOfPart({ name: 'addon', fault: 'not built yet' }).next).toContain('npm run setup')
+  })
+
+  it('with a port that is free', async () => {
+    const port = await freePort()
+    expect((await checkPort({ what: 'the API', port, variable: 'TENURE_PORT' })).state).toBe('ok')
+  })
+})
