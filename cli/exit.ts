@@ -37,14 +37,20 @@ export const exitCodeHelp = `Exit codes:
 
 /** What went wrong, in the words of a problem document. */
 export interface Problem {
-  code: ErrorCode | 'unreachable' | 'usage' | 'interrupted' | 'otherwise'
+  code: ErrorCode | 'unreachable' | 'usage' | 'interrupted' | 'otherwise' | 'refused'
   detail: string
   remedy?: string
   status?: number
 }
 
 export function exitCodeOf({ code, status }: Problem): ExitCode {
-  if (code === 'otherwise' || code === 'interrupted' || code === 'unreachable' || code === 'usage')
+  if (
+    code === 'otherwise' ||
+    code === 'interrupted' ||
+    code === 'unreachable' ||
+    code === 'usage' ||
+    code === 'refused'
+  )
     return exitCodes[code]
   if (code === 'configuration_invalid') return exitCodes.usage
   if (code === 'internal') return exitCodes.defect

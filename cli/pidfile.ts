@@ -58,6 +58,12 @@ export function expectUnclaimed(path: string): void {
   if (text !== undefined) expectDead(text)
 }
 
+/** Whether a claimant lives. */
+export function isClaimed(path: string): boolean {
+  const text = read(path)
+  return text !== undefined && isAlive((JSON.parse(text) as Record).holder)
+}
+
 function expectDead(text: string): void {
   const { holder } = JSON.parse(text) as Record
   if (isAlive(holder))

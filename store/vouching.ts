@@ -3,7 +3,9 @@
  * versions could put another whole artifact in its place. The signature binds name, model and digest to the key of this
  * installation, so that such a row is loaded by nobody.
  */
+import sql from 'sql-template-tag'
 import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
 import type { Signer } from './signature.ts'
 
 export interface Vouched {
@@ -32,6 +34,20 @@ export function expectVouched(
       `the signature of ${version} is not one of this installation's key over its manifest`,
       { version },
     )
+}
+
+/**
+ * Vouches for every version that anybody has vouched for, with another key: the one before is lost, or belongs to another
+ * installation. Their artifacts must have been checked by whoever asks for it. Answers how many.
+ */
+export async function vouchAnew(database: Database, signer: Signer): Promise<number> {
+  const versions = await database.query<Vouched>(sql`
+    select version, model, artifact_digest as "artifactDigest" from versions where signature is not null`)
+  for (const each of versions)
+    await database.query(
+      sql`update versions set signature = ${vouchFor(signer, each)} where version = ${each.version}`,
+    )
+  return versions.length
 }
 
 /** What is signed begins with what it is, so that a signature of one kind is never one of another. */

@@ -209,6 +209,16 @@ function initialise({ native, dataDir, durable, user }: Initialise): string | un
   return password
 }
 
+/** The address of the owner on a server that runs on this data; absent where this user may not know the password. */
+export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
+  try {
+    const password = readFileSync(join(dataDir, 'tenure.password'), 'utf8')
+    return `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
+  } catch {
+    return undefined
+  }
+}
+
 /** Kept beside the owner's, where only the server's user and root can look; made at the first start that asks for it. */
 function applicationPassword(dataDir: string, user: number | undefined): string {
   const secret = join(dataDir, 'tenure.app.password')

@@ -1,0 +1,157 @@
+/**
+ * Makes a backup: the database as of one moment, the artifacts that its rows name, the signed heads of the audit and the public
+ * key. The private key is not in it: whoever steals a backup must not be able to vouch for anything.
+ */
+import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { headFiles } from '../../store/audit-heads.ts'
+import { openDump, type Dump } from '../../store/dump.ts'
+import { openSigner } from '../../store/signature.ts'
+import { failure } from '../client.ts'
+import { createArchive, type ArchiveWriter } from './archive.ts'
+import {
+  backupFormat,
+  fileName,
+  headsName,
+  manifestName,
+  signatureName,
+  tableName,
+  type BackupManifest,
+} from './contents.ts'
+import type { Place } from './place.ts'
+
+export interface BackupOptions {
+  file: string
+  /** Whether the rows of the trainings are taken along; without them a version still serves, and cannot be trained again. */
+  snapshots: boolean
+  /** Whether what should be there and is not is left out instead of refused. */
+  allowMissing: boolean
+  onProgress?: (what: string) => void
+}
+
+export interface BackupMade {
+  file: string
+  bytes: number
+  taken_at: string
+  rows: number
+  tables: number
+  artifacts: number
+  missing: string[]
+}
+
+export async function makeBackup(place: Place, options: BackupOptions): Promise<BackupMade> {
+  const { config } = place
+  const signer = await openSigner(config.signingKey)
+  const archive = await createArchive(options.file)
+  const dump = await openDump(place.databaseUrl).catch(async (error: unknown) => {
+    await archive.discard()
+    throw error
+  })
+  try {
+    const entries: BackupManifest['entries'] = {}
+    const rows = await addTables(archive, dump, entries, options)
+    const missing = await addArtifacts(archive, dump, entries, {
+      ...options,
+      artifacts: openArtifacts(config.artifactRoot),
+    })
+    const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(() => '')
+    keep(entries, await archive.add(headsName, Buffer.from(heads)))
+    const manifest: BackupManifest = {
+      format: backupFormat,
+      ...dump.facts,
+      entries,
+      missing,
+      publicKey: signer.publicPem,
+    }
+    const bytes = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
+    await archive.add(manifestName, bytes)
+    await archive.add(signatureName, signer.sign(bytes))
+    const files = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\//.test(name))
+    return {
+      file: options.file,
+      bytes: await archive.finish(),
+      taken_at: dump.facts.takenAt,
+      rows,
+      tables: dump.facts.tables.length,
+      artifacts: files.length,
+      missing,
+    }
+  } catch (error) {
+    await archive.discard()
+    throw error
+  } finally {
+    await dump.close().catch(() => {})
+  }
+}
+
+const keep = (
+  entries: BackupManifest['entries'],
+  { name, ...entry }: { name: string; bytes: number; sha256: string },
+  rows?: number,
+): void => {
+  entries[name] = { ...entry, ...(rows === undefined ? {} : { rows }) }
+}
+
+async function addTables(
+  archive: ArchiveWriter,
+  dump: Dump,
+  entries: BackupManifest['entries'],
+  { onProgress }: BackupOptions,
+): Promise<number> {
+  let all = 0
+  for (const table of dump.facts.tables) {
+    onProgress?.(`table ${table.name}`)
+    const sink = archive.begin(tableName(table.name), { gzip: true })
+    const rows = await dump.copy(table, (chunk) => sink.write(chunk))
+    keep(entries, await sink.end(), rows)
+    all += rows
+  }
+  return all
+}
+
+/** Answers what was not there. Throws `otherwise` for the first of a version, unless that may be missing. */
+async function addArtifacts(
+  archive: ArchiveWriter,
+  { references }: Dump,
+  entries: BackupManifest['entries'],
+  { artifacts, snapshots, allowMissing, onProgress }: BackupOptions & { artifacts: Artifacts },
+): Promise<string[]> {
+  const missing: string[] = []
+  const add = async (area: 'artifacts' | 'snapshots', digest: string): Promise<void> => {
+    const name = fileName(area, digest)
+    if (entries[name] !== undefined) return
+    // Checked as it is found: damage that was backed up would be found when it is too late.
+    const path = await artifacts.locate(area, digest)
+    keep(entries, await archive.add(name, createReadStream(path, { highWaterMark: 262_144 })))
+  }
+  const attempt = async (what: string, mayMiss: boolean, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      const why = `${what}: ${(error as Error).message}`
+      if (!mayMiss)
+        throw failure({
+          code: 'otherwise',
+          detail: `no backup was made, for ${why}`,
+          remedy: 'Put the file back, or leave out what is missing with --allow-missing.',
+        })
+      missing.push(why)
+    }
+  }
+  for (const [index, { digest, version }] of references.manifests.entries()) {
+    onProgress?.(`artifact ${index + 1} of ${references.manifests.length}`)
+    // A candidate that came to no version may have been cleared away; nothing rests on it.
+    await attempt(version ?? `a candidate (${digest})`, allowMissing || version === undefined, async () => {
+      const manifest = await getManifest(artifacts, digest)
+      await add('artifacts', digest)
+      for (const file of Object.values(manifest.files)) await add('artifacts', file.digest)
+    })
+  }
+  if (!snapshots) return missing
+  for (const [index, digest] of references.snapshots.entries()) {
+    onProgress?.(`snapshot ${index + 1} of ${references.snapshots.length}`)
+    await attempt(`the snapshot ${digest}`, true, () => add('snapshots', digest))
+  }
+  return missing
+}

@@ -1,0 +1,86 @@
+/**
+ * The epoch of all routing. A database that is put back from a backup tells of generations that the replicas have long passed;
+ * they follow it again only because its routes are written once more under a higher epoch, and what was written in the time
+ * that is lost cannot come back from any of them.
+ */
+import sql from 'sql-template-tag'
+import type { Route } from '../domain/route.ts'
+import { wholeBp } from '../domain/route.ts'
+import type { Database } from './postgres.ts'
+import { findRouting, writeRoute } from './routing.ts'
+
+export interface RaisedEpoch {
+  epoch: number
+  /** Where each model's callers go now. */
+  routes: Route[]
+}
+
+/**
+ * Raises the epoch and writes each route under it: everything to the champion, no candidate, no release. A release that was
+ * under way must be watched to be exposed, and nobody knows whether its watcher is the one that this database remembers.
+ *
+ * An epoch is the moment in seconds, and not the next number: the same backup may be put back twice, and must not say twice
+ * the same of two different routes.
+ */
+export async function raiseEpoch(database: Database, reason: string): Promise<RaisedEpoch> {
+  const [row] = await database.query<{ epoch: number }>(sql`
+    insert into epochs (epoch, reason)
+    select greatest(coalesce(max(epoch), 0) + 1, ceil(extract(epoch from clock_timestamp()))::bigint), ${reason} from epochs
+    returning epoch`)
+  const models = await database.query<{ model: string; champion: string | null }>(sql`
+    select model, version as champion from routing left join champions using (model) order by model for update of routing`)
+  const routes: Route[] = []
+  for (const { model, champion } of models) {
+    const now = await findRouting(database, model)
+    if (now === undefined) continue
+    const { salt, arms, proven, standby } = now.route
+    const version = champion ?? arms.find(({ arm }) => arm === 'champion')?.version ?? proven
+    const { route } = await writeRoute(database, {
+      route: {
+        model,
+        salt,
+        arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+        proven,
+        ...(standby === undefined ? {} : { standby }),
+      },
+      replaces: now.route,
+    })
+    routes.push(route)
+  }
+  return { epoch: row!.epoch, routes }
+}
+
+/**
+ * Ends what stands open without anybody who carries it: workflows are not in a backup. Releases are left to the control worker,
+ * which asks Temporal whether somebody carries them. Answers how many of each kind.
+ */
+export async function endInterruptedWork(database: Database, why: string): Promise<Record<string, number>> {
+  const counted = async (rows: Promise<unknown[]>): Promise<number> => (await rows).length
+  return {
+    retrainings: await counted(
+      database.query(sql`
+        update retrainings set outcome = 'cancelled', message = ${why}, ended_at = clock_timestamp()
+        where ended_at is null returning id`),
+    ),
+    drills: await counted(
+      database.query(sql`
+        update drills set passed = false, message = ${why}, ended_at = clock_timestamp()
+        where ended_at is null returning id`),
+    ),
+    batches: await counted(
+      database.query(sql`
+        update batches set status = 'failed', message = ${why}, ended_at = clock_timestamp()
+        where ended_at is null returning id`),
+    ),
+    waiting: await counted(
+      database.query(sql`
+        update waiting_releases set state = 'expired', message = ${why}, ended_at = clock_timestamp()
+        where ended_at is null returning id`),
+    ),
+  }
+}
+
+/** Every replica has its switch told anew, and acknowledges it: what they acknowledged before is not in a backup. */
+export async function renewFlags(database: Database, epoch: number): Promise<void> {
+  await database.query(sql`update flags set revision = greatest(revision + 1, ${epoch}::bigint)`)
+}

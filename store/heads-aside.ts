@@ -1,0 +1,63 @@
+/**
+ * The lists of signed heads of the audit after an older database has been put back. They remember rows that are gone on
+ * purpose now; left as they are, every verification would tell of a cut tail. What they say of the lost rows is kept beside
+ * them, for whoever asks what there was.
+ */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+export interface SetAside {
+  /** The lists as they were, under their new names. */
+  files: string[]
+  /** How many heads were taken out of the lists. */
+  heads: number
+  undo(): Promise<void>
+}
+
+/**
+ * Cuts each list behind the row; a list that is not there begins with those of `seed`. The stamp tells the copies of several
+ * times apart.
+ */
+export async function setHeadsAside(
+  files: readonly string[],
+  { lastSeq, seed = '', stamp }: { lastSeq: number; seed?: string; stamp: string },
+): Promise<SetAside> {
+  const undone: (() => Promise<void>)[] = []
+  const copies: string[] = []
+  let heads = 0
+  for (const file of files) {
+    const text = await readFile(file, 'utf8').catch(absent)
+    const lines = (text ?? seed).split('\n').filter((line) => line.trim() !== '')
+    const kept = lines.filter((line) => (seqOf(line) ?? Infinity) <= lastSeq)
+    if (text !== undefined && kept.length === lines.length) continue
+    const copy = `${file}.before-${stamp}`
+    if (text !== undefined) {
+      await rename(file, copy)
+      copies.push(copy)
+      heads = Math.max(heads, lines.length - kept.length)
+    }
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, kept.map((line) => `${line}\n`).join(''))
+    undone.push(() => (text === undefined ? rm(file, { force: true }) : rename(copy, file)))
+  }
+  return {
+    files: copies,
+    heads,
+    async undo() {
+      for (const each of undone.reverse()) await each()
+    },
+  }
+}
+
+function seqOf(line: string): number | undefined {
+  try {
+    const { seq } = JSON.parse(line) as { seq?: unknown }
+    return typeof seq === 'number' ? seq : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
+}

@@ -1,0 +1,235 @@
+/**
+ * Puts a dump into a database: the schema from the migrations that the dump had, the rows, and what must hold afterwards, all
+ * in one transaction. Until it is committed everybody sees what was there before; when anything fails they go on seeing it.
+ */
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import pg from 'pg'
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import { applicationRole } from './application-role.ts'
+import { copyFrom } from './copying.ts'
+import { connectWhole, databaseOf, ownTables, type DumpFacts } from './dump.ts'
+import { migrationsDir } from './migrate.ts'
+import type { Database } from './postgres.ts'
+
+export interface Load {
+  facts: DumpFacts
+  /** The rows of a table, as COPY has written them. */
+  rowsOf: (table: string) => AsyncIterable<Buffer>
+  /** Whether what is there may be replaced. */
+  replace: boolean
+  /** Done within the transaction, when all rows are in; what it throws undoes everything. */
+  finish: (database: Database) => Promise<void>
+  /** Told of each table before its rows are read. */
+  onTable?: (table: string) => void
+}
+
+/** Somebody who holds a lock the other way round makes Postgres end one of the two. */
+const attempts = 5
+const lockMs = 20_000
+
+/** Throws `configuration_invalid` for a database that is not empty, not Tenure's, or older than what the dump needs. */
+export async function loadDump(url: string, load: Load): Promise<void> {
+  await expectKnownMigrations(load.facts)
+  for (let attempt = 1; ; attempt++) {
+    const client = await connectWhole(url, 'tenure restore')
+    try {
+      await client.query('begin')
+      await fill(client, load)
+      await client.query('commit')
+      await client.query('analyze').catch(() => {})
+      return
+    } catch (error) {
+      const { code } = error as { code?: unknown }
+      if ((code !== '40P01' && code !== '55P03') || attempt === attempts) throw error
+    } finally {
+      // Without a commit, the end of the connection undoes it.
+      await client.end().catch(() => {})
+    }
+    await pause(200 * attempt)
+  }
+}
+
+async function expectKnownMigrations({ migrations }: DumpFacts): Promise<void> {
+  const known = new Set(await readdir(migrationsDir))
+  const unknown = migrations.filter((name) => !known.has(`${name}.sql`))
+  if (unknown.length > 0)
+    throw new DomainError(
+      'configuration_invalid',
+      `the backup was made by a newer Tenure: this one does not know the migration(s) ${unknown.join(', ')}`,
+    )
+}
+
+async function fill(client: pg.Client, load: Load): Promise<void> {
+  const { facts, rowsOf, replace, finish, onTable } = load
+  const database = databaseOf(client)
+  await client.query(`set local lock_timeout = ${lockMs}`)
+  const kept = await clear(client, replace)
+  // As the migrator makes it, and before the migrations, one of which says who may write to it.
+  await client.query(
+    'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
+  )
+  for (const name of facts.migrations) {
+    await client.query(await readFile(join(migrationsDir, `${name}.sql`), 'utf8'))
+  }
+  for (const day of facts.days)
+    await database.query(sql`select make_prediction_day(to_date(${day}, 'YYYYMMDD'))`)
+  await handOver(client)
+  const triggers = await quietTriggers(database)
+  for (const { table, trigger } of triggers)
+    await client.query(`alter table ${quote(table)} disable trigger ${quote(trigger)}`)
+  // What the migrations have written stands in the dump as well.
+  const order = await loadOrder(database, facts)
+  await client.query(`delete from epochs`)
+  for (const name of order) {
+    const { columns } = facts.tables.find((each) => each.name === name)!
+    onTable?.(name)
+    await copyFrom(
+      client,
+      `copy ${quote(name)} (${columns.map(quote).join(', ')}) from stdin`,
+      rowsOf(name),
+    ).catch((error: Error) => {
+      throw new Error(`the rows of ${name} cannot be put back: ${error.message}`, { cause: error })
+    })
+  }
+  for (const { table, trigger } of triggers)
+    await client.query(`alter table ${quote(table)} enable trigger ${quote(trigger)}`)
+  await raiseSequences(client, database)
+  await carryOver(database, kept)
+  await runLaterMigrations(client, facts)
+  await finish(database)
+}
+
+/** What this build has beyond the dump is run on its rows, in the same transaction, so that nobody ever meets the old schema. */
+async function runLaterMigrations(client: pg.Client, { migrations }: DumpFacts): Promise<void> {
+  const later = (await readdir(migrationsDir))
+    .filter((name) => name.endsWith('.sql'))
+    .map((name) => name.slice(0, -'.sql'.length))
+    .filter((name) => !migrations.includes(name))
+  for (const name of later.sort()) {
+    await client.query(await readFile(join(migrationsDir, `${name}.sql`), 'utf8'))
+    await client.query('insert into migrations (name, run_on) values ($1, now())', [name])
+  }
+}
+
+const quote = (name: string): string => pg.escapeIdentifier(name)
+
+interface Kept {
+  keys: { id: string; revoked_at: Date }[]
+  sessions: { id: string; until: Date }[]
+}
+
+/** Empties the schema, or finds it empty. Answers what must not be forgotten with the rest. */
+async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
+  const database = databaseOf(client)
+  const own = await ownTables()
+  const found = await database.query<{ name: string; part: boolean }>(sql`
+    select relname::text as name, relispartition as part from pg_class
+    where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') order by 1`)
+  const foreign = found.filter(({ name, part }) => !own.has(name) && !part).map(({ name }) => name)
+  if (foreign.length > 0)
+    throw new DomainError(
+      'configuration_invalid',
+      `the database holds tables that are not Tenure's (${foreign.slice(0, 5).join(', ')}); restore into one of its own`,
+    )
+  const there = new Set(found.map(({ name }) => name))
+  const filled: string[] = []
+  for (const name of ['models', 'versions', 'releases', 'audit', 'predictions'].filter((each) =>
+    there.has(each),
+  )) {
+    const [row] = (await client.query<{ any: boolean }>(`select exists (select from ${quote(name)}) as any`))
+      .rows
+    if (row?.any === true) filled.push(name)
+  }
+  if (filled.length > 0 && !replace)
+    throw new DomainError(
+      'configuration_invalid',
+      `the database is not empty (${filled.join(', ')} have rows); --replace puts the backup in the place of all of it`,
+    )
+  const keys = there.has('api_keys')
+    ? await database.query<Kept['keys'][number]>(
+        sql`select id, revoked_at from api_keys where revoked_at is not null`,
+      )
+    : []
+  const sessions = there.has('ended_sessions')
+    ? await database.query<Kept['sessions'][number]>(sql`select id, until from ended_sessions`)
+    : []
+  await client.query(
+    'drop schema public cascade; create schema public; grant usage on schema public to public',
+  )
+  return { keys, sessions }
+}
+
+/** A key that was revoked, or a session that was ended, after the backup stays so. */
+async function carryOver(database: Database, { keys, sessions }: Kept): Promise<void> {
+  await database.query(sql`
+    update api_keys set revoked_at = kept.revoked_at
+    from jsonb_to_recordset(${JSON.stringify(keys)}::jsonb) as kept (id text, revoked_at timestamptz)
+    where api_keys.id = kept.id and api_keys.revoked_at is null`)
+  if (sessions.length > 0)
+    await database.query(sql`
+      insert into ended_sessions (id, until)
+      select id, until from jsonb_to_recordset(${JSON.stringify(sessions)}::jsonb) as kept (id text, until timestamptz)
+      on conflict do nothing`)
+}
+
+/** The role of the processes owns the partitions, for it makes and drops them. */
+async function handOver(client: pg.Client): Promise<void> {
+  const { rowCount } = await client.query('select from pg_roles where rolname = $1', [applicationRole])
+  if (rowCount === 0) return
+  const { rows } = await client.query<{ name: string }>(`
+    select oid::regclass::text as name from pg_class
+    where oid in (select inhrelid from pg_inherits where inhparent = 'predictions'::regclass)`)
+  await client.query('savepoint handing_over')
+  try {
+    for (const { name } of rows) await client.query(`alter table ${name} owner to ${applicationRole}`)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== '42501') throw error
+    await client.query('rollback to savepoint handing_over')
+  }
+}
+
+/** What triggers would write stands in the dump as well, or tells people again what they know. */
+async function quietTriggers(database: Database): Promise<{ table: string; trigger: string }[]> {
+  return database.query<{ table: string; trigger: string }>(sql`
+    select relname::text as table, tgname::text as trigger from pg_trigger join pg_class on pg_class.oid = tgrelid
+    where relnamespace = 'public'::regnamespace and not tgisinternal and tgenabled = 'O' and not relispartition`)
+}
+
+/** Whom others refer to comes first. Throws when the schema has no place for a table of the dump. */
+async function loadOrder(database: Database, { tables }: DumpFacts): Promise<string[]> {
+  const links = await database.query<{ from: string; to: string }>(sql`
+    select conrelid::regclass::text as from, confrelid::regclass::text as to from pg_constraint
+    where contype = 'f' and conrelid <> confrelid and connamespace = 'public'::regnamespace`)
+  const there = await database.query<{ name: string }>(sql`
+    select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')`)
+  const names = new Set(there.map(({ name }) => name))
+  const left = new Set(tables.map(({ name }) => name))
+  for (const name of left)
+    if (!names.has(name))
+      throw new DomainError('configuration_invalid', `the backup has an unknown table ${name}`)
+  const order: string[] = []
+  while (left.size > 0) {
+    const free = [...left].filter((name) => !links.some(({ from, to }) => from === name && left.has(to)))
+    if (free.length === 0) throw new Error(`${[...left].join(', ')} refer to each other in a circle`)
+    for (const name of free) left.delete(name)
+    order.push(...free)
+  }
+  return order
+}
+
+/** Identities go on behind the rows that are there. */
+async function raiseSequences(client: pg.Client, database: Database): Promise<void> {
+  const columns = await database.query<{ table: string; column: string; sequence: string }>(sql`
+    select table_name::text as table, column_name::text as column,
+      pg_get_serial_sequence(quote_ident(table_name), column_name) as sequence
+    from information_schema.columns
+    where table_schema = 'public' and pg_get_serial_sequence(quote_ident(table_name), column_name) is not null`)
+  for (const { table, column, sequence } of columns)
+    await client.query(
+      `select setval('${sequence}', greatest((select max(${quote(column)}) from ${quote(table)}), 1),
+        exists (select from ${quote(table)}))`,
+    )
+}

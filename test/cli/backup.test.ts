@@ -1,0 +1,377 @@
+/** A backup is put back: every row and file of it is there again, replicas that lived through follow it, and nothing from after it comes back. */
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { openArchive } from '../../cli/backup/archive.ts'
+import { backupCommand, restoreCommand } from '../../cli/commands/backup.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
+import { appendAudit, verifyAudit } from '../../store/audit.ts'
+import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../store/audit-heads.ts'
+import { notKept } from '../../store/dump.ts'
+import { writeFlag } from '../../store/flags.ts'
+import { insertKey, revokeKey } from '../../store/keys.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findRouting, writeRoute } from '../../store/routing.ts'
+import { openSigner } from '../../store/signature.ts'
+import { freshDatabase } from '../support/servers.ts'
+import {
+  houseOn,
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+  type House,
+  type TestReplica,
+} from '../support/serving.ts'
+import { signingKeyOf } from '../support/vouching.ts'
+
+let house: House
+let replica: TestReplica
+let keeper: HeadKeeper
+let model: string
+let versions: { old: string; champion: string; candidate: string }
+let dir: string
+let file: string
+let keyId: string
+/** Table → a digest of its rows at the time of the backup. */
+let before: Record<string, string>
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'tenure-backup-'))
+  file = join(dir, 'backup.tar')
+  house = await openHouse()
+  const made = await threeVersions(house)
+  ;({ model } = made)
+  versions = made
+  keyId = (await insertKey(house.store, { name: 'ada', role: 'approver' })).facts.id
+  keeper = keepHeads({
+    store: house.store,
+    heads: await headsOf(house),
+    onTrouble: (what) => expect.fail(what),
+  })
+  await promote(made.old)
+  // More than the buffers on the way hold.
+  await house.store.query(sql`
+    insert into service_state (name, value) select 'filler ' || n, to_jsonb(repeat(md5(n::text), 20))
+    from generate_series(1, 4000) as n`)
+  await house.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select gen_random_uuid(), now() - n * interval '1 day', ${model}, ${made.old}, 'champion', 1, 1, '\\x00', '{0.5}', 9
+    from generate_series(0, 3) as n`)
+  await house.store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of) values ('retrain/open', ${model}, 'manual', 'ada', now())`)
+  await writeFlag(house.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
+  replica = await startReplica(house)
+  await replica.follows((await findRouting(house.store, model))!.route)
+})
+
+afterAll(async () => {
+  await keeper.stop()
+  await replica.stop()
+  await house.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+afterEach(() => vi.unstubAllEnvs())
+
+const headsOf = async ({ artifactRoot }: Pick<House, 'artifactRoot'>) =>
+  openHeads(headFiles({ stateDir: dir, artifactRoot }), await openSigner(signingKeyOf(artifactRoot)))
+
+/** Champion as after a release, with the row of the audit and the route. */
+async function promote(version: string): Promise<void> {
+  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+  await house.store.query(sql`insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version`)
+  await appendAudit(house.store, {
+    actor: 'release',
+    action: 'champion.promoted',
+    subject: version,
+    model,
+    detail: { version },
+  })
+  await house.route(model, { proven: version })
+}
+
+async function tenure(
+  words: string[],
+  {
+    databaseUrl,
+    artifactRoot,
+    state = dir,
+  }: { databaseUrl: string; artifactRoot: string; state?: string } = house,
+) {
+  vi.stubEnv('TENURE_STATE', state)
+  vi.stubEnv('TENURE_ARTIFACTS', artifactRoot)
+  vi.stubEnv('TENURE_SIGNING_KEY', signingKeyOf(artifactRoot))
+  vi.stubEnv('DATABASE_URL', databaseUrl)
+  let out = ''
+  let err = ''
+  const streams = {
+    out: { write: (text: string) => (out += text) },
+    err: { write: (text: string) => (err += text) },
+  }
+  const code = await runProgram([backupCommand, restoreCommand], words, streams)
+  return { code, out, err }
+}
+
+async function digests(store: Store): Promise<Record<string, string>> {
+  const tables = await store.query<{ name: string }>(sql`
+    select relname as name from pg_class
+    where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
+  const found: Record<string, string> = {}
+  for (const { name } of tables.filter((each) => !notKept.has(each.name))) {
+    const { rows } = await store.pool.query<{ digest: string }>(
+      `select count(*) || ' ' || coalesce(md5(string_agg(each::text, ' ' order by each::text)), '') as digest from ${name} as each`,
+    )
+    found[name] = rows[0]!.digest
+  }
+  return found
+}
+
+const championOf = async (store: Store) =>
+  (await store.query<{ version: string }>(sql`select version from champions where model = ${model}`))[0]
+    ?.version
+
+describe('tenure backup', () => {
+  it('writes everything to one file, which tar can read and nobody else', async () => {
+    before = await digests(house.store)
+    const { code, out } = await tenure(['backup', file, '--json'])
+    expect(code).toBe(exitCodes.done)
+    expect(JSON.parse(out)).toMatchObject({ file, artifacts: 7 })
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    const names = (await openArchive(file)).names()
+    for (const name of ['manifest.json', 'manifest.sig', 'audit/heads.jsonl', 'database/versions.copy.gz'])
+      expect(names).toContain(name)
+    expect(readFileSync(file, 'latin1')).not.toContain('PRIVATE KEY')
+  })
+
+  it('overwrites nothing', async () => {
+    const size = statSync(file).size
+    const { code, err } = await tenure(['backup', file])
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain('exists already')
+    expect(statSync(file).size).toBe(size)
+  })
+
+  it('is not made where an artifact of a version is missing, unless that is allowed', async () => {
+    const [row] = await house.store.query<{ digest: string }>(
+      sql`select artifact_digest as digest from versions where version = ${versions.old}`,
+    )
+    const hex = row!.digest.slice('sha256:'.length)
+    const path = join(house.artifactRoot, 'sha256', hex.slice(0, 2), hex)
+    const bytes = readFileSync(path)
+    writeFileSync(path, 'other')
+    const second = join(dir, 'second.tar')
+    const refused = await tenure(['backup', second])
+    expect(refused.code).toBe(exitCodes.otherwise)
+    expect(refused.err).toContain(versions.old)
+    expect(() => statSync(second)).toThrow()
+    const allowed = await tenure(['backup', second, '--allow-missing', '--json'])
+    expect(allowed.code).toBe(exitCodes.done)
+    expect(JSON.parse(allowed.out).missing.join()).toContain(versions.old)
+    writeFileSync(path, bytes)
+  })
+})
+
+describe('tenure restore', () => {
+  it('touches nothing that is not empty, without --replace', async () => {
+    const { code, err } = await tenure(['restore', file])
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toMatch(/not empty.*--replace/)
+  })
+
+  it.each<[string, (path: string) => Promise<void>, RegExp]>([
+    ['an artifact', damage(/^artifacts\//), /the bytes of artifacts\/[0-9a-f]{64} are not those/],
+    ['a table', damage(/^database\/versions/), /the bytes of database\/versions\.copy\.gz are not those/],
+    [
+      'the manifest',
+      damage(/^manifest\.json/),
+      /manifest\.json (does not parse|is not the one that was signed)/,
+    ],
+    [
+      'its end',
+      async (path) => truncateSync(path, statSync(path).size - 40_000),
+      /ends within|cut or overwritten/,
+    ],
+    ['its beginning', async (path) => writeFileSync(path, 'no backup at all'), /is no backup of Tenure/],
+  ])('refuses a file that is damaged in %s, and names it', async (_what, harm, pattern) => {
+    const copy = join(dir, 'damaged.tar')
+    writeFileSync(copy, readFileSync(file))
+    await harm(copy)
+    const generation = (await findRouting(house.store, model))!.route.generation
+    const { code, err } = await tenure(['restore', copy, '--replace'])
+    expect([exitCodes.otherwise, exitCodes.usage]).toContain(code)
+    expect(err).toMatch(pattern)
+    expect((await findRouting(house.store, model))!.route.generation).toBe(generation)
+  })
+
+  it('puts the champion back, and a replica that lived through follows it', async () => {
+    await promote(versions.champion)
+    await promote(versions.candidate)
+    await revokeKey(house.store, keyId)
+    const after = (await findRouting(house.store, model))!.route
+    await replica.follows(after)
+    expect(replica.ask(model, request()).version).toBe(versions.candidate)
+    await keeper.catchUp()
+
+    const { code, out, err } = await tenure(['restore', file, '--replace', '--json'])
+    expect(err).toBe('')
+    expect(code).toBe(exitCodes.done)
+    const done = JSON.parse(out) as { epoch: number; ended: Record<string, number>; set_aside: string[] }
+    expect(done.epoch).toBeGreaterThan(after.epoch)
+    expect(done.ended).toMatchObject({ retrainings: 1, drills: 0 })
+    expect(done.set_aside).toHaveLength(2)
+
+    const now = (await findRouting(house.store, model))!.route
+    expect(now.epoch).toBe(done.epoch)
+    await until(
+      () => replica.serving.routing.find(model)?.route.epoch === done.epoch,
+      'the replica in the new epoch',
+      30_000,
+    )
+    expect(replica.ask(model, request()).version).toBe(versions.old)
+    expect(await championOf(house.store)).toBe(versions.old)
+    // A writer from before knows a place that is no more.
+    await expect(
+      writeRoute(house.store, { route: { ...after, proven: versions.candidate }, replaces: after }),
+    ).rejects.toMatchObject({ code: 'stale_generation' })
+    // Whom somebody has shut out stays out.
+    const [key] = await house.store.query<{ revoked: boolean }>(
+      sql`select revoked_at is not null as revoked from api_keys where id = ${keyId}`,
+    )
+    expect(key?.revoked).toBe(true)
+  })
+
+  it('leaves an audit that is whole, tells of the restoration, and is signed on', async () => {
+    await keeper.catchUp()
+    const list = await headsOf(house)
+    const { heads, issues } = await list.read()
+    const report = await verifyAudit(house.store, { heads })
+    expect(report.breach).toBeUndefined()
+    expect(issues).toEqual([])
+    expect((await list.last())?.seq).toBe(report.head?.seq)
+    const [row] = await house.store.query<{ action: string }>(
+      sql`select action from audit order by seq desc limit 1`,
+    )
+    expect(row?.action).toBe('database.restored')
+  })
+
+  it('counts on where it was: new rows do not meet old ones', async () => {
+    await house.store.query(
+      sql`insert into alerts (dedupe_key, severity, kind, message) values ('x', 'warning', 'k', 'm')`,
+    )
+    expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
+    await house.store.query(
+      sql`insert into alerts (dedupe_key, severity, kind, message) values ('x', 'warning', 'k', 'm')`,
+    )
+  })
+
+  it('raises the epoch once more when the same file is put back again', async () => {
+    const first = (await findRouting(house.store, model))!.route.epoch
+    const { out } = await tenure(['restore', file, '--replace', '--json'])
+    expect((JSON.parse(out) as { epoch: number }).epoch).toBeGreaterThan(first)
+  })
+
+  it('does not replace an audit by one that says something else', async () => {
+    // A head that this installation has signed, of a row that the backup tells otherwise.
+    const other = { stateDir: dir, artifactRoot: house.artifactRoot }
+    const saved = headFiles(other).map((path) => readFileSync(path, 'utf8'))
+    const list = openHeads(headFiles(other), await openSigner(signingKeyOf(house.artifactRoot)))
+    for (const path of headFiles(other)) writeFileSync(path, '')
+    await list.append({ seq: 1, hash: 'f'.repeat(64) })
+    const { code, err } = await tenure(['restore', file, '--replace'])
+    headFiles(other).forEach((path, index) => writeFileSync(path, saved[index]!))
+    expect(code).toBe(exitCodes.otherwise)
+    expect(err).toContain('row 1 is not the one whose hash was kept')
+  })
+})
+
+describe('an installation elsewhere', () => {
+  it('needs the key, or vouches itself; then every row is there, and the versions serve', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'tenure-elsewhere-'))
+    // Where Postgres' user may pass.
+    chmodSync(root, 0o711)
+    const place = {
+      databaseUrl: await freshDatabase(),
+      artifactRoot: join(root, 'artifacts'),
+      state: join(root, 'state'),
+    }
+    const refused = await tenure(['restore', file], place)
+    expect(refused.code).toBe(exitCodes.refused)
+    expect(refused.err).toContain('--vouch')
+
+    expect(await tenure(['restore', file, '--vouch'], place)).toMatchObject({ code: exitCodes.done, err: '' })
+    const elsewhere = houseOn(place)
+    const changed = ['audit', 'epochs', 'routing', 'flags', 'retrainings', 'versions', 'migrations']
+    const found = await digests(elsewhere.store)
+    const unlike = Object.keys(before).filter(
+      (name) => !changed.includes(name) && found[name] !== before[name],
+    )
+    expect(unlike).toEqual([])
+    expect(Object.keys(found)).toEqual(Object.keys(before))
+    const second = await startReplica(elsewhere)
+    await second.follows((await findRouting(elsewhere.store, model))!.route)
+    expect(second.ask(model, request()).version).toBe(versions.old)
+    await second.stop()
+    await elsewhere.close()
+    rmSync(root, { recursive: true, force: true })
+  })
+
+  it('that holds tables of somebody else is left alone', async () => {
+    const databaseUrl = await freshDatabase()
+    const store = openStore(databaseUrl)
+    await store.query(sql`create table customers (id integer)`)
+    const { code, err } = await tenure(['restore', file, '--replace'], { ...house, databaseUrl })
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain('customers')
+    await store.close()
+  })
+})
+
+describe('a database that was put back by other means', () => {
+  it('is followed again after --after-point-in-time', async () => {
+    const { route } = (await findRouting(house.store, model))!
+    await house.store.query(sql`
+      update routing set epoch = 1, generation = 1,
+        route = route || '{"epoch": 1, "generation": 1}'::jsonb where model = ${model}`)
+    await house.store.query(sql`delete from epochs where epoch > 1`)
+    const { code, out } = await tenure(['restore', '--after-point-in-time', '--json'])
+    expect(code).toBe(exitCodes.done)
+    const { epoch } = JSON.parse(out) as { epoch: number }
+    expect(epoch).toBeGreaterThan(route.epoch)
+    await until(
+      () => replica.serving.routing.find(model)?.route.epoch === epoch,
+      'the replica in the new epoch',
+      30_000,
+    )
+  })
+
+  it.each([
+    [['restore'], 'the file of a backup is missing'],
+    [['restore', 'x.tar', '--after-point-in-time'], 'takes no file'],
+    [['restore', 'nothing.tar'], 'cannot be read'],
+    [['backup', '/nowhere/at/all.tar'], 'cannot be written'],
+  ])('%j is refused with what to do', async (words, text) => {
+    const { code, err } = await tenure(words)
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain(text)
+  })
+})
+
+/** Changes one byte in the middle of the first entry of this name. */
+function damage(pattern: RegExp) {
+  return async (path: string): Promise<void> => {
+    const archive = await openArchive(path)
+    const name = archive.names().find((each) => pattern.test(each))!
+    const chunks: Buffer[] = []
+    for await (const chunk of archive.read(name)) chunks.push(chunk)
+    const content = Buffer.concat(chunks)
+    const bytes = readFileSync(path)
+    const at = bytes.indexOf(content) + Math.floor(content.byteLength / 2)
+    bytes[at]! ^= 0x01
+    writeFileSync(path, bytes)
+  }
+}
