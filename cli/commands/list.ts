@@ -4,9 +4,13 @@
  */
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { auditGroup } from './audit.ts'
+import { backupCommand, restoreCommand } from './backup.ts'
 import { batchGroup } from './batch.ts'
 import { releaseCommands, rollbackCommand } from './command.ts'
+import { doctorCommand } from './doctor.ts'
 import { drillCommand, drillsCommand } from './drill.ts'
+import { featuresGroup } from './features.ts'
+import { exportCommand } from './export.ts'
 import { flagsGroup } from './flags.ts'
 import { keysGroup } from './keys.ts'
 import { liveAtCommand, modelsGroup, versionsCommand } from './models.ts'
@@ -31,9 +35,14 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   versionsCommand,
   liveAtCommand,
   batchGroup,
+  featuresGroup,
+  exportCommand,
   flagsGroup,
   keysGroup,
   auditGroup,
   simulateCommand,
+  doctorCommand,
+  backupCommand,
+  restoreCommand,
   resetCommand,
 ]

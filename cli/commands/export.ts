@@ -1,0 +1,70 @@
+/** `tenure export`: a version as files that run anywhere, without Tenure and without TensorFlow. */
+import { resolve } from 'node:path'
+import { environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
+import type { ModelAnswer } from '../answers.ts'
+import { failure } from '../client.ts'
+import { openStateDir } from '../embedded/state.ts'
+import type { CommandSpec, Session } from '../program.ts'
+
+interface VersionDetail {
+  version: string
+  model: string
+  artifact_digest: string
+}
+
+export const exportCommand: CommandSpec = {
+  name: 'export <model> <version-or-folder> [folder]',
+  summary:
+    'writes a version (the champion unless named) as tfjs files with a predictor for browsers and Node',
+  examples: [
+    'export iris ./iris-edge',
+    'export iris iris_v1.2.0 ./iris-edge',
+    'export flight-delay v1.0.0 /srv/www/flights --json',
+  ],
+  async run(session, { args }) {
+    const { terminal } = session
+    const [model = '', second = '', third] = args
+    const folder = resolve(third ?? second)
+    const version = await versionOf(session, model, third === undefined ? undefined : second)
+    const { exportVersion } = await import('../export/write.ts')
+    const stateDir = openStateDir(readCommandConfig().stateDir)
+    const { artifactRoot } = readConfig(
+      // Only where the artifacts are is wanted of it.
+      environmentWith({ TENURE_STATE: stateDir, DATABASE_URL: 'postgres://127.0.0.1/none' }),
+    )
+    const done = await exportVersion({ ...version, artifactRoot, folder })
+    terminal.answer(
+      done,
+      [
+        `${done.version} is in ${done.folder}: ${done.files.join(', ')}`,
+        done.issue === undefined
+          ? `${done.golden} golden rows agree. Look at it: cd ${done.folder} && python3 -m http.server`
+          : terminal.paint('yellow', done.issue),
+      ].join('\n'),
+    )
+  },
+}
+
+async function versionOf({ api }: Session, model: string, named: string | undefined) {
+  const full = named === undefined || named.startsWith(`${model}_`) ? named : `${model}_${named}`
+  const version = full ?? (await championOf({ api }, model))
+  const found = await api().get<VersionDetail>(`/v1/versions/${encodeURIComponent(version)}`)
+  if (found.model !== model)
+    throw failure({
+      code: 'usage',
+      detail: `${version} is a version of ${found.model}, not of ${model}`,
+      remedy: `See \`tenure versions ${model}\`.`,
+    })
+  return { version: found.version, digest: found.artifact_digest }
+}
+
+async function championOf({ api }: Pick<Session, 'api'>, model: string): Promise<string> {
+  const { champion } = await api().get<ModelAnswer>(`/v1/models/${encodeURIComponent(model)}`)
+  if (champion !== undefined) return champion.version
+  throw failure({
+    code: 'no_champion',
+    detail: `${model} has no champion to export`,
+    remedy: `Name a version: \`tenure versions ${model}\` lists them.`,
+    status: 409,
+  })
+}

@@ -1,0 +1,91 @@
+/**
+ * Writes the folder of an exported version: the files of the artifact as they are, what a predictor must know of its rows, and
+ * the predictor. It is run once before anybody hears of it, on the golden rows, from the files that were written.
+ */
+import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { checkout } from '../../temporal.config.ts'
+import { failure } from '../client.ts'
+
+export interface ExportRequest {
+  version: string
+  /** Of its manifest. */
+  digest: string
+  artifactRoot: string
+  folder: string
+}
+
+export interface Exported {
+  version: string
+  folder: string
+  files: string[]
+  /** Golden rows that the predictor has answered as TensorFlow did. */
+  golden: number
+  /** Why the predictor does not run it; the files are good for TensorFlow.js then. */
+  issue?: string
+}
+
+const own = ['predictor.js', 'page.js', 'page.css', 'index.html']
+
+/** Throws `usage` for a folder that is not empty, `artifact_corrupt` for bytes that are not those of the version. */
+export async function exportVersion({
+  version,
+  digest,
+  artifactRoot,
+  folder,
+}: ExportRequest): Promise<Exported> {
+  const artifact = await getArtifact(openArtifacts(artifactRoot), digest).catch((error: Error) => {
+    throw failure({
+      code: 'artifact_corrupt',
+      detail: `${version} cannot be read from ${artifactRoot}: ${error.message}`,
+      remedy: 'Run the command where the artifacts are, or name their place in TENURE_ARTIFACTS.',
+    })
+  })
+  await openFolder(folder)
+  const { model, features, output, preprocessing, golden } = artifact.manifest
+  const manifest = {
+    format: 'tenure-edge@1',
+    model,
+    version,
+    artifact: digest,
+    features,
+    output,
+    preprocessing,
+    golden,
+  }
+  const files: Record<string, string | Buffer> = {
+    'model.json': artifact.topology,
+    'weights.bin': artifact.weights,
+    'manifest.json': `${JSON.stringify(manifest, null, 1)}\n`,
+    // Node takes .js for a module only where a package says so.
+    'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,
+  }
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
+  for (const name of own) await copyFile(join(checkout, 'edge', name), join(folder, name))
+  const named = [...Object.keys(files), ...own]
+  try {
+    const { loadPredictor } = (await import(pathToFileURL(join(folder, 'predictor.js')).href)) as {
+      loadPredictor: () => Promise<{ checkGolden(): { rows: number } }>
+    }
+    const predictor = await loadPredictor()
+    return { version, folder, files: named, golden: predictor.checkGolden().rows }
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'layer_unknown') throw error
+    return { version, folder, files: named, golden: 0, issue: (error as Error).message }
+  }
+}
+
+async function openFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error: Error) => {
+    throw failure({ code: 'usage', detail: `${folder} cannot be made: ${error.message}` })
+  })
+  const names = await readdir(folder)
+  if (names.length > 0)
+    throw failure({
+      code: 'usage',
+      detail: `${folder} is not empty (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})`,
+      remedy: 'Name a new folder; nothing is overwritten.',
+    })
+}

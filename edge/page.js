@@ -1,0 +1,76 @@
+// @ts-check
+// The page around the predictor: a field for each feature, the answer while one types, and whether the golden rows agree.
+import { loadPredictor } from './predictor.js'
+
+/** @param {string} id */
+const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
+
+/** @param {string} id @param {string} text @param {string} [kind] */
+function tell(id, text, kind = '') {
+  const element = find(id)
+  element.textContent = text
+  element.className = kind
+}
+
+/** @param {string} name @param {import('./predictor.js').Feature} feature @param {unknown} value */
+function fieldOf(name, feature, value) {
+  const label = document.createElement('label')
+  label.append(name)
+  const values = feature.kind === 'category' ? feature.values : undefined
+  const field = document.createElement(values === undefined ? 'input' : 'select')
+  field.name = name
+  if (field instanceof HTMLInputElement) {
+    field.type = feature.kind === 'number' ? 'number' : 'text'
+    if (feature.kind === 'number') field.step = 'any'
+    if (feature.missing === 'fill') field.placeholder = 'missing'
+  }
+  for (const each of [...(feature.missing === 'fill' ? [''] : []), ...(values ?? [])]) {
+    const option = document.createElement('option')
+    option.textContent = each
+    if (values !== undefined) field.append(option)
+  }
+  field.value = value === null || value === undefined ? '' : String(value)
+  label.append(field)
+  return label
+}
+
+/** @param {import('./predictor.js').Answer} answer */
+function wordsOf(answer) {
+  if ('value' in answer) return String(answer.value)
+  if ('probability' in answer)
+    return `${answer.positive}: ${answer.label ? 'yes' : 'no'}, probability ${answer.probability.toFixed(6)}`
+  const rows = Object.entries(answer.probabilities).sort(([, one], [, other]) => other - one)
+  return [answer.label, ...rows.map(([name, p]) => `  ${p.toFixed(6)}  ${name}`)].join('\n')
+}
+
+try {
+  const predictor = await loadPredictor()
+  /** @type {import('./predictor.js').Manifest} */
+  const manifest = await (await fetch('manifest.json')).json()
+  document.title = manifest.version
+  tell('name', manifest.version)
+  const { rows, worst } = predictor.checkGolden()
+  tell('golden', `${rows} golden rows agree with TensorFlow, the worst to ${worst.toExponential(1)}.`, 'good')
+  const form = /** @type {HTMLFormElement} */ (find('row'))
+  const example = manifest.golden.instances[0] ?? {}
+  for (const [name, feature] of Object.entries(manifest.features))
+    form.append(fieldOf(name, feature, example[name]))
+  const answer = () => {
+    /** @type {import('./predictor.js').Row} */
+    const row = {}
+    for (const [name, feature] of Object.entries(manifest.features)) {
+      const text = String(new FormData(form).get(name) ?? '')
+      row[name] = text === '' ? null : feature.kind === 'number' ? Number(text) : text
+    }
+    try {
+      tell('answer', wordsOf(predictor.predict([row])[0]))
+    } catch (error) {
+      tell('answer', /** @type {Error} */ (error).message, 'bad')
+    }
+  }
+  form.addEventListener('input', answer)
+  form.addEventListener('submit', (event) => event.preventDefault())
+  answer()
+} catch (error) {
+  tell('golden', /** @type {Error} */ (error).message, 'bad')
+}
