@@ -110,7 +110,7 @@ function spread<T>(items: readonly T[], most: number): T[] {
 }
 
 function profileOf(
-  { features, label }: ModelDefinition,
+  { features, label, monitor }: ModelDefinition,
   data: LabelledRows,
   scores: number[][],
 ): ReferenceProfile {
@@ -137,6 +137,7 @@ function profileOf(
         )
   return {
     rows: data.rows.length,
+    ...(monitor?.countMs === undefined ? {} : { everyMs: monitor.countMs }),
     features: Object.entries(features).map(([name, feature]) => {
       const values = data.rows.map((row) => row[name] ?? null)
       return feature.kind === 'number' ? numbers(name, values) : texts(name, values)

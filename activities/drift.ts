@@ -5,7 +5,7 @@
 import type { AlertKind } from '../domain/alert-kinds.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../domain/drift.ts'
 import { DomainError } from '../domain/errors.ts'
-import { countBins, type Profile } from '../domain/profile.ts'
+import { countBins, usualCountMs, type Profile } from '../domain/profile.ts'
 import type { Output } from '../domain/features.ts'
 import { maturedTruths } from '../domain/quality.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
@@ -21,9 +21,9 @@ export interface DriftInput {
   model: string
   /** The champion when absent. */
   version?: string
-  /** ISO 8601; the end of the window, a full hour. */
+  /** ISO 8601; the window ends with the last count that was over by then. Counts run for an hour unless the version says otherwise. */
   to: string
-  /** Whole hours. The window before is as long. */
+  /** Made up to whole counts. The window before is as long. */
   windowMs: number
 }
 
@@ -37,23 +37,23 @@ export interface DriftResult {
   reasons: string[]
 }
 
-const hourMs = 3_600_000
-
 /** The same window is judged once. Without a champion, a profile or counts there is nothing to say, and nothing is stored. */
 export const judgeDrift =
   ({ store, log }: Deps) =>
   async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
-    const toMs = Date.parse(to)
-    if (!(windowMs > 0) || windowMs % hourMs !== 0 || !(toMs % hourMs === 0))
+    if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
       throw new DomainError(
         'invalid_request',
-        `drift is judged on whole hours, not on ${windowMs} ms to ${to}`,
+        `drift is judged over a window, not over ${windowMs} ms to ${to}`,
       )
     const version = input.version ?? (await findChampion(store, model))?.version
     if (version === undefined) return nothing(`${model} has no champion`)
     const { profile } = (await getVersion(store, version)).manifest
     if (profile === undefined) return { ...nothing(`${version} has no reference profile`), version }
-    const [fromMs, beforeMs] = [toMs - windowMs, toMs - 2 * windowMs]
+    const { everyMs = usualCountMs } = profile
+    const toMs = Math.floor(Date.parse(to) / everyMs) * everyMs
+    const lengthMs = Math.ceil(windowMs / everyMs) * everyMs
+    const [fromMs, beforeMs] = [toMs - lengthMs, toMs - 2 * lengthMs]
     const current = await findWindow(store, { model, version, fromMs, toMs })
     if (current === undefined) return { ...nothing(`${version} was not asked`), version }
     const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
@@ -70,7 +70,7 @@ export const judgeDrift =
     })
     const result = resultOf(judgement)
     await tell(store, judgement, result)
-    log.info({ ...result, model, to, windowMs }, 'drift judged')
+    log.info({ ...result, model, to: new Date(toMs).toISOString(), windowMs: lengthMs }, 'drift judged')
     return result
   }
 

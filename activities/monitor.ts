@@ -6,8 +6,8 @@ import type { ModelDefinition } from '../domain/definition.ts'
 import { errorTable, isError } from '../domain/errors.ts'
 import {
   accuracyFloors,
-  defaultMonitorPolicy,
   firstWindowStart,
+  wholeMonitorPolicy,
   type MonitorPolicy,
 } from '../domain/monitoring.ts'
 import { serviceJudge } from '../domain/service-level.ts'
@@ -23,6 +23,7 @@ import {
 } from '../store/monitor-windows.ts'
 import { countNewRows, listPastTrainings } from '../store/retrainings.ts'
 import type { Deps } from './deps.ts'
+import { judgeBreakdownOf } from './breakdown.ts'
 import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -50,8 +51,7 @@ export type MonitorResult =
       summary: string
     }
 
-const hourMs = 3_600_000
-const dayMs = 24 * hourMs
+const dayMs = 86_400_000
 
 /** The same window twice is looked at once, and asks for the same. */
 export const monitorModel =
@@ -89,7 +89,8 @@ export const monitorModel =
     })
 
 /** A model file may set its own; the usual floors apply where accuracy is what it is judged by. */
-function policyOf({ monitor = defaultMonitorPolicy, judge }: ModelDefinition): MonitorPolicy {
+function policyOf({ monitor: stored, judge }: ModelDefinition): MonitorPolicy {
+  const monitor = wholeMonitorPolicy(stored)
   if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
   return { ...monitor, quality: accuracyFloors }
 }
@@ -135,10 +136,10 @@ async function lookAt(
   }
   const asked = { model, version, at: iso(toMs), windowMs, observedMs }
   const service = await said('service', judgeService(deps, { ...span, champion }, policy))
-  const fullHour = iso(Math.floor(toMs / hourMs) * hourMs)
-  const drift = await said('drift', judgeDrift(deps)({ model, version, to: fullHour, windowMs }))
+  const drift = await said('drift', judgeDrift(deps)({ model, version, to: iso(toMs), windowMs }))
   const labelDrift = await said('label drift', judgeLabelDrift(deps)(asked))
   const quality = await said('quality', judgeQuality(deps)(asked))
+  const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
   // A process of its own once a day: it replays a thousand rows.
   const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
@@ -159,6 +160,7 @@ async function lookAt(
       drift,
       labelDrift,
       quality: quality ?? { level: 'insufficient', reasons: ['nothing is known of how late outcomes are'] },
+      breakdown,
       estimate,
       ...(skew === undefined ? {} : { skew }),
     },
@@ -223,14 +225,15 @@ async function findTrigger(
     quality.baseline !== null
       ? { ...quality, baseline: quality.baseline }
       : undefined
-  const [trigger] = findTriggers({
+  const facts = {
     model,
     champion: version,
     windowEndMs: toMs,
     driftAlarms,
     ...(measured === undefined ? {} : { quality: measured }),
     ...(newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }),
-  })
+  }
+  const [trigger] = findTriggers(facts, brakes)
   if (trigger === undefined) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }

@@ -1,21 +1,24 @@
 /** Judges how a model was served in one window, and tells people. */
 import type { MonitorPolicy } from '../domain/monitoring.ts'
-import type { ReferenceProfile } from '../domain/profile.ts'
-import { judgeService as judge, type ServiceFacts, type ServiceReport } from '../domain/service-level.ts'
+import { usualCountMs, type ReferenceProfile } from '../domain/profile.ts'
+import {
+  costOf,
+  judgeService as judge,
+  type ServiceFacts,
+  type ServiceReport,
+} from '../domain/service-level.ts'
 import { resolveAlert, upsertAlert } from '../store/alerts.ts'
 import type { Champion } from '../store/champions.ts'
-import { findWindow } from '../store/feature-counts.ts'
+import { findRanges, findWindow } from '../store/feature-counts.ts'
 import { readService, type Span } from '../store/monitor-windows.ts'
 import { getVersion } from '../store/versions.ts'
 import type { Deps } from './deps.ts'
-
-const hourMs = 3_600_000
 
 export async function judgeService(
   { store }: Pick<Deps, 'store'>,
   { champion, ...span }: Span & { champion: Champion },
   policy: MonitorPolicy,
-): Promise<{ facts: ServiceFacts; report: ServiceReport }> {
+): Promise<{ facts: ServiceFacts & { cost?: Cost }; report: ServiceReport }> {
   const { model, fromMs, toMs } = span
   const { profile } = (await getVersion(store, champion.version)).manifest
   const facts: ServiceFacts = {
@@ -23,9 +26,10 @@ export async function judgeService(
     windowMs: toMs - fromMs,
     missing:
       profile === undefined ? {} : await readMissing(store, { ...span, version: champion.version }, profile),
+    outside: await readOutside(store, { ...span, version: champion.version }, profile),
     championMs: Math.max(0, toMs - Date.parse(champion.since)),
   }
-  const report = judge(facts, policy.service)
+  const report = judge(facts, policy.service, policy.cost)
   for (const { code, severity, message, values } of report.findings)
     await upsertAlert(store, {
       dedupeKey: `service/${model}/${code}`,
@@ -36,23 +40,27 @@ export async function judgeService(
       evidence: { version: champion.version, from: iso(fromMs), to: iso(toMs), ...values },
     })
   for (const code of report.cleared) await resolveAlert(store, `service/${model}/${code}`)
-  return { facts, report }
+  const { cost } = policy
+  if (cost === undefined) return { facts, report }
+  return { facts: { ...facts, cost: { ...costOf(facts, cost), unit: cost.unit } }, report }
+}
+
+/** What the predictions of the window cost, and what a day like it would. */
+interface Cost {
+  total: number
+  perDay: number
+  unit: string
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** Features are counted by the hour: of the hours that have begun in the window. The last bin is that of missing values. */
+/** Features are counted by the hour, or as the version says: of the counts that have begun in the window. The last bin is that of missing values. */
 async function readMissing(
   store: Deps['store'],
   { model, version, fromMs, toMs }: Span & { version: string },
   profile: ReferenceProfile,
 ): Promise<ServiceFacts['missing']> {
-  const window = await findWindow(store, {
-    model,
-    version,
-    fromMs: Math.floor(fromMs / hourMs) * hourMs,
-    toMs,
-  })
+  const window = await findWindow(store, { model, version, ...countsOf({ fromMs, toMs }, profile) })
   const missing: ServiceFacts['missing'] = {}
   for (const { name, counts } of profile.features) {
     const now = window?.features[name] ?? []
@@ -65,6 +73,29 @@ async function readMissing(
     }
   }
   return missing
+}
+
+/** The counts that have begun in a window. */
+function countsOf(
+  { fromMs, toMs }: { fromMs: number; toMs: number },
+  profile: ReferenceProfile | undefined,
+): { fromMs: number; toMs: number } {
+  const everyMs = profile?.everyMs ?? usualCountMs
+  return { fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
+}
+
+async function readOutside(
+  store: Deps['store'],
+  { model, version, ...span }: Span & { version: string },
+  profile: ReferenceProfile | undefined,
+): Promise<ServiceFacts['outside']> {
+  const ranges = await findRanges(store, { model, version, ...countsOf(span, profile) })
+  return Object.fromEntries(
+    ranges.map(({ name, within, outside }) => {
+      const rows = within + outside
+      return [name, { rows, share: rows === 0 ? 0 : outside / rows }]
+    }),
+  )
 }
 
 const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0)

@@ -48,6 +48,7 @@ export const alertKinds = [
   // What watches and tells.
   'monitor_error',
   'alert_channels',
+  'mirror_behind',
   // The record of what was done.
   'audit_broken',
 ] as const

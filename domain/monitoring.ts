@@ -8,15 +8,46 @@ import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './tr
 export interface ServiceLimits {
   /** Share of answers that failed or were no answer. */
   errorWarn: number
+  /** The same share, from which it is an alarm. */
   errorAlarm: number
+  /** 95 % of the answers may take no longer. */
   latencyP95Ms: number
   /** A feature is missing in this share of the requests, and in twice as many as in training. */
   missingShare: number
+  /** Fewer requests in a window say nothing of a rate. */
   minRequests: number
   /** Nobody has asked for this long. */
   silentMs: number
   /** No outcome has come for this long, though some had come before and predictions go on. */
   outcomesMs: number
+  /** A number lies outside the limits that the model file gives its feature in this share of the requests. */
+  outsideShare: number
+  /** What one replica may need: memory, its share of a core, and how long a request may wait for its turn (99th percentile). */
+  rssMb: number
+  cpuShare: number
+  loopDelayMs: number
+}
+
+/** What an answer was worth once its outcome is known, in the words of the model file. */
+export interface BusinessPolicy {
+  name: string
+  unit: string
+  /**
+   * DuckDB SQL over the features, `prediction` (the probability, class or number), `predicted` (whether it was taken for
+   * positive, the class, or the number) and `outcome`; a number for each answer.
+   */
+  perPrediction: string
+  /** Limits of the mean; below them unless `lowerIsBetter`. Told without limits. */
+  warn?: number
+  alarm?: number
+  lowerIsBetter?: boolean
+}
+
+export interface CostPolicy {
+  perPrediction: number
+  unit: string
+  /** Told when a day would cost more than this. */
+  perDay?: number
 }
 
 export interface MonitorPolicy {
@@ -24,13 +55,26 @@ export interface MonitorPolicy {
   everyMs: number
   /** A window is looked at so long after its end: the replicas' last counts are on their way. */
   settleMs: number
-  /** The span over which drift and quality are judged; whole hours. */
+  /** The span over which drift and quality are judged. */
   spanMs: number
+  /**
+   * How long serving counts what it is asked before it begins anew; drift is judged on whole counts. It goes into each version
+   * that is trained, so that counts fit what they are compared with. An hour when absent.
+   */
+  countMs?: number
   /** The age from which a prediction without an outcome will hardly get one any more. */
   observedMs: number
+  /** Limits of what every service has. */
   service: ServiceLimits
   /** Floors for the model's primary metric on matured outcomes, whatever it was in training. */
-  quality?: { warn: number; alarm: number }
+  quality?: {
+    /** Below it people are warned … */
+    warn: number
+    /** … and below this it is an alarm. */
+    alarm: number
+  }
+  business?: BusinessPolicy
+  cost?: CostPolicy
   /** Whether what is found may ask for a retraining. It can never release anything by itself. */
   retrain: boolean
   /** What holds such a request back. */
@@ -52,6 +96,10 @@ export const defaultMonitorPolicy: MonitorPolicy = {
     minRequests: 200,
     silentMs: 24 * hourMs,
     outcomesMs: 48 * hourMs,
+    outsideShare: 0.05,
+    rssMb: 512,
+    cpuShare: 0.9,
+    loopDelayMs: 250,
   },
   retrain: true,
   brakes: defaultTriggerPolicy,
@@ -60,26 +108,67 @@ export const defaultMonitorPolicy: MonitorPolicy = {
 /** The usual floors of accuracy; other metrics have none of their own. */
 export const accuracyFloors = { warn: 0.85, alarm: 0.8 } as const
 
+/** A policy as an earlier build has stored it may lack what has come since. */
+export const wholeMonitorPolicy = (stored: MonitorPolicy = defaultMonitorPolicy): MonitorPolicy => ({
+  ...defaultMonitorPolicy,
+  ...stored,
+  service: { ...defaultMonitorPolicy.service, ...stored.service },
+})
+
 /** What is wrong with a policy, field by field; empty when it may be used. */
 export function issuesOfMonitor(policy: MonitorPolicy): string[] {
   const issues: string[] = []
-  const { everyMs, settleMs, spanMs, observedMs, service, quality } = policy
+  const { everyMs, settleMs, spanMs, observedMs, countMs = hourMs, service, quality } = policy
   const lasting = { everyMs, spanMs, observedMs, 'service.silentMs': service.silentMs }
   for (const [name, value] of Object.entries({ ...lasting, 'service.outcomesMs': service.outcomesMs }))
     if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
   if (!Number.isInteger(settleMs) || settleMs < 0)
     issues.push(`settleMs is a whole number from 0, not ${settleMs}`)
-  if (spanMs % hourMs !== 0) issues.push(`spanMs is a number of whole hours, not ${spanMs} ms`)
-  for (const name of ['errorWarn', 'errorAlarm', 'missingShare'] as const)
+  if (!Number.isInteger(countMs) || countMs < 1 || spanMs % countMs !== 0)
+    issues.push(`spanMs is a number of whole counts of ${countMs} ms, not ${spanMs} ms`)
+  for (const name of ['errorWarn', 'errorAlarm', 'missingShare', 'outsideShare'] as const)
     if (!(service[name] > 0 && service[name] <= 1))
       issues.push(`service.${name} is above 0 and at most 1, not ${service[name]}`)
   if (service.errorAlarm < service.errorWarn) issues.push('service.errorAlarm is not below errorWarn')
-  if (!(service.latencyP95Ms > 0)) issues.push(`service.latencyP95Ms is above 0, not ${service.latencyP95Ms}`)
+  for (const name of ['latencyP95Ms', 'rssMb', 'cpuShare', 'loopDelayMs'] as const)
+    if (!(service[name] > 0)) issues.push(`service.${name} is above 0, not ${service[name]}`)
   if (!Number.isInteger(service.minRequests) || service.minRequests < 1)
     issues.push(`service.minRequests is a whole number from 1, not ${service.minRequests}`)
   if (quality && !(Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)))
     issues.push('quality.warn and quality.alarm are finite numbers')
+  if (policy.business !== undefined) issues.push(...issuesOfBusiness(policy.business))
+  if (policy.cost !== undefined) issues.push(...issuesOfCost(policy.cost))
   issues.push(...issuesOfTriggers(policy.brakes).map((issue) => `brakes.${issue}`))
+  return issues
+}
+
+function issuesOfBusiness({
+  name,
+  unit,
+  perPrediction,
+  warn,
+  alarm,
+  lowerIsBetter,
+}: BusinessPolicy): string[] {
+  const issues: string[] = []
+  for (const [what, text] of Object.entries({ name, unit, perPrediction }))
+    if (typeof text !== 'string' || text.trim() === '') issues.push(`business.${what} is a text`)
+  for (const [what, limit] of Object.entries({ warn, alarm }))
+    if (limit !== undefined && !Number.isFinite(limit))
+      issues.push(`business.${what} is a finite number, not ${limit}`)
+  const [least, most] = lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
+  if (least !== undefined && most !== undefined && least > most)
+    issues.push('business.alarm is not reached before business.warn')
+  return issues
+}
+
+function issuesOfCost({ perPrediction, unit, perDay }: CostPolicy): string[] {
+  const issues: string[] = []
+  if (!(perPrediction >= 0 && Number.isFinite(perPrediction)))
+    issues.push(`cost.perPrediction is 0 or more, not ${perPrediction}`)
+  if (typeof unit !== 'string' || unit.trim() === '') issues.push('cost.unit is a text')
+  if (perDay !== undefined && !(perDay > 0 && Number.isFinite(perDay)))
+    issues.push(`cost.perDay is above 0, not ${perDay}`)
   return issues
 }
 

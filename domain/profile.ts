@@ -6,6 +6,9 @@
 
 import { quantiles } from './quantiles.ts'
 
+/** How long serving counts before it begins anew, unless the profile says otherwise. */
+export const usualCountMs = 3_600_000
+
 export type Profile = NumberProfile | CategoryProfile
 
 export interface NumberProfile {
@@ -31,6 +34,8 @@ export interface CategoryProfile {
 /** What is stored with a version. */
 export interface ReferenceProfile {
   rows: number
+  /** How long serving counts before it begins anew: the finest window that can be compared. An hour when absent. */
+  everyMs?: number
   features: Profile[]
   score?: Profile
   label?: Profile

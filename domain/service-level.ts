@@ -2,7 +2,7 @@
  * Whether a model is served as its callers may expect: it answers, in time, what it is asked, and somebody tells how it turned
  * out. Drift and quality say nothing about a model that nobody can reach.
  */
-import type { ServiceLimits } from './monitoring.ts'
+import type { CostPolicy, ServiceLimits } from './monitoring.ts'
 import type { Reason } from './verdict.ts'
 
 export const serviceJudge = 'service@1'
@@ -24,9 +24,16 @@ export interface ServiceFacts {
   championMs: number
   /** Replicas whose lease runs. */
   replicas: number
+  /** The largest figures of any of them; null where none has said. */
+  resources: { rssMb: number; cpuShare: number; loopDelayMs: number } | null
+  /** Feature with limits → share of rows whose value lay outside. */
+  outside: Record<string, { share: number; rows: number }>
+  /** Predictions in the log, which may be more than requests. */
+  predictions: number
 }
 
-export type ServiceMatter = 'errors' | 'latency' | 'missing' | 'silent' | 'outcomes' | 'replicas'
+export type ServiceMatter =
+  'errors' | 'latency' | 'missing' | 'outside' | 'silent' | 'outcomes' | 'replicas' | 'resources' | 'cost'
 
 export interface ServiceFinding extends Reason {
   code: ServiceMatter
@@ -40,7 +47,18 @@ export interface ServiceReport {
   judge: string
 }
 
-export function judgeService(facts: ServiceFacts, limits: ServiceLimits): ServiceReport {
+/** What the predictions of a window cost, and what a day like it would. */
+export const costOf = (
+  { predictions, windowMs }: Pick<ServiceFacts, 'predictions' | 'windowMs'>,
+  { perPrediction }: CostPolicy,
+): { total: number; perDay: number } => {
+  const total = predictions * perPrediction
+  return { total, perDay: (total * dayMs) / Math.max(1, windowMs) }
+}
+
+const dayMs = 86_400_000
+
+export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: CostPolicy): ServiceReport {
   const findings: ServiceFinding[] = []
   const cleared: ServiceMatter[] = []
   const say = (finding: ServiceFinding | undefined, code: ServiceMatter) => {
@@ -53,9 +71,13 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits): Servic
   }
   const measured = Object.values(facts.missing).some(({ rows }) => rows >= limits.minRequests)
   if (measured) say(tooMuchMissing(facts, limits), 'missing')
+  if (Object.values(facts.outside).some(({ rows }) => rows >= limits.minRequests))
+    say(tooMuchOutside(facts, limits), 'outside')
   say(silence(facts, limits), 'silent')
   say(noOutcomes(facts, limits), 'outcomes')
   say(nobodyServes(facts), 'replicas')
+  if (facts.resources !== null) say(tooMuchNeeded(facts.resources, limits), 'resources')
+  if (cost !== undefined) say(tooDear(facts, cost), 'cost')
   return { findings, cleared, judge: serviceJudge }
 }
 
@@ -98,6 +120,54 @@ function tooMuchMissing({ missing }: ServiceFacts, limits: ServiceLimits): Servi
     severity: 'warning',
     message: `features come without a value: ${named.join(', ')}`,
     values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
+  }
+}
+
+function tooMuchOutside({ outside }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
+  const found = Object.entries(outside).filter(
+    ([, { share, rows }]) => rows >= limits.minRequests && share > limits.outsideShare,
+  )
+  if (found.length === 0) return undefined
+  return {
+    code: 'outside',
+    severity: 'warning',
+    message: `features lie outside the limits of the model file: ${found
+      .map(([name, { share }]) => `${name} in ${percent(share)} > ${percent(limits.outsideShare)}`)
+      .join(', ')}`,
+    values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
+  }
+}
+
+function tooMuchNeeded(
+  { rssMb, cpuShare, loopDelayMs }: NonNullable<ServiceFacts['resources']>,
+  limits: ServiceLimits,
+): ServiceFinding | undefined {
+  const found = [
+    rssMb > limits.rssMb ? `${figure(rssMb)} MB of memory > ${limits.rssMb} MB` : '',
+    cpuShare > limits.cpuShare ? `${percent(cpuShare)} of a core > ${percent(limits.cpuShare)}` : '',
+    loopDelayMs > limits.loopDelayMs
+      ? `requests wait ${figure(loopDelayMs)} ms for their turn > ${limits.loopDelayMs} ms`
+      : '',
+  ].filter((text) => text !== '')
+  if (found.length === 0) return undefined
+  return {
+    code: 'resources',
+    severity: 'warning',
+    message: `a replica needs more than it should: ${found.join(', ')}`,
+    values: { rssMb, cpuShare, loopDelayMs },
+  }
+}
+
+function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefined {
+  const { total, perDay } = costOf(facts, cost)
+  if (cost.perDay === undefined || perDay <= cost.perDay) return undefined
+  return {
+    code: 'cost',
+    severity: 'warning',
+    message:
+      `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}, which is ${figure(perDay)} ${cost.unit} a day > ` +
+      `${cost.perDay} ${cost.unit}`,
+    values: { total, perDay, limit: cost.perDay },
   }
 }
 

@@ -56,6 +56,19 @@ export async function findAlert(database: Database, id: number): Promise<Alert |
   return row && toAlert(row)
 }
 
+/** What alarms about a version in use: that its answers fail, or that it is below its floor. Warnings are none. */
+export async function findAlarmAgainst(
+  database: Database,
+  { model, version }: { model: string; version: string },
+): Promise<{ id: number; kind: AlertKind; message: string } | undefined> {
+  const [row] = await database.query<{ id: number; kind: AlertKind; message: string }>(sql`
+    select id, kind, message from alerts
+    where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}) and resolved_at is null
+      and severity = 'critical' and evidence ->> 'version' = ${version}
+    order by id limit 1`)
+  return row && { ...row, id: Number(row.id) }
+}
+
 /** The newest first. */
 export async function listAlerts(
   database: Database,

@@ -11,7 +11,8 @@ export interface FeatureCounts {
   version: string
   /** When the hour began, in milliseconds of the database's time. */
   hourMs: number
-  kind: 'feature' | 'score'
+  /** `range`: of a number with limits, how many values lay within and outside of them. */
+  kind: 'feature' | 'score' | 'range'
   name: string
   /** One a bin of the profile. */
   counts: number[]
@@ -31,6 +32,18 @@ export async function writeFeatureCounts(
     do update set counts = excluded.counts, flushed_at = now()`)
 }
 
+/** How many values of each number with limits lay within and outside of them, in the counts that began in [fromMs, toMs). */
+export async function findRanges(
+  database: Database,
+  { model, version, fromMs, toMs }: { model: string; version: string; fromMs: number; toMs: number },
+): Promise<{ name: string; within: number; outside: number }[]> {
+  return database.query(sql`
+    select name, sum(counts[1])::float8 as within, sum(counts[2])::float8 as outside from feature_counts
+    where model = ${model} and version = ${version} and kind = 'range'
+      and hour >= ${new Date(fromMs).toISOString()} and hour < ${new Date(toMs).toISOString()}
+    group by name order by name`)
+}
+
 /**
  * What all replicas have counted of a version in the hours that began in [fromMs, toMs). Counts that do not fit each other
  * are answered as none at all, which the judge calls unreadable. Undefined when nothing was counted.
@@ -41,7 +54,7 @@ export async function findWindow(
 ): Promise<DriftWindow | undefined> {
   const rows = await database.query<{ kind: FeatureCounts['kind']; name: string; counts: string[] }>(sql`
     select kind, name, counts from feature_counts
-    where model = ${model} and version = ${version}
+    where model = ${model} and version = ${version} and kind <> 'range'
       and hour >= ${new Date(fromMs).toISOString()} and hour < ${new Date(toMs).toISOString()}`)
   if (rows.length === 0) return undefined
   const groups = new Map<string, { kind: FeatureCounts['kind']; name: string; all: number[][] }>()

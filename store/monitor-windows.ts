@@ -11,7 +11,7 @@ export interface Span {
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'championMs' | 'windowMs'>
+export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'championMs' | 'windowMs'>
 
 /** Of all arms whose answers went out. Ages are counted from the end of the window. */
 export async function readService(database: Database, { model, fromMs, toMs }: Span): Promise<ServiceCounts> {
@@ -25,6 +25,10 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
     requestAgeMs: number | null
     outcomeAgeMs: number | null
     replicas: number
+    predictions: number
+    rssMb: number | null
+    cpuShare: number | null
+    loopDelayMs: number | null
   }>(sql`
     with ticks as (
       select * from tick_counters
@@ -45,11 +49,19 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
         where arrived_at < ${iso(toMs)}
           and exists (select from predictions where id = outcomes.request_id and model = ${model})
         order by arrived_at desc limit 1) as "outcomeAgeMs",
-      (select count(*)::int from replicas where lease_until > clock_timestamp()) as replicas
-    from ticks`)
-  const { p50, p95, p99, ...counts } = row!
+      (select count(*)::int from replicas where lease_until > clock_timestamp()) as replicas,
+      (select coalesce(sum(instances), 0)::float8 from predictions
+        where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)}) as predictions,
+      needs.*
+    from ticks right join (
+      select max(rss_mb) as "rssMb", max(cpu_share) as "cpuShare", max(loop_delay_ms) as "loopDelayMs"
+      from replica_resources join replicas on id = replica_id where lease_until > clock_timestamp()
+    ) as needs on true group by "rssMb", "cpuShare", "loopDelayMs"`)
+  const { p50, p95, p99, rssMb, cpuShare, loopDelayMs, ...counts } = row!
   return {
     ...counts,
+    resources:
+      rssMb === null || cpuShare === null || loopDelayMs === null ? null : { rssMb, cpuShare, loopDelayMs },
     latencyUs: p50 === null || p95 === null || p99 === null ? null : { p50, p95, p99 },
   }
 }

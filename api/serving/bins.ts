@@ -3,7 +3,7 @@
  * is judged from these counts alone, so nothing else of what was asked has to be kept for it, and no row leaves the process.
  */
 import type { Output } from '../../domain/features.ts'
-import { binNames, binner, type Profile } from '../../domain/profile.ts'
+import { binNames, binner, usualCountMs, type Profile } from '../../domain/profile.ts'
 import type { FeatureCounts } from '../../store/feature-counts.ts'
 import { noText, type Sheet } from './sheet.ts'
 import type { LoadedVersion } from './version.ts'
@@ -13,18 +13,19 @@ export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest'
 export interface Bins {
   /** Counts the rows of one answered request and what was answered to them, row by row. `atMs` is the database's time. */
   count(loaded: BinnedVersion, atMs: number, sheet: Sheet, outputs: Float32Array): void
-  /** The hours that have changed since they were written last, each with its counts from the beginning. */
+  /** The spans that have changed since they were written last, each with its counts from the beginning. */
   due(): FeatureCounts[]
-  /** What was due last is stored; hours that are over are forgotten. */
+  /** What was due last is stored; spans that are over are forgotten. */
   wrote(): void
 }
 
-const hourMs = 3_600_000
-/** Hours of versions kept while the database is away; beyond, the oldest are lost. */
+/** Spans of versions kept while the database is away; beyond, the oldest are lost. */
 const mostHours = 200
 
+/** An hour, or as long as the profile says. */
 interface Hour {
   startMs: number
+  lengthMs: number
   /** Changed whenever one of the counts has. */
   changes: number
   written: number
@@ -38,12 +39,24 @@ interface Binned {
   binOf: ReturnType<typeof binner>
 }
 
+/** A number with limits: its place among the numbers of a row, and among the counts. */
+interface Limited {
+  slot: number
+  place: number
+  min: number
+  max: number
+}
+
 interface Counter {
   numbers: Binned[]
   /** By their place among the texts; one that the profile does not have is absent. */
   texts: (Binned | undefined)[]
   scoreBinOf: ((outputs: Float32Array, row: number) => number) | undefined
-  profiles: { kind: FeatureCounts['kind']; profile: Profile }[]
+  scorePlace: number
+  limited: Limited[]
+  /** What is counted, in the order of the counts, and how many bins each has. */
+  counted: { kind: FeatureCounts['kind']; name: string; bins: number }[]
+  everyMs: number
   hour: Hour | undefined
 }
 
@@ -63,15 +76,15 @@ export function createBins(): Bins {
     const key = `${version} ${startMs}`
     let hour = hours.get(key)
     if (hour === undefined) {
-      const rows = counter.profiles.map(({ kind, profile }) => ({
+      const rows = counter.counted.map(({ kind, name, bins }) => ({
         model,
         version,
         hourMs: startMs,
         kind,
-        name: profile.name,
-        counts: binNames(profile).map(() => 0),
+        name,
+        counts: Array.from({ length: bins }, () => 0),
       }))
-      hours.set(key, (hour = { startMs, changes: 0, written: 0, rows }))
+      hours.set(key, (hour = { startMs, lengthMs: counter.everyMs, changes: 0, written: 0, rows }))
       const [oldest = key] = hours.keys()
       if (hours.size > mostHours) hours.delete(oldest)
     }
@@ -82,9 +95,9 @@ export function createBins(): Bins {
   return {
     count(loaded, atMs, sheet, outputs) {
       const counter = counterOf(loaded)
-      const { numbers, scoreBinOf, profiles } = counter
-      if (profiles.length === 0) return
-      const startMs = atMs - (atMs % hourMs)
+      const { numbers, scoreBinOf, scorePlace, limited, counted, everyMs } = counter
+      if (counted.length === 0) return
+      const startMs = atMs - (atMs % everyMs)
       const hour = counter.hour?.startMs === startMs ? counter.hour : turnTo(startMs, loaded, counter)
       const { rows } = hour
       const width = loaded.columns.numbers
@@ -93,7 +106,14 @@ export function createBins(): Bins {
           const { slot, place, binOf } = numbers[i]!
           rows[place]!.counts[binOf(sheet.numbers[row * width + slot])]!++
         }
-        if (scoreBinOf !== undefined) rows.at(-1)!.counts[scoreBinOf(outputs, row)]!++
+        for (let i = 0; i < limited.length; i++) {
+          const { slot, place, min, max } = limited[i]!
+          const value = sheet.numbers[row * width + slot]!
+          // A missing value is NaN, which lies nowhere and is counted as missing.
+          if (value >= min && value <= max) rows[place]!.counts[0]!++
+          else if (value < min || value > max) rows[place]!.counts[1]!++
+        }
+        if (scoreBinOf !== undefined) rows[scorePlace]!.counts[scoreBinOf(outputs, row)]!++
       }
       if (counter.texts.length > 0) countTexts(counter.texts, sheet, rows)
       hour.changes++
@@ -108,9 +128,9 @@ export function createBins(): Bins {
       for (const { hour, changes } of pending) hour.written = changes
       pending = []
       const newestMs = Math.max(...Array.from(hours.values(), ({ startMs }) => startMs))
-      // The hour before the last one stays, for clocks that are set back a little.
-      for (const [key, { startMs, written, changes }] of hours)
-        if (written === changes && startMs < newestMs - hourMs) hours.delete(key)
+      // The one before the last stays, for clocks that are set back a little.
+      for (const [key, { startMs, lengthMs, written, changes }] of hours)
+        if (written === changes && startMs < newestMs - lengthMs) hours.delete(key)
     },
   }
 }
@@ -129,7 +149,8 @@ function countTexts(binned: Counter['texts'], { texts, rows }: Sheet, into: Feat
 }
 
 /** Bins and their names in one order: the features of the profile, then the score. */
-function compileCounter({ manifest: { profile, output }, columns }: BinnedVersion): Counter {
+function compileCounter({ manifest, columns }: BinnedVersion): Counter {
+  const { profile, output } = manifest
   const features = profile?.features ?? []
   const { score } = profile ?? {}
   const binned = features.flatMap((each, place) => {
@@ -138,16 +159,33 @@ function compileCounter({ manifest: { profile, output }, columns }: BinnedVersio
       ? []
       : [{ kind: each.kind, slot: column.slot, place, binOf: binner(rounded(each)) }]
   })
+  const counted: Counter['counted'] = features.map((each) => ({
+    kind: 'feature',
+    name: each.name,
+    bins: binNames(each).length,
+  }))
+  const scorePlace = counted.length
+  if (score !== undefined) counted.push({ kind: 'score', name: score.name, bins: binNames(score).length })
+  const limited: Limited[] = []
+  if (profile !== undefined)
+    for (const { name, kind, slot } of columns.all) {
+      const facts = manifest.features?.[name]
+      if (kind !== 'number' || facts?.kind !== 'number') continue
+      const { min = -Infinity, max = Infinity } = facts
+      if (min === -Infinity && max === Infinity) continue
+      limited.push({ slot, place: counted.length, min: Math.fround(min), max: Math.fround(max) })
+      counted.push({ kind: 'range', name, bins: 2 })
+    }
   return {
     numbers: binned.filter(({ kind }) => kind === 'number'),
     texts: Array.from({ length: columns.texts }, (_, slot) =>
       binned.find((each) => each.kind === 'category' && each.slot === slot),
     ),
     scoreBinOf: score && compileScore(score, output),
-    profiles: [
-      ...features.map((each) => ({ kind: 'feature' as const, profile: each })),
-      ...(score === undefined ? [] : [{ kind: 'score' as const, profile: score }]),
-    ],
+    scorePlace,
+    limited,
+    counted,
+    everyMs: profile?.everyMs ?? usualCountMs,
     hour: undefined,
   }
 }

@@ -17,11 +17,13 @@ import type { Route } from '../../domain/route.ts'
 import { writeTicks } from '../../store/counters.ts'
 import { writeFeatureCounts } from '../../store/feature-counts.ts'
 import { insertPairs } from '../../store/pairs.ts'
+import { writeResources } from '../../store/replica-resources.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Bins } from './bins.ts'
 import type { Cache } from './cache.ts'
 import type { Clock } from './clock.ts'
 import { startLoop } from './loop.ts'
+import { startMeter } from './resources.ts'
 import type { Lease, Routing } from './routing.ts'
 import type { Shadow } from './shadow.ts'
 import type { Switches } from './switches.ts'
@@ -57,6 +59,8 @@ const pollMs = 2_000
 const rollMs = 50
 /** How long counts for drift wait; they are for windows of hours. */
 const binsMs = 5_000
+/** How often a replica says what it needs of its machine. */
+const resourcesMs = 10_000
 const ticksAtOnce = 1_000
 const pairsAtOnce = 500
 
@@ -158,6 +162,13 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     everyMs: binsMs,
     onError: trouble('the counts of features were not handed on'),
   })
+  const meter = startMeter()
+  const needs = startLoop(
+    async () => {
+      if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
+    },
+    { everyMs: resourcesMs, onError: trouble('what this replica needs was not said') },
+  )
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection: the server may be another one, or the same one from a backup, without what it was told last.
     if (payload === undefined) sayAgain = true
@@ -168,7 +179,8 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     refresh: () => routes.wake(),
     async stop() {
       await unlisten()
-      await Promise.all([leases.stop(), routes.stop(), counts.stop(), binned.stop()])
+      meter.stop()
+      await Promise.all([leases, routes, counts, binned, needs].map((loop) => loop.stop()))
       tallies.roll(true)
       await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
       lease.until = 0

@@ -1,13 +1,23 @@
 /** How a model is watched while it serves, in words; what is not said is as usual. */
-import { defaultMonitorPolicy, issuesOfMonitor, type MonitorPolicy } from '../../domain/monitoring.ts'
+import {
+  defaultMonitorPolicy,
+  issuesOfMonitor,
+  type BusinessPolicy,
+  type CostPolicy,
+  type MonitorPolicy,
+} from '../../domain/monitoring.ts'
 import { durationAt, type Duration } from './duration.ts'
 import type { Report } from './report.ts'
 
 export interface MonitorSpec {
   /** The length of a window: 1 h. */
   every?: Duration
-  /** Over how much drift and quality are judged, in whole hours: 24 h. */
+  /** Over how much drift and quality are judged, in whole counts: 24 h. */
   span?: Duration
+  /** How long serving counts before it begins anew: 1 h. A version keeps what it was trained with. */
+  count?: Duration
+  /** A window is looked at so long after its end: 30 s. */
+  settle?: Duration
   /** The age from which a prediction without an outcome will hardly get one any more: 7 d. */
   outcomesWithin?: Duration
   /** An alert when nobody has asked for so long: 24 h. */
@@ -15,22 +25,60 @@ export interface MonitorSpec {
   /** An alert when no outcome has come for so long, after some had: 48 h. */
   outcomesStopped?: Duration
   /** Share of failed or invalid answers, in percent: 1 warns, 2 alarms. */
-  errors?: { warn: number; alarm: number }
+  errors?: {
+    /** In percent. */
+    warn: number
+    /** In percent. */
+    alarm: number
+  }
   /** An alert when 95 % of the answers take longer: 200 ms. */
   latencyP95?: Duration
   /** Floors of the primary metric on matured outcomes; for accuracy 0.85 and 0.8 unless said otherwise. */
-  quality?: { warn: number; alarm: number }
+  quality?: {
+    /** Below it people are warned. */
+    warn: number
+    /** Below it it is an alarm. */
+    alarm: number
+  }
+  /** A number of the model file's features lies outside its limits in this share of the requests, in percent: 5. */
+  outside?: number
+  /** What one replica may need before people are told: 512 MB, 0.9 of a core, 250 ms until a request has its turn. */
+  resources?: {
+    /** MB of memory: 512. */
+    rssMb?: number
+    /** Seconds of a core in a second: 0.9. */
+    cpuShare?: number
+    /** How long a request may wait for its turn, 99th percentile: 250 ms. */
+    loopDelay?: Duration
+  }
+  /**
+   * What an answer was worth, as SQL over the features, `prediction`, `predicted` and `outcome`:
+   * `{ name: 'saved', unit: '$', perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`.
+   */
+  business?: BusinessPolicy
+  /** What a prediction costs, and from how much a day people are told. */
+  cost?: CostPolicy
   /** False: what is found is told, and asks for no retraining. */
   retrain?: boolean
   /** How often such a request may lead to a training. */
   brakes?: {
     /** After a training, by what asks: drift 24 h, quality 6 h, labels 24 h. */
-    coolDown?: { drift?: Duration; quality?: Duration; labels?: Duration }
+    coolDown?: {
+      /** 24 h. */
+      drift?: Duration
+      /** 6 h. */
+      quality?: Duration
+      /** 24 h. */
+      labels?: Duration
+    }
     /** What trainings in a row that brought nothing may stretch it to: 7 d. */
     longest?: Duration
     /** At most so many trainings, 4, in so long, 7 d. */
     perWeek?: number
+    /** The span of `perWeek`: 7 d. */
     week?: Duration
+    /** New matured rows that are a reason by themselves, as a share of those trained on: 0.2. */
+    newRows?: number
   }
 }
 
@@ -38,12 +86,13 @@ export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
   const usual = defaultMonitorPolicy
   const at = (place: string, text: Duration | undefined, otherwise: number) =>
     text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)
-  const { errors, quality, retrain = usual.retrain, brakes = {} } = spec
+  const { errors, quality, retrain = usual.retrain, brakes = {}, resources = {} } = spec
   const { coolDown = {} } = brakes
   const policy: MonitorPolicy = {
     everyMs: at('every', spec.every, usual.everyMs),
-    settleMs: usual.settleMs,
+    settleMs: at('settle', spec.settle, usual.settleMs),
     spanMs: at('span', spec.span, usual.spanMs),
+    ...(spec.count === undefined ? {} : { countMs: at('count', spec.count, usual.everyMs) }),
     observedMs: at('outcomesWithin', spec.outcomesWithin, usual.observedMs),
     service: {
       ...usual.service,
@@ -51,7 +100,13 @@ export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
       latencyP95Ms: at('latencyP95', spec.latencyP95, usual.service.latencyP95Ms),
       silentMs: at('silent', spec.silent, usual.service.silentMs),
       outcomesMs: at('outcomesStopped', spec.outcomesStopped, usual.service.outcomesMs),
+      outsideShare: spec.outside === undefined ? usual.service.outsideShare : spec.outside / 100,
+      rssMb: resources.rssMb ?? usual.service.rssMb,
+      cpuShare: resources.cpuShare ?? usual.service.cpuShare,
+      loopDelayMs: at('resources.loopDelay', resources.loopDelay, usual.service.loopDelayMs),
     },
+    ...(spec.business === undefined ? {} : { business: spec.business }),
+    ...(spec.cost === undefined ? {} : { cost: spec.cost }),
     ...(quality === undefined ? {} : { quality }),
     retrain,
     brakes: {
@@ -64,6 +119,7 @@ export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
       longestCoolDownMs: at('brakes.longest', brakes.longest, usual.brakes.longestCoolDownMs),
       perWeek: brakes.perWeek ?? usual.brakes.perWeek,
       weekMs: at('brakes.week', brakes.week, usual.brakes.weekMs),
+      newRowsShare: brakes.newRows ?? usual.brakes.newRowsShare,
     },
   }
   for (const issue of issuesOfMonitor(policy)) report('monitor', issue)

@@ -80,10 +80,16 @@ beforeEach(async () => {
 })
 
 /** A replica is asked these rows at a moment, and hands on what it has counted. */
-async function serve(atMs: number, asked: readonly object[], replica = 'r1', bins = createBins()) {
+async function serve(
+  atMs: number,
+  asked: readonly object[],
+  replica = 'r1',
+  bins = createBins(),
+  taught: Manifest = manifest,
+) {
   const outputs = Float32Array.from(asked as { size: number }[], scoreOf)
   bins.count(
-    { model, version, manifest: { ...manifest, model }, columns },
+    { model, version, manifest: { ...taught, model }, columns },
     atMs,
     sheetOf(columns, asked),
     outputs,
@@ -183,10 +189,35 @@ describe('the drift of a version', () => {
     ).toBeUndefined()
   })
 
+  it('is judged on whole counts, which run for an hour unless the version was trained with another span', async () => {
+    await serve(noon - hour, rows(600))
+    await serve(noon, rows(600))
+    const half = await judged(noon + 1.5 * hour, hour / 2)
+    expect(half).toMatchObject({ level: 'stable' })
+    const span = { model, version, subject: 'served' as const }
+    expect(await findDriftJudgement(deps.store, { ...span, fromMs: noon, toMs: noon + hour })).toMatchObject({
+      id: half.judgementId,
+    })
+
+    const quick = { ...manifest, profile: { ...profile, everyMs: 1_000 } }
+    await deps.store.query(
+      sql`update versions set manifest = ${JSON.stringify(quick)} where version = ${version}`,
+    )
+    await serve(noon + 2 * hour, rows(600), 'r1', createBins(), quick)
+    await serve(noon + 2 * hour + 1_000, rows(600), 'r1', createBins(), quick)
+    const second = await judged(noon + 2 * hour + 2_500, 1_000)
+    expect(
+      await findDriftJudgement(deps.store, {
+        ...span,
+        fromMs: noon + 2 * hour + 1_000,
+        toMs: noon + 2 * hour + 2_000,
+      }),
+    ).toMatchObject({ id: second.judgementId, report: { features: [{ rows: 600 }, {}] } })
+  })
+
   it.each([
-    ['part of an hour', noon, hour / 2],
     ['nothing', noon, 0],
-    ['half past', noon + hour / 2, hour],
+    ['no end', noon, Infinity],
     ['no time', NaN, hour],
   ])('over %s is refused', async (_name, toMs, windowMs) => {
     const to = Number.isNaN(toMs) ? 'soon' : new Date(toMs).toISOString()

@@ -1,7 +1,7 @@
 /** Each limit of a window of serving is crossed once, and not crossed by a hair. */
 import { describe, expect, it } from 'vitest'
 import { defaultMonitorPolicy, issuesOfMonitor } from '../../domain/monitoring.ts'
-import { judgeService, type ServiceFacts } from '../../domain/service-level.ts'
+import { costOf, judgeService, type ServiceFacts } from '../../domain/service-level.ts'
 
 const hour = 3_600_000
 const limits = defaultMonitorPolicy.service
@@ -15,6 +15,9 @@ const healthy: ServiceFacts = {
   requestAgeMs: 1_000,
   outcomeAgeMs: 47 * hour,
   championMs: 100 * hour,
+  resources: { rssMb: 120, cpuShare: 0.1, loopDelayMs: 3 },
+  outside: {},
+  predictions: 1_000,
   replicas: 1,
 }
 const judged = (change: Partial<ServiceFacts>) => judgeService({ ...healthy, ...change }, limits)
@@ -25,7 +28,8 @@ describe('a window of serving', () => {
   it('that keeps to every limit clears all matters', () => {
     const { findings, cleared } = judged({})
     expect(findings).toEqual([])
-    expect(cleared).toEqual(['errors', 'latency', 'missing', 'silent', 'outcomes', 'replicas'])
+    expect(cleared).toEqual(['errors', 'latency', 'missing', 'silent', 'outcomes', 'replicas', 'resources'])
+    expect(judged({ outside: { age: { share: 0.05, rows: 200 } } }).cleared).toContain('outside')
   })
 
   it.each<[string, Partial<ServiceFacts>, string]>([
@@ -50,6 +54,21 @@ describe('a window of serving', () => {
       'warning missing: features come without a value: age in 6 % (1 % in training)',
     ],
     [
+      'was asked what no model file allows',
+      { outside: { age: { share: 0.051, rows: 200 }, size: { share: 1, rows: 199 } } },
+      'warning outside: features lie outside the limits of the model file: age in 5.1 % > 5 %',
+    ],
+    [
+      'took too much memory',
+      { resources: { rssMb: 512.5, cpuShare: 0.9, loopDelayMs: 250 } },
+      'warning resources: a replica needs more than it should: 512.5 MB of memory > 512 MB',
+    ],
+    [
+      'took a core, and kept requests waiting',
+      { resources: { rssMb: 512, cpuShare: 0.95, loopDelayMs: 251 } },
+      'warning resources: a replica needs more than it should: 95 % of a core > 90 %, requests wait 251 ms for their turn > 250 ms',
+    ],
+    [
       'was asked by nobody',
       { requests: 0, requestAgeMs: 24 * hour },
       'warning silent: nobody has asked it for 24 h',
@@ -70,6 +89,25 @@ describe('a window of serving', () => {
       'critical replicas: no replica has renewed its lease: either nobody serves, or nobody reaches Postgres',
     ],
   ])('that %s is told', (_name, change, message) => expect(told(change)).toEqual([message]))
+
+  it('says nothing of the needs of replicas that have told none', () => {
+    const { findings, cleared } = judged({ resources: null })
+    expect(findings).toEqual([])
+    expect(cleared).not.toContain('resources')
+  })
+
+  it('costs what its predictions cost, which is told from a limit on', () => {
+    const cost = { perPrediction: 0.01, unit: '€' }
+    expect(costOf(healthy, cost)).toEqual({ total: 10, perDay: 240 })
+    expect(judgeService(healthy, limits, { ...cost, perDay: 240 })).toMatchObject({
+      findings: [],
+      cleared: expect.arrayContaining(['cost']) as unknown,
+    })
+    const dear = judgeService(healthy, limits, { ...cost, perDay: 239 })
+    expect(dear.findings.map(({ message }) => message)).toEqual([
+      '1000 predictions cost 10 €, which is 240 € a day > 239 €',
+    ])
+  })
 
   it('says nothing of rates and latency over few requests, neither good nor bad', () => {
     const { findings, cleared } = judged({ requests: 199, errors: 199 })
@@ -102,11 +140,29 @@ describe('a policy of watching', () => {
   it.each<[string, object, object]>([
     ['everyMs is a whole number from 1, not 0', { everyMs: 0 }, {}],
     ['settleMs is a whole number from 0, not -1', { settleMs: -1 }, {}],
-    ['spanMs is a number of whole hours, not 5400000 ms', { spanMs: 1.5 * hour }, {}],
+    ['spanMs is a number of whole counts of 3600000 ms, not 5400000 ms', { spanMs: 1.5 * hour }, {}],
     ['service.silentMs is a whole number from 1, not NaN', {}, { silentMs: NaN }],
     ['service.errorWarn is above 0 and at most 1, not 2', {}, { errorWarn: 2, errorAlarm: 1 }],
     ['service.errorAlarm is not below errorWarn', {}, { errorAlarm: 0.005 }],
     ['service.latencyP95Ms is above 0, not 0', {}, { latencyP95Ms: 0 }],
+    ['service.outsideShare is above 0 and at most 1, not 0', {}, { outsideShare: 0 }],
+    ['service.rssMb is above 0, not 0', {}, { rssMb: 0 }],
+    ['service.cpuShare is above 0, not NaN', {}, { cpuShare: NaN }],
+    ['service.loopDelayMs is above 0, not -1', {}, { loopDelayMs: -1 }],
+    ['business.perPrediction is a text', { business: { name: 'saved', unit: '$', perPrediction: ' ' } }, {}],
+    [
+      'business.warn is a finite number, not NaN',
+      { business: { name: 'saved', unit: '$', perPrediction: '1', warn: NaN } },
+      {},
+    ],
+    [
+      'business.alarm is not reached before business.warn',
+      { business: { name: 'saved', unit: '$', perPrediction: '1', warn: 1, alarm: 2 } },
+      {},
+    ],
+    ['cost.perPrediction is 0 or more, not -1', { cost: { perPrediction: -1, unit: '$' } }, {}],
+    ['cost.unit is a text', { cost: { perPrediction: 1, unit: '' } }, {}],
+    ['cost.perDay is above 0, not 0', { cost: { perPrediction: 1, unit: '$', perDay: 0 } }, {}],
     ['service.minRequests is a whole number from 1, not 0.5', {}, { minRequests: 0.5 }],
     [
       'brakes.weekMs is a whole number from 1, not 0',

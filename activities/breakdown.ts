@@ -1,0 +1,198 @@
+/**
+ * Asks of the matured window what one figure hides: the declared parts of the rows, the groups, the probabilities, and what the
+ * answers were worth. The conditions of the model file are computed as the gate computes them, on what was logged.
+ */
+import { judgeBreakdown, type BreakdownMatter, type BreakdownReport } from '../domain/breakdown.ts'
+import type { ModelDefinition } from '../domain/definition.ts'
+import type { Cell } from '../domain/expectations.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { score, unreadableAnswers } from '../domain/gate-metrics.ts'
+import { truthOf } from '../domain/quality.ts'
+import type { MonitorPolicy } from '../domain/monitoring.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findEvaluation } from '../store/evaluations.ts'
+import { listMaturedRows, type MaturedRow } from '../store/matured-rows.ts'
+import { getModel } from '../store/models.ts'
+import { getVersion } from '../store/versions.ts'
+import { quoted } from '../models/define/query.ts'
+import type { Deps } from './deps.ts'
+import { withDuck, type Duck } from './duckdb.ts'
+import { findMaturity } from './matured.ts'
+import { outputsOf } from './rows.ts'
+
+/** Rows that are looked at in one window; parts of them are compared, so that more would cost more than it tells. */
+const mostRows = 4_000
+
+export interface BreakdownResult extends Partial<BreakdownReport> {
+  level: 'ok' | 'found' | 'insufficient'
+  reasons: string[]
+}
+
+export async function judgeBreakdownOf(
+  { store }: Pick<Deps, 'store'>,
+  asked: { model: string; version: string; nowMs: number; windowMs: number; observedMs: number },
+  policy: MonitorPolicy,
+): Promise<BreakdownResult> {
+  const { model, version, nowMs } = asked
+  const { definition } = await getModel(store, model)
+  const { manifest, evaluationId } = await getVersion(store, version)
+  const matured = await findMaturity({ store }, asked)
+  if (matured === undefined) return insufficient('nothing is known of how late outcomes are')
+  const { output } = manifest
+  const rows = await listMaturedRows(
+    store,
+    { ...asked, ...matured, nowMs, fits: manifest.preprocessing ?? [], width: outputsOf(output) },
+    mostRows,
+  )
+  const told = rows.flatMap((each) => {
+    const y = truthOf(typeof each.value === 'boolean' ? Number(each.value) : each.value, output)
+    return y === null ? [] : [{ ...each, y }]
+  })
+  const gate = definition.judge.policy
+  const answers = told.map(({ outputs }) => [...outputs])
+  if (told.length < gate.evidence.sliceRows)
+    return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
+  const unreadable = unreadableAnswers(gate.task, answers, told.length)
+  if (unreadable !== null) return insufficient(unreadable)
+  const scored = score(
+    gate.task,
+    told.map(({ y }) => y),
+    answers,
+    gate.threshold,
+  )
+  const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
+  const evaluation = await findEvaluation(store, evaluationId)
+  const report = judgeBreakdown(
+    {
+      scored,
+      ...parts,
+      baseline: {
+        slices: Object.fromEntries(
+          (evaluation?.report.slices ?? []).map(({ name, challenger }) => [name, challenger]),
+        ),
+        ece: evaluation?.report.calibration?.challenger.ece ?? null,
+      },
+    },
+    gate,
+    policy.business,
+  )
+  await tell(store, { model, version }, report)
+  return {
+    ...report,
+    level: report.findings.length === 0 ? 'ok' : 'found',
+    reasons: report.findings.map(({ message }) => message),
+  }
+}
+
+const insufficient = (why: string): BreakdownResult => ({ level: 'insufficient', reasons: [why] })
+
+async function tell(
+  store: Deps['store'],
+  { model, version }: { model: string; version: string },
+  { findings, cleared }: BreakdownReport,
+): Promise<void> {
+  const keyOf = (code: BreakdownMatter) => `${code}/${model}`
+  for (const { code, severity, message, values } of findings)
+    await upsertAlert(store, {
+      dedupeKey: keyOf(code),
+      model,
+      severity,
+      kind: code,
+      message: `${version}: ${message}`,
+      evidence: { version, ...values },
+    })
+  for (const code of cleared) await resolveAlert(store, keyOf(code))
+}
+
+/** What the model file declares, computed on the rows; what cannot be computed says why and keeps nothing else from being told. */
+async function partsOf(
+  rows: readonly (MaturedRow & { y: number })[],
+  {
+    definition,
+    manifest,
+    policy,
+    predicted,
+  }: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Int32Array },
+) {
+  const slices = listed(definition.judge.slices)
+  const groups = listed(definition.judge.groups)
+  const { business } = policy
+  if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
+  return withDuck(async (duck) => {
+    await load(duck, rows, { manifest, predicted })
+    const cells = async (expression: string): Promise<Cell[] | string> => {
+      try {
+        const { columns } = await duck.table(`select ${expression} as cell from served`)
+        return Array.from(columns['cell'] ?? [])
+      } catch (error) {
+        return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+      }
+    }
+    const parts = []
+    for (const { name, where } of slices) {
+      const hits = await cells(`coalesce((${where}), false)`)
+      const members =
+        typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit === true ? [place] : []))
+      parts.push({ name, rows: members })
+    }
+    const compared = []
+    for (const attribute of groups) {
+      const values = await cells(`cast(${quoted(attribute)} as varchar)`)
+      compared.push({
+        attribute,
+        values:
+          typeof values === 'string' ? values : values.map((cell) => (cell === null ? null : String(cell))),
+      })
+    }
+    const worth =
+      business === undefined ? undefined : await cells(`cast((${business.perPrediction}) as double)`)
+    return {
+      slices: parts,
+      groups: compared,
+      ...(worth === undefined
+        ? {}
+        : {
+            worth:
+              typeof worth === 'string' ? worth : worth.map((cell) => (cell === null ? null : Number(cell))),
+          }),
+    }
+  })
+}
+
+/** What an earlier build has stored may lack it. */
+const listed = <T>(list: readonly T[] | undefined): readonly T[] => list ?? []
+
+/** The table `served`: the features, `prediction`, `predicted` and `outcome`, in the order of the rows. */
+async function load(
+  duck: Duck,
+  rows: readonly (MaturedRow & { y: number })[],
+  { manifest, predicted }: { manifest: Manifest; predicted: Int32Array },
+): Promise<void> {
+  const { output } = manifest
+  const features = (manifest.preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
+  const isClasses = output.kind === 'classes'
+  const told = isClasses ? 'varchar' : 'double'
+  const columns = [
+    ...features.map(({ name, kind }) => `${quoted(name)} ${kind === 'number' ? 'double' : 'varchar'}`),
+    `prediction ${told}`,
+    `predicted ${isClasses ? 'varchar' : 'double'}`,
+    `outcome ${told}`,
+  ]
+  await duck.run(`create temp table served (${columns.join(', ')})`)
+  const appender = await duck.connection.createAppender('served')
+  const append = (value: unknown, isNumber: boolean) => {
+    if (value === null || value === undefined) appender.appendNull()
+    else if (isNumber) appender.appendDouble(Number(value))
+    else appender.appendVarchar(String(value))
+  }
+  const className = (place: number) => (output.kind === 'classes' ? output.classes[place] : place)
+  rows.forEach(({ row, outputs, y }, i) => {
+    for (const { name, kind } of features) append(row[name], kind === 'number')
+    const class_ = className(predicted[i] ?? 0)
+    append(isClasses ? class_ : outputs[0], !isClasses)
+    append(isClasses ? class_ : output.kind === 'probability' ? (predicted[i] ?? 0) : outputs[0], !isClasses)
+    append(isClasses ? className(y) : y, !isClasses)
+    appender.endRow()
+  })
+  appender.closeSync()
+}

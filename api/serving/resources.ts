@@ -1,0 +1,35 @@
+/** What this process has needed since it was asked last. Node measures its memory and time anyway; only the loop's delay needs a probe. */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Resources } from '../../store/replica-resources.ts'
+
+export interface Meter {
+  read(): Resources
+  stop(): void
+}
+
+const resolutionMs = 20
+
+export function startMeter(): Meter {
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  delay.enable()
+  let used = process.cpuUsage()
+  let since = performance.now()
+  return {
+    read() {
+      const now = performance.now()
+      const { user, system } = process.cpuUsage(used)
+      // The probe's own pause is in what it measures.
+      const lateMs = Math.max(0, delay.percentile(99) / 1e6 - resolutionMs)
+      const resources = {
+        rssMb: process.memoryUsage.rss() / 1_048_576,
+        cpuShare: (user + system) / 1_000 / Math.max(1, now - since),
+        loopDelayMs: Number.isFinite(lateMs) ? lateMs : 0,
+      }
+      used = process.cpuUsage()
+      since = now
+      delay.reset()
+      return resources
+    },
+    stop: () => void delay.disable(),
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * What one figure for all rows hides: the parts of the rows that were declared, the groups that are compared, whether the
+ * probabilities still mean what they say, and what the answers were worth. A model can be as right as ever on the whole and have
+ * become wrong for the evening flights.
+ */
+import { holm } from './adjust.ts'
+import { judgeFairness, type GateFairnessRow } from './gate-fairness.ts'
+import { calibration } from './calibration.ts'
+import { correctness, higherIsBetter, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
+import { pointValue } from './bootstrap.ts'
+import type { GatePolicy, SliceMetric } from './gate-policy.ts'
+import type { BusinessPolicy } from './monitoring.ts'
+import { normalCdf, sumOf } from './statistics.ts'
+import type { Reason } from './verdict.ts'
+
+export const breakdownJudge = 'breakdown@1'
+
+export interface BreakdownEvidence {
+  scored: Scored
+  /** The rows of each part; a text says why it could not be told. */
+  slices: readonly { name: string; rows: readonly number[] | string }[]
+  groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
+  /** What each answer was worth, or why that could not be computed. */
+  worth?: readonly (number | null)[] | string
+  /** What the gate measured of the same version: by name of the slice, and its calibration error. */
+  baseline: { slices: Readonly<Record<string, number | null>>; ece: number | null }
+}
+
+/**
+ * - `held`: no worse than the gate measured, or not certainly so.
+ * - `lost`: worse by more than the limit, and certain.
+ * - `insufficient`: too few rows to say; `unreadable`: the part cannot be told from what is logged.
+ */
+export interface SliceQuality {
+  name: string
+  level: 'held' | 'lost' | 'insufficient' | 'unreadable'
+  rows: number
+  value: number | null
+  baseline: number | null
+  adjustedP: number | null
+  problem?: string
+}
+
+export type BreakdownMatter = 'quality_slice' | 'quality_calibration' | 'quality_fairness' | 'business_value'
+
+export interface BreakdownFinding extends Reason {
+  code: BreakdownMatter
+  severity: 'warning' | 'critical'
+}
+
+export interface BreakdownReport {
+  rows: number
+  slices: SliceQuality[]
+  calibration: { ece: number | null; baseline: number | null } | null
+  fairness: GateFairnessRow[]
+  business: { name: string; unit: string; mean: number | null; total: number | null; rows: number } | null
+  /** What could not be computed, and why. */
+  problems: string[]
+  findings: BreakdownFinding[]
+  /** What was measured and found in order: an alert about it is over. */
+  cleared: BreakdownMatter[]
+  judge: string
+}
+
+export function judgeBreakdown(
+  { scored, slices, groups, worth, baseline }: BreakdownEvidence,
+  policy: GatePolicy,
+  business?: BusinessPolicy,
+): BreakdownReport {
+  const rows = scored.y.length
+  const parts = judgeSlices(scored, slices, baseline.slices, policy)
+  const fairness = groups.flatMap(({ attribute, values }) =>
+    typeof values === 'string'
+      ? []
+      : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
+  )
+  const promised = calibrationOf(scored, policy)
+  const earned = business === undefined ? null : worthOf(business, worth ?? 'nothing was computed')
+  const report: BreakdownReport = {
+    rows,
+    slices: parts,
+    calibration: promised === undefined ? null : { ece: promised, baseline: baseline.ece },
+    fairness,
+    business: earned,
+    problems: [
+      ...parts.flatMap(({ name, problem }) => (problem === undefined ? [] : [`${name}: ${problem}`])),
+      ...groups.flatMap(({ attribute, values }) =>
+        typeof values === 'string' ? [`${attribute}: ${values}`] : [],
+      ),
+      ...(typeof worth === 'string' && business !== undefined ? [`${business.name}: ${worth}`] : []),
+    ],
+    findings: [],
+    cleared: [],
+    judge: breakdownJudge,
+  }
+  const say = (code: BreakdownMatter, measured: boolean, finding: BreakdownFinding | undefined) => {
+    if (finding !== undefined) report.findings.push(finding)
+    else if (measured) report.cleared.push(code)
+  }
+  say(
+    'quality_slice',
+    parts.some(({ level }) => level === 'held' || level === 'lost'),
+    lostSlices(parts, policy),
+  )
+  say('quality_calibration', enough(rows, policy) && promised !== undefined, overconfident(report, policy))
+  say(
+    'quality_fairness',
+    fairness.some(({ verdict }) => verdict !== 'undefined'),
+    unfair(fairness),
+  )
+  say('business_value', earned !== null && earned.mean !== null, tooLittle(earned, business))
+  return report
+}
+
+const enough = (rows: number, { evidence }: GatePolicy): boolean => rows >= evidence.rows
+
+function judgeSlices(
+  scored: Scored,
+  slices: BreakdownEvidence['slices'],
+  baseline: Readonly<Record<string, number | null>>,
+  policy: GatePolicy,
+): SliceQuality[] {
+  const { metric, points, alpha } = policy.slices
+  const { sliceRows, slicePositives } = policy.evidence
+  const measured = slices.map(({ name, rows: members }): SliceQuality & { p: number | null } => {
+    const none = { name, rows: 0, value: null, baseline: baseline[name] ?? null, adjustedP: null, p: null }
+    if (typeof members === 'string') return { ...none, level: 'unreadable', problem: members }
+    const part = pick(scored, members)
+    const positives = part.task === 'binary' ? sumOf(part.y) : null
+    const value = pointValue(statisticOf(metric, part), members.length)
+    const few = members.length < sliceRows || (positives !== null && positives < slicePositives)
+    const known = { ...none, rows: members.length, value }
+    if (few || value === null || none.baseline === null) return { ...known, level: 'insufficient' }
+    const spread = errorOf(metric, part, value)
+    const loss = higherIsBetter(metric) ? none.baseline - value : value - none.baseline
+    const limit = higherIsBetter(metric) ? points : points * none.baseline
+    // How likely so great a loss is for a part that has lost just the limit.
+    const p =
+      spread === null || spread === 0 ? (loss > limit ? 0 : 1) : 1 - (normalCdf((loss - limit) / spread) ?? 0)
+    return { ...known, level: 'held', p }
+  })
+  const adjusted = holm(measured.map(({ p }) => p))
+  return measured.map(({ p: _p, ...slice }, i) => {
+    const adjustedP = adjusted[i] ?? null
+    return { ...slice, adjustedP, level: adjustedP !== null && adjustedP < alpha ? 'lost' : slice.level }
+  })
+}
+
+/** The standard error of a metric on some rows; of an AUC after Hanley and McNeil (1982). */
+function errorOf(metric: SliceMetric, part: Scored, value: number): number | null {
+  if (metric === 'auc') {
+    const positives = sumOf(part.y)
+    const negatives = part.y.length - positives
+    const [q1, q2] = [value / (2 - value), (2 * value ** 2) / (1 + value)]
+    const variance =
+      (value * (1 - value) + (positives - 1) * (q1 - value ** 2) + (negatives - 1) * (q2 - value ** 2)) /
+      (positives * negatives)
+    return Math.sqrt(Math.max(0, variance))
+  }
+  const losses = rowLosses(metric, part)
+  if (losses === null || losses.length < 2) return null
+  const mean = sumOf(losses) / losses.length
+  const variance = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / (losses.length - 1)
+  const error = Math.sqrt(variance / losses.length)
+  // The loss of a row is a square there, the metric its root.
+  return metric === 'rmse' && value > 0 ? error / (2 * value) : error
+}
+
+function pick(scored: Scored, rows: readonly number[]): Scored {
+  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
+  return {
+    ...scored,
+    y: of(scored.y),
+    score: of(scored.score),
+    confidence: of(scored.confidence),
+    squares: of(scored.squares),
+    predicted:
+      scored.predicted.length === 0
+        ? scored.predicted
+        : Int32Array.from(rows, (row) => scored.predicted[row]!),
+  }
+}
+
+function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): BreakdownFinding | undefined {
+  const lost = parts.filter(({ level }) => level === 'lost')
+  if (lost.length === 0) return undefined
+  const named = lost.map(
+    ({ name, value, baseline, rows }) =>
+      `${name}: ${slices.metric} on ${rows} rows is ${figure(value)}, it was ${figure(baseline)}`,
+  )
+  return {
+    code: 'quality_slice',
+    severity: 'warning',
+    message: `worse by more than ${slices.points} on a part of the rows: ${named.join('; ')}`,
+    values: Object.fromEntries(lost.map(({ name, value }) => [name, value])),
+  }
+}
+
+/** Undefined where there are no probabilities, or nobody asks for their meaning. */
+function calibrationOf(scored: Scored, policy: GatePolicy): number | null | undefined {
+  if (policy.calibration === 'off' || scored.task === 'regression') return undefined
+  return scored.task === 'binary'
+    ? calibration(scored.y, scored.score).ece
+    : calibration(correctness(scored), scored.confidence).ece
+}
+
+function overconfident(
+  { rows, calibration: found }: BreakdownReport,
+  policy: GatePolicy,
+): BreakdownFinding | undefined {
+  const limits = policy.calibration
+  if (limits === 'off' || found === null || found.ece === null || !enough(rows, policy)) return undefined
+  const { ece, baseline } = found
+  if (ece <= limits.ece || (baseline !== null && ece <= baseline + limits.overChampion)) return undefined
+  return {
+    code: 'quality_calibration',
+    severity: 'warning',
+    message: `its probabilities are off by ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, it was ${figure(baseline)}`,
+    values: { ece, baseline, limit: limits.ece },
+  }
+}
+
+function unfair(fairness: readonly GateFairnessRow[]): BreakdownFinding | undefined {
+  const broken = fairness.filter(({ verdict }) => verdict === 'blocked')
+  if (broken.length === 0) return undefined
+  const named = broken.map(
+    ({ attribute, selectionRatio, tprDifference, fprDifference }) =>
+      `${attribute}: selection ratio ${figure(selectionRatio.value)}, rates differ by ${figure(tprDifference.value)} and ${figure(fprDifference.value)}`,
+  )
+  return {
+    code: 'quality_fairness',
+    severity: 'warning',
+    message: `groups are treated differently: ${named.join('; ')}`,
+    values: Object.fromEntries(
+      broken.map(({ attribute, selectionRatio }) => [attribute, selectionRatio.value]),
+    ),
+  }
+}
+
+function worthOf(
+  { name, unit }: BusinessPolicy,
+  worth: readonly (number | null)[] | string,
+): NonNullable<BreakdownReport['business']> {
+  const values = typeof worth === 'string' ? [] : worth.filter((each): each is number => each !== null)
+  if (values.length === 0 || !values.every(Number.isFinite))
+    return { name, unit, mean: null, total: null, rows: 0 }
+  const total = sumOf(values)
+  return { name, unit, mean: total / values.length, total, rows: values.length }
+}
+
+function tooLittle(
+  earned: BreakdownReport['business'],
+  policy: BusinessPolicy | undefined,
+): BreakdownFinding | undefined {
+  if (earned === null || earned.mean === null || policy === undefined) return undefined
+  const { mean } = earned
+  const { warn, alarm, lowerIsBetter = false, name, unit } = policy
+  const isBeyond = (limit: number | undefined) =>
+    limit !== undefined && (lowerIsBetter ? mean > limit : mean < limit)
+  const limit = isBeyond(alarm) ? alarm : isBeyond(warn) ? warn : undefined
+  if (limit === undefined) return undefined
+  return {
+    code: 'business_value',
+    severity: isBeyond(alarm) ? 'critical' : 'warning',
+    message: `${name} is ${figure(mean)} ${unit} a prediction over ${earned.rows} matured outcomes, the limit is ${limit} ${unit}`,
+    values: { mean, limit, rows: earned.rows },
+  }
+}
+
+const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(4))))

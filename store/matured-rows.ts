@@ -1,0 +1,43 @@
+/** What was asked, answered and came true, row by row with its features: for figures that look at parts of the rows. */
+import sql from 'sql-template-tag'
+import type { FeatureFit, Row } from '../domain/features.ts'
+import type { Database } from './postgres.ts'
+
+export interface MaturedRow {
+  row: Row
+  outputs: number[]
+  /** The last revision that had arrived by the moment of the look. */
+  value: number | string | boolean
+}
+
+/** Of a sample of the requests of a version in a span of time, those rows whose outcome was known by `nowMs`. */
+export async function listMaturedRows(
+  database: Database,
+  asked: {
+    model: string
+    version: string
+    fromMs: number
+    toMs: number
+    nowMs: number
+    fits: readonly FeatureFit[]
+    width: number
+  },
+  limit: number,
+): Promise<MaturedRow[]> {
+  const { model, version, fits, width } = asked
+  const [from, to, now] = [asked.fromMs, asked.toMs, asked.nowMs].map((ms) => new Date(ms).toISOString())
+  return database.query<MaturedRow>(sql`
+    with sample as (
+      select id, instances, features, outputs from predictions
+      where model = ${model} and version = ${version} and at >= ${from} and at < ${to}
+      order by md5(id::text) limit ${limit}
+    ), known as (
+      select distinct on (outcomes.prediction_id) sample.*, place_of(outcomes.prediction_id) as place, value
+      from sample join outcomes on request_id = sample.id
+      where arrived_at <= ${now} and observed_at <= arrived_at
+      order by outcomes.prediction_id, revision desc, arrived_at desc
+    )
+    select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
+      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs, value
+    from known where place < instances order by id, place limit ${limit}`)
+}

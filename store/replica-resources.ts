@@ -1,0 +1,23 @@
+/** What each replica needs of its machine, as it says itself: one row a replica, overwritten. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface Resources {
+  rssMb: number
+  /** Seconds of a core in a second. */
+  cpuShare: number
+  /** How long a turn of the event loop came late, 99th percentile. */
+  loopDelayMs: number
+}
+
+/** Nothing is written for a replica that the database does not know yet. */
+export async function writeResources(
+  database: Database,
+  { replica, rssMb, cpuShare, loopDelayMs }: Resources & { replica: string },
+): Promise<void> {
+  await database.query(sql`
+    insert into replica_resources (replica_id, rss_mb, cpu_share, loop_delay_ms)
+    select id, ${rssMb}, ${cpuShare}, ${loopDelayMs} from replicas where id = ${replica}
+    on conflict (replica_id) do update set rss_mb = excluded.rss_mb, cpu_share = excluded.cpu_share,
+      loop_delay_ms = excluded.loop_delay_ms, at = clock_timestamp()`)
+}

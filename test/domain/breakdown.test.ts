@@ -1,0 +1,113 @@
+/** Each limit of what one figure hides is crossed once, on rows whose figures are known. */
+import { describe, expect, it } from 'vitest'
+import { judgeBreakdown, type BreakdownEvidence } from '../../domain/breakdown.ts'
+import { score } from '../../domain/gate-metrics.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import type { BusinessPolicy } from '../../domain/monitoring.ts'
+
+const policy = {
+  ...defaultGatePolicy('binary'),
+  slices: { metric: 'accuracy', points: 0.02, alpha: 0.05 },
+} as const
+
+/** Of a thousand rows in each half every `wrong`-th answer of the second half is wrong; what is said is said with 0.8. */
+function evidence({ wrong = 5, sure = 0.8 }: { wrong?: number; sure?: number } = {}): BreakdownEvidence {
+  const y = Array.from({ length: 2_000 }, (_, i) => i % 2)
+  const right = (i: number) => i % (i < 1_000 ? 5 : wrong) !== 0
+  const answers = y.map((truth, i) => [right(i) === (truth === 1) ? sure : 1 - sure])
+  const rows = (from: number) => Array.from({ length: 1_000 }, (_, i) => from + i)
+  return {
+    scored: score('binary', y, answers, 0.5),
+    slices: [
+      { name: 'morning', rows: rows(0) },
+      { name: 'evening', rows: rows(1_000) },
+      { name: 'night', rows: [1, 2, 3] },
+    ],
+    groups: [{ attribute: 'half', values: y.map((_, i) => (i < 1_000 ? 'first' : 'second')) }],
+    baseline: { slices: { morning: 0.8, evening: 0.8, night: 0.8 }, ece: 0.01 },
+  }
+}
+const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: '1', warn: 2, alarm: 1 }
+const codes = (given: BreakdownEvidence, worth?: BusinessPolicy) =>
+  judgeBreakdown(given, policy, worth).findings.map(({ code, severity }) => `${severity} ${code}`)
+
+describe('the parts of a window', () => {
+  it('are in order while each is as right as the gate found it', () => {
+    const report = judgeBreakdown(evidence(), policy)
+    expect(report.findings).toEqual([])
+    expect(report.cleared).toEqual(['quality_slice', 'quality_calibration', 'quality_fairness'])
+    expect(report.slices).toMatchObject([
+      { name: 'morning', level: 'held', value: 0.8, baseline: 0.8, rows: 1_000 },
+      { name: 'evening', level: 'held', value: 0.8 },
+      { name: 'night', level: 'insufficient', rows: 3 },
+    ])
+    expect(report.calibration?.ece).toBeCloseTo(0, 10)
+  })
+
+  it('are told by name when one is worse by more than the limit, and certainly so', () => {
+    const report = judgeBreakdown(evidence({ wrong: 3 }), policy)
+    expect(report.slices.map(({ level }) => level)).toEqual(['held', 'lost', 'insufficient'])
+    const [lost] = report.findings.filter(({ code }) => code === 'quality_slice')
+    expect(lost?.message).toBe(
+      'worse by more than 0.02 on a part of the rows: evening: accuracy on 1000 rows is 0.667, it was 0.8',
+    )
+    // 75 % is worse by more than the limit, and on a thousand rows not certain of it once corrected: 0.8 − 0.02 − 2.2 σ.
+    expect(judgeBreakdown(evidence({ wrong: 4 }), policy).slices[1]).toMatchObject({ value: 0.75 })
+    const few = {
+      ...evidence({ wrong: 4 }),
+      slices: [{ name: 'evening', rows: Array.from({ length: 240 }, (_, i) => 1_000 + i) }],
+    }
+    expect(codes(few)).not.toContain('warning quality_slice')
+  })
+
+  it('that cannot be told say why, and keep nothing else from being told', () => {
+    const given = {
+      ...evidence({ wrong: 3 }),
+      slices: [{ name: 'sky', rows: 'no such column' }, ...evidence().slices],
+    }
+    const report = judgeBreakdown(given, policy)
+    expect(report.problems).toEqual(['sky: no such column'])
+    expect(report.slices.map(({ level }) => level)).toEqual(['unreadable', 'held', 'lost', 'insufficient'])
+  })
+
+  it('promise too much when their probabilities are off by more than the limit, and more than before', () => {
+    const sure = evidence({ sure: 0.9 })
+    expect(codes(sure)).toEqual(['warning quality_calibration'])
+    expect(codes({ ...sure, baseline: { ...sure.baseline, ece: 0.09 } })).toEqual([])
+    const off = judgeBreakdown(sure, { ...policy, calibration: 'off' })
+    expect([off.findings, off.calibration]).toEqual([[], null])
+  })
+
+  it('are unfair when a group is found that is certainly treated otherwise', () => {
+    const given = evidence()
+    const chosen = (i: number) => given.scored.predicted[i] === 1 || i % 4 === 0
+    const values = Array.from(given.scored.y, (_, i) => (chosen(i) ? 'a' : 'b'))
+    expect(codes({ ...given, groups: [{ attribute: 'group', values }] })).toEqual([
+      'warning quality_fairness',
+    ])
+  })
+
+  it.each([
+    ['what they were worth is above its limits', 2, undefined, []],
+    ['it is below the first', 1.9, undefined, ['warning business_value']],
+    ['it is below the second', 0.5, undefined, ['critical business_value']],
+    [
+      'less is better and it is more',
+      3,
+      { warn: 1, alarm: 4, lowerIsBetter: true },
+      ['warning business_value'],
+    ],
+    ['there are no limits', -9, { warn: undefined, alarm: undefined }, []],
+  ])('are told when %s', (_name, worth, change, wanted) => {
+    const given = { ...evidence(), worth: Array.from({ length: 2_000 }, () => worth) }
+    expect(codes(given, { ...business, ...change } as BusinessPolicy)).toEqual(wanted)
+    const report = judgeBreakdown(given, policy, business)
+    expect(report.business).toMatchObject({ mean: worth, rows: 2_000, total: 2_000 * worth })
+  })
+
+  it('say why their worth is not known', () => {
+    const report = judgeBreakdown({ ...evidence(), worth: 'no such column "fee"' }, policy, business)
+    expect(report.business).toMatchObject({ mean: null })
+    expect(report.problems).toEqual(['saved: no such column "fee"'])
+  })
+})
