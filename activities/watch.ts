@@ -12,6 +12,7 @@ import { findFlag } from '../store/flags.ts'
 import { renewExposure } from '../store/routing.ts'
 import { judge, recordDecision, unlessPinned, withinBudget } from './decide.ts'
 import type { Deps } from './deps.ts'
+import { findAlarm, unlessAlarmed } from './floors.ts'
 import { withHeartbeat, type Beat } from './heartbeat.ts'
 import { createLifeline } from './lifeline.ts'
 import { createObserver } from './observe.ts'
@@ -50,7 +51,8 @@ export const watch =
           mostMs: 2 * everyMs,
         })
         const observation = { ...(await observe()), watchedMs }
-        const judgement = unlessPinned(withinBudget(state, judge(state, observation)), pinned)
+        const seen = unlessPinned(withinBudget(state, judge(state, observation)), pinned)
+        const judgement = unlessAlarmed(seen, await findAlarm(deps, state))
         const { verdict, reason } = judgement
         const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))

@@ -305,6 +305,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
+  '411c53c4': ['findAlarmAgainst, nothing', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {
