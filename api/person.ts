@@ -27,7 +27,7 @@ export async function personOf(
   if (route.allow === 'callers') return { actor: authentication.callerOf(authorization) }
   try {
     const isForm = route.page === true && !safe
-    if (authorization !== undefined && !isForm) return { actor: authentication.actorOf(authorization, safe) }
+    if (authorization !== undefined) return { actor: authentication.actorOf(authorization, safe) }
     const person = safe || isForm ? await fromSession(deps, header) : undefined
     return person ?? { actor: authentication.actorOf(undefined, safe) }
   } catch (error) {

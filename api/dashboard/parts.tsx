@@ -141,13 +141,8 @@ export const Live = ({
   </div>
 )
 
-/** A chart that this process has drawn; never a text that came from outside. */
-export const Chart = ({ svg, label }: { svg: string; label: string }): View => (
-  <figure class="chart">
-    {raw(svg)}
-    <figcaption class="aloud">{label}</figcaption>
-  </figure>
-)
+/** A chart that this process has drawn, which says itself what it shows; never a text that came from outside. */
+export const Chart = ({ svg }: { svg: string }): View => <figure class="chart">{raw(svg)}</figure>
 
 /** To the pages before and after. `target` is the path with every other part of the query. */
 export const Pager = ({

@@ -11,9 +11,29 @@ export const places: readonly Place[] = [
     nav: 'Overview',
     find: async () => (await import('./pages/overview.tsx')).overview,
   },
+  {
+    path: '/releases',
+    allow: viewers,
+    summary: 'All releases, by model and outcome.',
+    nav: 'Releases',
+    find: async () => (await import('./pages/releases.tsx')).releases,
+  },
+  {
+    path: '/releases/:id',
+    allow: viewers,
+    summary: 'One release, for who has to decide.',
+    find: async () => (await import('./pages/release.tsx')).releasePage,
+  },
 ]
 
 export const forms: readonly FormPlace[] = [
+  {
+    path: '/releases/:id/say',
+    // Of these, each word has its own; see the reducer of a release.
+    allow: ['operator', 'approver', 'admin'],
+    summary: 'Says a word to a release, with a reason.',
+    find: async () => (await import('./pages/say.tsx')).say,
+  },
   {
     path: '/sign-in',
     allow: 'public',

@@ -1,5 +1,4 @@
 /** `/v1/releases`: starts a release, shows where it stands, and takes what people say to it. */
-import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/flag.ts'
@@ -9,22 +8,18 @@ import type { Role } from '../../domain/roles.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
-import { findRelease, listCommands, listReleases, type Release } from '../../store/releases.ts'
+import { listCommands, listReleases, type Release } from '../../store/releases.ts'
 import { findShares } from '../../store/routing.ts'
 import { getVersion } from '../../store/versions.ts'
-import { makeWarrant } from '../../store/warrants.ts'
 import { listWaiting } from '../../store/waiting.ts'
-import { commandNames, commandUpdates, type Command, type CommandName } from '../../workflows/contract.ts'
-import { operators, route, viewers, type Ask, type Route } from '../declare.ts'
+import { commandNames } from '../../workflows/contract.ts'
+import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { idempotencyHeader } from '../idempotency.ts'
+import { getReleaseInScope, sayToRelease } from '../say.ts'
 import { expectInScope, visible } from '../scope.ts'
 import { briefOfWaiting, startRelease } from '../turn.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
-import { isNotFound } from '../workflow-errors.ts'
-
-/** How long a command waits for the workflow's answer. */
-const commandMs = 8_000
 
 const digest = z
   .string()
@@ -83,7 +78,7 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     summary: 'Shows a release: its state, why it waits, its verdicts and what people have said to it.',
     answers: { 200: 'The release' },
     async handle({ actor, params }) {
-      const release = await getRelease(deps, actor, params['id']!)
+      const release = await getReleaseInScope(deps.store, actor, params['id']!)
       const [decisions, commands, flag] = await Promise.all([
         listDecisions(deps.store, release.state.id),
         listCommands(deps.store, release.state.id),
@@ -141,57 +136,22 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing.`,
       answers: { 200: 'It was accepted' },
       body: command,
-      handle: (ask) => say(deps, name, ask),
+      async handle({ actor, params, body, header }) {
+        const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = body
+        const once = header(idempotencyHeader)
+        const said = await sayToRelease(deps, {
+          name,
+          id: params['id']!,
+          actor: actor!,
+          seen: { artifact, evaluation, policy },
+          ...(body.reason === undefined ? {} : { reason: body.reason }),
+          ...(once === undefined ? {} : { once }),
+        })
+        return { json: said }
+      },
     }),
   ),
 ]
-
-async function say(deps: ApiDeps, name: CommandName, ask: Ask<z.infer<typeof command>, undefined>) {
-  const { actor, body, params } = ask
-  const { state, workflowId, runId } = await getRelease(deps, actor, params['id']!)
-  if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
-  const sent = ask.header(idempotencyHeader)
-  // Two people may choose the same name for their commands.
-  const id = sent === undefined ? randomUUID() : `${actor!.id}/${sent}`
-  const { digests, model } = state
-  // What the sender does not name is what this release was about when it was looked up: its id stands for all three.
-  const unsaid: Command = {
-    id,
-    by: actor!.name,
-    ...(body.reason === undefined ? {} : { reason: body.reason }),
-    artifactDigest: body.artifact_digest ?? digests.artifact,
-    evaluationDigest: body.evaluation_digest ?? digests.evaluation,
-    policyDigest: body.policy_digest ?? digests.policy,
-  }
-  const warranted = { ...unsaid, id, command: name, model, release: state.id }
-  const warrant = makeWarrant(deps.signer, warranted, { keyId: actor!.id, nowMs: Date.now() })
-  const said: Command = { ...unsaid, warrant }
-  try {
-    const result = await deps.temporal.command(commandMs, (client) =>
-      client.workflow
-        .getHandle(workflowId, runId)
-        .executeUpdate(commandUpdates[name], { args: [said], updateId: id }),
-    )
-    deps.log.info({ release: state.id, command: name, by: said.by, ...result }, 'command')
-    if (!result.accepted) throw refused(result.message, result.stage)
-    return { json: { release: state.id, ...result } }
-  } catch (error) {
-    if (isNotFound(error)) throw refused('the release has ended', 'ended')
-    throw error
-  }
-}
-
-async function getRelease(
-  { store }: ApiDeps,
-  actor: Ask<unknown, unknown>['actor'],
-  id: string,
-): Promise<Release> {
-  const release = await findRelease(store, id)
-  if (release === undefined)
-    throw new DomainError('release_not_found', `there is no release ${JSON.stringify(id.slice(0, 100))}`)
-  expectInScope(actor, release.state.model)
-  return release
-}
 
 /** Throws `invalid_policy` with everything that is wrong with it. */
 export function expectSound(policy: ReleasePolicy): void {
@@ -204,9 +164,6 @@ export function expectSound(policy: ReleasePolicy): void {
   if (issues.length > 0)
     throw new DomainError('invalid_policy', `the policy is refused: ${issues.join('; ')}`, { issues })
 }
-
-const refused = (message: string, stage: string): DomainError =>
-  new DomainError('command_refused', message, { stage })
 
 function briefOf(
   { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,

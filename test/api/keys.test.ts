@@ -47,7 +47,8 @@ describe('every route', () => {
       if (status !== 401) open.push(route.path)
       else expect(json['code']).toBe('unauthenticated')
     }
-    expect(open).toEqual(['/v2', '/v2/health/live', '/v2/health/ready', '/livez', '/readyz'])
+    const signIn = ['/sign-in', '/sign-in', '/assets/:file', '/csp-reports']
+    expect(open).toEqual(['/v2', '/v2/health/live', '/v2/health/ready', '/livez', '/readyz', ...signIn])
   })
 
   it('lets exactly its roles in', async () => {

@@ -66,11 +66,11 @@ describe('a person', () => {
 
   it('with a key that does not open is told so, and with a predictor key as well', async () => {
     const wrong = await send('/sign-in', { key: `${keys.viewer.slice(0, -1)}x` })
-    expect(wrong.status).toBe(401)
+    expect(wrong.status).toBe(403)
     expect(wrong.text).toContain('This key does not open')
     expect(wrong.headers.get('set-cookie')).toBeNull()
     expect((await send('/sign-in', { key: keys.predictor })).text).toContain('for predictions alone')
-    expect((await send('/sign-in', {})).status).toBe(401)
+    expect((await send('/sign-in', {})).status).toBe(403)
   })
 
   it('who comes from a link in another place is asked to knock again, by the page itself', async () => {

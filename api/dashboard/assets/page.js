@@ -3,6 +3,7 @@
 ;(() => {
   const connection = document.getElementById('connection')
   let lostAt
+  const shown = document.querySelector('[data-stage]')?.dataset.stage
   const lost = () => {
     if (connection === null || lostAt !== undefined) return
     lostAt = new Date()
@@ -17,6 +18,15 @@
   document.addEventListener('htmx:error', lost)
   document.addEventListener('htmx:response:error', lost)
   document.addEventListener('htmx:after:swap', found)
+  // A form that shows an earlier stage than the page around it: renewed by itself while nobody has typed into it.
+  document.addEventListener('htmx:after:swap', () => {
+    const stage = document.querySelector('[data-stage]')?.dataset.stage
+    const form = document.querySelector('form[data-shows]')
+    if (stage === undefined || stage === (form?.dataset.shows ?? shown)) return
+    const typed = form?.querySelector('textarea')?.value.trim()
+    if (typed) document.getElementById('moved')?.removeAttribute('hidden')
+    else location.reload()
+  })
   document.addEventListener('submit', (event) => {
     if (event.target.method !== 'post') return
     // After the browser has taken down which button was pressed.

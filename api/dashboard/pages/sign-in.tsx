@@ -47,7 +47,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
     if (message === undefined) throw error
     attempts.failed(ask.address)
     deps.log.warn({ address: ask.address }, 'a sign-in was refused')
-    return signInPage({ next, status: 401, message })
+    return signInPage({ next, status: 403, message })
   }
 }
 

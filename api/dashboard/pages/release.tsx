@@ -1,0 +1,79 @@
+/**
+ * One release, in the order in which an approver reads it: the verdict and why, the gates, what got worse, the data, what the policy
+ * will do, how it has gone so far, where it comes from, who has said what, and the form.
+ */
+import { randomUUID } from 'node:crypto'
+import { page } from '../declare.ts'
+import { Badge, Live } from '../parts.tsx'
+import { Decide, possibleCommands, Said } from '../release/decide.tsx'
+import { Demands } from '../release/demands.tsx'
+import { drawGates, Gates, Slices } from '../release/gates.tsx'
+import { Drift, Lineage } from '../release/lineage.tsx'
+import { drawProgress, Progress, type ProgressCharts } from '../release/progress.tsx'
+import { readSubject, type ReleaseSubject } from '../release/subject.ts'
+import { Verdict } from '../release/verdict.tsx'
+import { wayOf, type WayRow } from '../release/way.ts'
+import { plain } from '../words.ts'
+
+interface ReleaseData {
+  subject: ReleaseSubject
+  way: WayRow[]
+  gates: string | undefined
+  progress: ProgressCharts | undefined
+}
+
+export const releasePage = page<ReleaseData>({
+  async load({ store }, { actor, params }) {
+    const subject = await readSubject(store, actor, params['id']!)
+    const { candidate } = subject
+    const way = wayOf(subject)
+    const [gates, progress] = await Promise.all([
+      candidate?.report && drawGates(candidate.evaluationDigest, candidate.report),
+      drawProgress(subject, way),
+    ])
+    return { subject, way, gates, progress }
+  },
+  title: ({ subject }) => `Release of ${subject.release.state.version}`,
+  view({ subject, way, gates, progress }, { actor, token, target }) {
+    const { release, candidate } = subject
+    const { state } = release
+    const mayDecide = token !== undefined && possibleCommands(actor, subject).length > 0
+    const told = (
+      <>
+        <Verdict subject={subject} />
+        {mayDecide && (
+          <p class="jump">
+            <a href="#way-heading">To the stages</a> · <a href="#decide">To the decision</a>
+          </p>
+        )}
+        {candidate?.report && <Gates report={candidate.report} chart={gates} />}
+        {candidate?.report && <Slices report={candidate.report} />}
+        <Drift subject={subject} />
+        <Demands {...subject} />
+        <Progress way={way} charts={progress} budget={state.policy.limits.harmBudget} />
+        <Lineage subject={subject} />
+        <Said subject={subject} />
+      </>
+    )
+    return (
+      <>
+        <p class="crumbs">
+          <a href={`/releases?model=${encodeURIComponent(state.model)}`}>Releases of {state.model}</a>
+        </p>
+        <h1>
+          {state.version} <Badge tone="quiet">{plain(state.strategy)}</Badge>{' '}
+          {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
+          {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
+        </h1>
+        {release.endedAt === undefined ? (
+          <Live id="release" target={target} everyMs={2_000}>
+            {told}
+          </Live>
+        ) : (
+          told
+        )}
+        <Decide subject={subject} actor={actor} token={token} once={randomUUID()} />
+      </>
+    )
+  },
+})

@@ -1,0 +1,141 @@
+/** All releases, a page at a time, to be narrowed down to a model or an outcome. */
+import { z } from 'zod'
+import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../domain/release.ts'
+import { listModels } from '../../../store/models.ts'
+import { listReleaseLines, type ReleaseLine } from '../../../store/release-page.ts'
+import { visible } from '../../scope.ts'
+import { modelName } from '../../wire.ts'
+import { page, type View } from '../declare.ts'
+import { Badge, Pager, Table, Time } from '../parts.tsx'
+import { outcomeTones, plain, stageText, stageTone } from '../words.ts'
+
+const rowsAPage = 25
+const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind[])] as const
+
+const query = z.strictObject({
+  model: modelName.optional(),
+  outcome: z.enum(outcomes).optional(),
+  page: z.coerce.number().int().min(1).max(4_000).default(1),
+})
+type Query = z.infer<typeof query>
+
+interface Releases {
+  models: string[]
+  lines: ReleaseLine[]
+  more: boolean
+}
+
+export const releases = page<Releases, Query>({
+  query,
+  async load({ store }, { actor, query }) {
+    const models = visible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
+    // A model that the key may not see, or that is none, has no releases here.
+    const asked =
+      query.model === undefined ? actor.models && models : models.filter((name) => name === query.model)
+    const lines = await listReleaseLines(store, {
+      ...(asked === undefined ? {} : { models: asked }),
+      ...(query.outcome === undefined ? {} : { outcome: query.outcome }),
+      limit: rowsAPage + 1,
+      offset: (query.page - 1) * rowsAPage,
+    })
+    return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+  },
+  title: () => 'Releases',
+  view: ({ models, lines, more }, { query }) => (
+    <>
+      <h1>Releases</h1>
+      <Filter models={models} query={query} />
+      <section class="card">
+        <Table
+          caption="Releases"
+          hideCaption
+          rows={lines}
+          empty={
+            query.model === undefined && query.outcome === undefined && query.page === 1 ? (
+              <>
+                There is no release yet. <code>tenure retrain iris</code> leads to one.
+              </>
+            ) : (
+              <>
+                No release is like this. <a href="/releases">Show all</a>
+              </>
+            )
+          }
+          columns={[
+            {
+              head: 'Version',
+              names: true,
+              cell: ({ id, version }) => <a href={`/releases/${id}`}>{version}</a>,
+            },
+            { head: 'Outcome', cell: (line) => <Outcome line={line} /> },
+            { head: 'Strategy', cell: ({ strategy }) => plain(strategy) },
+            { head: 'Asked for by', cell: ({ requestedBy }) => requestedBy },
+            { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
+            { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
+            { head: 'Why', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
+          ]}
+        />
+        <Pager page={query.page} more={more} href={(page) => addressOf({ ...query, page })} />
+      </section>
+    </>
+  ),
+})
+
+const Outcome = ({ line }: { line: ReleaseLine }): View => (
+  <>
+    {line.outcome === undefined ? (
+      <Badge tone={stageTone(line)}>{stageText(line)}</Badge>
+    ) : (
+      <Badge tone={outcomeTones[line.outcome]}>{plain(line.outcome)}</Badge>
+    )}
+    {line.drill && (
+      <>
+        {' '}
+        <Badge tone="quiet">drill</Badge>
+      </>
+    )}
+    {line.hotfix && (
+      <>
+        {' '}
+        <Badge tone="warn">hotfix</Badge>
+      </>
+    )}
+  </>
+)
+
+const Filter = ({ models, query }: { models: string[]; query: Query }): View => (
+  <form class="filter" method="get" action="/releases" role="search" aria-label="Releases">
+    <div>
+      <label for="model">Model</label>
+      <select id="model" name="model">
+        <option value="">All</option>
+        {models.map((name) => (
+          <option value={name} selected={name === query.model}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </div>
+    <div>
+      <label for="outcome">Outcome</label>
+      <select id="outcome" name="outcome">
+        <option value="">All</option>
+        {outcomes.map((each) => (
+          <option value={each} selected={each === query.outcome}>
+            {plain(each)}
+          </option>
+        ))}
+      </select>
+    </div>
+    <button class="second">Show</button>
+  </form>
+)
+
+function addressOf({ model, outcome, page }: Query): string {
+  const sent = new URLSearchParams()
+  if (model !== undefined) sent.set('model', model)
+  if (outcome !== undefined) sent.set('outcome', outcome)
+  if (page > 1) sent.set('page', String(page))
+  const text = sent.toString()
+  return text === '' ? '/releases' : `/releases?${text}`
+}

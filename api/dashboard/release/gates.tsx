@@ -1,0 +1,176 @@
+/** What the gate said before the release: every metric with its interval and limit, the slices that got worse first. */
+import { intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
+import type { GateReport } from '../../../domain/gate.ts'
+import type { GateMetricRow } from '../../../domain/gate-table.ts'
+import type { GateSliceRow } from '../../../domain/gate-slices.ts'
+import type { View } from '../declare.ts'
+import { drawnOnce } from '../drawn.ts'
+import { Badge, Chart, countText, numberText, Table, type Tone } from '../parts.tsx'
+import { plain } from '../words.ts'
+
+const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
+  better: 'good',
+  not_worse: 'info',
+  not_better: 'bad',
+  reported: 'quiet',
+  undefined: 'quiet',
+}
+
+const sliceTones: Readonly<Record<GateSliceRow['verdict'], Tone>> = {
+  ok: 'good',
+  blocked: 'bad',
+  insufficient: 'quiet',
+  missing: 'bad',
+}
+
+export const gateTones = {
+  better: 'good',
+  not_worse: 'info',
+  not_better: 'bad',
+  insufficient: 'warn',
+} as const satisfies Record<GateReport['verdict'], Tone>
+
+/** The chart beside the table; nothing for a first version, which has nobody to be compared with. */
+export async function drawGates(digest: string, { metrics }: GateReport): Promise<string | undefined> {
+  const rows = metrics.flatMap((row): IntervalRow[] =>
+    row.low === null
+      ? []
+      : [
+          {
+            label: row.metric,
+            delta: row.delta,
+            low: row.low,
+            high: row.high,
+            limit: row.margin === null ? null : -row.margin,
+            verdict: row.verdict,
+          },
+        ],
+  )
+  if (rows.length === 0) return undefined
+  return drawnOnce(`gates ${digest}`, () =>
+    intervalsSvg(rows, { id: 'gates', title: 'By how much is the challenger better?', width: 460 }),
+  )
+}
+
+export const Gates = ({ report, chart }: { report: GateReport; chart: string | undefined }): View => {
+  const percent = Math.round(100 * report.policy.confidence)
+  const table = (
+    <Table
+      caption="Gates"
+      hideCaption
+      rows={report.metrics}
+      empty={<GateReasons report={report} />}
+      columns={[
+        { head: 'Metric', names: true, cell: (row) => <MetricName row={row} report={report} /> },
+        { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
+        { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
+        { head: 'Δ', numeric: true, cell: ({ delta }) => numberText(delta, true) },
+        {
+          head: `${percent} % interval`,
+          numeric: true,
+          cell: ({ low, high }) =>
+            low === null ? '–' : `${numberText(low, true)} to ${numberText(high, true)}`,
+        },
+        { head: 'Limit', numeric: true, cell: (row) => <Limit row={row} /> },
+        {
+          head: 'Verdict',
+          cell: ({ verdict }) => <Badge tone={metricTones[verdict]}>{plain(verdict)}</Badge>,
+        },
+      ]}
+    />
+  )
+  return (
+    <section class="card" aria-labelledby="gates-heading">
+      <h2 id="gates-heading">Gates</h2>
+      <p class="quiet small">
+        On {countText(report.rows)} frozen test rows; a gain above 0 speaks for the challenger, whatever the
+        direction of the metric.
+      </p>
+      {chart === undefined ? (
+        table
+      ) : (
+        <div class="beside">
+          {table}
+          <Chart svg={chart} />
+        </div>
+      )}
+      <Notes report={report} />
+    </section>
+  )
+}
+
+const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): View => (
+  <>
+    {row.metric}
+    {row.metric === policy.primary && <span class="quiet small"> decides</span>}
+    {policy.guards.includes(row.metric) && row.metric !== policy.primary && (
+      <span class="quiet small"> guard</span>
+    )}
+  </>
+)
+
+const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): View => (
+  <>
+    {margin === null ? '' : `≥ ${numberText(-margin)}`}
+    {floor !== null && (
+      <>
+        {margin === null ? '' : ', '}
+        floor {numberText(floor)} {floorMet ? 'met' : <strong>missed</strong>}
+      </>
+    )}
+    {margin === null && floor === null && '–'}
+  </>
+)
+
+const GateReasons = ({ report }: { report: GateReport }): View => (
+  <>{report.reasons.map(({ message }) => message).join('; ') || 'No metric was computed.'}</>
+)
+
+const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateReport }): View => {
+  const notes = [
+    ...warnings.map(({ message }) => message),
+    ...(calibration === null ? [] : [`Calibration: ${plain(calibration.verdict)}`]),
+    ...fairness.map(({ attribute, verdict }) => `Fairness by ${attribute}: ${plain(verdict)}`),
+  ]
+  if (notes.length === 0) return <></>
+  return (
+    <>
+      <h3>To be looked at</h3>
+      <ul>
+        {notes.map((note) => (
+          <li>{note}</li>
+        ))}
+      </ul>
+    </>
+  )
+}
+
+/** What got worse stands first; what could not be judged last. */
+const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
+  slices.toSorted(
+    (a, b) =>
+      Number(b.verdict === 'blocked' || b.verdict === 'missing') -
+        Number(a.verdict === 'blocked' || a.verdict === 'missing') ||
+      (a.delta ?? Infinity) - (b.delta ?? Infinity),
+  )
+
+export const Slices = ({ report }: { report: GateReport }): View => (
+  <section class="card" aria-labelledby="slices-heading">
+    <h2 id="slices-heading">Slices, the worst first</h2>
+    <Table
+      caption="Slices"
+      hideCaption
+      rows={worstFirst(report.slices)}
+      empty="The model file declares no slices."
+      columns={[
+        { head: 'Slice', names: true, cell: ({ name }) => name },
+        { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
+        { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
+        { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
+        { head: 'Δ', numeric: true, cell: ({ delta }) => numberText(delta, true) },
+        { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => numberText(adjustedP) },
+        { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
+      ]}
+    />
+  </section>
+)

@@ -1,0 +1,85 @@
+/** Everything the page of a release shows, read by a dozen statements whatever its length, and its charts. */
+import { pinReason } from '../../../domain/flag.ts'
+import type { Routing } from '../../../store/routing.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../../store/routing.ts'
+import { findChampion, type Champion } from '../../../store/champions.ts'
+import { findFlag } from '../../../store/flags.ts'
+import { readTraffic } from '../../../store/overview.ts'
+import {
+  findCandidate,
+  lastDrift,
+  listWatches,
+  recentCommands,
+  sampleVerdicts,
+  sumArms,
+  type ArmTotal,
+  type Candidate,
+  type ShownCommand,
+  type ShownDrift,
+  type ShownVerdict,
+  type StageWatch,
+} from '../../../store/release-page.ts'
+import type { Database } from '../../../store/postgres.ts'
+import type { Release } from '../../../store/releases.ts'
+import type { Actor } from '../../auth.ts'
+import { getReleaseInScope } from '../../say.ts'
+
+export interface ReleaseSubject {
+  release: Release
+  candidate?: Candidate
+  verdicts: ShownVerdict[]
+  commands: ShownCommand[]
+  arms: ArmTotal[]
+  watches: StageWatch[]
+  drift: ShownDrift[]
+  champion?: Champion
+  routing?: Routing
+  /** Why not every replica follows the routing; empty when each does. */
+  behind: string[]
+  /** Why no caller meets the candidate, whatever the release says. */
+  pinned?: string
+  /** Requests of the model a second, over the last ten minutes. */
+  rate: number
+  nowMs: number
+}
+
+const mostVerdicts = 150
+const mostCommands = 50
+const spanMs = 600_000
+
+/** Throws `release_not_found`, and `forbidden` for a key that may not see the model. */
+export async function readSubject(store: Database, actor: Actor, id: string): Promise<ReleaseSubject> {
+  const release = await getReleaseInScope(store, actor, id)
+  const { model, version, baseline } = release.state
+  const isOpen = release.endedAt === undefined
+  const [candidate, verdicts, commands, arms, watches, drift, champion, routing, followers, flag, traffic] =
+    await Promise.all([
+      findCandidate(store, version),
+      sampleVerdicts(store, { release: id, most: mostVerdicts }),
+      recentCommands(store, { release: id, limit: mostCommands }),
+      sumArms(store, { model, release: id }),
+      listWatches(store, id),
+      lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
+      findChampion(store, model),
+      findRouting(store, model),
+      isOpen ? listFollowers(store, model) : [],
+      findFlag(store, model),
+      isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
+    ])
+  const pinned = isOpen ? pinReason(flag) : undefined
+  return {
+    release,
+    verdicts,
+    commands,
+    arms,
+    watches,
+    drift,
+    behind: routing === undefined ? [] : issuesOfFollowers(followers, routing.route),
+    rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
+    nowMs: Date.now(),
+    ...(candidate === undefined ? {} : { candidate }),
+    ...(champion === undefined ? {} : { champion }),
+    ...(routing === undefined ? {} : { routing }),
+    ...(pinned === undefined ? {} : { pinned }),
+  }
+}

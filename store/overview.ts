@@ -1,0 +1,137 @@
+/**
+ * What the overview shows of every model, by one statement each for what is lasting and for what has just happened. Asked model by
+ * model, the page of a house with two hundred of them would cost a thousand statements every few seconds.
+ */
+import sql from 'sql-template-tag'
+import type { DriftLevel } from '../domain/drift.ts'
+import type { FlagWay } from '../domain/flag.ts'
+import type { QualityReport } from '../domain/quality.ts'
+import type { Database } from './postgres.ts'
+
+/** Where a champion's quality was measured last, and what it was judged by. */
+export interface Glance {
+  model: string
+  about?: string
+  champion?: { version: string; since: string; releaseId?: string }
+  /** On matured outcomes. */
+  quality?: Pick<QualityReport, 'level' | 'metric' | 'value' | 'baseline' | 'margin' | 'rows'> & {
+    toAt: string
+  }
+  /** Before its release, on the frozen test rows. */
+  evaluated?: { metric: string; value: number | null; rows: number }
+  drift?: { level: DriftLevel; toAt: string; worst?: string }
+  serve: FlagWay
+}
+
+interface GlanceRow {
+  model: string
+  about: string | null
+  version: string | null
+  since: Date | null
+  release_id: string | null
+  quality: QualityReport | null
+  quality_to: Date | null
+  primary_metric: string | null
+  evaluated: number | null
+  test_rows: number | null
+  drift_level: DriftLevel | null
+  drift_to: Date | null
+  drift_worst: string | null
+  serve: FlagWay | null
+}
+
+/** In the order of their names. */
+export async function listGlances(database: Database, limit: number): Promise<Glance[]> {
+  const rows = await database.query<GlanceRow>(sql`
+    select models.name as model, models.definition ->> 'about' as about, champions.version, champions.since,
+      champions.release_id, quality.report as quality, quality.to_at as quality_to,
+      models.definition #>> '{judge,policy,primary}' as primary_metric,
+      (versions.lineage -> 'metrics' ->> (models.definition #>> '{judge,policy,primary}'))::float8 as evaluated,
+      (versions.lineage #>> '{rows,test}')::int as test_rows,
+      drift.level as drift_level, drift.to_at as drift_to, drift.worst as drift_worst, flags.serve
+    from models
+      left join champions on champions.model = models.name
+      left join versions on versions.version = champions.version
+      left join flags on flags.model = models.name
+      left join lateral (
+        select report, to_at from quality_judgements
+        where quality_judgements.model = models.name and quality_judgements.version = champions.version
+        order by from_at desc, to_at desc limit 1
+      ) as quality on true
+      left join lateral (
+        select level, to_at, (
+          select feature ->> 'name' from jsonb_array_elements(report -> 'features') as feature
+          order by (feature ->> 'psi')::float8 desc nulls last limit 1
+        ) as worst
+        from drift_judgements
+        where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
+        order by from_at desc, to_at desc limit 1
+      ) as drift on true
+    order by models.name limit ${limit}`)
+  return rows.map(toGlance)
+}
+
+function toGlance(row: GlanceRow): Glance {
+  const { version, since, quality, quality_to: toAt, drift_level: level, drift_to: driftTo } = row
+  return {
+    model: row.model,
+    ...(row.about === null ? {} : { about: row.about }),
+    ...(version === null || since === null
+      ? {}
+      : {
+          champion: {
+            version,
+            since: since.toISOString(),
+            ...(row.release_id === null ? {} : { releaseId: row.release_id }),
+          },
+        }),
+    ...(quality === null || toAt === null ? {} : { quality: { ...quality, toAt: toAt.toISOString() } }),
+    ...(row.primary_metric === null || version === null
+      ? {}
+      : { evaluated: { metric: row.primary_metric, value: row.evaluated, rows: row.test_rows ?? 0 } }),
+    ...(level === null || driftTo === null
+      ? {}
+      : {
+          drift: {
+            level,
+            toAt: driftTo.toISOString(),
+            ...(row.drift_worst === null ? {} : { worst: row.drift_worst }),
+          },
+        }),
+    serve: row.serve ?? 'normal',
+  }
+}
+
+/** What callers asked of a model within a span, in equal parts of it, the oldest first. */
+export interface RecentTraffic {
+  requests: number[]
+  /** Failed or not of the schema. */
+  bad: number
+}
+
+/** Of every model that was asked anything. */
+export async function readTraffic(
+  database: Database,
+  { parts, partMs }: { parts: number; partMs: number },
+): Promise<Map<string, RecentTraffic>> {
+  const rows = await database.query<{ model: string; part: number; requests: number; bad: number }>(sql`
+    with span as (select clock_timestamp() - ${parts * partMs}::float8 * interval '1 millisecond' as from_at)
+    select model, least(${parts - 1}::int, floor(extract(epoch from tick - from_at) * 1000 / ${partMs}::float8)::int) as part,
+      sum(requests)::float8 as requests, sum(errors + invalid)::float8 as bad
+    from tick_counters, span where tick >= from_at and arm <> 'shadow' group by 1, 2`)
+  const traffic = new Map<string, RecentTraffic>()
+  for (const { model, part, requests, bad } of rows) {
+    const found = traffic.get(model) ?? { requests: Array.from({ length: parts }, () => 0), bad: 0 }
+    found.requests[Math.max(0, part)]! += requests
+    found.bad += bad
+    traffic.set(model, found)
+  }
+  return traffic
+}
+
+/** How many replicas answer now, and the database's clock. */
+export async function readHouse(database: Database): Promise<{ replicas: number; nowMs: number }> {
+  const [row] = await database.query<{ replicas: number; now: Date }>(sql`
+    select count(*) filter (where lease_until > clock_timestamp())::int as replicas, clock_timestamp() as now from replicas`)
+  return { replicas: row!.replicas, nowMs: row!.now.getTime() }
+}
