@@ -11,6 +11,7 @@ const withoutServers = [
   'test/tidy.test.ts',
   'test/config.test.ts',
   'test/setup.test.ts',
+  'test/docs/{deploy,links,reference,states}.test.ts',
   'test/cli/embedded.test.ts',
   'test/cli/supervisor.test.ts',
 ]
