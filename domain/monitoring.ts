@@ -22,29 +22,37 @@ export interface ServiceLimits {
   outcomesMs: number
   /** A number lies outside the limits that the model file gives its feature in this share of the requests. */
   outsideShare: number
-  /** What one replica may need: memory, its share of a core, and how long a request may wait for its turn (99th percentile). */
+  /** The memory that one replica may need. */
   rssMb: number
+  /** Its share of a core. */
   cpuShare: number
+  /** How long a request may wait there for its turn (99th percentile). */
   loopDelayMs: number
 }
 
 /** What an answer was worth once its outcome is known, in the words of the model file. */
 export interface BusinessPolicy {
+  /** What the figure is called. */
   name: string
+  /** What it is counted in. */
   unit: string
   /**
    * DuckDB SQL over the features, `prediction` (the probability, class or number), `predicted` (whether it was taken for
    * positive, the class, or the number) and `outcome`; a number for each answer.
    */
   perPrediction: string
-  /** Limits of the mean; below them unless `lowerIsBetter`. Told without limits. */
+  /** The mean below which people are warned; above it where lower is better. Told without limits. */
   warn?: number
+  /** The mean from which it is an alarm. */
   alarm?: number
+  /** Whether less of it is better. */
   lowerIsBetter?: boolean
 }
 
 export interface CostPolicy {
+  /** What one prediction costs. */
   perPrediction: number
+  /** What it is counted in. */
   unit: string
   /** Told when a day would cost more than this. */
   perDay?: number
@@ -73,7 +81,9 @@ export interface MonitorPolicy {
     /** … and below this it is an alarm. */
     alarm: number
   }
+  /** What an answer was worth once its outcome is known; not reckoned when absent. */
   business?: BusinessPolicy
+  /** What predictions cost; not reckoned when absent. */
   cost?: CostPolicy
   /** Whether what is found may ask for a retraining. It can never release anything by itself. */
   retrain: boolean

@@ -56,7 +56,12 @@ const release: Whole = {
 const judge: Whole = { defaults: defaultGatePolicy('binary') }
 const monitor: Whole = {
   defaults: defaultMonitorPolicy,
-  good: { ...defaultMonitorPolicy, quality: { warn: 0.9, alarm: 0.8 } },
+  good: {
+    ...defaultMonitorPolicy,
+    quality: { warn: 0.9, alarm: 0.8 },
+    business: { name: 'saved', unit: '$', perPrediction: '1', warn: 2, alarm: 1 },
+    cost: { perPrediction: 1, unit: '$', perDay: 1 },
+  },
   issues: issuesOfMonitor,
 }
 
@@ -104,6 +109,8 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
     sections: [
       { title: 'Windows', type: 'MonitorPolicy', at: '', about: '' },
       { title: 'The limits of a service', type: 'ServiceLimits', at: 'service', about: '' },
+      { title: 'What an answer is worth', type: 'BusinessPolicy', at: 'business', about: '' },
+      { title: 'What it costs', type: 'CostPolicy', at: 'cost', about: '' },
       { title: 'The brakes of retraining', type: 'TriggerPolicy', at: 'brakes', about: '' },
     ],
   },

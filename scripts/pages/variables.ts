@@ -12,6 +12,7 @@ const api = 'The API'
 const worker = 'Workers'
 const command = 'The command'
 const keeping = 'What is kept'
+const mirrors = 'Other systems that are told of trainings, versions and releases'
 const inside = 'Set by `tenure up`'
 
 export const variables: Readonly<Record<string, Variable>> = {
@@ -143,6 +144,11 @@ export const variables: Readonly<Record<string, Variable>> = {
     meaning: "`on`: Temporal's worker versioning; a release ends on the build it began with.",
   },
   TENURE_BUILD_ID: { group: worker, otherwise: 'the git revision', meaning: 'The name of this build.' },
+
+  TENURE_MLFLOW_URL: { group: mirrors, meaning: 'An MLflow tracking server.' },
+  TENURE_MLFLOW_TOKEN: { group: mirrors, meaning: 'Its key, sent as a bearer token.' },
+  TENURE_OPENLINEAGE_URL: { group: mirrors, meaning: 'Where OpenLineage events are sent.' },
+  TENURE_OPENLINEAGE_TOKEN: { group: mirrors, meaning: 'The key for them, sent as a bearer token.' },
 
   TENURE_URL: {
     group: command,
