@@ -9,12 +9,13 @@ import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { createInfer, headersOfInk, inferMedia, lengthHeader } from './inference/exchange.ts'
-import { createPressure } from './pressure.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
+import { createRespite } from './respite.ts'
 import { expectMedia, json } from './media.ts'
 import type { Ink } from './serving/ink.ts'
 import { requestIdHeader } from './serving/repeat.ts'
 import type { Target } from './target.ts'
+import { createTurns } from './turns.ts'
 import { createUploads } from './upload.ts'
 
 export type PredictEndpoint = (target: Target, request: IncomingMessage, response: ServerResponse) => void
@@ -45,7 +46,8 @@ export function createPredictEndpoint(
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
   const infer = createInfer(serving)
-  const pressure = createPressure()
+  const turns = createTurns(limits.mostHeldBytes)
+  const respite = createRespite(turns.isCalm)
   const uploads = createUploads(limits)
 
   const refuse = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
@@ -60,26 +62,39 @@ export function createPredictEndpoint(
     response.writeHead(problem.status, { ...headersOf(problem, path), 'content-length': text.byteLength })
     response.end(text)
   }
-  /** How long the caller will wait yet; nothing when it has not said. */
-  const expectInTime = (deadline: string | string[] | undefined): number | undefined => {
-    const waitedMs = pressure.waitedMs()
-    let leftMs: number | undefined
-    if (deadline !== undefined) {
-      const withinMs = Number(deadline)
-      if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is no number above 0`)
-      if (waitedMs > withinMs)
-        throw new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
-      leftMs = Math.min(withinMs - waitedMs, longestMs)
-    }
-    if (waitedMs > limits.mostWaitMs)
-      throw new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
-    return leftMs
+  /** Waited too long: this one is refused, and what comes next on its connection is not read for a while. */
+  const refuseLate = (request: IncomingMessage, response: ServerResponse, refusal: DomainError): void => {
+    if (response.shouldKeepAlive) response.once('finish', () => respite.rest(request.socket))
+    refuse(request, response, refusal)
   }
-  const answer = (target: Target, request: IncomingMessage, response: ServerResponse, body: Buffer): void => {
+  /** How long the caller will wait yet; nothing when it has not said. */
+  const patienceOf = (deadline: string | string[] | undefined, waitedMs: number): number | undefined => {
+    if (deadline === undefined) return undefined
+    const withinMs = Number(deadline)
+    if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is no number above 0`)
+    return Math.min(withinMs - waitedMs, longestMs)
+  }
+  const tooLate = (waitedMs: number, leftMs: number | undefined): DomainError | undefined => {
+    if (leftMs !== undefined && leftMs < 0)
+      return new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
+    if (waitedMs <= limits.mostWaitMs) return undefined
+    return new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
+  }
+  const answer = (
+    target: Target,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer,
+    waitedMs: number,
+  ): void => {
+    // A caller who has gone away while it waited is told nothing.
+    if (response.closed) return
     const { model, version } = target
     const { headers } = request
     try {
-      const withinMs = expectInTime(headers[deadlineHeader])
+      const withinMs = patienceOf(headers[deadlineHeader], waitedMs)
+      const late = tooLate(waitedMs, withinMs)
+      if (late !== undefined) return refuseLate(request, response, late)
       expectAllowed(authentication.callerOf(headers.authorization), callers, model)
       expectPlain(headers['content-encoding'])
       const type = headers['content-type']
@@ -107,7 +122,12 @@ export function createPredictEndpoint(
   return (target, request, response) =>
     uploads.collect(
       request,
-      (body) => answer(target, request, response, body),
+      (body) => {
+        const work = (waitedMs: number): void => answer(target, request, response, body, waitedMs)
+        if (turns.take(body.byteLength, work)) return
+        const refusal = `requests with ${limits.mostHeldBytes} bytes wait here`
+        refuseLate(request, response, new DomainError('overloaded', refusal))
+      },
       (refusal) => {
         response.shouldKeepAlive = false
         refuse(request, response, refusal)

@@ -19,7 +19,7 @@ export interface Problem {
 
 export const problemType = 'application/problem+json'
 /** Seconds after which a retryable call may be made again. */
-const retryAfterS = 1
+export const retryAfterS = 1
 
 /** The problem of anything thrown. `onDefect` is told of what is no DomainError. */
 export function problemOf(

@@ -3,7 +3,6 @@ import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint, defaultLimits, type EndpointLimits } from '../../api/endpoint.ts'
-import { createPressure } from '../../api/pressure.ts'
 import { createTargets } from '../../api/target.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
 import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
@@ -273,15 +272,4 @@ describe('bodies that are not complete', () => {
     expect(answer()).toMatch(/^HTTP\/1.1 413 /)
     expect(answer()).toMatch(/"code":"body_too_large"/)
   })
-})
-
-it('the time waited is counted from the beginning of a turn', async () => {
-  let ms = 0
-  const pressure = createPressure(() => ms)
-  expect(pressure.waitedMs()).toBe(0)
-  ms = 70
-  expect(pressure.waitedMs()).toBe(70)
-  await new Promise((resolve) => setImmediate(resolve))
-  ms = 100
-  expect(pressure.waitedMs()).toBe(0)
 })

@@ -1,0 +1,63 @@
+/** What a turn of the event loop answers, and what waits for the next. */
+import { expect, it } from 'vitest'
+import { createTurns } from '../../api/turns.ts'
+
+/** A clock that moves only with the work, each piece of which takes two milliseconds. */
+function scene(mostBytes = 1_000) {
+  let ms = 0
+  const turns = createTurns(mostBytes, () => ms)
+  const done: { name: number; waitedMs: number }[] = []
+  const take = (name: number, bytes = 10): boolean =>
+    turns.take(bytes, (waitedMs) => {
+      ms += 2
+      done.push({ name, waitedMs })
+    })
+  return { turns, done, take }
+}
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+it('a turn answers what it has time for at once, and the rest later, in order', async () => {
+  const { turns, done, take } = scene()
+  for (let name = 0; name < 5; name++) expect(take(name)).toBe(true)
+  expect(done).toEqual([
+    { name: 0, waitedMs: 0 },
+    { name: 1, waitedMs: 0 },
+  ])
+  expect(turns.isCalm()).toBe(false)
+  await turn()
+  // Comes while others wait, and waits behind them.
+  take(5)
+  expect(done.map(({ name }) => name)).toEqual([0, 1, 2, 3])
+  await turn()
+  expect(done.slice(2)).toEqual([
+    { name: 2, waitedMs: 0 },
+    { name: 3, waitedMs: 2 },
+    { name: 4, waitedMs: 4 },
+    { name: 5, waitedMs: 2 },
+  ])
+  expect(turns.isCalm()).toBe(true)
+  take(6)
+  expect(done.at(-1)).toEqual({ name: 6, waitedMs: 0 })
+})
+
+it('what waits is bounded in bytes', async () => {
+  const { done, take } = scene(100)
+  for (let name = 0; name < 12; name++) expect(take(name)).toBe(true)
+  expect(take(12, 1)).toBe(false)
+  await turn()
+  expect(done).toHaveLength(4)
+  expect(take(13, 20)).toBe(true)
+  expect(take(14, 1)).toBe(false)
+})
+
+it('a queue that never becomes empty does not grow', async () => {
+  const { done, take, turns } = scene()
+  for (let name = 0; name < 10; name++) take(name)
+  for (let name = 10; name < 3_000; name += 2) {
+    take(name)
+    take(name + 1)
+    await turn()
+  }
+  expect(turns.isCalm()).toBe(false)
+  expect(done.map(({ name }) => name)).toEqual(Array.from({ length: done.length }, (_, name) => name))
+})
