@@ -21,7 +21,7 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
       'Whether the process should get requests: it answers the golden rows of every version it holds. With a key it says more.',
     answers: { 200: 'It should', 503: 'It should not, and why' },
     handle({ actor }) {
-      const issues = issuesOf(deps)
+      const issues = [...issuesOf(deps), ...refusing(deps)]
       if (issues.length > 0)
         throw new DomainError(
           'not_ready',
@@ -45,6 +45,12 @@ const emptyHanded = ({ serving }: ApiDeps): string =>
   serving.routing.isFilled() || serving.unrecalled.length === 0
     ? ''
     : ': nothing on its disk can be believed, and it has not reached Postgres'
+
+/** A caller is told so in a moment, and better than that nobody listens: on a shared port the replica stays for that. */
+const refusing = ({ serving }: ApiDeps): string[] =>
+  serving.durable?.isAway() === true
+    ? ['the prediction log cannot be written, and no prediction is answered without it']
+    : []
 
 /** Why this process should not get requests; empty when it should. */
 export function issuesOf({

@@ -28,6 +28,8 @@ export interface DurableLog {
     mayRepeat: boolean,
   ): Promise<StoredPrediction | undefined>
   counts(): DurableCounts
+  /** Whether the last attempt to write failed; it is found out by itself when the next would not. */
+  isAway(): boolean
   /** Resolves when everything that waits is committed or refused. */
   close(): Promise<void>
 }
@@ -84,6 +86,8 @@ interface Lane {
 const groupBytes = 1_048_576
 const firstBytes = 16_384
 const retryMs = 50
+/** How often it looks whether Postgres is there again, when nobody asks any more because this replica is not ready. */
+const probeMs = 500
 
 export function openDurableLog(options: DurableLogOptions): DurableLog {
   const { store, onTrouble } = options
@@ -92,6 +96,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
   const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
   let heldBytes = 0
   let away = false
+  let closed = false
   let scheduled = false
 
   const settle = (group: Group, row: Row, outcome: StoredPrediction | DomainError | undefined): void => {
@@ -128,8 +133,21 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
   }
   const reached = (): void => {
     counts.commits++
+    back()
+  }
+  const back = (): void => {
     if (away) onTrouble('the prediction log can be written again')
     away = false
+  }
+  const lost = async (error: unknown): Promise<void> => {
+    if (away) return
+    onTrouble('the prediction log cannot be written; answers are refused until it can', error)
+    away = true
+    while (away && !closed) {
+      await pause(probeMs)
+      const answers = withClient(store, (client) => client.query('select 1'))
+      await answers.then(back, () => undefined)
+    }
   }
   const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
 
@@ -180,8 +198,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
             () => close(group),
             () => refuse(group),
           )
-        if (!away) onTrouble('the prediction log cannot be written; answers are refused until it can', error)
-        away = true
+        void lost(error)
       }
       await pause(retryMs)
     }
@@ -238,7 +255,9 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       )
     },
     counts: () => ({ ...counts }),
+    isAway: () => away,
     async close() {
+      closed = true
       while (counts.waiting > 0 || plain.running + repeatable.running > 0) await pause(5)
     },
   }

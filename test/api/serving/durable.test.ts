@@ -17,6 +17,7 @@ import { uniqueName } from '../../support/servers.ts'
 import {
   askLater,
   houseOn,
+  startApi,
   startReplica,
   until,
   type House,
@@ -257,6 +258,24 @@ describe('a replica that logs durably', () => {
       'an answer',
     )
     expect(totalOf(replica, version)).toBe(1)
+  })
+
+  it('is not ready meanwhile, and ready again without having been asked', async () => {
+    const spec = irisSpec(uniqueName('iris'))
+    const version = await house.register(spec)
+    const api = await startApi(house, { durableLog: true, leaseMs: 60_000 })
+    running.push(api)
+    await api.follows(await house.route(spec.model, { proven: version }))
+    const readiness = async () => (await api.request('GET', '/readyz')).status
+    expect(await readiness()).toBe(200)
+    const thaw = freeze(postgres.pid)
+    try {
+      await expect(askLater(api, spec.model, body)).rejects.toMatchObject(unavailable)
+      await expect.poll(readiness).toBe(503)
+    } finally {
+      thaw()
+    }
+    await expect.poll(readiness).toBe(200)
   })
 
   it('tells a repetition what was answered first, on another replica and after another release', async () => {
