@@ -13,6 +13,7 @@ import { findFlag } from '../store/flags.ts'
 import { findReleasable } from '../store/releases.ts'
 import { findRouting, writeRoute } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
+import { recordFenced } from './fenced.ts'
 import { outdatedReason, routeOf } from './route.ts'
 
 type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
@@ -89,7 +90,8 @@ export const promote =
       log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
       return report
     } catch (error) {
-      if (isError(error, 'stale_generation')) return { kind: 'outdated', reason: error.message }
-      throw error
+      if (!isError(error, 'stale_generation')) throw error
+      await recordFenced({ store }, state, 'promotion', error.message)
+      return { kind: 'outdated', reason: error.message }
     }
   }

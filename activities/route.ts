@@ -16,6 +16,7 @@ import type { Database } from '../store/postgres.ts'
 import { findReleasable, lockRelease } from '../store/releases.ts'
 import { findRouting, listFollowers, writeRoute, type Routing } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
+import { recordFenced } from './fenced.ts'
 import { awaitFollowers } from './followers.ts'
 import { withHeartbeat, type Beat } from './heartbeat.ts'
 
@@ -96,8 +97,9 @@ async function writeStage(
       return written
     })
   } catch (error) {
-    if (isError(error, 'stale_generation')) return { reason: error.message }
-    throw error
+    if (!isError(error, 'stale_generation')) throw error
+    await recordFenced({ store }, state, 'routing', error.message)
+    return { reason: error.message }
   }
 }
 

@@ -12,6 +12,7 @@ import { findFlag } from '../store/flags.ts'
 import { renewExposure } from '../store/routing.ts'
 import { judge, recordDecision, unlessPinned, withinBudget } from './decide.ts'
 import type { Deps } from './deps.ts'
+import { recordFenced } from './fenced.ts'
 import { findAlarm, unlessAlarmed } from './floors.ts'
 import { withHeartbeat, type Beat } from './heartbeat.ts'
 import { createLifeline } from './lifeline.ts'
@@ -66,8 +67,11 @@ export const watch =
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.holds())
-        if (exposed && !(await expose(deps, state, lookedMs)))
-          return { kind: 'outdated', reason: 'another writer has moved the routing' }
+        if (exposed && !(await expose(deps, state, lookedMs))) {
+          const reason = 'another writer has moved the routing'
+          await recordFenced(deps, state, 'exposure', reason)
+          return { kind: 'outdated', reason }
+        }
         await beat.sleep(everyMs)
       }
     })

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { ReleasePolicy } from '../../domain/policy.ts'
+import { wholeBp } from '../../domain/route.ts'
 import { verifyAudit } from '../../store/audit.ts'
 import { findChampion } from '../../store/champions.ts'
 import { findRelease } from '../../store/releases.ts'
@@ -13,6 +14,7 @@ import { writeFaults } from '../../store/replicas.ts'
 import { findRouting } from '../../store/routing.ts'
 import { insertModel, insertPeople, type Registry } from '../support/candidates.ts'
 import { reached } from '../support/figures.ts'
+import { nextRoute } from '../support/registration.ts'
 import { playedRelease, quickPolicy, type PlayedRelease } from '../support/stage.ts'
 import { startCallers, startRealSystem, type Callers, type RealSystem } from '../support/system.ts'
 import { releaseWorkflowId } from '../../workflows/contract.ts'
@@ -296,6 +298,33 @@ it(
       system.signal('control', 'SIGCONT')
     }
     await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)
+
+it(
+  'a frozen watcher that comes back after somebody else has moved the routing is fenced, and the audit says so',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    system.signal('control', 'SIGSTOP')
+    try {
+      const { route } = (await findRouting(system.store, model))!
+      const all = [{ arm: 'champion' as const, version: champion, shareBp: wholeBp }]
+      await nextRoute(system.store, model, { salt: route.salt, proven: champion, arms: all })
+      await pause(exposureMs)
+    } finally {
+      system.signal('control', 'SIGCONT')
+    }
+    expect(await release.result()).toMatchObject({ outcome: 'superseded' })
+    const fenced = await system.store.query(sql`
+      select actor, subject, detail ->> 'write' as write from audit
+      where action = 'write.fenced' and subject = ${release.id}`)
+    expect(fenced).toContainEqual({ actor: 'release', subject: release.id, write: 'exposure' })
+    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
+    callers.reset()
+    await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect(callers.answered.get(version)).toBeUndefined()
     expect(callers.failures).toEqual([])
   },
 )

@@ -56,8 +56,8 @@ export const faults: readonly Fault[] = [
       { file: release, tests: 'a frozen watcher' },
       { file: 'test/store/routing.test.ts', tests: 'compare-and-set' },
     ],
-    reached: 'a frozen worker adds no exposure; 1,000 of 1,000 late writes refused by compare-and-set',
-    weaker: 'a refused write is logged and ends the watch; it leaves no audit row',
+    reached:
+      'a frozen worker adds no exposure, and is audited as fenced; 1,000 of 1,000 late writes refused by compare-and-set',
   },
   {
     number: 'F5',
