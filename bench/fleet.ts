@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { measureReplicas, measureShares } from './fleet/arms.ts'
 import { artifactsOf, linkArtifacts, measureBlocked } from './fleet/blocked.ts'
 import { measureCut, playCanary, playChampion } from './fleet/cut.ts'
@@ -16,6 +17,8 @@ import { model, openFleetStage, registerChampions, routeTo, row, type FleetStage
 const replicas = 3
 /** As in production. */
 const leaseMs = 5_000
+/** How long a system has stood when the first order comes. */
+const standMs = 5_000
 
 const tell = (part: string, figures: unknown): void => console.log(`${part} ${JSON.stringify(figures)}`)
 
@@ -34,7 +37,9 @@ async function on<T>(options: Parameters<typeof openFleetStage>[0], work: (stage
 async function rollbacks(orders: number): Promise<void> {
   await on({ replicas, leaseMs }, async (stage) => {
     const versions = await registerChampions(stage, orders + 1)
-    await routeTo(stage, versions.at(-1)!)
+    // As a promotion leaves it: every replica has the version to return to, and has had a moment to get ready for the order.
+    await routeTo(stage, versions.at(-1)!, versions.at(-2)!)
+    await pause(standMs)
     tell('rollbacks', await measureRollbacks(stage, { orders, answersEach: 10_000, callersEach: 4 }))
   })
 }

@@ -42,7 +42,7 @@ function page(): string {
     '',
     `Made by \`npm run bench:outage -- --minutes ${values.minutes} --rate ${values.rate}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
     'One API process on sockets, 32 callers in the process that measures; both servers are real and on the same machine.',
-    'Killed is SIGKILL of every process of both, frozen is SIGSTOP. Before and after are the same load in the same run.',
+    'Quantiles are those of ten seconds, and of these the median. Killed is SIGKILL of every process of both, frozen is SIGSTOP. Before and after are the same load in the same run.',
     '',
     ...told.flatMap(({ title, report }) => [`## ${title}`, '', ...section(report), '']),
   ].join('\n')
@@ -51,19 +51,20 @@ function page(): string {
 function section(report: OutageReport): string[] {
   const { before, during, after, control, drainMs, served, stored, dropped, rows, answered } = report
   const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const line = (name: string, { requests, failed, p50Ms, p99Ms, rssMb }: Window): string =>
+  const line = (name: string, { requests, failed, p50Ms, p99Ms, p99RangeMs, rssMb }: Window): string =>
     row([
       name,
       whole(requests),
       `${(100 * (1 - failed / Math.max(1, requests + failed))).toFixed(4)} %`,
       p50Ms.toFixed(2),
       p99Ms.toFixed(2),
+      p99RangeMs.map((ms) => ms.toFixed(2)).join('–'),
       rssMb.toFixed(0),
     ])
   const [calm = 0] = [before.p99Ms, after.p99Ms].sort((a, b) => a - b).slice(-1)
   return [
-    row(['', 'answered', 'available', 'p50 ms', 'p99 ms', 'RSS MB']),
-    row(['---', '--:', '--:', '--:', '--:', '--:']),
+    row(['', 'answered', 'available', 'p50 ms', 'p99 ms', 'of ten seconds, from – to', 'RSS MB']),
+    row(['---', '--:', '--:', '--:', '--:', '--:', '--:']),
     line('before', before),
     line('away', during),
     line('after', after),

@@ -48,9 +48,10 @@ async function writeChampion(store: Store, version: string): Promise<void> {
     values (${model}, ${version}, 'promotion', 'bench', 'bench', clock_timestamp())`)
 }
 
-/** Gives every caller of the model to a version, and waits until all replicas follow. */
-export async function routeTo(stage: FleetStage, version: string): Promise<Route> {
-  const route = await nextRoute(stage.store, model, { proven: version })
+/** Gives every caller of the model to a version, and waits until all replicas follow; each keeps the standby loaded. */
+export async function routeTo(stage: FleetStage, version: string, standby?: string): Promise<Route> {
+  const change = { proven: version, ...(standby === undefined ? {} : { standby }) }
+  const route = await nextRoute(stage.store, model, change)
   await untilFollowed(stage, route.generation)
   return route
 }
