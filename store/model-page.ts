@@ -176,3 +176,11 @@ export async function findLastDrift(
     }
   )
 }
+
+/** The share of positives among the test rows of a version; undefined where the task has none. */
+export async function findPositiveShare(database: Database, version: string): Promise<number | undefined> {
+  const [row] = await database.query<{ share: number | null }>(sql`
+    select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) as share
+    from evaluations where id = (select evaluation_id from versions where version = ${version})`)
+  return row?.share ?? undefined
+}

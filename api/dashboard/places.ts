@@ -1,5 +1,6 @@
 /** Every page and every form, with who may use it. What does not stand here is nowhere. */
 import { viewers } from '../declare.ts'
+import { modelPlaces, recordForms, recordPlaces } from './catalogue.ts'
 import type { FormPlace, Place } from './declare.ts'
 
 /** In the order of the navigation. */
@@ -24,6 +25,8 @@ export const places: readonly Place[] = [
     summary: 'One release, for who has to decide.',
     find: async () => (await import('./pages/release.tsx')).releasePage,
   },
+  ...modelPlaces,
+  ...recordPlaces,
 ]
 
 export const forms: readonly FormPlace[] = [
@@ -46,4 +49,5 @@ export const forms: readonly FormPlace[] = [
     summary: 'Ends the session.',
     find: async () => (await import('./pages/sign-in.tsx')).signOut,
   },
+  ...recordForms,
 ]

@@ -7,6 +7,7 @@ import { batchRoutes } from './batches.ts'
 import { descriptionRoutes } from './description.ts'
 import { drillRoutes } from './drills.ts'
 import { evaluationRoutes } from './evaluations.ts'
+import { featureRoutes } from './features.ts'
 import { flagRoutes } from './flags.ts'
 import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './inference.ts'
@@ -19,6 +20,7 @@ import { releaseRoutes } from './releases.ts'
 import { retrainingRoutes } from './retrainings.ts'
 import { rollbackRoutes } from './rollback.ts'
 import { trainingRoutes } from './trainings.ts'
+import { cardRoutes } from './cards.ts'
 import { versionRoutes } from './versions.ts'
 
 export function routesOf(deps: ApiDeps): Route[] {
@@ -28,12 +30,14 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...inferenceRoutes(deps),
     ...modelRoutes(deps),
     ...versionRoutes(deps),
+    ...cardRoutes(deps),
     ...trainingRoutes(deps),
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
     ...rollbackRoutes(deps),
     ...drillRoutes(deps),
+    ...featureRoutes(deps),
     ...flagRoutes(deps),
     ...recordRoutes(deps),
     ...alertRoutes(deps),

@@ -1,0 +1,46 @@
+/** The card of a version from what is stored of it. */
+import { modelCard, type CardSource, type ModelCard } from '../domain/model-card.ts'
+import { findEvaluation } from '../store/evaluations.ts'
+import { findModel } from '../store/models.ts'
+import type { Database } from '../store/postgres.ts'
+import { findStatus } from '../store/search.ts'
+import type { Version } from '../store/versions.ts'
+
+export async function readCard(
+  database: Database,
+  version: Version,
+): Promise<{ card: ModelCard; source: CardSource }> {
+  const [status, model, evaluation] = await Promise.all([
+    findStatus(database, version.version),
+    findModel(database, version.model),
+    findEvaluation(database, version.evaluationId),
+  ])
+  const about = model?.definition.about
+  const { manifest, lineage, createdAt, createdBy, artifactDigest, provenAt, withdrawnAt } = version
+  const source: CardSource = {
+    version: version.version,
+    model: version.model,
+    status: status ?? 'registered',
+    createdAt,
+    createdBy,
+    artifactDigest,
+    manifest,
+    lineage,
+    ...(about === undefined ? {} : { about }),
+    ...(provenAt === undefined ? {} : { provenAt }),
+    ...(withdrawnAt === undefined ? {} : { withdrawnAt }),
+    ...(evaluation === undefined
+      ? {}
+      : {
+          evaluation: {
+            id: evaluation.id,
+            verdict: evaluation.verdict,
+            report: evaluation.report,
+            ...(evaluation.baselineVersion === undefined
+              ? {}
+              : { baselineVersion: evaluation.baselineVersion }),
+          },
+        }),
+  }
+  return { card: modelCard(source), source }
+}

@@ -1,0 +1,130 @@
+/** The snapshots that models learn from, and what their validations said. */
+import { z } from 'zod'
+import type { ValidationVerdict } from '../../../domain/expectations.ts'
+import { listSnapshotLines, type SnapshotLine } from '../../../store/data-page.ts'
+import { modelName } from '../../wire.ts'
+import { page } from '../declare.ts'
+import { addressOf, keyParts, Onward } from '../onward.tsx'
+import { Badge, countText, Table, Time, type Tone } from '../parts.tsx'
+import { shortDigest } from '../words.ts'
+import { bytes } from '../../../charts/figures.ts'
+import { momentOfKey } from '../key-moment.ts'
+
+const rowsAPage = 50
+
+const query = z.strictObject({ model: modelName.optional(), after: z.string().max(300).optional() })
+
+interface Data {
+  lines: SnapshotLine[]
+  more: boolean
+}
+
+export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
+  pass: 'good',
+  warn: 'warn',
+  block: 'bad',
+}
+
+export const data = page<Data, z.infer<typeof query>>({
+  query,
+  async load({ store }, { actor, query: { model, after } }) {
+    const [at, digest] = after === undefined ? [] : keyParts(after, 2)
+    const lines = await listSnapshotLines(store, {
+      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...(model === undefined ? {} : { model }),
+      ...(at === undefined || digest === undefined ? {} : { after: { at: momentOfKey(at), digest } }),
+      limit: rowsAPage + 1,
+    })
+    return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+  },
+  title: () => 'Data',
+  view: ({ lines, more }, { query: { model, after } }) => (
+    <>
+      <h1>Data</h1>
+      <form class="filter" method="get" action="/data" role="search" aria-label="Snapshots">
+        <div>
+          <label for="model">Model</label>
+          <input
+            id="model"
+            name="model"
+            value={model ?? ''}
+            placeholder="iris"
+            maxlength={100}
+            autocomplete="off"
+          />
+        </div>
+        <button class="second">Show</button>
+      </form>
+      <section class="card">
+        <Table
+          caption="Snapshots"
+          hideCaption
+          rows={lines}
+          empty={
+            model === undefined && after === undefined ? (
+              <>
+                No snapshot has been taken yet. <code>tenure retrain iris</code> takes one.
+              </>
+            ) : (
+              <>
+                No snapshot is like this. <a href="/data">Show all</a>
+              </>
+            )
+          }
+          columns={[
+            {
+              head: 'Snapshot',
+              names: true,
+              cell: ({ digest }) => (
+                <a class="code" href={`/data/${encodeURIComponent(digest)}`} title={digest}>
+                  {shortDigest(digest)}
+                </a>
+              ),
+            },
+            {
+              head: 'Model',
+              cell: (line) => <a href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</a>,
+            },
+            { head: 'Known at (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
+            { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
+            { head: 'Size', numeric: true, cell: (line) => bytes(line.bytes) },
+            {
+              head: 'Validation',
+              cell: ({ verdict }) =>
+                verdict === undefined ? (
+                  <span class="quiet">none yet</span>
+                ) : (
+                  <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>
+                ),
+            },
+            {
+              head: 'Trained on it',
+              cell: ({ versions, model: of }) =>
+                versions.length === 0 ? (
+                  <span class="quiet">nothing</span>
+                ) : (
+                  versions.map((version, i) => (
+                    <>
+                      {i > 0 && ', '}
+                      <a href={`/models/${encodeURIComponent(of)}/versions/${encodeURIComponent(version)}`}>
+                        {version.replace(/^.*_v/, 'v')}
+                      </a>
+                    </>
+                  ))
+                ),
+            },
+            { head: 'Taken (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+          ]}
+        />
+        <Onward
+          first={after === undefined ? undefined : addressOf('/data', { model })}
+          next={
+            more
+              ? addressOf('/data', { model, after: `${lines.at(-1)!.key}~${lines.at(-1)!.digest}` })
+              : undefined
+          }
+        />
+      </section>
+    </>
+  ),
+})

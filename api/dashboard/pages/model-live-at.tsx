@@ -1,0 +1,124 @@
+/** What was live at a moment, by whose word and on what evidence. */
+import type { LiveAt } from '../../../store/live-at.ts'
+import type { View } from '../declare.ts'
+import { Badge, Time } from '../parts.tsx'
+import { plain, verdictTones } from '../words.ts'
+
+export const LiveAtForm = ({
+  path,
+  at,
+  live,
+  first,
+  model,
+}: {
+  path: string
+  at: string | undefined
+  live: LiveAt | undefined
+  first: { version: string; at: string } | undefined
+  model: string
+}): View => (
+  <section class="card">
+    <h2>What was live at</h2>
+    <form class="filter" method="get" action={path} role="search" aria-label="What was live at">
+      <div>
+        <label for="at">Time (UTC)</label>
+        <input
+          id="at"
+          name="at"
+          value={at ?? ''}
+          placeholder="2026-03-01T12:00:00Z"
+          maxlength={40}
+          required
+          autocomplete="off"
+          aria-describedby="at-hint"
+        />
+      </div>
+      <button class="second">Show</button>
+    </form>
+    {at === undefined ? (
+      <p class="hint" id="at-hint">
+        A day, or a time with its zone.
+      </p>
+    ) : live === undefined ? (
+      <p id="at-hint">
+        {first === undefined
+          ? `${model} has never had a champion.`
+          : `${model} had no champion then; its first was ${first.version}, from ${first.at.slice(0, 16).replace('T', ' ')} UTC on.`}
+      </p>
+    ) : (
+      <Answer live={live} path={path} />
+    )}
+  </section>
+)
+
+const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
+  const { version, since, until, cause, actor, reason, release, evaluation, decisions, audit } = live
+  return (
+    <dl class="facts" id="at-hint">
+      <dt>Champion</dt>
+      <dd>
+        <a href={`${path}/versions/${encodeURIComponent(version)}`}>
+          <strong>{version}</strong>
+        </a>
+      </dd>
+      <dt>From</dt>
+      <dd>
+        <Time at={since} />{' '}
+        {until === undefined ? (
+          '(still)'
+        ) : (
+          <>
+            until <Time at={until} />
+          </>
+        )}
+      </dd>
+      <dt>By</dt>
+      <dd>
+        {cause} through {actor}: {reason}
+      </dd>
+      {release !== undefined && (
+        <>
+          <dt>Release</dt>
+          <dd>
+            <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> asked for by{' '}
+            {release.requestedBy}
+            {release.approvals.length > 0 &&
+              `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
+          </dd>
+        </>
+      )}
+      {evaluation !== undefined && (
+        <>
+          <dt>Judged</dt>
+          <dd>
+            {plain(evaluation.verdict)}
+            {evaluation.against !== undefined && ` against ${evaluation.against}`}
+          </dd>
+        </>
+      )}
+      {decisions.length > 0 && (
+        <>
+          <dt>Verdicts</dt>
+          <dd>
+            {decisions.slice(0, 3).map(({ kind, stage }) => (
+              <>
+                <Badge tone={verdictTones[kind]}>
+                  {plain(stage)}: {plain(kind)}
+                </Badge>{' '}
+              </>
+            ))}
+            {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} before</span>}
+          </dd>
+        </>
+      )}
+      {audit !== undefined && (
+        <>
+          <dt>Audit</dt>
+          <dd>
+            <a href={`/audit?before=${audit.seq + 1}`}>row {audit.seq}</a>
+          </dd>
+        </>
+      )}
+    </dl>
+  )
+}

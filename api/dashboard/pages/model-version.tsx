@@ -1,0 +1,167 @@
+/** One version: its card, how it was judged, how its training went, and the way to all that it came from. */
+import { intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
+import { lossSvg } from '../../../charts/loss.ts'
+import type { ModelCard } from '../../../domain/model-card.ts'
+import { cardMarkdown } from '../../../domain/model-card-page.ts'
+import type { GateMetricRow } from '../../../domain/gate-table.ts'
+import { findTrainingRun } from '../../../store/search-trainings.ts'
+import { getVersion } from '../../../store/versions.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { readCard } from '../../card.ts'
+import { expectInScope } from '../../scope.ts'
+import { durationText } from '../parts.tsx'
+import { page, type PageAsk, type View } from '../declare.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { drawn, Drawing, type Drawn } from '../drawing.tsx'
+import { Markdown } from '../markdown.tsx'
+
+interface VersionPage {
+  card: ModelCard
+  evaluationId?: string
+  gains?: Drawn
+  loss?: Drawn
+  training?: { epochs: number; durationMs?: number; attempts: number; status: string }
+}
+
+/** Throws `version_not_found` for a version that is not of the model in the path. */
+async function versionOf({ store }: ApiDeps, { actor, params }: PageAsk) {
+  const { name, version } = params
+  const found = await getVersion(store, version!)
+  if (found.model !== name)
+    throw new DomainError(
+      'version_not_found',
+      `${JSON.stringify(version)} is no version of ${JSON.stringify(name)}`,
+    )
+  expectInScope(actor, found.model)
+  return found
+}
+
+export const versionPage = page<VersionPage>({
+  async load(deps, ask) {
+    const version = await versionOf(deps, ask)
+    const [{ card, source }, run] = await Promise.all([
+      readCard(deps.store, version),
+      findTrainingRun(deps.store, version.trainingId),
+    ])
+    const metrics = source.evaluation?.report.metrics ?? []
+    const rows = metrics.filter(({ delta }) => delta !== null).map(gainOf)
+    const [gains, loss] = await Promise.all([
+      rows.length === 0
+        ? undefined
+        : drawn({ id: 'gains', title: `Gains of ${card.version} over its champion` }, rows, intervalsSvg),
+      run === undefined || run.curve.length === 0
+        ? undefined
+        : drawn(
+            { id: 'loss', title: `Loss of the training of ${card.version}`, wide: 520 },
+            run.curve,
+            lossSvg,
+          ),
+    ])
+    return {
+      card,
+      ...(source.evaluation === undefined ? {} : { evaluationId: source.evaluation.id }),
+      ...(gains === undefined ? {} : { gains }),
+      ...(loss === undefined ? {} : { loss }),
+      ...(run === undefined
+        ? {}
+        : {
+            training: {
+              epochs: run.epoch,
+              attempts: run.attempts,
+              status: run.status,
+              ...(run.durationMs === undefined ? {} : { durationMs: run.durationMs }),
+            },
+          }),
+    }
+  },
+  title: ({ card }) => card.version,
+  view: ({ card, gains, loss, training }) => (
+    <>
+      <Crumbs card={card} />
+      <div class="grid">
+        {gains !== undefined && (
+          <section class="card">
+            <h2>Against the champion of that day</h2>
+            <Drawing
+              chart={gains}
+              note="A gain to the right of its dashed limit is not worse; right of the line, better."
+            />
+          </section>
+        )}
+        {loss !== undefined && (
+          <section class="card">
+            <h2>Training</h2>
+            <Drawing chart={loss} />
+            {training !== undefined && (
+              <p class="hint">
+                {training.epochs} epochs
+                {training.durationMs !== undefined && ` in ${durationText(training.durationMs)}`}
+                {training.attempts > 1 && `, in ${training.attempts} attempts`}
+              </p>
+            )}
+          </section>
+        )}
+      </div>
+      <section class="card">
+        <Markdown source={cardMarkdown(card)} top={1} />
+      </section>
+      <Links card={card} />
+    </>
+  ),
+})
+
+export const cardPage = page<{ card: ModelCard }>({
+  async load(deps, ask) {
+    return { card: (await readCard(deps.store, await versionOf(deps, ask))).card }
+  },
+  title: ({ card }) => `Card of ${card.version}`,
+  view: ({ card }) => (
+    <>
+      <Crumbs card={card} />
+      <section class="card">
+        <Markdown source={cardMarkdown(card)} top={1} />
+      </section>
+      <Links card={card} />
+    </>
+  ),
+})
+
+const gainOf = (row: GateMetricRow): IntervalRow => ({
+  label: row.metric,
+  delta: row.delta,
+  low: row.low,
+  high: row.high,
+  limit: row.margin === null ? null : -row.margin,
+  verdict: row.verdict,
+})
+
+const Crumbs = ({ card }: { card: ModelCard }): View => (
+  <p class="crumbs">
+    <a href="/models">Models</a> › <a href={`/models/${encodeURIComponent(card.model)}`}>{card.model}</a>
+  </p>
+)
+
+const Links = ({ card }: { card: ModelCard }): View => {
+  const address = `/v1/versions/${encodeURIComponent(card.version)}/card`
+  return (
+    <p class="small">
+      The same card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
+      {card.data.snapshot !== null && (
+        <>
+          ; <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>the data it was trained on</a>
+        </>
+      )}
+      {card.evaluation?.against != null && (
+        <>
+          ;{' '}
+          <a
+            href={`/compare?one=${encodeURIComponent(card.evaluation.against)}&other=${encodeURIComponent(card.version)}`}
+          >
+            compared with {card.evaluation.against}
+          </a>
+        </>
+      )}
+      .
+    </p>
+  )
+}

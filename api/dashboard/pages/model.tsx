@@ -1,0 +1,324 @@
+/**
+ * One model: who answers for it and since when, how good it has been in use, what has moved, and every version there ever was.
+ * "What was live at three in the morning?" is answered here by people who were asleep then.
+ */
+import { z } from 'zod'
+import { driftSvg } from '../../../charts/drift.ts'
+import { sparkline } from '../../../charts/sparkline.ts'
+import { qualitySvg, type QualityPoint } from '../../../charts/quality.ts'
+import type { ModelDefinition } from '../../../domain/definition.ts'
+import {
+  findChampion,
+  listChampionHistory,
+  type Champion,
+  type ChampionChange,
+} from '../../../store/champions.ts'
+import type { Flag } from '../../../domain/flag.ts'
+import { findFlag } from '../../../store/flags.ts'
+import { findFirstChampion, findLiveAt, type LiveAt } from '../../../store/live-at.ts'
+import {
+  findLastDrift,
+  findPositiveShare,
+  listDriftWindows,
+  listQualityWeeks,
+  listQualityWindows,
+  type DriftWindowLine,
+} from '../../../store/model-page.ts'
+import { getModel } from '../../../store/models.ts'
+import { findVersions, type FoundVersion } from '../../../store/search.ts'
+import { cursorText } from '../../cursor.ts'
+import { cursorOfKey, keyOfCursor } from '../../routes/versions.ts'
+import { expectInScope } from '../../scope.ts'
+import { searchedMoment } from '../../wire.ts'
+import { page, type View } from '../declare.ts'
+import { drawn, Drawing, type Drawn } from '../drawing.tsx'
+import { addressOf, Onward } from '../onward.tsx'
+import { Age, Badge, numberText, Table, Time, type Tone } from '../parts.tsx'
+import { pointsOf, type DatedPoint } from '../quality-points.ts'
+import { VersionTable } from '../version-table.tsx'
+import { plain } from '../words.ts'
+import { LiveAtForm } from './model-live-at.tsx'
+
+const versionsAPage = 20
+const weeks = 26
+const windows = 60
+
+const query = z.strictObject({ at: searchedMoment.optional(), cursor: cursorText.optional() })
+
+interface Model {
+  name: string
+  definition: ModelDefinition
+  champion?: Champion
+  flag?: Flag
+  versions: FoundVersion[]
+  next?: string
+  changes: ChampionChange[]
+  quality: { points: DatedPoint[]; metric: string; chart: Drawn; weekly: boolean }
+  drift?: Awaited<ReturnType<typeof findLastDrift>> & { chart: Drawn }
+  driftWindows: DriftWindowLine[]
+  live?: LiveAt
+  first?: { version: string; at: string }
+  nowMs: number
+}
+
+export const model = page<Model, z.infer<typeof query>>({
+  query,
+  async load({ store }, { actor, params, query: { at, cursor } }) {
+    const { name, definition } = await getModel(store, params['name']!)
+    expectInScope(actor, name)
+    const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live] =
+      await Promise.all([
+        findChampion(store, name),
+        findFlag(store, name),
+        findVersions(store, {
+          model: name,
+          order: 'version',
+          limit: versionsAPage,
+          ...(cursor === undefined ? {} : { after: keyOfCursor(cursor, 'version') }),
+        }),
+        listChampionHistory(store, name, 10),
+        listQualityWeeks(store, { model: name, weeks }),
+        listQualityWindows(store, { model: name, limit: windows }),
+        findLastDrift(store, name),
+        listDriftWindows(store, { model: name, limit: 40 }),
+        at === undefined ? undefined : findLiveAt(store, { model: name, at }),
+      ])
+    const [first, share] = await Promise.all([
+      at !== undefined && live === undefined ? findFirstChampion(store, name) : undefined,
+      champion === undefined ? undefined : findPositiveShare(store, champion.version),
+    ])
+    // A house of three days has no weeks to compare.
+    const weekly = byWeek.length >= 3
+    const points = pointsOf(weekly ? byWeek : byWindow, share)
+    const metric =
+      (weekly ? byWeek : byWindow).at(-1)?.report.metric ?? definition.judge?.policy?.primary ?? 'quality'
+    const [qualityChart, driftChart] = await Promise.all([
+      drawn({ id: 'quality', title: `${metric} of ${name} in use` }, points, (data, frame) =>
+        qualitySvg(data, { ...frame, metric }),
+      ),
+      lastDrift === undefined
+        ? undefined
+        : drawn(
+            { id: 'drift', title: `Drift of ${name} by feature` },
+            {
+              rows: lastDrift.report.features.map(({ name: feature, psi, level }) => ({
+                name: feature,
+                psi,
+                level,
+              })),
+              policy: lastDrift.policy,
+            },
+            (data, frame) =>
+              driftSvg(data.rows, { ...frame, warn: data.policy.warn, alarm: data.policy.alarm }),
+          ),
+    ])
+    return {
+      name,
+      definition,
+      versions: found.versions,
+      changes,
+      driftWindows,
+      quality: { points, metric, chart: qualityChart, weekly },
+      nowMs: Date.now(),
+      ...(champion === undefined ? {} : { champion }),
+      ...(flag === undefined ? {} : { flag }),
+      ...(found.next === undefined ? {} : { next: cursorOfKey(found.next, 'version') }),
+      ...(lastDrift === undefined || driftChart === undefined
+        ? {}
+        : { drift: { ...lastDrift, chart: driftChart } }),
+      ...(live === undefined ? {} : { live }),
+      ...(first === undefined ? {} : { first }),
+    }
+  },
+  title: ({ name }) => name,
+  view: (data, { query: { at, cursor } }) => {
+    const path = `/models/${encodeURIComponent(data.name)}`
+    return (
+      <>
+        <p class="crumbs">
+          <a href="/models">Models</a>
+        </p>
+        <h1>{data.name}</h1>
+        {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
+        <div class="grid">
+          <Now data={data} path={path} />
+          <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
+        </div>
+        <section class="card">
+          <h2>Versions through time</h2>
+          <VersionTable
+            versions={data.versions}
+            primary={data.definition.judge?.policy?.primary}
+            empty={
+              <>
+                No version is registered yet. <code>tenure retrain {data.name}</code> makes the first one.
+              </>
+            }
+          />
+          <Onward
+            first={cursor === undefined ? undefined : path}
+            next={data.next === undefined ? undefined : addressOf(path, { cursor: data.next })}
+          />
+          <p class="small">
+            <a href={addressOf('/versions', { model: data.name })}>Search the versions of {data.name}</a>
+          </p>
+        </section>
+        <Quality {...data.quality} />
+        <Drift data={data} path={path} />
+        <Changes changes={data.changes} />
+      </>
+    )
+  },
+})
+
+const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; path: string }): View => (
+  <section class={`card ${champion === undefined ? '' : 'good'}`}>
+    <h2>Live now</h2>
+    {champion === undefined ? (
+      <p>
+        No version answers for {name}. The first one meets its floors, and a person approves it:{' '}
+        <code>tenure retrain {name}</code>.
+      </p>
+    ) : (
+      <dl class="facts">
+        <dt>Champion</dt>
+        <dd>
+          <a href={`${path}/versions/${encodeURIComponent(champion.version)}`}>
+            <strong>{champion.version}</strong>
+          </a>
+        </dd>
+        <dt>For</dt>
+        <dd>
+          <Age at={champion.since} nowMs={nowMs} />, since <Time at={champion.since} /> UTC
+        </dd>
+        {champion.releaseId !== undefined && (
+          <>
+            <dt>By</dt>
+            <dd>
+              <a href={`/releases/${encodeURIComponent(champion.releaseId)}`}>its release</a>
+            </dd>
+          </>
+        )}
+        <dt>Features</dt>
+        <dd>
+          <a href={`${path}/features`}>what is asked, beside training</a>
+        </dd>
+      </dl>
+    )}
+    {flag !== undefined && flag.serve !== 'normal' && (
+      <p class="notice bad">
+        Pinned to its {flag.serve} by {flag.actor}: {flag.reason}
+      </p>
+    )}
+  </section>
+)
+
+const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
+  held: 'good',
+  lost: 'bad',
+  insufficient: 'quiet',
+}
+
+const Quality = ({ points, metric, chart, weekly }: Model['quality']): View => (
+  <section class="card">
+    <h2>Quality {weekly ? 'by week' : 'in use'}</h2>
+    <div class="beside">
+      <Drawing
+        chart={chart}
+        note={
+          points.length === 0
+            ? undefined
+            : 'Line: at its release. Dashed: the least that is accepted. Bars: 95 % intervals where the metric has one.'
+        }
+      />
+      <Table
+        caption={weekly ? 'The last weeks' : 'The last windows'}
+        rows={points.slice(-8).toReversed()}
+        empty="Quality is measured when outcomes have had the time to come: POST /v1/outcomes."
+        columns={[
+          { head: 'Until (UTC)', cell: ({ toMs }) => <Time at={new Date(toMs).toISOString()} /> },
+          { head: metric, numeric: true, cell: ({ value }) => numberText(value) },
+          {
+            head: '95 % interval',
+            numeric: true,
+            cell: ({ low, high }) =>
+              low === null || high === null ? '–' : `${numberText(low)} – ${numberText(high)}`,
+          },
+          { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
+          { head: 'Said', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
+        ]}
+      />
+    </div>
+  </section>
+)
+
+const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
+
+const Drift = ({ data: { drift, driftWindows }, path }: { data: Model; path: string }): View => (
+  <section class="card">
+    <h2>Drift</h2>
+    {drift === undefined ? (
+      <p class="empty">No window has been judged yet: a window needs some hundred requests.</p>
+    ) : (
+      <>
+        <p>
+          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{plain(drift.report.level)}</Badge> in the
+          window until <Time at={drift.toAt} /> UTC, against the training rows of {drift.version}.{' '}
+          <a href={`${path}/features`}>Feature by feature</a>
+        </p>
+        {drift.report.reasons.length > 0 && (
+          <ul>
+            {drift.report.reasons.slice(0, 8).map(({ message }) => (
+              <li>{message}</li>
+            ))}
+          </ul>
+        )}
+        <Drawing
+          chart={drift.chart}
+          note="Population stability index: how far the shares of the bins have moved."
+        />
+        {driftWindows.length > 1 && (
+          <p>
+            <span class="hint">The largest of each of the last {driftWindows.length} windows: </span>
+            <span
+              class="spark"
+              role="img"
+              aria-label={`from ${numberText(driftWindows[0]!.psi)} to ${numberText(driftWindows.at(-1)!.psi)}`}
+            >
+              {sparkline(driftWindows.map(({ psi }) => psi))}
+            </span>
+          </p>
+        )}
+      </>
+    )}
+  </section>
+)
+
+const Changes = ({ changes }: { changes: ChampionChange[] }): View => (
+  <section class="card">
+    <Table
+      caption="Who was champion"
+      rows={changes}
+      empty="There has been no champion yet."
+      columns={[
+        { head: 'Since (UTC)', cell: ({ at }) => <Time at={at} /> },
+        { head: 'Version', names: true, cell: ({ version }) => version },
+        {
+          head: 'By',
+          cell: ({ cause }) => <Badge tone={cause === 'promotion' ? 'good' : 'bad'}>{cause}</Badge>,
+        },
+        { head: 'Who', cell: ({ actor }) => actor },
+        { head: 'Why', cell: ({ reason }) => reason },
+        {
+          head: 'Release',
+          cell: ({ releaseId }) =>
+            releaseId === undefined ? (
+              '–'
+            ) : (
+              <a href={`/releases/${encodeURIComponent(releaseId)}`}>its page</a>
+            ),
+        },
+      ]}
+    />
+  </section>
+)

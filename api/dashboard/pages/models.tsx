@@ -1,0 +1,125 @@
+/** Every model of the house: what it is for, who answers for it, and when it last learnt anything. */
+import { z } from 'zod'
+import { listModelLines, type ModelLine } from '../../../store/model-page.ts'
+import { modelName } from '../../wire.ts'
+import { page } from '../declare.ts'
+import { addressOf, Onward } from '../onward.tsx'
+import { Age, Badge, Table } from '../parts.tsx'
+import { plain } from '../words.ts'
+
+const rowsAPage = 50
+
+const query = z.strictObject({ after: modelName.optional() })
+
+interface Models {
+  lines: ModelLine[]
+  more: boolean
+  nowMs: number
+}
+
+export const models = page<Models, z.infer<typeof query>>({
+  query,
+  async load({ store }, { actor, query: { after } }) {
+    const lines = await listModelLines(store, {
+      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...(after === undefined ? {} : { after }),
+      limit: rowsAPage + 1,
+    })
+    return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: Date.now() }
+  },
+  title: () => 'Models',
+  view: ({ lines, more, nowMs }, { query: { after } }) => (
+    <>
+      <h1>Models</h1>
+      <p>
+        <a href="/versions">Search all versions</a> by name, metric, date, status or data.
+      </p>
+      <section class="card">
+        <Table
+          caption="Models"
+          hideCaption
+          rows={lines}
+          empty={
+            after === undefined ? (
+              <>
+                There is no model yet. Write one file in <code>models/</code> and run{' '}
+                <code>tenure models sync</code>.
+              </>
+            ) : (
+              <>
+                No model comes after this one. <a href="/models">Show the first</a>
+              </>
+            )
+          }
+          columns={[
+            {
+              head: 'Model',
+              names: true,
+              cell: ({ model }) => <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>,
+            },
+            {
+              head: 'What it is for',
+              cell: ({ about }) => about ?? <span class="quiet">it does not say</span>,
+            },
+            {
+              head: 'Champion',
+              cell: ({ champion }) =>
+                champion === undefined ? <span class="quiet">none yet</span> : shortVersion(champion.version),
+            },
+            {
+              head: 'Live for',
+              numeric: true,
+              cell: ({ champion }) => <Age at={champion?.since} nowMs={nowMs} />,
+            },
+            {
+              head: 'Newest version',
+              cell: ({ latest }) =>
+                latest === undefined ? <span class="quiet">none yet</span> : shortVersion(latest.version),
+            },
+            {
+              head: 'Registered',
+              numeric: true,
+              cell: ({ latest }) => <Ago at={latest?.createdAt} nowMs={nowMs} />,
+            },
+            { head: 'Last retraining', cell: ({ retrained }) => <Outcome retrained={retrained} /> },
+            {
+              head: 'Started',
+              numeric: true,
+              cell: ({ retrained }) => <Ago at={retrained?.startedAt} nowMs={nowMs} />,
+            },
+          ]}
+        />
+        <Onward
+          first={after === undefined ? undefined : '/models'}
+          next={more ? addressOf('/models', { after: lines.at(-1)!.model }) : undefined}
+        />
+      </section>
+    </>
+  ),
+})
+
+const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
+  <span class="nowrap">
+    <Age at={at} nowMs={nowMs} />
+    {at !== undefined && ' ago'}
+  </span>
+)
+
+const Outcome = ({ retrained }: { retrained: ModelLine['retrained'] | undefined }) => {
+  if (retrained === undefined) return <span class="quiet">none</span>
+  const { outcome } = retrained
+  if (outcome === undefined) return <Badge tone="info">going on</Badge>
+  return <Badge tone={outcomeTones[outcome] ?? 'quiet'}>{plain(outcome)}</Badge>
+}
+
+const outcomeTones: Readonly<Record<string, 'good' | 'bad' | 'warn' | 'quiet'>> = {
+  released: 'good',
+  registered: 'good',
+  not_better: 'warn',
+  insufficient: 'warn',
+  quarantined: 'bad',
+  failed: 'bad',
+}
+
+/** `flight-delay_v1.2.0` beside its model's name is `v1.2.0`. */
+const shortVersion = (version: string) => <span title={version}>{version.replace(/^.*_v/, 'v')}</span>

@@ -1,0 +1,43 @@
+/** What to do when Tenure calls: the pages of docs/runbooks, where they are needed. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DomainError } from '../../../domain/errors.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { page } from '../declare.ts'
+import { Markdown } from '../markdown.tsx'
+
+interface Runbook {
+  title: string
+  source: string
+}
+
+/** A name is letters and dashes, so that no path can be made of it. */
+async function readRunbook(name: string): Promise<string | undefined> {
+  if (!/^[a-z][a-z0-9-]{0,60}$/.test(name)) return undefined
+  for (const place of [`${name}.md`, join('prometheus', `${name}.md`)]) {
+    const found = await readFile(join(checkout, 'docs', 'runbooks', place), 'utf8').catch(() => undefined)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+export const runbook = page<Runbook>({
+  async load(_deps, { params }) {
+    const name = params['page'] ?? ''
+    const source = await readRunbook(name)
+    if (source === undefined)
+      throw new DomainError('not_found', `there is no runbook ${JSON.stringify(name.slice(0, 60))}`)
+    return { source, title: /^#\s+(.*)$/m.exec(source)?.[1] ?? name }
+  },
+  title: ({ title }) => title,
+  view: ({ source }) => (
+    <>
+      <p class="crumbs">
+        <a href="/alerts">Alerts</a>
+      </p>
+      <article class="card">
+        <Markdown source={source} top={1} />
+      </article>
+    </>
+  ),
+})

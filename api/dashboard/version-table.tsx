@@ -1,0 +1,97 @@
+/** Versions in a table from which two can be chosen to be compared: on the page of their model and in the search of all. */
+import type { FoundVersion } from '../../store/search.ts'
+import type { VersionStatus } from '../../domain/search.ts'
+import type { Column, Tone } from './parts.tsx'
+import type { View } from './declare.ts'
+import { Badge, numberText, Table, Time } from './parts.tsx'
+import { shortDigest } from './words.ts'
+
+export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
+  champion: 'good',
+  proven: 'info',
+  releasing: 'warn',
+  withdrawn: 'bad',
+  drill: 'quiet',
+  registered: 'quiet',
+}
+
+export const versionHref = ({ model, version }: Pick<FoundVersion, 'model' | 'version'>): string =>
+  `/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`
+
+/** The metrics that are shown of a mixed list: those that most of it has. */
+function metricsOf(versions: readonly FoundVersion[], primary: string | undefined): string[] {
+  const counts = new Map<string, number>()
+  for (const { lineage } of versions)
+    for (const [name, value] of Object.entries(lineage.metrics ?? {}))
+      if (value !== null) counts.set(name, (counts.get(name) ?? 0) + 1)
+  const names = [...counts].sort((one, other) => other[1] - one[1]).map(([name]) => name)
+  return [
+    ...new Set(primary === undefined ? names : [primary, ...names.filter((name) => name !== primary)]),
+  ].slice(0, 3)
+}
+
+export function VersionTable({
+  versions,
+  primary,
+  empty,
+}: {
+  versions: readonly FoundVersion[]
+  /** The metric that decides; it stands first. */
+  primary?: string | undefined
+  empty: View | string
+}): View {
+  const metrics = metricsOf(versions, primary)
+  const choice = (name: 'one' | 'other', place: number): Column<FoundVersion> => ({
+    head: name === 'one' ? 'A' : 'B',
+    cell: ({ version }) => (
+      <input
+        type="radio"
+        name={name}
+        value={version}
+        checked={version === versions[place]?.version}
+        aria-label={`${name === 'one' ? 'A' : 'B'} of the comparison: ${version}`}
+      />
+    ),
+  })
+  const comparable = versions.length > 1
+  const table = (
+    <Table
+      caption="Versions"
+      hideCaption
+      rows={versions}
+      empty={empty}
+      columns={[
+        ...(comparable ? [choice('one', 1), choice('other', 0)] : []),
+        { head: 'Version', names: true, cell: (each) => <a href={versionHref(each)}>{each.version}</a> },
+        { head: 'Status', cell: ({ status }) => <Badge tone={statusTones[status]}>{status}</Badge> },
+        ...metrics.map((metric) => ({
+          head: metric,
+          numeric: true,
+          cell: ({ lineage }: FoundVersion) => numberText(lineage.metrics?.[metric]),
+        })),
+        { head: 'Registered (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+        { head: 'Why', cell: ({ lineage }) => lineage.reason ?? '–' },
+        {
+          head: 'Data',
+          cell: ({ lineage }) =>
+            lineage.snapshot === undefined ? (
+              '–'
+            ) : (
+              <a class="code" href={`/data/${encodeURIComponent(lineage.snapshot)}`} title={lineage.snapshot}>
+                {shortDigest(lineage.snapshot)}
+              </a>
+            ),
+        },
+      ]}
+    />
+  )
+  if (!comparable) return table
+  return (
+    <form method="get" action="/compare" aria-label="Compare two versions">
+      {table}
+      <div class="actions">
+        <button class="second">Compare A with B</button>
+      </div>
+    </form>
+  )
+}

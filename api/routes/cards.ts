@@ -1,0 +1,28 @@
+/** `/v1/versions/:version/card`: what a person should know of a version before relying on it, for programs and to be kept. */
+import { z } from 'zod'
+import { cardMarkdown } from '../../domain/model-card-page.ts'
+import { getVersion } from '../../store/versions.ts'
+import { readCard } from '../card.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope } from '../scope.ts'
+
+export const cardRoutes = ({ store }: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/versions/:version/card',
+    allow: viewers,
+    summary:
+      'The card of a version: what it is for, what it is asked, how good it was and where it is weak. JSON, or Markdown with format=markdown.',
+    answers: { 200: 'The card' },
+    query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
+    async handle({ actor, params, query }) {
+      const version = await getVersion(store, params['version']!)
+      expectInScope(actor, version.model)
+      const { card } = await readCard(store, version)
+      return query.format === 'json'
+        ? { json: card }
+        : { text: cardMarkdown(card), type: 'text/markdown; charset=utf-8' }
+    },
+  }),
+]

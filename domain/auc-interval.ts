@@ -1,0 +1,19 @@
+/** The interval of an AUC when only its value and the numbers of positives and negatives are known (Hanley and McNeil, 1982). */
+import { normalQuantile } from './statistics.ts'
+
+export function aucInterval(
+  auc: number,
+  { positives, negatives }: { positives: number; negatives: number },
+  confidence = 0.95,
+): [number, number] | null {
+  const z = normalQuantile(1 - (1 - confidence) / 2)
+  if (!(auc >= 0 && auc <= 1) || !(positives >= 1) || !(negatives >= 1) || z === null) return null
+  // As if the scores of both classes were exponential: wider than most, never much too narrow.
+  const one = auc / (2 - auc)
+  const other = (2 * auc ** 2) / (1 + auc)
+  const variance =
+    (auc * (1 - auc) + (positives - 1) * (one - auc ** 2) + (negatives - 1) * (other - auc ** 2)) /
+    (positives * negatives)
+  const reach = z * Math.sqrt(Math.max(0, variance))
+  return [Math.max(0, auc - reach), Math.min(1, auc + reach)]
+}
