@@ -18,6 +18,9 @@ export interface VersionAnswer {
   created_at: string
   proven_at?: string
   withdrawn_at?: string
+  /** What it is now: champion, proven, withdrawn, … */
+  status?: string
+  metrics?: Record<string, number>
 }
 
 export interface ReleaseAnswer {
@@ -58,18 +61,12 @@ export interface EvaluationAnswer {
       delta: number | null
       low: number | null
       high: number | null
+      /** How much worse would still be not worse. */
+      margin?: number | null
       verdict: string
     }[]
     reasons?: { message: string }[]
   }
-}
-
-export interface DecisionAnswer {
-  at: string
-  stage: string
-  stage_index: number
-  kind: string
-  reasons: { code: string; message: string }[]
 }
 
 /** A release that waits, or has waited, for its turn. */
@@ -107,6 +104,12 @@ export interface RetrainingAnswer {
   epoch?: number
   epochs?: number
   loss?: number
+  training_id?: string
+}
+
+/** Of a training run: how its loss fell. */
+export interface TrainingAnswer {
+  curve: { epoch: number; loss: number }[]
 }
 
 export interface KeyAnswer {

@@ -16,6 +16,8 @@ export interface Terminal {
   complain(text: string): void
   /** Overwrites the last line when a person looks; `undefined` removes it. */
   progress(line: string | undefined): void
+  /** The same for several lines; none removes them. */
+  live(lines: readonly string[]): void
   paint(style: Style, text: string): string
   columns: number
   interactive: boolean
@@ -30,15 +32,25 @@ export interface Streams {
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
-  let overwritable = false
+  /** Lines that the next ones replace, and nobody has to read. */
+  let overwritable = 0
   const clear = () => {
-    if (overwritable) out.write('\r\u001b[2K')
-    overwritable = false
+    if (overwritable > 0) out.write(`\r${overwritable > 1 ? `\u001b[${overwritable - 1}A` : ''}\u001b[0J`)
+    overwritable = 0
+  }
+  const columns = out.columns ?? 100
+  const overwrite = (lines: readonly string[]) => {
+    if (!interactive) return
+    clear()
+    if (lines.length === 0) return
+    // A line that is broken by the terminal would count as two when it is to be taken back.
+    out.write(lines.map((line) => cut(line, columns - 1)).join('\n'))
+    overwritable = lines.length
   }
   return {
     interactive,
     json,
-    columns: out.columns ?? 100,
+    columns,
     say(...lines) {
       if (json) return
       clear()
@@ -52,15 +64,16 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
       clear()
       err.write(`${text}\n`)
     },
-    progress(line) {
-      if (!interactive) return
-      clear()
-      if (line === undefined) return
-      out.write(line)
-      overwritable = true
-    },
+    progress: (line) => overwrite(line === undefined ? [] : [line]),
+    live: overwrite,
     paint: (style, text) => (coloured ? styleText(style, text, { validateStream: false }) : text),
   }
+}
+
+/** At most so many columns; one that is too long loses its colours with its end. */
+function cut(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line)
+  return Array.from(plain).length <= columns ? line : Array.from(plain).slice(0, columns).join('')
 }
 
 /** Rows under headings, without frames, so that it reads well and cuts well. */

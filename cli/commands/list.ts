@@ -13,13 +13,14 @@ import { featuresGroup } from './features.ts'
 import { exportCommand } from './export.ts'
 import { flagsGroup } from './flags.ts'
 import { keysGroup } from './keys.ts'
-import { liveAtCommand, modelsGroup, versionsCommand } from './models.ts'
+import { liveAtCommand, modelsGroup } from './models.ts'
 import { releaseGroup, releasesCommand } from './releases.ts'
 import { resetCommand } from './reset.ts'
 import { retrainCommand } from './retrain.ts'
 import { simulateCommand } from './simulate.ts'
 import { statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
+import { versionsGroup } from './versions.ts'
 
 export const commands: readonly (CommandSpec | CommandGroup)[] = [
   upCommand,
@@ -32,7 +33,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   drillCommand,
   drillsCommand,
   modelsGroup,
-  versionsCommand,
+  versionsGroup,
   liveAtCommand,
   batchGroup,
   featuresGroup,

@@ -1,5 +1,5 @@
 /** `tenure models`: what the model files say, what is live, and `sync`, which takes a new or edited file in. */
-import type { ModelAnswer, VersionAnswer } from '../answers.ts'
+import type { ModelAnswer } from '../answers.ts'
 import { exitCodes } from '../exit.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { tableOf } from '../terminal.ts'
@@ -55,29 +55,6 @@ export const modelsGroup: CommandGroup = {
       },
     },
   ],
-}
-
-export const versionsCommand: CommandSpec = {
-  name: 'versions [model]',
-  summary: 'lists registered versions, the newest first',
-  examples: ['versions', 'versions iris --json'],
-  async run({ terminal, api }, { args }) {
-    const answer = await api().get<{ versions: VersionAnswer[] }>('/v1/versions', { model: args[0] })
-    const rows = answer.versions.map((each) => [
-      each.version,
-      time(each.created_at),
-      each.created_by,
-      short(each.artifact_digest),
-      time(each.proven_at),
-      time(each.withdrawn_at),
-    ])
-    terminal.answer(
-      answer,
-      rows.length === 0
-        ? 'No version yet. `tenure retrain <model>` makes one.'
-        : tableOf(['version', 'created (UTC)', 'asked for by', 'artifact', 'proven', 'withdrawn'], rows),
-    )
-  },
 }
 
 interface LiveStatement {

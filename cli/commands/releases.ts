@@ -1,13 +1,10 @@
 /** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
-import type {
-  CommandAnswer,
-  DecisionAnswer,
-  EvaluationAnswer,
-  ReleaseAnswer,
-  WaitingAnswer,
-} from '../answers.ts'
-import type { Client } from '../client.ts'
+import { writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { CommandAnswer, EvaluationAnswer, ReleaseAnswer, WaitingAnswer } from '../answers.ts'
+import { failure, type Client } from '../client.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
+import { chartsSvg, chartsText, type ChartedRelease } from '../release-charts.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
 import { coloured, orDash, share, short, time } from './words.ts'
 
@@ -59,18 +56,48 @@ export const releaseGroup: CommandGroup = {
     },
     {
       name: 'show <release>',
-      summary: 'shows the state of a release, its verdicts and what people have said to it',
-      options: [['--decisions <n>', 'how many of the last verdicts (default: 10)']],
-      examples: ['release show rel_01h…', 'release show iris', 'release show iris --json'],
+      summary: 'shows a release: its state, charts of its gains, stages and evidence, verdicts and commands',
+      options: [
+        ['--decisions <n>', 'how many of the last verdicts (default: 10)'],
+        ['--svg <file>', 'write the charts to a picture as well'],
+      ],
+      examples: [
+        'release show rel_01h…',
+        'release show iris --decisions 3',
+        'release show iris --svg iris.svg',
+        'release show iris --json',
+      ],
       async run({ terminal, api }, { args, options }) {
+        const most = Number(options['decisions'] ?? 10)
+        if (!Number.isInteger(most) || most < 0)
+          throw failure({
+            code: 'usage',
+            detail: `--decisions is a whole number from 0, not ${options['decisions']}`,
+          })
         const id = await releaseIdOf(api(), String(args[0]))
         const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
         const evaluation = await evaluationOf(api(), answer.version)
-        const shown = detailOf(terminal, answer, Number(options['decisions'] ?? 10))
-        terminal.answer({ ...answer, evaluation }, `${shown}${gateOf(terminal, evaluation)}`)
+        const nowMs = Date.now()
+        const charts = chartsText(answer, evaluation, { width: Math.min(terminal.columns, 110), nowMs })
+        const drawn = charts
+          .map(({ title, text }) => `\n\n${terminal.paint('bold', title)}\n${text}`)
+          .join('')
+        const svg = options['svg'] === undefined ? undefined : resolve(String(options['svg']))
+        if (svg !== undefined) await drawTo(svg, await chartsSvg(answer, evaluation, { nowMs }))
+        const shown = detailOf(terminal, answer, most)
+        terminal.answer(
+          { ...answer, evaluation, ...(svg === undefined ? {} : { svg }) },
+          `${shown}${gateOf(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nThe charts are in ${svg}`}`,
+        )
       },
     },
   ],
+}
+
+async function drawTo(file: string, svg: string): Promise<void> {
+  await writeFile(file, svg).catch((error: Error) => {
+    throw failure({ code: 'usage', detail: `${file} cannot be written: ${error.message}` })
+  })
 }
 
 /** What the gate said of a version before its release. */
@@ -81,8 +108,7 @@ async function evaluationOf(client: Client, version: string): Promise<Evaluation
   return client.get<EvaluationAnswer>(`/v1/evaluations/${encodeURIComponent(id)}`)
 }
 
-interface ReleaseDetail extends ReleaseAnswer {
-  decisions: DecisionAnswer[]
+interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {
   commands: CommandAnswer[]
 }
 

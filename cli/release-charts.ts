@@ -1,0 +1,179 @@
+/**
+ * The charts of a release from what the API says of it: by how much the challenger was better, how the stages went, and how far
+ * the evidence is. The same data give text for a terminal and a file to be shown to others.
+ */
+import type { EvidencePoint } from '../charts/evidence.ts'
+import { evidenceOf, evidenceText } from '../charts/evidence.ts'
+import type { IntervalRow } from '../charts/intervals.ts'
+import { intervalsText } from '../charts/intervals.ts'
+import type { Timeline, TimelineStage } from '../charts/timeline.ts'
+import { timelineText } from '../charts/timeline.ts'
+import { stepsOf, type ReleaseState } from '../domain/release.ts'
+import type { Verdict } from '../domain/verdict.ts'
+import type { EvaluationAnswer } from './answers.ts'
+
+export interface ChartedDecision {
+  at: string
+  stage: string
+  stage_index: number
+  kind: string
+  reasons: Verdict['reasons']
+  statistics?: Verdict['statistics']
+}
+
+export interface ChartedRelease {
+  version: string
+  baseline_version?: string
+  outcome?: string
+  ended_at?: string
+  state: ReleaseState
+  decisions: ChartedDecision[]
+}
+
+/** Gains with an interval; a first version has nobody to be compared with. */
+export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
+  return (report.metrics ?? []).flatMap((row): IntervalRow[] =>
+    row.low === null
+      ? []
+      : [
+          {
+            label: row.metric,
+            delta: row.delta,
+            low: row.low,
+            high: row.high,
+            limit: row.margin === null || row.margin === undefined ? null : -row.margin,
+            verdict: row.verdict as IntervalRow['verdict'],
+          },
+        ],
+  )
+}
+
+/** Stages in the order in which they were routed. A release that nobody has routed yet has none. */
+export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
+  const { state, decisions, ended_at: endedAt } = release
+  const stages: TimelineStage[] = []
+  for (const [index, { stage, stageIndex, startedMs }] of state.routings.entries()) {
+    const isAgain = state.routings
+      .slice(0, index)
+      .some((each) => each.stage === stage && each.stageIndex === stageIndex)
+    if (isAgain) continue
+    const next = state.routings
+      .slice(index + 1)
+      .find((each) => each.stage !== stage || each.stageIndex !== stageIndex)
+    const last = decisions.find((each) => each.stage === stage && each.stage_index === stageIndex)
+    stages.push({
+      name: nameOf(state, stage, stageIndex),
+      fromMs: startedMs,
+      toMs: next?.startedMs ?? (endedAt === undefined ? null : Date.parse(endedAt)),
+      shareBp: stage === 'shadow' ? 0 : shareOf(state, stage, stageIndex),
+      ...(last === undefined ? {} : { verdict: last.kind }),
+    })
+  }
+  const harm = oldestFirst(decisions).flatMap(({ at, statistics }) => {
+    const excess = statistics?.['excessBad']
+    return excess === null || excess === undefined ? [] : [{ atMs: Date.parse(at), excess }]
+  })
+  return { stages, harm, harmBudget: state.policy.limits.harmBudget, nowMs }
+}
+
+export function evidencePointsOf({ state, decisions }: ChartedRelease): EvidencePoint[] {
+  return evidenceOf(
+    oldestFirst(decisions).map(({ at, stage, stage_index: index, kind, reasons, statistics }) => ({
+      atMs: Date.parse(at),
+      stage: nameOf(state, stage, index),
+      verdict: { kind: kind as Verdict['kind'], reasons, statistics: statistics ?? {} },
+    })),
+  )
+}
+
+const oldestFirst = (decisions: readonly ChartedDecision[]): ChartedDecision[] =>
+  decisions.toSorted((one, other) => Date.parse(one.at) - Date.parse(other.at))
+
+function shareOf(state: ReleaseState, stage: string, stageIndex: number): number {
+  if (stage === 'probation') return 10_000 - (state.policy.probation?.holdbackBp ?? 0)
+  const step = stepsOf(state).find((each) => each.stage === stage && each.stageIndex === stageIndex)
+  return step?.policy.shareBp ?? 10_000
+}
+
+function nameOf(state: ReleaseState, stage: string, stageIndex: number): string {
+  const share = `${Number((shareOf(state, stage, stageIndex) / 100).toFixed(2))} %`
+  return stage === 'canary' || stage === 'shadow' ? `${stage} ${share}` : stage.replace('_', ' ')
+}
+
+/** The charts for a terminal, each under its question; nothing for those that have nothing to show. */
+export function chartsText(
+  release: ChartedRelease,
+  evaluation: EvaluationAnswer,
+  { width, nowMs }: { width: number; nowMs: number },
+): { title: string; text: string }[] {
+  const rows = intervalsOf(evaluation)
+  const timeline = timelineOf(release, nowMs)
+  const points = evidencePointsOf(release)
+  return [
+    ...(rows.length === 0
+      ? []
+      : [{ title: 'By how much is it better?', text: intervalsText(rows, { width }) }]),
+    ...(timeline.stages.length === 0
+      ? []
+      : [{ title: 'How has it gone?', text: timelineText(timeline, { width }) }]),
+    ...(points.length === 0
+      ? []
+      : [{ title: 'How far is the evidence from its thresholds?', text: evidenceText(points, { width }) }]),
+  ]
+}
+
+/** One picture of all of them, one below the other. The drawing library is loaded only here. */
+export async function chartsSvg(
+  release: ChartedRelease,
+  evaluation: EvaluationAnswer,
+  { nowMs }: { nowMs: number },
+): Promise<string> {
+  const [{ intervalsSvg }, { timelineSvg }, { evidenceSvg }, { standAlone }] = await Promise.all([
+    import('../charts/intervals.ts'),
+    import('../charts/timeline.ts'),
+    import('../charts/evidence.ts'),
+    import('../charts/colours.ts'),
+  ])
+  const drawings = [
+    await intervalsSvg(intervalsOf(evaluation), {
+      id: 'gates',
+      title: 'By how much is the challenger better?',
+    }),
+    await timelineSvg(timelineOf(release, nowMs), {
+      id: 'timeline',
+      title: 'How has the release gone so far?',
+    }),
+    await evidenceSvg(evidencePointsOf(release), {
+      id: 'evidence',
+      title: 'How far is the evidence from its thresholds?',
+    }),
+  ]
+  const title = `${release.version}${release.baseline_version ? ` against ${release.baseline_version}` : ''}`
+  return standAlone(stacked(title, drawings))
+}
+
+const gap = 24
+
+/** Drawings inside of one drawing, each at its own height. */
+function stacked(title: string, drawings: readonly string[]): string {
+  let at = 40
+  let width = 0
+  const placed = drawings.map((svg) => {
+    const [, wide = '640', high = '200'] =
+      /^<svg[^>]*? width="([\d.]+)"[^>]*? height="([\d.]+)"/.exec(svg) ?? []
+    const here = svg.replace(/^<svg/, `<svg y="${at}"`)
+    at += Number(high) + gap
+    width = Math.max(width, Number(wide))
+    return here
+  })
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${at}" viewBox="0 0 ${width} ${at}" font-family="system-ui, sans-serif" color="#24292f">`,
+    `<rect width="100%" height="100%" fill="#ffffff"/>`,
+    `<text x="18" y="24" font-size="15" font-weight="bold" fill="#24292f">${escaped(title)}</text>`,
+    ...placed,
+    '</svg>',
+    '',
+  ].join('\n')
+}
+
+const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`)
