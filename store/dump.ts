@@ -46,8 +46,13 @@ export interface Dump {
   close(): Promise<void>
 }
 
-/** What tells of processes that run, and nothing of what they did: the next ones say it anew. */
-export const notKept: ReadonlySet<string> = new Set(['replicas', 'acknowledgements', 'flag_acknowledgements'])
+/** What tells of processes that run, and nothing of what they did: the replicas and all that refers to them. The next ones say it anew. */
+export async function findNotKept(database: Database): Promise<Set<string>> {
+  const rows = await database.query<{ name: string }>(sql`
+    select conrelid::regclass::text as name from pg_constraint
+    where contype = 'f' and confrelid = to_regclass('public.replicas')`)
+  return new Set(['replicas', ...rows.map(({ name }) => name)])
+}
 
 /** A plain connection: what is read or written here may take longer than any statement of the system. */
 export async function connectWhole(url: string, name: string): Promise<pg.Client> {
@@ -102,6 +107,7 @@ export async function openDump(url: string): Promise<Dump> {
 
 async function factsOf(database: Database): Promise<DumpFacts> {
   const own = await ownTables()
+  const notKept = await findNotKept(database)
   const tables = await database.query<DumpedTable>(sql`
     select relname::text as name, array_agg(attname::text order by attnum) as columns
     from pg_class join pg_attribute on attrelid = pg_class.oid

@@ -10,7 +10,7 @@ import { exitCodes } from '../../cli/exit.ts'
 import { runProgram } from '../../cli/program.ts'
 import { appendAudit, verifyAudit } from '../../store/audit.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../store/audit-heads.ts'
-import { notKept } from '../../store/dump.ts'
+import { findNotKept } from '../../store/dump.ts'
 import { writeFlag } from '../../store/flags.ts'
 import { insertKey, revokeKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -122,6 +122,7 @@ async function digests(store: Store): Promise<Record<string, string>> {
     select relname as name from pg_class
     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
   const found: Record<string, string> = {}
+  const notKept = await findNotKept(store)
   for (const { name } of tables.filter((each) => !notKept.has(each.name))) {
     const { rows } = await store.pool.query<{ digest: string }>(
       `select count(*) || ' ' || coalesce(md5(string_agg(each::text, ' ' order by each::text)), '') as digest from ${name} as each`,
