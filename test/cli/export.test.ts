@@ -1,0 +1,344 @@
+/** An exported version answers as the server does, in Node and in a real browser, and says no where it cannot. */
+import '@tensorflow/tfjs-backend-cpu'
+import * as tf from '@tensorflow/tfjs-core'
+import { layers, sequential } from '@tensorflow/tfjs-layers'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { exportVersion } from '../../cli/export/write.ts'
+import type { Row } from '../../domain/features.ts'
+import { openArtifacts, putManifest } from '../../store/artifacts.ts'
+import { getVersion } from '../../store/versions.ts'
+import {
+  flightSpec,
+  irisSpec,
+  manifestOf,
+  notCompiled,
+  seeded,
+  type ArtifactSpec,
+} from '../support/artifact.ts'
+import { startBrowser } from '../support/browser.ts'
+import { registerDigest } from '../support/registration.ts'
+import {
+  openHouse,
+  startReplica,
+  type House,
+  type PredictAnswer,
+  type TestReplica,
+} from '../support/serving.ts'
+
+interface Predictor {
+  predict(rows: Row[]): Answer[]
+  checkGolden(): { rows: number; worst: number }
+}
+interface Answer {
+  label?: unknown
+  probability?: number
+  probabilities?: Record<string, number>
+  value?: number
+}
+interface PredictorModule {
+  loadPredictor(base?: string | URL): Promise<Predictor>
+  createEncoder(manifest: unknown): { width: number; encode(row: Row): Float32Array }
+}
+
+let house: House
+let replica: TestReplica
+let root: string
+const next = seeded(11)
+const chance = (): number => next() * 0.5 + 0.5
+const pick = <T>(values: readonly T[]): T => values[Math.floor(chance() * values.length) % values.length]!
+const some = (count: number, make: () => Row): Row[] => Array.from({ length: count }, make)
+
+const models: Record<string, { spec: () => Promise<string> | string; rows: () => Row[] }> = {
+  flight: {
+    spec: () => house.register(flightSpec('flight')),
+    rows: () =>
+      some(300, () => ({
+        distance: pick([null, 0, 123.456, 2_500 * chance(), 1e6]),
+        hour: pick([0, 23.99, 24 * chance(), -5]),
+        origin: pick(['ATL', 'ORD', 'XNA', '', 'größe', '__proto__']),
+        day: pick([null, 'workday', 'weekend']),
+      })),
+  },
+  iris: {
+    spec: () => house.register(irisSpec('iris')),
+    rows: () =>
+      some(300, () => ({
+        sepalLength: 10 * chance(),
+        sepalWidth: 6 * chance() - 2,
+        petalLength: 1e-7 * chance(),
+        petalWidth: 1e3 * chance(),
+      })),
+  },
+  // Normalisation before, between and behind, and a number that may be anything.
+  normalised: {
+    spec: normalised,
+    rows: () => some(300, () => Object.fromEntries(fiveNames.map((name) => [name, 4 * chance() - 2]))),
+  },
+}
+const fiveNames = ['a', 'b', 'c', 'd', 'e']
+
+async function normalised(): Promise<string> {
+  tf.enableProdMode()
+  await tf.setBackend('cpu')
+  const network = sequential({
+    layers: [
+      layers.inputLayer({ inputShape: [5] }),
+      layers.batchNormalization({}),
+      layers.dense({ units: 8, activation: 'relu' }),
+      layers.dropout({ rate: 0.5 }),
+      layers.batchNormalization({ scale: false }),
+      layers.dense({ units: 8 }),
+      layers.batchNormalization({ center: false }),
+      layers.activation({ activation: 'tanh' }),
+      layers.dense({ units: 1, useBias: false }),
+    ],
+  })
+  network.setWeights(
+    network.getWeights().map((each) =>
+      tf.tensor(
+        Float32Array.from({ length: each.size }, () => 0.8 + 0.7 * next()),
+        each.shape,
+      ),
+    ),
+  )
+  let saved: tf.io.ModelArtifacts = {}
+  await network.save(
+    tf.io.withSaveHandler((artifacts) => {
+      saved = artifacts
+      return Promise.resolve({ modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } })
+    }),
+  )
+  const { modelTopology, weightSpecs, weightData } = saved
+  const spec: ArtifactSpec = {
+    model: 'normalised',
+    features: Object.fromEntries(fiveNames.map((name) => [name, { kind: 'number' as const }])),
+    output: { kind: 'number' },
+    preprocessing: fiveNames.map((name) => ({ name, kind: 'number' as const, mean: 0, std: 1, fill: 0 })),
+    layers: [],
+    golden: [],
+  }
+  const golden = [-1, 0, 1].map((value) =>
+    Object.fromEntries(fiveNames.map((name, i) => [name, value + i / 7])),
+  )
+  const outputs = golden.map((row) => [
+    ...tf.tidy(() => (network.predict(tf.tensor2d([Object.values(row)])) as tf.Tensor).dataSync()),
+  ])
+  const artifacts = openArtifacts(house.artifactRoot)
+  const topology = { modelTopology, weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }] }
+  const files = {
+    'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology))),
+    'weights.bin': await artifacts.put('artifacts', new Uint8Array(weightData as ArrayBuffer)),
+  }
+  const manifest = { ...manifestOf(spec, files), golden: { instances: golden, outputs } }
+  const digest = await putManifest(artifacts, manifest)
+  return registerDigest(house.store, house.artifactRoot, { ...spec, digest })
+}
+
+/** Model → its exported folder. */
+const folders = new Map<string, string>()
+
+beforeAll(async () => {
+  house = await openHouse()
+  root = mkdtempSync(join(tmpdir(), 'tenure-export-'))
+  chmodSync(root, 0o711)
+  for (const [model, { spec }] of Object.entries(models)) {
+    const version = await spec()
+    await house.route(model, { proven: version })
+    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const folder = join(root, model)
+    const done = await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    expect(done.issue).toBeUndefined()
+    expect(done.golden).toBeGreaterThan(1)
+    folders.set(model, folder)
+  }
+  replica = await startReplica(house)
+  for (const model of Object.keys(models)) await replica.follows({ model, generation: 1 })
+})
+afterAll(async () => {
+  await replica.stop()
+  await house.close()
+  rmSync(root, { recursive: true, force: true })
+})
+
+const moduleIn = (folder: string) =>
+  import(pathToFileURL(join(folder, 'predictor.js')).href) as Promise<PredictorModule>
+
+function expectSame(found: readonly Answer[], { predictions }: PredictAnswer): void {
+  expect(found).toHaveLength(predictions.length)
+  found.forEach((answer, index) => {
+    const wanted = predictions[index]!
+    const near = (one: number | undefined, other: number | undefined) =>
+      expect(Math.abs(one! - other!), `row ${index}`).toBeLessThanOrEqual(
+        1e-6 * Math.max(1, Math.abs(other!)),
+      )
+    expect(answer.label).toBe(wanted.label)
+    if (wanted.probability !== undefined) near(answer.probability, wanted.probability)
+    if (wanted.value !== undefined) near(answer.value, wanted.value)
+    for (const [name, value] of Object.entries(wanted.probabilities ?? {}))
+      near(answer.probabilities?.[name], value)
+  })
+}
+
+describe('in Node', () => {
+  it.each(Object.keys(models))('%s answers as the server does', async (model) => {
+    const predictor = await (await moduleIn(folders.get(model)!)).loadPredictor()
+    const rows = models[model]!.rows()
+    expectSame(predictor.predict(rows), replica.ask(model, { instances: rows }))
+  })
+
+  it('refuses the rows that the server refuses, with the same code', async () => {
+    const predictor = await (await moduleIn(folders.get('flight')!)).loadPredictor()
+    const good: Record<string, unknown> = { distance: 1, hour: 2, origin: 'ATL', day: 'weekend' }
+    const codeOf = (work: () => unknown): unknown => {
+      try {
+        return work()
+      } catch (error) {
+        return (error as { code?: unknown }).code
+      }
+    }
+    for (const change of [
+      { hour: null },
+      { hour: 'x' },
+      { day: 'holiday' },
+      { extra: 1 },
+      { origin: 3 },
+      { hour: 1e300 },
+    ]) {
+      const row = { ...good, ...change } as Row
+      const wanted = codeOf(() => replica.ask('flight', { instances: [row] }))
+      expect(wanted).toMatch(/^[a-z_]+$/)
+      expect(codeOf(() => predictor.predict([row]))).toBe(wanted)
+    }
+    const { hour: _hour, ...less } = good
+    expect(codeOf(() => predictor.predict([less as Row]))).toBe('missing_feature')
+  })
+})
+
+describe('what is not exported', () => {
+  it('goes into no folder that holds something', async () => {
+    const version = 'iris_v1.0.0'
+    const { artifactDigest: digest } = await getVersion(house.store, version)
+    await expect(
+      exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder: folders.get('iris')! }),
+    ).rejects.toMatchObject({ problem: { code: 'usage', detail: expect.stringContaining('is not empty') } })
+    await expect(
+      exportVersion({ version, digest, artifactRoot: join(root, 'nowhere'), folder: join(root, 'new') }),
+    ).rejects.toMatchObject({ problem: { remedy: expect.stringContaining('TENURE_ARTIFACTS') } })
+  })
+
+  it('has layers that the predictor does not know: it names them, and encodes for TensorFlow.js', async () => {
+    const spec = notCompiled(irisSpec('leaky'))
+    const version = await house.register(spec)
+    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const folder = join(root, 'leaky')
+    const { issue } = await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    expect(issue).toMatch(/LeakyReLU.*tf\.loadLayersModel.*createEncoder/)
+    const { createEncoder } = await moduleIn(folder)
+    const { width, encode } = createEncoder(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')))
+    expect([width, encode(spec.golden[0]!).length]).toEqual([4, 4])
+  })
+
+  it.each<[string, (folder: string) => void, RegExp]>([
+    [
+      'golden rows that are off',
+      (folder) => edit(folder, 'manifest.json', (text) => text.replace('0.', '0.9')),
+      /golden rows are off/,
+    ],
+    ['weights that are cut', (folder) => writeFileSync(join(folder, 'weights.bin'), ''), /ends within/],
+  ])('%s are refused by the predictor', async (_name, harm, pattern) => {
+    const version = 'iris_v1.0.0'
+    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const folder = mkdtempSync(join(root, 'harmed-'))
+    await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    harm(folder)
+    const { loadPredictor } = await moduleIn(folder)
+    await expect(loadPredictor()).rejects.toThrow(pattern)
+  })
+})
+
+/** Behind the golden outputs. */
+function edit(folder: string, name: string, change: (text: string) => string): void {
+  const path = join(folder, name)
+  const text = readFileSync(path, 'utf8')
+  const at = text.indexOf('"outputs"')
+  writeFileSync(path, text.slice(0, at) + change(text.slice(at)))
+}
+
+describe('in a browser', () => {
+  let browser: Browser
+  let server: Server
+  let origin: string
+  const types: Record<string, string> = {
+    '.js': 'text/javascript',
+    '.html': 'text/html',
+    '.css': 'text/css',
+    '.json': 'application/json',
+  }
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
+      try {
+        const bytes = readFileSync(join(root, path.endsWith('/') ? `${path}index.html` : path))
+        const type = types[extname(path) || '.html'] ?? 'application/octet-stream'
+        response.writeHead(200, { 'content-type': type }).end(bytes)
+      } catch {
+        response.writeHead(404).end()
+      }
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    browser = await startBrowser()
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    server.close()
+  })
+
+  it('answers as the server does, and its page agrees with the golden rows', async () => {
+    const page = await browser.newPage()
+    const troubles: string[] = []
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') troubles.push(message.text())
+    })
+    page.on('pageerror', (error) => troubles.push(error.message))
+    page.on('request', (request) => {
+      const url = request.url()
+      if (!url.startsWith(origin) && !url.startsWith('data:')) troubles.push(url)
+    })
+    for (const model of Object.keys(models)) {
+      await page.goto(`${origin}/${model}/`)
+      const golden = page.locator('#golden')
+      await golden.filter({ hasText: 'golden rows agree' }).waitFor({ timeout: 30_000 })
+      expect(await page.title()).toBe(`${model}_v1.0.0`)
+      const rows = models[model]!.rows()
+      // As text: it is the browser that is to find the module, and not the compiler of this file.
+      const found = (await page.evaluate(
+        `import('/${model}/predictor.js').then(async ({ loadPredictor }) => (await loadPredictor()).predict(${JSON.stringify(rows)}))`,
+      )) as Answer[]
+      expectSame(found, replica.ask(model, { instances: rows }))
+    }
+    expect(troubles).toEqual([])
+    await page.close()
+  })
+
+  it('answers what is typed, and says what is wrong with it', async () => {
+    const page = await browser.newPage()
+    await page.goto(`${origin}/flight/`)
+    const answer = page.locator('#answer')
+    await answer.filter({ hasText: 'probability' }).waitFor({ timeout: 30_000 })
+    await page.getByLabel('hour').fill('')
+    await answer.filter({ hasText: '"hour" may not be null' }).waitFor({ timeout: 30_000 })
+    await page.getByLabel('hour').fill('17')
+    await page.getByLabel('origin').fill('<img src=x onerror=alert(1)>')
+    await answer.filter({ hasText: 'probability' }).waitFor({ timeout: 30_000 })
+    await page.close()
+  })
+})
