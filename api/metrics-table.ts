@@ -65,6 +65,13 @@ export const metricTable = {
   },
   tenure_prediction_cache_entries: { type: 'gauge', help: 'Rows in the prediction cache', labels: [] },
   tenure_prediction_cache_bytes: { type: 'gauge', help: 'What the prediction cache holds', labels: [] },
+  tenure_feature_lookups_total: {
+    type: 'counter',
+    help: 'Looked-up features of answered requests: found; else a stand-in was used because the value was absent, too old or late, or the row named no entity',
+    labels: ['view', 'result'],
+  },
+  tenure_feature_cache_entries: { type: 'gauge', help: 'Entities whose features are in memory', labels: [] },
+  tenure_feature_cache_bytes: { type: 'gauge', help: 'What they take, about', labels: [] },
   tenure_shadow_total: {
     type: 'counter',
     help: 'Copies of requests for a candidate in the shadow: answered, dropped; and pairs of answers that were dropped',

@@ -79,6 +79,12 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   })
   tell('tenure_prediction_cache_entries', (add) => add({}, cached().entries))
   tell('tenure_prediction_cache_bytes', (add) => add({}, cached().bytes))
+  tell('tenure_feature_lookups_total', (add) => {
+    for (const [view, results] of serving.lookups.counts())
+      for (const [result, count] of Object.entries(results)) add({ view, result }, count)
+  })
+  tell('tenure_feature_cache_entries', (add) => add({}, serving.features.counts().entries))
+  tell('tenure_feature_cache_bytes', (add) => add({}, serving.features.counts().bytes))
   tell('tenure_shadow_total', (add) => {
     const { answered, dropped, droppedPairs } = shadow.counts()
     each(add, 'result', { answered, dropped, pair_dropped: droppedPairs })

@@ -80,7 +80,7 @@ export function createAnswer(deps: AnswerDeps): Answering {
       // Only where somebody counts or chooses by it; the text of an id costs more than the id.
       const isNamed = arm.tally.release !== undefined || table.shadow !== undefined
       desk.key = desk.sheet.routingKey ?? (isNamed ? ids.prefix() : '')
-      desk.began = began
+      desk.began = request.sinceMs ?? began
       const running = steps.run(arm, desk)
       if (running === undefined && durable === undefined)
         return steps.finish(protocol, request, table, arm, desk, false)

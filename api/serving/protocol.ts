@@ -14,6 +14,8 @@ export interface Request {
   body: Buffer
   /** Milliseconds from now for which the caller is willing to wait. */
   withinMs?: number | undefined
+  /** When it was taken in, on the monotonic clock, where it has waited for something since. */
+  sinceMs?: number | undefined
   /** The caller's own name of the request: sent again, it is answered as before. Only where predictions are logged durably. */
   requestId?: string | undefined
   /** Whom the answer is for; looked at only when it has to wait. */

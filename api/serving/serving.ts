@@ -16,7 +16,9 @@ import { createClock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './durable-log.ts'
 import { createIds, mostPlaces } from './identity.ts'
 import { withFault } from './fault.ts'
+import { createFeatureCache, type FeatureCache } from './feature-cache.ts'
 import { openLog, type PredictionLog } from './log.ts'
+import { createLookups, type Lookups } from './lookup.ts'
 import { createAnswer, type Answer, type WaitingCounts } from './answer.ts'
 import { createMemo, type Memo } from './memo.ts'
 import { createPredictProtocol } from './predict.ts'
@@ -42,6 +44,9 @@ export interface Serving {
   durable: DurableLog | undefined
   tensors: Tensors
   memo: Memo | undefined
+  /** The features that are looked up, and what of them is in memory. */
+  lookups: Pick<Lookups, 'counts'>
+  features: Pick<FeatureCache, 'counts'>
   waiting(): WaitingCounts
   tallies: Tallies
   shadow: Shadow
@@ -127,6 +132,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     if (memo !== undefined && loaded.predictor.trouble !== undefined)
       loaded.predictor = memo.remembering(loaded.predictor)
     known.set(version, origin)
+    lookups.knows(loaded)
     return { origin, loaded: withFault(loaded) }
   }
   const switches = createSwitches(tallies)
@@ -141,6 +147,10 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onFollow: events.followed,
     onProblem: events.refused,
   })
+  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
+  const native = createPredictProtocol(mostInstances)
+  const features = createFeatureCache({ store, now: clock.now, onTrouble: events.trouble })
+  const lookups = createLookups({ cache: features, clock, routing, native, mostInstances })
   if (remembered !== undefined) await routing.recall(remembered)
   const log = openLog({
     store,
@@ -178,7 +188,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     tallies,
   })
   return {
-    answer: answering.answer,
+    answer: lookups.around(answering.answer),
     native,
     mostInstances,
     routing,
@@ -186,6 +196,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     durable,
     tensors,
     memo,
+    lookups,
+    features,
     waiting: answering.counts,
     tallies,
     shadow,

@@ -1,0 +1,120 @@
+/** `/v1/features`: the feature views, how far each is taken in, and what is known of an entity at a moment. */
+import { z } from 'zod'
+import { DomainError } from '../../domain/errors.ts'
+import { keyOfText } from '../../domain/feature-view.ts'
+import { countValues, listValues } from '../../store/feature-values.ts'
+import { isUsed, listViews, type StoredView } from '../../store/feature-views.ts'
+import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/contract.ts'
+import type { Actor } from '../auth.ts'
+import { operators, route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { mayTouch } from '../auth.ts'
+import { answerMs } from '../temporal.ts'
+import { limit, pastMoment, toWire } from '../wire.ts'
+import { isAlreadyStarted } from '../workflow-errors.ts'
+
+export const featureRoutes = (deps: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/features',
+    allow: viewers,
+    summary:
+      'Lists the feature views with the models and versions that use them, and how far each is taken in.',
+    answers: { 200: 'The views' },
+    query: z.strictObject({ limit }),
+    async handle({ actor, query }) {
+      const found = await listViews(deps.store, { limit: query.limit })
+      return { json: { features: found.filter((each) => maySee(actor, each)).map(shown) } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/features/:name',
+    allow: viewers,
+    summary: 'Shows a feature view: its definitions that are used or were, the newest first.',
+    answers: { 200: 'The view' },
+    async handle({ actor, params }) {
+      const found = await viewsOf(deps, actor, params['name']!)
+      const counted = await Promise.all(
+        found.map(async (each) => ({ ...shown(each), ...(await countValues(deps.store, each.id)) })),
+      )
+      return { json: { name: found[0]!.name, definitions: counted } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/features/:name/values',
+    allow: viewers,
+    summary:
+      'What is known of an entity, or was at a moment: the value that counts first, then those before it. Several columns of an entity are sent as "a / b".',
+    answers: { 200: 'The values' },
+    query: z.strictObject({
+      entity: z.string().min(1).max(256),
+      at: pastMoment.optional(),
+      limit: limit.default(10),
+    }),
+    async handle({ actor, params, query }) {
+      const [newest] = await viewsOf(deps, actor, params['name']!)
+      const { id, definition } = newest!
+      const at = query.at ?? new Date().toISOString()
+      const values = await listValues(deps.store, {
+        viewId: id,
+        entity: keyOfText(query.entity),
+        at,
+        limit: query.limit,
+      })
+      return { json: { view: definition.name, entity: query.entity, at, values: values.map(toWire) } }
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/v1/features/:name/materialise',
+    allow: operators,
+    summary:
+      'Takes in what is new of a view now, and everything since `from` again. One run at a time: when one is under way, that is answered.',
+    answers: { 202: 'It has begun, or was under way' },
+    body: z.strictObject({ from: pastMoment.optional() }),
+    async handle({ actor, params, body }) {
+      const found = await viewsOf(deps, actor, params['name']!)
+      const view = found[0]!.name
+      if (!found.some(isUsed))
+        throw new DomainError(
+          'not_found',
+          `no model uses the feature view ${view} any more: it is not taken in`,
+        )
+      const request: MaterialiseRequest = {
+        view,
+        ...(body.from === undefined ? {} : { from: new Date(body.from).toISOString() }),
+      }
+      const workflowId = materialiseWorkflowId(view)
+      const begun = await deps.temporal.call(answerMs, (client) =>
+        client.workflow
+          .start('materialise', { workflowId, taskQueue: deps.temporal.taskQueue, args: [request] })
+          .then(() => true)
+          .catch((error: unknown) => {
+            if (isAlreadyStarted(error)) return false
+            throw error
+          }),
+      )
+      deps.log.info({ view, by: actor!.name, begun }, 'a feature view is to be taken in')
+      return { status: 202, json: { view, workflow_id: workflowId, begun } }
+    },
+  }),
+]
+
+/** A key for some models sees the views that these use. */
+const maySee = (actor: Actor | undefined, { models }: StoredView): boolean =>
+  actor?.models === undefined || models.some((model) => mayTouch(actor, model))
+
+async function viewsOf(deps: ApiDeps, actor: Actor | undefined, name: string): Promise<StoredView[]> {
+  const found = (await listViews(deps.store, { name })).filter((each) => maySee(actor, each))
+  if (found.length === 0)
+    throw new DomainError('not_found', `there is no feature view ${JSON.stringify(name.slice(0, 80))}`)
+  return found
+}
+
+const shown = ({ id: _id, definition, ...stored }: StoredView): Record<string, unknown> => {
+  const { name, digest, ...rest } = stored
+  const { source, digest: _digest, name: _name, ...said } = definition
+  return { name, digest, ...toWire(rest), ...toWire(said), source }
+}

@@ -1,0 +1,142 @@
+/**
+ * The newest values of entities in the memory of a replica. A request takes what is at hand; what is not is asked for together
+ * with what others ask for in the same moment, and values in use are read again before they are too old. Without it each request
+ * of a model with looked-up features would be a query.
+ */
+import type { Known } from '../../domain/feature-view.ts'
+import { findNewest, type Asked } from '../../store/feature-values.ts'
+import type { Database } from '../../store/postgres.ts'
+
+export interface FeatureCache {
+  /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
+  find(asked: Asked, freshMs: number): Found | undefined
+  /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
+  read(asked: Asked): Promise<void> | undefined
+  counts(): { entries: number; bytes: number }
+}
+
+export interface Found {
+  known: Known | undefined
+}
+
+export interface FeatureCacheOptions {
+  store: Database
+  now: () => number
+  onTrouble: (what: string, error?: unknown) => void
+  mostEntries?: number
+  mostBytes?: number
+}
+
+interface Entry extends Found {
+  readAt: number
+  bytes: number
+}
+
+interface Batch {
+  asked: Map<string, Asked>
+  done: Promise<void>
+  end: () => void
+}
+
+/** Entities of one query, and queries at a time: the pool is for everybody. */
+const mostAtOnce = 1_000
+const mostRunning = 2
+/** Entities that wait to be asked for. */
+const mostAsked = 20_000
+/** How long Postgres is left alone after it did not answer. */
+const retryMs = 500
+/** What an entry takes beside its key and its values. */
+const entryBytes = 200
+
+export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
+  const { store, now, onTrouble, mostEntries = 100_000, mostBytes = 33_554_432 } = options
+  const entries = new Map<string, Entry>()
+  const reading = new Map<string, Promise<void>>()
+  const waiting: Batch[] = []
+  let bytes = 0
+  let running = 0
+  let awayUntil = 0
+
+  const keep = (key: string, known: Known | undefined, readAt: number): void => {
+    const size = entryBytes + key.length * 2 + (known === undefined ? 0 : sizeOf(known))
+    bytes += size - (entries.get(key)?.bytes ?? 0)
+    // To the end: what was read last is forgotten last, and what is in use is read again and again.
+    entries.delete(key)
+    entries.set(key, { known, readAt, bytes: size })
+    for (const [oldest, entry] of entries) {
+      if (entries.size <= mostEntries && bytes <= mostBytes) break
+      entries.delete(oldest)
+      bytes -= entry.bytes
+    }
+  }
+  const run = async ({ asked, end }: Batch): Promise<void> => {
+    running++
+    const sentAt = now()
+    try {
+      const found = new Map(
+        (await findNewest(store, [...asked.values()])).map((known) => [keyOf(known), known]),
+      )
+      for (const key of asked.keys()) {
+        const known = found.get(key)
+        keep(key, known && { eventMs: known.eventMs, values: known.values }, sentAt)
+      }
+    } catch (error) {
+      awayUntil = now() + retryMs
+      onTrouble('features cannot be looked up', error)
+    }
+    running--
+    for (const key of asked.keys()) reading.delete(key)
+    end()
+    next()
+  }
+  const next = (): void => {
+    while (running < mostRunning) {
+      const batch = waiting.shift()
+      if (batch === undefined) return
+      void run(batch)
+    }
+  }
+  const batchWithRoom = (): Batch => {
+    const last = waiting.at(-1)
+    if (last !== undefined && last.asked.size < mostAtOnce) return last
+    let end = (): void => {}
+    const done = new Promise<void>((resolve) => (end = resolve))
+    const batch = { asked: new Map<string, Asked>(), done, end }
+    waiting.push(batch)
+    // At the end of the turn, so that all that is asked for in it goes together.
+    setImmediate(next)
+    return batch
+  }
+  const read: FeatureCache['read'] = (asked) => {
+    const key = keyOf(asked)
+    const before = reading.get(key)
+    if (before !== undefined) return before
+    if (reading.size >= mostAsked || now() < awayUntil) return undefined
+    const batch = batchWithRoom()
+    batch.asked.set(key, asked)
+    reading.set(key, batch.done)
+    return batch.done
+  }
+  return {
+    read,
+    find(asked, freshMs) {
+      const entry = entries.get(keyOf(asked))
+      if (entry === undefined) return undefined
+      const ageMs = now() - entry.readAt
+      if (ageMs > freshMs / 2) void read(asked)
+      return ageMs > freshMs ? undefined : entry
+    },
+    counts: () => ({ entries: entries.size, bytes }),
+  }
+}
+
+const keyOf = ({ digest, entity }: Asked): string => `${digest.slice(-16)} ${entity}`
+
+function sizeOf({ values }: Known): number {
+  let size = 0
+  for (const name in values) {
+    const value = values[name]
+    size += 16 + name.length + (typeof value === 'string' ? value.length * 2 : 8)
+  }
+  return size
+}

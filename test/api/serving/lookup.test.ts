@@ -1,0 +1,329 @@
+/** Looked-up features in the path of a prediction: found, or stood in for, counted and told; never waited for beyond the deadline. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createFeatureCache } from '../../../api/serving/feature-cache.ts'
+import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../domain/feature-view.ts'
+import { findNewest, insertValues } from '../../../store/feature-values.ts'
+import { findView, upsertView } from '../../../store/feature-views.ts'
+import { listLogged } from '../../../store/matured.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { answerOf, flightSpec, type ArtifactSpec } from '../../support/artifact.ts'
+import { uniqueName } from '../../support/servers.ts'
+import {
+  askLater,
+  openHouse,
+  startReplica,
+  until,
+  type House,
+  type TestReplica,
+} from '../../support/serving.ts'
+
+let house: House
+let replica: TestReplica
+const view: FeatureView = {
+  name: 'airports',
+  digest: `sha256:${'a'.repeat(64)}`,
+  source: { kind: 'postgres', files: {}, rows: 'select 1' },
+  entity: ['airport'],
+  eventTime: 'at',
+  knownAt: 'at',
+  values: { distance: 'number', day: 'category' },
+  everyMs: 1_000,
+  lateMs: 1_000,
+  keepMs: 1e9,
+}
+const hourMs = 3_600_000
+const from = (value: string, more: Partial<FeatureOrigin> = {}): FeatureOrigin => ({
+  view: view.name,
+  digest: view.digest,
+  value,
+  by: ['origin'],
+  timeToLiveMs: hourMs,
+  freshMs: 600_000,
+  withinMs: 15_000,
+  ...more,
+})
+const looking = (more: Partial<FeatureOrigin> = {}): ArtifactSpec => {
+  const spec = flightSpec(uniqueName('looking'))
+  const { distance, hour, origin } = spec.features
+  return {
+    ...spec,
+    features: {
+      distance: { ...distance!, from: from('distance', more) },
+      hour: hour!,
+      origin: origin!,
+      day: {
+        kind: 'category',
+        values: ['workday', 'weekend'],
+        missing: 'fill',
+        from: from('day', { otherwise: 'workday', ...more }),
+      },
+    },
+  }
+}
+const tell = async (entity: string, features: Record<string, FeatureValue>, ageMs = 0) => {
+  const at = new Date(Date.now() - ageMs - 1_000).toISOString()
+  const { id } = (await findView(house.store, view.digest))!
+  const run = { viewId: id, lateAt: undefined, asOf: at, watermark: undefined }
+  await insertValues(house.store, run, [{ entity, eventAt: at, knownAt: at, usableAt: at, features }])
+}
+const start = async (spec: ArtifactSpec): Promise<string> => {
+  const proven = await house.register(spec)
+  await replica.follows(await house.route(spec.model, { proven }))
+  return spec.model
+}
+type Told = Awaited<ReturnType<typeof askLater>> & {
+  defaulted?: { instance: number; feature: string; why: string }[]
+}
+const ask = (model: string, ...instances: object[]): Promise<Told> => askLater(replica, model, { instances })
+const probabilities = (told: Told) => told.predictions.map(({ probability }) => probability!)
+
+beforeAll(async () => {
+  house = await openHouse()
+  replica = await startReplica(house)
+  await upsertView(house.store, view)
+  await tell('ORD', { distance: 300, day: 'weekend' })
+  await tell('ATL', { distance: null, day: 'holiday' })
+  await tell('XNA', { distance: 900, day: 'weekend' }, 2 * hourMs)
+})
+afterAll(async () => {
+  await replica.stop()
+  await house.close()
+})
+
+describe('a feature that is not sent', () => {
+  it('is looked up, logged as it was used, and yields to what the caller sends', async () => {
+    const spec = looking()
+    const model = await start(spec)
+    const told = await ask(model, { hour: 8, origin: 'ORD' }, { hour: 8, origin: 'ORD', distance: 5_000 })
+    const rows = [
+      { distance: 300, hour: 8, origin: 'ORD', day: 'weekend' },
+      { distance: 5_000, hour: 8, origin: 'ORD', day: 'weekend' },
+    ]
+    expect(told.defaulted).toBeUndefined()
+    probabilities(told).forEach((probability, index) =>
+      expect(probability).toBeCloseTo(answerOf(spec, rows[index]!)[0]!, 5),
+    )
+    await replica.serving.log.flush()
+    const logged = await listLogged(
+      house.store,
+      {
+        model,
+        version: told.version,
+        fromMs: 0,
+        toMs: Date.now() + hourMs,
+        fits: spec.preprocessing,
+        width: 1,
+      },
+      10,
+    )
+    expect(logged.map(({ row }) => row)).toEqual(rows)
+    // At hand now: answered in the same turn.
+    expect(replica.ask(model, { instances: [{ hour: 8, origin: 'ORD' }] }).predictions).toHaveLength(1)
+  })
+
+  it('is stood in for where there is no value, and the answer says why', async () => {
+    const spec = looking()
+    const model = await start(spec)
+    const before = { ...replica.serving.lookups.counts().get(view.name) }
+    const told = await ask(
+      model,
+      { hour: 8, origin: 'ATL' },
+      { hour: 8, origin: 'XNA' },
+      { hour: 8, origin: 'nowhere' },
+      { hour: 8, origin: 'ORD' },
+    )
+    const whys = [
+      ['absent', 'absent'],
+      ['old', 'old'],
+      ['absent', 'absent'],
+    ]
+    expect(told.defaulted).toEqual(
+      whys.flatMap(([distance, day], instance) => [
+        { instance, feature: 'day', why: day },
+        { instance, feature: 'distance', why: distance },
+      ]),
+    )
+    const rows = [
+      ...['ATL', 'XNA', 'nowhere'].map((origin) => ({ distance: null, hour: 8, origin, day: 'workday' })),
+      { distance: 300, hour: 8, origin: 'ORD', day: 'weekend' },
+    ]
+    probabilities(told).forEach((probability, index) =>
+      expect(probability).toBeCloseTo(answerOf(spec, rows[index]!)[0]!, 5),
+    )
+    const after = replica.serving.lookups.counts().get(view.name)!
+    expect({
+      absent: after.absent - (before.absent ?? 0),
+      old: after.old - (before.old ?? 0),
+      found: after.found - (before.found ?? 0),
+    }).toEqual({ absent: 4, old: 2, found: 2 })
+  })
+
+  it('leaves what is wrong with a row to the reader, with the code that it always has', async () => {
+    const model = await start(looking())
+    for (const [instance, code] of [
+      [{ origin: 'ORD' }, 'missing_feature'],
+      [{ hour: 8, origin: 'ORD', more: 1 }, 'unknown_feature'],
+      [{ hour: 'eight', origin: 'ORD' }, 'wrong_type'],
+      [{ hour: 8, origin: 'ORD', day: 'noday' }, 'unknown_category'],
+      [[], 'invalid_request'],
+    ] as const)
+      await expect(ask(model, instance)).rejects.toMatchObject({ code })
+    const odd = await ask(model, { hour: 8, origin: 'a'.repeat(5_000) })
+    expect(odd.defaulted?.map(({ why }) => why)).toEqual(['no_entity', 'no_entity'])
+  })
+
+  it('is looked up by a field that only one of two versions knows', async () => {
+    const by = { by: ['airport'] }
+    const [plain, more] = [flightSpec(uniqueName('both')), looking(by)]
+    const champion = await house.register(plain)
+    const canary = await house.register({ ...more, model: plain.model }, 1)
+    const arms = (shareBp: number) => ({
+      release: `rel_${plain.model}`,
+      proven: champion,
+      arms: [
+        { arm: 'canary' as const, version: canary, shareBp },
+        { arm: 'champion' as const, version: champion, shareBp: 10_000 - shareBp },
+      ],
+    })
+    await replica.follows(await house.route(plain.model, arms(5_000), 600_000))
+    const row = { distance: 300, hour: 8, origin: 'DEN', day: 'weekend' }
+    const answered = new Set<string>()
+    for (let i = 0; i < 200 && answered.size < 2; i++) {
+      const told = await askLater(replica, plain.model, {
+        instances: [{ ...row, airport: 'ORD' }],
+        routing_key: `caller ${i}`,
+      })
+      answered.add(told.arm)
+      expect(told.predictions[0]!.probability).toBeCloseTo(answerOf(plain, row)[0]!, 5)
+    }
+    expect(answered.size).toBe(2)
+  })
+})
+
+describe('while the store does not answer', () => {
+  const whileLocked = async (work: () => Promise<void>) => {
+    const client = await house.store.pool.connect()
+    try {
+      await client.query('begin')
+      await client.query('lock table feature_newest in access exclusive mode')
+      await work()
+    } finally {
+      await client.query('rollback')
+      client.release()
+    }
+  }
+
+  it('nobody waits beyond the deadline, what is at hand is used, and others are not touched', async () => {
+    const [model, other] = [
+      await start(looking({ withinMs: 50 })),
+      await start(flightSpec(uniqueName('plain'))),
+    ]
+    await until(
+      async () => (await ask(model, { hour: 8, origin: 'ORD' })).defaulted === undefined,
+      'the value',
+      20_000,
+    )
+    await tell('SEA', { distance: 100, day: 'weekend' })
+    await whileLocked(async () => {
+      const told = await ask(model, { hour: 8, origin: 'ORD' }, { hour: 8, origin: 'SEA' })
+      expect(told.defaulted).toEqual([
+        { instance: 1, feature: 'day', why: 'late' },
+        { instance: 1, feature: 'distance', why: 'late' },
+      ])
+      expect(
+        replica.ask(other, { instances: [{ distance: 1, hour: 1, origin: 'ORD', day: null }] }).predictions,
+      ).toHaveLength(1)
+    })
+    await until(
+      async () => (await ask(model, { hour: 8, origin: 'SEA' })).defaulted === undefined,
+      'the late value',
+      20_000,
+    )
+  })
+
+  it('a copy that was read too long ago is not used', async () => {
+    const model = await start(looking({ withinMs: 50, freshMs: 400 }))
+    const isFound = async () => (await ask(model, { hour: 8, origin: 'ORD' })).defaulted === undefined
+    await until(isFound, 'the value', 20_000)
+    await whileLocked(() => until(async () => !(await isFound()), 'the end of its freshness', 20_000))
+    await until(isFound, 'the value again', 20_000)
+  })
+})
+
+describe('the memory of values', () => {
+  const fake = (known: (entities: string[]) => object[]) => {
+    const asked: string[][] = []
+    const store: Database = {
+      query: (statement) => {
+        const entities = statement.values[1] as string[]
+        asked.push(entities)
+        return Promise.resolve(known(entities) as never)
+      },
+    }
+    return { store, asked }
+  }
+  const entity = (name: string) => ({ digest: view.digest, entity: name })
+
+  it('is bounded, and asks for many entities at once', async () => {
+    const { store, asked } = fake((entities) =>
+      entities.map((name) => ({ digest: view.digest, entity: name, eventMs: 1, values: { a: name } })),
+    )
+    const cache = createFeatureCache({
+      store,
+      now: () => 0,
+      onTrouble: () => {},
+      mostEntries: 100,
+      mostBytes: 1e6,
+    })
+    await Promise.all(
+      Array.from({ length: 3_000 }, (_, i) => cache.read(entity(`e${i % 2_500}`)) ?? Promise.resolve()),
+    )
+    expect(asked.map((entities) => entities.length)).toEqual([1_000, 1_000, 500])
+    expect(cache.counts().entries).toBe(100)
+    expect(cache.find(entity('e2499'), 1_000)?.known?.values).toEqual({ a: 'e2499' })
+    expect(cache.find(entity('e0'), 1_000)).toBeUndefined()
+    const small = createFeatureCache({ store, now: () => 0, onTrouble: () => {}, mostBytes: 10_000 })
+    await Promise.all(Array.from({ length: 500 }, (_, i) => small.read(entity(`e${i}`)) ?? Promise.resolve()))
+    expect(small.counts().bytes).toBeLessThanOrEqual(10_000)
+    expect(small.counts().entries).toBeGreaterThan(10)
+  })
+
+  it('leaves the store alone for a while when it has failed, and remembers who has no value', async () => {
+    let [now, fails] = [0, true]
+    const troubles: string[] = []
+    const store: Database = { query: () => (fails ? Promise.reject(new Error('away')) : Promise.resolve([])) }
+    const cache = createFeatureCache({ store, now: () => now, onTrouble: (what) => troubles.push(what) })
+    await cache.read(entity('a'))
+    expect(troubles).toEqual(['features cannot be looked up'])
+    expect(cache.read(entity('a'))).toBeUndefined()
+    expect(cache.find(entity('a'), 1_000)).toBeUndefined()
+    ;[now, fails] = [1_000, false]
+    await cache.read(entity('a'))
+    expect(cache.find(entity('a'), 1_000)).toMatchObject({ known: undefined })
+  })
+
+  it('reads what is in use again before it is too old', async () => {
+    let now = 0
+    const { store, asked } = fake(() => [])
+    const cache = createFeatureCache({ store, now: () => now, onTrouble: () => {} })
+    await cache.read(entity('a'))
+    now = 400
+    expect(cache.find(entity('a'), 1_000)).toBeDefined()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(asked).toHaveLength(1)
+    now = 600
+    expect(cache.find(entity('a'), 1_000)).toBeDefined()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(asked).toHaveLength(2)
+  })
+})
+
+it('the newest event counts, however late an older one comes', async () => {
+  await tell('MIA', { distance: 1 }, 1_000)
+  await tell('MIA', { distance: 2 }, 60_000)
+  expect((await findNewest(house.store, [{ digest: view.digest, entity: 'MIA' }]))[0]?.values).toEqual({
+    distance: 1,
+  })
+  expect(await house.store.query(sql`select 1 from feature_history where entity = 'MIA'`)).toHaveLength(2)
+})

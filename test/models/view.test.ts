@@ -1,0 +1,176 @@
+/** What is wrong with a feature view, or with how a model uses it, is told with its place; and what is right has one digest. */
+import { describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import {
+  byTime,
+  category,
+  defineModel,
+  direct,
+  lookup,
+  number,
+  postgres,
+  view,
+  yesNo,
+} from '../../models/define.ts'
+
+const right = {
+  entity: 'airport',
+  source: postgres({ rows: 'select * from told', eventTime: 'at' }),
+  knownAt: 'told_at',
+  values: { delay: number({ unit: 'min' }), sky: category(['blue', 'grey']) },
+  timeToLive: '6 h',
+} as const
+const file = (features: object, more: object = {}) => ({
+  name: 'late',
+  features: { airport: category(), ...features },
+  label: yesNo({ column: 'late', positive: 'late' }),
+  source: postgres({ rows: 'select 1', eventTime: 'at' }),
+  split: byTime({ train: '3 d', test: '1 d' }),
+  train: () => {
+    throw new Error('nobody trains it')
+  },
+  judge: { floors: { auc: 0.5 } },
+  release: direct({ approval: { by: 1, within: '1 h' } }),
+  ...more,
+})
+const issuesOf = (features: object, more: object = {}): unknown => {
+  try {
+    defineModel(file(features, more) as Parameters<typeof defineModel>[0])
+    return []
+  } catch (error) {
+    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
+  }
+}
+const looking = (change: object, name = 'delays') =>
+  lookup(view(name, { ...right, ...change } as Parameters<typeof view>[1]), 'delay')
+
+describe('a view', () => {
+  it('has no issue when it is right, and goes with the model once', () => {
+    const delays = view('delays', right)
+    const { definition } = defineModel(
+      file({
+        delay: lookup(delays, 'delay'),
+        sky: lookup(delays, 'sky', { by: 'airport', otherwise: 'grey', within: '5 ms' }),
+      }) as Parameters<typeof defineModel>[0],
+    )
+    expect(definition.views).toHaveLength(1)
+    expect(definition.views).toMatchObject([
+      { name: 'delays', entity: ['airport'], everyMs: 300_000, lateMs: 3_600_000 },
+    ])
+    expect(definition.features).toMatchObject({
+      delay: {
+        kind: 'number',
+        unit: 'min',
+        missing: 'fill',
+        from: { by: ['airport'], timeToLiveMs: 21_600_000, withinMs: 20 },
+      },
+      sky: { kind: 'category', from: { otherwise: 'grey', withinMs: 5 } },
+    })
+    expect(definition.features['sky']).not.toHaveProperty('missing')
+  })
+
+  it('has another digest when its values would be others, and only then', () => {
+    const digest = (change: object) =>
+      view('delays', { ...right, ...change } as Parameters<typeof view>[1]).definition.digest
+    expect(digest({ every: '1 min', about: 'x', timeToLive: '1 h', late: '1 d' })).toBe(digest({}))
+    for (const change of [
+      { entity: 'other' },
+      { knownAt: 'other' },
+      { source: postgres({ rows: 'select * from other', eventTime: 'at' }) },
+      { source: postgres({ rows: 'select * from told', eventTime: 'other' }) },
+      { values: { delay: number() } },
+    ])
+      expect(digest(change)).not.toBe(digest({}))
+  })
+
+  it.each([
+    ['a name that is none', looking({}, 'Delays of airports'), 'views.Delays of airports.name: up to 63'],
+    ['no entity', looking({ entity: [] }), 'views.delays.entity: at least one column'],
+    [
+      'an entity that is no column',
+      looking({ entity: 'air port' }),
+      'views.delays.entity: the name of a column is wanted, not "air port"',
+    ],
+    [
+      'no event time',
+      looking({ source: postgres({ rows: 'select 1' }) }),
+      'views.delays.source.eventTime: the name of a column is wanted',
+    ],
+    ['no known-at', looking({ knownAt: undefined }), 'views.delays.knownAt: the name of a column is wanted'],
+    ['no time to live', looking({ timeToLive: undefined }), 'views.delays.timeToLive: is missing'],
+    [
+      'a time to live that is none',
+      looking({ timeToLive: 'long' }),
+      'views.delays.timeToLive: a duration such as',
+    ],
+    ['a period that is none', looking({ every: '0 s' }), 'views.delays.every: a duration such as'],
+    ['no values', looking({ values: {} }), 'views.delays.values: at least one is wanted'],
+    ['no source', looking({ source: undefined }), 'views.delays.source: is not of the shape'],
+    [
+      'a value that the store needs the name of',
+      looking({ values: { delay: number(), event_at: number() } }),
+      'views.delays.values.event_at: is a name of the feature store itself',
+    ],
+    [
+      'what only models have',
+      looking({ source: postgres({ rows: 'select 1', eventTime: 'at', lookback: '1 d' }) }),
+      'views.delays.source.lookback: is for models',
+    ],
+  ])('with %s is refused with the place', (_name, delay, issue) =>
+    expect(issuesOf({ delay })).toEqual(
+      expect.arrayContaining([expect.stringContaining(`features.delay: ${issue}`)]),
+    ),
+  )
+})
+
+describe('a feature that is looked up', () => {
+  const delays = view('delays', right)
+  it.each([
+    [
+      'a value that the view has not',
+      lookup(delays, 'depth' as 'delay'),
+      'value: delays has no value "depth", but delay, sky',
+    ],
+    [
+      'a stand-in of another kind',
+      lookup(delays, 'delay', { otherwise: 'none' }),
+      'otherwise: a number is wanted, not "none"',
+    ],
+    [
+      'a stand-in that is none of its values',
+      lookup(delays, 'sky', { otherwise: 'red' }),
+      'otherwise: is none of the declared values',
+    ],
+    [
+      'too few fields for its entity',
+      lookup(delays, 'delay', { by: [] }),
+      'by: 1 field(s) name an entity of delays, not 0',
+    ],
+    [
+      'a deadline that is none',
+      lookup(delays, 'delay', { within: 'soon' as '1 ms' }),
+      'within: a duration such as',
+    ],
+    ['a field that is none', lookup(delays, 'delay', { by: 'a b' }), 'by: a field has letters'],
+  ])('from %s is refused with the place', (_name, delay, issue) =>
+    expect(issuesOf({ delay })).toEqual(
+      expect.arrayContaining([expect.stringContaining(`features.delay: ${issue}`)]),
+    ),
+  )
+
+  it('may not name the entity of another, come from two definitions of one name, or stand without the time of a row', () => {
+    const other = view('delays', { ...right, knownAt: 'other' })
+    expect(issuesOf({ airport: lookup(delays, 'sky'), delay: lookup(delays, 'delay') })).toContain(
+      'features.delay.by: airport is looked up itself: an entity is named by what callers send',
+    )
+    expect(issuesOf({ delay: lookup(delays, 'delay'), more: lookup(other, 'delay') })).toContain(
+      'features.more: there are two views delays in one model',
+    )
+    expect(
+      issuesOf({ delay: lookup(delays, 'delay') }, { source: postgres({ rows: 'select 1' }) }),
+    ).toContain('source.eventTime: is wanted: delay is joined as it was known at the time of a row')
+    expect(issuesOf({ delay: { kind: 'number', from: { view: 'delays' } } })).toContain(
+      'features.delay.from: made with lookup()',
+    )
+  })
+})

@@ -1,0 +1,239 @@
+/** Feature views on the real Temporal: a schedule that takes them in, people who ask for it, and what happens when it fails. */
+import { ScheduleNotFoundError } from '@temporalio/client'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { syncViews, viewScheduleId } from '../../cli/views.ts'
+import {
+  byTime,
+  category,
+  defineModel,
+  direct,
+  lookup,
+  number,
+  postgres,
+  view,
+  yesNo,
+} from '../../models/define.ts'
+import { listValues } from '../../store/feature-values.ts'
+import { listViews } from '../../store/feature-views.ts'
+import { upsertModel } from '../../store/models.ts'
+import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/contract.ts'
+import { startCore, type Core } from '../support/core.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+
+let core: Core
+let house: House
+let api: TestApi
+const keys: Record<string, string> = {}
+const name = uniqueName('sensors')
+const [model, hidden] = [uniqueName('model'), uniqueName('hidden')]
+const sensors = view(name, {
+  about: 'What the sensors said last.',
+  entity: ['room', 'floor'],
+  source: postgres({ rows: 'select * from said', eventTime: 'at' }),
+  knownAt: 'told_at',
+  values: { warmth: number() },
+  timeToLive: '1 h',
+  every: '1 h',
+  keep: '30 d',
+})
+const { definition } = defineModel({
+  name: model,
+  features: { room: category(), warmth: lookup(sensors, 'warmth') },
+  label: yesNo({ column: 'found', positive: 'found' }),
+  source: postgres({ rows: 'select 1', eventTime: 'at' }),
+  split: byTime({ train: '3 d', test: '1 d' }),
+  train: () => {
+    throw new Error('nobody trains it')
+  },
+  judge: { floors: { auc: 0.5 } },
+  release: direct({ approval: { by: 1, within: '1 h' } }),
+})
+
+beforeAll(async () => {
+  const databaseUrl = await migratedDatabase()
+  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
+  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  for (const [who, role, models] of [
+    ['olga', 'operator', undefined],
+    ['vera', 'viewer', undefined],
+    ['petra', 'predictor', undefined],
+    ['hugo', 'operator', [hidden]],
+  ] as const)
+    keys[who] = await house.key({ name: who, role, ...(models === undefined ? {} : { models: [...models] }) })
+  const { address, namespace } = core.config.temporal
+  api = await startApi(house, {
+    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
+  })
+  await core.store.query(
+    sql`create table said (room text, floor integer, at timestamptz, told_at timestamptz, warmth float8)`,
+  )
+  await core.store.query(sql`
+    insert into said select 'r' || i % 100, i % 3, now() - make_interval(mins => i / 100), now() - make_interval(mins => i / 100), i
+    from generate_series(1, 12000) as i`)
+  await upsertModel(core.store, { name: model, definition, codeDigest: 'c' })
+})
+afterAll(async () => {
+  await core.client.schedule
+    .getHandle(viewScheduleId(name))
+    .delete()
+    .catch(() => {})
+  await api.stop()
+  await house.close()
+  await core.stop()
+})
+
+const sync = () =>
+  syncViews(
+    { client: core.client, store: core.store, taskQueue: core.config.taskQueues.control },
+    definition.views ?? [],
+  )
+const stored = async () => (await listViews(core.store, { name }))[0]
+const ask = (method: string, path: string, who = 'olga', body?: object) =>
+  api.request(method, path, { key: keys[who]!, ...(body === undefined ? {} : { body }) })
+const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run', 60_000)
+
+it('a view is taken in by its schedule, each row once, however often it runs and however many at once', async () => {
+  await sync()
+  await sync()
+  await ran()
+  const count = async () => {
+    const [row] = await core.store.query<{ n: number }>(
+      sql`select count(*)::integer as n from feature_history`,
+    )
+    return row!.n
+  }
+  const described = await core.client.schedule.getHandle(viewScheduleId(name)).describe()
+  expect(described.spec.intervals).toMatchObject([{ every: 3_600_000 }])
+  await until(async () => (await count()) === 12_000, 'all rows', 60_000)
+  // As if everything had been killed before the watermark was moved; and two of them at once.
+  await core.store.query(sql`update feature_views set watermark = null`)
+  const outcomes = await Promise.all(
+    ['one', 'two'].map((which) =>
+      core.client.workflow.execute('materialise', {
+        workflowId: uniqueName(which),
+        taskQueue: core.config.taskQueues.control,
+        args: [{ view: name }],
+      }),
+    ),
+  )
+  expect((outcomes as MaterialiseOutcome[]).map(({ read, added, late }) => [read, added, late])).toEqual([
+    [12_000, 0, 0],
+    [12_000, 0, 0],
+  ])
+  expect(await count()).toBe(12_000)
+})
+
+it('people see it, with what is known of an entity, as far as their keys reach', async () => {
+  const list = await ask('GET', '/v1/features', 'vera')
+  expect(list.json['features']).toMatchObject([
+    {
+      name,
+      models: [model],
+      versions: [],
+      entity: ['room', 'floor'],
+      values: { warmth: 'number' },
+      every_ms: 3_600_000,
+    },
+  ])
+  const shown = await ask('GET', `/v1/features/${name}`, 'vera')
+  expect(shown.json).toMatchObject({ name, definitions: [{ entities: 300, source: { kind: 'postgres' } }] })
+  const known = await ask(
+    'GET',
+    `/v1/features/${name}/values?entity=${encodeURIComponent('r7 / 1')}&limit=1`,
+    'vera',
+  )
+  const [newest] = await listValues(core.store, {
+    viewId: (await stored())!.id,
+    entity: 'r7\u001f1',
+    at: new Date().toISOString(),
+    limit: 1,
+  })
+  expect(known.json['values']).toMatchObject([{ features: newest!.features, event_at: newest!.eventAt }])
+  const before = await ask(
+    'GET',
+    `/v1/features/${name}/values?entity=r7%20/%201&at=2001-01-01T00:00:00Z`,
+    'vera',
+  )
+  expect(before.json['values']).toEqual([])
+  expect((await ask('GET', '/v1/features', 'hugo')).json).toEqual({ features: [] })
+  for (const [method, path, who, status, code, body] of [
+    ['GET', `/v1/features/${name}`, 'hugo', 404, 'not_found'],
+    ['GET', '/v1/features/none', 'vera', 404, 'not_found'],
+    ['GET', '/v1/features', 'petra', 403, 'forbidden'],
+    ['GET', '/v1/features?limit=0', 'vera', 400, 'invalid_request'],
+    ['GET', `/v1/features/${name}/values`, 'vera', 400, 'invalid_request'],
+    ['GET', `/v1/features/${name}/values?entity=a&at=tomorrow`, 'vera', 400, 'invalid_request'],
+    ['POST', `/v1/features/${name}/materialise`, 'vera', 403, 'forbidden', {}],
+    [
+      'POST',
+      `/v1/features/${name}/materialise`,
+      'olga',
+      400,
+      'invalid_request',
+      { from: '2999-01-01T00:00:00Z' },
+    ],
+    ['POST', '/v1/features/none/materialise', 'olga', 404, 'not_found', {}],
+  ] as const) {
+    const refused = await ask(method, path, who, body)
+    expect([refused.status, refused.json['code']], path).toEqual([status, code])
+  }
+})
+
+it('what came too late to be found by itself is found when somebody asks for it', async () => {
+  await core.store.query(
+    sql`insert into said values ('late', 1, now() - interval '1 day', now() - interval '1 day', 5)`,
+  )
+  const begun = await ask('POST', `/v1/features/${name}/materialise`, 'olga', {
+    from: new Date(Date.now() - 2 * 86_400_000).toISOString(),
+  })
+  expect(begun).toMatchObject({
+    status: 202,
+    json: { view: name, workflow_id: materialiseWorkflowId(name), begun: true },
+  })
+  await core.client.workflow.getHandle(materialiseWorkflowId(name)).result()
+  const { id, lateRows } = (await stored())!
+  expect(lateRows).toBe(1)
+  expect(
+    await listValues(core.store, {
+      viewId: id,
+      entity: 'late\u001f1',
+      at: new Date(Date.now() - 3_600_000).toISOString(),
+      limit: 1,
+    }),
+  ).toEqual([])
+})
+
+it('one that fails is an alert until a run comes to its end', async () => {
+  const alerts = () =>
+    core.store.query<{ resolved: boolean; message: string }>(
+      sql`select resolved_at is not null as resolved, message from alerts where kind = 'features_late'`,
+    )
+  const run = () =>
+    core.client.workflow.execute('materialise', {
+      workflowId: uniqueName('run'),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ view: name }],
+    })
+  await core.store.query(sql`alter table said rename column warmth to heat`)
+  await expect(run()).rejects.toThrow()
+  expect(await alerts()).toMatchObject([
+    { resolved: false, message: expect.stringContaining('warmth') as unknown },
+  ])
+  expect((await stored())?.problem).toContain('cannot be read')
+  await core.store.query(sql`alter table said rename column heat to warmth`)
+  await run()
+  expect(await alerts()).toMatchObject([{ resolved: true }])
+  expect((await stored())?.problem).toBeUndefined()
+})
+
+it('one that nothing uses any more loses its schedule, and is not taken in', async () => {
+  await upsertModel(core.store, { name: model, definition: { ...definition, views: [] }, codeDigest: 'd' })
+  await syncViews({ client: core.client, store: core.store, taskQueue: core.config.taskQueues.control }, [])
+  await expect(core.client.schedule.getHandle(viewScheduleId(name)).describe()).rejects.toThrow(
+    ScheduleNotFoundError,
+  )
+  const refused = await ask('POST', `/v1/features/${name}/materialise`, 'olga', {})
+  expect([refused.status, refused.json['code']]).toEqual([404, 'not_found'])
+})
