@@ -44,16 +44,23 @@ export interface Config {
     /** The number of the open file that is the port it shares with the others; absent when it shares none. */
     sharedFd?: number
   }
-  /** How long predictions with all that belongs to them are kept, and how long what was judged. */
-  retention: { predictionDays: number; judgementDays: number }
+  /** How long predictions with all that belongs to them are kept, what was judged, and snapshots that hold an erased person. */
+  retention: { predictionDays: number; judgementDays: number; erasedSnapshotDays: number }
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
   /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
   batchDir: string
   /** The file that says who is told of alerts, and where the pages are that say what to do. */
   alertChannels: string
   runbooks: string
+  /** Other systems that are told of trainings, versions and releases; none where absent. */
+  mirrors: { mlflow?: Mirror; openlineage?: Mirror }
   buildId: string
   logLevel: string
+}
+
+export interface Mirror {
+  url: string
+  token?: string
 }
 
 export const checkout = dirname(fileURLToPath(import.meta.url))
@@ -79,7 +86,7 @@ type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a process of the system. Throws `configuration_invalid` with every issue in its message. */
 export function readConfig(environment: Environment = process.env): Config {
-  const { issues, text, whole, oneOf } = readerOf(environment)
+  const { issues, text, whole, oneOf, mirrorOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
     issues.push('DATABASE_URL is a postgres:// address')
@@ -115,6 +122,7 @@ export function readConfig(environment: Environment = process.env): Config {
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
       judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
+      erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
     },
     worker: {
       maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),
@@ -124,6 +132,10 @@ export function readConfig(environment: Environment = process.env): Config {
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
+    mirrors: {
+      ...mirrorOf('mlflow', 'TENURE_MLFLOW'),
+      ...mirrorOf('openlineage', 'TENURE_OPENLINEAGE'),
+    },
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -186,6 +198,15 @@ function readerOf(environment: Environment) {
       const value = (environment[name] ?? fallback) as T
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
+    },
+    /** Its address under `…_URL` and perhaps a key under `…_TOKEN`; empty is absent. */
+    mirrorOf(target: 'mlflow' | 'openlineage', name: string): Config['mirrors'] {
+      const url = environment[`${name}_URL`] || undefined
+      const token = environment[`${name}_TOKEN`] || undefined
+      if (url === undefined) return {}
+      if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
+        issues.push(`${name}_URL is an http:// or https:// address`)
+      return { [target]: { url, ...(token === undefined ? {} : { token }) } }
     },
   }
 }

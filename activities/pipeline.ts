@@ -3,6 +3,7 @@ import { scoreBatch } from './batch.ts'
 import type { Deps } from './deps.ts'
 import { evaluate } from './evaluate.ts'
 import { reportingFailures } from './failures.ts'
+import { withLineage } from './lineage.ts'
 import { register } from './register.ts'
 import { alertRetraining, endRetraining, openRetraining } from './retraining.ts'
 import { takeSnapshot } from './snapshot.ts'
@@ -12,7 +13,12 @@ import { validate } from './validate.ts'
 export const pipelineActivities = (deps: Deps) =>
   reportingFailures({
     openRetraining: openRetraining(deps),
-    takeSnapshot: takeSnapshot(deps),
+    takeSnapshot: withLineage(
+      deps,
+      'snapshot',
+      ({ model, asOf }, made) => ({ model, asOf, ...(made === undefined ? {} : { snapshot: made.digest }) }),
+      takeSnapshot(deps),
+    ),
     validate: validate(deps),
     register: register(deps),
     alertRetraining: alertRetraining(deps),
@@ -22,8 +28,18 @@ export const pipelineActivities = (deps: Deps) =>
 /** For the `train` queue, one at a time in a process. `models` names another directory of model files. */
 export const trainingActivities = (deps: Deps, options: { models?: string } = {}) =>
   reportingFailures({
-    train: train(deps, options),
-    evaluate: evaluate(deps),
+    train: withLineage(
+      deps,
+      'training',
+      ({ model, snapshotDigest: snapshot, trainingId: training }) => ({ model, snapshot, training }),
+      train(deps, options),
+    ),
+    evaluate: withLineage(
+      deps,
+      'evaluation',
+      ({ model, trainingId: training, evaluationId: evaluation }) => ({ model, training, evaluation }),
+      evaluate(deps),
+    ),
     scoreBatch: scoreBatch(deps),
   })
 

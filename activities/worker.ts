@@ -17,6 +17,7 @@ import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
 import { claimWhenNone } from './deployment.ts'
 import type { Deps, Log } from './deps.ts'
+import { tellMirrors } from './mirror.ts'
 import { createSweep, findRunIn, sweepMs } from './sweep.ts'
 
 const longestPauseMs = 5_000
@@ -54,7 +55,7 @@ try {
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
-    ...(kind === 'control' ? [sweepAgain(connection)] : []),
+    ...(kind === 'control' ? [sweepAgain(connection), tellMirrors(deps, stopping.signal)] : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
   ])
   await run(worker)

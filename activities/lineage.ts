@@ -1,0 +1,70 @@
+/**
+ * Keeps, around the steps of a retraining, what whoever follows data across systems is told: that a step has begun, and how
+ * it ended. Nothing is sent from here, so a step waits for nobody; without a system to tell, nothing is kept either.
+ */
+import { Context } from '@temporalio/activity'
+import { createHash } from 'node:crypto'
+import type { LineageJob, LineageType } from '../domain/openlineage.ts'
+import { redacted } from '../domain/redact.ts'
+import { insertEvent } from '../store/deliveries.ts'
+import type { Deps } from './deps.ts'
+
+/** What a step is about, by the names of the rows that tell of it. */
+export interface LineageRefs {
+  model: string
+  asOf?: string
+  snapshot?: string
+  training?: string
+  evaluation?: string
+}
+
+type Step<Input, Result> = (input: Input) => Promise<Result>
+
+/** Each attempt is a run of its own: it begins, and it ends. One whose worker is killed does not end; the next one begins. */
+export const withLineage =
+  <Input, Result>(
+    { store, log }: Deps,
+    job: LineageJob,
+    refsOf: (input: Input, result?: Result) => LineageRefs,
+    step: Step<Input, Result>,
+  ): Step<Input, Result> =>
+  async (input) => {
+    const runId = runIdOf()
+    const keep = (type: LineageType, refs: LineageRefs, problem?: string): Promise<void> =>
+      insertEvent(store, {
+        subject: runId,
+        payload: { job, type, runId, refs, ...(problem === undefined ? {} : { problem }) },
+      })
+    // The step needs the same database: without it, it is tried again, and what it has done stands already.
+    await keep('START', refsOf(input))
+    let result: Result
+    try {
+      result = await step(input)
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error)
+      await keep(isCancelled() ? 'ABORT' : 'FAIL', refsOf(input), redacted(problem).slice(0, 2_000)).catch(
+        (failure: Error) =>
+          log.warn({ job, error: failure.message }, 'the lineage does not know of a failure'),
+      )
+      throw error
+    }
+    await keep('COMPLETE', refsOf(input, result))
+    return result
+  }
+
+/** Of the attempt, so that it is the same however often it is told. */
+function runIdOf(): string {
+  const { workflowExecution, activityId, attempt } = Context.current().info
+  return uuidOf(`${workflowExecution?.runId ?? ''}/${activityId}/${attempt}`)
+}
+
+const isCancelled = (): boolean => Context.current().cancellationSignal.aborted
+
+/** A UUID that says the same for the same name (version 8: made by a rule of one's own). */
+export function uuidOf(name: string): string {
+  const bytes = createHash('sha256').update(name).digest().subarray(0, 16)
+  bytes[6] = (bytes[6]! & 0x0f) | 0x80
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80
+  const hex = bytes.toString('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}

@@ -1,0 +1,157 @@
+/**
+ * Tells other systems what has happened here, for as long as a control worker lives. It reads what was kept for them and is in
+ * nobody's way: a system that is away costs one attempt now and then, and what waits for it waits in the database.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import {
+  claimDeliveries,
+  countBacklog,
+  markDelivered,
+  markUndelivered,
+  mirrorTargets,
+  openMirrors,
+  releaseDeliveries,
+  type Delivery,
+  type MirrorTarget,
+} from '../store/deliveries.ts'
+import type { Mirror } from '../temporal.config.ts'
+import type { Deps } from './deps.ts'
+import { tellMlflow } from './mirror/mlflow.ts'
+import { tellLineage, type KeptEvent } from './mirror/openlineage.ts'
+import { isRefusal } from './mirror/request.ts'
+
+/** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
+export const mirrorPolicy = {
+  pollMs: 2_000,
+  leaseMs: 120_000,
+  atOnce: 20,
+  firstPauseMs: 1_000,
+  longestPauseMs: 600_000,
+  keptMs: 30 * 86_400_000,
+  refusals: 8,
+  /** People are told when the oldest has waited for so long. */
+  lateMs: 3_600_000,
+  lookMs: 60_000,
+}
+export type MirrorPolicy = typeof mirrorPolicy
+
+/** Tells until it is aborted; does nothing when there is nobody to tell. */
+export async function tellMirrors(
+  deps: Deps,
+  signal: AbortSignal,
+  policy: MirrorPolicy = mirrorPolicy,
+): Promise<void> {
+  await Promise.all(
+    mirrorTargets.map(async (target) => {
+      const mirror = deps.config.mirrors[target]
+      if (mirror !== undefined) await tellAll(deps, { target, mirror }, signal, policy)
+    }),
+  )
+}
+
+interface Told {
+  target: MirrorTarget
+  mirror: Mirror
+}
+
+async function tellAll(deps: Deps, told: Told, signal: AbortSignal, policy: MirrorPolicy): Promise<void> {
+  const { store, log } = deps
+  let lookAtMs = 0
+  let failures = 0
+  while (!signal.aborted) {
+    let waitMs = policy.pollMs
+    try {
+      if (performance.now() >= lookAtMs) {
+        await openMirrors(store, [told.target])
+        await tellOfBacklog(deps, told.target, policy)
+        lookAtMs = performance.now() + policy.lookMs
+      }
+      const { isAway, sent } = await tellSome(deps, told, signal, policy)
+      failures = isAway ? failures + 1 : 0
+      if (isAway) waitMs = pauseMs(failures, policy)
+      else if (sent > 0) waitMs = 0
+    } catch (error) {
+      log.warn({ target: told.target, error: reasonOf(error) }, 'what is to be told could not be read')
+    }
+    if (waitMs > 0) await pause(waitMs, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** One after the other: a system that does not answer is not asked for the others, which lose nothing by it. */
+async function tellSome(
+  deps: Deps,
+  { target, mirror }: Told,
+  signal: AbortSignal,
+  policy: MirrorPolicy,
+): Promise<{ isAway: boolean; sent: number }> {
+  const { store, log } = deps
+  const claimed = await claimDeliveries(store, { target, limit: policy.atOnce, leaseMs: policy.leaseMs })
+  let sent = 0
+  for (const [index, delivery] of claimed.entries()) {
+    const rest = claimed.slice(index + 1).map(({ id }) => id)
+    if (signal.aborted) {
+      await releaseDeliveries(store, { ids: [delivery.id, ...rest], againMs: 0 })
+      break
+    }
+    try {
+      await tell(deps, { target, mirror }, delivery)
+      await markDelivered(store, delivery)
+      sent++
+    } catch (error) {
+      const isAway = !isRefusal(error)
+      const againMs = againAfter(delivery, error, policy)
+      const problem = reasonOf(error)
+      await markUndelivered(store, { id: delivery.id, problem, againMs })
+      log.warn(
+        { target, kind: delivery.kind, subject: delivery.subject, problem, againMs },
+        'it was not told',
+      )
+      if (!isAway) continue
+      await releaseDeliveries(store, { ids: rest, againMs: 0 })
+      return { isAway, sent }
+    }
+  }
+  return { isAway: false, sent }
+}
+
+const tell = (
+  { store, config }: Deps,
+  { target, mirror }: Told,
+  { kind, subject, payload }: Delivery,
+): Promise<void> => {
+  if (kind !== 'event' && target === 'mlflow') return tellMlflow({ store, mirror }, kind, subject)
+  return tellLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
+}
+
+const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
+
+/** Nothing when it is given up. A key that does not open, an address that is wrong and a busy server may all be mended. */
+function againAfter({ attempts, ageMs }: Delivery, error: unknown, policy: MirrorPolicy): number | undefined {
+  const isRefused = isRefusal(error) && error.status < 500 && !mendable.has(error.status)
+  if (ageMs > policy.keptMs || (isRefused && attempts + 1 >= policy.refusals)) return undefined
+  return pauseMs(attempts + 1, policy)
+}
+
+const pauseMs = (times: number, { firstPauseMs, longestPauseMs }: MirrorPolicy): number =>
+  Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(times - 1, 20))
+
+async function tellOfBacklog({ store }: Deps, target: MirrorTarget, { lateMs }: MirrorPolicy): Promise<void> {
+  const { waiting, oldestMs, givenUp } = await countBacklog(store, target)
+  const dedupeKey = `mirror/${target}`
+  if (oldestMs < lateMs && givenUp === 0) return resolveAlert(store, dedupeKey)
+  const minutes = Math.round(oldestMs / 60_000)
+  await upsertAlert(store, {
+    dedupeKey,
+    severity: 'warning',
+    kind: 'mirror_behind',
+    message: `${target} has not been told of ${waiting} changes, the oldest for ${minutes} minutes; ${givenUp} were given up in the last day`,
+    evidence: { target, waiting, oldestMs, givenUp },
+  })
+}
+
+/** A request that found nobody says why only in its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
+}

@@ -1,0 +1,127 @@
+/** Makes the events of OpenLineage out of what is kept here, and sends them. */
+import type { LineageDataset, LineageFacts, LineageJob, LineageType } from '../../domain/openlineage.ts'
+import { lineageEvent } from '../../domain/openlineage.ts'
+import { findEvaluation } from '../../store/evaluations.ts'
+import { findModel } from '../../store/models.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findRelease } from '../../store/releases.ts'
+import { findTrainingRun } from '../../store/search-trainings.ts'
+import { getSnapshot } from '../../store/snapshots.ts'
+import { findVersion } from '../../store/versions.ts'
+import type { Mirror } from '../../temporal.config.ts'
+import { uuidOf, type LineageRefs } from '../lineage.ts'
+import { ask } from './request.ts'
+
+export interface LineageDeps {
+  store: Database
+  mirror: Mirror
+  build: string
+}
+
+/** What `deliveries` holds of an event. */
+export interface KeptEvent {
+  job: LineageJob
+  type: LineageType
+  at: string
+  /** Of a release the subject stands for both. */
+  runId?: string
+  refs?: LineageRefs
+  problem?: string
+}
+
+/** An event about what is not in the database any more is not sent. */
+export async function tellLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
+  const facts = await factsOf(deps, subject, kept)
+  if (facts === undefined) return
+  const url = new URL(deps.mirror.url)
+  const path = url.pathname === '/' ? '/api/v1/lineage' : ''
+  await ask(deps.mirror, { method: 'POST', path, body: lineageEvent(facts) })
+}
+
+async function factsOf(
+  { store, build }: LineageDeps,
+  subject: string,
+  { job, type, at, runId, refs, problem }: KeptEvent,
+): Promise<LineageFacts | undefined> {
+  const said = {
+    type,
+    at: new Date(at).toISOString(),
+    job,
+    build,
+    ...(problem === undefined ? {} : { problem }),
+  }
+  if (job === 'release') return releaseOf(store, subject, said)
+  if (refs === undefined || runId === undefined) return undefined
+  const { model } = refs
+  const ends = type === 'COMPLETE'
+  const snapshot = async (): Promise<LineageDataset[]> => {
+    if (refs.snapshot === undefined) return []
+    const { digest, asOf, columns, rows, bytes } = await getSnapshot(store, refs.snapshot)
+    return [{ kind: 'snapshot', digest, asOf, columns, rows, bytes }]
+  }
+  if (job === 'snapshot') {
+    const definition = (await findModel(store, model))?.definition
+    return {
+      ...said,
+      model,
+      runId,
+      inputs: sourcesOf(model, definition?.source),
+      outputs: ends ? await snapshot() : [],
+      ...(definition?.source.rows === undefined ? {} : { query: definition.source.rows }),
+    }
+  }
+  const training = refs.training === undefined ? undefined : await findTrainingRun(store, refs.training)
+  const artifact: LineageDataset[] =
+    training?.artifactDigest === undefined ? [] : [{ kind: 'artifact', digest: training.artifactDigest }]
+  if (job === 'training')
+    return { ...said, model, runId, inputs: await snapshot(), outputs: ends ? artifact : [] }
+  const evaluation = refs.evaluation === undefined ? undefined : await findEvaluation(store, refs.evaluation)
+  const made: LineageDataset[] =
+    evaluation === undefined
+      ? []
+      : [
+          {
+            kind: 'evaluation',
+            id: evaluation.id,
+            digest: evaluation.reportDigest,
+            verdict: evaluation.verdict,
+            metrics: training?.metrics ?? {},
+          },
+        ]
+  const rows: LineageDataset[] =
+    training === undefined ? [] : [{ kind: 'snapshot', digest: training.snapshotDigest }]
+  return { ...said, model, runId, inputs: [...rows, ...artifact], outputs: ends ? made : [] }
+}
+
+async function releaseOf(
+  store: Database,
+  id: string,
+  said: Pick<LineageFacts, 'type' | 'at' | 'job' | 'build'>,
+): Promise<LineageFacts | undefined> {
+  const release = await findRelease(store, id)
+  const version = release && (await findVersion(store, release.state.version))
+  if (release === undefined || version === undefined) return undefined
+  return {
+    ...said,
+    model: version.model,
+    runId: uuidOf(id),
+    inputs: [
+      { kind: 'artifact', digest: version.artifactDigest, version: version.version },
+      { kind: 'evaluation', id: version.evaluationId },
+    ],
+    outputs: said.type === 'COMPLETE' ? [{ kind: 'champion', version: version.version }] : [],
+    ...(said.type === 'FAIL' && release.reason !== undefined ? { problem: release.reason } : {}),
+  }
+}
+
+interface Source {
+  kind: 'csv' | 'parquet' | 'postgres'
+  files: Record<string, string>
+}
+
+/** Files by their paths in the checkout; of a database only that it is the one Tenure reads: its address is nobody's business. */
+function sourcesOf(model: string, source: Source | undefined): LineageDataset[] {
+  if (source === undefined) return []
+  if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]
+  return Object.values(source.files).map((path) => ({ kind: 'source', namespace: 'file', name: path }))
+}

@@ -1,0 +1,67 @@
+/** One request to another system, with a deadline. Whether it was reached at all decides if the others need to be tried. */
+import type { Mirror } from '../../temporal.config.ts'
+
+/** It said no. */
+export interface Refusal {
+  refused: true
+  status: number
+  /** Of MLflow: the name of the reason. */
+  code: string
+  message: string
+}
+
+const patienceMs = 10_000
+const mostBytes = 4_194_304
+
+/** The parsed answer. Throws a `Refusal` for what it did not take, and anything else when it could not be reached. */
+export async function ask<T>(
+  { url, token }: Mirror,
+  { method, path, body }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object },
+): Promise<T> {
+  const { address, authorization } = addressOf(url, token)
+  const answer = await fetch(`${address}${path}`, {
+    method,
+    redirect: 'error',
+    headers: {
+      accept: 'application/json',
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(authorization === undefined ? {} : { authorization }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(patienceMs),
+  })
+  // Read to the end, or the connection stays open.
+  const text = (await answer.text()).slice(0, mostBytes)
+  if (answer.ok) return parsed(text) as T
+  const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
+  const refusal: Refusal = {
+    refused: true,
+    status: answer.status,
+    code: typeof code === 'string' ? code : '',
+    message: `it answered ${answer.status}: ${String(message ?? text).slice(0, 300)}`,
+  }
+  throw Object.assign(new Error(refusal.message), refusal)
+}
+
+export const isRefusal = (error: unknown): error is Refusal =>
+  (error as { refused?: unknown } | null)?.refused === true
+
+/** A name and a password in the address go where they belong: fetch takes none there. */
+function addressOf(url: string, token: string | undefined): { address: string; authorization?: string } {
+  const parsedUrl = new URL(url)
+  const { username, password } = parsedUrl
+  parsedUrl.username = parsedUrl.password = ''
+  const address = parsedUrl.toString().replace(/\/+$/, '')
+  if (token !== undefined) return { address, authorization: `Bearer ${token}` }
+  if (username === '') return { address }
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return { address, authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

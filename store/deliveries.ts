@@ -1,0 +1,109 @@
+/**
+ * What other systems have yet to be told. Rows are written with what happened and taken out one at a time by whoever tells
+ * them, with a lease: a worker that dies over one leaves it to the next, and one that is slow is not told twice at once.
+ */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export const mirrorTargets = ['mlflow', 'openlineage'] as const
+export type MirrorTarget = (typeof mirrorTargets)[number]
+
+export interface Delivery {
+  id: number
+  kind: 'training' | 'version' | 'aliases' | 'event'
+  subject: string
+  payload: Record<string, unknown>
+  revision: number
+  attempts: number
+  /** Since it happened. */
+  ageMs: number
+}
+
+/** For a month from now what happens is kept for these. */
+export async function openMirrors(database: Database, targets: readonly MirrorTarget[]): Promise<void> {
+  await database.query(sql`
+    insert into mirrors (target) select unnest(${[...targets]}::text[])
+    on conflict (target) do update set renewed_at = now()`)
+}
+
+/** Keeps an event for the lineage; nothing when nobody is told of it. */
+export async function insertEvent(
+  database: Database,
+  { subject, payload }: { subject: string; payload: Record<string, unknown> },
+): Promise<void> {
+  await database.query(sql`
+    insert into deliveries (target, kind, subject, payload)
+    select 'openlineage', 'event', ${subject}::text, ${JSON.stringify(payload)}::jsonb || jsonb_build_object('at', clock_timestamp())
+    where is_mirrored('openlineage')`)
+}
+
+/** The next ones that are due, the oldest first; of one subject only its first. They are this caller's for so long. */
+export async function claimDeliveries(
+  database: Database,
+  { target, limit, leaseMs }: { target: MirrorTarget; limit: number; leaseMs: number },
+): Promise<Delivery[]> {
+  const rows = await database.query<Delivery>(sql`
+    with due as (
+      select id from deliveries as each
+      where target = ${target} and next_at <= clock_timestamp() and not exists (
+        select from deliveries as earlier
+        where earlier.target = each.target and earlier.subject = each.subject and earlier.id < each.id
+          and earlier.next_at is not null and earlier.kind = 'event')
+      order by id limit ${limit} for update skip locked
+    )
+    update deliveries set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
+    from due where deliveries.id = due.id
+    returning deliveries.id, kind, subject, payload, revision, attempts,
+      extract(epoch from clock_timestamp() - at)::float8 * 1000 as "ageMs"`)
+  return rows.sort((a, b) => a.id - b.id)
+}
+
+/** It is told; unless its subject has changed meanwhile, then it is told again. */
+export async function markDelivered(
+  database: Database,
+  { id, revision }: Pick<Delivery, 'id' | 'revision'>,
+): Promise<void> {
+  await database.query(sql`
+    update deliveries set attempts = attempts + 1, problem = null,
+      sent_at = case when revision = ${revision} then clock_timestamp() end,
+      next_at = case when revision = ${revision} then null else clock_timestamp() end
+    where id = ${id}`)
+}
+
+/** Tried again after so long; given up when there is no again. */
+export async function markUndelivered(
+  database: Database,
+  { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
+): Promise<void> {
+  await database.query(sql`
+    update deliveries set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
+      next_at = clock_timestamp() + ${againMs ?? null}::float8 * interval '1 millisecond',
+      given_up_at = case when ${againMs === undefined}::boolean then clock_timestamp() end
+    where id = ${id}`)
+}
+
+/** Gives claimed ones back at once, as if they had not been tried. */
+export async function releaseDeliveries(
+  database: Database,
+  { ids, againMs }: { ids: readonly number[]; againMs: number },
+): Promise<void> {
+  await database.query(sql`
+    update deliveries set next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
+    where id = any(${[...ids]}::bigint[]) and next_at is not null`)
+}
+
+export interface Backlog {
+  waiting: number
+  /** Of the oldest that waits. */
+  oldestMs: number
+  givenUp: number
+}
+
+export async function countBacklog(database: Database, target: MirrorTarget): Promise<Backlog> {
+  const [row] = await database.query<{ waiting: number; oldest: number | null; given_up: number }>(sql`
+    select count(*) filter (where next_at is not null) as waiting,
+      (extract(epoch from clock_timestamp() - min(at) filter (where next_at is not null)) * 1000)::float8 as oldest,
+      count(*) filter (where given_up_at > now() - interval '1 day') as given_up
+    from deliveries where target = ${target} and (next_at is not null or given_up_at is not null)`)
+  return { waiting: row?.waiting ?? 0, oldestMs: row?.oldest ?? 0, givenUp: row?.given_up ?? 0 }
+}

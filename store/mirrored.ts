@@ -1,0 +1,57 @@
+/** What other systems are told of a training, a version, a model or a run, as it stands at this moment. */
+import sql from 'sql-template-tag'
+import type { VersionStatus } from '../domain/search.ts'
+import { findStatus } from './search.ts'
+import { findTrainingRun, type FoundTraining } from './search-trainings.ts'
+import { findVersion } from './versions.ts'
+import type { Database } from './postgres.ts'
+import type { EpochRecord } from './trainings.ts'
+
+export type MirroredTraining = FoundTraining & { curve: EpochRecord[] }
+
+export const findMirroredTraining: (database: Database, id: string) => Promise<MirroredTraining | undefined> =
+  findTrainingRun
+
+export interface MirroredVersion {
+  version: string
+  model: string
+  status: VersionStatus
+  artifactDigest: string
+  trainingId: string
+  snapshot?: string
+}
+
+export async function findMirroredVersion(
+  database: Database,
+  name: string,
+): Promise<MirroredVersion | undefined> {
+  const found = await findVersion(database, name)
+  const status = found && (await findStatus(database, name))
+  if (found === undefined || status === undefined) return undefined
+  const { version, model, artifactDigest, trainingId, lineage } = found
+  return {
+    version,
+    model,
+    status,
+    artifactDigest,
+    trainingId,
+    ...(lineage.snapshot === undefined ? {} : { snapshot: lineage.snapshot }),
+  }
+}
+
+/** The version that answers, and the one that an open release brings; neither of a drill. */
+export async function findAliases(
+  database: Database,
+  model: string,
+): Promise<{ champion?: string; challenger?: string }> {
+  const [row] = await database.query<{ champion: string | null; challenger: string | null }>(sql`
+    select (select version from champions where model = ${model}) as champion, (
+      select releases.version from releases join versions on versions.version = releases.version
+      where releases.model = ${model} and releases.ended_at is null and not drill
+        and releases.version not in (select version from champions)
+      limit 1) as challenger`)
+  return {
+    ...(row?.champion == null ? {} : { champion: row.champion }),
+    ...(row?.challenger == null ? {} : { challenger: row.challenger }),
+  }
+}
