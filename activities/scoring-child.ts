@@ -1,8 +1,8 @@
 /** A process that answers rows as a replica would, piece by piece. Activities may not import what serves. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { DomainError, errorTable, type ErrorCode } from '../domain/errors.ts'
+import { createFrames, type Frame } from '../domain/frames.ts'
 import { checkout } from '../temporal.config.ts'
 
 export interface Piece {
@@ -19,10 +19,28 @@ export interface Scored {
   problems: Record<number, string>
 }
 
+export interface ScoredColumns {
+  width: number
+  /** Row by row. */
+  outputs: Float32Array
+  /** 1 where the version cannot read the row: what is wrong with it is asked with its values. */
+  refused: Uint8Array
+  problems: Record<number, string>
+}
+
 export interface Scorer {
   /** Pieces are answered in their order; several may be asked at once. Throws what the process says, or that it has ended. */
   score(piece: Piece): Promise<Scored>
+  /** The same of rows in the layout of a batch; the bytes are its own from then on. */
+  scoreColumns(rows: number, bytes: Uint8Array): Promise<ScoredColumns>
   close(): Promise<void>
+}
+
+type Said = ({ ok: true } & Partial<Scored>) | { ok: false; code: string; message: string }
+
+interface Reply {
+  said: Partial<Scored>
+  bytes: Frame['bytes']
 }
 
 export function startScorer(argv: readonly string[], signal: AbortSignal): Scorer {
@@ -31,7 +49,7 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
     ['--max-old-space-size=512', '--import', 'tsx', join(checkout, 'api/scorer.ts'), ...argv],
     { cwd: checkout, stdio: ['pipe', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' },
   )
-  const waiting: { resolve: (scored: Scored) => void; reject: (error: Error) => void }[] = []
+  const waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = []
   let complaint = ''
   let broken: Error | undefined
   const fail = (error: Error) => {
@@ -41,16 +59,19 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
   child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   child.stdin.on('error', () => {})
   child.on('error', fail)
-  createInterface({ input: child.stdout, crlfDelay: Infinity }).on('line', (line) => {
-    const said = JSON.parse(line) as ({ ok: true } & Scored) | { ok: false; code: string; message: string }
-    if (said.ok) waiting.shift()?.resolve(said)
-    else
-      fail(
-        new DomainError(
-          said.code in errorTable ? (said.code as ErrorCode) : 'artifact_invalid',
-          said.message,
-        ),
-      )
+  const frames = createFrames()
+  child.stdout.on('data', (chunk: Buffer) => {
+    for (const frame of frames(chunk)) {
+      const said = JSON.parse(frame.line) as Said
+      if (said.ok) waiting.shift()?.resolve({ said, bytes: frame.bytes })
+      else
+        fail(
+          new DomainError(
+            said.code in errorTable ? (said.code as ErrorCode) : 'artifact_invalid',
+            said.message,
+          ),
+        )
+    }
   })
   const ended = new Promise<void>((resolve) => {
     child.on('close', (code, ending) => {
@@ -59,13 +80,21 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
       resolve()
     })
   })
+  const ask = (line: object, bytes?: Uint8Array): Promise<Reply> =>
+    new Promise((resolve, reject) => {
+      if (broken !== undefined) return reject(broken)
+      waiting.push({ resolve, reject })
+      child.stdin.write(`${JSON.stringify(line)}\n`)
+      if (bytes !== undefined) child.stdin.write(bytes)
+    })
   return {
-    score: (piece) =>
-      new Promise((resolve, reject) => {
-        if (broken !== undefined) return reject(broken)
-        waiting.push({ resolve, reject })
-        child.stdin.write(`${JSON.stringify(piece)}\n`)
-      }),
+    score: async (piece) => (await ask(piece)).said as Scored,
+    async scoreColumns(rows, bytes) {
+      const { said, bytes: given } = await ask({ bytes: bytes.byteLength, rows }, bytes)
+      const { width, problems } = said as Scored
+      const outputs = new Float32Array(given.buffer, 0, rows * width)
+      return { width, problems, outputs, refused: given.subarray(outputs.byteLength) }
+    },
     async close() {
       child.stdin.end()
       await ended

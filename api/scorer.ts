@@ -1,19 +1,29 @@
 /**
- * Answers rows in a process of its own, as a replica would: the same checks, the same encoder, the same loops.
+ * Answers rows in a process of its own, as a replica would: the same checks, the same encoder, the same numbers.
  *
- * `scorer.ts <artifact root> <digest> <version>` reads one line of JSON a piece, columns by feature, and answers each with
- * one line: the outputs row by row, and what is wrong with the rows that cannot be read.
+ * `scorer.ts <artifact root> <digest> <version>` reads pieces, each a line of JSON, and answers each with one. A piece has its
+ * rows as columns by feature in the line itself, and is answered with what is wrong with each row that cannot be read; or it says
+ * how many bytes follow the line, in the layout of a batch, and is answered with as many outputs and marks behind the line.
  */
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
+import { bytesOfRow, layoutOf, type Layout } from '../domain/batch.ts'
 import { isError } from '../domain/errors.ts'
+import { createFrames } from '../domain/frames.ts'
 import type { Row } from '../domain/features.ts'
 import { getArtifact, openArtifacts } from '../store/artifacts.ts'
+import { compileColumns, type ColumnBlock } from './serving/sparse.ts'
 import { createTensors } from './serving/tensors.ts'
+import { isDense, networkOf, readModel } from './serving/topology.ts'
 import { openVersion, type LoadedVersion } from './serving/version.ts'
 
-/** Feature → its values. */
-type Piece = { rows: number; columns: Record<string, (number | string | null)[]> }
+type Piece =
+  /** Feature → its values. */
+  { rows: number; columns: Record<string, (number | string | null)[]> } | { bytes: number; rows: number }
+
+interface Reply {
+  line: object
+  bytes?: readonly Uint8Array[]
+}
 
 const tensors = createTensors({
   onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
@@ -23,22 +33,72 @@ const tensors = createTensors({
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
   const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
-  const score = compileScorer(await openVersion(version, manifest, files, tensors))
-  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-    const answer = await score(JSON.parse(line) as Piece)
-    if (!process.stdout.write(`${JSON.stringify(answer)}\n`)) await once(process.stdout, 'drain')
-  }
+  const loaded = await openVersion(version, manifest, files, tensors)
+  const read = readModel(files.topology, files.weights)
+  const layout = layoutOf(manifest.features, manifest.preprocessing)
+  const score = compileScorer(loaded)
+  const scoreColumns = compileColumnScorer(
+    loaded,
+    layout,
+    compileColumns(loaded, layout, isDense(read) ? networkOf(read) : undefined),
+  )
+  const frames = createFrames()
+  for await (const chunk of process.stdin)
+    for (const { line, bytes } of frames(chunk as Buffer)) {
+      const piece = JSON.parse(line) as Piece
+      await say('columns' in piece ? { line: await score(piece) } : await scoreColumns(piece.rows, bytes))
+    }
 } catch (error) {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
 await tensors.stop()
 
+async function say({ line, bytes = [] }: Reply): Promise<void> {
+  let isTaken = process.stdout.write(`${JSON.stringify(line)}\n`)
+  for (const each of bytes) isTaken = process.stdout.write(each)
+  if (!isTaken) await once(process.stdout, 'drain')
+}
+
+function compileColumnScorer(
+  { format, predictor }: LoadedVersion,
+  layout: Layout,
+  answer: ReturnType<typeof compileColumns>,
+) {
+  return async (rows: number, bytes: Uint8Array<ArrayBuffer>): Promise<Reply> => {
+    const outputs = new Float32Array(rows * predictor.outputs)
+    const refused = new Uint8Array(rows)
+    await answer(blockOf(layout, rows, bytes), outputs, refused)
+    const problems: Record<number, string> = {}
+    for (let row = 0; row < rows; row++) {
+      const issue = refused[row] === 0 ? format.issueOf(outputs, row) : undefined
+      if (issue !== undefined) problems[row] = issue
+    }
+    const behind = outputs.byteLength + refused.byteLength
+    return {
+      line: { bytes: behind, ok: true, width: predictor.outputs, problems },
+      bytes: [new Uint8Array(outputs.buffer), refused],
+    }
+  }
+}
+
+function blockOf(layout: Layout, rows: number, bytes: Uint8Array<ArrayBuffer>): ColumnBlock {
+  if (bytes.byteLength !== rows * bytesOfRow(layout))
+    throw new RangeError(`${bytes.byteLength} bytes are not ${rows} rows`)
+  const { numbers, texts } = layout
+  const textsAt = numbers.length * rows * 8
+  return {
+    rows,
+    numbers: numbers.map((_, slot) => new Float64Array(bytes.buffer, slot * rows * 8, rows)),
+    texts: texts.map((_, slot) => new Int32Array(bytes.buffer, textsAt + slot * rows * 4, rows)),
+  }
+}
+
 function compileScorer({ manifest, predictor, read, format }: LoadedVersion) {
   const names = Object.keys(manifest.features)
   let input = new Float32Array(0)
   let outputs = new Float32Array(0)
-  return async ({ rows, columns }: Piece) => {
+  return async ({ rows, columns }: Extract<Piece, { columns: unknown }>) => {
     if (input.length < rows * predictor.inputs) input = new Float32Array(rows * predictor.inputs)
     if (outputs.length < rows * predictor.outputs) outputs = new Float32Array(rows * predictor.outputs)
     const problems: Record<number, string> = {}

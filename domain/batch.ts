@@ -1,6 +1,6 @@
 /** A batch of rows to be answered by the champion: where they come from and where the answers go. */
 
-import type { Output } from './features.ts'
+import type { FeatureFit, Features, Output } from './features.ts'
 
 export type BatchInput =
   /** A file below the directory for batches; its name ends in .parquet or .csv. */
@@ -23,7 +23,14 @@ export interface BatchSpec {
 }
 
 /** Rows of one part: what is done again, at most, after a kill. */
-export const shardRows = 100_000
+export const shardRows = 200_000
+
+/** A part of the rows of a batch: from one place in its input to another, which is not in it. */
+export interface Part {
+  shard: number
+  from: number
+  to: number
+}
 
 /** What is wrong with a path below the directory for batches; nothing when it may be used. */
 export function issueOfPath(path: string, endings: readonly string[]): string | undefined {
@@ -65,3 +72,33 @@ export function answerOf(output: Output, outputs: readonly (number | null)[]): s
       return null
   }
 }
+
+/** What stands in the place of a text: its place among the codes, or one of these. */
+export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
+
+/**
+ * The layout of rows on their way to the process that answers them: column by column, the numbers first, each as doubles with NaN
+ * where nothing is and infinity where no number is; then the texts, each as whole numbers of 32 bits.
+ */
+export interface Layout {
+  numbers: string[]
+  /** With the texts that have a code, in their order. */
+  texts: { name: string; codes: string[] }[]
+}
+
+export function layoutOf(features: Features, fits: readonly FeatureFit[]): Layout {
+  const layout: Layout = { numbers: [], texts: [] }
+  for (const [name, feature] of Object.entries(features)) {
+    if (feature.kind === 'number') {
+      layout.numbers.push(name)
+      continue
+    }
+    const fit = fits.find((each) => each.name === name)
+    const known = fit?.kind === 'category' ? fit.vocabulary : []
+    const codes = [...new Set([...(feature.values ?? []), ...known])].filter((text) => !text.includes('\0'))
+    layout.texts.push({ name, codes })
+  }
+  return layout
+}
+
+export const bytesOfRow = ({ numbers, texts }: Layout): number => numbers.length * 8 + texts.length * 4

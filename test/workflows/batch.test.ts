@@ -65,7 +65,7 @@ const parquet = (path: string) => `read_parquet(${literal(join(directory, path))
 
 describe('a batch', () => {
   it('of a file goes on after its worker is killed, and has each row once', async () => {
-    const rows = 210_000
+    const rows = 410_000
     await withDuck((duck) =>
       duck.run(`copy (select 'n' || i as name, i % 7 - 3 as x, i % 5 / 2 as y from range(${rows}) as t(i))
         to ${literal(join(directory, 'in.parquet'))} (format parquet)`),

@@ -1,0 +1,42 @@
+/** Says of rows that a version cannot read why, in the words that a caller would hear: from their values, which the codes do not have. */
+import type { Part } from '../domain/batch.ts'
+import type { Cell } from '../domain/expectations.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { quoted } from '../models/define/query.ts'
+import type { Answers } from './batch-output.ts'
+import { literal, type Duck } from './duckdb.ts'
+import type { Scorer } from './scoring-child.ts'
+
+const pieceRows = 5_000
+
+export async function explainRefused(
+  duck: Duck,
+  { path, manifest, scorer, part }: { path: string; manifest: Manifest; scorer: Scorer; part: Part },
+  { rows, refused, problems }: Answers,
+): Promise<void> {
+  const places: number[] = []
+  for (let row = 0; row < rows; row++) if (refused[row] !== 0) places.push(row)
+  if (places.length === 0) return
+  const features = Object.entries(manifest.features).map(
+    ([name, { kind }]) =>
+      `cast(${quoted(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
+  )
+  const { columns } = await duck.table(`
+    select ${features.join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+    where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
+  for (let at = 0; at < places.length; at += pieceRows) {
+    const some = places.slice(at, at + pieceRows)
+    const cut = (cells: ArrayLike<Cell>) => some.map((row) => sendable(cells[row] ?? null))
+    const scored = await scorer.score({
+      rows: some.length,
+      columns: Object.fromEntries(Object.entries(columns).map(([name, cells]) => [name, cut(cells)])),
+    })
+    some.forEach((row, index) => problems.set(row, scored.problems[index] ?? 'the version cannot read it'))
+  }
+}
+
+/** JSON would make null of a number that is not finite, which many a model fills in; as a text it is refused. */
+function sendable(cell: Cell): number | string | null {
+  if (typeof cell === 'number') return Number.isFinite(cell) ? cell : String(cell)
+  return typeof cell === 'boolean' ? Number(cell) : cell
+}

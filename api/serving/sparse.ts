@@ -1,0 +1,191 @@
+/**
+ * A network on rows that are read column by column. A category is one input of many that is not 0, so the first layer is a few
+ * additions where the loops over all inputs are thousands. The terms that are left out are zeros, and the others are added in the
+ * same order and precision: a row gets the same bits as in a replica.
+ */
+import { textCodes, type Layout } from '../../domain/batch.ts'
+import { scaled } from '../../domain/preprocess.ts'
+import { activationOf, type Activation } from './activations.ts'
+import type { Column } from './columns.ts'
+import { compileDense } from './dense.ts'
+import type { Network } from './topology.ts'
+import type { LoadedVersion } from './version.ts'
+
+/** The columns of some rows, in the layout of a batch. */
+export interface ColumnBlock {
+  rows: number
+  numbers: readonly Float64Array[]
+  texts: readonly Int32Array[]
+}
+
+/** Answers rows into `outputs`, and marks in `refused` with 1 those that the version cannot read. */
+export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
+
+/** Where a column is in the block, and what its values are to the network. */
+type Source =
+  | { kind: 'number'; slot: number; start: number; scale: (value: number) => number }
+  /** By code, from the lowest on: the input that is 1, or -1 where the row is refused. */
+  | { kind: 'text'; slot: number; places: Int32Array }
+
+const codesBefore = -textCodes.unstorable
+const blockRows = 256
+
+/** `network` where it is a dense one: its first layer is then read sparsely, if that gives the first rows the same bits. */
+export function compileColumns(loaded: LoadedVersion, layout: Layout, network?: Network): AnswerColumns {
+  const sources = sourcesOf(loaded, layout)
+  const whole = answerWhole(loaded, sources)
+  if (network === undefined || layout.texts.length === 0) return whole
+  const sparse = answerSparsely(network, sources)
+  let isSame: boolean | undefined
+  const tryBoth = async (block: ColumnBlock): Promise<boolean> => {
+    const some = { ...block, rows: Math.min(block.rows, blockRows) }
+    const answers = [sparse, whole].map(async (answer) => {
+      const outputs = new Float32Array(some.rows * network.outputs)
+      await answer(some, outputs, new Uint8Array(some.rows))
+      return Buffer.from(outputs.buffer)
+    })
+    const [a, b] = await Promise.all(answers)
+    return a!.equals(b!)
+  }
+  return async (block, outputs, refused) => {
+    isSame ??= await tryBoth(block)
+    return (isSame ? sparse : whole)(block, outputs, refused)
+  }
+}
+
+/** In the order of the inputs of the network. */
+function sourcesOf({ columns }: LoadedVersion, layout: Layout): Source[] {
+  return columns.all.map((column): Source => {
+    if (column.kind === 'number') {
+      const { name, start, mean, std, fill, fillable } = column
+      const filled = fillable ? Math.fround(scaled(fill, mean, std)) : NaN
+      const scale = (value: number) => (value === value ? Math.fround(scaled(value, mean, std)) : filled)
+      return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
+    }
+    const slot = layout.texts.findIndex(({ name }) => name === column.name)
+    return { kind: 'text', slot, places: placesOf(column, layout.texts[slot]!.codes) }
+  })
+}
+
+function placesOf(column: Extract<Column, { kind: 'category' }>, codes: readonly string[]): Int32Array {
+  const { start, places, other, values, fillable } = column
+  const known = Int32Array.from(codes, (text) =>
+    values !== undefined && !values.has(text) ? -1 : start + (places.get(text) ?? other),
+  )
+  const all = new Int32Array(codesBefore + known.length).fill(-1)
+  if (fillable) all[codesBefore + textCodes.missing] = start + other
+  if (values === undefined) all[codesBefore + textCodes.other] = start + other
+  all.set(known, codesBefore)
+  return all
+}
+
+/** All inputs of each row, through whatever loops the version has. */
+function answerWhole({ predictor }: LoadedVersion, sources: readonly Source[]): AnswerColumns {
+  const { inputs, outputs: width } = predictor
+  const input = new Float32Array(blockRows * inputs)
+  const answers = new Float32Array(blockRows * width)
+  return async ({ rows, numbers, texts }, outputs, refused) => {
+    for (let from = 0; from < rows; from += blockRows) {
+      const count = Math.min(blockRows, rows - from)
+      input.fill(0)
+      for (const source of sources)
+        for (let row = 0; row < count; row++) {
+          if (source.kind === 'number') {
+            const value = source.scale(numbers[source.slot]![from + row]!)
+            if (Number.isFinite(value)) input[row * inputs + source.start] = value
+            else refused[from + row] = 1
+            continue
+          }
+          const place = source.places[codesBefore + texts[source.slot]![from + row]!]!
+          if (place < 0) refused[from + row] = 1
+          else input[row * inputs + place] = 1
+        }
+      await predictor.run(input, count, answers)
+      outputs.set(answers.subarray(0, count * width), from * width)
+    }
+  }
+}
+
+/** Only what is not 0 of the first layer, then the loops of a replica over the others. */
+function answerSparsely(
+  { layers, outputs: width, inputs }: Network,
+  sources: readonly Source[],
+): AnswerColumns {
+  const [first, ...others] = layers
+  const { units, kernel, bias, activations } = first!
+  const activate = activationOfFirst(activations)
+  const rest =
+    others.length === 0 ? undefined : compileDense({ inputs: units, outputs: width, layers: others })
+  const sums = new Float32Array(blockRows * units)
+  const answers = new Float32Array(blockRows * width)
+  const weights = new Float32Array(inputs * units)
+  weights.set(kernel)
+  const addNumbers = (
+    source: Extract<Source, { kind: 'number' }>,
+    values: Float64Array,
+    from: number,
+    to: number,
+    refused: Uint8Array,
+  ) => {
+    const { scale, start } = source
+    for (let row = from; row < to; row++) {
+      const value = scale(values[row]!)
+      if (!Number.isFinite(value)) {
+        refused[row] = 1
+        continue
+      }
+      const at = (row - from) * units
+      for (let j = 0; j < units; j++) sums[at + j]! += Math.fround(value * weights[start * units + j]!)
+    }
+  }
+  const addTexts = (
+    source: Extract<Source, { kind: 'text' }>,
+    codes: Int32Array,
+    from: number,
+    to: number,
+    refused: Uint8Array,
+  ) => {
+    const { places } = source
+    for (let row = from; row < to; row++) {
+      const place = places[codesBefore + codes[row]!]!
+      if (place < 0) {
+        refused[row] = 1
+        continue
+      }
+      const [at, weight] = [(row - from) * units, place * units]
+      for (let j = 0; j < units; j++) sums[at + j]! += weights[weight + j]!
+    }
+  }
+  return async ({ rows, numbers, texts }, outputs, refused) => {
+    for (let from = 0; from < rows; from += blockRows) {
+      const to = Math.min(rows, from + blockRows)
+      for (let at = 0; at < blockRows * units; at += units) sums.set(bias, at)
+      for (const source of sources) {
+        if (source.kind === 'number') addNumbers(source, numbers[source.slot]!, from, to, refused)
+        else addTexts(source, texts[source.slot]!, from, to, refused)
+      }
+      activate?.(sums, to - from, units)
+      if (rest === undefined) outputs.set(sums.subarray(0, (to - from) * width), from * width)
+      else {
+        await rest.run(sums, to - from, answers)
+        outputs.set(answers.subarray(0, (to - from) * width), from * width)
+      }
+    }
+  }
+}
+
+function activationOfFirst(
+  activations: readonly string[],
+): ((values: Float32Array, rows: number, units: number) => void) | undefined {
+  const named = activations.filter((name) => name !== 'linear')
+  if (named.length === 0) return undefined
+  const each: Activation =
+    named.length === 1 && named[0] === 'relu'
+      ? (values, offset, count) => {
+          for (let i = offset; i < offset + count; i++) if (values[i]! < 0) values[i] = 0
+        }
+      : activationOf(named, 0)
+  return (values, rows, units) => {
+    for (let row = 0; row < rows; row++) each(values, row * units, units)
+  }
+}

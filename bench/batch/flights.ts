@@ -1,0 +1,103 @@
+/** The flights to be scored, and a network for them that both sides can run: the real features and fits, with drawn weights. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { literal, withDuck } from '../../activities/duckdb.ts'
+import { rowsOf } from '../../activities/rows.ts'
+import type { FeatureFit } from '../../domain/features.ts'
+import { fitFeatures } from '../../domain/preprocess.ts'
+import { planRows } from '../../models/define/query.ts'
+import { flightDelay } from '../../models/flight-delay.ts'
+import { checkout } from '../../temporal.config.ts'
+import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/artifact.ts'
+
+const { definition } = flightDelay
+export const units = 16
+
+/** Writes every flight with the features of the model and a number, in the order of its departure. Answers how many there are. */
+export async function writeFlights(path: string): Promise<number> {
+  mkdirSync(dirname(path), { recursive: true })
+  return withDuck(async (duck) => {
+    // Memory is for the joins; the rows come in the order in which they are asked for.
+    const plan = planRows(definition, { asOfMs: Date.parse('2002-01-01T00:00:00Z'), root: checkout })
+    for (const view of plan.views) await duck.run(view)
+    await duck.run(`create temp table known as ${plan.known}`)
+    const features = Object.keys(definition.features).map((name) => `"${name}"`)
+    await duck.run(`
+      copy (select row_number() over () - 1 as id, ${features.join(', ')} from
+        (select ${features.join(', ')} from (${plan.rows}) order by departedAt, _key))
+      to ${literal(path)} (format parquet, compression zstd)`)
+    const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${literal(path)}`)
+    return counted!.n
+  })
+}
+
+/** The artifact of the network, fitted on a sample of the flights. */
+export async function flightsSpec(path: string, model: string): Promise<ArtifactSpec> {
+  const names = Object.keys(definition.features)
+  const table = await withDuck((duck) =>
+    duck.table(`select * exclude (id) from ${literal(path)} where id % 30 = 0 order by id`),
+  )
+  const rows = rowsOf(table, names)
+  const preprocessing = fitFeatures(rows, definition.features)
+  const inputs = preprocessing.reduce(
+    (sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1),
+    0,
+  )
+  const next = seeded(7)
+  return {
+    model,
+    features: definition.features,
+    output: definition.label.output,
+    preprocessing,
+    layers: [
+      withoutOthers(randomLayer(inputs, units, 'relu', next), preprocessing),
+      randomLayer(units, 1, 'sigmoid', next),
+    ],
+    golden: rows.slice(0, 3),
+  }
+}
+
+/** scikit-learn has no input for a text it does not know: ours is given no weight. */
+function withoutOthers(layer: Layer, fits: readonly FeatureFit[]): Layer {
+  const kernel = [...layer.kernel]
+  let start = 0
+  for (const fit of fits) {
+    start += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+    if (fit.kind === 'category') kernel.fill(0, (start - 1) * layer.units, start * layer.units)
+  }
+  return { ...layer, kernel }
+}
+
+/** The same network for the peer: numbers first, then each text by its vocabulary. */
+export function writeWeights(path: string, { preprocessing, layers }: ArtifactSpec): void {
+  const [first, ...rest] = layers
+  const places: { fit: FeatureFit; start: number }[] = []
+  let start = 0
+  for (const fit of preprocessing) {
+    places.push({ fit, start })
+    start += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+  }
+  const ordered = [
+    ...places.filter(({ fit }) => fit.kind === 'number'),
+    ...places.filter(({ fit }) => fit.kind === 'category'),
+  ]
+  const rowOf = (layer: Layer, input: number) =>
+    layer.kernel.slice(input * layer.units, (input + 1) * layer.units).map(Math.fround)
+  const kernel = ordered.flatMap(({ fit, start: from }) =>
+    Array.from({ length: fit.kind === 'number' ? 1 : fit.vocabulary.length }, (_, place) =>
+      rowOf(first!, from + place),
+    ),
+  )
+  const plain = (layer: Layer) => ({
+    kernel: Array.from({ length: layer.kernel.length / layer.units }, (_, input) => rowOf(layer, input)),
+    bias: layer.bias.map(Math.fround),
+  })
+  writeFileSync(
+    path,
+    JSON.stringify({
+      units: first!.units,
+      fits: ordered.map(({ fit }) => fit),
+      layers: [{ kernel, bias: first!.bias.map(Math.fround) }, ...rest.map(plain)],
+    }),
+  )
+}

@@ -1,0 +1,53 @@
+/**
+ * Lines of JSON with bytes behind them, as two processes say them to each other: rows that would cost more as text than to be
+ * answered. A line that begins with `{"bytes":N` has N bytes behind it, every other one none.
+ */
+
+export interface Frame {
+  line: string
+  bytes: Uint8Array<ArrayBuffer>
+}
+
+/** Takes what comes in whatever pieces; answers the frames that have become whole. */
+export function createFrames(): (chunk: Uint8Array) => Frame[] {
+  const decoder = new TextDecoder()
+  let heads: Uint8Array[] = []
+  let frame: Frame | undefined
+  let filled = 0
+  return (chunk) => {
+    const whole: Frame[] = []
+    let rest = chunk
+    while (rest.byteLength > 0) {
+      if (frame === undefined) {
+        const end = rest.indexOf(newline)
+        heads.push(rest.slice(0, end < 0 ? undefined : end))
+        if (end < 0) break
+        rest = rest.subarray(end + 1)
+        const line = decoder.decode(joined(heads))
+        heads = []
+        filled = 0
+        frame = { line, bytes: new Uint8Array(Number(/^\{"bytes":(\d+)/.exec(line)?.[1] ?? 0)) }
+      }
+      const taken = rest.subarray(0, frame.bytes.byteLength - filled)
+      frame.bytes.set(taken, filled)
+      filled += taken.byteLength
+      rest = rest.subarray(taken.byteLength)
+      if (filled < frame.bytes.byteLength) continue
+      whole.push(frame)
+      frame = undefined
+    }
+    return whole
+  }
+}
+
+const newline = 0x0a
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.byteLength
+  }
+  return all
+}
