@@ -12,6 +12,7 @@ import { collectIssues, type Report } from './report.ts'
 import { lowerSource, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
+  /** What a reader should know of it. */
   about?: string
   /** The columns that name an entity: `'airport'`, or several. */
   entity: string | readonly string[]

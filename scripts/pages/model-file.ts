@@ -30,6 +30,16 @@ const parts: readonly Part[] = [
     ],
   },
   {
+    title: 'Feature views',
+    about: 'Values of entities that change over time, and features that come from them: [how they work](../features.md).',
+    file: define('view'),
+    calls: ['view', 'lookup'],
+    types: [
+      ['ViewFile', '`view` takes a name and:'],
+      ['LookupOptions', '`lookup` takes a view, the name of a value and:'],
+    ],
+  },
+  {
     title: 'Label',
     about: '',
     file: define('label'),
