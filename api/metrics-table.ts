@@ -28,6 +28,11 @@ export const metricTable = {
     help: 'Predictions that were refused, by problem code; overloaded and deadline_exceeded tell of too much load',
     labels: ['code'],
   },
+  tenure_page_reports_total: {
+    type: 'counter',
+    help: 'What browsers report of pages that were kept from what their policy forbids; anything but 0 is somebody trying',
+    labels: [],
+  },
   tenure_waiting_requests: {
     type: 'gauge',
     help: 'Requests that wait for a commit or for a network that is not compiled',
@@ -100,6 +105,11 @@ export const metricTable = {
   tenure_model_pinned: {
     type: 'gauge',
     help: "Whether the model's switch is thrown, so that its route is not followed",
+    labels: ['model'],
+  },
+  tenure_model_rung: {
+    type: 'gauge',
+    help: 'Who answers for the model here: 0 its champion or route, 1 a previous version, 2 a rule, 3 nobody',
     labels: ['model'],
   },
   tenure_routing_age_seconds: {

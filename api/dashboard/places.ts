@@ -25,6 +25,19 @@ export const places: readonly Place[] = [
     summary: 'One release, for who has to decide.',
     find: async () => (await import('./pages/release.tsx')).releasePage,
   },
+  {
+    path: '/retrainings',
+    allow: viewers,
+    summary: 'All retrainings, by model.',
+    nav: 'Retrainings',
+    find: async () => (await import('./pages/retrainings.tsx')).retrainings,
+  },
+  {
+    path: '/retrainings/:id',
+    allow: viewers,
+    summary: 'One retraining, live. Slashes in the id are sent as %2F.',
+    find: async () => (await import('./pages/retraining.tsx')).retrainingPage,
+  },
   ...modelPlaces,
   ...recordPlaces,
 ]

@@ -2,10 +2,12 @@
  * The dashboard as routes. Only this is there from the start; what makes pages is loaded at the first request for one, because a
  * replica that answers predictions must not pay for it.
  */
+import { Counter } from 'prom-client'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { route, type Ask, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { metricTable } from '../metrics-table.ts'
 import { createTroubleLog } from '../trouble.ts'
 import { findAsset } from './assets.ts'
 import { reportPath } from './headers.ts'
@@ -79,9 +81,10 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
 }
 
 /** Where browsers tell of what a page was not allowed to do: never anything, unless somebody tries. */
-function reports({ log }: ApiDeps): Route {
+function reports({ log, metrics }: ApiDeps): Route {
   const say = createTroubleLog(log)
-  let count = 0
+  const { help } = metricTable.tenure_page_reports_total
+  const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
   return route({
     method: 'post',
     path: reportPath,
@@ -91,9 +94,8 @@ function reports({ log }: ApiDeps): Route {
     takes: ['application/csp-report', 'application/reports+json', 'application/json'],
     answers: { 204: 'It was counted' },
     handle({ bytes }) {
-      count++
+      counter.inc()
       say(`a page was kept from what its policy forbids: ${directiveOf(bytes)}`)
-      log.debug({ count }, 'reports of the content security policy so far')
       return { status: 204 }
     },
   })

@@ -211,7 +211,26 @@ describe('a page', () => {
       headers: { 'content-type': 'application/csp-report' },
     })
     expect(taken.status).toBe(204)
+    const huge = await api.request('POST', '/csp-reports', {
+      body: 'x'.repeat(70_000),
+      headers: { 'content-type': 'application/csp-report' },
+    })
+    expect(huge.status).toBe(413)
+    const metrics = await api.request('GET', '/metrics', { key: keys.viewer })
+    expect(metrics.text).toContain('tenure_page_reports_total 1')
   })
+})
+
+it('without a database a page says so, and that predictions go on', async () => {
+  const { cookie } = await signedIn()
+  const cut = await startApi(house, { stateDir: api.stateDir, databaseUrl: 'postgres://127.0.0.1:1/none' })
+  const asked = await cut.request('GET', '/', { headers: { ...browser, cookie } })
+  expect(asked.status).toBe(503)
+  expect(asked.text).toContain('The database does not answer')
+  expect(asked.text).toContain('Predictions go on')
+  expect(asked.headers.get('retry-after')).toBe('1')
+  expect(asked.headers.get('content-security-policy')).toContain("default-src 'none'")
+  await cut.stop()
 })
 
 it('who tries keys is held back for a while, and nobody else', async () => {

@@ -1,0 +1,108 @@
+/** All retrainings, a page at a time: what asked for each, and what came of it. */
+import { z } from 'zod'
+import { listModels } from '../../../store/models.ts'
+import { listRetrainingLines, type RetrainingLine } from '../../../store/retraining-page.ts'
+import { visible } from '../../scope.ts'
+import { modelName } from '../../wire.ts'
+import { page, type View } from '../declare.ts'
+import { Badge, Live, Pager, Table, Time, type Tone } from '../parts.tsx'
+import { plain } from '../words.ts'
+
+const rowsAPage = 25
+const query = z.strictObject({
+  model: modelName.optional(),
+  page: z.coerce.number().int().min(1).max(4_000).default(1),
+})
+type Query = z.infer<typeof query>
+
+interface Retrainings {
+  models: string[]
+  lines: RetrainingLine[]
+  more: boolean
+}
+
+export const retrainings = page<Retrainings, Query>({
+  query,
+  async load({ store }, { actor, query }) {
+    const models = visible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
+    const asked =
+      query.model === undefined ? actor.models && models : models.filter((name) => name === query.model)
+    const lines = await listRetrainingLines(store, {
+      ...(asked === undefined ? {} : { models: asked }),
+      limit: rowsAPage + 1,
+      offset: (query.page - 1) * rowsAPage,
+    })
+    return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+  },
+  title: () => 'Retrainings',
+  view: ({ models, lines, more }, { query, target }) => (
+    <>
+      <h1>Retrainings</h1>
+      <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
+        <div>
+          <label for="model">Model</label>
+          <select id="model" name="model">
+            <option value="">All</option>
+            {models.map((name) => (
+              <option value={name} selected={name === query.model}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </div>
+        <button class="second">Show</button>
+      </form>
+      <Live id="retrainings" target={target} everyMs={5_000}>
+        <section class="card">
+          <Table
+            caption="Retrainings"
+            hideCaption
+            rows={lines}
+            empty={
+              <>
+                There is none yet. <code>tenure retrain iris --watch</code> starts one.
+              </>
+            }
+            columns={[
+              {
+                head: 'Model',
+                names: true,
+                cell: ({ id, model }) => <a href={`/retrainings/${encodeURIComponent(id)}`}>{model}</a>,
+              },
+              { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
+              { head: 'Asked for by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },
+              { head: 'Data as known at', cell: ({ asOf }) => <Time at={asOf} /> },
+              { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
+              { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
+              { head: 'Version', cell: ({ version }) => version ?? '–' },
+              { head: 'Why', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+            ]}
+          />
+          <Pager
+            page={query.page}
+            more={more}
+            href={(page) =>
+              `/retrainings?${new URLSearchParams({ ...(query.model === undefined ? {} : { model: query.model }), page: String(page) })}`
+            }
+          />
+        </section>
+      </Live>
+    </>
+  ),
+})
+
+const tones: Readonly<Record<string, Tone>> = {
+  released: 'good',
+  registered: 'good',
+  quarantined: 'bad',
+  failed: 'bad',
+  not_better: 'warn',
+  insufficient: 'warn',
+}
+
+export const RetrainingOutcome = ({ outcome }: { outcome?: string }): View =>
+  outcome === undefined ? (
+    <Badge tone="info">running</Badge>
+  ) : (
+    <Badge tone={tones[outcome] ?? 'quiet'}>{plain(outcome)}</Badge>
+  )

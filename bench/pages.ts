@@ -1,0 +1,142 @@
+/**
+ * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`: how long each page takes until a real browser on
+ * this machine shows its first letters, with a house that is full. A page that is opened at three in the morning is not waited for.
+ */
+import { parseArgs } from 'node:util'
+import sql from 'sql-template-tag'
+import { places } from '../api/dashboard/places.ts'
+import { hashOf, listAudit } from '../store/audit.ts'
+import type { Store } from '../store/postgres.ts'
+import { openScene } from '../test/dashboard/scene.ts'
+import { visit } from '../test/dashboard/visit.ts'
+import { startBrowser } from '../test/support/browser.ts'
+import { withServers } from '../test/support/house.ts'
+
+const { values } = parseArgs({
+  options: {
+    versions: { type: 'string', default: '10000' },
+    audit: { type: 'string', default: '1000000' },
+    releases: { type: 'string', default: '200' },
+    runs: { type: 'string', default: '7' },
+  },
+})
+const limitMs = 300
+
+await withServers(async (servers) => {
+  const scene = await openScene(servers)
+  const browser = await startBrowser()
+  try {
+    const { store } = scene.core
+    await fillVersions(store, Number(values.versions))
+    await fillReleases(store, Number(values.releases))
+    await fillAudit(store, Number(values.audit))
+    await store.query(sql`analyze`)
+    const release = await scene.release(scene.candidate)
+    const addresses = scene.addresses(release)
+    const { page, signIn } = await visit(browser, { url: scene.url })
+    await signIn(scene.keys.root)
+    const slow: string[] = []
+    console.log(
+      'page                                       first paint ms       load  view  statements  bytes',
+    )
+    for (const { path } of places.filter((place) => addresses[place.path] !== undefined)) {
+      const paints: number[] = []
+      let told = ''
+      for (let run = 0; run < Number(values.runs); run++) {
+        const answer = await page.goto(addresses[path]!)
+        told = `${answer?.headers()['server-timing'] ?? ''};bytes=${(await answer?.body())?.byteLength}`
+        paints.push(await page.evaluate<number>(firstPaint))
+      }
+      const [first = 0] = paints
+      paints.sort((one, other) => one - other)
+      const [median, most] = [paints[Math.floor(paints.length / 2)]!, paints.at(-1)!]
+      if (median > limitMs) slow.push(path)
+      const part = (name: RegExp) => (name.exec(told)?.[1] ?? '–').padStart(6)
+      console.log(
+        `${path.padEnd(42)} ${first.toFixed(0).padStart(5)} first ${median.toFixed(0).padStart(5)} median ${most.toFixed(0).padStart(5)} most` +
+          `${part(/load;dur=([\d.]+)/)}${part(/view;dur=([\d.]+)/)}${part(/statements;desc="(\d+)"/)}${(/bytes=(\d+)/.exec(told)?.[1] ?? '').padStart(10)}`,
+      )
+    }
+    console.log(
+      slow.length === 0 ? `every page within ${limitMs} ms` : `slower than ${limitMs} ms: ${slow.join(', ')}`,
+    )
+    if (slow.length > 0) process.exitCode = 1
+  } finally {
+    await browser.close()
+    await scene.close()
+  }
+})
+
+/** Painted first, counted from the press of the key. */
+const firstPaint = `new Promise((resolve) => {
+  const found = () => performance.getEntriesByName('first-contentful-paint')[0]
+  const look = () => (found() ? resolve(found().startTime) : setTimeout(look, 5))
+  look()
+})`
+
+/** As many of the model of the scene as are missing, each with a training, a snapshot and an evaluation of its own. */
+async function fillVersions(store: Store, count: number): Promise<void> {
+  const fill = (statement: string) => store.pool.query(statement)
+  await fill(`create table fill as
+    select i, models.name as model, old.version as old, models.name || '_v7.' || i || '.0' as version
+    from generate_series(1, ${count}) as i, (select * from versions where not drill order by created_at limit 1) as old
+      join models on models.name = old.model`)
+  await fill(`insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+    select 'sha256:' || encode(sha256(version::bytea), 'hex'), model, now() - i * interval '1 hour', 1000 + i, 100000, '{}', '{}',
+      now() - i * interval '1 hour' from fill`)
+  await fill(`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, started_at)
+    select 't-' || version, model, 'sha256:' || encode(sha256(version::bytea), 'hex'), i, 'c', 'd', 'done', now() - i * interval '1 hour' from fill`)
+  await fill(`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+    select 'e-' || fill.version, fill.model, 't-' || fill.version, 'sha256:' || encode(sha256(fill.version::bytea), 'hex'), 'a', 'better',
+      evaluations.report, 'r' from fill join versions on versions.version = fill.old join evaluations on evaluations.id = versions.evaluation_id`)
+  await fill(`insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage,
+      created_by, created_at)
+    select fill.version, fill.model, 7, i, 0, versions.artifact_digest, versions.manifest, 'e-' || fill.version, 't-' || fill.version,
+      versions.lineage || jsonb_build_object('snapshot', 'sha256:' || encode(sha256(fill.version::bytea), 'hex'),
+        'metrics', jsonb_build_object('auc', 0.6 + (i % 1000) / 5000.0)), 'bench', now() - i * interval '1 hour'
+    from fill join versions on versions.version = fill.old`)
+  await fill('drop table fill')
+  console.log(`${count} versions, each with snapshot, training and evaluation`)
+}
+
+async function fillReleases(store: Store, count: number): Promise<void> {
+  await store.pool.query(`
+    insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
+      requested_by, workflow_id, run_id, stage, state, outcome, reason, started_at, ended_at)
+    select 'rel_fill_' || i, model, version, null, 'canary', '{}', 'p', 'e', artifact_digest, 'bench', 'release/fill', 'run' || i, 'ended',
+      jsonb_build_object('id', 'rel_fill_' || i, 'model', model, 'version', version, 'stage', 'ended', 'outcome', 'promoted'),
+      'promoted', 'filled', now() - i * interval '1 hour', now() - i * interval '1 hour' + interval '30 minutes'
+    from generate_series(1, ${count}) as i,
+      lateral (select * from versions where not drill order by created_at desc offset i % 50 limit 1) as version`)
+  console.log(`${count} releases`)
+}
+
+/** A chain that is whole, as the keeper of its heads looks at it meanwhile. */
+async function fillAudit(store: Store, count: number): Promise<void> {
+  const [last] = await listAudit(store, { limit: 1 })
+  let head = { seq: last?.seq ?? 0, hash: last?.hash ?? '0'.repeat(64) }
+  const end = head.seq + count
+  while (head.seq < end) {
+    const batch = Array.from({ length: Math.min(10_000, end - head.seq) }, () => {
+      const seq = head.seq + 1
+      const row = {
+        seq,
+        at: new Date(1_767_225_600_000 + seq * 1_000).toISOString(),
+        actor: `actor ${seq % 40}`,
+        action: seq % 100 === 0 ? 'champion.promoted' : 'routing.changed',
+        subject: `rel_${seq % 1_000}`,
+        model: `model-${seq % 20}`,
+        detail: { shareBp: 500, generation: seq },
+        previousHash: head.hash,
+      }
+      head = { seq, hash: hashOf(row) }
+      return { ...row, hash: head.hash }
+    })
+    await store.query(sql`
+      insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash)
+      select seq, at, actor, action, subject, model, detail, decode("previousHash", 'hex'), decode(hash, 'hex')
+      from jsonb_to_recordset(${JSON.stringify(batch)}::jsonb) as row(seq bigint, at timestamptz, actor text, action text,
+        subject text, model text, detail jsonb, "previousHash" text, hash text)`)
+  }
+  console.log(`${count} rows of the audit`)
+}

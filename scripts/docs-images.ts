@@ -1,0 +1,78 @@
+/**
+ * Takes the pictures of the documents: each page of the dashboard in light, in dark and as wide as a phone, on a real replica with a
+ * release under way. `npm run docs:images [-- --only releases] [--png DIRECTORY]`; the second also writes PNGs, to be looked at.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { places } from '../api/dashboard/places.ts'
+import { startBrowser } from '../test/support/browser.ts'
+import { withServers } from '../test/support/house.ts'
+import { openScene, scenePolicy } from '../test/dashboard/scene.ts'
+import { visit, type Visit } from '../test/dashboard/visit.ts'
+import { checkout } from '../temporal.config.ts'
+
+const { values } = parseArgs({ options: { only: { type: 'string' }, png: { type: 'string' } } })
+const directory = join(checkout, 'docs', 'images')
+const looks = [
+  { name: 'light', dark: false, width: 1_280 },
+  { name: 'dark', dark: true, width: 1_280 },
+  { name: 'phone', dark: false, width: 390 },
+] as const
+/** A release page is long; what lies below is more of the same. */
+const mostHeight = 2_600
+
+await withServers(async (servers) => {
+  const browser = await startBrowser()
+  const scene = await openScene(servers)
+  try {
+    scene.call()
+    const slow = scenePolicy.stages.map((stage) => ({ ...stage, minMs: 4_000, minRequests: 60 }))
+    const release = await scene.release(scene.candidate, { ...scenePolicy, stages: slow })
+    const addresses = { ...scene.addresses(release), '/sign-in': '/sign-in' }
+    const names = ['/sign-in', ...places.map(({ path }) => path)].filter(
+      (path) => path in addresses && (values.only === undefined || path.includes(values.only)),
+    )
+    mkdirSync(directory, { recursive: true })
+    if (values.png !== undefined) mkdirSync(values.png, { recursive: true })
+    for (const look of looks) {
+      const guest = await visit(browser, { url: scene.url, ...look })
+      if (names.includes('/sign-in')) await take(guest, '/sign-in', { name: 'sign-in', look: look.name })
+      await guest.signIn(scene.keys.anna)
+      // Once it is approved, in the first of the looks, the others show it on its way.
+      for (const path of names.filter((each) => each !== '/sign-in')) {
+        const name = path === '/' ? 'overview' : path.replaceAll(/^\/|:/g, '').replaceAll('/', '-')
+        await take(guest, addresses[path as keyof typeof addresses]!, { name, look: look.name })
+      }
+      if (look.name === 'light') await approve(guest, release)
+      await guest.close()
+    }
+  } finally {
+    await browser.close()
+    await scene.close()
+  }
+})
+
+async function approve({ page }: Visit, release: string): Promise<void> {
+  await page.goto(`/releases/${release}`)
+  await page.getByLabel('Reason').fill('Better where it matters; the evening slice was looked at.')
+  await page.getByRole('button', { name: 'Approve' }).click()
+  await page.getByText('canary 50 %').first().waitFor({ timeout: 60_000 })
+}
+
+/** As WebP, which is a tenth of a PNG at the same sharpness. */
+async function take({ page }: Visit, address: string, { name, look }: { name: string; look: string }) {
+  await page.goto(address)
+  await page.waitForLoadState('networkidle')
+  const { width } = page.viewportSize()!
+  const height = Math.min(mostHeight, await page.evaluate<number>('document.documentElement.scrollHeight'))
+  await page.setViewportSize({ width, height: Math.max(height, look === 'phone' ? 700 : 600) })
+  const client = await page.context().newCDPSession(page)
+  const { data } = await client.send('Page.captureScreenshot', { format: 'webp', quality: 70 })
+  await client.detach()
+  const file = join(directory, `${name}-${look}.webp`)
+  writeFileSync(file, Buffer.from(data, 'base64'))
+  if (values.png !== undefined) await page.screenshot({ path: join(values.png, `${name}-${look}.png`) })
+  await page.setViewportSize({ width, height: 900 })
+  console.log(`${file} ${Math.round((data.length * 3) / 4 / 1_024)} KB`)
+}

@@ -1,0 +1,254 @@
+/**
+ * What the pages are shown on: a running replica on real servers, a model with a champion, a challenger whose gate has judged real
+ * rows, people with keys, and in every text that comes from outside an attempt to become markup.
+ */
+import { pino } from 'pino'
+import sql from 'sql-template-tag'
+import { startServer, type RunningServer } from '../../api/server.ts'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { gateMarkdown } from '../../domain/report.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { judgeGate, type GateReport } from '../../domain/gate.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { seeded } from '../../domain/random.ts'
+import type { Role } from '../../domain/roles.ts'
+import { upsertAlert } from '../../store/alerts.ts'
+import { insertKey } from '../../store/keys.ts'
+import { releaseWorkflowId, releaseIdOf } from '../../workflows/contract.ts'
+import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import { insertModel, type Registry } from '../support/candidates.ts'
+import { startCore, type Core, type Servers } from '../support/core.ts'
+import { seatChampion } from '../support/seat.ts'
+import { furnish, furnishedAddresses } from './furnish.ts'
+
+/** Runs and calls out if anything on a page takes it for markup. */
+export const markup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
+
+export interface Scene {
+  core: Core
+  server: RunningServer
+  url: string
+  model: string
+  champion: string
+  candidate: string
+  keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root', string>
+  registry: Registry
+  /** Starts the release of a version and answers its id. */
+  release(version: string, policy?: ReleasePolicy): Promise<string>
+  /** Callers who ask for predictions from now on. */
+  call(): void
+  /** Where each page is to be looked at, by its path as declared. */
+  addresses(release: string): Record<string, string>
+  close(): Promise<void>
+}
+
+const step = { minMs: 0, minRequests: 20, deadlineMs: 60_000 }
+/** Goes on only when callers ask: a test sees each stage before it lets it pass. */
+export const scenePolicy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 600_000 },
+  stages: [
+    { ...step, shareBp: 1_000 },
+    { ...step, shareBp: 5_000 },
+  ],
+  probation: { ...step, holdbackBp: 1_000 },
+  watch: { tickMs: 100, everyMs: 100, exposureMs: 5_000, acknowledgeMs: 5_000, decisionMs: 60_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 30_000, promotion: 'off', srm: 'off' },
+}
+
+export interface SceneOptions {
+  model?: string
+  /** Put into every text from outside; nothing where people are to look at the pages. */
+  hostile?: string
+}
+
+export async function openScene(servers: Servers, options: SceneOptions = {}): Promise<Scene> {
+  const { model = 'late-trains', hostile = '' } = options
+  const core = await startCore(servers)
+  const { config, store } = core
+  const registry = await insertModel(store, { model, policy: scenePolicy, artifactRoot: config.artifactRoot })
+  const champion = await registry.register()
+  await seatChampion(store, model, champion)
+  const candidate = await registry.register(champion)
+  const report = gateReport(hostile)
+  await describe(core, { model, version: champion, report: { ...report, metrics: [], slices: [] }, hostile })
+  await describe(core, { model, version: candidate, against: champion, report, hostile })
+  await upsertAlert(store, {
+    dedupeKey: 'scene',
+    model,
+    severity: 'warning',
+    kind: 'drift_warn',
+    message: `The departure hour has moved. ${hostile}`,
+  })
+  await store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
+    values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
+      ${`It is better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
+  await furnish(store, { model, champion, hostile })
+  const people = {
+    anna: 'approver',
+    ben: 'approver',
+    vera: 'viewer',
+    olga: 'operator',
+    root: 'admin',
+  } as const
+  const keys = Object.fromEntries(
+    await Promise.all(
+      Object.entries(people).map(async ([name, role]: [string, Role]) => [
+        name,
+        (await insertKey(store, { name, role })).key,
+      ]),
+    ),
+  ) as Scene['keys']
+  const server = await startServer(
+    { ...config, api: { ...config.api, host: '127.0.0.1', port: 0, publicPredictions: true } },
+    pino({ level: 'silent' }),
+  )
+  const { url } = server
+  const stopping = new AbortController()
+  let calling: Promise<void> | undefined
+  return {
+    core,
+    server,
+    url,
+    model,
+    champion,
+    candidate,
+    keys,
+    registry,
+    async release(version, policy = scenePolicy) {
+      const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
+        workflowId: releaseWorkflowId(model),
+        taskQueue: config.taskQueues.control,
+        args: [{ model, version, requestedBy: 'olga', policy }],
+      })
+      return releaseIdOf(handle.firstExecutionRunId)
+    },
+    call() {
+      calling ??= ask(`${url}/v1/models/${model}/predict`, stopping.signal)
+    },
+    addresses: (release) => ({
+      '/': '/',
+      '/releases': '/releases',
+      '/releases/:id': `/releases/${release}`,
+      ...furnishedAddresses({ model, champion, other: candidate }),
+      '/retrainings': '/retrainings',
+      '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
+      '/models': '/models',
+      '/models/:name': `/models/${model}`,
+      '/models/:name/features': `/models/${model}/features`,
+      '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
+      '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
+      '/versions': `/versions?model=${model}`,
+      '/compare': `/compare?one=${champion}&other=${candidate}`,
+      '/data': '/data',
+      '/data/:digest': `/data/snapshot-${model}`,
+      '/alerts': '/alerts',
+      '/runbooks/:page': '/runbooks/drift-warn',
+      '/drills': '/drills',
+      '/audit': '/audit',
+      '/audit/verification': '/audit/verification',
+    }),
+    async close() {
+      stopping.abort()
+      await calling
+      await server.stop('the end of the scene')
+      await core.stop()
+    },
+  }
+}
+
+async function ask(address: string, signal: AbortSignal): Promise<void> {
+  for (let caller = 0; !signal.aborted; caller++) {
+    const body = JSON.stringify({
+      instances: [{ x: caller % 7, y: 1 }],
+      routing_key: `caller ${caller % 400}`,
+    })
+    const headers = { 'content-type': 'application/json' }
+    await fetch(address, { method: 'POST', headers, body, signal })
+      .then((answer) => answer.arrayBuffer())
+      .catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 4))
+  }
+}
+
+/** What the real gate says of a challenger that sees more than the champion, and of parts of the rows. */
+function gateReport(hostile: string): GateReport {
+  const random = seeded(7)
+  const rows = 1_500
+  const truth = Array.from({ length: rows }, () => random())
+  const y = truth.map((chance) => Number(random() < chance))
+  const seen = (blur: number) =>
+    truth.map((chance) => [Math.min(0.99, Math.max(0.01, chance + (random() - 0.5) * blur))])
+  const third = (part: number) => y.flatMap((_, row) => (row % 3 === part ? [row] : []))
+  return judgeGate(
+    {
+      y,
+      champion: seen(1.1),
+      challenger: seen(0.6),
+      slices: [
+        { name: 'evening', rows: third(0) },
+        { name: `weekend ${hostile}`, rows: third(1) },
+        { name: 'short distance', rows: third(2).slice(0, 90) },
+      ],
+      testSetUses: 25,
+    },
+    { ...defaultGatePolicy('binary'), resamples: 300, guards: ['brier'], floors: { auc: 0.6 } },
+  )
+}
+
+/** What a version was made of, as the pipeline would have written it. */
+async function describe(
+  { store }: Core,
+  {
+    model,
+    version,
+    against,
+    report,
+    hostile,
+  }: { model: string; version: string; against?: string; report: GateReport; hostile: string },
+): Promise<void> {
+  const validationId = `val-${version}`
+  const results = [
+    {
+      check: 'complete',
+      subject: 'x',
+      severity: 'warn',
+      passed: false,
+      message: `x is missing in 3 rows ${hostile}`,
+    },
+  ]
+  await store.query(sql`
+    insert into validations (id, model, snapshot_digest, verdict, report)
+    values (${validationId}, ${model}, ${`snapshot-${model}`}, 'warn', ${JSON.stringify({ results })})`)
+  const lineage = {
+    snapshot: `snapshot-${model}`,
+    asOf: '2026-03-01T00:00:00.000Z',
+    code: `sha256:${'c'.repeat(64)}`,
+    dependencies: `sha256:${'d'.repeat(64)}`,
+    hyperparameters: { epochs: 12, rate: 0.01, ...(hostile === '' ? {} : { note: hostile }) },
+    seed: 1,
+    metrics: { auc: report.metrics[0]?.challenger ?? 0.71 },
+    rows: { train: 6_000, test: 1_500 },
+    validationId,
+    trainingId: `t-${version}`,
+    evaluationId: `e-${version}`,
+    retrainingId: 'retrain/1',
+    requestedBy: 'olga',
+    reason: 'manual',
+    ...(against === undefined ? {} : { baseline: against }),
+  }
+  const subject = { model, challenger: version, ...(against === undefined ? {} : { champion: against }) }
+  const curve = Array.from({ length: 12 }, (_, i) => ({ epoch: i + 1, loss: 0.4 + 0.3 / (i + 1) }))
+  await store.query(sql`
+    update trainings set epoch = 12, curve = ${JSON.stringify(curve)}, ended_at = started_at + interval '26 seconds',
+      hyperparameters = '{"epochs": 12, "rate": 0.01}'
+    where id = ${`t-${version}`}`)
+  await store.query(sql`update versions set lineage = ${JSON.stringify(lineage)} where version = ${version}`)
+  await store.query(sql`
+    update evaluations set report = ${JSON.stringify(report)}, page = ${gateMarkdown(report, subject)}
+    where id = ${`e-${version}`}`)
+  await store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ about: `Will it be late? ${hostile}`, judge: { policy: report.policy, slices: [], groups: [] } })}
+    where name = ${model}`)
+}

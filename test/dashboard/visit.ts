@@ -1,0 +1,101 @@
+/** A person with a browser, and everything that went wrong while they looked: errors, reports of the policy, requests to elsewhere. */
+import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+
+export interface Visit {
+  context: BrowserContext
+  page: Page
+  /** Empty when nothing did. */
+  wrong: string[]
+  signIn(key: string, next?: string): Promise<void>
+  close(): Promise<void>
+}
+
+export interface VisitOptions {
+  url: string
+  dark?: boolean
+  width?: number
+  height?: number
+}
+
+export async function visit(
+  browser: Browser,
+  { url, dark = false, width = 1_280, height = 900 }: VisitOptions,
+): Promise<Visit> {
+  const context = await browser.newContext({
+    baseURL: url,
+    colorScheme: dark ? 'dark' : 'light',
+    viewport: { width, height },
+  })
+  context.setDefaultTimeout(20_000)
+  const page = await context.newPage()
+  const wrong: string[] = []
+  page.on('pageerror', (error) => wrong.push(`error: ${error.message}`))
+  page.on('dialog', (dialog) => {
+    wrong.push(`dialog: ${dialog.message()}`)
+    void dialog.dismiss()
+  })
+  page.on('console', (message) => {
+    // What was asked for and refused is told there too; tests of refusals look at the answer itself.
+    const isRefusal = /status of (403|409)/.test(message.text())
+    if ((message.type() === 'error' || message.type() === 'warning') && !isRefusal)
+      wrong.push(`${message.type()}: ${message.text()}`)
+  })
+  context.on('request', (request) => {
+    const asked = new URL(request.url())
+    if (asked.protocol !== 'data:' && asked.origin !== url) wrong.push(`a request to ${asked.origin}`)
+    if (asked.pathname === '/csp-reports') wrong.push(`a report: ${request.postData()}`)
+  })
+  return {
+    context,
+    page,
+    wrong,
+    async signIn(key, next = '/') {
+      await page.goto(next)
+      await page.getByLabel('API key').fill(key)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByRole('button', { name: 'Sign out' }).waitFor()
+    },
+    close: () => context.close(),
+  }
+}
+
+interface AxeResult {
+  violations: {
+    id: string
+    impact?: string | null
+    nodes: { target: unknown[]; failureSummary?: string }[]
+  }[]
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/** What keeps people with a screen reader, a keyboard or weak eyes from using the page, where it is serious. */
+export async function barriers(page: Page): Promise<string[]> {
+  // Through the browser's own console, which the policy of the page does not bind; the page is not changed by it.
+  const client = await page.context().newCDPSession(page)
+  try {
+    await client.send('Runtime.evaluate', { expression: axe })
+    const { result } = await client.send('Runtime.evaluate', {
+      expression: 'axe.run(document, { resultTypes: ["violations"] }).then((found) => JSON.stringify(found))',
+      awaitPromise: true,
+      returnByValue: true,
+    })
+    const { violations } = JSON.parse(String(result.value)) as AxeResult
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .flatMap(({ id, nodes }) =>
+        nodes.map(({ target, failureSummary = '' }) => `${id}: ${target.join(' ')} ${failureSummary}`),
+      )
+  } finally {
+    await client.detach()
+  }
+}
+
+/** By how many pixels the page is wider than its window. */
+export const overhang = (page: Page): Promise<number> =>
+  page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
+
+/** Whether any text was taken for markup. */
+export const isHurt = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')
