@@ -44,6 +44,10 @@ export interface Told {
   about: About
   /** When it was to be told. */
   dueMs: number
+  /** Whether it has not arrived yet and is still tried. */
+  waits?: boolean
+  /** When it arrived. */
+  sentMs?: number | null
 }
 
 /** An Alertmanager forgets what it is not told again. */
@@ -52,16 +56,19 @@ const alertmanagerRepeatMs = 60_000
 /** What is to be told now. The same alert, channels and history give the same messages, with the same times. */
 export function dueMessages(
   alert: AlertFacts,
-  { channels, told, nowMs }: { channels: readonly Channel[]; told: readonly Told[]; nowMs: number },
+  { channels, told: history, nowMs }: { channels: readonly Channel[]; told: readonly Told[]; nowMs: number },
 ): Told[] {
   return channels.flatMap((channel): Told[] => {
-    const mine = told.filter(({ channel: name }) => name === channel.name)
-    const raised = mine.filter(({ about }) => about === 'raised').map(({ dueMs }) => dueMs)
+    const mine = history.filter(({ channel: name }) => name === channel.name)
+    const told = mine.filter(({ about }) => about === 'raised')
+    const raised = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
     if (alert.resolvedMs !== undefined) {
       const isOwed = raised.length > 0 && !mine.some(({ about }) => about === 'resolved')
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []
+    // A channel that was away for an hour is told once when it is back, and not once for each time it should have been.
+    if (told.some(({ waits }) => waits === true)) return []
     const dueMs = nextRaised(alert, channel, raised)
     return dueMs === undefined || dueMs > nowMs ? [] : [{ channel: channel.name, about: 'raised', dueMs }]
   })

@@ -13,7 +13,8 @@ export async function listTellable(
   const rows = await database.query<AlertRow & { told: Told[]; now: Date }>(sql`
     select alerts.*, clock_timestamp() as now, (
       select coalesce(jsonb_agg(jsonb_build_object(
-        'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8)), '[]')
+        'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
+        'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8)), '[]')
       from alert_messages where alert_id = alerts.id
     ) as told
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
@@ -29,7 +30,12 @@ export async function insertMessages(
   messages: readonly (Told & { alertId: number })[],
 ): Promise<void> {
   if (messages.length === 0) return
-  const rows = messages.map(({ dueMs, ...message }) => ({ ...message, due: iso(dueMs) }))
+  const rows = messages.map(({ alertId, channel, about, dueMs }) => ({
+    alertId,
+    channel,
+    about,
+    due: iso(dueMs),
+  }))
   await database.query(sql`
     insert into alert_messages (alert_id, channel, about, due_at)
     select "alertId", channel, about, due

@@ -180,6 +180,69 @@ describe('people are told of an alert', () => {
     expect((await messages()).filter(({ sent_at }) => sent_at === null)).toHaveLength(1)
   })
 
+  it('once on each channel that was away for an hour, by chat, signed webhook, Alertmanager and mail', async () => {
+    const mail = await listenForMail()
+    const away = async () => {
+      receiver.closeAllConnections()
+      await Promise.all(
+        [receiver, mail.server].map((server) => new Promise((resolve) => server.close(resolve))),
+      )
+    }
+    const back = async () => {
+      for (const [server, port] of [
+        [receiver, Number(new URL(url).port)],
+        [mail.server, mail.port],
+      ] as const)
+        await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    }
+    await away()
+    tell(
+      { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
+      { name: 'hook', target: { kind: 'webhook', url: `${url}/hook`, secret } },
+      { name: 'relay', target: { kind: 'alertmanager', url: `${url}/am` } },
+      {
+        name: 'mail',
+        target: {
+          kind: 'email',
+          smtp: `smtp://127.0.0.1:${mail.port}`,
+          from: 'tenure@example.org',
+          to: ['anna@example.org'],
+        },
+      },
+    )
+    await raise()
+    // Ten minutes of policy time at once, six times: each time everybody is tried and nobody is there.
+    for (let round = 1; round <= 6; round++) {
+      await until(
+        async () => {
+          const waiting = await messages()
+          return waiting.length === 4 && waiting.every(({ attempts }) => attempts >= round)
+        },
+        `attempt ${round}`,
+        20_000,
+      )
+      await deps.store.query(sql`
+        update alert_messages set due_at = due_at - interval '10 minutes', next_at = now() where sent_at is null`)
+    }
+    await back()
+    await deps.store.query(sql`update alert_messages set next_at = now() where sent_at is null`)
+    const all = async () => (await messages()).every(({ sent_at }) => sent_at !== null)
+    await until(async () => (await all()) && mail.mails.length > 0, 'the messages', 20_000)
+    // Whatever is still under way would arrive by the time of another matter.
+    await raise({ dedupeKey: 'other', message: 'another one' })
+    await until(async () => mail.mails.length >= 2 && got.length >= 6, 'the other matter', 20_000)
+    const first = got.filter(({ text }) => !text.includes('another one'))
+    // An Alertmanager forgets what it is not told again: once when it is back, and from then on each minute.
+    expect(first.map(({ path }) => path).sort()).toEqual(['/am/api/v2/alerts', '/chat', '/hook'])
+    expect(mail.mails.filter((text) => !text.includes('another one'))).toHaveLength(1)
+    const signed = first.find(({ path }) => path === '/hook')!
+    expect(new Webhook(secret).verify(signed.text, signed.headers as Record<string, string>)).toMatchObject({
+      about: 'raised',
+      alert: { kind: 'quality_lost' },
+    })
+    mail.server.close()
+  })
+
   it('no more after a day, and not on a channel that is gone', async () => {
     status = 503
     tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })

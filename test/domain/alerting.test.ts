@@ -37,6 +37,15 @@ describe('an alert', () => {
     ])
   })
 
+  it('is not told again while it waits for a channel, and again so long after it has arrived there', () => {
+    const waiting: Told = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
+    const at = (nowMs: number, told: Told[]) => dueMessages(alert, { channels: [pager], told, nowMs })
+    expect(at(300 * minute, [waiting])).toEqual([])
+    const arrived: Told = { ...waiting, waits: false, sentMs: 100 * minute }
+    expect(at(129 * minute, [arrived])).toEqual([])
+    expect(at(130 * minute, [arrived])).toEqual([{ channel: 'pager', about: 'raised', dueMs: 130 * minute }])
+  })
+
   it('is told to nobody any more once it is acknowledged, but that it is over', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
