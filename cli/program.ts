@@ -28,6 +28,7 @@ export interface CommandSpec {
   summary: string
   /** Flags and their descriptions. */
   options?: readonly (readonly [flags: string, description: string])[]
+  /** Without `tenure`, unless something comes before it: `cat rows | tenure …`. */
   examples: readonly string[]
   /** What its group does when nothing more is said. */
   isDefault?: true
@@ -120,7 +121,7 @@ function settle(command: Command, { out }: Streams): Command {
 }
 
 const examplesOf = (examples: readonly string[]): string =>
-  `\nExamples:\n${examples.map((each) => `  tenure ${each}`).join('\n')}`
+  `\nExamples:\n${examples.map((each) => `  ${/\btenure /.test(each) ? each : `tenure ${each}`}`).join('\n')}`
 
 type Specs = readonly (CommandSpec | CommandGroup)[]
 

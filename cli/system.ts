@@ -148,7 +148,7 @@ function explained(error: unknown, log: Log): unknown {
   return failure({
     code: 'internal',
     detail: `${error.message}${tail.join('')}`,
-    remedy: `The whole log is ${log.path}`,
+    remedy: `The whole log is ${log.path}; \`tenure doctor\` looks for the cause.`,
   })
 }
 

@@ -117,18 +117,29 @@ async function worldOf(options: Options, policy: ReleasePolicy): Promise<World> 
     errorRate: numberOf(options, 'base-error', defaultWorld.errorRate, 0, 1),
   }
   if (options['traffic'] === undefined) return world
-  const lines = (await readFile(String(options['traffic']), 'utf8'))
-    .split('\n')
-    .filter((line) => line.trim() !== '')
+  const path = String(options['traffic'])
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw wrong(`--traffic ${path} cannot be read: ${error.message}`)
+  })
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
   const recorded = lines.map((line, index): RecordedTick => {
-    const tick = JSON.parse(line) as RecordedTick
-    const counts = [tick.requests, tick.errors, tick.invalid]
-    if (!counts.every((count) => Number.isFinite(count) && count >= 0))
-      throw wrong(`--traffic line ${index + 1}: requests, errors and invalid are counts from 0`)
+    const tick = tickOf(line)
+    const counts = [tick?.requests, tick?.errors, tick?.invalid]
+    if (tick === undefined || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
+      throw wrong(`--traffic line ${index + 1}: {"requests","errors","invalid"} are wanted, counts from 0`)
     return tick
   })
   if (recorded.length === 0) throw wrong('--traffic has no tick')
   return { ...world, recorded }
+}
+
+function tickOf(line: string): RecordedTick | undefined {
+  try {
+    const tick: unknown = JSON.parse(line)
+    return typeof tick === 'object' && tick !== null ? (tick as RecordedTick) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {

@@ -1,0 +1,219 @@
+/** Every command has the same manners: help with examples that are true, one way to refuse, one JSON document. */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { commands } from '../../cli/commands/list.ts'
+import { freePort } from '../../cli/embedded/process.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { nearestOf } from '../../cli/nearest.ts'
+import { runProgram, type CommandSpec } from '../../cli/program.ts'
+import { openTerminal } from '../../cli/terminal.ts'
+
+interface Listed {
+  /** As one types it: `release show`. */
+  words: string[]
+  spec: CommandSpec
+}
+
+const wordOf = (name: string): string => name.split(' ')[0] ?? name
+const listed: Listed[] = commands.flatMap((each) =>
+  'commands' in each
+    ? each.commands.map((spec) => ({ words: [each.name, wordOf(spec.name)], spec }))
+    : [{ words: [wordOf(each.name)], spec: each }],
+)
+const named = listed.map((each) => [each.words.join(' '), each] as const)
+
+async function tenure(...words: string[]) {
+  let out = ''
+  let err = ''
+  const streams = {
+    out: { write: (text: string) => (out += text) },
+    err: { write: (text: string) => (err += text) },
+  }
+  const code = await runProgram(commands, words, streams)
+  return { code, out, err }
+}
+
+/** A word for each argument that must be there. */
+const wanted = (spec: CommandSpec): string[] => [...spec.name.matchAll(/<[^>]+>/g)].map(() => 'x')
+
+beforeEach(async () => {
+  vi.stubEnv('TENURE_URL', `http://127.0.0.1:${await freePort()}`)
+  vi.stubEnv('TENURE_KEY', '')
+  vi.stubEnv('TENURE_STATE', join(tmpdir(), `tenure-commands-${process.pid}`))
+})
+afterEach(() => vi.unstubAllEnvs())
+
+it('there is every command that is promised', () => {
+  const names = new Set([...named.map(([name]) => name), ...commands.map(({ name }) => wordOf(name))])
+  for (const name of [
+    ['up', 'status', 'models', 'models sync', 'retrain', 'releases', 'release show', 'release start'],
+    ['approve', 'reject', 'pause', 'resume', 'abort', 'rollback', 'drill', 'simulate', 'live-at'],
+    ['versions search', 'versions compare', 'versions card', 'batch', 'keys', 'audit verify'],
+    ['backup', 'restore', 'export', 'doctor', 'reset'],
+  ].flat())
+    expect(names, name).toContain(name)
+})
+
+describe.each(named)('tenure %s', (name, { words, spec }) => {
+  it('has help with examples', async () => {
+    const { code, out, err } = await tenure(...words, '--help')
+    expect([code, err]).toEqual([exitCodes.done, ''])
+    expect(out).toMatch(/^Usage: tenure /)
+    expect(out).toContain('--json')
+    expect(out).toMatch(/Examples:\n {2}.*\btenure /)
+  })
+
+  it('has examples that name it and options that there are', () => {
+    const known = new Set(
+      ['--json', '--url', ...(spec.options ?? []).map(([flags]) => flags.split(' ')[0]!)].map((each) =>
+        each.trim(),
+      ),
+    )
+    expect(spec.examples.length).toBeGreaterThan(0)
+    for (const given of spec.examples) {
+      const example = given.replace(/^.*\btenure /, '')
+      const isDefault = spec.isDefault === true && example.split(' ')[0] === words[0]
+      expect(example.startsWith(name) || isDefault, example).toBe(true)
+      const own = example.split(' || ')[0] ?? example
+      for (const [option] of own.matchAll(/(?<= )--[a-z][a-z-]*/g)) expect(known, example).toContain(option)
+    }
+  })
+
+  it('refuses an option that it has not, in words and in JSON, and says where to read on', async () => {
+    const { code, out, err } = await tenure(...words, ...wanted(spec), '--no-such-thing')
+    expect([code, out]).toEqual([exitCodes.usage, ''])
+    expect(err).toContain('--help')
+    const inJson = await tenure(...words, ...wanted(spec), '--no-such-thing', '--json')
+    expect(inJson.out).toBe('')
+    expect(JSON.parse(inJson.err)).toMatchObject({ code: 'usage', remedy: expect.stringContaining('--help') })
+  })
+
+  it.runIf(/<[^>]+>/.test(spec.name))('wants its arguments', async () => {
+    const { code, err } = await tenure(...words)
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toMatch(/argument|missing|wanted/)
+  })
+})
+
+/** Those that ask the API at once, with what they need to come so far. */
+const asking: readonly (readonly string[])[] = [
+  ['status'],
+  ['models'],
+  ['retrain', 'iris'],
+  ['releases'],
+  ['release', 'show', 'iris'],
+  ['release', 'start', 'iris_v1.0.0'],
+  ...['approve', 'reject', 'pause', 'resume', 'abort', 'promote-now', 'rollback'].map((name) => [
+    name,
+    'rel_1',
+  ]),
+  ['drill', 'iris'],
+  ['drills'],
+  ['versions'],
+  ['versions', 'search', 'x'],
+  ['versions', 'compare', 'a', 'b'],
+  ['versions', 'card', 'iris'],
+  ['live-at', 'iris', '2026-01-01T00:00:00Z'],
+  ['batch'],
+  ['batch', 'run', 'iris', '--input', 'x.csv'],
+  ['export', 'iris', join(tmpdir(), 'tenure-never-made')],
+  ['flags'],
+  ['flags', 'set', 'iris', 'normal', '--reason', 'x'],
+  ['keys'],
+  ['keys', 'create', 'a', '--role', 'viewer'],
+  ['keys', 'rotate', 'a'],
+  ['keys', 'revoke', 'a'],
+  ['audit'],
+  ['audit', 'verify'],
+]
+
+it.each(asking)('tenure %s %s says how to reach Tenure when nothing answers', async (...words) => {
+  const { code, out, err } = await tenure(...words, '--json')
+  expect([code, out]).toEqual([exitCodes.unreachable, ''])
+  expect(JSON.parse(err)).toMatchObject({
+    code: 'unreachable',
+    detail: expect.stringContaining('ECONNREFUSED'),
+    remedy: expect.stringContaining('tenure up'),
+  })
+})
+
+describe('a command that there is not', () => {
+  it.each([
+    [['doctr'], 'tenure doctor'],
+    [['relase', 'show'], 'tenure release'],
+    [['models', 'lits'], 'tenure models list'],
+    [['release', 'shwo', 'iris'], 'tenure release show'],
+    [['audit', 'verfy'], 'tenure audit verify'],
+  ])('%j leads to %s', async (words, meant) => {
+    const { code, err } = await tenure(...words)
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain(`Did you mean \`${meant}\``)
+  })
+
+  it('that is like none leads to the help', async () => {
+    const { code, err } = await tenure('xyzzy')
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain('there is no command `tenure xyzzy`')
+    expect(err).not.toContain('Did you mean')
+    expect(nearestOf('promot', ['promote-now', 'approve'])).toBe('promote-now')
+    expect(nearestOf('zzz', ['promote-now', 'approve'])).toBeUndefined()
+  })
+})
+
+it.each([
+  [['simulate', '--releases', 'many'], '--releases is a number'],
+  [['simulate', '--scenario', 'odd'], '--scenario odd is none of'],
+  [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
+  [['retrain', 'iris', '--as-of', 'tomorrow'], '--as-of is a time'],
+  [['keys', 'create', 'x', '--role', 'king'], '--role is one of'],
+  [['flags', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> is one of'],
+  [['batch', 'run', 'iris'], 'one of --input and --query'],
+  [['release', 'show', 'iris', '--decisions', 'all'], '--decisions is a whole number'],
+  [['up', '--replicas', '0'], '--replicas is a whole number from 1 to 16'],
+  [['up', '--exit'], '--exit ends the story'],
+  [['restore'], 'the file of a backup is missing'],
+])('%j is wrong, and the answer says how and what to do', async (words, text) => {
+  const { code, out, err } = await tenure(...words)
+  expect([code, out]).toEqual([exitCodes.usage, ''])
+  expect(err).toContain(text)
+  expect(err.trim().split('\n').length).toBeGreaterThan(1)
+})
+
+it('the version is that of the package', async () => {
+  const { code, out } = await tenure('--version')
+  expect(code).toBe(exitCodes.done)
+  expect(out).toMatch(/^\d+\.\d+\.\d+\n$/)
+})
+
+describe('the terminal', () => {
+  const opened = (tty: { hasColors: boolean; columns?: number } | undefined) => {
+    let out = ''
+    const stream = {
+      write: (text: string) => (out += text),
+      ...(tty === undefined
+        ? {}
+        : { isTTY: true, hasColors: () => tty.hasColors, columns: tty.columns ?? 40 }),
+    }
+    const terminal = openTerminal({ out: stream, err: { write: () => true } })
+    return { terminal, out: () => out }
+  }
+
+  it('paints for people alone: not into a pipe, and not where colours are unwanted', () => {
+    expect(opened({ hasColors: true }).terminal.paint('red', 'x')).toContain('\u001b[')
+    expect(opened({ hasColors: false }).terminal.paint('red', 'x')).toBe('x')
+    expect(opened(undefined).terminal.paint('red', 'x')).toBe('x')
+  })
+
+  it('replaces the lines of what goes on, and leaves none of them behind', () => {
+    const { terminal, out } = opened({ hasColors: false, columns: 20 })
+    terminal.live(['one', 'a line that is longer than the terminal is wide'])
+    terminal.live(['two'])
+    terminal.answer({}, 'done')
+    expect(out()).toBe('one\na line that is long\r\u001b[1A\u001b[0Jtwo\r\u001b[0Jdone\n')
+    const piped = opened(undefined)
+    piped.terminal.live(['one'])
+    piped.terminal.progress('two')
+    expect(piped.out()).toBe('')
+  })
+})
