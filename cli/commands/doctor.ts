@@ -8,11 +8,22 @@ export const doctorCommand: CommandSpec = {
   name: 'doctor',
   summary:
     'looks at everything Tenure needs, running or not, and says what to do; exit code 6 when something is broken',
-  options: [['--strict', 'exit code 6 for warnings too']],
-  examples: ['doctor', 'doctor --json', 'doctor --strict || echo "not before somebody has looked"'],
+  options: [
+    ['--strict', 'exit code 6 for warnings too'],
+    ['--deep', 'start the embedded database for a look when it does not run'],
+  ],
+  examples: [
+    'doctor',
+    'doctor --deep',
+    'doctor --json',
+    'doctor --strict || echo "not before somebody has looked"',
+  ],
   async run({ terminal }, { options }) {
     const { examine } = await import('../doctor/doctor.ts')
-    const findings = await examine((finding) => terminal.say(...linesOf(terminal, finding)))
+    const findings = await examine({
+      deep: options['deep'] === true,
+      tell: (finding) => terminal.say(...linesOf(terminal, finding)),
+    })
     const count = (state: FindingState) => findings.filter((each) => each.state === state).length
     const [faults, warnings] = [count('broken'), count('warning')]
     const summary =

@@ -3,6 +3,7 @@
  * wrong, the more must still be said.
  */
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { diagnose } from '../../store/diagnosis.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type CommandConfig,
   type Config,
 } from '../../temporal.config.ts'
+import { openPlace } from '../backup/place.ts'
 import { findConnection } from '../connection.ts'
 import { readParts } from '../embedded/parts.ts'
 import { openStateDir } from '../embedded/state.ts'
@@ -32,8 +34,14 @@ import {
 } from './machine.ts'
 import { checkTemporal } from './temporal.ts'
 
-/** Tells each finding as soon as it is there. */
-export async function examine(tell: (finding: Finding) => void): Promise<Finding[]> {
+/** Tells each finding as soon as it is there. `deep` starts an embedded database that does not run, to look into it. */
+export async function examine({
+  deep,
+  tell,
+}: {
+  deep: boolean
+  tell: (finding: Finding) => void
+}): Promise<Finding[]> {
   const all: Finding[] = []
   const note = (...findings: Finding[]): void => {
     all.push(...findings)
@@ -72,7 +80,7 @@ export async function examine(tell: (finding: Finding) => void): Promise<Finding
     if (url !== undefined) note(await checkAnswer(url))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
-  await attempt('database', async () => examineDatabase(known, note))
+  await attempt('database', async () => examineDatabase(known, { deep, note }))
   await attempt('temporal', async () => {
     if (known.temporalKnown)
       note(
@@ -123,16 +131,32 @@ function sceneOf(): Scene {
   }
 }
 
-async function examineDatabase(
-  { config, databaseUrl, stateDir, running, url }: Scene,
-  note: (...findings: Finding[]) => void,
+interface Look {
+  deep: boolean
+  note: (...findings: Finding[]) => void
+}
+
+async function examineDatabase(scene: Scene, { deep, note }: Look): Promise<void> {
+  const { databaseUrl, stateDir } = scene
+  if (databaseUrl !== undefined) return lookInto(scene, databaseUrl, note)
+  const data = checkDataDirectory(stateDir, embeddedMajor())
+  note(data)
+  if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
+    return note(skipped('database', 'it does not run; `tenure doctor --deep` starts it for a look'))
+  const place = await openPlace({ make: false })
+  try {
+    await lookInto(scene, place.databaseUrl, note)
+  } finally {
+    await place.close()
+  }
+}
+
+async function lookInto(
+  { config, running, url }: Scene,
+  databaseUrl: string,
+  note: Look['note'],
 ): Promise<void> {
   const { artifactRoot, signingKey } = config
-  if (databaseUrl === undefined) {
-    note(checkDataDirectory(stateDir, embeddedMajor()))
-    note(skipped('database', 'it does not run; `tenure up` starts it, and it is looked at then'))
-    return
-  }
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: running || url !== undefined }))
   if ('code' in diagnosis) return
