@@ -8,6 +8,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
+import { roles, type Role } from './domain/roles.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
@@ -54,8 +55,24 @@ export interface Config {
   runbooks: string
   /** Other systems that are told of trainings, versions and releases; none where absent. */
   mirrors: { mlflow?: Mirror; openlineage?: Mirror }
+  /** Where people sign in beside their keys; absent when nowhere. */
+  oidc?: OidcConfig
   buildId: string
   logLevel: string
+}
+
+/** An OpenID Connect provider and what its people may do here. */
+export interface OidcConfig {
+  issuer: string
+  clientId: string
+  /** Absent for a public client, which PKCE alone protects. */
+  clientSecret?: string
+  /** The address of `/sign-in/callback` as browsers reach it. */
+  redirect: string
+  nameClaim: string
+  roleClaim: string
+  /** What the claim holds → the role here; the first that fits counts. */
+  roles: [string, Role][]
 }
 
 export interface Mirror {
@@ -136,6 +153,7 @@ export function readConfig(environment: Environment = process.env): Config {
       ...mirrorOf('mlflow', 'TENURE_MLFLOW'),
       ...mirrorOf('openlineage', 'TENURE_OPENLINEAGE'),
     },
+    ...readOidc(environment, issues),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -234,6 +252,37 @@ function readTemporal(environment: Environment, issues: string[]): Config['tempo
   } catch (error) {
     issues.push(`TEMPORAL_*: ${error instanceof Error ? error.message : String(error)}`)
     return { address: '', namespace: '' }
+  }
+}
+
+/** All of it or nothing: half an identity provider would let nobody in, or everybody. */
+function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oidc'> {
+  const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
+  const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
+  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] ?? ''
+  const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
+  const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
+  const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
+  const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
+  if (issuer === '') return {}
+  const safe = (address: string) => /^https:\/\/.|^http:\/\/(127\.|localhost[:/]|\[::1\])/.test(address)
+  if (!safe(issuer)) issues.push('TENURE_OIDC_ISSUER is an https:// address')
+  if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')
+  if (!safe(redirect) || !redirect.endsWith('/sign-in/callback'))
+    issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
+  const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
+  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && role !== 'predictor'))
+    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,everybody=viewer')
+  return {
+    oidc: {
+      issuer,
+      clientId,
+      ...(clientSecret === '' ? {} : { clientSecret }),
+      redirect,
+      nameClaim,
+      roleClaim,
+      roles: pairs,
+    },
   }
 }
 

@@ -34,6 +34,8 @@ export interface Authentication {
   callerOf(authorization: string | undefined): Actor
   /** Whose key this text is, as a person types it, and what a session of it is to name. Throws like `actorOf`. */
   identify(key: string): { actor: Actor; session: SessionKey; expiresAtMs: number }
+  /** What a session of the key with this id is to name, for a person who was identified elsewhere. */
+  sessionFor(id: string): { actor: Actor; session: SessionKey } | undefined
   /** Who has a session; nothing once the key, or the secret that opened it, opens no more. Throws like `actorOf`. */
   sessionOf(session: SessionKey): Actor | undefined
   /** Reads the keys once more, now. */
@@ -143,6 +145,10 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   return {
     actorOf,
     identify,
+    sessionFor(id) {
+      const key = keys.get(id)?.[0]
+      return key && { actor: key.actor, session: { key: id, mark: markOf(key.hash) } }
+    },
     sessionOf,
     callerOf: (authorization) =>
       authorization === undefined && options.publicPredictions ? everybody : actorOf(authorization),

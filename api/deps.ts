@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client'
 import type { HeadList } from '../store/audit-heads.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Signer } from '../store/signature.ts'
+import type { OidcConfig } from '../temporal.config.ts'
 import type { Authentication } from './auth.ts'
 import type { Serving } from './serving/serving.ts'
 import type { TemporalClient } from './temporal.ts'
@@ -26,6 +27,8 @@ export interface ApiDeps {
   heads: HeadList
   /** Signs what people say on its way to the workflows. */
   signer: Signer
+  /** Where people sign in beside their keys; absent when nowhere. */
+  oidc?: OidcConfig
   /** Why this process wants no more requests; nothing while it does. */
   stopping: () => string | undefined
 }

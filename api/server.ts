@@ -134,6 +134,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     signer,
     log: logger,
     refusals,
+    ...(config.oidc === undefined ? {} : { oidc: config.oidc }),
     stopping: () => ending,
   })
   for (const asked of early.splice(0)) handle(...asked)

@@ -84,7 +84,8 @@ export const isSecure = (header: (name: string) => string | undefined): boolean 
 const tokenOf = (cookie: string): string =>
   createHash('sha256').update(`tenure form\n${cookie}`).digest('base64url')
 
-function cookieIn(header: string | undefined, name: string): string | undefined {
+/** The value of a cookie; nothing when it is not among them. */
+export function cookieIn(header: string | undefined, name: string): string | undefined {
   for (const pair of (header ?? '').split(';')) {
     const at = pair.indexOf('=')
     if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()

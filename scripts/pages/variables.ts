@@ -13,6 +13,7 @@ const worker = 'Workers'
 const command = 'The command'
 const keeping = 'What is kept'
 const mirrors = 'Other systems that are told of trainings, versions and releases'
+const people = 'Signing in with an identity provider'
 const inside = 'Set by `tenure up`'
 
 export const variables: Readonly<Record<string, Variable>> = {
@@ -126,6 +127,36 @@ export const variables: Readonly<Record<string, Variable>> = {
     meaning: 'Older predictions are dropped, whole days at a time, with all that belongs to them.',
   },
   TENURE_KEEP_JUDGEMENTS_DAYS: { group: keeping, meaning: 'The same for what was judged.' },
+  TENURE_KEEP_ERASED_SNAPSHOTS_DAYS: {
+    group: keeping,
+    meaning: 'How long a snapshot that holds an erased person is kept; `0` removes it within the hour.',
+  },
+
+  TENURE_OIDC_ISSUER: {
+    group: people,
+    meaning: 'The issuer of an OpenID Connect provider; without it people sign in with keys alone.',
+  },
+  TENURE_OIDC_CLIENT_ID: { group: people, meaning: 'What Tenure is called there.' },
+  TENURE_OIDC_CLIENT_SECRET: { group: people, meaning: 'Its secret; none for a public client.' },
+  TENURE_OIDC_REDIRECT: {
+    group: people,
+    meaning: 'The address of `/sign-in/callback` as browsers reach it.',
+  },
+  TENURE_OIDC_NAME_CLAIM: {
+    group: people,
+    otherwise: '`email`',
+    meaning: 'The claim that names a person; with `sso.` before it that is the name in the audit.',
+  },
+  TENURE_OIDC_ROLE_CLAIM: {
+    group: people,
+    otherwise: '`groups`',
+    meaning: 'The claim that roles follow from.',
+  },
+  TENURE_OIDC_ROLES: {
+    group: people,
+    meaning:
+      'What the claim holds and the role here, such as `ml-approvers=approver,everybody=viewer`; the first that fits counts.',
+  },
 
   TENURE_CONTROL_QUEUE: {
     group: worker,

@@ -47,8 +47,17 @@ describe('every route', () => {
       if (status !== 401) open.push(route.path)
       else expect(json['code']).toBe('unauthenticated')
     }
-    const signIn = ['/sign-in', '/sign-in', '/assets/:file', '/csp-reports']
-    expect(open).toEqual(['/v2', '/v2/health/live', '/v2/health/ready', '/livez', '/readyz', ...signIn])
+    const signIn = ['/sign-in', '/sign-in', '/sign-in/elsewhere', '/sign-in/callback']
+    const plain = ['/assets/:file', '/csp-reports']
+    expect(open).toEqual([
+      '/v2',
+      '/v2/health/live',
+      '/v2/health/ready',
+      '/livez',
+      '/readyz',
+      ...signIn,
+      ...plain,
+    ])
   })
 
   it('lets exactly its roles in', async () => {

@@ -52,6 +52,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       tsx: ['api/start.mjs', 'api/serving/tensor-start.mjs'],
       hyparquet: ['api/outcome-parquet.ts'],
       esbuild: ['api/start/'],
+      jose: ['api/dashboard/oidc.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensor-thread.ts'],
       '@tensorflow/tfjs-core': ['api/serving/tensor-thread.ts'],
       '@tensorflow/tfjs-layers': ['api/serving/tensor-thread.ts'],

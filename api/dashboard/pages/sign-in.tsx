@@ -16,20 +16,22 @@ type AnyAsk = Ask<unknown, unknown>
 
 export const attempts = createAttempts()
 
-export async function showSignIn(_deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
+export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   const next = nextOf(new URLSearchParams(ask.target.split('?')[1] ?? '').get('next'))
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
-  return signInPage({ next })
+  return signInPage({ next, elsewhere: deps.oidc !== undefined })
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   // Read here, and not from the checked body: there keys are taken out of every text.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
+  const elsewhere = deps.oidc !== undefined
   const waitS = attempts.waitS(ask.address)
   if (waitS > 0)
     return signInPage({
       next,
+      elsewhere,
       status: 429,
       message: `Too many keys that do not open. Try again in ${waitS} seconds.`,
       headers: { 'retry-after': String(waitS) },
@@ -47,7 +49,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
     if (message === undefined) throw error
     attempts.failed(ask.address)
     deps.log.warn({ address: ask.address }, 'a sign-in was refused')
-    return signInPage({ next, status: 403, message })
+    return signInPage({ next, elsewhere, status: 403, message })
   }
 }
 
@@ -67,7 +69,7 @@ function messageOf({ code }: DomainError): string | undefined {
 }
 
 /** Only a path of this host; anything else would make this page a signpost to wherever somebody likes. */
-function nextOf(sent: string | null): string {
+export function nextOf(sent: string | null): string {
   return sent !== null && /^\/(?![/\\])[\x21-\x7e]{0,1000}$/.test(sent) && !sent.includes('\\') ? sent : '/'
 }
 
@@ -76,24 +78,53 @@ interface SignIn {
   status?: number
   message?: string
   headers?: Record<string, string>
+  /** Whether there is an identity provider as well. */
+  elsewhere?: boolean
 }
 
-async function signInPage({ next, status = 200, message, headers = {} }: SignIn): Promise<Answer> {
+export async function signInPage({
+  next,
+  status = 200,
+  message,
+  headers = {},
+  elsewhere = false,
+}: SignIn): Promise<Answer> {
   const text = await pageText({
     title: 'Sign in',
     path: '/sign-in',
-    children: <SignInForm next={next} message={message} />,
+    children: <SignInForm next={next} message={message} elsewhere={elsewhere} />,
   })
   return { status, text, type: html, headers: { ...pageHeaders, ...headers } }
 }
 
-const SignInForm = ({ next, message }: { next: string; message: string | undefined }): View => (
+const SignInForm = ({
+  next,
+  message,
+  elsewhere,
+}: {
+  next: string
+  message: string | undefined
+  elsewhere: boolean
+}): View => (
   <section class="card narrow">
     <h1>Sign in</h1>
     {message !== undefined && (
       <p class="notice bad" role="alert" id="problem">
         {message}
       </p>
+    )}
+    {elsewhere && (
+      <>
+        <p>
+          <a
+            class="button"
+            href={next === '/' ? '/sign-in/elsewhere' : `/sign-in/elsewhere?next=${encodeURIComponent(next)}`}
+          >
+            Sign in with your identity provider
+          </a>
+        </p>
+        <p class="quiet">or with a key:</p>
+      </>
     )}
     <form method="post" action="/sign-in">
       <input type="hidden" name="next" value={next} />
