@@ -147,13 +147,20 @@ export function keepHeads({
       message: `The audit is broken: ${why}. Compare the database with a backup; \`tenure audit verify\` says where.`,
     })
   }
-  const catchUp = async () => {
+  const look = async (): Promise<{ why?: string; next?: AuditHead }> => {
     const last = await heads.last()
     const { newest, earlier } = await findLinks(store, last?.seq ?? 0)
     if (last && (newest === undefined || newest.seq < last.seq))
-      return tell(`the rows after ${newest?.seq ?? 0} are missing, there were ${last.seq}`)
-    if (last && earlier !== last.hash) return tell(`row ${last.seq} is not the one whose hash was kept`)
-    if (newest && newest.seq > (last?.seq ?? 0)) await heads.append(newest)
+      return { why: `the rows after ${newest?.seq ?? 0} are missing, there were ${last.seq}` }
+    if (last && earlier !== last.hash) return { why: `row ${last.seq} is not the one whose hash was kept` }
+    return newest && newest.seq > (last?.seq ?? 0) ? { next: newest } : {}
+  }
+  const catchUp = async () => {
+    let found = await look()
+    // A backup that is put back has the lists cut in the same moment: what was read before it says nothing of what is there now.
+    if (found.why !== undefined) found = await look()
+    if (found.why !== undefined) return tell(found.why)
+    if (found.next !== undefined) await heads.append(found.next)
   }
   const hear = async (payload: string | undefined) => {
     const told = readNotice(payload)
