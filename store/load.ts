@@ -43,6 +43,11 @@ export async function loadDump(url: string, load: Load): Promise<void> {
       return
     } catch (error) {
       const { code } = error as { code?: unknown }
+      if (code === '42501')
+        throw new DomainError(
+          'configuration_invalid',
+          `this role may not put a schema in the place of what is there (${(error as Error).message}): name the owner of the database in TENURE_OWNER_DATABASE_URL`,
+        )
       if ((code !== '40P01' && code !== '55P03') || attempt === attempts) throw error
     } finally {
       // Without a commit, the end of the connection undoes it.

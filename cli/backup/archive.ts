@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
-import { link, open, rm, type FileHandle } from 'node:fs/promises'
+import { link, open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
 import { failure } from '../client.ts'
 
@@ -101,16 +101,28 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       await put(Buffer.alloc(2 * block))
       await file.sync()
       await file.close()
-      await link(partial, path).catch((error: NodeJS.ErrnoException) => {
-        throw error.code === 'EEXIST' ? exists(path) : error
-      })
-      await rm(partial)
+      await settle(partial, path)
       return at
     },
     async discard() {
       await file.close().catch(() => {})
       await rm(partial, { force: true })
     },
+  }
+}
+
+/** Gives the finished file its name, unless something has it. */
+async function settle(partial: string, path: string): Promise<void> {
+  try {
+    await link(partial, path)
+    await rm(partial)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw exists(path)
+    // A file system without links: the name is taken first, and given to the file then.
+    const taken = await open(path, 'wx').catch(() => undefined)
+    if (taken === undefined) throw exists(path)
+    await taken.close()
+    await rename(partial, path)
   }
 }
 

@@ -51,6 +51,8 @@ export async function makeBackup(place: Place, options: BackupOptions): Promise<
   try {
     const entries: BackupManifest['entries'] = {}
     const rows = await addTables(archive, dump, entries, options)
+    // Files may take long, and a transaction that does nothing keeps Postgres from tidying up.
+    await dump.close()
     const missing = await addArtifacts(archive, dump, entries, {
       ...options,
       artifacts: openArtifacts(config.artifactRoot),

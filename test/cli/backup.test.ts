@@ -16,7 +16,7 @@ import { insertKey, revokeKey } from '../../store/keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/routing.ts'
 import { openSigner } from '../../store/signature.ts'
-import { freshDatabase } from '../support/servers.ts'
+import { applicationUrl, freshDatabase } from '../support/servers.ts'
 import {
   houseOn,
   openHouse,
@@ -32,6 +32,7 @@ import { signingKeyOf } from '../support/vouching.ts'
 let house: House
 let replica: TestReplica
 let keeper: HeadKeeper
+const troubles: string[] = []
 let model: string
 let versions: { old: string; champion: string; candidate: string }
 let dir: string
@@ -51,7 +52,7 @@ beforeAll(async () => {
   keeper = keepHeads({
     store: house.store,
     heads: await headsOf(house),
-    onTrouble: (what) => expect.fail(what),
+    onTrouble: (what) => void troubles.push(what),
   })
   await promote(made.old)
   // More than the buffers on the way hold.
@@ -209,6 +210,13 @@ describe('tenure restore', () => {
     expect((await findRouting(house.store, model))!.route.generation).toBe(generation)
   })
 
+  it('is for the owner of the tables, and says so to others', async () => {
+    const databaseUrl = applicationUrl(house.databaseUrl)
+    const { code, err } = await tenure(['restore', file, '--replace'], { ...house, databaseUrl })
+    expect(code).toBe(exitCodes.usage)
+    expect(err).toContain('TENURE_OWNER_DATABASE_URL')
+  })
+
   it('puts the champion back, and a replica that lived through follows it', async () => {
     await promote(versions.champion)
     await promote(versions.candidate)
@@ -218,7 +226,15 @@ describe('tenure restore', () => {
     expect(replica.ask(model, request()).version).toBe(versions.candidate)
     await keeper.catchUp()
 
+    // Those who keep the heads look all the time, also in the middle of it.
+    let over = false
+    const looking = (async () => {
+      while (!over) await keeper.catchUp()
+    })()
     const { code, out, err } = await tenure(['restore', file, '--replace', '--json'])
+    over = true
+    await looking
+    expect(troubles).toEqual([])
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
     const done = JSON.parse(out) as { epoch: number; ended: Record<string, number>; set_aside: string[] }
