@@ -3,9 +3,11 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { commands } from '../../cli/commands/list.ts'
 import { findConnection } from '../../cli/connection.ts'
 import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 
 interface Ended {
@@ -80,8 +82,28 @@ async function tenure(...words: string[]): Promise<Ended> {
   return start(...words).ended
 }
 
+/** In this process, which saves the start of another one; for commands that only ask. */
+async function here(...given: (string | Record<string, string>)[]): Promise<Ended> {
+  const none = { DATABASE_URL: '', TEMPORAL_ADDRESS: '', TENURE_URL: '', TENURE_KEY: '', TENURE_STATE: dir }
+  const variables = given.filter((each) => typeof each === 'object')
+  const words = given.filter((each) => typeof each === 'string')
+  for (const [name, value] of Object.entries(Object.assign(none, ...variables) as Record<string, string>))
+    vi.stubEnv(name, value)
+  let out = ''
+  let err = ''
+  const streams = {
+    out: { write: (text: string) => (out += text) },
+    err: { write: (text: string) => (err += text) },
+  }
+  try {
+    return { code: await runProgram(commands, words, streams), out, err }
+  } finally {
+    vi.unstubAllEnvs()
+  }
+}
+
 async function json<T>(...words: string[]): Promise<T> {
-  const { code, out, err } = await tenure(...words, '--json')
+  const { code, out, err } = await here(...words, '--json')
   expect(err).toBe('')
   expect(code).toBe(exitCodes.done)
   return JSON.parse(out) as T
@@ -110,7 +132,7 @@ describe('tenure up', () => {
     expect(key).toBeDefined()
     expect(findConnection(dir)?.key).toMatch(/^tnr_/)
     expect(findConnection(dir)?.key).not.toBe(key)
-    const { out } = await startWith({ TENURE_KEY: String(key) }, 'keys', '--json').ended
+    const { out } = await here({ TENURE_KEY: String(key) }, 'keys', '--json')
     const { keys } = JSON.parse(out) as { keys: { name: string; role: string }[] }
     expect(keys.map(({ name }) => name)).toEqual(['admin', 'local'])
   })
@@ -146,6 +168,8 @@ describe('tenure up', () => {
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('released')
+    expect(out).toMatch(/snapshot …\n/)
+    expect(out).toMatch(/epoch 1 to \d+; loss/)
     const { releases } = await json<{ releases: { version: string; outcome?: string }[] }>(
       'releases',
       '--open',
@@ -156,13 +180,12 @@ describe('tenure up', () => {
   it('takes the approval from another key only', async () => {
     const { key } = await json<{ key: string }>('keys', 'create', 'ada', '--role', 'approver')
     approverKey = key
-    const awaited = async () => (await tenure('release', 'show', 'iris')).out
+    const awaited = async () => (await here('release', 'show', 'iris')).out
     await expect.poll(awaited, { timeout: 30_000, interval: 500 }).toContain('awaiting_approval')
-    const own = await tenure('approve', 'iris')
+    const own = await here('approve', 'iris')
     expect(own.code).toBe(exitCodes.refused)
     expect(own.err).toContain('cannot approve')
-    const { code, out } = await startWith({ TENURE_KEY: key }, 'approve', 'iris', '--reason', 'looks right')
-      .ended
+    const { code, out } = await here({ TENURE_KEY: key }, 'approve', 'iris', '--reason', 'looks right')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('approved by ada')
     const outcome = async () => (await json<{ outcome?: string }>('release', 'show', 'iris')).outcome
@@ -188,29 +211,120 @@ describe('tenure up', () => {
   })
 
   it('shows what has happened, in words and as data', async () => {
-    const status = await tenure('status')
+    const status = await here('status')
     expect(status.code).toBe(exitCodes.done)
     expect(status.out).toContain('iris_v1.0.0')
-    expect((await tenure('versions', 'iris')).out).toContain('iris_v1.0.0')
-    expect((await tenure('live-at', 'iris', new Date().toISOString())).out).toContain('promotion (')
-    expect((await tenure('live-at', 'iris', '2001-01-01T00:00:00Z')).code).toBe(exitCodes.notFound)
-    expect((await tenure('audit', 'verify')).out).toContain('unbroken')
-    expect((await tenure('audit')).out).toContain('iris')
-    expect((await tenure('releases', '--model', 'iris')).out).toContain('promoted')
+    expect((await here('versions', 'iris')).out).toContain('iris_v1.0.0')
+    expect((await here('live-at', 'iris', new Date().toISOString())).out).toContain('promotion (')
+    expect((await here('live-at', 'iris', '2001-01-01T00:00:00Z')).code).toBe(exitCodes.notFound)
+    expect((await here('audit', 'verify')).out).toContain('unbroken')
+    expect((await here('audit')).out).toContain('iris')
+    expect((await here('releases', '--model', 'iris')).out).toContain('promoted')
   }, 120_000)
 
   it('answers wrong commands with their own exit codes', async () => {
-    expect((await tenure('retrain', 'nothing')).code).toBe(exitCodes.notFound)
-    expect((await tenure('release', 'show', 'rel_nothing')).code).toBe(exitCodes.notFound)
-    expect((await tenure('retrain', 'iris', '--as-of', 'tomorrow')).code).toBe(exitCodes.usage)
-    expect((await tenure('keys', 'create', 'x', '--role', 'king')).code).toBe(exitCodes.usage)
-    expect((await startWith({ TENURE_KEY: approverKey }, 'retrain', 'iris').ended).code).toBe(
-      exitCodes.refused,
-    )
-    expect((await tenure('approve', 'iris')).code).toBe(exitCodes.refused)
-    expect((await tenure('keys', 'revoke', 'ada')).code).toBe(exitCodes.done)
-    const revoked = async () => (await startWith({ TENURE_KEY: approverKey }, 'models').ended).code
+    expect((await here('retrain', 'nothing')).code).toBe(exitCodes.notFound)
+    expect((await here('release', 'show', 'rel_nothing')).code).toBe(exitCodes.notFound)
+    expect((await here('retrain', 'iris', '--as-of', 'tomorrow')).code).toBe(exitCodes.usage)
+    expect((await here('keys', 'create', 'x', '--role', 'king')).code).toBe(exitCodes.usage)
+    expect((await here({ TENURE_KEY: approverKey }, 'retrain', 'iris')).code).toBe(exitCodes.refused)
+    expect((await here('approve', 'iris')).code).toBe(exitCodes.refused)
+    expect((await here('keys', 'revoke', 'ada')).code).toBe(exitCodes.done)
+    const revoked = async () => (await here({ TENURE_KEY: approverKey }, 'models')).code
     await expect.poll(revoked, { timeout: 10_000, interval: 500 }).toBe(exitCodes.refused)
+  }, 120_000)
+
+  it.each([
+    ['status'],
+    ['models'],
+    ['models', 'sync'],
+    ['versions'],
+    ['versions', 'iris'],
+    ['versions', 'search', '--model', 'iris', '--metric', 'accuracy>0.1', '--order', 'accuracy'],
+    ['versions', 'compare', 'iris@champion', 'iris_v1.0.0', '--all'],
+    ['versions', 'card', 'iris'],
+    ['live-at', 'iris', 'now'],
+    ['releases'],
+    ['release', 'show', 'iris', '--svg', join(tmpdir(), `tenure-up-${process.pid}.svg`)],
+    ['drills'],
+    ['batch'],
+    ['flags'],
+    ['keys'],
+    ['audit'],
+    ['audit', 'verify'],
+    ['simulate', '--releases', '2'],
+    ['doctor'],
+  ])('tenure %s %s answers in words and with one JSON document', async (...given) => {
+    const words = given.map((word) => (word === 'now' ? new Date().toISOString() : word))
+    const text = await here(...words)
+    expect(text).toMatchObject({ code: exitCodes.done, err: '' })
+    expect(text.out.trim()).not.toBe('')
+    expect(text.out).not.toContain('\u001b')
+    expect(text.out).not.toMatch(/undefined|NaN|\[object/)
+    const asJson = await here(...words, '--json')
+    expect(asJson).toMatchObject({ code: exitCodes.done, err: '' })
+    expect(typeof JSON.parse(asJson.out)).toBe('object')
+  })
+
+  it('shows a release as charts, and draws them to a file', async () => {
+    const file = join(tmpdir(), `tenure-up-${process.pid}.svg`)
+    const svg = readFileSync(file, 'utf8')
+    rmSync(file)
+    expect(svg).toMatch(/^<svg [\s\S]*<\/svg>\n$/)
+    expect(svg).toContain('iris_v1.0.0')
+    expect(svg).not.toMatch(/NaN|var\(--/)
+  })
+
+  it('is healthy to the doctor, who has looked at workers and replicas too', async () => {
+    const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
+      findings: { check: string; state: string }[]
+    }
+    for (const check of ['API', 'database', 'migrations', 'replicas', 'workers', 'champions', 'signing key'])
+      expect(findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
+  })
+
+  it('tells the doctor of a wrong password', async () => {
+    const url = new URL(findConnection(dir)!.databaseUrl)
+    url.password = 'wrong'
+    const { code, out } = await here({ DATABASE_URL: url.toString() }, 'doctor', '--json')
+    expect(code).toBe(exitCodes.otherwise)
+    expect(out).toContain('the password of tenure_app is wrong')
+  })
+
+  it('exports its champion', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-up-export-'))
+    const made = await here('export', 'iris', join(folder, 'edge'), '--json')
+    expect(JSON.parse(made.out)).toMatchObject({
+      version: 'iris_v1.0.0',
+      files: expect.arrayContaining(['predictor.js']),
+    })
+    expect((await here('export', 'iris', 'v9.9.9', join(folder, 'other'))).code).toBe(exitCodes.notFound)
+    expect((await here('export', 'iris', join(folder, 'edge'))).code).toBe(exitCodes.usage)
+    rmSync(folder, { recursive: true })
+  })
+
+  it('is backed up and put back while it runs, and goes on in a new epoch', async () => {
+    const file = join(dir, 'running.tar')
+    expect((await here('backup', file)).code).toBe(exitCodes.done)
+    const { key } = await json<{ key: string }>('keys', 'create', 'late', '--role', 'viewer')
+    expect((await here('restore', file)).err).toContain('--replace')
+    const restored = await here('restore', file, '--replace', '--json')
+    expect(restored).toMatchObject({ code: exitCodes.done, err: '' })
+    const { epoch } = JSON.parse(restored.out) as { epoch: number }
+    const followed = async () => {
+      const answer = await fetch(`${findConnection(dir)?.url}/readyz`, {
+        headers: { authorization: `Bearer ${findConnection(dir)?.key}` },
+      })
+      return ((await answer.json()) as { models?: { model: string; epoch: number }[] }).models?.find(
+        ({ model }) => model === 'iris',
+      )?.epoch
+    }
+    await expect.poll(followed, { timeout: 30_000, interval: 200 }).toBe(epoch)
+    expect((await here('audit', 'verify')).out).toContain('unbroken')
+    // What came after the backup is gone, and keys are no exception.
+    const late = async () => (await here({ TENURE_KEY: key }, 'models')).code
+    await expect.poll(late, { timeout: 30_000, interval: 500 }).toBe(exitCodes.refused)
+    expect((await here('status')).code).toBe(exitCodes.done)
   }, 120_000)
 
   it('ends everything with Ctrl-C, and goes on from there when started again', async () => {
@@ -228,6 +342,10 @@ describe('tenure up', () => {
 
     system.child.kill('SIGINT')
     await system.ended
+    const stopped = await here('doctor', '--deep', '--json')
+    expect(stopped.code).toBe(exitCodes.done)
+    for (const check of ['database', 'migrations', 'champions', 'signing key'])
+      expect(stopped.out).toMatch(new RegExp(`"check": "${check}",\\s*"state": "ok"`))
     expect((await tenure('reset', '--yes')).code).toBe(exitCodes.done)
     expect(leftOver()).toEqual([])
   }, 120_000)
