@@ -5,7 +5,7 @@
 import type { DriftLevel } from '../domain/drift.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
-import { figure, finite, short } from './figures.ts'
+import { figure, finite, psiText, short } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
 export interface DriftBar {
@@ -41,7 +41,7 @@ export async function driftSvg(
     `${moved.length} of ${given.length} have moved; the furthest: ` +
     bars
       .slice(0, 5)
-      .map(({ name, psi, level }) => `${short(name, 40)} ${figure(psi)} (${level})`)
+      .map(({ name, psi, level }) => `${short(name, 40)} ${psiText(psi)} (${level})`)
       .join(', ')
   const full = { ...frame, description }
   const narrow = isNarrow(full)
@@ -71,7 +71,7 @@ export async function driftSvg(
         y: 'key',
         fill: (bar: DriftBar) => shades[bar.level],
         rx: 2,
-        title: (bar: DriftBar) => `${short(bar.name, 80)}: ${figure(bar.psi)}, ${bar.level}`,
+        title: (bar: DriftBar) => `${short(bar.name, 80)}: ${psiText(bar.psi)}, ${bar.level}`,
       }),
       plot.ruleX(
         [
@@ -93,7 +93,7 @@ export async function driftSvg(
         dx: 6,
         textAnchor: 'start',
         text: (bar: DriftBar) =>
-          narrow ? figure(bar.psi) : `${figure(bar.psi)}${bar.level === 'stable' ? '' : ` ${bar.level}`}`,
+          narrow ? psiText(bar.psi) : `${psiText(bar.psi)}${bar.level === 'stable' ? '' : ` ${bar.level}`}`,
         fontVariant: 'tabular-nums',
       }),
     ],

@@ -18,6 +18,13 @@ export function figure(value: number | null | undefined): string {
   return String(Number(known.toPrecision(4))).replace('-', '−')
 }
 
+/** A population stability index: two digits say all there is to say. */
+export function psiText(value: number | null | undefined): string {
+  const known = finite(value)
+  if (known === null) return none
+  return known < 0.001 ? '< 0.001' : String(Number(known.toPrecision(2)))
+}
+
 /** With its sign, for differences. */
 export function signed(value: number | null | undefined, digits = 4): string {
   const known = finite(value)

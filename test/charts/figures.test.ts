@@ -1,7 +1,17 @@
 /** Numbers as people read them, with those that are none. */
 import { expect, it } from 'vitest'
 import { apart, timeDomain, timeFormat } from '../../charts/axis.ts'
-import { bytes, count, duration, figure, moment, percent, short, signed } from '../../charts/figures.ts'
+import {
+  bytes,
+  count,
+  duration,
+  figure,
+  moment,
+  percent,
+  psiText,
+  short,
+  signed,
+} from '../../charts/figures.ts'
 import { barText, sparkline } from '../../charts/sparkline.ts'
 import { thin } from '../../charts/thin.ts'
 
@@ -10,6 +20,9 @@ it.each([
   [figure(-0.5), '−0.5'],
   [figure(1e-9), '1.00e−9'],
   [figure(NaN), '–'],
+  [psiText(0.2309), '0.23'],
+  [psiText(1e-5), '< 0.001'],
+  [psiText(NaN), '–'],
   [signed(0.02334), '+0.0233'],
   [signed(-0.02334), '−0.0233'],
   [signed(0), '0'],

@@ -120,8 +120,8 @@ const Open = ({ alert, nowMs, token }: { alert: Alert; nowMs: number; token: str
         <Badge tone={severityTones[severity]}>{severity}</Badge> {plain(kind)}
         {model !== undefined && (
           <>
-            {' '}
-            of <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
+            {': '}
+            <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
           </>
         )}
       </h2>
@@ -151,19 +151,25 @@ const Open = ({ alert, nowMs, token }: { alert: Alert; nowMs: number; token: str
 }
 
 const Say = ({ alert: { id, acknowledgedBy }, token }: { alert: Alert; token: string }): View => (
-  <form method="post" action={`/alerts/${id}`} aria-label={`Alert ${id}`}>
+  <form class="filter" method="post" action={`/alerts/${id}`} aria-label={`Alert ${id}`}>
     <TokenField token={token} />
-    <label for={`reason-${id}`}>Reason or note</label>
-    <input id={`reason-${id}`} name="reason" maxlength={2_000} autocomplete="off" />
-    <div class="actions">
-      {acknowledgedBy === undefined && (
-        <button name="word" value="acknowledge">
-          I look after it
-        </button>
-      )}
-      <button class="second" name="word" value="resolve">
-        It is over
-      </button>
+    <div class="wide-field">
+      <label for={`reason-${id}`}>Note</label>
+      <input
+        id={`reason-${id}`}
+        name="reason"
+        maxlength={2_000}
+        autocomplete="off"
+        placeholder="why, or what was done"
+      />
     </div>
+    {acknowledgedBy === undefined && (
+      <button name="word" value="acknowledge">
+        I look after it
+      </button>
+    )}
+    <button class="second" name="word" value="resolve">
+      It is over
+    </button>
   </form>
 )

@@ -49,7 +49,7 @@ export const audit = page<Audit, Query>({
           and kept outside of the database.
         </p>
         {actor.role === 'admin' && (
-          <form method="get" action="/audit/verification" aria-label="Verification">
+          <form class="filter" method="get" action="/audit/verification" aria-label="Verification">
             <button class="second">Verify the newest rows</button>
           </form>
         )}
@@ -114,7 +114,7 @@ const Narrow = ({
   value: string
 }): View => (
   <a
-    class="plain-link"
+    class="plain-link nowrap"
     href={addressOf('/audit', { ...asked, [field]: value })}
     title={`Only this: ${value}`.slice(0, 200)}
   >
@@ -158,7 +158,7 @@ const Filter = ({ query }: { query: Query }): View => (
 const labels = { actor: 'Who', action: 'What', subject: 'To what', model: 'Model' }
 const hints = {
   actor: 'ada',
-  action: 'champion. or champion.promoted',
+  action: 'champion.',
   subject: 'iris_v1.2.0',
   model: 'iris',
 }

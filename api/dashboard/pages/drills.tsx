@@ -35,11 +35,12 @@ export const drills = page<Drills, z.infer<typeof query>>({
       limit: rowsAPage + 1,
     })
     const shown = found.slice(0, rowsAPage)
+    const several = new Set(shown.map((drill) => drill.model)).size > 1
     const bars = shown
       .filter(({ endedAt }) => endedAt !== undefined)
       .slice(0, barsDrawn)
       .map(({ kind, model: of, startedAt, detectionMs, recoveryMs, passed }) => ({
-        label: `${plain(kind)}, ${of}, ${startedAt.slice(5, 16).replace('T', ' ')}`,
+        label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')}`,
         detectionMs: detectionMs ?? null,
         recoveryMs: recoveryMs ?? null,
         failed: passed !== true,
@@ -91,7 +92,11 @@ export const drills = page<Drills, z.infer<typeof query>>({
             },
             {
               head: 'Model',
-              cell: (drill) => <a href={`/models/${encodeURIComponent(drill.model)}`}>{drill.model}</a>,
+              cell: (drill) => (
+                <a class="nowrap" href={`/models/${encodeURIComponent(drill.model)}`}>
+                  {drill.model}
+                </a>
+              ),
             },
             { head: 'Traffic', cell: ({ traffic }) => traffic },
             { head: 'Outcome', cell: (drill) => <Outcome drill={drill} /> },

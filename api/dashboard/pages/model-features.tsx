@@ -1,4 +1,5 @@
 /** What a model is asked, feature by feature, beside what its champion was trained on. */
+import { psiText } from '../../../charts/figures.ts'
 import { profileBins, profileLegend, profileSvg } from '../../../charts/profile.ts'
 import type { Profile } from '../../../domain/profile.ts'
 import { findChampion } from '../../../store/champions.ts'
@@ -9,7 +10,7 @@ import { getVersion } from '../../../store/versions.ts'
 import { expectInScope } from '../../scope.ts'
 import { page, type View } from '../declare.ts'
 import { drawn, Drawing, type Drawn } from '../drawing.tsx'
-import { Badge, numberText, type Tone } from '../parts.tsx'
+import { Badge, type Tone } from '../parts.tsx'
 
 /** A page of a model with hundreds of features shows those that have moved most. */
 const mostFeatures = 24
@@ -72,7 +73,7 @@ export const featuresPage = page<Features>({
         return {
           name,
           chart: await drawn(
-            { id: `feature-${i}`, title: `${name} in training and in use`, wide: 460 },
+            { id: `feature-${i}`, title: `${name} in training and in use`, wide: 350 },
             bins,
             (data, frame) => profileSvg(data, { ...frame, subject: name }),
           ),
@@ -121,7 +122,7 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): View => (
       {level !== undefined && (
         <Badge tone={tones[level] ?? 'quiet'}>
           {level}
-          {psi !== null && ` ${numberText(Number(psi.toPrecision(2)))}`}
+          {psi !== null && ` ${psiText(psi)}`}
         </Badge>
       )}
     </h2>

@@ -48,11 +48,15 @@ export const versionPage = page<VersionPage>({
     const [gains, loss] = await Promise.all([
       rows.length === 0
         ? undefined
-        : drawn({ id: 'gains', title: `Gains of ${card.version} over its champion` }, rows, intervalsSvg),
+        : drawn(
+            { id: 'gains', title: `Gains of ${card.version} over its champion`, wide: 500 },
+            rows,
+            intervalsSvg,
+          ),
       run === undefined || run.curve.length === 0
         ? undefined
         : drawn(
-            { id: 'loss', title: `Loss of the training of ${card.version}`, wide: 520 },
+            { id: 'loss', title: `Loss of the training of ${card.version}`, wide: 480 },
             run.curve,
             lossSvg,
           ),
@@ -78,6 +82,7 @@ export const versionPage = page<VersionPage>({
   view: ({ card, gains, loss, training }) => (
     <>
       <Crumbs card={card} />
+      <h1>{card.version}</h1>
       <div class="grid">
         {gains !== undefined && (
           <section class="card">
@@ -103,7 +108,7 @@ export const versionPage = page<VersionPage>({
         )}
       </div>
       <section class="card">
-        <Markdown source={cardMarkdown(card)} top={1} />
+        <Markdown source={cardMarkdown(card).replace(/^# .*\n/, '')} top={1} />
       </section>
       <Links card={card} />
     </>

@@ -146,6 +146,9 @@ export const model = page<Model, z.infer<typeof query>>({
         </div>
         <section class="card">
           <h2>Versions through time</h2>
+          <p class="small">
+            <a href={addressOf('/versions', { model: data.name })}>Search the versions of {data.name}</a>
+          </p>
           <VersionTable
             versions={data.versions}
             primary={data.definition.judge?.policy?.primary}
@@ -159,9 +162,6 @@ export const model = page<Model, z.infer<typeof query>>({
             first={cursor === undefined ? undefined : path}
             next={data.next === undefined ? undefined : addressOf(path, { cursor: data.next })}
           />
-          <p class="small">
-            <a href={addressOf('/versions', { model: data.name })}>Search the versions of {data.name}</a>
-          </p>
         </section>
         <Quality {...data.quality} />
         <Drift data={data} path={path} />
