@@ -4,6 +4,7 @@ import { failBatch, openBatch } from './batch.ts'
 import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
+import { eraseStage } from './erase.ts'
 import { reportingFailures } from './failures.ts'
 import { failView, materialiseView } from './materialise.ts'
 import { monitorModel } from './monitor.ts'
@@ -54,6 +55,7 @@ export const controlActivities = (deps: Deps) => ({
     tellPeople: tellPeople(deps),
     makeLogDays: makeLogDays(deps),
     forgetOldRows: forgetOldRows(deps),
+    eraseStage: eraseStage(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),
     rollBackModel: rollBackModel(deps),

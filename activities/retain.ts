@@ -2,6 +2,7 @@
 import { heartbeat } from '@temporalio/activity'
 import { dropDays, forgetRows, makeDays, type Forgettable } from '../store/days.ts'
 import type { Deps } from './deps.ts'
+import { dropErasedSnapshots } from './subjects.ts'
 
 /** A control worker may be away for a week before rows get into a partition for all days, which works but is never dropped whole. */
 const daysAhead = 7
@@ -13,12 +14,15 @@ const withPredictions: readonly Forgettable[] = [
   'shadow_pairs',
   'tick_counters',
   'feature_counts',
+  'erased_requests',
 ]
 const withJudgements: readonly Forgettable[] = [
   'log_accounts',
   'drift_judgements',
   'quality_judgements',
   'serving_judgements',
+  'monitor_windows',
+  'deliveries',
 ]
 
 export const makeLogDays =
@@ -30,8 +34,9 @@ export const makeLogDays =
   }
 
 export const forgetOldRows =
-  ({ store, log, config: { retention } }: Deps) =>
-  async (): Promise<{ daysDropped: string[]; rows: Record<string, number> }> => {
+  (deps: Deps) => async (): Promise<{ daysDropped: string[]; rows: Record<string, number> }> => {
+    const { store, log } = deps
+    const { retention } = deps.config
     const daysDropped = await dropDays(store, retention.predictionDays)
     const rows: Record<string, number> = {}
     const forget = async (table: Forgettable, keepDays: number): Promise<void> => {
@@ -44,6 +49,8 @@ export const forgetOldRows =
     }
     for (const table of withPredictions) await forget(table, retention.predictionDays)
     for (const table of withJudgements) await forget(table, retention.judgementDays)
+    const snapshots = await dropErasedSnapshots(deps)
+    if (snapshots > 0) rows['snapshots'] = snapshots
     if (daysDropped.length > 0 || Object.keys(rows).length > 0)
       log.info({ daysDropped, rows }, 'what was too old is forgotten')
     return { daysDropped, rows }

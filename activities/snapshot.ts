@@ -7,7 +7,9 @@ import { DomainError } from '../domain/errors.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../models/define/query.ts'
 import type { Artifacts } from '../store/artifacts.ts'
 import { getModel } from '../store/models.ts'
+import { openSigner } from '../store/signature.ts'
 import { insertSnapshot } from '../store/snapshots.ts'
+import { subjectKeyOf, type SubjectKey } from '../store/subject-key.ts'
 import type { Store } from '../store/postgres.ts'
 import { checkout } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
@@ -15,6 +17,7 @@ import { literal, withDuck, type Duck } from './duckdb.ts'
 import { withHeartbeat } from './heartbeat.ts'
 import { loadHistory } from './history.ts'
 import { loadKnown } from './known.ts'
+import { settleSubjects } from './subjects.ts'
 import { digestOfSource } from './source-digest.ts'
 
 export interface SnapshotInput {
@@ -30,12 +33,20 @@ export interface SnapshotResult {
 
 /** Idempotent: the same inputs give the same file. Throws `snapshot_empty` when there is nothing to train or to test on. */
 export const takeSnapshot =
-  ({ store, artifacts, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> =>
     withHeartbeat(async () => {
       const { definition } = await getModel(store, name)
       const source = await digestOfSource(definition.source)
-      const { digest, bytes, parts, columns } = await writeSnapshot({ definition, asOf, store, artifacts })
+      const { digest, bytes, parts, columns, subjects } = await writeSnapshot({
+        definition,
+        asOf,
+        store,
+        artifacts,
+        ...(definition.subject === undefined
+          ? {}
+          : { subjectKey: subjectKeyOf(await openSigner(config.signingKey)) }),
+      })
       const rows = { train: parts['train'] ?? 0, test: parts['test'] ?? 0 }
       await insertSnapshot(store, {
         digest,
@@ -47,6 +58,7 @@ export const takeSnapshot =
         source: {
           ...source,
           split: definition.split,
+          ...(subjects === undefined ? {} : { subjects }),
           ...(definition.views === undefined
             ? {}
             : { views: definition.views.map(({ name, digest }) => ({ name, digest })) }),
@@ -62,13 +74,17 @@ export async function writeSnapshot(options: {
   asOf: string
   store: Store
   artifacts: Artifacts
+  /** Wanted for a model whose file says which column names a person. */
+  subjectKey?: SubjectKey
 }): Promise<{
   digest: string
   bytes: number
   parts: Record<string, number>
   columns: Record<string, string>
+  /** The digest of the list of persons in it, where a column names them. */
+  subjects?: string
 }> {
-  const { definition, asOf, store, artifacts } = options
+  const { definition, asOf, store, artifacts, subjectKey } = options
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
     const sinceMs = firstNeededMs(definition, asOfMs)
@@ -79,6 +95,7 @@ export async function writeSnapshot(options: {
     })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+    const subjects = await settleSubjects(duck, { definition, store, artifacts, subjectKey })
     await duck.run(`create temp table shaped as ${plan.rows}`)
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
@@ -95,7 +112,8 @@ export async function writeSnapshot(options: {
           },
         )
     const columns = await describeColumns(duck, draft)
-    return { ...(await artifacts.take('snapshots', draft)), parts, columns }
+    const taken = await artifacts.take('snapshots', draft)
+    return { ...taken, parts, columns, ...(subjects === undefined ? {} : { subjects }) }
   })
 }
 

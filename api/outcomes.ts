@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../domain/outcome.ts'
 import { isStorable } from '../domain/storable.ts'
+import { findErased } from '../store/erasure.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../store/outcomes.ts'
 import type { Store } from '../store/postgres.ts'
 import { mayTouch, type Actor } from './auth.ts'
@@ -45,7 +46,8 @@ export interface TakenOutcomes {
 
 /**
  * At most one outcome a prediction. Those of unknown predictions are kept, for the log may be a moment behind, but not from a
- * key that is held to some models: nobody could say whether they are of one. Nothing is stored when `whole` and one is refused.
+ * key that is held to some models, for nobody could say whether they are of one, and not those of a request that was erased.
+ * Nothing is stored when `whole` and one is refused.
  */
 export async function takeOutcomes(
   { store, actor }: { store: Store; actor: Actor | undefined },
@@ -56,6 +58,14 @@ export async function takeOutcomes(
     store,
     sent.map(({ predictionId }) => predictionId),
   )
+  const strange = sent.filter(({ predictionId }) => !models.has(predictionId.toLowerCase()))
+  const erased =
+    strange.length === 0
+      ? new Set<string>()
+      : await findErased(
+          store,
+          strange.map(({ predictionId }) => predictionId),
+        )
   const outputs = await findOutputs(store, [...new Set(models.values())])
   const refused: TakenOutcomes['refused'] = []
   const kept: SentOutcome[] = []
@@ -67,7 +77,7 @@ export async function takeOutcomes(
     const value = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
     if (model === undefined) {
       unknown++
-      if (actor?.models === undefined) kept.push({ ...each, value })
+      if (actor?.models === undefined && !erased.has(predictionId)) kept.push({ ...each, value })
       continue
     }
     const issue = output === undefined ? undefined : issueOfOutcome(output, value)

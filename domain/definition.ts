@@ -29,6 +29,8 @@ export interface ModelDefinition {
   monitor?: MonitorPolicy
   /** What answers while somebody has pinned the model to it. */
   fallback?: Fallback
+  /** The column of the source that names the person a row is about, by which a person can be erased. */
+  subject?: string
   /** The views from which features are looked up; absent without any. */
   views?: FeatureView[]
   /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */

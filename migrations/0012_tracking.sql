@@ -159,7 +159,6 @@ create table erasures (
   check ((stage = 'done') = (ended_at is not null))
 );
 create unique index erasures_one_open on erasures (model, subject_hash) where ended_at is null;
-create index erasures_by_time on erasures (requested_at, id);
 
 -- Requests that were erased: what becomes true of them later is not kept, and a row of one that was waiting on a disk is not stored.
 create table erased_requests (

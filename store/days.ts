@@ -42,6 +42,7 @@ const forgettable = {
   drift_judgements: sql`at < before`,
   quality_judgements: sql`at < before`,
   serving_judgements: sql`at < before`,
+  monitor_windows: sql`at < before`,
   deliveries: sql`at < before`,
   erased_requests: sql`erased_at < before`,
 } satisfies Record<string, Sql>

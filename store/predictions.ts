@@ -135,25 +135,28 @@ export async function copyPredictions(
   await copyIn(client, entry === undefined ? copy : `${copy}; ${entryText(entry)}`, blocks)
 }
 
+/** Takes rows out of the table `arrived` that must not be stored; answers how many. */
+export type Sift = (client: pg.ClientBase) => Promise<number>
+
 /**
  * Stores rows of which an earlier attempt may have stored some before its answer was lost. Answers how many of them Postgres
- * refuses for their content; every other is stored once, and entered once in the account when one is named.
+ * refuses for their content, or were sifted out; every other is stored once, and entered once in the account when one is named.
  */
 export async function storePredictions(
   client: pg.ClientBase,
   block: Uint8Array,
   account?: string,
+  sift?: Sift,
 ): Promise<number> {
   try {
-    await copyOnce(client, [block], account)
-    return 0
+    return await copyOnce(client, [block], account, sift)
   } catch (error) {
     if (!isRefusal(error)) throw error
     const tuples = splitTuples(block)
     if (tuples.length === 1) return 1
     const middle = byteLengthOf(tuples.slice(0, tuples.length >> 1))
-    const first = await storePredictions(client, block.subarray(0, middle), account)
-    return first + (await storePredictions(client, block.subarray(middle), account))
+    const first = await storePredictions(client, block.subarray(0, middle), account, sift)
+    return first + (await storePredictions(client, block.subarray(middle), account, sift))
   }
 }
 
@@ -161,16 +164,19 @@ async function copyOnce(
   client: pg.ClientBase,
   blocks: readonly Uint8Array[],
   account: string | undefined,
-): Promise<void> {
+  sift: Sift | undefined,
+): Promise<number> {
   await client.query('begin')
   try {
     await client.query('create temporary table arrived (like predictions) on commit drop')
     await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
+    const sifted = sift === undefined ? 0 : await sift(client)
     const { rowCount } = await client.query(
       `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
     )
     if (account !== undefined) await client.query(entryText({ account, rows: rowCount ?? 0 }))
     await client.query('commit')
+    return sifted
   } catch (error) {
     await client.query('rollback')
     throw error

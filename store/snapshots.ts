@@ -22,7 +22,7 @@ export async function insertSnapshot(database: Database, each: Snapshot): Promis
     insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
     values (${each.digest}, ${each.model}, ${each.asOf}, ${each.rows}, ${each.bytes}, ${JSON.stringify(each.columns)},
       ${JSON.stringify(each.source)})
-    on conflict (digest) do nothing`)
+    on conflict (digest) do update set dropped_at = null`)
 }
 
 export async function getSnapshot(database: Database, digest: string): Promise<Snapshot> {

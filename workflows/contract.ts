@@ -95,6 +95,17 @@ export interface BatchOutcome {
   version?: string
 }
 
+// erasure
+
+export const eraseWorkflowId = (id: string): string => `erase/${id}`
+
+/** The person is named by the row of this id alone: whatever stands in a history stays there. */
+export interface EraseRequest {
+  id: string
+  /** How long live replicas have to say that nothing from before waits with them; ten minutes when absent. */
+  patienceMs?: number
+}
+
 // feature views
 
 /** At most one run of a view at a time, because there is one workflow id for it. */

@@ -6,6 +6,7 @@ import { alertRoutes } from './alerts.ts'
 import { batchRoutes } from './batches.ts'
 import { descriptionRoutes } from './description.ts'
 import { drillRoutes } from './drills.ts'
+import { erasureRoutes } from './erasures.ts'
 import { evaluationRoutes } from './evaluations.ts'
 import { featureRoutes } from './features.ts'
 import { flagRoutes } from './flags.ts'
@@ -42,6 +43,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...recordRoutes(deps),
     ...alertRoutes(deps),
     ...batchRoutes(deps),
+    ...erasureRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
     ...descriptionRoutes(() => routes),

@@ -21,6 +21,7 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
+  type Sift,
 } from '../../store/predictions.ts'
 import { withClient } from '../../store/copy.ts'
 import { settleAccount, type Entry } from '../../store/log-accounts.ts'
@@ -55,6 +56,8 @@ export interface LogCounts {
 export interface LogOptions {
   store: Store
   spool: Spool
+  /** What takes out of rows that lay on a disk those of persons who were erased meanwhile; nothing when nobody was. */
+  findSift?: () => Promise<Sift | undefined>
   /** Told when the log begins and ends to do without Postgres, and of refused rows. */
   onTrouble: (message: string, error?: unknown) => void
   blockBytes?: number
@@ -196,6 +199,9 @@ export function openLog(options: LogOptions): PredictionLog {
   }
   /** Most of it has never been sent, and then this is a third of the work. Answers how many rows are refused. */
   const storedFromDisk = async (bytes: Buffer, entry: Entry): Promise<number> => {
+    const sift = await options.findSift?.()
+    if (sift !== undefined)
+      return withClient(store, (client) => storePredictions(client, bytes, entry.account, sift))
     try {
       await withClient(store, (client) => copyPredictions(client, [bytes], entry))
       return 0

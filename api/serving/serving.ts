@@ -4,8 +4,10 @@
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
+import { findSift } from '../../store/erased-rows.ts'
 import { findArtifact, type Replica } from '../../store/replicas.ts'
 import type { Signer } from '../../store/signature.ts'
+import { subjectKeyOf } from '../../store/subject-key.ts'
 import type { Store } from '../../store/postgres.ts'
 import { expectVouched } from '../../store/vouching.ts'
 import { isError } from '../../domain/errors.ts'
@@ -14,6 +16,7 @@ import { createBins } from './bins.ts'
 import { openCache, type RememberedVersion } from './cache.ts'
 import { createClock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './durable-log.ts'
+import { followErasures } from './erasures.ts'
 import { createIds, mostPlaces } from './identity.ts'
 import { withFault } from './fault.ts'
 import { createFeatureCache, type FeatureCache } from './feature-cache.ts'
@@ -155,8 +158,10 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const log = openLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.mostSpoolBytes ?? defaultMostSpoolBytes),
+    findSift: () => findSift(store, subjectKeyOf(signer)),
     onTrouble: events.trouble,
   })
+  const erasures = followErasures({ store, replica: deps.replica.id, log, onTrouble: events.trouble })
   const running = startReplica({
     store,
     bins,
@@ -173,8 +178,6 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onTrouble: events.trouble,
     onFault: events.fault,
   })
-  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
-  const native = createPredictProtocol(mostInstances)
   const durable = deps.durableLog === true ? openDurableLog({ store, onTrouble: events.trouble }) : undefined
   const answering = createAnswer({
     durable,
@@ -209,7 +212,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     refresh: () => running.refresh(),
     async stop() {
       // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.
-      await Promise.all([running.stop(), log.close(), durable?.close(), tensors.stop()])
+      await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), tensors.stop()])
     },
   }
 }

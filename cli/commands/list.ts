@@ -10,6 +10,7 @@ import { releaseCommands, rollbackCommand } from './command.ts'
 import { doctorCommand } from './doctor.ts'
 import { drillCommand, drillsCommand } from './drill.ts'
 import { featuresGroup } from './features.ts'
+import { eraseCommand, erasuresCommand } from './erase.ts'
 import { exportCommand } from './export.ts'
 import { flagsGroup } from './flags.ts'
 import { keysGroup } from './keys.ts'
@@ -38,6 +39,8 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   batchGroup,
   featuresGroup,
   exportCommand,
+  eraseCommand,
+  erasuresCommand,
   flagsGroup,
   keysGroup,
   auditGroup,

@@ -1,0 +1,142 @@
+/**
+ * Erases a person, stage by stage; a stage that is killed goes on where it had come to. The log is gone through twice: before
+ * the replicas have said that nothing of before waits with them, for most of it, and after, for what was still on its way.
+ */
+import { DomainError } from '../domain/errors.ts'
+import { appendAudit } from '../store/audit.ts'
+import {
+  eraseNamed,
+  eraseRest,
+  eraseSpan,
+  findLogSpan,
+  getErasure,
+  listOutstanding,
+  noteErasure,
+  reachStage,
+  type Erasure,
+  type ErasureStage,
+} from '../store/erasure.ts'
+import { keepErasedSnapshots, listFileBatches } from '../store/erased-snapshots.ts'
+import { getModel } from '../store/models.ts'
+import { openStore, type Store } from '../store/postgres.ts'
+import { openSigner } from '../store/signature.ts'
+import { subjectKeyOf } from '../store/subject-key.ts'
+import type { EraseRequest } from '../workflows/contract.ts'
+import type { Deps } from './deps.ts'
+import { withHeartbeat, type Beat } from './heartbeat.ts'
+import { findSnapshotsOf } from './subjects.ts'
+
+/** How much of the log one transaction goes through. */
+const spanMs = 3_600_000
+const defaultPatienceMs = 600_000
+const pollMs = 500
+/** A person's rows are found by reading all of a model's; that takes longer than any other statement here. */
+const statementMs = 600_000
+
+interface Scene extends Deps {
+  /** Of one connection, that may take its time. */
+  slow: Store
+  key: string
+  patienceMs: number
+}
+
+const works: Record<
+  Exclude<ErasureStage, 'done'>,
+  { next: ErasureStage; work: (scene: Scene, erasure: Erasure, beat: Beat) => Promise<void> }
+> = {
+  logs: { next: 'replicas', work: eraseLog },
+  replicas: { next: 'again', work: awaitReplicas },
+  again: { next: 'rest', work: eraseLog },
+  rest: { next: 'snapshots', work: eraseElsewhere },
+  snapshots: { next: 'done', work: keepSnapshots },
+}
+
+/** Does the stage that an erasure stands at and answers the next one. */
+export const eraseStage =
+  (deps: Deps) =>
+  ({ id, patienceMs = defaultPatienceMs }: EraseRequest): Promise<ErasureStage> =>
+    withHeartbeat(async (beat) => {
+      const { store, config, log } = deps
+      const erasure = await getErasure(store, id)
+      if (erasure.stage === 'done') return 'done'
+      const { key, digest } = subjectKeyOf(await openSigner(config.signingKey))
+      if (erasure.keyDigest !== digest)
+        throw new DomainError(
+          'configuration_invalid',
+          `${id} was asked for under another signing key (TENURE_SIGNING_KEY); set that key again, or ask anew`,
+        )
+      const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
+      const { next, work } = works[erasure.stage]
+      try {
+        await work({ ...deps, slow, key, patienceMs }, erasure, beat)
+      } finally {
+        await slow.close()
+      }
+      await finish(deps, erasure, next)
+      log.info(
+        { erasure: id, model: erasure.model, stage: erasure.stage, next },
+        'a stage of an erasure is done',
+      )
+      return next
+    })
+
+/** The end stands in the audit with what was found, and with nothing that tells of whom. */
+async function finish({ store }: Deps, { id, stage }: Erasure, next: ErasureStage): Promise<void> {
+  await store.transaction(async (database) => {
+    if (!(await reachStage(database, { id, from: stage, to: next })) || next !== 'done') return
+    const { model, subjectHash, requestedBy, counts, outstanding, notes, snapshots } = await getErasure(
+      database,
+      id,
+    )
+    await appendAudit(database, {
+      actor: requestedBy,
+      action: 'erasure.done',
+      subject: id,
+      model,
+      detail: { subjectHash, counts, outstanding, notes, snapshots: snapshots.length },
+    })
+  })
+}
+
+async function eraseLog({ slow, key }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+  await eraseNamed(slow, id)
+  for (;;) {
+    const span = await findLogSpan(slow, id)
+    if (span === undefined || span.fromAt >= span.toAt) return
+    beat.check()
+    const endMs = Math.min(Date.parse(span.fromAt) + spanMs, Date.parse(span.toAt))
+    await eraseSpan(slow, { id, key, fromAt: span.fromAt, toAt: new Date(endMs).toISOString() })
+  }
+}
+
+async function awaitReplicas({ store, patienceMs }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+  const untilMs = performance.now() + patienceMs
+  for (;;) {
+    const outstanding = await listOutstanding(store, id)
+    await noteErasure(store, { id, outstanding })
+    if (outstanding.length === 0 || performance.now() > untilMs) return
+    await beat.sleep(pollMs)
+  }
+}
+
+async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Promise<void> {
+  await eraseRest(slow, { id, key })
+  const batches = await listFileBatches(slow, model)
+  if (batches.length > 0)
+    await noteErasure(slow, {
+      id,
+      note: `files of these batches may hold the person and are not touched: ${batches.join(', ')}`,
+    })
+}
+
+async function keepSnapshots(scene: Scene, { id, model, subjectHash }: Erasure): Promise<void> {
+  const { store, config } = scene
+  const { definition } = await getModel(store, model)
+  if (definition.subject === undefined)
+    return noteErasure(store, {
+      id,
+      note: 'the model file names no `subject`: whether its snapshots hold the person cannot be told',
+    })
+  const snapshots = await findSnapshotsOf(scene, { model, subjectHash })
+  await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
+}

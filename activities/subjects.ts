@@ -1,0 +1,87 @@
+/**
+ * The persons in a snapshot: those who were erased are taken out before anything is made of the rows, and the others are listed
+ * beside it by their hashes, so that it is known later which snapshots hold somebody. Nobody could tell by the file alone.
+ */
+import type { ModelDefinition } from '../domain/definition.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { Artifacts } from '../store/artifacts.ts'
+import { listErasedSubjects } from '../store/erasure.ts'
+import { listDueSnapshots, listModelSnapshots, markSnapshotDropped } from '../store/erased-snapshots.ts'
+import type { Database } from '../store/postgres.ts'
+import type { SubjectKey } from '../store/subject-key.ts'
+import type { Deps } from './deps.ts'
+import { literal, withDuck, type Duck } from './duckdb.ts'
+
+/** Answers the digest of the list; nothing for a model whose rows name nobody. Works on the table `known`. */
+export async function settleSubjects(
+  duck: Duck,
+  options: {
+    definition: ModelDefinition
+    store: Database
+    artifacts: Artifacts
+    subjectKey: SubjectKey | undefined
+  },
+): Promise<string | undefined> {
+  const { definition, store, artifacts, subjectKey } = options
+  const { name: model, subject } = definition
+  if (subject === undefined) return undefined
+  if (subjectKey === undefined)
+    throw new DomainError('internal', `the rows of ${model} name persons, and no key is there`)
+  await expectColumn(duck, model, subject)
+  const column = `"${subject.replaceAll('"', '""')}"`
+  const hash = `sha256(${literal(subjectKey.key)} || cast(${column} as varchar))`
+  const erased = await listErasedSubjects(store, { model, subjectKey })
+  if (erased.length > 0)
+    await duck.run(`delete from known where ${hash} in (${erased.map(literal).join(', ')})`)
+  const draft = await artifacts.draft('.parquet')
+  await duck.run(
+    `copy (select distinct ${hash} as subject from known where ${column} is not null order by subject)
+     to ${literal(draft)} (format parquet, compression zstd)`,
+  )
+  return (await artifacts.take('snapshots', draft)).digest
+}
+
+async function expectColumn(duck: Duck, model: string, subject: string): Promise<void> {
+  const columns = await duck.rows<{ column_name: string }>('select column_name from (describe known)')
+  const names = columns.map((each) => each.column_name)
+  if (!names.includes(subject))
+    throw new DomainError(
+      'invalid_model_file',
+      `subject: the rows of ${model} have no column ${JSON.stringify(subject)}; they have ${names.slice(0, 50).join(', ')}`,
+      { model, subject },
+    )
+}
+
+/** Which snapshots of a model hold a person: by their lists, and unknown of those that have none. */
+export async function findSnapshotsOf(
+  { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
+  { model, subjectHash }: { model: string; subjectHash: string },
+): Promise<{ digest: string; holds: 'yes' | 'unknown' }[]> {
+  const found: { digest: string; holds: 'yes' | 'unknown' }[] = []
+  const snapshots = await listModelSnapshots(store, model)
+  await withDuck(async (duck) => {
+    for (const { digest, subjects } of snapshots) {
+      if (subjects === undefined) found.push({ digest, holds: 'unknown' })
+      else {
+        const path = await artifacts.locate('snapshots', subjects)
+        const held = await duck.rows(
+          `select 1 as one from read_parquet(${literal(path)}) where subject = ${literal(subjectHash)} limit 1`,
+        )
+        if (held.length > 0) found.push({ digest, holds: 'yes' })
+      }
+    }
+  })
+  return found
+}
+
+/** Removes the files whose time is over; what is trained on one at this moment keeps it for another hour. Answers how many. */
+export async function dropErasedSnapshots({ store, artifacts, log }: Deps): Promise<number> {
+  const due = await listDueSnapshots(store)
+  for (const { digest, subjects } of due) {
+    await artifacts.remove('snapshots', digest)
+    if (subjects !== undefined) await artifacts.remove('snapshots', subjects)
+    await markSnapshotDropped(store, digest)
+    log.info({ snapshot: digest }, 'a snapshot that held an erased person is removed')
+  }
+  return due.length
+}

@@ -1,0 +1,112 @@
+/** `/v1/erasures`: takes a person out of what is kept. The key that names the person is hashed here and goes no further. */
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { appendAudit } from '../../store/audit.ts'
+import { getErasure, insertErasure, listErasures, type Erasure } from '../../store/erasure.ts'
+import { getModel } from '../../store/models.ts'
+import { subjectKeyOf } from '../../store/subject-key.ts'
+import { eraseWorkflowId, type EraseRequest } from '../../workflows/contract.ts'
+import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
+import { admins, route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope } from '../scope.ts'
+import { answerMs } from '../temporal.ts'
+import { limit, modelName, toWire } from '../wire.ts'
+
+const mostPredictions = 10_000
+const cursorKey = z.tuple([z.iso.datetime(), z.string()])
+
+export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[] => [
+  route({
+    method: 'post',
+    path: '/v1/erasures',
+    allow: admins,
+    summary: `Erases a person from the log, the outcomes, the batches and the feature store of a model, and keeps the person out of every later snapshot. \`subject\` is the key of the person: as it stands in the column that the model file names as its subject, and as it was sent as routing_key. \`prediction_ids\` (at most ${mostPredictions}) are of requests that are the person's beside those. Asked again, the open erasure of the same person goes on.`,
+    answers: { 202: 'It has begun, or goes on' },
+    body: z.strictObject({
+      model: modelName,
+      subject: z.string().min(1).max(1_000),
+      prediction_ids: z.array(z.uuid()).max(mostPredictions).default([]),
+    }),
+    async handle({ actor, body }) {
+      const { name: model } = await getModel(store, body.model)
+      expectInScope(actor, model)
+      const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
+      const subjectHash = hashOf(body.subject)
+      const { id, isNew } = await store.transaction(async (database) => {
+        const erasure = await insertErasure(database, {
+          id: `era_${randomUUID()}`,
+          model,
+          subjectHash,
+          keyDigest,
+          predictionIds: body.prediction_ids,
+          requestedBy: actor!.name,
+        })
+        if (erasure.isNew)
+          await appendAudit(database, {
+            actor: actor!.name,
+            action: 'erasure.requested',
+            subject: erasure.id,
+            model,
+            detail: { subjectHash, predictions: body.prediction_ids.length },
+          })
+        return erasure
+      })
+      const request: EraseRequest = { id }
+      await temporal.call(answerMs, (client) =>
+        client.workflow.start('erase', {
+          workflowId: eraseWorkflowId(id),
+          // One whose row is open and whose workflow is not there, because Temporal was away, begins now.
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          taskQueue: temporal.taskQueue,
+          args: [request],
+        }),
+      )
+      log.info({ erasure: id, model, by: actor!.name }, 'an erasure was asked for')
+      return { status: 202, json: { id, model, is_new: isNew } }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/erasures',
+    allow: viewers,
+    summary: 'Lists erasures with what was erased, the newest first; whom they were of is told nowhere.',
+    answers: { 200: 'The erasures, and next_cursor when there are more' },
+    query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
+    async handle({ actor, query }) {
+      const [at, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'newest', cursorKey)
+      const found = await listErasures(store, {
+        limit: query.limit + 1,
+        ...(query.model === undefined ? {} : { model: query.model }),
+        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
+      })
+      const shown = found.slice(0, query.limit)
+      const last = found.length > query.limit ? shown.at(-1) : undefined
+      return {
+        json: {
+          erasures: shown.map(receiptOf),
+          ...(last === undefined ? {} : { next_cursor: encodeCursor('newest', [last.requestedAt, last.id]) }),
+        },
+      }
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/erasures/:id',
+    allow: viewers,
+    summary: 'Shows an erasure: how far it is, what was erased where, and which snapshots go when.',
+    answers: { 200: 'The receipt' },
+    async handle({ actor, params }) {
+      const found = await getErasure(store, params['id']!)
+      expectInScope(actor, found.model)
+      return { json: receiptOf(found) }
+    },
+  }),
+]
+
+const receiptOf = ({ snapshots, ...erasure }: Erasure) => ({
+  ...toWire(erasure),
+  status: erasure.endedAt === undefined ? 'running' : 'done',
+  snapshots: snapshots.map(toWire),
+})

@@ -1,0 +1,63 @@
+/** Snapshots that hold a person who was erased: which, and when their files go. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+interface HeldSnapshot {
+  digest: string
+  /** The digest of the list of persons in it. */
+  subjects?: string
+}
+
+type HeldRow = { digest: string; subjects: string | null }
+const toHeld = ({ digest, subjects }: HeldRow): HeldSnapshot => ({
+  digest,
+  ...(subjects === null ? {} : { subjects }),
+})
+
+/** Those whose file is still there. */
+export async function listModelSnapshots(database: Database, model: string): Promise<HeldSnapshot[]> {
+  const rows = await database.query<HeldRow>(sql`
+    select digest, source ->> 'subjects' as subjects from snapshots
+    where model = ${model} and dropped_at is null order by created_at, digest`)
+  return rows.map(toHeld)
+}
+
+/** Kept for so many days yet; told once more, the first word stands. */
+export async function keepErasedSnapshots(
+  database: Database,
+  {
+    id,
+    snapshots,
+    days,
+  }: { id: string; snapshots: readonly { digest: string; holds: string }[]; days: number },
+): Promise<void> {
+  await database.query(sql`
+    insert into erasure_snapshots (erasure_id, digest, holds, drop_after)
+    select ${id}, digest, holds, now() + make_interval(days => ${days}::integer)
+    from jsonb_to_recordset(${JSON.stringify(snapshots)}::jsonb) as held (digest text, holds text)
+    on conflict do nothing`)
+}
+
+export async function listDueSnapshots(database: Database, limit = 1_000): Promise<HeldSnapshot[]> {
+  const rows = await database.query<HeldRow>(sql`
+    select digest, source ->> 'subjects' as subjects from snapshots
+    where dropped_at is null
+      and exists (select from erasure_snapshots as held where held.digest = snapshots.digest and drop_after <= now())
+      and not exists (select from trainings where snapshot_digest = digest and status = 'running')
+    order by digest limit ${limit}`)
+  return rows.map(toHeld)
+}
+
+export async function markSnapshotDropped(database: Database, digest: string): Promise<void> {
+  await database.query(
+    sql`update snapshots set dropped_at = now() where digest = ${digest} and dropped_at is null`,
+  )
+}
+
+/** Batches of a model whose rows or answers stand in files, which only their owner can take a person out of. */
+export async function listFileBatches(database: Database, model: string): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(sql`
+    select id from batches where model = ${model} and (input_digest is not null or output ->> 'kind' = 'file')
+    order by started_at limit 100`)
+  return rows.map(({ id }) => id)
+}

@@ -1,0 +1,95 @@
+/** `tenure erase` and `tenure erasures`, against what the API answers. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { eraseCommand, erasuresCommand } from '../../cli/commands/erase.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
+
+let server: Server
+let url: string
+let looks = 0
+const asked: { method: string | undefined; url: string | undefined; body: string }[] = []
+const erasure = {
+  id: 'era_1',
+  model: 'iris',
+  status: 'running',
+  stage: 'logs',
+  requested_by: 'ada',
+  requested_at: '2026-03-01T12:00:00.000Z',
+  counts: { requests: 3, outcomes: 2 },
+  outstanding: ['replica-2'],
+  notes: ['a note'],
+  snapshots: [
+    { digest: `sha256:${'a'.repeat(64)}`, holds: 'yes', drop_after: '2026-03-31T12:00:00.000Z' },
+    {
+      digest: `sha256:${'b'.repeat(64)}`,
+      holds: 'unknown',
+      drop_after: '2026-03-31T12:00:00.000Z',
+      dropped_at: '2026-04-01T00:00:00.000Z',
+    },
+  ],
+}
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      asked.push({ method: request.method, url: request.url, body })
+      const isOver = request.url === '/v1/erasures/era_1' && ++looks > 1
+      const one = isOver ? { ...erasure, status: 'done', stage: 'done' } : erasure
+      const answer =
+        request.method === 'POST'
+          ? { id: 'era_1', model: 'iris', is_new: true }
+          : request.url === '/v1/erasures/era_1'
+            ? one
+            : { erasures: [erasure] }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => void server.close())
+
+async function run(...words: string[]) {
+  const written = { out: '', err: '' }
+  const sink = (name: 'out' | 'err') =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        written[name] += chunk.toString()
+        done()
+      },
+    })
+  const code = await runProgram([eraseCommand, erasuresCommand], [...words, '--url', url], {
+    out: sink('out'),
+    err: sink('err'),
+  })
+  return { code, ...written }
+}
+
+it('asks, waits for the end and shows the receipt', async () => {
+  const { code, out } = await run('erase', 'iris', '--subject', '4711', '--predictions', 'a, b', '--watch')
+  expect(code).toBe(exitCodes.done)
+  expect(JSON.parse(asked[0]!.body)).toEqual({ model: 'iris', subject: '4711', prediction_ids: ['a', 'b'] })
+  expect(looks).toBe(2)
+  expect(out).toMatch(/era_1 of iris: done/)
+  expect(out).toMatch(/requests: 3/)
+  expect(out).toMatch(/sha256:a+… holds the person; it goes after 2026-03-31/)
+  expect(out).toMatch(/sha256:b+… may hold the person; removed 2026-04-01/)
+  expect(out).toMatch(/nothing in time.*replica-2/)
+  expect(out).toMatch(/a note/)
+  expect(out).not.toContain('4711')
+})
+
+it('wants to know whom', async () => {
+  const { code, err } = await run('erase', 'iris')
+  expect(code).toBe(exitCodes.usage)
+  expect(err).toMatch(/--subject/)
+})
+
+it('lists what was asked for', async () => {
+  expect((await run('erasures')).out).toMatch(/era_1.*iris.*logs.*3.*2.*ada/)
+  expect((await run('erasures', 'era_1')).out).toMatch(/era_1 of iris/)
+})

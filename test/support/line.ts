@@ -1,0 +1,51 @@
+/** A line to a server that can be cut and mended: whoever goes through it loses the server, and the others do not. */
+import { connect, createServer, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+
+export interface Line {
+  /** The address of the server by way of this line. */
+  url: string
+  cut(): void
+  mend(): void
+  close(): Promise<void>
+}
+
+export async function openLine(to: string): Promise<Line> {
+  const { hostname, port } = new URL(to)
+  const open = new Set<Socket>()
+  let isCut = false
+  const server = createServer((near) => {
+    if (isCut) return void near.destroy()
+    const far = connect(Number(port), hostname)
+    for (const [each, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      open.add(each)
+      each.on('error', () => other.destroy())
+      each.on('close', () => {
+        open.delete(each)
+        other.destroy()
+      })
+      each.pipe(other)
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = new URL(to)
+  url.hostname = '127.0.0.1'
+  url.port = String((server.address() as AddressInfo).port)
+  const drop = (): void => open.forEach((socket) => socket.destroy())
+  return {
+    url: url.toString(),
+    cut() {
+      isCut = true
+      drop()
+    },
+    mend: () => void (isCut = false),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        drop()
+      }),
+  }
+}

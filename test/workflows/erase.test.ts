@@ -1,0 +1,365 @@
+/**
+ * Erasure on the real Temporal and Postgres: a person in the log, in the outcomes, on the disk of a replica that was cut off, in
+ * batches, features and snapshots; a step that dies in the middle; and a record that names nobody and still holds.
+ */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { literal, withDuck } from '../../activities/duckdb.ts'
+import { takeSnapshot } from '../../activities/snapshot.ts'
+import { dropErasedSnapshots } from '../../activities/subjects.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { moveChampion } from '../../store/champions.ts'
+import { openSigner } from '../../store/signature.ts'
+import { subjectKeyOf } from '../../store/subject-key.ts'
+import { eraseWorkflowId } from '../../workflows/contract.ts'
+import { irisSpec } from '../support/artifact.ts'
+import { startCore, type Core } from '../support/core.ts'
+import { openLine, type Line } from '../support/line.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
+import {
+  houseOn,
+  request,
+  startApi,
+  startReplica,
+  until,
+  type House,
+  type TestApi,
+  type TestReplica,
+  type TestResponse,
+} from '../support/serving.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+
+const anna = 'anna@example.org'
+const observed_at = '2026-01-01T00:00:00Z'
+let house: House
+let api: TestApi
+let far: TestReplica
+let line: Line
+let core: Core
+let key: string
+
+beforeAll(async () => {
+  const databaseUrl = await migratedDatabase()
+  core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
+  // One installation: the same artifacts and the same key.
+  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  const version = await house.register(irisSpec())
+  await house.store.query(
+    sql`update models set definition = definition || '{"subject":"who","views":[{"name":"spending"}]}' where name = 'iris'`,
+  )
+  await moveChampion(house.store, { model: 'iris', to: version, cause: 'promotion', actor: 'a', reason: 'r' })
+  const route = await house.route('iris', { proven: version })
+  key = await house.key()
+  const { address, namespace } = core.config.temporal
+  api = await startApi(house, {
+    temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
+  })
+  line = await openLine(databaseUrl)
+  far = await startReplica(house, { databaseUrl: line.url, leaseMs: 1_000 })
+  await Promise.all([api.follows(route), far.follows(route)])
+})
+afterAll(async () => {
+  await core?.stop()
+  await far?.stop()
+  await line?.close()
+  await api?.stop()
+  await house?.close()
+})
+
+const ask = (replica: TestReplica, who: string) => replica.ask('iris', request(who)).predictions[0]!.id
+const stored = async () => {
+  await api.serving.log.flush()
+  await until(() => api.serving.log.counts().waiting === 0, 'the log')
+}
+const say = (ids: readonly string[], value = 'setosa') =>
+  api.request('POST', '/v1/outcomes', {
+    key,
+    body: { outcomes: ids.map((id) => ({ prediction_id: id, value, observed_at })) },
+  })
+/** Asked again while Temporal is slow to answer: it is one erasure all the same. */
+async function erase(body: object): Promise<TestResponse> {
+  const answer = await api.request('POST', '/v1/erasures', { key, body })
+  return answer.status === 503 ? erase(body) : answer
+}
+const receipt = async (id: string) => (await api.request('GET', `/v1/erasures/${id}`, { key })).json
+const done = async (id: string) => {
+  await until(async () => (await receipt(id))['status'] === 'done', `${id} to be done`, 60_000)
+  return receipt(id)
+}
+const count = async (statement: ReturnType<typeof sql>) => {
+  const [row] = await house.store.query<{ n: number }>(statement)
+  return row!.n
+}
+const keysInLog = async () =>
+  (
+    await house.store.query<{ routing_key: string | null }>(
+      sql`select routing_key from predictions order by routing_key`,
+    )
+  ).map((row) => row.routing_key)
+
+/** Everything that stands in any table, but in those that hold artifacts. */
+async function everything(): Promise<string> {
+  const tables = await house.store.query<{ name: string }>(sql`
+    select quote_ident(relname) as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`)
+  const texts: string[] = []
+  for (const { name } of tables) {
+    const { rows } = await house.store.pool.query<{ text: string }>(
+      `select t::text as text from ${name} as t`,
+    )
+    texts.push(...rows.map(({ text }) => text))
+  }
+  return texts.join('\n')
+}
+
+describe('a person', { timeout: 180_000 }, () => {
+  it('is erased wherever the log has put them, and stays out when a replica comes back', async () => {
+    const version = 'iris_v1.0.0'
+    // By the routing key, three times, with outcomes that were revised; and beside them somebody else.
+    const hers = [ask(api, anna), ask(api, anna), ask(api, anna)]
+    const his = [ask(api, 'bob'), ask(api, 'bob')]
+    await stored()
+    expect((await say([...hers, ...his])).json).toMatchObject({ stored: 5 })
+    await say([hers[0]!], 'virginica')
+    // By the feature that names persons, in one of two instances: of a version that was asked with it.
+    const named = '019b7654-3210-7000-8000-000000000000'
+    await house.store.query(sql`
+      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+      select 't2', model, snapshot_digest, 1, 'c', 'd', 'done' from trainings limit 1`)
+    await house.store.query(sql`
+      insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
+      select 'iris_v1.1.0', 'iris', 1, 1, 0, 'a', '{"preprocessing":[{"name":"x","kind":"number"},{"name":"who","kind":"category"}]}',
+        evaluation_id, 't2', '{}', 'test' from versions limit 1`)
+    const text = (value: string) =>
+      Buffer.concat([Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)])
+    const features = Buffer.concat([Buffer.from(Float32Array.of(1, 2).buffer), text('bob'), text(anna)])
+    await house.store.query(sql`
+      insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+      values (${named}, now() - interval '3 hours', 'iris', 'iris_v1.1.0', 'champion', 1, 2, ${features}, '{0,0}', 1)`)
+    await house.store.query(sql`
+      insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
+      values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}')`)
+    // Outcomes that came before their predictions: she names one herself.
+    const early = randomUUID()
+    expect((await say([early, randomUUID()])).json).toMatchObject({ stored: 2, unknown: 2 })
+    // In a batch and in the feature store.
+    await house.store.query(sql`
+      insert into batches (id, model, version, input, output, requested_by, status, ended_at)
+      values ('bat_1', 'iris', ${version}, '{"kind":"file","path":"a.csv"}', '{"kind":"table"}', 'a', 'done', now()),
+        ('bat_2', 'iris', ${version}, '{"kind":"file","path":"a.csv"}', '{"kind":"file","path":"b.parquet"}', 'a', 'done', now())`)
+    await house.store.query(sql`
+      insert into batch_predictions (batch_id, row, key, answer)
+      values ('bat_1', 0, ${JSON.stringify({ who: anna })}, '{"label":"setosa"}'), ('bat_1', 1, '{"who":"bob"}', '{"label":"setosa"}')`)
+    await house.store.query(
+      sql`insert into feature_views (name, digest, definition) values ('spending', 'd', '{"entity":["who"]}')`,
+    )
+    await house.store.query(sql`
+      insert into feature_newest (view_id, entity, event_at, known_at, features)
+      select id, who, now(), now(), '{}' from feature_views, unnest(array[${anna}, 'bob']) as who`)
+    // On the disk of a replica that has lost Postgres.
+    line.cut()
+    const spooled = [ask(far, anna), ask(far, 'bob')]
+    await far.serving.log.flush()
+    await until(() => far.serving.log.counts().spooled === 2, 'the disk to have them', 20_000)
+
+    const begun = await erase({ model: 'iris', subject: anna, prediction_ids: [early] })
+    expect(begun).toMatchObject({
+      status: 202,
+      json: { id: expect.stringMatching(/^era_/), model: 'iris' },
+    })
+    const id = String(begun.json['id'])
+    const shown = await done(id)
+    expect(shown).toMatchObject({
+      stage: 'done',
+      counts: { requests: 4, outcomes: 5, shadow_pairs: 1, batch_rows: 1, feature_values: 1 },
+      notes: [expect.stringMatching(/batches.*bat_2/)],
+      subject_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+    })
+    expect(await keysInLog()).toEqual(['bob', 'bob'])
+    expect(await count(sql`select count(*) as n from outcomes`)).toBe(3)
+    expect(
+      await count(
+        sql`select count(*) as n from batch_predictions where problem = 'erased' and key is null and answer is null`,
+      ),
+    ).toBe(1)
+    expect(await count(sql`select count(*) as n from feature_newest`)).toBe(1)
+
+    // The replica comes back: what it had kept for Postgres is stored, without her.
+    line.mend()
+    await until(() => far.serving.log.counts().spooled === 0, 'the disk to be empty', 30_000)
+    expect(await keysInLog()).toEqual(['bob', 'bob', 'bob'])
+    // What becomes true of her requests later is not kept either.
+    expect((await say([...hers, ...spooled, early])).json).toEqual({
+      received: 6,
+      accepted: 1,
+      stored: 1,
+      unknown: 5,
+    })
+    expect(await everything()).not.toContain(anna)
+  })
+
+  it('is named nowhere in the record, which still holds', async () => {
+    const { json } = await api.request('GET', '/v1/audit?limit=10', { key })
+    const rows = (json['audit'] as { action: string; detail: object }[]).filter(({ action }) =>
+      action.startsWith('erasure'),
+    )
+    expect(rows.map(({ action }) => action)).toEqual(['erasure.done', 'erasure.requested'])
+    const { hashOf } = subjectKeyOf(await openSigner(core.config.signingKey))
+    for (const { detail } of rows) expect(detail).toMatchObject({ subjectHash: hashOf(anna) })
+    expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+    // Another installation gives another name to the same person.
+    expect(subjectKeyOf(await openSigner(`${core.config.stateDir}/other.pem`)).hashOf(anna)).not.toBe(
+      hashOf(anna),
+    )
+    const id = await firstErasure()
+    const { events } = await core.client.workflow.getHandle(eraseWorkflowId(id)).fetchHistory()
+    const input = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads ?? []
+    expect(input.map(({ data }) => Buffer.from(data!).toString())).toEqual([JSON.stringify({ id })])
+    expect(JSON.stringify(core.lines)).not.toContain(anna)
+  })
+
+  const firstErasure = async () =>
+    (await house.store.query<{ id: string }>(sql`select id from erasures order by requested_at limit 1`))[0]!
+      .id
+
+  it('is erased once when it is asked twice, and found no more when it is asked again', async () => {
+    const again = await done(String((await erase({ model: 'iris', subject: anna })).json['id']))
+    expect(again).toMatchObject({ counts: { requests: 0, outcomes: 0, batch_rows: 0 } })
+    const hold = await house.store.pool.connect()
+    await hold.query('begin; lock table shadow_pairs in access exclusive mode')
+    const [first, second] = [
+      await erase({ model: 'iris', subject: 'carl' }),
+      await erase({ model: 'iris', subject: 'carl' }),
+    ]
+    expect(second.json).toEqual({ ...first.json, is_new: false })
+    await hold.query('rollback')
+    hold.release()
+    await done(String(first.json['id']))
+    const listed = await api.request('GET', '/v1/erasures?limit=1', { key })
+    expect(listed.json).toMatchObject({
+      erasures: [{ id: first.json['id'] }],
+      next_cursor: expect.any(String),
+    })
+    const next = await api.request(
+      'GET',
+      `/v1/erasures?limit=5&cursor=${String(listed.json['next_cursor'])}`,
+      { key },
+    )
+    expect(next.json['erasures']).toHaveLength(2)
+  })
+
+  it('whose erasure dies in the middle is erased from where it had come to', async () => {
+    const hours = [50, 40, 30, 20, 10]
+    await house.store.query(sql`
+      insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
+      select gen_random_uuid(), now() - make_interval(hours => hour), 'iris', 'iris_v1.0.0', 'champion', 1, 'dora', 1, '', '{0}', 1
+      from unnest(${hours}::integer[]) as hour`)
+    const hold = await house.store.pool.connect()
+    await hold.query('begin')
+    await hold.query(
+      `select from predictions where routing_key = 'dora' and at < now() - interval '25 hours' order by at desc limit 1 for update`,
+    )
+    const id = String((await erase({ model: 'iris', subject: 'dora' })).json['id'])
+    const reached = async () => (await receipt(id)) as { counts: { requests?: number }; reached_at?: string }
+    await until(async () => (await reached()).counts.requests === 2, 'the third hour', 30_000)
+    const held = async () =>
+      house.store.query<{ pid: number }>(sql`
+        select pid from pg_stat_activity
+        where application_name = 'tenure-erase' and datname = current_database() and wait_event_type = 'Lock'`)
+    await until(async () => (await held()).length === 1, 'the fourth to be waited for', 30_000)
+    await house.store.pool.query('select pg_terminate_backend($1)', [(await held())[0]!.pid])
+    await hold.query('rollback')
+    hold.release()
+    expect(await done(id)).toMatchObject({ counts: { requests: 5 } })
+    expect(await keysInLog()).not.toContain('dora')
+  })
+})
+
+describe('snapshots', { timeout: 180_000 }, () => {
+  it('from then on know nothing of the person, and those from before go in time', async () => {
+    const { deps, store } = core
+    const directory = await rosesDirectory()
+    await syncRoses(store, directory, { more: `subject: 'id',` })
+    await plantRoses(store, { from: 0, to: 40 })
+    const take = () => new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: at(35) })
+    const look = async (digest: string, query: string) => {
+      const path = await deps.artifacts.locate('snapshots', digest)
+      return withDuck((duck) => duck.rows(query.replaceAll('snapshot', literal(path))))
+    }
+    await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+      values ('sha256:of-before-there-were-lists', 'roses', now(), 1, 1, '{}', '{}')`)
+    const before = (await take()) as { digest: string }
+    expect(await look(before.digest, 'select id from snapshot where id = 600')).toHaveLength(1)
+    const id = String((await erase({ model: 'roses', subject: '600' })).json['id'])
+    const shown = await done(id)
+    expect(shown['snapshots']).toMatchObject([
+      { digest: before.digest, holds: 'yes', drop_after: expect.any(String) },
+      { digest: 'sha256:of-before-there-were-lists', holds: 'unknown' },
+    ])
+    const after = (await take()) as { digest: string }
+    expect(after.digest).not.toBe(before.digest)
+    expect(await look(after.digest, 'select id from snapshot where id = 600')).toEqual([])
+    expect(await look(after.digest, 'select id from snapshot where id = 601')).toHaveLength(1)
+    // Somebody whom no snapshot holds.
+    const nobody = await done(String((await erase({ model: 'roses', subject: '999999' })).json['id']))
+    expect(nobody['snapshots']).toMatchObject([{ holds: 'unknown' }])
+
+    await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
+    expect(await dropErasedSnapshots(deps)).toBe(0)
+    await store.query(sql`update erasure_snapshots set drop_after = now() where digest = ${before.digest}`)
+    const training = sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+      values ('busy', 'roses', ${before.digest}, 1, 'c', 'd', 'running')`
+    await store.query(training)
+    expect(await dropErasedSnapshots(deps)).toBe(0)
+    await store.query(sql`update trainings set status = 'failed' where id = 'busy'`)
+    expect(await dropErasedSnapshots(deps)).toBe(1)
+    await expect(deps.artifacts.locate('snapshots', before.digest)).rejects.toMatchObject({
+      code: 'artifact_corrupt',
+    })
+    expect((await receipt(id))['snapshots']).toMatchObject([{ dropped_at: expect.any(String) }, {}])
+  })
+
+  it('are refused rather than taken under a key that cannot tell who was erased', async () => {
+    const { deps } = core
+    const other = { ...deps, config: { ...deps.config, signingKey: `${deps.config.stateDir}/other.pem` } }
+    const take = new MockActivityEnvironment().run(takeSnapshot(other), { model: 'roses', asOf: at(35) })
+    await expect(take).rejects.toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringMatching(/signing key/),
+    })
+  })
+
+  it('tell when the column of the person is not there', async () => {
+    const { deps, store } = core
+    await store.query(
+      sql`update models set definition = definition || '{"subject":"ident"}' where name = 'roses'`,
+    )
+    const take = new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: at(35) })
+    await expect(take).rejects.toMatchObject({
+      code: 'invalid_model_file',
+      message: expect.stringMatching(/no column "ident"; they have id/),
+    })
+  })
+})
+
+describe('what is refused', () => {
+  it.each<[object, number, string, RegExp]>([
+    [{ model: 'tulip', subject: 'x' }, 404, 'model_not_found', /tulip/],
+    [{ model: 'iris' }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: '' }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: 'x'.repeat(1_001) }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: 'x', prediction_ids: ['1'] }, 400, 'invalid_request', /prediction_ids/],
+    [{ model: 'iris', subject: 'x', reason: 'y' }, 400, 'invalid_request', /reason/],
+  ])('%j', async (body, status, code, detail) => {
+    const { json } = await erase(body)
+    expect(json).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
+  })
+
+  it('an erasure that is none, and a cursor', async () => {
+    expect(await receipt('era_none')).toMatchObject({ code: 'not_found' })
+    expect((await api.request('GET', '/v1/erasures?cursor=x', { key })).json).toMatchObject({
+      code: 'invalid_request',
+    })
+  })
+})

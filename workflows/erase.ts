@@ -1,0 +1,28 @@
+/** An erasure, one stage after the other until it is done. Nothing gives it up: what the law asks for is tried until it works. */
+import {
+  proxyActivities,
+  setCurrentDetails,
+  setWorkflowOptions,
+  upsertSearchAttributes,
+} from '@temporalio/workflow'
+import type { ControlActivities } from '../activities/control.ts'
+import type { EraseRequest } from './contract.ts'
+import { whereVersioned } from './versioned.ts'
+
+const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
+  startToCloseTimeout: '1 day',
+  heartbeatTimeout: '30 s',
+  retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '5 min' },
+})
+
+// It may last for days; each stage is one activity, whichever build does it.
+setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), erase)
+
+export async function erase(request: EraseRequest): Promise<void> {
+  upsertSearchAttributes({ Outcome: ['open'] })
+  for (let stage = ''; stage !== 'done';) {
+    stage = await eraseStage(request)
+    setCurrentDetails(`${request.id}: ${stage}`)
+  }
+  upsertSearchAttributes({ Outcome: ['done'] })
+}
