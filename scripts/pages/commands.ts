@@ -49,7 +49,7 @@ function sectionOf({ name, summary, options = [], examples, isDefault }: Command
           '',
         ]),
     '```sh',
-    ...examples.map((each) => `tenure ${each}`),
+    ...examples.map((each) => (/\btenure /.test(each) ? each : `tenure ${each}`)),
     '```',
     '',
   ]

@@ -31,13 +31,18 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Feature views',
-    about: 'Values of entities that change over time, and features that come from them: [how they work](../features.md).',
+    about:
+      'Values of entities that change over time, and features that come from them: [how they work](../features.md).',
     file: define('view'),
-    calls: ['view', 'lookup'],
-    types: [
-      ['ViewFile', '`view` takes a name and:'],
-      ['LookupOptions', '`lookup` takes a view, the name of a value and:'],
-    ],
+    calls: ['view'],
+    types: [['ViewFile', 'It takes a name and:']],
+  },
+  {
+    title: 'Features of views',
+    about: '',
+    file: define('lookup'),
+    calls: ['lookup'],
+    types: [['LookupOptions', 'It takes a view, the name of a value and:']],
   },
   {
     title: 'Label',
