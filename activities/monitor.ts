@@ -27,6 +27,7 @@ import { judgeBreakdownOf } from './breakdown.ts'
 import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
 import { withHeartbeat } from './heartbeat.ts'
+import { giveWay } from './ladder.ts'
 import { judgeQuality, type QualityResult } from './quality.ts'
 import { judgeService } from './service.ts'
 import { findServingSkew } from './skew.ts'
@@ -75,7 +76,7 @@ export const monitorModel =
         }
       const window =
         (await findMonitorWindow(store, { model, toMs })) ??
-        (await look(deps, { model, fromMs, toMs }, policy))
+        (await look(deps, { model, fromMs, toMs }, { policy, definition: found.definition }))
       const trigger = window.trigger as StoredTrigger | undefined
       const summary = summaryOf(window)
       log.info({ model, to: iso(toMs), trigger: trigger?.said }, summary)
@@ -101,15 +102,20 @@ interface StoredTrigger {
   said: string
 }
 
+interface Watched {
+  policy: MonitorPolicy
+  definition: ModelDefinition
+}
+
 type Span = Pick<MonitorWindow, 'model' | 'fromMs' | 'toMs'>
 type Said<T> = T | { error: string }
 
-async function look(deps: Deps, span: Span, policy: MonitorPolicy): Promise<MonitorWindow> {
+async function look(deps: Deps, span: Span, watched: Watched): Promise<MonitorWindow> {
   const champion = await findChampion(deps.store, span.model)
   const window =
     champion === undefined
       ? { ...span, facts: {}, findings: { service: { error: 'it has no champion' } }, judge: serviceJudge }
-      : await lookAt(deps, { ...span, champion }, policy)
+      : await lookAt(deps, { ...span, champion }, watched)
   await insertMonitorWindow(deps.store, window)
   return window
 }
@@ -117,7 +123,7 @@ async function look(deps: Deps, span: Span, policy: MonitorPolicy): Promise<Moni
 async function lookAt(
   deps: Deps,
   { champion, ...span }: Span & { champion: Champion },
-  policy: MonitorPolicy,
+  { policy, definition }: Watched,
 ): Promise<MonitorWindow> {
   const { model, fromMs, toMs } = span
   const { version } = champion
@@ -147,7 +153,16 @@ async function lookAt(
     ? await said('skew', findServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
     : undefined
   await tellOfFailures(deps, model, failed)
-  if (quality !== undefined && !('error' in quality)) await holdToFloor(deps, model, quality, policy)
+  const floored =
+    quality !== undefined && !('error' in quality)
+      ? await holdToFloor(deps, model, quality, policy)
+      : undefined
+  const failing =
+    'error' in service
+      ? undefined
+      : service.report.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
+  const broken = failing?.message ?? floored
+  if (broken !== undefined) await giveWay(deps, { definition, champion: version, reason: broken })
   const trigger = policy.retrain
     ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality, brakes: policy.brakes })
     : undefined
@@ -182,26 +197,31 @@ async function tellOfFailures({ store }: Deps, model: string, failed: string[]):
     })
 }
 
-/** A figure that must be reached whatever it was in training. */
+/** A figure that must be reached whatever it was in training. Answers what alarms, if it does. */
 async function holdToFloor(
   { store }: Deps,
   model: string,
   { version, level, metric, value, higherIsBetter, judgementId }: QualityResult,
   { quality: floor }: MonitorPolicy,
-): Promise<void> {
-  if (floor === undefined || value === null || level === 'insufficient') return
+): Promise<string | undefined> {
+  if (floor === undefined || value === null || level === 'insufficient') return undefined
   const isBeyond = (limit: number) => (higherIsBetter ? value < limit : value > limit)
   const dedupeKey = `quality_floor/${model}`
   const limit = isBeyond(floor.alarm) ? floor.alarm : isBeyond(floor.warn) ? floor.warn : undefined
-  if (limit === undefined) return resolveAlert(store, dedupeKey)
+  if (limit === undefined) {
+    await resolveAlert(store, dedupeKey)
+    return undefined
+  }
+  const message = `${version}: ${metric} on matured outcomes is ${Number(value.toPrecision(4))}, the limit is ${limit}`
   await upsertAlert(store, {
     dedupeKey,
     model,
-    severity: limit === floor.alarm ? 'critical' : 'warning',
+    severity: isBeyond(floor.alarm) ? 'critical' : 'warning',
     kind: 'quality_floor',
-    message: `${version}: ${metric} on matured outcomes is ${Number(value.toPrecision(4))}, the limit is ${limit}`,
+    message,
     evidence: { judgementId, version, metric, value, limit },
   })
+  return isBeyond(floor.alarm) ? message : undefined
 }
 
 /** The strongest reason to train again, and what the brakes say to it. What is held back is asked for again by the next window. */

@@ -8,6 +8,7 @@ import { resolveAlert, upsertAlert, type Alert } from '../store/alerts.ts'
 import { readChannels } from '../store/channels.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat, type Beat } from './heartbeat.ts'
+import { tellRungs } from './ladder.ts'
 import { runbookOf } from './tell/message.ts'
 import { send } from './tell/send.ts'
 
@@ -40,6 +41,7 @@ export const tellPeople =
 
 async function tellOnce(deps: Deps, beat: Beat): Promise<number> {
   const { store, config, log } = deps
+  await tellRungs(deps)
   const channels = await channelsOf(deps)
   if (channels.length === 0) return 0
   const { nowMs, alerts } = await listTellable(store)

@@ -3,6 +3,7 @@
  * somebody asks.
  */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
+import { rankOf } from '../domain/ladder.ts'
 import { metricTable, type MetricFacts, type MetricName } from './metrics-table.ts'
 import { upperBoundOf } from './serving/latency.ts'
 import type { Serving } from './serving/serving.ts'
@@ -101,6 +102,9 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   tell('tenure_model_pinned', (add) => {
     const pinned = new Set(switches.pinned().map(({ model }) => model))
     live(add, (model) => (pinned.has(model) ? 1 : 0))
+  })
+  tell('tenure_model_rung', (add) => {
+    for (const { model, rung } of routing.rungs()) add({ model }, rankOf(rung))
   })
   // The lease is counted from the moment at which it was last renewed.
   tell('tenure_routing_age_seconds', (add) => {

@@ -115,6 +115,12 @@ export const errorTable = {
   ),
   /** The model has no version that may answer. */
   no_champion: kind(503, true, 'Train and release a first version: `tenure retrain <model>`.'),
+  /** Somebody has said that nobody is to be answered. */
+  model_refused: kind(
+    503,
+    true,
+    'Wait: whoever has thrown the switch says why in `tenure flags list`; `tenure flags set <model> normal` ends it.',
+  ),
   /** No earlier version of the model has proven itself. */
   no_rollback_target: kind(409, false, 'There is no earlier proven version to return to.'),
   /** This process cannot do it yet, or is being ended. */

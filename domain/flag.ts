@@ -8,6 +8,7 @@ export const flagWays = {
   normal: 'The route decides who is answered by which version.',
   champion: 'The champion answers everybody: no canary, no shadow, no control.',
   fallback: 'The fallback that the model file declares answers everybody, and its answers say so.',
+  refuse: 'Nobody is answered: each request gets 503 with what to do.',
 } as const satisfies Record<string, string>
 
 export type FlagWay = keyof typeof flagWays
@@ -28,9 +29,18 @@ export interface Flag {
 /**
  * What answers when the champion must not.
  * - `answer`: the same outputs for every row, as a network would give them.
- * - `previous`: the last champion before this one that is proven and was never taken back.
+ * - `previous`: the last champion before this one that is proven and was never taken back; `otherwise` for everybody when there
+ *   is none, or it cannot be loaded.
  */
-export type Fallback = { kind: 'answer'; outputs: number[] } | { kind: 'previous' }
+export type Fallback = (
+  { kind: 'answer'; outputs: number[] } | { kind: 'previous'; otherwise?: number[] }
+) & {
+  /**
+   * Answers by itself where the champion is found broken: on a replica that gets no valid answers from it, and everywhere when
+   * the monitor finds its errors or its quality beyond the alarm.
+   */
+  automatic?: boolean
+}
 
 /** The name under which a constant answer is told, counted and logged: no version has given it. */
 export const fallbackName = (model: string): string => `${model}_fallback`
@@ -39,8 +49,9 @@ export const fallbackName = (model: string): string => `${model}_fallback`
 export function pinReason(flag: Flag | undefined): string | undefined {
   if (flag === undefined || flag.serve === 'normal') return undefined
   const { model, serve, actor, reason, at } = flag
+  const how = serve === 'refuse' ? 'is kept from answering' : `is pinned to its ${serve}`
   return (
-    `${model} is pinned to its ${serve} by ${actor} since ${at} (${reason}), so that no caller meets the candidate; ` +
+    `${model} ${how} by ${actor} since ${at} (${reason}), so that no caller meets the candidate; ` +
     `\`tenure flags set ${model} normal\` ends it`
   )
 }

@@ -11,6 +11,16 @@ create table replica_resources (
   at timestamptz not null default now()
 );
 
+-- Who answers for a model on a replica: its champion, a previous version, a rule or nobody.
+create table replica_rungs (
+  replica_id text not null references replicas (id) on delete cascade,
+  model text not null,
+  rung text not null check (rung in ('champion', 'previous', 'rule', 'refused')),
+  reason text not null,
+  at timestamptz not null default now(),
+  primary key (replica_id, model)
+);
+
 -- `range`: of a number feature with limits, how many values lay within and outside of them.
 alter table feature_counts drop constraint feature_counts_kind_check;
 alter table feature_counts add constraint feature_counts_kind_check check (kind in ('feature', 'score', 'range'));

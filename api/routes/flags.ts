@@ -39,7 +39,7 @@ export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
     path: '/v1/flags/:model',
     allow: operators,
     summary:
-      'Throws the kill switch of a model: `champion` answers everybody with the champion, `fallback` with what its file declares, `normal` goes back to the route.',
+      'Throws the kill switch of a model: `champion` answers everybody with the champion, `fallback` with what its file declares, `refuse` answers nobody, `normal` goes back to the route.',
     answers: { 200: 'Every live replica does it, or it is said which do not' },
     body: z.strictObject({ serve: z.enum(flagNames), reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
@@ -49,7 +49,9 @@ export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
       if (serve === 'fallback') {
         if (definition.fallback === undefined)
           throw new DomainError('command_refused', `the file of ${model} declares no fallback`)
-        if (definition.fallback.kind === 'previous' && !(await hasPrevious(store, model)))
+        const { fallback } = definition
+        const needsPrevious = fallback.kind === 'previous' && fallback.otherwise === undefined
+        if (needsPrevious && !(await hasPrevious(store, model)))
           throw new DomainError(
             'no_rollback_target',
             `${model} has no earlier proven version to fall back on`,

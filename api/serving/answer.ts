@@ -4,7 +4,7 @@
  * What cannot be answered in one turn goes on in waiting.ts, through the same steps.
  */
 import { createDesk, createDesks, type Desk } from './desk.ts'
-import { draw, nobodyAnswers } from './draw.ts'
+import { draw, nobodyAnswers, refusedOf } from './draw.ts'
 import type { DurableLog } from './durable-log.ts'
 import type { Ink } from './ink.ts'
 import type { Protocol, Request } from './protocol.ts'
@@ -73,6 +73,7 @@ export function createAnswer(deps: AnswerDeps): Answering {
       const { model, requestId } = request
       const live = routing.find(model)
       if (live === undefined) throw nobodyAnswers(routing, model)
+      if (live.pin?.rung === 'refused') throw refusedOf(model)
       const table = routing.tableOf(live, began)
       if (requestId === undefined) ids.next()
       else ids.use(idOfRequest(requestId, model, durable !== undefined))

@@ -50,6 +50,10 @@ export function pinnedArm({ pinned }: Table, { route }: LiveModel, version: stri
   )
 }
 
+/** Why nobody answers although somebody could. */
+export const refusedOf = (model: string): DomainError =>
+  new DomainError('model_refused', `the switch of ${model} is thrown: nobody is answered`)
+
 /** Why nobody answers for a model that has no route here. */
 export function nobodyAnswers(routing: Routing, model: string): DomainError {
   const problem = routing.problems().get(model)

@@ -3,12 +3,18 @@
  * seconds; here a candidate that fails every request is dropped after a handful of them.
  */
 import { breaker } from '../../domain/breaker.ts'
+import { brokenChampion } from '../../domain/ladder.ts'
 import type { Route } from '../../domain/route.ts'
 import type { Clock } from './clock.ts'
 
 export interface CandidateGuard {
   count(isBad: boolean): void
   isOpen(): boolean
+}
+
+/** The same for the version that is champion, for as long as it is and nobody throws the model's switch. */
+export interface ChampionGuard extends CandidateGuard {
+  version: string
 }
 
 const usualTickMs = 10_000
@@ -25,6 +31,20 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
       guards.set(model, kept)
     }
     return kept.guard
+  }
+}
+
+/** The guard of a model's champion; a new one when another version is champion, or when somebody has thrown its switch since. */
+export function createChampionGuards(
+  clock: Clock,
+): (champion: { model: string; version: string; revision: number }) => ChampionGuard {
+  const guards = new Map<string, { revision: number; guard: ChampionGuard }>()
+  return ({ model, version, revision }) => {
+    const kept = guards.get(model)
+    if (kept?.guard.version === version && kept.revision === revision) return kept.guard
+    const guard = { version, ...candidateGuard(brokenChampion, usualTickMs, clock) }
+    guards.set(model, { revision, guard })
+    return guard
   }
 }
 

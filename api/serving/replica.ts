@@ -17,6 +17,7 @@ import type { Route } from '../../domain/route.ts'
 import { writeTicks } from '../../store/counters.ts'
 import { writeFeatureCounts } from '../../store/feature-counts.ts'
 import { insertPairs } from '../../store/pairs.ts'
+import { writeRungs } from '../../store/rungs.ts'
 import { writeResources } from '../../store/replica-resources.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Bins } from './bins.ts'
@@ -76,6 +77,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   /** Whether the database may have forgotten what it was told. */
   let sayAgain = false
   let remembered = ''
+  let saidRungs = ''
   let lastPairs = 0
 
   // In a drill this replica is as good as cut off for a while: it says nothing and hears nothing, and falls back by itself.
@@ -107,6 +109,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     }
     if (deps.drills) await takeFaults(deps)
     await sayWhatIsFollowed()
+    await sayRungs()
     const now = JSON.stringify(routing.remembered())
     if (now === remembered) return
     await deps.cache.remember(routing.remembered())
@@ -118,6 +121,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
       for (const { route } of routing.live())
         if (!routing.problems().has(route.model))
           await acknowledge(store, { replica: replica.id, ...placeOf(route) })
+      saidRungs = ''
       sayAgain = false
     }
     for (const acknowledgement of routing.acknowledgements()) {
@@ -128,6 +132,14 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
       await acknowledgeFlag(store, { replica: replica.id, ...acknowledgement })
       switches.acknowledged(acknowledgement)
     }
+  }
+  /** Who answers for each model here, when it is another than was said last. */
+  const sayRungs = async (): Promise<void> => {
+    const standing = routing.rungs()
+    const text = JSON.stringify(standing)
+    if (!registered || text === saidRungs) return
+    await writeRungs(store, { replica: replica.id, standing })
+    saidRungs = text
   }
   const handOn = async (): Promise<void> => {
     tallies.roll()

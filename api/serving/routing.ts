@@ -4,10 +4,12 @@
  * without its candidate.
  */
 import { hasCandidate, isNewer, routeAt, type Route } from '../../domain/route.ts'
+import { fallbackName } from '../../domain/flag.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
+import type { StandingRung } from '../../store/rungs.ts'
 import type { Remembered, RememberedVersion } from './cache.ts'
 import type { Clock } from './clock.ts'
-import { createGuards } from './guard.ts'
+import { createChampionGuards, createGuards } from './guard.ts'
 import { parseRow } from './row.ts'
 import type { Switches } from './switches.ts'
 import { buildLive, versionsOf, type LiveModel, type Table } from './table.ts'
@@ -36,6 +38,8 @@ export interface Routing {
   live(): Iterable<LiveModel>
   problems(): ReadonlyMap<string, Problem>
   loaded(): Iterable<LoadedVersion>
+  /** On which rung of the ladder each model is answered here, and why it is not the champion. */
+  rungs(): StandingRung[]
   /** Whether routes have come from anywhere yet. */
   isFilled(): boolean
   remembered(): Remembered
@@ -76,17 +80,35 @@ export function createRouting(options: RoutingOptions): Routing {
   const problems = new Map<string, Problem>()
   const said = new Map<string, string>()
   const guardOf = createGuards(clock)
+  const championGuardOf = createChampionGuards(clock)
   let filled = false
   let turn: Promise<unknown> = Promise.resolve()
 
   const hold = async (version: string, recalled: boolean): Promise<Held> =>
     versions.get(version) ?? (await options.load(version, recalled))
   const pinned = (model: LiveModel): LiveModel => {
-    const champion = model.route.arms.find(({ arm }) => arm === 'champion')!.version
-    return Object.assign(model, { pin: switches.pinOf(model.route, versions.get(champion)!.loaded) })
+    const { loaded } = versions.get(championOf(model.route))!
+    return Object.assign(model, {
+      pin: switches.pinOf(model.route, loaded),
+      spare: switches.spareOf(model.route, loaded),
+    })
+  }
+  const guardOfChampion = (route: Route) => {
+    const revision = switches.revisionOf(route.model)
+    if (revision === undefined) return undefined
+    return championGuardOf({ model: route.model, version: championOf(route), revision })
   }
   const applySwitches = (): void => {
-    for (const model of live.values()) pinned(model)
+    for (const model of live.values()) {
+      pinned(model)
+      // Whoever throws a switch has looked: what was counted against the champion before counts no more.
+      const guard = guardOfChampion(model.route)
+      if (guard === model.championGuard) continue
+      const held = versionsOf(model.route).map((version) => [version, versions.get(version)!.loaded] as const)
+      const here = routeAt(model.route, options.replica)
+      const built = buildLive(here, new Map(held), tallies, model.guard, guard)
+      Object.assign(model, { championGuard: undefined, ...built, route: model.route })
+    }
   }
   /** What the switches may need is loaded ahead, and never keeps a route from being followed. */
   const prepareSwitches = async (recalled: boolean): Promise<void> => {
@@ -118,7 +140,13 @@ export function createRouting(options: RoutingOptions): Routing {
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     tallies.close(route.model)
-    const here = buildLive(routeAt(route, options.replica), loadedOf(wanted), tallies, guardOf(route))
+    const here = buildLive(
+      routeAt(route, options.replica),
+      loadedOf(wanted),
+      tallies,
+      guardOf(route),
+      guardOfChampion(route),
+    )
     const built = { ...here, route, exposedUntil: 0 }
     live.set(route.model, pinned(built))
     problems.delete(route.model)
@@ -175,6 +203,7 @@ export function createRouting(options: RoutingOptions): Routing {
   return {
     tableOf(model, now) {
       if (model.pin?.outlivesLease === true) return model.pin.table
+      if (model.spare !== undefined && model.championGuard?.isOpen() === true) return model.spare.table
       if (now >= lease.until) return model.fenced
       if (model.pin !== undefined) return model.pin.table
       return now >= model.exposedUntil || model.guard?.isOpen() === true ? model.reduced : model.full
@@ -226,6 +255,12 @@ export function createRouting(options: RoutingOptions): Routing {
     live: () => live.values(),
     problems: () => problems,
     loaded: () => [...versions.values()].map(({ loaded }) => loaded),
+    rungs: () => [
+      ...[...live.values()].map(rungOf),
+      ...[...problems]
+        .filter(([model]) => !live.has(model))
+        .map(([model, { text }]): StandingRung => ({ model, rung: 'refused', reason: text })),
+    ],
     isFilled: () => filled,
     remembered: () => ({
       models: [...models],
@@ -234,6 +269,24 @@ export function createRouting(options: RoutingOptions): Routing {
       ...switches.remembered(),
     }),
   }
+}
+
+const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version
+
+function rungOf({ route, pin, spare, championGuard }: LiveModel): StandingRung {
+  const { model } = route
+  const nameOf = (rung: StandingRung['rung'], { table }: { table: Table }) =>
+    rung === 'previous' ? table.likeliest.loaded.version : fallbackName(model)
+  if (pin !== undefined) {
+    const reason =
+      pin.rung === 'champion'
+        ? ''
+        : `the model's switch is thrown${pin.rung === 'refused' ? '' : `; ${nameOf(pin.rung, pin)} answers`}`
+    return { model, rung: pin.rung, reason }
+  }
+  if (spare === undefined || championGuard?.isOpen() !== true) return { model, rung: 'champion', reason: '' }
+  const reason = `${championGuard.version} gives too few valid answers here; ${nameOf(spare.rung, spare)} answers`
+  return { model, rung: spare.rung, reason }
 }
 
 const loadedOf = (held: ReadonlyMap<string, Held>): Map<string, LoadedVersion> =>

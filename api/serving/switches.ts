@@ -2,7 +2,8 @@
  * The kill switches on this replica: which table answers a pinned model instead of its route. Everything a switch may need
  * is loaded while it is not thrown, because at the moment of need the database may be what is broken.
  */
-import { fallbackName, type Fallback } from '../../domain/flag.ts'
+import { fallbackName } from '../../domain/flag.ts'
+import type { Rung } from '../../domain/ladder.ts'
 import { championAlone, type Route } from '../../domain/route.ts'
 import type { FlagAcknowledgement } from '../../store/flags.ts'
 import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
@@ -15,6 +16,10 @@ export interface Switches {
   take(flags: readonly SwitchRow[], fallbacks: readonly FallbackRow[]): boolean
   /** What answers a model instead of its route, given the champion's loaded version; undefined while nothing is pinned. */
   pinOf(route: Route, champion: LoadedVersion): Pin | undefined
+  /** What answers by itself when the champion is found broken here; undefined where the model file has not said that it may. */
+  spareOf(route: Route, champion: LoadedVersion): Pin | undefined
+  /** Raised by every throw of the model's switch, 0 before the first; undefined where its champion never gives way by itself. */
+  revisionOf(model: string): number | undefined
   /** Loads the versions that are fallbacks, and forgets those that no longer are. `load` throws for one that cannot be served. */
   loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void>
   /** Versions to be kept in memory beside those of the routes. */
@@ -37,12 +42,27 @@ export function createSwitches(tallies: Tallies): Switches {
   const said = new Map<string, string>()
   let taken = ''
 
-  const fallbackOf = (route: Route, champion: LoadedVersion): LoadedVersion | string => {
+  const fallbackOf = (
+    route: Route,
+    champion: LoadedVersion,
+  ): { loaded: LoadedVersion; rung: Rung } | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
-    if (row.fallback.kind === 'answer') return constantVersion(champion, row.fallback)
-    if (row.previous === null) return 'there is no earlier proven version to fall back on'
-    return spares.get(row.previous) ?? `${row.previous} is not loaded yet`
+    const { fallback, previous } = row
+    const rule = (outputs: number[]) => {
+      const loaded = constantVersion(champion, outputs)
+      return typeof loaded === 'string' ? loaded : { loaded, rung: 'rule' as const }
+    }
+    if (fallback.kind === 'answer') return rule(fallback.outputs)
+    const spare = previous === null ? undefined : spares.get(previous)
+    if (typeof spare === 'object') return { loaded: spare, rung: 'previous' }
+    if (fallback.otherwise !== undefined) return rule(fallback.otherwise)
+    if (previous === null) return 'there is no earlier proven version to fall back on'
+    return spare ?? `${previous} is not loaded yet`
+  }
+  const tableOf = (route: Route, loaded: LoadedVersion, fallback: boolean) => {
+    const versions = new Map([[loaded.version, loaded]])
+    return buildTable(championAlone(route, loaded.version), { versions, tallies, fallback })
   }
   return {
     take(nextFlags, nextFallbacks) {
@@ -57,23 +77,24 @@ export function createSwitches(tallies: Tallies): Switches {
       const flag = flags.get(route.model)
       unmet.delete(route.model)
       if (flag === undefined || flag.serve === 'normal') return undefined
+      if (flag.serve === 'refuse')
+        return { table: tableOf(route, champion, false), outlivesLease: true, rung: 'refused' }
       if (flag.serve === 'fallback') {
-        const loaded = fallbackOf(route, champion)
-        if (typeof loaded === 'object') {
-          const versions = new Map([[loaded.version, loaded]])
-          const table = buildTable(championAlone(route, loaded.version), {
-            versions,
-            tallies,
-            fallback: true,
-          })
-          return { table, outlivesLease: true }
-        }
-        unmet.set(route.model, `its champion answers instead of its fallback: ${loaded}`)
+        const found = fallbackOf(route, champion)
+        if (typeof found === 'object')
+          return { table: tableOf(route, found.loaded, true), outlivesLease: true, rung: found.rung }
+        unmet.set(route.model, `its champion answers instead of its fallback: ${found}`)
       }
-      const versions = new Map([[champion.version, champion]])
-      const table = buildTable(championAlone(route, champion.version), { versions, tallies })
-      return { table, outlivesLease: false }
+      return { table: tableOf(route, champion, false), outlivesLease: false, rung: 'champion' }
     },
+    spareOf(route, champion) {
+      if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
+      const found = fallbackOf(route, champion)
+      if (typeof found === 'string') return undefined
+      return { table: tableOf(route, found.loaded, true), outlivesLease: true, rung: found.rung }
+    },
+    revisionOf: (model) =>
+      fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,
     async loadFallbacks(load) {
       const wanted = new Set(
         [...fallbacks.values()].flatMap(({ fallback, previous }) =>
@@ -103,10 +124,7 @@ export function createSwitches(tallies: Tallies): Switches {
 }
 
 /** Reads requests and writes answers as the champion does, and answers each row alike. */
-function constantVersion(
-  champion: LoadedVersion,
-  { outputs: answer }: Extract<Fallback, { kind: 'answer' }>,
-): LoadedVersion | string {
+function constantVersion(champion: LoadedVersion, answer: readonly number[]): LoadedVersion | string {
   const { predictor, model, manifest, format } = champion
   const outputs = Float32Array.from(answer)
   if (outputs.length !== predictor.outputs || format.issueOf(outputs, 0) !== undefined)

@@ -11,9 +11,10 @@ import {
   type Route,
   type RouteArm,
 } from '../../domain/route.ts'
+import type { Rung } from '../../domain/ladder.ts'
 import { encodeOrigin } from '../../store/predictions.ts'
 import { isSilent } from './fault.ts'
-import type { CandidateGuard } from './guard.ts'
+import type { CandidateGuard, ChampionGuard } from './guard.ts'
 import type { ShadowArm } from './shadow.ts'
 import type { ArmTally, Tallies } from './tally.ts'
 import type { LoadedVersion } from './version.ts'
@@ -25,7 +26,7 @@ export interface LiveArm {
   /** The arm gets the keys whose place is below this and not below that of the arm before. */
   belowBp: number
   tally: ArmTally
-  /** Of the candidate: told of every answer. */
+  /** Of the candidate, or of the champion: told of every answer. */
   guard?: CandidateGuard
   /** The beginning of its rows in the log. */
   origin: Uint8Array
@@ -53,6 +54,8 @@ export interface Pin {
   table: Table
   /** A fallback answers also when the lease has lapsed; a champion then gives way to what is proven. */
   outlivesLease: boolean
+  /** Where on the ladder it stands; nobody is answered from the last one. */
+  rung: Rung
 }
 
 export interface LiveModel {
@@ -65,6 +68,9 @@ export interface LiveModel {
   fenced: Table
   /** Answers instead of all of these while the model's switch is thrown. */
   pin?: Pin | undefined
+  /** Answers instead of the route when this replica has itself seen the champion fail. */
+  spare?: Pin | undefined
+  championGuard?: ChampionGuard | undefined
   /** On the monotonic clock. */
   exposedUntil: number
   /** Open when this replica has itself seen the candidate fail. */
@@ -84,6 +90,7 @@ export interface TableOptions {
   versions: ReadonlyMap<string, LoadedVersion>
   tallies: Tallies
   guard?: CandidateGuard | undefined
+  championGuard?: ChampionGuard | undefined
   /** Whether its arms answer only when something has lapsed: a tick without requests is then none. */
   quiet?: boolean
   /** Whether its answers say that they are a fallback. */
@@ -92,7 +99,7 @@ export interface TableOptions {
 
 /** A route made ready to answer as it stands. */
 export function buildTable(route: Route, options: TableOptions): Table {
-  const { versions, tallies, guard, quiet = false, fallback = false } = options
+  const { versions, tallies, guard, championGuard, quiet = false, fallback = false } = options
   const { model, generation } = route
   const tallyOf = (
     arm: Arm | 'shadow',
@@ -128,6 +135,7 @@ export function buildTable(route: Route, options: TableOptions): Table {
     ...build(each, route.release, quiet),
     belowBp: (reached += each.shareBp),
     ...(each.arm === 'canary' && guard ? { guard } : {}),
+    ...(each.version === championGuard?.version ? { guard: championGuard } : {}),
   }))
   const largest = Math.max(...route.arms.map(({ shareBp }) => shareBp))
   const pinned = route.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
@@ -157,13 +165,16 @@ export function buildLive(
   versions: ReadonlyMap<string, LoadedVersion>,
   tallies: Tallies,
   guard?: CandidateGuard,
+  championGuard?: ChampionGuard,
 ): Omit<LiveModel, 'exposedUntil'> {
+  const options = { versions, tallies, championGuard }
   return {
     route,
     ...(guard ? { guard } : {}),
-    full: buildTable(route, { versions, tallies, guard }),
-    reduced: buildTable(withoutCandidate(route), { versions, tallies, quiet: true }),
-    fenced: buildTable(fenced(route), { versions, tallies, quiet: true }),
+    ...(championGuard ? { championGuard } : {}),
+    full: buildTable(route, { ...options, guard }),
+    reduced: buildTable(withoutCandidate(route), { ...options, quiet: true }),
+    fenced: buildTable(fenced(route), { ...options, quiet: true }),
   }
 }
 

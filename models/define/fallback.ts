@@ -6,24 +6,60 @@ import type { LabelDefinition } from '../../domain/definition.ts'
 import type { Fallback } from '../../domain/flag.ts'
 import type { Report } from './report.ts'
 
-export type FallbackSpec = { kind: 'always'; answer: string | number } | { kind: 'previous' }
+export interface FallbackOptions {
+  /** Answers by itself where the champion is found broken; only when somebody throws the switch unless said so. */
+  automatic?: boolean
+}
+type Answer = string | number
+export type FallbackSpec = FallbackOptions &
+  ({ kind: 'always'; answer: Answer } | { kind: 'previous'; otherwise?: Answer })
 
 /** The same answer for everybody: a class by its name, a probability, or a number. */
-export const always = (answer: string | number): FallbackSpec => ({ kind: 'always', answer })
-/** The last champion before the present one that is proven and was never taken back. */
-export const previousChampion = (): FallbackSpec => ({ kind: 'previous' })
+export const always = (answer: Answer, options: FallbackOptions = {}): FallbackSpec => ({
+  kind: 'always',
+  answer,
+  ...options,
+})
+/**
+ * The last champion before the present one that is proven and was never taken back. `otherwise` is the answer for everybody when
+ * there is none.
+ */
+export const previousChampion = (options: FallbackOptions & { otherwise?: Answer } = {}): FallbackSpec => ({
+  kind: 'previous',
+  ...options,
+})
 
 export function lowerFallback(report: Report, spec: FallbackSpec, { output }: LabelDefinition): Fallback {
-  if (spec.kind === 'previous') return { kind: 'previous' }
-  const { answer } = spec
-  const wrong = (wanted: string): Fallback => {
-    report('fallback', `${wanted} is wanted, not ${JSON.stringify(answer)}`)
+  const { automatic } = spec
+  if (automatic !== undefined && typeof automatic !== 'boolean')
+    report('fallback.automatic', `true or false is wanted, not ${JSON.stringify(automatic)}`)
+  const more = automatic === true ? { automatic } : {}
+  if (spec.kind === 'previous') {
+    if (spec.otherwise === undefined) return { kind: 'previous', ...more }
+    const rule = lowerAnswer(report, spec.otherwise, output)
+    return { kind: 'previous', ...(rule === undefined ? {} : { otherwise: rule }), ...more }
+  }
+  if (spec.kind !== 'always') {
+    report('fallback', 'always(…) or previousChampion() is wanted')
     return { kind: 'previous' }
   }
-  if (spec.kind !== 'always') return wrong('always(…) or previousChampion()')
+  const outputs = lowerAnswer(report, spec.answer, output)
+  return outputs === undefined ? { kind: 'previous' } : { kind: 'answer', outputs, ...more }
+}
+
+/** What a network would give that answers so. */
+function lowerAnswer(
+  report: Report,
+  answer: Answer,
+  output: LabelDefinition['output'],
+): number[] | undefined {
+  const wrong = (wanted: string): undefined => {
+    report('fallback', `${wanted} is wanted, not ${JSON.stringify(answer)}`)
+    return undefined
+  }
   if (output.kind === 'classes') {
     if (!output.classes.some((each) => each === answer)) return wrong(`one of ${output.classes.join(', ')}`)
-    return { kind: 'answer', outputs: output.classes.map((each) => (each === answer ? 1 : 0)) }
+    return output.classes.map((each) => (each === answer ? 1 : 0))
   }
   if (typeof answer !== 'number' || !Number.isFinite(answer)) return wrong('a finite number')
   if (output.kind === 'probability' && !(answer >= 0 && answer <= 1))
@@ -33,5 +69,5 @@ export function lowerFallback(report: Report, spec: FallbackSpec, { output }: La
     !(answer >= (output.min ?? -Infinity) && answer <= (output.max ?? Infinity))
   )
     return wrong("a number within the label's limits")
-  return { kind: 'answer', outputs: [answer] }
+  return [answer]
 }

@@ -33,6 +33,18 @@ describe('a fallback', () => {
     ['a probability', 'probability', words.always(0.25), { kind: 'answer', outputs: [0.25] }],
     ['a number', 'number', words.always(7), { kind: 'answer', outputs: [7] }],
     ['the previous champion', 'class', words.previousChampion(), { kind: 'previous' }],
+    [
+      'the previous champion, or else a rule, by itself',
+      'class',
+      words.previousChampion({ otherwise: 'red', automatic: true }),
+      { kind: 'previous', otherwise: [1, 0], automatic: true },
+    ],
+    [
+      'a rule by itself',
+      'number',
+      words.always(7, { automatic: true }),
+      { kind: 'answer', outputs: [7], automatic: true },
+    ],
     ['nothing, when none is declared', 'class', undefined, undefined],
   ] as const)('is %s', (_name, label, spec, fallback) => {
     expect(define(label, spec)).toEqual(fallback)
@@ -50,6 +62,18 @@ describe('a fallback', () => {
     ['a text for a number', 'number', words.always('7'), /a finite number is wanted/],
     ['a number outside of the limits', 'number', words.always(11), /within the label's limits/],
     ['no number', 'number', words.always(NaN), /a finite number is wanted/],
+    [
+      'a rule that is none',
+      'class',
+      words.previousChampion({ otherwise: 'blue' }),
+      /one of red, white is wanted/,
+    ],
+    [
+      'by itself, perhaps',
+      'number',
+      { kind: 'previous', automatic: 'maybe' },
+      /fallback.automatic: true or false is wanted, not "maybe"/,
+    ],
     ['something else', 'number', { kind: 'sometimes' }, /always\(…\) or previousChampion\(\) is wanted/],
   ] as const)('is not %s', (_name, label, spec, issue) => {
     expect(String(define(label, spec))).toMatch(issue)

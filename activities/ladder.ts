@@ -1,0 +1,52 @@
+/**
+ * Tells people who answers when the champion does not, and makes a champion give way that the monitor finds broken, where the
+ * model file has said beforehand that it may.
+ */
+import type { ModelDefinition } from '../domain/definition.ts'
+import { rungAlerts, rungs } from '../domain/ladder.ts'
+import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { findRollbackTarget } from '../store/champions.ts'
+import { findFlag, writeFlag } from '../store/flags.ts'
+import { findOpenRelease } from '../store/releases.ts'
+import { listRungs, listToldRungs } from '../store/rungs.ts'
+import { monitorRequester } from '../workflows/contract.ts'
+import type { Deps } from './deps.ts'
+
+/** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
+export async function tellRungs({ store }: Pick<Deps, 'store'>): Promise<void> {
+  const standing = await listRungs(store)
+  if (standing === undefined) return
+  const open = new Set(await listToldRungs(store))
+  for (const { model, rung, reason, replicas } of standing) {
+    if (rung === 'champion') continue
+    const dedupeKey = `rung/${model}/${rung}`
+    open.delete(dedupeKey)
+    const { kind, severity } = rungAlerts[rung]
+    const message = `${rungs[rung]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
+    await upsertAlert(store, { dedupeKey, model, severity, kind, message, evidence: { rung, replicas } })
+  }
+  for (const dedupeKey of open) await resolveAlert(store, dedupeKey)
+}
+
+/**
+ * Throws the model's switch to its fallback. Not while a release has the champion on probation, which takes it back by itself,
+ * nor over a switch that somebody has thrown, nor to a fallback that is not there. Answers whether it was thrown.
+ */
+export async function giveWay(
+  { store, log }: Pick<Deps, 'store' | 'log'>,
+  { definition, champion, reason }: { definition: ModelDefinition; champion: string; reason: string },
+): Promise<boolean> {
+  const { name: model, fallback } = definition
+  if (fallback?.automatic !== true) return false
+  const flag = await findFlag(store, model)
+  if (flag !== undefined && flag.serve !== 'normal') return false
+  const release = await findOpenRelease(store, model)
+  if (release?.state.stage === 'probation' && release.state.version === champion) return false
+  if (fallback.kind === 'previous' && fallback.otherwise === undefined) {
+    const target = await findRollbackTarget(store, { model, from: champion })
+    if (target === undefined) return false
+  }
+  await writeFlag(store, { model, serve: 'fallback', reason, actor: monitorRequester(model) })
+  log.warn({ model, champion, reason }, 'the champion gives way to its fallback')
+  return true
+}

@@ -1,0 +1,35 @@
+/**
+ * Who answers when the champion does not: each rung is worse than the one above and better than the one below. A service that
+ * knows only "works" and "fails" fails when it need not; one that climbs down unseen is never repaired.
+ */
+import type { AlertKind } from './alert-kinds.ts'
+import type { Severity } from './alerting.ts'
+
+/** From the best to the worst, each with a sentence that says what callers get. */
+export const rungs = {
+  champion: 'The champion answers, or whom its route names.',
+  previous: 'A previous version answers, which was proven once.',
+  rule: 'Everybody gets the answer that the model file declares; no model has looked at what was asked.',
+  refused: 'Nobody is answered.',
+} as const satisfies Record<string, string>
+
+export type Rung = keyof typeof rungs
+export const rungNames = Object.keys(rungs) as Rung[]
+
+/** 0 for the champion, 3 for nobody: what the metric shows. */
+export const rankOf = (rung: Rung): number => rungNames.indexOf(rung)
+
+/** What people are told of each rung but the first. */
+export const rungAlerts: Readonly<
+  Record<Exclude<Rung, 'champion'>, { kind: AlertKind; severity: Severity }>
+> = {
+  previous: { kind: 'rung_previous', severity: 'warning' },
+  rule: { kind: 'rung_rule', severity: 'critical' },
+  refused: { kind: 'rung_refused', severity: 'critical' },
+}
+
+/**
+ * From this share of bad answers on a replica takes the champion for broken, with so small a chance to do so below it. It is the
+ * test of the candidate's breaker with more patience: three answers in a row that are none are no reason yet.
+ */
+export const brokenChampion = { rate: 0.05, alpha: 1e-6 } as const

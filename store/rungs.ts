@@ -1,0 +1,52 @@
+/** On which rung of the ladder each replica answers for each model, and what people are told of it. */
+import sql from 'sql-template-tag'
+import { rungNames, type Rung } from '../domain/ladder.ts'
+import type { Database } from './postgres.ts'
+
+export interface StandingRung {
+  model: string
+  rung: Rung
+  /** Why it is not the champion. */
+  reason: string
+}
+
+/** All rungs of a replica; those that it names no more are forgotten. */
+export async function writeRungs(
+  database: Database,
+  { replica, standing }: { replica: string; standing: readonly StandingRung[] },
+): Promise<void> {
+  const rows = JSON.stringify(standing)
+  await database.query(sql`
+    with given as (select * from jsonb_to_recordset(${rows}::jsonb) as row (model text, rung text, reason text)),
+      gone as (
+        delete from replica_rungs where replica_id = ${replica} and model not in (select model from given)
+      )
+    insert into replica_rungs (replica_id, model, rung, reason)
+    select replicas.id, given.model, given.rung, given.reason from given join replicas on replicas.id = ${replica}
+    on conflict (replica_id, model) do update set rung = excluded.rung, reason = excluded.reason, at = clock_timestamp()`)
+}
+
+/** The worst rung of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
+export async function listRungs(
+  database: Database,
+): Promise<(StandingRung & { replicas: number })[] | undefined> {
+  const rows = await database.query<{
+    model: string | null
+    rung: Rung
+    reason: string
+    replicas: number
+  }>(sql`
+    select distinct on (model) model, rung, reason, count(*) over (partition by model, rung)::int as replicas
+    from replicas left join replica_rungs on replica_id = id and rung <> 'champion'
+    where lease_until > clock_timestamp()
+    order by model, array_position(${[...rungNames]}::text[], rung) desc`)
+  if (rows.length === 0) return undefined
+  return rows.flatMap(({ model, ...row }) => (model === null ? [] : [{ model, ...row }]))
+}
+
+/** The rungs that people are told of now, of all models. */
+export async function listToldRungs(database: Database): Promise<string[]> {
+  const rows = await database.query<{ key: string }>(sql`
+    select dedupe_key as key from alerts where dedupe_key like 'rung/%' and resolved_at is null`)
+  return rows.map(({ key }) => key)
+}

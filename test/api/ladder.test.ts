@@ -1,0 +1,216 @@
+/** The ladder from the champion down to nobody: who answers on each rung, who is told, and how it is climbed again. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { giveWay, tellRungs } from '../../activities/ladder.ts'
+import type { ModelDefinition } from '../../domain/definition.ts'
+import { fallbackName, type Fallback } from '../../domain/flag.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { findFlag, writeFlag } from '../../store/flags.ts'
+import { openHouse, request, startApi, threeVersions, until } from '../support/serving.ts'
+import type { House, TestApi } from '../support/serving.ts'
+
+let house: House
+let api: TestApi
+let key: string
+let caller: string
+beforeAll(async () => {
+  house = await openHouse()
+  api = await startApi(house)
+  key = await house.key({ role: 'operator', name: 'olga' })
+  caller = await house.key({ role: 'predictor', name: 'ines' })
+  await until(async () => (await api.request('GET', '/v1/flags', { key })).status === 200, 'the key')
+})
+afterAll(async () => {
+  await api?.stop()
+  await house?.close()
+})
+
+const log = { debug() {}, info() {}, warn() {}, error() {} }
+const put = (model: string, serve: string) =>
+  api.request('PUT', `/v1/flags/${model}`, { key, body: { serve, reason: 'it looks wrong' } })
+const declare = (model: string, fallback: Fallback) =>
+  house.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
+const hasBeenChampion = async (model: string, version: string) => {
+  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+  await house.store.query(sql`
+    insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version`)
+  await house.store.query(sql`
+    insert into champion_history (model, version, cause, actor, reason)
+    values (${model}, ${version}, 'promotion', 'test', 'test')`)
+}
+const metricOf = async (model: string) => {
+  const { text } = await api.request('GET', '/metrics', { key })
+  const shown = [...text.matchAll(/^tenure_model_rung\{model="([^"]+)"\} (\d)/gm)]
+  return shown.find(([, name]) => name === model)?.[2]
+}
+const rungOf = (model: string) => api.serving.routing.rungs().find((each) => each.model === model)?.rung
+/** What is told once the replica has said where it stands. */
+async function told(model: string, rung: string) {
+  await until(async () => {
+    await api.serving.refresh()
+    const [row] = await house.store.query<{ rung: string }>(
+      sql`select rung from replica_rungs where model = ${model}`,
+    )
+    return row?.rung === rung
+  }, `the rung ${rung}`)
+  await tellRungs({ store: house.store })
+  return (await listAlerts(house.store, { model, open: true })).map(
+    ({ kind, severity }) => `${severity} ${kind}`,
+  )
+}
+async function champion(fallback?: Fallback) {
+  const versions = await threeVersions(house)
+  if (fallback !== undefined) await declare(versions.model, fallback)
+  await hasBeenChampion(versions.model, versions.old)
+  await hasBeenChampion(versions.model, versions.champion)
+  await api.follows(await house.route(versions.model, { proven: versions.champion }))
+  await api.serving.refresh()
+  return versions
+}
+/** From now on none of its answers is one. */
+const spoil = (version: string, invalidShare = 1) => {
+  const loaded = [...api.serving.routing.loaded()].find((each) => each.version === version)!
+  loaded.invalidShare = invalidShare
+}
+/** How many callers get nothing before somebody else answers, and who that is. */
+function askUntilAnswered(model: string) {
+  for (let harmed = 0; harmed < 200; harmed++) {
+    try {
+      return { harmed, ...api.ask(model, request(`key ${harmed}`)) }
+    } catch {
+      // One of those who are harmed.
+    }
+  }
+  throw new Error('nobody answers')
+}
+
+describe('a switch on `refuse`', () => {
+  it('answers nobody, says what to do, is told, and is over with `normal`', async () => {
+    const { model, champion: version } = await champion()
+    expect((await put(model, 'refuse')).json).toMatchObject({ serve: 'refuse', problems: [] })
+    expect(() => api.ask(model, request())).toThrow(
+      expect.objectContaining({ code: 'model_refused' }) as Error,
+    )
+    const answer = await api.request('POST', `/v1/models/${model}/predict`, { key: caller, body: request() })
+    expect(answer).toMatchObject({ status: 503, json: { code: 'model_refused' } })
+    expect(await metricOf(model)).toBe('3')
+    expect(await told(model, 'refused')).toEqual(['critical rung_refused'])
+    await put(model, 'normal')
+    expect(api.ask(model, request())).toMatchObject({ version })
+    expect(await told(model, 'champion')).toEqual([])
+    expect(await metricOf(model)).toBe('0')
+  })
+})
+
+describe('a broken champion', () => {
+  it('gives way to the previous version where the file says so, and comes back when somebody has looked', async () => {
+    const { model, old, champion: version } = await champion({ kind: 'previous', automatic: true })
+    await until(() => [...api.serving.routing.loaded()].some((each) => each.version === old), 'the spare')
+    await until(async () => {
+      await api.serving.refresh()
+      return api.ask(model, request()).version === version
+    }, 'the champion')
+    spoil(version)
+    const { harmed, ...answer } = askUntilAnswered(model)
+    expect(answer).toMatchObject({ version: old, fallback: true })
+    expect(harmed).toBeLessThan(20)
+    expect(rungOf(model)).toBe('previous')
+    expect(await metricOf(model)).toBe('1')
+    expect(await told(model, 'previous')).toEqual(['warning rung_previous'])
+    // It does not come back by itself, however good its answers would be.
+    spoil(version, 0)
+    expect(api.ask(model, request())).toMatchObject({ version: old })
+    await put(model, 'normal')
+    expect(api.ask(model, request())).toMatchObject({ version })
+    expect(await told(model, 'champion')).toEqual([])
+  })
+
+  it('gives way to the rule when no version is there, which is another rung', async () => {
+    const rule: Fallback = { kind: 'previous', otherwise: [0, 1, 0], automatic: true }
+    const { model, champion: version, old } = await champion(rule)
+    await house.store.query(sql`update versions set withdrawn_at = now() where version = ${old}`)
+    await until(async () => {
+      await api.serving.refresh()
+      return !api.serving.switches
+        .remembered()
+        .fallbacks.some((row) => row.model === model && row.previous !== null)
+    }, 'that there is none')
+    spoil(version)
+    expect(askUntilAnswered(model)).toMatchObject({
+      version: fallbackName(model),
+      fallback: true,
+      predictions: [{ label: 'versicolor' }],
+    })
+    expect(await metricOf(model)).toBe('2')
+    expect(await told(model, 'rule')).toEqual(['critical rung_rule'])
+    spoil(version, 0)
+  })
+
+  it('keeps its place where the file does not say that it may give way', async () => {
+    const { model, champion: version } = await champion({ kind: 'previous' })
+    spoil(version)
+    expect(() => askUntilAnswered(model)).toThrow('nobody answers')
+    expect(rungOf(model)).toBe('champion')
+    spoil(version, 0)
+  })
+})
+
+describe('the monitor', () => {
+  const definition = (name: string, fallback?: Fallback) =>
+    ({ name, ...(fallback === undefined ? {} : { fallback }) }) as ModelDefinition
+  const give = (model: string, version: string, fallback?: Fallback) =>
+    giveWay(
+      { store: house.store, log },
+      { definition: definition(model, fallback), champion: version, reason: '3 % errors > 2 %' },
+    )
+
+  it('throws the switch of a champion beyond its alarms, in its own name, once', async () => {
+    const automatic: Fallback = { kind: 'previous', automatic: true }
+    const { model, old, champion: version } = await champion(automatic)
+    expect(await give(model, version, { kind: 'previous' })).toBe(false)
+    expect(await give(model, version)).toBe(false)
+    expect(await findFlag(house.store, model)).toBeUndefined()
+    expect(await give(model, version, automatic)).toBe(true)
+    expect(await findFlag(house.store, model)).toMatchObject({
+      serve: 'fallback',
+      actor: `monitor/${model}`,
+      reason: '3 % errors > 2 %',
+    })
+    await until(async () => {
+      await api.serving.refresh()
+      return api.ask(model, request()).version === old
+    }, 'the previous one')
+    expect(await give(model, version, automatic)).toBe(false)
+    const rows = await house.store.query(
+      sql`select from audit where action = 'flag.set' and model = ${model}`,
+    )
+    expect(rows).toHaveLength(1)
+  })
+
+  it('leaves what somebody has thrown, and throws nothing to what is not there', async () => {
+    const automatic: Fallback = { kind: 'previous', automatic: true }
+    const { model, old, champion: version } = await champion(automatic)
+    await writeFlag(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
+    expect(await give(model, version, automatic)).toBe(false)
+    await writeFlag(house.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
+    await house.store.query(sql`update versions set withdrawn_at = now() where version = ${old}`)
+    expect(await give(model, version, automatic)).toBe(false)
+    expect(await give(model, version, { ...automatic, otherwise: [1, 0, 0] } as Fallback)).toBe(true)
+  })
+
+  it('leaves a champion on probation to its release', async () => {
+    const automatic: Fallback = { kind: 'previous', automatic: true }
+    const { model, champion: version } = await champion(automatic)
+    const state = JSON.stringify({ id: `rel_${model}`, model, version, stage: 'probation' })
+    await house.store.query(sql`
+      insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
+        requested_by, workflow_id, run_id, stage, state)
+      values (${`rel_${model}`}, ${model}, ${version}, 'canary', '{}', '', '', '', 'olga', ${`release/${model}`}, 'run',
+        'probation', ${state})`)
+    expect(await give(model, version, automatic)).toBe(false)
+    await house.store.query(sql`delete from releases where model = ${model}`)
+    expect(await give(model, version, automatic)).toBe(true)
+  })
+})
