@@ -1,0 +1,59 @@
+/**
+ * What others would have answered to the same flights: the first version for ever, and a version trained anew at the beginning
+ * of each week, which nobody judges. Both come from the trainer and the snapshots that Tenure itself uses.
+ */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import type { Deps } from '../../activities/deps.ts'
+import { startScorer } from '../../activities/scoring-child.ts'
+import { takeSnapshot } from '../../activities/snapshot.ts'
+import { train } from '../../activities/train.ts'
+import { binaryMetrics } from '../../domain/metrics.ts'
+import { getTraining } from '../../store/trainings.ts'
+import type { Week } from './traffic.ts'
+
+export interface Quality {
+  rows: number
+  auc: number | null
+  brier: number | null
+}
+
+const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const run = <A, R>(activity: (input: A) => Promise<R>, input: A): Promise<R> =>
+  new MockActivityEnvironment({}, { logger: quiet }).run<[A], R, typeof activity>(activity, input)
+
+/** Trains as of a moment of the wall, and answers the digest of the artifact. */
+export async function trainAsOf(
+  deps: Deps,
+  { model, models, asOfMs, id }: { model: string; models: string; asOfMs: number; id: string },
+): Promise<string> {
+  const { digest } = await run(takeSnapshot(deps), { model, asOf: new Date(asOfMs).toISOString() })
+  await run(train(deps, { models }), { trainingId: id, model, snapshotDigest: digest })
+  const { artifactDigest } = await getTraining(deps.store, id)
+  if (artifactDigest === undefined) throw new Error(`${id} left no artifact`)
+  return artifactDigest
+}
+
+/** What an artifact answers to the flights of some weeks. */
+export async function answersOf(
+  deps: Deps,
+  artifactDigest: string,
+  weeks: readonly Week[],
+): Promise<(number | null)[][]> {
+  const scorer = startScorer(
+    [deps.config.artifactRoot, artifactDigest, 'flight-delay_v0.0.0'],
+    new AbortController().signal,
+  )
+  try {
+    const answers: (number | null)[][] = []
+    for (const { columns, outcomes } of weeks)
+      answers.push((await scorer.score({ rows: outcomes.length, columns })).outputs)
+    return answers
+  } finally {
+    await scorer.close()
+  }
+}
+
+export function qualityOf(outcomes: readonly number[], answers: readonly (number | null)[]): Quality {
+  const { rows, auc, brier } = binaryMetrics(outcomes, answers)
+  return { rows, auc, brier }
+}

@@ -1,0 +1,102 @@
+/**
+ * The model of the flights for a faster clock: its own file, with the times of its records moved to the wall and every duration
+ * of its policies shortened alike. What it learns from, how it is trained and what it is judged by stay as they ship.
+ */
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { modelsDirectory } from '../../models/index.ts'
+import { dayMs, hourMs, type Clock } from './clock.ts'
+
+export const modelName = 'flight-delay'
+
+export interface Sizes {
+  trainRows: number
+  testRows: number
+}
+
+/** A directory with the one model file. A line that is no longer in the file that ships is an error. */
+export async function writeModel(clock: Clock, sizes: Sizes): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'tenure-half-year-'))
+  let text = await readFile(join(modelsDirectory, `${modelName}.ts`), 'utf8')
+  for (const [from, to] of edits(clock, sizes)) {
+    if (!text.includes(from)) throw new Error(`models/${modelName}.ts has no longer ${JSON.stringify(from)}`)
+    text = text.replace(from, () => to)
+  }
+  await writeFile(join(directory, `${modelName}.ts`), text)
+  return directory
+}
+
+function edits(clock: Clock, { trainRows, testRows }: Sizes): (readonly [from: string, to: string])[] {
+  const span = (recordedMs: number) => `'${clock.shrunk(recordedMs)} ms'`
+  const days = (count: number) => span(count * dayMs)
+  const hours = (count: number) => span(count * hourMs)
+  return [
+    ["from './define.ts'", `from '${modelsDirectory}define.ts'`],
+    ["from './data/airports.ts'", `from '${modelsDirectory}data/airports.ts'`],
+    // The features are still computed from the recorded times; only what says when something happened is moved.
+    ["eventTime: 'departedAt'", "eventTime: 'happenedAt'"],
+    ["knownAt: 'knownAt'", "knownAt: 'toldAt'"],
+    ["lookback: '2 d'", `lookback: ${days(2)}`],
+    [
+      'select\n        date as departedAt',
+      `select *, ${moved(clock, 'departedAt')} as happenedAt, ${moved(clock, 'knownAt')} as toldAt from (select
+        date as departedAt`,
+    ],
+    ['as knownAt\n      from source`', 'as knownAt\n      from source)`'],
+    ["fresh('2 d')", `fresh(${days(2)})`],
+    ['rowCount({ min: 20_000 })', 'rowCount({ min: 10_000 })'],
+    [
+      "byTime({ train: '21 d', test: '3 d', matured: '12 h', maxRows: { train: 80_000, test: 25_000 } })",
+      `byTime({ train: ${days(21)}, test: ${days(3)}, matured: ${hours(12)}, maxRows: { train: ${trainRows}, test: ${testRows} } })`,
+    ],
+    [
+      "stages: [percent(1), percent(5), percent(25), percent(50)],\n    soak: '10 min',\n    requests: 500,\n    deadline: '4 h',",
+      releasing,
+    ],
+    ["probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },", probation],
+    ["approval: { by: 1, within: '2 d' },", "approval: { by: 0, within: '1 min' },"],
+    [
+      '  // No calendar:',
+      `  monitor: {
+    every: ${days(1)},
+    settle: '1 s',
+    span: '${14 * clock.shrunk(dayMs / 2)} ms',
+    count: '${clock.shrunk(dayMs / 2)} ms',
+    outcomesWithin: ${days(2)},
+    // Outside of releases requests are counted by ten seconds, which are days here.
+    silent: ${days(7)},
+    outcomesStopped: ${days(2)},
+    brakes: {
+      coolDown: { drift: ${hours(24)}, quality: ${hours(6)}, labels: ${hours(24)} },
+      longest: ${days(7)},
+      week: ${days(7)},
+      newRows: 1,
+    },
+  },
+  // No calendar:`,
+    ],
+  ]
+}
+
+/** A recorded time as it stands on the wall, to the microsecond. */
+function moved(clock: Clock, column: string): string {
+  const atZeroUs = Math.round(clock.wallOf(0) * 1_000)
+  return `make_timestamp(cast(${atZeroUs} + epoch_us(${column}) / ${clock.ratio} as bigint))`
+}
+
+/**
+ * Seconds instead of hours: the same machine and judge. A few hundred requests cannot prove that a rate is below twice another,
+ * so time, counts and no evidence of harm pass a stage; and a busy machine, on which the trainings run too, is no fault of a
+ * version, so that only much slower answers are.
+ */
+const releasing = `shadow: percent(25, { soak: '2 s', requests: 40, deadline: '40 s' }),
+    stages: [percent(5), percent(25), percent(50)],
+    soak: '2 s',
+    requests: 15,
+    deadline: '40 s',
+    watch: { tick: '500 ms', every: '500 ms', exposure: '5 s', acknowledge: '4 s', decision: '30 s' },
+    whenInconclusive: 'end',
+    drill: 'off',
+    limits: { promotion: 'off', maxStaleMs: 5_000, slowRatio: 3, srm: { alpha: 0.001, tolerance: 0.5, designEffect: 50 } },`
+const probation = "probation: { holdback: 5, soak: '3 s', requests: 150, deadline: '60 s' },"

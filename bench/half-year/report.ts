@@ -1,0 +1,306 @@
+/** The half-year in tables, from what the callers got, what Postgres holds, and what the others answered. */
+import { cpus } from 'node:os'
+import type { HalfYear, WeekReport } from './run.ts'
+import type { Quality } from './baselines.ts'
+import { dayMs, hourMs } from './clock.ts'
+
+const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+const table = (heads: readonly string[], rows: readonly (readonly string[])[]): string[] => [
+  row(heads),
+  row(heads.map((_, index) => (index === 0 ? '---' : '--:'))),
+  ...rows.map(row),
+]
+const four = (value: number | null | undefined): string =>
+  value === null || value === undefined ? '–' : value.toFixed(4)
+const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
+const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+const moment = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+type Contender = 'never' | 'weekly' | 'tenure'
+const names: Record<Contender, string> = {
+  never: 'never retrained',
+  weekly: 'retrained weekly',
+  tenure: 'Tenure',
+}
+const contenders = Object.keys(names) as Contender[]
+
+/** Each week counts alike: a pooled AUC would also compare the flights of one week with those of another. */
+function mean(
+  weeks: readonly WeekReport[],
+  of: (week: WeekReport) => number | null | undefined,
+): number | null {
+  const values = weeks.map(of).filter((value): value is number => value !== null && value !== undefined)
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
+export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart: string }): string {
+  const { clock, weeks, plan } = lived
+  const asked = lived.retrainings.slice(1)
+  const trained = asked.filter(({ outcome }) => outcome !== 'braked')
+  return [
+    '# Half a year without a hand',
+    '',
+    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
+    '',
+    `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were asked about at their`,
+    'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. What became of each flight was told',
+    'when it became known, hours later. A person approved the first version; after that nobody touched anything.',
+    '',
+    `![AUC by week](${chart})`,
+    '',
+    '## Who was how right',
+    '',
+    ...table(
+      [
+        '',
+        'AUC, mean of the weeks',
+        'Brier, mean of the weeks',
+        'worst week AUC',
+        'trainings',
+        'versions released',
+        'harmed requests',
+      ],
+      contenders.map((name) => summary(lived, name, trained.length)),
+    ),
+    '',
+    '*Never retrained* is the first version for ever. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
+    'the same kind of snapshot and used at once, with nobody to judge it; it costs no time here, which flatters it. *Tenure* is what',
+    'callers really got. A harmed request is one that got no answer, or one that was none.',
+    '',
+    '## Week by week',
+    '',
+    ...table(
+      [
+        'week of',
+        'flights',
+        'late',
+        ...contenders.map((name) => `AUC ${names[name]}`),
+        ...contenders.map((name) => `Brier ${names[name]}`),
+        'answered by',
+      ],
+      weeks.map((week) => [
+        day(week.fromMs),
+        whole(week.rows),
+        percent(week.lateShare),
+        ...contenders.map((name) => best(week, name, 'auc')),
+        ...contenders.map((name) => best(week, name, 'brier')),
+        week.versions.map(([version]) => short(version)).join(', '),
+      ]),
+    ),
+    '',
+    '## What the monitor saw',
+    '',
+    'Each window is a recorded day, judged over the outcomes of the seven days that had matured by then; here the last one of each week.',
+    '',
+    ...table(
+      [
+        'window to',
+        'champion',
+        'AUC measured',
+        'when it was judged',
+        'quality',
+        'drift',
+        'drift of outcomes',
+        'asked for',
+      ],
+      seen(lived),
+    ),
+    '',
+    '## Retrainings',
+    '',
+    `${asked.length} were asked for by the monitor: ${counted(asked.map(({ outcome }) => outcome ?? 'runs'))}. The reason of each stands in its record:`,
+    '',
+    ...table(
+      ['asked on', 'by', 'because', 'outcome', 'version', 'why'],
+      asked.map((each) => [
+        moment(clock.recordedOf(Date.parse(each.startedAt))),
+        each.requestedBy,
+        each.reason,
+        each.outcome ?? 'runs',
+        short(each.version ?? '–'),
+        String(each.evidence['message'] ?? '').replaceAll('|', '/'),
+      ]),
+    ),
+    '',
+    '## Releases',
+    '',
+    ...table(
+      ['begun on', 'version', 'outcome', 'took (recorded)', 'reason'],
+      lived.releases.map(({ version, outcome, reason, startedMs, endedMs }) => [
+        moment(clock.recordedOf(startedMs)),
+        short(version),
+        outcome,
+        endedMs === undefined ? '–' : `${(((endedMs - startedMs) * clock.ratio) / dayMs).toFixed(1)} d`,
+        reason.replaceAll('|', '/'),
+      ]),
+    ),
+    '',
+    '## Alerts',
+    '',
+    ...table(
+      ['kind', 'over', 'open at the end'],
+      [...new Set(lived.alerts.map(({ kind }) => kind))].map((kind) => [
+        `\`${kind}\``,
+        String(countOf(lived, kind, false)),
+        String(countOf(lived, kind, true)),
+      ]),
+    ),
+    '',
+    '## What the machine held',
+    '',
+    ...vitalTable(lived),
+    '',
+    '## What is scaled, and what that costs',
+    '',
+    `- A recorded week takes ${plan.weekMs / 1_000} seconds. Every duration of the model's policies is shortened by the same ${whole(clock.ratio)}: the windows of the`,
+    `  monitor (a day), what it judges over (a week), when outcomes count as observed, the cool-downs and the week of the brakes, the`,
+    `  three weeks that are trained on, the three days that judge. They are data of the model; no code runs in another way.`,
+    `- Trainings, evaluations and releases are not shortened: on this clock a training takes days, a release the better part of a week.`,
+    '  So Tenure answers with versions that are older than they would be in life.',
+    `- Every ${plan.everyNth}th flight is asked about, ${plan.together} in one request; ${whole(plan.trainRows)} flights train and ${whole(plan.testRows)} judge instead of 80,000 and 25,000.`,
+    '- The stages of a release last seconds and pass on time, counts and no evidence of harm; approvals are left to the gate, as its',
+    '  policy says. A version that the gate holds for a person would wait for one here.',
+    '- Outside of releases replicas count requests by ten seconds, which are two recorded days here: a window of a day has none, or',
+    '  those of two. An alert that nobody asks is such a window.',
+    `- The machine also ran the traffic and its counting; the replay was ${Math.round(lived.worstLagMs)} ms late at worst, ${((lived.worstLagMs * clock.ratio) / hourMs).toFixed(1)} recorded hours.`,
+    '',
+  ].join('\n')
+}
+
+function summary(lived: HalfYear, name: Contender, asked: number): string[] {
+  const { weeks, champions, weeklyTrainings } = lived
+  const of = (week: WeekReport): Quality | undefined => week[name]
+  const aucs = weeks.map((week) => of(week)?.auc).filter((value) => typeof value === 'number')
+  const harmed = weeks.reduce(
+    (sum, { failures }) => sum + Object.values(failures).reduce((all, count) => all + count, 0),
+    0,
+  )
+  const trainings = { never: 1, weekly: weeklyTrainings, tenure: 1 + asked }[name]
+  const released = {
+    never: 1,
+    weekly: weeklyTrainings,
+    tenure: champions.filter(({ cause }) => cause === 'promotion').length,
+  }[name]
+  return [
+    names[name],
+    four(mean(weeks, (week) => of(week)?.auc)),
+    four(mean(weeks, (week) => of(week)?.brier)),
+    aucs.length === 0 ? '–' : four(Math.min(...(aucs as number[]))),
+    String(trainings),
+    String(released),
+    name === 'tenure' ? `${harmed} of ${whole(weeks.reduce((sum, { requests }) => sum + requests, 0))}` : '–',
+  ]
+}
+
+/** The best of a week stands out. */
+function best(week: WeekReport, name: Contender, metric: 'auc' | 'brier'): string {
+  const value = week[name]?.[metric]
+  const all = contenders.map((each) => week[each]?.[metric]).filter((each) => typeof each === 'number')
+  const top = metric === 'auc' ? Math.max(...(all as number[])) : Math.min(...(all as number[]))
+  return four(value) === four(top) ? `**${four(value)}**` : four(value)
+}
+
+function seen({ windows, clock }: HalfYear): string[][] {
+  const byWeek = new Map<number, (typeof windows)[number]>()
+  for (const window of windows)
+    if (window.version !== undefined)
+      byWeek.set(Math.floor(clock.recordedOf(window.toMs) / (7 * dayMs)), window)
+  return [...byWeek.values()].map(({ toMs, version, findings, trigger }) => {
+    const quality = findings['quality'] as
+      { value?: number | null; baseline?: number | null; level?: string } | undefined
+    const level = (name: string) => String((findings[name] as { level?: string } | undefined)?.level ?? '–')
+    const asked = trigger as { action?: string; trigger?: { reason?: string }; said?: string } | undefined
+    return [
+      day(clock.recordedOf(toMs)),
+      short(version ?? '–'),
+      four(quality?.value),
+      four(quality?.baseline),
+      quality?.level ?? '–',
+      level('drift'),
+      level('labelDrift'),
+      asked === undefined
+        ? '–'
+        : `${asked.trigger?.reason}: ${asked.action === 'start' ? 'started' : asked.said}`,
+    ]
+  })
+}
+
+function vitalTable({ vitals }: HalfYear): string[] {
+  const last = vitals.at(-1)
+  const half = vitals[Math.floor(vitals.length / 2)]
+  const first = vitals[1] ?? vitals[0]
+  if (first === undefined || half === undefined || last === undefined) return []
+  const of = (each: typeof first, name: string) => {
+    const found = each.processes[name]
+    return found === undefined ? '–' : `${found.rssMb.toFixed(0)} MB, ${found.handles} handles`
+  }
+  return table(
+    ['process', 'in the beginning', 'half-way', 'at the end'],
+    Object.keys(last.processes).map((name) => [name, of(first, name), of(half, name), of(last, name)]),
+  )
+}
+
+const countOf = ({ alerts }: HalfYear, kind: string, open: boolean): number =>
+  alerts.filter((each) => each.kind === kind && each.open === open).reduce((sum, { count }) => sum + count, 0)
+
+function counted(outcomes: readonly string[]): string {
+  const counts = new Map<string, number>()
+  for (const outcome of outcomes) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+  return [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ') || 'none'
+}
+
+const short = (version: string): string => version.replace(/^.*_/, '')
+const minutes = (ms: number): string =>
+  `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+
+/** AUC by week, a line for each of the three; where a version of Tenure became champion there is a mark below. */
+export function chartOf({ weeks, champions, clock }: HalfYear): string {
+  const [width, height, left, right, top, bottom] = [900, 340, 60, 150, 20, 46]
+  const values = weeks
+    .flatMap((week) => contenders.map((name) => week[name]?.auc))
+    .filter((each) => typeof each === 'number') as number[]
+  const [low, high] = [Math.min(...values) - 0.005, Math.max(...values) + 0.005]
+  const [fromMs, toMs] = [weeks[0]?.fromMs ?? 0, weeks.at(-1)?.fromMs ?? 1]
+  const x = (ms: number) => left + ((ms - fromMs) / Math.max(1, toMs - fromMs)) * (width - left - right)
+  const y = (value: number) => top + ((high - value) / (high - low)) * (height - top - bottom)
+  const colours: Record<Contender, string> = { never: '#8b949e', weekly: '#8a6bbf', tenure: '#2563c9' }
+  const dashes: Record<Contender, string> = { never: '2 4', weekly: '7 4', tenure: 'none' }
+  const ticks = Array.from({ length: 5 }, (_, index) => low + ((high - low) * index) / 4)
+  const lines = contenders.flatMap((name, place) => {
+    const points = weeks.flatMap((week) => {
+      const value = week[name]?.auc
+      return typeof value === 'number' ? [`${x(week.fromMs).toFixed(1)},${y(value).toFixed(1)}`] : []
+    })
+    if (points.length === 0) return []
+    return [
+      `<polyline fill="none" stroke="${colours[name]}" stroke-width="2" stroke-dasharray="${dashes[name]}" points="${points.join(' ')}"/>`,
+      `<line x1="${width - right + 14}" x2="${width - right + 40}" y1="${top + 14 + place * 20}" y2="${top + 14 + place * 20}" stroke="${colours[name]}" stroke-width="2" stroke-dasharray="${dashes[name]}"/>`,
+      `<text x="${width - right + 46}" y="${top + 18 + place * 20}">${names[name]}</text>`,
+    ]
+  })
+  const marks = champions.slice(1).map(({ at, cause }) => {
+    const place = x(clock.recordedOf(Date.parse(at)) - 3.5 * dayMs).toFixed(1)
+    return `<path d="M${place} ${height - bottom + 2} l5 9 h-10 z" fill="${cause === 'promotion' ? '#1a7f4b' : '#c2341d'}"/>`
+  })
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img">`,
+    '<title>AUC by week: never retrained, retrained weekly, Tenure</title>',
+    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    ...ticks.map(
+      (value) =>
+        `<line x1="${left}" x2="${width - right}" y1="${y(value).toFixed(1)}" y2="${y(value).toFixed(1)}" stroke="#e3e6ea"/><text x="${left - 8}" y="${(y(value) + 4).toFixed(1)}" text-anchor="end">${value.toFixed(2)}</text>`,
+    ),
+    ...weeks
+      .filter((_, index) => index % 3 === 0)
+      .map(
+        ({ fromMs: at }) =>
+          `<text x="${x(at).toFixed(1)}" y="${height - 10}" text-anchor="middle">${day(at).slice(5)}</text>`,
+      ),
+    ...lines,
+    ...marks,
+    `<path d="M${width - right + 27} ${top + 70} l5 9 h-10 z" fill="#1a7f4b"/><text x="${width - right + 46}" y="${top + 79}">a new champion</text>`,
+    '</svg>',
+    '',
+  ].join('\n')
+}

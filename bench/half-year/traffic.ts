@@ -1,0 +1,196 @@
+/**
+ * The flights as live traffic: each is asked about at its moment, and its outcome is told when it became known. What was asked,
+ * answered and came true is kept by week, so that other models can be asked the very same.
+ */
+import { Agent, request as httpRequest } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createLateOutcomes, type LiveRequest } from '../../cli/demo/replay.ts'
+import type { Clock } from './clock.ts'
+
+/** The flights of one recorded week, feature by feature. */
+export interface Week {
+  columns: Record<string, (number | string | null)[]>
+  outcomes: number[]
+  /** What was answered at the time. */
+  answers: number[]
+  /** Version → flights that it answered. */
+  versions: Map<string, number>
+  requests: number
+  /** Requests that got no answer, and why. */
+  failures: Record<string, number>
+}
+
+export interface Traffic {
+  weeks: Week[]
+  outcomes: number
+  /** How far the replay was behind its clock at worst. */
+  worstLagMs: number
+  ended: Promise<void>
+  stop(): void
+}
+
+export interface TrafficOptions {
+  url: string
+  model: string
+  events: AsyncIterable<LiveRequest[]>
+  clock: Clock
+  /** Where the first week begins, on the wall. */
+  fromMs: number
+  untilMs: number
+  /** Every n-th flight is asked about, so many in one request. */
+  everyNth: number
+  together: number
+}
+
+const mostOpen = 48
+const beatMs = 10
+const outcomesAtOnce = 500
+
+export function startTraffic(options: TrafficOptions): Traffic {
+  const { clock, fromMs, untilMs, everyNth, together } = options
+  const agent = new Agent({ keepAlive: true, maxSockets: mostOpen })
+  const late = createLateOutcomes()
+  const traffic: Omit<Traffic, 'ended' | 'stop'> = { weeks: [], outcomes: 0, worstLagMs: 0 }
+  const texts = new Map<string, string>()
+  let open = 0
+  let stopped = false
+
+  const weekOf = (atMs: number): Week => {
+    const place = Math.floor((atMs - fromMs) / clock.weekMs)
+    while (traffic.weeks.length <= place)
+      traffic.weeks.push({
+        columns: {},
+        outcomes: [],
+        answers: [],
+        versions: new Map(),
+        requests: 0,
+        failures: {},
+      })
+    return traffic.weeks[place]!
+  }
+  const keep = (week: Week, { instance, outcome }: LiveRequest, answer: number) => {
+    for (const [name, value] of Object.entries(instance)) {
+      const plain = typeof value === 'boolean' ? Number(value) : (value ?? null)
+      let kept = plain
+      if (typeof plain === 'string') {
+        kept = texts.get(plain) ?? plain
+        if (kept === plain) texts.set(plain, plain)
+      }
+      ;(week.columns[name] ??= []).push(kept)
+    }
+    week.outcomes.push(Number(outcome))
+    week.answers.push(answer)
+  }
+  const ask = async (flights: LiveRequest[]) => {
+    const week = weekOf(flights[0]!.atMs)
+    week.requests += 1
+    open += 1
+    try {
+      const { status, body } = await send(agent, `${options.url}/v1/models/${options.model}/predict`, {
+        instances: flights.map(({ instance }) => instance),
+        routing_key: flights[0]!.routingKey,
+      })
+      if (status !== 200 || body.version === undefined) throw new Error(body.code ?? String(status))
+      week.versions.set(body.version, (week.versions.get(body.version) ?? 0) + flights.length)
+      body.predictions?.forEach(({ id, probability }, place) => {
+        const flight = flights[place]!
+        keep(week, flight, probability)
+        late.add({ id, value: flight.outcome, knownAtMs: flight.knownAtMs })
+      })
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      week.failures[why] = (week.failures[why] ?? 0) + 1
+    } finally {
+      open -= 1
+    }
+  }
+  const tell = async () => {
+    while (!stopped || late.waiting() > 0) {
+      const known = late.takeKnown(Date.now(), outcomesAtOnce)
+      if (known.length > 0) {
+        const outcomes = known.map(({ id, value, knownAtMs }) => ({
+          prediction_id: id,
+          value,
+          observed_at: new Date(knownAtMs).toISOString(),
+        }))
+        const { status } = await send(agent, `${options.url}/v1/outcomes`, { outcomes }).catch(() => ({
+          status: 0,
+        }))
+        if (status >= 200 && status < 300) traffic.outcomes += known.length
+        // They are told again, as whoever reports them would do.
+        else known.forEach((each) => late.add(each))
+      }
+      if (known.length < outcomesAtOnce) await pause(100)
+      if (stopped && late.waiting() > 0 && known.length === 0) break
+    }
+  }
+  const run = async () => {
+    const telling = tell()
+    const beganMs = Date.now()
+    let place = 0
+    let flights: LiveRequest[] = []
+    reading: for await (const batch of options.events) {
+      for (const event of batch) {
+        if (stopped || event.atMs >= untilMs) break reading
+        place += 1
+        if (place % everyNth !== 0 || event.atMs < beganMs) continue
+        flights.push(event)
+        if (flights.length < together) continue
+        while (Date.now() < event.atMs || open >= mostOpen) await pause(beatMs)
+        traffic.worstLagMs = Math.max(traffic.worstLagMs, Date.now() - event.atMs)
+        void ask(flights)
+        flights = []
+      }
+    }
+    while (open > 0) await pause(beatMs)
+    // The last outcomes are still under way.
+    await pause(clock.shrunk(86_400_000))
+    stopped = true
+    await telling
+    agent.destroy()
+  }
+  const ended = run()
+  return Object.assign(traffic, { ended, stop: () => void (stopped = true) })
+}
+
+interface Answered {
+  status: number
+  body: { version?: string; code?: string; predictions?: { id: string; probability: number }[] }
+}
+
+function parsed(text: string): Answered['body'] | undefined {
+  try {
+    return JSON.parse(text) as Answered['body']
+  } catch {
+    return undefined
+  }
+}
+
+function send(agent: Agent, url: string, body: unknown): Promise<Answered> {
+  const text = JSON.stringify(body)
+  return new Promise((resolve, reject) => {
+    const call = httpRequest(
+      url,
+      {
+        agent,
+        method: 'POST',
+        timeout: 10_000,
+        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      },
+      (response) => {
+        let received = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => (received += chunk))
+        response.on('error', reject)
+        response.on('end', () => {
+          const body = parsed(received)
+          if (body === undefined) reject(new Error(`answer ${response.statusCode} is no JSON`))
+          else resolve({ status: response.statusCode ?? 0, body })
+        })
+      },
+    )
+    call.on('timeout', () => call.destroy(new Error('timeout')))
+    call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
+    call.end(text)
+  })
+}

@@ -1,0 +1,215 @@
+/**
+ * Runs the monitors of a thousand models on the embedded servers and one control worker, and looks whether each looks at every
+ * window in time, how long their histories become, and what the processes need meanwhile; writes bench/monitors.md.
+ * `npm run bench:monitors -- [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
+ */
+import sql from 'sql-template-tag'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { startMonitor } from '../cli/monitors.ts'
+import { defaultMonitorPolicy } from '../domain/monitoring.ts'
+import { moveChampion } from '../store/champions.ts'
+import { checkout } from '../temporal.config.ts'
+import { insertModel } from '../test/support/candidates.ts'
+import { policy as release } from '../test/support/releases.ts'
+import { startRealSystem, type RealSystem } from '../test/support/system.ts'
+
+const { values } = parseArgs({
+  options: {
+    models: { type: 'string', default: '1000' },
+    minutes: { type: 'string', default: '4' },
+    /** Seconds of a window; an hour is usual. */
+    every: { type: 'string', default: '120' },
+    /** Models with windows of a second, to see a history end and begin anew. */
+    fast: { type: 'string', default: '10' },
+    out: { type: 'string', default: join(checkout, 'bench', 'monitors.md') },
+  },
+})
+const count = Number(values.models)
+const fast = Math.min(count, Number(values.fast))
+const lengthMs = Number(values.minutes) * 60_000
+const everyMsOf = (place: number) => (place < fast ? 1_000 : Number(values.every) * 1_000)
+const nameOf = (place: number) => `watched-${place}`
+const watchedProcesses = ['control', 'temporal', 'postgres']
+
+interface Needs {
+  atMs: number
+  /** Process → MB and open handles. */
+  of: Record<string, { rssMb: number; handles: number }>
+}
+
+const system = await startRealSystem({ replicas: 1, leaseMs: 5_000 })
+try {
+  console.log(`${count} models are registered …`)
+  await seed(system)
+  const beganMs = Date.now()
+  for (let place = 0; place < count; place++)
+    await startMonitor(system.client, nameOf(place), system.config.taskQueues.control)
+  const startedMs = Date.now() - beganMs
+  console.log(`${count} monitors run after ${Math.round(startedMs / 1_000)} s`)
+  const needs: Needs[] = []
+  const fromMs = Date.now()
+  while (Date.now() - fromMs < lengthMs) {
+    await pause(Math.min(15_000, fromMs + lengthMs - Date.now()))
+    needs.push(needsOf(system))
+    const { control } = needs.at(-1)!.of
+    console.log(`${Math.round((Date.now() - fromMs) / 1_000)} s: control ${control?.rssMb.toFixed(0)} MB`)
+  }
+  const found = await examine(system, { fromMs, untilMs: Date.now() })
+  writeFileSync(values.out, page({ startedMs, needs, found }))
+  console.log(JSON.stringify(found))
+  if (found.missed.length > 0) {
+    console.error(`windows were not looked at: ${found.missed.slice(0, 5).join(', ')}`)
+    process.exitCode = 1
+  }
+} finally {
+  await system.stop()
+}
+
+async function seed({ store, config }: RealSystem): Promise<void> {
+  const made = async (place: number) => {
+    const model = nameOf(place)
+    const registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
+    const version = await registry.register()
+    const monitor = { ...defaultMonitorPolicy, everyMs: everyMsOf(place), settleMs: 0 }
+    await store.query(sql`
+      update models set definition = definition || ${JSON.stringify({ monitor })}::jsonb where name = ${model}`)
+    await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'bench', reason: 'first' })
+  }
+  for (let place = 0; place < count; place += 4)
+    await Promise.all(Array.from({ length: Math.min(4, count - place) }, (_, i) => made(place + i)))
+}
+
+function needsOf({ supervision }: RealSystem): Needs {
+  const of: Needs['of'] = {}
+  for (const name of watchedProcesses) {
+    const pid = supervision.pidOf(name)
+    if (pid === undefined) continue
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const rssMb = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1_024
+    of[name] = { rssMb, handles: readdirSync(`/proc/${pid}/fd`).length }
+  }
+  return { atMs: Date.now(), of }
+}
+
+interface Found {
+  windows: number
+  expected: number
+  /** Models whose windows have a hole, or that are more than one window behind. */
+  missed: string[]
+  /** From the end of a window until it was looked at, in seconds. */
+  lateS: { p50: number; p95: number; most: number }
+  /** Events of the longest history that runs, and of the longest that has ended and begun anew. */
+  longestRunning: number
+  longestEnded: number
+  begunAnew: number
+  alerts: number
+}
+
+async function examine(
+  { store, client }: RealSystem,
+  span: { fromMs: number; untilMs: number },
+): Promise<Found> {
+  const rows = await store.query<{
+    model: string
+    windows: number
+    first: Date
+    last: Date
+    length: number
+  }>(sql`
+    select model, count(*)::int as windows, min(from_at) as first, max(to_at) as last,
+      (extract(epoch from max(to_at - from_at)) * 1000)::float8 as length
+    from monitor_windows group by model`)
+  const byName = new Map(rows.map((row) => [row.model, row]))
+  const missed: string[] = []
+  let expected = 0
+  for (let place = 0; place < count; place++) {
+    const everyMs = everyMsOf(place)
+    const row = byName.get(nameOf(place))
+    const due = Math.floor((span.untilMs - span.fromMs) / everyMs)
+    expected += due
+    if (row === undefined) {
+      if (due > 0) missed.push(`${nameOf(place)} has none`)
+      continue
+    }
+    const between = (row.last.getTime() - row.first.getTime()) / row.length
+    if (between !== row.windows) missed.push(`${row.model} has ${row.windows} of ${between}`)
+    // A window may end just now; a fast one is looked at while others are.
+    const behindMs = span.untilMs - row.last.getTime()
+    if (behindMs > 2 * everyMs + 10_000)
+      missed.push(`${row.model} is ${Math.round(behindMs / 1_000)} s behind`)
+  }
+  const [late] = await store.query<{ p50: number; p95: number; most: number }>(sql`
+    select percentile_cont(0.5) within group (order by late) as p50, percentile_cont(0.95) within group (order by late) as p95,
+      max(late) as most
+    from (select extract(epoch from at - to_at)::float8 as late from monitor_windows) as each`)
+  const [alerts] = await store.query<{ open: number }>(sql`
+    select count(*)::int as open from alerts where kind = 'monitor_error' and resolved_at is null`)
+  let [longestRunning, longestEnded, begunAnew] = [0, 0, 0]
+  for await (const { status, historyLength } of client.workflow.list({ query: `WorkflowType = 'monitor'` })) {
+    if (status.name === 'CONTINUED_AS_NEW') {
+      begunAnew++
+      longestEnded = Math.max(longestEnded, historyLength)
+    }
+  }
+  for (let place = 0; place < count; place += place < fast ? 1 : Math.max(1, Math.floor(count / 100))) {
+    const { historyLength } = await client.workflow.getHandle(`monitor/${nameOf(place)}`).describe()
+    longestRunning = Math.max(longestRunning, historyLength)
+  }
+  return {
+    windows: rows.reduce((sum, row) => sum + row.windows, 0),
+    expected,
+    missed,
+    lateS: late!,
+    longestRunning,
+    longestEnded,
+    begunAnew,
+    alerts: alerts!.open,
+  }
+}
+
+function page({ startedMs, needs, found }: { startedMs: number; needs: Needs[]; found: Found }): string {
+  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const [first, half, last] = [needs[0]!, needs[Math.floor(needs.length / 2)]!, needs.at(-1)!]
+  const cell = ({ of }: Needs, name: string) =>
+    of[name] === undefined ? '–' : `${of[name].rssMb.toFixed(0)} MB, ${of[name].handles} handles`
+  const { lateS } = found
+  return [
+    '# A thousand monitors',
+    '',
+    `Made by \`npm run bench:monitors -- --models ${count} --minutes ${values.minutes} --every ${values.every} --fast ${fast}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node},`,
+    'with other work beside it. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
+    '',
+    `${count} models have a monitor each: ${count - fast} with windows of ${values.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
+    'that histories end and begin anew while one looks.',
+    '',
+    row(['', '']),
+    row(['---', '--:']),
+    row([`all ${count} started in`, `${(startedMs / 1_000).toFixed(1)} s`]),
+    row(['windows looked at', `${found.windows} (${found.expected} had to end)`]),
+    row([
+      'holes, or models more than a window behind',
+      found.missed.length === 0 ? 'none' : found.missed.slice(0, 5).join(', '),
+    ]),
+    row([
+      'from the end of a window to the look, median, 95 %, most',
+      `${lateS.p50.toFixed(1)} s, ${lateS.p95.toFixed(1)} s, ${lateS.most.toFixed(1)} s`,
+    ]),
+    row(['longest history that runs', `${found.longestRunning} events`]),
+    row([
+      'histories that began anew, and the longest of them',
+      `${found.begunAnew}, ${found.longestEnded} events`,
+    ]),
+    row(['open alerts that one could not be watched in full', String(found.alerts)]),
+    '',
+    row(['process', 'in the beginning', 'half-way', 'at the end']),
+    row(['---', '--:', '--:', '--:']),
+    ...watchedProcesses.map((name) => row([name, cell(first, name), cell(half, name), cell(last, name)])),
+    '',
+    'A monitor begins anew after 200 windows, or when Temporal suggests it; the limit of a run is 51,200 events.',
+    '',
+  ].join('\n')
+}
