@@ -74,26 +74,6 @@ export async function listShards(database: Database, id: string): Promise<BatchS
   return rows.map(({ digest, ...shard }) => ({ ...shard, ...(digest === null ? {} : { digest }) }))
 }
 
-export interface BatchRow {
-  row: number
-  key: Record<string, unknown>
-  outputs: number[] | null
-  answer: unknown
-  problem: string | null
-}
-
-export async function insertBatchRows(
-  database: Database,
-  id: string,
-  rows: readonly BatchRow[],
-): Promise<void> {
-  await database.query(sql`
-    insert into batch_predictions (batch_id, row, key, outputs, answer, problem)
-    select ${id}, row, key, outputs, answer, problem
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      as sent (row bigint, key jsonb, outputs real[], answer jsonb, problem text)`)
-}
-
 /** Writes how it ended; the first end stays. */
 export async function closeBatch(
   database: Database,

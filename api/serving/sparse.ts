@@ -3,31 +3,14 @@
  * additions where the loops over all inputs are thousands. The terms that are left out are zeros, and the others are added in the
  * same order and precision: a row gets the same bits as in a replica.
  */
-import { textCodes, type Layout } from '../../domain/batch.ts'
-import { scaled } from '../../domain/preprocess.ts'
+import type { Layout } from '../../domain/batch.ts'
 import { activationOf, type Activation } from './activations.ts'
-import type { Column } from './columns.ts'
+import { codesBefore, sourcesOf, type AnswerColumns, type ColumnBlock, type Source } from './column-source.ts'
+import { answerWhole } from './columns-whole.ts'
 import { compileDense } from './dense.ts'
 import type { Network } from './topology.ts'
 import type { LoadedVersion } from './version.ts'
 
-/** The columns of some rows, in the layout of a batch. */
-export interface ColumnBlock {
-  rows: number
-  numbers: readonly Float64Array[]
-  texts: readonly Int32Array[]
-}
-
-/** Answers rows into `outputs`, and marks in `refused` with 1 those that the version cannot read. */
-export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
-
-/** Where a column is in the block, and what its values are to the network. */
-type Source =
-  | { kind: 'number'; slot: number; start: number; scale: (value: number) => number }
-  /** By code, from the lowest on: the input that is 1, or -1 where the row is refused. */
-  | { kind: 'text'; slot: number; places: Int32Array }
-
-const codesBefore = -textCodes.unstorable
 const blockRows = 256
 
 /** `network` where it is a dense one: its first layer is then read sparsely, if that gives the first rows the same bits. */
@@ -50,59 +33,6 @@ export function compileColumns(loaded: LoadedVersion, layout: Layout, network?: 
   return async (block, outputs, refused) => {
     isSame ??= await tryBoth(block)
     return (isSame ? sparse : whole)(block, outputs, refused)
-  }
-}
-
-/** In the order of the inputs of the network. */
-function sourcesOf({ columns }: LoadedVersion, layout: Layout): Source[] {
-  return columns.all.map((column): Source => {
-    if (column.kind === 'number') {
-      const { name, start, mean, std, fill, fillable } = column
-      const filled = fillable ? Math.fround(scaled(fill, mean, std)) : NaN
-      const scale = (value: number) => (value === value ? Math.fround(scaled(value, mean, std)) : filled)
-      return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
-    }
-    const slot = layout.texts.findIndex(({ name }) => name === column.name)
-    return { kind: 'text', slot, places: placesOf(column, layout.texts[slot]!.codes) }
-  })
-}
-
-function placesOf(column: Extract<Column, { kind: 'category' }>, codes: readonly string[]): Int32Array {
-  const { start, places, other, values, fillable } = column
-  const known = Int32Array.from(codes, (text) =>
-    values !== undefined && !values.has(text) ? -1 : start + (places.get(text) ?? other),
-  )
-  const all = new Int32Array(codesBefore + known.length).fill(-1)
-  if (fillable) all[codesBefore + textCodes.missing] = start + other
-  if (values === undefined) all[codesBefore + textCodes.other] = start + other
-  all.set(known, codesBefore)
-  return all
-}
-
-/** All inputs of each row, through whatever loops the version has. */
-function answerWhole({ predictor }: LoadedVersion, sources: readonly Source[]): AnswerColumns {
-  const { inputs, outputs: width } = predictor
-  const input = new Float32Array(blockRows * inputs)
-  const answers = new Float32Array(blockRows * width)
-  return async ({ rows, numbers, texts }, outputs, refused) => {
-    for (let from = 0; from < rows; from += blockRows) {
-      const count = Math.min(blockRows, rows - from)
-      input.fill(0)
-      for (const source of sources)
-        for (let row = 0; row < count; row++) {
-          if (source.kind === 'number') {
-            const value = source.scale(numbers[source.slot]![from + row]!)
-            if (Number.isFinite(value)) input[row * inputs + source.start] = value
-            else refused[from + row] = 1
-            continue
-          }
-          const place = source.places[codesBefore + texts[source.slot]![from + row]!]!
-          if (place < 0) refused[from + row] = 1
-          else input[row * inputs + place] = 1
-        }
-      await predictor.run(input, count, answers)
-      outputs.set(answers.subarray(0, count * width), from * width)
-    }
   }
 }
 

@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/batches.ts'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, environmentWith } from '../../temporal.config.ts'
 import { register } from '../../test/support/registration.ts'
 import type { ArtifactSpec } from '../../test/support/artifact.ts'
 import { startRealSystem, type RealSystem } from '../../test/support/system.ts'
@@ -32,14 +32,13 @@ export async function startTrainWorker({ config }: BatchStage): Promise<ChildPro
     {
       cwd: checkout,
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: {
-        ...process.env,
+      env: environmentWith({
         DATABASE_URL: config.databaseUrl,
         TEMPORAL_ADDRESS: config.temporal.address,
         TENURE_STATE: config.stateDir,
         TENURE_ARTIFACTS: config.artifactRoot,
         TENURE_BATCHES: config.batchDir,
-      },
+      }),
     },
   )
   await new Promise<void>((resolve, reject) => {

@@ -1,0 +1,63 @@
+/** Makes one file of the parts of a batch, each answer beside the key of its row. */
+import { mkdir, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Output } from '../domain/features.ts'
+import { quoted } from '../models/define/query.ts'
+import type { Artifacts } from '../store/artifacts.ts'
+import { literal, type Duck } from './duckdb.ts'
+
+/** The whole output appears at once, under its name. */
+export async function mergeAnswers(
+  artifacts: Artifacts,
+  duck: Duck,
+  merge: {
+    batchDir: string
+    target: string
+    id: string
+    key: readonly string[]
+    digests: readonly string[]
+    /** The frozen input. */
+    path: string
+    output: Output
+  },
+): Promise<void> {
+  const { key, output, digests, path } = merge
+  const target = join(merge.batchDir, merge.target)
+  await mkdir(dirname(target), { recursive: true })
+  const partial = `${target}.${merge.id.replaceAll('/', '-')}`
+  const paths = await Promise.all(digests.map((digest) => artifacts.locate('checkpoints', digest)))
+  const width = output.kind === 'classes' ? output.classes.length : 1
+  const names = Array.from({ length: width }, (_, place) => `o${place}`)
+  const kept =
+    paths.length === 0
+      ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem limit 0)`
+      : `read_parquet([${paths.map(literal).join(', ')}])`
+  // Side by side, in the order of both; were they not of one length and order, an answer would stand beside another's key.
+  const rows =
+    key.length === 0
+      ? `(select * from ${kept})`
+      : `(select ${key.map((name) => `asked.${quoted(name)}`).join(', ')},
+          answered.* replace (case when answered.row = asked.file_row_number then answered.row else error('the parts of the batch are not in order') end as row)
+        from read_parquet(${literal(path)}, file_row_number = true) as asked positional join (select * from ${kept}) as answered)`
+  const carried = key.map((name) => `${quoted(name)}, `).join('')
+  await duck.run(`
+    copy (
+      select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,
+        case when problem is null then ${answerColumn(output, names)} end as answer, problem
+      from ${rows}
+    ) to ${literal(partial)} (format parquet, compression zstd)`)
+  await rename(partial, target)
+}
+
+/** What `answerOf` says, in SQL. */
+function answerColumn(output: Output, names: readonly string[]): string {
+  switch (output.kind) {
+    case 'probability':
+      return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
+    case 'classes':
+      // Of equals the first, as everywhere.
+      return `[${output.classes.map(literal).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
+    case 'number':
+      return 'null::varchar'
+  }
+}

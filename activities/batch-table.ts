@@ -1,0 +1,50 @@
+/** Stores the answers of a part of a batch in a table, for those who read them with SQL. */
+import { answerOf, type Part } from '../domain/batch.ts'
+import type { Cell } from '../domain/expectations.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { quoted } from '../models/define/query.ts'
+import { storeShard, type BatchRow } from '../store/batch-rows.ts'
+import type { Batch, BatchShard } from '../store/batches.ts'
+import type { Store } from '../store/postgres.ts'
+import type { Answers } from './batch-output.ts'
+import { literal, type Duck } from './duckdb.ts'
+
+/** Stores the answers of a part in the table, once. */
+export async function insertAnswers(
+  store: Store,
+  duck: Duck,
+  into: { batch: Batch; manifest: Manifest; path: string; part: Part; counted: BatchShard },
+  { rows, width, outputs, problems }: Answers,
+): Promise<void> {
+  const { batch, manifest, path, part, counted } = into
+  const keys = await readKeys(duck, path, part, batch.output.key)
+  const rowOf = (place: number): BatchRow => {
+    const problem = problems.get(place)
+    const given = problem === undefined ? [...outputs.subarray(place * width, (place + 1) * width)] : null
+    return {
+      row: part.from + place,
+      key: keys[place] ?? {},
+      outputs: given,
+      answer: given && answerOf(manifest.output, given),
+      problem: problem ?? null,
+    }
+  }
+  await storeShard(
+    store,
+    batch.id,
+    counted,
+    Array.from({ length: rows }, (_, place) => rowOf(place)),
+  )
+}
+
+async function readKeys(
+  duck: Duck,
+  path: string,
+  { from, to }: Part,
+  key: readonly string[],
+): Promise<Record<string, Cell>[]> {
+  if (key.length === 0) return []
+  return duck.rows(`
+    select ${key.map(quoted).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+    where file_row_number >= ${from} and file_row_number < ${to} order by file_row_number`)
+}

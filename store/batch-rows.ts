@@ -1,0 +1,91 @@
+/** The answers of one part of a batch on their way into the table: encoded for COPY, and written with the part or not at all. */
+import sql from 'sql-template-tag'
+import type { BatchShard } from './batches.ts'
+import { copyIn } from './copy.ts'
+import { rethrow, type Store } from './postgres.ts'
+
+export interface BatchRow {
+  /** Its place in the input. */
+  row: number
+  key: Record<string, unknown>
+  outputs: number[] | null
+  /** What stands in a word for the outputs; none of a number, which says it itself. */
+  answer: string | null
+  problem: string | null
+}
+
+const float4Oid = 700
+/** Of a JSON value in binary. */
+const jsonVersion = 1
+
+/** Writes a part and its rows, unless the part stands there already; false then. */
+export async function storeShard(
+  store: Store,
+  id: string,
+  each: BatchShard,
+  rows: readonly BatchRow[],
+): Promise<boolean> {
+  const client = await store.pool.connect().catch(rethrow)
+  let broken: Error | undefined
+  try {
+    await client.query('begin')
+    const { text, values } = sql`
+      insert into batch_shards (batch_id, shard, rows, refused) values (${id}, ${each.shard}, ${each.rows}, ${each.refused})
+      on conflict do nothing returning shard`
+    const { rowCount } = await client.query(text, values)
+    if (rowCount === 0) return false
+    const statement =
+      'copy batch_predictions (batch_id, row, key, outputs, answer, problem) from stdin (format binary)'
+    for (let at = 0; at < rows.length; at += rowsAtOnce)
+      await copyIn(client, statement, [encoded(id, rows.slice(at, at + rowsAtOnce))])
+    await client.query('commit')
+    return true
+  } catch (error) {
+    return rethrow(error)
+  } finally {
+    // After a commit it says that there is nothing to take back.
+    await client.query('rollback').catch((failure: Error) => (broken = failure))
+    client.release(broken)
+  }
+}
+
+const rowsAtOnce = 20_000
+
+function encoded(id: string, rows: readonly BatchRow[]): Buffer {
+  const name = Buffer.from(id)
+  const parts: Buffer[] = []
+  for (const { row, key, outputs, answer, problem } of rows) {
+    const head = Buffer.alloc(2)
+    head.writeInt16BE(6)
+    const place = Buffer.alloc(8)
+    place.writeBigInt64BE(BigInt(row))
+    parts.push(head, ...field(name), ...field(place), ...field(json(key)))
+    parts.push(...field(outputs === null ? null : floats(outputs)))
+    parts.push(
+      ...field(answer === null ? null : json(answer)),
+      ...field(problem === null ? null : Buffer.from(problem)),
+    )
+  }
+  return Buffer.concat(parts)
+}
+
+function field(bytes: Buffer | null): Buffer[] {
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(bytes?.byteLength ?? -1)
+  return bytes === null ? [length] : [length, bytes]
+}
+
+const json = (value: unknown): Buffer =>
+  Buffer.concat([Buffer.from([jsonVersion]), Buffer.from(JSON.stringify(value))])
+
+/** real[] of one dimension: dimensions, has-null flag, element type, size, lower bound, then each with its length. */
+function floats(values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(20 + values.length * 8)
+  for (const [place, value] of [1, 0, float4Oid, values.length, 1].entries())
+    bytes.writeInt32BE(value, place * 4)
+  values.forEach((value, index) => {
+    bytes.writeInt32BE(4, 20 + index * 8)
+    bytes.writeFloatBE(value, 24 + index * 8)
+  })
+  return bytes
+}
