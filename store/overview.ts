@@ -19,6 +19,8 @@ export interface Glance {
   }
   /** Before its release, on the frozen test rows. */
   evaluated?: { metric: string; value: number | null; rows: number }
+  /** Of the positive class among those rows; absent where there is none. */
+  positives?: number
   drift?: { level: DriftLevel; toAt: string; worst?: string }
   serve: FlagWay
 }
@@ -34,6 +36,7 @@ interface GlanceRow {
   primary_metric: string | null
   evaluated: number | null
   test_rows: number | null
+  positives: number | null
   drift_level: DriftLevel | null
   drift_to: Date | null
   drift_worst: string | null
@@ -48,10 +51,12 @@ export async function listGlances(database: Database, limit: number): Promise<Gl
       models.definition #>> '{judge,policy,primary}' as primary_metric,
       (versions.lineage -> 'metrics' ->> (models.definition #>> '{judge,policy,primary}'))::float8 as evaluated,
       (versions.lineage #>> '{rows,test}')::int as test_rows,
+      (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0) as positives,
       drift.level as drift_level, drift.to_at as drift_to, drift.worst as drift_worst, flags.serve
     from models
       left join champions on champions.model = models.name
       left join versions on versions.version = champions.version
+      left join evaluations on evaluations.id = versions.evaluation_id
       left join flags on flags.model = models.name
       left join lateral (
         select report, to_at from quality_judgements
@@ -89,6 +94,7 @@ function toGlance(row: GlanceRow): Glance {
     ...(row.primary_metric === null || version === null
       ? {}
       : { evaluated: { metric: row.primary_metric, value: row.evaluated, rows: row.test_rows ?? 0 } }),
+    ...(row.positives === null ? {} : { positives: row.positives }),
     ...(level === null || driftTo === null
       ? {}
       : {
@@ -127,6 +133,21 @@ export async function readTraffic(
     traffic.set(model, found)
   }
   return traffic
+}
+
+/** What all arms of a model were asked in the last day, in ticks of this length, the oldest first; at most 8,640. */
+export async function readRecorded(
+  database: Database,
+  { model, tickMs }: { model: string; tickMs: number },
+): Promise<{ requests: number; errors: number; invalid: number }[]> {
+  const rows = await database.query<{ place: number; requests: number; errors: number; invalid: number }>(sql`
+    select floor(extract(epoch from tick) * 1000 / ${tickMs}::float8)::float8 as place, sum(requests)::float8 as requests,
+      sum(errors)::float8 as errors, sum(invalid)::float8 as invalid
+    from tick_counters
+    where model = ${model} and arm in ('champion', 'control')
+      and tick > clock_timestamp() - least(interval '1 day', 8640 * ${tickMs}::float8 * interval '1 millisecond')
+    group by 1 order by 1 limit 8640`)
+  return rows.map(({ requests, errors, invalid }) => ({ requests, errors, invalid }))
 }
 
 /** How many replicas answer now, and the database's clock. */

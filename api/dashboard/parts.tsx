@@ -115,31 +115,36 @@ export function Table<Row>({
 
 /**
  * A part of a page that is fetched anew every few seconds from the page's own address. What people type into must not stand in
- * it. `id` is unique on the page.
+ * it. `id` is unique on the page. What has come to its end is told a last time, with `over`, and asks no more.
  */
 export const Live = ({
   id,
   target,
   everyMs = 3_000,
+  over = false,
   children,
 }: {
   id: string
   /** The address of the page, with its query. */
   target: string
   everyMs?: number
+  over?: boolean
   children?: Child
-}): View => (
-  <div
-    id={id}
-    hx-get={target}
-    hx-trigger={`every ${everyMs}ms`}
-    hx-select={`#${id}`}
-    hx-swap="outerMorph"
-    hx-sync="this:drop"
-  >
-    {children}
-  </div>
-)
+}): View =>
+  over ? (
+    <div id={id}>{children}</div>
+  ) : (
+    <div
+      id={id}
+      hx-get={target}
+      hx-trigger={`every ${everyMs}ms`}
+      hx-select={`#${id}`}
+      hx-swap="outerMorph"
+      hx-sync="this:drop"
+    >
+      {children}
+    </div>
+  )
 
 /** A chart that this process has drawn, which says itself what it shows; never a text that came from outside. */
 export const Chart = ({ svg }: { svg: string }): View => <figure class="chart">{raw(svg)}</figure>

@@ -26,6 +26,12 @@ export const places: readonly Place[] = [
     find: async () => (await import('./pages/release.tsx')).releasePage,
   },
   {
+    path: '/releases/:id/simulation',
+    allow: viewers,
+    summary: 'What the policy of a release would do, played on recorded traffic.',
+    find: async () => (await import('./pages/simulation.tsx')).simulationPage,
+  },
+  {
     path: '/retrainings',
     allow: viewers,
     summary: 'All retrainings, by model.',

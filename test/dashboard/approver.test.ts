@@ -53,7 +53,7 @@ it('every page can be used by everybody, fits a phone, takes no text for markup 
   expect(await page.locator('body').innerText()).toContain(markup)
   expect(wrong).toEqual([])
   await guest.close()
-})
+}, 150_000)
 
 it('in dark, and before sign-in, nothing is hard to read', async () => {
   const dark = await visit(browser, { url: scene.url, dark: true })
@@ -158,7 +158,7 @@ describe('an approver', () => {
     expect([...anna.wrong, ...ben.wrong]).toEqual([])
     await anna.close()
     await ben.close()
-  })
+  }, 150_000)
 
   it('pauses, resumes and takes back from the same page, and what the release refuses is told', async () => {
     const next = await scene.registry.register(scene.candidate)
@@ -188,7 +188,7 @@ describe('an approver', () => {
     await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: patienceMs })
     expect(anna.wrong).toEqual([])
     await anna.close()
-  })
+  }, 150_000)
 })
 
 /** A policy whose first stage ends only when somebody says so. */

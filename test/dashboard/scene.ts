@@ -132,6 +132,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
       '/releases': '/releases',
       '/releases/:id': `/releases/${release}`,
       ...furnishedAddresses({ model, champion, other: candidate }),
+      '/releases/:id/simulation': `/releases/${release}/simulation`,
       '/retrainings': '/retrainings',
       '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
       '/models': '/models',

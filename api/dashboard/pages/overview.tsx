@@ -189,9 +189,9 @@ const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): View 
   )
 }
 
-const QualityCell = ({ quality, evaluated }: Glance): View => {
+const QualityCell = ({ quality, evaluated, positives }: Glance): View => {
   if (quality !== undefined && quality.value !== null) {
-    const interval = qualityInterval(quality)
+    const interval = qualityInterval(quality, positives)
     return (
       <>
         <span class="nowrap">
@@ -211,7 +211,7 @@ const QualityCell = ({ quality, evaluated }: Glance): View => {
   }
   if (evaluated === undefined || evaluated.value === null) return <span class="quiet">–</span>
   const before = { metric: evaluated.metric, value: evaluated.value, rows: evaluated.rows }
-  const interval = qualityInterval(before)
+  const interval = qualityInterval(before, positives)
   return (
     <span class="nowrap">
       {evaluated.metric} {numberText(evaluated.value)}

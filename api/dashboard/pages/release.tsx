@@ -65,13 +65,9 @@ export const releasePage = page<ReleaseData>({
           {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
           {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
         </h1>
-        {release.endedAt === undefined ? (
-          <Live id="release" target={target} everyMs={2_000}>
-            {told}
-          </Live>
-        ) : (
-          told
-        )}
+        <Live id="release" target={target} everyMs={2_000} over={release.endedAt !== undefined}>
+          {told}
+        </Live>
         <Decide subject={subject} actor={actor} token={token} once={randomUUID()} />
       </>
     )

@@ -74,13 +74,9 @@ export const retrainingPage = page<RetrainingData>({
           </a>
         </p>
         <h1>Retraining of {retraining.model}</h1>
-        {retraining.endedAt === undefined ? (
-          <Live id="retraining" target={target} everyMs={2_000}>
-            {told}
-          </Live>
-        ) : (
-          told
-        )}
+        <Live id="retraining" target={target} everyMs={2_000} over={retraining.endedAt !== undefined}>
+          {told}
+        </Live>
       </>
     )
   },

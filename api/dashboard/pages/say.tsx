@@ -14,8 +14,7 @@ import { getReleaseInScope, sayToRelease } from '../../say.ts'
 import { pageText } from '../answer.tsx'
 import type { View } from '../declare.ts'
 import { html, pageHeaders } from '../headers.ts'
-import { shortDigest } from '../words.ts'
-import { plain } from '../words.ts'
+import { plain, shortDigest } from '../words.ts'
 
 const digest = z.string().max(100)
 const sent = z.object({

@@ -8,7 +8,7 @@ import type { Actor } from '../../auth.ts'
 import type { View } from '../declare.ts'
 import { TokenField } from '../form.tsx'
 import { Badge, Table, Time } from '../parts.tsx'
-import { plain, stageText } from '../words.ts'
+import { plain } from '../words.ts'
 import type { ReleaseSubject } from './subject.ts'
 import { stageKey } from './verdict.tsx'
 
@@ -149,11 +149,7 @@ export const Said = ({ subject: { commands, release } }: { subject: ReleaseSubje
             ),
           },
           { head: 'Reason', cell: ({ reason }) => reason ?? '' },
-          {
-            head: 'Answer',
-            cell: ({ message, stage }) =>
-              `${message} (${stageText({ stage, shareBp: 0, paused: false }).replace(' 0 %', '').replace(' copied', '')})`,
-          },
+          { head: 'Answer', cell: ({ message, stage }) => `${message} (${plain(stage)})` },
         ]}
       />
     </section>

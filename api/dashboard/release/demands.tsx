@@ -74,6 +74,22 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
           ))}
         </dl>
       </div>
+      {plan.length > 0 && (
+        <div id="simulation" hx-morph-skip="">
+          <p>
+            <a
+              class="button second"
+              href={`/releases/${state.id}/simulation`}
+              hx-get={`/releases/${state.id}/simulation`}
+              hx-target="#simulation"
+              hx-select="#simulation > *"
+              hx-swap="innerHTML"
+            >
+              Simulate it on recorded traffic
+            </a>
+          </p>
+        </div>
+      )}
       {state.strategy === 'rolling' && (
         <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
       )}

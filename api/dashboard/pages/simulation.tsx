@@ -1,0 +1,99 @@
+/**
+ * What the policy of a release would do to a good candidate and to bad ones, played on the traffic that the model really had: by the
+ * same state machine and the same judge that decide over the release itself.
+ */
+import { totalAlpha } from '../../../domain/alpha.ts'
+import { defaultWorld, type World } from '../../../domain/scenario.ts'
+import type { SimulationSummary, Spread } from '../../../domain/simulation-summary.ts'
+import { readRecorded } from '../../../store/overview.ts'
+import { getReleaseInScope } from '../../say.ts'
+import { page } from '../declare.ts'
+import { numberText, Table } from '../parts.tsx'
+import { simulatePolicy } from '../simulate.ts'
+import type { Release } from '../../../store/releases.ts'
+
+const scenarios: Readonly<Record<string, string>> = {
+  good: 'It is as good as the champion',
+  'error:0.02': 'It fails 2 % of its callers',
+  'error:0.2': 'It fails 20 % of its callers',
+  'latency:1.5': 'It takes half as long again',
+  'no-traffic': 'No request comes',
+}
+const releases = 40
+const withinMs = 6_000
+/** Fewer recorded ticks say nothing of a day. */
+const fewestTicks = 20
+
+interface Simulation {
+  release: Release
+  recorded: number
+  summaries: SimulationSummary[]
+}
+
+export const simulationPage = page<Simulation>({
+  async load({ store }, { actor, params }) {
+    const release = await getReleaseInScope(store, actor, params['id']!)
+    const { model, policy } = release.state
+    const { tickMs } = policy.watch
+    const recorded = await readRecorded(store, { model, tickMs })
+    const world: World = {
+      ...defaultWorld,
+      tickMs,
+      ...(recorded.length < fewestTicks ? {} : { recorded }),
+    }
+    const order = { policy, world, scenarios: Object.keys(scenarios), releases, withinMs }
+    return { release, recorded: recorded.length, summaries: await simulatePolicy(order) }
+  },
+  title: ({ release }) => `What the policy of ${release.state.version} would do`,
+  view: ({ release: { state }, recorded, summaries }) => (
+    <>
+      <p class="crumbs">
+        <a href={`/releases/${state.id}`}>Release of {state.version}</a>
+      </p>
+      <h1>What the policy would do</h1>
+      <section class="card" id="simulation" aria-label="Simulated releases">
+        <p class="quiet small">
+          {summaries[0]?.releases ?? 0} releases each, played by the state machine and the judge of real ones,
+          on{' '}
+          {recorded < fewestTicks
+            ? `${defaultWorld.requestsPerSecond} requests a second: too little was recorded of this model`
+            : `${recorded} recorded ticks of this model’s traffic`}
+          .
+        </p>
+        <Table
+          caption="If the candidate were …"
+          rows={summaries}
+          empty="Nothing could be simulated."
+          columns={[
+            { head: 'If', names: true, cell: ({ scenario }) => scenarios[scenario] ?? scenario },
+            { head: 'Played', numeric: true, cell: ({ releases: played }) => played },
+            { head: 'Promoted', numeric: true, cell: (each) => share(each.promoted, each) },
+            { head: 'Taken back', numeric: true, cell: (each) => share(each.rolledBack, each) },
+            { head: 'A person is asked', numeric: true, cell: (each) => share(each.held, each) },
+            {
+              head: 'Noticed after (requests)',
+              numeric: true,
+              cell: (each) => spread(each.canaryRequestsToDetect),
+            },
+            { head: 'After (min)', numeric: true, cell: (each) => spread(each.minutesToDetect) },
+            { head: 'Bad answers', numeric: true, cell: (each) => spread(each.excessBad) },
+            { head: 'Promoted after (min)', numeric: true, cell: (each) => spread(each.minutesToPromote) },
+          ]}
+        />
+        <p class="quiet small">
+          Median and 95 %. A candidate that is no worse is taken back wrongly with a probability of at most{' '}
+          {numberText(totalAlpha(state.policy.limits.alpha))}. <code>tenure simulate</code> plays more of
+          them.
+        </p>
+      </section>
+    </>
+  ),
+})
+
+const share = (count: number, { releases: of }: SimulationSummary): string =>
+  of === 0 ? '–' : `${numberText((100 * count) / of)} %`
+
+const spread = ({ p50, p95 }: Spread): string =>
+  p50 === null
+    ? '–'
+    : `${numberText(Number(p50.toPrecision(3)))} / ${numberText(p95 === null ? null : Number(p95.toPrecision(3)))}`

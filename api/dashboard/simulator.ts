@@ -1,0 +1,45 @@
+/**
+ * A process that plays releases under a policy, for the page that asks what the policy would do. A replica has callers to answer: it
+ * must not stand still for seconds while a person wonders.
+ */
+import { setPriority } from 'node:os'
+import { seeded } from '../../domain/random.ts'
+import { parseScenario, type World } from '../../domain/scenario.ts'
+import { summarize, type SimulationSummary } from '../../domain/simulation-summary.ts'
+import { simulateRelease, type SimulatedRelease } from '../../domain/simulation.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+
+export interface SimulationOrder {
+  policy: ReleasePolicy
+  world: World
+  /** As `tenure simulate` names them. */
+  scenarios: readonly string[]
+  /** Of each scenario, unless the time is up before. */
+  releases: number
+  withinMs: number
+}
+
+process.once('message', (order: SimulationOrder) => {
+  setPriority(19)
+  process.send?.(play(order), () => process.disconnect())
+})
+
+/** Whichever has used the least of the time is played next, and each at least once. */
+function play({ policy, world, scenarios, releases, withinMs }: SimulationOrder): SimulationSummary[] {
+  const games = scenarios.flatMap((name) => {
+    const scenario = parseScenario(name)
+    return scenario === undefined ? [] : [{ name, scenario, spentMs: 0, played: [] as SimulatedRelease[] }]
+  })
+  const untilMs = performance.now() + withinMs
+  for (;;) {
+    const late = performance.now() >= untilMs
+    const due = games.filter(({ played }) => (late ? played.length === 0 : played.length < releases))
+    const [next] = due.sort((one, other) => one.spentMs - other.spentMs)
+    if (next === undefined) break
+    const fromMs = performance.now()
+    const uniform = seeded(0x9e3779b1 + next.played.length)
+    next.played.push(simulateRelease({ policy, scenario: next.scenario, world, uniform }))
+    next.spentMs += performance.now() - fromMs
+  }
+  return games.map(({ name, scenario, played }) => summarize(name, scenario, played))
+}

@@ -1,0 +1,136 @@
+/** Signing in with an identity provider: a real one on a socket, with real signatures, and everything it could be wrong about. */
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { createApp } from '../../api/app.ts'
+import { createMetrics } from '../../api/metrics.ts'
+import { listKeys, revokeKey } from '../../store/keys.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { clientId, clientSecret, startProvider, type TestProvider } from './provider.ts'
+
+let house: House
+let api: TestApi
+let provider: TestProvider
+let app: ReturnType<typeof createApp>['app']
+beforeAll(async () => {
+  provider = await startProvider()
+  house = await openHouse()
+  api = await startApi(house)
+  const { oidc } = readConfig(environment(provider.issuer))
+  const metrics = createMetrics(api.serving, new Map())
+  app = createApp({ ...api.deps, metrics, oidc: oidc! }).app
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+  await provider.close()
+})
+beforeEach(() => {
+  provider.claims = { email: 'ada@example.org', groups: ['everybody', 'ml-approvers'] }
+  provider.cheat = {}
+})
+
+const environment = (issuer: string): Record<string, string> => ({
+  DATABASE_URL: 'postgres://127.0.0.1/tenure',
+  HOME: '/nowhere',
+  TENURE_OIDC_ISSUER: issuer,
+  TENURE_OIDC_CLIENT_ID: clientId,
+  TENURE_OIDC_CLIENT_SECRET: clientSecret,
+  TENURE_OIDC_REDIRECT: 'http://localhost:7400/sign-in/callback',
+  TENURE_OIDC_ROLES: 'ml-approvers=approver, everybody=viewer',
+})
+
+const get = (path: string, cookie = '') =>
+  app.request(path, { headers: { accept: 'text/html', host: 'localhost', cookie } })
+const cookieOf = (answer: Response) => answer.headers.get('set-cookie')?.split(';')[0] ?? ''
+/** To the provider and back to where it sends; the cookie is that of the way. */
+const wayBack = async (next = '/releases') => {
+  const sent = await get(`/sign-in/elsewhere?next=${encodeURIComponent(next)}`)
+  return { back: await provider.logIn(sent.headers.get('location')!), cookie: cookieOf(sent), sent }
+}
+const signIn = async (): Promise<Response> => {
+  const { back, cookie } = await wayBack()
+  return get(back, cookie)
+}
+
+it('leads there with what binds the answer to this browser, and comes back as who the provider says', async () => {
+  expect(await (await get('/sign-in')).text()).toContain('href="/sign-in/elsewhere"')
+  const { back, cookie, sent } = await wayBack()
+  const asked = new URL(sent.headers.get('location')!).searchParams
+  expect(asked.get('code_challenge_method')).toBe('S256')
+  expect(sent.headers.get('set-cookie')).toMatch(/; Path=\/sign-in; Max-Age=600; HttpOnly; SameSite=Lax$/)
+  const returned = await get(back, cookie)
+  expect(returned.status).toBe(303)
+  expect(returned.headers.get('location')).toBe('/releases')
+  const page = await get('/', cookieOf(returned))
+  expect(await page.text()).toMatch(/sso\.ada@example\.org[\s\S]*\(approver\)/)
+})
+
+it('keeps one key a person, another one for another role, and what is revoked opens nothing', async () => {
+  const keysOf = async () =>
+    (await listKeys(house.store)).filter(
+      ({ name, revokedAt }) => name === 'sso.ada@example.org' && !revokedAt,
+    )
+  const first = await signIn()
+  const [held] = await keysOf()
+  await signIn()
+  expect(await keysOf()).toEqual([held])
+  provider.claims['groups'] = 'everybody'
+  const lesser = await signIn()
+  expect((await keysOf()).map(({ role }) => role)).toEqual(['viewer'])
+  expect((await get('/', cookieOf(first))).status).toBe(303)
+  expect((await get('/', cookieOf(lesser))).status).toBe(200)
+  await revokeKey(house.store, (await keysOf())[0]!.id)
+  await api.deps.authentication.refresh()
+  expect((await get('/', cookieOf(lesser))).status).toBe(303)
+})
+
+it.each<[string, () => void, RegExp]>([
+  ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /not believed: .*iss/],
+  ['for another client', () => (provider.cheat.audience = 'other'), /not believed: .*aud/],
+  ['that is over', () => (provider.cheat.expired = true), /not believed: .*exp/],
+  ['signed by somebody else', () => (provider.cheat.unknownKey = true), /not believed: signature/],
+  ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /not the answer to this attempt/],
+  ['without a name', () => (provider.claims = { groups: ['everybody'] }), /no email that could be a name/],
+  ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
+  ['with an address nobody has checked', () => (provider.claims['email_verified'] = false), /not verified/],
+  ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role here/],
+])('an identity %s is refused', async (_what, spoil, why) => {
+  spoil()
+  const refused = await signIn()
+  expect(refused.status).toBe(403)
+  expect(refused.headers.get('set-cookie')).toBeNull()
+  expect(await refused.text()).toMatch(why)
+})
+
+it('an answer of another attempt, of none, or used twice is refused', async () => {
+  const [one, other] = [await wayBack(), await wayBack()]
+  expect(await (await get(one.back, other.cookie)).text()).toContain('no attempt of this browser')
+  expect(await (await get(one.back)).text()).toContain('no attempt of this browser')
+  expect(await (await get(one.back, `${one.cookie}x`)).text()).toContain('no attempt of this browser')
+  expect((await get(other.back, other.cookie)).status).toBe(303)
+  expect(await (await get(other.back, other.cookie)).text()).toContain('refuses with 400')
+  const denied = other.back.replace(/code=[^&]+/, 'error=access_denied')
+  expect(await (await get(denied, other.cookie)).text()).toContain('access_denied')
+})
+
+it('is not there without a provider, and says so when the provider is away', async () => {
+  const headers = { accept: 'text/html' }
+  expect((await api.request('GET', '/sign-in/elsewhere', { headers })).status).toBe(404)
+  expect((await api.request('GET', '/sign-in', { headers })).text).not.toContain('/sign-in/elsewhere')
+  const { oidc } = readConfig(environment('http://127.0.0.1:1'))
+  const away = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
+  const answer = await away.request('/sign-in/elsewhere', { headers })
+  expect(answer.status).toBe(503)
+  expect(await answer.text()).toContain('the identity provider does not answer')
+})
+
+it.each([
+  ['TENURE_OIDC_ISSUER', 'http://elsewhere.example'],
+  ['TENURE_OIDC_CLIENT_ID', ''],
+  ['TENURE_OIDC_REDIRECT', 'https://tenure.example/'],
+  ['TENURE_OIDC_ROLES', 'everybody=king'],
+  ['TENURE_OIDC_ROLES', ''],
+  ['TENURE_OIDC_ROLES', 'everybody=predictor'],
+])('is refused when %s is %j', (name, value) => {
+  expect(() => readConfig({ ...environment('https://id.example'), [name]: value })).toThrow(name)
+})

@@ -1,0 +1,87 @@
+/** A small OpenID Connect provider on a socket of its own: it signs real tokens, checks PKCE, and can be told to cheat. */
+import { createHash } from 'node:crypto'
+import { createServer, type IncomingMessage } from 'node:http'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+
+export interface TestProvider {
+  issuer: string
+  /** What the next token says beside what it must. */
+  claims: Record<string, unknown>
+  /** Changes the next token, to be no good. */
+  cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
+  /** As a browser would at the login page: follows the address and answers where it is sent back to. */
+  logIn(address: string): Promise<string>
+  close(): Promise<void>
+}
+
+export const clientId = 'tenure'
+export const clientSecret = 'a secret: of two'
+
+export async function startProvider(): Promise<TestProvider> {
+  const [own, foreign] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
+  const jwk = { ...(await exportJWK(own.publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }
+  /** Code → what was asked for with it. */
+  const codes = new Map<string, URLSearchParams>()
+  const server = createServer((request, response) => {
+    const send = (status: number, body: unknown) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    answer(request).then(
+      (body) => send(body === undefined ? 400 : 200, body ?? { error: 'invalid_grant' }),
+      () => send(500, {}),
+    )
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
+  const { port } = server.address() as { port: number }
+  const issuer = `http://127.0.0.1:${port}`
+
+  async function answer(request: IncomingMessage): Promise<unknown> {
+    const { pathname } = new URL(request.url ?? '/', issuer)
+    if (pathname === '/keys') return { keys: [jwk] }
+    if (pathname === '/.well-known/openid-configuration')
+      return {
+        issuer,
+        authorization_endpoint: `${issuer}/authorize`,
+        token_endpoint: `${issuer}/token`,
+        jwks_uri: `${issuer}/keys`,
+      }
+    const parts: Buffer[] = []
+    for await (const part of request) parts.push(part as Buffer)
+    const form = new URLSearchParams(Buffer.concat(parts).toString())
+    const asked = codes.get(form.get('code') ?? '')
+    codes.delete(form.get('code') ?? '')
+    const challenge = createHash('sha256')
+      .update(form.get('code_verifier') ?? '')
+      .digest('base64url')
+    const pair = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`
+    const known = request.headers.authorization === `Basic ${Buffer.from(pair).toString('base64')}`
+    if (asked === undefined || challenge !== asked.get('code_challenge') || !known) return undefined
+    return { id_token: await tokenFor(asked) }
+  }
+
+  const tokenFor = (asked: URLSearchParams): Promise<string> => {
+    const { cheat, claims } = provider
+    return new SignJWT({ nonce: cheat.nonce ?? asked.get('nonce'), ...claims })
+      .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+      .setIssuer(cheat.issuer ?? issuer)
+      .setAudience(cheat.audience ?? clientId)
+      .setSubject('subject')
+      .setIssuedAt()
+      .setExpirationTime(cheat.expired ? '-1 hour' : '5 minutes')
+      .sign(cheat.unknownKey ? foreign.privateKey : own.privateKey)
+  }
+
+  const provider: TestProvider = {
+    issuer,
+    claims: {},
+    cheat: {},
+    async logIn(address) {
+      const asked = new URL(address).searchParams
+      const code = `code-${codes.size}-${Math.random()}`
+      codes.set(code, asked)
+      const { pathname } = new URL(asked.get('redirect_uri')!)
+      return `${pathname}?${new URLSearchParams({ code, state: asked.get('state')! })}`
+    },
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+  return provider
+}
