@@ -150,13 +150,16 @@ export async function listDriftWindows(
     .toReversed()
 }
 
+export interface LastDrift {
+  version: string
+  fromAt: string
+  toAt: string
+  report: DriftReport
+  policy: DriftPolicy
+}
+
 /** The last judgement with all it says. */
-export async function findLastDrift(
-  database: Database,
-  model: string,
-): Promise<
-  { version: string; fromAt: string; toAt: string; report: DriftReport; policy: DriftPolicy } | undefined
-> {
+export async function findLastDrift(database: Database, model: string): Promise<LastDrift | undefined> {
   const [row] = await database.query<{
     version: string
     from_at: Date
@@ -183,4 +186,27 @@ export async function findPositiveShare(database: Database, version: string): Pr
     select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) as share
     from evaluations where id = (select evaluation_id from versions where version = ${version})`)
   return row?.share ?? undefined
+}
+
+export interface AnsweredOutcome {
+  /** What the version gave for the whole request; of several instances one after the other. */
+  outputs: number[]
+  /** Which of them it was. */
+  place: number
+  value: number | string | boolean
+}
+
+/** The newest outcomes there are, those of one version among them, each with what was answered. */
+export async function listNewestOutcomes(
+  database: Database,
+  { model, version, limit }: { model: string; version: string; limit: number },
+): Promise<AnsweredOutcome[]> {
+  return database.query(sql`
+    select answered.outputs, place_of(newest.prediction_id) as place, newest.value
+    from (select prediction_id, request_id, value from outcomes order by arrived_at desc limit ${limit}) as newest
+      join lateral (
+        select outputs, model, version from predictions where predictions.id = newest.request_id
+          and at >= moment_of(newest.request_id) - interval '1 minute'
+          and at < moment_of(newest.request_id) + interval '10 minutes' limit 1
+      ) as answered on answered.model = ${model} and answered.version = ${version}`)
 }

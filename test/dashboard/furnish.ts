@@ -100,6 +100,7 @@ export async function furnish(
         [line.name]: { kind: 'category', values: ['North', 'South', 'West'] },
         distance: { kind: 'number', unit: 'km', missing: 'fill' },
       },
+      output: { kind: 'probability', positive: 'late', threshold: 0.5 },
       profile,
     })}::jsonb || manifest where version = ${champion}`)
   await store.query(sql`

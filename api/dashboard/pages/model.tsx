@@ -4,8 +4,8 @@
  */
 import { z } from 'zod'
 import { driftSvg } from '../../../charts/drift.ts'
-import { sparkline } from '../../../charts/sparkline.ts'
-import { qualitySvg, type QualityPoint } from '../../../charts/quality.ts'
+import { reliabilitySvg } from '../../../charts/reliability.ts'
+import { qualitySvg } from '../../../charts/quality.ts'
 import type { ModelDefinition } from '../../../domain/definition.ts'
 import {
   findChampion,
@@ -20,10 +20,12 @@ import {
   findLastDrift,
   findPositiveShare,
   listDriftWindows,
+  listNewestOutcomes,
   listQualityWeeks,
   listQualityWindows,
   type DriftWindowLine,
 } from '../../../store/model-page.ts'
+import { getVersion } from '../../../store/versions.ts'
 import { getModel } from '../../../store/models.ts'
 import { findVersions, type FoundVersion } from '../../../store/search.ts'
 import { cursorText } from '../../cursor.ts'
@@ -33,15 +35,18 @@ import { searchedMoment } from '../../wire.ts'
 import { page, type View } from '../declare.ts'
 import { drawn, Drawing, type Drawn } from '../drawing.tsx'
 import { addressOf, Onward } from '../onward.tsx'
-import { Age, Badge, numberText, Table, Time, type Tone } from '../parts.tsx'
-import { pointsOf, type DatedPoint } from '../quality-points.ts'
+import { Age, Time } from '../parts.tsx'
+import { calibrationOf } from '../calibration.ts'
+import { pointsOf } from '../quality-points.ts'
 import { VersionTable } from '../version-table.tsx'
-import { plain } from '../words.ts'
+import { Changes, Drift, Quality, type DriftPart, type QualityPart } from './model-parts.tsx'
 import { LiveAtForm } from './model-live-at.tsx'
 
 const versionsAPage = 20
 const weeks = 26
 const windows = 60
+/** Of all models together; a calibration needs some hundred. */
+const outcomes = 3_000
 
 const query = z.strictObject({ at: searchedMoment.optional(), cursor: cursorText.optional() })
 
@@ -53,8 +58,9 @@ interface Model {
   versions: FoundVersion[]
   next?: string
   changes: ChampionChange[]
-  quality: { points: DatedPoint[]; metric: string; chart: Drawn; weekly: boolean }
-  drift?: Awaited<ReturnType<typeof findLastDrift>> & { chart: Drawn }
+  quality: QualityPart
+  calibration?: Drawn
+  drift?: DriftPart
   driftWindows: DriftWindowLine[]
   live?: LiveAt
   first?: { version: string; at: string }
@@ -83,16 +89,21 @@ export const model = page<Model, z.infer<typeof query>>({
         listDriftWindows(store, { model: name, limit: 40 }),
         at === undefined ? undefined : findLiveAt(store, { model: name, at }),
       ])
-    const [first, share] = await Promise.all([
+    const [first, share, version, answered] = await Promise.all([
       at !== undefined && live === undefined ? findFirstChampion(store, name) : undefined,
       champion === undefined ? undefined : findPositiveShare(store, champion.version),
+      champion === undefined ? undefined : getVersion(store, champion.version),
+      champion === undefined
+        ? []
+        : listNewestOutcomes(store, { model: name, version: champion.version, limit: outcomes }),
     ])
     // A house of three days has no weeks to compare.
     const weekly = byWeek.length >= 3
     const points = pointsOf(weekly ? byWeek : byWindow, share)
     const metric =
       (weekly ? byWeek : byWindow).at(-1)?.report.metric ?? definition.judge?.policy?.primary ?? 'quality'
-    const [qualityChart, driftChart] = await Promise.all([
+    const calibrated = calibrationOf(answered, version?.manifest.output)
+    const [qualityChart, driftChart, calibration] = await Promise.all([
       drawn({ id: 'quality', title: `${metric} of ${name} in use` }, points, (data, frame) =>
         qualitySvg(data, { ...frame, metric }),
       ),
@@ -111,6 +122,9 @@ export const model = page<Model, z.infer<typeof query>>({
             (data, frame) =>
               driftSvg(data.rows, { ...frame, warn: data.policy.warn, alarm: data.policy.alarm }),
           ),
+      calibrated === undefined
+        ? undefined
+        : drawn({ id: 'calibration', title: `Calibration of ${name} in use` }, calibrated, reliabilitySvg),
     ])
     return {
       name,
@@ -126,6 +140,7 @@ export const model = page<Model, z.infer<typeof query>>({
       ...(lastDrift === undefined || driftChart === undefined
         ? {}
         : { drift: { ...lastDrift, chart: driftChart } }),
+      ...(calibration === undefined ? {} : { calibration }),
       ...(live === undefined ? {} : { live }),
       ...(first === undefined ? {} : { first }),
     }
@@ -164,7 +179,16 @@ export const model = page<Model, z.infer<typeof query>>({
           />
         </section>
         <Quality {...data.quality} />
-        <Drift data={data} path={path} />
+        {data.calibration !== undefined && (
+          <section class="card">
+            <h2>Calibration</h2>
+            <Drawing
+              chart={data.calibration}
+              note="Of the answers that promised so much, how much came true, on the newest outcomes. On the dashed line it is exact."
+            />
+          </section>
+        )}
+        <Drift drift={data.drift} windows={data.driftWindows} path={path} />
         <Changes changes={data.changes} />
       </>
     )
@@ -210,115 +234,5 @@ const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; pat
         Pinned to its {flag.serve} by {flag.actor}: {flag.reason}
       </p>
     )}
-  </section>
-)
-
-const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
-  held: 'good',
-  lost: 'bad',
-  insufficient: 'quiet',
-}
-
-const Quality = ({ points, metric, chart, weekly }: Model['quality']): View => (
-  <section class="card">
-    <h2>Quality {weekly ? 'by week' : 'in use'}</h2>
-    <div class="beside">
-      <Drawing
-        chart={chart}
-        note={
-          points.length === 0
-            ? undefined
-            : 'Line: at its release. Dashed: the least that is accepted. Bars: 95 % intervals where the metric has one.'
-        }
-      />
-      <Table
-        caption={weekly ? 'The last weeks' : 'The last windows'}
-        rows={points.slice(-8).toReversed()}
-        empty="Quality is measured when outcomes have had the time to come: POST /v1/outcomes."
-        columns={[
-          { head: 'Until (UTC)', cell: ({ toMs }) => <Time at={new Date(toMs).toISOString()} /> },
-          { head: metric, numeric: true, cell: ({ value }) => numberText(value) },
-          {
-            head: '95 % interval',
-            numeric: true,
-            cell: ({ low, high }) =>
-              low === null || high === null ? '–' : `${numberText(low)} – ${numberText(high)}`,
-          },
-          { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
-          { head: 'Said', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
-        ]}
-      />
-    </div>
-  </section>
-)
-
-const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
-
-const Drift = ({ data: { drift, driftWindows }, path }: { data: Model; path: string }): View => (
-  <section class="card">
-    <h2>Drift</h2>
-    {drift === undefined ? (
-      <p class="empty">No window has been judged yet: a window needs some hundred requests.</p>
-    ) : (
-      <>
-        <p>
-          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{plain(drift.report.level)}</Badge> in the
-          window until <Time at={drift.toAt} /> UTC, against the training rows of {drift.version}.{' '}
-          <a href={`${path}/features`}>Feature by feature</a>
-        </p>
-        {drift.report.reasons.length > 0 && (
-          <ul>
-            {drift.report.reasons.slice(0, 8).map(({ message }) => (
-              <li>{message}</li>
-            ))}
-          </ul>
-        )}
-        <Drawing
-          chart={drift.chart}
-          note="Population stability index: how far the shares of the bins have moved."
-        />
-        {driftWindows.length > 1 && (
-          <p>
-            <span class="hint">The largest of each of the last {driftWindows.length} windows: </span>
-            <span
-              class="spark"
-              role="img"
-              aria-label={`from ${numberText(driftWindows[0]!.psi)} to ${numberText(driftWindows.at(-1)!.psi)}`}
-            >
-              {sparkline(driftWindows.map(({ psi }) => psi))}
-            </span>
-          </p>
-        )}
-      </>
-    )}
-  </section>
-)
-
-const Changes = ({ changes }: { changes: ChampionChange[] }): View => (
-  <section class="card">
-    <Table
-      caption="Who was champion"
-      rows={changes}
-      empty="There has been no champion yet."
-      columns={[
-        { head: 'Since (UTC)', cell: ({ at }) => <Time at={at} /> },
-        { head: 'Version', names: true, cell: ({ version }) => version },
-        {
-          head: 'By',
-          cell: ({ cause }) => <Badge tone={cause === 'promotion' ? 'good' : 'bad'}>{cause}</Badge>,
-        },
-        { head: 'Who', cell: ({ actor }) => actor },
-        { head: 'Why', cell: ({ reason }) => reason },
-        {
-          head: 'Release',
-          cell: ({ releaseId }) =>
-            releaseId === undefined ? (
-              '–'
-            ) : (
-              <a href={`/releases/${encodeURIComponent(releaseId)}`}>its page</a>
-            ),
-        },
-      ]}
-    />
   </section>
 )
