@@ -4,18 +4,9 @@
  */
 import { DomainError } from '../domain/errors.ts'
 import { appendAudit } from '../store/audit.ts'
-import {
-  eraseNamed,
-  eraseRest,
-  eraseSpan,
-  findLogSpan,
-  getErasure,
-  listOutstanding,
-  noteErasure,
-  reachStage,
-  type Erasure,
-  type ErasureStage,
-} from '../store/erasure.ts'
+import { listOutstanding } from '../store/erasure-replicas.ts'
+import { getErasure, noteErasure, reachStage, type Erasure, type ErasureStage } from '../store/erasure.ts'
+import { eraseNamed, eraseRest, eraseSpan, findLogSpan } from '../store/erasing.ts'
 import { keepErasedSnapshots, listFileBatches } from '../store/erased-snapshots.ts'
 import { getModel } from '../store/models.ts'
 import { openStore, type Store } from '../store/postgres.ts'

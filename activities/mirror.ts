@@ -19,22 +19,8 @@ import type { Mirror } from '../temporal.config.ts'
 import type { Deps } from './deps.ts'
 import { tellMlflow } from './mirror/mlflow.ts'
 import { tellLineage, type KeptEvent } from './mirror/openlineage.ts'
+import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './mirror/policy.ts'
 import { isRefusal } from './mirror/request.ts'
-
-/** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
-export const mirrorPolicy = {
-  pollMs: 2_000,
-  leaseMs: 120_000,
-  atOnce: 20,
-  firstPauseMs: 1_000,
-  longestPauseMs: 600_000,
-  keptMs: 30 * 86_400_000,
-  refusals: 8,
-  /** People are told when the oldest has waited for so long. */
-  lateMs: 3_600_000,
-  lookMs: 60_000,
-}
-export type MirrorPolicy = typeof mirrorPolicy
 
 /** Tells until it is aborted; does nothing when there is nobody to tell. */
 export async function tellMirrors(
@@ -123,18 +109,6 @@ const tell = (
   if (kind !== 'event' && target === 'mlflow') return tellMlflow({ store, mirror }, kind, subject)
   return tellLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
 }
-
-const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
-
-/** Nothing when it is given up. A key that does not open, an address that is wrong and a busy server may all be mended. */
-function againAfter({ attempts, ageMs }: Delivery, error: unknown, policy: MirrorPolicy): number | undefined {
-  const isRefused = isRefusal(error) && error.status < 500 && !mendable.has(error.status)
-  if (ageMs > policy.keptMs || (isRefused && attempts + 1 >= policy.refusals)) return undefined
-  return pauseMs(attempts + 1, policy)
-}
-
-const pauseMs = (times: number, { firstPauseMs, longestPauseMs }: MirrorPolicy): number =>
-  Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(times - 1, 20))
 
 async function tellOfBacklog({ store }: Deps, target: MirrorTarget, { lateMs }: MirrorPolicy): Promise<void> {
   const { waiting, oldestMs, givenUp } = await countBacklog(store, target)

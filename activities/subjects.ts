@@ -5,7 +5,7 @@
 import type { ModelDefinition } from '../domain/definition.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { Artifacts } from '../store/artifacts.ts'
-import { listErasedSubjects } from '../store/erasure.ts'
+import { listErasedSubjects } from '../store/erased-subjects.ts'
 import { listDueSnapshots, listModelSnapshots, markSnapshotDropped } from '../store/erased-snapshots.ts'
 import type { Database } from '../store/postgres.ts'
 import type { SubjectKey } from '../store/subject-key.ts'

@@ -98,8 +98,6 @@ export function lineageEvent(facts: LineageFacts) {
   }
 }
 
-export type LineageEvent = ReturnType<typeof lineageEvent>
-
 function datasetOf(model: string, dataset: LineageDataset) {
   const own = (name: string, version: string, facets: Record<string, object> = {}) => ({
     namespace: 'tenure',

@@ -3,7 +3,7 @@
  * was away. Without it a person would be in the log again as soon as the last replica is back.
  */
 import type pg from 'pg'
-import { hasErasures } from './erasure.ts'
+import { hasErasures } from './erased-subjects.ts'
 import type { Database } from './postgres.ts'
 import type { Sift } from './predictions.ts'
 import type { SubjectKey } from './subject-key.ts'

@@ -6,8 +6,9 @@ import type { ApiDeps } from '../deps.ts'
 import { expectMedia, json } from '../media.ts'
 import { openIntake } from '../outcome-intake.ts'
 import { takeLines } from '../outcome-lines.ts'
-import { parquetLimits, takeParquet } from '../outcome-parquet.ts'
+import { takeParquet } from '../outcome-parquet.ts'
 import { tableRows, takeTable } from '../outcome-table.ts'
+import { parquetLimits } from '../parquet-limits.ts'
 import { expectNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../outcomes.ts'
 
 const mostOutcomes = 10_000

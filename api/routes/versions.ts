@@ -1,24 +1,22 @@
 /** `/v1/versions`: the registry, searched by name, metric, date, status and data; one version; two of them compared. */
 import { z } from 'zod'
-import { compareVersions, type ComparedVersion } from '../../domain/compare.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { compareVersions } from '../../domain/compare.ts'
 import {
   parseConditions,
   parseDigest,
   parseOrder,
   versionStatuses,
-  type VersionOrder,
   type VersionStatus,
 } from '../../domain/search.ts'
-import { findChampion } from '../../store/champions.ts'
-import type { Database } from '../../store/postgres.ts'
-import { findTrainingRun } from '../../store/search-trainings.ts'
-import { findStatus, findVersions, type VersionKey } from '../../store/search.ts'
-import { findLatestVersion, getVersion, type Version } from '../../store/versions.ts'
-import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
+import { findStatus, findVersions } from '../../store/search.ts'
+import { getVersion } from '../../store/versions.ts'
+import { comparedOf } from '../compared.ts'
+import { cursorText } from '../cursor.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { expectInScope } from '../scope.ts'
+import { cursorOfKey, keyOfCursor } from '../version-cursor.ts'
+import { resolveVersion } from '../version-name.ts'
 import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../wire.ts'
 
 const statusNames = Object.keys(versionStatuses) as VersionStatus[]
@@ -109,92 +107,3 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
     },
   }),
 ]
-
-const timeKey = z.tuple([
-  z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),
-  z.string(),
-])
-const metricKey = z.tuple([z.number(), z.string()])
-const whole = z.number().int().min(0).max(2_147_483_647)
-const numberKey = z.tuple([z.string(), whole, whole, whole])
-
-const nameOfOrder = (order: VersionOrder): string =>
-  typeof order === 'object' ? `${order.metric} ${order.direction}` : order
-
-export function keyOfCursor(cursor: string, order: VersionOrder): VersionKey {
-  const name = nameOfOrder(order)
-  if (order === 'version') {
-    const [model, major, minor, patch] = decodeCursor(cursor, name, numberKey)
-    return { order, model, major, minor, patch }
-  }
-  if (typeof order === 'object') {
-    const [value, version] = decodeCursor(cursor, name, metricKey)
-    return { order: 'metric', value, version }
-  }
-  const [at, version] = decodeCursor(cursor, name, timeKey)
-  return { order: 'time', at, version }
-}
-
-export function cursorOfKey(key: VersionKey, order: VersionOrder): string {
-  const name = nameOfOrder(order)
-  switch (key.order) {
-    case 'version':
-      return encodeCursor(name, [key.model, key.major, key.minor, key.patch])
-    case 'time':
-      return encodeCursor(name, [key.at, key.version])
-    case 'metric':
-      return encodeCursor(name, [key.value, key.version])
-    default:
-      return key satisfies never
-  }
-}
-
-/** Throws `invalid_request` for a text that names no version in any of its forms, `version_not_found` for one that is not there. */
-export async function resolveVersion(store: Database, name: string): Promise<Version> {
-  const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
-  if (which === '') {
-    if (name.includes('@') || !/_v\d+\.\d+\.\d+$/.test(name))
-      throw new DomainError(
-        'invalid_request',
-        `${JSON.stringify(name)} names no version; name it as model_v1.2.0, model@v1.2.0, model@champion or model@latest`,
-      )
-    return getVersion(store, name)
-  }
-  if (which === 'champion') {
-    const champion = await findChampion(store, model)
-    if (champion === undefined)
-      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no champion`)
-    return getVersion(store, champion.version)
-  }
-  if (which === 'latest') {
-    const latest = await findLatestVersion(store, model)
-    if (latest === undefined)
-      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no version`)
-    return latest
-  }
-  return getVersion(store, `${model}_v${which.replace(/^v/, '')}`)
-}
-
-export async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
-  const [training, status] = await Promise.all([
-    findTrainingRun(store, version.trainingId),
-    findStatus(store, version.version),
-  ])
-  const { model, createdAt, createdBy, lineage, manifest } = version
-  return {
-    version: version.version,
-    model,
-    status: status ?? 'registered',
-    createdAt,
-    createdBy,
-    lineage,
-    manifest,
-    training: {
-      epochs: training?.epoch ?? 0,
-      dependencies: training?.dependencies ?? {},
-      ...(training?.loss === undefined ? {} : { loss: training.loss }),
-      ...(training?.durationMs === undefined ? {} : { durationMs: training.durationMs }),
-      ...(training?.buildId === undefined ? {} : { buildId: training.buildId }),
-    },
-  }
-}

@@ -6,7 +6,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../activities/deps.ts'
 import { uuidOf, withLineage } from '../../activities/lineage.ts'
-import { mirrorPolicy, tellMirrors } from '../../activities/mirror.ts'
+import { mirrorPolicy } from '../../activities/mirror/policy.ts'
+import { tellMirrors } from '../../activities/mirror.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { lineageJobs, lineageTypes } from '../../domain/openlineage.ts'
 import { listAlerts } from '../../store/alerts.ts'
@@ -14,7 +15,7 @@ import { moveChampion } from '../../store/champions.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { countBacklog, openMirrors } from '../../store/deliveries.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
+import { environmentWith, readConfig } from '../../temporal.config.ts'
 import { startMlflow, startReceiver, type MlflowServer } from '../support/mlflow.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
 import { until } from '../support/serving.ts'
@@ -89,7 +90,7 @@ const endRelease = (id: string, outcome: string) =>
     sql`update releases set outcome = ${outcome}, reason = 'it was slower', ended_at = now(), stage = 'ended' where id = ${id}`,
   )
 
-const command = process.env['TENURE_TEST_MLFLOW']
+const command = environmentWith({})['TENURE_TEST_MLFLOW']
 const kinds: [string, () => Promise<MlflowServer>][] = [
   ['a receiver of its shapes', () => startReceiver()],
   ...(command === undefined

@@ -50,7 +50,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     // What puts the process together before it runs.
     only: {
       tsx: ['api/start.mjs', 'api/serving/tensor-start.mjs'],
-      hyparquet: ['api/outcome-parquet.ts'],
+      hyparquet: ['api/outcome-parquet.ts', 'api/parquet-limits.ts'],
       esbuild: ['api/start/'],
       jose: ['api/dashboard/oidc.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensor-thread.ts'],

@@ -6,7 +6,8 @@ import {
   type Section,
   type VersionComparison,
 } from '../../../domain/compare.ts'
-import { comparedOf, resolveVersion } from '../../routes/versions.ts'
+import { comparedOf } from '../../compared.ts'
+import { resolveVersion } from '../../version-name.ts'
 import { expectInScope } from '../../scope.ts'
 import { page, type View } from '../declare.ts'
 import { Badge, numberText, Table } from '../parts.tsx'

@@ -9,7 +9,7 @@ import {
 } from '../../../domain/search.ts'
 import { findVersions, type FoundVersion } from '../../../store/search.ts'
 import { cursorText } from '../../cursor.ts'
-import { cursorOfKey, keyOfCursor } from '../../routes/versions.ts'
+import { cursorOfKey, keyOfCursor } from '../../version-cursor.ts'
 import { expectInOrder, modelName, parsedBy, searchedMoment } from '../../wire.ts'
 import { page, type View } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'

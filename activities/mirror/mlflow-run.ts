@@ -1,0 +1,95 @@
+/** A training as a run of MLflow: found by its tag, so that there is one however often it is told of. */
+import { findMirroredTraining } from '../../store/mirrored.ts'
+import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-words.ts'
+import { ask, isRefusal } from './request.ts'
+
+/** Of one request of log-batch. */
+const metricsAtOnce = 1_000
+const paramsAtOnce = 100
+const paramLength = 6_000
+
+async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<string> {
+  const name = `tenure/${model}`
+  const find = async (): Promise<string> => {
+    const path = `${api}/experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`
+    const { experiment } = await ask<{ experiment: { experiment_id: string } }>(mirror, {
+      method: 'GET',
+      path,
+    })
+    return experiment.experiment_id
+  }
+  try {
+    return await find()
+  } catch (error) {
+    if (!isRefusal(error) || error.status !== 404) throw error
+  }
+  try {
+    return (await post<{ experiment_id: string }>(mirror, 'experiments/create', { name })).experiment_id
+  } catch (error) {
+    if (isRefusal(error) && error.code === 'RESOURCE_ALREADY_EXISTS') return find()
+    throw error
+  }
+}
+
+/** Answers the id of the run; nothing when there is no such training any more. */
+export async function bringRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
+  const { store, mirror } = deps
+  const training = await findMirroredTraining(store, trainingId)
+  if (training === undefined) return undefined
+  const experiment = await experimentOf(deps, training.model)
+  const found = await post<{ runs?: { info: { run_id: string } }[] }>(mirror, 'runs/search', {
+    experiment_ids: [experiment],
+    filter: `tags.\`tenure.training\` = ${quoted(trainingId)}`,
+    max_results: 1,
+  })
+  const startMs = Date.parse(training.startedAt)
+  let runId = found.runs?.[0]?.info.run_id
+  if (runId === undefined) {
+    const { run } = await post<{ run: { info: { run_id: string } } }>(mirror, 'runs/create', {
+      experiment_id: experiment,
+      run_name: trainingId,
+      start_time: startMs,
+      tags: tagsOf({ training: trainingId }),
+    })
+    runId = run.info.run_id
+  }
+  // Parameters can be said once and never otherwise; what may change yet is a tag.
+  const params = Object.entries({ ...training.hyperparameters, seed: training.seed }).map(([key, value]) => ({
+    key,
+    value: String(value).slice(0, paramLength),
+  }))
+  const metrics = [
+    ...training.curve.map(({ epoch, loss }) => ({
+      key: 'loss',
+      value: loss,
+      timestamp: startMs,
+      step: epoch,
+    })),
+    ...Object.entries(training.metrics).map(([key, value]) => ({ key, value, timestamp: startMs, step: 0 })),
+  ]
+  const tags = tagsOf({
+    snapshot: training.snapshotDigest,
+    code: training.codeDigest,
+    build: training.buildId,
+    dependencies: training.dependenciesDigest === '' ? undefined : training.dependenciesDigest,
+    artifact: training.artifactDigest,
+    verdict: training.verdict,
+    version: training.version,
+    message: training.message,
+  })
+  for (let at = 0; at === 0 || at < Math.max(params.length, metrics.length); at += paramsAtOnce)
+    await post(mirror, 'runs/log-batch', {
+      run_id: runId,
+      params: params.slice(at, at + paramsAtOnce),
+      metrics: at % metricsAtOnce === 0 ? metrics.slice(at, at + metricsAtOnce) : [],
+      tags: at === 0 ? tags : [],
+    })
+  const { status, endedAt } = training
+  if (status !== 'running')
+    await post(mirror, 'runs/update', {
+      run_id: runId,
+      status: status === 'done' ? 'FINISHED' : 'FAILED',
+      ...(endedAt === undefined ? {} : { end_time: Date.parse(endedAt) }),
+    })
+  return runId
+}

@@ -1,0 +1,26 @@
+/** What the requests to MLflow have in common. */
+import type { Database } from '../../store/postgres.ts'
+import type { Mirror } from '../../temporal.config.ts'
+import { ask } from './request.ts'
+
+export interface MlflowDeps {
+  store: Database
+  mirror: Mirror
+}
+
+export const api = '/api/2.0/mlflow'
+export const post = <T>(mirror: Mirror, path: string, body: object): Promise<T> =>
+  ask<T>(mirror, { method: 'POST', path: `${api}/${path}`, body })
+
+export interface Tag {
+  key: string
+  value: string
+}
+
+export const tagsOf = (values: Record<string, string | undefined>): Tag[] =>
+  Object.entries(values).flatMap(([key, value]) =>
+    value === undefined ? [] : [{ key: `tenure.${key}`, value }],
+  )
+
+/** Texts of the filter language stand in single quotes and know no escape; ids and names here hold none. */
+export const quoted = (text: string): string => `'${text.replaceAll("'", '')}'`

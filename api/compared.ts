@@ -1,0 +1,30 @@
+/** A version with all that a comparison looks at, from where it is kept. */
+import type { ComparedVersion } from '../domain/compare.ts'
+import type { Database } from '../store/postgres.ts'
+import { findTrainingRun } from '../store/search-trainings.ts'
+import { findStatus } from '../store/search.ts'
+import type { Version } from '../store/versions.ts'
+
+export async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
+  const [training, status] = await Promise.all([
+    findTrainingRun(store, version.trainingId),
+    findStatus(store, version.version),
+  ])
+  const { model, createdAt, createdBy, lineage, manifest } = version
+  return {
+    version: version.version,
+    model,
+    status: status ?? 'registered',
+    createdAt,
+    createdBy,
+    lineage,
+    manifest,
+    training: {
+      epochs: training?.epoch ?? 0,
+      dependencies: training?.dependencies ?? {},
+      ...(training?.loss === undefined ? {} : { loss: training.loss }),
+      ...(training?.durationMs === undefined ? {} : { durationMs: training.durationMs }),
+      ...(training?.buildId === undefined ? {} : { buildId: training.buildId }),
+    },
+  }
+}

@@ -1,0 +1,44 @@
+/** Where a search of versions goes on: its key depends on the order, and a cursor of another order leads nowhere. */
+import { z } from 'zod'
+import type { VersionOrder } from '../domain/search.ts'
+import type { VersionKey } from '../store/search.ts'
+import { decodeCursor, encodeCursor } from './cursor.ts'
+
+const timeKey = z.tuple([
+  z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),
+  z.string(),
+])
+const metricKey = z.tuple([z.number(), z.string()])
+const whole = z.number().int().min(0).max(2_147_483_647)
+const numberKey = z.tuple([z.string(), whole, whole, whole])
+
+const nameOfOrder = (order: VersionOrder): string =>
+  typeof order === 'object' ? `${order.metric} ${order.direction}` : order
+
+export function keyOfCursor(cursor: string, order: VersionOrder): VersionKey {
+  const name = nameOfOrder(order)
+  if (order === 'version') {
+    const [model, major, minor, patch] = decodeCursor(cursor, name, numberKey)
+    return { order, model, major, minor, patch }
+  }
+  if (typeof order === 'object') {
+    const [value, version] = decodeCursor(cursor, name, metricKey)
+    return { order: 'metric', value, version }
+  }
+  const [at, version] = decodeCursor(cursor, name, timeKey)
+  return { order: 'time', at, version }
+}
+
+export function cursorOfKey(key: VersionKey, order: VersionOrder): string {
+  const name = nameOfOrder(order)
+  switch (key.order) {
+    case 'version':
+      return encodeCursor(name, [key.model, key.major, key.minor, key.patch])
+    case 'time':
+      return encodeCursor(name, [key.at, key.version])
+    case 'metric':
+      return encodeCursor(name, [key.value, key.version])
+    default:
+      return key satisfies never
+  }
+}

@@ -1,0 +1,31 @@
+/** The names under which a version may be asked for: its own, its number at its model, and what it is at this moment. */
+import { DomainError } from '../domain/errors.ts'
+import { findChampion } from '../store/champions.ts'
+import type { Database } from '../store/postgres.ts'
+import { findLatestVersion, getVersion, type Version } from '../store/versions.ts'
+
+/** Throws `invalid_request` for a text that names no version in any of its forms, `version_not_found` for one that is not there. */
+export async function resolveVersion(store: Database, name: string): Promise<Version> {
+  const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
+  if (which === '') {
+    if (name.includes('@') || !/_v\d+\.\d+\.\d+$/.test(name))
+      throw new DomainError(
+        'invalid_request',
+        `${JSON.stringify(name)} names no version; name it as model_v1.2.0, model@v1.2.0, model@champion or model@latest`,
+      )
+    return getVersion(store, name)
+  }
+  if (which === 'champion') {
+    const champion = await findChampion(store, model)
+    if (champion === undefined)
+      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no champion`)
+    return getVersion(store, champion.version)
+  }
+  if (which === 'latest') {
+    const latest = await findLatestVersion(store, model)
+    if (latest === undefined)
+      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no version`)
+    return latest
+  }
+  return getVersion(store, `${model}_v${which.replace(/^v/, '')}`)
+}

@@ -1,0 +1,33 @@
+/** Who and what was erased, for those who would take it in again: rows of a source, outcomes, rows from a disk. */
+import sql from 'sql-template-tag'
+import { DomainError } from '../domain/errors.ts'
+import type { Database } from './postgres.ts'
+import type { SubjectKey } from './subject-key.ts'
+
+/** Of these predictions, the ones whose request was erased. */
+export async function findErased(database: Database, predictionIds: readonly string[]): Promise<Set<string>> {
+  const rows = await database.query<{ id: string }>(sql`
+    select sent.id from unnest(${[...predictionIds]}::uuid[]) as sent (id)
+    join erased_requests on erased_requests.id = request_of(sent.id)`)
+  return new Set(rows.map(({ id }) => id))
+}
+
+export async function hasErasures(database: Database): Promise<boolean> {
+  const [row] = await database.query<{ there: boolean }>(sql`select exists (select from erasures) as there`)
+  return row?.there === true
+}
+
+/** Hashes of the persons who are kept out of a model's rows. Throws `configuration_invalid` when they were made with another key. */
+export async function listErasedSubjects(
+  database: Database,
+  { model, subjectKey }: { model: string; subjectKey: SubjectKey },
+): Promise<string[]> {
+  const rows = await database.query<{ subject_hash: string; key_digest: string }>(sql`
+    select distinct subject_hash, key_digest from erasures where model = ${model} order by subject_hash`)
+  if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest))
+    throw new DomainError(
+      'configuration_invalid',
+      `persons were erased from ${model} under another signing key (TENURE_SIGNING_KEY) and could not be told from others: set that key again, or erase them anew`,
+    )
+  return rows.map(({ subject_hash: hash }) => hash)
+}
