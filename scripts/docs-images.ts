@@ -62,7 +62,8 @@ async function approve({ page }: Visit, release: string): Promise<void> {
 
 /** As WebP, which is a tenth of a PNG at the same sharpness. */
 async function take({ page }: Visit, address: string, { name, look }: { name: string; look: string }) {
-  await page.goto(address)
+  // A page that is live may be about to ask for itself.
+  await page.goto(address).catch(() => page.goto(address))
   await page.waitForLoadState('networkidle')
   const { width } = page.viewportSize()!
   const height = Math.min(mostHeight, await page.evaluate<number>('document.documentElement.scrollHeight'))

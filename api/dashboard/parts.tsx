@@ -57,6 +57,12 @@ export function numberText(value: number | null | undefined, signed = false): st
   return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
 }
 
+/** A difference: three significant places and its sign. */
+export function gainText(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–'
+  return numberText(Math.abs(value) >= 1_000 ? value : Number(value.toPrecision(3)), true)
+}
+
 export interface Column<Row> {
   head: string
   /** Numbers stand to the right. */

@@ -60,3 +60,7 @@ export const plain = (word: string): string => word.replaceAll('_', ' ')
 
 /** The first letters of a digest, enough to compare two by eye. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
+
+/** Moments within a sentence, to the minute: the sentence was made for programs as well. */
+export const readable = (sentence: string): string =>
+  sentence.replaceAll(/(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z/g, '$1 $2 UTC')

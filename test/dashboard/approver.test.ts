@@ -183,7 +183,7 @@ describe('an approver', () => {
     await other.close()
 
     await press('Resume')
-    await page.getByRole('button', { name: 'Roll back' }).waitFor({ timeout: patienceMs })
+    await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
     await press('Roll back')
     await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: patienceMs })
     expect(anna.wrong).toEqual([])

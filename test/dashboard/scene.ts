@@ -166,7 +166,7 @@ async function ask(address: string, signal: AbortSignal): Promise<void> {
       routing_key: `caller ${caller % 400}`,
     })
     const headers = { 'content-type': 'application/json' }
-    await fetch(address, { method: 'POST', headers, body, signal })
+    await fetch(address, { method: 'POST', headers, body })
       .then((answer) => answer.arrayBuffer())
       .catch(() => {})
     await new Promise((resolve) => setTimeout(resolve, 4))

@@ -18,7 +18,7 @@ import { visible } from '../../scope.ts'
 import { page, type View } from '../declare.ts'
 import { Age, Badge, countText, Live, numberText, Table } from '../parts.tsx'
 import { qualityInterval } from '../quality.ts'
-import { asksPerson, plain, stageText, stageTone } from '../words.ts'
+import { asksPerson, plain, readable, stageText, stageTone } from '../words.ts'
 
 /** More is never shown at once. */
 const mostModels = 500
@@ -125,7 +125,7 @@ const Waiting = ({ open, waiting }: Overview): View => {
         {asking.map(({ state }) => (
           <li>
             <a href={`/releases/${state.id}`}>{state.version}</a>{' '}
-            <Badge tone={stageTone(state)}>{stageText(state)}</Badge> {whyWaiting(state)}
+            <Badge tone={stageTone(state)}>{stageText(state)}</Badge> {readable(whyWaiting(state))}
           </li>
         ))}
         {waiting.map((each) => (
@@ -141,7 +141,7 @@ const Waiting = ({ open, waiting }: Overview): View => {
 
 const ModelCell = ({ model, about, serve }: Glance): View => (
   <>
-    <a href={`/models/${encodeURIComponent(model)}`} title={about}>
+    <a class="nowrap" href={`/models/${encodeURIComponent(model)}`} title={about}>
       {model}
     </a>
     {serve !== 'normal' && (
@@ -266,7 +266,7 @@ const OpenAlerts = ({ alerts, nowMs }: Overview): View => (
             </Badge>
           ),
         },
-        { head: 'Model', cell: ({ model }) => model ?? '–' },
+        { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '–'}</span> },
         { head: 'What', cell: ({ message }) => message },
         {
           head: 'Looked after by',

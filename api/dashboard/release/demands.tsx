@@ -1,7 +1,7 @@
 /** What the policy of a release will do: what each stage asks for, how long that takes at the present traffic, and what it may cost. */
 import { totalAlpha } from '../../../domain/alpha.ts'
 import type { View } from '../declare.ts'
-import { countText, durationText, numberText, shareText, Table } from '../parts.tsx'
+import { Badge, countText, durationText, numberText, shareText, Table } from '../parts.tsx'
 import type { ReleaseSubject } from './subject.ts'
 import { planOf } from './way.ts'
 
@@ -19,7 +19,7 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
   const facts: [string, string][] = [
     [
       'At present traffic',
-      rate === 0
+      plan.length > 0 && rate === 0
         ? 'no request comes: every stage would be held, and taken back at its deadline'
         : `${numberText(Number(rate.toPrecision(3)))} requests a second; all stages take ${Number.isFinite(totalMs) ? `at least ${durationText(totalMs)}` : 'longer than anybody waits'}`,
     ],
@@ -47,33 +47,41 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
   return (
     <section class="card" aria-labelledby="policy-heading">
       <h2 id="policy-heading">What the policy will do</h2>
-      <div class="beside">
-        <Table
-          caption="What each stage asks for"
-          hideCaption
-          rows={rows}
-          empty="This strategy has no watched stage: floors and an approval decide."
-          columns={[
-            { head: 'Stage', names: true, cell: ({ name }) => name },
-            { head: 'At least', numeric: true, cell: ({ asks }) => durationText(asks.minMs) },
-            { head: 'Requests', numeric: true, cell: ({ asks }) => countText(asks.minRequests) },
-            {
-              head: 'Expected',
-              numeric: true,
-              cell: ({ expectedMs }) => (Number.isFinite(expectedMs) ? durationText(expectedMs) : 'never'),
-            },
-            { head: 'At most', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
-          ]}
-        />
-        <dl class="facts">
-          {facts.map(([name, value]) => (
-            <>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </>
-          ))}
-        </dl>
-      </div>
+      <Table
+        caption="What each stage asks for"
+        hideCaption
+        rows={rows}
+        empty="This strategy has no watched stage: floors and an approval decide."
+        columns={[
+          { head: 'Stage', names: true, cell: ({ name }) => name },
+          { head: 'At least', numeric: true, cell: ({ asks }) => durationText(asks.minMs) },
+          { head: 'Requests', numeric: true, cell: ({ asks }) => countText(asks.minRequests) },
+          {
+            head: 'Expected',
+            numeric: true,
+            cell: ({ expectedMs, asks }) => (
+              <>
+                {Number.isFinite(expectedMs) ? durationText(expectedMs) : 'never'}
+                {expectedMs > asks.deadlineMs && (
+                  <>
+                    {' '}
+                    <Badge tone="warn">beyond its deadline</Badge>
+                  </>
+                )}
+              </>
+            ),
+          },
+          { head: 'At most', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
+        ]}
+      />
+      <dl class="facts">
+        {facts.map(([name, value]) => (
+          <>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </>
+        ))}
+      </dl>
       {plan.length > 0 && (
         <div id="simulation" hx-morph-skip="">
           <p>

@@ -5,7 +5,7 @@ import type { GateMetricRow } from '../../../domain/gate-table.ts'
 import type { GateSliceRow } from '../../../domain/gate-slices.ts'
 import type { View } from '../declare.ts'
 import { drawnOnce } from '../drawn.ts'
-import { Badge, Chart, countText, numberText, Table, type Tone } from '../parts.tsx'
+import { Badge, Chart, countText, gainText, numberText, Table, type Tone } from '../parts.tsx'
 import { plain } from '../words.ts'
 
 const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
@@ -64,12 +64,11 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
         { head: 'Metric', names: true, cell: (row) => <MetricName row={row} report={report} /> },
         { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
         { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
-        { head: 'Δ', numeric: true, cell: ({ delta }) => numberText(delta, true) },
+        { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         {
           head: `${percent} % interval`,
           numeric: true,
-          cell: ({ low, high }) =>
-            low === null ? '–' : `${numberText(low, true)} to ${numberText(high, true)}`,
+          cell: ({ low, high }) => (low === null ? '–' : `${gainText(low)} to ${gainText(high)}`),
         },
         { head: 'Limit', numeric: true, cell: (row) => <Limit row={row} /> },
         {
@@ -89,7 +88,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
       {chart === undefined ? (
         table
       ) : (
-        <div class="beside">
+        <div class="beside gates">
           {table}
           <Chart svg={chart} />
         </div>
@@ -111,7 +110,7 @@ const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: G
 
 const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): View => (
   <>
-    {margin === null ? '' : `≥ ${numberText(-margin)}`}
+    {margin === null ? '' : `≥ ${gainText(-margin)}`}
     {floor !== null && (
       <>
         {margin === null ? '' : ', '}
@@ -167,7 +166,7 @@ export const Slices = ({ report }: { report: GateReport }): View => (
         { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
         { head: 'Champion', numeric: true, cell: ({ champion }) => numberText(champion) },
         { head: 'Challenger', numeric: true, cell: ({ challenger }) => numberText(challenger) },
-        { head: 'Δ', numeric: true, cell: ({ delta }) => numberText(delta, true) },
+        { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => numberText(adjustedP) },
         { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
       ]}

@@ -1,8 +1,8 @@
 /** The verdict in one line, and why: the first thing an approver reads. */
 import { whyWaiting } from '../../../domain/why-waiting.ts'
 import type { View } from '../declare.ts'
-import { Age, Badge, numberText, shareText, type Tone } from '../parts.tsx'
-import { outcomeTones, plain, stageText, stageTone, verdictTones } from '../words.ts'
+import { Age, Badge, gainText, numberText, shareText, type Tone } from '../parts.tsx'
+import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../words.ts'
 import { gateTones } from './gates.tsx'
 import type { ReleaseSubject } from './subject.ts'
 
@@ -40,7 +40,7 @@ export function verdictLine({ release, candidate }: ReleaseSubject): Line {
       : ` ${primary.metric} ${numberText(primary.challenger)}` +
         (primary.delta === null
           ? ''
-          : `, ${numberText(primary.delta, true)} (${numberText(primary.low, true)} to ${numberText(primary.high, true)})`)
+          : `, ${gainText(primary.delta)} (${gainText(primary.low)} to ${gainText(primary.high)})`)
   const why = report.reasons[0]?.message ?? ''
   return {
     tone: gateTones[report.verdict],
@@ -62,7 +62,7 @@ export const Verdict = ({ subject }: { subject: ReleaseSubject }): View => {
       <p class="lead">
         <Badge tone={tone}>{word}</Badge> {why}
       </p>
-      {isOpen && <p>{pinned === undefined ? whyWaiting(state) : `${pinned}.`}</p>}
+      {isOpen && <p>{pinned === undefined ? readable(whyWaiting(state)) : `${pinned}.`}</p>}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
           <Badge tone="warn">look closely</Badge> It is better than is easily believed:{' '}
