@@ -8,7 +8,7 @@ import type { SimulationSummary, Spread } from '../../../domain/simulation-summa
 import { readRecorded } from '../../../store/overview.ts'
 import { getReleaseInScope } from '../../say.ts'
 import { page } from '../declare.ts'
-import { numberText, Table } from '../parts.tsx'
+import { durationText, numberText, Table } from '../parts.tsx'
 import { simulatePolicy } from '../simulate.ts'
 import type { Release } from '../../../store/releases.ts'
 
@@ -69,15 +69,15 @@ export const simulationPage = page<Simulation>({
             { head: 'Played', numeric: true, cell: ({ releases: played }) => played },
             { head: 'Promoted', numeric: true, cell: (each) => share(each.promoted, each) },
             { head: 'Taken back', numeric: true, cell: (each) => share(each.rolledBack, each) },
-            { head: 'A person is asked', numeric: true, cell: (each) => share(each.held, each) },
+            { head: 'Asks a person', numeric: true, cell: (each) => share(each.held, each) },
             {
-              head: 'Noticed after (requests)',
+              head: 'Requests until noticed',
               numeric: true,
               cell: (each) => spread(each.canaryRequestsToDetect),
             },
-            { head: 'After (min)', numeric: true, cell: (each) => spread(each.minutesToDetect) },
+            { head: 'Time', numeric: true, cell: (each) => times(each.minutesToDetect) },
             { head: 'Bad answers', numeric: true, cell: (each) => spread(each.excessBad) },
-            { head: 'Promoted after (min)', numeric: true, cell: (each) => spread(each.minutesToPromote) },
+            { head: 'Promoted after', numeric: true, cell: (each) => times(each.minutesToPromote) },
           ]}
         />
         <p class="quiet small">
@@ -97,3 +97,6 @@ const spread = ({ p50, p95 }: Spread): string =>
   p50 === null
     ? '–'
     : `${numberText(Number(p50.toPrecision(3)))} / ${numberText(p95 === null ? null : Number(p95.toPrecision(3)))}`
+
+const times = ({ p50, p95 }: Spread): string =>
+  p50 === null ? '–' : `${durationText(60_000 * p50)} / ${durationText(60_000 * (p95 ?? p50))}`
