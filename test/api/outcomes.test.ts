@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fieldsOf, linesOf } from '../../api/lines.ts'
+import { listAnswered } from '../../store/matured.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
 import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
 
@@ -98,6 +99,29 @@ describe('an outcome', () => {
   it('of a prediction that nobody knows is kept, counted, and joined when the log has it', async () => {
     const { json } = await send([{ prediction_id: randomUUID(), value: 7, observed_at }])
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
+  })
+
+  it('that came before its prediction is joined as soon as that is in the log', async () => {
+    const [old = ''] = await answered('iris')
+    const id = `${randomUUID().slice(0, -4)}0000`
+    expect((await send([{ prediction_id: id, value: 'setosa', observed_at }])).json).toMatchObject({
+      unknown: 1,
+    })
+    const joined = async () =>
+      (
+        await listAnswered(
+          house.store,
+          { model: 'iris', version: 'iris_v1.0.0', fromMs: 0, toMs: Date.now() + 60_000, width: 3 },
+          100_000,
+        )
+      ).labels.filter(({ predictionId }) => predictionId === `${id}/0`)
+    expect(await joined()).toEqual([])
+    await house.store.pool.query(
+      `insert into predictions select (jsonb_populate_record(predictions, jsonb_build_object('id', $2::text))).*
+       from predictions where id = $1`,
+      [old, id],
+    )
+    expect(await joined()).toMatchObject([{ value: 'setosa', revision: 1 }])
   })
 
   it('of a place that its request does not have is unknown', async () => {
