@@ -80,6 +80,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   release: ReleaseSpec
   /** When it is retrained by the calendar; by requests alone when absent. */
   retrain?: RetrainSpec
+  /** The column of the source that names the person a row is about, such as a customer's number: by it a person can be erased. */
+  subject?: string
   /** How it is watched while it serves; as usual when absent. */
   monitor?: MonitorSpec
   /** What answers while the model's kill switch is on `fallback`: `always('setosa')` or `previousChampion()`. */
@@ -128,7 +130,9 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
       return undefined as T
     }
   }
-  const { features, label, source, seed = 1, hyperparameters = {} } = file
+  const { features, label, source, seed = 1, hyperparameters = {}, subject } = file
+  if (subject !== undefined && (typeof subject !== 'string' || subject === '' || subject.length > 100))
+    report('subject', 'the name of a column of the source, of up to 100 characters')
   part('features', ['features'], () => checkFeatures(report, features))
   part('label', ['features', 'label'], () => checkLabel(report, label, features))
   if (!Number.isSafeInteger(seed) || seed < 0) report('seed', `a whole number from 0 is wanted, not ${seed}`)
@@ -176,6 +180,7 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     ...retrain,
     ...monitor,
     ...fallback,
+    ...(subject === undefined ? {} : { subject }),
     ...(views.length === 0 ? {} : { views }),
     golden,
   }
