@@ -10,7 +10,7 @@ export interface StandingRung {
   reason: string
 }
 
-/** All rungs of a replica; those that it names no more are forgotten. */
+/** Where a replica stands below the champion; what it names no more is forgotten. */
 export async function writeRungs(
   database: Database,
   { replica, standing }: { replica: string; standing: readonly StandingRung[] },
@@ -37,7 +37,7 @@ export async function listRungs(
     replicas: number
   }>(sql`
     select distinct on (model) model, rung, reason, count(*) over (partition by model, rung)::int as replicas
-    from replicas left join replica_rungs on replica_id = id and rung <> 'champion'
+    from replicas left join replica_rungs on replica_id = id
     where lease_until > clock_timestamp()
     order by model, array_position(${[...rungNames]}::text[], rung) desc`)
   if (rows.length === 0) return undefined

@@ -24,7 +24,7 @@ import type { Bins } from './bins.ts'
 import type { Cache } from './cache.ts'
 import type { Clock } from './clock.ts'
 import { startLoop } from './loop.ts'
-import { startMeter } from './resources.ts'
+import type { Meter } from './resources.ts'
 import type { Lease, Routing } from './routing.ts'
 import type { Shadow } from './shadow.ts'
 import type { Switches } from './switches.ts'
@@ -40,6 +40,8 @@ export interface ReplicaDeps {
   shadow: Shadow
   switches: Switches
   tallies: Tallies
+  /** Knows what this process needs of its machine; nothing is said of it when absent. */
+  meter?: Meter
   replica: Replica
   leaseMs: number
   /** Whether versions may be made to answer wrongly for a drill. */
@@ -77,7 +79,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   /** Whether the database may have forgotten what it was told. */
   let sayAgain = false
   let remembered = ''
-  let saidRungs = ''
+  let saidRungs = '[]'
   let lastPairs = 0
 
   // In a drill this replica is as good as cut off for a while: it says nothing and hears nothing, and falls back by itself.
@@ -133,9 +135,9 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
       switches.acknowledged(acknowledgement)
     }
   }
-  /** Who answers for each model here, when it is another than was said last. */
+  /** Which models are not answered by their champion here, when they are others than was said last. */
   const sayRungs = async (): Promise<void> => {
-    const standing = routing.rungs()
+    const standing = routing.rungs().filter(({ rung }) => rung !== 'champion')
     const text = JSON.stringify(standing)
     if (!registered || text === saidRungs) return
     await writeRungs(store, { replica: replica.id, standing })
@@ -174,13 +176,15 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     everyMs: binsMs,
     onError: trouble('the counts of features were not handed on'),
   })
-  const meter = startMeter()
-  const needs = startLoop(
-    async () => {
-      if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
-    },
-    { everyMs: resourcesMs, onError: trouble('what this replica needs was not said') },
-  )
+  const { meter } = deps
+  const needs =
+    meter &&
+    startLoop(
+      async () => {
+        if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
+      },
+      { everyMs: resourcesMs, onError: trouble('what this replica needs was not said') },
+    )
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection: the server may be another one, or the same one from a backup, without what it was told last.
     if (payload === undefined) sayAgain = true
@@ -191,8 +195,8 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     refresh: () => routes.wake(),
     async stop() {
       await unlisten()
-      meter.stop()
-      await Promise.all([leases, routes, counts, binned, needs].map((loop) => loop.stop()))
+      meter?.stop()
+      await Promise.all([leases, routes, counts, binned, needs].map((loop) => loop?.stop()))
       tallies.roll(true)
       await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
       lease.until = 0

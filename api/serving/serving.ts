@@ -29,6 +29,7 @@ import type { Protocol } from './protocol.ts'
 import { startReplica } from './replica.ts'
 import { createRouting, type Held, type Lease, type Problem, type Routing } from './routing.ts'
 import { createShadow, type Shadow } from './shadow.ts'
+import { startMeter } from './resources.ts'
 import { openSpool } from './spool.ts'
 import { createSwitches, type Switches } from './switches.ts'
 import { createTallies, type Tallies } from './tally.ts'
@@ -172,6 +173,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     shadow,
     switches,
     tallies,
+    meter: startMeter(),
     replica: deps.replica,
     leaseMs: deps.leaseMs,
     drills: deps.drills,

@@ -53,7 +53,7 @@ async function told(model: string, rung: string) {
     const [row] = await house.store.query<{ rung: string }>(
       sql`select rung from replica_rungs where model = ${model}`,
     )
-    return row?.rung === rung
+    return (row?.rung ?? 'champion') === rung
   }, `the rung ${rung}`)
   await tellRungs({ store: house.store })
   return (await listAlerts(house.store, { model, open: true })).map(

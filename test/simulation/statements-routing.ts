@@ -306,6 +306,7 @@ export const routingStatements: Statements = {
     },
   ],
   '411c53c4': ['findAlarmAgainst, nothing', () => []],
+  '1d213671': ['writeRungs, which nobody reads here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {

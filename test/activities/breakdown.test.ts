@@ -1,0 +1,143 @@
+/** What one figure hides, from the log on the real database to what people are told. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { judgeBreakdownOf } from '../../activities/breakdown.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { defaultMonitorPolicy, type BusinessPolicy, type MonitorPolicy } from '../../domain/monitoring.ts'
+import { seeded } from '../../domain/random.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy as release } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+
+const hour = 3_600_000
+const now = Date.parse('2026-03-10T00:00:00Z')
+const gate = {
+  ...defaultGatePolicy('binary'),
+  evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 100, slicePositives: 20 },
+}
+const judge = {
+  policy: gate,
+  slices: [
+    { name: 'small', where: 'x < 0.5' },
+    { name: 'large', where: 'x >= 0.5' },
+    { name: 'blue', where: `colour = 'blue'` },
+  ],
+  groups: ['sort'],
+}
+
+let store: Store
+let artifactRoot: string
+let model: string
+let version: string
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  store = openStore(config.databaseUrl)
+  artifactRoot = config.artifactRoot
+})
+afterAll(() => store?.close())
+beforeEach(async () => {
+  model = uniqueName('parts')
+  version = await (await insertModel(store, { model, policy: release, artifactRoot })).register()
+  const manifest = {
+    output: { kind: 'probability', positive: 'late', threshold: 0.5 },
+    preprocessing: [
+      { name: 'x', kind: 'number', mean: 0, std: 1, fill: 0 },
+      { name: 'sort', kind: 'category', vocabulary: ['a', 'b'] },
+    ],
+  }
+  const report = {
+    slices: ['small', 'large', 'blue'].map((name) => ({ name, challenger: 0.9 })),
+    calibration: { challenger: { ece: 0.01 } },
+  }
+  await store.query(
+    sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${version}`,
+  )
+  await store.query(
+    sql`update evaluations set report = ${JSON.stringify(report)} where id = ${`e-${version}`}`,
+  )
+  await store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ judge })}::jsonb where name = ${model}`)
+})
+
+/** Four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */
+async function live(right: (x: number, sort: string) => number): Promise<void> {
+  const chance = seeded(7)
+  const requests: object[] = []
+  const outcomes: object[] = []
+  for (let atMs = now - 96 * hour; atMs < now; atMs += hour / 10) {
+    const id = `${randomUUID().slice(0, -4)}0000`
+    const [x, sort] = [Math.fround(chance()), chance() < 0.5 ? 'a' : 'b']
+    const yes = chance() < 0.5
+    const features = Buffer.alloc(9)
+    features.writeFloatLE(x, 0)
+    features.writeUInt32LE(1, 4)
+    features.write(sort, 8)
+    const at = new Date(atMs).toISOString()
+    requests.push({ id, at, features: features.toString('hex'), outputs: [yes ? 0.9 : 0.1] })
+    const truth = chance() < right(x, sort) ? yes : !yes
+    if (atMs + 2 * hour <= now)
+      outcomes.push({ id, value: truth, arrived: new Date(atMs + 2 * hour).toISOString() })
+  }
+  await store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${version}, 'champion', 1, 1, decode(features, 'hex'), outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, features text, outputs real[])`)
+  await store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at)
+    select id, value, arrived, arrived
+    from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
+}
+const judged = (business?: BusinessPolicy) => {
+  const policy: MonitorPolicy = { ...defaultMonitorPolicy, ...(business === undefined ? {} : { business }) }
+  const asked = { model, version, nowMs: now, windowMs: 48 * hour, observedMs: 48 * hour }
+  return judgeBreakdownOf({ store }, asked, policy)
+}
+const told = async () =>
+  (await listAlerts(store, { model, open: true })).map(({ kind, severity }) => `${severity} ${kind}`).sort()
+
+it('is nothing while each part is as right as ever, and a condition that cannot be computed says so', async () => {
+  await live(() => 0.9)
+  const result = await judged()
+  expect(result).toMatchObject({ level: 'ok', rows: 480 })
+  expect(result.slices).toMatchObject([
+    { name: 'small', level: 'held' },
+    { name: 'large', level: 'held' },
+    { name: 'blue', level: 'unreadable', problem: expect.stringContaining('colour') as unknown },
+  ])
+  expect(result.fairness).toMatchObject([{ attribute: 'sort', verdict: 'ok' }])
+  expect(await told()).toEqual([])
+})
+
+it('names the part that has become worse, and what it does to groups, probabilities and worth; and that it is over', async () => {
+  await live((x, sort) => (x < 0.5 ? 0.9 : sort === 'a' ? 0.9 : 0.3))
+  const worth = 'case when predicted = 1 then (case when outcome = 1 then 10 else -5 end) else 0 end'
+  const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: worth, warn: 3.7, alarm: 0 }
+  const result = await judged(business)
+  expect(result.slices?.map(({ level }) => level)).toEqual(['held', 'lost', 'unreadable'])
+  expect(result.business?.mean).toBeGreaterThan(0)
+  expect(result.business?.mean).toBeLessThan(3.7)
+  expect(await told()).toEqual([
+    'warning business_value',
+    'warning quality_calibration',
+    'warning quality_fairness',
+    'warning quality_slice',
+  ])
+  await store.query(sql`delete from predictions where model = ${model}`)
+  await live(() => 0.9)
+  expect(await judged(business)).toMatchObject({ level: 'ok' })
+  expect(await told()).toEqual([])
+})
+
+it('is not said of few rows, nor without outcomes; what is worth nothing says why', async () => {
+  expect(await judged()).toMatchObject({ level: 'insufficient' })
+  await live(() => 0.9)
+  const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: 'fee * 2' }
+  expect(await judged(business)).toMatchObject({
+    business: { mean: null },
+    problems: [expect.stringContaining('colour') as unknown, expect.stringContaining('fee') as unknown],
+  })
+})
