@@ -42,7 +42,7 @@ export interface Scene {
   close(): Promise<void>
 }
 
-const step = { minMs: 0, minRequests: 20, deadlineMs: 60_000 }
+const step = { minMs: 0, minRequests: 20, deadlineMs: 600_000 }
 /** Goes on only when callers ask: a test sees each stage before it lets it pass. */
 export const scenePolicy: ReleasePolicy = {
   strategy: 'canary',
@@ -52,8 +52,8 @@ export const scenePolicy: ReleasePolicy = {
     { ...step, shareBp: 5_000 },
   ],
   probation: { ...step, holdbackBp: 1_000 },
-  watch: { tickMs: 100, everyMs: 100, exposureMs: 5_000, acknowledgeMs: 5_000, decisionMs: 60_000 },
-  limits: { ...defaultCanaryPolicy, maxStaleMs: 30_000, promotion: 'off', srm: 'off' },
+  watch: { tickMs: 100, everyMs: 100, exposureMs: 15_000, acknowledgeMs: 15_000, decisionMs: 600_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 60_000, promotion: 'off', srm: 'off' },
 }
 
 export interface SceneOptions {

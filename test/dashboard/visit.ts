@@ -28,7 +28,7 @@ export async function visit(
     colorScheme: dark ? 'dark' : 'light',
     viewport: { width, height },
   })
-  context.setDefaultTimeout(20_000)
+  context.setDefaultTimeout(40_000)
   const page = await context.newPage()
   const wrong: string[] = []
   page.on('pageerror', (error) => wrong.push(`error: ${error.message}`))
