@@ -6,6 +6,7 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import sql from 'sql-template-tag'
+import { DomainError, isError } from '../domain/errors.ts'
 import { findLinks, type AuditHead } from './audit.ts'
 import { copyOut } from './copying.ts'
 import { migrationsDir } from './migrate.ts'
@@ -63,8 +64,21 @@ export async function connectWhole(url: string, name: string): Promise<pg.Client
     application_name: name,
   })
   client.on('error', () => {})
-  await client.connect().catch(rethrow)
+  await client.connect().catch(refuse)
   return client
+}
+
+/** An outage may heal; everything else, a wrong password or name, somebody has to correct. */
+function refuse(error: unknown): never {
+  try {
+    return rethrow(error)
+  } catch (thrown) {
+    if (isError(thrown)) throw thrown
+    throw new DomainError(
+      'configuration_invalid',
+      `the database cannot be used: ${(error as Error).message}; \`tenure doctor\` says what to do`,
+    )
+  }
 }
 
 export const databaseOf = (client: pg.Client): Database => ({
@@ -106,6 +120,11 @@ export async function openDump(url: string): Promise<Dump> {
 }
 
 async function factsOf(database: Database): Promise<DumpFacts> {
+  const [there] = await database.query<{ known: boolean }>(
+    sql`select to_regclass('public.migrations') is not null as known`,
+  )
+  if (there?.known !== true)
+    throw new DomainError('configuration_invalid', 'there is nothing of Tenure in this database to back up')
   const own = await ownTables()
   const notKept = await findNotKept(database)
   const tables = await database.query<DumpedTable>(sql`

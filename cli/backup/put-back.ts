@@ -3,32 +3,22 @@
  * its signature, the audit against the heads that are kept here. Then the artifacts are put into their store, which harms
  * nobody, and the database is replaced in one transaction that also raises the epoch of all routing.
  */
-import { createPublicKey, verify } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { appendAudit, verifyAudit } from '../../store/audit.ts'
+import { verifyAudit } from '../../store/audit.ts'
 import { headFiles, openHeads } from '../../store/audit-heads.ts'
-import { endInterruptedWork, raiseEpoch, renewFlags } from '../../store/epochs.ts'
 import { setHeadsAside, type SetAside } from '../../store/heads-aside.ts'
 import { loadDump } from '../../store/load.ts'
 import type { Database } from '../../store/postgres.ts'
 import { openSigner, type Signer } from '../../store/signature.ts'
 import { vouchAnew } from '../../store/vouching.ts'
 import { failure } from '../client.ts'
-import { damaged, openArchive, type Archive } from './archive.ts'
-import {
-  backupFormat,
-  headsName,
-  manifestName,
-  signatureName,
-  tableName,
-  type BackupManifest,
-} from './contents.ts'
+import { expectWhole, readManifest } from './check.ts'
+import { headsName, tableName, type BackupManifest } from './contents.ts'
+import { damaged, openArchive, type Archive } from './open-archive.ts'
+import { placeArtifacts } from './place-artifacts.ts'
 import type { Place } from './place.ts'
+import { settle, type Settled } from './settle.ts'
 
 export interface PutBackOptions {
   file: string
@@ -39,15 +29,11 @@ export interface PutBackOptions {
   onProgress?: (what: string) => void
 }
 
-export interface PutBack {
+export interface PutBack extends Settled {
   file: string
   taken_at: string
-  epoch: number
-  routes: { model: string; version: string; generation: number }[]
   rows: number
   artifacts: number
-  /** What stood open without anybody who carries it, and was ended: how many of each kind. */
-  ended: Record<string, number>
   /** Copies of the lists of heads that went further than the backup. */
   set_aside: string[]
   missing: string[]
@@ -70,7 +56,7 @@ export async function putBack(place: Place, options: PutBackOptions): Promise<Pu
     })
   const artifacts = await placeArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
-  const seed = isOurs ? await textOf(archive, headsName) : ''
+  const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
   let aside: SetAside | undefined
   let settled: Settled | undefined
   try {
@@ -112,76 +98,6 @@ export async function putBack(place: Place, options: PutBackOptions): Promise<Pu
   }
 }
 
-async function readManifest(archive: Archive, file: string): Promise<BackupManifest> {
-  if (!archive.has(manifestName)) throw damaged(file, `it has no ${manifestName}`)
-  const bytes = await bytesOf(archive, manifestName)
-  let manifest: BackupManifest
-  try {
-    manifest = JSON.parse(bytes.toString('utf8')) as BackupManifest
-  } catch {
-    throw damaged(file, `its ${manifestName} does not parse`)
-  }
-  if (manifest.format !== backupFormat)
-    throw damaged(file, `its format is ${JSON.stringify(manifest.format)}, not ${backupFormat}`)
-  const isSigned = verify(
-    null,
-    bytes,
-    createPublicKey(manifest.publicKey),
-    await bytesOf(archive, signatureName),
-  )
-  if (!isSigned) throw damaged(file, `its ${manifestName} is not the one that was signed`)
-  return manifest
-}
-
-/** Each entry against the manifest; what is wrong is named, all of it at once. */
-async function expectWhole(
-  archive: Archive,
-  { entries }: BackupManifest,
-  { file, onProgress }: PutBackOptions,
-): Promise<void> {
-  const issues: string[] = []
-  for (const [name, wanted] of Object.entries(entries)) {
-    onProgress?.(`checking ${name}`)
-    if (!archive.has(name)) issues.push(`${name} is missing`)
-    else {
-      const found = await archive.measure(name)
-      if (found.bytes !== wanted.bytes || found.sha256 !== wanted.sha256)
-        issues.push(`the bytes of ${name} are not those that were backed up`)
-    }
-  }
-  if (issues.length > 0)
-    throw damaged(file, `${issues.slice(0, 5).join('; ')}${issues.length > 5 ? '; and more' : ''}`)
-}
-
-async function placeArtifacts(
-  archive: Archive,
-  { entries }: BackupManifest,
-  { root, onProgress }: { root: string; onProgress: PutBackOptions['onProgress'] },
-): Promise<number> {
-  const artifacts = openArtifacts(root)
-  await mkdir(root, { recursive: true })
-  const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
-  for (const [index, name] of names.entries()) {
-    onProgress?.(`artifact ${index + 1} of ${names.length}`)
-    const [area, hex] = name.split('/') as ['artifacts' | 'snapshots', string]
-    await place(archive, artifacts, { name, area, digest: `sha256:${hex}` })
-  }
-  return names.length
-}
-
-async function place(
-  archive: Archive,
-  artifacts: Artifacts,
-  { name, area, digest }: { name: string; area: 'artifacts' | 'snapshots'; digest: string },
-): Promise<void> {
-  const there = await artifacts.locate(area, digest).catch(() => undefined)
-  if (there !== undefined) return
-  const draft = await artifacts.draft(area === 'snapshots' ? '.parquet' : '')
-  await pipeline(Readable.from(archive.read(name)), createWriteStream(draft))
-  const taken = await artifacts.take(area, draft)
-  if (taken.digest !== digest) throw new Error(`${name} has the digest ${taken.digest}`)
-}
-
 /** Within the transaction that puts it back: an audit that was rewritten in the backup is not put in the place of the true one. */
 async function expectAudit(
   database: Database,
@@ -201,47 +117,9 @@ async function expectAudit(
     throw damaged(file, `its audit ends with row ${head?.seq ?? 0}, not with row ${auditHead?.seq ?? 0}`)
 }
 
-export interface Settled {
-  epoch: number
-  routes: PutBack['routes']
-  ended: Record<string, number>
-}
-
-/** What must be done in every database that tells of an earlier time than the one its replicas know. */
-export async function settle(
-  database: Database,
-  entry: { actor: string; action: string; why: string; detail: Record<string, unknown> },
-): Promise<Settled> {
-  const { actor, action, why, detail } = entry
-  const { epoch, routes } = await raiseEpoch(database, why)
-  const ended = await endInterruptedWork(database, why)
-  await renewFlags(database, epoch)
-  const told = routes.map(({ model, generation, arms }) => ({
-    model,
-    version: arms[0]?.version ?? '',
-    generation,
-  }))
-  await appendAudit(database, {
-    actor,
-    action,
-    subject: 'database',
-    detail: { ...detail, epoch, routes: told, ended },
-  })
-  return { epoch, routes: told, ended }
-}
-
 async function* unpacked(archive: Archive, name: string): AsyncGenerator<Buffer> {
   const gunzip = createGunzip()
   const packed = Readable.from(archive.read(name))
   packed.once('error', (error) => gunzip.destroy(error))
   for await (const chunk of packed.pipe(gunzip)) yield chunk as Buffer
 }
-
-async function bytesOf(archive: Archive, name: string): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of archive.read(name)) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
-const textOf = async (archive: Archive, name: string): Promise<string> =>
-  archive.has(name) ? (await bytesOf(archive, name)).toString('utf8') : ''

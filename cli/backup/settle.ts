@@ -1,12 +1,45 @@
-/** For a database that was put back to an earlier moment by other means: what `tenure restore` does behind the rows. */
-import { findLinks, verifyAudit } from '../../store/audit.ts'
+/**
+ * What must be done in every database that tells of an earlier time than the one its replicas know, whoever has put it back:
+ * a new epoch, an end to what nobody carries, a row of the audit, and lists of heads that go no further than the rows.
+ */
+import { appendAudit, findLinks, verifyAudit } from '../../store/audit.ts'
 import { headFiles, openHeads } from '../../store/audit-heads.ts'
+import { endInterruptedWork, raiseEpoch, renewFlags } from '../../store/epochs.ts'
 import { setHeadsAside, type SetAside } from '../../store/heads-aside.ts'
-import { openStore } from '../../store/postgres.ts'
+import { openStore, type Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signature.ts'
 import { failure } from '../client.ts'
 import type { Place } from './place.ts'
-import { settle, type Settled } from './put-back.ts'
+
+export interface Settled {
+  epoch: number
+  /** Where each model's callers go now. */
+  routes: { model: string; version: string; generation: number }[]
+  /** What stood open without anybody who carries it, and was ended: how many of each kind. */
+  ended: Record<string, number>
+}
+
+export async function settle(
+  database: Database,
+  entry: { actor: string; action: string; why: string; detail: Record<string, unknown> },
+): Promise<Settled> {
+  const { actor, action, why, detail } = entry
+  const { epoch, routes } = await raiseEpoch(database, why)
+  const ended = await endInterruptedWork(database, why)
+  await renewFlags(database, epoch)
+  const told = routes.map(({ model, generation, arms }) => ({
+    model,
+    version: arms[0]?.version ?? '',
+    generation,
+  }))
+  await appendAudit(database, {
+    actor,
+    action,
+    subject: 'database',
+    detail: { ...detail, epoch, routes: told, ended },
+  })
+  return { epoch, routes: told, ended }
+}
 
 /** How long following a whole audit may take. */
 const queryMs = 60_000

@@ -72,6 +72,11 @@ export const restoreCommand: CommandSpec = {
           : 'the file of a backup is missing',
         remedy: 'See `tenure restore --help`.',
       })
+    if (file !== undefined) {
+      // Before a database is made for it.
+      const { openArchive } = await import('../backup/open-archive.ts')
+      await openArchive(resolve(file))
+    }
     const { openPlace } = await import('../backup/place.ts')
     const place = await openPlace({ make: !byOtherMeans })
     try {
@@ -121,11 +126,15 @@ function told(done: {
 }): string[] {
   const ended = Object.entries(done.ended).filter(([, count]) => count > 0)
   return [
-    `The routing epoch is ${done.epoch} now; every replica follows these routes and none from before:`,
-    tableOf(
-      ['model', 'champion', 'generation'],
-      done.routes.map(({ model, version, generation }) => [model, version, String(generation)]),
-    ),
+    ...(done.routes.length === 0
+      ? [`The routing epoch is ${done.epoch} now; no model has a route yet.`]
+      : [
+          `The routing epoch is ${done.epoch} now; every replica follows these routes and none from before:`,
+          tableOf(
+            ['model', 'champion', 'generation'],
+            done.routes.map(({ model, version, generation }) => [model, version, String(generation)]),
+          ),
+        ]),
     ...ended.map(([kind, count]) => `${count} open ${kind} ended: nobody carries them any more`),
     ...done.set_aside.map((each) => `The heads of the audit that went further are kept in ${each}`),
     'Keys that were rotated since the backup have their earlier secret again: rotate them anew.',

@@ -10,6 +10,7 @@ export const doctorCommand: CommandSpec = {
     'looks at everything Tenure needs, running or not, and says what to do; exit code 6 when something is broken',
   options: [
     ['--strict', 'exit code 6 for warnings too'],
+    ['--verify', 'hash every cached file of the set-up again, about 1 GB'],
     ['--deep', 'start the embedded database for a look when it does not run'],
   ],
   examples: [
@@ -22,6 +23,7 @@ export const doctorCommand: CommandSpec = {
     const { examine } = await import('../doctor/doctor.ts')
     const findings = await examine({
       deep: options['deep'] === true,
+      verify: options['verify'] === true,
       tell: (finding) => terminal.say(...linesOf(terminal, finding)),
     })
     const count = (state: FindingState) => findings.filter((each) => each.state === state).length

@@ -1,12 +1,9 @@
 /** Postgres: whether it answers, to whom, and whether what is in it is of this build. */
-import type {
-  Diagnosis,
-  MigrationFacts,
-  ReplicaFacts,
-  ServerFacts,
-  Unreached,
-} from '../../store/diagnosis.ts'
-import { broken, ok, skipped, warning, type Finding } from './finding.ts'
+import type { Diagnosis, ServerFacts, Unreached } from '../../store/diagnosis.ts'
+import type { MigrationFacts } from '../../store/migration-facts.ts'
+import { broken, ok, warning, type Finding } from './finding.ts'
+import { findingsOfMigrations } from './migrations.ts'
+import { findingsOfReplicas } from './replicas.ts'
 
 /** The oldest that knows everything that the migrations say. */
 const oldest = 150_000
@@ -133,39 +130,6 @@ export function findingsOfServer(url: string, server: ServerFacts, migrations: M
   return findings
 }
 
-export function findingsOfMigrations({ begun, pending, unknown, edited }: MigrationFacts): Finding[] {
-  if (!begun)
-    return [
-      warning('migrations', 'the database is empty', '`tenure up` brings it to the schema of this build.'),
-    ]
-  const findings: Finding[] = []
-  if (unknown.length > 0)
-    findings.push(
-      broken(
-        'migrations',
-        `a newer Tenure has run ${unknown.join(', ')}, which this build does not know`,
-        'Update this checkout, or restore the backup from before that update.',
-      ),
-    )
-  if (pending.length > 0)
-    findings.push(
-      broken(
-        'migrations',
-        `${pending.join(', ')} ${pending.length === 1 ? 'has' : 'have'} not run: the schema is older than this build`,
-        'Start again with `tenure up`, or start a control worker: both migrate first.',
-      ),
-    )
-  if (edited.length > 0)
-    findings.push(
-      broken(
-        'migrations',
-        `the file of ${edited.join(', ')} is not the one that was run`,
-        'Put the files back (git checkout -- migrations) and write what is to change into a further one.',
-      ),
-    )
-  return findings.length > 0 ? findings : [ok('migrations', 'the schema is that of this build')]
-}
-
 export function findingOfClock({
   clockOffsetMs,
   roundTripMs,
@@ -175,40 +139,4 @@ export function findingOfClock({
   const next = 'Let both follow a time server (chrony or systemd-timesyncd).'
   if (off > skewMs.tooMuch) return broken('clock', found, next)
   return off > skewMs.much ? warning('clock', found, next) : ok('clock', found)
-}
-
-export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: boolean): Finding[] {
-  if (replicas.length === 0)
-    return [
-      running
-        ? broken(
-            'replicas',
-            'none is alive: nobody answers predictions',
-            'Look for its last lines in the log; `tenure status` says where.',
-          )
-        : skipped('replicas', 'none is alive; nothing runs'),
-    ]
-  const epochs = new Set(replicas.flatMap((each) => each.epochs))
-  const behind = replicas.filter((each) => each.behind.length > 0)
-  return [
-    ...behind.map(({ id, host, behind: issues }) =>
-      warning(
-        'replicas',
-        `${id} on ${host} does not follow: ${issues.slice(0, 3).join('; ')}`,
-        'It follows within seconds, or its log says why not. Release stages wait for it.',
-      ),
-    ),
-    ...(epochs.size > 1
-      ? [
-          broken(
-            'replicas',
-            `they follow routing of ${epochs.size} epochs (${[...epochs].join(', ')}): the database was put back under some of them`,
-            'Run `tenure restore --after-point-in-time`; restart the replicas that do not follow then.',
-          ),
-        ]
-      : []),
-    ...(behind.length === 0 && epochs.size <= 1
-      ? [ok('replicas', `${replicas.length} alive, all of one routing`)]
-      : []),
-  ]
 }

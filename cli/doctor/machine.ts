@@ -2,9 +2,8 @@
 import { execFile } from 'node:child_process'
 import { constants, existsSync, readFileSync, statfsSync, accessSync } from 'node:fs'
 import { totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
-import { checkout } from '../../temporal.config.ts'
 import { expectFree } from '../embedded/process.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 import { holderOf } from './holder.ts'
@@ -19,55 +18,6 @@ export function checkNode(version = process.versions.node): Finding {
   if (major > 24)
     return warning('node', `Node ${version} was not tried`, 'Use Node 20, 22 or 24 when something is odd.')
   return ok('node', `Node ${version}`)
-}
-
-interface PartReport {
-  name: string
-  fault?: string
-  lacks?: string[]
-  remedy?: string
-}
-
-/** Where servers of somebody else are used, those of the set-up are not needed. */
-export async function checkParts(without: ReadonlySet<string>): Promise<Finding[]> {
-  let parts: PartReport[]
-  try {
-    const { stdout } = await run(process.execPath, [join(checkout, 'scripts/setup.mjs'), '--report'], {
-      timeout: 60_000,
-      maxBuffer: 4 * megabyte,
-    })
-    parts = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as PartReport[]
-  } catch (error) {
-    const why = (error as { stderr?: string }).stderr?.trim() || (error as Error).message
-    return [
-      broken(
-        'set-up',
-        `the set-up cannot say what is there: ${why}`,
-        'Run `npm run setup` and read what it says.',
-      ),
-    ]
-  }
-  return parts.filter(({ name }) => !without.has(name)).map(findingOfPart)
-}
-
-export function findingOfPart({ name, fault, lacks = [], remedy = '' }: PartReport): Finding {
-  const lack = lacks.join('; ')
-  const install = remedy.split('\n').at(-1)?.trim() ?? ''
-  const check = `set-up: ${name}`
-  if (fault !== undefined && lack !== '')
-    return broken(
-      check,
-      `${fault}, and to make it this machine lacks ${lack}`,
-      `${install}, then \`npm run setup\`.`,
-    )
-  if (fault !== undefined) return broken(check, fault, 'Run `npm run setup`.')
-  if (lack !== '')
-    return warning(
-      check,
-      `in place; to make it again this machine lacks ${lack}`,
-      `Before the next update: ${install}`,
-    )
-  return ok(check, 'in place')
 }
 
 /** Below the first a start fails, below the second a busy day fills it. */

@@ -1,10 +1,19 @@
 /** A backup is put back: every row and file of it is there again, replicas that lived through follow it, and nothing from after it comes back. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { openArchive } from '../../cli/backup/archive.ts'
+import { openArchive } from '../../cli/backup/open-archive.ts'
 import { backupCommand, restoreCommand } from '../../cli/commands/backup.ts'
 import { exitCodes } from '../../cli/exit.ts'
 import { runProgram } from '../../cli/program.ts'
@@ -176,6 +185,23 @@ describe('tenure backup', () => {
     expect(JSON.parse(allowed.out).missing.join()).toContain(versions.old)
     writeFileSync(path, bytes)
   })
+})
+
+it.each<[string, () => Promise<string> | string, number, RegExp]>([
+  ['that is empty', freshDatabase, exitCodes.usage, /nothing of Tenure/],
+  [
+    'that is not there',
+    () => house.databaseUrl.replace(/[^/]+$/, 'elsewhere'),
+    exitCodes.usage,
+    /tenure doctor/,
+  ],
+  ['that does not answer', () => 'postgres://a@127.0.0.1:1/b', exitCodes.unreachable, /did not answer/],
+])('no backup is made of a database %s', async (_what, url, code, pattern) => {
+  const wanted = join(dir, 'never.tar')
+  const found = await tenure(['backup', wanted], { ...house, databaseUrl: await url() })
+  expect(found.code).toBe(code)
+  expect(found.err).toMatch(pattern)
+  expect(readdirSync(dir).filter((name) => name.startsWith('never'))).toEqual([])
 })
 
 describe('tenure restore', () => {

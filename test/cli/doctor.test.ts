@@ -1,7 +1,8 @@
 /** Each thing that can be wrong is made wrong, and the doctor must name it and the next step. */
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,7 +14,6 @@ import {
   findingOfClock,
   findingOfUnreached,
   findingsOfDatabase,
-  findingsOfReplicas,
   findingsOfServer,
 } from '../../cli/doctor/database.ts'
 import {
@@ -24,12 +24,15 @@ import {
   checkRoot,
 } from '../../cli/doctor/files.ts'
 import type { Finding } from '../../cli/doctor/finding.ts'
-import { checkMemory, checkNode, checkPort, findingOfPart } from '../../cli/doctor/machine.ts'
+import { checkMemory, checkNode, checkPort } from '../../cli/doctor/machine.ts'
+import { checkParts, findingOfPart } from '../../cli/doctor/set-up.ts'
+import { findingsOfReplicas } from '../../cli/doctor/replicas.ts'
 import { checkTemporal } from '../../cli/doctor/temporal.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { exitCodes } from '../../cli/exit.ts'
 import { runProgram } from '../../cli/program.ts'
-import { diagnose, noteMigrations, type Diagnosis } from '../../store/diagnosis.ts'
+import { diagnose, type Diagnosis } from '../../store/diagnosis.ts'
+import { noteMigrations } from '../../store/migration-facts.ts'
 import { openSigner } from '../../store/signature.ts'
 import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
 import { openHouse, threeVersions, type House } from '../support/serving.ts'
@@ -395,6 +398,37 @@ describe('the machine', () => {
       'broken',
     )
     expect(findingOfPart({ name: 'addon', fault: 'not built yet' }).next).toContain('npm run setup')
+  })
+
+  it('whose set-up cannot be asked says so', async () => {
+    vi.stubEnv('NODE_OPTIONS', '--no-such-option')
+    const [finding] = await checkParts(new Set(), { verify: false })
+    expect(finding).toMatchObject({
+      check: 'set-up',
+      state: 'broken',
+      next: expect.stringContaining('npm run setup'),
+    })
+  })
+
+  it('with a cached file that is damaged: seen by its size, or by its hash', async () => {
+    const cache = mkdtempSync(join(dir, 'cache-'))
+    const part = join(cache, `temporal-1.5.1-${process.arch}`)
+    mkdirSync(part)
+    const file = join(part, 'temporal')
+    writeFileSync(file, 'a program')
+    const { size, mtimeMs } = statSync(file)
+    const sha256 = createHash('sha256').update('another one').digest('hex')
+    writeFileSync(
+      join(part, 'receipt.json'),
+      JSON.stringify({ files: [{ path: 'temporal', size, mtimeMs, sha256 }] }),
+    )
+    vi.stubEnv('TENURE_CACHE', cache)
+    vi.stubEnv('TEMPORAL_CLI', '')
+    vi.stubEnv('PATH', join(dir, 'empty'))
+    const found = async (verify: boolean) =>
+      (await checkParts(new Set(), { verify })).find(({ check }) => check === 'set-up: temporal')?.found
+    expect(await found(false)).not.toContain('damaged')
+    expect(await found(true)).toContain('temporal is damaged')
   })
 
   it('with a port that is free', async () => {

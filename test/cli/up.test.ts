@@ -346,6 +346,7 @@ describe('tenure up', () => {
     expect(stopped.code).toBe(exitCodes.done)
     for (const check of ['database', 'migrations', 'champions', 'signing key'])
       expect(stopped.out).toMatch(new RegExp(`"check": "${check}",\\s*"state": "ok"`))
+    expect((await here('restore', join(dir, 'running.tar'), '--replace')).code).toBe(exitCodes.done)
     expect((await tenure('reset', '--yes')).code).toBe(exitCodes.done)
     expect(leftOver()).toEqual([])
   }, 120_000)

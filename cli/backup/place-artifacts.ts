@@ -1,0 +1,38 @@
+/** Puts the artifacts of a backup into their store, each under the digest that its bytes have. One too many harms nobody. */
+import { createWriteStream } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import type { BackupManifest } from './contents.ts'
+import type { Archive } from './open-archive.ts'
+
+/** Answers how many there are. */
+export async function placeArtifacts(
+  archive: Archive,
+  { entries }: BackupManifest,
+  { root, onProgress }: { root: string; onProgress: ((what: string) => void) | undefined },
+): Promise<number> {
+  const artifacts = openArtifacts(root)
+  await mkdir(root, { recursive: true })
+  const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
+  for (const [index, name] of names.entries()) {
+    onProgress?.(`artifact ${index + 1} of ${names.length}`)
+    const [area, hex] = name.split('/') as ['artifacts' | 'snapshots', string]
+    await place(archive, artifacts, { name, area, digest: `sha256:${hex}` })
+  }
+  return names.length
+}
+
+async function place(
+  archive: Archive,
+  artifacts: Artifacts,
+  { name, area, digest }: { name: string; area: 'artifacts' | 'snapshots'; digest: string },
+): Promise<void> {
+  const there = await artifacts.locate(area, digest).catch(() => undefined)
+  if (there !== undefined) return
+  const draft = await artifacts.draft(area === 'snapshots' ? '.parquet' : '')
+  await pipeline(Readable.from(archive.read(name)), createWriteStream(draft))
+  const taken = await artifacts.take(area, draft)
+  if (taken.digest !== digest) throw new Error(`${name} has the digest ${taken.digest}`)
+}

@@ -1,0 +1,48 @@
+/** The headers of a tar: what is written before each entry, and what is read from there. */
+
+export const block = 512
+/** Above it a size does not fit the digits of the header, and is written as a number of its own. */
+const mostOctal = 8 ** 11 - 1
+
+/** POSIX ustar; a size beyond its digits as GNU tar writes it. */
+export function headerOf(name: string, size: number): Buffer {
+  const header = Buffer.alloc(block)
+  header.write(name, 0, 100)
+  header.write('0000600\0', 100)
+  header.write('0000000\0', 108)
+  header.write('0000000\0', 116)
+  if (size <= mostOctal) header.write(`${size.toString(8).padStart(11, '0')}\0`, 124)
+  else {
+    header[124] = 0x80
+    header.writeBigUInt64BE(BigInt(size), 128)
+  }
+  header.write(
+    `${Math.floor(Date.now() / 1_000)
+      .toString(8)
+      .padStart(11, '0')}\0`,
+    136,
+  )
+  header.write('0', 156)
+  header.write('ustar\0', 257, 'latin1')
+  header.write('00', 263)
+  header.write(`${sumOf(header).toString(8).padStart(6, '0')}\0 `, 148)
+  return header
+}
+
+/** With its own field taken for blanks. */
+function sumOf(header: Buffer): number {
+  let sum = 0
+  for (let i = 0; i < block; i++) sum += i >= 148 && i < 156 ? 0x20 : header[i]!
+  return sum
+}
+
+/** What a header says; undefined for bytes that are none, `damaged` for one whose sum does not fit. */
+export function readHeader(header: Buffer): { name: string; bytes: number; damaged: boolean } | undefined {
+  if (header.toString('latin1', 257, 262) !== 'ustar') return undefined
+  const name = header.toString('utf8', 0, 100).replace(/\0.*$/s, '')
+  const bytes =
+    header[124] === 0x80
+      ? Number(header.readBigUInt64BE(128))
+      : Number.parseInt(header.toString('latin1', 124, 135), 8)
+  return { name, bytes, damaged: Number.parseInt(header.toString('latin1', 148, 154), 8) !== sumOf(header) }
+}

@@ -1,0 +1,65 @@
+/** What the set-up has brought, as it tells itself: the packages, TensorFlow with its addon, Temporal, Postgres. */
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { checkout } from '../../temporal.config.ts'
+import { broken, ok, warning, type Finding } from './finding.ts'
+
+const run = promisify(execFile)
+const mostOutput = 4_000_000
+
+interface PartReport {
+  name: string
+  fault?: string
+  lacks?: string[]
+  remedy?: string
+}
+
+/**
+ * Where servers of somebody else are used, those of the set-up are not needed. `verify` hashes each cached file, where its size
+ * and time are looked at otherwise.
+ */
+export async function checkParts(
+  without: ReadonlySet<string>,
+  { verify }: { verify: boolean },
+): Promise<Finding[]> {
+  let parts: PartReport[]
+  try {
+    const script = join(checkout, 'scripts/setup.mjs')
+    const { stdout } = await run(process.execPath, [script, '--report', ...(verify ? ['--verify'] : [])], {
+      timeout: verify ? 300_000 : 60_000,
+      maxBuffer: mostOutput,
+    })
+    parts = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as PartReport[]
+  } catch (error) {
+    const why = (error as { stderr?: string }).stderr?.trim() || (error as Error).message
+    return [
+      broken(
+        'set-up',
+        `the set-up cannot say what is there: ${why}`,
+        'Run `npm run setup` and read what it says.',
+      ),
+    ]
+  }
+  return parts.filter(({ name }) => !without.has(name)).map(findingOfPart)
+}
+
+export function findingOfPart({ name, fault, lacks = [], remedy = '' }: PartReport): Finding {
+  const lack = lacks.join('; ')
+  const install = remedy.split('\n').at(-1)?.trim() ?? ''
+  const check = `set-up: ${name}`
+  if (fault !== undefined && lack !== '')
+    return broken(
+      check,
+      `${fault}, and to make it this machine lacks ${lack}`,
+      `${install}, then \`npm run setup\`.`,
+    )
+  if (fault !== undefined) return broken(check, fault, 'Run `npm run setup`.')
+  if (lack !== '')
+    return warning(
+      check,
+      `in place; to make it again this machine lacks ${lack}`,
+      `Before the next update: ${install}`,
+    )
+  return ok(check, 'in place')
+}

@@ -1,0 +1,65 @@
+/** Which migrations a database has run, and whether their files are still what was run. */
+import { createHash } from 'node:crypto'
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { migrationsDir } from './migrate.ts'
+import type { Database } from './postgres.ts'
+import { readServiceState, writeServiceState } from './service-state.ts'
+
+export interface MigrationFacts {
+  /** Whether the database has ever been migrated. */
+  begun: boolean
+  /** Of this build and not run yet. */
+  pending: string[]
+  /** Run, and not of this build. */
+  unknown: string[]
+  /** Whose file is no longer the one that was run. */
+  edited: string[]
+}
+
+const hashesName = 'migration_files'
+
+/** The files of this build: name → SHA-256. */
+async function migrationFiles(directory = migrationsDir): Promise<Map<string, string>> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort()
+  const hashes = names.map(async (name) => {
+    const text = await readFile(join(directory, name))
+    return [name.slice(0, -'.sql'.length), createHash('sha256').update(text).digest('hex')] as const
+  })
+  return new Map(await Promise.all(hashes))
+}
+
+export async function migrationFacts(database: Database): Promise<MigrationFacts> {
+  const files = await migrationFiles()
+  const [there] = await database.query<{ begun: boolean }>(
+    sql`select to_regclass('public.migrations') is not null as begun`,
+  )
+  if (there?.begun !== true) return { begun: false, pending: [...files.keys()], unknown: [], edited: [] }
+  const ran = (await database.query<{ name: string }>(sql`select name from migrations order by id`)).map(
+    ({ name }) => name,
+  )
+  const noted = await readServiceState<Record<string, string>>(database, hashesName).catch(() => undefined)
+  return {
+    begun: true,
+    pending: [...files.keys()].filter((name) => !ran.includes(name)),
+    unknown: ran.filter((name) => !files.has(name)),
+    edited: ran.filter(
+      (name) => noted?.[name] !== undefined && files.has(name) && noted[name] !== files.get(name),
+    ),
+  }
+}
+
+/**
+ * Notes which text each migration had when it was run. A file that is edited afterwards changes no database that has run it,
+ * and two databases of one build part without a word.
+ */
+export async function noteMigrations(database: Database): Promise<void> {
+  const files = await migrationFiles()
+  const noted = (await readServiceState<Record<string, string>>(database, hashesName)) ?? {}
+  const ran = await database.query<{ name: string }>(sql`select name from migrations`)
+  const fresh = ran.filter(({ name }) => noted[name] === undefined && files.has(name))
+  if (fresh.length === 0) return
+  const added = Object.fromEntries(fresh.map(({ name }) => [name, files.get(name)!]))
+  await writeServiceState(database, hashesName, { ...noted, ...added })
+}
