@@ -34,28 +34,32 @@ const signedIn = async (who: keyof Scene['keys'], path = '/'): Promise<Visit> =>
 }
 const releasePath = () => `/releases/${release}`
 
-it('every page can be used by everybody, fits a phone, takes no text for markup and asks nobody else', async () => {
-  const guest = await signedIn('root')
-  const { page, wrong } = guest
-  const addresses = scene.addresses(release)
-  const pages = places.filter(({ path }) => addresses[path] !== undefined)
-  expect(pages.length).toBeGreaterThanOrEqual(3)
-  for (const { path } of pages) {
-    const answer = await page.goto(addresses[path]!)
-    expect(answer?.status(), path).toBe(200)
-    const statements = /statements;desc="(\d+)"/.exec(answer?.headers()['server-timing'] ?? '')?.[1]
-    expect(Number(statements), path).toBeLessThanOrEqual(14)
-    expect(await barriers(page), path).toEqual([])
-    await page.setViewportSize({ width: 375, height: 800 })
-    expect(await overhang(page), path).toBeLessThanOrEqual(0)
-    await page.setViewportSize({ width: 1_280, height: 900 })
-    expect(await isHurt(page), path).toBe(false)
-  }
-  await page.goto(releasePath())
-  expect(await page.locator('body').innerText()).toContain(markup)
-  expect(wrong).toEqual([])
-  await guest.close()
-}, storyMs)
+it(
+  'every page can be used by everybody, fits a phone, takes no text for markup and asks nobody else',
+  async () => {
+    const guest = await signedIn('root')
+    const { page, wrong } = guest
+    const addresses = scene.addresses(release)
+    const pages = places.filter(({ path }) => addresses[path] !== undefined)
+    expect(pages.length).toBeGreaterThanOrEqual(3)
+    for (const { path } of pages) {
+      const answer = await page.goto(addresses[path]!)
+      expect(answer?.status(), path).toBe(200)
+      const statements = /statements;desc="(\d+)"/.exec(answer?.headers()['server-timing'] ?? '')?.[1]
+      expect(Number(statements), path).toBeLessThanOrEqual(14)
+      expect(await barriers(page), path).toEqual([])
+      await page.setViewportSize({ width: 375, height: 800 })
+      expect(await overhang(page), path).toBeLessThanOrEqual(0)
+      await page.setViewportSize({ width: 1_280, height: 900 })
+      expect(await isHurt(page), path).toBe(false)
+    }
+    await page.goto(releasePath())
+    expect(await page.locator('body').innerText()).toContain(markup)
+    expect(wrong).toEqual([])
+    await guest.close()
+  },
+  storyMs,
+)
 
 it('in dark, and before sign-in, nothing is hard to read', async () => {
   const dark = await visit(browser, { url: scene.url, dark: true })
@@ -117,80 +121,88 @@ describe('an approver', () => {
     await operator.close()
   })
 
-  it('approves with a reason and sees the canary move; a page from before is refused', async () => {
-    const ben = await signedIn('ben', releasePath())
-    await ben.page.getByLabel('Reason').fill('looks good')
-    const anna = await visited()
-    await anna.page.goto('/')
-    await anna.page.getByLabel('API key').fill('tnr_000000000000_wrong')
-    await anna.page.getByRole('button', { name: 'Sign in' }).click()
-    await anna.page.getByRole('alert').waitFor()
-    await anna.signIn(scene.keys.anna)
-    const { page } = anna
-    await page.getByRole('heading', { name: 'Waits for a person' }).waitFor()
-    await page.getByRole('link', { name: scene.candidate }).first().click()
-    await page.getByText('It waits for 1 more approval').waitFor()
+  it(
+    'approves with a reason and sees the canary move; a page from before is refused',
+    async () => {
+      const ben = await signedIn('ben', releasePath())
+      await ben.page.getByLabel('Reason').fill('looks good')
+      const anna = await visited()
+      await anna.page.goto('/')
+      await anna.page.getByLabel('API key').fill('tnr_000000000000_wrong')
+      await anna.page.getByRole('button', { name: 'Sign in' }).click()
+      await anna.page.getByRole('alert').waitFor()
+      await anna.signIn(scene.keys.anna)
+      const { page } = anna
+      await page.getByRole('heading', { name: 'Waits for a person' }).waitFor()
+      await page.getByRole('link', { name: scene.candidate }).first().click()
+      await page.getByText('It waits for 1 more approval').waitFor()
 
-    // Without a reason the browser itself keeps the form, and so does the server.
-    await page.getByRole('button', { name: 'Approve' }).click()
-    expect(new URL(page.url()).pathname).toBe(releasePath())
-    await page.getByLabel('Reason').fill(`better where it matters ${markup}`)
-    await page.getByRole('button', { name: 'Approve' }).click()
-    await page.getByText('canary 10 %').first().waitFor({ timeout: patienceMs })
-    await page.getByRole('cell', { name: markup }).first().waitFor()
-    expect(await isHurt(page)).toBe(false)
+      // Without a reason the browser itself keeps the form, and so does the server.
+      await page.getByRole('button', { name: 'Approve' }).click()
+      expect(new URL(page.url()).pathname).toBe(releasePath())
+      await page.getByLabel('Reason').fill(`better where it matters ${markup}`)
+      await page.getByRole('button', { name: 'Approve' }).click()
+      await page.getByText('canary 10 %').first().waitFor({ timeout: patienceMs })
+      await page.getByRole('cell', { name: markup }).first().waitFor()
+      expect(await isHurt(page)).toBe(false)
 
-    // Ben has been typing meanwhile; his page tells him, and does not throw away what he wrote.
-    await ben.page
-      .getByText('The release has gone on since this form was made')
-      .waitFor({ timeout: patienceMs })
-    await ben.page.getByRole('button', { name: 'Approve' }).click()
-    await ben.page.getByRole('heading', { name: 'The page was out of date' }).waitFor()
-    expect(await ben.page.locator('main').innerText()).toContain(
-      'The stage of the release was awaiting approval and is canary, stage 1 now.',
-    )
-    expect(await barriers(ben.page)).toEqual([])
-    expect(await said('ben')).toBe(0)
+      // Ben has been typing meanwhile; his page tells him, and does not throw away what he wrote.
+      await ben.page
+        .getByText('The release has gone on since this form was made')
+        .waitFor({ timeout: patienceMs })
+      await ben.page.getByRole('button', { name: 'Approve' }).click()
+      await ben.page.getByRole('heading', { name: 'The page was out of date' }).waitFor()
+      expect(await ben.page.locator('main').innerText()).toContain(
+        'The stage of the release was awaiting approval and is canary, stage 1 now.',
+      )
+      expect(await barriers(ben.page)).toEqual([])
+      expect(await said('ben')).toBe(0)
 
-    scene.call()
-    await page.getByText('promoted', { exact: true }).first().waitFor({ timeout: 90_000 })
-    expect(await page.locator('body').innerText()).toContain(
-      `${scene.candidate} answers 100 % of the callers and is champion`,
-    )
-    expect([...anna.wrong, ...ben.wrong]).toEqual([])
-    await anna.close()
-    await ben.close()
-  }, storyMs)
+      scene.call()
+      await page.getByText('promoted', { exact: true }).first().waitFor({ timeout: 90_000 })
+      expect(await page.locator('body').innerText()).toContain(
+        `${scene.candidate} answers 100 % of the callers and is champion`,
+      )
+      expect([...anna.wrong, ...ben.wrong]).toEqual([])
+      await anna.close()
+      await ben.close()
+    },
+    storyMs,
+  )
 
-  it('pauses, resumes and takes back from the same page, and what the release refuses is told', async () => {
-    const next = await scene.registry.register(scene.candidate)
-    release = await scene.release(next, pausing)
-    const anna = await signedIn('anna', releasePath())
-    const { page } = anna
-    const press = async (name: string) => {
-      await page.getByLabel('Reason').fill(`because of ${name}`)
-      await page.getByRole('button', { name, exact: true }).click()
-    }
-    await page.getByRole('button', { name: 'Approve' }).waitFor({ timeout: patienceMs })
-    await press('Approve')
-    await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
-    const other = await signedIn('anna', releasePath())
-    await other.page.getByLabel('Reason').fill('once more')
-    await press('Pause')
-    await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: patienceMs })
+  it(
+    'pauses, resumes and takes back from the same page, and what the release refuses is told',
+    async () => {
+      const next = await scene.registry.register(scene.candidate)
+      release = await scene.release(next, pausing)
+      const anna = await signedIn('anna', releasePath())
+      const { page } = anna
+      const press = async (name: string) => {
+        await page.getByLabel('Reason').fill(`because of ${name}`)
+        await page.getByRole('button', { name, exact: true }).click()
+      }
+      await page.getByRole('button', { name: 'Approve' }).waitFor({ timeout: patienceMs })
+      await press('Approve')
+      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
+      const other = await signedIn('anna', releasePath())
+      await other.page.getByLabel('Reason').fill('once more')
+      await press('Pause')
+      await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: patienceMs })
 
-    await other.page.getByRole('button', { name: 'Pause' }).click()
-    await other.page.getByRole('heading', { name: 'The release has refused this' }).waitFor()
-    expect(await other.page.locator('main').innerText()).toContain('it is paused already, by anna')
-    await other.close()
+      await other.page.getByRole('button', { name: 'Pause' }).click()
+      await other.page.getByRole('heading', { name: 'The release has refused this' }).waitFor()
+      expect(await other.page.locator('main').innerText()).toContain('it is paused already, by anna')
+      await other.close()
 
-    await press('Resume')
-    await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
-    await press('Roll back')
-    await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: patienceMs })
-    expect(anna.wrong).toEqual([])
-    await anna.close()
-  }, storyMs)
+      await press('Resume')
+      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
+      await press('Roll back')
+      await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: patienceMs })
+      expect(anna.wrong).toEqual([])
+      await anna.close()
+    },
+    storyMs,
+  )
 })
 
 /** A policy whose first stage ends only when somebody says so. */

@@ -14,8 +14,10 @@ import { seeded } from '../../domain/random.ts'
 import type { Role } from '../../domain/roles.ts'
 import { upsertAlert } from '../../store/alerts.ts'
 import { insertKey } from '../../store/keys.ts'
+import { findRelease } from '../../store/releases.ts'
 import { releaseWorkflowId, releaseIdOf } from '../../workflows/contract.ts'
 import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import { until } from '../support/api-process.ts'
 import { insertModel, type Registry } from '../support/candidates.ts'
 import { startCore, type Core, type Servers } from '../support/core.ts'
 import { seatChampion } from '../support/seat.ts'
@@ -33,7 +35,7 @@ export interface Scene {
   candidate: string
   keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root', string>
   registry: Registry
-  /** Starts the release of a version and answers its id. */
+  /** Starts the release of a version and answers its id once it awaits its approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
   /** Callers who ask for predictions from now on. */
   call(): void
@@ -122,7 +124,10 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
         taskQueue: config.taskQueues.control,
         args: [{ model, version, requestedBy: 'olga', policy }],
       })
-      return releaseIdOf(handle.firstExecutionRunId)
+      const id = releaseIdOf(handle.firstExecutionRunId)
+      const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'
+      await until(asks, `the release of ${version} that awaits its approval`, 60_000)
+      return id
     },
     call() {
       calling ??= ask(`${url}/v1/models/${model}/predict`, stopping.signal)
