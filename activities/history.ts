@@ -1,12 +1,12 @@
 /** Loads what was known of the entities of a model into DuckDB, for its rows to be joined to as of the time of each. */
 import type { ModelDefinition } from '../domain/definition.ts'
 import { bestKnown, historyTable, lookedUp } from '../models/define/point-in-time.ts'
-import { historyQuery } from '../store/feature-values.ts'
+import { historyQuery } from '../store/feature-history.ts'
 import { findView } from '../store/feature-views.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 import { loadKnown } from './known.ts'
-import { takeInUntil } from './materialise.ts'
+import { takeInUntil } from './take-in.ts'
 
 /** To be called before `known` is loaded. Views are taken in up to `asOfMs` first. */
 export async function loadHistory(

@@ -79,9 +79,6 @@ export function entityKey(parts: readonly unknown[]): string | undefined {
   return key
 }
 
-/** An entity as people write it. */
-export const readableKey = (key: string): string => key.replaceAll(separator, ' / ')
-
 /** The parts of a key, joined as `entityKey` does. */
 export const keyOfText = (text: string): string => text.split(' / ').join(separator)
 

@@ -31,4 +31,5 @@ export {
 } from './define/expect.ts'
 export { byTime, random, stratified } from './define/split.ts'
 export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './define/release.ts'
-export { lookup, view } from './define/view.ts'
+export { lookup } from './define/lookup.ts'
+export { view } from './define/view.ts'

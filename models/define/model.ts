@@ -13,13 +13,13 @@ import { lowerFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './features.ts'
 import { lowerJudge, type JudgeSpec } from './judge.ts'
 import { checkLabel } from './label.ts'
+import { lowerViews } from './lookup.ts'
 import { lowerMonitor, type MonitorSpec } from './monitor.ts'
 import { lowerRelease, type ReleaseSpec } from './release.ts'
 import { collectIssues, type Report } from './report.ts'
 import { lowerRetrain, type RetrainSpec } from './retrain.ts'
 import { lowerSource, type SourceSpec } from './source.ts'
 import { lowerSplit, type SplitSpec } from './split.ts'
-import { lowerViews } from './view.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
 

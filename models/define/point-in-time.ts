@@ -1,64 +1,12 @@
 /**
- * Feature views as SQL: which rows of a view have become usable, and how the training rows are joined to what was usable at the
- * time of each. A row that could see a later value would be trained on what nobody knew when the model is asked.
+ * How the rows of a model are joined to what was known of their entities at the time of each, as SQL. A row that could see a later value would be trained on what nobody knew when the model is asked.
  */
 import type { ModelDefinition } from '../../domain/definition.ts'
-import type { FeatureOrigin, FeatureView } from '../../domain/feature-view.ts'
+import type { FeatureOrigin } from '../../domain/feature-view.ts'
+import { entityColumn } from './view-rows.ts'
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
-const moment = (ms: number): string =>
-  `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
-
-/** The text that names an entity, as `entityKey` makes it; a whole number has no decimals, whatever its type. */
-const entityColumn = (columns: readonly string[]): string =>
-  columns
-    .map((name) => `regexp_replace(cast(${quoted(name)} as varchar), '\\.0$', '')`)
-    .join(' || chr(31) || ')
-
-export interface ViewPlan {
-  /** Views over the files of the source; empty for Postgres. */
-  views: string[]
-  /** The rows of the view that have become usable, in the SQL of its source. */
-  known: string
-  /** DuckDB SQL over `known`: one row a value, in the order in which they became usable. */
-  rows: string
-}
-
-/** The rows of a view that became usable after one moment and not after another. */
-export function planView(
-  { source, entity, eventTime, knownAt, values }: FeatureView,
-  { afterMs, untilMs, root }: { afterMs: number | undefined; untilMs: number; root: string },
-): ViewPlan {
-  const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
-  const [event, known] = [quoted(eventTime), quoted(knownAt)]
-  const conditions = [`${event} <= ${moment(untilMs)}`, `${known} <= ${moment(untilMs)}`]
-  if (afterMs !== undefined)
-    conditions.push(`(${event} > ${moment(afterMs)} or ${known} > ${moment(afterMs)})`)
-  const columns = Object.entries(values).map(
-    ([name, kind]) =>
-      `cast(${quoted(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
-  )
-  const names = Object.keys(values).map(quoted)
-  const [eventAt, knownSince] = [`cast(${event} as timestamp)`, `cast(${known} as timestamp)`]
-  const shaped = `
-    select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,
-      greatest(${eventAt}, ${knownSince}) as usable_at, ${columns.join(', ')}
-    from known`
-  // Of several rows for the same event that became known at once, the one with the greatest values stands for all.
-  return {
-    views: Object.entries(source.files).map(
-      ([name, path]) =>
-        `create or replace temp view ${quoted(name)} as select * from ${read}(${literal(`${root}/${path}`)})`,
-    ),
-    known: `select * from (${source.rows}) as given where ${conditions.join(' and ')}`,
-    rows: `
-    select * from (${shaped}) as shaped where entity is not null
-    qualify row_number() over (partition by entity, event_at, known_at order by ${names.map((name) => `${name} desc nulls last`).join(', ')}) = 1
-    order by usable_at, entity, event_at, known_at`,
-  }
-}
-
 /** The name of the table in DuckDB with the history of a view. */
 export const historyTable = (digest: string): string => `_history_${digest.slice(-12)}`
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../activities/duckdb.ts'
-import { takeInUntil } from '../../activities/materialise.ts'
 import { writeSnapshot } from '../../activities/snapshot.ts'
+import { takeInUntil } from '../../activities/take-in.ts'
 import { entityKey, valueAt } from '../../domain/feature-view.ts'
 import {
   byTime,
@@ -21,7 +21,8 @@ import {
   yesNo,
 } from '../../models/define.ts'
 import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { findNewest, forgetValues, listValues } from '../../store/feature-values.ts'
+import { listValues } from '../../store/feature-history.ts'
+import { findNewest, forgetValues } from '../../store/feature-values.ts'
 import { findView, upsertView } from '../../store/feature-views.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migratedDatabase } from '../support/servers.ts'

@@ -81,6 +81,8 @@ describe('a view', () => {
       { values: { delay: number() } },
     ])
       expect(digest(change)).not.toBe(digest({}))
+    // Two of different names are two, whatever they say.
+    expect(view('others', right).definition.digest).not.toBe(digest({}))
   })
 
   it.each([

@@ -1,7 +1,13 @@
 /** Feature views on the real Temporal: a schedule that takes them in, people who ask for it, and what happens when it fails. */
 import { ScheduleNotFoundError } from '@temporalio/client'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { featuresGroup } from '../../cli/commands/features.ts'
+import { exitCodes } from '../../cli/exit.ts'
+import { runProgram } from '../../cli/program.ts'
 import { syncViews, viewScheduleId } from '../../cli/views.ts'
 import {
   byTime,
@@ -14,7 +20,7 @@ import {
   view,
   yesNo,
 } from '../../models/define.ts'
-import { listValues } from '../../store/feature-values.ts'
+import { listValues } from '../../store/feature-history.ts'
 import { listViews } from '../../store/feature-views.ts'
 import { upsertModel } from '../../store/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/contract.ts'
@@ -179,6 +185,45 @@ it('people see it, with what is known of an entity, as far as their keys reach',
     const refused = await ask(method, path, who, body)
     expect([refused.status, refused.json['code']], path).toEqual([status, code])
   }
+})
+
+it('the command shows it and has it taken in', async () => {
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      const options = { key: keys['olga']!, ...(body === '' ? {} : { body: JSON.parse(body) as object }) }
+      void api
+        .request(request.method!, request.url!, options)
+        .then(({ status, text }) =>
+          response.writeHead(status, { 'content-type': 'application/json' }).end(text),
+        )
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const run = async (...words: string[]) => {
+    let said = ''
+    const sink = () =>
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          said += chunk.toString()
+          done()
+        },
+      })
+    const streams = { out: sink(), err: sink() }
+    const code = await runProgram([featuresGroup], ['features', ...words, '--url', url], streams)
+    return { code, said }
+  }
+  expect(await run()).toMatchObject({ code: exitCodes.done, said: expect.stringContaining(name) as unknown })
+  const shown = await run('show', name)
+  expect(shown.said).toMatch(/What the sensors said last\.[^]*room, floor[^]*postgres: select \* from said/)
+  expect((await run('show', name, '--entity', 'r7 / 1')).said).toMatch(/counts.*warmth \d+/)
+  expect((await run('show', name, '--entity', 'nowhere')).said).toContain('Nothing is known of nowhere.')
+  expect((await run('show', 'none')).code).toBe(exitCodes.notFound)
+  expect((await run('materialise', name)).said).toMatch(/has begun|under way/)
+  await core.client.workflow.getHandle(materialiseWorkflowId(name)).result()
+  server.close()
 })
 
 it('what came too late to be found by itself is found when somebody asks for it', async () => {

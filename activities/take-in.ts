@@ -1,0 +1,95 @@
+/**
+ * Reads what has become usable of a view and stores it, batch by batch. It can be killed anywhere and run twice at once: each row is
+ * stored once, the newest only moves on, and the watermark passes a row only after it is stored.
+ */
+import { DomainError, isError } from '../domain/errors.ts'
+import type { FeatureValue, FeatureView } from '../domain/feature-view.ts'
+import { planView } from '../models/define/view-rows.ts'
+import { insertValues, type ViewRow } from '../store/feature-values.ts'
+import { findView, readNow, upsertView, type StoredView } from '../store/feature-views.ts'
+import type { Store } from '../store/postgres.ts'
+import { checkout } from '../temporal.config.ts'
+import { withDuck, type Duck } from './duckdb.ts'
+import { loadKnown } from './known.ts'
+
+/** Rows stored in one transaction. */
+const batchRows = 5_000
+
+/** Before a training as of a moment: everything that was usable by then is stored when this returns. */
+export async function takeInUntil(
+  store: Store,
+  views: readonly FeatureView[],
+  asOfMs: number,
+): Promise<void> {
+  // What is to come nobody knows; a watermark in the future would call all of it late.
+  const untilMs = Math.floor(Math.min(asOfMs, await readNow(store)))
+  for (const view of views) {
+    await upsertView(store, view)
+    const stored = (await findView(store, view.digest))!
+    if (stored.watermark === undefined || Date.parse(stored.watermark) < untilMs)
+      await takeIn(store, stored, { untilMs })
+  }
+}
+
+/** Everything that became usable after the watermark, or after `fromMs`, and until `untilMs`. */
+export async function takeIn(
+  store: Store,
+  { id, definition, watermark }: Pick<StoredView, 'id' | 'definition' | 'watermark'>,
+  { untilMs, fromMs, onBatch }: { untilMs: number; fromMs?: number; onBatch?: () => void },
+): Promise<{ read: number; added: number; late: number }> {
+  const passedMs = watermark === undefined ? undefined : Date.parse(watermark)
+  const plan = planView(definition, {
+    afterMs: passedMs === undefined ? undefined : Math.min(passedMs - definition.lateMs, fromMs ?? Infinity),
+    untilMs,
+    root: checkout,
+  })
+  const run = { viewId: id, lateAt: watermark, asOf: new Date(untilMs).toISOString() }
+  return withDuck(async (duck) => {
+    const total = { read: 0, added: 0, late: 0 }
+    const keep = async (rows: readonly ViewRow[], last: string | undefined): Promise<void> => {
+      const { added, late } = await insertValues(store, { ...run, watermark: last }, rows)
+      total.added += added
+      total.late += late
+      onBatch?.()
+    }
+    try {
+      await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+      await duck.run(
+        `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,
+      )
+    } catch (error) {
+      throw refusal(definition.name, error)
+    }
+    for (; ; total.read += batchRows) {
+      const rows = await readRows(duck, definition, total.read)
+      if (rows.length < batchRows) {
+        // Up to here the source has been read, whether there was a row or not.
+        await keep(rows, run.asOf)
+        return { ...total, read: total.read + rows.length }
+      }
+      await keep(rows, undefined)
+    }
+  })
+}
+
+async function readRows(duck: Duck, { values }: FeatureView, from: number): Promise<ViewRow[]> {
+  const names = Object.keys(values)
+  const iso = (column: string) => `strftime(${column}, '%Y-%m-%dT%H:%M:%S.%fZ') as ${column}`
+  const rows = await duck.rows<Record<string, FeatureValue>>(`
+    select entity, ${['event_at', 'known_at', 'usable_at'].map(iso).join(', ')}, ${names.map((name) => `"${name}"`).join(', ')}
+    from usable where place >= ${from} and place < ${from + batchRows} order by place`)
+  return rows.map((row) => ({
+    entity: String(row['entity']),
+    eventAt: String(row['event_at']),
+    knownAt: String(row['known_at']),
+    usableAt: String(row['usable_at']),
+    features: Object.fromEntries(names.map((name) => [name, row[name] ?? null])),
+  }))
+}
+
+/** An outage stays what it is; what is wrong with the SQL of a view no repetition heals. */
+function refusal(view: string, error: unknown): unknown {
+  if (isError(error)) return error
+  const said = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+  return new DomainError('invalid_request', `the feature view ${view} cannot be read: ${said.slice(0, 300)}`)
+}

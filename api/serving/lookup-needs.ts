@@ -1,0 +1,64 @@
+/** What the versions of a model look up, found once for each version and each route. */
+import { entityKey, type FeatureOrigin, type FeatureValue } from '../../domain/feature-view.ts'
+import type { Feature, Row } from '../../domain/features.ts'
+import type { Routing } from './routing.ts'
+import type { LiveModel } from './table.ts'
+import type { LoadedVersion } from './version.ts'
+
+export interface LookedUp {
+  name: string
+  from: FeatureOrigin
+  /** Whether the version can read it. */
+  fits: (value: FeatureValue) => boolean
+}
+
+/** What all versions of one model look up. */
+export interface Needs {
+  all: readonly LookedUp[]
+  /** Fields that name an entity for some version, and are no feature of another. */
+  fields: ReadonlySet<string>
+}
+
+export interface NeedsOf {
+  version(loaded: LoadedVersion): readonly LookedUp[]
+  model(live: LiveModel): Needs
+}
+
+export function createNeeds(routing: Pick<Routing, 'loaded'>): NeedsOf {
+  const ofVersions = new WeakMap<LoadedVersion, readonly LookedUp[]>()
+  const ofModels = new WeakMap<LiveModel, Needs>()
+  const version: NeedsOf['version'] = (loaded) => {
+    const known = ofVersions.get(loaded)
+    if (known !== undefined) return known
+    const found = Object.entries(loaded.manifest.features).flatMap(([name, feature]): LookedUp[] =>
+      feature.from === undefined ? [] : [{ name, from: feature.from, fits: fitOf(feature) }],
+    )
+    ofVersions.set(loaded, found)
+    return found
+  }
+  return {
+    version,
+    model(live) {
+      const known = ofModels.get(live)
+      if (known !== undefined) return known
+      const all = [...routing.loaded()].filter(({ model }) => model === live.route.model).flatMap(version)
+      const found = { all, fields: new Set(all.flatMap(({ from }) => from.by)) }
+      ofModels.set(live, found)
+      return found
+    },
+  }
+}
+
+/** The entity that a row names. */
+export const entityOf = ({ by }: FeatureOrigin, row: Row): string | undefined =>
+  entityKey(by.map((field) => (Object.hasOwn(row, field) ? row[field] : undefined)))
+
+/** A value that the reader of the version would refuse would be told to the caller as a mistake of theirs. */
+function fitOf(feature: Feature): LookedUp['fits'] {
+  if (feature.kind === 'number')
+    return (value) => value === null || (typeof value === 'number' && Number.isFinite(Math.fround(value)))
+  const values = feature.values === undefined ? undefined : new Set(feature.values)
+  return (value) =>
+    value === null ||
+    (typeof value === 'string' && !value.includes('\0') && (values === undefined || values.has(value)))
+}

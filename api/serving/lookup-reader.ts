@@ -1,0 +1,96 @@
+/** Reads one request with what was looked up for it, and says in its answer where a stand-in was used. */
+import { valueAt, type FeatureOrigin, type FeatureValue, type Missing } from '../../domain/feature-view.ts'
+import type { Row } from '../../domain/features.ts'
+import type { FeatureCache, Found } from './feature-cache.ts'
+import { put, reserve } from './ink.ts'
+import { entityOf, type Needs, type NeedsOf } from './lookup-needs.ts'
+import type { Protocol } from './protocol.ts'
+import type { PredictRequest } from './request.ts'
+import { beginSheet, keepRow } from './sheet.ts'
+import type { LoadedVersion } from './version.ts'
+
+export type LookupResult = 'found' | Missing
+
+interface Mark {
+  instance: number
+  feature: string
+  why: Missing
+}
+
+/** A version's reading of a request. */
+interface Reading {
+  results: { view: string; result: LookupResult }[]
+  marks: Mark[]
+}
+
+export interface ReaderDeps {
+  native: Protocol
+  cache: FeatureCache
+  needsOf: NeedsOf
+  count: (view: string, result: LookupResult) => void
+}
+
+/** A way of asking for this one request; every version that reads it sees the same values. */
+export function readerOf(
+  { native, cache, needsOf, count }: ReaderDeps,
+  { instances, routingKey }: PredictRequest,
+  { fields }: Needs,
+  atMs: number,
+): Protocol {
+  const seen = new Map<string, Found | undefined>()
+  const readings = new Map<LoadedVersion, Reading>()
+  const lookUp = (from: FeatureOrigin, row: Row): { value: FeatureValue; missing?: Missing } => {
+    const otherwise = from.otherwise ?? null
+    const entity = entityOf(from, row)
+    if (entity === undefined) return { value: otherwise, missing: 'no_entity' }
+    const key = `${from.digest} ${entity}`
+    if (!seen.has(key)) seen.set(key, cache.find({ digest: from.digest, entity }, from.freshMs))
+    const found = seen.get(key)
+    return found === undefined ? { value: otherwise, missing: 'late' } : valueAt(from, found.known, atMs)
+  }
+  const rowOf = (loaded: LoadedVersion, instance: Row, index: number, reading: Reading): Row => {
+    const { features } = loaded.manifest
+    const row: Row = {}
+    for (const name in instance)
+      if (Object.hasOwn(features, name) || !fields.has(name)) row[name] = instance[name]!
+    for (const { name, from, fits } of needsOf.version(loaded)) {
+      // A caller who knows it better sends it.
+      if (Object.hasOwn(instance, name)) continue
+      let { value, missing } = lookUp(from, instance)
+      if (!fits(value)) [value, missing] = [from.otherwise ?? null, 'absent']
+      row[name] = value
+      reading.results.push({ view: from.view, result: missing ?? 'found' })
+      if (missing !== undefined) reading.marks.push({ instance: index, feature: name, why: missing })
+    }
+    return row
+  }
+  return {
+    read(loaded, _body, sheet) {
+      const { columns } = loaded
+      const reading: Reading = { results: [], marks: [] }
+      readings.set(loaded, reading)
+      beginSheet(sheet, columns, instances.length)
+      instances.forEach((instance, index) => {
+        const row = isPlain(instance) ? rowOf(loaded, instance, index, reading) : instance
+        loaded.read(row, index, sheet.input, index * columns.width)
+        keepRow(sheet, columns, row, index)
+      })
+      sheet.routingKey = routingKey
+    },
+    write(ink, answered) {
+      native.write(ink, answered)
+      const { results, marks } = readings.get(answered.arm.loaded) ?? { results: [], marks: [] }
+      for (const { view, result } of results) count(view, result)
+      if (marks.length === 0) return
+      // In place of the brace that ends the answer.
+      ink.at--
+      const text = Buffer.from(`,"defaulted":${JSON.stringify(marks)}}`)
+      reserve(ink, text.byteLength)
+      put(ink, text)
+    },
+  }
+}
+
+/** What is no object is left to the reader of the version, which says so. */
+export const isPlain = (instance: unknown): instance is Row =>
+  typeof instance === 'object' && instance !== null && !Array.isArray(instance)

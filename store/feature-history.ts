@@ -1,0 +1,42 @@
+/** What was known of entities at a moment: the history of the feature store as training and people read it. */
+import sql from 'sql-template-tag'
+import type { FeatureValue } from '../domain/feature-view.ts'
+import type { Database } from './postgres.ts'
+
+/** What was known of one entity at a moment, as training sees it; the latest event first. */
+export async function listValues(
+  database: Database,
+  { viewId, entity, at, limit }: { viewId: number; entity: string; at: string; limit: number },
+): Promise<{ eventAt: string; knownAt: string; usableAt: string; features: Record<string, FeatureValue> }[]> {
+  const rows = await database.query<{
+    event_at: Date
+    known_at: Date
+    usable_at: Date
+    features: Record<string, FeatureValue>
+  }>(sql`
+    select event_at, known_at, usable_at, features from feature_history
+    where view_id = ${viewId} and entity = ${entity} and usable_at <= ${at}::timestamptz
+    order by event_at desc, known_at desc limit ${limit}`)
+  return rows.map((row) => ({
+    eventAt: row.event_at.toISOString(),
+    knownAt: row.known_at.toISOString(),
+    usableAt: row.usable_at.toISOString(),
+    features: row.features,
+  }))
+}
+
+/** The statement that reads the history for a training: what was usable by `until`, of events from `since` on. */
+export function historyQuery(view: {
+  viewId: number
+  values: Record<string, 'number' | 'category'>
+  sinceIso: string | undefined
+  untilIso: string
+}): string {
+  const columns = Object.entries(view.values).map(
+    ([name, kind]) =>
+      `${kind === 'number' ? `(features->>'${name}')::float8` : `features->>'${name}'`} as "${name}"`,
+  )
+  return `select entity, event_at, known_at, usable_at, ${columns.join(', ')} from feature_history
+    where view_id = ${view.viewId} and usable_at <= timestamptz '${view.untilIso}'
+      ${view.sinceIso === undefined ? '' : `and event_at >= timestamptz '${view.sinceIso}'`}`
+}
