@@ -41,7 +41,7 @@ export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart
   return [
     '# Half a year without a hand',
     '',
-    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
+    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with other work beside it.`,
     '',
     `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were asked about at their`,
     'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. What became of each flight was told',
@@ -67,6 +67,7 @@ export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart
     '*Never retrained* is the first version for ever. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
     'the same kind of snapshot and used at once, with nobody to judge it; it costs no time here, which flatters it. *Tenure* is what',
     'callers really got. A harmed request is one that got no answer, or one that was none.',
+    ...harm(lived),
     '',
     '## Week by week',
     '',
@@ -163,6 +164,7 @@ export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart
     '  policy says. A version that the gate holds for a person would wait for one here.',
     '- Outside of releases replicas count requests by ten seconds, which are two recorded days here: a window of a day has none, or',
     '  those of two. An alert that nobody asks is such a window.',
+    ...behind(lived),
     `- The machine also ran the traffic and its counting; the replay was ${Math.round(lived.worstLagMs)} ms late at worst, ${((lived.worstLagMs * clock.ratio) / hourMs).toFixed(1)} recorded hours.`,
     '',
   ].join('\n')
@@ -190,6 +192,27 @@ function summary(lived: HalfYear, name: Contender, asked: number): string[] {
     String(trainings),
     String(released),
     name === 'tenure' ? `${harmed} of ${whole(weeks.reduce((sum, { requests }) => sum + requests, 0))}` : '–',
+  ]
+}
+
+/** What callers got instead of an answer. */
+function harm({ weeks }: HalfYear): string[] {
+  const counts = new Map<string, number>()
+  for (const { failures } of weeks)
+    for (const [why, count] of Object.entries(failures)) counts.set(why, (counts.get(why) ?? 0) + count)
+  if (counts.size === 0) return []
+  return [`What harmed them: ${[...counts].map(([why, count]) => `${count} ${why}`).join(', ')}.`]
+}
+
+/** A look at a window may take longer than the window, on a clock as fast as this. */
+function behind({ windows, clock, weeks }: HalfYear): string[] {
+  const lastMs = clock.recordedOf(windows.at(-1)?.toMs ?? 0)
+  const endMs = (weeks.at(-1)?.fromMs ?? 0) + 7 * dayMs
+  const days = (endMs - lastMs) / dayMs
+  if (days < 3) return []
+  return [
+    `- A window of a day comes every ${(clock.shrunk(dayMs) / 1_000).toFixed(1)} seconds here, and a look at one took longer than that beside all else: at the end the monitor`,
+    `  was ${days.toFixed(0)} recorded days behind. It leaves no window out, so it asked later than it would in life, where a window is an hour long.`,
   ]
 }
 
