@@ -1,0 +1,79 @@
+/** The card of a version: from all that is known, and from next to nothing. */
+import { describe, expect, it } from 'vitest'
+import { cardMarkdown } from '../../domain/model-card-page.ts'
+import { modelCard, type CardSource } from '../../domain/model-card.ts'
+
+const bare: CardSource = {
+  version: 'iris_v1.0.0',
+  model: 'iris',
+  status: 'registered',
+  createdAt: '2026-03-01T00:00:00.000Z',
+  createdBy: 'retrain',
+  artifactDigest: 'sha256:aa',
+  manifest: {},
+  lineage: {},
+}
+
+describe('a card', () => {
+  it('of a version of which little is known says what is not known', () => {
+    const card = modelCard(bare)
+    expect(card.limits).toContain('Nothing is known of how it was judged.')
+    expect(card.limits).toContain('Its model file says nothing of what it is for.')
+    expect(cardMarkdown(card)).toContain('# iris\\_v1.0.0')
+    expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
+  })
+
+  it('tells slices that lost most first, and those that were too small', () => {
+    const slice = (name: string, delta: number | null, verdict: 'ok' | 'insufficient') =>
+      ({
+        name,
+        rows: 100,
+        positives: null,
+        champion: 0.7,
+        challenger: 0.7,
+        delta,
+        p: null,
+        adjustedP: null,
+        verdict,
+      }) as const
+    const card = modelCard({
+      ...bare,
+      evaluation: {
+        id: 'e1',
+        verdict: 'better',
+        report: { slices: [slice('a', 0.1, 'ok'), slice('b', -0.1, 'ok'), slice('c', null, 'insufficient')] },
+      },
+    })
+    expect(card.evaluation?.slices.map(({ name }) => name)).toEqual(['b', 'c', 'a'])
+    expect(card.limits.join(' ')).toContain('Too few test rows to judge it on: c.')
+  })
+
+  it.each([
+    [
+      { kind: 'probability', positive: 'late', threshold: 0.4 } as const,
+      'the probability of late; from 0.4 on',
+    ],
+    [{ kind: 'classes', classes: ['a', 'b'] } as const, 'a probability for each of a, b'],
+    [{ kind: 'number', unit: 'min' } as const, 'a number in min'],
+    [{ kind: 'number' } as const, 'a number'],
+  ])('says what is answered: %o', (output, words) =>
+    expect(modelCard({ ...bare, manifest: { output } }).answers).toContain(words),
+  )
+
+  it('of a version that was taken back says so first', () =>
+    expect(modelCard({ ...bare, withdrawnAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain('taken back'))
+
+  it('lets no name open a cell, a tag or a link', () => {
+    const name = 'a|b<img src=x>[c](javascript:d)`e'
+    const page = cardMarkdown(
+      modelCard({
+        ...bare,
+        about: name,
+        manifest: { features: { [name]: { kind: 'number', about: name } } },
+        lineage: { reason: name, snapshot: '`x` <b>' },
+      }),
+    )
+    expect(page.replaceAll(/\\./g, '')).not.toMatch(/<img|\]\(/)
+    expect(page).toContain('Snapshot: `x<b>`')
+  })
+})
