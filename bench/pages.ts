@@ -22,6 +22,13 @@ const { values } = parseArgs({
 })
 const limitMs = 300
 
+/** Painted first, counted from the press of the key. */
+const firstPaint = `new Promise((resolve) => {
+  const found = () => performance.getEntriesByName('first-contentful-paint')[0]
+  const look = () => (found() ? resolve(found().startTime) : setTimeout(look, 5))
+  look()
+})`
+
 await withServers(async (servers) => {
   const scene = await openScene(servers)
   const browser = await startBrowser()
@@ -66,13 +73,6 @@ await withServers(async (servers) => {
     await scene.close()
   }
 })
-
-/** Painted first, counted from the press of the key. */
-const firstPaint = `new Promise((resolve) => {
-  const found = () => performance.getEntriesByName('first-contentful-paint')[0]
-  const look = () => (found() ? resolve(found().startTime) : setTimeout(look, 5))
-  look()
-})`
 
 /** As many of the model of the scene as are missing, each with a training, a snapshot and an evaluation of its own. */
 async function fillVersions(store: Store, count: number): Promise<void> {
