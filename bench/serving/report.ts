@@ -193,7 +193,7 @@ export function pageOf(slices: readonly Slice[], all: readonly Measurement[], co
     '',
     ...floorShares(all),
     '',
-    'How it bears more than it can serve, and callers who only hold connections, is in [overload.md](overload.md).',
+    'How it bears more than it can serve, and callers who only hold connections, is measured by `npm run bench:overload`.',
     '',
     '## Every cell',
     '',

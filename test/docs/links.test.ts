@@ -1,0 +1,171 @@
+/**
+ * Every relative link and anchor of every page leads somewhere, and every file of the project that a page names is there. Whoever
+ * follows a page at three in the morning has no time for one that was moved.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { metricTable } from '../../api/metrics-table.ts'
+import { commands } from '../../cli/commands/list.ts'
+import { checkout } from '../../temporal.config.ts'
+import { anchorsOf, blocksOf, codeOf, linksOf } from '../support/markdown.ts'
+
+const pages = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.md'], {
+  cwd: checkout,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter((path) => path !== '' && existsSync(join(checkout, path)))
+
+const textOf = (path: string) => readFileSync(join(checkout, path), 'utf8')
+
+/** What is wrong with the links of a page. */
+function issuesOfLinks(page: string, text: string): string[] {
+  return linksOf(text).flatMap((link) => {
+    if (/^[a-z][a-z+.-]*:/i.test(link)) return []
+    const [path = '', anchor] = decodeURI(link).split('#')
+    const target = path === '' ? page : normalize(join(dirname(page), path))
+    if (target.startsWith('..')) return [`${link} leads out of the project`]
+    if (!existsSync(join(checkout, target))) return [`${link} leads nowhere`]
+    if (anchor === undefined || !target.endsWith('.md')) return []
+    const there = target === page ? text : textOf(target)
+    return anchorsOf(there).has(anchor) ? [] : [`${link} leads to no heading`]
+  })
+}
+
+const folders = readdirSync(checkout).filter((name) => statSync(join(checkout, name)).isDirectory())
+
+/**
+ * The paths of the project that a page names as code. `name.ts` alone may lie anywhere; `…`, `*` and `<…>` stand for others,
+ * what has a `$` or a space is something to type, and a reader may be told to make a file or a folder.
+ */
+function issuesOfPaths(page: string, text: string): string[] {
+  const written = new Set(blocksOf(text).map(({ notes }) => notes['file']))
+  return codeOf(text).flatMap((code) => {
+    const path = code.replace(/^\.\//, '').replace(/:\d+$/, '')
+    if (/[\s$*<>…{}()'"@:,|]|^\/|^~/.test(path)) return []
+    const [first = ''] = path.split('/')
+    const isOurs = path.includes('/') ? folders.includes(first) && first !== 'node_modules' : false
+    if (!isOurs) return []
+    const isThere = existsSync(join(checkout, path)) || existsSync(join(checkout, dirname(page), path))
+    return isThere || written.has(path) || path.endsWith('/') ? [] : [`${code} is not there`]
+  })
+}
+
+interface Typed {
+  words: string[]
+  flags: string[]
+}
+
+/** What can be typed after `tenure`: the words of each command, and its flags. A group alone does what is its default. */
+const known: Typed[] = commands.flatMap((each) => {
+  if (!('commands' in each)) return [{ words: [wordOf(each.name)], flags: flagsOf(each) }]
+  const [first] = each.commands.filter(({ isDefault }) => isDefault === true)
+  return [
+    { words: [each.name], flags: first === undefined ? [] : flagsOf(first) },
+    ...each.commands.map((command) => ({
+      words: [each.name, wordOf(command.name)],
+      flags: flagsOf(command),
+    })),
+  ]
+})
+
+function wordOf(name: string): string {
+  return name.split(' ')[0] ?? name
+}
+function flagsOf({ options = [] }: { options?: readonly (readonly [string, string])[] }): string[] {
+  return [...options.flatMap(([flags]) => flags.match(/--[a-z-]+/g) ?? []), '--json', '--url', '--help']
+}
+
+/** The `tenure` commands that a page types or names, and that do not exist or have no such flag. */
+function issuesOfCommands(text: string): string[] {
+  const typed = blocksOf(text)
+    .filter(({ language }) => language === 'sh')
+    .flatMap(({ text: block }) => [
+      ...block.matchAll(/(?:^|npx |[|(;&=] *)tenure ([a-z](?:"[^"]*"|[^\n|>#;&)])*)/gm),
+    ])
+  const said = codeOf(text).flatMap((code) => [...code.matchAll(/^(?:npx )?tenure ([a-z].*)/g)])
+  return [...typed, ...said].flatMap(([, rest = '']) => {
+    const words = rest.replaceAll(/"[^"]*"/g, '').split(/\s+/)
+    const command = known
+      .filter((each) => each.words.every((word, index) => words[index] === word))
+      .sort((a, b) => b.words.length - a.words.length)[0]
+    if (command === undefined) return [`there is no command tenure ${words[0]}`]
+    return words
+      .filter((word) => /^--[a-z]/.test(word) && !command.flags.includes(word))
+      .map((flag) => `tenure ${command.words.join(' ')} has no ${flag}`)
+  })
+}
+
+describe('every page', () => {
+  it.each(pages)('%s leads only to what is there', (page) =>
+    expect(issuesOfLinks(page, textOf(page))).toEqual([]),
+  )
+  it.each(pages)('%s names only files that are there', (page) =>
+    expect(issuesOfPaths(page, textOf(page))).toEqual([]),
+  )
+  it.each(pages)('%s names only commands that there are', (page) =>
+    expect(issuesOfCommands(textOf(page))).toEqual([]),
+  )
+  it.each(pages)('%s names only metrics that there are', (page) => {
+    const named = codeOf(textOf(page)).filter((code) =>
+      /^tenure_[a-z]+(?:_[a-z0-9]+)*_(?:total|seconds|bytes|rows|entries|open)$/.test(code),
+    )
+    expect(named.filter((name) => !(name in metricTable))).toEqual([])
+  })
+
+  it('can be reached from README.md', () => {
+    const reached = new Set(['README.md'])
+    for (const page of reached)
+      for (const link of linksOf(textOf(page))) {
+        if (/^[a-z]+:/i.test(link)) continue
+        const target = normalize(join(dirname(page), link.split('#')[0] ?? ''))
+        const listed = existsSync(join(checkout, target)) && statSync(join(checkout, target)).isDirectory()
+        // A link to a folder leads to what lies in it.
+        if (listed)
+          for (const each of pages) if (dirname(each) === target.replace(/\/$/, '')) reached.add(each)
+        if (pages.includes(target)) reached.add(target)
+      }
+    expect(pages.filter((page) => !reached.has(page) && !page.startsWith('test/'))).toEqual([])
+  })
+})
+
+describe('what is wrong is found', () => {
+  const page = 'docs/architecture.md'
+  it.each([
+    ['a page that is not there', '[a](gone.md)', 'gone.md leads nowhere'],
+    ['a heading that is not there', '# One\n[a](#two)', '#two leads to no heading'],
+    ['a heading of another page', '[a](judgements.md#two)', 'judgements.md#two leads to no heading'],
+    ['a way out of the project', '[a](../../x.md)', '../../x.md leads out of the project'],
+    ['a picture', '![a](images/gone.svg)', 'images/gone.svg leads nowhere'],
+    ['a reference', 'see [a]\n\n[a]: gone.md', 'gone.md leads nowhere'],
+  ])('%s', (_name, text, issue) => expect(issuesOfLinks(page, text)).toEqual([issue]))
+
+  it.each([
+    ['a heading with signs', '# What `it` does, & why\n[a](#what-it-does--why)'],
+    ['the second heading of its name', '# A\n# A\n[a](#a-1)'],
+    ['another host', '[a](https://example.org/x)'],
+    ['a link in code', '`[a](gone.md)`\n```\n[a](gone.md)\n```'],
+  ])('but not %s', (_name, text) => expect(issuesOfLinks(page, text)).toEqual([]))
+
+  it('a file, a command and a block without an end', () => {
+    expect(issuesOfPaths(page, '`domain/gone.ts` and `domain/gate.ts` and `domain/*.ts`')).toEqual([
+      'domain/gone.ts is not there',
+    ])
+    const typed =
+      '```sh\nnpx tenure dance iris\ntenure status\ntenure keys list --loud # --soft\n```\n`tenure sing`'
+    expect(issuesOfCommands(typed)).toEqual([
+      'there is no command tenure dance',
+      'tenure keys list has no --loud',
+      'there is no command tenure sing',
+    ])
+    expect(() => blocksOf('```sh\nnpx tenure up')).toThrow('the block of line 1 has no end')
+  })
+
+  it('a block with what a test needs to know of it', () =>
+    expect(blocksOf('<!-- shows: promoted -->\n```sh\na\nb\n```\ntext\n```ts\nc\n```')).toEqual([
+      { language: 'sh', text: 'a\nb', line: 2, notes: { shows: 'promoted' } },
+      { language: 'ts', text: 'c', line: 7, notes: {} },
+    ]))
+})

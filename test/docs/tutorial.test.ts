@@ -1,0 +1,33 @@
+/** docs/tutorial.md, followed word for word on a real system, as test/support/reader.ts says. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { checkout } from '../../temporal.config.ts'
+import { blocksOf } from '../support/markdown.ts'
+import { openReader } from '../support/reader.ts'
+
+const page = readFileSync(join(checkout, 'docs', 'tutorial.md'), 'utf8')
+const blocks = blocksOf(page)
+/** What a reader types or writes; the others show what comes of it. */
+const typed = blocks.filter(({ language }) => language === 'sh' || language === 'ts')
+const reader = openReader()
+afterAll(() => reader.leave(), 60_000)
+
+it('says of each block what a test must look for', () => {
+  expect(typed.length).toBeGreaterThan(15)
+  for (const { text, notes, language, line } of typed)
+    expect(Object.keys(notes), `line ${line}: ${text}`).toHaveLength(
+      language === 'sh' && text === 'npm run setup' ? 0 : 1,
+    )
+})
+
+it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as const))(
+  'line %d: %s',
+  async (_line, _text, block) => void (await reader.follow(block)),
+  180_000,
+)
+
+it('ends with Ctrl-C', async () => {
+  const [shown] = await reader.interrupt()
+  expect(shown).toContain('Everything is stopped')
+}, 60_000)
