@@ -2,7 +2,7 @@
 import { calibration, type Calibration } from '../../domain/calibration.ts'
 import type { Output } from '../../domain/features.ts'
 import { truthOf } from '../../domain/quality.ts'
-import type { AnsweredOutcome } from '../../store/model-page.ts'
+import type { AnsweredOutcome } from '../../store/newest-outcomes.ts'
 
 /** Fewer say nothing. */
 const fewest = 50

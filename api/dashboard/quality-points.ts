@@ -1,6 +1,6 @@
 /** Windows of quality as points of its chart, each with the interval that its metric has. */
 import type { QualityPoint } from '../../charts/quality.ts'
-import type { QualityWindow } from '../../store/model-page.ts'
+import type { QualityWindow } from '../../store/quality-windows.ts'
 import { qualityInterval } from './quality.ts'
 
 export type DatedPoint = QualityPoint & { toMs: number }

@@ -1,5 +1,5 @@
 /** Whether the record of production changes is whole: the newest rows, followed as long as somebody waits for a page. */
-import { verifyTail, type TailReport } from '../../../store/audit-page.ts'
+import { verifyTail, type TailReport } from '../../../store/audit-tail.ts'
 import { page } from '../declare.ts'
 import { countText, numberText } from '../parts.tsx'
 

@@ -1,7 +1,7 @@
 /** Who changed what in production, row by row, and whether the record is whole. */
 import { z } from 'zod'
 import type { AuditRow } from '../../../store/audit.ts'
-import { searchAudit } from '../../../store/audit-page.ts'
+import { searchAudit } from '../../../store/audit-search.ts'
 import { modelName } from '../../wire.ts'
 import { page, type View } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'

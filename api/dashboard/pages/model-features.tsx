@@ -4,7 +4,7 @@ import { profileBins, profileLegend, profileSvg } from '../../../charts/profile.
 import type { Profile } from '../../../domain/profile.ts'
 import { findChampion } from '../../../store/champions.ts'
 import { findWindow } from '../../../store/feature-counts.ts'
-import { findLastDrift } from '../../../store/model-page.ts'
+import { findLastDrift } from '../../../store/drift-windows.ts'
 import { getModel } from '../../../store/models.ts'
 import { getVersion } from '../../../store/versions.ts'
 import { expectInScope } from '../../scope.ts'

@@ -2,7 +2,7 @@
 import { sparkline } from '../../../charts/sparkline.ts'
 import type { QualityPoint } from '../../../charts/quality.ts'
 import type { ChampionChange } from '../../../store/champions.ts'
-import type { DriftWindowLine, LastDrift } from '../../../store/model-page.ts'
+import type { DriftWindowLine, LastDrift } from '../../../store/drift-windows.ts'
 import type { View } from '../declare.ts'
 import { Drawing, type Drawn } from '../drawing.tsx'
 import { Badge, numberText, Table, Time, type Tone } from '../parts.tsx'

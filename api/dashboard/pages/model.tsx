@@ -16,15 +16,9 @@ import {
 import type { Flag } from '../../../domain/flag.ts'
 import { findFlag } from '../../../store/flags.ts'
 import { findFirstChampion, findLiveAt, type LiveAt } from '../../../store/live-at.ts'
-import {
-  findLastDrift,
-  findPositiveShare,
-  listDriftWindows,
-  listNewestOutcomes,
-  listQualityWeeks,
-  listQualityWindows,
-  type DriftWindowLine,
-} from '../../../store/model-page.ts'
+import { findLastDrift, listDriftWindows, type DriftWindowLine } from '../../../store/drift-windows.ts'
+import { findPositiveShare, listQualityWeeks, listQualityWindows } from '../../../store/quality-windows.ts'
+import { listNewestOutcomes } from '../../../store/newest-outcomes.ts'
 import { getVersion } from '../../../store/versions.ts'
 import { getModel } from '../../../store/models.ts'
 import { findVersions, type FoundVersion } from '../../../store/search.ts'

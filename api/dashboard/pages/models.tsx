@@ -1,6 +1,6 @@
 /** Every model of the house: what it is for, who answers for it, and when it last learnt anything. */
 import { z } from 'zod'
-import { listModelLines, type ModelLine } from '../../../store/model-page.ts'
+import { listModelLines, type ModelLine } from '../../../store/model-lines.ts'
 import { modelName } from '../../wire.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'

@@ -1,0 +1,26 @@
+/** The newest outcomes with what was answered: what the calibration in use is measured on. */
+import sql from 'sql-template-tag'
+import type { Database } from './postgres.ts'
+
+export interface AnsweredOutcome {
+  /** What the version gave for the whole request; of several instances one after the other. */
+  outputs: number[]
+  /** Which of them it was. */
+  place: number
+  value: number | string | boolean
+}
+
+/** The newest outcomes there are, those of one version among them, each with what was answered. */
+export async function listNewestOutcomes(
+  database: Database,
+  { model, version, limit }: { model: string; version: string; limit: number },
+): Promise<AnsweredOutcome[]> {
+  return database.query(sql`
+    select answered.outputs, place_of(newest.prediction_id) as place, newest.value
+    from (select prediction_id, request_id, value from outcomes order by arrived_at desc limit ${limit}) as newest
+      join lateral (
+        select outputs, model, version from predictions where predictions.id = newest.request_id
+          and at >= moment_of(newest.request_id) - interval '1 minute'
+          and at < moment_of(newest.request_id) + interval '10 minutes' limit 1
+      ) as answered on answered.model = ${model} and answered.version = ${version}`)
+}
