@@ -1,0 +1,165 @@
+/** How a model is served, from what the replicas have left in the real database to what people are told. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { judgeService } from '../../activities/service.ts'
+import { createBins } from '../../api/serving/bins.ts'
+import { columnsOf } from '../../api/serving/columns.ts'
+import { startMeter } from '../../api/serving/resources.ts'
+import type { Manifest } from '../../domain/manifest.ts'
+import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring.ts'
+import { numberProfile } from '../../domain/profile.ts'
+import { listAlerts } from '../../store/alerts.ts'
+import { findChampion, moveChampion } from '../../store/champions.ts'
+import { writeTicks } from '../../store/counters.ts'
+import { findWindow, writeFeatureCounts } from '../../store/feature-counts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { writeResources } from '../../store/replica-resources.ts'
+import { renewLease } from '../../store/replicas.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { insertModel } from '../support/candidates.ts'
+import { policy as release } from '../support/releases.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { sheetOf } from '../support/sheets.ts'
+
+const hour = 3_600_000
+const toMs = Math.floor(Date.now() / hour) * hour
+const fromMs = toMs - hour
+const features = { age: { kind: 'number', min: 0, max: 120 } } as const
+const columns = columnsOf(features, [{ name: 'age', kind: 'number', mean: 40, std: 10, fill: 40 }])
+
+let store: Store
+let artifactRoot: string
+let model: string
+let version: string
+let manifest: Manifest
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  store = openStore(config.databaseUrl)
+  artifactRoot = config.artifactRoot
+})
+afterAll(() => store?.close())
+beforeEach(async () => {
+  await store.query(sql`delete from replicas`)
+  model = uniqueName('served')
+  version = await (await insertModel(store, { model, policy: release, artifactRoot })).register()
+  const ages = numberProfile(
+    'age',
+    Array.from({ length: 1_000 }, (_, i) => i % 100),
+  )
+  manifest = {
+    model,
+    features,
+    output: { kind: 'number' },
+    profile: { rows: 1_000, features: [ages] },
+  } as unknown as Manifest
+  await store.query(
+    sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${version}`,
+  )
+  await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
+  await lease('r1')
+  await serve(Array.from({ length: 300 }, () => ({ age: 40 })))
+})
+
+const lease = (id: string, leaseMs = hour) =>
+  renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
+const needs = (replica: string, change: object = {}) =>
+  writeResources(store, { replica, rssMb: 120, cpuShare: 0.2, loopDelayMs: 4, ...change })
+const bins = new Map<string, ReturnType<typeof createBins>>()
+async function serve(rows: readonly object[]): Promise<void> {
+  const own = bins.get(model) ?? createBins()
+  bins.set(model, own)
+  own.count(
+    { model, version, manifest, columns },
+    fromMs,
+    sheetOf(columns, rows),
+    new Float32Array(rows.length),
+  )
+  await writeFeatureCounts(store, { replica: 'r1', rows: own.due() })
+  own.wrote()
+}
+async function judged(change: Partial<MonitorPolicy> = {}) {
+  const champion = (await findChampion(store, model))!
+  return judgeService({ store }, { model, fromMs, toMs, champion }, { ...defaultMonitorPolicy, ...change })
+}
+const told = async () => (await listAlerts(store, { model, open: true })).map(({ kind }) => kind).sort()
+const answered = (requests: number) =>
+  writeTicks(store, {
+    replica: 'r1',
+    ticks: [
+      {
+        model,
+        release: undefined,
+        version,
+        arm: 'champion',
+        generation: 1,
+        tickMs: fromMs + 1_000,
+        lengthMs: 10_000,
+        requests,
+        errors: 0,
+        invalid: 0,
+        slow95: 0,
+        slow99: 0,
+        latency: { 900: requests },
+      },
+    ],
+  })
+
+it('tells of numbers outside their limits, which are no values that are missing and none of drift', async () => {
+  await answered(300)
+  expect((await judged()).facts.outside).toEqual({ age: { rows: 300, share: 0 } })
+  expect(await told()).toEqual([])
+  await serve([...Array.from({ length: 30 }, () => ({ age: 121 })), { age: -1 }, { age: null }, { age: 120 }])
+  const { facts, report } = await judged()
+  expect(facts.outside).toEqual({ age: { rows: 332, share: 31 / 332 } })
+  expect(facts.missing['age']).toMatchObject({ rows: 333 })
+  expect(report.findings).toMatchObject([{ code: 'outside', severity: 'warning' }])
+  expect(await told()).toEqual(['service_outside'])
+  const span = { model, version, fromMs, toMs }
+  expect(Object.keys((await findWindow(store, span))?.features ?? {})).toEqual(['age'])
+  await serve(Array.from({ length: 400 }, () => ({ age: 40 })))
+  await judged()
+  expect(await told()).toEqual([])
+})
+
+it('looks at the replica that needs most, of those that live', async () => {
+  expect((await judged()).facts.resources).toBeNull()
+  await lease('r2')
+  await lease('gone', -1_000)
+  await needs('r1')
+  await needs('r2', { rssMb: 600 })
+  await needs('gone', { cpuShare: 4 })
+  // A replica that the database does not know yet says nothing.
+  await needs('nobody', { loopDelayMs: 9_000 })
+  expect((await judged()).facts).toMatchObject({
+    resources: { rssMb: 600, cpuShare: 0.2, loopDelayMs: 4 },
+    replicas: 2,
+  })
+  expect(await told()).toEqual(['service_resources'])
+  await needs('r2')
+  await judged()
+  expect(await told()).toEqual([])
+})
+
+it('says what the predictions cost', async () => {
+  await store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select gen_random_uuid(), ${new Date(fromMs + 1).toISOString()}, ${model}, ${version}, 'champion', 1, 5, '', '{1,1,1,1,1}', 1
+    from generate_series(1, 20)`)
+  const cost = { perPrediction: 0.01, unit: '€' }
+  expect((await judged({ cost })).facts).toMatchObject({
+    predictions: 100,
+    cost: { total: 1, perDay: 24, unit: '€' },
+  })
+  expect(await told()).toEqual([])
+  await judged({ cost: { ...cost, perDay: 20 } })
+  expect(await told()).toEqual(['service_cost'])
+})
+
+it('has figures that a process can tell of itself', () => {
+  const meter = startMeter()
+  const { rssMb, cpuShare, loopDelayMs } = meter.read()
+  meter.stop()
+  expect(rssMb).toBeGreaterThan(10)
+  expect(cpuShare).toBeGreaterThanOrEqual(0)
+  expect(loopDelayMs).toBeGreaterThanOrEqual(0)
+})
