@@ -7,7 +7,7 @@
  * `tenure status` where the API is, and does not write a port down. The comments above a block say what it is:
  *
  * - `<!-- shows: text -->`: it is typed once, ends well, and has shown this.
- * - `<!-- until: text -->`: it is typed again and again, as a reader would, until it shows this.
+ * - `<!-- until: text -->`: it is typed again and again, as a reader would, until it ends well and shows this.
  * - `<!-- stays: text -->`: it is typed in a terminal of its own, and has begun when it has shown this.
  * - `<!-- file: path -->`: it is written there.
  */
@@ -76,11 +76,12 @@ export function openReader(): Reader {
       const deadline = Date.now() + untilMs
       for (;;) {
         const { out, code } = await shell.type(text)
-        if (code !== 0) throw new Error(`the block of line ${line} ended with ${code}:\n${out}`)
         const wanted = until ?? shows ?? ''
-        if (plain(out).includes(plain(wanted))) return out
+        if (code === 0 && plain(out).includes(plain(wanted))) return out
         if (until === undefined || Date.now() > deadline)
-          throw new Error(`the block of line ${line} has not shown "${wanted}":\n${out}`)
+          throw new Error(
+            `the block of line ${line} ended with ${code}; "${wanted}" was to be shown:\n${out}`,
+          )
         await pause(500)
       }
     },
