@@ -45,6 +45,13 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
   } satisfies Partial<WorkerOptions>
 }
 
+/**
+ * Workflow code that is cut off in the middle takes its whole process along, and what a worker with little of the machine
+ * has to take up again after a burst of signals is more than the default of five seconds. The option is Temporal's, but
+ * missing in its types.
+ */
+const unhurried: object = { isolateExecutionTimeout: '30 s' }
+
 /** `listeners` hear what workflows and activities do. */
 export async function createControlWorker(
   deps: Deps,
@@ -58,6 +65,7 @@ export async function createControlWorker(
     ...listeners,
     taskQueue: config.taskQueues.control,
     workflowBundle,
+    ...unhurried,
     activities: controlActivities(deps),
     maxCachedWorkflows: config.worker.maxWorkflows,
     // How long the tasks of a worker that has died wait for it before another one takes them.

@@ -10,8 +10,10 @@ import {
   currentUpdateInfo,
   inWorkflowContext,
   log,
+  patched,
   setHandler,
   uuid4,
+  workflowInfo,
 } from '@temporalio/workflow'
 import type { Advance, CommandEvent } from '../domain/release-events.ts'
 import { commandNames, type ReleaseState } from '../domain/release.ts'
@@ -28,8 +30,6 @@ interface Desk {
   /** Undefined until the release is open. */
   state(): ReleaseState | undefined
   happen(event: CommandEvent): Advance
-  /** Whether the run is about to hand over to the next: what nobody waits for an answer to is left to that one. */
-  turning(): boolean
   carried?: CarriedCommands | undefined
 }
 
@@ -47,8 +47,12 @@ interface Letter {
 }
 
 export interface Commands {
-  /** What the next run has to know; undefined while somebody waits for an answer, or more waits than can be carried. */
-  handOver(): CarriedCommands | undefined
+  /** Whether the run is about to hand over to the next: what nobody waits for an answer to is left to that one. */
+  turning(): boolean
+  /** False in the middle of a batch, while somebody waits for an answer, or while more waits than can be carried. */
+  canHandOver(): boolean
+  /** What the next run has to know. */
+  handOver(): CarriedCommands
   /** Answers what is left and takes no more. `refusal` answers for a release that was never opened. */
   close(refusal?: string): Promise<void>
 }
@@ -58,12 +62,21 @@ const tooLate: CommandResult = { accepted: false, stage: 'ended', message: 'the 
 /** At most so many are looked up and recorded at once. */
 const batch = 100
 /** More than this does not fit between two runs; the rest is answered before. */
-const mostCarried = { characters: 500_000, answers: 500 }
+const mostCarried = { characters: 400_000, answerCharacters: 200_000 }
+/**
+ * A run that was told so many things hands over. A worker that takes a run up again hears all of them at once, at half a
+ * millisecond each on a free machine, and has ten seconds for it in all.
+ */
+const mostReceived = 250
 
-export function receiveCommands({ state, happen, turning, carried }: Desk): Commands {
+export function receiveCommands({ state, happen, carried }: Desk): Commands {
   const inbox: Letter[] = [...(carried?.pending ?? [])]
   const answers = new Map<string, CommandResult>(carried?.answered)
+  // Looked at after every single signal of a burst, so these are counted and not looked up.
   let characters = inbox.reduce((sum, letter) => sum + lengthOf(letter), 0)
+  let awaited = 0
+  let received = 0
+  let crowded = false
   let busy = false
   let closing = false
   let closed = false
@@ -71,10 +84,13 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
 
   const take = (letter: Letter) => {
     characters += lengthOf(letter)
+    if (letter.answer) awaited++
     inbox.push(letter)
+    // Runs of before have gone on for as long as the server let them.
+    if (++received === mostReceived) crowded = patched('hands-over-when-crowded')
   }
-  const canBeCarried = () =>
-    characters <= mostCarried.characters && inbox.every(({ answer }) => answer === undefined)
+  const turning = () => crowded || workflowInfo().continueAsNewSuggested
+  const canBeCarried = () => characters <= mostCarried.characters && awaited === 0
 
   for (const name of commandNames) {
     setHandler(commandSignals[name], (sent) => take({ name, command: read(sent, uuid4()) }))
@@ -93,6 +109,7 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
   const answerBatch = async (now: ReleaseState) => {
     const letters = inbox.splice(0, batch)
     characters -= letters.reduce((sum, letter) => sum + lengthOf(letter), 0)
+    awaited -= letters.filter(({ answer }) => answer !== undefined).length
     const names = [...new Set(letters.map(({ command }) => command.by))]
     const { model, version, id: release } = now
     const identities = await patient.authorize({
@@ -164,6 +181,7 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
       if (now === undefined) {
         const result = { accepted: false, stage: 'ended', message: refusal ?? 'it was never opened' } as const
         for (const letter of inbox.splice(0)) letter.answer?.(result)
+        awaited = 0
         continue
       }
       busy = true
@@ -180,13 +198,12 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
   const done = CancellationScope.nonCancellable(clerk)
 
   return {
-    handOver: () =>
-      busy || !canBeCarried()
-        ? undefined
-        : {
-            pending: inbox.map(({ name, command }) => ({ name, command })),
-            answered: [...answers].slice(-mostCarried.answers),
-          },
+    turning,
+    canHandOver: () => !busy && canBeCarried(),
+    handOver: () => ({
+      pending: inbox.map(({ name, command }) => ({ name, command })),
+      answered: newest([...answers]),
+    }),
     close(why) {
       refusal = why
       closing = true
@@ -198,6 +215,14 @@ export function receiveCommands({ state, happen, turning, carried }: Desk): Comm
 /** What is thrown here ends the thread that runs all workflows of a worker. */
 function complain(error: unknown): void {
   if (inWorkflowContext()) log.error(`commands were not recorded: ${messageOf(error)}`)
+}
+
+/** As many of the last answers as can be carried. */
+function newest(answers: [string, CommandResult][]): [string, CommandResult][] {
+  let left = mostCarried.answerCharacters
+  let from = answers.length
+  while (from > 0 && (left -= JSON.stringify(answers[from - 1]).length) >= 0) from--
+  return answers.slice(from)
 }
 
 const lengthOf = ({ command }: Letter): number => JSON.stringify(command).length

@@ -82,8 +82,8 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   }
 
   setHandler(releaseStatus, opened)
-  const turning = () => workflowInfo().continueAsNewSuggested
-  const commands = receiveCommands({ state: () => state, happen, turning, carried: carried?.commands })
+  const commands = receiveCommands({ state: () => state, happen, carried: carried?.commands })
+  const { turning } = commands
   // A stage may be watched for weeks; the next run goes on with the watch where this one leaves it.
   void CancellationScope.nonCancellable(() => condition(turning)).then(() => running?.scope.cancel())
   setHandler(supersedeSignal, async () => {
@@ -139,16 +139,12 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
 
   /** Goes on in a run with a history of its own. Nothing may happen between the last look at what waits and the end of this one. */
   async function handOver(): Promise<never> {
-    const ready = () => commands.handOver() !== undefined && allHandlersFinished()
+    const ready = () => commands.canHandOver() && allHandlersFinished()
     while (!ready() || opened().revision !== saved) {
       await condition(ready)
       await save()
     }
-    const handed = commands.handOver()
-    return continueAsNew<typeof release>(request, {
-      state: opened(),
-      ...(handed === undefined ? {} : { commands: handed }),
-    })
+    return continueAsNew<typeof release>(request, { state: opened(), commands: commands.handOver() })
   }
 
   /** Who waits for the place, and with what right, stands in a row; the signal has only said that somebody does. */
@@ -170,7 +166,8 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       const report = await scope.run(() => perform(effect, opened()))
       return unwanted() ? undefined : report
     } catch (error) {
-      if (unwanted() || turning()) return undefined
+      // Cancelled by a pause, a step may be wanted again before it has ended: by the resume right behind it.
+      if (scope.consideredCancelled || unwanted() || turning()) return undefined
       return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
     } finally {
       running = undefined

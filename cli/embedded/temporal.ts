@@ -38,11 +38,16 @@ const NAMESPACE = 'default'
 const PROBE_MS = 1_000
 const START = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
 
-/** One partition per task queue is enough for one machine and spares the forwarding between four. */
+/**
+ * One partition per task queue is enough for one machine and spares the forwarding between four. Of a workflow that hears
+ * more than 100 signals while it is at work the server throws the work away, again and again for as long as they come,
+ * unless it may keep more of them.
+ */
 const DYNAMIC = [
   'matching.numTaskqueueReadPartitions=1',
   'matching.numTaskqueueWritePartitions=1',
   'system.enableActivityEagerExecution=true',
+  'history.maximumBufferedEventsBatch=5000',
 ]
 
 /** Starts it and waits until it serves. */

@@ -80,9 +80,11 @@ export async function burst(
     select count(*)::int as count from audit where subject = ${release.id} and detail ->> 'id' like '%/b%'`)
   if (audited?.count !== different)
     issues.push(`${audited?.count} audit rows stand for ${different} commands`)
-  if ((await findRelease(stage.store, release.id))?.endedAt !== undefined)
-    issues.push('the burst has ended it')
+  const after = await findRelease(stage.store, release.id)
+  if (after?.endedAt !== undefined)
+    issues.push(`the burst has ended it: ${after.state.outcome}, ${after.state.reason}`)
 
+  if (issues.length > 0) throw new Error(issues.join('; '))
   await handle.signal(commandSignals.abort, { by: 'olga', reason: 'enough' })
   const { outcome } = await release.handle.result()
   return {
