@@ -1,15 +1,13 @@
 /** What a person should know: what is open first, with the page that says what to do, and one button to take it on. */
 import { z } from 'zod'
-import { isAlertKind, runbookPage } from '../../../domain/alert-kinds.ts'
 import { listOpenAlerts, listResolvedAlerts } from '../../../store/alert-page.ts'
 import type { Alert } from '../../../store/alerts.ts'
 import { modelName } from '../../wire.ts'
-import { page, type View } from '../declare.ts'
-import { TokenField } from '../form.tsx'
+import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
-import { Age, Badge, Table, Time, type Tone } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { Badge, Table, Time } from '../parts.tsx'
 import { alertHandlers } from '../alert-handlers.ts'
+import { Open, Runbook, severityTones } from './alert-card.tsx'
 
 const mostOpen = 100
 const rowsAPage = 30
@@ -25,12 +23,6 @@ interface Alerts {
   resolved: Alert[]
   more: boolean
   nowMs: number
-}
-
-export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
-  critical: 'bad',
-  warning: 'warn',
-  info: 'info',
 }
 
 export const alerts = page<Alerts, Query>({
@@ -97,79 +89,3 @@ export const alerts = page<Alerts, Query>({
     </>
   ),
 })
-
-const Runbook = ({ kind }: { kind: string }): View =>
-  isAlertKind(kind) ? (
-    <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{plain(kind)}</a>
-  ) : (
-    <>{plain(kind)}</>
-  )
-
-const cardTones: Readonly<Record<Alert['severity'], string>> = {
-  critical: 'bad',
-  warning: 'warn',
-  info: 'info',
-}
-
-const Open = ({ alert, nowMs, token }: { alert: Alert; nowMs: number; token: string | undefined }): View => {
-  const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
-  const heading = `alert-${id}`
-  return (
-    <article class={`card ${cardTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
-      <h2 id={heading}>
-        <Badge tone={severityTones[severity]}>{severity}</Badge> {plain(kind)}
-        {model !== undefined && (
-          <>
-            {': '}
-            <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
-          </>
-        )}
-      </h2>
-      <p>{message}</p>
-      <p class="small">
-        <span class="quiet">
-          For <Age at={raisedAt} nowMs={nowMs} />
-        </span>
-        {' · '}
-        {acknowledgedBy === undefined ? (
-          <strong>Nobody looks after it</strong>
-        ) : (
-          <>
-            {acknowledgedBy} looks after it, since <Time at={acknowledgedAt} /> UTC
-          </>
-        )}
-        {isAlertKind(kind) && (
-          <>
-            {' · '}
-            <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>What to do</a>
-          </>
-        )}
-      </p>
-      {token !== undefined && <Say alert={alert} token={token} />}
-    </article>
-  )
-}
-
-const Say = ({ alert: { id, acknowledgedBy }, token }: { alert: Alert; token: string }): View => (
-  <form class="filter" method="post" action={`/alerts/${id}`} aria-label={`Alert ${id}`}>
-    <TokenField token={token} />
-    <div class="wide-field">
-      <label for={`reason-${id}`}>Note</label>
-      <input
-        id={`reason-${id}`}
-        name="reason"
-        maxlength={2_000}
-        autocomplete="off"
-        placeholder="why, or what was done"
-      />
-    </div>
-    {acknowledgedBy === undefined && (
-      <button name="word" value="acknowledge">
-        I look after it
-      </button>
-    )}
-    <button class="second" name="word" value="resolve">
-      It is over
-    </button>
-  </form>
-)

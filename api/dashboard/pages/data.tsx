@@ -1,13 +1,13 @@
 /** The snapshots that models learn from, and what their validations said. */
 import { z } from 'zod'
-import type { ValidationVerdict } from '../../../domain/expectations.ts'
 import { listSnapshotLines, type SnapshotLine } from '../../../store/data-page.ts'
 import { modelName } from '../../wire.ts'
 import { page } from '../declare.ts'
 import { addressOf, keyParts, Onward } from '../onward.tsx'
-import { Badge, countText, Table, Time, type Tone } from '../parts.tsx'
+import { Badge, countText, Table, Time } from '../parts.tsx'
 import { shortDigest } from '../words.ts'
 import { bytes } from '../../../charts/figures.ts'
+import { verdictToneOf } from './data-validation.tsx'
 import { momentOfKey } from '../key-moment.ts'
 
 const rowsAPage = 50
@@ -17,12 +17,6 @@ const query = z.strictObject({ model: modelName.optional(), after: z.string().ma
 interface Data {
   lines: SnapshotLine[]
   more: boolean
-}
-
-export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
-  pass: 'good',
-  warn: 'warn',
-  block: 'bad',
 }
 
 export const data = page<Data, z.infer<typeof query>>({

@@ -1,0 +1,97 @@
+/** An open alert: what it says, who looks after it, what to do, and the buttons of those who may press them. */
+import { isAlertKind, runbookPage } from '../../../domain/alert-kinds.ts'
+import type { Alert } from '../../../store/alerts.ts'
+import type { View } from '../declare.ts'
+import { TokenField } from '../form.tsx'
+import { Age, Badge, Time, type Tone } from '../parts.tsx'
+import { plain } from '../words.ts'
+
+export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
+  critical: 'bad',
+  warning: 'warn',
+  info: 'info',
+}
+
+export const Runbook = ({ kind }: { kind: string }): View =>
+  isAlertKind(kind) ? (
+    <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{plain(kind)}</a>
+  ) : (
+    <>{plain(kind)}</>
+  )
+
+const cardTones: Readonly<Record<Alert['severity'], string>> = {
+  critical: 'bad',
+  warning: 'warn',
+  info: 'info',
+}
+
+export const Open = ({
+  alert,
+  nowMs,
+  token,
+}: {
+  alert: Alert
+  nowMs: number
+  token: string | undefined
+}): View => {
+  const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
+  const heading = `alert-${id}`
+  return (
+    <article class={`card ${cardTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
+      <h2 id={heading}>
+        <Badge tone={severityTones[severity]}>{severity}</Badge> {plain(kind)}
+        {model !== undefined && (
+          <>
+            {': '}
+            <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
+          </>
+        )}
+      </h2>
+      <p>{message}</p>
+      <p class="small">
+        <span class="quiet">
+          For <Age at={raisedAt} nowMs={nowMs} />
+        </span>
+        {' · '}
+        {acknowledgedBy === undefined ? (
+          <strong>Nobody looks after it</strong>
+        ) : (
+          <>
+            {acknowledgedBy} looks after it, since <Time at={acknowledgedAt} /> UTC
+          </>
+        )}
+        {isAlertKind(kind) && (
+          <>
+            {' · '}
+            <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>What to do</a>
+          </>
+        )}
+      </p>
+      {token !== undefined && <Say alert={alert} token={token} />}
+    </article>
+  )
+}
+
+const Say = ({ alert: { id, acknowledgedBy }, token }: { alert: Alert; token: string }): View => (
+  <form class="filter" method="post" action={`/alerts/${id}`} aria-label={`Alert ${id}`}>
+    <TokenField token={token} />
+    <div class="wide-field">
+      <label for={`reason-${id}`}>Note</label>
+      <input
+        id={`reason-${id}`}
+        name="reason"
+        maxlength={2_000}
+        autocomplete="off"
+        placeholder="why, or what was done"
+      />
+    </div>
+    {acknowledgedBy === undefined && (
+      <button name="word" value="acknowledge">
+        I look after it
+      </button>
+    )}
+    <button class="second" name="word" value="resolve">
+      It is over
+    </button>
+  </form>
+)

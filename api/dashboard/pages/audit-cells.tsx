@@ -1,0 +1,76 @@
+/** How the audit is narrowed down, and what stands in its cells. */
+import { z } from 'zod'
+import type { AuditRow } from '../../../store/audit.ts'
+import { modelName } from '../../wire.ts'
+import type { View } from '../declare.ts'
+import { addressOf } from '../onward.tsx'
+
+const word = z.string().min(1).max(200)
+export const auditQuery = z.strictObject({
+  actor: word.optional(),
+  action: word.optional(),
+  subject: word.optional(),
+  model: modelName.optional(),
+  before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+})
+export type AuditQuery = z.infer<typeof auditQuery>
+
+/** A value that narrows the list down to itself. */
+export const Narrow = ({
+  asked,
+  field,
+  value,
+}: {
+  asked: Omit<AuditQuery, 'before'>
+  field: string
+  value: string
+}): View => (
+  <a
+    class="plain-link nowrap"
+    href={addressOf('/audit', { ...asked, [field]: value })}
+    title={`Only this: ${value}`.slice(0, 200)}
+  >
+    {value.length > 60 ? `${value.slice(0, 59)}…` : value}
+  </a>
+)
+
+const mostLetters = 4_000
+
+export const Detail = ({ detail }: { detail: AuditRow['detail'] }): View => {
+  const text = JSON.stringify(detail, null, 1)
+  if (text === '{}') return <></>
+  const { reason } = detail
+  return (
+    <details>
+      <summary>{typeof reason === 'string' && reason !== '' ? reason.slice(0, 80) : 'Show'}</summary>
+      <pre tabindex={0}>{text.length > mostLetters ? `${text.slice(0, mostLetters)}…` : text}</pre>
+    </details>
+  )
+}
+
+export const Filter = ({ query }: { query: AuditQuery }): View => (
+  <form class="filter" method="get" action="/audit" role="search" aria-label="Audit">
+    {(['actor', 'action', 'subject', 'model'] as const).map((name) => (
+      <div>
+        <label for={name}>{labels[name]}</label>
+        <input
+          id={name}
+          name={name}
+          value={query[name] ?? ''}
+          placeholder={hints[name]}
+          maxlength={200}
+          autocomplete="off"
+        />
+      </div>
+    ))}
+    <button class="second">Show</button>
+  </form>
+)
+
+const labels = { actor: 'Who', action: 'What', subject: 'To what', model: 'Model' }
+const hints = {
+  actor: 'ada',
+  action: 'champion.',
+  subject: 'iris_v1.2.0',
+  model: 'iris',
+}

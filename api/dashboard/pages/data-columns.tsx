@@ -1,0 +1,34 @@
+/** A summary of each column of a snapshot: what a data scientist looks at first when a batch was blocked. */
+import type { View } from '../declare.ts'
+import { countText, numberText, Table } from '../parts.tsx'
+import { mostResults, type Column } from '../validation-report.ts'
+
+export const Columns = ({ columns }: { columns: Column[] }): View => (
+  <section class="card">
+    <Table
+      caption="Columns"
+      rows={columns.slice(0, mostResults)}
+      empty="It keeps no summary of its columns."
+      columns={[
+        { head: 'Column', names: true, cell: ({ column }) => column },
+        { head: 'Missing', numeric: true, cell: ({ missing }) => countText(missing) },
+        { head: 'Distinct', numeric: true, cell: ({ distinct }) => countText(distinct) },
+        { head: 'Least', numeric: true, cell: ({ min }) => shown(min) },
+        { head: 'Mean', numeric: true, cell: ({ mean }) => numberText(mean) },
+        { head: 'Most', numeric: true, cell: ({ max }) => shown(max) },
+        { head: 'Deviation', numeric: true, cell: ({ deviation }) => numberText(deviation) },
+        {
+          head: 'Most frequent',
+          cell: ({ frequent }) =>
+            (frequent ?? [])
+              .slice(0, 3)
+              .map(([value, count]) => `${value} (${countText(count)})`)
+              .join(', '),
+        },
+      ]}
+    />
+  </section>
+)
+
+const shown = (value: number | string | null): string =>
+  typeof value === 'string' ? value.slice(0, 60) : numberText(value)

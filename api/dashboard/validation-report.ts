@@ -1,0 +1,27 @@
+/** The report of a validation as it was stored; one of an older build may lack parts. */
+import type { ExpectationResult } from '../../domain/expectations.ts'
+import type { StoredValidation } from '../../store/data-page.ts'
+
+export interface Report {
+  results: ExpectationResult[]
+  columns: Column[]
+}
+export interface Column {
+  column: string
+  rows: number
+  missing: number
+  distinct: number
+  min: number | string | null
+  max: number | string | null
+  mean: number | null
+  deviation: number | null
+  frequent?: [string, number][]
+}
+
+export function reportOf({ report }: StoredValidation): Report {
+  const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : [])
+  return { results: list(report['results']), columns: list(report['columns']) }
+}
+
+/** More of a report is not shown at once. */
+export const mostResults = 300
