@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Signer } from '../store/signature.ts'
+import { cookieIn, sessionCookie } from './cookie.ts'
 
 /** Which key a session stands for, and by which of its secrets it was opened. */
 export interface SessionKey {
@@ -19,10 +20,6 @@ export interface Session extends SessionKey {
   /** Stands in every form of this session. Another site can make a browser send a form, but cannot know this. */
   token: string
 }
-
-export const sessionCookie = 'tenure_session'
-/** A day's work. */
-export const sessionMs = 8 * 3_600_000
 
 /** What a signature of this kind begins with, so that none for another purpose can be taken for one. */
 const purpose = 'tenure session 1\n'
@@ -70,25 +67,5 @@ export function issueOfSender(header: (name: string) => string | undefined): str
     : `it comes from ${JSON.stringify(origin.slice(0, 100))}`
 }
 
-/** The header that keeps a session; without a value, the one that ends it. */
-export function setCookie(value: string | undefined, secure: boolean): string {
-  const age = value === undefined ? 0 : sessionMs / 1_000
-  return `${sessionCookie}=${value ?? ''}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
-}
-
-/** Whether the browser speaks to us, or to what stands before us, by https. */
-export const isSecure = (header: (name: string) => string | undefined): boolean =>
-  (header('x-forwarded-proto') ?? '').split(',')[0]?.trim() === 'https' ||
-  (header('origin') ?? '').startsWith('https://')
-
 const tokenOf = (cookie: string): string =>
   createHash('sha256').update(`tenure form\n${cookie}`).digest('base64url')
-
-/** The value of a cookie; nothing when it is not among them. */
-export function cookieIn(header: string | undefined, name: string): string | undefined {
-  for (const pair of (header ?? '').split(';')) {
-    const at = pair.indexOf('=')
-    if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim()
-  }
-  return undefined
-}

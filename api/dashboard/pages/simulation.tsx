@@ -20,7 +20,7 @@ const scenarios: Readonly<Record<string, string>> = {
   'no-traffic': 'No request comes',
 }
 const releases = 40
-const withinMs = 6_000
+const withinMs = 4_000
 /** Fewer recorded ticks say nothing of a day. */
 const fewestTicks = 20
 

@@ -1,0 +1,68 @@
+/** What of the overview asks for somebody: releases that wait for a person, and open alerts. */
+import { whyWaiting } from '../../../domain/why-waiting.ts'
+import type { Alert } from '../../../store/alerts.ts'
+import type { Release } from '../../../store/releases.ts'
+import type { WaitingRelease } from '../../../store/waiting.ts'
+import type { View } from '../declare.ts'
+import { Age, Badge, Table } from '../parts.tsx'
+import { asksPerson, readable, stageText, stageTone } from '../words.ts'
+
+const mostAlerts = 20
+
+/** What a person is needed for, before anything else. */
+export const Waiting = ({ open, waiting }: { open: Release[]; waiting: WaitingRelease[] }): View => {
+  const asking = open.filter(({ state }) => asksPerson(state))
+  if (asking.length + waiting.length === 0) return <></>
+  return (
+    <section class="card warn">
+      <h2>Waits for a person</h2>
+      <ul class="plain-list">
+        {asking.map(({ state }) => (
+          <li>
+            <a href={`/releases/${state.id}`}>{state.version}</a>{' '}
+            <Badge tone={stageTone(state)}>{stageText(state)}</Badge> {readable(whyWaiting(state))}
+          </li>
+        ))}
+        {waiting.map((each) => (
+          <li>
+            {each.version} <Badge tone="quiet">waits for its turn</Badge> asked for by {each.requestedBy}; it
+            begins when the open release of {each.model} has ended.
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+/** The newest of what somebody should know. */
+export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): View => (
+  <section class="card">
+    <Table
+      caption="Open alerts"
+      rows={alerts.slice(0, mostAlerts)}
+      empty="No alert is open."
+      columns={[
+        { head: 'For', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
+        {
+          head: 'Severity',
+          cell: ({ severity }) => (
+            <Badge tone={severity === 'critical' ? 'bad' : severity === 'warning' ? 'warn' : 'info'}>
+              {severity}
+            </Badge>
+          ),
+        },
+        { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '–'}</span> },
+        { head: 'What', cell: ({ message }) => message },
+        {
+          head: 'Looked after by',
+          cell: ({ acknowledgedBy }) => acknowledgedBy ?? <span class="quiet">nobody</span>,
+        },
+      ]}
+    />
+    {alerts.length > mostAlerts && (
+      <p>
+        <a href="/alerts">All {alerts.length} alerts</a>
+      </p>
+    )}
+  </section>
+)

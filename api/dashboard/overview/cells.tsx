@@ -1,0 +1,123 @@
+/** What the overview says of one model, a cell each. */
+import { sparkline } from '../../../charts/sparkline.ts'
+import type { Glance, RecentTraffic } from '../../../store/overview.ts'
+import type { Release } from '../../../store/releases.ts'
+import type { View } from '../declare.ts'
+import { Badge, countText, numberText } from '../parts.tsx'
+import { qualityInterval } from '../quality.ts'
+import { plain, stageText, stageTone } from '../words.ts'
+
+/** The traffic of the last ten minutes, in parts of half a minute. */
+export const trafficParts = 20
+export const trafficPartMs = 30_000
+
+export const ModelCell = ({ model, about, serve }: Glance): View => (
+  <>
+    <a class="nowrap" href={`/models/${encodeURIComponent(model)}`} title={about}>
+      {model}
+    </a>
+    {serve !== 'normal' && (
+      <>
+        {' '}
+        <Badge tone="bad">pinned to its {serve}</Badge>
+      </>
+    )}
+  </>
+)
+
+export const ChampionCell = ({ glance: { champion, model } }: { glance: Glance }): View => {
+  if (champion === undefined) return <span class="quiet">none yet</span>
+  const short = champion.version.startsWith(`${model}_`)
+    ? champion.version.slice(model.length + 1)
+    : champion.version
+  return champion.releaseId === undefined ? (
+    <span title={champion.version}>{short}</span>
+  ) : (
+    <a href={`/releases/${champion.releaseId}`} title={`${champion.version}: how it became champion`}>
+      {short}
+    </a>
+  )
+}
+
+export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): View => {
+  if (traffic === undefined) return <span class="quiet">none</span>
+  const total = traffic.requests.reduce((sum, count) => sum + count, 0)
+  const rate = total / ((trafficParts * trafficPartMs) / 1_000)
+  return (
+    <>
+      <span class="spark" aria-hidden="true">
+        {sparkline(traffic.requests, { width: trafficParts })}
+      </span>{' '}
+      <span class="nowrap">{rate >= 10 ? countText(rate) : numberText(Number(rate.toPrecision(2)))}/s</span>
+      {traffic.bad > 0 && (
+        <>
+          {' '}
+          <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
+            {numberText((100 * traffic.bad) / total)} % bad
+          </Badge>
+        </>
+      )}
+    </>
+  )
+}
+
+export const QualityCell = ({ quality, evaluated, positives }: Glance): View => {
+  if (quality !== undefined && quality.value !== null) {
+    const interval = qualityInterval(quality, positives)
+    return (
+      <>
+        <span class="nowrap">
+          {quality.metric} {numberText(quality.value)}
+          {interval && (
+            <span class="quiet">
+              {' '}
+              ({numberText(interval[0])} to {numberText(interval[1])})
+            </span>
+          )}
+        </span>{' '}
+        <Badge tone={quality.level === 'lost' ? 'bad' : quality.level === 'held' ? 'good' : 'quiet'}>
+          {quality.level}
+        </Badge>
+      </>
+    )
+  }
+  if (evaluated === undefined || evaluated.value === null) return <span class="quiet">–</span>
+  const before = { metric: evaluated.metric, value: evaluated.value, rows: evaluated.rows }
+  const interval = qualityInterval(before, positives)
+  return (
+    <span class="nowrap">
+      {evaluated.metric} {numberText(evaluated.value)}
+      <span class="quiet">
+        {interval && ` (${numberText(interval[0])} to ${numberText(interval[1])})`} before its release
+      </span>
+    </span>
+  )
+}
+
+export const DriftCell = ({ drift }: Glance): View => {
+  if (drift === undefined) return <span class="quiet">not judged yet</span>
+  const { level, worst } = drift
+  const tone = level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
+  return (
+    <Badge tone={tone}>
+      {plain(level)}
+      {(level === 'alarm' || level === 'warn') && worst !== undefined ? `: ${worst}` : ''}
+    </Badge>
+  )
+}
+
+export const ReleaseCell = ({ release }: { release: Release | undefined }): View =>
+  release === undefined ? (
+    <span class="quiet">none open</span>
+  ) : (
+    <>
+      <a href={`/releases/${release.state.id}`}>{release.state.version.replace(/^.*_v/, 'v')}</a>{' '}
+      <Badge tone={stageTone(release.state)}>{stageText(release.state)}</Badge>
+      {release.state.drill !== undefined && (
+        <>
+          {' '}
+          <Badge tone="quiet">drill</Badge>
+        </>
+      )}
+    </>
+  )

@@ -1,0 +1,37 @@
+/** What a replica lets be simulated: one thing at a time, a few that wait, and nothing that takes it along when it fails. */
+import { expect, it } from 'vitest'
+import { simulatePolicy } from '../../api/dashboard/simulate.ts'
+import type { SimulationOrder } from '../../api/dashboard/simulator.ts'
+import { dayPolicy } from '../../domain/policy.ts'
+import { defaultWorld } from '../../domain/scenario.ts'
+
+const stage = { shareBp: 5_000, minMs: 10_000, minRequests: 10, deadlineMs: 60_000 }
+const order: SimulationOrder = {
+  policy: { ...dayPolicy, stages: [stage] },
+  world: defaultWorld,
+  scenarios: ['good', 'error:0.5', 'no such thing'],
+  releases: 3,
+  withinMs: 20_000,
+}
+
+it('answers for each scenario it knows, and the same question once', async () => {
+  const asked = simulatePolicy(order)
+  expect(simulatePolicy(structuredClone(order))).toBe(asked)
+  const [good, bad, ...more] = await asked
+  expect(good).toMatchObject({ scenario: 'good', releases: 3 })
+  expect(bad).toMatchObject({ scenario: 'error:0.5', releases: 3, rolledBack: 3, promoted: 0 })
+  expect(more).toEqual([])
+})
+
+it('lets four wait and no more, and is free again afterwards', async () => {
+  const some = [1, 2, 3, 4].map((releases) => simulatePolicy({ ...order, scenarios: ['good'], releases }))
+  await expect(simulatePolicy({ ...order, releases: 5 })).rejects.toMatchObject({ code: 'overloaded' })
+  await Promise.all(some)
+  await expect(simulatePolicy({ ...order, releases: 2 })).resolves.toHaveLength(2)
+})
+
+it('says so when a policy cannot be played, and does not keep that', async () => {
+  const broken = { ...order, policy: {} as SimulationOrder['policy'] }
+  for (const _time of [1, 2])
+    await expect(simulatePolicy(broken)).rejects.toThrow(/ended with 1 before it had an answer/)
+})
