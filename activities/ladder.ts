@@ -9,7 +9,6 @@ import { findRollbackTarget } from '../store/champions.ts'
 import { findFlag, writeFlag } from '../store/flags.ts'
 import { findOpenRelease } from '../store/releases.ts'
 import { listRungs, listToldRungs } from '../store/rungs.ts'
-import { monitorRequester } from '../workflows/contract.ts'
 import type { Deps } from './deps.ts'
 
 /** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
@@ -46,7 +45,7 @@ export async function giveWay(
     const target = await findRollbackTarget(store, { model, from: champion })
     if (target === undefined) return false
   }
-  await writeFlag(store, { model, serve: 'fallback', reason, actor: monitorRequester(model) })
+  await writeFlag(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
   log.warn({ model, champion, reason }, 'the champion gives way to its fallback')
   return true
 }

@@ -11,8 +11,10 @@ import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../temporal.config.ts'
 import { createClock } from './half-year/clock.ts'
-import { firstDayMs, liveThrough, type HalfYear } from './half-year/run.ts'
-import { chartOf, page } from './half-year/report.ts'
+import { chartOf } from './half-year/chart.ts'
+import type { HalfYear } from './half-year/plan.ts'
+import { page } from './half-year/report.ts'
+import { firstDayMs, liveThrough } from './half-year/run.ts'
 
 const { values } = parseArgs({
   options: {

@@ -9,7 +9,8 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../temporal.config.ts'
-import { liveThrough, type HalfYear } from './half-year/run.ts'
+import type { HalfYear } from './half-year/plan.ts'
+import { liveThrough } from './half-year/run.ts'
 import type { Vitals } from './half-year/vitals.ts'
 
 const { values } = parseArgs({

@@ -9,69 +9,19 @@ import type { Deps } from '../../activities/deps.ts'
 import { openEvents } from '../../cli/demo/events.ts'
 import { loadModel } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
-import { findChampion, listChampionHistory, type ChampionChange } from '../../store/champions.ts'
-import { listMonitorWindows, type MonitorWindow } from '../../store/monitor-windows.ts'
-import { findOpenRelease, type Release } from '../../store/releases.ts'
-import { listRetrainings, type Retraining } from '../../store/retrainings.ts'
+import { findChampion, listChampionHistory } from '../../store/champions.ts'
+import { listMonitorWindows } from '../../store/monitor-windows.ts'
+import { listRetrainings } from '../../store/retrainings.ts'
 import { getVersion } from '../../store/versions.ts'
-import { answersOf, qualityOf, trainAsOf, type Quality } from './baselines.ts'
+import { answersOf, qualityOf, trainAsOf } from './baselines.ts'
 import { createClock, type Clock } from './clock.ts'
+import { seatFirst } from './first.ts'
+import { readLeft } from './left.ts'
 import { modelName, writeModel } from './model.ts'
+import type { HalfYear, Plan, WeekReport } from './plan.ts'
 import { startSystem, type System } from './system.ts'
 import { startTraffic, type Traffic, type Week } from './traffic.ts'
 import { readVitals, type Vitals } from './vitals.ts'
-
-export interface Plan {
-  /** How long a recorded week takes. */
-  weekMs: number
-  weeks: number
-  everyNth: number
-  together: number
-  trainRows: number
-  testRows: number
-  /** Whether the versions of the others are trained and asked too. */
-  compare: boolean
-}
-
-export interface WeekReport {
-  /** The recorded day on which it begins. */
-  fromMs: number
-  rows: number
-  lateShare: number
-  tenure: Quality
-  never: Quality | undefined
-  weekly: Quality | undefined
-  versions: [version: string, flights: number][]
-  requests: number
-  failures: Record<string, number>
-}
-
-export interface HalfYear {
-  plan: Plan
-  clock: Clock
-  weeks: WeekReport[]
-  windows: MonitorWindow[]
-  retrainings: Retraining[]
-  releases: {
-    version: string
-    outcome: string
-    reason: string
-    startedMs: number
-    endedMs: number | undefined
-  }[]
-  champions: ChampionChange[]
-  alerts: { kind: string; open: boolean; count: number }[]
-  /** How many versions "retrained weekly" trained. */
-  weeklyTrainings: number
-  outcomes: number
-  worstLagMs: number
-  vitals: Vitals[]
-  /** What is unfinished or unacknowledged when the traffic has ended, by what it is; all of it should be 0. */
-  left: Record<string, number>
-  /** Warnings of the processes. */
-  complaints: string[]
-  liveMs: number
-}
 
 /** Three weeks to train on, three days to be tested on and half a day for late outcomes lie before it. */
 export const firstDayMs = Date.UTC(2001, 0, 29)
@@ -170,49 +120,6 @@ function depsOf({ config, store }: System): Deps {
   return { config, store, artifacts: openArtifacts(config.artifactRoot), log }
 }
 
-/** Asks for the first version and approves it: there is no champion to beat, so a person answers for it. */
-async function seatFirst(system: System, asOfMs: number, say: (line: string) => void): Promise<string> {
-  const { store, operator, approver } = system
-  const { definition } = (
-    await store.query<{ definition: { release: object & { approval: object } } }>(
-      sql`select definition from models where name = ${modelName}`,
-    )
-  )[0]!
-  const { release } = definition
-  await operator.post(`/v1/models/${modelName}/retrainings`, {
-    as_of: new Date(asOfMs).toISOString(),
-    reason: 'the first version',
-    policy: { ...release, approval: { approvers: 1, withinMs: 120_000 } },
-  })
-  const deadline = Date.now() + 180_000
-  let approved = false
-  for (;;) {
-    const champion = await findChampion(store, modelName)
-    if (champion !== undefined && (await findOpenRelease(store, modelName)) === undefined)
-      return champion.version
-    const [last] = await listRetrainings(store, { model: modelName, limit: 1 })
-    if (last?.outcome !== undefined && last.outcome !== 'released')
-      throw new Error(`the first version was not released: ${last.outcome}, ${last.message}`)
-    const open = await findOpenRelease(store, modelName)
-    if (!approved && open?.state.stage === 'awaiting_approval') {
-      await approve(approver, open)
-      approved = true
-      say(`${open.state.version} is approved by a person, as every first version is`)
-    }
-    if (Date.now() > deadline) throw new Error('there is no first champion after three minutes')
-    await pause(200)
-  }
-}
-
-async function approve(approver: System['approver'], { state }: Release): Promise<void> {
-  await approver.post(`/v1/releases/${state.id}/approve`, {
-    reason: 'floors met',
-    artifact_digest: state.digests.artifact,
-    evaluation_digest: state.digests.evaluation,
-    policy_digest: state.digests.policy,
-  })
-}
-
 /** Tells each week what has happened, and reads the vital signs twice a week. */
 async function watch(
   system: System,
@@ -260,29 +167,6 @@ async function readReleases({ store }: System): Promise<HalfYear['releases']> {
     startedMs: row.started_at.getTime(),
     endedMs: row.ended_at?.getTime(),
   }))
-}
-
-/** Waits until what is under way has come to its end, for as long as a release may take, and counts what has not. */
-async function readLeft({ store }: System): Promise<Record<string, number>> {
-  const deadline = Date.now() + 180_000
-  for (;;) {
-    const [row] = await store.query<{ [what: string]: number }>(sql`
-      select
-        (select count(*)::int from retrainings where ended_at is null
-          and started_at < now() - interval '2 minutes') as "retrainings that began more than two minutes ago and run",
-        (select count(*)::int from releases where ended_at is null
-          and started_at < now() - interval '2 minutes') as "releases that began more than two minutes ago and run",
-        (select count(*)::int from routing join replicas on lease_until > clock_timestamp()
-          left join acknowledgements on replica_id = id and acknowledgements.model = routing.model
-          where (acknowledgements.epoch, acknowledgements.generation) is distinct from (routing.epoch, routing.generation))
-          as "routes that a live replica has not acknowledged",
-        (select count(*)::int from alert_messages where next_at is not null) as "messages to people that wait",
-        (select count(*)::int from outcomes where not exists (select from predictions where id = request_id))
-          as "outcomes without their prediction"`)
-    if (row === undefined) return {}
-    if (Object.values(row).every((count) => count === 0) || Date.now() > deadline) return row
-    await pause(2_000)
-  }
 }
 
 /** How right each of the three was, week by week, on the same flights. */

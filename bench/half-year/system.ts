@@ -77,7 +77,6 @@ export async function startSystem(models: string): Promise<System> {
       const level = Number(/^\{"level":(\d+)/.exec(line)?.[1] ?? 0)
       if (level >= 40 || (name === 'tenure' && /restart|died|ended/.test(line)))
         complaints.push(`${name} ${line}`)
-      if (process.env['BENCH_LOG'] !== undefined) process.stderr.write(`${name} ${line}\n`)
     },
   })
   const store = openStore(core.databaseUrl, {

@@ -1,0 +1,55 @@
+/** The first version of a model: there is no champion to beat, so a person answers for it. */
+import { setTimeout as pause } from 'node:timers/promises'
+import sql from 'sql-template-tag'
+import { findChampion } from '../../store/champions.ts'
+import { findOpenRelease, type Release } from '../../store/releases.ts'
+import { listRetrainings } from '../../store/retrainings.ts'
+import { modelName } from './model.ts'
+import type { System } from './system.ts'
+
+/** Asks for the first version and approves it: there is no champion to beat, so a person answers for it. */
+export async function seatFirst(
+  system: System,
+  asOfMs: number,
+  say: (line: string) => void,
+): Promise<string> {
+  const { store, operator, approver } = system
+  const { definition } = (
+    await store.query<{ definition: { release: object & { approval: object } } }>(
+      sql`select definition from models where name = ${modelName}`,
+    )
+  )[0]!
+  const { release } = definition
+  await operator.post(`/v1/models/${modelName}/retrainings`, {
+    as_of: new Date(asOfMs).toISOString(),
+    reason: 'the first version',
+    policy: { ...release, approval: { approvers: 1, withinMs: 120_000 } },
+  })
+  const deadline = Date.now() + 180_000
+  let approved = false
+  for (;;) {
+    const champion = await findChampion(store, modelName)
+    if (champion !== undefined && (await findOpenRelease(store, modelName)) === undefined)
+      return champion.version
+    const [last] = await listRetrainings(store, { model: modelName, limit: 1 })
+    if (last?.outcome !== undefined && last.outcome !== 'released')
+      throw new Error(`the first version was not released: ${last.outcome}, ${last.message}`)
+    const open = await findOpenRelease(store, modelName)
+    if (!approved && open?.state.stage === 'awaiting_approval') {
+      await approve(approver, open)
+      approved = true
+      say(`${open.state.version} is approved by a person, as every first version is`)
+    }
+    if (Date.now() > deadline) throw new Error('there is no first champion after three minutes')
+    await pause(200)
+  }
+}
+
+async function approve(approver: System['approver'], { state }: Release): Promise<void> {
+  await approver.post(`/v1/releases/${state.id}/approve`, {
+    reason: 'floors met',
+    artifact_digest: state.digests.artifact,
+    evaluation_digest: state.digests.evaluation,
+    policy_digest: state.digests.policy,
+  })
+}

@@ -1,0 +1,27 @@
+/** What is unfinished when the traffic has ended: a system that leaves something behind each month is full one day. */
+import { setTimeout as pause } from 'node:timers/promises'
+import sql from 'sql-template-tag'
+import type { System } from './system.ts'
+
+/** Waits until what is under way has come to its end, for as long as a release may take, and counts what has not. */
+export async function readLeft({ store }: System): Promise<Record<string, number>> {
+  const deadline = Date.now() + 180_000
+  for (;;) {
+    const [row] = await store.query<{ [what: string]: number }>(sql`
+      select
+        (select count(*)::int from retrainings where ended_at is null
+          and started_at < now() - interval '2 minutes') as "retrainings that began more than two minutes ago and run",
+        (select count(*)::int from releases where ended_at is null
+          and started_at < now() - interval '2 minutes') as "releases that began more than two minutes ago and run",
+        (select count(*)::int from routing join replicas on lease_until > clock_timestamp()
+          left join acknowledgements on replica_id = id and acknowledgements.model = routing.model
+          where (acknowledgements.epoch, acknowledgements.generation) is distinct from (routing.epoch, routing.generation))
+          as "routes that a live replica has not acknowledged",
+        (select count(*)::int from alert_messages where next_at is not null) as "messages to people that wait",
+        (select count(*)::int from outcomes where not exists (select from predictions where id = request_id))
+          as "outcomes without their prediction"`)
+    if (row === undefined) return {}
+    if (Object.values(row).every((count) => count === 0) || Date.now() > deadline) return row
+    await pause(2_000)
+  }
+}
