@@ -134,46 +134,52 @@ export async function chartsSvg(
     import('../charts/evidence.ts'),
     import('../charts/colours.ts'),
   ])
+  const questions = {
+    gates: 'By how much is the challenger better?',
+    timeline: 'How has the release gone so far?',
+    evidence: 'How far is the evidence from its thresholds?',
+  }
+  const frame = (id: keyof typeof questions) => ({ id, title: questions[id] })
   const drawings = [
-    await intervalsSvg(intervalsOf(evaluation), {
-      id: 'gates',
-      title: 'By how much is the challenger better?',
-    }),
-    await timelineSvg(timelineOf(release, nowMs), {
-      id: 'timeline',
-      title: 'How has the release gone so far?',
-    }),
-    await evidenceSvg(evidencePointsOf(release), {
-      id: 'evidence',
-      title: 'How far is the evidence from its thresholds?',
-    }),
+    { title: questions.gates, svg: await intervalsSvg(intervalsOf(evaluation), frame('gates')) },
+    { title: questions.timeline, svg: await timelineSvg(timelineOf(release, nowMs), frame('timeline')) },
+    { title: questions.evidence, svg: await evidenceSvg(evidencePointsOf(release), frame('evidence')) },
   ]
   const title = `${release.version}${release.baseline_version ? ` against ${release.baseline_version}` : ''}`
   return standAlone(stacked(title, drawings))
 }
 
-const gap = 24
+const room = { above: 40, title: 22, below: 18 } as const
 
-/** Drawings inside of one drawing, each at its own height. */
-function stacked(title: string, drawings: readonly string[]): string {
-  let at = 40
+interface Drawing {
+  title: string
+  svg: string
+}
+
+/** Drawings inside of one drawing, each under its question and at its own height. */
+function stacked(title: string, drawings: readonly Drawing[]): string {
+  let at: number = room.above
   let width = 0
-  const placed = drawings.map((svg) => {
-    const [, wide = '640', high = '200'] =
-      /^<svg[^>]*? width="([\d.]+)"[^>]*? height="([\d.]+)"/.exec(svg) ?? []
-    const here = svg.replace(/^<svg/, `<svg y="${at}"`)
-    at += Number(high) + gap
-    width = Math.max(width, Number(wide))
-    return here
+  const placed = drawings.map(({ title: question, svg }) => {
+    const [tag = ''] = /^<svg[^>]*>/.exec(svg) ?? []
+    const sizeOf = (name: string, usual: number) =>
+      Number(new RegExp(` ${name}="([\\d.]+)"`).exec(tag)?.[1] ?? usual)
+    const top = at + room.title
+    at = top + sizeOf('height', 200) + room.below
+    width = Math.max(width, sizeOf('width', 640))
+    return `${textAt(top - 8, 13, question)}\n${svg.replace(/^<svg/, `<svg y="${top}"`)}`
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${at}" viewBox="0 0 ${width} ${at}" font-family="system-ui, sans-serif" color="#24292f">`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
-    `<text x="18" y="24" font-size="15" font-weight="bold" fill="#24292f">${escaped(title)}</text>`,
+    textAt(24, 15, title),
     ...placed,
     '</svg>',
     '',
   ].join('\n')
 }
+
+const textAt = (y: number, size: number, text: string): string =>
+  `<text x="18" y="${y}" font-size="${size}" font-weight="bold" fill="#24292f">${escaped(text)}</text>`
 
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`)
