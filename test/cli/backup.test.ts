@@ -74,6 +74,8 @@ beforeAll(async () => {
     from generate_series(0, 3) as n`)
   await house.store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of) values ('retrain/open', ${model}, 'manual', 'ada', now())`)
+  await house.store.query(sql`
+    insert into alerts (dedupe_key, severity, kind, message) values ('old', 'warning', 'k', 'm')`)
   await writeFlag(house.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
   replica = await startReplica(house)
   await replica.follows((await findRouting(house.store, model))!.route)
