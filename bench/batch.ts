@@ -7,7 +7,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -51,6 +51,7 @@ const [{ rows }] = (await rowsOf<{ rows: number }>(`select count(*) as rows from
 ]
 
 const stage = await openBatchStage(spec)
+const loads: number[] = []
 const ours: Run[] = []
 const theirs: (Run & { whole: number })[] = []
 let killed: Awaited<ReturnType<typeof killInTheMiddle>>
@@ -58,6 +59,7 @@ try {
   mkdirSync(stage.config.batchDir, { recursive: true })
   copyFileSync(input, join(stage.config.batchDir, 'flights.parquet'))
   for (let round = 0; round < Number(values.rounds); round++) {
+    loads.push(loadavg()[0]!)
     ours.push(await runOurs(stage, `answers-${round}.parquet`))
     theirs.push(await runTheirs(join(directory, 'peer.parquet')))
     console.log(JSON.stringify({ round, ours: ours.at(-1), theirs: theirs.at(-1) }))
@@ -172,6 +174,7 @@ function report(): string {
     `${rows.toLocaleString('en')} real flights (\`flights-3m\` of vega-datasets, each once, with the six features of \`flight-delay\`) in one Parquet file are`,
     `answered by a network of ${units()} inputs, 16 units (relu) and one (sigmoid), and written to another Parquet file with their ids.`,
     'Tenure and the script with scikit-learn have the same weights; they take turns, and the figures are least / median / most.',
+    `The load average of the machine before each turn was ${spread(loads, 0)}: what is above 1 is work of others beside both.`,
     '',
     '| | rows a second | seconds | peak memory, MB |',
     '| --- | --: | --: | --: |',
