@@ -1,6 +1,7 @@
 /**
- * Whether those who could stop an activity can still reach it. A watch goes on by itself while Temporal is away, and
- * nobody could order its candidate back then; so a candidate is exposed only while Temporal answers.
+ * Whether those who could stop an activity can still reach it. A watch goes on by itself while Temporal is away, and also
+ * while its workflow is tried in vain, by a build that does not fit its history: nobody could order its candidate back
+ * then. So a candidate is exposed only while Temporal answers, and says that what has reached the workflow was taken in.
  */
 import { Context } from '@temporalio/activity'
 
@@ -8,7 +9,7 @@ import { Context } from '@temporalio/activity'
 const freshMs = 900
 
 export interface Lifeline {
-  /** Whether Temporal has answered within the last moment; asks it when it has not been asked. */
+  /** Whether Temporal has answered well within the last moment; asks it when it has not been asked. */
   holds(): Promise<boolean>
 }
 
@@ -31,7 +32,12 @@ export function createLifeline(ask: () => Promise<unknown> = askTemporal): Lifel
   }
 }
 
-function askTemporal(): Promise<unknown> {
-  const { client } = Context.current()
-  return client.workflowService.getSystemInfo({})
+async function askTemporal(): Promise<void> {
+  const { client, info } = Context.current()
+  const { workflowNamespace: namespace, workflowExecution: execution } = info
+  if (namespace === undefined || execution === undefined) throw new Error('no workflow has asked for this')
+  const request = { namespace, execution }
+  const { pendingWorkflowTask } = await client.workflowService.describeWorkflowExecution(request)
+  // A task that is new, or under way for the first time, is no sign of trouble.
+  if ((pendingWorkflowTask?.attempt ?? 0) > 1) throw new Error('the last task of the workflow has failed')
 }

@@ -211,8 +211,8 @@ export const plants: readonly Plant[] = [
     'lost-on-continue',
     'a run continues as new without the commands that it has not answered',
     'workflows/release.ts',
-    '...(handed === undefined ? {} : { commands: handed }),',
-    '',
+    'commands: commands.handOver() })',
+    '})',
   ),
   plant(
     'applied-twice',

@@ -36,6 +36,8 @@ export interface Execution {
   batches: Batch[]
   fresh: Job[]
   task?: { id: number; batch: Omit<Batch, 'commands'>; worker: Worker; stop: () => void }
+  /** How often the task has been given up since one was done. */
+  givenUp: number
   sticky?: Worker
   activities: Map<number, Activity>
   timers: Map<number, () => void>
@@ -150,6 +152,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       delete execution.sticky
       worker.host.evict(execution.info.runId)
       execution.fresh.unshift(...jobs)
+      execution.givenUp++
       if (why !== undefined) watcher.taskFailed(execution.info, why)
       world.after(machine, 50, () => dispatch(execution))
     }
@@ -184,6 +187,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       return dispatch(execution)
     }
     execution.sticky = worker
+    execution.givenUp = 0
     execution.batches.push({ ...task.batch, commands: shapeOf(commands) })
     for (const command of commands) obey(execution, command)
     dispatch(execution)
@@ -348,12 +352,22 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const controller = new AbortController()
     const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
     const context = {
-      info: { activityType: activity.type, attempt: token },
+      info: {
+        activityType: activity.type,
+        attempt: token,
+        workflowNamespace: 'default',
+        workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
+      },
       // What an activity asks to learn whether it can still be told to stop.
       client: {
         workflowService: {
-          getSystemInfo: () =>
-            new Promise<void>((resolve) => world.send(at, machine, () => world.send(machine, at, resolve))),
+          describeWorkflowExecution: () =>
+            new Promise<object>((resolve) =>
+              world.send(at, machine, () => {
+                const pendingWorkflowTask = execution.givenUp > 0 ? { attempt: execution.givenUp + 1 } : null
+                world.send(machine, at, () => resolve({ pendingWorkflowTask }))
+              }),
+            ),
         },
       },
       cancellationSignal: controller.signal,
@@ -413,6 +427,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       timers: new Map(),
       updates: new Map(),
       waitsForWorker: false,
+      givenUp: 0,
     }
     executions.push(execution)
     add(execution, 'initializeWorkflow', {
