@@ -22,6 +22,8 @@ export default defineConfig({
     maxWorkers: 2,
     reporters: ['default'],
     teardownTimeout: 30_000,
+    // Real processes on a machine that others use too: one that fails is tried once more, and the end of the run names it.
+    retry: 1,
     // A condition is awaited, however busy the machine is; only one that never comes true fails.
     expect: { poll: { timeout: 20_000, interval: 20 } },
     projects: [
@@ -38,8 +40,6 @@ export default defineConfig({
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 90_000,
           hookTimeout: 90_000,
-          // Real processes on a machine that others use too: one that fails is tried once more, and the end of the run names it.
-          retry: 1,
         },
       },
     ],
