@@ -70,7 +70,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
           numeric: true,
           cell: ({ low, high }) => (low === null ? '–' : `${gainText(low)} to ${gainText(high)}`),
         },
-        { head: 'Limit', numeric: true, cell: (row) => <Limit row={row} /> },
+        { head: 'Limit', cell: (row) => <Limit row={row} /> },
         {
           head: 'Verdict',
           cell: ({ verdict }) => <Badge tone={metricTones[verdict]}>{plain(verdict)}</Badge>,
@@ -113,8 +113,7 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Vi
     {margin === null ? '' : `≥ ${gainText(-margin)}`}
     {floor !== null && (
       <>
-        {margin === null ? '' : ', '}
-        floor {numberText(floor)} {floorMet ? 'met' : <strong>missed</strong>}
+        {margin === null ? '' : ', '}floor {numberText(floor)} {floorMet ? 'met' : <strong>missed</strong>}
       </>
     )}
     {margin === null && floor === null && '–'}
