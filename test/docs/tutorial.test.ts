@@ -24,7 +24,7 @@ it('says of each block what a test must look for', () => {
 it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as const))(
   'line %d: %s',
   async (_line, _text, block) => void (await reader.follow(block)),
-  180_000,
+  300_000,
 )
 
 it('ends with Ctrl-C', async () => {
