@@ -1,0 +1,354 @@
+/** The pages of models, data and records as a browser asks for them, on one replica: what they show, refuse, quote, and cost. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { markProven, moveChampion } from '../../store/champions.ts'
+import { upsertAlert } from '../../store/alerts.ts'
+import { appendAudit, hashOf, listAudit } from '../../store/audit.ts'
+import { verifyTail } from '../../store/audit-tail.ts'
+import { irisSpec, putArtifact } from '../support/artifact.ts'
+import { registerDigest } from '../support/registration.ts'
+import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { furnish } from './furnish.ts'
+
+const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
+const model = 'late-trains'
+const champion = `${model}_v1.40.0`
+const roles = ['viewer', 'operator', 'admin'] as const
+type Name = (typeof roles)[number] | 'elsewhere'
+
+let house: House
+let api: TestApi
+const sessions = {} as Record<Name, { cookie: string; token: string }>
+
+const browser = { accept: 'text/html', host: 'localhost' }
+const get = (path: string, as: Name = 'viewer') =>
+  api.request('GET', path, { headers: { ...browser, cookie: sessions[as].cookie } })
+const post = (path: string, form: Record<string, string>, as: Name, token = sessions[as].token) =>
+  api.request('POST', path, {
+    body: new URLSearchParams({ ...form, token }).toString(),
+    headers: { ...browser, cookie: sessions[as].cookie, 'content-type': 'application/x-www-form-urlencoded' },
+  })
+
+beforeAll(async () => {
+  house = await openHouse()
+  const keys: Record<Name, string> = {
+    viewer: await house.key({ role: 'viewer', name: 'vera' }),
+    operator: await house.key({ role: 'operator', name: 'olga' }),
+    admin: await house.key({ role: 'admin', name: 'root' }),
+    elsewhere: await house.key({ role: 'admin', name: 'elsa', models: ['other'] }),
+  }
+  api = await startApi(house)
+  for (const [name, key] of Object.entries(keys) as [Name, string][]) {
+    const signed = await api.request('POST', '/sign-in', {
+      body: new URLSearchParams({ key }).toString(),
+      headers: { ...browser, 'content-type': 'application/x-www-form-urlencoded' },
+    })
+    const cookie = signed.headers.get('set-cookie')!.split(';')[0]!
+    sessions[name] = { cookie, token: '' }
+    sessions[name].token = /name="token" value="([^"]+)"/.exec((await get('/models', name)).text)![1]!
+  }
+  const spec = irisSpec(model)
+  const digest = await putArtifact(house.artifactRoot, spec)
+  for (let minor = 0; minor < 45; minor++)
+    await registerDigest(house.store, house.artifactRoot, { ...spec, digest }, minor)
+  await house.register(irisSpec('other'))
+  await house.store.query(sql`
+    update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0), 'snapshot',
+      'sha256:' || lpad(minor::text, 64, '0'), 'reason', 'manual', 'hyperparameters', jsonb_build_object('rate', minor))
+    where model = ${model}`)
+  await house.store.query(sql`
+    insert into version_metrics (version, metric, value)
+    select version, 'auc', (lineage -> 'metrics' ->> 'auc')::float8 from versions where model = ${model}`)
+  await house.store.transaction(async (database) => {
+    await moveChampion(database, {
+      model,
+      to: champion,
+      cause: 'promotion',
+      actor: 'anna',
+      reason: `better ${hostile}`,
+    })
+    await markProven(database, champion)
+  })
+  await furnish(house.store, { model, champion, hostile })
+  await house.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100
+    from generate_series(1, 200) as i,
+      lateral (select date_trunc('milliseconds', now()) - i * interval '1 second' as asked) as moment`)
+  await house.store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at)
+    select id, to_jsonb((extract(epoch from at)::bigint * 7) % 10 < outputs[1] * 10), at from predictions`)
+}, 60_000)
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+const at = (path: string) => `/models/${model}${path}`
+const pages: [string, string][] = [
+  ['/models', 'Will the train be late?'],
+  [at(''), 'Quality by week'],
+  [at(''), 'the mean gap between promise and outcome'],
+  [at('?at=2099-01-01'), 'promotion through anna'],
+  [at('?at=2001-01-01'), 'had no champion then'],
+  [at('/features'), 'hour in training and in use'],
+  [at(`/versions/${champion}`), 'What should be known before relying on it'],
+  [at(`/versions/${champion}/card`), 'What it is asked'],
+  ['/versions', `${model}_v1.44.0`],
+  [`/versions?metric=auc>=0.64&order=auc&model=${model}`, `${model}_v1.44.0`],
+  [`/compare?one=${model}@v1.1.0&other=${champion}`, 'What differs'],
+  ['/compare', 'Compare two versions'],
+  ['/data', 'Snapshots'],
+  [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'It has not been validated yet'],
+  ['/alerts', 'quality lost'],
+  ['/runbooks/quality-lost', 'The model is less right than it was'],
+  ['/runbooks/overloaded', 'What to do'],
+  ['/drills', 'lost-replica'],
+  ['/audit', 'champion.promoted'],
+]
+
+describe.each(pages)('the page %s', (path, words) => {
+  it('shows what it is for, by few statements, and takes nothing for markup', async () => {
+    const { status, text, headers } = await get(path)
+    expect(status).toBe(200)
+    expect(text).toContain(words)
+    expect(text).not.toMatch(/<img src=x|<script>window|<style|\sstyle=|NaN|\[object|undefined</)
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'")
+    expect(
+      Number(/statements;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1]),
+    ).toBeLessThanOrEqual(14)
+  })
+  it('is for who is signed in', async () => {
+    const sent = await api.request('GET', path, { headers: browser })
+    expect([sent.status, sent.headers.get('location')?.split('?')[0]]).toEqual([303, '/sign-in'])
+  })
+})
+
+it.each([
+  '/models/nobody',
+  '/models/nobody/features',
+  at('/versions/late-trains_v9.9.9'),
+  `/models/other/versions/${champion}`,
+  `/models/other/versions/${champion}/card`,
+  `/compare?one=${model}@v1.1.0&other=late-trains_v9.9.9`,
+  '/data/nothing',
+  '/runbooks/nothing',
+  '/runbooks/..%2f..%2fREADME',
+  '/runbooks/README',
+  '/drills?before=drl_nothing',
+  `/models/${'x'.repeat(2_000)}`,
+])('where there is nothing, %s says so', async (path) => {
+  const { status, text } = await get(path)
+  expect(status).toBe(404)
+  expect(text).toContain('There is nothing here')
+  expect(text).toContain('To the overview')
+})
+
+it.each([
+  '/models?nonsense=1',
+  at('?at=yesterday'),
+  at('?cursor=nonsense'),
+  '/versions?metric=nonsense',
+  '/versions?status=nonsense',
+  '/versions?since=2026-02-01&until=2026-01-01',
+  '/versions?data=xyz',
+  '/compare?one=nonsense&other=nonsense',
+  '/data?after=nonsense',
+  `/data?after=${encodeURIComponent("2026-01-01 00:00:00+00'~x")}`,
+  '/alerts?before=0',
+  '/audit?before=x',
+  `/audit?actor=${'x'.repeat(500)}`,
+])('what is asked oddly, %s, is refused with what is odd', async (path) => {
+  const { status, text } = await get(path)
+  expect(status).toBe(400)
+  expect(text).toContain('This address asks for something odd')
+})
+
+describe('a key for another model', () => {
+  it.each([
+    at(''),
+    at('/features'),
+    at(`/versions/${champion}`),
+    `/data/${encodeURIComponent(`snapshot ${champion}`)}`,
+    `/compare?one=${champion}&other=${champion}`,
+  ])('does not see %s', async (path) => expect((await get(path, 'elsewhere')).status).toBe(403))
+  it.each(['/models', '/versions', '/data', '/alerts', '/drills', '/audit'])(
+    'sees nothing of it in %s',
+    async (path) => {
+      const { status, text } = await get(path, 'elsewhere')
+      expect(status).toBe(200)
+      expect(text).not.toContain(model)
+    },
+  )
+})
+
+describe('a list', () => {
+  const follow = async (from: string, found: RegExp): Promise<string[]> => {
+    const seen: string[] = []
+    for (let path: string | undefined = from; path !== undefined;) {
+      const { text } = await get(path)
+      seen.push(...[...text.matchAll(found)].map(([, each]) => each!))
+      path = /<a href="([^"]+)" rel="next"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
+    }
+    return seen
+  }
+  it.each([
+    ['the versions of a model', at(''), 45],
+    ['all versions, newest first', `/versions?model=${model}`, 45],
+    ['all versions, best first', `/versions?model=${model}&order=auc`, 45],
+  ])('of %s has each once', async (_what, path, count) => {
+    const seen = await follow(path, /<th scope="row"><a href="[^"]+">(late-trains_v[\d.]+)</g)
+    expect(seen).toHaveLength(count)
+    expect(new Set(seen).size).toBe(count)
+  })
+  it('of snapshots has each once', async () => {
+    const seen = await follow(`/data?model=${model}`, /class="code" href="(\/data\/[^"]+)"/g)
+    expect(new Set(seen).size).toBe(45)
+    expect(seen).toHaveLength(45)
+  })
+  it('of the audit has each once, also when it is narrowed down', async () => {
+    await house.store.transaction(async (database) => {
+      for (let i = 0; i < 60; i++)
+        await appendAudit(database, {
+          actor: 'many',
+          action: i % 2 === 0 ? 'test.even' : 'test.odd',
+          subject: `s${i}`,
+          detail: {},
+        })
+    })
+    const rows = /<span title="hash \w+">(\d+)</g
+    const all = await follow('/audit', rows)
+    expect(all.map(Number)).toEqual(Array.from({ length: all.length }, (_, i) => all.length - i))
+    expect(await follow('/audit?action=test.even', rows)).toHaveLength(30)
+    expect(await follow('/audit?action=test.', rows)).toHaveLength(60)
+    expect(await follow('/audit?actor=many&subject=s7', rows)).toHaveLength(1)
+    expect((await get('/audit?actor=nobody')).text).toContain('No row is like this')
+  })
+})
+
+describe('an alert', () => {
+  const raise = (key: string) =>
+    upsertAlert(house.store, { dedupeKey: key, model, severity: 'warning', kind: 'drift_warn', message: key })
+
+  it('shows its buttons to who may press them, and the server refuses the others', async () => {
+    const id = await raise('for operators')
+    expect((await get('/alerts')).text).not.toContain(`action="/alerts/${id}"`)
+    expect((await get('/alerts', 'operator')).text).toContain(`action="/alerts/${id}"`)
+    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'viewer')).status).toBe(403)
+    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'elsewhere')).status).toBe(403)
+    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'operator', 'x'.repeat(43))).status).toBe(
+      403,
+    )
+  })
+  it('is taken on once, and is over once, and the audit tells of both', async () => {
+    const id = await raise('taken on')
+    const done = await post(`/alerts/${id}`, { word: 'acknowledge', reason: 'on it' }, 'operator')
+    expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
+    expect((await get('/alerts', 'admin')).text).toContain('olga looks after it')
+    const late = await post(`/alerts/${id}`, { word: 'acknowledge' }, 'admin')
+    expect(late.status).toBe(409)
+    expect(late.text).toContain('olga looks after alert')
+    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).status).toBe(303)
+    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).text).toContain('is over since')
+    const rows = await listAudit(house.store, { limit: 10 })
+    expect(
+      rows.filter(({ subject }) => subject === `alert/${id}`).map(({ action, actor }) => [action, actor]),
+    ).toEqual([
+      ['alert.resolved', 'root'],
+      ['alert.acknowledged', 'olga'],
+    ])
+  })
+  it.each([
+    ['/alerts/999999999', { word: 'resolve' }, 404],
+    ['/alerts/x', { word: 'resolve' }, 404],
+    ['/alerts/1', { word: 'forget' }, 400],
+    ['/alerts/1', { word: 'toString' }, 400],
+    ['/alerts/1', {}, 400],
+    ['/alerts/1', { word: 'resolve', reason: 'x'.repeat(3_000) }, 400],
+  ])('%s with %o is refused', async (path, form, status) =>
+    expect((await post(path, form as Record<string, string>, 'operator')).status).toBe(status),
+  )
+})
+
+describe('the verification', () => {
+  it('is offered to admins alone', async () => {
+    expect((await get('/audit')).text).not.toContain('/audit/verification')
+    expect((await get('/audit', 'admin')).text).toContain('/audit/verification')
+    expect((await get('/audit/verification')).status).toBe(403)
+  })
+  it('says how far it went, and what it found', async () => {
+    const { text } = await get('/audit/verification', 'admin')
+    expect(text).toMatch(/\d+ rows are whole/)
+    expect(text).toMatch(/row \d+ back to row 1/)
+    expect(text).toMatch(/\d+ ms/)
+  })
+  it('stops when its time is over', async () => {
+    let now = 0
+    const report = await verifyTail(house.store, { heads: [], withinMs: -1, now: () => now++ })
+    expect(report.breach).toBeUndefined()
+    expect(report).toMatchObject({ oldest: 1, stopped: false })
+  })
+  it.each<[string, string, RegExp]>([
+    ['changed', `update audit set actor = 'nobody' where seq = 3`, /row 3 has been changed/],
+    ['taken away', `delete from audit where seq = 4`, /row 4 is missing, row 5 follows/],
+    ['taken away at the beginning', `delete from audit where seq = 1`, /row 1 is missing, row 2 follows/],
+  ])('finds a row that was %s', async (_how, statement, breach) => {
+    await tampered(statement, async () => {
+      const { text } = await get('/audit/verification', 'admin')
+      expect(text).toContain('The audit is broken')
+      expect(text).toMatch(breach)
+    })
+  })
+  it('finds a tail that was cut, and a head that does not fit', async () => {
+    const [newest] = await listAudit(house.store, { limit: 1 })
+    const tail = (seq: number, hash: string, isGenuine = () => true) =>
+      verifyTail(house.store, { heads: [{ seq, hash, isGenuine }], withinMs: 60_000, now: () => 0 })
+    expect((await tail(newest!.seq + 5, 'x')).breach).toMatch(/are missing, there were/)
+    expect((await tail(newest!.seq, 'x')).breach).toMatch(/is not the one whose hash was kept/)
+    expect((await tail(newest!.seq, 'x', () => false)).breach).toMatch(/is not signed by this installation/)
+    expect(await tail(newest!.seq, hashOf(newest!))).toMatchObject({ heads: 1, stopped: false })
+  })
+
+  /** As somebody who owns the database; put back afterwards, so that the next case begins with a whole chain. */
+  async function tampered(statement: string, look: () => Promise<void>): Promise<void> {
+    const { store } = house
+    const guard = (word: string) => store.pool.query(`alter table audit ${word} trigger audit_stays`)
+    await guard('disable')
+    await store.pool.query('create table audit_before as table audit')
+    try {
+      await store.pool.query(statement)
+      await look()
+    } finally {
+      await store.pool.query('delete from audit')
+      await store.pool.query('insert into audit select * from audit_before')
+      await store.pool.query('drop table audit_before')
+      await guard('enable always')
+    }
+  }
+})
+
+describe('the card of a version', () => {
+  const card = (version: string, query = '') =>
+    api.request('GET', `/v1/versions/${version}/card${query}`, {
+      headers: { cookie: sessions.viewer.cookie },
+    })
+
+  it('is the same as page, Markdown and JSON', async () => {
+    const { json } = await card(champion)
+    expect(json).toMatchObject({ format: 'tenure-card@1', version: champion, status: 'champion' })
+    const asked = new Map((json['asks'] as { name: string }[]).map((each) => [each.name, each]))
+    expect(asked.get('hour')).toMatchObject({ range: '0 to 23', missing: 'is refused' })
+    expect(asked.get('distance')).toMatchObject({ unit: 'km', missing: 'is filled in' })
+    const markdown = await card(champion, '?format=markdown')
+    expect(markdown.headers.get('content-type')).toContain('text/markdown')
+    expect(markdown.text).toContain(`# ${model}\\_v1.40.0`)
+    // Behind a backslash it is a text.
+    expect(markdown.text).not.toMatch(/(?<!\\)<img/)
+    for (const limit of json['limits'] as string[])
+      expect(markdown.text.replaceAll('\\', '')).toContain(limit)
+  })
+  it('of what is not there, or in no form, is refused', async () => {
+    expect((await card('late-trains_v9.9.9')).json['code']).toBe('version_not_found')
+    expect((await card(champion, '?format=pdf')).status).toBe(400)
+  })
+})
