@@ -42,7 +42,10 @@ export const Quality = ({ points, metric, chart, weekly }: QualityPart): View =>
         rows={points.slice(-8).toReversed()}
         empty="Quality is measured when outcomes have had the time to come: POST /v1/outcomes."
         columns={[
-          { head: 'Until (UTC)', cell: ({ toMs }) => <Time at={new Date(toMs).toISOString()} /> },
+          {
+            head: 'Until (UTC)',
+            cell: ({ toMs }) => <Until at={new Date(toMs).toISOString()} weekly={weekly} />,
+          },
           { head: metric, numeric: true, cell: ({ value }) => numberText(value) },
           {
             head: '95 % interval',
@@ -57,6 +60,16 @@ export const Quality = ({ points, metric, chart, weekly }: QualityPart): View =>
     </div>
   </section>
 )
+
+/** Of a week the day is enough. */
+const Until = ({ at, weekly }: { at: string; weekly: boolean }): View =>
+  weekly ? (
+    <time datetime={at} title={at}>
+      {at.slice(0, 10)}
+    </time>
+  ) : (
+    <Time at={at} />
+  )
 
 const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
