@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startMonitor } from '../cli/monitors.ts'
+import { defaultGatePolicy } from '../domain/gate-policy.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring.ts'
 import { moveChampion } from '../store/champions.ts'
 import { checkout } from '../temporal.config.ts'
@@ -74,9 +75,10 @@ async function seed({ store, config }: RealSystem): Promise<void> {
     const model = nameOf(place)
     const registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
     const version = await registry.register()
+    const judge = { policy: defaultGatePolicy('binary') }
     const monitor = { ...defaultMonitorPolicy, everyMs: everyMsOf(place), settleMs: 0 }
     await store.query(sql`
-      update models set definition = definition || ${JSON.stringify({ monitor })}::jsonb where name = ${model}`)
+      update models set definition = definition || ${JSON.stringify({ judge, monitor })}::jsonb where name = ${model}`)
     await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'bench', reason: 'first' })
   }
   for (let place = 0; place < count; place += 4)
