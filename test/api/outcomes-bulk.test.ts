@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../api/app.ts'
 import { takeParquet } from '../../api/outcome-parquet.ts'
@@ -59,7 +60,7 @@ async function file(query: string, options = ''): Promise<string> {
 const send = (path: string) => post(readFileSync(path))
 /** A body of any bytes: the request of the house knows texts alone. */
 async function post(body: Buffer<ArrayBuffer>) {
-  const answer = await createApp(api.deps).app.request('/v1/outcomes/bulk', {
+  const answer = await createApp({ ...api.deps, metrics: new Registry() }).app.request('/v1/outcomes/bulk', {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': parquet },
     body,

@@ -210,6 +210,8 @@ describe('a model file', () => {
       'split.maxRows.test: a whole number',
     ],
     ['seed', { seed: 1.5 }, 'seed: a whole number'],
+    ['subject', { subject: '' }, 'subject: the name of a column'],
+    ['subject that is no text', { subject: 7 }, 'subject: the name of a column'],
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
     ['primary', { judge: { primary: 'f2', floors: { auc: 1 } } }, 'judge.primary: a binary model'],
     ['guard', { judge: { guards: ['r2'], floors: { auc: 1 } } }, 'judge.guards: a binary model'],
