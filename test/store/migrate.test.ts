@@ -18,6 +18,11 @@ const pinned: Record<string, string> = {
   '0006_monitor.sql': '3e6391fcf441a822f36a9c36d4e2cc6905357b22717af50763af089132b9880c',
   '0007_alert_messages.sql': '66327df1cc2f904ac7dee7f683dce615feb248a3b813e4e86d4be3a3c90ec06f',
   '0008_batches.sql': '891c7b2714241692c7d1c1ed675edc129cba161e95fa6a70cd067f8b80e08d7b',
+  '0009_sessions.sql': '74d9671d2bf4cc7cb06e59e34af8ebd62477115a91ca3c2080884363f7776142',
+  '0010_pages.sql': '2e977d3d975ad2afc8a2db6f18b42f879f5c0e048ddfde2ae675b6c746dc1e35',
+  '0011_features.sql': 'd43065e33fc876e2c3e6677ffe1efef0d2e327f59505a4bc4098aef0c83a35ea',
+  '0012_tracking.sql': 'fea845feff822d49de2aeb50fa85767be5c5791d2872b0f0f02d67b303353b59',
+  '0013_monitor.sql': '0760263f542c2aa55479db88892dc29fa2042b8ab504f1447348e5520f98a324',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
