@@ -16,7 +16,7 @@ export interface Frame {
   width?: number
 }
 
-export type Marks = Plot.Markish[]
+type Marks = Plot.Markish[]
 export type PlotModule = typeof Plot
 export type Drawing = Plot.PlotOptions
 
