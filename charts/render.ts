@@ -16,7 +16,6 @@ export interface Frame {
   width?: number
 }
 
-type Marks = Plot.Markish[]
 export type PlotModule = typeof Plot
 export type Drawing = Plot.PlotOptions
 

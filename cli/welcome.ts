@@ -10,7 +10,8 @@ export function addresses({ url, urls, temporalUi, log, stateDir }: System) {
 export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: System): string[] {
   return [
     '',
-    `API          ${url}`,
+    `Dashboard    ${url}`,
+    `API          ${url}/v1`,
     ...(urls.length === 1 ? [] : [`Each replica ${urls.join('  ')}`]),
     `API docs     ${url}/docs`,
     ...(temporalUi === undefined ? [] : [`Temporal UI  ${temporalUi}`]),
