@@ -196,7 +196,8 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     async stop() {
       await unlisten()
       meter?.stop()
-      await Promise.all([leases, routes, counts, binned, needs].map((loop) => loop?.stop()))
+      const loops = [leases, routes, counts, binned, ...(needs === undefined ? [] : [needs])]
+      await Promise.all(loops.map((loop) => loop.stop()))
       tallies.roll(true)
       await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
       lease.until = 0
