@@ -2,6 +2,8 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../api/serving/feature-cache.ts'
+import { createInk } from '../../../api/serving/ink.ts'
+import { createLookups } from '../../../api/serving/lookup.ts'
 import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../domain/feature-view.ts'
 import { findNewest, insertValues } from '../../../store/feature-values.ts'
 import { findView, upsertView } from '../../../store/feature-views.ts'
@@ -240,6 +242,20 @@ describe('while the store does not answer', () => {
       'the late value',
       20_000,
     )
+  })
+
+  it('a request goes on at its deadline, also when a read never ends', async () => {
+    const model = await start(looking({ withinMs: 20 }))
+    const { routing, native, mostInstances } = replica.serving
+    const never = new Promise<void>(() => {})
+    const cache = { find: () => undefined, read: () => never, counts: () => ({ entries: 0, bytes: 0 }) }
+    const clock = { now: () => 0, wall: () => 0 }
+    const lookups = createLookups({ cache, clock, routing, native, mostInstances })
+    for (const loaded of routing.loaded()) lookups.knows(loaded)
+    const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
+    const given = lookups.around(() => createInk())(native, { model, body })
+    expect(given).toBeInstanceOf(Promise)
+    expect((await given).at).toBe(0)
   })
 
   it('a copy that was read too long ago is not used', async () => {
