@@ -46,6 +46,11 @@ async function open(): Promise<{ plot: PlotModule; document: SvgDocument }> {
 
 let opened: ReturnType<typeof open> | undefined
 
+/** Loads what draws before anything is drawn. */
+export function getReady(): void {
+  opened ??= open()
+}
+
 export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing): Promise<string> {
   opened ??= open()
   const { plot, document } = await opened

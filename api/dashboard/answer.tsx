@@ -15,6 +15,9 @@ export interface Asked {
   places: readonly Place[]
 }
 
+/** Whoever looks at one page looks at one with charts next; this replica has been asked for pages, and others need not be ready. */
+setTimeout(() => void import('../../charts/render.ts').then(({ getReady }) => getReady()), 250).unref()
+
 export async function answerPage(
   deps: ApiDeps,
   { place, places }: Asked,
