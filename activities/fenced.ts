@@ -2,24 +2,40 @@
  * Leaves a word in the audit when a write was refused because it came too late: whoever wonders why a release ended should find
  * that somebody who was thought dead came back and wanted to go on.
  */
+import sql from 'sql-template-tag'
 import type { ReleaseState } from '../domain/release.ts'
 import { appendAudit } from '../store/audit.ts'
-import type { Deps } from './deps.ts'
+import type { Store } from '../store/postgres.ts'
+import { findRouting } from '../store/routing.ts'
 
 export type FencedWrite = 'exposure' | 'routing' | 'promotion'
 
-export const recordFenced = (
-  { store }: Pick<Deps, 'store'>,
+/** Nothing is said when the release itself has moved on: a watch that ends with its stage has done nothing strange. */
+export async function recordFenced(
+  { store }: { store: Store },
   { id, model, stage, stageIndex, epoch, generation }: ReleaseState,
   write: FencedWrite,
   reason: string,
-): Promise<unknown> =>
-  store.transaction((database) =>
+): Promise<void> {
+  if (await hasMovedItself(store, id, model)) return
+  await store.transaction((database) =>
     appendAudit(database, {
       actor: 'release',
       action: 'write.fenced',
       subject: id,
       model,
-      detail: { write, stage, stageIndex, epoch, generation, reason },
+      detail: { write, stage, stageIndex, knew: { epoch, generation }, reason },
     }),
   )
+}
+
+/** Whether the route that stands was written by this release; whoever writes one audits it in the same transaction. */
+async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {
+  const now = await findRouting(store, model)
+  if (now === undefined) return false
+  const [row] = await store.query(sql`
+    select from audit where model = ${model} and (subject = ${id} or detail ->> 'release' = ${id})
+      and coalesce(detail ->> 'generation', detail -> 'route' ->> 'generation') = ${String(now.route.generation)}
+    limit 1`)
+  return row !== undefined
+}
