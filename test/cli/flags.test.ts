@@ -83,7 +83,7 @@ it.each([
   [
     'to something else',
     ['flags', 'set', 'iris', 'off', '--reason', 'x'],
-    /one of normal, champion, fallback, not off/,
+    /one of normal, champion, fallback, refuse, not off/,
   ],
 ])('refuses one %s', async (_name, words, why) => {
   const { code, err } = await run(...words)
