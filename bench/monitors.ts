@@ -183,7 +183,7 @@ function page({ startedMs, needs, found }: { startedMs: number; needs: Needs[]; 
     '# A thousand monitors',
     '',
     `Made by \`npm run bench:monitors -- --models ${count} --minutes ${values.minutes} --every ${values.every} --fast ${fast}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node},`,
-    'with other work beside it. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
+    'nothing else on the machine. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
     '',
     `${count} models have a monitor each: ${count - fast} with windows of ${values.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
     'that histories end and begin anew while one looks.',

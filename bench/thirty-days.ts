@@ -59,7 +59,7 @@ function page(lived: HalfYear): string {
   return [
     '# Thirty days in minutes',
     '',
-    `Made by \`npm run bench:thirty-days -- --day ${values.day} --days ${values.days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with other work beside it.`,
+    `Made by \`npm run bench:thirty-days -- --day ${values.day} --days ${values.days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with nothing else on the machine.`,
     '',
     `${days} recorded days with ${requests.toLocaleString('en-US')} requests and ${lived.outcomes.toLocaleString('en-US')} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
     `retraining and ${releases.length} releases; every duration of the policies is shortened by ${Math.round(lived.clock.ratio).toLocaleString('en-US')}. docs/half-year.md says what that means.`,
