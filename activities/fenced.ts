@@ -2,10 +2,10 @@
  * Leaves a word in the audit when a write was refused because it came too late: whoever wonders why a release ended should find
  * that somebody who was thought dead came back and wanted to go on.
  */
-import sql from 'sql-template-tag'
 import type { ReleaseState } from '../domain/release.ts'
 import { appendAudit } from '../store/audit.ts'
 import type { Store } from '../store/postgres.ts'
+import { findRelease } from '../store/releases.ts'
 import { findRouting } from '../store/routing.ts'
 
 export type FencedWrite = 'exposure' | 'routing' | 'promotion'
@@ -29,13 +29,9 @@ export async function recordFenced(
   )
 }
 
-/** Whether the route that stands was written by this release; whoever writes one audits it in the same transaction. */
+/** Whether the route that stands is this release's own, or of its return: its order stands in the same transaction. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {
-  const now = await findRouting(store, model)
-  if (now === undefined) return false
-  const [row] = await store.query(sql`
-    select from audit where model = ${model} and (subject = ${id} or detail ->> 'release' = ${id})
-      and coalesce(detail ->> 'generation', detail -> 'route' ->> 'generation') = ${String(now.route.generation)}
-    limit 1`)
-  return row !== undefined
+  if ((await findRouting(store, model))?.route.release === id) return true
+  const { takenBackAt, endedAt } = (await findRelease(store, id)) ?? {}
+  return takenBackAt !== undefined || endedAt !== undefined
 }
