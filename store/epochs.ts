@@ -3,6 +3,7 @@
  * they follow it again only because its routes are written once more under a higher epoch, and what was written in the time
  * that is lost cannot come back from any of them.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import type { Route } from '../domain/route.ts'
 import { wholeBp } from '../domain/route.ts'
@@ -23,10 +24,12 @@ export interface RaisedEpoch {
  * the same of two different routes.
  */
 export async function raiseEpoch(database: Database, reason: string): Promise<RaisedEpoch> {
-  const [row] = await database.query<{ epoch: number }>(sql`
+  const [row] = await database.query<{ epoch: number; leftS: number }>(sql`
     insert into epochs (epoch, reason)
     select greatest(coalesce(max(epoch), 0) + 1, ceil(extract(epoch from clock_timestamp()))::bigint), ${reason} from epochs
-    returning epoch`)
+    returning epoch, (epoch - extract(epoch from clock_timestamp()))::float8 as "leftS"`)
+  // Whoever puts the same backup back at once afterwards does so in another second.
+  await pause(1_000 * Math.min(1, Math.max(0, row!.leftS)) + 1)
   const models = await database.query<{ model: string; champion: string | null }>(sql`
     select model, version as champion from routing left join champions using (model) order by model for update of routing`)
   const routes: Route[] = []
