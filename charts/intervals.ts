@@ -18,6 +18,20 @@ export interface IntervalRow {
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
 }
 
+/** What the gate says of a metric, as its chart takes it. */
+export const intervalOf = ({
+  metric,
+  delta,
+  low,
+  high,
+  margin,
+  verdict,
+}: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict'> & {
+  metric: string
+  /** How much worse would still be not worse. */
+  margin?: number | null
+}): IntervalRow => ({ label: metric, delta, low, high, limit: margin == null ? null : -margin, verdict })
+
 const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   better: colours.good,
   not_worse: colours.main,

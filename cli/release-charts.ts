@@ -5,7 +5,7 @@
 import type { EvidencePoint } from '../charts/evidence.ts'
 import { evidenceOf, evidenceText } from '../charts/evidence.ts'
 import type { IntervalRow } from '../charts/intervals.ts'
-import { intervalsText } from '../charts/intervals.ts'
+import { intervalOf, intervalsText } from '../charts/intervals.ts'
 import type { Timeline, TimelineStage } from '../charts/timeline.ts'
 import { timelineText } from '../charts/timeline.ts'
 import { stepsOf, type ReleaseState } from '../domain/release.ts'
@@ -32,20 +32,9 @@ export interface ChartedRelease {
 
 /** Gains with an interval; a first version has nobody to be compared with. */
 export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
-  return (report.metrics ?? []).flatMap((row): IntervalRow[] =>
-    row.low === null
-      ? []
-      : [
-          {
-            label: row.metric,
-            delta: row.delta,
-            low: row.low,
-            high: row.high,
-            limit: row.margin === null || row.margin === undefined ? null : -row.margin,
-            verdict: row.verdict as IntervalRow['verdict'],
-          },
-        ],
-  )
+  return (report.metrics ?? [])
+    .filter(({ low }) => low !== null)
+    .map((row) => intervalOf({ ...row, verdict: row.verdict as IntervalRow['verdict'] }))
 }
 
 /** Stages in the order in which they were routed. A release that nobody has routed yet has none. */

@@ -6,7 +6,7 @@
 import { holm } from './adjust.ts'
 import { judgeFairness, type GateFairnessRow } from './gate-fairness.ts'
 import { calibration } from './calibration.ts'
-import { correctness, higherIsBetter, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
+import { correctness, higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
 import { pointValue } from './bootstrap.ts'
 import type { GatePolicy, SliceMetric } from './gate-policy.ts'
 import type { BusinessPolicy } from './monitoring.ts'
@@ -164,21 +164,6 @@ function errorOf(metric: SliceMetric, part: Scored, value: number): number | nul
   const error = Math.sqrt(variance / losses.length)
   // The loss of a row is a square there, the metric its root.
   return metric === 'rmse' && value > 0 ? error / (2 * value) : error
-}
-
-function pick(scored: Scored, rows: readonly number[]): Scored {
-  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
-  return {
-    ...scored,
-    y: of(scored.y),
-    score: of(scored.score),
-    confidence: of(scored.confidence),
-    squares: of(scored.squares),
-    predicted:
-      scored.predicted.length === 0
-        ? scored.predicted
-        : Int32Array.from(rows, (row) => scored.predicted[row]!),
-  }
 }
 
 function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): BreakdownFinding | undefined {

@@ -22,6 +22,22 @@ export interface Scored {
   squares: Float64Array
 }
 
+/** Some of the rows. */
+export function pick(scored: Scored, rows: readonly number[]): Scored {
+  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
+  return {
+    ...scored,
+    y: of(scored.y),
+    score: of(scored.score),
+    confidence: of(scored.confidence),
+    squares: of(scored.squares),
+    predicted:
+      scored.task === 'regression'
+        ? scored.predicted
+        : Int32Array.from(rows, (row) => scored.predicted[row]!),
+  }
+}
+
 /** The rows of a model, highest score first; sorted once for all that need it. */
 const orders = new WeakMap<Float64Array, Uint32Array>()
 

@@ -6,7 +6,7 @@
 import { holm } from './adjust.ts'
 import { ownersOf, pointValue } from './bootstrap.ts'
 import { delong } from './delong.ts'
-import { higherIsBetter, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
+import { higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
 import type { GatePolicy, SliceMetric } from './gate-policy.ts'
 import { mcnemarP } from './mcnemar.ts'
 import { normalTwoSided } from './statistics.ts'
@@ -119,19 +119,4 @@ function meanIsZeroP(differences: Float64Array, entities?: readonly (string | nu
   if (squares === 0) return mean === 0 ? 1 : 0 // every row moved alike: certain
   const clusters = residuals.size
   return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
-}
-
-function pick(scored: Scored, rows: readonly number[]): Scored {
-  const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
-  return {
-    ...scored,
-    y: of(scored.y),
-    score: of(scored.score),
-    confidence: of(scored.confidence),
-    squares: of(scored.squares),
-    predicted:
-      scored.task === 'regression'
-        ? scored.predicted
-        : Int32Array.from(rows, (row) => scored.predicted[row]!),
-  }
 }

@@ -1,9 +1,8 @@
 /** One version: its card, how it was judged, how its training went, and the way to all that it came from. */
-import { intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
+import { intervalOf, intervalsSvg } from '../../../charts/intervals.ts'
 import { lossSvg } from '../../../charts/loss.ts'
 import type { ModelCard } from '../../../domain/model-card.ts'
 import { cardMarkdown } from '../../../domain/model-card-page.ts'
-import type { GateMetricRow } from '../../../domain/gate-table.ts'
 import { findTrainingRun } from '../../../store/search-trainings.ts'
 import { getVersion } from '../../../store/versions.ts'
 import { DomainError } from '../../../domain/errors.ts'
@@ -44,7 +43,7 @@ export const versionPage = page<VersionPage>({
       findTrainingRun(deps.store, version.trainingId),
     ])
     const metrics = source.evaluation?.report.metrics ?? []
-    const rows = metrics.filter(({ delta }) => delta !== null).map(gainOf)
+    const rows = metrics.filter(({ delta }) => delta !== null).map(intervalOf)
     const [gains, loss] = await Promise.all([
       rows.length === 0
         ? undefined
@@ -129,15 +128,6 @@ export const cardPage = page<{ card: ModelCard }>({
       <Links card={card} />
     </>
   ),
-})
-
-const gainOf = (row: GateMetricRow): IntervalRow => ({
-  label: row.metric,
-  delta: row.delta,
-  low: row.low,
-  high: row.high,
-  limit: row.margin === null ? null : -row.margin,
-  verdict: row.verdict,
 })
 
 const Crumbs = ({ card }: { card: ModelCard }): View => (

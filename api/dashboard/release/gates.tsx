@@ -1,5 +1,5 @@
 /** What the gate said before the release: every metric with its interval and limit, the slices that got worse first. */
-import { intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
+import { intervalOf, intervalsSvg } from '../../../charts/intervals.ts'
 import type { GateReport } from '../../../domain/gate.ts'
 import type { GateMetricRow } from '../../../domain/gate-table.ts'
 import type { GateSliceRow } from '../../../domain/gate-slices.ts'
@@ -32,20 +32,7 @@ export const gateTones = {
 
 /** The chart beside the table; nothing for a first version, which has nobody to be compared with. */
 export async function drawGates(digest: string, { metrics }: GateReport): Promise<string | undefined> {
-  const rows = metrics.flatMap((row): IntervalRow[] =>
-    row.low === null
-      ? []
-      : [
-          {
-            label: row.metric,
-            delta: row.delta,
-            low: row.low,
-            high: row.high,
-            limit: row.margin === null ? null : -row.margin,
-            verdict: row.verdict,
-          },
-        ],
-  )
+  const rows = metrics.filter(({ low }) => low !== null).map(intervalOf)
   if (rows.length === 0) return undefined
   return drawnOnce(`gates ${digest}`, () =>
     intervalsSvg(rows, { id: 'gates', title: 'By how much is the challenger better?', width: 460 }),
