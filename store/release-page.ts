@@ -5,10 +5,11 @@
 import sql from 'sql-template-tag'
 import type { DriftLevel, DriftReport } from '../domain/drift.ts'
 import type { GateReport } from '../domain/gate.ts'
-import type { CommandName, ReleaseOutcomeKind, ReleaseStage } from '../domain/release.ts'
+import type { ReleaseOutcomeKind, ReleaseStage } from '../domain/release.ts'
 import type { Reason, VerdictKind } from '../domain/verdict.ts'
 import type { Lineage } from '../domain/version.ts'
 import type { Database } from './postgres.ts'
+import type { ReleaseCommand } from './releases.ts'
 
 /** A row of the list of releases. */
 export interface ReleaseLine {
@@ -171,13 +172,7 @@ export async function sampleVerdicts(
   return rows.map(({ at, ...row }) => ({ ...row, id: Number(row.id), at: at.toISOString() }))
 }
 
-export interface ShownCommand {
-  command: CommandName
-  actor: string
-  reason?: string
-  accepted: boolean
-  message: string
-  stage: ReleaseStage
+export interface ShownCommand extends Omit<ReleaseCommand, 'id' | 'releaseId'> {
   at: string
 }
 

@@ -4,25 +4,11 @@
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../domain/search.ts'
-import type { Lineage } from '../domain/version.ts'
 import type { Database } from './postgres.ts'
+import { toVersionLine, type VersionLine, type VersionLineRow } from './versions.ts'
 
-export interface FoundVersion {
-  version: string
-  model: string
+export interface FoundVersion extends VersionLine {
   status: VersionStatus
-  major: number
-  minor: number
-  patch: number
-  artifactDigest: string
-  evaluationId: string
-  trainingId: string
-  lineage: Lineage
-  createdBy: string
-  /** ISO 8601, like all times here. */
-  createdAt: string
-  provenAt?: string
-  withdrawnAt?: string
 }
 
 /** The row after which a page begins, as `cursorOf` gave it. */
@@ -165,38 +151,10 @@ const literalOf = (text: string): string => text.replaceAll(/[\\%_]/g, (sign) =>
 /** What a text that begins like this is like. */
 export const startOf = (text: string): string => `${literalOf(text)}%`
 
-interface FoundRow {
-  version: string
-  model: string
+interface FoundRow extends VersionLineRow {
   status: VersionStatus
-  major: number
-  minor: number
-  patch: number
-  artifact_digest: string
-  evaluation_id: string
-  training_id: string
-  lineage: Lineage
-  created_by: string
-  created_at: Date
-  proven_at: Date | null
-  withdrawn_at: Date | null
   ranked_by: number | null
   at: string
 }
 
-const toFound = (row: FoundRow): FoundVersion => ({
-  version: row.version,
-  model: row.model,
-  status: row.status,
-  major: row.major,
-  minor: row.minor,
-  patch: row.patch,
-  artifactDigest: row.artifact_digest,
-  evaluationId: row.evaluation_id,
-  trainingId: row.training_id,
-  lineage: row.lineage,
-  createdBy: row.created_by,
-  createdAt: row.created_at.toISOString(),
-  ...(row.proven_at === null ? {} : { provenAt: row.proven_at.toISOString() }),
-  ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at.toISOString() }),
-})
+const toFound = (row: FoundRow): FoundVersion => ({ ...toVersionLine(row), status: row.status })

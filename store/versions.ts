@@ -5,7 +5,8 @@ import type { Manifest } from '../domain/manifest.ts'
 import type { Lineage } from '../domain/version.ts'
 import type { Database } from './postgres.ts'
 
-export interface Version {
+/** What a version is called, what it was made from and when; without its manifest, which is large. */
+export interface VersionLine {
   /** `name_vMAJOR.MINOR.PATCH` */
   version: string
   model: string
@@ -13,9 +14,6 @@ export interface Version {
   minor: number
   patch: number
   artifactDigest: string
-  /** By which this installation vouches for the artifact; absent when nobody does. */
-  signature?: Buffer
-  manifest: Manifest
   evaluationId: string
   trainingId: string
   lineage: Lineage
@@ -24,6 +22,12 @@ export interface Version {
   createdAt: string
   provenAt?: string
   withdrawnAt?: string
+}
+
+export interface Version extends VersionLine {
+  /** By which this installation vouches for the artifact; absent when nobody does. */
+  signature?: Buffer
+  manifest: Manifest
 }
 
 export type NewVersion = Omit<Version, 'createdAt' | 'provenAt' | 'withdrawnAt'>
@@ -108,15 +112,13 @@ export async function listReleased(
   }))
 }
 
-interface VersionRow {
+export interface VersionLineRow {
   version: string
   model: string
   major: number
   minor: number
   patch: number
   artifact_digest: string
-  signature: Buffer | null
-  manifest: Manifest
   evaluation_id: string
   training_id: string
   lineage: Lineage
@@ -126,15 +128,18 @@ interface VersionRow {
   withdrawn_at: Date | null
 }
 
-const toVersion = (row: VersionRow): Version => ({
+interface VersionRow extends VersionLineRow {
+  signature: Buffer | null
+  manifest: Manifest
+}
+
+export const toVersionLine = (row: VersionLineRow): VersionLine => ({
   version: row.version,
   model: row.model,
   major: row.major,
   minor: row.minor,
   patch: row.patch,
   artifactDigest: row.artifact_digest,
-  ...(row.signature === null ? {} : { signature: row.signature }),
-  manifest: row.manifest,
   evaluationId: row.evaluation_id,
   trainingId: row.training_id,
   lineage: row.lineage,
@@ -142,4 +147,10 @@ const toVersion = (row: VersionRow): Version => ({
   createdAt: row.created_at.toISOString(),
   ...(row.proven_at === null ? {} : { provenAt: row.proven_at.toISOString() }),
   ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at.toISOString() }),
+})
+
+const toVersion = (row: VersionRow): Version => ({
+  ...toVersionLine(row),
+  ...(row.signature === null ? {} : { signature: row.signature }),
+  manifest: row.manifest,
 })
