@@ -1,19 +1,6 @@
 /** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
 import { op, table as tableOf } from 'arquero'
-import type { Table } from '../domain/expectations.ts'
-
-export interface ColumnSummary {
-  column: string
-  rows: number
-  missing: number
-  distinct: number
-  min: number | string | null
-  max: number | string | null
-  mean: number | null
-  deviation: number | null
-  /** The most frequent values of a text column, with their counts. */
-  frequent?: [string, number][]
-}
+import type { ColumnSummary, Table } from '../domain/expectations.ts'
 
 const mostFrequent = 10
 

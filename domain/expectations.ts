@@ -46,6 +46,20 @@ export interface Table {
 }
 export type Cell = number | string | boolean | null
 
+/** What a person looks at first of a column, when a batch was blocked. */
+export interface ColumnSummary {
+  column: string
+  rows: number
+  missing: number
+  distinct: number
+  min: number | string | null
+  max: number | string | null
+  mean: number | null
+  deviation: number | null
+  /** The most frequent values of a text column, with their counts. */
+  frequent?: [string, number][]
+}
+
 export interface ExpectationContext {
   asOfMs: number
   /** Name of the column with the event's time, where there is one. */

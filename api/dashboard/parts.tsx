@@ -119,6 +119,18 @@ export function Table<Row>({
   )
 }
 
+/** What is known of one thing, name by name. */
+export const Facts = ({ facts }: { facts: readonly (readonly [name: string, value: Child])[] }): View => (
+  <dl class="facts">
+    {facts.map(([name, value]) => (
+      <>
+        <dt>{name}</dt>
+        <dd>{value}</dd>
+      </>
+    ))}
+  </dl>
+)
+
 /**
  * A part of a page that is fetched anew every few seconds from the page's own address. What people type into must not stand in
  * it. `id` is unique on the page. What has come to its end is told a last time, with `over`, and asks no more.

@@ -1,21 +1,10 @@
 /** The report of a validation as it was stored; one of an older build may lack parts. */
-import type { ExpectationResult } from '../../domain/expectations.ts'
+import type { ColumnSummary, ExpectationResult } from '../../domain/expectations.ts'
 import type { StoredValidation } from '../../store/data-page.ts'
 
 export interface Report {
   results: ExpectationResult[]
-  columns: Column[]
-}
-export interface Column {
-  column: string
-  rows: number
-  missing: number
-  distinct: number
-  min: number | string | null
-  max: number | string | null
-  mean: number | null
-  deviation: number | null
-  frequent?: [string, number][]
+  columns: ColumnSummary[]
 }
 
 export function reportOf({ report }: StoredValidation): Report {

@@ -1,25 +1,16 @@
 /** `/v1/versions`: the registry, searched by name, metric, date, status and data; one version; two of them compared. */
 import { z } from 'zod'
 import { compareVersions } from '../../domain/compare.ts'
-import {
-  parseConditions,
-  parseDigest,
-  parseOrder,
-  versionStatuses,
-  type VersionStatus,
-} from '../../domain/search.ts'
 import { findStatus, findVersions } from '../../store/search.ts'
 import { getVersion } from '../../store/versions.ts'
 import { comparedOf } from '../compared.ts'
-import { cursorText } from '../cursor.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { expectInScope } from '../scope.ts'
 import { cursorOfKey, keyOfCursor } from '../version-cursor.ts'
 import { resolveVersion } from '../version-name.ts'
-import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../wire.ts'
-
-const statusNames = Object.keys(versionStatuses) as VersionStatus[]
+import { versionSearchFields } from '../version-search.ts'
+import { expectInOrder, limit, toWire } from '../wire.ts'
 
 const versionText = z.string().min(1).max(200)
 
@@ -32,15 +23,7 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
       'Searches the registered versions. `metric` is one or more conditions such as auc>0.8,brier<0.2, which all hold; `since` (from then on) and `until` (before then) are times or days; `data` is how the digest of the snapshot begins; `text` is looked for in the name, who asked, why, and the hyperparameters; `order` is version, newest, oldest, or a metric: the best first, the worst first with - before it. Versions of drills are found only by status=drill.',
     answers: { 200: 'The versions, without their manifests, and next_cursor when there are more' },
     query: z.strictObject({
-      model: modelName.optional(),
-      status: z.enum(statusNames, { error: `is one of ${statusNames.join(', ')}` }).optional(),
-      metric: parsedBy(parseConditions).optional(),
-      since: searchedMoment.optional(),
-      until: searchedMoment.optional(),
-      data: parsedBy(parseDigest).optional(),
-      text: z.string().min(1).max(200).optional(),
-      order: parsedBy(parseOrder).optional(),
-      cursor: cursorText.optional(),
+      ...versionSearchFields,
       limit,
     }),
     async handle({ actor, query }) {

@@ -1,9 +1,10 @@
 /** A summary of each column of a snapshot: what a data scientist looks at first when a batch was blocked. */
 import type { View } from '../declare.ts'
 import { countText, numberText, Table } from '../parts.tsx'
-import { mostResults, type Column } from '../validation-report.ts'
+import type { ColumnSummary } from '../../../domain/expectations.ts'
+import { mostResults } from '../validation-report.ts'
 
-export const Columns = ({ columns }: { columns: Column[] }): View => (
+export const Columns = ({ columns }: { columns: ColumnSummary[] }): View => (
   <section class="card">
     <Table
       caption="Columns"

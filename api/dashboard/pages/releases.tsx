@@ -1,11 +1,10 @@
 /** All releases, a page at a time, to be narrowed down to a model or an outcome. */
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../domain/release.ts'
-import { listModels } from '../../../store/models.ts'
 import { listReleaseLines, type ReleaseLine } from '../../../store/release-page.ts'
-import { visible } from '../../scope.ts'
 import { modelName } from '../../wire.ts'
 import { page, type View } from '../declare.ts'
+import { ModelChoice, narrowed } from '../model-choice.tsx'
 import { Badge, Pager, Table, Time } from '../parts.tsx'
 import { outcomeTones, plain, stageText, stageTone } from '../words.ts'
 
@@ -28,12 +27,9 @@ interface Releases {
 export const releases = page<Releases, Query>({
   query,
   async load({ store }, { actor, query }) {
-    const models = visible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
-    // A model that the key may not see, or that is none, has no releases here.
-    const asked =
-      query.model === undefined ? actor.models && models : models.filter((name) => name === query.model)
+    const { models, asked } = await narrowed(store, actor, query.model)
     const lines = await listReleaseLines(store, {
-      ...(asked === undefined ? {} : { models: asked }),
+      ...asked,
       ...(query.outcome === undefined ? {} : { outcome: query.outcome }),
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,
@@ -105,17 +101,7 @@ const Outcome = ({ line }: { line: ReleaseLine }): View => (
 
 const Filter = ({ models, query }: { models: string[]; query: Query }): View => (
   <form class="filter" method="get" action="/releases" role="search" aria-label="Releases">
-    <div>
-      <label for="model">Model</label>
-      <select id="model" name="model">
-        <option value="">All</option>
-        {models.map((name) => (
-          <option value={name} selected={name === query.model}>
-            {name}
-          </option>
-        ))}
-      </select>
-    </div>
+    <ModelChoice models={models} chosen={query.model} />
     <div>
       <label for="outcome">Outcome</label>
       <select id="outcome" name="outcome">

@@ -1,10 +1,9 @@
 /** All retrainings, a page at a time: what asked for each, and what came of it. */
 import { z } from 'zod'
-import { listModels } from '../../../store/models.ts'
 import { listRetrainingLines, type RetrainingLine } from '../../../store/retraining-page.ts'
-import { visible } from '../../scope.ts'
 import { modelName } from '../../wire.ts'
 import { page, type View } from '../declare.ts'
+import { ModelChoice, narrowed } from '../model-choice.tsx'
 import { Badge, Live, Pager, Table, Time, type Tone } from '../parts.tsx'
 import { plain } from '../words.ts'
 
@@ -24,11 +23,9 @@ interface Retrainings {
 export const retrainings = page<Retrainings, Query>({
   query,
   async load({ store }, { actor, query }) {
-    const models = visible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
-    const asked =
-      query.model === undefined ? actor.models && models : models.filter((name) => name === query.model)
+    const { models, asked } = await narrowed(store, actor, query.model)
     const lines = await listRetrainingLines(store, {
-      ...(asked === undefined ? {} : { models: asked }),
+      ...asked,
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,
     })
@@ -39,17 +36,7 @@ export const retrainings = page<Retrainings, Query>({
     <>
       <h1>Retrainings</h1>
       <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
-        <div>
-          <label for="model">Model</label>
-          <select id="model" name="model">
-            <option value="">All</option>
-            {models.map((name) => (
-              <option value={name} selected={name === query.model}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </div>
+        <ModelChoice models={models} chosen={query.model} />
         <button class="second">Show</button>
       </form>
       <Live id="retrainings" target={target} everyMs={5_000}>

@@ -1,8 +1,7 @@
 /** The form that asks the registry. */
-import { versionStatuses, type VersionStatus } from '../../../domain/search.ts'
+import { versionStatuses } from '../../../domain/search.ts'
 import type { View } from '../declare.ts'
-
-const statuses = Object.keys(versionStatuses) as VersionStatus[]
+import { versionStatusNames } from '../../version-search.ts'
 
 const orders = [
   ['newest', 'newest first'],
@@ -26,7 +25,7 @@ export const Search = ({ sent }: { sent: Record<string, string> }): View => (
       <label for="status">Status</label>
       <select id="status" name="status">
         <option value="">Any</option>
-        {statuses.map((status) => (
+        {versionStatusNames.map((status) => (
           <option value={status} selected={sent['status'] === status} title={versionStatuses[status]}>
             {status}
           </option>

@@ -1,34 +1,18 @@
 /** The registry, searched by what people remember of a version: how it was called, how good it was, when, from what data. */
 import { z } from 'zod'
-import {
-  parseConditions,
-  parseDigest,
-  parseOrder,
-  versionStatuses,
-  type VersionStatus,
-} from '../../../domain/search.ts'
 import { findVersions, type FoundVersion } from '../../../store/search.ts'
-import { cursorText } from '../../cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../version-cursor.ts'
-import { expectInOrder, modelName, parsedBy, searchedMoment } from '../../wire.ts'
+import { versionSearchFields } from '../../version-search.ts'
+import { expectInOrder } from '../../wire.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
 import { Search } from './versions-search.tsx'
 import { VersionTable } from '../version-table.tsx'
 
 const rowsAPage = 50
-const statuses = Object.keys(versionStatuses) as VersionStatus[]
 
 const query = z.strictObject({
-  model: modelName.optional(),
-  status: z.enum(statuses).optional(),
-  metric: parsedBy(parseConditions).optional(),
-  since: searchedMoment.optional(),
-  until: searchedMoment.optional(),
-  data: parsedBy(parseDigest).optional(),
-  text: z.string().min(1).max(200).optional(),
-  order: parsedBy(parseOrder).optional(),
-  cursor: cursorText.optional(),
+  ...versionSearchFields,
 })
 type Query = z.infer<typeof query>
 

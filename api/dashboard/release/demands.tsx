@@ -1,7 +1,7 @@
 /** What the policy of a release will do: what each stage asks for, how long that takes at the present traffic, and what it may cost. */
 import { totalAlpha } from '../../../domain/alpha.ts'
 import type { View } from '../declare.ts'
-import { Badge, countText, durationText, numberText, shareText, Table } from '../parts.tsx'
+import { Badge, countText, durationText, Facts, numberText, shareText, Table } from '../parts.tsx'
 import type { ReleaseSubject } from './subject.ts'
 import { planOf } from './way.ts'
 
@@ -74,14 +74,7 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
           { head: 'At most', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
         ]}
       />
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </>
-        ))}
-      </dl>
+      <Facts facts={facts} />
       {plan.length > 0 && (
         <div id="simulation" hx-morph-skip="">
           <p>

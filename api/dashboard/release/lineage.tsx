@@ -1,6 +1,6 @@
 /** Where the candidate comes from, how its data were found, and how what it meets has drifted. */
 import type { View } from '../declare.ts'
-import { Badge, countText, durationText, numberText, Table, Time, type Tone } from '../parts.tsx'
+import { Badge, countText, durationText, Facts, numberText, Table, Time, type Tone } from '../parts.tsx'
 import { plain, shortDigest } from '../words.ts'
 import type { ReleaseSubject } from './subject.ts'
 
@@ -116,14 +116,7 @@ export const Lineage = ({ subject: { candidate, release } }: { subject: ReleaseS
   return (
     <section class="card" aria-labelledby="lineage-heading">
       <h2 id="lineage-heading">Lineage</h2>
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </>
-        ))}
-      </dl>
+      <Facts facts={facts} />
     </section>
   )
 }

@@ -1,0 +1,25 @@
+/** What a search of the registry may ask for, for its route and for its page: one question has one grammar. */
+import { z } from 'zod'
+import {
+  parseConditions,
+  parseDigest,
+  parseOrder,
+  versionStatuses,
+  type VersionStatus,
+} from '../domain/search.ts'
+import { cursorText } from './cursor.ts'
+import { modelName, parsedBy, searchedMoment } from './wire.ts'
+
+export const versionStatusNames = Object.keys(versionStatuses) as VersionStatus[]
+
+export const versionSearchFields = {
+  model: modelName.optional(),
+  status: z.enum(versionStatusNames, { error: `is one of ${versionStatusNames.join(', ')}` }).optional(),
+  metric: parsedBy(parseConditions).optional(),
+  since: searchedMoment.optional(),
+  until: searchedMoment.optional(),
+  data: parsedBy(parseDigest).optional(),
+  text: z.string().min(1).max(200).optional(),
+  order: parsedBy(parseOrder).optional(),
+  cursor: cursorText.optional(),
+}
