@@ -2,9 +2,10 @@
  * The flights as live traffic: each is asked about at its moment, and its outcome is told when it became known. What was asked,
  * answered and came true is kept by week, so that other models can be asked the very same.
  */
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createLateOutcomes, type LiveRequest } from '../../cli/demo/replay.ts'
+import { sendJson } from '../../cli/demo/send.ts'
 import type { Clock } from './clock.ts'
 
 /** The flights of one recorded week, feature by feature. */
@@ -45,6 +46,7 @@ export interface TrafficOptions {
 const mostOpen = 48
 const beatMs = 10
 const outcomesAtOnce = 500
+const timeoutMs = 10_000
 
 export function startTraffic(options: TrafficOptions): Traffic {
   const { clock, fromMs, untilMs, everyNth, together } = options
@@ -81,12 +83,14 @@ export function startTraffic(options: TrafficOptions): Traffic {
     week.outcomes.push(Number(outcome))
     week.answers.push(answer)
   }
+  const post = (path: string, body: unknown) =>
+    sendJson<Answer>(agent, `${options.url}${path}`, body, { timeoutMs })
   const ask = async (flights: LiveRequest[]) => {
     const week = weekOf(flights[0]!.atMs)
     week.requests += 1
     open += 1
     try {
-      const { status, body } = await send(agent, `${options.url}/v1/models/${options.model}/predict`, {
+      const { status, body } = await post(`/v1/models/${options.model}/predict`, {
         instances: flights.map(({ instance }) => instance),
         routing_key: flights[0]!.routingKey,
       })
@@ -113,9 +117,7 @@ export function startTraffic(options: TrafficOptions): Traffic {
           value,
           observed_at: new Date(knownAtMs).toISOString(),
         }))
-        const { status } = await send(agent, `${options.url}/v1/outcomes`, { outcomes }).catch(() => ({
-          status: 0,
-        }))
+        const { status } = await post('/v1/outcomes', { outcomes }).catch(() => ({ status: 0 }))
         if (status >= 200 && status < 300) traffic.outcomes += known.length
         // They are told again, as whoever reports them would do.
         else known.forEach((each) => late.add(each))
@@ -153,44 +155,8 @@ export function startTraffic(options: TrafficOptions): Traffic {
   return Object.assign(traffic, { ended, stop: () => void (stopped = true) })
 }
 
-interface Answered {
-  status: number
-  body: { version?: string; code?: string; predictions?: { id: string; probability: number }[] }
-}
-
-function parsed(text: string): Answered['body'] | undefined {
-  try {
-    return JSON.parse(text) as Answered['body']
-  } catch {
-    return undefined
-  }
-}
-
-function send(agent: Agent, url: string, body: unknown): Promise<Answered> {
-  const text = JSON.stringify(body)
-  return new Promise((resolve, reject) => {
-    const call = httpRequest(
-      url,
-      {
-        agent,
-        method: 'POST',
-        timeout: 10_000,
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
-      },
-      (response) => {
-        let received = ''
-        response.setEncoding('utf8')
-        response.on('data', (chunk: string) => (received += chunk))
-        response.on('error', reject)
-        response.on('end', () => {
-          const body = parsed(received)
-          if (body === undefined) reject(new Error(`answer ${response.statusCode} is no JSON`))
-          else resolve({ status: response.statusCode ?? 0, body })
-        })
-      },
-    )
-    call.on('timeout', () => call.destroy(new Error('timeout')))
-    call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
-    call.end(text)
-  })
+interface Answer {
+  version?: string
+  code?: string
+  predictions?: { id: string; probability: number }[]
 }

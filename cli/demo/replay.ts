@@ -3,8 +3,9 @@
  * replicas at an even pace, and each outcome only when the replayed clock has passed the moment at which it became
  * known. Were outcomes sent with their requests, the demonstration would show a world in which labels are never late.
  */
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent } from 'node:http'
 import type { Row } from '../../domain/features.ts'
+import { sendJson, type Sent } from './send.ts'
 
 /** One recorded event. */
 export interface LiveRequest {
@@ -77,8 +78,12 @@ export function startReplay(options: ReplayOptions): Replay {
   let stopped = false
   let open = 0
 
+  const headers = { authorization: `Bearer ${options.key}` }
   const post = (path: string, body: unknown) =>
-    send(agent, `${options.urls[tally.requests % options.urls.length]}${path}`, options.key, body)
+    sendJson<AnswerBody>(agent, `${options.urls[tally.requests % options.urls.length]}${path}`, body, {
+      timeoutMs,
+      headers,
+    })
 
   const ask = async (event: LiveRequest) => {
     open += 1
@@ -163,17 +168,14 @@ export function startReplay(options: ReplayOptions): Replay {
   }
 }
 
-interface Answer {
-  status: number
-  body: {
-    version?: string
-    arm?: string
-    code?: string
-    predictions?: { id: string }[]
-  }
+interface AnswerBody {
+  version?: string
+  arm?: string
+  code?: string
+  predictions?: { id: string }[]
 }
 
-function count(tally: Tally, { status, body }: Answer): void {
+function count(tally: Tally, { status, body }: Sent<AnswerBody>): void {
   if (status >= 400) fail(tally, body.code ?? String(status))
   if (body.version === undefined || body.arm === undefined) return
   let served = tally.served.find((each) => each.version === body.version && each.arm === body.arm)
@@ -237,47 +239,6 @@ export function createLateOutcomes() {
       return taken
     },
     waiting: () => heap.length,
-  }
-}
-
-function send(agent: Agent, url: string, key: string, body: unknown): Promise<Answer> {
-  const text = JSON.stringify(body)
-  return new Promise((resolve, reject) => {
-    const call = httpRequest(
-      url,
-      {
-        agent,
-        method: 'POST',
-        timeout: timeoutMs,
-        headers: {
-          authorization: `Bearer ${key}`,
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(text),
-        },
-      },
-      (response) => {
-        let received = ''
-        response.setEncoding('utf8')
-        response.on('data', (chunk: string) => (received += chunk))
-        response.on('error', reject)
-        response.on('end', () => {
-          const body = parse(received)
-          if (body === undefined) reject(new Error(`answer ${response.statusCode} is no JSON`))
-          else resolve({ status: response.statusCode ?? 0, body })
-        })
-      },
-    )
-    call.on('timeout', () => call.destroy(new Error('timeout')))
-    call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
-    call.end(text)
-  })
-}
-
-function parse(text: string): Answer['body'] | undefined {
-  try {
-    return JSON.parse(text) as Answer['body']
-  } catch {
-    return undefined
   }
 }
 
