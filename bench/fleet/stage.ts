@@ -1,11 +1,9 @@
 /** Where the fleet is measured: a real system, and a model with as many proven versions as are to be taken back. */
-import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Route } from '../../domain/route.ts'
 import { insertKey } from '../../store/keys.ts'
-import type { Store } from '../../store/postgres.ts'
 import { irisRow, irisSpec } from '../../test/support/artifact.ts'
-import { nextRoute, register } from '../../test/support/registration.ts'
+import { nextRoute, register, writeChampion } from '../../test/support/registration.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from '../../test/support/system.ts'
 
 export const model = 'fleet'
@@ -33,19 +31,8 @@ export async function registerChampions(
   const versions: string[] = []
   for (let minor = 0; minor < count; minor++)
     versions.push(await register(store, artifactRoot, irisSpec(model, minor + 1), minor))
-  for (const version of versions) await writeChampion(store, version)
+  for (const version of versions) await writeChampion(store, model, version)
   return versions
-}
-
-/** Champion as after a release that was promoted. */
-async function writeChampion(store: Store, version: string): Promise<void> {
-  await store.query(sql`update versions set proven_at = clock_timestamp() where version = ${version}`)
-  await store.query(sql`
-    insert into champions (model, version) values (${model}, ${version})
-    on conflict (model) do update set version = excluded.version, since = clock_timestamp()`)
-  await store.query(sql`
-    insert into champion_history (model, version, cause, actor, reason, at)
-    values (${model}, ${version}, 'promotion', 'bench', 'bench', clock_timestamp())`)
 }
 
 /** Gives every caller of the model to a version, and waits until all replicas follow; each keeps the standby loaded. */

@@ -5,6 +5,7 @@ import { fallbackName, type Fallback } from '../../domain/flag.ts'
 import { verifyAudit } from '../../store/audit.ts'
 import { openHouse, request, startApi, startReplica, threeVersions, until } from '../support/serving.ts'
 import type { House, ReplicaOptions, TestApi, TestReplica } from '../support/serving.ts'
+import { declareFallback, writeChampion } from '../support/registration.ts'
 
 let house: House
 let api: TestApi
@@ -33,18 +34,8 @@ async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
   running.push(replica)
   return replica
 }
-const declare = (model: string, fallback: Fallback) =>
-  house.store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
-const hasBeenChampion = async (model: string, version: string) => {
-  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
-  await house.store.query(sql`
-    insert into champions (model, version) values (${model}, ${version})
-    on conflict (model) do update set version = excluded.version`)
-  await house.store.query(sql`
-    insert into champion_history (model, version, cause, actor, reason)
-    values (${model}, ${version}, 'promotion', 'test', 'test')`)
-}
+const declare = (model: string, fallback: Fallback) => declareFallback(house.store, model, fallback)
+const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
 const versionsOf = (replica: TestReplica, model: string) =>
   new Set(Array.from({ length: 100 }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
 

@@ -8,6 +8,7 @@ import { listAlerts } from '../../store/alerts.ts'
 import { findFlag, writeFlag } from '../../store/flags.ts'
 import { openHouse, request, startApi, threeVersions, until } from '../support/serving.ts'
 import type { House, TestApi } from '../support/serving.ts'
+import { declareFallback, writeChampion } from '../support/registration.ts'
 
 let house: House
 let api: TestApi
@@ -28,18 +29,8 @@ afterAll(async () => {
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 const put = (model: string, serve: string) =>
   api.request('PUT', `/v1/flags/${model}`, { key, body: { serve, reason: 'it looks wrong' } })
-const declare = (model: string, fallback: Fallback) =>
-  house.store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
-const hasBeenChampion = async (model: string, version: string) => {
-  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
-  await house.store.query(sql`
-    insert into champions (model, version) values (${model}, ${version})
-    on conflict (model) do update set version = excluded.version`)
-  await house.store.query(sql`
-    insert into champion_history (model, version, cause, actor, reason)
-    values (${model}, ${version}, 'promotion', 'test', 'test')`)
-}
+const declare = (model: string, fallback: Fallback) => declareFallback(house.store, model, fallback)
+const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
 const metricOf = async (model: string) => {
   const { text } = await api.request('GET', '/metrics', { key })
   const shown = [...text.matchAll(/^tenure_model_rung\{model="([^"]+)"\} (\d)/gm)]

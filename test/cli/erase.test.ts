@@ -1,12 +1,11 @@
 /** `tenure erase` and `tenure erasures`, against what the API answers. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Writable } from 'node:stream'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { eraseCommand } from '../../cli/commands/erase.ts'
 import { erasuresCommand } from '../../cli/commands/erasures.ts'
 import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
+import { runCommand } from '../support/command-line.ts'
 
 let server: Server
 let url: string
@@ -54,21 +53,7 @@ beforeAll(async () => {
 })
 afterAll(() => void server.close())
 
-async function run(...words: string[]) {
-  const written = { out: '', err: '' }
-  const sink = (name: 'out' | 'err') =>
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        written[name] += chunk.toString()
-        done()
-      },
-    })
-  const code = await runProgram([eraseCommand, erasuresCommand], [...words, '--url', url], {
-    out: sink('out'),
-    err: sink('err'),
-  })
-  return { code, ...written }
-}
+const run = (...words: string[]) => runCommand([eraseCommand, erasuresCommand], [...words, '--url', url])
 
 it('asks, waits for the end and shows the receipt', async () => {
   const { code, out } = await run('erase', 'iris', '--subject', '4711', '--predictions', 'a, b', '--watch')

@@ -1,11 +1,10 @@
 /** `tenure flags`, against what the API answers. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Writable } from 'node:stream'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { flagsGroup } from '../../cli/commands/flags.ts'
 import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
+import { runCommand } from '../support/command-line.ts'
 
 let server: Server
 let url: string
@@ -36,21 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => void server.close())
 
-async function run(...words: string[]) {
-  const written = { out: '', err: '' }
-  const sink = (name: 'out' | 'err') =>
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        written[name] += chunk.toString()
-        done()
-      },
-    })
-  const code = await runProgram([flagsGroup], [...words, '--url', url], {
-    out: sink('out'),
-    err: sink('err'),
-  })
-  return { code, ...written }
-}
+const run = (...words: string[]) => runCommand([flagsGroup], [...words, '--url', url])
 
 it('lists the switches', async () => {
   problems = []

@@ -1,5 +1,6 @@
 /** Registers artifacts that no training of this house has made, and routes callers to them: for tests of serving and for measuring. */
 import sql from 'sql-template-tag'
+import type { Fallback } from '../../domain/flag.ts'
 import { wholeBp, type Route } from '../../domain/route.ts'
 import type { Store } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/routing.ts'
@@ -68,4 +69,20 @@ export async function nextRoute(
     ...(exposureMs === undefined ? {} : { exposureMs }),
   })
   return route
+}
+
+/** What the model file would declare. */
+export const declareFallback = (store: Store, model: string, fallback: Fallback) =>
+  store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ fallback })} where name = ${model}`)
+
+/** Champion as after a release that was promoted. */
+export async function writeChampion(store: Store, model: string, version: string): Promise<void> {
+  await store.query(sql`update versions set proven_at = clock_timestamp() where version = ${version}`)
+  await store.query(sql`
+    insert into champions (model, version) values (${model}, ${version})
+    on conflict (model) do update set version = excluded.version, since = clock_timestamp()`)
+  await store.query(sql`
+    insert into champion_history (model, version, cause, actor, reason, at)
+    values (${model}, ${version}, 'promotion', 'test', 'test', clock_timestamp())`)
 }

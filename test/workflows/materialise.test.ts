@@ -2,12 +2,10 @@
 import { ScheduleNotFoundError } from '@temporalio/client'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Writable } from 'node:stream'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { featuresGroup } from '../../cli/commands/features.ts'
 import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
 import { syncViews, viewScheduleId } from '../../cli/views.ts'
 import {
   byTime,
@@ -25,6 +23,7 @@ import { listViews } from '../../store/feature-views.ts'
 import { upsertModel } from '../../store/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/contract.ts'
 import { startCore, type Core } from '../support/core.ts'
+import { runCommand } from '../support/command-line.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
 import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
 
@@ -203,17 +202,8 @@ it('the command shows it and has it taken in', async () => {
   await new Promise((resolve) => server.once('listening', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const run = async (...words: string[]) => {
-    let said = ''
-    const sink = () =>
-      new Writable({
-        write(chunk: Buffer, _encoding, done) {
-          said += chunk.toString()
-          done()
-        },
-      })
-    const streams = { out: sink(), err: sink() }
-    const code = await runProgram([featuresGroup], ['features', ...words, '--url', url], streams)
-    return { code, said }
+    const { code, out, err } = await runCommand([featuresGroup], ['features', ...words, '--url', url])
+    return { code, said: out + err }
   }
   expect(await run()).toMatchObject({ code: exitCodes.done, said: expect.stringContaining(name) as unknown })
   const shown = await run('show', name)
