@@ -16,6 +16,8 @@ const withoutServers = [
   'test/cli/supervisor.test.ts',
 ]
 
+const atLength = ['test/faults/long/**/*.test.ts']
+
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -36,10 +38,21 @@ export default defineConfig({
         test: {
           name: 'real',
           include: ['test/**/*.test.ts'],
-          exclude: withoutServers,
+          exclude: [...withoutServers, ...atLength],
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 90_000,
           hookTimeout: 90_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'long',
+          include: atLength,
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
+          retry: 0,
         },
       },
     ],

@@ -42,7 +42,7 @@ it('ends with Ctrl-C', async () => {
 it('names npm test, which is what runs this', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   expect(blocks.find(({ notes }) => notes['is'] === 'the tests')?.text).toBe('npm test')
-  expect(scripts['test']).toMatch(/vitest run$/)
+  expect(scripts['test']).toMatch(/vitest run --project pure --project real$/)
 })
 
 it('shows nothing of a file that is not in it, in the order of the file', () => {
