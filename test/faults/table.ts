@@ -21,6 +21,7 @@ export interface Fault {
 }
 
 const release = 'test/faults/release.test.ts'
+const watcher = 'test/faults/long/watcher.test.ts'
 const server = 'test/api/server.test.ts'
 const log = 'test/api/serving/log.test.ts'
 const routing = 'test/api/serving/routing.test.ts'
@@ -54,6 +55,7 @@ export const faults: readonly Fault[] = [
     asked: '100/100, audited as fenced',
     shownBy: [
       { file: release, tests: 'a frozen watcher' },
+      { file: watcher, tests: 'a frozen watcher' },
       { file: 'test/store/routing.test.ts', tests: 'compare-and-set' },
     ],
     reached:
@@ -149,7 +151,7 @@ export const faults: readonly Fault[] = [
     number: 'F15',
     fault: 'Temporal down 10 min',
     asked: 'candidates withdrawn; API ≤ 1 s; approvals delivered ≤ 5 s after return, once',
-    shownBy: [{ file: release, tests: 'Temporal that stands still' }],
+    shownBy: [{ file: watcher, tests: 'Temporal that stands still' }],
     weaker: 'seconds instead of 10 min; commands answer 503 and are kept in no outbox',
   },
   {
@@ -327,7 +329,7 @@ export const faults: readonly Fault[] = [
     number: 'F39',
     fault: 'temporal workflow reset / cancel / terminate at every stage',
     asked: 'no double effect; lease ends; closed as interrupted ≤ 60 s',
-    shownBy: [{ file: 'test/faults/interrupted.test.ts' }, { file: release, tests: 'terminated' }],
+    shownBy: [{ file: 'test/faults/interrupted.test.ts' }, { file: watcher, tests: 'terminated' }],
   },
   {
     number: 'F40',

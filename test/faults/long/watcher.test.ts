@@ -1,0 +1,94 @@
+/** A watch that is handed back, frozen or ended from outside, and a Temporal that stands still, in the middle of a canary. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { verifyAudit } from '../../../store/audit.ts'
+import { findChampion } from '../../../store/champions.ts'
+import { findRelease } from '../../../store/releases.ts'
+import { findRouting } from '../../../store/routing.ts'
+import {
+  callers,
+  endsAsPromoted,
+  exposureMs,
+  kill,
+  lastAnswer,
+  midCanary,
+  model,
+  setUpCanaries,
+  system,
+} from '../../support/canaries.ts'
+import { reached } from '../../support/figures.ts'
+
+setUpCanaries()
+
+it('a control worker told to end hands its watch back', { timeout: 120_000 }, async () => {
+  const { release, version } = await midCanary()
+  const restarted = kill('control', 'SIGTERM')
+  await endsAsPromoted(release, version)
+  expect(restarted()).toBe(true)
+  expect(callers.failures).toEqual([])
+})
+
+it(
+  'Temporal that stands still: nobody could order the candidate back, so it is withdrawn; then promoted',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    const from = performance.now()
+    system.signal('temporal', 'SIGSTOP')
+    try {
+      // The watch notices within a second that nobody answers, and the lease runs from its last look.
+      const lastMs = await lastAnswer(version, champion, from, exposureMs + 1_000)
+      expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+      reached(
+        'F15',
+        `Temporal frozen: last answer of the candidate after ${lastMs} ms (lease ${exposureMs} ms)`,
+      )
+    } finally {
+      system.signal('temporal', 'SIGCONT')
+    }
+    await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)
+
+it(
+  'a release whose workflow is terminated is closed by the worker, and the champion answers',
+  { timeout: 120_000 },
+  async () => {
+    const { release, champion } = await midCanary()
+    const from = performance.now()
+    await release.handle.terminate('by hand')
+    await expect
+      .poll(async () => (await findRelease(system.store, release.id))?.outcome, {
+        timeout: 60_000,
+        interval: 250,
+      })
+      .toBe('failed')
+    reached(
+      'F39',
+      `terminated mid-canary: closed as interrupted after ${Math.round((performance.now() - from) / 1000)} s`,
+    )
+    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
+    expect((await findRouting(system.store, model))!.route.arms).toHaveLength(1)
+    expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+  },
+)
+
+it(
+  'a frozen watcher: no caller gets the candidate after its lease, and on its return it goes on',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version, champion } = await midCanary()
+    system.signal('control', 'SIGSTOP')
+    try {
+      await pause(exposureMs + 1_000)
+      callers.reset()
+      await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+      expect([...callers.answered.keys()]).toEqual([champion])
+    } finally {
+      system.signal('control', 'SIGCONT')
+    }
+    await endsAsPromoted(release, version)
+    expect(callers.failures).toEqual([])
+  },
+)

@@ -1,0 +1,123 @@
+/**
+ * Releases on the whole real system, caught in the middle of their canary while callers ask all the time, and the ways to
+ * kill a process of it and to hold how the release ends against how it would have ended.
+ */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { findChampion } from '../../store/champions.ts'
+import { findRelease } from '../../store/releases.ts'
+import { findRouting } from '../../store/routing.ts'
+import { releaseWorkflowId } from '../../workflows/contract.ts'
+import { insertModel, insertPeople, type Registry } from './candidates.ts'
+import { playedRelease, quickPolicy, type PlayedRelease } from './stage.ts'
+import { startCallers, startRealSystem, type Callers, type RealSystem } from './system.ts'
+
+export const model = 'pulse'
+const stage = { minMs: 3_000, minRequests: 20, deadlineMs: 60_000 }
+const leaseMs = 2_000
+export const exposureMs = 3_000
+export const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 60_000 },
+  stages: [
+    { ...stage, shareBp: 2_000 },
+    { ...stage, shareBp: 5_000 },
+  ],
+  probation: { ...stage, holdbackBp: 1_000 },
+  watch: { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 5_000, decisionMs: 30_000 },
+  limits: { ...quickPolicy.limits, maxStaleMs: 5_000 },
+}
+
+export let system: RealSystem
+export let callers: Callers
+let registry: Registry
+
+/** Registers what begins and ends with the tests of a file. */
+export function setUpCanaries(): void {
+  beforeAll(async () => {
+    system = await startRealSystem({ replicas: 2, leaseMs })
+    await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+    registry = await insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
+    const first = await start(await registry.register())
+    expect(await first.result()).toMatchObject({ outcome: 'promoted' })
+  }, 120_000)
+  afterAll(async () => {
+    await system?.stop()
+  }, 60_000)
+  beforeEach(() => {
+    callers = startCallers(system.urls, model)
+  })
+  afterEach(async (context) => {
+    await callers.stop()
+    if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
+  })
+}
+
+async function start(version: string): Promise<PlayedRelease> {
+  const handle = await system.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [{ model, version, requestedBy: 'olga' }],
+  })
+  const release = playedRelease(system.store, handle)
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  return release
+}
+
+/** A release whose candidate is answering callers in its first stage. */
+export async function midCanary(): Promise<{ release: PlayedRelease; champion: string; version: string }> {
+  const champion = (await findChampion(system.store, model))!.version
+  const version = await registry.register(champion)
+  const release = await start(version)
+  await release.reaches('canary', 0)
+  await expect.poll(() => callers.answered.get(version) ?? 0, { timeout: 10_000 }).toBeGreaterThan(5)
+  return { release, champion, version }
+}
+
+/** Kills a process. The answer says whether the supervisor has started it again. */
+export function kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): () => boolean {
+  const before = system.supervision.restartsOf(name)
+  system.signal(name, signal)
+  return () => system.supervision.restartsOf(name) === before + 1
+}
+
+export async function endsAsPromoted(release: PlayedRelease, version: string): Promise<void> {
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  const { state } = (await findRelease(system.store, release.id))!
+  expect(state.routings.map((each) => [each.stage, each.shareBp])).toEqual([
+    ['canary', 2_000],
+    ['canary', 5_000],
+    ['probation', 9_000],
+  ])
+  const watched = await system.store.query<{ watched_ms: number }>(
+    sql`select watched_ms from watches where release_id = ${release.id}`,
+  )
+  expect(watched).toHaveLength(3)
+  for (const { watched_ms } of watched) expect(watched_ms).toBeGreaterThanOrEqual(stage.minMs)
+  expect(await findChampion(system.store, model)).toMatchObject({ version })
+  expect((await findRouting(system.store, model))!.route.arms).toEqual([
+    { arm: 'champion', version, shareBp: 10_000 },
+  ])
+  const promotions = await system.store.query(
+    sql`select id from champion_history where release_id = ${release.id} and cause = 'promotion'`,
+  )
+  expect(promotions).toHaveLength(1)
+  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+}
+/** Waits until the candidate has had the time to go, and says how long after the fault it answered last. */
+export async function lastAnswer(
+  version: string,
+  champion: string,
+  fromMs: number,
+  withinMs: number,
+): Promise<number> {
+  await pause(withinMs)
+  callers.reset()
+  await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
+  expect([...callers.answered.keys()]).toEqual([champion])
+  return Math.max(0, Math.round((callers.lastMs.get(version) ?? fromMs) - fromMs))
+}
