@@ -10,6 +10,7 @@ import { findReleasable } from '../store/releases.ts'
 import { openSigner, type Signer } from '../store/signature.ts'
 import { keyOfWarrant, type Warranted } from '../store/warrants.ts'
 import type { Deps } from './deps.ts'
+import { databaseTime } from './followers.ts'
 
 export interface Identity {
   /** Of the command; absent when only the name was asked about. */
@@ -67,8 +68,9 @@ export const authorize = ({ store, config }: Deps) => {
       const asked = { ...said, model, ...(release === undefined ? {} : { release }) }
       const spoken = [asked, ...(said.command === 'rollback' ? [{ ...said, model }] : [])]
       const trust = await signer()
+      const nowMs = await databaseTime({ store })
       const keyId = spoken
-        .map((each) => keyOfWarrant(trust, each, { warrant, nowMs: Date.now() }))
+        .map((each) => keyOfWarrant(trust, each, { warrant, nowMs }))
         .find((each) => each !== undefined)
       const key = keys.find((each) => each.id === keyId && each.name === name)
       identities.push(

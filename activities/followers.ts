@@ -4,6 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { issuesOfFollowers, listFollowers, type RoutingPlace } from '../store/routing.ts'
+import type { Database } from '../store/postgres.ts'
 import type { Deps } from './deps.ts'
 import type { Beat } from './heartbeat.ts'
 
@@ -36,7 +37,7 @@ export async function awaitFollowers(
 }
 
 /** The clock that counters, leases and routing share. */
-export async function databaseTime({ store }: Pick<Deps, 'store'>): Promise<number> {
+export async function databaseTime({ store }: { store: Database }): Promise<number> {
   const [row] = await store.query<{ ms: number }>(
     sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,
   )

@@ -13,6 +13,7 @@ import { findFlag } from '../store/flags.ts'
 import { findReleasable } from '../store/releases.ts'
 import { findRouting, writeRoute } from '../store/routing.ts'
 import type { Deps } from './deps.ts'
+import { databaseTime } from './followers.ts'
 import { recordFenced } from './fenced.ts'
 import { outdatedReason, routeOf } from './route.ts'
 
@@ -42,7 +43,10 @@ export const promote =
             reason: `the last verdict is against it: ${last.verdict.reasons[0]?.message ?? ''}`,
           }
         const { breakGlass } = state
-        if (breakGlass?.untilMs !== undefined && Date.now() > breakGlass.untilMs)
+        if (
+          breakGlass?.untilMs !== undefined &&
+          (await databaseTime({ store: database })) > breakGlass.untilMs
+        )
           return {
             kind: 'refused',
             reason: `the glass was broken by ${breakGlass.by}, and the hour for it is over`,

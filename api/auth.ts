@@ -50,6 +50,8 @@ export interface AuthenticationOptions {
   cacheFile: string
   /** Lets predictions and outcomes in without a key. */
   publicPredictions: boolean
+  /** The database's time, by which keys expire: everywhere at the same moment, whatever the clock of a replica says. */
+  nowMs: () => number
   onTrouble: (what: string, error: unknown) => void
 }
 
@@ -77,7 +79,7 @@ const mostOpened = 10_000
 const everybody: Actor = { id: 'public', name: 'public', role: 'predictor' }
 
 export async function openAuthentication(options: AuthenticationOptions): Promise<Authentication> {
-  const { store, cacheFile } = options
+  const { store, cacheFile, nowMs } = options
   let keys = new Map<string, HeldKey[]>()
   const opened = new Map<string, HeldKey>()
   let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
@@ -118,7 +120,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
       if (!ready) throw new DomainError('not_ready', 'this replica has not read the keys yet')
       throw refused('the key is not one that opens')
     }
-    if (key.expiresAtMs <= Date.now()) throw refused('the key has expired')
+    if (key.expiresAtMs <= nowMs()) throw refused('the key has expired')
     if (key.pace !== undefined) keepPace(key.pace, key.actor)
     if (known === undefined && !browsed) {
       if (opened.size >= mostOpened) opened.clear()
@@ -130,7 +132,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     const key = find(keys, text)
     if (key === undefined && !ready)
       throw new DomainError('not_ready', 'this replica has not read the keys yet')
-    if (key === undefined || key.expiresAtMs <= Date.now()) throw refused('the key is not one that opens')
+    if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('the key is not one that opens')
     const { actor, hash, expiresAtMs, pace } = key
     if (pace !== undefined) keepPace(pace, actor)
     return { actor, session: { key: actor.id, mark: markOf(hash) }, expiresAtMs }
@@ -138,7 +140,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const sessionOf: Authentication['sessionOf'] = (session) => {
     if (!ready) throw new DomainError('not_ready', 'this replica has not read the keys yet')
     const key = keys.get(session.key)?.find(({ hash }) => markOf(hash) === session.mark)
-    if (key === undefined || key.expiresAtMs <= Date.now()) return undefined
+    if (key === undefined || key.expiresAtMs <= nowMs()) return undefined
     if (key.pace !== undefined) keepPace(key.pace, key.actor)
     return key.actor
   }

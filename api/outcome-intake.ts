@@ -3,10 +3,18 @@
  * place and keeps no other from being stored; what was stored before a sender goes away stays, and may be sent again.
  */
 import type { Actor } from './auth.ts'
-import { takeOutcomes, type SentOutcome, type TakenOutcomes } from './outcomes.ts'
+import {
+  createOutcomeCheck,
+  takeOutcomes,
+  type OutcomeCheck,
+  type SentOutcome,
+  type TakenOutcomes,
+} from './outcomes.ts'
 import type { Store } from '../store/postgres.ts'
 
 export interface Intake {
+  /** Whether something is an outcome at all. */
+  check: OutcomeCheck
   take(outcome: SentOutcome): Promise<void>
   /** Counts one that is not even an outcome. */
   refuse(place: string, message: string): void
@@ -31,7 +39,12 @@ export interface IntakeCounts {
 const atOnce = 1_000
 const mostTold = 20
 
-export function openIntake(deps: { store: Store; actor: Actor | undefined }): Intake {
+export function openIntake(deps: {
+  store: Store
+  actor: Actor | undefined
+  /** The database's time. */
+  nowMs: () => number
+}): Intake {
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
   let batch = new Map<string, SentOutcome>()
   const tell = (issues: readonly Pick<TakenOutcomes['refused'][number], 'place' | 'message'>[]): void => {
@@ -49,6 +62,7 @@ export function openIntake(deps: { store: Store; actor: Actor | undefined }): In
     tell(taken.refused)
   }
   return {
+    check: createOutcomeCheck(deps.nowMs),
     async take(outcome) {
       counts.received++
       // A correction in the same file is a further revision, so it waits until the first is there.

@@ -2,7 +2,7 @@
 import { DomainError } from '../domain/errors.ts'
 import { fieldsOf, linesOf, type Line } from './lines.ts'
 import type { Intake } from './outcome-intake.ts'
-import { checkOutcome, outcomeColumns, type SentOutcome } from './outcomes.ts'
+import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
 
 const lineBytes = 65_536
 
@@ -11,7 +11,7 @@ export async function takeLines(
   form: 'csv' | 'ndjson',
   intake: Intake,
 ): Promise<void> {
-  const parse = form === 'csv' ? csvReader() : readJson
+  const parse = form === 'csv' ? csvReader(intake.check) : jsonReader(intake.check)
   for await (const line of linesOf(body, lineBytes)) {
     const parsed = parse(line)
     if (parsed === undefined) continue
@@ -21,18 +21,20 @@ export async function takeLines(
 }
 
 /** The outcome, or what is wrong with the line. */
-function readJson({ text, number }: Line): SentOutcome | string {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    return (error as Error).message
+function jsonReader(check: OutcomeCheck): (line: Line) => SentOutcome | string {
+  return ({ text, number }) => {
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch (error) {
+      return (error as Error).message
+    }
+    return check(value, `line ${number}`)
   }
-  return checkOutcome(value, `line ${number}`)
 }
 
 /** The first line names the columns. */
-function csvReader(): (line: Line) => SentOutcome | string | undefined {
+function csvReader(check: OutcomeCheck): (line: Line) => SentOutcome | string | undefined {
   let places: number[] | undefined
   return ({ text, number }) => {
     const fields = fieldsOf(number === 1 ? text.replace(/^\uFEFF/, '') : text)
@@ -48,7 +50,7 @@ function csvReader(): (line: Line) => SentOutcome | string | undefined {
     }
     if (fields === undefined) return 'its quotes do not close'
     const [id, value, at] = places.map((place) => fields[place] ?? '')
-    const found = checkOutcome({ prediction_id: id, value, observed_at: at }, `line ${number}`)
+    const found = check({ prediction_id: id, value, observed_at: at }, `line ${number}`)
     return typeof found === 'string' ? found : { ...found, asText: true }
   }
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { AsyncBuffer } from 'hyparquet'
 import { DomainError } from '../domain/errors.ts'
 import type { Intake } from './outcome-intake.ts'
-import { checkOutcome, outcomeColumns } from './outcomes.ts'
+import { outcomeColumns } from './outcomes.ts'
 import { compressorsWith, expectWithinLimits, parquetLimits } from './parquet-limits.ts'
 
 let reading = 0
@@ -75,7 +75,7 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
       ).catch(unreadable)
       for (let row = 0; row < rowEnd - rowStart; row++) {
         const place = `row ${rowStart + row + 1}`
-        const outcome = checkOutcome(
+        const outcome = intake.check(
           { prediction_id: ids![row], value: plain(values![row]), observed_at: timeOf(times![row]) },
           place,
         )

@@ -6,7 +6,6 @@ import { readOutcomeTable } from '../store/outcome-tables.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Actor } from './auth.ts'
 import type { Intake } from './outcome-intake.ts'
-import { checkOutcome } from './outcomes.ts'
 import { moment } from './wire.ts'
 
 /** Rows of one call; `since` goes on from there. */
@@ -57,7 +56,7 @@ export async function takeTable(
       for (const { predictionId, value, observedAt } of outcomes) {
         const place = `row ${++read}`
         last = observedAt ?? last
-        const outcome = checkOutcome({ prediction_id: predictionId, value, observed_at: observedAt }, place)
+        const outcome = intake.check({ prediction_id: predictionId, value, observed_at: observedAt }, place)
         if (typeof outcome === 'string') intake.refuse(place, outcome)
         else await intake.take(typeof value === 'string' ? { ...outcome, asText: true } : outcome)
       }

@@ -12,14 +12,15 @@ import type { Store } from '../store/postgres.ts'
 import { mayTouch, type Actor } from './auth.ts'
 import { pastMoment } from './wire.ts'
 
-export const outcomeSchema = z.strictObject({
-  prediction_id: z.uuid(),
-  value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
-    error: 'is a finite number, a text of at most 1000 characters, true or false',
-  }),
-  /** A minute ahead of this machine's clock is taken as it is, for clocks differ; what is later is refused. */
-  observed_at: pastMoment,
-})
+export const outcomeSchema = (nowMs: () => number) =>
+  z.strictObject({
+    prediction_id: z.uuid(),
+    value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
+      error: 'is a finite number, a text of at most 1000 characters, true or false',
+    }),
+    /** A minute ahead of the database's clock is taken as it is, for clocks differ; what is later is refused. */
+    observed_at: pastMoment(nowMs),
+  })
 
 export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']
 
@@ -106,14 +107,19 @@ export function expectNoneRefused({ refused }: TakenOutcomes): void {
 }
 
 export const sentOutcome = (
-  { prediction_id, value, observed_at }: z.infer<typeof outcomeSchema>,
+  { prediction_id, value, observed_at }: z.infer<ReturnType<typeof outcomeSchema>>,
   place: string,
 ): SentOutcome => ({ place, predictionId: prediction_id.toLowerCase(), value, observedAt: observed_at })
 
-/** One of a file: the outcome, or what is wrong with it. */
-export function checkOutcome(value: unknown, place: string): SentOutcome | string {
-  if (!isStorable(value)) return 'has NUL or half a character, which cannot be kept'
-  const { data, error } = outcomeSchema.safeParse(value)
-  if (data !== undefined) return sentOutcome(data, place)
-  return error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`).join('; ')
+/** Reads one of a file: the outcome, or what is wrong with it. */
+export type OutcomeCheck = (value: unknown, place: string) => SentOutcome | string
+
+export function createOutcomeCheck(nowMs: () => number): OutcomeCheck {
+  const schema = outcomeSchema(nowMs)
+  return (value, place) => {
+    if (!isStorable(value)) return 'has NUL or half a character, which cannot be kept'
+    const { data, error } = schema.safeParse(value)
+    if (data !== undefined) return sentOutcome(data, place)
+    return error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`).join('; ')
+  }
 }

@@ -37,7 +37,7 @@ export async function personOf(
 }
 
 async function fromSession(deps: ApiDeps, header: Header): Promise<Person | undefined> {
-  const session = readSession(deps.signer, header('cookie'))
+  const session = readSession(deps.signer, header('cookie'), deps.serving.wall())
   const actor = session && deps.authentication.sessionOf(session)
   if (session === undefined || actor === undefined || (await isEnded(deps.store, session.id)))
     return undefined

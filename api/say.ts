@@ -48,7 +48,7 @@ export async function sayToRelease(
     policyDigest: seen.policy ?? digests.policy,
   }
   const warranted = { ...unsaid, id, command: name, model, release: state.id }
-  const warrant = makeWarrant(deps.signer, warranted, { keyId: actor.id, nowMs: Date.now() })
+  const warrant = makeWarrant(deps.signer, warranted, { keyId: actor.id, nowMs: deps.serving.wall() })
   const said: Command = { ...unsaid, warrant }
   try {
     const result = await deps.temporal.command(commandMs, (client) =>

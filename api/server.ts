@@ -21,6 +21,7 @@ import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
 import { createPredictEndpoint } from './endpoint.ts'
 import { issuesOf } from './routes/health.ts'
+import { createClock } from './serving/clock.ts'
 import { openServing } from './serving/serving.ts'
 import { joinShared, type SharedListener } from './one-port.ts'
 import { createSockets, socketLimits, waitingConnections } from './sockets.ts'
@@ -91,8 +92,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     store,
     artifacts: openArtifacts(config.artifactRoot),
     stateDir: config.stateDir,
+  const clock = createClock()
     slot: config.api.slot,
     signer,
+    nowMs: clock.wall,
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
@@ -105,6 +108,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       },
       refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
       forgotten: (why) => logger.warn(why),
+    clock,
       fault: (version, invalidShare) =>
         logger.warn({ version, invalidShare }, 'DRILL: this version now answers wrongly at this share'),
       trouble,

@@ -35,14 +35,17 @@ export function sealSession(signer: Signer, subject: SessionKey, untilMs: number
   return `${payload}.${signer.sign(Buffer.from(purpose + payload)).toString('base64url')}`
 }
 
-/** The session in a Cookie header; nothing when there is none, when it is over, or when it is not ours. */
-export function readSession(signer: Signer, header: string | undefined): Session | undefined {
+/**
+ * The session in a Cookie header; nothing when there is none, when it is over, or when it is not ours. `nowMs` is the
+ * database's time: a replica whose clock is off would end sessions early, or keep them open for longer than they are.
+ */
+export function readSession(signer: Signer, header: string | undefined, nowMs: number): Session | undefined {
   const value = cookieIn(header, sessionCookie)
   if (value === undefined || value.length > mostBytes) return undefined
   const [payload = '', signature = ''] = value.split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
   const { id, key, mark, untilMs } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Session
-  return untilMs <= Date.now() ? undefined : { id, key, mark, untilMs, token: tokenOf(value) }
+  return untilMs <= nowMs ? undefined : { id, key, mark, untilMs, token: tokenOf(value) }
 }
 
 /** Whether a form carries the token of the session. */

@@ -18,10 +18,12 @@ export const moment = z.iso.datetime({
 /** Clocks differ. */
 const skewMs = 60_000
 
-/** A moment that has come; what is not yet cannot have been observed. */
-export const pastMoment = moment.refine((text) => !(Date.parse(text) > Date.now() + skewMs), {
-  error: 'is in the future',
-})
+/**
+ * A moment that has come; what is not yet cannot have been observed. By the time of the database, which is the same for every
+ * replica: one whose own clock is behind would refuse what has just happened.
+ */
+export const pastMoment = (nowMs: () => number) =>
+  moment.refine((text) => !(Date.parse(text) > nowMs() + skewMs), { error: 'is in the future' })
 
 export const modelName = z.string().min(1).max(100)
 

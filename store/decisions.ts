@@ -81,10 +81,10 @@ export async function recordLook(
     values (${releaseId}, ${stage}, ${stageIndex}, ${holding}, clock_timestamp())
     on conflict (release_id, stage, stage_index) do update set
       watched_ms = watches.watched_ms + case when watches.holding or excluded.holding then 0
-        else least((extract(epoch from excluded.looked_at - watches.looked_at) * 1000)::float8, ${mostMs}) end,
+        else greatest(0, least((extract(epoch from excluded.looked_at - watches.looked_at) * 1000)::float8, ${mostMs})) end,
       holding = excluded.holding,
       looked_at = excluded.looked_at
-    where excluded.looked_at >= watches.looked_at
+    where excluded.looked_at >= watches.looked_at or watches.looked_at > clock_timestamp()
     returning watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms`)
   if (row) return { watchedMs: row.watched_ms, lookedMs: row.looked_ms }
   // Two watchers for a moment: the other one has looked later, and its look counts.

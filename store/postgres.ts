@@ -145,7 +145,10 @@ function unavailable(error: unknown): never {
 /** How long a server may take to close a connection; a frozen one never does. */
 const goodbyeMs = 500
 
-/** A connection of its own that comes back by itself, with a growing pause of 50 ms to 2 s. */
+/**
+ * A connection of its own that comes back by itself, with a growing pause of 50 ms to 2 s, each uneven: all who listened lose it
+ * in the same moment, and are not to come back in the same one.
+ */
 function listen(
   connection: pg.ClientConfig,
   channel: string,
@@ -158,10 +161,13 @@ function listen(
   let pauseMs = 50
   const again = () => {
     if (stopped || timer) return
-    timer = setTimeout(() => {
-      timer = undefined
-      void connect()
-    }, pauseMs)
+    timer = setTimeout(
+      () => {
+        timer = undefined
+        void connect()
+      },
+      pauseMs * (0.5 + Math.random() / 2),
+    )
     pauseMs = Math.min(pauseMs * 2, 2_000)
   }
   const connect = async () => {

@@ -48,6 +48,8 @@ export interface RoutingRow {
   route: unknown
   /** How long the candidate may still be exposed, from the moment the database answered; nothing without a candidate. */
   remainingMs: number | null
+  /** When the exposure ends by the database's clock: another moment with each renewal, the same while nobody renews. */
+  exposedUntilMs: number | null
 }
 
 /** The kill switch of a model as a replica needs it. */
@@ -80,7 +82,8 @@ export async function readRouting(database: Database): Promise<RoutingRead> {
       (select coalesce(jsonb_agg(name), '[]') from models) as models,
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
-        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000)), '[]') from routing) as rows,
+        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000,
+        'exposedUntilMs', extract(epoch from exposed_until) * 1000)), '[]') from routing) as rows,
       (select coalesce(jsonb_agg(jsonb_build_object('model', model, 'serve', serve, 'revision', revision)), '[]')
         from flags) as flags,
       (select coalesce(jsonb_agg(jsonb_build_object(

@@ -100,13 +100,15 @@ export interface Renewal extends RoutingPlace {
 
 /**
  * Lets the candidate be exposed for longer. It counts from the evidence and not from now, so that a watcher that was
- * frozen between looking and renewing adds nothing. False when the routing has moved on.
+ * frozen between looking and renewing adds nothing. An exposure that reaches further than any renewal could was written
+ * before the database's clock was set back, and is not kept. False when the routing has moved on.
  */
 export async function renewExposure(database: Database, renewal: Renewal): Promise<boolean> {
   const { model, release, epoch, generation, observedMs, exposureMs } = renewal
   const rows = await database.query(sql`
-    update routing set exposed_until = greatest(exposed_until,
-      to_timestamp(${observedMs}::float8 / 1000) + ${exposureMs} * interval '1 millisecond')
+    update routing set exposed_until = least(
+      greatest(exposed_until, to_timestamp(${observedMs}::float8 / 1000) + ${exposureMs} * interval '1 millisecond'),
+      clock_timestamp() + ${exposureMs} * interval '1 millisecond')
     where model = ${model} and epoch = ${epoch} and generation = ${generation} and route ->> 'release' = ${release}
     returning model`)
   if (rows.length > 0) await database.query(sql`select pg_notify('tenure_routing', ${model})`)

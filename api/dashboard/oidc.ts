@@ -45,7 +45,7 @@ const providers = new Map<string, Provider>()
 export async function beginSignIn(
   config: OidcConfig,
   signer: Signer,
-  next: string,
+  { next, nowMs }: { next: string; nowMs: number },
 ): Promise<{ location: string; kept: string }> {
   const { authorization_endpoint: endpoint } = await providerOf(config)
   const random = () => randomBytes(32).toString('base64url')
@@ -54,7 +54,7 @@ export async function beginSignIn(
     nonce: random(),
     verifier: random(),
     next,
-    untilMs: Date.now() + attemptMs,
+    untilMs: nowMs + attemptMs,
   }
   const location = new URL(endpoint)
   const asked = {
@@ -74,17 +74,17 @@ export async function beginSignIn(
 }
 
 /** The attempt that the browser has kept; nothing when it is over or not ours. */
-export function readAttempt(signer: Signer, value: string | undefined): Attempt | undefined {
+export function readAttempt(signer: Signer, value: string | undefined, nowMs: number): Attempt | undefined {
   const [payload = '', signature = ''] = (value ?? '').split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
   const attempt = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Attempt
-  return attempt.untilMs > Date.now() ? attempt : undefined
+  return attempt.untilMs > nowMs ? attempt : undefined
 }
 
 /** Who has signed in. Throws `unauthenticated` for an answer that is not believed, `forbidden` for a person without a role here. */
 export async function finishSignIn(
   config: OidcConfig,
-  attempt: Attempt | undefined,
+  { attempt, nowMs }: { attempt: Attempt | undefined; nowMs: number },
   answer: URLSearchParams,
 ): Promise<Identity> {
   if (attempt === undefined || !isSame(answer.get('state') ?? '', attempt.state))
@@ -94,7 +94,7 @@ export async function finishSignIn(
   const code = answer.get('code') ?? ''
   const provider = await providerOf(config)
   const { id_token: token } = await exchange(config, provider, { code, verifier: attempt.verifier })
-  const claims = await verified(config, provider, token)
+  const claims = await verified(config, provider, { token, nowMs })
   if (typeof claims['nonce'] !== 'string' || !isSame(claims['nonce'], attempt.nonce))
     throw refused('the identity is not the answer to this attempt')
   return identityOf(config, claims)
@@ -144,7 +144,11 @@ async function exchange(
 /** Signatures by a secret both sides know are not taken: who knows the client could make them. */
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 
-async function verified(config: OidcConfig, { keys }: Provider, token: string): Promise<JWTPayload> {
+async function verified(
+  config: OidcConfig,
+  { keys }: Provider,
+  { token, nowMs }: { token: string; nowMs: number },
+): Promise<JWTPayload> {
   const { jwtVerify } = await import('jose')
   try {
     const { payload } = await jwtVerify(token, keys, {
@@ -152,6 +156,7 @@ async function verified(config: OidcConfig, { keys }: Provider, token: string): 
       audience: config.clientId,
       algorithms,
       requiredClaims: ['exp', 'iat', 'sub'],
+      currentDate: new Date(nowMs),
       clockTolerance: 30,
     })
     return payload

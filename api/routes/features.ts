@@ -51,13 +51,13 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
     answers: { 200: 'The values' },
     query: z.strictObject({
       entity: z.string().min(1).max(256),
-      at: pastMoment.optional(),
+      at: pastMoment(deps.serving.wall).optional(),
       limit: limit.default(10),
     }),
     async handle({ actor, params, query }) {
       const [newest] = await viewsOf(deps, actor, params['name']!)
       const { id, definition } = newest!
-      const at = query.at ?? new Date().toISOString()
+      const at = query.at ?? new Date(deps.serving.wall()).toISOString()
       const values = await listValues(deps.store, {
         viewId: id,
         entity: keyOfText(query.entity),
@@ -74,7 +74,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
     summary:
       'Takes in what is new of a view now, and everything since `from` again. One run at a time: when one is under way, that is answered.',
     answers: { 202: 'It has begun, or was under way' },
-    body: z.strictObject({ from: pastMoment.optional() }),
+    body: z.strictObject({ from: pastMoment(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const view = found[0]!.name

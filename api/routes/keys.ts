@@ -11,18 +11,19 @@ import { modelName, moment, toWire } from '../wire.ts'
 /** How long both secrets of a renewed key open, unless told otherwise, and at most. */
 const overlapS = { usual: 3_600, most: 30 * 86_400 }
 
-const newKey = z.strictObject({
-  name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
-  role: z.enum(roles),
-  models: z.array(modelName).min(1).optional(),
-  expires_at: moment
-    .refine((text) => !(Date.parse(text) <= Date.now()), { error: 'is past already' })
-    .optional(),
-  requests_per_second: z.number().int().min(1).max(100_000).optional(),
-  burst: z.number().int().min(1).max(1_000_000).optional(),
-})
+const newKey = (nowMs: () => number) =>
+  z.strictObject({
+    name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
+    role: z.enum(roles),
+    models: z.array(modelName).min(1).optional(),
+    expires_at: moment
+      .refine((text) => !(Date.parse(text) <= nowMs()), { error: 'is past already' })
+      .optional(),
+    requests_per_second: z.number().int().min(1).max(100_000).optional(),
+    burst: z.number().int().min(1).max(1_000_000).optional(),
+  })
 
-export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
+export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] => [
   route({
     method: 'get',
     path: '/v1/keys',
@@ -37,7 +38,7 @@ export const keyRoutes = ({ store, authentication }: ApiDeps): Route[] => [
     allow: admins,
     summary: 'Makes a key and shows it, once.',
     answers: { 201: 'The key' },
-    body: newKey,
+    body: newKey(serving.wall),
     once: true,
     async handle({ body, actor }) {
       const { name, role, models, expires_at: expiresAt, requests_per_second: requestsPerSecond } = body

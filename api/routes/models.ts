@@ -67,11 +67,11 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
       answers: {
         200: 'The change that made it champion, with its release, its verdicts and its row of the audit',
       },
-      query: z.strictObject({ at: pastMoment.optional() }),
+      query: z.strictObject({ at: pastMoment(serving.wall).optional() }),
       async handle({ params, query }) {
         const model = params['name']!
         await getModel(store, model)
-        const at = query.at ?? new Date().toISOString()
+        const at = query.at ?? new Date(serving.wall()).toISOString()
         const live = await findLiveAt(store, { model, at })
         if (live === undefined) {
           const first = await findFirstChampion(store, model)

@@ -13,7 +13,8 @@ import { expectNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../
 
 const mostOutcomes = 10_000
 
-const outcomes = z.strictObject({ outcomes: z.array(outcomeSchema).min(1).max(mostOutcomes) })
+const outcomes = (nowMs: () => number) =>
+  z.strictObject({ outcomes: z.array(outcomeSchema(nowMs)).min(1).max(mostOutcomes) })
 const media = {
   ndjson: ['application/x-ndjson', 'application/jsonl'],
   csv: ['text/csv'],
@@ -22,7 +23,7 @@ const media = {
 }
 const allMedia = Object.values(media).flat()
 
-export const outcomeRoutes = ({ store }: ApiDeps): Route[] => [
+export const outcomeRoutes = ({ store, serving }: ApiDeps): Route[] => [
   route({
     method: 'post',
     path: '/v1/outcomes',
@@ -32,7 +33,7 @@ export const outcomeRoutes = ({ store }: ApiDeps): Route[] => [
     answers: {
       200: 'How many were received, accepted, newly stored, and of predictions that are not in the log; the last are kept, unless the key is held to some models',
     },
-    body: outcomes,
+    body: outcomes(serving.wall),
     rawBytes: predictBytes,
     async handle({ body, actor }) {
       const seen = new Set<string>()
@@ -58,16 +59,16 @@ export const outcomeRoutes = ({ store }: ApiDeps): Route[] => [
     },
     takes: allMedia,
     streams: true,
-    handle: (ask) => takeMany(ask, { store }),
+    handle: (ask) => takeMany(ask, { store, nowMs: serving.wall }),
   }),
 ]
 
 async function takeMany(
   { actor, stream, header }: Ask<undefined, undefined>,
-  { store }: Pick<ApiDeps, 'store'>,
+  { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
   const type = expectMedia(header('content-type'), allMedia) ?? media.ndjson[0]!
-  const intake = openIntake({ store, actor })
+  const intake = openIntake({ store, actor, nowMs })
   if (media.parquet.includes(type)) await takeParquet(stream(), intake)
   else if (media.csv.includes(type)) await takeLines(stream(), 'csv', intake)
   else if (media.ndjson.includes(type)) await takeLines(stream(), 'ndjson', intake)

@@ -26,7 +26,7 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
     answers: { 202: 'It has begun' },
     body: z.strictObject({
-      as_of: pastMoment.optional(),
+      as_of: pastMoment(deps.serving.wall).optional(),
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),

@@ -13,7 +13,7 @@ import { toWire } from '../wire.ts'
 /** How long the answer waits for the replicas' acknowledgement. */
 const rollbackMs = 40_000
 
-export const rollbackRoutes = ({ store, temporal, log, signer }: ApiDeps): Route[] => [
+export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDeps): Route[] => [
   route({
     method: 'post',
     path: '/v1/models/:name/rollback',
@@ -28,7 +28,7 @@ export const rollbackRoutes = ({ store, temporal, log, signer }: ApiDeps): Route
       const warrant = makeWarrant(
         signer,
         { ...said, command: 'rollback' },
-        { keyId: actor!.id, nowMs: Date.now() },
+        { keyId: actor!.id, nowMs: serving.wall() },
       )
       const request: RollbackRequest = { ...said, warrant }
       const outcome = await temporal.command(rollbackMs, (client) =>

@@ -189,10 +189,14 @@ export function createRouting(options: RoutingOptions): Routing {
       refuse(row, (error as Error).message)
     }
   }
-  const expose = (model: LiveModel, { remainingMs }: RoutingRow, sentAt: number): void => {
-    if (!hasCandidate(model.route)) model.exposedUntil = Infinity
+  const expose = (model: LiveModel, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
     // Counted from before the question was sent, so that the answer's way shortens the exposure and never prolongs it.
-    else model.exposedUntil = remainingMs === null ? 0 : sentAt + remainingMs
+    const until = remainingMs === null ? 0 : sentAt + remainingMs
+    // What nobody has renewed does not grow: where it seems to, the clock of the database was set back.
+    const isRenewed = exposedUntilMs !== model.renewedTo
+    if (!hasCandidate(model.route)) model.exposedUntil = Infinity
+    else model.exposedUntil = isRenewed ? until : Math.min(model.exposedUntil, until)
+    model.renewedTo = exposedUntilMs
   }
   const inTurn = (work: () => Promise<void>): Promise<void> => {
     const mine = turn.then(work)
@@ -229,7 +233,7 @@ export function createRouting(options: RoutingOptions): Routing {
         switches.take(remembered.flags, remembered.fallbacks)
         await prepareSwitches(true)
         for (const route of remembered.routes as Route[]) {
-          const row = { ...route, route, remainingMs: null }
+          const row = { ...route, route, remainingMs: null, exposedUntilMs: null }
           const parsed = parseRow(row)
           if ('problem' in parsed) continue
           try {

@@ -23,7 +23,9 @@ const fields = new Set([
 ])
 
 /** The route, or what is wrong with it in one sentence. */
-export function parseRow(row: RoutingRow): { route: Route } | { problem: string } {
+export function parseRow(
+  row: Pick<RoutingRow, 'model' | 'epoch' | 'generation' | 'route'>,
+): { route: Route } | { problem: string } {
   const issues = issuesOfShape(row.route)
   if (issues.length > 0) return { problem: `the route is refused: ${issues.join('; ')}` }
   const route = row.route as Route

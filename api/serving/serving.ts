@@ -14,7 +14,7 @@ import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/route.ts'
 import { createBins } from './bins.ts'
 import { openCache, type RememberedVersion } from './cache.ts'
-import { createClock } from './clock.ts'
+import { createClock, type Clock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './durable-log.ts'
 import { followErasures } from './erasures.ts'
 import { createIds, mostPlaces } from './identity.ts'
@@ -62,6 +62,8 @@ export interface Serving {
   unrecalled: readonly string[]
   /** Milliseconds on the clock the lease is kept on. */
   now(): number
+  /** The database's time, in milliseconds since 1970: what is decided by the date is decided by this one everywhere. */
+  wall(): number
   /** Reads the routes once more, now. */
   refresh(): Promise<void>
   stop(): Promise<void>
@@ -86,6 +88,8 @@ export interface ServingDeps {
   durableLog?: boolean
   /** Answers remembered of models that are not compiled; none when 0 or absent. */
   remembered?: number
+  /** Corrected by each read of the routes; one of its own when absent. */
+  clock?: Clock
 }
 
 /** What a person should be able to read in the log of the process. */
@@ -103,7 +107,7 @@ const defaultMostSpoolBytes = 268_435_456
 
 export async function openServing(deps: ServingDeps): Promise<Serving> {
   const { store, events } = deps
-  const clock = createClock()
+  const clock = deps.clock ?? createClock()
   const lease: Lease = { until: 0 }
   const tallies = createTallies(clock)
   const bins = createBins()
@@ -211,6 +215,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     switches,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
+    wall: clock.wall,
     refresh: () => running.refresh(),
     async stop() {
       // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.

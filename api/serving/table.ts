@@ -73,6 +73,8 @@ export interface LiveModel {
   championGuard?: ChampionGuard | undefined
   /** On the monotonic clock. */
   exposedUntil: number
+  /** The same on the database's clock, as it was read last: tells a renewal from a clock that was set back. */
+  renewedTo?: number | null
   /** Open when this replica has itself seen the candidate fail. */
   guard?: CandidateGuard
 }
@@ -166,7 +168,7 @@ export function buildLive(
   tallies: Tallies,
   guard?: CandidateGuard,
   championGuard?: ChampionGuard,
-): Omit<LiveModel, 'exposedUntil'> {
+): Omit<LiveModel, 'exposedUntil' | 'renewedTo'> {
   const options = { versions, tallies, championGuard }
   return {
     route,

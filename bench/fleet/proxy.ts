@@ -1,19 +1,35 @@
-/** A line to Postgres that can be cut in either direction without being closed: what is sent arrives nowhere, as in a partition. */
+/**
+ * A line to a server that can be cut in either direction without being closed: what is sent arrives nowhere, as in a partition.
+ * It also counts who connects and when, so that a crowd after an outage shows.
+ */
 import { connect, createServer, type Socket } from 'node:net'
 
-export interface Line {
-  /** Where the database is, seen through the line. */
-  url: string
-  /** Holds back what goes to the database, what comes from it, or both. */
-  cut(directions: { requests: boolean; replies: boolean }): void
+/** What does not arrive: what goes to the server, what comes from it, or both. */
+export interface Directions {
+  requests: boolean
+  replies: boolean
+}
+
+export interface Link {
+  /** Where the server is reached through it, on loopback. */
+  port: number
+  cut(directions: Directions): void
   heal(): void
+  /** When each connection was asked for, by `performance.now()`. */
+  opened: number[]
   close(): void
 }
 
-export async function openLine(databaseUrl: string): Promise<Line> {
-  const { hostname, port } = new URL(databaseUrl)
+/** A link to Postgres. */
+export interface Line extends Link {
+  /** Where the database is, seen through the line. */
+  url: string
+}
+
+export async function openLink(to: { host: string; port: number }): Promise<Link> {
   const pairs = new Set<{ near: Socket; far: Socket }>()
-  let held = { requests: false, replies: false }
+  const opened: number[] = []
+  let held: Directions = { requests: false, replies: false }
   const apply = (): void => {
     for (const { near, far } of pairs) {
       if (held.requests) near.pause()
@@ -23,7 +39,9 @@ export async function openLine(databaseUrl: string): Promise<Line> {
     }
   }
   const server = createServer((near) => {
-    const far = connect(Number(port), hostname)
+    opened.push(performance.now())
+    const far = connect(to.port, to.host)
+    for (const socket of [near, far]) socket.setNoDelay(true)
     const pair = { near, far }
     pairs.add(pair)
     near.on('data', (bytes) => far.write(bytes))
@@ -38,11 +56,9 @@ export async function openLine(databaseUrl: string): Promise<Line> {
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
-  const url = new URL(databaseUrl)
-  url.hostname = '127.0.0.1'
-  url.port = String(typeof address === 'object' && address !== null ? address.port : 0)
   return {
-    url: url.toString(),
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    opened,
     cut(directions) {
       held = directions
       apply()
@@ -56,4 +72,12 @@ export async function openLine(databaseUrl: string): Promise<Line> {
       for (const { near, far } of pairs) [near, far].forEach((socket) => socket.destroy())
     },
   }
+}
+
+export async function openLine(databaseUrl: string): Promise<Line> {
+  const url = new URL(databaseUrl)
+  const link = await openLink({ host: url.hostname, port: Number(url.port) })
+  url.hostname = '127.0.0.1'
+  url.port = String(link.port)
+  return { ...link, url: url.toString() }
 }

@@ -176,6 +176,7 @@ describe('a Parquet file', () => {
       await slow
     }
     const nobody = {
+      check: () => 'nobody looks',
       take: () => Promise.resolve(),
       refuse: () => {},
       end: () => Promise.reject(new Error('not reached')),

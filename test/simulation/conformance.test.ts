@@ -67,7 +67,7 @@ function databaseOf(memory: Memory): Database {
 function comparable(value: unknown, name = ''): unknown {
   if (value instanceof Date) return 'a time'
   if (
-    /^(age|exposure|remaining|written|looked|watched|database).*Ms$|_ms$|At$|^at$|^since$|hash$|Hash$|^seq$/.test(
+    /^(age|exposure|exposed|remaining|written|looked|watched|database).*Ms$|_ms$|At$|^at$|^since$|hash$|Hash$|^seq$/.test(
       name,
     ) &&
     value !== null &&

@@ -371,7 +371,7 @@ export const releaseStatements: Statements = {
         .slice(0, limit as number)
         .map(changeRow),
   ],
-  f3b96283: [
+  bb0aa19d: [
     'recordLook',
     (query, [release_id, stage, stage_index, holding, mostMs]) => {
       demand(query, 'releases', release_id)
@@ -379,11 +379,10 @@ export const releaseStatements: Statements = {
       query.lock('watches', key)
       const known = query.find('watches', key)
       const looked_at = query.clockMs
-      if (known && looked_at < (known['looked_at'] as number)) return []
       const added =
         !known || known['holding'] === true || holding === true
           ? 0
-          : Math.min(looked_at - (known['looked_at'] as number), mostMs as number)
+          : Math.max(0, Math.min(looked_at - (known['looked_at'] as number), mostMs as number))
       const watched_ms = ((known?.['watched_ms'] as number | undefined) ?? 0) + added
       query.put('watches', key, { release_id, stage, stage_index, holding, looked_at, watched_ms })
       return [{ watched_ms, looked_ms: looked_at }]

@@ -74,10 +74,11 @@ export const routingStatements: Statements = {
   b47122a0: ['writeRoute, first and exposed', writeFirst(true)],
   '9548f03d': ['writeRoute', writeNext(false)],
   '1a0a99ee': ['writeRoute, exposed', writeNext(true)],
-  e51cf079: [
+  fa7b421a: [
     'renewExposure',
     (query, values) => {
-      const [observedMs, exposureMs, model, epoch, generation, release] = values as [
+      const [observedMs, exposureMs, mostMs, model, epoch, generation, release] = values as [
+        number,
         number,
         number,
         string,
@@ -91,7 +92,10 @@ export const routingStatements: Statements = {
       if (row?.epoch !== epoch || row.generation !== generation || row.route['release'] !== release) return []
       query.put('routing', model, {
         ...row,
-        exposed_until: Math.max(row.exposed_until ?? -Infinity, observedMs + exposureMs),
+        exposed_until: Math.min(
+          Math.max(row.exposed_until ?? -Infinity, observedMs + exposureMs),
+          query.clockMs + mostMs,
+        ),
       })
       return [{ model }]
     },
@@ -167,7 +171,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '4a2d4f5a': [
+  fd936609: [
     'readRouting',
     (query) => [
       {
@@ -180,6 +184,7 @@ export const routingStatements: Statements = {
             generation,
             route,
             remainingMs: exposed_until === null ? null : exposed_until - query.clockMs,
+            exposedUntilMs: exposed_until,
           }),
         ),
         flags: query.all('flags').map(({ model, serve, revision }) => ({ model, serve, revision })),

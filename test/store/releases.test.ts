@@ -160,6 +160,19 @@ describe('the clock of a stage', () => {
     expect((await look(false, 20)).watchedMs).toBeCloseTo(watchedMs + 20, 6)
   })
 
+  it('goes on when the clock of the database was set back, and counts nothing for that', async () => {
+    await look()
+    await pause(30)
+    const { watchedMs } = await look()
+    await store.query(sql`
+      update watches set looked_at = looked_at + interval '1 hour' where release_id = ${state.id}`)
+    const back = await look()
+    expect(back.watchedMs).toBe(watchedMs)
+    expect(Math.abs(back.lookedMs - Date.now())).toBeLessThan(60_000)
+    await pause(30)
+    expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 30)
+  })
+
   it('stands still while a person holds it, up to the first look after that', async () => {
     await look()
     await pause(30)

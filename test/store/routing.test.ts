@@ -130,8 +130,19 @@ describe('exposure', () => {
     expect(await leftMs()).toBeLessThan(60_000)
     expect(await renew()).toBe(true)
     expect(await leftMs()).toBeGreaterThan(100_000)
-    // A shorter one takes nothing away.
-    expect(await renew({ exposureMs: 10 })).toBe(true)
+    // One on earlier evidence takes nothing away.
+    expect(await renew({ observedMs: first.writtenMs - 60_000 })).toBe(true)
+    expect(await leftMs()).toBeGreaterThan(100_000)
+  })
+
+  it('is not kept from before the clock of the database was set back', async () => {
+    // As it looks to a clock that is an hour behind the one it was written by.
+    await store.query(
+      sql`update routing set exposed_until = exposed_until + interval '1 hour' where model = ${model}`,
+    )
+    expect(await leftMs()).toBeGreaterThan(3_000_000)
+    expect(await renew()).toBe(true)
+    expect(await leftMs()).toBeLessThanOrEqual(120_000)
     expect(await leftMs()).toBeGreaterThan(100_000)
   })
 

@@ -251,6 +251,7 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
   const replica = await startReplica(house, options)
   const authentication = await openAuthentication({
     store: replica.store,
+    nowMs: replica.serving.wall,
     cacheFile: join(replica.stateDir, 'keys.json'),
     publicPredictions: options.publicPredictions ?? false,
     onTrouble: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),

@@ -27,7 +27,7 @@ interface Alerts {
 
 export const alerts = page<Alerts, Query>({
   query,
-  async load({ store }, { actor, query: { model, before } }) {
+  async load({ store, serving }, { actor, query: { model, before } }) {
     const filter = {
       ...(actor.models === undefined ? {} : { models: [...actor.models] }),
       ...(model === undefined ? {} : { model }),
@@ -44,7 +44,7 @@ export const alerts = page<Alerts, Query>({
       open,
       resolved: resolved.slice(0, rowsAPage),
       more: resolved.length > rowsAPage,
-      nowMs: Date.now(),
+      nowMs: serving.wall(),
     }
   },
   title: ({ open }) => (open.length === 0 ? 'Alerts' : `Alerts (${open.length})`),

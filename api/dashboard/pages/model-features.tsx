@@ -33,12 +33,12 @@ interface Features {
 }
 
 export const featuresPage = page<Features>({
-  async load({ store }, { actor, params }) {
+  async load({ store, serving }, { actor, params }) {
     const { name: model } = await getModel(store, params['name']!)
     expectInScope(actor, model)
     const champion = await findChampion(store, model)
     if (champion === undefined) return { model, parts: [], total: 0 }
-    const nowMs = Date.now()
+    const nowMs = serving.wall()
     const [{ manifest }, live, drift] = await Promise.all([
       getVersion(store, champion.version),
       findWindow(store, {

@@ -19,13 +19,13 @@ interface Models {
 
 export const models = page<Models, z.infer<typeof query>>({
   query,
-  async load({ store }, { actor, query: { after } }) {
+  async load({ store, serving }, { actor, query: { after } }) {
     const lines = await listModelLines(store, {
       ...(actor.models === undefined ? {} : { models: [...actor.models] }),
       ...(after === undefined ? {} : { after }),
       limit: rowsAPage + 1,
     })
-    return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: Date.now() }
+    return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: serving.wall() }
   },
   title: () => 'Models',
   view: ({ lines, more, nowMs }, { query: { after } }) => (

@@ -20,22 +20,26 @@ const keep = (value: string, { header }: AnyAsk, ageS: number): string =>
 
 /** Throws `not_found` where no provider is configured. */
 export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
-  const { location, kept } = await beginSignIn(configOf(deps), deps.signer, nextOf(queryOf(ask).get('next')))
+  const { location, kept } = await beginSignIn(configOf(deps), deps.signer, {
+    next: nextOf(queryOf(ask).get('next')),
+    nowMs: deps.serving.wall(),
+  })
   const cookie = keep(kept, ask, attemptMs / 1_000)
   return { status: 303, headers: { ...pageHeaders, location, 'set-cookie': cookie } }
 }
 
 export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   const config = configOf(deps)
-  const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie))
+  const nowMs = deps.serving.wall()
+  const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie), nowMs)
   try {
-    const identity = await finishSignIn(config, attempt, queryOf(ask))
+    const identity = await finishSignIn(config, { attempt, nowMs }, queryOf(ask))
     const id = await keepPersonKey(deps.store, identity)
     await deps.authentication.refresh()
     const found = deps.authentication.sessionFor(id)
     if (found === undefined) throw new DomainError('not_ready', 'the key of this person is not known yet')
     deps.log.info({ by: found.actor.name, key: id, role: identity.role }, 'signed in elsewhere')
-    const sealed = sealSession(deps.signer, found.session, Date.now() + sessionMs)
+    const sealed = sealSession(deps.signer, found.session, nowMs + sessionMs)
     const location = attempt?.next ?? '/'
     return {
       status: 303,

@@ -40,7 +40,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   try {
     const { actor, session, expiresAtMs } = deps.authentication.identify((form.get('key') ?? '').trim())
     if (actor.role === 'predictor') throw new DomainError('forbidden', 'a predictor')
-    const untilMs = Math.min(Date.now() + sessionMs, expiresAtMs)
+    const untilMs = Math.min(deps.serving.wall() + sessionMs, expiresAtMs)
     const cookie = setCookie(sealSession(deps.signer, session, untilMs), isSecure(ask.header))
     deps.log.info({ by: actor.name, key: actor.id }, 'signed in')
     return { status: 303, headers: { ...pageHeaders, location: next, 'set-cookie': cookie } }

@@ -8,7 +8,7 @@ import { createTallies } from '../../../api/serving/tally.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version.ts'
 import { chooseArm, type Route, type RouteArm } from '../../../domain/route.ts'
 import { listFollowers, renewExposure, issuesOfFollowers } from '../../../store/routing.ts'
-import { writeFaults } from '../../../store/replicas.ts'
+import { readRouting, writeFaults, type RoutingRow } from '../../../store/replicas.ts'
 import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../support/artifact.ts'
 import {
   openHouse,
@@ -133,6 +133,28 @@ describe('a replica', () => {
       times.push(performance.now() - from)
     }
     expect(Math.min(...times)).toBeLessThan(500)
+  })
+
+  it('an exposure that nobody renews does not grow when the clock of the database is set back', async () => {
+    const { model, champion, candidate, canary } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    const { routing, now } = replica.serving
+    expect(replica.ask(model, request()).version).toBe(candidate)
+    const live = routing.find(model)!
+    const { exposedUntil } = live
+    const read = await readRouting(house.store)
+    const seenWith = (change: (row: RoutingRow) => Partial<RoutingRow>) =>
+      routing.take({ ...read, rows: read.rows.map((row) => ({ ...row, ...change(row) })) }, now())
+    await seenWith(({ remainingMs }) => ({ remainingMs: remainingMs! + 3_600_000 }))
+    expect(live.exposedUntil).toBeLessThanOrEqual(exposedUntil)
+    await seenWith(() => ({ remainingMs: 0 }))
+    expect(replica.ask(model, request()).version).toBe(champion)
+    // What ended stays ended, until it is renewed.
+    await seenWith(() => ({ remainingMs: 60_000 }))
+    expect(replica.ask(model, request()).version).toBe(champion)
+    await seenWith(({ exposedUntilMs }) => ({ remainingMs: 60_000, exposedUntilMs: exposedUntilMs! + 1 }))
+    expect(replica.ask(model, request()).version).toBe(candidate)
   })
 
   it('drops the candidate by itself when nobody renews its exposure, and no later', async () => {
