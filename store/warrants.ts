@@ -31,7 +31,8 @@ export function makeWarrant(
   said: Warranted,
   { keyId, nowMs }: { keyId: string; nowMs: number },
 ): string {
-  const untilMs = nowMs + validMs
+  // A point would end it where it is read.
+  const untilMs = Math.floor(nowMs) + validMs
   return `${keyId}.${untilMs}.${signer.sign(bytesOf(said, keyId, untilMs)).toString('base64url')}`
 }
 
