@@ -62,7 +62,7 @@ export interface Serving {
   unrecalled: readonly string[]
   /** Milliseconds on the clock the lease is kept on. */
   now(): number
-  /** The database's time, in milliseconds since 1970: what is decided by the date is decided by this one everywhere. */
+  /** The database's time, in whole milliseconds since 1970: what is decided by the date is decided by this one everywhere. */
   wall(): number
   /** Reads the routes once more, now. */
   refresh(): Promise<void>
@@ -215,7 +215,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     switches,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
-    wall: clock.wall,
+    wall: () => Math.floor(clock.wall()),
     refresh: () => running.refresh(),
     async stop() {
       // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.
