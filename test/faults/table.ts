@@ -32,9 +32,11 @@ export const faults: readonly Fault[] = [
     number: 'F1',
     fault: 'worker killed in training, 50 random points',
     asked: 'resume ≤ 15 s; ≤ 1 checkpoint lost; 50/50',
-    shownBy: [{ file: 'test/workflows/killed-worker.test.ts' }],
-    reached: 'finished by another worker, one version, the same artifact',
-    weaker: 'one point of a kill and one of a stop instead of 50',
+    shownBy: [
+      { file: 'test/faults/long/training-kills.test.ts' },
+      { file: 'test/workflows/killed-worker.test.ts' },
+    ],
+    weaker: '12 points; 50 with TENURE_TEST_POINTS=50, in about five minutes',
   },
   {
     number: 'F2',
@@ -118,6 +120,11 @@ export const faults: readonly Fault[] = [
     number: 'F11',
     fault: 'Postgres disk full',
     asked: 'alert ≤ 10 s; healthy ≤ 30 s after space; audit chain intact',
+    shownBy: [
+      { file: 'test/faults/long/disk-full.test.ts' },
+      { file: 'test/api/serving/full-disk.test.ts', tests: 'of Postgres' },
+    ],
+    reached: 'no prediction fails; a command answers 503 with what is full, /readyz and a metric say so',
   },
   {
     number: 'F12',
@@ -127,14 +134,17 @@ export const faults: readonly Fault[] = [
       { file: server, tests: 'frozen' },
       { file: log, tests: 'frozen' },
       { file: 'test/store/postgres.test.ts', tests: 'frozen' },
+      { file: 'test/api/frozen.test.ts', tests: 'Postgres' },
     ],
-    reached: 'no prediction waits; calls are given up at their deadline',
-    weaker: 'the deadline of a query outside of the predict path is up to 10 s',
+    reached: 'no prediction waits; every call of a replica ends at its deadline of 0.9 s',
+    weaker: 'the deadline of a query of a worker or a command is up to 10 s',
   },
   {
     number: 'F13',
     fault: 'connections exhausted',
     asked: 'Σ pools ≤ 80 % of max_connections, checked at start',
+    shownBy: [{ file: 'test/faults/connections.test.ts' }, { file: 'test/store/room.test.ts' }],
+    reached: 'a process that starts by itself counts those that are connected, and at least one of each kind',
   },
   {
     number: 'F14',
@@ -324,6 +334,9 @@ export const faults: readonly Fault[] = [
     number: 'F38',
     fault: 'planted secrets and personal tokens',
     asked: '0 hits in dumps, spool, Temporal, logs, metrics, errors',
+    shownBy: [{ file: 'test/faults/long/secrets.test.ts' }, { file: 'test/domain/redact.test.ts' }],
+    weaker:
+      'what a model is asked about a person stands in the log of predictions, where erasure takes it out; what somebody writes into Temporal past the API stays in that history',
   },
   {
     number: 'F39',
@@ -346,5 +359,10 @@ export const faults: readonly Fault[] = [
     number: 'F41',
     fault: 'migration killed midway under load',
     asked: 'old and new code both run: 0 failed predictions',
+    shownBy: [
+      { file: 'test/faults/long/migration.test.ts' },
+      { file: 'test/store/migrate.test.ts', tests: 'leave nothing behind' },
+    ],
+    weaker: 'the older code is that of now beside a newer schema',
   },
 ]
