@@ -76,8 +76,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const signer = await openSigner(config.signingKey)
   const heads = openHeads(headFiles(config), signer)
   const keeper = keepHeads({ store, heads, onTrouble: trouble })
+  const clock = createClock()
   const authentication = await openAuthentication({
     store,
+    nowMs: clock.wall,
     cacheFile: join(config.stateDir, 'cache', 'keys.json'),
     publicPredictions: open,
     onTrouble: trouble,
@@ -90,12 +92,11 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   if (config.api.drills) logger.warn('drills are on: versions named in the faults answer wrongly')
   const serving = await openServing({
     store,
+    clock,
     artifacts: openArtifacts(config.artifactRoot),
     stateDir: config.stateDir,
-  const clock = createClock()
     slot: config.api.slot,
     signer,
-    nowMs: clock.wall,
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
@@ -108,7 +109,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       },
       refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
       forgotten: (why) => logger.warn(why),
-    clock,
       fault: (version, invalidShare) =>
         logger.warn({ version, invalidShare }, 'DRILL: this version now answers wrongly at this share'),
       trouble,
