@@ -28,7 +28,7 @@ import {
   type ReleaseCommand,
 } from '../store/releases.ts'
 import { findRouting } from '../store/routing.ts'
-import { refuseStarted } from '../store/waiting.ts'
+import { refuseTurn } from '../store/waiting.ts'
 import type { ReleaseRequest } from '../workflows/contract.ts'
 import type { Deps } from './deps.ts'
 import { close, endInterrupted } from './ending.ts'
@@ -43,6 +43,7 @@ export interface Opening {
   policy?: ReleasePolicy
   hotfix?: ReleaseRequest['hotfix']
   drill?: ReleaseRequest['drill']
+  turn?: ReleaseRequest['turn']
   workflowId: string
   runId: string
   /** On the workflow's clock. */
@@ -66,7 +67,7 @@ export const openRelease =
         throw error
       })
     if ('refused' in opened)
-      await refuseStarted(store, { releaseId: opening.id, message: opened.refused }).catch(() => {})
+      await refuseTurn(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
     log.info(
       { release: opening.id, version: opening.version, refused: 'refused' in opened },
       'release opened',

@@ -86,14 +86,18 @@ export async function endWaiting(
   return rows.length > 0
 }
 
-/** A release that had its turn and was then not opened: what it waited for came to nothing, and says why. */
-export async function refuseStarted(
+/**
+ * A release that had its turn and was then not opened: what it waited for came to nothing, and says why. It may be known before
+ * it is written that its turn has come, which then is not written any more.
+ */
+export async function refuseTurn(
   database: Database,
-  { releaseId, message }: { releaseId: string; message: string },
+  { releaseId, turn, message }: { releaseId: string; turn?: string | undefined; message: string },
 ): Promise<void> {
   await database.query(sql`
-    update waiting_releases set state = 'refused', message = ${message}
-    where release_id = ${releaseId} and state = 'started'`)
+    update waiting_releases set state = 'refused', message = ${message}, release_id = ${releaseId},
+      ended_at = coalesce(ended_at, clock_timestamp())
+    where (release_id = ${releaseId} and state = 'started') or (id = ${turn ?? null} and state = 'waiting')`)
 }
 
 /** The newest first. */

@@ -146,6 +146,8 @@ export interface ReleaseRequest {
   hotfix?: { reason: string }
   /** The drill that it is part of: it is never promoted. */
   drill?: { id: string; kind: DrillKind }
+  /** The place in the queue that it had, to be told when it comes to nothing. */
+  turn?: string
 }
 
 export interface ReleaseOutcome {

@@ -55,6 +55,7 @@ export async function queue({ model }: QueueRequest): Promise<void> {
       model,
       version,
       requestedBy,
+      turn: waiting.id,
       ...(policy === undefined ? {} : { policy }),
       ...(hotfixReason === undefined ? {} : { hotfix: { reason: hotfixReason } }),
     })

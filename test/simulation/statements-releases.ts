@@ -427,12 +427,20 @@ export const releaseStatements: Statements = {
       return [{ id }]
     },
   ],
-  d9e72699: [
+  '1d78f780': [
     'refuseTurn',
-    (query, [message, release_id]) => {
-      for (const row of query.all('waiting_releases'))
-        if (row['release_id'] === release_id && row['state'] === 'started')
-          change(query, 'waiting_releases', String(row['id']), always, () => ({ state: 'refused', message }))
+    (query, [message, release_id, , turn]) => {
+      for (const row of query.all('waiting_releases')) {
+        const isStarted = row['release_id'] === release_id && row['state'] === 'started'
+        if (!isStarted && !(row['id'] === turn && row['state'] === 'waiting')) continue
+        const ended_at = row['ended_at'] ?? query.clockMs
+        change(query, 'waiting_releases', String(row['id']), always, () => ({
+          state: 'refused',
+          message,
+          release_id,
+          ended_at,
+        }))
+      }
       return []
     },
   ],

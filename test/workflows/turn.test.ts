@@ -1,5 +1,7 @@
 /** A second release of a model: it waits, takes the place of another, or is refused; and the way of a hotfix. On the real servers. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { recordTurn } from '../../activities/queue.ts'
+import { openRelease } from '../../activities/release.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
 import { findChampion } from '../../store/champions.ts'
 import { findOpenRelease, findRelease, listReleases } from '../../store/releases.ts'
@@ -122,6 +124,31 @@ describe('a release that comes while another is open', () => {
       new RegExp(`was compared with ${scene.champion}, but ${scene.first} is champion`),
     )
   })
+
+  it.each(['before', 'after'])(
+    'that is refused %s it is written that its turn has come is told so',
+    async (when) => {
+      const { deps, store } = stage
+      const show = await stage.model()
+      const champion = await show.champion()
+      const version = await show.register()
+      const wanted = { model: show.name, version, requestedBy: 'olga', over: 'none' } as const
+      const waiting = await store.transaction((database) => insertWaiting(database, wanted))
+      const releaseId = `rel_${show.name}` as const
+      const turn = { id: releaseId, turn: waiting.id, workflowId: releaseWorkflowId(show.name), runId: 'run' }
+      const opening = { ...turn, model: show.name, version, requestedBy: 'olga', atMs: Date.now() }
+      if (when === 'after') await recordTurn(deps)({ waiting, releaseId })
+      expect(await openRelease(deps)(opening)).toHaveProperty('refused')
+      if (when === 'before') await recordTurn(deps)({ waiting, releaseId })
+      expect(await listWaiting(store, { model: show.name })).toMatchObject([
+        {
+          state: 'refused',
+          releaseId,
+          message: expect.stringContaining(`but ${champion} is champion`) as unknown,
+        },
+      ])
+    },
+  )
 
   it('by a policy that says so takes the place of one in its canary, and never of one on probation', async () => {
     const scene = await busy()
