@@ -18,6 +18,8 @@ export interface Burst {
   tookMs: number
 }
 
+/** Of the ids of a burst. Those of other commands are drawn, and may begin with any letter. */
+const mark = 'burst-'
 const words: readonly [CommandName, string][] = [
   ['pause', 'olga'],
   ['resume', 'anna'],
@@ -49,7 +51,7 @@ export async function burst(
       const [name, by] = words[Math.floor(index / 2) % words.length]!
       return {
         name,
-        command: { by, id: `b${Math.floor(index / 2)}`, reason: 'in a burst' } satisfies Command,
+        command: { by, id: `${mark}${Math.floor(index / 2)}`, reason: 'in a burst' } satisfies Command,
       }
     }),
   )
@@ -63,7 +65,7 @@ export async function burst(
 
   const recorded = async () => {
     const [row] = await stage.store.query<{ count: number }>(sql`
-      select count(*)::int as count from release_commands where release_id = ${release.id} and id like '%/b%'`)
+      select count(*)::int as count from release_commands where release_id = ${release.id} and id like ${`%/${mark}%`}`)
     return row?.count ?? 0
   }
   while ((await recorded()) < different && performance.now() - from < patienceMs)
@@ -73,11 +75,11 @@ export async function burst(
     issues.push(`${await recorded()} of ${different} commands are recorded`)
   const [doubled] = await stage.store.query<{ count: number }>(sql`
     select count(*)::int as count from (
-      select detail ->> 'id' from audit where subject = ${release.id} and detail ->> 'id' like '%/b%'
+      select detail ->> 'id' from audit where subject = ${release.id} and detail ->> 'id' like ${`%/${mark}%`}
       group by 1 having count(*) > 1) as twice`)
   if (doubled?.count !== 0) issues.push(`${doubled?.count} commands are audited more than once`)
   const [audited] = await stage.store.query<{ count: number }>(sql`
-    select count(*)::int as count from audit where subject = ${release.id} and detail ->> 'id' like '%/b%'`)
+    select count(*)::int as count from audit where subject = ${release.id} and detail ->> 'id' like ${`%/${mark}%`}`)
   if (audited?.count !== different)
     issues.push(`${audited?.count} audit rows stand for ${different} commands`)
   const after = await findRelease(stage.store, release.id)
@@ -98,11 +100,15 @@ export async function burst(
 }
 
 /** The lengths of all histories from the first run on. */
-async function lengthsOf(stage: Stage, workflowId: string, firstRunId: string): Promise<number[]> {
+export async function lengthsOf(
+  { client }: Pick<Stage, 'client'>,
+  workflowId: string,
+  firstRunId: string,
+): Promise<number[]> {
   const lengths: number[] = []
   let runId = firstRunId
   while (runId !== '') {
-    const history = await stage.client.workflow.getHandle(workflowId, runId).fetchHistory()
+    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory()
     const events: typeof history.events = history.events ?? []
     lengths.push(events.length)
     runId = events.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? ''
