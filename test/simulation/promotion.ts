@@ -27,6 +27,8 @@ export interface Known {
   /** Each routing written for the release: its shares, and when it was in force. */
   routes: { generation: number; route: Route; fromMs: number; toMs?: number; answered: number }[]
   lookedMs: number
+  /** When each stage, by its name and place, was looked at for the first time. */
+  firstLooks: Map<string, number>
   highestShareBp: number
   /** What was seen of it no longer fits the database, which is from a backup. */
   isRestored?: boolean

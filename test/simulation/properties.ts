@@ -3,7 +3,9 @@
  * has seen, and not against what the system believes of itself.
  */
 import { hashOf, type AuditRow } from '../../store/audit.ts'
+import type { WatchReport } from '../../activities/watch.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
+import { watchedPolicy, type ReleaseState } from '../../domain/release.ts'
 import type { Route } from '../../domain/route.ts'
 import type { Change, Memory, Row } from './database.ts'
 import { checkPromotion, type Known, type Received } from './promotion.ts'
@@ -199,9 +201,23 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     clockStepped() {
       clockSteppedMs = world.now()
     },
-    looked(release: string) {
-      const known = releaseOf(release)
-      if (known) known.lookedMs = world.now()
+    looked([release, stage, stageIndex]: readonly unknown[]) {
+      const known = releaseOf(release as string)
+      if (!known) return
+      known.lookedMs = world.now()
+      const step = `${stage as string}/${stageIndex as number}`
+      if (!known.firstLooks.has(step)) known.firstLooks.set(step, world.now())
+    },
+    /** What a watch has come to. A stage that is passed has been looked at for its time at least, whatever the looks have shown. */
+    watched(state: ReleaseState, report: WatchReport) {
+      const { stage, undecided, stageIndex } = state
+      const step = `${stage === 'awaiting_decision' ? undecided : stage}/${stageIndex}`
+      const firstMs = releaseOf(state.id)?.firstLooks.get(step)
+      const { minMs } = watchedPolicy(state) ?? { minMs: 0 }
+      if (report.kind !== 'judged' || report.verdict !== 'pass' || firstMs === undefined) return
+      const lookedMs = world.now() - firstMs
+      if (lookedMs < minMs - slackMs)
+        fail('a stage takes its time', `${state.id} passed ${step} in ${Math.round(lookedMs)} of ${minMs} ms`)
     },
     flushed() {
       flushedMs = world.now()
@@ -246,6 +262,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
               version: after['version'] as string,
               routes: [],
               lookedMs: -Infinity,
+              firstLooks: new Map(),
               highestShareBp: 0,
             })
           checkReached(after, before)

@@ -7,7 +7,7 @@ import { promote } from '../../activities/promote.ts'
 import { closeReleaseRow, openRelease, recordRelease } from '../../activities/release.ts'
 import { rollBackModel, takeBack } from '../../activities/rollback.ts'
 import { route } from '../../activities/route.ts'
-import { watch } from '../../activities/watch.ts'
+import { watch, type WatchReport, type WatchRequest } from '../../activities/watch.ts'
 import type { Route } from '../../domain/route.ts'
 import type { ReleaseState } from '../../domain/release.ts'
 import { release } from '../../workflows/release.ts'
@@ -16,7 +16,8 @@ import { connect, spread, tidyUp, type Server } from './connection.ts'
 import { createMemory } from './database.ts'
 import { createProperties, type Violation } from './properties.ts'
 import { startProcess, tableNow, type Replica, type Surroundings } from './replicas.ts'
-import { drawScenario, type Fault, type Mode, type Scenario } from './scenario.ts'
+import { drawScenario, type Fault, type Mode, type Said, type Scenario } from './scenario.ts'
+import { raiseEpoch } from './restored.ts'
 import { dictionary } from './statement.ts'
 import { releaseStatements } from './statements-releases.ts'
 import { routingStatements } from './statements-routing.ts'
@@ -57,7 +58,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     meaningOf,
     listeners: new Set(),
     onStatement(name, values) {
-      if (name === 'recordLook') properties.looked(values[0] as string)
+      if (name === 'recordLook') properties.looked(values)
       if (name === 'writeTicks') properties.flushed()
     },
     failureOf: (name) =>
@@ -70,6 +71,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   let losesCountersUntil = -1
   let losesBytesUntil = -1
   let dying = 0
+  let holding: { steps: number; forMs: number } | undefined
   const machines = new Map<string, Machine>()
   const added = (machine: Machine): Machine => {
     machines.set(machine.name, machine)
@@ -139,6 +141,18 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         if (!['authorize', 'recordRelease'].includes(type))
           world.tell(`   ${type} → ${JSON.stringify(result)?.slice(0, 160)}`)
         properties.workflowDid(`${id} ${firstRunId}`, type, result, version)
+        if (type === 'watch') properties.watched((input as WatchRequest).state, result as WatchReport)
+      },
+      begins(worker, type) {
+        if (holding === undefined || !['route', 'promote'].includes(type) || --holding.steps > 0) return
+        const { forMs } = holding
+        holding = undefined
+        world.tell(`${worker.machine.name} freezes within "${type}" (${Math.round(forMs)} ms)`)
+        world.freeze(worker.machine, forMs)
+        // What it has in hand must come to nothing, although it stands where it stood.
+        const command = world.pick(['abort', 'rollback'] as const)
+        const said = { command, by: 'olga', id: 'held', reason: 'it hangs', isSignal: true }
+        world.after(temporal.machine, world.between(10, 300), () => say(said))
       },
       taskFailed: (info, error) => properties.taskFailed(info.workflowId, error),
       closed({ info, closed }) {
@@ -203,35 +217,30 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   for (const planned of scenario.releases) {
     world.after(temporal.machine, planned.atMs, () => start(planned.version, planned.by, 6))
     for (const said of planned.commands)
-      for (const late of said.copies)
-        world.after(temporal.machine, said.atMs + late, () => {
-          const execution = temporal.running(workflowId)
-          if (!execution) return
-          const { id, command, by, reason, digest, isSignal } = said
-          const digests = digest ? { [digest]: 'another' } : {}
-          const { firstRunId } = execution.info
-          properties.received.push({
-            release: releaseIdOf(firstRunId),
-            runChain: `${workflowId} ${firstRunId}`,
-            id: `${id}-${firstRunId}`,
-            command,
-            by,
-            role: roleOf(by),
-            reason,
-            digests,
-            isSignal,
-            atMs: world.now(),
-          })
-          world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
-          const body = {
-            by,
-            id: `${id}-${firstRunId}`,
-            ...(reason === undefined ? {} : { reason }),
-            ...digests,
-          }
-          if (isSignal) temporal.signal(workflowId, command, body)
-          else temporal.update(workflowId, command, body.id, body, () => {})
-        })
+      for (const late of said.copies) world.after(temporal.machine, said.atMs + late, () => say(said))
+  }
+  /** To whichever release is open then. */
+  const say = ({ id, command, by, reason, digest, isSignal }: Omit<Said, 'atMs' | 'copies'>): void => {
+    const execution = temporal.running(workflowId)
+    if (!execution) return
+    const digests = digest ? { [digest]: 'another' } : {}
+    const { firstRunId } = execution.info
+    properties.received.push({
+      release: releaseIdOf(firstRunId),
+      runChain: `${workflowId} ${firstRunId}`,
+      id: `${id}-${firstRunId}`,
+      command,
+      by,
+      role: roleOf(by),
+      reason,
+      digests,
+      isSignal,
+      atMs: world.now(),
+    })
+    world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
+    const body = { by, id: `${id}-${firstRunId}`, ...(reason === undefined ? {} : { reason }), ...digests }
+    if (isSignal) temporal.signal(workflowId, command, body)
+    else temporal.update(workflowId, command, body.id, body, () => {})
   }
   /** Starts a release when the one before it is over, compared with whoever is champion then. */
   let waiting = scenario.releases.length
@@ -282,6 +291,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         return restart(worker.machine, forMs, () => equip(worker))
       case 'freeze worker':
         return world.freeze(worker.machine, forMs)
+      case 'freeze in a step':
+        // Longer than anybody waits for it, so that another worker has gone on when it wakes up.
+        holding = { steps: which % 4 === 0 ? 2 : 1, forMs: forMs + 2_500 }
+        return
       case 'cut worker':
         return during(
           forMs,
@@ -313,7 +326,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       case 'restore database':
         for (const session of memory.sessions()) memory.kill(session)
         backup()
-        raiseEpoch()
+        raiseEpoch(memory, epochMs + world.now())
         for (const listener of server.listeners) listener.isConnected = false
         return properties.restored()
       case 'freeze temporal':
@@ -378,21 +391,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         return kind satisfies never
     }
   }
-  /** What whoever puts a backup back has to do: a new epoch, and every route written anew in it. */
-  const raiseEpoch = () => {
-    const epoch = 1 + Math.max(...memory.rows('epochs').map((row) => row['epoch'] as number))
-    memory.load('epochs', String(epoch), { epoch })
-    const row = memory.row('routing', model)
-    if (!row) return
-    const place = { epoch, generation: (row['generation'] as number) + 1 }
-    memory.load('routing', model, {
-      ...row,
-      ...place,
-      route: { ...(row['route'] as Route), ...place },
-      exposed_until: null,
-      updated_at: epochMs + world.now(),
-    })
-  }
   const housekeeping = () => {
     tidyUp(server, machines, epochMs + world.now() + database.wallOffMs)
     world.after(database, 500, housekeeping)
@@ -431,6 +429,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   world.slow(0)
   losesCountersUntil = losesBytesUntil = -1
   dying = 0
+  holding = undefined
   if (!broken() && mode === 'safety') await world.run(scenario.untilMs, noting, () => broken() || isQuiet())
   if (!broken() && mode === 'liveness') {
     const limitMs = world.now() + longestOf(scenario)

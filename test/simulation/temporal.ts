@@ -66,6 +66,8 @@ interface Activity {
 export interface Watcher {
   scheduled(info: RunInfo, type: string, input: unknown[]): void
   completed(info: RunInfo, type: string, result: unknown, input: unknown[]): void
+  /** A worker begins with it: what it does before it waits for anything is done, whatever becomes of the worker here. */
+  begins(worker: Worker, type: string): void
   taskFailed(info: RunInfo, error: unknown): void
   closed(execution: Execution): void
   /** Whether the worker dies now, after it has done this and before it says so. */
@@ -395,6 +397,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       if (at.life !== life || !at.isUp) return
       world.send(at, machine, act)
     }
+    watcher.begins(worker, activity.type)
     asyncLocalStorage
       .run(context as unknown as Context, () => work(...(input as never[])))
       .then(

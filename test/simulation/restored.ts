@@ -1,0 +1,19 @@
+/** What whoever puts a backup back has to do in one go: a new epoch, and every route written anew in it. */
+import type { Route } from '../../domain/route.ts'
+import type { Memory } from './database.ts'
+import { model } from './setting.ts'
+
+export function raiseEpoch(memory: Memory, atMs: number): void {
+  const epoch = 1 + Math.max(...memory.rows('epochs').map((row) => row['epoch'] as number))
+  memory.load('epochs', String(epoch), { epoch })
+  const row = memory.row('routing', model)
+  if (!row) return
+  const place = { epoch, generation: (row['generation'] as number) + 1 }
+  memory.load('routing', model, {
+    ...row,
+    ...place,
+    route: { ...(row['route'] as Route), ...place },
+    exposed_until: null,
+    updated_at: atMs,
+  })
+}
