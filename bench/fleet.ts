@@ -1,18 +1,35 @@
 /**
- * What several replicas do together, on real processes under load: `npm run bench:fleet`, or with the names of parts.
+ * What several replicas do together, on real processes under load: `npm run bench:fleet`, or with the names of parts, such as
+ * `npm run bench:fleet -- kills --kills 20 --every 12` or `-- links --seeds 20`.
  * Each part starts a system of its own and prints its figures as JSON; bench/fleet.md has those of one run.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import { measureReplicas, measureShares } from './fleet/arms.ts'
 import { artifactsOf, linkArtifacts, measureBlocked } from './fleet/blocked.ts'
 import { measureCut, playCanary, playChampion } from './fleet/cut.ts'
+import { measureKillsAtTwicePeak } from './fleet/kills.ts'
+import { cutAllLinks, linkedStage } from './fleet/links.ts'
 import { measureKills, measureRolls, measureTakings } from './fleet/port.ts'
 import { openLine, type Line } from './fleet/proxy.ts'
+import { restartAll } from './fleet/restart.ts'
 import { measureRestored } from './fleet/restored.ts'
 import { measureRollbacks } from './fleet/rollbacks.ts'
+import { openLinkedShow } from '../test/support/linked.ts'
 import { model, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fleet/stage.ts'
+
+const { values, positionals } = parseArgs({
+  options: {
+    /** Of the part `kills`, and the seconds from one to the next. */
+    kills: { type: 'string', default: '20' },
+    every: { type: 'string', default: '12' },
+    /** Of the part `links`. */
+    seeds: { type: 'string', default: '20' },
+  },
+  allowPositionals: true,
+})
 
 const replicas = 3
 /** As in production. */
@@ -96,6 +113,28 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       tell('blocked', await measureBlocked(stage, registry, champion))
     })
   },
+  async kills() {
+    const options = { kills: Number(values.kills), everyS: Number(values.every) }
+    await on({ replicas, leaseMs }, async (stage) =>
+      tell('kills', await measureKillsAtTwicePeak(stage, options)),
+    )
+  },
+  async restart() {
+    const show = await openLinkedShow(linkedStage)
+    try {
+      for (let time = 1; time <= 5; time++) tell('restart', await restartAll(show))
+    } finally {
+      await show.stop()
+    }
+  },
+  async links() {
+    const show = await openLinkedShow(linkedStage)
+    try {
+      for (let seed = 1; seed <= Number(values.seeds); seed++) tell('links', await cutAllLinks(show, seed))
+    } finally {
+      await show.stop()
+    }
+  },
   async restored() {
     await on({ replicas, leaseMs }, async (stage) => {
       const versions = (await registerChampions(stage, 2)) as [string, string]
@@ -116,8 +155,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   },
 }
 
-const wanted = process.argv.slice(2)
-for (const name of wanted.length === 0 ? Object.keys(parts) : wanted) {
+for (const name of positionals.length === 0 ? Object.keys(parts) : positionals) {
   const part = parts[name]
   if (part === undefined)
     throw new Error(`there is no part ${name}; there are ${Object.keys(parts).join(', ')}`)

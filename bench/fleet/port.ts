@@ -96,7 +96,8 @@ export async function measureTakings(
   return { perSecond, percentOfEach: counts.map((count) => Math.round((100 * count) / sum)) }
 }
 
-async function untilBack(url: string): Promise<void> {
+/** Resolves when a process that was killed answers its golden rows again. */
+export async function untilBack(url: string): Promise<void> {
   // The socket of a killed process may still answer for a moment.
   let away = false
   const until = performance.now() + 30_000

@@ -61,6 +61,9 @@ export async function untilFollowed(
 }
 
 interface ReadyState {
+  status?: string
+  /** Whether it has no lease, and answers with what it knew last. */
+  stale?: boolean
   models?: { model: string; epoch: number; generation: number; problem?: string }[]
 }
 

@@ -7,10 +7,10 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { planCore, planProcesses } from '../../cli/children.ts'
+import { planCore, planProcesses, type Core } from '../../cli/children.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { bindSharedPort } from '../../cli/one-port.ts'
-import { supervise, type Supervision } from '../../cli/supervisor.ts'
+import { supervise, type ChildSpec, type Supervision } from '../../cli/supervisor.ts'
 import { migrateAsOwner } from '../../cli/prepare.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { environmentWith, readConfig, type Config } from '../../temporal.config.ts'
@@ -35,7 +35,17 @@ export interface RealSystemOptions {
   leaseMs: number
   /** What single replicas get of their own, once it is known where the database is. */
   replicaEnvironments?: (core: { databaseUrl: string; stateDir: string }) => Promise<Record<string, string>[]>
+  /** Control workers; one unless told otherwise. The second is `control-2`. */
+  workers?: number
+  /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
+  changes?: (core: Core & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
+
+/** The same process with variables of its own. */
+export const withEnvironment = (spec: ChildSpec, variables: Record<string, string>): ChildSpec => ({
+  ...spec,
+  env: { ...spec.env, ...variables },
+})
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-faults-'))
@@ -72,7 +82,12 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     ...(replicaEnvironments === undefined ? {} : { replicaEnvironments }),
     prepare: () => migrateAsOwner(core.databaseUrl, core),
   }).filter(({ name }) => name !== 'train')
-  const supervision = await supervise([...core.servers, ...processes], {
+  const control = processes.find(({ name }) => name === 'control')!
+  for (let place = 2; place <= (options.workers ?? 1); place++)
+    processes.push({ ...control, name: `control-${place}` })
+  const changed = await options.changes?.({ ...core, stateDir })
+  const specs = [...core.servers, ...processes].map((spec) => changed?.(spec) ?? spec)
+  const supervision = await supervise(specs, {
     stateDir,
     signals: false,
     log: (name, line) => {

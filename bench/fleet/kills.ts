@@ -1,0 +1,135 @@
+/**
+ * kill -9 of one replica after another while twice as many requests come as can be answered. What was in flight is lost; everybody
+ * else is answered or, as before, told in time that there is no room. Requests come at a constant rate to the shared port, each with
+ * a deadline that the server is told.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { replicaName } from '../../cli/replicas.ts'
+import { checkout } from '../../temporal.config.ts'
+import { nextRoute, register } from '../../test/support/registration.ts'
+import { deepSpec, inferBody } from '../serving/nets.ts'
+import type { OpenPlan, OpenResult } from '../serving/open-load.ts'
+import { quantileOf } from './asker.ts'
+import { untilBack } from './port.ts'
+import { untilFollowed, type FleetStage } from './stage.ts'
+
+export interface KillOptions {
+  kills: number
+  /** From one kill to the next. A process that dies again within half a minute is started again ever later. */
+  everyS: number
+}
+
+const peakS = 5
+const deadlineMs = 500
+const mostConnections = 500
+/** The window in which availability is told. */
+const windowS = 60
+
+export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS }: KillOptions) {
+  const { store, artifactRoot, sharedUrl, urls, key } = stage
+  const spec = deepSpec()
+  const proven = await register(store, artifactRoot, spec)
+  const { generation } = await nextRoute(store, spec.model, { proven })
+  await untilFollowed(stage, generation, spec.model)
+  const root = mkdtempSync(join(tmpdir(), 'tenure-kills-'))
+  const body = join(root, 'body.json')
+  writeFileSync(body, inferBody('wide', 1))
+  const plan = (phases: OpenPlan['phases']): OpenPlan => ({
+    url: `${sharedUrl}/v2/models/${spec.model}/infer`,
+    body,
+    authorization: `Bearer ${key}`,
+    deadlineMs,
+    mostConnections,
+    phases,
+  })
+  const readyMs: number[] = []
+  const kill = async (place: number): Promise<void> => {
+    // Not in the moment in which one phase of the load follows on another.
+    await pause(1_000)
+    const killedMs = performance.now()
+    stage.signal(replicaName(place), 'SIGKILL')
+    await untilBack(urls[place]!)
+    readyMs.push(Math.round(performance.now() - killedMs))
+  }
+  try {
+    const [, closed] = await runLoad(
+      plan([
+        { name: 'warm', seconds: 2 },
+        { name: 'peak', seconds: peakS },
+      ]),
+    )
+    const peak = closed!.good / peakS
+    const phases = Array.from({ length: kills }, (_, index) => ({
+      name: `kill ${index + 1}`,
+      rate: 2 * peak,
+      seconds: everyS,
+    }))
+    const calm = await runLoad(plan([{ name: 'calm', rate: 2 * peak, seconds: everyS }]))
+    const killed: Promise<void>[] = [kill(0)]
+    const found = await runLoad(plan(phases), (_result, index) => {
+      if (index < kills) killed.push(kill(index % urls.length))
+    })
+    await Promise.all(killed)
+    const inWindow = Math.max(1, Math.round(windowS / everyS))
+    const windows = found.flatMap((_, from) =>
+      from + inWindow <= found.length ? [partsOf(found.slice(from, from + inWindow))] : [],
+    )
+    const whole = partsOf(found)
+    return {
+      kills,
+      everyS,
+      peakPerSecond: Math.round(peak),
+      offeredPerSecond: Math.round(2 * peak),
+      /** Without a kill, at the same rate. */
+      calm: partsOf(calm),
+      whole,
+      /** Of the worst minute: answered well, or told in time that there is no room. */
+      worstMinute: Math.min(whole.availability, ...windows.map(({ availability }) => availability)),
+      brokenOfEachKill: found.map(({ failed }) => failed),
+      readyMs: { p50: quantileOf(readyMs, 0.5), max: Math.max(...readyMs) },
+    }
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+/** What became of the requests that were sent. */
+function partsOf(results: readonly OpenResult[]) {
+  const sum = (of: (result: OpenResult) => number): number =>
+    results.reduce((total, result) => total + of(result), 0)
+  const sent = sum(({ offered, unsent }) => offered - unsent)
+  const good = sum((result) => result.good)
+  const refused = sum((result) => result.refused)
+  return {
+    sent,
+    good,
+    refused,
+    late: sum((result) => result.late),
+    unanswered: sum((result) => result.unanswered),
+    /** Whose connection broke, or who got a wrong answer. */
+    broken: sum((result) => result.failed),
+    availability: sent === 0 ? 0 : (good + refused) / sent,
+  }
+}
+
+/** Tells each phase as it ends, by the number of the next. */
+async function runLoad(
+  plan: OpenPlan,
+  onPhase: (result: OpenResult, next: number) => void = () => {},
+): Promise<OpenResult[]> {
+  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
+  const found: OpenResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    found.push(JSON.parse(line) as OpenResult)
+    onPhase(found.at(-1)!, found.length)
+  })
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  if (code !== 0) throw new Error(`the load ended with ${String(code)}`)
+  return found
+}

@@ -1,0 +1,140 @@
+/**
+ * Every link of every process is cut, one after the other, in the middle of a canary, and healed in another order. Then all must
+ * come to rest by itself: the release ends, every replica follows the newest route, the audit is whole, no row of the log is missing.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { seeded } from '../../domain/random.ts'
+import { verifyAudit } from '../../store/audit.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../store/routing.ts'
+import type { LinkedShow } from '../../test/support/linked.ts'
+import { showPolicy, type Show } from '../../test/support/show.ts'
+import { startCallers } from '../../test/support/system.ts'
+import { stateOf } from './stage.ts'
+
+export interface Settled {
+  seed: number
+  /** How the release has ended. */
+  outcome: string
+  /** From the cut of the first link to that of the last, and to the healing of the last. */
+  cutMs: number
+  downMs: number
+  /** From the healing of the last link until the release had ended and every replica followed. */
+  settledMs: number
+  /** Requests that got no good answer, with why. */
+  failures: string[]
+  /** Answers by anybody but the champion, when all was over. */
+  strange: number
+  audit: 'whole' | 'broken'
+  log: LogEquation
+}
+
+export interface LogEquation {
+  served: number
+  stored: number
+  dropped: number
+  rows: number
+}
+
+/** What arrives nowhere while a link is cut. */
+const cuts = [
+  { requests: true, replies: true },
+  { requests: true, replies: false },
+  { requests: false, replies: true },
+] as const
+
+/** Ten links: three replicas and two workers, each to both servers. */
+export const linkedStage = { replicas: 3, workers: 2, leaseMs: 2_000, policy: showPolicy }
+
+const patienceMs = 120_000
+
+export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settled> {
+  const { system, links, model } = show
+  const random = seeded(seed)
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
+  const callers = startCallers(system.urls, model)
+  const { release } = await show.approved()
+  await release.reaches('canary', 0)
+  const fromMs = performance.now()
+  for (const link of shuffled(links, random)) {
+    link.cut(pick(cuts))
+    await pause(random() * 200)
+  }
+  const cutMs = performance.now() - fromMs
+  await pause(500 + random() * 3_500)
+  for (const link of shuffled(links, random)) {
+    link.heal()
+    await pause(random() * 300)
+  }
+  const healedMs = performance.now()
+  const { outcome } = await release.result()
+  await until(() => isFollowed(show), 'every replica follows')
+  const settledMs = performance.now() - healedMs
+  const champion = await show.champion()
+  const failures = callers.failures.map(({ url, why }) => `${url}: ${why}`)
+  callers.reset()
+  await until(() => Promise.resolve((callers.answered.get(champion) ?? 0) > 100), 'the champion answers')
+  const strange = [...callers.answered].reduce(
+    (sum, [version, count]) => sum + (version === champion ? 0 : count),
+    0,
+  )
+  await callers.stop()
+  const { breach } = { breach: undefined, ...(await verifyAudit(system.store)) }
+  return {
+    seed,
+    outcome,
+    cutMs: Math.round(cutMs),
+    downMs: Math.round(healedMs - fromMs),
+    settledMs: Math.round(settledMs),
+    failures,
+    strange,
+    audit: breach === undefined ? 'whole' : 'broken',
+    log: await logOf(show),
+  }
+}
+
+/** Whether every replica is ready, unmarked, and has acknowledged the newest route. */
+export async function isFollowed({ system, model, key }: Show): Promise<boolean> {
+  const { store, urls } = system
+  const routing = await findRouting(store, model)
+  const followers = await listFollowers(store, model)
+  if (routing === undefined || followers.length !== urls.length) return false
+  if (issuesOfFollowers(followers, routing.route).length > 0) return false
+  const states = await Promise.all(urls.map((url) => stateOf(url, key)))
+  return states.every(({ status, stale }) => status === 'ready' && stale === false)
+}
+
+/** The log of all replicas, once nothing of it waits any more. */
+async function logOf({ system, key }: Show): Promise<LogEquation> {
+  const countsOf = async (url: string) => {
+    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+    const text = await answer.text()
+    const count = (name: string, state: string): number =>
+      Number(new RegExp(`^tenure_prediction_log_${name}\\{state="${state}"\\} (\\d+)`, 'm').exec(text)?.[1])
+    return {
+      served: count('total', 'served'),
+      stored: count('total', 'stored'),
+      dropped: count('total', 'dropped'),
+      waiting: count('rows', 'waiting') + count('rows', 'spooled'),
+    }
+  }
+  const read = () => Promise.all(system.urls.map(countsOf))
+  await until(async () => (await read()).every(({ waiting }) => waiting === 0), 'the log is written')
+  const all = await read()
+  const sum = (of: 'served' | 'stored' | 'dropped'): number =>
+    all.reduce((total, each) => total + each[of], 0)
+  const { rows } = await system.store.pool.query<{ count: number }>('select count(*) from predictions')
+  return { served: sum('served'), stored: sum('stored'), dropped: sum('dropped'), rows: rows[0]!.count }
+}
+
+function shuffled<T>(list: readonly T[], random: () => number): T[] {
+  const left = [...list]
+  return list.map(() => left.splice(Math.floor(random() * left.length), 1)[0]!)
+}
+
+async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + patienceMs
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`)
+    await pause(50)
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Everything dies in one moment, under load and in the middle of a canary: replicas, workers, Temporal and Postgres. What comes back
+ * must not meet the servers as a crowd, must be steady soon, and the release must go on.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { replicaName } from '../../cli/replicas.ts'
+import { mostConnectionsOf } from '../../store/room.ts'
+import { familyOf } from '../../test/support/freeze.ts'
+import type { LinkedShow, NamedLink } from '../../test/support/linked.ts'
+import { startCallers } from '../../test/support/system.ts'
+import { releaseStatus } from '../../workflows/contract.ts'
+import { isFollowed } from './links.ts'
+
+export interface Restarted {
+  /** From the kill until all was ready, every replica followed, the release answered and no request failed any more. */
+  steadyMs: number
+  /** Until the first prediction was answered again. */
+  answeredMs: number
+  outcome: string
+  postgres: Crowd
+  temporal: Crowd
+}
+
+/** Connections asked for from the kill until all was steady. */
+export interface Crowd {
+  opened: number
+  /** The most in a tenth of a second. */
+  atOnce: number
+  /** As many as all processes may hold. */
+  mayHold: number
+}
+
+const patienceMs = 60_000
+/** A request that fails later than this after all seems well belongs to the time before. */
+const calmMs = 1_000
+
+export async function restartAll(show: LinkedShow): Promise<Restarted> {
+  const { system, links, model } = show
+  const { release } = await show.approved()
+  await release.reaches('canary', 0)
+  const replicas = system.urls.map((_, index) => replicaName(index))
+  const workers = [...new Set(links.map((link) => link.process))].filter((name) => !replicas.includes(name))
+  const callers = startCallers(system.urls, model)
+  try {
+    const pids = ['postgres', 'temporal', ...workers, ...replicas].flatMap((name) =>
+      familyOf(system.supervision.pidOf(name)!),
+    )
+    const killedMs = performance.now()
+    for (const pid of pids) process.kill(pid, 'SIGKILL')
+    callers.reset()
+    let answeredMs: number | undefined
+    const isSteady = async (): Promise<boolean> => {
+      if (callers.answered.size > 0) answeredMs ??= performance.now() - killedMs
+      const failed = callers.failures.length
+      const answers = await Promise.race([
+        release.handle.query(releaseStatus).then(() => true),
+        pause(calmMs, false),
+      ]).catch(() => false)
+      return answers && (await isFollowed(show).catch(() => false)) && callers.failures.length === failed
+    }
+    let steadyMs = Infinity
+    while (steadyMs === Infinity) {
+      if (performance.now() - killedMs > patienceMs)
+        throw new Error(`nothing was steady within ${patienceMs} ms`)
+      if (!(await isSteady())) {
+        await pause(100)
+        continue
+      }
+      const seemsMs = performance.now() - killedMs
+      const failed = callers.failures.length
+      await pause(calmMs)
+      if (callers.failures.length === failed) steadyMs = seemsMs
+    }
+    const crowdOf = (to: NamedLink['to'], mayHold: number): Crowd => {
+      const opened = links
+        .filter((link) => link.to === to)
+        .flatMap((link) => link.opened.filter((atMs) => atMs >= killedMs && atMs <= killedMs + steadyMs))
+      return { opened: opened.length, atOnce: mostAtOnce(opened), mayHold }
+    }
+    const postgres = crowdOf(
+      'postgres',
+      replicas.length * mostConnectionsOf('api') + workers.length * mostConnectionsOf('control'),
+    )
+    const temporal = crowdOf('temporal', replicas.length + workers.length)
+    const { outcome } = await release.result()
+    return {
+      steadyMs: Math.round(steadyMs),
+      answeredMs: Math.round(answeredMs ?? Infinity),
+      outcome,
+      postgres,
+      temporal,
+    }
+  } finally {
+    await callers.stop()
+  }
+}
+
+/** The most of these moments that lie within a tenth of a second. */
+function mostAtOnce(momentsMs: readonly number[]): number {
+  const sorted = momentsMs.toSorted((a, b) => a - b)
+  return Math.max(0, ...sorted.map((from) => sorted.filter((at) => at >= from && at < from + 100).length))
+}

@@ -1,0 +1,78 @@
+/**
+ * One of three replicas is cut off from Postgres, in both directions and in either, while a release shows its candidate to half of
+ * the callers and its watcher goes on renewing the exposure for the others; once more while the release is taken back.
+ */
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { measureCut, playCanary, playChampion, type Canary, type Played } from '../../../bench/fleet/cut.ts'
+import { openLine, type Line } from '../../../bench/fleet/proxy.ts'
+import { openFleetStage, type FleetStage } from '../../../bench/fleet/stage.ts'
+import { reached } from '../../support/figures.ts'
+
+const leaseMs = 5_000
+const forMs = 8_000
+const ways = [
+  ['requests and replies', { requests: true, replies: true }],
+  ['requests', { requests: true, replies: false }],
+  ['replies', { requests: false, replies: true }],
+] as const
+
+let stage: FleetStage
+let line: Line
+let played: Played
+let canary: Canary
+const exposed: number[] = []
+const converged: number[] = []
+beforeAll(async () => {
+  stage = await openFleetStage({
+    replicas: 3,
+    leaseMs,
+    async replicaEnvironments({ databaseUrl }) {
+      line = await openLine(databaseUrl)
+      return [{}, {}, { DATABASE_URL: line.url }]
+    },
+  })
+  played = await playChampion(stage, 'pulse')
+  canary = await playCanary(stage, played)
+}, 180_000)
+afterAll(async () => {
+  await stage?.stop()
+  line?.close()
+  if (exposed.length > 0)
+    reached(
+      'F17',
+      `last answer by the candidate ${Math.max(...exposed)} ms after the cut at most (lease ${leaseMs} ms), in step again ${Math.max(...converged)} ms after healing at most`,
+    )
+}, 60_000)
+afterEach((context) => {
+  line.heal()
+  if (context.task.result?.state === 'fail') process.stderr.write(`${stage.lines.slice(-60).join('\n')}\n`)
+})
+
+it.each(ways)(
+  'cut off from Postgres (%s), a replica drops the candidate and comes back',
+  async (_way, directions) => {
+    const found = await measureCut(stage, line, canary, { directions, takeBack: false, forMs })
+    exposed.push(found.exposedForMs)
+    converged.push(found.convergedMs)
+    expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
+    expect(found.championAnswersWhileCut).toBeGreaterThan(100)
+    expect(found.candidateAnswersOfTheOthers).toBeGreaterThan(100)
+    expect(found).toMatchObject({ otherAnswersWhileCut: [], failures: 0 })
+    expect(found.convergedMs).toBeLessThan(20_000)
+  },
+)
+
+it('cut off while the release is taken back, it never answers with the candidate again', async () => {
+  const [, directions] = ways[0]
+  const found = await measureCut(stage, line, canary, { directions, takeBack: true, forMs })
+  exposed.push(found.exposedForMs)
+  converged.push(found.convergedMs)
+  expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
+  expect(found).toMatchObject({ candidateAnswersAfterAcknowledged: 0, otherAnswersWhileCut: [], failures: 0 })
+})
+
+it('is in step again within two seconds of healing', () => {
+  const sorted = converged.toSorted((a, b) => a - b)
+  expect(sorted).toHaveLength(ways.length + 1)
+  expect(sorted[1]).toBeLessThanOrEqual(2_000)
+})
