@@ -1,0 +1,235 @@
+/**
+ * F29, more requests than can be answered while Postgres stands still: three times the peak that a closed load has just reached,
+ * with Postgres frozen by SIGSTOP, in both modes of the prediction log. Best effort answers and counts what it cannot keep;
+ * durable answers nobody whom it cannot write down. The process is the one of production, on sockets.
+ *
+ *   TENURE_FROZEN_SECONDS=60    how long Postgres is frozen; twenty by default
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { expect, it, onTestFinished } from 'vitest'
+import type { OpenPlan, OpenResult } from '../../../bench/serving/open-load.ts'
+import { startPostgres } from '../../../cli/embedded/postgres.ts'
+import { sumAccounts } from '../../../store/log-accounts.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { migrate } from '../../../store/migrate.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { startApiProcess, until } from '../../support/api-process.ts'
+import { irisRow, irisSpec } from '../../support/artifact.ts'
+import { reached } from '../../support/figures.ts'
+import { freeze } from '../../support/freeze.ts'
+import { nextRoute, register } from '../../support/registration.ts'
+import { signingKeyOf } from '../../support/vouching.ts'
+
+const frozenS = Number(process.env['TENURE_FROZEN_SECONDS'] ?? 20)
+const peakS = 3
+const mostMb = 200
+const path = '/v1/models/iris/predict'
+const body = JSON.stringify({ instances: [irisRow] })
+
+/** Everything that the process of a mode stands on. It ends with the test. */
+async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string } = {}) {
+  const root = mkdtempSync(join(tmpdir(), 'tenure-overload-'))
+  // Postgres runs as another user when this one is root.
+  chmodSync(root, 0o711)
+  const stateDir = join(root, 'state')
+  const unmount = spool === undefined ? () => {} : mount(join(stateDir, 'spool'), spool)
+  const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  await migrate(postgres.url)
+  const store = openStore(postgres.url, { name: 'overload', onError: () => {} })
+  const artifacts = join(root, 'artifacts')
+  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  const { key } = await insertKey(store, { name: 'overload', role: 'admin' })
+  const api = await startApiProcess({
+    DATABASE_URL: postgres.url,
+    TENURE_STATE: stateDir,
+    TENURE_ARTIFACTS: artifacts,
+    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_PUBLIC_PREDICTIONS: 'on',
+    TENURE_PREDICTION_LOG: mode,
+  })
+  const thaws: (() => void)[] = []
+  onTestFinished(async () => {
+    for (const thaw of thaws) thaw()
+    if (api.child.exitCode === null && api.child.signalCode === null) await api.end('SIGKILL')
+    await store.close()
+    await postgres.stop()
+    unmount()
+    rmSync(root, { recursive: true, force: true })
+  })
+  const bodyFile = join(root, 'body.json')
+  writeFileSync(bodyFile, body)
+  const rssMb = () =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${api.child.pid}/status`, 'utf8'))?.[1]) / 1_024
+  return {
+    store,
+    api,
+    rssMb,
+    /** Stops Postgres where it stands. */
+    freeze() {
+      const thaw = freeze(postgres.pid)
+      thaws.push(thaw)
+      return thaw
+    },
+    /** A load from a process of its own, and the most memory that the API needed meanwhile. */
+    async load(phase: OpenPlan['phases'][number]): Promise<OpenResult & { mb: number }> {
+      const plan: OpenPlan = {
+        url: `${api.url}${path}`,
+        body: bodyFile,
+        authorization: `Bearer ${key}`,
+        deadlineMs: 5_000,
+        mostConnections: 512,
+        phases: [phase],
+      }
+      let mb = rssMb()
+      const timer = setInterval(() => (mb = Math.max(mb, rssMb())), 200)
+      try {
+        return { ...(await openLoad(plan)), mb }
+      } finally {
+        clearInterval(timer)
+      }
+    },
+    async metric(name: string, state: string): Promise<number> {
+      const answer = await fetch(`${api.url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+      return Number(new RegExp(`^${name}\\{[^}]*"${state}"\\} (\\d+)`, 'm').exec(await answer.text())?.[1])
+    },
+  }
+}
+
+/** A disk of its own, that is soon full. */
+function mount(at: string, size: string): () => void {
+  mkdirSync(at, { recursive: true })
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at], { stdio: 'ignore' })
+  return () => execFileSync('umount', ['-l', at])
+}
+
+function mayMount(): boolean {
+  const probe = mkdtempSync(join(tmpdir(), 'tenure-probe-'))
+  try {
+    mount(probe, '1m')()
+    return true
+  } catch {
+    return false
+  } finally {
+    rmSync(probe, { recursive: true, force: true })
+  }
+}
+
+async function openLoad(plan: OpenPlan): Promise<OpenResult> {
+  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
+  const found: OpenResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => found.push(JSON.parse(line) as OpenResult))
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  if (code !== 0 || found[0] === undefined) throw new Error(`the load ended with ${String(code)}`)
+  return found[0]
+}
+
+const answersOf = (results: readonly OpenResult[]) =>
+  results.reduce((sum, { good, late }) => sum + good + late, 0)
+const whole = (value: number) => Math.round(value).toLocaleString('en-US')
+
+it('best effort answers, keeps what the disk holds, and counts the rest', { timeout: 900_000 }, async () => {
+  const isSmall = mayMount()
+  const house = await open('best-effort', isSmall ? { spool: '2m' } : {})
+  const { store, api, load, metric } = house
+  const calm = await load({ name: 'peak', seconds: peakS })
+  const thaw = house.freeze()
+  const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
+  thaw()
+  expect(over.good).toBeGreaterThan(0)
+  await until(
+    async () => (await metric('tenure_prediction_log_rows', 'spooled')) === 0,
+    'a spool that is empty',
+    300_000,
+  )
+  await until(
+    async () => (await metric('tenure_prediction_log_rows', 'waiting')) === 0,
+    'the rest of the log',
+    60_000,
+  )
+  const mb = Math.max(over.mb, house.rssMb())
+  await api.end('SIGTERM')
+  const { open: unsettled, served, stored, dropped } = await sumAccounts(store)
+  const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
+  expect([unsettled, stored + dropped, rows[0]!.count]).toEqual([0, served, stored])
+  const answered = answersOf([calm, over])
+  expect(served).toBeGreaterThanOrEqual(answered)
+  expect(served).toBeLessThanOrEqual(answered + calm.unanswered + over.unanswered)
+  if (isSmall) expect(dropped).toBeGreaterThan(0)
+  expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
+  reached(
+    'F29',
+    `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 2 MB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
+  )
+})
+
+it(
+  'durable answers nobody whom it cannot write down, and holds no more for it',
+  { timeout: 900_000 },
+  async () => {
+    const house = await open('durable')
+    const { store, api, load, metric } = house
+    const calm = await load({ name: 'peak', seconds: peakS })
+    // Those whose ids are known: what they were answered must be in the log, once.
+    const ids: string[] = []
+    let statuses = new Map<number, number>()
+    let going = true
+    const ask = async () => {
+      const answer = await fetch(`${api.url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+      statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1)
+      const { predictions } = (await answer.json()) as { predictions?: { id: string }[] }
+      if (answer.status === 200) ids.push(predictions![0]!.id)
+      return answer.status
+    }
+    const witnesses = Array.from({ length: 4 }, async () => {
+      while (going) {
+        await ask().catch(() => {})
+        await pause(5)
+      }
+    })
+    await until(() => ids.length > 20, 'answers before', 30_000)
+    const thaw = house.freeze()
+    // What was on its way to Postgres is answered or given up.
+    await pause(2_000)
+    statuses = new Map()
+    const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
+    const told = new Map(statuses)
+    thaw()
+    expect(answersOf([over])).toBe(0)
+    expect(over.refused).toBeGreaterThan(0)
+    expect([...told.keys()]).toEqual([503])
+    await until(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
+    going = false
+    await Promise.all(witnesses)
+    const [stored, refused] = await Promise.all(
+      ['stored', 'refused'].map((state) => metric('tenure_durable_log_total', state)),
+    )
+    const mb = Math.max(over.mb, house.rssMb())
+    await api.end('SIGTERM')
+    const { rows } = await store.pool.query<{ rows: number; different: number; known: number }>(
+      'select count(*) as rows, count(distinct id) as different, count(*) filter (where id = any ($1)) as known from predictions',
+      [ids],
+    )
+    const { rows: kept, different, known } = rows[0]!
+    expect([different, known]).toEqual([kept, ids.length])
+    // Every answer is a row; a row that was refused in time may have been committed after all, and nobody was told so.
+    expect(stored).toBe(answersOf([calm]) + ids.length)
+    expect(kept).toBeGreaterThanOrEqual(stored!)
+    expect(kept - stored!).toBeLessThanOrEqual(refused!)
+    expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
+    reached(
+      'F29',
+      `durable, ${frozenS} s frozen: 0 of ${whole(over.offered)} answered, ${whole(over.refused)} told 503; ${whole(stored!)} answers = ${whole(stored!)} rows, each once; ${Math.round(mb - calm.mb)} MB more`,
+    )
+  },
+)
