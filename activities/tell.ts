@@ -2,7 +2,14 @@
  * Tells people of alerts. What is to be told is written down before it is sent, so that a worker that dies in between tells
  * it twice at worst; a channel that is away is tried for a day, and nothing else waits for it.
  */
-import { dueMessages, retryDelayMs, type AlertFacts, type Channel } from '../domain/alerting.ts'
+import {
+  dueMessages,
+  retryDelayMs,
+  type AlertFacts,
+  type Channel,
+  type ChannelTarget,
+} from '../domain/alerting.ts'
+import { redactedOf } from '../domain/redact.ts'
 import { insertMessages, listTellable, listWaiting, markFailed, markSent } from '../store/alert-messages.ts'
 import { resolveAlert, upsertAlert, type Alert } from '../store/alerts.ts'
 import { readChannels } from '../store/channels.ts'
@@ -11,6 +18,9 @@ import { withHeartbeat, type Beat } from './heartbeat.ts'
 import { tellRungs } from './ladder.ts'
 import { runbookOf } from './tell/message.ts'
 import { send } from './tell/send.ts'
+
+/** Characters of what a channel says to a message that it does not take. */
+const mostSaid = 300
 
 export interface TellInput {
   /** How long to go on before the workflow asks anew. */
@@ -65,7 +75,8 @@ async function tellOnce(deps: Deps, beat: Beat): Promise<number> {
         await markSent(store, id)
         return true
       } catch (error) {
-        const problem = reasonOf(error)
+        const secrets = target === undefined ? [] : secretsOf(target)
+        const problem = redactedOf(reasonOf(error), secrets).slice(0, mostSaid)
         const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
         await markFailed(store, { id, problem, againMs })
         log.warn({ alert: alert.id, channel, about, problem, againMs }, 'an alert was not delivered')
@@ -98,6 +109,13 @@ const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Aler
   ...(acknowledgedAt === undefined ? {} : { acknowledgedMs: Date.parse(acknowledgedAt) }),
   ...(resolvedAt === undefined ? {} : { resolvedMs: Date.parse(resolvedAt) }),
 })
+
+/** What of a channel is nobody's business: the addresses of some are all that it takes to write there. */
+function secretsOf(target: ChannelTarget): (string | undefined)[] {
+  const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
+  const secret = target.kind === 'webhook' ? target.secret : undefined
+  return [secret, search, pathname, password]
+}
 
 /** A request that found nobody says why only in its cause. */
 function reasonOf(error: unknown): string {

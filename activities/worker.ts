@@ -4,14 +4,16 @@
  * after releases that no workflow carries any more.
  */
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openArtifacts } from '../store/artifacts.ts'
 import { migrate } from '../store/migrate.ts'
+import { isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit-heads.ts'
 import { openStore } from '../store/postgres.ts'
-import { pools } from '../store/room.ts'
+import { expectRoomFor, nameOfProcess, pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
@@ -38,8 +40,8 @@ if (kind !== 'control' && kind !== 'train') {
 }
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
 const store = openStore(config.databaseUrl, {
-  name: `tenure-${kind}`,
-  max: kind === 'control' ? pools.control : pools.train,
+  name: nameOfProcess(kind, randomBytes(6).toString('hex')),
+  max: pools[kind],
   onError: (error) => log.warn({ error: error.message }, 'a connection to Postgres broke'),
 })
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
@@ -47,6 +49,7 @@ const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), confi
 let keeper: HeadKeeper | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
+  await untilDone('Postgres', () => expectRoomFor(store, kind))
   if (kind === 'control') keeper = await keepAuditHeads()
   const connection = await untilDone('Temporal', () => connect(config))
   const worker =
@@ -119,6 +122,8 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
     try {
       return await attempt()
     } catch (error) {
+      // No time heals it.
+      if (isError(error, 'configuration_invalid')) throw error
       log.warn(
         { error: error instanceof Error ? error.message : String(error) },
         `${what} does not answer yet`,

@@ -6,7 +6,7 @@ import { Hono, type Context } from 'hono'
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
-import { redacted } from '../domain/redact.ts'
+import { redacted, withoutExcerpt } from '../domain/redact.ts'
 import { isStorable } from '../domain/storable.ts'
 import { expectAllowed, type Actor } from './auth.ts'
 import { readBody } from './body.ts'
@@ -42,7 +42,7 @@ export function createApp(deps: ApiDeps): Api {
     )
     const { path } = context.req
     if (wantsPage(routes, context)) return failure(problem, context)
-    return new Response(redacted(textOfProblem(problem, path)), {
+    return new Response(textOfProblem(problem, path), {
       status: problem.status,
       headers: headersOf(problem, path, isSafe(context.req.method)),
     })
@@ -126,7 +126,10 @@ function parse(bytes: Buffer): unknown {
     // People paste keys into reasons, which are kept in histories and in the audit for ever.
     return JSON.parse(redacted(bytes.toString('utf8')))
   } catch (error) {
-    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+    throw new DomainError(
+      'body_not_json',
+      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+    )
   }
 }
 

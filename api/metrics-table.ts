@@ -112,6 +112,11 @@ export const metricTable = {
     help: 'Who answers for the model here: 0 its champion or route, 1 a previous version, 2 a rule, 3 nobody',
     labels: ['model'],
   },
+  tenure_postgres_trouble: {
+    type: 'gauge',
+    help: 'Whether Postgres has refused this replica something in the last five seconds: full (no room on its disk), away (it did not answer)',
+    labels: ['kind'],
+  },
   tenure_routing_age_seconds: {
     type: 'gauge',
     help: 'How long ago this replica last knew that its routes are the newest; no value before the first time',

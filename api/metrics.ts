@@ -107,6 +107,10 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     for (const { model, rung } of routing.rungs()) add({ model }, rankOf(rung))
   })
   // The lease is counted from the moment at which it was last renewed.
+  tell('tenure_postgres_trouble', (add) => {
+    const now = serving.outage()?.kind
+    for (const kind of ['full', 'away'] as const) add({ kind }, now === kind ? 1 : 0)
+  })
   tell('tenure_routing_age_seconds', (add) => {
     if (serving.lease.until > 0)
       add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)

@@ -1,5 +1,6 @@
 /** Outcomes as lines of a file: NDJSON, or CSV whose first line names the columns. */
 import { DomainError } from '../domain/errors.ts'
+import { withoutExcerpt } from '../domain/redact.ts'
 import { fieldsOf, linesOf, type Line } from './lines.ts'
 import type { Intake } from './outcome-intake.ts'
 import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
@@ -27,7 +28,7 @@ function jsonReader(check: OutcomeCheck): (line: Line) => SentOutcome | string {
     try {
       value = JSON.parse(text)
     } catch (error) {
-      return (error as Error).message
+      return withoutExcerpt((error as Error).message)
     }
     return check(value, `line ${number}`)
   }

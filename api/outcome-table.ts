@@ -1,7 +1,7 @@
 /** Outcomes copied from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
 import { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
-import { redacted } from '../domain/redact.ts'
+import { redacted, withoutExcerpt } from '../domain/redact.ts'
 import { readOutcomeTable } from '../store/outcome-tables.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Actor } from './auth.ts'
@@ -84,7 +84,10 @@ function check(text: string): z.infer<typeof asked> {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+    throw new DomainError(
+      'body_not_json',
+      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+    )
   }
   const { data, error } = asked.safeParse(value)
   if (data !== undefined) return data

@@ -3,6 +3,7 @@
  * it. A failure nobody expected becomes `internal`, and only the log says more: its text may hold what is nobody's business.
  */
 import { isError, DomainError, errorTable, type ErrorCode } from '../domain/errors.ts'
+import { redacted } from '../domain/redact.ts'
 
 export interface Problem {
   type: string
@@ -34,7 +35,7 @@ export function problemOf(
     type: `urn:tenure:problem:${error.code}`,
     title: titleOf(error.code),
     status,
-    detail: error.message,
+    detail: redacted(error.message),
     code: error.code,
     remedy,
     retryable,
@@ -44,7 +45,7 @@ export function problemOf(
 
 /** The body that tells of it: under /v2/ as the Open Inference Protocol says it, and with its code. */
 export const textOfProblem = (problem: Problem, path: string): string =>
-  JSON.stringify(isInference(path) ? { error: problem.detail, code: problem.code } : problem)
+  redacted(JSON.stringify(isInference(path) ? { error: problem.detail, code: problem.code } : problem))
 
 const isInference = (path: string): boolean => path === '/v2' || path.startsWith('/v2/')
 

@@ -1,9 +1,11 @@
 /**
  * One readable log of all processes. Each writes lines of JSON; five such streams mixed on a terminal cannot be read,
- * and five files cannot be put in order.
+ * and five files cannot be put in order. The servers' own lines are not ours, and may hold what is nobody's business: all of
+ * them lose their secrets here.
  */
 import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { redacted } from '../domain/redact.ts'
 
 const maxBytes = 20_000_000
 const tailLines = 8
@@ -37,7 +39,7 @@ export function openLog(stateDir: string, echo?: (line: string) => void): Log {
     path,
     write(process, line) {
       if (line.trim() === '') return
-      const readable = readableLine(process, line)
+      const readable = redacted(readableLine(process, line))
       file.write(`${readable}\n`)
       tails.set(process, [...(tails.get(process) ?? []), readable].slice(-tailLines))
       echo?.(readable)

@@ -5,7 +5,7 @@ import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from 
 import { migrate } from '../store/migrate.ts'
 import { noteMigrations } from '../store/migration-facts.ts'
 import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoom, pools } from '../store/room.ts'
+import { expectRoom } from '../store/room.ts'
 import type { Config } from '../temporal.config.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncModels, withTemporal } from './sync.ts'
@@ -48,12 +48,7 @@ export async function prepareCore(core: {
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
   try {
-    await expectRoom(store, {
-      'API processes': { processes: core.replicas ?? 1, connections: pools.api + pools.listeners },
-      'control workers': { processes: 1, connections: pools.control },
-      'training workers': { processes: 1, connections: pools.train },
-      commands: { processes: 1, connections: pools.commands },
-    })
+    await expectRoom(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
     const weakness = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })

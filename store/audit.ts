@@ -7,6 +7,7 @@ import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { canonicalJson } from '../domain/canonical.ts'
+import { redacted } from '../domain/redact.ts'
 import type { Database } from './postgres.ts'
 
 export interface AuditEntry {
@@ -42,9 +43,8 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
     from (select 1) as one
     left join lateral (select seq, encode(hash, 'hex') as hash from audit order by seq desc limit 1) as last on true`)
   const row = {
-    ...entry,
-    // As Postgres gives it back: what JSON cannot hold must not enter the hash.
-    detail: JSON.parse(JSON.stringify(entry.detail)) as Record<string, unknown>,
+    // As Postgres gives it back: what JSON cannot hold, and what is not kept of it, must not enter the hash.
+    ...(JSON.parse(redacted(JSON.stringify(entry))) as AuditEntry),
     seq: (last?.seq ?? 0) + 1,
     at: (last?.at ?? new Date(0)).toISOString(),
     previousHash: last?.hash ?? genesis,

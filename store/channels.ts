@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { severities, type Channel } from '../domain/alerting.ts'
 import { DomainError } from '../domain/errors.ts'
+import { withoutExcerpt } from '../domain/redact.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const target = z.discriminatedUnion('kind', [
@@ -40,7 +41,9 @@ function parseChannels(file: string, text: string): Channel[] {
   try {
     found = JSON.parse(text)
   } catch (error) {
-    throw new DomainError('configuration_invalid', `${file} is no JSON: ${(error as Error).message}`)
+    // What is shown of it could be the address or the secret of a channel.
+    const why = withoutExcerpt((error as Error).message)
+    throw new DomainError('configuration_invalid', `${file} is no JSON: ${why}`)
   }
   const parsed = z.array(channel).safeParse(found)
   if (!parsed.success) {

@@ -87,7 +87,10 @@ export function splitTuples(block: Uint8Array): Uint8Array[] {
 
 /** Lends one connection, with a deadline; after a failure it is not used again. */
 export async function withClient<T>(store: Store, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await store.pool.connect()
+  const client = await store.pool.connect().catch((error: unknown) => {
+    store.saw(error)
+    throw error
+  })
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${copyMs} ms`)), copyMs)
@@ -97,6 +100,7 @@ export async function withClient<T>(store: Store, work: (client: pg.PoolClient) 
     return await Promise.race([work(client), late])
   } catch (error) {
     failure = error as Error
+    store.saw(error)
     throw error
   } finally {
     clearTimeout(timer)

@@ -12,6 +12,11 @@ export const migrationsDir = fileURLToPath(new URL('../migrations', import.meta.
 
 /** How long a process waits for another one that migrates. */
 const lockWaitMs = 120_000
+/**
+ * A migration holds locks that others wait for. The server looks every second whether its client still lives, also while it works
+ * on a statement, and gives up one that has stood still for a minute: what a dead migrator has begun is gone before the next.
+ */
+const session = '-c client_connection_check_interval=1000 -c idle_in_transaction_session_timeout=60000'
 
 /**
  * Runs what has not run yet, all in one transaction. Answers the names of the migrations it ran itself. A role that does not
@@ -25,6 +30,7 @@ export async function migrate(url: string, directory = migrationsDir): Promise<s
       connectionString: url,
       connectionTimeoutMillis: 10_000,
       lock_timeout: lockWaitMs,
+      options: session,
       application_name: 'tenure-migrate',
     },
     dir: join(directory, '*.sql'),

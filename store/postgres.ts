@@ -6,6 +6,8 @@
 import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../domain/errors.ts'
+import { redacted } from '../domain/redact.ts'
+import { isFull, watchOutages, type Outage } from './outage.ts'
 
 export type Rows<T> = Promise<T[]>
 
@@ -19,6 +21,10 @@ export interface Store extends Database {
   transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
   /** Calls back on every NOTIFY of the channel, and once after each reconnection, until the returned function is called. */
   listen(channel: string, onNotice: (payload: string | undefined) => void): () => Promise<void>
+  /** What the server could not do a moment ago; nothing when it does all that it is asked. */
+  outage(): Outage | undefined
+  /** Takes note of what `pool` has thrown, where it was used by itself. */
+  saw(error: unknown): void
   /** For COPY and whatever needs the driver itself. */
   pool: pg.Pool
   close(): Promise<void>
@@ -27,7 +33,7 @@ export interface Store extends Database {
 export interface StoreOptions {
   /** Most connections at once. */
   max?: number
-  /** Deadline of every query, in milliseconds. */
+  /** Deadline of every query, in milliseconds, with the wait for its connection. */
   queryMs?: number
   connectMs?: number
   /** How long a transaction may do nothing before the server ends it and gives its locks back. */
@@ -43,28 +49,55 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 /** Opens a pool; nothing is sent before the first query. */
 export function openStore(url: string, options: StoreOptions = {}): Store {
   const onError = options.onError ?? (() => {})
+  const queryMs = options.queryMs ?? 10_000
   const connection: pg.ClientConfig = {
     connectionString: url,
     connectionTimeoutMillis: options.connectMs ?? 2_000,
-    query_timeout: options.queryMs ?? 10_000,
-    statement_timeout: options.queryMs ?? 10_000,
+    query_timeout: queryMs,
+    statement_timeout: queryMs,
     keepAlive: true,
     application_name: options.name ?? 'tenure',
   }
   const pool = new pg.Pool({ ...connection, max: options.max ?? 8 })
   pool.on('error', onError)
+  const outages = watchOutages()
+  const saw = (error: unknown): void => {
+    if (isOutage(error)) outages.saw(error)
+  }
+  /** Waiting for a connection is a part of the call: its first statement has what is left of the time. */
+  const connect = async () => {
+    const untilMs = performance.now() + queryMs
+    const client = await pool.connect().catch((error: unknown) => {
+      saw(error)
+      return unavailable(error)
+    })
+    return { client, leftMs: () => Math.max(1, Math.round(untilMs - performance.now())) }
+  }
   // One that is lent out when its backend dies has no other listener, and an error without one ends the process.
   pool.on('connect', (client) => client.on('error', onError))
   return {
     pool,
-    query: (statement) => run(pool, statement),
-    async transaction(work) {
-      const client = await pool.connect().catch(unavailable)
+    saw,
+    outage: outages.outage,
+    async query(statement) {
+      const { client, leftMs } = await connect()
       let broken: Error | undefined
       try {
-        await run(client, beginOf(options.idleMs ?? 10_000))
-        const result = await work({ query: (statement) => run(client, statement) })
-        await run(client, commit)
+        return await run(client, statement, { saw, withinMs: leftMs() })
+      } catch (error) {
+        if (isError(error, 'postgres_unavailable')) broken = error
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    },
+    async transaction(work) {
+      const { client, leftMs } = await connect()
+      let broken: Error | undefined
+      try {
+        await run(client, beginOf(options.idleMs ?? 10_000), { saw, withinMs: leftMs() })
+        const result = await work({ query: (statement) => run(client, statement, { saw }) })
+        await run(client, commit, { saw })
         return result
       } catch (error) {
         // A connection that did not answer is given up; asking it to roll back would only wait once more.
@@ -91,16 +124,30 @@ const beginOf = (idleMs: number) =>
   }) as unknown as Sql
 const commit = { text: 'commit', values: [] } as unknown as Sql
 
-async function run<T extends object>(on: pg.Pool | pg.PoolClient, statement: Sql): Rows<T> {
+interface Running {
+  saw: (error: unknown) => void
+  /** As long as every query when absent. */
+  withinMs?: number
+}
+
+async function run<T extends object>(on: pg.PoolClient, statement: Sql, { saw, withinMs }: Running): Rows<T> {
   try {
     const result = await on.query<T & pg.QueryResultRow>({
       text: statement.text,
-      values: statement.values as unknown[],
-    })
+      values: statement.values.map(kept),
+      ...(withinMs === undefined ? {} : { query_timeout: withinMs }),
+    } as pg.QueryConfig)
     return result.rows
   } catch (error) {
+    saw(error)
     return rethrow(error)
   }
+}
+
+/** What people have pasted into a text, or a library into an error, is not kept. */
+function kept(value: unknown): unknown {
+  if (typeof value === 'string') return redacted(value)
+  return Array.isArray(value) && value.some((each) => typeof each === 'string') ? value.map(kept) : value
 }
 
 /**
@@ -124,7 +171,7 @@ function isUnstorable(error: unknown): boolean {
 }
 
 /** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 and 25P03 (PostgreSQL manual, appendix A). */
-function isOutage(error: unknown): boolean {
+function isOutage(error: unknown): error is Error {
   if (!(error instanceof Error)) return false
   const code = (error as { code?: unknown }).code
   if (typeof code === 'string' && /^(08|53|57P|25P03)/.test(code)) return true
@@ -136,10 +183,10 @@ function isOutage(error: unknown): boolean {
 }
 
 function unavailable(error: unknown): never {
-  throw new DomainError(
-    'postgres_unavailable',
-    `Postgres did not answer: ${error instanceof Error ? error.message : error}`,
-  )
+  const said = error instanceof Error ? error.message : String(error)
+  const what =
+    error instanceof Error && isFull(error) ? 'Postgres has no room on its disk' : 'Postgres did not answer'
+  throw new DomainError('postgres_unavailable', `${what}: ${said}`)
 }
 
 /** How long a server may take to close a connection; a frozen one never does. */

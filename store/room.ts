@@ -6,28 +6,68 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../domain/errors.ts'
 import type { Database } from './postgres.ts'
 
-/** Most connections of one process of a kind; a replica listens for routes and keys on two more. */
-export const pools = { api: 8, listeners: 2, control: 16, train: 4, commands: 6 } as const
+/** Each kind of process, as a message names it. */
+const kinds = {
+  api: 'API processes',
+  control: 'control workers',
+  train: 'training workers',
+  commands: 'commands',
+} as const
+
+export type ProcessKind = keyof typeof kinds
+
+/** Most connections of the pool of one process of a kind. */
+export const pools: Readonly<Record<ProcessKind, number>> = { api: 8, control: 16, train: 4, commands: 6 }
+
+/** Beside its pool: those that listen, for routes, keys and the audit; for alerts and the audit, and one that erases. */
+const beside: Readonly<Record<ProcessKind, number>> = { api: 3, control: 3, train: 0, commands: 0 }
+
+/** Most connections that one process of a kind may open. */
+export const mostConnectionsOf = (kind: ProcessKind): number => pools[kind] + beside[kind]
 
 /** The rest is for people, backups and what was not closed yet. */
 const mostShare = 0.8
 
-export type Asked = Record<string, { processes: number; connections: number }>
+export type Processes = Readonly<Record<ProcessKind, number>>
 
 /** Throws `configuration_invalid` when all of them together may open more than four fifths of what Postgres allows. */
-export async function expectRoom(database: Database, asked: Asked): Promise<void> {
+export async function expectRoom(database: Database, processes: Processes): Promise<void> {
   const [row] = await database.query<{ most: number }>(
     sql`select current_setting('max_connections')::integer as most`,
   )
-  const most = row?.most ?? 0
-  const sum = Object.values(asked).reduce((all, each) => all + each.processes * each.connections, 0)
-  if (sum <= most * mostShare) return
-  const parts = Object.entries(asked).map(
-    ([name, { processes, connections }]) => `${name} ${processes} × ${connections}`,
-  )
-  throw new DomainError(
+  const issue = issueOfRoom(processes, row?.most ?? 0)
+  if (issue !== undefined) throw issue
+}
+
+/** What a process is called among the connections. Each has a name of its own, so that they can be counted. */
+export const nameOfProcess = (kind: ProcessKind, id: string): string => `tenure ${kind}-${id}`
+
+/**
+ * The same for one process that starts by itself: beside those that are connected now, and at least one of each kind, so that
+ * whoever starts first leaves room for the others. Another database on the same server is not seen.
+ */
+export async function expectRoomFor(database: Database, kind: ProcessKind): Promise<void> {
+  const there = await database.query<{ kind: ProcessKind; processes: number }>(sql`
+    select kind, count(distinct application_name)::integer as processes
+    from pg_stat_activity, substring(application_name from '^tenure (api|control|train)-') as kind
+    where datname = current_database() and application_name <> current_setting('application_name') and kind is not null
+    group by kind`)
+  const processes = { api: 1, control: 1, train: 1, commands: 1 }
+  for (const each of there) processes[each.kind] = each.processes + (each.kind === kind ? 1 : 0)
+  await expectRoom(database, processes)
+}
+
+/** Why there is no room, with the figures and what to change; nothing when there is. */
+export function issueOfRoom(processes: Processes, most: number): DomainError | undefined {
+  const each = Object.entries(processes) as [ProcessKind, number][]
+  const sum = each.reduce((all, [kind, count]) => all + count * mostConnectionsOf(kind), 0)
+  const room = Math.floor(most * mostShare)
+  if (sum <= room) return undefined
+  const parts = each.map(([kind, count]) => `${kinds[kind]} ${count} × ${mostConnectionsOf(kind)}`)
+  return new DomainError(
     'configuration_invalid',
-    `the processes may open ${sum} connections to Postgres (${parts.join(', ')}), more than 80 % of its max_connections of ${most}; start fewer or raise it`,
-    { sum, most },
+    `the processes may open ${sum} connections to Postgres (${parts.join(', ')}), and 80 % of its max_connections of ${most} are ` +
+      `${room}; start fewer processes, or set max_connections to ${Math.ceil(sum / mostShare)} and restart Postgres`,
+    { sum, most, room },
   )
 }

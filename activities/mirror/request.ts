@@ -1,4 +1,5 @@
 /** One request to another system, with a deadline. Whether it was reached at all decides if the others need to be tried. */
+import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
 
 /** It said no. */
@@ -34,11 +35,12 @@ export async function ask<T>(
   const text = (await answer.text()).slice(0, mostBytes)
   if (answer.ok) return parsed(text) as T
   const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
+  const secrets = [token, authorization?.split(' ')[1], decodeURIComponent(new URL(url).password)]
   const refusal: Refusal = {
     refused: true,
     status: answer.status,
     code: typeof code === 'string' ? code : '',
-    message: `it answered ${answer.status}: ${String(message ?? text).slice(0, 300)}`,
+    message: `it answered ${answer.status}: ${redactedOf(String(message ?? text), secrets).slice(0, 300)}`,
   }
   throw Object.assign(new Error(refusal.message), refusal)
 }

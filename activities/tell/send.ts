@@ -65,7 +65,7 @@ async function post(url: string, body: object | string, headers: Record<string, 
   })
   // Read to the end, or the connection stays open.
   const said = await answer.text()
-  if (!answer.ok) throw new Error(`it answered ${answer.status}: ${said.slice(0, 200)}`)
+  if (!answer.ok) throw new Error(`it answered ${answer.status}: ${said}`)
 }
 
 async function mail(

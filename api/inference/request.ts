@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { Row } from '../../domain/features.ts'
+import { withoutExcerpt } from '../../domain/redact.ts'
 import type { Columns } from '../serving/columns.ts'
 import { isRoutingKey, longestRoutingKey } from '../serving/request.ts'
 import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/sheet.ts'
@@ -137,7 +138,10 @@ function parse(bytes: Buffer): Record<string, unknown> {
   try {
     parsed = JSON.parse(bytes.toString('utf8'))
   } catch (error) {
-    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+    throw new DomainError(
+      'body_not_json',
+      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+    )
   }
   if (!isObject(parsed)) refuse('the body is no object')
   return parsed

@@ -91,7 +91,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
     if (read === undefined)
       throw new DomainError(
         'wrong_type',
-        `the input ${quote(name)} holds ${quote(JSON.stringify(value))} at place ${index}, which is no ${String(datatype)}`,
+        `the input ${quote(name)} holds at place ${index} what is no ${String(datatype)}`,
       )
     return read
   })

@@ -3,6 +3,7 @@ import { goldenIssueOf } from '../serving/version.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { redacted } from '../../domain/redact.ts'
 
 export const healthRoutes = (deps: ApiDeps): Route[] => [
   route({
@@ -27,7 +28,9 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
           'not_ready',
           actor === undefined ? `this replica is not ready${emptyHanded(deps)}` : issues.join('; '),
         )
-      return { json: { status: 'ready', ...(actor === undefined ? {} : stateOf(deps)) } }
+      return {
+        json: { status: 'ready', ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps) }) },
+      }
     },
   }),
   route({
@@ -72,6 +75,15 @@ export function issuesOf({
     if (issue !== undefined) issues.push(`${loaded.version}: ${issue}`)
   }
   return issues
+}
+
+/** A replica without its database is ready: it answers. Whoever looks after it should know all the same. */
+function databaseOf({ serving }: ApiDeps) {
+  const outage = serving.outage()
+  if (outage === undefined) return {}
+  const { kind, why, forMs } = outage
+  const what = kind === 'full' ? 'has no room on its disk' : 'does not answer'
+  return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 
 function stateOf({ serving }: ApiDeps) {

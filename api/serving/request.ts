@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { Feature, Features, Row } from '../../domain/features.ts'
 import { compileEncoder, scaled } from '../../domain/preprocess.ts'
+import { withoutExcerpt } from '../../domain/redact.ts'
 import type { FeatureFit } from '../../domain/features.ts'
 
 export interface PredictRequest {
@@ -25,7 +26,10 @@ export function parsePredict(body: Buffer, mostInstances: number): PredictReques
   try {
     parsed = JSON.parse(body.toString('utf8'))
   } catch (error) {
-    throw new DomainError('body_not_json', `the body does not parse: ${(error as Error).message}`)
+    throw new DomainError(
+      'body_not_json',
+      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+    )
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new DomainError('invalid_request', `the body is ${kindOf(parsed)}, not an object`)
@@ -119,7 +123,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       if (values.has(value)) return
       throw new DomainError(
         'unknown_category',
-        `instance ${index}: feature ${quote(name)} is ${quote(value)}, none of its ${values.size} values`,
+        `instance ${index}: feature ${quote(name)} is none of its ${values.size} values`,
       )
     }
     refuseMissing(value, index)

@@ -58,6 +58,8 @@ export interface Serving {
   /** For how long each renewal makes it. */
   leaseMs: number
   switches: Switches
+  /** What the database could not do a moment ago. */
+  outage(): ReturnType<Store['outage']>
   /** Why nothing was recalled at the start; empty when something was. */
   unrecalled: readonly string[]
   /** Milliseconds on the clock the lease is kept on. */
@@ -213,6 +215,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     lease,
     leaseMs: deps.leaseMs,
     switches,
+    outage: store.outage,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
     wall: () => Math.floor(clock.wall()),

@@ -6,6 +6,9 @@ import type { CommandSpec } from '../program.ts'
 import { tableOf } from '../terminal.ts'
 import { orDash, share, time } from './words.ts'
 
+/** Predictions go on without it, so a replica is ready all the same. */
+const isTrouble = (ready: object): ready is { database: { detail: string } } => 'database' in ready
+
 export const statusCommand: CommandSpec = {
   name: 'status',
   summary: 'shows whether everything answers, who is live and what waits; exit code 3 when not ready',
@@ -25,6 +28,7 @@ export const statusCommand: CommandSpec = {
     const { paint } = terminal
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
+      ...(isTrouble(ready) ? [paint('yellow', ready.database.detail)] : []),
       '',
       tableOf(
         ['model', 'champion', 'since (UTC)'],

@@ -65,6 +65,8 @@ const SETTINGS = {
   log_timezone: 'UTC',
   log_line_prefix: '',
   log_checkpoints: 'off',
+  // The details of an error are the rows that it was about.
+  log_error_verbosity: 'terse',
   unix_socket_directories: '',
 }
 

@@ -7,6 +7,7 @@ import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.t
 import { startTemporal, type RunningTemporal } from '../../cli/embedded/temporal.ts'
 import { migrate } from '../../store/migrate.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
+import { reached } from '../support/figures.ts'
 import { freeze } from '../support/freeze.ts'
 import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
 
@@ -118,6 +119,12 @@ describe.each(['Postgres', 'Temporal', 'both'] as const)('beside %s frozen', (wh
     ])
       expect([route, statusOf(route)]).toEqual([route, 200])
     const refused = answers.filter(({ status }) => status === 503)
+    const slowest = refused.toSorted((one, other) => other.ms - one.ms)[0]
+    if (which === 'Postgres' && slowest !== undefined)
+      reached(
+        'F12',
+        `${refused.length} routes refuse, the slowest (${slowest.route}) after ${Math.round(slowest.ms)} ms`,
+      )
     expect(statusOf('post /v1/models/:name/retrainings')).toBe(503)
     expect(refused.length).toBeGreaterThan(which === 'Temporal' ? 0 : 15)
     await until(

@@ -1,4 +1,5 @@
 /** Secrets are taken out of texts before they are kept. */
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { redacted, withoutExcerpt } from '../../domain/redact.ts'
 
@@ -19,6 +20,7 @@ describe('of a text', () => {
       'postgres://h:5432/db?user=u&password=[redacted]&ssl=on',
     ],
     ['https://x.example/?next=ftp://u:pw@h/', 'https://x.example/?next=ftp://u:[redacted]@h/'],
+    ['/v1/models/pg%3A%2F%2Fu%3Apw%40host%2Fdb', '/v1/models/pg%3A%2F%2F[redacted]%40host%2Fdb'],
     [`alter role app login password 'hunter2'`, `alter role app login password '[redacted]'`],
     ['-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----', '[redacted private key]'],
   ])('%j the secret goes', (text, left) => {
@@ -37,6 +39,40 @@ describe('of a text', () => {
     'the password of the database was changed',
   ])('%j all stays', (text) => expect(redacted(text)).toBe(text))
 
+  it('what was JSON stays JSON, however the secrets lie in it', () => {
+    const piece = fc.constantFrom(
+      ...[
+        '-----BEGIN PRIVATE KEY-----',
+        '-----END PRIVATE KEY-----',
+        'password ',
+        "'",
+        '"',
+        '\\',
+        '\n',
+        ' ',
+        '@',
+        ':',
+      ],
+      ...[
+        '://u',
+        '%3A%2F%2Fu%3Ap%40',
+        'bearer abcdefgh12345678',
+        '?token=',
+        `tnr_0123456789ab_${secret}`,
+        'plain',
+      ],
+    )
+    const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(''))
+    fc.assert(
+      fc.property(fc.dictionary(text, text), (value) => {
+        const once = redacted(JSON.stringify(value))
+        expect(() => JSON.parse(once)).not.toThrow()
+        expect(redacted(once)).toBe(once)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
   const many = 400_000
   it.each([
     ['words with dots', 'a.'.repeat(many)],
@@ -45,6 +81,7 @@ describe('of a text', () => {
     ['the beginnings of keys', '-----BEGIN PRIVATE KEY-----'.repeat(many / 20)],
     ['quotes', `password '`.repeat(many)],
     ['bearers', 'bearer '.repeat(many)],
+    ['addresses in addresses', '%3A%2F%2Fa%3A'.repeat(many / 4)],
     ['questions', '?token=&'.repeat(many)],
   ])('%s take no longer for being many', (_, text) => {
     const from = performance.now()

@@ -124,6 +124,8 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         if (session.of && !session.of.tx) server.memory.kill(session.of)
       }
     },
+    outage: () => undefined,
+    saw: () => {},
     listen(channel, hear) {
       const listener: Listener = { machine, life: machine.life, channel, hear, isConnected: false }
       const again = () => {

@@ -1,40 +1,90 @@
-/** Room for connections: told before anything starts, by what asks for how many. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { expectRoom, pools } from '../../store/room.ts'
+/** Room for connections: told before anything starts, by what asks for how many and what to change. */
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  expectRoom,
+  expectRoomFor,
+  issueOfRoom,
+  mostConnectionsOf,
+  nameOfProcess,
+  pools,
+} from '../../store/room.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { checkout } from '../../temporal.config.ts'
 import { freshDatabase } from '../support/servers.ts'
 
+let url: string
 let store: Store
 let most: number
 beforeAll(async () => {
-  store = openStore(await freshDatabase())
-  const { rows } = await store.pool.query<{ most: number }>(
-    `select current_setting('max_connections')::integer as most`,
+  url = await freshDatabase()
+  store = openStore(url, { name: nameOfProcess('api', 'this') })
+  const { rows } = await store.pool.query<{ count: number }>(
+    `select current_setting('max_connections')::integer as count`,
   )
-  most = rows[0]!.most
+  most = rows[0]!.count
 })
 afterAll(() => store.close())
 
-it('is four fifths of what Postgres allows, and not one more', async () => {
-  const whole = Math.floor(most * 0.8)
-  await expectRoom(store, { replicas: { processes: whole, connections: 1 } })
-  await expect(
-    expectRoom(store, {
-      replicas: { processes: whole, connections: 1 },
-      workers: { processes: 1, connections: 1 },
-    }),
-  ).rejects.toMatchObject({
-    code: 'configuration_invalid',
-    message: expect.stringMatching(
-      new RegExp(
-        `^the processes may open ${whole + 1} connections .*workers 1 × 1\\), more than 80 % .* of ${most};`,
-      ),
-    ) as string,
+const none = { api: 0, control: 0, train: 0, commands: 0 }
+
+describe('the room that Postgres has', () => {
+  it('is four fifths of what it allows, and not one more', () => {
+    const one = mostConnectionsOf('train')
+    expect(issueOfRoom({ ...none, train: 20 }, (20 * one) / 0.8)).toBeUndefined()
+    expect(issueOfRoom({ ...none, train: 20 }, (20 * one) / 0.8 - 1)).toMatchObject({
+      code: 'configuration_invalid',
+      message:
+        'the processes may open 80 connections to Postgres (API processes 0 × 11, control workers 0 × 19, training workers 20 × 4, ' +
+        'commands 0 × 6), and 80 % of its max_connections of 99 are 79; start fewer processes, or set max_connections to 100 and restart Postgres',
+      context: { sum: 80, most: 99, room: 79 },
+    })
+  })
+
+  it('suffices on the embedded server for six replicas', () => {
+    expect(issueOfRoom({ api: 6, control: 1, train: 1, commands: 1 }, 120)).toBeUndefined()
+  })
+
+  it('is asked of the server itself', async () => {
+    const api = Math.ceil(most / mostConnectionsOf('api'))
+    await expect(expectRoom(store, { ...none, api })).rejects.toMatchObject({ context: { most } })
+    await expectRoom(store, { ...none, api: 1 })
+  })
+
+  it('is asked by each process that starts by itself, beside those that are there', async () => {
+    await expectRoomFor(store, 'api')
+    const there = Math.ceil((most * 0.8) / mostConnectionsOf('api'))
+    const others = Array.from(
+      { length: there },
+      (_, place) =>
+        new pg.Client({ connectionString: url, application_name: nameOfProcess('api', `other${place}`) }),
+    )
+    try {
+      await Promise.all(others.map((client) => client.connect()))
+      // Its own connections are those of one process, however many of them there are.
+      const own = await Promise.all([store.pool.connect(), store.pool.connect()])
+      own.forEach((client) => client.release())
+      await expect(expectRoomFor(store, 'api')).rejects.toMatchObject({
+        code: 'configuration_invalid',
+        message: expect.stringContaining(`API processes ${there + 1} × 11, control workers 1 × 19`) as string,
+      })
+    } finally {
+      await Promise.all(others.map((client) => client.end()))
+    }
   })
 })
 
-it('suffices on the embedded server for four replicas', async () => {
-  const sum = 4 * (pools.api + pools.listeners) + pools.control + pools.train + pools.commands
-  expect(sum).toBeLessThanOrEqual(120 * 0.8)
-  await expectRoom(store, { all: { processes: 1, connections: sum } })
+it('every listener of a process is counted', () => {
+  const filesIn = (directory: string): string[] =>
+    readdirSync(join(checkout, directory), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+      .map((entry) => join(entry.parentPath, entry.name))
+  const listeners = (directory: string) =>
+    filesIn(directory).flatMap((file) => readFileSync(file, 'utf8').match(/\bstore\.listen\(/g) ?? []).length
+  // Those of store/ are in every process that keeps the heads of the audit: replicas and control workers.
+  expect(mostConnectionsOf('api') - pools.api).toBe(listeners('api') + listeners('store'))
+  // One more erases.
+  expect(mostConnectionsOf('control') - pools.control).toBe(listeners('activities') + listeners('store') + 1)
 })

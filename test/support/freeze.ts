@@ -23,13 +23,15 @@ export function familyOf(pid: number): number[] {
 /** Stops every process of the family until the returned function is called. */
 export function freeze(pid: number): () => void {
   const family = familyOf(pid)
-  for (const each of family) process.kill(each, 'SIGSTOP')
-  return () => {
-    for (const each of family)
-      try {
-        process.kill(each, 'SIGCONT')
-      } catch {
-        // One that had ended already when the others were stopped is gone as soon as the first of them goes on.
-      }
+  for (const each of family) signal(each, 'SIGSTOP')
+  return () => family.forEach((each) => signal(each, 'SIGCONT'))
+}
+
+/** One that ends meanwhile is gone, and stopping at it would leave the others frozen. */
+function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }

@@ -139,7 +139,7 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
   const store = openStore(options.databaseUrl ?? house.databaseUrl, {
     name: id,
     connectMs: 500,
-    queryMs: 1_000,
+    queryMs: 900,
   })
   const troubles: string[] = []
   const faults: string[] = []

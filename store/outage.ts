@@ -1,0 +1,41 @@
+/**
+ * What Postgres could not do a moment ago, for whoever looks after the system. A replica answers on without a database, so its
+ * callers notice nothing; and a server whose disk is full still answers whoever only reads.
+ */
+
+export interface Outage {
+  /** Its disk is full: it reads, and writes nothing. Otherwise it does not answer. */
+  kind: 'full' | 'away'
+  /** In its own words, or those of the driver. */
+  why: string
+  /** Since when, without a pause that is longer than `quietMs`. */
+  forMs: number
+}
+
+/** After so long without a failure it is over. Every process asks for something each few seconds, so an outage shows again and again. */
+const quietMs = 5_000
+
+export function watchOutages(now: () => number = () => performance.now()) {
+  let last: { kind: Outage['kind']; why: string; firstMs: number; atMs: number } | undefined
+  return {
+    saw(error: Error): void {
+      const atMs = now()
+      const goesOn = last !== undefined && atMs - last.atMs <= quietMs
+      last = {
+        kind: isFull(error) ? 'full' : 'away',
+        why: error.message,
+        firstMs: goesOn ? last!.firstMs : atMs,
+        atMs,
+      }
+    },
+    /** Nothing when there is none. */
+    outage(): Outage | undefined {
+      if (last === undefined || now() - last.atMs > quietMs) return undefined
+      return { kind: last.kind, why: last.why, forMs: Math.round(now() - last.firstMs) }
+    },
+  }
+}
+
+/** SQLSTATE disk_full; a server that gives up over it says so in words alone. */
+export const isFull = (error: Error): boolean =>
+  (error as { code?: unknown }).code === '53100' || error.message.includes('No space left on device')
