@@ -6,9 +6,10 @@ import type { CommandName, Standing } from '../domain/release.ts'
 import type { Role } from '../domain/roles.ts'
 import { findChampion } from '../store/champions.ts'
 import { findActiveKeys, type ActiveKey } from '../store/keys.ts'
-import { findReleasable } from '../store/releases.ts'
+import { findAnswers, findReleasable } from '../store/releases.ts'
 import { openSigner, type Signer } from '../store/signature.ts'
 import { keyOfWarrant, type Warranted } from '../store/warrants.ts'
+import type { CommandResult } from '../workflows/contract.ts'
 import type { Deps } from './deps.ts'
 import { databaseTime } from './followers.ts'
 
@@ -26,6 +27,8 @@ export interface Identity {
   inScope: boolean
   /** What the release stands on. */
   standing?: Standing
+  /** What was answered to this command before, however long ago. */
+  answered?: CommandResult
 }
 
 export interface Question {
@@ -38,10 +41,15 @@ export interface Question {
   commands?: (Omit<Warranted, 'model' | 'release' | 'command'> & { command: CommandName; warrant?: string })[]
 }
 
-/** The active keys among the names, each with its role; of commands, one answer each. A name without a key is left out. */
+/** Of commands, one answer each; of names alone, the active keys among them, each with its role. */
 export const authorize = ({ store, config }: Deps) => {
   let opened: Promise<Signer> | undefined
-  const signer = () => (opened ??= openSigner(config.signingKey))
+  const signer = () => {
+    opened ??= openSigner(config.signingKey)
+    // A key that is put right is good at once.
+    opened.catch(() => (opened = undefined))
+    return opened
+  }
   return async ({ names, model, release, version, commands }: Question): Promise<Identity[]> => {
     const keys = await findActiveKeys(store)
     const inScope = ({ models }: ActiveKey) => models === undefined || models.includes(model)
@@ -50,13 +58,24 @@ export const authorize = ({ store, config }: Deps) => {
         .filter(({ name }) => names.includes(name))
         .map((key) => ({ name: key.name, key: key.id, role: key.role, inScope: inScope(key) }))
     const standing = version === undefined ? undefined : await standingOf(store, { model, version })
+    const ids = commands.map(({ id }) => id)
+    const answers = release === undefined ? undefined : await findAnswers(store, { release, ids })
     const identities: Identity[] = []
     for (const { warrant, ...said } of commands) {
       const { id, by: name } = said
-      const known = { id, name, ...(standing === undefined ? {} : { standing }) }
+      const answered = answers?.get(id)
+      const known = {
+        id,
+        name,
+        ...(standing === undefined ? {} : { standing }),
+        ...(answered === undefined ? {} : { answered }),
+      }
       if (warrant === undefined) {
         const key = keys.find((each) => each.name === name)
-        if (key === undefined) continue
+        if (key === undefined) {
+          identities.push({ ...known, inScope: false })
+          continue
+        }
         const { role } = key
         identities.push(
           config.unsignedSignals

@@ -23,6 +23,7 @@ const withJudgements: readonly Forgettable[] = [
   'serving_judgements',
   'monitor_windows',
   'deliveries',
+  'command_outbox',
 ]
 
 export const makeLogDays =

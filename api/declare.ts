@@ -5,6 +5,7 @@
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { roles, type Role } from '../domain/roles.ts'
+import type { Database } from '../store/postgres.ts'
 import type { Actor } from './auth.ts'
 import type { Session } from './session.ts'
 
@@ -37,6 +38,11 @@ export interface Ask<Body, Query> {
   stream: () => AsyncIterable<Uint8Array>
   requestId: string
   header: (name: string) => string | undefined
+  /**
+   * Keeps the answer under the name that the sender gave the request, in the transaction of what is done for it; without one
+   * it is kept when the answer is given.
+   */
+  keep?: (database: Database, answer: Answer) => Promise<void>
   /** Of whom the request comes from on a page. */
   session: Session | undefined
   /** The path with its query, as it was asked for. */

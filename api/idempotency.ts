@@ -7,7 +7,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../domain/errors.ts'
 import { claimRequest, keepAnswer, letGo, type RequestName } from '../store/idempotency.ts'
-import type { Store } from '../store/postgres.ts'
+import type { Database, Store } from '../store/postgres.ts'
 import type { Answer, Ask, Route } from './declare.ts'
 
 /** Longer than any command takes; a replica that dies over one holds the others back for so long. */
@@ -65,11 +65,13 @@ interface First {
 }
 
 async function first({ store, route, ask, claim }: First): Promise<Answer> {
-  try {
-    const answer = await route.handle(ask)
-    const { status = 200, json } = answer
+  const keep = async (database: Database, { status = 200, json }: Answer): Promise<void> => {
     const kept: Kept = route.once ? { shown: true } : { status, json }
-    await keepAnswer(store, { ...claim, status, answer: kept })
+    await keepAnswer(database, { ...claim, status, answer: kept })
+  }
+  try {
+    const answer = await route.handle({ ...ask, keep })
+    await keep(store, answer)
     return answer
   } catch (error) {
     // What may go better the next time is not kept; nor is what nobody foresaw.

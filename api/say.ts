@@ -1,15 +1,20 @@
 /**
  * Says a word of a person to a release, for the API and for the pages alike: signed, once, and answered by the release itself. Two
- * ways to say the same would sooner or later mean two things.
+ * ways to say the same would sooner or later mean two things. While Temporal is away it is written down, and deliver.ts sends it
+ * when Temporal is back: a person would have to sit and try otherwise.
  */
 import { randomUUID } from 'node:crypto'
-import { DomainError } from '../domain/errors.ts'
-import type { ReleaseDigests } from '../domain/release.ts'
+import { isRequester } from '../domain/approval.ts'
+import { DomainError, isError } from '../domain/errors.ts'
+import { nextEffect } from '../domain/next-effect.ts'
+import type { ReleaseDigests, ReleaseState } from '../domain/release.ts'
+import { recordCommand, type OutboxMessage } from '../store/command-outbox.ts'
 import type { Database } from '../store/postgres.ts'
 import { findRelease, type Release } from '../store/releases.ts'
 import { makeWarrant } from '../store/warrants.ts'
-import { commandUpdates, type Command, type CommandName, type CommandResult } from '../workflows/contract.ts'
+import { commandUpdates, type CommandName } from '../workflows/contract.ts'
 import type { Actor } from './auth.ts'
+import type { Answer, Ask } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { expectInScope } from './scope.ts'
 import { isNotFound } from './workflow-errors.ts'
@@ -27,42 +32,81 @@ export interface Saying {
   seen?: { [Name in keyof ReleaseDigests]?: string | undefined }
   /** The same command under the same name is carried out once. */
   once?: string
+  /** Keeps the answer for whoever sends it again, with what is written down. */
+  keep?: Ask<unknown, unknown>['keep'] | undefined
 }
 
-/** Throws `command_refused` when the release does not accept it. */
-export async function sayToRelease(
-  deps: ApiDeps,
-  { name, id: releaseId, actor, reason, seen = {}, once }: Saying,
-): Promise<CommandResult & { release: string }> {
-  const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, releaseId)
+/** What a person is told whose command waits for Temporal. */
+export const recorded = 'recorded; it will be delivered when Temporal is back'
+
+/** Answers 200 with what the release says, or 202 with what is written down for it. Throws `command_refused` when the release does not accept it. */
+export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answer> {
+  const { name, actor, reason, seen = {}, once } = saying
+  const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, saying.id)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
-  // Two people may choose the same name for their commands.
-  const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
   const { digests, model } = state
-  const unsaid: Command = {
-    id,
+  const said = {
+    // Two people may choose the same name for their commands.
+    id: once === undefined ? randomUUID() : `${actor.id}/${once}`,
     by: actor.name,
     ...(reason === undefined ? {} : { reason }),
     artifactDigest: seen.artifact ?? digests.artifact,
     evaluationDigest: seen.evaluation ?? digests.evaluation,
     policyDigest: seen.policy ?? digests.policy,
   }
-  const warranted = { ...unsaid, id, command: name, model, release: state.id }
-  const warrant = makeWarrant(deps.signer, warranted, { keyId: actor.id, nowMs: deps.serving.wall() })
-  const said: Command = { ...unsaid, warrant }
+  const signed = (more: { until?: string } = {}): OutboxMessage => {
+    const whole = { ...said, ...more }
+    const warranted = { ...whole, command: name, model, release: state.id }
+    const nowMs = deps.serving.wall()
+    return { ...whole, warrant: makeWarrant(deps.signer, warranted, { keyId: actor.id, nowMs }) }
+  }
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow
-        .getHandle(workflowId, runId)
-        .executeUpdate(commandUpdates[name], { args: [said], updateId: id }),
+        // Whichever run of it goes on now.
+        .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
+        .executeUpdate(commandUpdates[name], { args: [signed()], updateId: said.id }),
     )
     deps.log.info({ release: state.id, command: name, by: said.by, ...result }, 'command')
     if (!result.accepted) throw refused(result.message, result.stage)
-    return { release: state.id, ...result }
+    return { json: { release: state.id, ...result } }
   } catch (error) {
     if (isNotFound(error)) throw refused('the release has ended', 'ended')
-    throw error
+    if (!isError(error, 'temporal_unavailable')) throw error
+    return record(deps, saying, state, signed(untilOf(name, state)))
   }
+}
+
+/** Whoever may not say it at all learns it at once; everything else is the release's to answer. */
+async function record(
+  { store, log }: ApiDeps,
+  { name: command, actor, keep }: Saying,
+  state: ReleaseState,
+  message: OutboxMessage,
+): Promise<Answer> {
+  const { id: release, model, stage } = state
+  if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
+    throw refused(`${actor.name} has asked for the release and cannot approve it`, stage)
+  const answer = await store.transaction(async (database) => {
+    const id = await recordCommand(database, { releaseId: release, model, command, message })
+    const kept: Answer = {
+      status: 202,
+      headers: { location: `/v1/commands/${id}` },
+      json: { id, release, command, state: 'waiting', message: recorded },
+    }
+    await keep?.(database, kept)
+    return kept
+  })
+  log.info({ release, command, by: message.by }, 'command recorded')
+  return answer
+}
+
+/** What ends a wait for people means nothing once that wait is over, however late it comes. */
+function untilOf(name: CommandName, state: ReleaseState): { until?: string } {
+  const effect = nextEffect(state)
+  const untilMs = 'untilMs' in effect ? effect.untilMs : undefined
+  if (untilMs === undefined || (name !== 'approve' && name !== 'resume')) return {}
+  return { until: new Date(untilMs).toISOString() }
 }
 
 /** Throws `release_not_found`, and `forbidden` when the key may not touch its model. */

@@ -9,13 +9,13 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
-import { isError, type DomainError } from '../domain/errors.ts'
+import { isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads } from '../store/audit-heads.ts'
 import { ensureAdminKey } from '../store/keys.ts'
-import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoomFor, nameOfProcess, pools } from '../store/room.ts'
+import { openStore } from '../store/postgres.ts'
+import { pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
@@ -29,8 +29,8 @@ import { createTargets } from './target.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
 
-/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for a second. */
-const databaseMs = { connectMs: 500, queryMs: 900 }
+/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
+const databaseMs = { connectMs: 500, queryMs: 1_000 }
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
@@ -39,39 +39,23 @@ const warmMs = 1_000
 /** How long each part may take to end: a frozen database says goodbye to nobody. */
 const closeMs = 3_500
 
-const log = pino({
-  name: 'api',
-  base: { pid: process.pid },
-  hooks: { streamWrite: redacted },
-  // What a driver hangs on its errors besides may be the row that it was about.
-  serializers: {
-    err(thrown: unknown) {
-      if (!(thrown instanceof Error)) return thrown
-      const { name, message, stack, code } = thrown as Error & { code?: unknown }
-      return { name, message, code, stack }
-    },
-  },
-})
+const log = pino({ name: 'api', base: { pid: process.pid }, hooks: { streamWrite: redacted } })
 
 export interface RunningServer {
   url: string
-  /** Why it should not run: it found no room for its connections. Nothing when there is, or when Postgres does not answer now. */
-  refused: Promise<DomainError | undefined>
   /** Takes no more requests, finishes those under way, hands on what is counted, and ends. */
   stop(reason: string): Promise<void>
 }
 
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
   const trouble = createTroubleLog(logger)
-  const mark = randomBytes(6).toString('hex')
-  const id = `api-${mark}`
+  const id = `api-${randomBytes(6).toString('hex')}`
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
     max: pools.api,
-    name: nameOfProcess('api', mark),
+    name: `tenure ${id}`,
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
-  const refused = findRefusal(store)
   const { mostConnections } = socketLimits
   const server = createSockets(() => trouble(`more than ${mostConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
@@ -144,7 +128,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   mounted.handle = handle
   for (const asked of early.splice(0)) handle(...asked)
   // Loaded once predictions are answered: it is most of what there is to load.
-  const { createApplication } = await import('./application.ts')
+  const [{ createApplication }, { startDelivery }] = await Promise.all([
+    import('./application.ts'),
+    import('./deliver.ts'),
+  ])
   mounted.rest = createApplication({
     store,
     authentication,
@@ -158,6 +145,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     stopping: () => ending,
   })
   for (const asked of early.splice(0)) handle(...asked)
+  const stopDelivery = startDelivery({ store, temporal, log: logger }, trouble)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping: () => ending }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
@@ -166,15 +154,21 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 
   return {
     url,
-    refused,
     async stop(reason) {
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
       clearTimeout(warming)
       logger.info({ reason }, 'ending')
       await drain(server, shared)
-      for (const end of [keeper.stop, authentication.stop, serving.stop, temporal.close, store.close])
-        await atMost(closeMs, end())
+      const parts = [
+        keeper.stop,
+        authentication.stop,
+        serving.stop,
+        stopDelivery,
+        temporal.close,
+        store.close,
+      ]
+      for (const end of parts) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
     },
   }
@@ -222,18 +216,8 @@ async function atMost(ms: number, ending: Promise<void>): Promise<void> {
   await Promise.race([ending, late]).finally(() => clearTimeout(timer))
 }
 
-/** Nothing waits for it: a replica starts without a database as well, and then it must not end because one has come. */
-async function findRefusal(store: Store): Promise<DomainError | undefined> {
-  try {
-    await expectRoomFor(store, 'api')
-  } catch (error) {
-    if (isError(error, 'configuration_invalid')) return error
-  }
-  return undefined
-}
-
 /** For an API that nobody prepared: the one line of this process that is no JSON, because a log keeps what it is given. */
-async function showFirstKey(store: Store, logger: Logger): Promise<void> {
+async function showFirstKey(store: Parameters<typeof ensureAdminKey>[0], logger: Logger): Promise<void> {
   try {
     const key = await ensureAdminKey(store)
     if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
@@ -247,12 +231,7 @@ async function main(): Promise<void> {
   const config = readConfig()
   log.level = config.logLevel
   const running = await startServer(config, log)
-  const end = (reason: string, code = 0) => void running.stop(reason).then(() => process.exit(code))
-  void running.refused.then((refusal) => {
-    if (refusal === undefined) return
-    log.fatal({ code: refusal.code }, refusal.message)
-    end('there is no room for its connections', 1)
-  })
+  const end = (reason: string) => void running.stop(reason).then(() => process.exit(0))
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
   // A parent that dies without a word closes this channel, when it has opened one.
   process.on('disconnect', () => end('its parent has ended'))

@@ -2,6 +2,7 @@
  * The API's way to Temporal. It connects when first needed and each call has a deadline, because the client's own patience is
  * ten seconds for a dead server and endless for a silent one.
  */
+import { createConnection } from 'node:net'
 import type { Client, ConnectionOptions } from '@temporalio/client'
 import { DomainError } from '../domain/errors.ts'
 import type { Config } from '../temporal.config.ts'
@@ -20,12 +21,18 @@ export interface TemporalClient {
 
 /** How long the server itself may take to answer anything. */
 export const answerMs = 900
+/** The same before a command, which has to be written down within the second when there is no answer. */
+const greetMs = 800
+/** How long it takes at most to be told that nobody listens. */
+const knockMs = 200
 
 export function createTemporalClient({
   temporal,
   taskQueues,
 }: Pick<Config, 'temporal' | 'taskQueues'>): TemporalClient {
   let opened: Promise<Client> | undefined
+  // Whether it has yet to be seen that anybody is there.
+  let doubted = true
   const open = (): Promise<Client> => {
     opened ??= connect(temporal)
     // A failed start of the library must not be the answer for ever.
@@ -33,6 +40,9 @@ export function createTemporalClient({
     return opened
   }
   const within = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
+    // Before the library is loaded, which takes longer than a caller has to wait for this.
+    if (doubted && (await isDeserted(temporal.address)))
+      throw new Error(`failed to connect: nobody listens at ${temporal.address}`)
     const client = await open()
     // The deadline of the protocol begins only when the connection stands.
     let timer: NodeJS.Timeout | undefined
@@ -40,17 +50,22 @@ export function createTemporalClient({
       timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
     })
     try {
-      return await Promise.race([
+      const done = await Promise.race([
         client.connection.withDeadline(Date.now() + withinMs, () => work(client)),
         late,
       ])
+      doubted = false
+      return done
+    } catch (error) {
+      doubted = isSilence(error)
+      throw error
     } finally {
       clearTimeout(timer)
     }
   }
   const ping = async (): Promise<void> => {
     try {
-      await within(answerMs, (client) => client.workflowService.getSystemInfo({}))
+      await within(greetMs, (client) => client.workflowService.getSystemInfo({}))
     } catch (error) {
       throw unavailable(error)
     }
@@ -71,6 +86,8 @@ export function createTemporalClient({
       } catch (error) {
         if (codeOf(error) === grpc.unavailable) throw unavailable(error)
         if (!isSilence(error)) throw error
+        // It may have gone away over it.
+        await ping()
         throw new DomainError(
           'deadline_exceeded',
           `the workflow did not answer within ${withinMs} ms; the command may still be carried out`,
@@ -93,10 +110,28 @@ async function connect({ address, namespace, apiKey, tls }: Config['temporal']):
   const connection = Connection.lazy({
     address,
     connectTimeout: answerMs,
+    // By default a server that was away for long is tried again only every two minutes.
+    channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000 },
     ...(apiKey === undefined ? {} : { apiKey }),
     ...(tls === undefined ? {} : { tls: tls as NonNullable<ConnectionOptions['tls']> }),
   })
   return new Client({ connection, namespace })
+}
+
+/** Whether a connection is refused. An address that is no host with a port, and a host that is silent, are left to the library. */
+function isDeserted(address: string): Promise<boolean> {
+  const [, host, port] = /^\[?([^/[\]]+?)\]?:(\d+)$/.exec(address) ?? []
+  if (host === undefined) return Promise.resolve(false)
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port: Number(port), timeout: knockMs })
+    const tell = (deserted: boolean) => {
+      socket.destroy()
+      resolve(deserted)
+    }
+    socket.once('connect', () => tell(false))
+    socket.once('timeout', () => tell(false))
+    socket.once('error', (error: NodeJS.ErrnoException) => tell(error.code === 'ECONNREFUSED'))
+  })
 }
 
 /** Status codes of gRPC. */

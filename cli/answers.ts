@@ -92,6 +92,17 @@ export interface CommandAnswer {
   stage: string
 }
 
+/** A command that was written down while Temporal was away. */
+export interface RecordedAnswer {
+  id: string
+  release: string
+  command: string
+  actor: string
+  state: string
+  message: string
+  recorded_at: string
+}
+
 export interface RetrainingAnswer {
   id: string
   model: string

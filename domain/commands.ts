@@ -108,7 +108,9 @@ function unauthorised({ model }: ReleaseState, event: CommandEvent): string | un
 
 /** Why it means nothing now, or is meant for something else. */
 function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefined {
-  const { command: name, by } = event
+  const { command: name, by, atMs, untilMs } = event
+  if (untilMs !== undefined && atMs > untilMs)
+    return `${by} has said it for a wait that was over at ${new Date(untilMs).toISOString()}`
   const { artifact, evaluation, policy } = state.digests
   const seen: [string, string | undefined, string][] = [
     ['artifact', event.artifactDigest, artifact],

@@ -27,6 +27,8 @@ export interface CommandEvent {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
+  /** Said for a wait that is over then. */
+  untilMs?: number
 }
 
 /** What the steps of the release report. Times are milliseconds on the workflow's clock. */

@@ -44,6 +44,7 @@ const forgettable = {
   serving_judgements: sql`at < before`,
   monitor_windows: sql`at < before`,
   deliveries: sql`at < before`,
+  command_outbox: sql`recorded_at < before and next_at is null`,
   erased_requests: sql`erased_at < before`,
 } satisfies Record<string, Sql>
 

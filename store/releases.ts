@@ -185,6 +185,16 @@ export async function insertCommand(database: Database, command: ReleaseCommand)
   return rows.length > 0
 }
 
+/** What was answered to commands of a release before, by their ids. */
+export async function findAnswers(
+  database: Database,
+  { release, ids }: { release: string; ids: readonly string[] },
+): Promise<Map<string, Pick<ReleaseCommand, 'accepted' | 'stage' | 'message'>>> {
+  const rows = await database.query<Pick<ReleaseCommand, 'id' | 'accepted' | 'stage' | 'message'>>(sql`
+    select id, accepted, stage, message from release_commands where id = any(${ids.map((id) => `${release}/${id}`)}::text[])`)
+  return new Map(rows.map(({ id, ...answer }) => [id.slice(release.length + 1), answer]))
+}
+
 /** In the order in which they came. */
 export async function listCommands(
   database: Database,

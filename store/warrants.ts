@@ -20,6 +20,7 @@ export interface Warranted {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
+  until?: string
 }
 
 /** How long a command may be on its way, for instance to a worker that is away. */

@@ -170,6 +170,8 @@ export interface Command {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
+  /** ISO 8601: heard later than that it is refused. For what ends a wait, when it may be long on its way. */
+  until?: string
   /** Shows that the bearer of the key has said it; asked for where a bare name is not believed. */
   warrant?: string
 }

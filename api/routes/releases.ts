@@ -6,6 +6,7 @@ import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
 import { commandRoles, hotfixRoles } from '../../domain/release.ts'
 import type { Role } from '../../domain/roles.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
+import { listRecorded } from '../../store/command-outbox.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
 import { listCommands, listReleases, type Release } from '../../store/releases.ts'
@@ -75,13 +76,15 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     method: 'get',
     path: '/v1/releases/:id',
     allow: viewers,
-    summary: 'Shows a release: its state, why it waits, its verdicts and what people have said to it.',
+    summary:
+      'Shows a release: its state, why it waits, its verdicts, what people have said to it, and what of that it has not answered yet.',
     answers: { 200: 'The release' },
     async handle({ actor, params }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
-      const [decisions, commands, flag] = await Promise.all([
+      const [decisions, commands, recorded, flag] = await Promise.all([
         listDecisions(deps.store, release.state.id),
         listCommands(deps.store, release.state.id),
+        listRecorded(deps.store, release.state.id),
         findFlag(deps.store, release.state.model),
       ])
       const brief = briefOf(release, await findShares(deps.store))
@@ -93,6 +96,7 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
           state: release.state,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),
           commands: commands.map(toWire),
+          recorded: recorded.map(toWire),
         },
       }
     },
@@ -133,21 +137,24 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       method: 'post',
       path: `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`,
       allow: commandRoles[name],
-      summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing.`,
-      answers: { 200: 'It was accepted' },
+      summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing. While Temporal does not answer it is written down, and GET /v1/commands/:id tells what becomes of it.`,
+      answers: {
+        200: 'It was accepted',
+        202: 'It is recorded and will be delivered when Temporal is back, once and within seconds; `id` is what it is asked for by',
+      },
       body: command,
-      async handle({ actor, params, body, header }) {
+      async handle({ actor, params, body, header, keep }) {
         const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = body
         const once = header(idempotencyHeader)
-        const said = await sayToRelease(deps, {
+        return sayToRelease(deps, {
           name,
           id: params['id']!,
           actor: actor!,
           seen: { artifact, evaluation, policy },
           ...(body.reason === undefined ? {} : { reason: body.reason }),
           ...(once === undefined ? {} : { once }),
+          keep,
         })
-        return { json: said }
       },
     }),
   ),

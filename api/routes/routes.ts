@@ -4,6 +4,7 @@ import type { Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { alertRoutes } from './alerts.ts'
 import { batchRoutes } from './batches.ts'
+import { commandRoutes } from './commands.ts'
 import { descriptionRoutes } from './description.ts'
 import { drillRoutes } from './drills.ts'
 import { erasureRoutes } from './erasures.ts'
@@ -36,6 +37,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
     ...releaseRoutes(deps),
+    ...commandRoutes(deps),
     ...rollbackRoutes(deps),
     ...drillRoutes(deps),
     ...featureRoutes(deps),

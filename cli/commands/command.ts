@@ -44,11 +44,7 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
   async run({ terminal, api }, { args, options }) {
     const id = await releaseIdOf(api(), String(args[0]))
     const release = await api().get<ReleaseAnswer>(`/v1/releases/${encodeURIComponent(id)}`)
-    const { accepted, message, stage } = await api().post<{
-      accepted: boolean
-      message: string
-      stage: string
-    }>(
+    const answer = await api().post<CommandAnswerNow>(
       `/v1/releases/${encodeURIComponent(id)}/${path}`,
       {
         ...(options['reason'] === undefined ? {} : { reason: options['reason'] }),
@@ -58,12 +54,29 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
       },
       { 'idempotency-key': randomUUID() },
     )
+    const { accepted, message, stage = '' } = answer
+    const said = `${release.version}: ${message} (${stage}, artifact ${short(release.artifact_digest)})`
     terminal.answer(
-      { release: id, accepted, message, stage },
-      `${release.version}: ${message} (${stage}, artifact ${short(release.artifact_digest)})`,
+      isRecorded(answer) ? answer : { release: id, accepted, message, stage },
+      isRecorded(answer) ? recordedText(release.version, answer) : said,
     )
   },
 }))
+
+/** What a release has answered, or, while Temporal is away, what is written down for it. */
+interface CommandAnswerNow {
+  message: string
+  accepted?: boolean
+  stage?: string
+  /** Of what is written down. */
+  id?: string
+  state?: string
+}
+
+const isRecorded = ({ state }: { state?: string }): boolean => state === 'waiting'
+
+const recordedText = (subject: string, { id = '', message }: CommandAnswerNow): string =>
+  `${subject}: ${message} (\`tenure release command ${id}\` tells what has become of it)`
 
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',
@@ -80,14 +93,7 @@ export const rollbackCommand: CommandSpec = {
     const path = named.startsWith('rel_')
       ? `/v1/releases/${encodeURIComponent(named)}/rollback`
       : `/v1/models/${encodeURIComponent(named)}/rollback`
-    const answer = await api().post<{ message?: string; stage?: string; version?: string }>(
-      path,
-      body,
-      headers,
-    )
-    terminal.answer(
-      answer,
-      answer.message ?? `${named} is taken back${answer.version ? ` to ${answer.version}` : ''}`,
-    )
+    const answer = await api().post<CommandAnswerNow>(path, body, headers)
+    terminal.answer(answer, isRecorded(answer) ? recordedText(named, answer) : answer.message)
   },
 }

@@ -1,7 +1,13 @@
 /** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { CommandAnswer, EvaluationAnswer, ReleaseAnswer, WaitingAnswer } from '../answers.ts'
+import type {
+  CommandAnswer,
+  EvaluationAnswer,
+  RecordedAnswer,
+  ReleaseAnswer,
+  WaitingAnswer,
+} from '../answers.ts'
 import { failure, type Client } from '../client.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from '../release-charts.ts'
@@ -91,6 +97,16 @@ export const releaseGroup: CommandGroup = {
         )
       },
     },
+    {
+      name: 'command <id>',
+      summary: 'shows what has become of a command that was recorded while Temporal was away',
+      examples: ['release command cmd_01h…', 'release command cmd_01h… --json'],
+      async run({ terminal, api }, { args }) {
+        const answer = await api().get<RecordedAnswer>(`/v1/commands/${encodeURIComponent(String(args[0]))}`)
+        const { state, command, release, message, recorded_at: at } = answer
+        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
+      },
+    },
   ],
 }
 
@@ -110,6 +126,8 @@ async function evaluationOf(client: Client, version: string): Promise<Evaluation
 
 interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {
   commands: CommandAnswer[]
+  /** What was said while Temporal was away and has no answer yet. */
+  recorded?: RecordedAnswer[]
 }
 
 /** A release by its id, or the latest of a model by the model's name. */
@@ -208,6 +226,13 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     each.accepted ? paint('green', 'accepted') : paint('yellow', 'ignored'),
     each.message,
   ])
+  const recorded = (release.recorded ?? []).map((each) => [
+    time(each.recorded_at),
+    each.actor,
+    each.command,
+    paint('yellow', each.state),
+    each.id,
+  ])
   const verdicts = release.decisions
     .slice(0, most)
     .map((each) => [
@@ -220,6 +245,7 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     paint('bold', release.id),
     tableOf([], facts),
     ...(said.length === 0 ? [] : ['', tableOf(['at', 'who', 'command', 'answer', 'message'], said)]),
+    ...(recorded.length === 0 ? [] : ['', tableOf(['at', 'who', 'command', 'recorded', 'as'], recorded)]),
     ...(verdicts.length === 0 ? [] : ['', tableOf(['at', 'stage', 'verdict', 'because'], verdicts)]),
   ].join('\n')
 }

@@ -313,6 +313,14 @@ export const releaseStatements: Statements = {
       return [{ id }]
     },
   ],
+  '8104abc0': [
+    'findAnswers',
+    (query, [ids]) =>
+      (ids as string[])
+        .map((id) => query.find('release_commands', id))
+        .filter((row) => row !== undefined)
+        .map(({ id, accepted, stage, message }) => ({ id, accepted, stage, message })),
+  ],
   '809baac4': [
     'appendAudit, lock',
     (query) => {

@@ -23,6 +23,8 @@ const pinned: Record<string, string> = {
   '0011_features.sql': 'd43065e33fc876e2c3e6677ffe1efef0d2e327f59505a4bc4098aef0c83a35ea',
   '0012_tracking.sql': 'fea845feff822d49de2aeb50fa85767be5c5791d2872b0f0f02d67b303353b59',
   '0013_monitor.sql': '0760263f542c2aa55479db88892dc29fa2042b8ab504f1447348e5520f98a324',
+  '0014_limits.sql': '3232b9a8937e9ce736c8291f586dea0518a4f556a9f8a8d331461ccb5f26d790',
+  '0016_command_outbox.sql': 'f56437ce6dd1c9e0ea0f37ab4d08d9650164e30b6407e8a21669263763059179',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

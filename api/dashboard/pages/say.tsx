@@ -10,7 +10,7 @@ import { findReleasable } from '../../../store/releases.ts'
 import { expectAllowed, type Actor } from '../../auth.ts'
 import type { Answer, Ask } from '../../declare.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { getReleaseInScope, sayToRelease } from '../../say.ts'
+import { getReleaseInScope, recorded, sayToRelease } from '../../say.ts'
 import { pageText } from '../answer.tsx'
 import type { View } from '../declare.ts'
 import { html, pageHeaders } from '../headers.ts'
@@ -48,7 +48,7 @@ export async function say(deps: ApiDeps, ask: Ask<unknown, unknown>): Promise<An
     return refusal({ actor, state, token: ask.session?.token, word: form.command, changes, stale: true })
   try {
     const { artifact, evaluation, policy } = form
-    await sayToRelease(deps, {
+    const answer = await sayToRelease(deps, {
       name: form.command,
       id,
       actor,
@@ -56,6 +56,8 @@ export async function say(deps: ApiDeps, ask: Ask<unknown, unknown>): Promise<An
       seen: bound.includes(form.command) ? { artifact, evaluation, policy } : {},
       once: form.once,
     })
+    if (answer.status === 202)
+      return await waiting({ actor, state, token: ask.session?.token, word: form.command })
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
@@ -102,11 +104,35 @@ const stageName = (at: { stage: string; stage_index?: string; stageIndex?: numbe
 
 const readable = (value: string): string => (value.startsWith('sha256:') ? shortDigest(value) : value)
 
-interface Refusal {
+interface Told {
   actor: Actor
   state: ReleaseState
   token: string | undefined
   word: CommandName
+}
+
+/** Temporal is away. The page of the release would look as if nothing had been said. */
+async function waiting({ actor, state, token, word }: Told): Promise<Answer> {
+  const title = 'It is recorded'
+  const children: View = (
+    <section class="card warn narrow" aria-label={title}>
+      <h1>{title}</h1>
+      <p>
+        Temporal does not answer. “{plain(word)}” is {recorded}. What {state.version} then says to it stands
+        on the page of the release and in the audit.
+      </p>
+      <p>
+        <a class="button" href={`/releases/${state.id}`}>
+          Show the release
+        </a>
+      </p>
+    </section>
+  )
+  const text = await pageText({ title, path: '/releases', actor, token, children })
+  return { status: 202, text, type: html, headers: pageHeaders }
+}
+
+interface Refusal extends Told {
   changes: string[]
   /** Whether the page was out of date; else the release itself has refused. */
   stale: boolean

@@ -1,0 +1,30 @@
+/** `/v1/commands/:id`: what has become of a command that was written down while Temporal was away. */
+import { DomainError } from '../../domain/errors.ts'
+import { findRecorded } from '../../store/command-outbox.ts'
+import { route, viewers, type Route } from '../declare.ts'
+import type { ApiDeps } from '../deps.ts'
+import { recorded } from '../say.ts'
+import { expectInScope } from '../scope.ts'
+import { toWire } from '../wire.ts'
+
+export const commandRoutes = ({ store }: ApiDeps): Route[] => [
+  route({
+    method: 'get',
+    path: '/v1/commands/:id',
+    allow: viewers,
+    summary:
+      'Shows a command that was recorded while Temporal was away: whether it is waiting, delivered or refused, and what the release has answered.',
+    answers: { 200: 'The command' },
+    async handle({ actor, params }) {
+      const id = params['id']!
+      const found = await findRecorded(store, id)
+      if (found === undefined)
+        throw new DomainError('not_found', `there is no recorded command ${JSON.stringify(id.slice(0, 100))}`)
+      expectInScope(actor, found.model)
+      const message = found.message ?? (found.state === 'waiting' ? recorded : unanswered)
+      return { json: toWire({ ...found, message }) }
+    },
+  }),
+]
+
+const unanswered = 'delivered to Temporal; the release has not answered yet'

@@ -1,0 +1,224 @@
+/**
+ * What people have said to releases while Temporal was away, until it is sent. Whoever sends takes the first of each release that is
+ * due, with a lease: one that dies over it leaves it to the next, and what is then sent twice counts once, because the release
+ * knows the id of the command. The answer is not kept here but where all answers are, so nobody has to be told of it twice.
+ */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import type { CommandName, ReleaseStage } from '../domain/release.ts'
+import { appendAudit } from './audit.ts'
+import type { Database, Store } from './postgres.ts'
+import { insertCommand } from './releases.ts'
+
+/** As the workflow of the release reads it. */
+export interface OutboxMessage {
+  /** Of the command. */
+  id: string
+  by: string
+  reason?: string
+  artifactDigest?: string
+  evaluationDigest?: string
+  policyDigest?: string
+  /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
+  until?: string
+  warrant: string
+}
+
+/**
+ * - `waiting`: nobody but the database has it.
+ * - `delivered`: Temporal has it, and once it has answered the release has accepted it.
+ * - `refused`: the release does not accept it, or has ended.
+ */
+export type OutboxState = 'waiting' | 'delivered' | 'refused'
+
+export interface OutboxCommand {
+  /** What it is asked for by. */
+  id: `cmd_${string}`
+  release: string
+  model: string
+  command: CommandName
+  actor: string
+  reason?: string
+  state: OutboxState
+  recordedAt: string
+  sentAt?: string
+  /** Why it could not be sent at the last attempt. */
+  problem?: string
+  /** What the release has answered, and when; absent until it has. */
+  accepted?: boolean
+  stage?: ReleaseStage
+  message?: string
+  answeredAt?: string
+}
+
+interface Recording {
+  releaseId: string
+  model: string
+  command: CommandName
+  message: OutboxMessage
+}
+
+/** Keeps a command with its row of the audit; the same id once more is the command that is kept. Answers what it is asked for by. */
+export async function recordCommand(
+  database: Database,
+  { releaseId, model, command, message }: Recording,
+): Promise<OutboxCommand['id']> {
+  const [row] = await database.query<{ id: OutboxCommand['id'] }>(sql`
+    insert into command_outbox (id, release_id, command_id, command, actor, message)
+    values (${`cmd_${randomUUID().replaceAll('-', '')}`}, ${releaseId}, ${message.id}, ${command}, ${message.by},
+      ${JSON.stringify(message)})
+    on conflict (release_id, command_id) do nothing returning id`)
+  if (row === undefined) {
+    const [known] = await database.query<{ id: OutboxCommand['id'] }>(sql`
+      select id from command_outbox where release_id = ${releaseId} and command_id = ${message.id}`)
+    return known!.id
+  }
+  const { by: actor, id, reason, until } = message
+  await appendAudit(database, {
+    actor,
+    action: 'command.recorded',
+    subject: releaseId,
+    model,
+    detail: { id, command, outbox: row.id, reason: reason ?? null, until: until ?? null },
+  })
+  return row.id
+}
+
+interface RawCommand {
+  id: OutboxCommand['id']
+  release: string
+  model: string
+  command: CommandName
+  actor: string
+  reason: string | null
+  recorded_at: Date
+  sent_at: Date | null
+  problem: string | null
+  accepted: boolean | null
+  stage: ReleaseStage | null
+  answer: string | null
+  answered_at: Date | null
+}
+
+const selected = sql`
+  select outbox.id, outbox.release_id as release, releases.model, outbox.command, outbox.actor,
+    outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.accepted, answers.stage,
+    answers.message as answer, answers.at as answered_at
+  from command_outbox as outbox join releases on releases.id = outbox.release_id
+    left join release_commands as answers on answers.id = outbox.release_id || '/' || outbox.command_id`
+
+function toCommand(row: RawCommand): OutboxCommand {
+  const { id, release, model, command, actor } = row
+  const state = row.accepted === false ? 'refused' : row.accepted || row.sent_at ? 'delivered' : 'waiting'
+  return {
+    id,
+    release,
+    model,
+    command,
+    actor,
+    ...(row.reason === null ? {} : { reason: row.reason }),
+    state,
+    recordedAt: row.recorded_at.toISOString(),
+    ...(row.sent_at === null ? {} : { sentAt: row.sent_at.toISOString() }),
+    ...(row.problem === null ? {} : { problem: row.problem }),
+    ...(row.accepted === null ? {} : { accepted: row.accepted }),
+    ...(row.stage === null ? {} : { stage: row.stage }),
+    ...(row.answer === null ? {} : { message: row.answer }),
+    ...(row.answered_at === null ? {} : { answeredAt: row.answered_at.toISOString() }),
+  }
+}
+
+export async function findRecorded(database: Database, id: string): Promise<OutboxCommand | undefined> {
+  const [row] = await database.query<RawCommand>(sql`${selected} where outbox.id = ${id}`)
+  return row && toCommand(row)
+}
+
+/** What a release has not answered yet, in the order in which it was said. */
+export async function listRecorded(database: Database, releaseId: string): Promise<OutboxCommand[]> {
+  const rows = await database.query<RawCommand>(sql`
+    ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by place`)
+  return rows.map(toCommand)
+}
+
+/** One that is to be sent, and where to. */
+export interface Parcel {
+  id: OutboxCommand['id']
+  releaseId: string
+  model: string
+  command: CommandName
+  message: OutboxMessage
+  workflowId: string
+  /** The first run of the release's workflow. */
+  runId: string
+  /** How the release has ended, when it has. */
+  outcome: string | null
+  /** How often Temporal has taken it. */
+  times: number
+}
+
+/** The next that are due, of each release only the first that was not sent; they are this caller's for so long. */
+export async function claimParcels(
+  database: Database,
+  { limit, leaseMs }: { limit: number; leaseMs: number },
+): Promise<Parcel[]> {
+  await database.query(sql`
+    update command_outbox set next_at = null, problem = null
+    where next_at is not null
+      and exists (select from release_commands where id = command_outbox.release_id || '/' || command_outbox.command_id)`)
+  return database.query<Parcel>(sql`
+    with due as (
+      select id from command_outbox as each
+      where next_at <= clock_timestamp() and not exists (
+        select from command_outbox as earlier
+        where earlier.release_id = each.release_id and earlier.place < each.place
+          and earlier.next_at is not null and earlier.sent_at is null)
+      order by place limit ${limit} for update skip locked
+    )
+    update command_outbox as outbox set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
+    from due, releases where outbox.id = due.id and releases.id = outbox.release_id
+    returning outbox.id, outbox.release_id as "releaseId", releases.model, outbox.command, outbox.message,
+      releases.workflow_id as "workflowId", releases.run_id as "runId", releases.outcome, outbox.times`)
+}
+
+/** Temporal has it. It is sent again after so long when the release has not answered by then. */
+export async function markSent(
+  database: Database,
+  { id, againMs }: { id: string; againMs: number },
+): Promise<void> {
+  await database.query(sql`
+    update command_outbox set sent_at = coalesce(sent_at, clock_timestamp()), times = times + 1, problem = null,
+      next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
+    where id = ${id} and next_at is not null`)
+}
+
+/** Temporal has not taken it. */
+export async function putBack(
+  database: Database,
+  { id, problem, againMs }: { id: string; problem: string; againMs: number },
+): Promise<void> {
+  await database.query(sql`
+    update command_outbox set problem = ${problem.slice(0, 500)},
+      next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
+    where id = ${id} and next_at is not null`)
+}
+
+/** Answers in the place of a release that has ended and can no longer do it, with its row of the audit; nothing when it has answered. */
+export async function refuseParcel(store: Store, parcel: Parcel, message: string): Promise<void> {
+  const { id, releaseId, model, command, message: said } = parcel
+  const { by: actor, reason } = said
+  const answer = { accepted: false, stage: 'ended', message } as const
+  await store.transaction(async (database) => {
+    const isNew = await insertCommand(database, {
+      id: `${releaseId}/${said.id}`,
+      releaseId,
+      command,
+      actor,
+      ...(reason === undefined ? {} : { reason }),
+      ...answer,
+    })
+    await database.query(sql`update command_outbox set next_at = null, problem = null where id = ${id}`)
+    if (!isNew) return
+    const detail = { id: `${releaseId}/${said.id}`, ...answer, reason: reason ?? null, outbox: id }
+    await appendAudit(database, { actor, action: `release.${command}`, subject: releaseId, model, detail })
+  })
+}
