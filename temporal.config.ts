@@ -45,8 +45,18 @@ export interface Config {
     /** The number of the open file that is the port it shares with the others; absent when it shares none. */
     sharedFd?: number
   }
-  /** How long predictions with all that belongs to them are kept, what was judged, and snapshots that hold an erased person. */
-  retention: { predictionDays: number; judgementDays: number; erasedSnapshotDays: number }
+  /**
+   * How long predictions with all that belongs to them are kept, what was judged, and snapshots that hold an erased person; and
+   * how many MiB of artifacts and snapshots.
+   */
+  retention: {
+    predictionDays: number
+    judgementDays: number
+    erasedSnapshotDays: number
+    artifactsMb: number
+  }
+  /** How much memory the process of a training may take, in MiB; as much as there is when absent. */
+  trainingMemoryMb?: number
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
   /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
   batchDir: string
@@ -140,7 +150,11 @@ export function readConfig(environment: Environment = process.env): Config {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
       judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
+      artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
+    ...(environment['TENURE_TRAINING_MEMORY_MB'] === undefined
+      ? {}
+      : { trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', 4_096, 256, 100_000_000) }),
     worker: {
       maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),

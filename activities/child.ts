@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DomainError } from '../domain/errors.ts'
 import { trainerEnvironment } from '../temporal.config.ts'
 import type { JobMessage } from './job.ts'
+import { countKernelKills, findStarvation, watchMemory, withMemoryLimit } from './memory.ts'
 
 const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const keptLines = 20
@@ -20,52 +21,88 @@ export interface ChildOptions<Step> {
   signal: AbortSignal
   /** A child that says nothing for so long is killed. */
   silentMs: number
+  /** It is refused more memory than this. */
+  limitMb?: number
   /** Steps are handed over one after the other; a throw kills the child and is thrown. */
   onStep?: (step: Step) => Promise<void>
   /** Told the process id, for logs. */
   onStart?: (pid: number) => void
 }
 
+/** How a child ended, and what shows that it had no memory left. */
+interface Ended {
+  how: string
+  starved?: string
+}
+
 /**
- * Resolves with what the child answers. Throws the child's own error by its code, `training_interrupted` when it died
- * or fell silent, and whatever `onStep` throws. The child is gone when this returns.
+ * Resolves with what the child answers. Throws the child's own error by its code, `out_of_memory` when it died of that,
+ * `training_interrupted` when it died otherwise or fell silent, and whatever `onStep` throws. The child is gone when this
+ * returns.
  */
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
+  const killedBefore = await countKernelKills()
+  const { execArgv, ...limited } = withMemoryLimit(options.limitMb)
   const child = fork(fileURLToPath(new URL(options.file, import.meta.url)), [], {
-    execArgv: ['--import', loader],
+    ...limited,
+    execArgv: [...execArgv, '--import', loader],
     env: trainerEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
-  const exited = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
+  const { limitMb } = options
+  const memory =
+    limitMb === undefined || child.pid === undefined ? undefined : watchMemory(child.pid, limitMb)
+  let byUs = false
+  const lines = lastLines(child)
+  const exited = whenGone(child).then(async ({ how, signal }): Promise<Ended> => {
+    const kills = signal === 'SIGKILL' && !byUs ? await countKernelKills() : undefined
+    const crashed = signal !== null && signal !== 'SIGKILL' && signal !== 'SIGTERM'
+    const starved =
+      kills !== undefined && kills > (killedBefore ?? Infinity)
+        ? 'the kernel killed it because no memory was left'
+        : (lines.starved() ?? (crashed ? memory?.nearLimit() : undefined))
+    return { how, ...(starved === undefined ? {} : { starved }) }
   })
   if (child.pid !== undefined) options.onStart?.(child.pid)
-  const kill = () => child.kill('SIGKILL')
+  const kill = () => {
+    byUs = true
+    child.kill('SIGKILL')
+  }
   options.signal.addEventListener('abort', kill)
   if (options.signal.aborted) kill()
   try {
-    return await converse<Step, Result>(child, exited, options)
+    return await converse<Step, Result>(child, { exited, lines: lines.last }, options)
   } finally {
     options.signal.removeEventListener('abort', kill)
     kill()
+    memory?.stop()
     await exited
   }
 }
 
+/** Resolves when it has ended and what it had to say was read to the end. */
+const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Signals | null }> =>
+  new Promise((resolve) => {
+    child.once('error', ({ message }) => resolve({ how: message, signal: null }))
+    child.once('close', (code, signal) => resolve({ how: signal ?? `exit code ${code}`, signal }))
+  })
+
 async function converse<Step, Result>(
   child: ChildProcess,
-  exited: Promise<string>,
+  { exited, lines }: { exited: Promise<Ended>; lines: string[] },
   { job, signal, silentMs, onStep, file }: ChildOptions<Step>,
 ): Promise<Result> {
-  const lines = lastLines(child)
   const interrupted = (why: string) =>
     new DomainError(
       'training_interrupted',
       `${file} was interrupted: ${why}${lines.length > 0 ? `\n${lines.join('\n')}` : ''}`,
     )
-  // A child killed before it was spoken to shows in whichever comes first, its end or the broken channel.
-  const ended = (how: string) => (signal.aborted ? new Error('cancelled') : interrupted(how))
+  const ended = ({ how, starved }: Ended) => {
+    if (signal.aborted) return new Error('cancelled')
+    return starved === undefined
+      ? interrupted(how)
+      : new DomainError('out_of_memory', `${file} ran out of memory (${how}): ${starved}`)
+  }
   let silence: NodeJS.Timeout | undefined
   let steps = Promise.resolve()
   try {
@@ -82,7 +119,8 @@ async function converse<Step, Result>(
         else if (message.kind === 'failed') reject(errorOf(message))
       })
       void exited.then((how) => steps.then(() => reject(ended(how))))
-      child.send(job, (error) => error && reject(ended(error.message)))
+      // Whoever cannot be spoken to is gone, or of no use; how it ended is told above.
+      child.send(job, (error) => error && child.kill('SIGKILL'))
     })
   } finally {
     clearTimeout(silence)
@@ -97,12 +135,15 @@ function errorOf({
   return new DomainError(code ?? 'training_failed', message, context ?? {})
 }
 
-/** The last lines that the child wrote to its error output; the list grows and shrinks while it runs. */
-function lastLines(child: ChildProcess): string[] {
-  const lines: string[] = []
+/** The last lines that the child wrote to its error output; and the one that says that memory was missing, which a stack follows. */
+function lastLines(child: ChildProcess): { last: string[]; starved: () => string | undefined } {
+  const last: string[] = []
+  let starved: string | undefined
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    lines.push(...text.split('\n').filter((line) => line.trim() !== ''))
-    lines.splice(0, Math.max(0, lines.length - keptLines))
+    const lines = text.split('\n').filter((line) => line.trim() !== '')
+    starved ??= findStarvation(lines)
+    last.push(...lines)
+    last.splice(0, Math.max(0, last.length - keptLines))
   })
-  return lines
+  return { last, starved: () => starved }
 }

@@ -3,7 +3,7 @@
  * frozen test rows of the challenger's own snapshot. Numbers of two different test sets say nothing about each other.
  */
 import { Context } from '@temporalio/activity'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, isError } from '../domain/errors.ts'
 import type { GateVerdict } from '../domain/gate.ts'
 import { gateMarkdown } from '../domain/report.ts'
 import { digestOfJson } from '../store/artifacts.ts'
@@ -39,6 +39,8 @@ export interface EvaluateResult {
 }
 
 const silentMs = 120_000
+/** Without the memory that it takes. */
+const mostAttempts = 3
 /** So many small losses, each "not worse", cannot add up over more than this. */
 const anchorDays = 90
 const mostAnchors = 8
@@ -70,7 +72,7 @@ export const evaluate =
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
-    const { report, inputs } = await judgeInChild(job)
+    const { report, inputs } = await judgeInChild(job, config.trainingMemoryMb)
     const { asOf } = await getSnapshot(store, snapshotDigest)
     const stored = await insertEvaluation(store, {
       id: evaluationId,
@@ -106,7 +108,7 @@ export const evaluate =
     return result
   }
 
-async function judgeInChild(job: EvaluatorJob): Promise<EvaluatorResult> {
+async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Promise<EvaluatorResult> {
   const context = Context.current()
   try {
     return await withHeartbeat(() =>
@@ -115,10 +117,13 @@ async function judgeInChild(job: EvaluatorJob): Promise<EvaluatorResult> {
         job,
         signal: context.cancellationSignal,
         silentMs,
+        ...(limitMb === undefined ? {} : { limitMb }),
       }),
     )
   } catch (error) {
     if (context.cancellationSignal.aborted) await context.cancelled
+    if (isError(error, 'out_of_memory') && context.info.attempt >= mostAttempts)
+      throw new DomainError('training_failed', `the evaluation was out of memory: ${error.message}`)
     throw error
   }
 }

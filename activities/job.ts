@@ -2,8 +2,10 @@
  * The child's side of a heavy job: it takes one job from its parent, answers once, and ends when the parent is gone. A
  * trainer that outlives its worker would burn a core for nobody.
  */
+import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../domain/errors.ts'
+import { findStarvation } from './memory.ts'
 
 export type JobMessage<Step, Result> =
   | { kind: 'alive' }
@@ -43,6 +45,7 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   })
   process.once('message', (job: Job) => {
     setPriority(10)
+    dieFirst()
     work(job, parent)
       .then((result) => send({ kind: 'done', result }))
       .catch((error: unknown) => send(failureOf(error)))
@@ -50,8 +53,20 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   })
 }
 
+/** When the memory of the machine runs out, the kernel takes this process and not the database beside it. */
+function dieFirst(): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', '1000')
+  } catch {
+    // Not on this system; then it is left to chance.
+  }
+}
+
 function failureOf(error: unknown): Extract<JobMessage<never, never>, { kind: 'failed' }> {
   if (isError(error))
     return { kind: 'failed', code: error.code, message: error.message, context: { ...error.context } }
-  return { kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  const starved = findStarvation([error instanceof Error ? error.message : message])
+  if (starved === undefined) return { kind: 'failed', message }
+  return { kind: 'failed', code: 'out_of_memory', message: `ran out of memory: ${message}` }
 }

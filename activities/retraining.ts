@@ -15,6 +15,7 @@ import {
   listPastTrainings,
   type RetrainingEnd,
 } from '../store/retrainings.ts'
+import { endLeftTrainings } from '../store/trainings.ts'
 import type { Deps } from './deps.ts'
 
 export interface OpenInput {
@@ -51,7 +52,10 @@ export const openRetraining =
     const { model } = input
     const { definition } = await getModel(store, model)
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
-    if (abandoned.length > 0) log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
+    if (abandoned.length > 0) {
+      await endLeftTrainings(store, { model, message: 'its retraining was ended from outside' })
+      log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
+    }
     const opened = {
       trainQueue: config.taskQueues.train,
       approvers: definition.release.approval.approvers,
@@ -93,7 +97,8 @@ async function brakeOf(
 export const endRetraining =
   ({ store, log }: Deps) =>
   async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
-    await closeRetraining(store, end)
+    const closed = await closeRetraining(store, end)
+    if (closed) await endLeftTrainings(store, { model, message: end.message })
     if (end.outcome === 'released' || end.outcome === 'registered')
       await resolveAlert(store, alertKeyOf(model))
     log.info(

@@ -7,7 +7,14 @@ import { DomainError, isError } from '../domain/errors.ts'
 import { modelsDirectory } from '../models/index.ts'
 import { digestOfJson } from '../store/artifacts.ts'
 import { getModel } from '../store/models.ts'
-import { beginTraining, endTraining, getTraining, recordEpoch, type Training } from '../store/trainings.ts'
+import {
+  beginTraining,
+  endTraining,
+  getTraining,
+  recordEpoch,
+  recordMemoryFailure,
+  type Training,
+} from '../store/trainings.ts'
 import { runChild } from './child.ts'
 import type { Deps } from './deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -38,6 +45,8 @@ export interface TrainingBeat {
 }
 
 const silentMs = 120_000
+/** A machine with more memory may help once or twice; after that somebody has to look. */
+const mostMemoryFailures = 3
 
 export const train =
   (deps: Deps, options: { models?: string } = {}) =>
@@ -77,6 +86,7 @@ export const train =
             job,
             signal: context.cancellationSignal,
             silentMs,
+            ...(config.trainingMemoryMb === undefined ? {} : { limitMb: config.trainingMemoryMb }),
             onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
             onStep: async (step) => {
               await keeper.keep(step)
@@ -92,16 +102,32 @@ export const train =
       return resultOf(await getTraining(store, id))
     } catch (error) {
       if (context.cancellationSignal.aborted) await context.cancelled
-      if (isError(error, 'training_failed') || isError(error, 'artifact_invalid'))
+      const failure = await judgeFailure(store, training, error)
+      if (isError(failure, 'training_failed') || isError(failure, 'artifact_invalid'))
         await endTraining(store, {
           id: trainingId,
           attempt: training.attempts,
           status: 'failed',
-          message: error.message,
+          message: failure.message,
         })
-      throw error
+      throw failure
     }
   }
+
+/** The same error, or that it is not tried again: what took all memory three times takes it the fourth time. */
+async function judgeFailure(
+  store: Deps['store'],
+  { id, attempts }: Training,
+  error: unknown,
+): Promise<unknown> {
+  if (!isError(error, 'out_of_memory')) return error
+  const times = await recordMemoryFailure(store, { id, attempt: attempts })
+  if (times === undefined || times < mostMemoryFailures) return error
+  return new DomainError(
+    'training_failed',
+    `the training was out of memory ${times} times and is not tried again; the last time ${error.message}`,
+  )
+}
 
 /** Where an attempt before this one stood, by the row or by the heartbeat, whichever is further. */
 function lastBeat(training: Training, told: TrainingBeat | undefined): Partial<TrainingBeat> | undefined {

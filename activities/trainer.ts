@@ -18,6 +18,7 @@ import { storeArtifact } from './artifact.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { makeFit, type FitStep } from './fit.ts'
 import { takeJob, type Parent } from './job.ts'
+import { findStarvation } from './memory.ts'
 import { outputsOf, readPart, targetsOf } from './rows.ts'
 import { loadTensorflow } from './tensorflow.ts'
 
@@ -119,11 +120,14 @@ async function trainNetwork({ train, name }: LoadedModel, training: Parameters<L
   try {
     return await train(training)
   } catch (error) {
-    if (isError(error)) throw error
+    if (isError(error) || isStarved(error)) throw error
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
     throw new DomainError('training_failed', `train of ${name} threw: ${stack}`)
   }
 }
+
+const isStarved = (error: unknown): boolean =>
+  error instanceof Error && findStarvation([error.message]) !== undefined
 
 /** A checkpoint that is gone, broken or of another code costs the epochs it held, not the training. */
 async function findCheckpoint(

@@ -211,6 +211,12 @@ export const errorTable = {
     true,
     'Wait: it goes on from its last checkpoint. When it keeps happening, look at the memory of the training worker.',
   ),
+  /** A process had no memory left; another machine may have more, and it is tried three times. */
+  out_of_memory: kind(
+    503,
+    true,
+    'Give the training worker more memory (TENURE_TRAINING_MEMORY_MB, or the machine), or train on fewer rows at a time, then retrain.',
+  ),
   /** A variable is missing or wrong; all of them are named together. */
   configuration_invalid: kind(500, false, 'Set the variables named in the message.'),
   /** Something happened that nobody foresaw. */

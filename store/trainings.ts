@@ -67,6 +67,27 @@ export async function recordEpoch(
   return written.length > 0
 }
 
+/** Counts a death for want of memory. Answers how many there were; undefined when another attempt has begun meanwhile. */
+export async function recordMemoryFailure(
+  database: Database,
+  { id, attempt }: { id: string; attempt: number },
+): Promise<number | undefined> {
+  const [row] = await database.query<{ memory_failures: number }>(sql`
+    update trainings set memory_failures = memory_failures + 1
+    where id = ${id} and attempts = ${attempt} and status = 'running' returning memory_failures`)
+  return row?.memory_failures
+}
+
+/** Ends what a retraining that is over has left running: nobody will go on with it, and its rows and checkpoints would be kept for it. */
+export async function endLeftTrainings(
+  database: Database,
+  { model, message }: { model: string; message: string },
+): Promise<void> {
+  await database.query(sql`
+    update trainings set status = 'failed', message = ${message}, ended_at = now()
+    where model = ${model} and status = 'running'`)
+}
+
 /** Ends a training. False when another attempt has begun meanwhile. */
 export async function endTraining(
   database: Database,
@@ -84,7 +105,9 @@ export async function endTraining(
 ): Promise<boolean> {
   const written =
     end.status === 'done'
-      ? await database.query(sql`
+      ? // Its files lie there again, also when an artifact of the same bytes was given up before.
+        await database.query(sql`
+          with back as (delete from collected_artifacts where digest = ${end.artifactDigest})
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
             dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})}, ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)

@@ -131,6 +131,11 @@ export const variables: Readonly<Record<string, Variable>> = {
     group: keeping,
     meaning: 'How long a snapshot that holds an erased person is kept; `0` removes it within the hour.',
   },
+  TENURE_KEEP_ARTIFACTS_MB: {
+    group: keeping,
+    meaning:
+      'How many MiB of artifacts and snapshots are kept. Beyond it the oldest go that nothing needs: first snapshots without a model, candidates that came to nothing, versions that were never released, then old champions.',
+  },
 
   TENURE_OIDC_ISSUER: {
     group: people,
@@ -170,6 +175,11 @@ export const variables: Readonly<Record<string, Variable>> = {
   },
   TENURE_MAX_WORKFLOWS: { group: worker, meaning: 'At once, for each control worker.' },
   TENURE_MAX_ACTIVITIES: { group: worker, meaning: 'At once, for each control worker.' },
+  TENURE_TRAINING_MEMORY_MB: {
+    group: worker,
+    otherwise: 'as much as there is',
+    meaning: 'How many MiB the process of a training or an evaluation may take; it is refused more, tried three times, and told.',
+  },
   WORKER_VERSIONING: {
     group: worker,
     meaning: "`on`: Temporal's worker versioning; a release ends on the build it began with.",

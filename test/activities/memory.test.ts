@@ -1,0 +1,35 @@
+/** That a process had no memory left is told by its name, whoever took it away. */
+import { expect, it } from 'vitest'
+import { runChild } from '../../activities/child.ts'
+import { countKernelKills, findStarvation } from '../../activities/memory.ts'
+
+it.each([
+  ['V8', 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory'],
+  ['V8, of its own room', '# Fatal process out of memory: Zone'],
+  ['what lies outside of its heap', 'RangeError: Array buffer allocation failed'],
+  ['C++', "terminate called after throwing an instance of 'std::bad_alloc'"],
+  ['TensorFlow', 'Error: OOM when allocating tensor with shape[1048576,1024] and type float'],
+  ['the kernel', 'spawn ENOMEM: Cannot allocate memory'],
+])('is understood from %s', (_who, line) =>
+  expect(findStarvation(['  1: 0xb78db3 [node]', line, ' 2: 0xee8300 [node]'])).toBe(line.trim()),
+)
+
+it('is not read into what a model file throws', () =>
+  expect(findStarvation(['Error: no soil', 'RangeError: Invalid array length'])).toBeUndefined())
+
+it('of a limited child is its end, with the line that says so', async () => {
+  const child = runChild({
+    file: new URL('../support/hungry-child.ts', import.meta.url).href,
+    job: {},
+    signal: new AbortController().signal,
+    silentMs: 60_000,
+    limitMb: 256,
+  })
+  await expect(child).rejects.toMatchObject({
+    code: 'out_of_memory',
+    message: expect.stringMatching(/ran out of memory \(\w+\): \S/) as unknown,
+  })
+})
+
+it('is counted by the kernel, or not told at all', async () =>
+  expect([undefined, expect.any(Number)]).toContainEqual(await countKernelKills()))
