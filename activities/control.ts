@@ -1,6 +1,7 @@
 /** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
 import { authorize } from './authorize.ts'
 import { failBatch, openBatch } from './batch.ts'
+import { collectArtifacts } from './collect.ts'
 import type { Deps } from './deps.ts'
 import { judgeDrift, judgeLabelDrift } from './drift.ts'
 import { estimateQuality } from './estimate.ts'
@@ -55,6 +56,7 @@ export const controlActivities = (deps: Deps) => ({
     tellPeople: tellPeople(deps),
     makeLogDays: makeLogDays(deps),
     forgetOldRows: forgetOldRows(deps),
+    collectArtifacts: collectArtifacts(deps),
     eraseStage: eraseStage(deps),
     promote: promote(deps),
     takeBack: takeBack(deps),

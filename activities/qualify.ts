@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { isError } from '../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../domain/policy.ts'
 import type { ReleaseState } from '../domain/release.ts'
+import { findCollected } from '../store/collection.ts'
 import { openSigner } from '../store/signature.ts'
 import { getVersion } from '../store/versions.ts'
 import { expectVouched } from '../store/vouching.ts'
@@ -57,7 +58,12 @@ export async function qualifyVersion(
     if (!isError(error, 'artifact_untrusted')) throw error
     return { ok: false, code: error.code, message: error.message }
   }
-  return runQualifier([config.artifactRoot, digest, version, String(p99Us)], { timeoutMs })
+  const found = await runQualifier([config.artifactRoot, digest, version, String(p99Us)], { timeoutMs })
+  if (found.ok) return found
+  const at = await findCollected(store, digest)
+  if (at === undefined) return found
+  const message = `its files were given up at ${at}, so that the artifacts stay within their budget; retrain the model as of then`
+  return { ...found, message }
 }
 
 /** Why the candidate must not be released; undefined when it is in order. */

@@ -4,8 +4,8 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { access, mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { access, mkdir, open, opendir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { canonicalJson } from '../domain/canonical.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { FileDigest, Manifest } from '../domain/manifest.ts'
@@ -13,7 +13,12 @@ import type { FileDigest, Manifest } from '../domain/manifest.ts'
 /** Artifacts stay; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
 export type Area = 'artifacts' | 'snapshots' | 'checkpoints'
 
-/** A content-addressed store. What another machine must reach lies on a shared file system; an object store fits behind the same five functions. */
+export interface StoredFile extends FileDigest {
+  /** When it was last written, by the clock of the file system. */
+  writtenMs: number
+}
+
+/** A content-addressed store. What another machine must reach lies on a shared file system; an object store fits behind the same functions. */
 export interface Artifacts {
   put(area: Area, bytes: Uint8Array): Promise<FileDigest>
   /** Takes a finished file over, by moving it. */
@@ -23,6 +28,12 @@ export interface Artifacts {
   /** A local path with the bytes, checked as by `get`; for readers that need a file. */
   locate(area: Area, digest: string): Promise<string>
   remove(area: Area, digest: string): Promise<void>
+  /** Removes it unless it was written again since it was listed: whoever writes it is about to name it. Answers whether it did. */
+  removeListed(area: Area, file: StoredFile): Promise<boolean>
+  /** All that lies in an area. */
+  list(area: Area): AsyncIterable<StoredFile>
+  /** Removes drafts that nobody has taken over in so long; answers how many. */
+  clearDrafts(olderThanMs: number): Promise<number>
   /** Where a file may be written before it is taken over. */
   draft(extension: string): Promise<string>
 }
@@ -94,7 +105,43 @@ export function openArtifacts(root: string): Artifacts {
       return found === digest ? path : corrupt(digest, `its bytes have the digest ${found}`)
     },
     remove: (area, digest) => rm(place(area, digest), { force: true }),
+    async removeListed(area, { digest, writtenMs }) {
+      const path = place(area, digest)
+      if ((await writtenAt(path)) !== writtenMs) return false
+      await rm(path, { force: true })
+      return true
+    },
+    async *list(area) {
+      const folder = dirname(place(area, `sha256:${'0'.repeat(64)}`))
+      for await (const path of filesBelow(area === 'snapshots' ? folder : dirname(folder))) {
+        const digest = `sha256:${basename(path, area === 'snapshots' ? '.parquet' : '')}`
+        if (!pattern.test(digest) || place(area, digest) !== path) continue
+        const found = await stat(path).catch(() => undefined)
+        if (found !== undefined) yield { digest, bytes: found.size, writtenMs: found.mtimeMs }
+      }
+    },
+    async clearDrafts(olderThanMs) {
+      let cleared = 0
+      for await (const path of filesBelow(join(root, 'drafts'))) {
+        if (Date.now() - ((await writtenAt(path)) ?? Date.now()) <= olderThanMs) continue
+        await rm(path, { force: true })
+        cleared++
+      }
+      return cleared
+    },
   }
+}
+
+const writtenAt = async (path: string): Promise<number | undefined> =>
+  (await stat(path).catch(() => undefined))?.mtimeMs
+
+/** All files below a directory; none where there is no such directory. */
+async function* filesBelow(directory: string): AsyncGenerator<string> {
+  const entries = await opendir(directory, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  for await (const entry of entries ?? []) if (entry.isFile()) yield join(entry.parentPath, entry.name)
 }
 
 /** Most bytes of a manifest: parsing it holds up whoever reads it. */

@@ -100,7 +100,7 @@ export interface RollbackTarget {
   issues: string[]
 }
 
-/** All champions before this one that are proven and were never withdrawn, the last first. */
+/** All champions before this one that are proven, were never withdrawn and have their files yet, the last first. */
 export async function listRollbackTargets(
   database: Database,
   { model, from }: { model: string; from: string },
@@ -119,6 +119,7 @@ export async function listRollbackTargets(
       select version, max(id) as last from champion_history where model = ${model} group by version
     ) as served using (version)
     where versions.version <> ${from} and proven_at is not null and withdrawn_at is null
+      and not exists (select from collected_artifacts where digest = versions.artifact_digest)
     order by last desc limit 20`)
   return rows.map(({ version, artifact_digest: artifactDigest, schema, now }) => ({
     version,

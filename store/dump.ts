@@ -154,15 +154,16 @@ async function factsOf(database: Database): Promise<DumpFacts> {
 
 async function referencesOf(database: Database): Promise<References> {
   const manifests = await database.query<{ digest: string; version: string | null }>(sql`
-    select artifact_digest as digest, min(version) as version from versions group by 1
+    select artifact_digest as digest, min(version) as version from versions
+    where artifact_digest not in (select digest from collected_artifacts) group by 1
     union
     select digest, null from (
       select artifact_digest as digest from evaluations
       union select artifact_digest from trainings where artifact_digest is not null) as others
-    where digest not in (select artifact_digest from versions)
+    where digest not in (select artifact_digest from versions union all select digest from collected_artifacts)
     order by 1`)
   const snapshots = await database.query<{ digest: string }>(sql`
-    select digest from snapshots union select input_digest from batches where input_digest is not null order by 1`)
+    select digest from snapshots where dropped_at is null union select input_digest from batches where input_digest is not null order by 1`)
   return {
     manifests: manifests.map(({ digest, version }) => ({ digest, ...(version === null ? {} : { version }) })),
     snapshots: snapshots.map(({ digest }) => digest),

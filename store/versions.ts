@@ -102,6 +102,7 @@ export async function listReleased(
   }>(sql`
     select version, artifact_digest, signature from versions
     where model = ${model} and version <> ${except} and withdrawn_at is null
+      and not exists (select from collected_artifacts where digest = artifact_digest)
       and proven_at > now() - make_interval(days => ${days})
     order by proven_at desc limit ${limit}`)
   return rows.map(({ version, artifact_digest: artifactDigest, signature }) => ({

@@ -254,6 +254,8 @@ export interface RetentionOutcome {
   daysDropped: string[]
   /** Table → rows deleted, where there were any. */
   rows: Record<string, number>
+  /** Artifacts and snapshots that were given up, and the files that went with them or had no row. Absent when a run from before goes on. */
+  artifacts?: { givenUp: number; removed: number; freedBytes: number }
 }
 
 // rollback outside of a release

@@ -1,13 +1,14 @@
 /**
- * Makes the coming days of the prediction log and forgets what is too old. Without it the rows of a new day would have no
- * partition of their own, and a log would grow until the disk is full. It runs every hour; each step can be left out once.
+ * Makes the coming days of the prediction log, forgets what is too old and keeps the artifacts within their budget. Without it
+ * the rows of a new day would have no partition of their own, and logs and artifacts would grow until the disk is full. It runs
+ * every hour; each step can be left out once.
  */
-import { proxyActivities } from '@temporalio/workflow'
+import { patched, proxyActivities } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control.ts'
 import type { RetentionOutcome } from './contract.ts'
 
-const { makeLogDays, forgetOldRows } = proxyActivities<
-  Pick<ControlActivities, 'makeLogDays' | 'forgetOldRows'>
+const { makeLogDays, forgetOldRows, collectArtifacts } = proxyActivities<
+  Pick<ControlActivities, 'makeLogDays' | 'forgetOldRows' | 'collectArtifacts'>
 >({
   startToCloseTimeout: '30 min',
   heartbeatTimeout: '30 s',
@@ -17,5 +18,7 @@ const { makeLogDays, forgetOldRows } = proxyActivities<
 export async function retention(): Promise<RetentionOutcome> {
   // First what must not be late; a row that is forgotten an hour later harms nobody.
   const daysMade = await makeLogDays()
-  return { daysMade, ...(await forgetOldRows()) }
+  const forgotten = await forgetOldRows()
+  if (!patched('collects-artifacts')) return { daysMade, ...forgotten }
+  return { daysMade, ...forgotten, artifacts: await collectArtifacts() }
 }

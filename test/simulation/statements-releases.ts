@@ -104,7 +104,7 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
         .map(changeRow),
   ],
-  '29fc7237': [
+  '5f7e3836': [
     'findRollbackTarget',
     (query, [live, model, from]) => {
       const last = new Map<unknown, number>()

@@ -6,7 +6,7 @@ import { Context } from '@temporalio/activity'
 import { NativeConnection, type InjectedSinks, type WorkerInterceptors } from '@temporalio/worker'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createControlWorker } from '../../activities/create-worker.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
+import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { quietRuntime } from './quiet.ts'
@@ -59,7 +59,7 @@ const sinks: InjectedSinks<ToldSinks> = {
 }
 const deps = {
   store: watched(store),
-  artifacts: openArtifacts(config.artifactRoot),
+  artifacts: watchedFiles(openArtifacts(config.artifactRoot)),
   config,
   log: silent,
 }
@@ -80,17 +80,32 @@ function isHere(at: 'before' | 'after', { activity, run }: Deed): boolean {
   return point?.at === at && point.activity === activity && point.run === run
 }
 
+function write(transaction: boolean): (at: 'uncommitted' | 'committed') => void {
+  const deed = here.getStore()
+  if (deed === undefined) return () => {}
+  const number = deed.writes.push(transaction)
+  return (at) => {
+    if (point?.at !== at || !('write' in point)) return
+    if (point.activity === deed.activity && point.run === deed.run && point.write === number) die()
+  }
+}
+
+/** The same files; removing one counts as a write, too. */
+function watchedFiles(real: Artifacts): Artifacts {
+  return {
+    ...real,
+    async removeListed(area, file) {
+      const reached = write(true)
+      reached('uncommitted')
+      const removed = await real.removeListed(area, file)
+      reached('committed')
+      return removed
+    },
+  }
+}
+
 /** The same store, in which writes are counted and may be the last thing this process does. */
 function watched(real: Store): Store {
-  const write = (transaction: boolean): ((at: 'uncommitted' | 'committed') => void) => {
-    const deed = here.getStore()
-    if (deed === undefined) return () => {}
-    const number = deed.writes.push(transaction)
-    return (at) => {
-      if (point?.at !== at || !('write' in point)) return
-      if (point.activity === deed.activity && point.run === deed.run && point.write === number) die()
-    }
-  }
   return {
     ...real,
     async transaction(work) {
@@ -106,6 +121,7 @@ function watched(real: Store): Store {
     async query(statement) {
       if (!/^\s*(insert|update|delete|with)\b/.test(statement.sql)) return real.query(statement)
       const reached = write(false)
+      reached('uncommitted')
       const rows = await real.query<never>(statement)
       reached('committed')
       return rows

@@ -1,0 +1,172 @@
+/**
+ * Which files of the artifact store rows still name, and which of them are given up. A row goes first and its files after
+ * it, so that a kill between the two leaves files that nobody names, which are found again, and never a row without its file.
+ */
+import sql from 'sql-template-tag'
+import type { Lot } from '../domain/collection.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import type { Database, Store } from './postgres.ts'
+
+/** The champion and those before it that it is held against, or that callers could be returned to. */
+const keptProven = 9
+
+/** What was made or asked for within this time may be on its way to where only rows to come will name it. */
+const youngHours = 24
+
+/** Versions that answer, or may be asked to at any moment. */
+const versionsInUse = sql`
+  select version from champions
+  union select version from releases where ended_at is null
+  union select baseline_version from releases where ended_at is null and baseline_version is not null
+  union select version from waiting_releases where state = 'waiting'
+  union select version from batches where status = 'running'
+  union select version from drills where ended_at is null and version is not null
+  union select arm ->> 'version' from routing cross join jsonb_array_elements(route -> 'arms') as arm
+  union select named from routing
+    cross join lateral (values (route ->> 'proven'), (route ->> 'standby'), (route -> 'shadow' ->> 'version')) as all_named (named)
+    where named is not null
+  union select version from (
+      select version, row_number() over (partition by model order by created_at desc, version) as place
+      from versions where not drill) as newest
+    where place = 1
+  union select version from (
+      select version, row_number() over (partition by model order by proven_at desc, version) as place
+      from versions where proven_at is not null and withdrawn_at is null and not drill) as proven
+    where place <= ${keptProven}
+  union select version from (
+      select version, row_number() over (partition by versions.model order by max(champion_history.id) desc) as place
+      from champion_history join versions using (version)
+      where proven_at is not null and withdrawn_at is null group by versions.model, version) as served
+    where place <= ${keptProven}`
+
+/** Every row that names an artifact, with when it did. */
+const namings = sql`
+  select artifact_digest as digest, created_at as at from versions
+  union all select artifact_digest, created_at from evaluations
+  union all select artifact_digest, coalesce(ended_at, started_at) from trainings where artifact_digest is not null`
+
+/** Artifacts that may not be given up, whatever they weigh. */
+const artifactsInUse = sql`
+  select artifact_digest as digest from versions where version in (${versionsInUse})
+  union select digest from (${namings}) as named where at > now() - make_interval(hours => ${youngHours})
+  union select artifact_digest from trainings
+    join retrainings on retrainings.model = trainings.model and retrainings.ended_at is null
+      and trainings.started_at >= retrainings.started_at
+    where artifact_digest is not null`
+
+/** Snapshots that something reads at this moment, or is about to. */
+const snapshotsInUse = sql`
+  select snapshot_digest as digest from trainings where status = 'running'
+  union select digest from snapshots where created_at > now() - make_interval(hours => ${youngHours})
+  union select validations.snapshot_digest from validations
+    join retrainings on retrainings.model = validations.model and retrainings.ended_at is null
+      and validations.created_at >= retrainings.started_at`
+
+export interface NamedArtifact extends Pick<Lot, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
+  /** Of a version; who has made none is asked by the manifest in the store. */
+  files?: Manifest['files']
+  /** Snapshots that it was trained or judged on. */
+  standsOn: string[]
+}
+
+/** All whose files are kept. */
+export async function listArtifacts(database: Database): Promise<NamedArtifact[]> {
+  const rows = await database.query<{
+    digest: string
+    made_ms: number
+    files: Manifest['files'] | null
+    registered: boolean
+    proven: boolean
+    in_use: boolean
+    stands_on: string[] | null
+  }>(sql`
+    select named.digest, (extract(epoch from max(named.at)) * 1000)::float8 as made_ms,
+      (select manifest -> 'files' from versions where artifact_digest = named.digest and manifest ? 'files' limit 1) as files,
+      exists (select from versions where artifact_digest = named.digest and not drill) as registered,
+      exists (select from versions where artifact_digest = named.digest and proven_at is not null) as proven,
+      named.digest in (${artifactsInUse}) as in_use,
+      (select array_agg(distinct snapshot) from (
+        select snapshot_digest as snapshot from trainings where artifact_digest = named.digest
+        union select snapshot_digest from evaluations where artifact_digest = named.digest) as stood) as stands_on
+    from (${namings}) as named
+    where named.digest not in (select digest from collected_artifacts)
+    group by named.digest order by named.digest`)
+  return rows.map((row) => ({
+    digest: row.digest,
+    madeMs: row.made_ms,
+    inUse: row.in_use,
+    kind: row.proven ? 'proven' : row.registered ? 'version' : 'candidate',
+    standsOn: row.stands_on ?? [],
+    ...(row.files === null ? {} : { files: row.files }),
+  }))
+}
+
+export interface NamedSnapshot extends Pick<Lot, 'digest' | 'inUse' | 'madeMs'> {
+  /** The list of the persons in it. */
+  subjects?: string
+}
+
+/** All whose files are kept. */
+export async function listKeptSnapshots(database: Database): Promise<NamedSnapshot[]> {
+  const rows = await database.query<{
+    digest: string
+    subjects: string | null
+    made_ms: number
+    in_use: boolean
+  }>(sql`
+    select digest, source ->> 'subjects' as subjects, (extract(epoch from created_at) * 1000)::float8 as made_ms,
+      digest in (${snapshotsInUse}) as in_use
+    from snapshots where dropped_at is null order by digest`)
+  return rows.map((row) => ({
+    digest: row.digest,
+    madeMs: row.made_ms,
+    inUse: row.in_use,
+    ...(row.subjects === null ? {} : { subjects: row.subjects }),
+  }))
+}
+
+/** The inputs of batches, which lie among the snapshots, and the checkpoints of trainings that may go on. */
+export async function listOtherFiles(
+  database: Database,
+): Promise<{ inputs: string[]; checkpoints: string[] }> {
+  const inputs = await database.query<{ digest: string }>(
+    sql`select distinct input_digest as digest from batches where input_digest is not null`,
+  )
+  const checkpoints = await database.query<{ digest: string }>(
+    sql`select checkpoint_digest as digest from trainings where status = 'running' and checkpoint_digest is not null`,
+  )
+  return { inputs: inputs.map(({ digest }) => digest), checkpoints: checkpoints.map(({ digest }) => digest) }
+}
+
+/**
+ * Gives an artifact up, unless it has come into use meanwhile; answers whether it did. A release that begins at this moment
+ * waits for the row of its version, and so begins before or after, but not in between.
+ */
+export const giveUpArtifact = (store: Store, digest: string): Promise<boolean> =>
+  store.transaction(async (database) => {
+    await database.query(sql`select from versions where artifact_digest = ${digest} for update`)
+    const given = await database.query(sql`
+      insert into collected_artifacts (digest)
+      select ${digest} where ${digest} not in (${artifactsInUse})
+      on conflict do nothing returning digest`)
+    return given.length > 0
+  })
+
+/** The same for a snapshot that no kept artifact stands on. */
+export async function giveUpSnapshot(database: Database, digest: string): Promise<boolean> {
+  const given = await database.query(sql`
+    update snapshots set dropped_at = now()
+    where digest = ${digest} and dropped_at is null and digest not in (${snapshotsInUse})
+      and not exists (select from trainings where snapshot_digest = snapshots.digest and artifact_digest is not null
+        and artifact_digest not in (select digest from collected_artifacts))
+    returning digest`)
+  return given.length > 0
+}
+
+/** When the files of an artifact were given up; undefined while they are kept. ISO 8601. */
+export async function findCollected(database: Database, digest: string): Promise<string | undefined> {
+  const [row] = await database.query<{ collected_at: Date }>(
+    sql`select collected_at from collected_artifacts where digest = ${digest}`,
+  )
+  return row?.collected_at.toISOString()
+}

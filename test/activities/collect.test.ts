@@ -1,0 +1,307 @@
+/** What is given up of the artifacts, and above all what is not: on the real Postgres, with real files. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql, { type Sql } from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { collectArtifacts, type CollectionReport } from '../../activities/collect.ts'
+import type { Deps } from '../../activities/deps.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { findRollbackTarget } from '../../store/champions.ts'
+import { findCollected, giveUpArtifact } from '../../store/collection.ts'
+import { openDump } from '../../store/dump.ts'
+import { openStore } from '../../store/postgres.ts'
+import { beginTraining, endTraining } from '../../store/trainings.ts'
+import { listReleased } from '../../store/versions.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import {
+  filesBelow,
+  findDangling,
+  findOrphans,
+  makeOld,
+  stockReleases,
+  type Stock,
+} from '../support/stock.ts'
+
+let directory: string
+let deps: Deps
+let stock: Stock
+const lines: { message: string; fields: Record<string, unknown> }[] = []
+const model = uniqueName('roses')
+const root = () => ({ store: deps.store, artifactRoot: deps.config.artifactRoot })
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tenure-collect-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: directory,
+    TENURE_BUILD_ID: 'test',
+  })
+  const log = (fields: Record<string, unknown>, message: string) => void lines.push({ fields, message })
+  deps = {
+    store: openStore(config.databaseUrl),
+    artifacts: openArtifacts(config.artifactRoot),
+    config,
+    log: { debug: log, info: log, warn: log, error: log },
+  }
+  stock = await stockReleases(root(), { models: [model], releases: 24, kib: 1 })
+})
+afterAll(async () => {
+  await deps.store.close()
+  rmSync(directory, { recursive: true })
+})
+beforeEach(() => {
+  deps.config.retention.artifactsMb = 51_200
+})
+
+const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const collect = (): Promise<CollectionReport> =>
+  new MockActivityEnvironment({}, { logger }).run(collectArtifacts(deps))
+const versionOf = (index: number) => stock.versions[index]!
+const isCollected = async (digest: string) => (await findCollected(deps.store, digest)) !== undefined
+
+describe('with room for everything', () => {
+  it('nothing is given up', async () => {
+    const before = filesBelow(deps.config.artifactRoot).length
+    expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
+    expect(filesBelow(deps.config.artifactRoot)).toHaveLength(before)
+  })
+
+  it('files that no row names go when they are old, and not before', async () => {
+    const { artifacts } = deps
+    for (const area of ['artifacts', 'snapshots', 'checkpoints'] as const)
+      await artifacts.put(area, Buffer.from(`nobody's, in ${area}`))
+    writeFileSync(await artifacts.draft('.parquet'), 'left behind')
+    expect(await collect()).toMatchObject({ removed: 0 })
+    makeOld(deps.config.artifactRoot)
+    expect(await collect()).toMatchObject({ removed: 4 })
+    expect(await findOrphans(root())).toEqual([])
+    expect(await findDangling(root())).toEqual([])
+  })
+
+  it('a file that is written again since it was listed stays', async () => {
+    const { artifacts } = deps
+    await artifacts.put('artifacts', Buffer.from('needed again'))
+    makeOld(deps.config.artifactRoot)
+    const listed = []
+    for await (const file of artifacts.list('artifacts')) listed.push(file)
+    const { digest } = await artifacts.put('artifacts', Buffer.from('needed again'))
+    const file = listed.find((each) => each.digest === digest)!
+    expect(await artifacts.removeListed('artifacts', file)).toBe(false)
+    expect((await artifacts.get('artifacts', digest)).toString()).toBe('needed again')
+    await artifacts.remove('artifacts', digest)
+  })
+
+  it('the checkpoint of a training that runs stays, the input of a batch too, and no other', async () => {
+    const { artifacts, store } = deps
+    const [kept, left] = [
+      await artifacts.put('checkpoints', Buffer.from('of one that runs')),
+      await artifacts.put('checkpoints', Buffer.from('of one that has failed')),
+    ]
+    const { version, snapshot } = versionOf(23)
+    await store.query(sql`
+      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, checkpoint_digest)
+      values ('runs', ${model}, ${snapshot}, 1, 'c', 'd', 'running', ${kept.digest}),
+        ('failed', ${model}, ${snapshot}, 1, 'c', 'd', 'failed', ${left.digest})`)
+    const input = await artifacts.put('snapshots', Buffer.from('rows of a batch'))
+    await store.query(sql`insert into batches (id, model, version, input, output, requested_by, input_digest, status, ended_at)
+      values ('b', ${model}, ${version}, '{}', '{}', 'olga', ${input.digest}, 'done', now())`)
+    makeOld(deps.config.artifactRoot)
+    expect(await collect()).toMatchObject({ removed: 1 })
+    await artifacts.get('checkpoints', kept.digest)
+    await artifacts.get('snapshots', input.digest)
+    await expect(artifacts.get('checkpoints', left.digest)).rejects.toMatchObject({
+      code: 'artifact_corrupt',
+    })
+    await store.query(sql`delete from batches`)
+    await store.query(sql`delete from trainings where id in ('runs', 'failed')`)
+    await artifacts.remove('snapshots', input.digest)
+    await artifacts.remove('checkpoints', kept.digest)
+  })
+})
+
+describe('beyond the budget, what is in use stays:', () => {
+  const open = (version: string, baseline: string) => sql`
+    insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
+      artifact_digest, requested_by, workflow_id, run_id, stage, state)
+    values (${uniqueName('rel')}, ${model}, ${version}, ${baseline}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`
+  const route = (more: object) => sql`update routing set route = route || ${JSON.stringify(more)}`
+  const [a, b] = [1, 4]
+  const cases: [string, (version: string, other: string, digest: string) => Sql[], Sql][] = [
+    ['a candidate of an open release', (version, other) => [open(version, other)], sql`delete from releases`],
+    [
+      'the baseline of an open release',
+      (version, other) => [open(other, version)],
+      sql`delete from releases`,
+    ],
+    [
+      'a version that waits for its turn',
+      (version) => [
+        sql`insert into waiting_releases (id, model, version, requested_by, over, until)
+          values ('wait_1', ${model}, ${version}, 'olga', 'none', now() + interval '1 day')`,
+      ],
+      sql`delete from waiting_releases`,
+    ],
+    [
+      'the version of a batch that runs',
+      (version) => [
+        sql`insert into batches (id, model, version, input, output, requested_by)
+          values ('b', ${model}, ${version}, '{}', '{}', 'olga')`,
+      ],
+      sql`delete from batches`,
+    ],
+    [
+      'the version of a drill',
+      (version) => [
+        sql`insert into drills (id, model, kind, traffic, requested_by, harm_budget, version)
+          values ('d', ${model}, 'bad', 'live', 'olga', 1, ${version})`,
+      ],
+      sql`delete from drills`,
+    ],
+    [
+      'an arm of a route',
+      (version) => [route({ arms: [{ arm: 'canary', version }] })],
+      sql`update routing set route = route || '{"arms": []}'`,
+    ],
+    [
+      'the standby of a route',
+      (version) => [route({ standby: version })],
+      sql`update routing set route = route - 'standby'`,
+    ],
+    [
+      'the shadow of a route',
+      (version) => [route({ shadow: { version } })],
+      sql`update routing set route = route - 'shadow'`,
+    ],
+    [
+      'an artifact that was made today',
+      (_version, _other, digest) => [
+        sql`update evaluations set created_at = now() where artifact_digest = ${digest}`,
+      ],
+      sql`update evaluations set created_at = now() - interval '9 days'`,
+    ],
+    [
+      'an artifact of a retraining that is under way',
+      (_version, _other, digest) => [
+        sql`insert into retrainings (id, model, reason, requested_by, as_of, started_at)
+          values ('r', ${model}, 'manual', 'olga', now(), now() - interval '3 days')`,
+        sql`update trainings set started_at = now() - interval '2 days', ended_at = now() - interval '2 days'
+          where artifact_digest = ${digest}`,
+      ],
+      sql`delete from retrainings`,
+    ],
+  ]
+
+  it.each(cases)('%s', async (_what, using, after) => {
+    const { store } = deps
+    const [used, other] = [versionOf(a), versionOf(b)]
+    for (const statement of using(used.version, other.version, used.digest)) await store.query(statement)
+    expect(await giveUpArtifact(store, used.digest)).toBe(false)
+    await store.query(after)
+    expect(await isCollected(used.digest)).toBe(false)
+  })
+
+  it('a release that begins at this moment comes before it', async () => {
+    const { store } = deps
+    const [used, other] = [versionOf(a), versionOf(b)]
+    let given: Promise<boolean> | undefined
+    await store.transaction(async (database) => {
+      await database.query(open(used.version, other.version))
+      given = giveUpArtifact(store, used.digest)
+      await expect
+        .poll(() =>
+          store.query(
+            sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+          ),
+        )
+        .not.toEqual([])
+    })
+    expect(await given).toBe(false)
+    await store.query(sql`delete from releases`)
+  })
+
+  it('an artifact whose manifest cannot be read ends the collection, and nothing goes', async () => {
+    const [candidate = ''] = stock.candidates
+    const hex = candidate.slice('sha256:'.length)
+    const path = join(deps.config.artifactRoot, 'sha256', hex.slice(0, 2), hex)
+    const whole = await deps.artifacts.get('artifacts', candidate)
+    writeFileSync(path, 'torn')
+    deps.config.retention.artifactsMb = 0
+    const before = filesBelow(deps.config.artifactRoot).length
+    await expect(collect()).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    expect(filesBelow(deps.config.artifactRoot)).toHaveLength(before)
+    writeFileSync(path, whole)
+    makeOld(deps.config.artifactRoot)
+  })
+})
+
+describe('without any room', () => {
+  it('the champion, those before it and the newest are all that is left, and people are told', async () => {
+    deps.config.retention.artifactsMb = 0
+    const report = await collect()
+    const proven = stock.versions.filter((each) => each.proven)
+    const kept = new Set([...proven.slice(-9), stock.versions.at(-1)!].map(({ version }) => version))
+    for (const { version, digest } of stock.versions)
+      expect([version, await isCollected(digest)]).toEqual([version, !kept.has(version)])
+    for (const digest of stock.candidates) expect(await isCollected(digest)).toBe(true)
+    expect(await findDangling(root())).toEqual([])
+    expect(await findOrphans(root())).toEqual([])
+    expect(report.givenUp).toBe((24 - kept.size) * 2 + stock.candidates.length)
+    expect(lines.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining('larger than the budget'),
+    )
+    expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
+  })
+
+  it('nobody is returned to, judged against or backed up what is gone', async () => {
+    const { store, config } = deps
+    const proven = stock.versions.filter((each) => each.proven)
+    await store.query(sql`update versions set withdrawn_at = now()
+      where version = any(${proven.slice(-9).map(({ version }) => version)})`)
+    const from = proven.at(-1)?.version ?? ''
+    expect(await findRollbackTarget(store, { model, from })).toBeUndefined()
+    expect(await listReleased(store, { model, days: 90, except: from, limit: 8 })).toEqual([])
+    await store.query(sql`update versions set withdrawn_at = null where proven_at is not null`)
+    const dump = await openDump(config.databaseUrl)
+    const gone = await store.query<{ digest: string }>(sql`select digest from collected_artifacts`)
+    const named = new Set(dump.references.manifests.map(({ digest }) => digest))
+    expect(gone.filter(({ digest }) => named.has(digest))).toEqual([])
+    expect(named.size).toBeGreaterThan(0)
+    await dump.close()
+  })
+
+  it('trained again to the same bytes, it is back', async () => {
+    const { store } = deps
+    const { digest, snapshot } = versionOf(0)
+    expect(await isCollected(digest)).toBe(true)
+    await beginTraining(store, {
+      id: 'again',
+      model,
+      snapshotDigest: snapshot,
+      seed: 1,
+      hyperparameters: {},
+      codeDigest: 'c',
+      dependenciesDigest: 'd',
+    })
+    await endTraining(store, {
+      id: 'again',
+      attempt: 1,
+      status: 'done',
+      artifactDigest: digest,
+      codeDigest: 'c',
+      dependenciesDigest: 'd',
+    })
+    expect(await isCollected(digest)).toBe(false)
+  })
+})
+
+it('what else lies beside the artifacts is left alone', async () => {
+  const path = join(deps.config.artifactRoot, 'audit')
+  mkdirSync(path, { recursive: true })
+  writeFileSync(join(path, 'heads.jsonl'), '{}\n')
+  makeOld(deps.config.artifactRoot)
+  await collect()
+  expect(filesBelow(path)).toHaveLength(1)
+})

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import { chooseLots, type Lot } from '../../domain/collection.ts'
+
+const lot = (digest: string, kind: Lot['kind'], more: Partial<Lot> & { bytes?: number } = {}): Lot => {
+  const { bytes = 10, ...rest } = more
+  return { digest, kind, files: new Map([[`file of ${digest}`, bytes]]), inUse: false, madeMs: 0, ...rest }
+}
+const given = (lots: Lot[], budget: number) => chooseLots(lots, budget).given.map(({ digest }) => digest)
+
+describe('what is given up for a budget', () => {
+  it('is nothing where everything fits', () =>
+    expect(chooseLots([lot('a', 'candidate'), lot('b', 'proven')], 20)).toEqual({
+      given: [],
+      beforeBytes: 20,
+      afterBytes: 20,
+    }))
+
+  it('is worth least, and oldest among equals, and no more than it takes', () => {
+    const lots = [
+      lot('champion before', 'proven', { madeMs: 1 }),
+      lot('never released', 'version', { madeMs: 1 }),
+      lot('new candidate', 'candidate', { madeMs: 9 }),
+      lot('old candidate', 'candidate', { madeMs: 1 }),
+      lot('rows of nothing', 'snapshot', { madeMs: 5 }),
+    ]
+    const order = ['rows of nothing', 'old candidate', 'new candidate', 'never released', 'champion before']
+    for (let count = 0; count <= order.length; count++)
+      expect(given(lots, 50 - 10 * count)).toEqual(order.slice(0, count))
+  })
+
+  it('is never in use, and then the budget is not met', () =>
+    expect(
+      chooseLots([lot('live', 'proven', { inUse: true, bytes: 99 }), lot('b', 'version')], 10),
+    ).toMatchObject({
+      given: [{ digest: 'b' }],
+      afterBytes: 99,
+    }))
+
+  it('frees a file when the last that shares it has gone', () => {
+    const shared = (digest: string, madeMs: number): Lot => ({
+      ...lot(digest, 'version', { madeMs }),
+      files: new Map([
+        ['topology', 100],
+        [digest, 1],
+      ]),
+    })
+    expect(chooseLots([shared('a', 1), shared('b', 2)], 101)).toMatchObject({
+      given: [{ digest: 'a' }],
+      afterBytes: 101,
+    })
+    expect(chooseLots([shared('a', 1), shared('b', 2)], 100)).toMatchObject({ afterBytes: 0 })
+  })
+
+  it('takes a snapshot along with the last artifact that stands on it', () => {
+    const lots = [
+      lot('rows', 'snapshot'),
+      lot('first', 'candidate', { madeMs: 1, standsOn: ['rows'] }),
+      lot('second', 'candidate', { madeMs: 2, standsOn: ['rows'] }),
+    ]
+    expect(given(lots, 20)).toEqual(['first'])
+    expect(given(lots, 10)).toEqual(['first', 'second', 'rows'])
+    const read = lots.map((each) => (each.kind === 'snapshot' ? { ...each, inUse: true } : each))
+    expect(given(read, 0)).toEqual(['first', 'second'])
+  })
+})

@@ -1,0 +1,144 @@
+/**
+ * The artifacts of 200 releases are brought into their budget by the hourly retention, whose worker is killed with SIGKILL
+ * again and again: before and after single rows are written, and before and after single files are removed. After every
+ * death what rows name is there and nothing in use is gone; at the end no file is left that no row names.
+ *
+ * TENURE_TEST_KILLS=40 kills it more often than the usual 10 times.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { Client, Connection } from '@temporalio/client'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { seeded } from '../../../domain/random.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { environmentWith, readConfig, type Config } from '../../../temporal.config.ts'
+import type { RetentionOutcome } from '../../../workflows/contract.ts'
+import { reached } from '../../support/figures.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers.ts'
+import { bytesBelow, findDangling, findOrphans, stockReleases, type Stock } from '../../support/stock.ts'
+import { startToldWorker, writeBundle, type ToldWorker } from '../../support/told.ts'
+
+const seed = 20_260_101
+const kills = Number(environmentWith({})['TENURE_TEST_KILLS'] ?? 10)
+const models = ['asters', 'begonias', 'cornflowers', 'daisies']
+const budgetMb = 3
+const mib = 1_048_576
+
+let directory: string
+let config: Config
+let store: Store
+let connection: Connection
+let client: Client
+let stock: Stock
+let code: string
+let environment: Record<string, string>
+let worker: ToldWorker | undefined
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tenure-collection-'))
+  environment = {
+    DATABASE_URL: await migratedDatabase(),
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_STATE: directory,
+    TENURE_CONTROL_QUEUE: uniqueName('control'),
+    TENURE_BUILD_ID: 'test',
+    TENURE_KEEP_ARTIFACTS_MB: String(budgetMb),
+  }
+  config = readConfig(environment)
+  store = openStore(config.databaseUrl)
+  connection = await Connection.connect({ address: config.temporal.address })
+  client = new Client({ connection })
+  code = await writeBundle(join(directory, 'workflows.js'))
+  stock = await stockReleases(
+    { store, artifactRoot: config.artifactRoot },
+    { models, releases: 200, kib: 24 },
+  )
+}, 600_000)
+afterAll(async () => {
+  await worker?.kill()
+  await connection?.close()
+  await store?.close()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+/** What must be there whatever happens: the champions, the last ones before them, and the newest of each model. */
+const inUse = (): Set<string> =>
+  new Set(
+    models.flatMap((model) => {
+      const own = stock.versions.filter((each) => each.model === model)
+      const proven = own.filter((each) => each.proven).slice(-9)
+      return [...proven, own.at(-1)!].map(({ digest }) => digest)
+    }),
+  )
+
+async function expectWhole(): Promise<void> {
+  expect(await findDangling({ store, artifactRoot: config.artifactRoot })).toEqual([])
+  const collected = await store.query<{ digest: string }>(sql`select digest from collected_artifacts`)
+  const wanted = inUse()
+  expect(collected.filter(({ digest }) => wanted.has(digest))).toEqual([])
+}
+
+/** Starts the retention with a worker that dies at its n-th write, or lives. */
+async function startRetention(write?: number, at: 'committed' | 'uncommitted' = 'committed') {
+  worker = await startToldWorker(code, environment)
+  const workflowId = uniqueName('retention')
+  await worker.begin(
+    workflowId,
+    write === undefined ? undefined : { at, activity: 'collectArtifacts', run: 1, write },
+  )
+  return client.workflow.start('retention', {
+    workflowId,
+    taskQueue: config.taskQueues.control,
+    workflowTaskTimeout: '5 s',
+    args: [],
+  })
+}
+
+it(`killed ${kills} times, it never takes what is in use or leaves a row without its file`, async () => {
+  const before = bytesBelow(config.artifactRoot)
+  expect(before).toBeGreaterThan(3 * budgetMb * mib)
+  await expectWhole()
+  const chance = seeded(seed)
+  for (let kill = 0; kill < kills; kill++) {
+    // All in all there are some 840 writes: rows first, then files.
+    const write = 1 + Math.floor((chance() * 1_200) / kills)
+    const handle = await startRetention(write, chance() < 0.5 ? 'committed' : 'uncommitted')
+    await Promise.race([
+      worker?.gone,
+      handle.result().then(() => Promise.reject(new Error(`it has lived through write ${write}`))),
+    ])
+    await expectWhole()
+    await handle.terminate('as if everything had been killed')
+  }
+  const killed = bytesBelow(config.artifactRoot)
+  expect(killed).toBeLessThanOrEqual(before)
+})
+
+it('killed once more, it is ended by the next worker, within its budget and without a file too many', async () => {
+  const handle = await startRetention(20, 'uncommitted')
+  await worker?.gone
+  await expectWhole()
+  worker = await startToldWorker(code, environment)
+  const outcome = (await handle.result()) as RetentionOutcome
+  expect(outcome.artifacts?.removed).toBeGreaterThan(0)
+  await expectWhole()
+  expect(await findOrphans({ store, artifactRoot: config.artifactRoot })).toEqual([])
+  const bytes = bytesBelow(config.artifactRoot)
+  expect(bytes).toBeLessThanOrEqual(budgetMb * mib * 1.1)
+  expect(bytes).toBeGreaterThan(budgetMb * mib * 0.9)
+  reached(
+    'F33',
+    `${kills + 1} deaths: 0 rows without files, 0 files without rows, nothing in use collected; ${(bytes / mib).toFixed(2)} of ${budgetMb} MiB kept`,
+  )
+})
+
+it('has nothing to do the next hour', async () => {
+  const handle = await startRetention()
+  expect(((await handle.result()) as RetentionOutcome).artifacts).toEqual({
+    givenUp: 0,
+    removed: 0,
+    freedBytes: 0,
+  })
+})
