@@ -5,7 +5,7 @@ import { badAnswers } from '../domain/canary-ledger.ts'
 import { judgeCanary } from '../domain/canary.ts'
 import { budgetCode } from '../domain/drill.ts'
 import { evidenceOf, type Observation } from '../domain/observation.ts'
-import type { ReleaseState } from '../domain/release.ts'
+import { isHurried, type ReleaseState } from '../domain/release.ts'
 import type { Reason, Verdict } from '../domain/verdict.ts'
 import { insertDecision } from '../store/decisions.ts'
 import type { Deps } from './deps.ts'
@@ -22,7 +22,9 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   const evidence = evidenceOf(state, observation)
   const finding = abFinding(state, evidence, observation)
   const whole = judgeCanary(evidence, state.policy.limits)
-  const verdict = finding === undefined ? whole : withAb(whole, finding)
+  // By break-glass it must not be worse; it is not waited for until it has won.
+  const isOpen = finding === undefined || (isHurried(state) && finding.kind !== 'worse')
+  const verdict = isOpen ? whole : withAb(whole, finding)
   const total = (arm: 'canary' | 'control') =>
     evidence.ticks.reduce(
       (sum, tick) => ({
@@ -89,8 +91,9 @@ export function unlessPinned(judgement: Judgement, pinned: string | undefined): 
 export function withinBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement
   if (state.drill === undefined || state.strategy === 'shadow' || verdict.kind === 'fail') return judgement
-  const { errors, invalid } = inputs['canary'] as { errors: number; invalid: number }
-  const harmed = errors + invalid
+  const { errors, invalid, slow95 } = inputs['canary'] as Record<'errors' | 'invalid' | 'slow95', number>
+  // What its end will be judged by: to callers of a slow one the wait is the harm.
+  const harmed = state.drill === 'slow' ? slow95 : errors + invalid
   const { harmBudget } = state.policy.limits
   if (harmed <= harmBudget) return judgement
   const message = `${harmed} callers were harmed before anything was proven, the budget of the drill is ${harmBudget}`

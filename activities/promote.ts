@@ -31,7 +31,7 @@ export const promote =
         }
         const outdated = await outdatedReason(database, state)
         if (outdated !== undefined) return { kind: 'outdated', reason: outdated }
-        const pinned = state.breakGlass ? undefined : pinReason(await findFlag(database, state.model))
+        const pinned = pinReason(await findFlag(database, state.model))
         if (pinned !== undefined) return { kind: 'outdated', reason: pinned }
         const candidate = await findReleasable(database, state.version)
         if (state.drill !== undefined || candidate?.drill === true)

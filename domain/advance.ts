@@ -3,10 +3,11 @@
  * over the handlers of the workflow, an approval that comes late, twice or together with an abort would find the one
  * order of events that nobody had thought of.
  */
+import { issueOfGlass } from './break-glass.ts'
 import { command } from './commands.ts'
 import { DomainError } from './errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './release-events.ts'
-import { watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
+import { isHurried, watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
 import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
 
 function watched(): readonly StepEvent['kind'][] {
@@ -143,9 +144,11 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   const [sinceMs, withinMs] = pause
     ? [pause.atMs, Math.max(deadlineMs, policy.watch.decisionMs)]
     : [state.enteredMs, deadlineMs]
-  if (event.atMs - sinceMs < withinMs)
+  const over = issueOfGlass(state, event.atMs)
+  if (over === undefined && event.atMs - sinceMs < withinMs)
     return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
-  const reason = `generation ${generation} was not followed by every replica within ${withinMs} ms: ${named}`
+  const reason =
+    over ?? `generation ${generation} was not followed by every replica within ${withinMs} ms: ${named}`
   return applied(takeBack(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
 }
 
@@ -160,6 +163,10 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
     return ignored(state, `a person has been asked to decide; the verdict is ${verdict}`)
   if (verdict === 'pass') return applied(goOn(next, atMs), reason)
   if (!due) return ignored(state, `the verdict is ${verdict}, and the deadline has not passed`)
+  if (isHurried(state)) {
+    const said = `the glass was broken by ${state.breakGlass?.by}, and at the deadline the verdict is ${verdict}: ${reason}`
+    return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+  }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
     const said = `inconclusive at the deadline: ${reason}`
@@ -225,11 +232,14 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
     const reason = `${state.approvals.length} of ${approval.approvers} approval(s) came within ${approval.withinMs} ms`
     return applied(end(state, event.atMs, 'expired', reason), reason)
   }
-  if (state.stage !== 'awaiting_decision' && !state.paused)
+  const over = issueOfGlass(state, event.atMs)
+  if (over === undefined && state.stage !== 'awaiting_decision' && !state.paused)
     return impossible(state, event, `${state.stage}, not paused`)
-  const reason = state.paused
-    ? `it was paused by ${state.pause?.by ?? 'a person'} and not resumed within ${watch.decisionMs} ms`
-    : `nobody decided within ${watch.decisionMs} ms`
+  const reason =
+    over ??
+    (state.paused
+      ? `it was paused by ${state.pause?.by ?? 'a person'} and not resumed within ${watch.decisionMs} ms`
+      : `nobody decided within ${watch.decisionMs} ms`)
   return applied(takeBack(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
 }
 

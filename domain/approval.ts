@@ -5,9 +5,6 @@
 import type { ReleaseDigests, ReleaseState, Standing, Statement } from './release.ts'
 import { end } from './transitions.ts'
 
-/** How long a break-glass order may wait for the checks to let it through. */
-export const breakGlassMs = 3_600_000
-
 /** Whether a person is the one who has asked for the release: by the name and, since names are given anew, by the key. */
 export const isRequester = (state: ReleaseState, { by, key }: Pick<Statement, 'by' | 'key'>): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)

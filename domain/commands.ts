@@ -2,7 +2,8 @@
  * What people may say to a release, and what it does. Every command gets an answer in words: what happened, or why
  * nothing did. Nothing a person sends can break a release; a late approval must not wake one that was taken back.
  */
-import { breakGlassMs, isRequester, isSamePerson, restOn, withdrawn } from './approval.ts'
+import { isRequester, isSamePerson, restOn, withdrawn } from './approval.ts'
+import { hurry } from './break-glass.ts'
 import type { Advance, CommandEvent } from './release-events.ts'
 import {
   commandRoles,
@@ -89,7 +90,7 @@ function carryOut(state: ReleaseState, event: CommandEvent): Advance {
         `${words(event.command, said)}`,
       )
     case 'promoteNow':
-      return promoteNow(state, said)
+      return promoteNow(state, said, event.straight === true)
     default:
       return event.command satisfies never
   }
@@ -176,21 +177,21 @@ function resume(state: ReleaseState, said: Statement): Advance {
   return applied({ ...kept, paused: false, enteredMs: state.enteredMs + pausedMs }, `resumed by ${said.by}`)
 }
 
-function promoteNow(state: ReleaseState, said: Statement): Advance {
+function promoteNow(state: ReleaseState, said: Statement, straight: boolean): Advance {
   if (said.reason === undefined || said.reason.trim() === '')
     return ignored(state, 'promoteNow skips what protects the callers; it needs a reason')
+  if (state.breakGlass !== undefined)
+    return ignored(state, `the glass is broken already, by ${state.breakGlass.by}`)
+  if (state.drill !== undefined) return ignored(state, 'it is a drill, which is never promoted')
   if (state.baseline === undefined)
     return ignored(state, 'the first version of a model needs its approval; there is no stage to skip')
   if (state.undecided === 'probation')
     return ignored(state, 'it is champion already; approve ends its probation')
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
+  const next = hurry(state, said)
   return applied(
-    enter(
-      { ...state, breakGlass: { ...said, digests: state.digests, untilMs: said.atMs + breakGlassMs } },
-      'promoting',
-      said.atMs,
-    ),
+    straight ? enter(next, 'promoting', said.atMs) : next,
     `break-glass by ${said.by}: ${said.reason}`,
   )
 }

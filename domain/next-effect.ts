@@ -2,7 +2,7 @@
  * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
  * else: a worker that takes over asks the state and goes on where the one before it stood.
  */
-import { isWarming, watchedPolicy, type ReleaseState } from './release.ts'
+import { isHurried, isWarming, watchedPolicy, type ReleaseState } from './release.ts'
 import { wholeBp, type RouteArm } from './route.ts'
 
 /** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
@@ -13,7 +13,7 @@ export type ReleaseEffect =
   | { kind: 'wait'; key: string; untilMs: number }
   /** Write the routing of the stage and wait for every live replica. */
   | { kind: 'route'; key: string }
-  /** Observe, judge and keep the candidate exposed. While `hold`, only a verdict against it counts. */
+  /** Observe, judge and keep the candidate exposed, until then at most. While `hold`, only a verdict against it counts. */
   | { kind: 'watch'; key: string; hold: boolean; deadlineMs: number; untilMs?: number }
   /** Move the champion. */
   | { kind: 'promote'; key: string }
@@ -53,9 +53,10 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
   const since = asked ? state.enteredMs : state.pause?.atMs
   // A person may give a stage its deadline anew; the time it was watched before stays counted.
   const deadlineMs = (watchedPolicy(state)?.deadlineMs ?? 0) * (1 + state.extensions)
-  if (!hold || since === undefined) return { kind: 'watch', key: `${key}/watch`, hold, deadlineMs }
-  const untilMs = since + state.policy.watch.decisionMs
-  return { kind: 'watch', key: `${key}/hold/${untilMs}`, hold, deadlineMs, untilMs }
+  const heldMs = hold && since !== undefined ? since + state.policy.watch.decisionMs : Infinity
+  const untilMs = Math.min(heldMs, (isHurried(state) ? state.breakGlass?.untilMs : undefined) ?? Infinity)
+  if (untilMs === Infinity) return { kind: 'watch', key: `${key}/watch`, hold, deadlineMs }
+  return { kind: 'watch', key: `${key}/${hold ? 'hold' : 'glass'}/${untilMs}`, hold, deadlineMs, untilMs }
 }
 
 /** Who gets what at this stage of a release. */
@@ -63,6 +64,8 @@ export interface RoutePlan {
   arms: RouteArm[]
   shadow?: { version: string; shareBp: number }
   proven: string
+  /** Who answers again when it is taken back, and stays loaded for it without a share. */
+  standby?: string
   /** Whether the shares are those of whole replicas, which whoever writes the route names. */
   byReplica?: true
 }
@@ -91,7 +94,8 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
       proven: baseline ?? version,
     }
   }
-  if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted')) return whole(version)
+  if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted'))
+    return { ...whole(version), ...(baseline === undefined ? {} : { standby: baseline }) }
   if (baseline === undefined) return undefined
   if (stage === 'shadow') return { ...whole(baseline), shadow: { version, shareBp } }
   if (stage === 'canary') {

@@ -4,7 +4,7 @@
  */
 import type { AbCohort } from './ab.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from './canary-evidence.ts'
-import { stepsOf, watchedPolicy, type ReleaseState } from './release.ts'
+import { isHurried, stepsOf, watchedPolicy, type ReleaseState } from './release.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends Omit<ArmCounts, 'conversions'> {
@@ -101,7 +101,10 @@ export function evidenceOf(
       elapsedMs: Math.min(watchedMs, countedMs),
       minMs: policy?.minMs ?? 0,
       minRequests: policy?.minRequests ?? 0,
-      last: stage === 'probation' || (last?.stage === stage && last?.stageIndex === state.stageIndex),
+      // Proof takes its time, which an admin's order does not give it; what speaks against the candidate counts as ever.
+      last:
+        stage === 'probation' ||
+        (!isHurried(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
     },
     staleMs,
     ...(paired === undefined ? {} : { paired }),

@@ -24,6 +24,8 @@ export interface CommandEvent {
   /** What the release stands on now. */
   standing?: Standing
   reason?: string
+  /** Of break-glass: heard by a build of before, which went to the promotion past every stage. */
+  straight?: true
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string

@@ -23,7 +23,7 @@ export const releaseStages = {
   awaiting_decision:
     'The deadline of a stage has passed without enough evidence for or against the candidate, and a person has been asked; it keeps its share only while the watch finds nothing against it.',
   promoting:
-    'Every stage has been passed, or skipped by break-glass, and the move of the champion has been ordered.',
+    'Every stage has been passed, or by break-glass the one that counts, and the move of the champion has been ordered.',
   probation:
     'The candidate has become champion; a few callers have stayed with the previous one, which is warm and takes over again when the watch finds anything against the new one.',
   rolling_back:
@@ -178,7 +178,7 @@ export interface ReleaseState {
   /** Approvals that count no more, and why. */
   voided?: (Statement & { why: string })[]
   denials: Statement[]
-  /** It ends when the checks have not let the candidate through by then. */
+  /** An admin's word in the place of missing approvals and of waiting; over when the checks have not let the candidate through by then. */
   breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number }
   /** Where an answer to `awaiting_decision` leads back to. */
@@ -273,15 +273,21 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
   ]
 }
 
+/** Whether an admin's order carries it on and it is not champion yet: it waits for requests and a verdict, and for no clock. */
+export const isHurried = ({ breakGlass, promoted }: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
+  breakGlass !== undefined && !promoted
+
 /** What the watched stage asks for: minimum time, minimum requests, deadline. Absent where nothing is watched. */
 export function watchedPolicy(
-  state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecided'>,
+  state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecided' | 'breakGlass' | 'promoted'>,
 ): Omit<StagePolicy, 'shareBp'> | undefined {
+  const asked = (policy: StagePolicy | undefined) =>
+    policy && isHurried(state) ? { ...policy, minMs: 0 } : policy
   switch (state.stage === 'awaiting_decision' ? state.undecided : state.stage) {
     case 'shadow':
-      return state.policy.shadow
+      return asked(state.policy.shadow)
     case 'canary':
-      return state.policy.stages[state.stageIndex]
+      return asked(state.policy.stages[state.stageIndex])
     case 'probation':
       return state.policy.probation
     default:

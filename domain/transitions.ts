@@ -3,7 +3,13 @@
  * to a stage anew; a flag left over from the stage before would let a release pass on another stage's evidence.
  */
 import type { Advance } from './release-events.ts'
-import { stepsOf, type ReleaseOutcomeKind, type ReleaseStage, type ReleaseState } from './release.ts'
+import {
+  isHurried,
+  stepsOf,
+  type ReleaseOutcomeKind,
+  type ReleaseStage,
+  type ReleaseState,
+} from './release.ts'
 
 export function applied(state: ReleaseState, message: string): Advance {
   return { state: { ...state, revision: state.revision + 1 }, applied: true, message }
@@ -42,7 +48,8 @@ export function goOn(state: ReleaseState, atMs: number): ReleaseState {
   if (stage === 'probation') return end(state, atMs, 'promoted', 'probation was passed')
   const steps = stepsOf(state)
   const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
-  const next = steps[at + 1]
+  // By break-glass the stage that was passed is the last.
+  const next = isHurried(state) ? undefined : steps[at + 1]
   if (next)
     return enter(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
   if (state.drill !== undefined)
@@ -52,7 +59,8 @@ export function goOn(state: ReleaseState, atMs: number): ReleaseState {
       withdraw: false,
     })
   // A shadow release has shown no caller anything yet: without proof on paired answers a person says whether they are good.
-  if (state.strategy === 'shadow' && !decided && stage === 'shadow' && !promotesByProof(state))
+  const isAsked = state.strategy === 'shadow' && !promotesByProof(state) && !isHurried(state)
+  if (isAsked && !decided && stage === 'shadow')
     return enter(state, 'awaiting_decision', atMs, { routed: true, undecided: 'shadow' })
   return enter(state, 'promoting', atMs)
 }

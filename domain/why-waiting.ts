@@ -1,6 +1,6 @@
 /** Why a release is where it is, in a sentence for people. It reads the state and nothing else, so it cannot be out of date. */
 import { nextEffect } from './next-effect.ts'
-import { isWarming, releaseStages, watchedPolicy, type ReleaseState } from './release.ts'
+import { isHurried, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './release.ts'
 
 export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)
@@ -38,6 +38,11 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
     return `A person is asked to approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
   if (state.paused) return `${state.pause?.by ?? 'A person'} has paused it${until}.`
   const asked = watchedPolicy(state)
+  if (isHurried(state))
+    return (
+      `${state.breakGlass?.by} has broken the glass: ${state.version} goes on to all callers when ` +
+      `${asked?.minRequests ?? 0} requests at ${share(state.shareBp)} show nothing against it${until}.`
+    )
   return (
     `${state.version} is watched at ${share(state.shareBp)} for at least ${seconds(asked?.minMs)} and ` +
     `${asked?.minRequests ?? 0} requests, and for at most ${seconds((asked?.deadlineMs ?? 0) * (1 + state.extensions))}.`

@@ -143,6 +143,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
       ...(who?.disbelieved === undefined ? {} : { disbelieved: who.disbelieved }),
       ...(who?.standing === undefined ? {} : { standing: who.standing }),
       ...(reason === undefined ? {} : { reason }),
+      ...(name === 'promoteNow' && !patched('break-glass-is-watched') ? { straight: true as const } : {}),
       ...(artifactDigest === undefined ? {} : { artifactDigest }),
       ...(evaluationDigest === undefined ? {} : { evaluationDigest }),
       ...(policyDigest === undefined ? {} : { policyDigest }),
@@ -176,7 +177,9 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
       const { by: actor, reason, warrant } = command
       const id = `${release}/${command.id}`
       const signed = warrant !== undefined
-      return [{ id, releaseId: release, command: name, actor, signed, ...(reason ? { reason } : {}), ...result }]
+      return [
+        { id, releaseId: release, command: name, actor, signed, ...(reason ? { reason } : {}), ...result },
+      ]
     })
     try {
       await patient.recordRelease({ state: state() ?? now, commands: records })

@@ -32,7 +32,7 @@ const words: readonly Said[] = [
   {
     name: 'promote-now',
     path: 'promote-now',
-    summary: 'break-glass: skips the remaining stages, with a reason',
+    summary: 'break-glass: past approvals and waiting, by the callers of one share to all, with a reason',
   },
 ]
 

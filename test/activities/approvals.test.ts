@@ -12,7 +12,7 @@ import { promote } from '../../activities/promote.ts'
 import { recordRelease } from '../../activities/release.ts'
 import type { Deps } from '../../activities/deps.ts'
 import { advance } from '../../domain/advance.ts'
-import { breakGlassMs } from '../../domain/approval.ts'
+import { breakGlassMs } from '../../domain/break-glass.ts'
 import { openingState, type CommandName, type ReleaseState } from '../../domain/release.ts'
 import type { Role } from '../../domain/roles.ts'
 import { listAlerts } from '../../store/alerts.ts'
@@ -109,6 +109,8 @@ const situations = {
   canary: (): ReleaseState => run(situations.shadow(), judged('pass'), reports.routed),
   paused: (): ReleaseState => run(situations.canary(), say('pause', 'olga')),
   undecided: (): ReleaseState => run(situations.canary(), judged('inconclusive')),
+  'by broken glass': (): ReleaseState =>
+    run(situations.canary(), say('promoteNow', 'root', { reason: 'outage' })),
   'judged against': (): ReleaseState => ({
     ...situations.canary(),
     lastVerdict: { kind: 'fail' as const, reason: 'bad', atMs: 1 },
@@ -621,7 +623,7 @@ const rows: Row[] = [
     { reason: 'outage' },
     true,
     'break-glass by root: outage',
-    'promoting',
+    'canary',
   ],
   [
     'break-glass instead of approvals',
@@ -631,7 +633,37 @@ const rows: Row[] = [
     { reason: 'outage' },
     true,
     'break-glass by root: outage',
-    'promoting',
+    'canary',
+  ],
+  [
+    'break-glass by an approver',
+    'waiting',
+    'promoteNow',
+    'anna',
+    { reason: 'outage' },
+    false,
+    'anna has the role approver; promoteNow needs admin',
+    'awaiting_approval',
+  ],
+  [
+    'break-glass for other bytes',
+    'waiting',
+    'promoteNow',
+    'root',
+    { reason: 'outage', artifactDigest: `sha256:${'0'.repeat(64)}` },
+    false,
+    expect.stringMatching(/^root has seen the artifact sha256:0+, but /) as string,
+    'awaiting_approval',
+  ],
+  [
+    'break-glass twice',
+    'by broken glass',
+    'promoteNow',
+    'root',
+    { reason: 'outage' },
+    false,
+    'the glass is broken already, by root',
+    'canary',
   ],
   [
     'break-glass against a verdict',
@@ -813,7 +845,9 @@ describe('on ground that has changed', () => {
 
 describe('break-glass', () => {
   it('tells everybody at once, and ends after an hour', async () => {
-    const { after } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    const after = run(hurried, judged('pass'))
+    expect(after).toMatchObject({ stage: 'promoting', stageIndex: 0 })
     expect(after.breakGlass).toMatchObject({ by: 'root', key: ids['root'], digests: opened.digests })
     expect(after.breakGlass!.untilMs! - after.breakGlass!.atMs).toBe(breakGlassMs)
     const [alert] = await listAlerts(store, { model })
@@ -830,7 +864,8 @@ describe('break-glass', () => {
   })
 
   it('does not get past a verdict against it that was written in the meantime, nor past other bytes', async () => {
-    const { after } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
+    const after = run(hurried, judged('pass'))
     await store.query(sql`
       insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest)
       values (${after.id}, 'canary', 0, 'fail', '[{"code": "x", "message": "too many errors"}]', '{}', '{}', 'j', 'p')`)

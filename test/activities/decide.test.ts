@@ -4,10 +4,11 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { judge, recordDecision } from '../../activities/decide.ts'
+import { judge, recordDecision, withinBudget } from '../../activities/decide.ts'
 import type { Deps } from '../../activities/deps.ts'
 import { createObserver } from '../../activities/observe.ts'
 import { canaryWatch } from '../../domain/canary-watch.ts'
+import { budgetCode } from '../../domain/drill.ts'
 import { evidenceOf } from '../../domain/observation.ts'
 import { seeded } from '../../domain/random.ts'
 import type { ReleaseState } from '../../domain/release.ts'
@@ -17,7 +18,7 @@ import { listDecisions } from '../../store/decisions.ts'
 import { openStore } from '../../store/postgres.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { insertModel } from '../support/candidates.ts'
-import { canaried, policy, second } from '../support/releases.ts'
+import { canaried, policy, run, say, second } from '../support/releases.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
 
 let deps: Deps
@@ -126,4 +127,64 @@ it('is the same row when it is taken again from the same counts', async () => {
     verdict: { kind: 'fail', judge: 'canary@1' },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
+})
+
+it('by broken glass waits for no victory of a split and no proof, and bows to a defeat', () => {
+  const [split] = policy.stages
+  const ab: ReleaseState = {
+    ...canaried,
+    strategy: 'ab',
+    policy: { ...policy, stages: [{ ...split!, shareBp: 5_000 }], ab: { metric: 'errors', alpha: 0.05 } },
+  }
+  const hurried = run(ab, say('promoteNow', 'root'))
+  const row = (by: string | undefined, errors: number, at: number) => ({
+    version: by ?? '',
+    generation: 4,
+    tickMs: 100 * (at + 1),
+    lengthMs: 100,
+    requests: 200,
+    errors,
+    invalid: 0,
+    slow95: 0,
+    slow99: 0,
+  })
+  const seen = (errors: number) => ({
+    counted: [0, 1, 2, 3].flatMap((at) => [row(ab.version, errors, at), row(ab.baseline, 0, at)]),
+    staleMs: 0,
+    watchedMs: 20,
+  })
+  expect(judge(ab, seen(0)).verdict.kind).toBe('inconclusive')
+  expect(judge(hurried, seen(0)).verdict.kind).toBe('pass')
+  expect(judge(hurried, seen(40)).verdict.kind).toBe('fail')
+})
+
+it('counts what a slow candidate of a drill on callers has cost against its budget', () => {
+  const { baseline: before = '', version: candidate } = canaried
+  const drill: ReleaseState = {
+    ...canaried,
+    drill: 'slow',
+    policy: { ...policy, limits: { ...policy.limits, harmBudget: 10 } },
+  }
+  const seen = (slow95: number) => {
+    const counts = {
+      generation: 4,
+      tickMs: 100,
+      lengthMs: 100,
+      requests: 200,
+      errors: 0,
+      invalid: 0,
+      slow99: 0,
+    }
+    const counted = [
+      { ...counts, version: candidate, slow95 },
+      { ...counts, version: before, slow95: 8 },
+    ]
+    return judge(drill, { counted, staleMs: 0, watchedMs: 20 })
+  }
+  expect(withinBudget(drill, seen(10)).verdict.kind).toBe(seen(10).verdict.kind)
+  expect(withinBudget(drill, seen(11)).verdict).toMatchObject({
+    kind: 'fail',
+    reasons: [{ code: budgetCode, values: { harmed: 11, harmBudget: 10 } }],
+  })
+  expect(withinBudget({ ...drill, drill: 'bad' }, seen(11)).verdict.kind).toBe(seen(11).verdict.kind)
 })

@@ -70,6 +70,8 @@ describe('in every order of events', () => {
                 expect.arrayContaining(['shadow', 'canary']),
               )
           }
+          if (now.promoted && now.breakGlass)
+            expect(now.routings.map((each) => each.stage)).toContain('canary')
           if (before.stage === 'ended')
             expect([now.outcome, now.reason]).toEqual([before.outcome, before.reason])
           if (before.stage === 'rolling_back') expect(['rolling_back', 'ended']).toContain(now.stage)

@@ -120,6 +120,21 @@ describe('the way to promotion', () => {
     expect(advance(run(first, reports.qualified), say('promoteNow')).applied).toBe(false)
   })
 
+  it('without a probation keeps the champion of before loaded at every moment', () => {
+    const { probation: _probation, ...without } = policy
+    const direct = openingState({ ...facts, policy: { ...without, strategy: 'direct' } }, 0)
+    const warming = run(direct, reports.qualified, say('approve'), say('approve', 'ben'))
+    expect(routePlan(warming)?.arms.map(({ version, shareBp }) => [version, shareBp])).toEqual([
+      ['m_v1.1.0', 0],
+      ['m_v1.0.0', 10_000],
+    ])
+    expect(routePlan(run(warming, reports.routed))).toEqual({
+      arms: [{ arm: 'champion', version: 'm_v1.1.0', shareBp: 10_000 }],
+      proven: 'm_v1.1.0',
+      standby: 'm_v1.0.0',
+    })
+  })
+
   it('may not be opened for the champion itself, a drill without one, or a hotfix that nothing watches', () => {
     expect(issuesOfOpening({ ...facts, version: 'm_v1.0.0' })).toEqual(['m_v1.0.0 is champion already'])
     expect(issuesOfOpening({ ...firstFacts, drill: 'nan' })).toHaveLength(1)

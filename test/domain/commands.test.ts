@@ -74,12 +74,13 @@ describe('people', () => {
     expect(run(unrouted, after(defaultWatch.decisionMs)).stage).toBe('rolling_back')
   })
 
-  it('break-glass goes to promotion and never past a verdict against it', () => {
-    for (const where of commandStages.promoteNow)
-      expect(run(at[where], say('promoteNow'))).toMatchObject({
-        stage: 'promoting',
-        breakGlass: { by: 'anna' },
-      })
+  it('break-glass goes to the callers of one share and never past a verdict against it', () => {
+    for (const where of commandStages.promoteNow) {
+      const hurried = run(at[where], say('promoteNow'))
+      expect(hurried).toMatchObject({ stage: 'canary', stageIndex: 0, breakGlass: { by: 'anna' } })
+      const routed = hurried.routed ? hurried : run(hurried, reports.routed)
+      expect(run(routed, judged('fail')).stage).toBe('rolling_back')
+    }
     const bad = { ...canaried, lastVerdict: { kind: 'fail' as const, reason: 'bad', atMs: 1 } }
     expect(advance(bad, say('promoteNow')).applied).toBe(false)
     expect(run(promoting, reports.refused).takeBack?.outcome).toBe('rolled_back')

@@ -42,6 +42,26 @@ interface Seen {
   fail: (property: string, message: string) => void
 }
 
+/** An admin's order stands in the place of approvals and of time, never of the callers of one share and their judge. */
+function checkBrokenGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
+  const id = row['id'] as string
+  const isOrdered = memory
+    .rows('release_commands')
+    .some(
+      (each) => each['release_id'] === id && each['accepted'] === true && each['command'] === 'promoteNow',
+    )
+  const isShownToCallers = row['strategy'] === 'canary' || row['strategy'] === 'rolling'
+  if (!isOrdered || !isShownToCallers || known?.isRestored === true) return
+  const { stages } = row['policy'] as ReleasePolicy
+  const met = stages.some(
+    ({ shareBp, minRequests }) =>
+      known!.routes
+        .filter(({ route }) => route.arms.some((arm) => arm.arm === 'canary' && arm.shareBp === shareBp))
+        .reduce((sum, { answered }) => sum + answered, 0) >= minRequests,
+  )
+  if (!met) fail('break-glass skips no check', `${id} was promoted past the callers of every share`)
+}
+
 export function checkPromotion(
   { memory, world, received, fail, known }: Seen,
   id: string,
@@ -94,7 +114,7 @@ export function checkPromotion(
   const isGlassBroken = mine.some(
     (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',
   )
-  if (isGlassBroken) return
+  if (isGlassBroken) return checkBrokenGlass({ memory, known, fail }, row)
   const approvers = new Set(
     mine
       .filter(

@@ -32,6 +32,7 @@ export function possibleCommands(
     if (!commandRoles[name].includes(role) || !commandStages[name].includes(state.stage)) return false
     if (name === 'pause') return !state.paused
     if (name === 'resume') return state.paused || state.stage === 'awaiting_decision'
+    if (name === 'promoteNow') return state.breakGlass === undefined && state.drill === undefined
     return true
   })
 }
@@ -106,8 +107,8 @@ export const Decide = ({
           <details>
             <summary>Break glass</summary>
             <p>
-              Skips every stage that is left. The candidate is checked as ever, the probation is kept, and
-              everybody is told.
+              Stands in for missing approvals and for waiting. The candidate meets the callers of one share,
+              and goes on to all of them when nothing speaks against it, within an hour; everybody is told.
             </p>
             <CommandButton name="promoteNow" />
           </details>
