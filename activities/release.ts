@@ -1,6 +1,6 @@
 /** The beginning and the end of a release as rows, and everything that is said to it in between. */
 import { isError } from '../domain/errors.ts'
-import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
+import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../domain/policy.ts'
 import {
   issuesOfOpening,
   hotfixRoles,
@@ -100,6 +100,11 @@ async function open(
   return { state }
 }
 
+/** One of no shape is refused with the rest of what is wrong with it. */
+function replacementIssues(policy: ReleasePolicy | undefined, own: ReleasePolicy): string[] {
+  return policy?.approval === undefined ? [] : issuesOfReplacement(policy, own)
+}
+
 /** A policy that came by hand may be of any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {
   try {
@@ -130,6 +135,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
         `but ${baseline ?? 'nobody'} is champion`,
     }
   const whole = opening.policy ?? candidate.policy
+  const taken = opening.drill === undefined ? replacementIssues(opening.policy, candidate.policy) : []
+  if (taken.length > 0) return { refused: `it cannot be released: ${taken.join('; ')}` }
   const hotfix = await hotfixOf(database, opening)
   if (hotfix !== undefined && 'refused' in hotfix) return hotfix
   const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
@@ -188,13 +195,22 @@ export const recordRelease =
       await saveRelease(database, state)
       for (const command of commands) {
         if (!(await insertCommand(database, command))) continue
-        const { id, releaseId, actor, reason, accepted, message, stage } = command
+        const { id, releaseId, actor, reason, accepted, message, stage, signed = null } = command
         await appendAudit(database, {
           actor,
           action: `release.${command.command}`,
           subject: releaseId,
           model: state.model,
-          detail: { id, accepted, message, stage, reason: reason ?? null, ...boundTo(state, command) },
+          // Of one that is not signed only the name is known: whoever reaches Temporal may have written it.
+          detail: {
+            id,
+            accepted,
+            message,
+            stage,
+            signed,
+            reason: reason ?? null,
+            ...boundTo(state, command),
+          },
         })
         if (command.command === 'promoteNow' && accepted) await alertBreakGlass(database, state, command)
       }

@@ -226,6 +226,23 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   return issues
 }
 
+/**
+ * What a policy that comes with a request takes from the one of the model's file; empty when nothing. Its shares and times are
+ * approved with it, but whoever may start a release must not choose who else has to agree.
+ */
+export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
+  const issues: string[] = []
+  const approvers = own.approval?.approvers ?? 0
+  if (policy.approval.approvers < approvers)
+    issues.push(
+      `approval.approvers is ${policy.approval.approvers}, and the model file asks for at least ${approvers}`,
+    )
+  const { withinMs = Infinity } = own.requireDrill ?? {}
+  if ((policy.requireDrill?.withinMs ?? Infinity) > withinMs)
+    issues.push(`requireDrill.withinMs is more than the ${withinMs} of the model file, or missing`)
+  return issues
+}
+
 /** What each strategy cannot do without. */
 function issuesOfStrategy(policy: ReleasePolicy): string[] {
   const { strategy, stages, limits } = policy

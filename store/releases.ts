@@ -172,6 +172,8 @@ export interface ReleaseCommand {
   accepted: boolean
   message: string
   stage: ReleaseStage
+  /** Whether more than a name said who it was; absent in what histories of before tell. */
+  signed?: boolean
 }
 
 /** Records a command once. False when this id is recorded already. */

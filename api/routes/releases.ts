@@ -2,13 +2,14 @@
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/flag.ts'
-import { issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../../domain/policy.ts'
 import { commandRoles, hotfixRoles } from '../../domain/release.ts'
 import type { Role } from '../../domain/roles.ts'
 import { whyWaiting } from '../../domain/why-waiting.ts'
 import { listRecorded } from '../../store/command-outbox.ts'
 import { listDecisions } from '../../store/decisions.ts'
 import { findFlag } from '../../store/flags.ts'
+import { getModel } from '../../store/models.ts'
 import { listCommands, listReleases, type Release } from '../../store/releases.ts'
 import { findShares } from '../../store/routing.ts'
 import { getVersion } from '../../store/versions.ts'
@@ -122,7 +123,8 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
           'version_not_found',
           `${body.version} is a version of ${model}, not of ${body.model}`,
         )
-      if (body.policy !== undefined) expectSound(body.policy)
+      if (body.policy !== undefined)
+        expectSound(body.policy, (await getModel(deps.store, model)).definition.release)
       return startRelease(deps, {
         model,
         version: body.version,
@@ -160,11 +162,11 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
   ),
 ]
 
-/** Throws `invalid_policy` with everything that is wrong with it. */
-export function expectSound(policy: ReleasePolicy): void {
+/** Throws `invalid_policy` with everything that is wrong with it, also as a replacement of the model's own. */
+export function expectSound(policy: ReleasePolicy, own: ReleasePolicy): void {
   let issues: string[]
   try {
-    issues = issuesOfPolicy(policy)
+    issues = [...issuesOfPolicy(policy), ...issuesOfReplacement(policy, own)]
   } catch {
     issues = ['it lacks fields; GET /v1/models/{model} shows one that is whole']
   }

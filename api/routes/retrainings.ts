@@ -31,8 +31,8 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
       policy: policyBody.optional(),
     }),
     async handle({ actor, params, body }) {
-      const { name: model } = await getModel(deps.store, params['name']!)
-      if (body.policy !== undefined) expectSound(body.policy)
+      const { name: model, definition } = await getModel(deps.store, params['name']!)
+      if (body.policy !== undefined) expectSound(body.policy, definition.release)
       return start(deps, {
         model,
         reason: 'manual',

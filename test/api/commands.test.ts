@@ -115,8 +115,30 @@ it('an approval by an approver lets the first version become champion; nobody el
     { command: 'approve', actor: 'anna', accepted: false },
     { command: 'approve', actor: 'anna', accepted: true, reason: 'looked at it' },
   ])
+  const { audit } = (await api.request('GET', `/v1/audit?model=${model}`, { key: keys['vera']! })).json
+  const said = (audit as { subject: string; action: string; detail: { signed?: boolean } }[]).filter(
+    ({ subject, action }) => subject === id && action === 'release.approve',
+  )
+  expect(said.map(({ detail }) => detail.signed)).toEqual([true, true])
   const late = await say('anna', `/v1/releases/${id}/approve`)
   expect(late).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'ended' } })
+})
+
+it('whoever starts a release does not choose how many have to agree', async () => {
+  const version = await registry.register(champion)
+  const alone = { ...policy, approval: { approvers: 0, withinMs: 1_000 } }
+  for (const [who, path, body] of [
+    ['olga', '/v1/releases', { model, version, policy: alone }],
+    ['root', '/v1/releases', { model, version, policy: alone }],
+    ['olga', `/v1/models/${model}/retrainings`, { policy: alone }],
+  ] as const)
+    expect(await say(who, path, body)).toMatchObject({
+      status: 422,
+      json: {
+        code: 'invalid_policy',
+        issues: ['approval.approvers is 0, and the model file asks for at least 1'],
+      },
+    })
 })
 
 it('a command with the same idempotency key is carried out once', async () => {

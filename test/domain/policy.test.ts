@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import { defaultDrill, drillKindNames, faultOf } from '../../domain/drill.ts'
-import { defaultWatch, hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import {
+  defaultWatch,
+  hotfixPolicy,
+  issuesOfPolicy,
+  issuesOfReplacement,
+  type ReleasePolicy,
+} from '../../domain/policy.ts'
 
 const promotion = {
   ratio: 2,
@@ -124,6 +130,32 @@ describe('a release policy', () => {
     ],
   ])('with %s is refused by field', (_name, change, place) => {
     expect(issuesOfPolicy({ ...good, ...change } as ReleasePolicy).join('\n')).toContain(place)
+  })
+})
+
+describe('a policy that comes with a request', () => {
+  const own: ReleasePolicy = {
+    ...good,
+    approval: { approvers: 2, withinMs: 1_000 },
+    requireDrill: { withinMs: 5_000 },
+  }
+  it('asks for no fewer people and no older drills than the model file', () => {
+    const asks = (approvers: number, withinMs?: number): ReleasePolicy => {
+      const { requireDrill: _own, ...rest } = own
+      return {
+        ...rest,
+        approval: { approvers, withinMs: 9_000 },
+        ...(withinMs === undefined ? {} : { requireDrill: { withinMs } }),
+      }
+    }
+    expect(issuesOfReplacement(asks(2, 5_000), own)).toEqual([])
+    expect(issuesOfReplacement(asks(3, 1), own)).toEqual([])
+    expect(issuesOfReplacement(asks(0), good)).toHaveLength(1)
+    expect(issuesOfReplacement(asks(1, 5_000), own)).toEqual([
+      'approval.approvers is 1, and the model file asks for at least 2',
+    ])
+    for (const older of [asks(2), asks(2, 5_001)])
+      expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs is more than the 5000/)
   })
 })
 

@@ -106,7 +106,12 @@ describe('a release is not opened', () => {
     const shapeless = await show.start(version, { watch: null as never })
     expect((await shapeless.result()).reason).toMatch(/policy cannot be read/)
     const careless = await show.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
-    expect((await careless.result()).reason).toMatch(/first version of a model needs at least one approval/)
+    expect((await careless.result()).reason).toMatch(
+      /approval.approvers is 0, and the model file asks for at least 1/,
+    )
+    const free = await stage.model({ ...quickPolicy, approval: { approvers: 0, withinMs: 1_000 } })
+    const unseen = await free.start(await free.register())
+    expect((await unseen.result()).reason).toMatch(/first version of a model needs at least one approval/)
   })
 })
 
