@@ -15,6 +15,18 @@ export function visible<T>(
   })
 }
 
+/**
+ * Throws `forbidden` for a key that is held to some models, where what is asked reaches all of them: it could otherwise make itself
+ * another key that is held to none.
+ */
+export function expectUnscoped(actor: Actor | undefined, what: string): void {
+  if (actor?.models !== undefined)
+    throw new DomainError(
+      'forbidden',
+      `the key ${actor.name} is held to some models; ${what} is for a key that is held to none`,
+    )
+}
+
 /** Throws `forbidden` unless the key may touch the model. */
 export function expectInScope(actor: Actor | undefined, model: string): void {
   if (actor !== undefined && !mayTouch(actor, model))

@@ -5,7 +5,7 @@ import { acknowledgeAlert, findAlert } from '../../store/alerts.ts'
 import { appendAudit } from '../../store/audit.ts'
 import { route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { expectInScope, expectUnscoped } from '../scope.ts'
 import { toWire } from '../wire.ts'
 
 export const alertRoutes = ({ store, log }: ApiDeps): Route[] => [
@@ -21,7 +21,8 @@ export const alertRoutes = ({ store, log }: ApiDeps): Route[] => [
       const id = /^\d{1,15}$/.test(params['id'] ?? '') ? Number(params['id']) : 0
       const found = await findAlert(store, id)
       if (found === undefined) throw new DomainError('not_found', `there is no alert ${params['id']}`)
-      if (found.model !== undefined) expectInScope(actor, found.model)
+      if (found.model === undefined) expectUnscoped(actor, 'an alert of no model')
+      else expectInScope(actor, found.model)
       const alert = await store.transaction(async (database) => {
         const done = await acknowledgeAlert(database, { id, by: actor!.name })
         if (done === undefined) return (await findAlert(database, id)) ?? found

@@ -9,7 +9,7 @@ import { getModel } from '../../store/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope, visible } from '../scope.ts'
+import { expectInScope, expectUnscoped, visible } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
@@ -39,8 +39,11 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       const { name: model } = await getModel(store, body.model)
       expectInScope(actor, model)
       // A query sees every table; what it finds goes to whoever asked.
-      if (body.input.kind === 'sql' && actor!.role !== 'admin')
-        throw new DomainError('forbidden', 'a query as the input of a batch is for an admin')
+      if (body.input.kind === 'sql') {
+        if (actor!.role !== 'admin')
+          throw new DomainError('forbidden', 'a query as the input of a batch is for an admin')
+        expectUnscoped(actor, 'a query as the input of a batch')
+      }
       const issues = issuesOfBatch(body)
       if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
       if ((await findChampion(store, model)) === undefined)

@@ -9,7 +9,7 @@ import { findOpenRelease } from '../../store/releases.ts'
 import { drillWorkflowId, type DrillRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope, visible } from '../scope.ts'
+import { expectInScope } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { limit, modelName, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
@@ -36,9 +36,10 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       const { model } = query
       const found = await listDrills(store, {
         limit: query.limit,
+        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
         ...(model === undefined ? {} : { model }),
       })
-      return { json: { drills: visible(actor, found, (each) => each.model).map(wireOf) } }
+      return { json: { drills: found.map(wireOf) } }
     },
   }),
   route({

@@ -6,6 +6,7 @@ import { appendAudit } from '../../store/audit.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../store/keys.ts'
 import { admins, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { expectUnscoped } from '../scope.ts'
 import { modelName, moment, toWire } from '../wire.ts'
 
 /** How long both secrets of a renewed key open, unless told otherwise, and at most. */
@@ -23,6 +24,8 @@ const newKey = (nowMs: () => number) =>
     burst: z.number().int().min(1).max(1_000_000).optional(),
   })
 
+const whatKeysAre = 'who may do what'
+
 export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] => [
   route({
     method: 'get',
@@ -30,7 +33,10 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
     allow: admins,
     summary: 'Lists the keys, without their secrets.',
     answers: { 200: 'The keys' },
-    handle: async () => ({ json: { keys: (await listKeys(store)).map(toWire) } }),
+    async handle({ actor }) {
+      expectUnscoped(actor, whatKeysAre)
+      return { json: { keys: (await listKeys(store)).map(toWire) } }
+    },
   }),
   route({
     method: 'post',
@@ -41,6 +47,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
     body: newKey(serving.wall),
     once: true,
     async handle({ body, actor }) {
+      expectUnscoped(actor, whatKeysAre)
       const { name, role, models, expires_at: expiresAt, requests_per_second: requestsPerSecond } = body
       if (requestsPerSecond === undefined && body.burst !== undefined)
         throw new DomainError('invalid_request', 'burst: belongs to requests_per_second')
@@ -85,6 +92,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
     body: z.strictObject({ overlap_s: z.number().int().min(0).max(overlapS.most).default(overlapS.usual) }),
     once: true,
     async handle({ params, body, actor }) {
+      expectUnscoped(actor, whatKeysAre)
       const made = await store.transaction(async (database) => {
         const rotated = await rotateKey(database, { id: params['id']!, overlapMs: body.overlap_s * 1_000 })
         const { id, name, role, previousUntil } = rotated.facts
@@ -107,6 +115,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
     summary: 'Revokes a key. Replicas learn of it at once, or within seconds at the worst.',
     answers: { 200: 'The revoked key' },
     async handle({ params, actor }) {
+      expectUnscoped(actor, whatKeysAre)
       const facts = await store.transaction(async (database) => {
         const revoked = await revokeKey(database, params['id']!)
         const detail = { name: revoked.name, role: revoked.role }

@@ -4,7 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../api/auth.ts'
 import { callers, expectDeclared, route as declare, type Route } from '../../api/declare.ts'
 import { roles, type Role } from '../../domain/roles.ts'
-import { revokeKey, listKeys } from '../../store/keys.ts'
+import { upsertAlert } from '../../store/alerts.ts'
+import { appendAudit } from '../../store/audit.ts'
+import { idOfKey, listKeys, revokeKey } from '../../store/keys.ts'
 import { irisRow, irisSpec } from '../support/artifact.ts'
 import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
 
@@ -219,6 +221,42 @@ describe('a key', () => {
     const versions = await api.request('GET', '/v1/versions', { key: viewer })
     expect((versions.json['versions'] as { model: string }[]).map(({ model }) => model)).toEqual(['other'])
     expect((await api.request('GET', '/v1/versions/iris_v1.0.0', { key: viewer })).status).toBe(403)
+    const row = { actor: 'anna', action: 'release.opened', subject: 's', detail: {} }
+    for (const model of ['other', 'iris', undefined])
+      await house.store.transaction((database) =>
+        appendAudit(database, { ...row, ...(model === undefined ? {} : { model }) }),
+      )
+    const audit = await api.request('GET', '/v1/audit?limit=1', { key: viewer })
+    expect(audit.json['audit']).toMatchObject([{ model: 'other', action: 'release.opened' }])
+  })
+
+  it('of an admin for some models reaches no further: not by another key, not by a query, not for what is of no model', async () => {
+    const key = await house.key({ role: 'admin', models: ['other'] })
+    const id = idOfKey(key)
+    await api.deps.authentication.refresh()
+    const alert = await upsertAlert(house.store, {
+      dedupeKey: 'of no model',
+      severity: 'critical',
+      kind: 'audit_broken',
+      message: 'm',
+    })
+    const batch = { model: 'other', input: { kind: 'sql', query: 'select 1' }, output: { kind: 'table' } }
+    for (const [method, path, body] of [
+      ['GET', '/v1/keys', undefined],
+      ['POST', '/v1/keys', { name: 'wider', role: 'admin' }],
+      ['POST', `/v1/keys/${id}/rotate`, {}],
+      ['DELETE', `/v1/keys/${id}`, undefined],
+      ['POST', '/v1/batches', batch],
+      ['POST', `/v1/alerts/${alert}/acknowledge`, {}],
+    ] as const) {
+      const { status, json } = await api.request(method, path, { key, ...(body ? { body } : {}) })
+      expect([path, status, json['detail']]).toEqual([
+        path,
+        403,
+        expect.stringMatching(/is held to some models; .* is for a key that is held to none/),
+      ])
+    }
+    expect((await api.request('GET', '/v1/keys', { key: keys.admin })).text).not.toContain('wider')
   })
 
   it("may be a browser's password, but only to look", async () => {
