@@ -10,10 +10,15 @@ export function toWire<T extends object>(value: T): Record<string, unknown> {
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** A moment; with its zone, so that it means the same everywhere. */
-export const moment = z.iso.datetime({
-  offset: true,
-  error: 'is no ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
-})
+export const moment = z.iso
+  .datetime({
+    offset: true,
+    error: 'is no ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
+  })
+  // Nobody lives there, and Postgres would refuse it as a defect of ours.
+  .refine((text) => !/^0000|[+-](1[6-9]|2\d):\d\d$/.test(text), {
+    error: 'is in the year 0, or in a zone further than 15:59 from UTC',
+  })
 
 /** Clocks differ. */
 const skewMs = 60_000
@@ -22,8 +27,7 @@ const skewMs = 60_000
  * A moment that has come; what is not yet cannot have been observed. By the time of the database, which is the same for every
  * replica: one whose own clock is behind would refuse what has just happened.
  */
-export const pastMoment = (nowMs: () => number) =>
-  moment.refine((text) => !(Date.parse(text) > nowMs() + skewMs), { error: 'is in the future' })
+export const pastMoment = (nowMs: () => number) => moment.refine(isPast(nowMs), { error: 'is in the future' })
 
 export const modelName = z.string().min(1).max(100)
 
@@ -31,6 +35,8 @@ export const modelName = z.string().min(1).max(100)
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
 export const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
+
+const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 
 /** A text in a small language of its own; its issue is the caller's answer. */
 export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
@@ -47,6 +53,10 @@ export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
 
 /** A moment with its zone, or a day. */
 export const searchedMoment = parsedBy(parseMoment)
+
+/** The same, which has come. */
+export const pastSearchedMoment = (nowMs: () => number) =>
+  searchedMoment.refine(isPast(nowMs), { error: 'is in the future' })
 
 /** Throws `invalid_request` for a span that ends before it begins, which would find nothing and not say why. */
 export function expectInOrder(since: string | undefined, until: string | undefined): void {

@@ -85,15 +85,16 @@ export function parseDigest(text: string): Parsed<string> {
   return { value: `sha256:${hex.toLowerCase()}` }
 }
 
-/** A moment with its zone, or a day, which begins at midnight UTC. */
-export function parseMoment(text: string): Parsed<string> {
+/** A moment with its zone, or a day, which begins at midnight UTC. The plus of a zone that nobody escaped came as a space. */
+export function parseMoment(sent: string): Parsed<string> {
+  const text = sent.replace(/ (?=\d{2}:\d{2}$)/, '+')
   const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? ''
   const isFull = /^.{10}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i.test(text)
   const ms = isFull ? Date.parse(text) : text === day ? Date.parse(`${day}T00:00:00Z`) : NaN
   // 31 February parses, as a day of March; Postgres knows no year 0.
   const isThere =
     Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
-  if (!isThere) return { issue: `${quoted(text)} is no time such as 2026-03-01 or 2026-03-01T12:00:00Z` }
+  if (!isThere) return { issue: `${quoted(sent)} is no time such as 2026-03-01 or 2026-03-01T12:00:00Z` }
   return { value: new Date(ms).toISOString() }
 }
 

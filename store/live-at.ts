@@ -2,7 +2,7 @@
  * What was live at a moment, why, on what evidence and by whose word: the pointer's history joined with the release, its
  * evaluation, its verdicts, its approvals and the row of the audit. Asked for months later, by people who were not there.
  */
-import sql from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { ReleaseDigests, Statement } from '../domain/release.ts'
 import type { VerdictKind } from '../domain/verdict.ts'
 import type { Database } from './postgres.ts'
@@ -20,24 +20,38 @@ export interface LiveAt {
   reason: string
   artifactDigest: string
   /** The release that made it champion, or that was taken back to it; absent for a rollback outside of any. */
-  release?: {
-    id: string
-    version: string
-    strategy: string
-    requestedBy: string
-    digests: ReleaseDigests
-    outcome?: string
-    approvals: Statement[]
-    voided: Statement[]
-    denials: Statement[]
-    breakGlass?: Statement
-  }
+  release?: LiveRelease
+  /** Of a version that was returned to: the release by which it had become champion before, with who had approved that one. */
+  earnedBy?: LiveRelease
   /** What the offline gate said of the version. */
   evaluation?: { id: string; verdict: string; digest: string; against?: string }
   /** The verdicts of that release until the change, the newest first. */
   decisions: { id: number; at: string; stage: string; kind: VerdictKind; judge: string; reasons: unknown[] }[]
   /** The row that tells of the change. */
   audit?: { seq: number; at: string; actor: string; action: string; hash: string }
+}
+
+export interface LiveRelease {
+  id: string
+  version: string
+  strategy: string
+  requestedBy: string
+  digests: ReleaseDigests
+  outcome?: string
+  approvals: Statement[]
+  voided: Statement[]
+  denials: Statement[]
+  breakGlass?: Statement
+}
+
+/** A row of `releases`, under its alias, as a LiveRelease; null where there is none. */
+const told = (alias: 'releases' | 'earned'): Sql => {
+  const each = (column: string) => raw(`${alias}.${column}`)
+  return sql`case when ${each('id')} is not null then jsonb_build_object(
+    'id', ${each('id')}, 'version', ${each('version')}, 'strategy', ${each('strategy')},
+    'requestedBy', ${each('requested_by')}, 'digests', ${each('state')} -> 'digests', 'outcome', ${each('outcome')},
+    'approvals', ${each('state')} -> 'approvals', 'voided', coalesce(${each('state')} -> 'voided', '[]'),
+    'denials', ${each('state')} -> 'denials', 'breakGlass', ${each('state')} -> 'breakGlass') end`
 }
 
 /** How many verdicts are told; the release has all of them. */
@@ -52,11 +66,7 @@ export async function findLiveAt(
     select change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
       (select min(later.at) from champion_history as later where later.model = change.model and later.id > change.id) as until,
       versions.artifact_digest,
-      case when releases.id is not null then jsonb_build_object(
-        'id', releases.id, 'version', releases.version, 'strategy', releases.strategy,
-        'requestedBy', releases.requested_by, 'digests', releases.state -> 'digests', 'outcome', releases.outcome,
-        'approvals', releases.state -> 'approvals', 'voided', coalesce(releases.state -> 'voided', '[]'),
-        'denials', releases.state -> 'denials', 'breakGlass', releases.state -> 'breakGlass') end as release,
+      ${told('releases')} as release, ${told('earned')} as earned_by,
       jsonb_build_object('id', evaluations.id, 'verdict', evaluations.verdict, 'digest', evaluations.report_digest,
         'against', evaluations.baseline_version) as evaluation,
       (select coalesce(jsonb_agg(told order by told.id desc), '[]') from (
@@ -69,6 +79,10 @@ export async function findLiveAt(
       join versions on versions.version = change.version
       join evaluations on evaluations.id = versions.evaluation_id
       left join releases on releases.id = change.release_id
+      left join releases as earned on change.cause = 'rollback' and earned.id = (
+        select before.release_id from champion_history as before
+        where before.model = change.model and before.version = change.version and before.cause = 'promotion'
+          and before.id < change.id order by before.id desc limit 1)
       left join lateral (
         -- Written in the transaction of the change, right after it; its time is kept to the millisecond.
         select jsonb_build_object('seq', seq, 'at', to_char(audit.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -102,6 +116,7 @@ interface RawLive {
   until: Date | null
   artifact_digest: string
   release: Record<string, unknown> | null
+  earned_by: Record<string, unknown> | null
   evaluation: Record<string, unknown>
   decisions: LiveAt['decisions']
   audit: LiveAt['audit'] | null
@@ -118,7 +133,8 @@ function toLiveAt(model: string, row: RawLive): LiveAt {
     actor: row.actor,
     reason: row.reason,
     artifactDigest: row.artifact_digest,
-    ...(row.release === null ? {} : { release: present(row.release) as LiveAt['release'] & object }),
+    ...(row.release === null ? {} : { release: present(row.release) as unknown as LiveRelease }),
+    ...(row.earned_by === null ? {} : { earnedBy: present(row.earned_by) as unknown as LiveRelease }),
     evaluation: present(row.evaluation) as LiveAt['evaluation'] & object,
     decisions: row.decisions,
     ...(row.audit === null ? {} : { audit: row.audit! }),

@@ -8,7 +8,7 @@ import { findOpenRelease } from '../../store/releases.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { visible } from '../scope.ts'
-import { pastMoment, toWire } from '../wire.ts'
+import { pastSearchedMoment, toWire } from '../wire.ts'
 
 export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
@@ -67,7 +67,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
       answers: {
         200: 'The change that made it champion, with its release, its verdicts and its row of the audit',
       },
-      query: z.strictObject({ at: pastMoment(serving.wall).optional() }),
+      query: z.strictObject({ at: pastSearchedMoment(serving.wall).optional() }),
       async handle({ params, query }) {
         const model = params['name']!
         await getModel(store, model)

@@ -62,6 +62,13 @@ interface LiveStatement {
   reason?: string
 }
 
+interface LiveRelease {
+  id: string
+  requestedBy: string
+  approvals: LiveStatement[]
+  breakGlass?: LiveStatement
+}
+
 interface LiveAnswer {
   version: string
   since: string
@@ -71,12 +78,9 @@ interface LiveAnswer {
   actor: string
   reason: string
   artifact_digest: string
-  release?: {
-    id: string
-    requestedBy: string
-    approvals: LiveStatement[]
-    breakGlass?: LiveStatement
-  }
+  release?: LiveRelease
+  /** Of a version that was returned to. */
+  earned_by?: LiveRelease
   evaluation?: { id: string; verdict: string; digest: string }
   decisions: { kind: string; stage: string }[]
   audit?: { seq: number; action: string; hash: string }
@@ -92,6 +96,8 @@ export const liveAtCommand: CommandSpec = {
       at,
     })
     const { release, evaluation, decisions, audit } = answer
+    // Whoever approved the version that was taken back has not approved this one.
+    const earned = answer.cause === 'rollback' ? answer.earned_by : release
     const said = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
     const verdict = decisions[0]
     const facts = [
@@ -107,8 +113,9 @@ export const liveAtCommand: CommandSpec = {
         evaluation ? `${evaluation.verdict} (${evaluation.id}, ${short(evaluation.digest)})` : '–',
       ],
       ['release', release ? `${release.id}, asked for by ${release.requestedBy}` : '–'],
-      ['approved by', orDash(release?.approvals.map(said).join(', '))],
-      ...(release?.breakGlass ? [['glass broken by', said(release.breakGlass)]] : []),
+      ...(earned && earned !== release ? [['had earned it by', earned.id]] : []),
+      ['approved by', orDash(earned?.approvals.map(said).join(', '))],
+      ...(earned?.breakGlass ? [['glass broken by', said(earned.breakGlass)]] : []),
       ['last verdict', verdict ? `${verdict.kind} in ${verdict.stage}, of ${decisions.length} told` : '–'],
       ['audit', audit ? `row ${audit.seq}, ${audit.action}, ${short(audit.hash)}` : '–'],
     ].map(([name = '', value = '']) => [terminal.paint('dim', name), value])

@@ -110,6 +110,33 @@ describe('the lists', () => {
     expect(before).toMatchObject({ status: 404, json: { code: 'not_found' } })
   })
 
+  it.each<[string, number, string]>([
+    [new Date(Date.now() + 3_600_000).toISOString(), 400, 'at: is in the future'],
+    ['9999-12-31T23:59:59Z', 400, 'at: is in the future'],
+    ['0000-01-01T00:00:00Z', 400, 'is no time'],
+    ['2026-02-30T00:00:00Z', 400, 'is no time'],
+    ['2026-03-01T12:00:00', 400, 'is no time'],
+    ['2026-03-01T25:00:00Z', 400, 'is no time'],
+    ['', 400, 'at: '],
+    ['0001-01-01T00:00:00Z', 404, 'its first was iris_v1.0.0'],
+    ['2001-03-01', 404, 'had no champion at 2001-03-01T00:00:00.000Z'],
+    ['2001-03-01T12:00:00%2B02:00', 404, 'had no champion at 2001-03-01T10:00:00.000Z'],
+    ['2001-03-01T12:00:00+02:00', 404, 'had no champion at 2001-03-01T10:00:00.000Z'],
+    ['2001-03-01T12:00:00%2B23:00', 404, 'had no champion at 2001-02-28T13:00:00.000Z'],
+    ['2001-03-01T12:00:00.123456789-15:59', 404, 'had no champion at 2001-03-02T03:59:00.123Z'],
+    [`${new Date().getUTCFullYear() + 1}-01-01`, 400, 'at: is in the future'],
+  ])('… at %s', async (at, status, said) => {
+    const answer = await get(`/v1/models/iris/champion?at=${at}`)
+    expect([answer.status, answer.json['detail']]).toEqual([status, expect.stringContaining(said)])
+  })
+
+  it('… at this moment, in any zone', async () => {
+    const now = new Date(Date.now() + 5_400_000).toISOString().replace('Z', '+01:30')
+    expect((await get(`/v1/models/iris/champion?at=${encodeURIComponent(now)}`)).json).toMatchObject({
+      version: 'iris_v1.0.0',
+    })
+  })
+
   it('of audit, alerts and retrainings', async () => {
     const { json } = await get('/v1/audit?limit=1')
     expect(json).toMatchObject({
@@ -219,7 +246,7 @@ describe('a wrong request is told', () => {
       undefined,
       400,
       'invalid_request',
-      /at: is no ISO 8601/,
+      /at: "yesterday" is no time such as/,
     ],
     ['of a body that does not parse', 'POST', '/v1/releases', '{', 400, 'body_not_json', /does not parse/],
     [

@@ -248,6 +248,37 @@ describe('the champion', () => {
     expect(await findLiveAt(store, { model, at: '2000-01-01' })).toBeUndefined()
   })
 
+  it('that was returned to is told with who had approved it, not with who had approved what was taken back', async () => {
+    const [v0, v1] = versions as [string, string]
+    const by = async (version: string, name: string) => {
+      await store.query(sql`update releases set outcome = 'aborted', ended_at = now() where ended_at is null`)
+      const approved: ReleaseState = {
+        ...state,
+        id: `rel_${version}`,
+        version,
+        approvals: [{ by: name, atMs: 1 }],
+      }
+      await insertRelease(store, { state: approved, ...run })
+      return approved.id
+    }
+    const [first, second] = [await by(v0, 'anna'), await by(v1, 'ben')]
+    const because = { model, actor: 'test', reason: 'because' }
+    await moveChampion(store, { ...because, to: v0, releaseId: first, cause: 'promotion' })
+    await moveChampion(store, { ...because, from: v0, to: v1, releaseId: second, cause: 'promotion' })
+    const now = { model, at: '2100-01-01T00:00:00Z' }
+    expect(await findLiveAt(store, now)).toMatchObject({
+      release: { id: second, approvals: [{ by: 'ben' }] },
+    })
+    expect(await findLiveAt(store, now)).not.toHaveProperty('earnedBy')
+    await moveChampion(store, { ...because, from: v1, to: v0, releaseId: second, cause: 'rollback' })
+    expect(await findLiveAt(store, now)).toMatchObject({
+      version: v0,
+      cause: 'rollback',
+      release: { id: second },
+      earnedBy: { id: first, version: v0, approvals: [{ by: 'anna' }] },
+    })
+  })
+
   it('is taken back to the last one that is proven and was never withdrawn', async () => {
     const [v0, v1, v2] = versions as [string, string, string]
     await move(undefined, v0)

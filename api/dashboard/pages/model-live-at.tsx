@@ -52,7 +52,9 @@ export const LiveAtForm = ({
 )
 
 const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
-  const { version, since, until, cause, actor, reason, release, evaluation, decisions, audit } = live
+  const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
+  // Whoever approved the version that was taken back has not approved this one.
+  const release = cause === 'rollback' ? live.earnedBy : live.release
   return (
     <dl class="facts" id="at-hint">
       <dt>Champion</dt>
@@ -78,7 +80,7 @@ const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
       </dd>
       {release !== undefined && (
         <>
-          <dt>Release</dt>
+          <dt>{cause === 'rollback' ? 'Earned by' : 'Release'}</dt>
           <dd>
             <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> asked for by{' '}
             {release.requestedBy}
