@@ -43,7 +43,8 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> 
     },
     table: async (statement) => {
       const reader = await connection.runAndReadAll(statement)
-      const columns: Record<string, Cell[]> = {}
+      // A column may have any name, also one that every object has.
+      const columns = Object.create(null) as Record<string, Cell[]>
       const values = reader.getColumns()
       reader.columnNames().forEach((name, index) => {
         columns[name] = values[index]?.map(toCell) ?? []

@@ -1,6 +1,7 @@
 /** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
 import { op, table as tableOf } from 'arquero'
 import type { ColumnSummary, Table } from '../domain/expectations.ts'
+import { shown } from '../domain/storable.ts'
 
 const mostFrequent = 10
 
@@ -37,7 +38,7 @@ export function summarize({ columns }: Table, names: readonly string[]): ColumnS
           deviation: null,
           frequent: frequent
             .slice(0, mostFrequent)
-            .map(({ value, count }): [string, number] => [value, count]),
+            .map(({ value, count }): [string, number] => [shown(value), count]),
         },
       ]
     }

@@ -2,12 +2,15 @@
  * Looks at a batch before anything learns from it. What blocks is quarantined whole: the report is stored, an alert is
  * raised, and nothing else happens; a model trained on half an export would be worse than the one that is live.
  */
-import { snapshotColumns } from '../domain/definition.ts'
+import { snapshotColumns, type ModelDefinition } from '../domain/definition.ts'
 import type { ValidationVerdict } from '../domain/expectations.ts'
 import { impliedExpectations, judgeValidation } from '../domain/validation.ts'
+import { expectedOfChampion } from '../domain/expect-champion.ts'
+import { findChampion } from '../store/champions.ts'
 import { getModel } from '../store/models.ts'
 import { listEarlierRows } from '../store/snapshots.ts'
 import { insertValidation } from '../store/validations.ts'
+import { getVersion } from '../store/versions.ts'
 import type { Deps } from './deps.ts'
 import { literal, withDuck } from './duckdb.ts'
 import { withHeartbeat } from './heartbeat.ts'
@@ -37,11 +40,18 @@ export const validate =
       const path = await artifacts.locate('snapshots', snapshotDigest)
       const table = await withDuck((duck) => duck.table(`select * from ${literal(path)}`))
       const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
-      const { verdict, results } = judgeValidation(
-        [...impliedExpectations(definition), ...definition.expectations],
+      const champion = await findChampion(store, name)
+      const before = champion && (await getVersion(store, champion.version)).manifest
+      const { verdict, results: judged } = judgeValidation(
+        [
+          ...impliedExpectations(definition),
+          ...(before === undefined ? [] : expectedOfChampion(definition, before)),
+          ...definition.expectations,
+        ],
         table,
         { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows },
       )
+      const results = judged.map((each) => ({ ...each, subject: inTheirWords(each.subject, definition) }))
       const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
       await insertValidation(store, {
         id: validationId,
@@ -59,3 +69,17 @@ export const validate =
       )
       return { validationId, verdict, failures }
     })
+
+/** With the names of the source in place of those that every snapshot has: nobody else knows these. */
+function inTheirWords(subject: string, { label, source }: ModelDefinition): string {
+  const names: Record<string, string | undefined> = {
+    [snapshotColumns.label]: label.column,
+    [snapshotColumns.eventAt]: source.eventTime,
+    [snapshotColumns.knownAt]: label.knownAt ?? source.eventTime,
+    [snapshotColumns.key]: source.key.length === 0 ? undefined : source.key.join(' + '),
+  }
+  return subject
+    .split(', ')
+    .map((name) => names[name] ?? name)
+    .join(', ')
+}

@@ -2,6 +2,7 @@
 import type { Cell, Expectation, ExpectationContext, ExpectationResult, Table } from './expectations.ts'
 import { isWithin } from './expect-rows.ts'
 import { quantiles } from './quantiles.ts'
+import { shown } from './storable.ts'
 
 type Range = { min?: number; max?: number }
 type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }
@@ -94,7 +95,7 @@ function judgeSchema(columns: Record<string, string>, table: Table): Finding {
     const cells = table.columns[name]
     if (cells === undefined) return [`${name} is missing`]
     const strange = Array.from(cells).find((cell) => cell !== null && !kinds[kind]?.(cell))
-    return strange === undefined ? [] : [`${name} is no ${kind}: ${String(strange)}`]
+    return strange === undefined ? [] : [`${name} is no ${kind}: ${shown(strange)}`]
   })
   const count = Object.keys(columns).length
   return {

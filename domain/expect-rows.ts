@@ -3,6 +3,7 @@
  * `complete`; a column without a single value complies with nothing.
  */
 import type { Cell, Check, Expectation, ExpectationResult, Table } from './expectations.ts'
+import { shown } from './storable.ts'
 
 type Complies = (row: number) => boolean | 'skip'
 type RowCheck = Extract<
@@ -12,11 +13,14 @@ type RowCheck = Extract<
 
 const mostExamples = 5
 
-/** The columns a check looks at, and how one row is tested; undefined for checks of another kind. */
+/**
+ * The columns a check looks at, and how one row is tested, or each of its cells by itself; undefined for checks of another
+ * kind.
+ */
 function testOf(
   expectation: Expectation,
   table: Table,
-): { columns: string[]; complies: Complies } | undefined {
+): { columns: string[]; complies: Complies; each?: (cell: Cell | undefined) => boolean } | undefined {
   const column = (name: string): ArrayLike<Cell> => table.columns[name] ?? []
   const each = (name: string, test: (value: Exclude<Cell, null>) => boolean) => {
     const cells = column(name)
@@ -33,7 +37,8 @@ function testOf(
       return { columns: expectation.columns, complies: firstOfItsKind(expectation.columns.map(column)) }
     case 'complete': {
       const cells = expectation.columns.map(column)
-      return { columns: expectation.columns, complies: (row) => cells.every((each) => isPresent(each[row])) }
+      const complies = (row: number) => cells.every((each) => isPresent(each[row]))
+      return { columns: expectation.columns, complies, each: isPresent }
     }
     case 'complete_when': {
       const [cells, when] = [column(expectation.column), column(expectation.when)]
@@ -44,10 +49,9 @@ function testOf(
     }
     case 'finite': {
       const cells = expectation.columns.map(column)
-      return {
-        columns: expectation.columns,
-        complies: (row) => cells.every((each) => each[row] === null || Number.isFinite(each[row])),
-      }
+      const isFinite = (cell: Cell | undefined) => cell === null || Number.isFinite(cell)
+      const complies = (row: number) => cells.every((each) => isFinite(each[row]))
+      return { columns: expectation.columns, complies, each: isFinite }
     }
     case 'in_set': {
       const values = new Set<Cell>(expectation.values)
@@ -80,7 +84,7 @@ function testOf(
 export function judgeRows(expectation: Expectation, table: Table): ExpectationResult | undefined {
   const test = testOf(expectation, table)
   if (test === undefined) return undefined
-  const { columns, complies } = test
+  const { columns, complies, each } = test
   const result = {
     check: expectation.check as RowCheck,
     subject: columns.join(', '),
@@ -93,14 +97,18 @@ export function judgeRows(expectation: Expectation, table: Table): ExpectationRe
   let tested = 0
   let failing = 0
   const examples: string[] = []
+  const culprits = new Map<string, number>()
   for (let row = 0; row < table.rows; row++) {
     const outcome = complies(row)
     if (outcome === 'skip') continue
     tested++
     if (outcome) continue
     failing++
+    if (each && columns.length > 1)
+      for (const name of columns)
+        if (!each(table.columns[name]?.[row])) culprits.set(name, (culprits.get(name) ?? 0) + 1)
     if (examples.length < mostExamples)
-      examples.push(columns.map((name) => String(table.columns[name]?.[row] ?? null)).join(', '))
+      examples.push(columns.map((name) => shown(table.columns[name]?.[row] ?? null)).join(', '))
   }
   if (tested === 0)
     return {
@@ -117,9 +125,15 @@ export function judgeRows(expectation: Expectation, table: Table): ExpectationRe
     observed: share,
     failing,
     ...(failing > 0 ? { examples } : {}),
-    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}`,
+    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}`,
   }
 }
+
+/** Of several columns, those that are at fault, each with its rows. */
+const listed = (culprits: ReadonlyMap<string, number>): string =>
+  culprits.size === 0
+    ? ''
+    : ` (${[...culprits].map(([name, rows]) => `${name}: ${rows} ${rows === 1 ? 'row' : 'rows'}`).join(', ')})`
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
 const isPresent = (cell: Cell | undefined): cell is Exclude<Cell, null> =>

@@ -3,6 +3,8 @@
  * and is only noticed by the users; each expectation here blocks or warns, and stores what it saw.
  */
 
+import type { Profile } from './profile.ts'
+
 export type Severity = 'block' | 'warn'
 
 export type Check =
@@ -32,6 +34,8 @@ export type Check =
   | { check: 'share'; column: string; min?: number; max?: number }
   /** One column is never above another. */
   | { check: 'ordered'; low: string; high: string }
+  /** Of the scale that the champion was trained on, and not missing or unknown all of a sudden. */
+  | { check: 'as_trained'; column: string; reference: Profile }
 
 export type Expectation = Check & {
   severity: Severity

@@ -19,6 +19,7 @@ import {
   tooGood,
   useReasons,
 } from './gate-reasons.ts'
+import { reversedReasons } from './gate-reversed.ts'
 import { judgeSlices, type GateSliceRow } from './gate-slices.ts'
 import { compareAll, type GateMetricRow } from './gate-table.ts'
 import type { Reason } from './verdict.ts'
@@ -94,6 +95,7 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
   const leaks = leakageReasons(input.leakage ?? {}, policy)
   const blocks = [
     ...leaks,
+    ...reversedReasons(input, policy),
     ...floorReasons(metrics, policy, first),
     ...against,
     ...sliceReasons(slices, policy),

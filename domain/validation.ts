@@ -1,6 +1,7 @@
 /** Judges a batch by all of its expectations, those of the model file and those that its features imply. */
 import { snapshotColumns, type ModelDefinition } from './definition.ts'
 import { judgeBatch } from './expect-batch.ts'
+import { judgeAsTrained } from './expect-champion.ts'
 import { judgeRows } from './expect-rows.ts'
 import {
   verdictOf,
@@ -10,6 +11,8 @@ import {
   type Table,
   type ValidationVerdict,
 } from './expectations.ts'
+import type { Feature } from './features.ts'
+import { maxVocabulary } from './preprocess.ts'
 
 /** What the features and the label say by themselves: what the API would refuse must not be trained on. */
 export function impliedExpectations({ features, label }: ModelDefinition): Expectation[] {
@@ -27,12 +30,32 @@ export function impliedExpectations({ features, label }: ModelDefinition): Expec
     { check: 'schema', columns, severity: 'block' },
     { check: 'complete', columns: [...filled, snapshotColumns.label], severity: 'block' },
     ...(numbers.length > 0 ? [{ check: 'finite', columns: numbers, severity: 'block' } as const] : []),
-    ...names.flatMap((name): Expectation[] => {
-      const feature = features[name]
-      if (feature?.kind !== 'category' || feature.values === undefined) return []
-      return [{ check: 'in_set', column: name, values: feature.values, severity: 'block' }]
-    }),
+    ...Object.entries(features).flatMap(([name, feature]) => impliedByFeature(name, feature)),
     ...impliedByLabel(label.output),
+  ]
+}
+
+/** The share of rows within the usual range of a number; single ones outside are usual, too. */
+const mostlyInRange = 0.9
+/** In characters; nobody sends a category that is longer. */
+const longestCategory = 1_000
+/** No control characters, of which Postgres cannot keep NUL, and no sign of a text that was read in the wrong encoding. */
+const readable = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
+
+function impliedByFeature(column: string, feature: Feature): Expectation[] {
+  const severity = 'block'
+  if (feature.kind === 'number') {
+    const { min, max } = feature
+    if (min === undefined && max === undefined) return []
+    const range = { ...(min === undefined ? {} : { min }), ...(max === undefined ? {} : { max }) }
+    return [{ check: 'between', column, ...range, mostly: mostlyInRange, severity }]
+  }
+  if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]
+  return [
+    { check: 'length', column, max: longestCategory, severity },
+    { check: 'matches', column, pattern: readable, severity },
+    // The rest is told apart from nothing.
+    { check: 'distinct', column, max: maxVocabulary, severity: 'warn' },
   ]
 }
 
@@ -51,7 +74,11 @@ export function judgeValidation(
   context: ExpectationContext,
 ): { verdict: ValidationVerdict; results: ExpectationResult[] } {
   const results = expectations.map(
-    (each) => judgeRows(each, table) ?? judgeBatch(each, table, context) ?? unknown(each),
+    (each) =>
+      judgeRows(each, table) ??
+      judgeBatch(each, table, context) ??
+      judgeAsTrained(each, table) ??
+      unknown(each),
   )
   return { verdict: verdictOf(table.rows, results), results }
 }

@@ -178,7 +178,8 @@ export const variables: Readonly<Record<string, Variable>> = {
   TENURE_TRAINING_MEMORY_MB: {
     group: worker,
     otherwise: 'as much as there is',
-    meaning: 'How many MiB the process of a training or an evaluation may take; it is refused more, tried three times, and told.',
+    meaning:
+      'How many MiB the process of a training or an evaluation may take; it is refused more, tried three times, and told.',
   },
   WORKER_VERSIONING: {
     group: worker,

@@ -1,0 +1,103 @@
+/**
+ * What a batch must have in common with the rows that the live champion was trained on. Slow change is what retraining is
+ * for; a column in another unit, one that is empty all of a sudden, or keys where categories were, is a broken export. The
+ * challenger and its test rows would be broken alike, so that nothing behind this would notice before its callers do.
+ */
+import type { ModelDefinition } from './definition.ts'
+import type { Cell, Expectation, ExpectationResult, Table } from './expectations.ts'
+import type { Manifest } from './manifest.ts'
+import type { Profile } from './profile.ts'
+import { quantiles } from './quantiles.ts'
+
+/** So many times wider or narrower is another unit, not another season. */
+const mostSpread = 100
+/** A value that was there, as good as always, and now is not in most rows. */
+const missingBefore = 0.1
+const missingNow = 0.5
+/** The share of rows with a category that the champion has never seen. */
+const mostUnseen = 0.5
+
+/** One expectation a feature that is declared as it was then; another kind or unit is a change that somebody wanted. */
+export function expectedOfChampion(
+  { features }: Pick<ModelDefinition, 'features'>,
+  champion: Pick<Manifest, 'features' | 'profile'>,
+): Expectation[] {
+  const unitOf = (feature: Manifest['features'][string] | undefined) =>
+    feature?.kind === 'number' ? feature.unit : undefined
+  return (champion.profile?.features ?? [])
+    .filter(({ name }) => {
+      const [now, then] = [features[name], champion.features[name]]
+      return now !== undefined && now.kind === then?.kind && unitOf(now) === unitOf(then)
+    })
+    .map((reference) => ({ check: 'as_trained', column: reference.name, reference, severity: 'block' }))
+}
+
+/** Judges such an expectation; undefined for another one. */
+export function judgeAsTrained(expectation: Expectation, table: Table): ExpectationResult | undefined {
+  if (expectation.check !== 'as_trained') return undefined
+  const { check, column, reference, severity } = expectation
+  const cells = table.columns[column]
+  const found =
+    cells === undefined
+      ? { observed: null, issue: `there is no column ${column}` }
+      : (judgeMissing(cells, reference) ?? judgeValues(cells, reference))
+  const { observed, issue } = found
+  return {
+    check,
+    subject: column,
+    severity,
+    passed: issue === undefined,
+    observed,
+    message: issue ?? 'as in the rows that the champion was trained on',
+  }
+}
+
+interface Found {
+  observed: number | null
+  /** What is wrong, with its arithmetic; absent when nothing is. */
+  issue?: string
+}
+
+const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
+const digits = (value: number): string => String(Number(value.toPrecision(4)))
+
+function judgeMissing(cells: ArrayLike<Cell>, { counts }: Profile): Found | undefined {
+  const rows = counts.reduce((sum, count) => sum + count, 0)
+  const before = rows === 0 ? 1 : (counts.at(-1) ?? 0) / rows
+  const now = Array.from(cells).filter((cell) => cell === null).length / Math.max(1, cells.length)
+  if (now <= missingNow || before >= missingBefore) return undefined
+  return {
+    observed: now,
+    issue: `missing in ${percent(now)} of the rows, in ${percent(before)} of those that the champion was trained on`,
+  }
+}
+
+function judgeValues(cells: ArrayLike<Cell>, reference: Profile): Found {
+  return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
+}
+
+/** From the tenth to the ninetieth percentile: a few outliers move neither. */
+function judgeSpread(cells: ArrayLike<Cell>, edges: readonly number[]): Found {
+  const values = Array.from(cells).filter((cell): cell is number => Number.isFinite(cell))
+  const [low, high] = quantiles(values, [0.1, 0.9])
+  const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
+  if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0)) return { observed: null }
+  const ratio = (high - low) / before
+  if (ratio <= mostSpread && ratio >= 1 / mostSpread) return { observed: ratio }
+  const spans = `from ${digits(low)} to ${digits(high)}, where the champion met ${digits(edges[0] ?? 0)} to ${digits(edges.at(-1) ?? 0)}`
+  return { observed: ratio, issue: `eight tenths of the rows lie ${spans}: another unit, or another column` }
+}
+
+function judgeUnseen(
+  cells: ArrayLike<Cell>,
+  { categories, rare }: Extract<Profile, { kind: 'category' }>,
+): Found {
+  // There were too many to keep them all: nobody knows what is new.
+  if (rare === null) return { observed: null }
+  const known = new Set<Cell>([...categories, ...rare])
+  const present = Array.from(cells).filter((cell) => cell !== null)
+  const unseen = present.filter((cell) => !known.has(cell)).length / Math.max(1, present.length)
+  if (unseen <= mostUnseen) return { observed: unseen }
+  const issue = `${percent(unseen)} of the rows have a value that the champion has never seen, at most ${percent(mostUnseen)} is accepted`
+  return { observed: unseen, issue }
+}

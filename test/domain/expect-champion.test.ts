@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest'
+import { expectedOfChampion } from '../../domain/expect-champion.ts'
+import type { Cell } from '../../domain/expectations.ts'
+import type { Features } from '../../domain/features.ts'
+import { categoryProfile, numberProfile } from '../../domain/profile.ts'
+import { judgeValidation } from '../../domain/validation.ts'
+
+const features: Features = {
+  age: { kind: 'number', unit: 'd', missing: 'fill' },
+  plot: { kind: 'category', missing: 'fill' },
+}
+const rows = 200
+const ages: (number | null)[] = Array.from({ length: rows }, (_, row) => (row % 20 === 0 ? null : row))
+const plots = Array.from({ length: rows }, (_, row) => `plot ${row % 7}`)
+const champion = {
+  features,
+  profile: { rows, features: [numberProfile('age', ages), categoryProfile('plot', plots)] },
+}
+
+const judge = (columns: Record<string, Cell[]>, now: Features = features, then = champion) => {
+  const expectations = expectedOfChampion({ features: now }, then)
+  const table = { rows, columns: { age: ages, plot: plots, ...columns } }
+  const { results } = judgeValidation(expectations, table, { asOfMs: 0, earlierRows: [] })
+  return results.filter(({ passed }) => !passed).map(({ subject, message }) => `${subject}: ${message}`)
+}
+
+describe('rows are as the champion was trained on', () => {
+  it('when they are', () => expect(judge({})).toEqual([]))
+
+  it.each<[string, Record<string, Cell[]>]>([
+    ['the values have moved on', { age: ages.map((age) => (age === null ? null : age * 3 + 500)) }],
+    ['a few are wild', { age: ages.map((age, row) => (row < 15 ? 1e12 : age)) }],
+    ['a third is missing', { age: ages.map((age, row) => (row % 3 === 0 ? null : age)) }],
+    ['a third of the places are new', { plot: plots.map((plot, row) => (row % 3 === 0 ? 'new' : plot)) }],
+  ])('also when %s', (_what, columns) => expect(judge(columns)).toEqual([]))
+
+  it.each<[string, Record<string, Cell[]>, RegExp]>([
+    [
+      'in another unit',
+      { age: ages.map((age) => (age === null ? null : age * 1_000)) },
+      /^age: eight tenths .* another unit/,
+    ],
+    [
+      'in a larger unit',
+      { age: ages.map((age) => (age === null ? null : age / 1_000)) },
+      /^age: eight tenths .* another unit/,
+    ],
+    ['all the same', { age: ages.map(() => 3) }, /^age: eight tenths .* from 3 to 3/],
+    ['missing', { age: ages.map(() => null) }, /^age: missing in 100 % of the rows, in 5 % of those/],
+    ['missing texts', { plot: plots.map(() => null) }, /^plot: missing in 100 % .* in 0 %/],
+    ['keys', { plot: plots.map((_, row) => `id ${row}`) }, /^plot: 100 % of the rows have a value/],
+  ])('not when they are %s', (_what, columns, message) =>
+    expect(judge(columns)).toEqual([expect.stringMatching(message)]),
+  )
+
+  it('not when the column is gone', () =>
+    expect(judge({ age: undefined as unknown as Cell[] })).toEqual(['age: there is no column age']))
+
+  it('a declared change of kind or unit is compared with nothing', () => {
+    const hours = { age: ages.map((age) => (age === null ? null : age * 1_000)) }
+    expect(judge(hours, { ...features, age: { kind: 'number', unit: 'ms', missing: 'fill' } })).toEqual([])
+    expect(judge({ age: plots }, { ...features, age: { kind: 'category' } })).toEqual([])
+    expect(judge(hours, { plot: features['plot']! })).toEqual([])
+  })
+
+  it('nor where the champion says nothing of its rows', () =>
+    expect(expectedOfChampion({ features }, { features })).toEqual([]))
+
+  it('a value is no news where there were too many to keep', () => {
+    const many = categoryProfile(
+      'plot',
+      Array.from({ length: 3_000 }, (_, row) => `p${row}`),
+    )
+    const then = { features, profile: { rows, features: [many] } }
+    expect(judge({ plot: plots.map((_, row) => `id ${row}`) }, features, then)).toEqual([])
+  })
+})

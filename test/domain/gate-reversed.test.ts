@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest'
+import { judgeGate } from '../../domain/gate.ts'
+import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { reversedReasons } from '../../domain/gate-reversed.ts'
+import { seeded } from '../../domain/random.ts'
+
+const chance = seeded(7)
+const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))
+/** Scores that tell the classes apart, or the wrong way round. */
+const scores = (towards: number) =>
+  y.map((label) => [0.5 + towards * (label - 0.5) * 0.3 + (chance() - 0.5) * 0.6])
+
+it('a champion that ranks worse than chance gives flipped labels away', () => {
+  const [reason] = reversedReasons({ y, champion: scores(-1) }, { task: 'binary' })
+  expect(reason).toMatchObject({
+    code: 'labels_reversed',
+    message: expect.stringContaining('the wrong way round') as unknown,
+  })
+})
+
+it('and the challenger that has learnt them is not better', () => {
+  const policy = defaultGatePolicy('binary')
+  const judged = (champion: number[][]) => judgeGate({ y, challenger: scores(1), champion }, policy)
+  const flipped = judged(scores(-1))
+  expect(flipped).toMatchObject({ verdict: 'not_better' })
+  expect(flipped.reasons[0]?.code).toBe('labels_reversed')
+  expect(judged(scores(0.2)).reasons.map(({ code }) => code)).not.toContain('labels_reversed')
+})
+
+it.each([
+  ['a champion that is merely poor', { y, champion: scores(0.02) }, 'binary' as const],
+  ['no champion', { y, champion: null }, 'binary' as const],
+  ['quantities', { y, champion: scores(-1) }, 'regression' as const],
+  ['a handful of rows', { y: [0, 1, 0, 1], champion: [[0.6], [0.4], [0.4], [0.6]] }, 'binary' as const],
+  ['one class', { y: [1, 1], champion: [[0.1], [0.2]] }, 'binary' as const],
+])('not %s', (_what, input, task) => expect(reversedReasons(input, { task })).toEqual([]))
