@@ -1,0 +1,178 @@
+/**
+ * Temporal killed with kill -9 while a hundred releases run, in every stage that lasts: none is lost, and each goes on by itself.
+ * TENURE_RELEASES says how many, when it is not to be a hundred.
+ */
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import type { ReleasePolicy } from '../../../domain/policy.ts'
+import { verifyAudit } from '../../../store/audit.ts'
+import { findRelease, listReleases } from '../../../store/releases.ts'
+import { environmentWith } from '../../../temporal.config.ts'
+import { commandUpdates, releaseWorkflowId } from '../../../workflows/contract.ts'
+import { temporalAnswers } from '../../support/away.ts'
+import { insertModel, insertPeople } from '../../support/candidates.ts'
+import { reached } from '../../support/figures.ts'
+import { seatChampion } from '../../support/seat.ts'
+import { playedRelease, quickPolicy, type PlayedRelease } from '../../support/stage.ts'
+import { startRealSystem, withEnvironment, type RealSystem } from '../../support/system.ts'
+
+const releases = Number(environmentWith({})['TENURE_RELEASES'] ?? 100)
+const patience = { timeout: 120_000, interval: 200 }
+const hour = 3_600_000
+const stage = { minMs: hour, minRequests: 20, deadlineMs: 2 * hour }
+/** As at work: looks a second apart, and nothing that runs out while the test does. */
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: hour },
+  stages: [{ ...stage, shareBp: 1_000 }],
+  watch: { tickMs: 500, everyMs: 1_000, exposureMs: 15_000, acknowledgeMs: 20_000, decisionMs: hour },
+  limits: { ...quickPolicy.limits, maxStaleMs: 30_000 },
+}
+const { stages: _stages, ...rest } = policy
+const shadowed: ReleasePolicy = { ...rest, stages: policy.stages, shadow: { ...stage, shareBp: 10_000 } }
+
+type Where = 'waiting' | 'shadow' | 'canary' | 'paused'
+interface Started {
+  where: Where
+  model: string
+  release: PlayedRelease
+}
+/** Six of ten wait for people; the others are watched. */
+const places: readonly Where[] = [
+  'waiting',
+  'canary',
+  'waiting',
+  'shadow',
+  'waiting',
+  'waiting',
+  'paused',
+  'waiting',
+  'canary',
+  'waiting',
+]
+
+let system: RealSystem
+const started: Started[] = []
+beforeAll(async () => {
+  system = await startRealSystem({
+    replicas: 1,
+    leaseMs: 10_000,
+    // Each that is watched takes one activity of the worker for as long as it is.
+    changes: () =>
+      Promise.resolve((spec) =>
+        spec.name === 'control' ? withEnvironment(spec, { TENURE_MAX_ACTIVITIES: String(releases) }) : spec,
+      ),
+  })
+  await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+}, 120_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-80).join('\n')}\n`)
+})
+afterAll(async () => {
+  await system?.stop()
+}, 60_000)
+
+async function start(index: number): Promise<Started> {
+  const where = places[index % places.length]!
+  const model = `m${index}`
+  const own = where === 'shadow' ? shadowed : policy
+  const registry = await insertModel(system.store, {
+    model,
+    policy: own,
+    artifactRoot: system.config.artifactRoot,
+  })
+  const champion = await registry.register()
+  await seatChampion(system.store, model, champion)
+  const handle = await system.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [{ model, version: await registry.register(champion), requestedBy: 'olga' }],
+  })
+  const release = playedRelease(system.store, handle)
+  const isIn = (stage: string) =>
+    expect.poll(async () => (await findRelease(system.store, release.id))?.state.stage, patience).toBe(stage)
+  await isIn('awaiting_approval')
+  if (where !== 'waiting') {
+    await release.say('approve', 'anna')
+    await isIn(where === 'shadow' ? 'shadow' : 'canary')
+    if (where === 'paused')
+      await expect.poll(() => release.say('pause', 'olga'), patience).toMatchObject({ accepted: true })
+  }
+  return { where, model, release }
+}
+
+/** A few at a time: a process of its own looks at each candidate. */
+async function startAll(): Promise<void> {
+  let next = 0
+  const lane = async () => {
+    while (next < releases) started.push(await start(next++))
+  }
+  await Promise.all(Array.from({ length: 6 }, lane))
+}
+
+it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
+  await startAll()
+  const watched = () => started.filter(({ where }) => where !== 'waiting').map(({ release }) => release.id)
+  const lookedSince = async (at: string) =>
+    (
+      await system.store.query<{ n: number }>(sql`
+        select count(distinct release_id)::int as n from watches
+        where release_id = any(${watched()}::text[]) and looked_at > ${at}::timestamptz`)
+    )[0]!.n
+  const now = async () =>
+    (await system.store.query<{ now: string }>(sql`select clock_timestamp()::text as now`))[0]!.now
+  const before = await now()
+  await expect.poll(() => lookedSince(before), patience).toBe(watched().length)
+  expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
+
+  const killed = system.supervision.restartsOf('temporal')
+  system.signal('temporal', 'SIGKILL')
+  await expect.poll(() => system.supervision.restartsOf('temporal'), patience).toBe(killed + 1)
+  const backMs = await temporalAnswers(system)
+  const back = await now()
+  const last = new Map<Where, number>()
+  const resumed = (where: Where) => last.set(where, Date.now() - backMs)
+  // Those that wait answer a person; the others are looked at again.
+  await Promise.all([
+    ...started
+      .filter(({ where }) => where === 'waiting')
+      .map(async ({ model, where }) => {
+        const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
+        const args: [{ by: string }] = [{ by: 'olga' }]
+        const ask = () => handle.executeUpdate(commandUpdates.resume, { args }).catch(() => undefined)
+        await expect.poll(ask, patience).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
+        resumed(where)
+      }),
+    expect
+      .poll(() => lookedSince(back), patience)
+      .toBe(watched().length)
+      .then(() => resumed('canary')),
+  ])
+  const slowestMs = Math.max(...last.values())
+  expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
+
+  // And each can be ended as people want it.
+  const { client } = system
+  const say = (model: string) =>
+    client.workflow
+      .getHandle(releaseWorkflowId(model))
+      .executeUpdate(commandUpdates.abort, { args: [{ by: 'olga', reason: 'enough' }] })
+  const said = await Promise.all(started.map(({ model }) => say(model)))
+  expect(said.filter(({ accepted }) => accepted)).toHaveLength(releases)
+  const ended = async () =>
+    (await listReleases(system.store, { open: false, limit: 1_000 })).filter(
+      ({ outcome }) => outcome === 'aborted',
+    ).length
+  await expect.poll(ended, { ...patience, timeout: 240_000 }).toBe(releases)
+  const commands = await system.store.query<{ n: number }>(
+    sql`select count(*)::int as n from audit where action = 'release.abort'`,
+  )
+  expect(commands).toEqual([{ n: releases }])
+  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+  const count = (stage: Where) => `${started.filter(({ where }) => where === stage).length} ${stage}`
+  const all = [...new Set(places)].map(count).join(', ')
+  reached(
+    'F14',
+    `kill -9 with ${started.length} releases running (${all}): 0 lost, all had resumed ${(slowestMs / 1_000).toFixed(1)} s after it answered again`,
+  )
+})

@@ -1,0 +1,61 @@
+/** A Temporal that is killed and held down for as long as a test wants, on the real system, and that says when it is back. */
+import { Connection } from '@temporalio/client'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ChildSpec } from '../../cli/supervisor.ts'
+import { startRealSystem, type RealSystem, type RealSystemOptions } from './system.ts'
+
+export interface AwaySystem extends RealSystem {
+  /** kill -9; whatever the supervisor starts in its place waits. */
+  hold(): void
+  /** Lets it start; resolves with the moment at which it answers. */
+  letGo(): Promise<number>
+}
+
+export async function startAwaySystem(
+  options: Pick<RealSystemOptions, 'replicas' | 'leaseMs'>,
+): Promise<AwaySystem> {
+  let latch = ''
+  const waiting = (spec: ChildSpec): ChildSpec => ({
+    ...spec,
+    command: 'sh',
+    args: ['-c', 'while [ -e "$0" ]; do sleep 0.1; done; exec "$@"', latch, spec.command, ...spec.args],
+  })
+  const system = await startRealSystem({
+    ...options,
+    changes: ({ stateDir }) => {
+      latch = join(stateDir, 'temporal-is-held')
+      return Promise.resolve((spec) => (spec.name === 'temporal' ? waiting(spec) : spec))
+    },
+  })
+  return {
+    ...system,
+    hold() {
+      writeFileSync(latch, '')
+      system.signal('temporal', 'SIGKILL')
+    },
+    letGo() {
+      rmSync(latch)
+      return temporalAnswers(system)
+    },
+  }
+}
+
+/** Resolves with the moment at which Temporal answers. */
+export async function temporalAnswers({ config }: RealSystem): Promise<number> {
+  for (;;) {
+    // A connection of its own each time: one that has failed waits longer and longer before it tries again.
+    const found = await Connection.connect({
+      address: config.temporal.address,
+      connectTimeout: 500,
+      channelArgs: { 'grpc.use_local_subchannel_pool': 1 },
+    }).catch(() => undefined)
+    if (found !== undefined) {
+      const atMs = Date.now()
+      await found.close()
+      return atMs
+    }
+    await pause(50)
+  }
+}
