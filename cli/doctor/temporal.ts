@@ -1,8 +1,9 @@
-/** Temporal: whether it answers, knows our namespace and search attributes, and whether workers ask it for work. */
+/** Temporal: whether it answers, knows our namespace and search attributes, keeps its schedules, and whether workers ask it for work. */
 import { Connection } from '@temporalio/client'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../children.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
+import { findingOfSchedules, listSchedules } from './schedules.ts'
 
 const askMs = 5_000
 /** A worker asks at least once in a minute; one that was not heard of for longer is gone. */
@@ -50,6 +51,11 @@ export async function checkTemporal(
       ]
     const findings = [ok('temporal', `${address} answers, namespace ${namespace}`)]
     findings.push(await checkAttributes(connection, namespace, ask))
+    findings.push(
+      await ask(() => listSchedules(connection, namespace)).then(findingOfSchedules, (error: unknown) =>
+        warning('schedules', `they cannot be looked at (${oneLine(error)})`, 'Look again in a moment.'),
+      ),
+    )
     for (const [name, queue, kind] of [
       ['control', taskQueues.control, 'workflows'],
       ['control', taskQueues.control, 'activities'],

@@ -2,6 +2,7 @@ import { Client, Connection } from '@temporalio/client'
 import { rm } from 'node:fs/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findingOfSchedules, listSchedules } from '../../cli/doctor/schedules.ts'
 import { drillScheduleId, scheduleId, syncDrills, syncSchedule } from '../../cli/schedules.ts'
 import { syncModels } from '../../cli/sync.ts'
 import type { ModelDefinition } from '../../domain/definition.ts'
@@ -9,6 +10,7 @@ import { iris } from '../../models/iris.ts'
 import { listModels } from '../../store/models.ts'
 import { openStore } from '../../store/postgres.ts'
 import { readConfig } from '../../temporal.config.ts'
+import { reached } from '../support/figures.ts'
 import { rosesDirectory, syncRoses } from '../support/roses.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
 
@@ -69,6 +71,41 @@ describe('the schedule of a model', () => {
     expect(spec.intervals ?? []).toEqual([])
     expect(spec.calendars).toMatchObject([{ hour: [{ start: 5 }] }])
     expect(state).toMatchObject({ paused: true, note: 'holidays' })
+  })
+
+  it('runs once at a time, and what it skips is counted and told', async () => {
+    const slow = { ...model({ everyMs: 1_000, catchUpMs: dayMs }), name: uniqueName('slow') }
+    // Nobody asks this queue for work, so that the first run goes on for as long as the test.
+    await syncSchedule(client, slow, uniqueName('queue'))
+    const counted = async () =>
+      (await listSchedules(connection, 'default')).filter(({ id }) => id === scheduleId(slow.name))
+    await expect.poll(async () => (await counted())[0]?.overlapped).toBeGreaterThan(1)
+    const [told] = await counted()
+    expect(told).toMatchObject({ begun: 1, missed: 0 })
+    const { info } = await client.schedule.getHandle(scheduleId(slow.name)).describe()
+    expect(info.runningActions).toHaveLength(1)
+    expect(findingOfSchedules([told!])).toMatchObject({
+      state: 'warning',
+      found: `retrain/${slow.name}: 1 begun, ${told!.overlapped} skipped while one ran`,
+      next: expect.stringContaining('asks more often than a run takes') as unknown,
+    })
+    reached('F28', `${info.runningActions.length} running, ${told!.overlapped} skipped, counted and told`)
+    await client.schedule.getHandle(scheduleId(slow.name)).delete()
+    const [run] = info.runningActions
+    if (run?.type === 'startWorkflow')
+      await client.workflow.getHandle(run.workflow.workflowId).terminate('the end')
+  })
+
+  it('of which none was skipped is told in a word', () => {
+    const weekly = { id: 'retrain/iris', begun: 4, overlapped: 0, missed: 0 }
+    expect(findingOfSchedules([weekly])).toMatchObject({
+      state: 'ok',
+      found: '1 of them, no run was skipped',
+    })
+    expect(findingOfSchedules([{ ...weekly, overlapped: 1, missed: 2 }])).toMatchObject({
+      state: 'ok',
+      found: 'retrain/iris: 4 begun, 1 skipped while one ran, 2 missed while Temporal was away',
+    })
   })
 
   it('of impossible times is refused as a mistake in the model file, new and changed', async () => {
