@@ -1,0 +1,154 @@
+/**
+ * F32, thirty days of windows of an hour, each of them milliseconds here: a monitor that looks at every one over several runs, and
+ * a release that is watched for as long, to which people speak all the time, also while one run hands over to the next.
+ *
+ *   TENURE_DAYS=30    days; thirty are the default
+ */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { defaultGatePolicy } from '../../../domain/gate-policy.ts'
+import { defaultMonitorPolicy } from '../../../domain/monitoring.ts'
+import { seeded } from '../../../domain/random.ts'
+import type { CommandName } from '../../../domain/release.ts'
+import { moveChampion } from '../../../store/champions.ts'
+import { findRelease } from '../../../store/releases.ts'
+import { commandSignals, monitorWorkflowId } from '../../../workflows/contract.ts'
+import { lengthsOf } from '../../support/burst.ts'
+import { reached } from '../../support/figures.ts'
+import { seatChampion } from '../../support/seat.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers.ts'
+import { until } from '../../support/serving.ts'
+import { openStage, quickPolicy, type Stage } from '../../support/stage.ts'
+
+const days = Number(process.env['TENURE_DAYS'] ?? 30)
+const windows = 24 * days
+const everyMs = 40
+/** What a run may have. */
+const mostEvents = 5_000
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+})
+afterAll(async () => {
+  await stage?.close()
+})
+
+it('a monitor looks at every window once, over as many runs as that takes', async () => {
+  const { client, config, store } = stage
+  const { name: model, register } = await stage.model()
+  const version = await register()
+  const monitor = { ...defaultMonitorPolicy, everyMs, settleMs: 0 }
+  const definition = { judge: { policy: defaultGatePolicy('binary') }, monitor }
+  await store.query(sql`
+    update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
+  await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
+  // It was away for all this time, and has all of it before it.
+  const afterMs = Math.floor(Date.now() / everyMs) * everyMs - windows * everyMs
+  const handle = await client.workflow.start('monitor', {
+    workflowId: monitorWorkflowId(model),
+    taskQueue: config.taskQueues.control,
+    args: [{ model, afterMs }],
+  })
+  const seen = async () => {
+    const [row] = await store.query<{ count: number; distinct: number; span: number }>(sql`
+      select count(*)::int as count, count(distinct to_at)::int as distinct,
+        (extract(epoch from max(to_at) - min(from_at)) * 1000)::float8 as span
+      from monitor_windows where model = ${model} and from_at >= to_timestamp(${afterMs / 1_000})`)
+    return row!
+  }
+  await until(async () => (await seen()).count >= windows, `${windows} windows`, 420_000)
+  await handle.terminate('the end')
+  const { count, distinct, span } = await seen()
+  expect([distinct, span]).toEqual([count, count * everyMs])
+  const lengths = await lengthsOf(stage, handle.workflowId, handle.firstExecutionRunId)
+  expect(lengths.length).toBeGreaterThan(Math.floor(windows / 200))
+  expect(Math.max(...lengths)).toBeLessThanOrEqual(mostEvents)
+  reached(
+    'F32',
+    `${count} windows of a monitor, each once, in ${lengths.length} runs of at most ${Math.max(...lengths)} events`,
+  )
+})
+
+const words: readonly [CommandName, string][] = [
+  ['pause', 'olga'],
+  ['resume', 'anna'],
+  ['approve', 'anna'],
+  ['pause', 'nobody'],
+  ['reject', 'ben'],
+]
+
+it('what is said to a release while its runs hand over counts once, and is answered', async () => {
+  const { client, store } = stage
+  const show = await stage.model()
+  const champion = await show.register()
+  await seatChampion(store, show.name, champion)
+  const month = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
+  const watch = { ...quickPolicy.watch, everyMs, decisionMs: 3_600_000 }
+  const release = await show.start(await show.register(champion), { shadow: month, watch })
+  const { workflowId, firstExecutionRunId } = release.handle
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna', { id: 'first' })
+  await release.reaches('shadow', 0)
+
+  const chance = seeded(32)
+  const handle = client.workflow.getHandle(workflowId)
+  const sent = new Set<string>()
+  const answers = new Map<string, string>()
+  let going = true
+  const talker = async (who: number) => {
+    for (let i = 0; going; i++) {
+      const [name, by] = words[Math.floor(chance() * words.length)]!
+      const command = { by, id: `said-${who}-${i}`, reason: 'all the time' }
+      sent.add(command.id)
+      if (chance() < 0.05) {
+        const { message } = await release.say(name, by, command)
+        answers.set(command.id, message)
+      } else {
+        await handle.signal(commandSignals[name], command)
+        if (chance() < 0.2) await handle.signal(commandSignals[name], command)
+      }
+      await pause(20)
+    }
+  }
+  const talkers = [0, 1, 2].map(talker)
+  const runIds = new Set<string>()
+  const handedOver = async () => runIds.add((await handle.describe()).runId).size > 5
+  const fromMs = performance.now()
+  const isOver = async () => (await handedOver()) && performance.now() - fromMs > windows * everyMs
+  await until(isOver, 'the month, and five runs that hand over', 420_000).finally(() => (going = false))
+  await Promise.all(talkers)
+
+  const recorded = () =>
+    store.query<{ id: string; command: string; accepted: boolean; message: string }>(sql`
+      select split_part(id, '/', 2) as id, command, accepted, message from release_commands
+      where release_id = ${release.id} and id like '%/said-%'`)
+  await until(async () => (await recorded()).length >= sent.size, 'all that was said', 120_000)
+  const rows = await recorded()
+  expect(rows.map(({ id }) => id).sort()).toEqual([...sent].sort())
+  const audited = await store.query<{ id: string }>(sql`
+    select split_part(detail ->> 'id', '/', 2) as id from audit
+    where subject = ${release.id} and detail ->> 'id' like '%/said-%'`)
+  expect(audited.map(({ id }) => id).sort()).toEqual([...sent].sort())
+  // Whoever waited was told what is written.
+  expect(answers.size).toBeGreaterThan(0)
+  const written = new Map(rows.map(({ id, message }) => [id, message]))
+  for (const [id, message] of answers) expect(message).toBe(written.get(id))
+  // Each pause that was carried out is one resume ahead of the last one.
+  const carriedOut = (name: string) => rows.filter(({ command, accepted }) => accepted && command === name)
+  const { state } = (await findRelease(store, release.id))!
+  expect(carriedOut('pause').length - carriedOut('resume').length).toBe(state.paused ? 1 : 0)
+  expect(carriedOut('pause').length).toBeGreaterThan(0)
+  expect(state.stage).toBe('shadow')
+
+  await release.say('abort', 'olga', { reason: 'enough' })
+  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+  const lengths = await lengthsOf(stage, workflowId, firstExecutionRunId)
+  expect(lengths.length).toBeGreaterThan(5)
+  expect(Math.max(...lengths)).toBeLessThanOrEqual(mostEvents)
+  reached(
+    'F32',
+    `${sent.size} commands to a release over ${lengths.length} runs of at most ${Math.max(...lengths)} events: 0 lost, 0 counted twice`,
+  )
+})
