@@ -26,7 +26,8 @@ export interface KillOptions {
 
 const peakS = 5
 const deadlineMs = 500
-const mostConnections = 500
+/** Of all callers; what a killed replica has in flight is at most what these hold. */
+const mostConnections = 128
 /** The window in which availability is told. */
 const windowS = 60
 
@@ -88,7 +89,7 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
       /** Without a kill, at the same rate. */
       calm: partsOf(calm),
       whole,
-      /** Of the worst minute: answered well, or told in time that there is no room. */
+      /** The availability of the worst minute; of all of it when that is shorter. */
       worstMinute: Math.min(whole.availability, ...windows.map(({ availability }) => availability)),
       brokenOfEachKill: found.map(({ failed }) => failed),
       readyMs: { p50: quantileOf(readyMs, 0.5), max: Math.max(...readyMs) },
@@ -105,15 +106,19 @@ function partsOf(results: readonly OpenResult[]) {
   const sent = sum(({ offered, unsent }) => offered - unsent)
   const good = sum((result) => result.good)
   const refused = sum((result) => result.refused)
+  const late = sum((result) => result.late)
   return {
     sent,
     good,
     refused,
-    late: sum((result) => result.late),
+    /** Answered after their deadline, which the server was told. */
+    late,
     unanswered: sum((result) => result.unanswered),
     /** Whose connection broke, or who got a wrong answer. */
     broken: sum((result) => result.failed),
-    availability: sent === 0 ? 0 : (good + refused) / sent,
+    /** Answered at all, if only with a word that there is no room; and in time. */
+    availability: (good + refused + late) / sent,
+    inTime: (good + refused) / sent,
   }
 }
 
