@@ -1,0 +1,176 @@
+/** What people say to releases while the API cannot reach Temporal: who may, what dies on the way, what comes too late. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { deliverDue, deliveryPolicy } from '../../../api/deliver.ts'
+import { claimParcels, findRecorded } from '../../../store/command-outbox.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { releaseWorkflowId } from '../../../workflows/contract.ts'
+import { openOutbox, type Outbox } from '../../support/outbox.ts'
+import { until } from '../../support/serving.ts'
+
+let office: Outbox
+beforeAll(async () => {
+  office = await openOutbox()
+})
+afterAll(async () => {
+  await office?.close()
+})
+let id: string
+let model: string
+beforeEach(async () => {
+  office.toTemporal.mend()
+  office.toPostgres.mend()
+  ;({ id, model } = await office.waiting())
+})
+const patienceMs = 60_000
+const ends = (outcome: string) =>
+  until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome, patienceMs)
+
+it('who may not say it, what has no shape and a release that is unknown are refused at once, and nothing is recorded', async () => {
+  const { approve, say, count, house, toTemporal } = office
+  toTemporal.cut()
+  expect((await approve('vera', id)).status).toBe(403)
+  expect((await approve('otto', id)).status).toBe(403)
+  expect((await approve('anna', id, { artifact_digest: 'x' })).status).toBe(400)
+  expect((await say('anna', '/v1/releases/rel_0/approve')).status).toBe(404)
+  await house.store.query(
+    sql`update releases set state = jsonb_set(state, '{requestedBy}', '"ben"') where id = ${id}`,
+  )
+  expect(await approve('ben', id)).toMatchObject({
+    status: 409,
+    json: { code: 'command_refused', detail: expect.stringMatching(/has asked for the release/) as string },
+  })
+  expect([await count(id), await count(id, 'command.recorded')]).toEqual([0, 0])
+})
+
+it('what is recorded is shown to those who may see its model, and to nobody else', async () => {
+  office.toTemporal.cut()
+  const { json } = await office.approve('anna', id)
+  const path = `/v1/commands/${String(json['id'])}`
+  expect(await office.show(path, 'otto')).toMatchObject({ code: 'forbidden' })
+  expect(await office.show('/v1/commands/cmd_0')).toMatchObject({ code: 'not_found' })
+})
+
+it('killed between sending and saying so, it is sent again and done once; deliverers side by side do not disturb', async () => {
+  const { approve, api, house, count, deliver, dueNow, answered, show, toTemporal } = office
+  toTemporal.cut()
+  const recorded = [await approve('anna', id), await approve('ben', id)]
+  toTemporal.mend()
+  // One that dies over what it has sent says nothing of it, and its lease runs out.
+  const query: Store['query'] = (statement) =>
+    /sent_at = coalesce/.test(statement.text)
+      ? Promise.reject(new Error('killed'))
+      : house.store.query(statement)
+  const dying = { ...api.deps, store: { ...house.store, query } }
+  const isApproved = async (times: number) => (await count(id, 'release.approve')) === times
+  await until(
+    async () => {
+      await dueNow()
+      await deliverDue(dying, deliveryPolicy)
+      return isApproved(1)
+    },
+    'the first command',
+    patienceMs,
+  )
+  await until(
+    async () => {
+      await dueNow()
+      await Promise.all([deliver(), deliver(), deliver()])
+      return isApproved(2)
+    },
+    'the second command',
+    patienceMs,
+  )
+  for (const { json } of recorded) await answered(String(json['id']))
+  await ends('promoted')
+  expect(await count(id, 'release.approve')).toBe(2)
+  const { commands } = (await show(`/v1/releases/${id}`)) as { commands: { accepted: boolean }[] }
+  expect(commands.map(({ accepted }) => accepted)).toEqual([true, true])
+})
+
+it('of one release the first is sent first, and what is taken is nobody else’s for a while', async () => {
+  const { approve, house, toTemporal } = office
+  toTemporal.cut()
+  await approve('anna', id)
+  await approve('ben', id)
+  const take = async () =>
+    (await claimParcels(house.store, { limit: 100, leaseMs: 60_000 })).filter(
+      ({ releaseId }) => releaseId === id,
+    )
+  const taken = (await Promise.all([take(), take(), take()])).flat()
+  expect(taken.map(({ message }) => message.by)).toEqual(['anna'])
+  expect(await take()).toEqual([])
+})
+
+it('an approval whose window is over, and one for a release that has ended, are refused and audited', async () => {
+  const { approve, say, house, count, deliver, dueNow, answered, show, toTemporal, core } = office
+  await house.store.query(sql`
+    update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint - 7200000))
+    where id = ${id}`)
+  const send = (command: string) =>
+    until(
+      async () => {
+        await dueNow()
+        await deliver()
+        return (await findRecorded(house.store, command))?.state !== 'waiting'
+      },
+      'the delivery',
+      patienceMs,
+    )
+  toTemporal.cut()
+  const late = String((await approve('anna', id)).json['id'])
+  toTemporal.mend()
+  await send(late)
+  await answered(late)
+  expect(await show(`/v1/commands/${late}`)).toMatchObject({
+    state: 'refused',
+    accepted: false,
+    message: expect.stringMatching(/was over at/) as string,
+  })
+  expect(await count(id, 'release.approve')).toBe(1)
+  toTemporal.cut()
+  const useless = String((await approve('ben', id)).json['id'])
+  toTemporal.mend()
+  const abort = async () => (await say('olga', `/v1/releases/${id}/abort`)).status
+  await until(async () => (await abort()) !== 202, 'a Temporal that answers', patienceMs)
+  await core.client.workflow.getHandle(releaseWorkflowId(model)).result()
+  await send(useless)
+  expect(await show(`/v1/commands/${useless}`)).toMatchObject({
+    state: 'refused',
+    message: 'the release has ended: aborted',
+  })
+  expect(await count(id, 'release.approve')).toBe(2)
+})
+
+it('with Postgres away too nothing is promised', async () => {
+  office.toTemporal.cut()
+  office.toPostgres.cut()
+  const answer = await office.approve('anna', id)
+  expect(answer).toMatchObject({ status: 503, json: { code: 'postgres_unavailable' } })
+  expect(answer.headers.get('retry-after')).toBe('1')
+})
+
+it('a release that has handed over to its next run is reached, and knows what it was told before', async () => {
+  const { core, say, show, count } = office
+  const handle = core.client.workflow.getHandle(releaseWorkflowId(model))
+  const { runId } = await handle.describe()
+  expect(await handle.executeUpdate('approve', { args: [{ by: 'anna', id: 'the first' }] })).toMatchObject({
+    accepted: true,
+  })
+  // More than one run takes.
+  const others = Array.from({ length: 260 }, (_, each) =>
+    handle.signal('approve', { by: 'nobody', id: `other ${each}` }),
+  )
+  await Promise.all(others)
+  await expect.poll(async () => (await handle.describe()).runId, { timeout: patienceMs }).not.toBe(runId)
+  await expect.poll(() => count(id, 'release.approve'), { timeout: patienceMs }).toBe(1 + others.length)
+  const answer = await say('olga', `/v1/releases/${id}/pause`)
+  expect(answer).toMatchObject({ status: 409, json: { detail: expect.stringMatching(/no clock/) as string } })
+  await handle.signal('approve', { by: 'anna', id: 'the first' })
+  // Behind it, and with an answer: two different people have to approve.
+  expect((await say('ben', `/v1/releases/${id}/approve`)).status).toBe(200)
+  await ends('promoted')
+  expect(await count(id, 'release.approve')).toBe(2 + others.length)
+  const { commands } = (await show(`/v1/releases/${id}`)) as { commands: { accepted: boolean }[] }
+  expect(commands.filter(({ accepted }) => accepted)).toHaveLength(2)
+})

@@ -1,0 +1,118 @@
+/** A replica whose lines to Temporal and to Postgres can be cut, a worker behind them, and releases that wait for approvals. */
+import sql from 'sql-template-tag'
+import { deliverDue, deliveryPolicy } from '../../api/deliver.ts'
+import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import type { ReleasePolicy } from '../../domain/policy.ts'
+import { insertModel } from './candidates.ts'
+import { startCore, type Core } from './core.ts'
+import { openLine, type Line } from './line.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
+import { houseOn, startApi, until, type House, type TestApi, type TestResponse } from './serving.ts'
+
+const policy: ReleasePolicy = {
+  strategy: 'direct',
+  approval: { approvers: 2, withinMs: 3_600_000 },
+  stages: [],
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
+}
+
+export interface Outbox {
+  core: Core
+  house: House
+  api: TestApi
+  toTemporal: Line
+  toPostgres: Line
+  say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
+  show(path: string, who?: string): Promise<Record<string, unknown>>
+  approve(who: string, release: string, body?: object, once?: string): Promise<TestResponse>
+  /** Starts the first release of a new model, which then waits for two approvals. */
+  waiting(): Promise<{ id: string; model: string }>
+  /** Recorded commands of a release, and its rows of the audit. */
+  count(release: string, action?: string): Promise<number>
+  /** Sends what is due. */
+  deliver(): Promise<boolean>
+  /** Nothing that was put back has to wait any longer. */
+  dueNow(): Promise<unknown>
+  answered(command: string): Promise<void>
+  close(): Promise<void>
+}
+
+export async function openOutbox(): Promise<Outbox> {
+  const databaseUrl = await migratedDatabase()
+  const core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
+  const house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  const keys: Record<string, string> = {
+    otto: await house.key({ name: 'otto', role: 'approver', models: ['another'] }),
+  }
+  for (const [name, role] of [
+    ['olga', 'operator'],
+    ['anna', 'approver'],
+    ['ben', 'approver'],
+    ['vera', 'viewer'],
+  ] as const)
+    keys[name] = await house.key({ name, role })
+  const toTemporal = await openLine(`tcp://${core.config.temporal.address}`)
+  const toPostgres = await openLine(databaseUrl)
+  const api = await startApi(house, {
+    databaseUrl: toPostgres.url,
+    temporal: {
+      address: new URL(toTemporal.url).host,
+      namespace: core.config.temporal.namespace,
+      controlQueue: core.config.taskQueues.control,
+    },
+  })
+  const say: Outbox['say'] = (who, path, body = {}, headers = {}) =>
+    api.request('POST', path, { key: keys[who]!, body, headers })
+  const show: Outbox['show'] = async (path, who = 'vera') =>
+    (await api.request('GET', path, { key: keys[who]! })).json
+  return {
+    core,
+    house,
+    api,
+    toTemporal,
+    toPostgres,
+    say,
+    show,
+    approve: (who, release, body = {}, once = uniqueName('once')) =>
+      say(who, `/v1/releases/${release}/approve`, body, { 'idempotency-key': once }),
+    async waiting() {
+      const model = uniqueName('model')
+      const registry = await insertModel(house.store, {
+        model,
+        policy,
+        artifactRoot: core.config.artifactRoot,
+      })
+      const { json } = await say('olga', '/v1/releases', { model, version: await registry.register() })
+      const id = String(json['id'])
+      await until(
+        async () => (await show(`/v1/releases/${id}`))['stage'] === 'awaiting_approval',
+        'its turn',
+        60_000,
+      )
+      return { id, model }
+    },
+    async count(release, action) {
+      const [row] = await house.store.query<{ n: number }>(
+        action === undefined
+          ? sql`select count(*)::int as n from command_outbox where release_id = ${release}`
+          : sql`select count(*)::int as n from audit where subject = ${release} and action = ${action}`,
+      )
+      return row!.n
+    },
+    deliver: () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 }),
+    dueNow: () => house.store.query(sql`update command_outbox set next_at = now() where next_at is not null`),
+    answered: (command) =>
+      until(
+        async () => (await show(`/v1/commands/${command}`))['answered_at'] !== undefined,
+        'the answer',
+        60_000,
+      ),
+    async close() {
+      await api.stop()
+      await Promise.all([toTemporal.close(), toPostgres.close()])
+      await house.close()
+      await core.stop()
+    },
+  }
+}
