@@ -5,6 +5,7 @@
  * killed as a whole, the kernel signals it when the supervisor itself is killed, and the next start ends what remains.
  */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { launch, whenReady } from './embedded/process.ts'
 import type { ProcessSpec, RunningProcess } from './embedded/process.ts'
 import { claim } from './pidfile.ts'
@@ -199,8 +200,5 @@ function found(children: ReadonlyMap<string, Child>, name: string, by: string): 
 
 /** Half to all of the time, so that children that died together do not come back together. Cut short by the signal. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms * (0.5 + Math.random() / 2))
-    signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
-  })
+  await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
 }
