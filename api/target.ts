@@ -1,6 +1,6 @@
 /**
- * Which prediction a path asks for. Callers ask for the same few paths again and again, so each is taken apart once; what asks
- * for anything else is the application's.
+ * Which prediction a path asks for, whatever query it carries. Callers ask for the same few paths again and again, so each is
+ * taken apart once; what asks for anything else is the application's.
  */
 export interface Target {
   protocol: 'predict' | 'infer'
@@ -10,9 +10,9 @@ export interface Target {
 }
 
 const patterns: readonly [Target['protocol'], RegExp][] = [
-  ['predict', /^\/v1\/models\/([^/?]+)\/predict$/],
-  ['infer', /^\/v2\/models\/([^/?]+)\/infer$/],
-  ['infer', /^\/v2\/models\/([^/?]+)\/versions\/([^/?]+)\/infer$/],
+  ['predict', /^\/v1\/models\/([^/?]+)\/predict(?:\?|$)/],
+  ['infer', /^\/v2\/models\/([^/?]+)\/infer(?:\?|$)/],
+  ['infer', /^\/v2\/models\/([^/?]+)\/versions\/([^/?]+)\/infer(?:\?|$)/],
 ]
 /** Paths come from outside, and somebody may send ever new ones. */
 const mostKnown = 1_000

@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { Row } from '../../domain/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
+import { expectModest } from '../serving/bulk.ts'
 import type { Columns } from '../serving/columns.ts'
 import { isRoutingKey, longestRoutingKey } from '../serving/request.ts'
 import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/sheet.ts'
@@ -25,14 +26,16 @@ export function readSlowly(
   sheet: Sheet,
   most: number,
 ): void {
-  const request = parse(body.subarray(0, jsonBytes))
+  const { columns } = loaded
+  const json = body.subarray(0, jsonBytes)
+  expectModest(json, most, columns.all.length)
+  const request = parse(json)
   const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes))
   const { inputs } = request
   if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is no list of tensors')
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
   if (binary !== undefined && binary.left() > 0)
     refuse(`${binary.left()} bytes of the binary part belong to no input`)
-  const { columns } = loaded
   const matrix = matrixOf(tensors, columns)
   const rows = matrix?.shape[0] ?? rowsOf(tensors)
   if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
@@ -106,13 +109,14 @@ function fillRows(loaded: LoadedVersion, rows: number, rowAt: (row: number) => R
   }
 }
 
-/** What the request says beside its tensors. */
-function readEnvelope({ id, parameters, outputs }: Record<string, unknown>, sheet: Sheet): void {
+/** What the request says beside its tensors. Clients that build it from a class of theirs send null for what they do not say. */
+function readEnvelope(request: Record<string, unknown>, sheet: Sheet): void {
+  const id = request['id'] ?? undefined
+  const outputs = request['outputs'] ?? undefined
   if (id !== undefined && (typeof id !== 'string' || id.length > longestId))
     refuse(`"id" is not a text of at most ${longestId} characters`)
   sheet.callerId = id
-  if (parameters !== undefined && !isObject(parameters)) refuse('"parameters" is no object')
-  const { routing_key: routingKey, binary_data_output: allBinary } = parameters ?? {}
+  const { routing_key: routingKey, binary_data_output: allBinary } = parametersOf(request, '"parameters"')
   if (routingKey !== undefined && !isRoutingKey(routingKey))
     refuse(`"routing_key" is not a text of 1 to ${longestRoutingKey} characters without NUL`)
   sheet.routingKey = routingKey
@@ -124,12 +128,19 @@ function readEnvelope({ id, parameters, outputs }: Record<string, unknown>, shee
 
 function wantedOf(output: unknown, allBinary: boolean): WantedOutput {
   if (!isObject(output) || typeof output['name'] !== 'string') refuse('an entry of "outputs" has no name')
-  const { name, parameters } = output
-  if (parameters !== undefined && !isObject(parameters)) refuse('the "parameters" of an output are no object')
-  if (parameters?.['classification'] !== undefined)
+  const { name } = output
+  const parameters = parametersOf(output, 'the "parameters" of an output')
+  if (parameters['classification'] !== undefined)
     refuse('the classification extension is not spoken here; the output "label" is the likeliest class')
-  const binary = parameters?.['binary_data']
+  if (parameters['shared_memory_region'] !== undefined)
+    refuse('the shared memory extension is not spoken here; outputs are given as JSON or in the binary part')
+  const binary = parameters['binary_data']
   return { name: name as string, binary: binary === undefined ? allBinary : binary === true }
+}
+
+function parametersOf({ parameters = null }: Record<string, unknown>, what: string): Record<string, unknown> {
+  if (parameters !== null && !isObject(parameters)) refuse(`${what} is no object`)
+  return parameters ?? {}
 }
 
 function parse(bytes: Buffer): Record<string, unknown> {

@@ -64,17 +64,23 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
   if (typeof name !== 'string' || name === '') refuse(place, 'has no name')
-  const type = typeof datatype === 'string' ? datatypes[datatype] : undefined
+  const isKnown = typeof datatype === 'string' && Object.hasOwn(datatypes, datatype)
+  const type = isKnown ? datatypes[datatype] : undefined
   if (type === undefined)
     refuse(
       place,
       `(${quote(name)}) has the datatype ${quote(String(datatype))}, not one of ${datatypeNames.join(', ')}`,
     )
-  if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size >= 0))
-    refuse(place, `(${quote(name)}) has no shape of whole numbers`)
+  if (!isShape(shape))
+    refuse(place, `(${quote(name)}) has no shape of at most ${mostDimensions} whole numbers`)
   const count = shape.reduce((product: number, size: number) => product * size, 1)
   const size = sizeIn(parameters)
   if (size !== undefined) {
+    if (data !== undefined && data !== null)
+      refuse(
+        place,
+        `(${quote(name)}) has "data" and "binary_data_size": its values can stand in one place only`,
+      )
     if (binary === undefined)
       refuse(place, `(${quote(name)}) says that it is binary; the request has no header length`)
     const bytes = binary.take(size, place)
@@ -97,6 +103,14 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   })
   return { name, shape, values }
 }
+
+/** Rows and columns; what has more is told of with all of them. */
+const mostDimensions = 8
+
+const isShape = (shape: unknown): shape is number[] =>
+  Array.isArray(shape) &&
+  shape.length <= mostDimensions &&
+  shape.every((size) => Number.isInteger(size) && size >= 0)
 
 /** The bytes behind the JSON of a request, handed out in the order of its inputs. */
 export interface BinaryPart {

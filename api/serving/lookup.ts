@@ -97,9 +97,11 @@ export function createLookups({ cache, clock, routing, native, mostInstances }: 
         // Other protocols send every feature that they were told of.
         if (!isUsed || protocol !== native) return answer(protocol, request)
         const live = routing.find(request.model)
-        const of = live && needsOf.model(live)
-        if (of === undefined || of.all.length === 0) return answer(protocol, request)
-        const asked = parsePredict(request.body, mostInstances)
+        if (live === undefined) return answer(protocol, request)
+        const of = needsOf.model(live)
+        if (of.all.length === 0) return answer(protocol, request)
+        const width = live.full.likeliest.loaded.columns.all.length + of.fields.size
+        const asked = parsePredict(request.body, mostInstances, width)
         const wait = waitFor(asked, of)
         if (wait.work.length === 0 || waiting >= mostWaiting) return answer(reader(asked, of), request)
         return answerLater(answer, request, asked, { of, ...wait })

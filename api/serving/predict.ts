@@ -29,8 +29,8 @@ export const createPredictProtocol = (mostInstances: number): Protocol => ({
 
 /** By way of JSON.parse: for whatever the scanner gives up on, and to say what is wrong. */
 function readSlowly(loaded: LoadedVersion, body: Buffer, sheet: Sheet, mostInstances: number): void {
-  const { instances, routingKey } = parsePredict(body, mostInstances)
   const { columns } = loaded
+  const { instances, routingKey } = parsePredict(body, mostInstances, columns.all.length)
   beginSheet(sheet, columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
     loaded.read(instances[i], i, sheet.input, i * columns.width)

@@ -9,6 +9,7 @@ import type { Feature, Features, Row } from '../../domain/features.ts'
 import { compileEncoder, scaled } from '../../domain/preprocess.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import type { FeatureFit } from '../../domain/features.ts'
+import { expectModest } from './bulk.ts'
 
 export interface PredictRequest {
   instances: Row[]
@@ -19,8 +20,12 @@ export const longestRoutingKey = 256
 
 const fields = new Set(['instances', 'routing_key'])
 
-/** The one place where the body of a prediction is parsed. The values of the instances are still unchecked. */
-export function parsePredict(body: Buffer, mostInstances: number): PredictRequest {
+/**
+ * The one place where the body of a prediction is parsed; `width` is how many values an instance has. The values of the
+ * instances are still unchecked.
+ */
+export function parsePredict(body: Buffer, mostInstances: number, width: number): PredictRequest {
+  expectModest(body, mostInstances, width)
   if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
   let parsed: unknown
   try {

@@ -4,6 +4,7 @@
  * word, and any file its manifest names; here nothing but the given bytes is read, and every one of them is checked.
  */
 import { DomainError } from '../../domain/errors.ts'
+import { deepest, excessOf } from './bulk.ts'
 import { affineOf, alone, foldedBefore, foldedBehind, type Affine, type DenseLayer } from './fold.ts'
 
 export interface Network {
@@ -252,25 +253,8 @@ function inputWidth(config: Config): number | undefined {
   return width as number
 }
 
-/** Levels of nesting that are parsed at all: a text of brackets alone takes longer than everything else together. */
-const deepestText = 64
-
-/** Counts brackets outside of texts, which are ended by a quote that no odd number of backslashes stands before. */
-function expectShallow(bytes: Uint8Array): void {
-  let depth = 0
-  let inText = false
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i]!
-    if (byte === 0x22) inText = !inText
-    else if (inText && byte === 0x5c) i++
-    else if (!inText && (byte === 0x5b || byte === 0x7b)) depth++
-    else if (!inText && (byte === 0x5d || byte === 0x7d)) depth--
-    if (depth > deepestText) refuse(`model.json is nested more than ${deepestText} levels deep`)
-  }
-}
-
 function parse(bytes: Uint8Array): Config {
-  expectShallow(bytes)
+  if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${deepest} levels deep`)
   try {
     return objectOf(JSON.parse(Buffer.from(bytes).toString('utf8')), 'model.json')
   } catch (error) {

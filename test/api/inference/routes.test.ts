@@ -124,6 +124,25 @@ describe('an answer', () => {
     wanted.forEach((value, i) => expect(json.outputs[0]!.data[i]).toBeCloseTo(value, 5))
   })
 
+  it('is given to those who say null for what they do not say', async () => {
+    const outputs = [{ name: 'label', parameters: null }]
+    const request = { id: null, parameters: null, inputs: [{ ...inputs[0], parameters: null }] }
+    for (const each of [
+      { ...request, outputs: null },
+      { ...request, outputs },
+    ])
+      expect(await infer('iris/infer', each)).toMatchObject({ status: 200, json: { model_name: 'iris' } })
+  })
+
+  it('is given whatever query the path carries, by the same rules', async () => {
+    const headers = { authorization: `Bearer ${key}`, 'x-deadline-ms': 'soon' }
+    const body = JSON.stringify({ inputs })
+    const late = await fetch(`${url}/v2/models/iris/infer?trace=1`, { method: 'POST', body, headers })
+    expect(await late.json()).toMatchObject({ error: expect.stringMatching(/x-deadline-ms/) as string })
+    const { json } = await infer('iris/infer?trace=1', { inputs })
+    expect(json.model_version).toBe('iris_v1.0.0')
+  })
+
   it('has the outputs that are asked for, as bytes where that is asked for', async () => {
     const outputs = [{ name: 'label', parameters: { binary_data: true } }, { name: 'probabilities' }]
     const { bytes, headers } = await infer('iris/infer', { inputs, outputs })
@@ -356,11 +375,8 @@ it('a path is asked of the application when it is no prediction', () => {
   })
   for (let i = 0; i < 2_500; i++) expect(targetOf('POST', `/v1/models/m${i}/predict`)?.model).toBe(`m${i}`)
   expect(targetOf('GET', '/v1/models/a/predict')).toBeUndefined()
-  for (const path of [
-    '/v1/models//predict',
-    '/v1/models/a/b/predict',
-    '/v1/models/a/predict?x',
-    '/v2/models/a/infer/',
-  ])
+  expect(targetOf('POST', '/v1/models/a/predict?b/predict')?.model).toBe('a')
+  expect(targetOf('POST', '/v2/models/a/versions/1/infer?b')).toMatchObject({ model: 'a', version: '1' })
+  for (const path of ['/v1/models//predict', '/v1/models/a/b/predict', '/v2/models/a/infer/'])
     expect(targetOf('POST', path)).toBeUndefined()
 })

@@ -1,0 +1,55 @@
+/** What is looked for in the bytes of a body before it is parsed, and that nothing which callers mean to send is refused for it. */
+import { describe, expect, it } from 'vitest'
+import { deepest, excessOf, expectModest } from '../../../api/serving/bulk.ts'
+import { parsePredict } from '../../../api/serving/request.ts'
+
+const bytesOf = (value: unknown): Buffer =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
+const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
+
+describe('the excess of a text', () => {
+  it('is its depth, where brackets are in brackets', () => {
+    expect(excessOf(bytesOf(nested(deepest)))).toBeUndefined()
+    expect(excessOf(bytesOf(nested(deepest + 1)))).toBe('depth')
+    expect(excessOf(bytesOf('{"a":'.repeat(deepest + 1)))).toBe('depth')
+    expect(excessOf(bytesOf(Array.from({ length: 500 }, () => [[]])))).toBeUndefined()
+  })
+
+  it('is its values, where commas and brackets are too many', () => {
+    expect(excessOf(bytesOf([1, 2, 3]), 3)).toBeUndefined()
+    expect(excessOf(bytesOf([1, 2, 3, 4]), 3)).toBe('values')
+    expect(excessOf(bytesOf([{}, {}]), 3)).toBe('values')
+  })
+
+  it('is none of what stands in its texts', () => {
+    expect(excessOf(bytesOf({ a: nested(100), b: `"${nested(100)}\\` }), 2)).toBeUndefined()
+    expect(excessOf(bytesOf(['"', nested(0), '\\', ','.repeat(50)]), 4)).toBeUndefined()
+    expect(excessOf(bytesOf(`["\\\\",${nested(deepest)}]`))).toBe('depth')
+  })
+})
+
+describe('a body', () => {
+  it('is modest however its largest batch is written', () => {
+    const [rows, width] = [1_000, 200]
+    const values = Array.from({ length: width }, (_, i) => i)
+    const inLists = values.map((value) => ({ name: 'x', data: Array.from({ length: rows }, () => [value]) }))
+    for (const body of [{ instances: Array.from({ length: rows }, () => values) }, { inputs: inLists }])
+      expect(() => expectModest(bytesOf(body), rows, width)).not.toThrow()
+  })
+
+  it.each([
+    ['brackets in brackets', 'invalid_request', /more than 64 levels/, `{"instances":${nested(1_000_000)}}`],
+    ['objects without end', 'batch_too_large', /values/, `{"instances":[${'{},'.repeat(1_000_000)}{}]}`],
+    ['a million names', 'batch_too_large', /values/, `{${'"a":1,'.repeat(1_000_000)}"a":1}`],
+  ])('of %s is not parsed', (_name, code, message, text) => {
+    const parse = JSON.parse
+    JSON.parse = () => expect.fail('it was parsed')
+    try {
+      expect(() => parsePredict(Buffer.from(text), 1_000, 4)).toThrow(
+        expect.objectContaining({ code, message: expect.stringMatching(message) as string }),
+      )
+    } finally {
+      JSON.parse = parse
+    }
+  })
+})
