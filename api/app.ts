@@ -17,6 +17,7 @@ import { carryOut } from './idempotency.ts'
 import { expectOwnForm, personOf } from './person.ts'
 import { headersOf, problemOf, textOfProblem, type Problem } from './problem.ts'
 import { routesOf } from './routes/routes.ts'
+import { expectPlain, unpacked } from './unpack.ts'
 
 export interface Api {
   app: Hono
@@ -58,8 +59,13 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   const params = req.param()
   expectStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
+  const limit = route.rawBytes ?? controlBytes
+  const encoding = header('content-encoding')
+  if (route.streams === true) expectPlain(encoding)
   const bytes =
-    safe || route.streams === true ? Buffer.alloc(0) : await readBody(req.raw, route.rawBytes ?? controlBytes)
+    safe || route.streams === true
+      ? Buffer.alloc(0)
+      : unpacked(await readBody(req.raw, limit), encoding, limit)
   if (bytes.byteLength > 0 || route.streams === true) expectMedia(req.header('content-type'), route.takes)
   const sent = route.page === true ? formOf(bytes) : route.body === undefined ? undefined : parse(bytes)
   if (route.page === true && !safe)
@@ -175,7 +181,8 @@ function unknownPath(routes: readonly Route[], method: string, path: string): Do
     .filter((route) => patternOf(route.path).test(path))
     .map((route) => route.method.toUpperCase())
   if (there.length === 0) return new DomainError('not_found', `there is nothing at ${path.slice(0, 200)}`)
-  const allow = [...new Set(there)].sort()
+  // Whatever can be got can be looked at by HEAD.
+  const allow = [...new Set(there.flatMap((each) => (each === 'GET' ? [each, 'HEAD'] : [each])))].sort()
   return new DomainError('method_not_allowed', `${path.slice(0, 200)} does not take ${method}`, { allow })
 }
 

@@ -17,6 +17,7 @@ import type { Ink } from './serving/ink.ts'
 import { requestIdHeader } from './serving/repeat.ts'
 import type { Target } from './target.ts'
 import { createTurns } from './turns.ts'
+import { unpacked } from './unpack.ts'
 import { createUploads } from './upload.ts'
 
 export type PredictEndpoint = (target: Target, request: IncomingMessage, response: ServerResponse) => void
@@ -97,13 +98,13 @@ export function createPredictEndpoint(
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(request, response, late)
       expectAllowed(authentication.callerOf(headers.authorization), callers, model)
-      expectPlain(headers['content-encoding'])
-      expectNoKey(body)
+      const plain = unpacked(body, headers['content-encoding'], limits.mostBytes)
+      expectNoKey(plain)
       const type = headers['content-type']
       if (type !== json && type !== undefined)
         expectMedia(type, target.protocol === 'infer' ? inferMedia : undefined)
       const requestId = headers[requestIdHeader] as string | undefined
-      const asked = { model, version, body, withinMs, requestId, caller: response }
+      const asked = { model, version, body: plain, withinMs, requestId, caller: response }
       const given =
         target.protocol === 'predict'
           ? serving.answer(serving.native, asked)
@@ -134,15 +135,6 @@ export function createPredictEndpoint(
         response.shouldKeepAlive = false
         refuse(request, response, refusal)
       },
-    )
-}
-
-/** A body that was packed would be said not to parse, and nobody would think of the packing. */
-function expectPlain(encoding: string | undefined): void {
-  if (encoding !== undefined && encoding !== 'identity')
-    throw new DomainError(
-      'invalid_request',
-      `bodies are read as they are, not with the content-encoding ${JSON.stringify(encoding.slice(0, 40))}`,
     )
 }
 

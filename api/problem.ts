@@ -64,6 +64,7 @@ export function headersOf(problem: Problem, path: string, browsed = false): Reco
       ? { 'www-authenticate': `${browsed ? 'Basic realm="tenure", ' : ''}Bearer realm="tenure"` }
       : {}),
     ...(Array.isArray(problem['allow']) ? { allow: problem['allow'].join(', ') } : {}),
+    ...(Array.isArray(problem['encodings']) ? { 'accept-encoding': problem['encodings'].join(', ') } : {}),
   }
 }
 

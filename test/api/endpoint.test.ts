@@ -1,6 +1,7 @@
 /** The limits of the endpoint on real sockets: requests that have waited too long, and bodies that are never complete. */
 import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import { deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint, defaultLimits, type EndpointLimits } from '../../api/endpoint.ts'
 import { createTargets } from '../../api/target.ts'
@@ -61,7 +62,11 @@ interface Answer {
   code: string | undefined
 }
 
-function ask(port: number, headers: Record<string, string> = {}): Promise<Answer> {
+function ask(
+  port: number,
+  headers: Record<string, string> = {},
+  sent: string | Buffer = body,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const call = httpRequest(
       {
@@ -81,7 +86,7 @@ function ask(port: number, headers: Record<string, string> = {}): Promise<Answer
       },
     )
     call.on('error', reject)
-    call.end(body)
+    call.end(sent)
   })
 }
 
@@ -207,13 +212,37 @@ describe('a request whose model answers later', () => {
   })
 })
 
-it('a body that is packed is refused as such', async () => {
-  const port = await listen({})
-  expect(await ask(port, { 'content-encoding': 'gzip' })).toMatchObject({
-    status: 400,
-    code: 'invalid_request',
+describe('a body that is packed', () => {
+  it.each<[string, Buffer]>([
+    ['gzip', gzipSync(body)],
+    ['GZIP', gzipSync(body)],
+    ['deflate', deflateSync(body)],
+    ['identity', Buffer.from(body)],
+    ['', Buffer.from(body)],
+  ])('by "%s" is answered', async (encoding, packed) => {
+    const port = await listen({})
+    expect(await ask(port, { 'content-encoding': encoding }, packed)).toMatchObject({ status: 200 })
   })
-  expect(await ask(port, { 'content-encoding': 'identity' })).toMatchObject({ status: 200 })
+
+  it.each<[string, string, Buffer, object]>([
+    ['by what nobody here unpacks', 'br', gzipSync(body), { status: 415, code: 'unsupported_media_type' }],
+    ['otherwise than it says', 'gzip', Buffer.from(body), { status: 400, code: 'invalid_request' }],
+    ['and cut off', 'gzip', gzipSync(body).subarray(0, -9), { status: 400, code: 'invalid_request' }],
+    ['from more than is taken', 'gzip', gzipSync(' '.repeat(2_000)), { status: 413, code: 'body_too_large' }],
+  ])('%s is refused', async (_name, encoding, packed, refusal) => {
+    const port = await listen({ mostBytes: 1_000 })
+    expect(await ask(port, { 'content-encoding': encoding }, packed)).toMatchObject(refusal)
+  })
+
+  it('is refused where it is read while it comes, and unpacked where a command is', async () => {
+    const headers = { 'content-encoding': 'gzip' }
+    const streamed = api.routes.find(({ streams }) => streams === true)!
+    const refused = await api.request('POST', streamed.path, { key, body: '', headers })
+    expect(refused).toMatchObject({ status: 415, json: { encodings: ['identity'] } })
+    expect(refused.headers.get('accept-encoding')).toBe('identity')
+    const commanded = await api.request('POST', '/v1/models/iris/predict', { key, body, headers })
+    expect(commanded.json['detail']).toMatch(/not packed by gzip/)
+  })
 })
 
 it.each([

@@ -317,7 +317,7 @@ describe('a wrong request is told', () => {
     expect(answer).toMatchObject({ status, json: { code, status } })
     expect(answer.json['detail']).toMatch(detail)
     expect(answer.headers.get('content-type')).toBe('application/problem+json')
-    if (code === 'method_not_allowed') expect(answer.headers.get('allow')).toBe('GET')
+    if (code === 'method_not_allowed') expect(answer.headers.get('allow')).toBe('GET, HEAD')
   })
 
   it('under the id it was sent with, when that is one', async () => {
