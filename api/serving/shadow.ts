@@ -40,6 +40,9 @@ export interface Shadow {
 }
 
 const mostWaiting = 1_000
+/** Bytes of the bodies that wait: a thousand of the largest would be eight gigabytes. */
+const mostBytes = 67_108_864
+const noBody = Buffer.alloc(0)
 const mostPairs = 5_000
 /** Copies that are computed elsewhere at once; the others wait here, where they are counted. */
 const mostElsewhere = 64
@@ -53,13 +56,18 @@ export function createShadow(tallies: Tallies): Shadow {
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
   let sheet = createSheet()
+  let heldBytes = 0
   /** Copies that are computed elsewhere now. */
   let elsewhere = 0
 
   const turn = (): void => {
     scheduled = false
     const until = performance.now() + turnMs
-    while (queue.length > 0 && elsewhere < mostElsewhere && performance.now() < until) answer(queue.shift()!)
+    while (queue.length > 0 && elsewhere < mostElsewhere && performance.now() < until) {
+      const request = queue.shift()!
+      heldBytes -= request.body.byteLength
+      answer(request)
+    }
     schedule()
   }
   const schedule = (): void => {
@@ -87,11 +95,12 @@ export function createShadow(tallies: Tallies): Shadow {
       // The numbers stay with the rows that are computed elsewhere; what is read next gets a sheet of its own.
       sheet = createSheet()
       elsewhere++
+      const kept = { ...request, body: noBody }
       void running
         .then(
           // It came behind all callers, which says nothing of how long it takes.
-          () => judge(request, order.begunMs, outputs, rows),
-          () => settle(request, began, 'errors'),
+          () => judge(kept, order.begunMs, outputs, rows),
+          () => settle(kept, began, 'errors'),
         )
         .finally(() => {
           elsewhere--
@@ -141,10 +150,12 @@ export function createShadow(tallies: Tallies): Shadow {
     pairs,
     counts: () => ({ waiting: queue.length, ...counts }),
     offer(request) {
-      if (queue.length >= mostWaiting) {
+      const { byteLength } = request.body
+      if (queue.length >= mostWaiting || heldBytes + byteLength > mostBytes) {
         counts.dropped++
         return
       }
+      heldBytes += byteLength
       queue.push(request)
       schedule()
     },
@@ -152,6 +163,7 @@ export function createShadow(tallies: Tallies): Shadow {
       const kept = queue.filter(({ arm }) => arm.loaded.model !== model)
       counts.dropped += queue.length - kept.length
       queue.splice(0, queue.length, ...kept)
+      heldBytes = kept.reduce((sum, { body }) => sum + body.byteLength, 0)
     },
   }
 }

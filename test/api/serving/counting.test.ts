@@ -161,4 +161,26 @@ describe('the shadow', () => {
     await until(() => replica.serving.shadow.counts().waiting === 0, 'the queue')
     expect(shadow!.arm.tally.errors).toBe(1_000)
   })
+
+  it('is shown no more than fits into the memory that it may take', async () => {
+    const { model, champion, candidate } = await threeVersions(house)
+    const replica = await replicaOf()
+    await replica.follows(
+      await house.route(
+        model,
+        { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
+        60_000,
+      ),
+    )
+    const { answer, native, shadow } = replica.serving
+    const body = Buffer.from(JSON.stringify(request('key')).padEnd(8_000_000))
+    for (let i = 0; i < 10; i++) void answer(native, { model, body })
+    expect(shadow.counts()).toMatchObject({ waiting: 8, dropped: 2 })
+    await until(() => shadow.counts().waiting === 0, 'the queue')
+    void answer(native, { model, body })
+    expect(shadow.counts()).toMatchObject({ waiting: 1, dropped: 2 })
+    shadow.discard(model)
+    for (let i = 0; i < 8; i++) void answer(native, { model, body })
+    expect(shadow.counts()).toMatchObject({ waiting: 8, dropped: 3 })
+  })
 })
