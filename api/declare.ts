@@ -25,6 +25,14 @@ export const callers: readonly Role[] = ['predictor', 'admin']
 /** Most bytes of a prediction's or an outcome's body. */
 export const predictBytes = 8_388_608
 
+/** What a prediction may be told besides its body. */
+export const predictionHeaders: Readonly<Record<string, string>> = {
+  'x-deadline-ms':
+    'How many milliseconds the caller is willing to wait; what would come later is not computed.',
+  'idempotency-key':
+    'A UUID. Where the log is durable, a repetition of the request is answered as it was before.',
+}
+
 /** A request after its key, its parameters and its body were checked. */
 export interface Ask<Body, Query> {
   /** Absent on public routes when no valid key was sent. */
@@ -71,6 +79,10 @@ interface RouteFacts {
   answers: Readonly<Record<number, string>>
   /** JSON schema of a body that `handle` is given unparsed. */
   rawSchema?: object
+  /** JSON schema of the body of status 200. */
+  answerSchema?: object
+  /** Headers that mean something here, with what. */
+  headers?: Readonly<Record<string, string>>
   /** Media types of the body, where it is not JSON alone. */
   takes?: readonly string[]
   /** `handle` reads the body itself while it comes; nothing is held of it here. */

@@ -24,7 +24,7 @@ export function describe(routes: readonly Route[]): Record<string, unknown> {
 
 function operationOf(route: Route) {
   const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema, streams } = route
-  const { takes = ['application/json'] } = route
+  const { takes = ['application/json'], answerSchema, headers = {} } = route
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
   const takesBody = body !== undefined || rawBytes !== undefined || streams === true
   return {
@@ -35,10 +35,17 @@ function operationOf(route: Route) {
     parameters: [
       ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
       ...queryParameters(query),
+      ...Object.entries(headers).map(([header, description]) => ({
+        name: header,
+        in: 'header',
+        description,
+        schema: { type: 'string' },
+      })),
     ],
     ...(takesBody
       ? {
           requestBody: {
+            required: rawBytes !== undefined,
             content: Object.fromEntries(
               takes.map((media) => [
                 media,
@@ -50,7 +57,12 @@ function operationOf(route: Route) {
       : {}),
     responses: {
       ...Object.fromEntries(
-        Object.entries(answers).map(([status, description]) => [status, { description }]),
+        Object.entries(answers).map(([status, description]) => [
+          status,
+          status === '200' && answerSchema !== undefined
+            ? { description, content: { 'application/json': { schema: answerSchema } } }
+            : { description },
+        ]),
       ),
       default: path.startsWith('/v2')
         ? {

@@ -1,9 +1,9 @@
 /** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
-import { predictBytes, route, type Route } from '../declare.ts'
+import { predictBytes, predictionHeaders, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '../inference/exchange.ts'
 import { findArm, metadataOf } from '../inference/metadata.ts'
-import { datatypeNames } from '../inference/tensors.ts'
+import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../inference/schemas.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { requestIdHeader } from '../serving/repeat.ts'
 import { issuesOf } from './health.ts'
@@ -25,6 +25,8 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       },
       rawBytes: predictBytes,
       rawSchema: inferSchema,
+      answerSchema: inferredSchema,
+      headers: predictionHeaders,
       takes: inferMedia,
       handle({ params, bytes, header }) {
         const { name: model = '', version } = params
@@ -43,6 +45,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       allow: 'callers',
       summary: 'The inputs, the outputs and the versions of a model that can be asked for.',
       answers: { 200: 'The model' },
+      answerSchema: modelSchema,
       handle: ({ params }) => ({ json: metadataOf(serving, params['name']!, params['version']) }),
     })
   const ready = (path: string): Route =>
@@ -67,6 +70,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       allow: 'public',
       summary: 'The server, as the Open Inference Protocol describes one.',
       answers: { 200: 'The server' },
+      answerSchema: serverSchema,
       handle: () => ({ json: { name: 'tenure', version: '2', extensions: ['binary_tensor_data'] } }),
     }),
     route({
@@ -90,31 +94,4 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
     }),
     ...[model, version].flatMap((path) => [described(path), ready(path), inferRoute(path)]),
   ]
-}
-
-const inferSchema = {
-  type: 'object',
-  required: ['inputs'],
-  properties: {
-    id: { type: 'string', description: 'Given back with the answer.' },
-    parameters: {
-      type: 'object',
-      properties: { routing_key: { type: 'string', minLength: 1, maxLength: 256 } },
-    },
-    inputs: {
-      type: 'array',
-      minItems: 1,
-      items: {
-        type: 'object',
-        required: ['name', 'shape', 'datatype'],
-        properties: {
-          name: { type: 'string' },
-          shape: { type: 'array', items: { type: 'integer', minimum: 0 } },
-          datatype: { enum: datatypeNames },
-          data: { type: 'array' },
-        },
-      },
-    },
-    outputs: { type: 'array', items: { type: 'object', required: ['name'] } },
-  },
 }

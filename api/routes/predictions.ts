@@ -1,5 +1,5 @@
 /** `POST /v1/models/:name/predict`: what services ask. */
-import { predictBytes, route, type Route } from '../declare.ts'
+import { predictBytes, predictionHeaders, route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { withInk } from '../inference/exchange.ts'
 import { requestIdHeader } from '../serving/repeat.ts'
@@ -23,6 +23,36 @@ const predictSchema = {
   },
 }
 
+const predictedSchema = {
+  type: 'object',
+  required: ['model', 'version', 'arm', 'generation', 'predictions'],
+  properties: {
+    model: { type: 'string' },
+    version: { type: 'string' },
+    arm: { enum: ['champion', 'canary', 'control'] },
+    generation: { type: 'integer' },
+    fallback: { const: true, description: 'What is declared for the case that the champion cannot answer.' },
+    predictions: {
+      type: 'array',
+      description: 'One an instance, in their order. By its id its outcome is told later.',
+      items: {
+        type: 'object',
+        required: ['id'],
+        properties: {
+          id: { type: 'string', format: 'uuid' },
+          probability: { type: 'number', minimum: 0, maximum: 1 },
+          label: { type: ['string', 'boolean'] },
+          positive: { type: 'string', description: 'What the label true stands for.' },
+          probabilities: { type: 'object', additionalProperties: { type: 'number' } },
+          value: { type: 'number' },
+        },
+      },
+    },
+    stale: { const: true, description: 'The replica does not know whether it is up to date.' },
+    defaulted: { type: 'array', description: 'Looked-up features that a stand-in was used for.' },
+  },
+}
+
 export const predictionRoutes = ({ serving }: ApiDeps): Route[] => [
   route({
     method: 'post',
@@ -33,6 +63,8 @@ export const predictionRoutes = ({ serving }: ApiDeps): Route[] => [
     answers: { 200: 'The predictions, with the version, the arm and the routing generation that gave them' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,
+    answerSchema: predictedSchema,
+    headers: predictionHeaders,
     handle({ params, bytes, header }) {
       const request = { model: params['name']!, body: bytes, requestId: header(requestIdHeader) }
       return withInk(serving.answer(serving.native, request), (ink) => ({
