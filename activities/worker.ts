@@ -19,6 +19,7 @@ import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './create-worker.ts'
 import { claimWhenNone } from './deployment.ts'
 import type { Deps, Log } from './deps.ts'
+import { getReady } from './get-ready.ts'
 import { tellMirrors } from './mirror.ts'
 import { createSweep, findRunIn, sweepMs } from './sweep.ts'
 
@@ -58,7 +59,9 @@ try {
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
-    ...(kind === 'control' ? [sweepAgain(connection), tellMirrors(deps, stopping.signal)] : []),
+    ...(kind === 'control'
+      ? [sweepAgain(connection), tellMirrors(deps, stopping.signal), doSomethingOnce(connection)]
+      : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
   ])
   await run(worker)
@@ -107,6 +110,13 @@ async function sweepAgain({ workflowService }: NativeConnection): Promise<void> 
       log.warn({ error: error.message }, 'interrupted releases were not looked for'),
     )
   }
+}
+
+/** What is not ready then is when its first task comes. */
+async function doSomethingOnce({ workflowService }: NativeConnection): Promise<void> {
+  await getReady(workflowService, config).catch((error: Error) =>
+    log.debug({ error: error.message }, 'the worker was given nothing to do yet'),
+  )
 }
 
 /** Makes this build the current one when there is none. */

@@ -1,4 +1,5 @@
 /** The worker as a process: what it says of a wrong start, that it waits for its servers, and how it ends. */
+import { Client, Connection } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -74,6 +75,22 @@ it.each(['control', 'train'])(
     expect(worker.lines.join('\n')).not.toMatch(/Worker state changed|webpack/)
   },
 )
+
+it('of the kind control has done everything once before anybody waits for it', async () => {
+  const queue = uniqueName('control')
+  const worker = start(['control'], { ...(await servers()), TENURE_CONTROL_QUEUE: queue })
+  await worker.says('the worker takes tasks')
+  const connection = await Connection.connect({ address: temporalAddress() })
+  const done = async () => {
+    const query = `WorkflowType = 'getReady' and TaskQueue = '${queue}' and ExecutionStatus = 'Completed'`
+    const { count } = await new Client({ connection }).workflow.count(query)
+    return count
+  }
+  await expect.poll(done, { timeout: 30_000 }).toBe(1)
+  await connection.close()
+  worker.signal('SIGTERM')
+  expect(await worker.exit).toBe(0)
+})
 
 it('waits for servers that are not there, and ends when told to all the same', async () => {
   const nowhere = `127.0.0.1:${await freePort()}`
