@@ -45,6 +45,8 @@ export interface CacheOptions {
 }
 
 const namePattern = /^routing-[\w-]+\.signed$/
+/** Files of versions that nobody here holds any more are kept for so long: the way back may lead to them. */
+const keptMs = 7 * 86_400_000
 /** What is signed begins with what it is, so that a signature of one kind is never one of another. */
 const kind = 'tenure-remembered@2\n'
 
@@ -71,9 +73,28 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       return `${name} is not believed: it does not carry this installation's signature over its bytes`
     return JSON.parse(text.toString('utf8')) as Remembered
   }
+  const signedNames = async (): Promise<string[]> =>
+    (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
+  /** Removes what no process on this disk remembers: each release leaves its files, and one day the disk would be full. */
+  const forgetFiles = async (): Promise<void> => {
+    const kept = new Set<string>()
+    for (const name of await signedNames()) {
+      const one = await read(name)
+      // What is not believed is not started from either.
+      if (typeof one === 'string') continue
+      for (const { artifactDigest } of Object.values(one.versions)) {
+        kept.add(artifactDigest)
+        const manifest = await getManifest(own, artifactDigest).catch(() => undefined)
+        for (const { digest } of Object.values(manifest?.files ?? {})) kept.add(digest)
+      }
+    }
+    for await (const file of own.list('artifacts'))
+      if (!kept.has(file.digest) && file.writtenMs < Date.now() - keptMs)
+        await own.removeListed('artifacts', file)
+  }
   return {
     async recall() {
-      const names = (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
+      const names = await signedNames()
       const found: Remembered[] = []
       const refusals: string[] = []
       for (const name of names.sort()) {
@@ -91,6 +112,8 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       const signature = signer.sign(Buffer.from(kind + text)).toString('base64')
       await writeFile(partial, `${signature}\n${text}`, { mode: 0o600 })
       await rename(partial, path)
+      // What cannot be looked through now is looked through after the next change of a route.
+      await forgetFiles().catch(() => {})
     },
     async fetch(digest) {
       const manifest = await getManifest({ ...own, get: (_area, each, most) => bytesOf(each, most) }, digest)
