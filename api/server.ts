@@ -19,6 +19,7 @@ import { pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
+import { createEarlyHealth } from './early-health.ts'
 import { createPredictEndpoint } from './endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
@@ -118,15 +119,18 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
   const targetOf = createTargets()
   let ending: string | undefined
+  const stopping = () => ending
+  const health = createEarlyHealth({ serving, authentication, stopping })
   const handle: RequestListener = (request, response) => {
     if (ending !== undefined) response.shouldKeepAlive = false
     const target = targetOf(request.method, request.url)
     if (target !== undefined) predict(target, request, response)
-    else if (mounted.rest === undefined) early.push([request, response])
-    else mounted.rest(request, response)
+    else if (mounted.rest !== undefined) mounted.rest(request, response)
+    else if (!health(request, response)) early.push([request, response])
   }
   mounted.handle = handle
   for (const asked of early.splice(0)) handle(...asked)
+  logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are answered: it is most of what there is to load.
   const [{ createApplication }, { startDelivery }] = await Promise.all([
     import('./application.ts'),
@@ -142,15 +146,14 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     log: logger,
     refusals,
     ...(config.oidc === undefined ? {} : { oidc: config.oidc }),
-    stopping: () => ending,
+    stopping,
   })
   for (const asked of early.splice(0)) handle(...asked)
   const stopDelivery = startDelivery({ store, temporal, log: logger }, trouble)
   const { sharedFd: fd } = config.api
-  const isReady = () => issuesOf({ serving, authentication, stopping: () => ending }).length === 0
+  const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
   void showFirstKey(store, logger)
-  logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
 
   return {
     url,

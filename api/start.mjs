@@ -7,12 +7,11 @@ import nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { findBundle } from './start/bundle.mjs'
+import { tellPlaces } from './start/places.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const entry = 'api/server.ts'
 
-// Whatever is run, errors tell the place in the source.
-process.setSourceMapsEnabled(true)
 // Node 22 keeps what it has compiled; before it, there is no such function.
 const compiling = /** @type {{ enableCompileCache?: (directory: string) => unknown }} */ (
   /** @type {unknown} */ (nodeModule)
@@ -25,10 +24,12 @@ const areHere = existsSync(packages) && realpathSync(packages) === packages
 const bundle = areHere ? (findBundle(root, entry) ?? (await make())) : undefined
 // The process is the same however it was started.
 process.argv[1] = join(root, entry)
+// Whatever is run, errors tell the place in the source.
 if (bundle === undefined) {
+  process.setSourceMapsEnabled(true)
   const { register } = await import('tsx/esm/api')
   register()
-}
+} else tellPlaces(new URL('.', pathToFileURL(bundle)).href)
 await import(pathToFileURL(bundle ?? join(root, entry)).href)
 
 /** Without a place to write to, or with a source that does not parse, everything is read file by file, which says more. */

@@ -57,6 +57,11 @@ describe('a planted breach is found', () => {
     ['zod in a workflow', 'workflows/a.ts', `import { z } from 'zod'`],
     ['a value of domain in a model file', 'models/a.ts', `import { DomainError } from '../domain/errors.ts'`],
     ['tfjs in the words of the models', 'models/define/a.ts', `import * as tf from '@tensorflow/tfjs'`],
+    [
+      'the runtime of workflows in the contract',
+      'workflows/contract.ts',
+      `import { sleep } from '@temporalio/workflow'`,
+    ],
     ['an activity in the API', 'api/a.ts', `import type { Deps } from '../activities/deps.ts'`],
     ['a workflow in the API', 'api/a.ts', `import { retrain } from '../workflows/retrain.ts'`],
     ['the worker in the API', 'api/a.ts', `import { Worker } from '@temporalio/worker'`],

@@ -1,5 +1,6 @@
 /** `/livez`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus. */
 import { goldenIssueOf } from '../serving/version.ts'
+import type { Actor } from '../auth.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -12,7 +13,7 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
     allow: 'public',
     summary: 'Whether the process answers at all.',
     answers: { 200: 'It does' },
-    handle: () => ({ json: { status: 'alive' } }),
+    handle: () => ({ json: alive }),
   }),
   route({
     method: 'get',
@@ -22,15 +23,13 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
       'Whether the process should get requests: it answers the golden rows of every version it holds. With a key it says more.',
     answers: { 200: 'It should', 503: 'It should not, and why' },
     handle({ actor }) {
-      const issues = [...issuesOf(deps), ...refusing(deps)]
+      const issues = whyNotReady(deps)
       if (issues.length > 0)
         throw new DomainError(
           'not_ready',
           actor === undefined ? `this replica is not ready${emptyHanded(deps)}` : issues.join('; '),
         )
-      return {
-        json: { status: 'ready', ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps) }) },
-      }
+      return { json: readyState(deps, actor) }
     },
   }),
   route({
@@ -49,18 +48,27 @@ const emptyHanded = ({ serving }: ApiDeps): string =>
     ? ''
     : ': nothing on its disk can be believed, and it has not reached Postgres'
 
+export const alive = { status: 'alive' }
+
+export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>
+
+/** What everybody may know of a replica that is ready, and more for those who have a key. */
+export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<string, unknown> => ({
+  status: 'ready',
+  ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps) }),
+})
+
+/** Why nobody should send it requests now, also when that passes by itself. */
+export const whyNotReady = (deps: HealthDeps): string[] => [...issuesOf(deps), ...refusing(deps)]
+
 /** A caller is told so in a moment, and better than that nobody listens: on a shared port the replica stays for that. */
-const refusing = ({ serving }: ApiDeps): string[] =>
+const refusing = ({ serving }: HealthDeps): string[] =>
   serving.durable?.isAway() === true
     ? ['the prediction log cannot be written, and no prediction is answered without it']
     : []
 
 /** Why this process should not get requests; empty when it should. */
-export function issuesOf({
-  serving,
-  authentication,
-  stopping,
-}: Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>): string[] {
+export function issuesOf({ serving, authentication, stopping }: HealthDeps): string[] {
   const issues: string[] = []
   const end = stopping()
   if (end !== undefined) issues.push(end)
@@ -78,7 +86,7 @@ export function issuesOf({
 }
 
 /** A replica without its database is ready: it answers. Whoever looks after it should know all the same. */
-function databaseOf({ serving }: ApiDeps) {
+function databaseOf({ serving }: HealthDeps) {
   const outage = serving.outage()
   if (outage === undefined) return {}
   const { kind, why, forMs } = outage
@@ -86,7 +94,7 @@ function databaseOf({ serving }: ApiDeps) {
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 
-function stateOf({ serving }: ApiDeps) {
+function stateOf({ serving }: HealthDeps) {
   const models = [...serving.routing.live()].map(({ route: { model, epoch, generation, proven, arms } }) => ({
     model,
     epoch,

@@ -40,7 +40,7 @@ export type ReadRequest = (loaded: LoadedVersion, body: Buffer, sheet: Sheet) =>
 export const goldenTolerance = 1e-5
 /** Answers given before the first caller's, so that the loops are compiled by then; at most for this long. */
 const warmUpRows = 2_000
-const warmUpMs = 20
+const warmUpMs = 8
 
 /** Most golden rows, and most multiplications to answer them: a manifest must not keep a replica busy. */
 const mostGoldenRows = 1_000

@@ -8,8 +8,10 @@ import { join } from 'node:path'
 /**
  * @typedef {object} Manifest
  * @property {string} directory Where the bundle lies, beside this file.
- * @property {Record<string, string>} inputs Path inside the checkout → mark of the file as it was read.
+ * @property {Record<string, Mark>} inputs Path inside the checkout → mark of the file as it was read.
  */
+
+/** @typedef {[size: number, mtimeMs: number, digest?: string]} Mark */
 
 /** @param {string} root */
 export const bundlesOf = (root) => join(root, 'node_modules', '.tenure', 'start')
@@ -23,15 +25,31 @@ export const entryIn = (directory, entry) =>
   join(directory, `${entry.slice(entry.lastIndexOf('/') + 1).replace(/\.ts$/, '')}.mjs`)
 
 /**
- * Our own files are compared by their content, those of packages by size and time: they are many, large, and written by
- * npm alone.
- * @param {string} root @param {string} path
+ * What a file is known by: size and time, and of our own files the content as well. Those of packages are many, large, and
+ * written by npm alone.
+ * @param {string} root @param {string} path @returns {Mark}
  */
 export function markOf(root, path) {
-  const file = join(root, path)
-  if (!path.startsWith('node_modules/')) return createHash('sha1').update(readFileSync(file)).digest('hex')
-  const { size, mtimeMs } = statSync(file)
-  return `${size} ${mtimeMs}`
+  const { size, mtimeMs } = statSync(join(root, path))
+  return path.startsWith('node_modules/') ? [size, mtimeMs] : [size, mtimeMs, digestOf(root, path)]
+}
+
+/** @param {string} root @param {string} path */
+const digestOf = (root, path) =>
+  createHash('sha1')
+    .update(readFileSync(join(root, path)))
+    .digest('hex')
+
+/**
+ * Whether a file is as it was read. The content is looked at only where size and time do not settle it, as in a checkout that
+ * was moved: to read all of them takes a replica longer than to load what they were put together to.
+ * @param {string} root @param {string} path @param {Mark} mark
+ */
+function isAsRead(root, path, [size, mtimeMs, digest]) {
+  const now = statSync(join(root, path))
+  if (now.size !== size) return false
+  if (now.mtimeMs === mtimeMs) return true
+  return digest !== undefined && digestOf(root, path) === digest
 }
 
 /**
@@ -42,7 +60,7 @@ export function findBundle(root, entry) {
   try {
     /** @type {Manifest} */
     const { directory, inputs } = JSON.parse(readFileSync(manifestOf(root, entry), 'utf8'))
-    for (const [path, mark] of Object.entries(inputs)) if (markOf(root, path) !== mark) return undefined
+    for (const path in inputs) if (!isAsRead(root, path, /** @type {Mark} */ (inputs[path]))) return undefined
     const file = entryIn(join(bundlesOf(root), directory), entry)
     return existsSync(file) ? file : undefined
   } catch {

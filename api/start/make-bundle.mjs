@@ -18,6 +18,8 @@ import { bundlesOf, entryIn, manifestOf, markOf } from './bundle.mjs'
 
 /** Earlier bundles that are kept, for processes that still run from them. */
 const keptBundles = 4
+/** How far the times of files are behind the clock at most. */
+const tickMs = 20
 /** What decides over the result without being part of it. */
 const makers = [
   'tsconfig.json',
@@ -34,8 +36,8 @@ export async function makeBundle(root, entry) {
   const bundles = bundlesOf(root)
   mkdirSync(bundles, { recursive: true })
   const draft = mkdtempSync(join(bundles, 'draft-'))
+  const beganMs = Date.now()
   try {
-    // Before anything is read: what changes meanwhile is then seen as changed.
     const { metafile } = await build({
       absWorkingDir: root,
       entryPoints: [entry],
@@ -51,20 +53,25 @@ export async function makeBundle(root, entry) {
       sourcesContent: false,
       // Optional parts of packages that are not installed.
       external: ['pg-native'],
+      // As newer versions of Node have it. Where nothing tells the driver of Postgres what it runs on, it makes a response of the
+      // fetch API to see, for which Node loads all of that.
+      define: { navigator: '{"userAgent":"Node.js"}' },
       banner: { js: beginning },
-      plugins: [places(root)],
+      plugins: [places(root), languages],
       logLevel: 'silent',
     })
-    const inputs = Object.keys(metafile.inputs).filter((path) => !path.startsWith('('))
+    // Some are no files, and have names that no file has.
+    const inputs = Object.keys(metafile.inputs).filter((path) => !/^[(<]/.test(path))
     const directory = settle(bundles, draft)
-    /** @type {import('./bundle.mjs').Manifest} */
-    const manifest = {
-      directory,
-      inputs: Object.fromEntries([...makers, ...inputs].map((path) => [path, markOf(root, path)])),
+    const marks = [...makers, ...inputs].map((path) => /** @type {const} */ ([path, markOf(root, path)]))
+    // Of a file that was written meanwhile nobody knows which content was put together: the next start does it anew.
+    if (marks.every(([, [, mtimeMs]]) => mtimeMs < beganMs - tickMs)) {
+      /** @type {import('./bundle.mjs').Manifest} */
+      const manifest = { directory, inputs: Object.fromEntries(marks) }
+      const path = manifestOf(root, entry)
+      writeFileSync(`${path}.${process.pid}`, JSON.stringify(manifest))
+      renameSync(`${path}.${process.pid}`, path)
     }
-    const path = manifestOf(root, entry)
-    writeFileSync(`${path}.${process.pid}`, JSON.stringify(manifest))
-    renameSync(`${path}.${process.pid}`, path)
     forget(bundles, directory)
     return entryIn(join(bundles, directory), entry)
   } finally {
@@ -105,6 +112,19 @@ const places = (root) => ({
     })
   },
 })
+
+/**
+ * Issues are told in English. The other fifty languages of zod are a third of it.
+ * @type {import('esbuild').Plugin}
+ */
+const languages = {
+  name: 'languages',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: `export { default as en } from './en.js'`,
+    }))
+  },
+}
 
 /** Gives the draft the name of its content. @param {string} bundles @param {string} draft */
 function settle(bundles, draft) {

@@ -2,12 +2,15 @@
 import { execFile } from 'node:child_process'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -119,4 +122,24 @@ it('reads file by file where nothing can be put together', async () => {
   expect(word).toBe('first')
   expect(aside).toContain('started file by file')
   expect(stack).toMatch(/api\/server\.ts:5:/)
+})
+
+it('trusts no bundle of a source that was written while it was put together', async () => {
+  // As if somebody had saved it just now.
+  utimesSync(join(root, 'domain/word.ts'), new Date(), new Date(Date.now() + 60_000))
+  expect((await start()).word).toBe('first')
+  expect(existsSync(join(root, 'node_modules/.tenure/start/api-server.json'))).toBe(false)
+  utimesSync(join(root, 'domain/word.ts'), new Date(), new Date(Date.now() - 60_000))
+  expect((await start()).word).toBe('first')
+  expect(existsSync(join(root, 'node_modules/.tenure/start/api-server.json'))).toBe(true)
+})
+
+it('goes by the content where the times are others, as in a checkout that was copied', async () => {
+  write('domain/word.ts', `export const word: string = 'first'\n`)
+  utimesSync(join(root, 'domain/word.ts'), new Date(), new Date(Date.now() - 60_000))
+  await start()
+  const manifest = readFileSync(join(root, 'node_modules/.tenure/start/api-server.json'), 'utf8')
+  utimesSync(join(root, 'domain/word.ts'), new Date(), new Date(Date.now() - 30_000))
+  await start()
+  expect(readFileSync(join(root, 'node_modules/.tenure/start/api-server.json'), 'utf8')).toBe(manifest)
 })

@@ -28,7 +28,13 @@ export const layers: Readonly<Record<string, Layer>> = {
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
   'models/define': { values: ['domain'], packages: ['node:*'], typePackages: ['@tensorflow/tfjs'] },
   'models/index': { values: ['domain', 'models', 'models/define'], packages: ['node:*'] },
-  workflows: { values: ['domain'], types: ['activities'], packages: ['@temporalio/workflow'] },
+  workflows: {
+    values: ['domain', 'workflows/contract'],
+    types: ['activities'],
+    packages: ['@temporalio/workflow'],
+  },
+  // What the processes share that run no workflow.
+  'workflows/contract': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
     values: ['domain', 'store', 'models', 'temporal.config.ts'],
     types: ['workflows'],
@@ -71,9 +77,10 @@ export const layers: Readonly<Record<string, Layer>> = {
   test: { values: everything, packages: everything },
 }
 
-/** The layer of a path: its first directory, or the file itself at the root. What is behind the model files is one too. */
+/** The layer of a path: its first directory, or the file itself at the root. What others share of a layer is one too. */
 export function layerOf(path: string): string {
-  return /^models\/(define|index)(?=[./])/.exec(path)?.[0] ?? path.split('/')[0] ?? path
+  const shared = /^(?:models\/(?:define|index)|workflows\/contract)(?=[./])/.exec(path)?.[0]
+  return shared ?? path.split('/')[0] ?? path
 }
 
 export interface Import {
