@@ -69,7 +69,8 @@ export type ModelRollbackReport =
       passedOver: string[]
       tookMs: number
     }
-  | { outcome: 'open_release'; releaseId: string }
+  /** `drill` when nobody can mean its candidate: the model itself is to be taken back once it is out of the way. */
+  | { outcome: 'open_release'; releaseId: string; drill?: true }
   | { outcome: 'refused'; code: 'no_champion' | 'no_rollback_target'; message: string }
 
 /** Returns a model that has no open release to its last proven version. */
@@ -134,7 +135,12 @@ async function flip(
   | Exclude<ModelRollbackReport, { outcome: 'rolled_back' }>
 > {
   const open = await findOpenRelease(database, model)
-  if (open && open.state.id !== interrupted) return { outcome: 'open_release', releaseId: open.state.id }
+  if (open && open.state.id !== interrupted)
+    return {
+      outcome: 'open_release',
+      releaseId: open.state.id,
+      ...(open.state.drill === undefined ? {} : { drill: true as const }),
+    }
   if (open) {
     await endInterrupted(database, open.state)
     const to = (await findChampion(database, model))?.version

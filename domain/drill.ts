@@ -68,7 +68,7 @@ const monthMs = 30 * 86_400_000
 
 export const defaultDrill: DrillPolicy = {
   everyMs: monthMs,
-  kinds: ['bad', 'nan', 'slow', 'silent'],
+  kinds: [...drillKindNames],
   traffic: 'mirrored',
   shareBp: 1_000,
   harmBudget: 50,
@@ -158,12 +158,23 @@ export interface LastDrill {
   ageMs: number
 }
 
-/** Why a release that asks for fresh drills may not be opened; undefined when it may. */
-export function issueOfLastDrill(last: readonly LastDrill[], withinMs: number): string | undefined {
+/**
+ * Why a release that asks for fresh drills may not be opened; undefined when it may. Each of its kinds that has ever been held
+ * is fresh: one defence that is shown every week says nothing of another that was shown last year.
+ */
+export function issueOfLastDrill(
+  last: readonly LastDrill[],
+  { withinMs, kinds }: { withinMs: number; kinds: readonly DrillKind[] },
+): string | undefined {
   const failed = last.find(({ passed }) => !passed)
   if (failed) return `the last drill "${failed.kind}" has failed: ${failed.message}`
-  const youngest = Math.min(...last.map(({ ageMs }) => ageMs))
-  if (last.length === 0) return 'its policy asks for a drill, and there has been none'
-  if (youngest <= withinMs) return undefined
-  return `the last drill was ${Math.round(youngest / 60_000)} minutes ago, its policy asks for one within ${Math.round(withinMs / 60_000)}`
+  const [oldest] = last
+    .filter(({ kind }) => kinds.includes(kind))
+    .toSorted((one, other) => other.ageMs - one.ageMs)
+  if (oldest === undefined) return 'its policy asks for a drill, and there has been none'
+  if (oldest.ageMs <= withinMs) return undefined
+  return (
+    `the last drill "${oldest.kind}" was ${Math.round(oldest.ageMs / 60_000)} minutes ago, ` +
+    `its policy asks for one within ${Math.round(withinMs / 60_000)}`
+  )
 }

@@ -1,8 +1,9 @@
 /** Rehearsed releases: what each was to show, what it met, how soon it was noticed and over, and whether that was good enough. */
 import sql from 'sql-template-tag'
-import { issueOfLastDrill, type DrillKind, type DrillPolicy } from '../domain/drill.ts'
+import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../domain/drill.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { ReleasePolicy } from '../domain/policy.ts'
+import { findChampion } from './champions.ts'
 import type { Database } from './postgres.ts'
 
 export interface Drill {
@@ -181,12 +182,16 @@ export async function listDrills(
   return rows.map(toDrill)
 }
 
-/** Why the drills of a model keep a release of this policy from being opened; undefined when they do not. */
+/**
+ * Why the drills of a model keep a release of this policy from being opened; undefined when they do not. The first champion needs
+ * none: there is nothing yet to make the candidate of a drill from.
+ */
 export async function issueOfDrills(
   database: Database,
-  { model, policy }: { model: string; policy: Pick<ReleasePolicy, 'requireDrill'> },
+  { model, policy }: { model: string; policy: Pick<ReleasePolicy, 'requireDrill' | 'drill'> },
 ): Promise<string | undefined> {
-  if (policy.requireDrill === undefined) return undefined
+  const { requireDrill, drill = defaultDrill } = policy
+  if (requireDrill === undefined || (await findChampion(database, model)) === undefined) return undefined
   const rows = await database.query<{
     kind: DrillKind
     passed: boolean
@@ -198,7 +203,7 @@ export async function issueOfDrills(
     from drills where model = ${model} and ended_at is not null order by kind, ended_at desc`)
   return issueOfLastDrill(
     rows.map(({ age_ms: ageMs, message, ...row }) => ({ ...row, message: message ?? '', ageMs })),
-    policy.requireDrill.withinMs,
+    { withinMs: requireDrill.withinMs, kinds: drill.kinds },
   )
 }
 

@@ -1,6 +1,7 @@
 /**
  * Returns a model to its last proven version while no release is open. An open release is told instead: it knows what of
- * its candidate is out, and two hands on one route would undo each other.
+ * its candidate is out, and two hands on one route would undo each other. Only a drill is waited for: what is wrong is the champion
+ * then, and whoever says so has said it once.
  */
 import {
   CancellationScope,
@@ -15,6 +16,8 @@ import { patient, rollingBack } from './release-activities.ts'
 
 /** What a release that is ending anyway gets to write its end, before it is taken for interrupted. */
 const graceMs = 2_000
+/** How soon it is looked whether a drill has made way, and how often. */
+const drillWait = { everyMs: 250, tries: 120 }
 
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
   const { model, by, reason, warrant } = request
@@ -34,6 +37,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
     }
   return CancellationScope.nonCancellable(async () => {
     let interrupted: string | undefined
+    let waits = 0
     for (;;) {
       const report = await rollingBack.rollBackModel({
         model,
@@ -60,6 +64,10 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
         case 'open_release':
           try {
             await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, said)
+            if (report.drill === true && waits++ < drillWait.tries) {
+              await sleep(drillWait.everyMs)
+              break
+            }
             return {
               outcome: 'forwarded',
               model,

@@ -43,7 +43,7 @@ export interface DrillSpec {
   every?: Duration
   /** Or at these times, in UTC. */
   cron?: string
-  /** What is rehearsed: `bad`, `nan`, `slow` and `silent` unless said otherwise. */
+  /** What is rehearsed: every kind unless said otherwise. */
   kinds?: readonly DrillKind[]
   /** `mirrored` unless said otherwise: no caller gets an answer of the candidate. */
   traffic?: DrillPolicy['traffic']

@@ -1,15 +1,17 @@
 /** Drills on the real Temporal, the real Postgres and a real replica with callers: each defence shows itself, and nothing is promoted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { promote } from '../../activities/promote.ts'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import { defaultDrill } from '../../domain/drill.ts'
+import { defaultDrill, type DrillKind } from '../../domain/drill.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
 import { listAlerts } from '../../store/alerts.ts'
 import { findChampion } from '../../store/champions.ts'
-import { findDrill, insertDrill, closeDrill } from '../../store/drills.ts'
-import { findRelease } from '../../store/releases.ts'
+import { closeDrill, findDrill, insertDrill, issueOfDrills } from '../../store/drills.ts'
+import { findOpenRelease, findRelease } from '../../store/releases.ts'
 import { drillWorkflowId, type DrillOutcome } from '../../workflows/contract.ts'
 import { insertModel, type Registry } from '../support/candidates.ts'
+import { seatChampion } from '../support/seat.ts'
 import { startCore, type Core } from '../support/core.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
 import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
@@ -233,14 +235,45 @@ describe('the version of a drill', () => {
     })
     expect(
       await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
-    ).toMatchObject({ status: 200 })
-    await core.client.workflow.getHandle(drillWorkflowId(model)).result()
-    expect(await findRelease(core.store, release!.id)).toMatchObject({
-      outcome: 'rolled_back',
-      reason: expect.stringMatching(/made for a drill and is never promoted/) as string,
+    ).toMatchObject({ status: 409, json: { detail: 'it is a drill, which is never promoted' } })
+    // Nor by a state that says so.
+    const { state } = (await findRelease(core.store, release!.id))!
+    expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
+      kind: 'refused',
+      reason: `${state.version} was made for a drill and is never promoted`,
     })
+    await say('root', `/v1/releases/${release!.id}/abort`)
+    await core.client.workflow.getHandle(drillWorkflowId(model)).result()
+    expect(await findRelease(core.store, release!.id)).toMatchObject({ outcome: 'aborted' })
     expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
   })
+})
+
+it('make way for a rollback of the model, which takes one order', { timeout: 120_000 }, async () => {
+  const better = await registry.register(champion)
+  const { id } = (await say('olga', '/v1/releases', { model, version: better })).json as { id: string }
+  const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
+  await until(async () => (await stageOf()) === 'awaiting_approval', 'its approval', 20_000)
+  await say('anna', `/v1/releases/${id}/approve`)
+  await until(async () => (await stageOf()) === 'ended', 'its end', 30_000)
+  expect(await findChampion(core.store, model)).toMatchObject({ version: better })
+  await until(
+    async () =>
+      (await say('olga', '/v1/drills', { model, kinds: ['dead-worker'], within_ms: 40_000 })).status === 202,
+    'the drill',
+    20_000,
+  )
+  await until(
+    async () => (await findOpenRelease(core.store, model))?.state.drill !== undefined,
+    'its release',
+    20_000,
+  )
+  expect(await say('olga', `/v1/models/${model}/rollback`, { reason: 'complaints' })).toMatchObject({
+    status: 200,
+    json: { outcome: 'rolled_back', from: better, to: champion },
+  })
+  await core.client.workflow.getHandle(drillWorkflowId(model)).result()
+  expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
 })
 
 describe('a policy that asks for drills', () => {
@@ -252,18 +285,22 @@ describe('a policy that asks for drills', () => {
       policy: asks,
       artifactRoot: core.config.artifactRoot,
     })
-    const version = await other.register()
-    const start = () => say('olga', '/v1/releases', { model: name, version })
+    const first = await other.register()
+    // The first champion needs no drill, for it could have none.
+    expect(await issueOfDrills(core.store, { model: name, policy: asks })).toBeUndefined()
+    await seatChampion(core.store, name, first)
+    const version = await other.register(first)
+    const start = (more: object = {}) => say('olga', '/v1/releases', { model: name, version, ...more })
     const stale = (why: RegExp) => ({
       status: 409,
       json: { code: 'drill_stale', detail: expect.stringMatching(why) as string },
     })
     expect(await start()).toMatchObject(stale(/there has been none/))
-    const drill = async (id: string, passed: boolean) => {
+    const drill = async (id: string, passed: boolean, kind: DrillKind = 'nan') => {
       await insertDrill(core.store, {
         id,
         model: name,
-        kind: 'nan',
+        kind,
         traffic: 'mirrored',
         requestedBy: 'olga',
         harmBudget: 1,
@@ -281,7 +318,11 @@ describe('a policy that asks for drills', () => {
     await core.store.query(
       sql`update drills set ended_at = now() - interval '2 minutes' where model = ${name}`,
     )
-    expect(await start()).toMatchObject(stale(/the last drill was 2 minutes ago/))
+    expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
+    // A drill of another kind does not show it anew, and no policy of the moment asks for less.
+    await drill(`drl_${name}0`, true, 'bad')
+    expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
+    expect(await start({ policy })).toMatchObject({ status: 422, json: { code: 'invalid_policy' } })
     await drill(`drl_${name}2`, false)
     expect(await start()).toMatchObject(stale(/"nan" has failed: nothing was found/))
     const byHand = await core.client.workflow.execute('release', {
