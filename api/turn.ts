@@ -5,11 +5,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../domain/errors.ts'
 import { turnOf } from '../domain/turn.ts'
+import { appendAudit } from '../store/audit.ts'
 import { findChampion } from '../store/champions.ts'
 import { issueOfDrills } from '../store/drills.ts'
 import { getModel } from '../store/models.ts'
 import { findOpenRelease, findReleasable } from '../store/releases.ts'
-import { insertWaiting, type WaitingRelease } from '../store/waiting.ts'
+import { endWaiting, findPlace, insertWaiting, type WaitingRelease } from '../store/waiting.ts'
 import {
   queueWorkflowId,
   releaseIdOf,
@@ -17,8 +18,10 @@ import {
   wakeSignal,
   type ReleaseRequest,
 } from '../workflows/contract.ts'
+import type { Actor } from './auth.ts'
 import type { Answer } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { expectInScope } from './scope.ts'
 import { answerMs } from './temporal.ts'
 import { isAlreadyStarted } from './workflow-errors.ts'
 
@@ -108,6 +111,44 @@ async function issueOfCandidate(
   if (candidate.withdrawn) return 'it has been taken back once'
   if ((candidate.evaluatedAgainst ?? undefined) === champion) return undefined
   return `it was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, but ${champion ?? 'nobody'} is champion`
+}
+
+/** What waits for its turn is named otherwise than a release, and is nothing that Temporal knows of. */
+export const isPlace = (id: string): boolean => id.startsWith('wait_')
+
+/** Gives a place in the queue up, for a person. Throws `release_not_found`, and `command_refused` when it is none any more. */
+export async function abortWaiting(
+  { store, log }: Pick<ApiDeps, 'store' | 'log'>,
+  { id, actor, reason }: { id: string; actor: Actor; reason?: string },
+): Promise<Answer> {
+  const place = await findPlace(store, id)
+  if (place === undefined)
+    throw new DomainError('release_not_found', `nothing has waited as ${JSON.stringify(id.slice(0, 100))}`)
+  const { model, version } = place
+  expectInScope(actor, model)
+  const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
+  const ended = await store.transaction(async (database) => {
+    const isMine = await endWaiting(database, { id, state: 'refused', message })
+    if (isMine)
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'release.abort',
+        subject: id,
+        model,
+        detail: { version, accepted: true, reason: reason ?? null },
+      })
+    return isMine
+  })
+  if (!ended) {
+    const said = place.message === '' ? '' : `: ${place.message}`
+    throw new DomainError(
+      'command_refused',
+      `${version} waits no more, it is ${place.state}${said}`,
+      place.releaseId === undefined ? {} : { release: place.releaseId },
+    )
+  }
+  log.info({ waiting: id, model, version, by: actor.name }, 'a release waits no more')
+  return { json: { release: id, accepted: true, stage: 'ended', message } }
 }
 
 /** The row is there: whoever comes next finds it, also when nobody can be woken now. */

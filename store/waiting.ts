@@ -69,6 +69,12 @@ export async function findWaiting(database: Database, model: string): Promise<Wa
   return row && toWaiting(row)
 }
 
+/** Absent when none of this id has ever waited. */
+export async function findPlace(database: Database, id: string): Promise<WaitingRelease | undefined> {
+  const [row] = await database.query<RawWaiting>(sql`select * from waiting_releases where id = ${id}`)
+  return row && toWaiting(row)
+}
+
 /** Writes how the waiting ended. False when it had ended before. */
 export async function endWaiting(
   database: Database,

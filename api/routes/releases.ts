@@ -20,7 +20,7 @@ import type { ApiDeps } from '../deps.ts'
 import { idempotencyHeader } from '../idempotency.ts'
 import { getReleaseInScope, sayToRelease } from '../say.ts'
 import { expectInScope, visible } from '../scope.ts'
-import { briefOfWaiting, startRelease } from '../turn.ts'
+import { abortWaiting, briefOfWaiting, isPlace, startRelease } from '../turn.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
 const digest = z
@@ -148,12 +148,16 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       async handle({ actor, params, body, header, keep }) {
         const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = body
         const once = header(idempotencyHeader)
-        return sayToRelease(deps, {
-          name,
+        const said = {
           id: params['id']!,
           actor: actor!,
-          seen: { artifact, evaluation, policy },
           ...(body.reason === undefined ? {} : { reason: body.reason }),
+        }
+        if (name === 'abort' && isPlace(said.id)) return abortWaiting(deps, said)
+        return sayToRelease(deps, {
+          ...said,
+          name,
+          seen: { artifact, evaluation, policy },
           ...(once === undefined ? {} : { once }),
           keep,
         })

@@ -28,7 +28,7 @@ const words: readonly Said[] = [
     summary: 'stops the clock of a stage; a verdict against it still takes it back',
   },
   { name: 'resume', path: 'resume', summary: 'goes on after a pause, or gives an undecided stage more time' },
-  { name: 'abort', path: 'abort', summary: 'ends a release; the champion stays' },
+  { name: 'abort', path: 'abort', summary: 'ends a release, or its waiting for a turn; the champion stays' },
   {
     name: 'promote-now',
     path: 'promote-now',
@@ -42,17 +42,25 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
   options: [['--reason <text>', 'why; it stands in the audit']],
   examples: [`${name} rel_01h…`, `${name} flight-delay --reason "checked with the desk"`],
   async run({ terminal, api }, { args, options }) {
-    const id = await releaseIdOf(api(), String(args[0]))
+    const reason = options['reason'] === undefined ? {} : { reason: options['reason'] }
+    const headers = { 'idempotency-key': randomUUID() }
+    const named = String(args[0])
+    if (named.startsWith('wait_')) {
+      const place = `/v1/releases/${encodeURIComponent(named)}/${path}`
+      const answer = await api().post<CommandAnswerNow>(place, reason, headers)
+      return terminal.answer(answer, answer.message)
+    }
+    const id = await releaseIdOf(api(), named)
     const release = await api().get<ReleaseAnswer>(`/v1/releases/${encodeURIComponent(id)}`)
     const answer = await api().post<CommandAnswerNow>(
       `/v1/releases/${encodeURIComponent(id)}/${path}`,
       {
-        ...(options['reason'] === undefined ? {} : { reason: options['reason'] }),
+        ...reason,
         artifact_digest: release.artifact_digest,
         evaluation_digest: release.evaluation_digest,
         policy_digest: release.policy_digest,
       },
-      { 'idempotency-key': randomUUID() },
+      headers,
     )
     const { accepted, message, stage = '' } = answer
     const said = `${release.version}: ${message} (${stage}, artifact ${short(release.artifact_digest)})`

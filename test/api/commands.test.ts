@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
+import { listAudit } from '../../store/audit.ts'
+import { insertWaiting } from '../../store/waiting.ts'
 import { commandUpdates, retrainWorkflowId } from '../../workflows/contract.ts'
 import { createTemporalClient } from '../../api/temporal.ts'
 import { insertModel, type Registry } from '../support/candidates.ts'
@@ -161,6 +163,29 @@ it('a command with the same idempotency key is carried out once', async () => {
   expect((await say('olga', `/v1/releases/${id}/abort`, { reason: 'changed my mind' })).status).toBe(200)
   await reaches(id, 'ended')
   expect(await show(id)).toMatchObject({ outcome: 'aborted' })
+})
+
+it('what waits for its turn is given up by one who may, once', async () => {
+  const version = await registry.register(champion)
+  const { id } = await house.store.transaction((database) =>
+    insertWaiting(database, { model, version, requestedBy: 'olga', over: 'none' }),
+  )
+  const path = `/v1/releases/${id}/abort`
+  expect((await say('vera', path)).status).toBe(403)
+  expect(await say('olga', path, { reason: 'not now' })).toMatchObject({
+    status: 200,
+    json: { release: id, accepted: true, message: 'aborted by olga: not now' },
+  })
+  expect(await say('olga', path)).toMatchObject({
+    status: 409,
+    json: {
+      code: 'command_refused',
+      detail: `${version} waits no more, it is refused: aborted by olga: not now`,
+    },
+  })
+  expect((await say('olga', '/v1/releases/wait_0/abort')).json).toMatchObject({ code: 'release_not_found' })
+  const [row] = await listAudit(house.store, { model, limit: 1 })
+  expect(row).toMatchObject({ actor: 'olga', action: 'release.abort', subject: id })
 })
 
 it('a canary gets its share of the callers, is promoted, and a rollback of the model returns to the one before', async () => {
