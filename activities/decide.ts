@@ -87,6 +87,22 @@ export function unlessPinned(judgement: Judgement, pinned: string | undefined): 
   }
 }
 
+/**
+ * A stage is not passed while a live replica does not follow it, for instance one that was started again without the model or with
+ * older code: what it would answer, nobody has seen. It is named, because somebody has to mend it.
+ */
+export function unlessBehind(judgement: Judgement, behind: readonly string[]): Judgement {
+  const { verdict } = judgement
+  if (behind.length === 0 || verdict.kind === 'fail') return judgement
+  const message = `not every replica follows: ${behind.join('; ')}`
+  const reason: Reason = { code: 'not_followed', message, values: { replicas: behind.length } }
+  return {
+    ...judgement,
+    verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
+    reason: message,
+  }
+}
+
 /** A drill on live traffic ends when it has harmed as many callers as it may, whatever the judge can prove by then. */
 export function withinBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement

@@ -9,8 +9,8 @@ import type { Verdict, VerdictKind } from '../domain/verdict.ts'
 import { recordLook } from '../store/decisions.ts'
 import { takeSilence } from '../store/drills.ts'
 import { findFlag } from '../store/flags.ts'
-import { renewExposure } from '../store/routing.ts'
-import { judge, recordDecision, unlessPinned, withinBudget } from './decide.ts'
+import { issuesOfFollowers, listFollowers, renewExposure } from '../store/routing.ts'
+import { judge, recordDecision, unlessBehind, unlessPinned, withinBudget } from './decide.ts'
 import type { Deps } from './deps.ts'
 import { recordFenced } from './fenced.ts'
 import { findAlarm, unlessAlarmed } from './floors.ts'
@@ -53,7 +53,11 @@ export const watch =
         })
         const observation = { ...(await observe()), watchedMs }
         const seen = unlessPinned(withinBudget(state, judge(state, observation)), pinned)
-        const judgement = unlessAlarmed(seen, await findAlarm(deps, state))
+        const alarmed = unlessAlarmed(seen, await findAlarm(deps, state))
+        const behind = isDoubtful(alarmed.verdict, observation.staleMs, state)
+          ? await findBehind(deps, state)
+          : []
+        const judgement = unlessBehind(alarmed, behind)
         const { verdict, reason } = judgement
         const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
@@ -61,6 +65,7 @@ export const watch =
           verdict.kind,
           judgement.inputs['canary'],
           judgement.inputs['control'],
+          behind,
         ])
         // A look that saw nothing new is no further decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
@@ -97,6 +102,14 @@ export function mayBeExposed(verdict: Verdict, staleMs: number | null, state: Re
   if (verdict.kind === 'fail' || verdict.kind === 'error') return false
   return staleMs !== null && staleMs <= state.policy.limits.maxStaleMs
 }
+
+/** Whether it matters now who follows: what would be passed is passed by all, and silence has somebody who is silent. */
+function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: ReleaseState): boolean {
+  return kind === 'pass' || staleMs === null || staleMs > policy.limits.maxStaleMs
+}
+
+const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
+  issuesOfFollowers(await listFollowers(store, state.model), state)
 
 async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   // On probation the candidate is champion; it is taken back by order and not by silence.
