@@ -8,18 +8,21 @@ import { checkout } from '../temporal.config.ts'
 import { controlActivities } from './control.ts'
 import { deploymentName } from './deployment.ts'
 import type { Deps } from './deps.ts'
+import { keptBundle } from './kept-bundle.ts'
 import { trainingActivities } from './pipeline.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
-/** Compiles the workflows for the sandbox; about two seconds. */
+/** Compiles the workflows for the sandbox, which takes seconds of a core, unless that was done already. */
 export async function bundleWorkflows(
   logger?: NonNullable<Parameters<typeof bundleWorkflowCode>[0]['logger']>,
-) {
-  return bundleWorkflowCode({
-    workflowsPath: join(checkout, 'workflows/index.ts'),
-    ...(logger === undefined ? {} : { logger }),
-  })
+): Promise<{ code: string }> {
+  const compile = () =>
+    bundleWorkflowCode({
+      workflowsPath: join(checkout, 'workflows/index.ts'),
+      ...(logger === undefined ? {} : { logger }),
+    })
+  return { code: await keptBundle(checkout, async () => (await compile()).code) }
 }
 
 /** What every worker has in common. */

@@ -23,7 +23,7 @@ import { getReady } from './get-ready.ts'
 import { tellMirrors } from './mirror.ts'
 import { createSweep, findRunIn, sweepMs } from './sweep.ts'
 
-const longestPauseMs = 5_000
+const longestPauseMs = 2_000
 
 const [kind = ''] = process.argv.slice(2)
 const stopping = new AbortController()

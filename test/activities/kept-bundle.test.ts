@@ -1,0 +1,60 @@
+/** What is compiled of the workflows is used again as long as it is what the sources and the packages say, and no longer. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { keptBundle } from '../../activities/kept-bundle.ts'
+
+let root: string
+let made = 0
+const write = (path: string, text: string): void => writeFileSync(join(root, path), text)
+const bundle = () => keptBundle(root, () => Promise.resolve(`code ${++made}`))
+const keptIn = () => readdirSync(join(root, 'node_modules', '.tenure', 'workflows'))
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'tenure-bundle-'))
+  for (const part of ['workflows', 'domain', 'domain/deep', 'node_modules']) mkdirSync(join(root, part))
+  write('node_modules/.package-lock.json', '{}')
+  write('workflows/release.ts', 'one')
+  write('domain/deep/route.ts', 'two')
+  made = 0
+})
+afterEach(() => {
+  rmSync(root, { recursive: true, force: true })
+})
+
+it('is compiled once', async () => {
+  expect([await bundle(), await bundle(), await bundle()]).toEqual(['code 1', 'code 1', 'code 1'])
+})
+
+it.each([
+  ['a workflow', 'workflows/release.ts'],
+  ['the domain', 'domain/deep/route.ts'],
+  ['a new file', 'domain/new.ts'],
+  ['the packages', 'node_modules/.package-lock.json'],
+])('is compiled again after a change of %s, and the old one is given up', async (_what, path) => {
+  expect(await bundle()).toBe('code 1')
+  write(path, 'changed')
+  expect([await bundle(), await bundle()]).toEqual(['code 2', 'code 2'])
+  expect(keptIn()).toHaveLength(1)
+})
+
+it('is compiled each time where nobody knows which packages there are', async () => {
+  rmSync(join(root, 'node_modules/.package-lock.json'))
+  expect([await bundle(), await bundle()]).toEqual(['code 1', 'code 2'])
+})
+
+it('is not kept when a source changes while it is compiled', async () => {
+  const code = await keptBundle(root, () => {
+    write('workflows/release.ts', 'mended')
+    return Promise.resolve('code 0')
+  })
+  expect([code, await bundle()]).toEqual(['code 0', 'code 1'])
+  write('workflows/release.ts', 'one')
+  expect(await bundle()).toBe('code 2')
+})
+
+it('an empty one is not believed', async () => {
+  await bundle()
+  write(join('node_modules', '.tenure', 'workflows', keptIn()[0]!), '')
+  expect(await bundle()).toBe('code 2')
+})
