@@ -31,7 +31,7 @@ import {
 } from '../store/drills.ts'
 import { insertDrillVersion, readExposure } from '../store/drill-versions.ts'
 import { getModel } from '../store/models.ts'
-import { findOpenRelease, findRelease } from '../store/releases.ts'
+import { findOpenRelease, findRelease, listCommands } from '../store/releases.ts'
 import { openSigner } from '../store/signature.ts'
 import { getVersion } from '../store/versions.ts'
 import { vouchFor } from '../store/vouching.ts'
@@ -157,6 +157,12 @@ export const endDrill =
       detected: drill.detectedAt !== undefined,
       recovered: drill.recoveredAt !== undefined,
     })
+    // Nor is what a person, or a release in more of a hurry, has cut short before it could show anything.
+    if (!found.passed && (await isCutShort(store, drill.releaseId, state?.outcome))) {
+      await deleteDrill(store, id)
+      log.info({ drill: id, kind: drill.kind, model: drill.model }, 'drill cut short')
+      return { passed: false, message: `not held: ${state?.reason ?? 'it was cut short'}` }
+    }
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
     const began = seen.firstMs ?? state?.routings[0]?.startedMs
     const recovery = state?.recovery
@@ -177,6 +183,12 @@ export const endDrill =
     log.info({ drill: id, kind: drill.kind, model: drill.model, passed: found.passed }, found.message)
     return { passed: found.passed, message: found.message }
   }
+
+async function isCutShort(store: Deps['store'], releaseId: string, outcome?: string): Promise<boolean> {
+  if (outcome === 'superseded') return true
+  const said = await listCommands(store, releaseId)
+  return said.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
+}
 
 /** A drill that fails is a defence that is not there. */
 async function tell(store: Deps['store'], { id, model, kind, passed, message = '' }: Drill): Promise<void> {

@@ -149,7 +149,7 @@ export async function closeDrill(database: Database, end: DrillEnd): Promise<boo
 
 /** One that was not held. */
 export async function deleteDrill(database: Database, id: string): Promise<void> {
-  await database.query(sql`delete from drills where id = ${id} and release_id is null`)
+  await database.query(sql`delete from drills where id = ${id} and ended_at is null`)
 }
 
 export async function findDrill(database: Database, id: string): Promise<Drill | undefined> {

@@ -272,8 +272,15 @@ it('make way for a rollback of the model, which takes one order', { timeout: 120
     status: 200,
     json: { outcome: 'rolled_back', from: better, to: champion },
   })
-  await core.client.workflow.getHandle(drillWorkflowId(model)).result()
+  const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
+  const { drills } = await handle.result()
+  expect(drills).toMatchObject([{ passed: false, message: 'not held: rolled back by olga: complaints' }])
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
+  // What was cut short is no failed defence: nobody is told of one, and no release is refused for it.
+  expect(await findDrill(core.store, drills[0]!.id)).toBeUndefined()
+  expect(await listAlerts(core.store, { model, open: true })).not.toContainEqual(
+    expect.objectContaining({ kind: 'drill_failed', dedupeKey: `drill/${model}/dead-worker` }),
+  )
 })
 
 describe('a policy that asks for drills', () => {
