@@ -19,6 +19,7 @@ import { loadHistory } from './history.ts'
 import { loadKnown } from './known.ts'
 import { settleSubjects } from './subjects.ts'
 import { digestOfSource } from './source-digest.ts'
+import { asUnreadable } from './unreadable.ts'
 
 export interface SnapshotInput {
   model: string
@@ -46,6 +47,8 @@ export const takeSnapshot =
         ...(definition.subject === undefined
           ? {}
           : { subjectKey: subjectKeyOf(await openSigner(config.signingKey)) }),
+      }).catch((error: unknown) => {
+        throw asUnreadable(name, error)
       })
       const rows = { train: parts['train'] ?? 0, test: parts['test'] ?? 0 }
       await insertSnapshot(store, {

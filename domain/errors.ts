@@ -203,6 +203,12 @@ export const errorTable = {
     false,
     'No rows are known at this moment; choose a later as_of or check the source.',
   ),
+  /** The rows of a model are not as its file says. */
+  source_unreadable: kind(
+    422,
+    false,
+    'Read the message, which names the column or the line; correct the source or the model file, then retrain.',
+  ),
   /** The training ended without a model. */
   training_failed: kind(500, false, 'Read the reason and the last lines of the trainer, then retrain.'),
   /** The training process was killed. */

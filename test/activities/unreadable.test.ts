@@ -1,0 +1,38 @@
+/** What a database says of rows that it cannot read is told once, short, and with the column that it names. */
+import { expect, it } from 'vitest'
+import { withDuck } from '../../activities/duckdb.ts'
+import { asUnreadable } from '../../activities/unreadable.ts'
+import { DomainError } from '../../domain/errors.ts'
+
+const thrownBy = (statement: string): Promise<unknown> =>
+  withDuck((duck) => duck.run(statement)).catch((error: unknown) => error)
+
+it.each([
+  ['a column that is not there', 'select size from (select 1 as length)', 'size'],
+  ['a text for a number', `select cast(size as double) from (select '3 cm' as size)`, '3 cm'],
+])('%s', async (_what, statement, named) =>
+  expect(asUnreadable('roses', await thrownBy(statement))).toMatchObject({
+    code: 'source_unreadable',
+    message: expect.stringMatching(new RegExp(`the rows of roses cannot be read: .*${named}`)) as unknown,
+  }),
+)
+
+it('a column that Postgres does not know', () => {
+  const error = Object.assign(new Error('column "size" does not exist'), { code: '42703' })
+  expect(asUnreadable('roses', error)).toMatchObject({ code: 'source_unreadable' })
+})
+
+it('a line of ten megabytes is not told whole', () => {
+  const line = `Original Line: 7,${'x'.repeat(10_485_760)}`
+  const error = new Error(`Invalid Input Error: CSV Error\n${line}\nMaximum line size exceeded`)
+  const { message } = asUnreadable('roses', error) as Error
+  expect(message.length).toBeLessThan(1_000)
+  expect(message).toContain('Maximum line size exceeded')
+})
+
+it.each([
+  ['what may go by', new Error('IO Error: the disk does not answer')],
+  ['a connection that broke', Object.assign(new Error('terminated'), { code: '57P01' })],
+  ['what is told already', new DomainError('snapshot_empty', 'no train rows')],
+  ['no error', 'odd'],
+])('%s stays as it is', (_what, error) => expect(asUnreadable('roses', error)).toBe(error))
