@@ -65,13 +65,15 @@ interface First {
 }
 
 async function first({ store, route, ask, claim }: First): Promise<Answer> {
+  let isKept = false
   const keep = async (database: Database, { status = 200, json }: Answer): Promise<void> => {
     const kept: Kept = route.once ? { shown: true } : { status, json }
     await keepAnswer(database, { ...claim, status, answer: kept })
+    isKept = true
   }
   try {
     const answer = await route.handle({ ...ask, keep })
-    await keep(store, answer)
+    if (!isKept) await keep(store, answer)
     return answer
   } catch (error) {
     // What may go better the next time is not kept; nor is what nobody foresaw.

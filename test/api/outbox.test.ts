@@ -1,0 +1,70 @@
+/** A command that is given while Temporal is away: written down at once, and done once. `test/faults/long/outbox.test.ts` tells the rest. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openOutbox, type Outbox } from '../support/outbox.ts'
+import { uniqueName } from '../support/servers.ts'
+import { until } from '../support/serving.ts'
+
+let office: Outbox
+beforeAll(async () => {
+  office = await openOutbox()
+})
+afterAll(async () => {
+  await office?.close()
+})
+
+it('is recorded once with its row of the audit, can be asked for, and counts once it is delivered', async () => {
+  const { toTemporal, approve, show, count, deliver, house } = office
+  const { id } = await office.waiting()
+  toTemporal.cut()
+  const once = uniqueName('once')
+  const first = await approve('anna', id, { reason: 'looked at it' }, once)
+  expect(first).toMatchObject({
+    status: 202,
+    json: {
+      release: id,
+      command: 'approve',
+      state: 'waiting',
+      message: expect.stringMatching(/when Temporal is back/) as string,
+    },
+  })
+  const command = String(first.json['id'])
+  const path = `/v1/commands/${command}`
+  expect(first.headers.get('location')).toBe(path)
+  // All of it or nothing.
+  const together = await house.store.query<{ transactions: number }>(sql`
+    select count(distinct by)::int as transactions from (
+      select xmin::text as by from command_outbox where id = ${command}
+      union all select xmin::text from audit where subject = ${id} and action = 'command.recorded'
+      union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 3`)
+  expect(together).toEqual([{ transactions: 1 }])
+  const again = await approve('anna', id, { reason: 'looked at it' }, once)
+  expect(again).toMatchObject({ status: 202, json: first.json })
+  expect([await count(id), await count(id, 'command.recorded')]).toEqual([1, 1])
+  expect(await show(path)).toMatchObject({ state: 'waiting', actor: 'anna', reason: 'looked at it' })
+  expect((await show(`/v1/releases/${id}`))['recorded']).toMatchObject([
+    { command: 'approve', state: 'waiting' },
+  ])
+  // Temporal is still away.
+  expect(await deliver()).toBe(false)
+  expect(await show(path)).toMatchObject({ state: 'waiting', problem: expect.stringMatching(/./) as string })
+  toTemporal.mend()
+  await until(
+    async () => {
+      await office.dueNow()
+      await deliver()
+      return (await show(path))['state'] !== 'waiting'
+    },
+    'the delivery',
+    60_000,
+  )
+  await office.answered(command)
+  expect(await show(path)).toMatchObject({
+    state: 'delivered',
+    accepted: true,
+    stage: 'awaiting_approval',
+    message: 'approved by anna, 1 of 2',
+  })
+  expect((await show(`/v1/releases/${id}`))['recorded']).toEqual([])
+  expect(await count(id, 'release.approve')).toBe(1)
+})
