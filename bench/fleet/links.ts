@@ -8,7 +8,8 @@ import { verifyAudit } from '../../store/audit.ts'
 import { findRouting, issuesOfFollowers, listFollowers } from '../../store/routing.ts'
 import type { LinkedShow } from '../../test/support/linked.ts'
 import { showPolicy, type Show } from '../../test/support/show.ts'
-import { startCallers } from '../../test/support/system.ts'
+import { startAsker } from './asker.ts'
+import { cutRow } from './cut.ts'
 import { stateOf } from './stage.ts'
 
 export interface Settled {
@@ -51,7 +52,18 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settl
   const { system, links, model } = show
   const random = seeded(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
-  const callers = startCallers(system.urls, model)
+  const champion = { version: '', answers: 0, strange: 0 }
+  const asker = startAsker({
+    targets: system.urls,
+    each: 1,
+    model,
+    row: cutRow,
+    pauseMs: 10,
+    onAnswer({ version }) {
+      if (version === champion.version) champion.answers++
+      else if (champion.version !== '') champion.strange++
+    },
+  })
   const { release } = await show.approved()
   await release.reaches('canary', 0)
   const fromMs = performance.now()
@@ -69,15 +81,12 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settl
   const { outcome } = await release.result()
   await until(() => isFollowed(show), 'every replica follows')
   const settledMs = performance.now() - healedMs
-  const champion = await show.champion()
-  const failures = callers.failures.map(({ url, why }) => `${url}: ${why}`)
-  callers.reset()
-  await until(() => Promise.resolve((callers.answered.get(champion) ?? 0) > 100), 'the champion answers')
-  const strange = [...callers.answered].reduce(
-    (sum, [version, count]) => sum + (version === champion ? 0 : count),
-    0,
-  )
-  await callers.stop()
+  // What was asked before all was over may be answered as it was then.
+  await pause(100)
+  champion.version = await show.champion()
+  await until(() => Promise.resolve(champion.answers > 100), 'the champion answers')
+  await asker.stop()
+  const failures = asker.failures.map(({ target, why }) => `${system.urls[target]}: ${why}`)
   const { breach } = { breach: undefined, ...(await verifyAudit(system.store)) }
   return {
     seed,
@@ -86,7 +95,7 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settl
     downMs: Math.round(healedMs - fromMs),
     settledMs: Math.round(settledMs),
     failures,
-    strange,
+    strange: champion.strange,
     audit: breach === undefined ? 'whole' : 'broken',
     log: await logOf(show),
   }
