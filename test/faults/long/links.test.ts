@@ -1,0 +1,40 @@
+/**
+ * Every link between a process and Postgres or Temporal is cut and healed, in another order with each seed. Five seeds here;
+ * `npm run bench:fleet -- links` plays twenty.
+ */
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { cutAllLinks, linkedStage, type Settled } from '../../../bench/fleet/links.ts'
+import { reached } from '../../support/figures.ts'
+import { openLinkedShow, type LinkedShow } from '../../support/linked.ts'
+
+const seeds = [1, 2, 3, 4, 5]
+const mostSettleMs = 30_000
+
+let show: LinkedShow
+const all: Settled[] = []
+beforeAll(async () => {
+  show = await openLinkedShow(linkedStage)
+}, 120_000)
+afterAll(async () => {
+  await show?.stop()
+  if (all.length < seeds.length) return
+  const settled = all.map(({ settledMs }) => settledMs).toSorted((a, b) => a - b)
+  reached(
+    'F20',
+    `${all.length} seeds, ${show.links.length} links each: settled ${settled[Math.floor(settled.length / 2)]} ms after the last in the median, ${settled.at(-1)} at most; ${all.map(({ outcome }) => outcome).join(', ')}`,
+  )
+}, 60_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail')
+    process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)
+})
+
+it.each(seeds)('all links cut one by one and healed in another order: it settles, seed %i', async (seed) => {
+  const found = await cutAllLinks(show, seed)
+  all.push(found)
+  expect(found.settledMs).toBeLessThanOrEqual(mostSettleMs)
+  expect(['promoted', 'rolled_back', 'failed']).toContain(found.outcome)
+  expect(found).toMatchObject({ failures: [], strange: 0, audit: 'whole' })
+  const { served, stored, dropped, rows } = found.log
+  expect([stored + dropped, rows]).toEqual([served, stored])
+})
