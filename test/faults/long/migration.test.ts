@@ -1,0 +1,229 @@
+/**
+ * A migration that dies midway, under steady load: the process that migrates is killed, and so is its backend, with which
+ * Postgres ends all others. Replicas of the code from before and after answer all the time, nothing is half applied, and the next
+ * start finishes it.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { appendFileSync, chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql, { type Sql } from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { migrate, migrationsDir } from '../../../store/migrate.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
+import { startApiProcess, startLoad, until, type ApiProcess, type Load } from '../../support/api-process.ts'
+import { irisRow, irisSpec } from '../../support/artifact.ts'
+import { reached } from '../../support/figures.ts'
+import { nextRoute, register } from '../../support/registration.ts'
+import { signingKeyOf } from '../../support/vouching.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-migration-'))
+chmodSync(root, 0o711)
+const files = readdirSync(migrationsDir)
+  .filter((name) => name.endsWith('.sql'))
+  .sort()
+/** What the database has not been brought to yet when the test begins. */
+const pending = files.slice(-2)
+const nameOf = (file: string): string => file.replace('.sql', '')
+
+/** A directory with these migrations of the house. */
+function copyOf(name: string, which: readonly string[]): string {
+  const directory = join(root, name)
+  for (const file of which) cpSync(join(migrationsDir, file), join(directory, file))
+  return directory
+}
+
+let postgres: RunningServer
+let store: Store
+const processes: ApiProcess[] = []
+const migrators: ChildProcess[] = []
+let load: Load
+
+beforeAll(async () => {
+  postgres = await startPostgres({ dataDir: join(root, 'postgres') })
+  await migrate(postgres.url, copyOf('before', files.slice(0, -2)))
+  store = openStore(postgres.url, { max: 2, connectMs: 500, queryMs: 1_000, onError: () => {} })
+  const artifacts = join(root, 'artifacts')
+  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  // Else each replica would make the first key and say it aloud.
+  await insertKey(store, { name: 'root', role: 'admin' })
+  const api = await startApi('old')
+  load = startLoad(api.url, {
+    path: '/v1/models/iris/predict',
+    body: JSON.stringify({ instances: [irisRow] }),
+    callers: 16,
+    rate: 300,
+  })
+}, 120_000)
+afterEach(() => {
+  for (const child of migrators.splice(0)) child.kill('SIGKILL')
+})
+afterAll(async () => {
+  await load?.stop()
+  for (const api of processes) await api.end('SIGTERM')
+  await store?.close()
+  await postgres?.stop()
+  rmSync(root, { recursive: true, force: true })
+}, 60_000)
+
+async function startApi(name: string): Promise<ApiProcess> {
+  const artifacts = join(root, 'artifacts')
+  const api = await startApiProcess({
+    DATABASE_URL: postgres.url,
+    TENURE_STATE: join(root, name),
+    TENURE_ARTIFACTS: artifacts,
+    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_PUBLIC_PREDICTIONS: 'on',
+  })
+  processes.push(api)
+  return api
+}
+
+let asked = 0
+/** Of every replica that was started. */
+async function askAll(): Promise<void> {
+  for (const { url } of processes) {
+    const answer = await fetch(`${url}/v1/models/iris/predict`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ instances: [irisRow] }),
+    })
+    expect(answer.status).toBe(200)
+    asked++
+  }
+}
+
+/** A process that migrates as every process of the house does at its start. Resolves with how it ended, and what it said. */
+function startMigrator(directory: string): { child: ChildProcess; ended: Promise<string> } {
+  const script = `import { migrate } from './store/migrate.ts'
+    console.log('ran', (await migrate(process.argv[1], process.argv[2])).join())`
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '-e', script, postgres.url, directory],
+    { cwd: checkout, env: environmentWith({}), stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  migrators.push(child)
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const ended = new Promise<string>((resolve) =>
+    child.once('close', (code, signal) => resolve(`${signal ?? code} ${said}`.trim())),
+  )
+  return { child, ended }
+}
+
+/** The backend that is in the middle of the migration. */
+const backend = async (): Promise<number | undefined> => {
+  const [row] = await store.query<{ pid: number }>(sql`
+    select pid from pg_stat_activity where application_name = 'tenure-migrate' and wait_event = 'PgSleep'`)
+  return row?.pid
+}
+const migrating = async (): Promise<number> => {
+  let pid: number | undefined
+  await until(
+    async () => (pid = await backend().catch(() => undefined)) !== undefined,
+    'the middle of it',
+    60_000,
+  )
+  return pid!
+}
+/** Postgres ends every connection when one of its processes was killed, and some of them a moment later than others. */
+async function read<T extends object>(statement: Sql): Promise<T[]> {
+  let rows: T[] | undefined
+  const found = async () => (rows = await store.query<T>(statement).catch(() => undefined)) !== undefined
+  await until(found, 'Postgres', 30_000)
+  return rows!
+}
+const applied = async (): Promise<string[]> =>
+  (await read<{ name: string }>(sql`select name from migrations order by name`)).map(({ name }) => name)
+/** Everything there is: tables, their columns, and what they are held to. */
+const schema = async (): Promise<string> => {
+  const [row] = await read<{ text: string }>(sql`
+    select concat(
+      (select string_agg(concat_ws('.', table_name, column_name, data_type, column_default), ',' order by table_name, column_name)
+        from information_schema.columns where table_schema = 'public'),
+      (select string_agg(concat_ws('.', conrelid::regclass, conname, pg_get_constraintdef(oid)), ',' order by conname, conrelid)
+        from pg_constraint where connamespace = 'public'::regnamespace)) as text`)
+  return row!.text
+}
+
+/** Kills it twice, in both ways, and answers how long the server took to forget the dead migrator. */
+async function killTwice(directory: string): Promise<number> {
+  const before = { applied: await applied(), schema: await schema() }
+  const unchanged = async () => {
+    expect(await applied()).toEqual(before.applied)
+    expect(await schema()).toBe(before.schema)
+  }
+  const first = startMigrator(directory)
+  await migrating()
+  const from = performance.now()
+  first.child.kill('SIGKILL')
+  expect(await first.ended).toBe('SIGKILL')
+  await until(async () => (await backend()) === undefined, 'the end of its backend', 60_000)
+  const forgottenMs = performance.now() - from
+  await unchanged()
+
+  const second = startMigrator(directory)
+  process.kill(await migrating(), 'SIGKILL')
+  // It is told, and does not wait for ever.
+  expect(await second.ended).toMatch(/^1 [\s\S]*(terminat|connection)/i)
+  await unchanged()
+  return forgottenMs
+}
+
+it('of the newest migrations: replicas run on both sides of them, and the next start finishes them', async () => {
+  const slow = copyOf('slow', files)
+  appendFileSync(join(slow, pending.at(-1)!), '\n;select pg_sleep(600);\n')
+  const answered = load.answered()
+  const forgottenMs = await killTwice(slow)
+  // A replica that starts while it goes on.
+  const third = startMigrator(slow)
+  await migrating()
+  await startApi('amid')
+  third.child.kill('SIGKILL')
+  expect(await third.ended).toBe('SIGKILL')
+
+  const last = startMigrator(migrationsDir)
+  expect(await last.ended).toBe(`0 ran ${pending.map(nameOf).join()}`)
+  expect(await applied()).toEqual(files.map(nameOf))
+  const newest = await startApi('new')
+  await askAll()
+  expect(newest.child.exitCode).toBeNull()
+  expect(load.failed()).toBe(0)
+  expect(load.answered()).toBeGreaterThan(answered)
+  reached(
+    'F41',
+    `${pending.join(' and ')}: killed three times and its backend once, nothing half applied; the server forgot a dead migrator after ${(forgottenMs / 1_000).toFixed(1)} s; ${load.answered() - answered} predictions, 0 failed`,
+  )
+}, 300_000)
+
+it('of one to come: the code of now runs before, while and after it, and its log loses nothing', async () => {
+  const next = copyOf('next', files)
+  const file = join(next, '9001_next.sql')
+  const change = `alter table predictions add column next integer not null default 7;
+    create table nexts (id integer primary key);
+    alter table replicas add column next text;`
+  writeFileSync(file, `${change} select pg_sleep(600);`)
+  const answered = load.answered()
+  await killTwice(next)
+  writeFileSync(file, change)
+  expect(await startMigrator(next).ended).toBe('0 ran 9001_next')
+  // Who knows nothing of it starts as before.
+  expect(await startMigrator(migrationsDir).ended).toBe('0 ran')
+  await startApi('afterwards')
+  await askAll()
+  await load.stop()
+  const rows = load.answered() + asked
+  expect(load.failed()).toBe(0)
+  const stored = async () =>
+    (await read<{ count: number }>(sql`select count(*) from predictions where next = 7`))[0]!.count
+  await until(async () => (await stored()) >= rows, 'every row of the log', 60_000).catch(() => {})
+  expect(await stored()).toBe(rows)
+  reached(
+    'F41',
+    `a planted one that locks the log: ${load.answered() - answered} predictions, 0 failed, all ${rows} rows of the run stored once`,
+  )
+}, 300_000)
