@@ -1,0 +1,322 @@
+/**
+ * Broken exports of every kind, one after another through a whole retraining of a model that has a champion: each is refused,
+ * quarantined, or trained and not better; the record names the column and the rule; no version comes of it and the champion
+ * stays. What only looks dangerous is trained like anything else.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sql, { raw } from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findChampion } from '../../../store/champions.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { findRetraining } from '../../../store/retrainings.ts'
+import { findTraining } from '../../../store/trainings.ts'
+import { findValidation } from '../../../store/validations.ts'
+import { listVersions } from '../../../store/versions.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { releaseWorkflowId, type RetrainOutcome } from '../../../workflows/contract.ts'
+import { reached } from '../../support/figures.ts'
+import { openPipeline, type Pipeline } from '../../support/pipeline.ts'
+import { writeChampion } from '../../support/registration.ts'
+import { at, plantRoses, syncRoses } from '../../support/roses.ts'
+import { uniqueName } from '../../support/servers.ts'
+
+let pipeline: Pipeline
+const model = uniqueName('roses')
+const fromFiles = uniqueName('lilies')
+/** Sources lie inside of the checkout; this one is nobody's. */
+const folder = join('node_modules', '.cache', uniqueName('tenure'))
+const file = join(folder, 'lilies.csv')
+const tested: string[] = []
+
+const more = `
+  features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }), plot: category() },
+  source: postgres({ rows: 'select * from roses', eventTime: 'planted_at', key: ['id'] }),
+  expect: [rowCount({ min: 500 }), positiveRate({ min: 0.1, max: 0.9 }), labelAfterEvent(), unique(), fresh('3 d')],
+`
+const moreOfFiles = `
+  features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), plot: category() },
+  label: yesNo({ column: 'blooms', positive: 'blooms' }),
+  source: csv('${file}', { key: ['id'] }),
+  expect: [rowCount({ min: 500 })],
+  split: stratified({ test: 0.3 }),
+`
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  const { store } = pipeline
+  await plantRoses(store, { from: 0, to: 40 })
+  await store.query(sql`alter table roses add column plot text`)
+  await store.query(sql`update roses set plot = (array['north', 'south', 'east'])[id % 3 + 1]`)
+  await store.query(sql`create table good as table roses`)
+  await insertKey(store, { name: 'olga', role: 'operator' })
+  await syncRoses(store, pipeline.models, { name: model, more })
+  await takeChampion(model)
+  mkdirSync(join(checkout, folder), { recursive: true })
+}, 600_000)
+afterAll(async () => {
+  rmSync(join(checkout, folder), { recursive: true, force: true })
+  await pipeline?.close()
+})
+
+const retrain = async (of: string): Promise<RetrainOutcome> =>
+  (await pipeline.start({ model: of, asOf: at(35), requestedBy: 'olga' })).result()
+const endRelease = (of: string) => pipeline.client.workflow.getHandle(releaseWorkflowId(of)).terminate()
+
+async function takeChampion(of: string): Promise<void> {
+  const { outcome, version = '', message } = await retrain(of)
+  expect([outcome, message]).toEqual(['released', expect.any(String)])
+  await endRelease(of)
+  await writeChampion(pipeline.store, of, version)
+}
+
+/** The rows as they were, and then what is wrong with them. */
+async function spoil(...statements: string[]): Promise<void> {
+  const { store } = pipeline
+  await store.query(sql`drop table roses`)
+  await store.query(sql`create table roses as table good`)
+  for (const statement of statements) await store.query(sql`${raw(statement)}`)
+}
+
+async function expectRefused(
+  of: string,
+  expected: { outcome: RetrainOutcome['outcome']; message: RegExp; what: string },
+): Promise<void> {
+  const { store } = pipeline
+  const before = await listVersions(store, { model: of })
+  const champion = await findChampion(store, of)
+  const outcome = await retrain(of)
+  expect(outcome).toMatchObject({
+    outcome: expected.outcome,
+    message: expect.stringMatching(expected.message) as unknown,
+  })
+  expect(await findRetraining(store, outcome.retrainingId)).toMatchObject({ message: outcome.message })
+  expect(outcome.message.length).toBeLessThan(5_000)
+  const run = outcome.retrainingId.split('/').at(-1)?.replaceAll('-', '') ?? ''
+  if (expected.outcome !== 'not_better') expect(await findTraining(store, `trn_${run}`)).toBeUndefined()
+  if (expected.outcome === 'quarantined')
+    expect(await findValidation(store, `val_${run}`)).toMatchObject({ verdict: 'block' })
+  expect(await listVersions(store, { model: of })).toHaveLength(before.length)
+  expect(await findChampion(store, of)).toEqual(champion)
+  tested.push(expected.what)
+}
+
+describe('of a table', () => {
+  const q = 'quarantined' as const
+  it.each<[string, string[], RetrainOutcome['outcome'], RegExp]>([
+    ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be flipped/],
+    [
+      'labels flipped in the rows of the training alone',
+      [`update roses set blooms = not blooms where planted_at < timestamptz '${at(24)}'`],
+      'not_better',
+      /auc/i,
+    ],
+    ['one class', ['update roses set blooms = true'], q, /every_class of blooms .* 0 0/],
+    [
+      'a leak',
+      ['update roses set size = case when blooms then 5 else 4 end + random() * 0.5'],
+      'not_better',
+      /"size" alone separates the classes/,
+    ],
+    ['no rows', ['delete from roses'], 'failed', /no train rows/],
+    [
+      'a renamed column',
+      ['alter table roses rename column size to length'],
+      'failed',
+      /cannot be read.*size/,
+    ],
+    [
+      'a renamed label',
+      ['alter table roses rename column blooms to flowers'],
+      'failed',
+      /cannot be read.*blooms/,
+    ],
+    [
+      'a number that has become a text',
+      [`alter table roses alter column size type text using size || ' cm'`],
+      'failed',
+      /cannot be read.* cm.*size/s,
+    ],
+    [
+      'a label that has become a text',
+      [`alter table roses alter column blooms type text using 'perhaps'`],
+      'failed',
+      /cannot be read.*perhaps/s,
+    ],
+    [
+      'a category that has become a number',
+      ['alter table roses alter column colour type int using 7'],
+      q,
+      /in_set of colour/,
+    ],
+    ['another unit, of a declared range', ['update roses set size = size * 1000'], q, /between of size/],
+    [
+      'another unit from one week on',
+      [`update roses set size = size * 1000 where planted_at > timestamptz '${at(27)}'`],
+      q,
+      /between of size/,
+    ],
+    [
+      'another unit, of no declared range',
+      ['update roses set age = age * 1000'],
+      q,
+      /as_trained of age .*another unit/,
+    ],
+    ['missing values', ['update roses set size = null where id % 20 = 0'], q, /complete of .*size: \d+ rows/],
+    ['missing labels', ['update roses set blooms = null where id % 20 = 0'], q, /complete of .*blooms/],
+    [
+      'a column that is empty now',
+      ['update roses set age = null'],
+      q,
+      /as_trained of age .*missing in 100 %/,
+    ],
+    ['no number', [`update roses set size = 'NaN' where id % 20 = 0`], q, /finite of .*size: \d+ rows/],
+    [
+      'an infinite number',
+      [`update roses set size = 'Infinity' where id = 1700`],
+      q,
+      /finite of .*size: 1 row/,
+    ],
+    ['duplicates', ['insert into roses select * from roses where id % 10 = 0'], q, /unique of id/],
+    [
+      'labels known before their events',
+      [`update roses set known_at = planted_at - interval '1 hour' where id % 50 = 0`],
+      q,
+      /ordered of planted_at, known_at/,
+    ],
+    [
+      'events of the future',
+      [`update roses set planted_at = planted_at + interval '10 years' where id % 20 <> 0`],
+      q,
+      /rows of batch .*at least 500/,
+    ],
+    [
+      'stale rows',
+      [`delete from roses where planted_at > timestamptz '${at(31)}'`],
+      q,
+      /fresh of batch .*at most 72 h/,
+    ],
+    [
+      'a text in another encoding, of a declared category',
+      [`update roses set colour = 'weiÃŸ' where colour = 'white'`],
+      q,
+      /in_set of colour/,
+    ],
+    [
+      'a text in another encoding, of an open one',
+      [`update roses set plot = U&'s\\FFFDd' where plot = 'south'`],
+      q,
+      /matches of plot/,
+    ],
+    ['a control character', [`update roses set plot = U&'a\\0001' where id = 1700`], q, /matches of plot/],
+    [
+      'a field of 10 MB',
+      [`update roses set plot = repeat('x', 10485760) where id = 1700`],
+      q,
+      /length of plot/,
+    ],
+    [
+      'keys where categories were',
+      [`update roses set plot = md5(id::text)`],
+      q,
+      /as_trained of plot .*never seen/,
+    ],
+  ])('%s', async (what, statements, outcome, message) => {
+    await spoil(...statements)
+    await expectRefused(model, { outcome, message, what })
+  })
+
+  it('names that every object has are values and columns like others', async () => {
+    await spoil(
+      `update roses set plot = '__proto__' where plot = 'south'`,
+      `update roses set plot = 'constructor' where plot = 'north' and id % 2 = 0`,
+      'alter table roses add column "__proto__" text default \'{"polluted": true}\'',
+      'alter table roses add column "hasOwnProperty" int default 1',
+    )
+    const { outcome, version = '', message } = await retrain(model)
+    expect([outcome, message]).toEqual([expect.stringMatching('released|registered'), expect.any(String)])
+    const made = (await listVersions(pipeline.store, { model })).find((each) => each.version === version)
+    const plot = made?.manifest.preprocessing.find(({ name }) => name === 'plot')
+    expect(plot).toMatchObject({ vocabulary: ['__proto__', 'constructor', 'east', 'north'] })
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined()
+    await endRelease(model)
+  })
+
+  it('and the next good batch is released', async () => {
+    await spoil()
+    expect((await retrain(model)).outcome).toBe('released')
+    await endRelease(model)
+  })
+})
+
+describe('of a file', () => {
+  const header = 'id,size,colour,plot,blooms'
+  const lines = (plotOf: (row: number) => string = () => 'north'): string[] =>
+    Array.from({ length: 1_200 }, (_, row) => {
+      const size = (row * 7) % 100
+      return `${row},${size / 10},${row % 2 ? 'red' : 'white'},${plotOf(row)},${size + (row % 13) * 3 > 65}`
+    })
+  const textOf = (rows: string[], head = header): string => [head, ...rows, ''].join('\n')
+  const write = (bytes: Buffer | string) => writeFileSync(join(checkout, file), bytes)
+
+  beforeAll(async () => {
+    write(textOf(lines()))
+    await syncRoses(pipeline.store, pipeline.models, { name: fromFiles, more: moreOfFiles })
+    await takeChampion(fromFiles)
+  }, 600_000)
+
+  it.each<[string, () => Buffer | string, RetrainOutcome['outcome'], RegExp]>([
+    ['an empty file', () => '', 'failed', /cannot be read.*plot/],
+    ['a header alone', () => `${header}\n`, 'failed', /no train rows/],
+    [
+      'a renamed column of a file',
+      () => textOf(lines(), 'id,length,colour,plot,blooms'),
+      'failed',
+      /cannot be read.*size/,
+    ],
+    [
+      'Latin-1 in place of UTF-8',
+      () => Buffer.from(textOf(lines((row) => (row === 700 ? 'süd' : 'north'))), 'latin1'),
+      'failed',
+      /not utf-8 encoded/,
+    ],
+    ['UTF-16', () => Buffer.from(`\ufeff${textOf(lines())}`, 'utf16le'), 'failed', /not utf-8 encoded/],
+    [
+      'NUL in a text',
+      () => textOf(lines((row) => (row === 700 ? 'no\0rth' : 'north'))),
+      'quarantined',
+      /matches of plot/,
+    ],
+    [
+      'a field of 10 MB in a file',
+      () => textOf(lines((row) => (row === 700 ? 'x'.repeat(10_485_760) : 'north'))),
+      'failed',
+      /cannot be read.*line size/is,
+    ],
+    [
+      'a row that breaks off',
+      () => textOf(lines((row) => (row === 700 ? 'north\n7' : 'north'))),
+      'failed',
+      /cannot be read.*plot/s,
+    ],
+    [
+      'texts among numbers',
+      () => textOf(lines().map((line, row) => (row === 1_100 ? line.replace(/,[\d.]+,/, ',n/a,') : line))),
+      'failed',
+      /cannot be read.*n\/a.*size/s,
+    ],
+  ])('%s', async (what, bytes, outcome, message) => {
+    write(bytes())
+    await expectRefused(fromFiles, { outcome, message, what })
+  })
+
+  it('and the next good file is released', async () => {
+    write(textOf(lines()))
+    expect((await retrain(fromFiles)).outcome).toBe('released')
+    await endRelease(fromFiles)
+    reached(
+      'F25',
+      `${tested.length} of ${tested.length} kinds refused, quarantined or not better, by column and rule`,
+    )
+  })
+})
