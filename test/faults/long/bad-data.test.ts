@@ -33,6 +33,7 @@ const more = `
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }), plot: category() },
   source: postgres({ rows: 'select * from roses', eventTime: 'planted_at', key: ['id'] }),
   expect: [rowCount({ min: 500 }), positiveRate({ min: 0.1, max: 0.9 }), labelAfterEvent(), unique(), fresh('3 d')],
+  judge: { primary: 'auc', floors: { auc: 0.7 }, margin: 0.05, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },
 `
 const moreOfFiles = `
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), plot: category() },
@@ -266,7 +267,7 @@ describe('of a file', () => {
   }, 600_000)
 
   it.each<[string, () => Buffer | string, RetrainOutcome['outcome'], RegExp]>([
-    ['an empty file', () => '', 'failed', /cannot be read.*plot/],
+    ['an empty file', () => '', 'failed', /cannot be read.*(size|colour|plot)/],
     ['a header alone', () => `${header}\n`, 'failed', /no train rows/],
     [
       'a renamed column of a file',
@@ -297,7 +298,7 @@ describe('of a file', () => {
       'a row that breaks off',
       () => textOf(lines((row) => (row === 700 ? 'north\n7' : 'north'))),
       'failed',
-      /cannot be read.*plot/s,
+      /cannot be read.*(size|colour|plot)/s,
     ],
     [
       'texts among numbers',
