@@ -1,13 +1,21 @@
 /**
  * Replays the recorded histories against the workflows as they are now, and says which no longer fit.
- * `--record` makes them anew from real releases; do that only for a change that no release under way can meet.
+ * `--record [name …]` makes them, or those that are named, anew from real workflows; do that only for what is new, or for a
+ * change that no workflow under way can meet.
  */
+import { NativeConnection } from '@temporalio/worker'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { createTrainWorker } from '../activities/create-worker.ts'
 import { startPostgres } from '../cli/embedded/postgres.ts'
 import { startTemporal } from '../cli/embedded/temporal.ts'
+import { startMonitor } from '../cli/monitors.ts'
+import { defaultGatePolicy } from '../domain/gate-policy.ts'
+import { defaultMonitorPolicy } from '../domain/monitoring.ts'
 import { migrate } from '../store/migrate.ts'
+import { listMonitorWindows } from '../store/monitor-windows.ts'
 import { insertWaiting } from '../store/waiting.ts'
 import { searchAttributes } from '../temporal.config.ts'
 import { bundle, readHistories, replay, writeHistory } from '../test/support/histories.ts'
@@ -15,17 +23,23 @@ import { quietRuntime } from '../test/support/quiet.ts'
 import {
   commandSignals,
   drillWorkflowId,
+  monitorWorkflowId,
   queueWorkflowId,
   releaseWorkflowId,
+  retrainWorkflowId,
   rollbackWorkflowId,
   type DrillOutcome,
   type DrillRequest,
+  type RetrainOutcome,
+  type RetrainRequest,
   type RollbackOutcome,
   type RollbackRequest,
 } from '../workflows/contract.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../test/support/roses.ts'
 import { openStage, type PlayedModel, type PlayedRelease, type Stage } from '../test/support/stage.ts'
 
-if (process.argv.includes('--record')) await record()
+const [mode, ...chosen] = process.argv.slice(2)
+if (mode === '--record') await record()
 else await check()
 
 async function check(): Promise<void> {
@@ -87,10 +101,15 @@ async function record(): Promise<void> {
     await migrate(postgres.url)
     const stage = await openStage({ databaseUrl: postgres.url, temporalAddress: temporal.address })
     try {
-      for (const name of Object.keys(stories({} as PlayedModel))) await play(stage, name)
-      await playTurn(stage)
-      await playDrill(stage)
-      await playRollback(stage)
+      const isChosen = (...names: string[]) =>
+        chosen.length === 0 || names.some((name) => chosen.includes(name))
+      for (const name of Object.keys(stories({} as PlayedModel))) if (isChosen(name)) await play(stage, name)
+      if (isChosen('crowded', 'carried')) await playCrowd(stage)
+      if (isChosen('superseded', 'queue')) await playTurn(stage)
+      if (isChosen('drill')) await playDrill(stage)
+      if (isChosen('monitor')) await playMonitor(stage)
+      if (isChosen('retrain')) await playRetraining(stage)
+      if (isChosen('model-rollback')) await playRollback(stage)
     } finally {
       await stage.close()
     }
@@ -117,6 +136,23 @@ async function keep(
 ) {
   writeHistory(name, await handle.fetchHistory())
   console.log(`${name}: ${told}`)
+}
+
+/** A release that is told so much that one run hands over to the next, with what it has not answered yet. */
+async function playCrowd({ client, model }: Stage): Promise<void> {
+  const show = await model()
+  const release = await show.start(await show.register(await show.champion()))
+  const { workflowId, firstExecutionRunId } = release.handle
+  await release.reaches('awaiting_approval')
+  const signals = Array.from({ length: 255 }, (_, i) => release.signal('pause', { by: 'nobody', id: `${i}` }))
+  await Promise.all(signals)
+  const handedOver = async () =>
+    (await client.workflow.getHandle(workflowId).describe()).runId !== firstExecutionRunId
+  while (!(await handedOver())) await new Promise((resolve) => setTimeout(resolve, 50))
+  await release.say('reject', 'anna', { reason: 'not this week' })
+  const { outcome, reason } = await release.result()
+  await keep('crowded', client.workflow.getHandle(workflowId, firstExecutionRunId), 'handed over')
+  await keep('carried', client.workflow.getHandle(workflowId), `${outcome}, ${reason}`)
 }
 
 /** A release that takes the place of another, and the workflow that brings it there. */
@@ -153,6 +189,52 @@ async function playDrill({ client, config, model }: Stage): Promise<void> {
   })
   const { message } = await drill.result()
   await keep('drill', drill, message)
+}
+
+/** Windows of a model that is hardly asked: each looked at when it is over, until somebody ends it. */
+async function playMonitor({ client, config, model, store }: Stage): Promise<void> {
+  const show = await model()
+  await show.champion()
+  const definition = {
+    judge: { policy: defaultGatePolicy('binary') },
+    monitor: { ...defaultMonitorPolicy, everyMs: 500, settleMs: 0 },
+  }
+  await store.query(sql`
+    update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${show.name}`)
+  await startMonitor(client, show.name, config.taskQueues.control)
+  const handle = client.workflow.getHandle(monitorWorkflowId(show.name))
+  while ((await listMonitorWindows(store, { model: show.name, limit: 9 })).length < 3)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  await handle.terminate('it is recorded')
+  await keep('monitor', handle, 'three windows')
+}
+
+/** From rows to a release, with a training worker of its own. */
+async function playRetraining({ client, config, deps, store }: Stage): Promise<void> {
+  const models = await rosesDirectory()
+  const native = await NativeConnection.connect({ address: config.temporal.address })
+  const worker = await createTrainWorker(deps, native, { models })
+  const running = worker.run()
+  try {
+    await syncRoses(store, models)
+    await plantRoses(store, { from: 0, to: 36 })
+    const retraining = await client.workflow.start<(request: RetrainRequest) => Promise<RetrainOutcome>>(
+      'retrain',
+      {
+        workflowId: retrainWorkflowId('roses'),
+        taskQueue: config.taskQueues.control,
+        args: [{ model: 'roses', asOf: at(35) }],
+      },
+    )
+    const { outcome, message } = await retraining.result()
+    await keep('retrain', retraining, `${outcome}, ${message}`)
+    await client.workflow.getHandle(releaseWorkflowId('roses')).terminate('it is recorded')
+  } finally {
+    worker.shutdown()
+    await running
+    await native.close()
+    rmSync(models, { recursive: true })
+  }
 }
 
 async function playRollback({ client, config, model }: Stage): Promise<void> {

@@ -5,9 +5,20 @@
 import proto from '@temporalio/proto'
 import { bundleWorkflowCode, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker'
 import type { History } from '@temporalio/common/lib/proto-utils.js'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
+import type { PlantedChange } from '../workflows/plants.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')
 
@@ -55,16 +66,49 @@ export interface Replayed {
   problem?: string
 }
 
+/** What a workflow knew of itself; two runs of one workflow have the same id. */
+function startOf({ events }: History): { workflowId: string; runId: string } {
+  const { workflowId, originalExecutionRunId } = events?.[0]?.workflowExecutionStartedEventAttributes ?? {}
+  if (!workflowId || !originalExecutionRunId) throw new Error('a history does not say whose it is')
+  return { workflowId, runId: originalExecutionRunId }
+}
+
 export async function replay(
   workflowBundle: WorkflowBundleWithSourceMap,
   recorded: readonly Recorded[],
 ): Promise<Replayed[]> {
+  const named = new Map(recorded.map(({ name, history }) => [startOf(history).runId, name]))
   const results = Worker.runReplayHistories(
     { workflowBundle },
-    recorded.map(({ name, history }) => ({ workflowId: name, history })),
+    recorded.map(({ history }) => ({ workflowId: startOf(history).workflowId, history })),
   )
   const replayed: Replayed[] = []
-  for await (const { workflowId, error } of results)
-    replayed.push({ name: workflowId, ...(error === undefined ? {} : { problem: error.message }) })
+  for await (const { runId, error } of results)
+    replayed.push({ name: named.get(runId)!, ...(error === undefined ? {} : { problem: error.message }) })
   return replayed.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** The same with a change in a copy of the workflows. The text that it changes stands in its file exactly once. */
+export async function replayWith(
+  { file, changes }: PlantedChange,
+  recorded: readonly Recorded[],
+): Promise<Replayed[]> {
+  const root = mkdtempSync(join(tmpdir(), 'tenure-planted-'))
+  try {
+    for (const layer of ['workflows', 'domain'])
+      cpSync(join(checkout, layer), join(root, layer), { recursive: true })
+    mkdirSync(join(root, 'activities'))
+    symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
+    let text = readFileSync(join(root, file), 'utf8')
+    for (const [from] of changes)
+      if (text.split(from).length !== 2)
+        throw new Error(`${file} holds ${text.split(from).length - 1} times: ${from}`)
+    // What one has put there must not be taken for what another looks for.
+    for (const [i, [from]] of changes.entries()) text = text.replace(from, () => `/* ${i} */`)
+    for (const [i, [, to]] of changes.entries()) text = text.replace(`/* ${i} */`, () => to)
+    writeFileSync(join(root, file), text)
+    return await replay(await bundle(root), recorded)
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
 }

@@ -1,0 +1,35 @@
+/**
+ * F30, new code on old histories: changes of workflow code, each of them deployed against all that is recorded. The ordinary
+ * suite plants four of them.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { reached } from '../../support/figures.ts'
+import { readHistories, replayWith } from '../../support/histories.ts'
+import { quietRuntime } from '../../support/quiet.ts'
+import { first, further, unnoticed } from '../../workflows/plants.ts'
+
+const recorded = readHistories()
+const caught = [...first, ...further]
+let found = 0
+
+beforeAll(() => {
+  quietRuntime()
+})
+afterAll(() => {
+  reached('F30', `${found} of ${caught.length} planted changes caught, by ${recorded.length} histories`)
+})
+
+describe('caught is', () => {
+  it.each(caught)('$name', async (change) => {
+    const broken = (await replayWith(change, recorded)).filter(({ problem }) => problem !== undefined)
+    expect(broken.map(({ name }) => name)).toEqual(change.breaks)
+    for (const { problem } of broken) expect(problem).toMatch(/non-?determinis/i)
+    found++
+  })
+})
+
+describe('not caught is', () => {
+  it.each(unnoticed)('$name', async (change) => {
+    expect((await replayWith(change, recorded)).filter(({ problem }) => problem !== undefined)).toEqual([])
+  })
+})
