@@ -316,10 +316,7 @@ export const faults: readonly Fault[] = [
     number: 'F30',
     fault: 'new code on old histories',
     asked: '10/10 planted changes caught',
-    shownBy: [
-      { file: 'test/faults/long/replay.test.ts' },
-      { file: 'test/workflows/replay.test.ts' },
-    ],
+    shownBy: [{ file: 'test/faults/long/replay.test.ts' }, { file: 'test/workflows/replay.test.ts' }],
     weaker:
       'a replay compares what is asked for and not with what: a changed timer, timeout or input is caught by no history',
   },
