@@ -8,7 +8,7 @@ export interface NumberFeature {
   kind: 'number'
   /** What it is measured in; shown, never converted. */
   unit?: string
-  /** The usual range; values outside are served and counted as out of range. */
+  /** The usual range; values outside are served and counted as out of range. A batch with a tenth of them is not trained on. */
   min?: number
   /** The upper end of the usual range. */
   max?: number
