@@ -7,15 +7,16 @@ import type { RequestListener, Server } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
-import { isError } from '../domain/errors.ts'
+import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads } from '../store/audit-heads.ts'
 import { ensureAdminKey } from '../store/keys.ts'
-import { openStore } from '../store/postgres.ts'
-import { pools } from '../store/room.ts'
+import { openStore, type Store } from '../store/postgres.ts'
+import { expectRoomFor, nameOfProcess, pools } from '../store/room.ts'
 import { openSigner } from '../store/signature.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth.ts'
@@ -30,33 +31,51 @@ import { createTargets } from './target.ts'
 import { createTemporalClient } from './temporal.ts'
 import { createTroubleLog } from './trouble.ts'
 
-/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for longer. */
-const databaseMs = { connectMs: 500, queryMs: 1_000 }
+/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for a second. */
+const databaseMs = { connectMs: 500, queryMs: 900 }
 /** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
 const farewellMs = 300
 const drainMs = 3_000
 /** How long after it has got something that may be taken back a replica gets ready for that order. */
 const warmMs = 1_000
+/** How long a replica that starts may find that there is no room for its connections. */
+const refusalMs = 5_000
 /** How long each part may take to end: a frozen database says goodbye to nobody. */
 const closeMs = 3_500
 
-const log = pino({ name: 'api', base: { pid: process.pid }, hooks: { streamWrite: redacted } })
+const log = pino({
+  name: 'api',
+  base: { pid: process.pid },
+  hooks: { streamWrite: redacted },
+  // What a driver hangs on its errors besides may be the row that it was about.
+  serializers: {
+    err(thrown: unknown) {
+      if (!(thrown instanceof Error)) return thrown
+      const { name, message, stack, code } = thrown as Error & { code?: unknown }
+      return { name, message, code, stack }
+    },
+  },
+})
 
 export interface RunningServer {
   url: string
+  /** Why it should not run: it found no room for its connections. Nothing when there is, or when Postgres does not answer now. */
+  refused: Promise<DomainError | undefined>
   /** Takes no more requests, finishes those under way, hands on what is counted, and ends. */
   stop(reason: string): Promise<void>
 }
 
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
   const trouble = createTroubleLog(logger)
-  const id = `api-${randomBytes(6).toString('hex')}`
+  const mark = randomBytes(6).toString('hex')
+  const id = `api-${mark}`
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
     max: pools.api,
-    name: `tenure ${id}`,
+    name: nameOfProcess('api', mark),
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
+  const refused = findRefusal(store)
   const { mostConnections } = socketLimits
   const server = createSockets(() => trouble(`more than ${mostConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
@@ -157,6 +176,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 
   return {
     url,
+    refused,
     async stop(reason) {
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
@@ -219,8 +239,26 @@ async function atMost(ms: number, ending: Promise<void>): Promise<void> {
   await Promise.race([ending, late]).finally(() => clearTimeout(timer))
 }
 
+/**
+ * Nothing waits for it: a replica starts without a database as well. One that comes later is not asked any more, for by then the
+ * replica may be all that answers.
+ */
+async function findRefusal(store: Store): Promise<DomainError | undefined> {
+  const untilMs = performance.now() + refusalMs
+  while (performance.now() < untilMs) {
+    try {
+      await expectRoomFor(store, 'api')
+      return undefined
+    } catch (error) {
+      if (isError(error, 'configuration_invalid')) return error
+    }
+    await pause(refusalMs / 20)
+  }
+  return undefined
+}
+
 /** For an API that nobody prepared: the one line of this process that is no JSON, because a log keeps what it is given. */
-async function showFirstKey(store: Parameters<typeof ensureAdminKey>[0], logger: Logger): Promise<void> {
+async function showFirstKey(store: Store, logger: Logger): Promise<void> {
   try {
     const key = await ensureAdminKey(store)
     if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
@@ -234,7 +272,12 @@ async function main(): Promise<void> {
   const config = readConfig()
   log.level = config.logLevel
   const running = await startServer(config, log)
-  const end = (reason: string) => void running.stop(reason).then(() => process.exit(0))
+  const end = (reason: string, code = 0) => void running.stop(reason).then(() => process.exit(code))
+  void running.refused.then((refusal) => {
+    if (refusal === undefined) return
+    log.fatal({ code: refusal.code }, refusal.message)
+    end('there is no room for its connections', 1)
+  })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
   // A parent that dies without a word closes this channel, when it has opened one.
   process.on('disconnect', () => end('its parent has ended'))
