@@ -1,0 +1,404 @@
+/**
+ * Planted secrets, on real processes: keys, passwords, tokens and the text of a person go everywhere a caller can put them and
+ * through every failure that might say them again, and then everything that leaves the processes is searched. By design the text of
+ * a person who is asked about stands in one place, the log of predictions, because training and drift read what was asked, and
+ * erasure takes it out there; a key never does.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql, { raw } from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { openLog } from '../../../cli/log.ts'
+import { startAlerts } from '../../../cli/monitors.ts'
+import { upsertAlert } from '../../../store/alerts.ts'
+import { verifyAudit } from '../../../store/audit.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { commandSignals, releaseWorkflowId } from '../../../workflows/contract.ts'
+import { flightSpec } from '../../support/artifact.ts'
+import { insertModel } from '../../support/candidates.ts'
+import { reached } from '../../support/figures.ts'
+import { nextRoute, register } from '../../support/registration.ts'
+import { until } from '../../support/serving.ts'
+import { quickPolicy } from '../../support/stage.ts'
+import { startRealSystem, type RealSystem } from '../../support/system.ts'
+
+const model = 'secretive'
+const person = 'ada.7f3a9c@example.org'
+/** What each is, and how it reads. */
+const planted: Record<string, string> = {
+  'the secret of the identity provider': 'oidc-5e1f0c77d2aa41',
+  'the token of a mirror': 'mirror-0b8d41c9e7f25a',
+  'the password of a mirror': 'mirror-pass-3c5a8e21',
+  'the address of a chat': 'T0AB/B0CD/9f8e7d6c5b4a39281706',
+  'the secret of a webhook': 'whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0',
+  'the password of a mail server': 'smtp-91b2c3d4e5f6',
+  'a password in a statement': 'statement-77aa66bb55cc',
+  'a password in an address': 'pasted-2d4f6b8a0c1e',
+  'a bearer of somebody else': 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl',
+}
+const dir = mkdtempSync(join(tmpdir(), 'tenure-secrets-'))
+let system: RealSystem
+let key: string
+let echo: Server
+
+/** Another system that says no, and everything that it was told besides. */
+async function startEcho(): Promise<string> {
+  echo = createServer((request, response) => {
+    const text: string[] = []
+    request.setEncoding('utf8').on('data', (part: string) => text.push(part))
+    request.on('end', () => {
+      const { authorization = '' } = request.headers
+      const decoded = Buffer.from(authorization.split(' ')[1] ?? '', 'base64').toString('latin1')
+      response.writeHead(400, { 'content-type': 'text/plain' })
+      response.end(`${request.url} ${authorization} ${decoded} ${text.join('').slice(0, 40)}`)
+    })
+  })
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve))
+  return `127.0.0.1:${(echo.address() as AddressInfo).port}`
+}
+
+beforeAll(async () => {
+  const other = await startEcho()
+  const channels = join(dir, 'channels.json')
+  const told = { severities: ['info', 'warning', 'critical'] }
+  writeFileSync(
+    channels,
+    JSON.stringify([
+      {
+        ...told,
+        name: 'chat',
+        target: { kind: 'slack', url: `http://${other}/services/${planted['the address of a chat']}` },
+      },
+      {
+        ...told,
+        name: 'hook',
+        target: { kind: 'webhook', url: `http://${other}/hook`, secret: planted['the secret of a webhook'] },
+      },
+      {
+        ...told,
+        name: 'mail',
+        target: {
+          kind: 'email',
+          smtp: `smtp://u:${planted['the password of a mail server']}@${other}`,
+          from: 'a@example.org',
+          to: ['b@example.org'],
+        },
+      },
+    ]),
+  )
+  const variables: Record<string, string> = {
+    TENURE_OIDC_ISSUER: `http://${other}/`,
+    TENURE_OIDC_CLIENT_ID: 'tenure',
+    TENURE_OIDC_CLIENT_SECRET: planted['the secret of the identity provider']!,
+    TENURE_OIDC_REDIRECT: 'http://127.0.0.1/sign-in/callback',
+    TENURE_OIDC_ROLES: 'everybody=viewer',
+    TENURE_MLFLOW_URL: `http://${other}/`,
+    TENURE_MLFLOW_TOKEN: planted['the token of a mirror']!,
+    TENURE_OPENLINEAGE_URL: `http://u:${planted['the password of a mirror']}@${other}/`,
+    TENURE_ALERT_CHANNELS: channels,
+  }
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
+  system = await startRealSystem({ replicas: 1, leaseMs: 2_000 })
+  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  planted['the secret of a key'] = key.split('_')[2]!
+  planted['the password of the database'] = new URL(system.config.databaseUrl).password
+  planted['the password of its owner'] = readFileSync(
+    join(system.config.stateDir, 'postgres', 'tenure.password'),
+    'utf8',
+  )
+  planted['the signing key'] = readFileSync(system.config.signingKey, 'utf8').split('\n')[1]!
+  const spec = flightSpec(model)
+  const version = await register(system.store, system.config.artifactRoot, spec)
+  await nextRoute(system.store, model, { proven: version })
+}, 120_000)
+afterAll(async () => {
+  await system?.stop()
+  echo?.close()
+  vi.unstubAllEnvs()
+  rmSync(dir, { recursive: true, force: true })
+}, 60_000)
+
+const ask = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
+  const answer = await fetch(`${system.urls[0]}${path}`, {
+    method,
+    redirect: 'manual',
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  })
+  return { status: answer.status, text: await answer.text() }
+}
+
+/** Every row of every table, as a dump has it. */
+async function dump(): Promise<Map<string, string>> {
+  const tables = await system.store.query<{ name: string }>(sql`
+    select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'`)
+  const rows = new Map<string, string>()
+  for (const { name } of tables) {
+    const found = await system.store.query<{ row: string }>(
+      sql`select row_to_json(t)::text as row from ${raw(`"${name}"`)} as t`,
+    )
+    rows.set(name, found.map(({ row }) => `${row}\n${unhexed(row)}`).join('\n'))
+  }
+  return rows
+}
+
+/** Bytes stand in a dump as hexadecimal digits. */
+const unhexed = (text: string): string =>
+  (text.match(/\\x[0-9a-f]{8,}/g) ?? [])
+    .map((each) => Buffer.from(each.slice(2), 'hex').toString('latin1'))
+    .join('\n')
+
+/** All events of all workflows, with what they carry as text. */
+async function histories(): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  for await (const { workflowId, runId } of system.client.workflow.list()) {
+    const history = await system.client.workflow.getHandle(workflowId, runId).fetchHistory()
+    const texts: string[] = []
+    const walk = (value: unknown): void => {
+      if (value instanceof Uint8Array) texts.push(Buffer.from(value).toString('utf8'))
+      else if (typeof value === 'string') texts.push(value)
+      else if (typeof value === 'object' && value !== null) Object.values(value).forEach(walk)
+    }
+    walk(history)
+    found.set(`${workflowId} ${runId}`, texts.join('\n'))
+  }
+  return found
+}
+
+const filesBelow = (directory: string): string[] =>
+  existsSync(directory)
+    ? readdirSync(directory, { withFileTypes: true, recursive: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name))
+    : []
+
+describe('nothing that was planted leaves the processes', () => {
+  const answers: { status: number; text: string }[] = []
+  const say = async (...asked: Parameters<typeof ask>) => void answers.push(await ask(...asked))
+
+  it('however it is asked for, and whatever fails over it', async () => {
+    const { golden } = flightSpec(model)
+    const instance = { ...golden[0], origin: person }
+    const predict = `/v1/models/${model}/predict`
+    await until(
+      async () => (await ask('POST', predict, { instances: [golden[0]] })).status === 200,
+      'the first answer',
+      30_000,
+    )
+    const address = `postgres://tenure:${planted['a password in an address']}@db/x`
+    const reasons = [
+      `with my key ${key}`,
+      `see ${address}`,
+      `with Bearer ${planted['a bearer of somebody else']}`,
+      readFileSync(system.config.signingKey, 'utf8'),
+    ]
+
+    // What is asked, rightly and wrongly; and with keys where they do not belong.
+    expect((await ask('POST', predict, { instances: [instance], routing_key: 'caller' })).status).toBe(200)
+    const infer = `/v2/models/${model}/infer`
+    for (const body of [
+      { instances: [{ ...golden[0], day: person }] },
+      { instances: [{ origin: person }] },
+      { instances: [{ ...golden[0], hour: person }] },
+      { instances: [instance], routing_key: `${person}\0` },
+      `{"instances": [{"origin": "${person}"`,
+      `{"instances": [{"origin": ${person}}]}`,
+    ])
+      await say('POST', predict, body)
+    await say('POST', infer, { inputs: [{ name: 'day', shape: [1], datatype: 'INT64', data: [person] }] })
+    await say('POST', infer, `{"inputs": ${person}}`)
+    await say('POST', '/v1/outcomes', `{"outcomes": [{"prediction_id": ${person}}]}`)
+    for (const { status, text } of answers) {
+      expect(status).toBeGreaterThanOrEqual(400)
+      expect(text).not.toContain(person)
+    }
+    for (const body of [
+      { instances: [golden[0]], routing_key: key },
+      { instances: [{ ...golden[0], origin: key }] },
+      { instances: [golden[0]], [key]: 1 },
+    ]) {
+      const refused = await ask('POST', predict, body)
+      expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('the body holds a key')])
+      answers.push(refused)
+    }
+
+    await say('POST', `/v1/models/${key}/predict`, { instances: [] })
+    for (const text of [key, encodeURIComponent(address)]) {
+      await say('GET', `/v1/models/${text}`)
+      await say('GET', `/models/${text}`, undefined, { accept: 'text/html' })
+      await say('GET', `/v1/releases?model=${text}&open=${text}`)
+    }
+    await say('GET', '/v1/models', undefined, { authorization: `Bearer ${key}x` })
+    await say('GET', '/sign-in/elsewhere')
+    await say('GET', `/sign-in/callback?code=${planted['the secret of the identity provider']}&state=x`)
+
+    // In reasons, by the API and past it.
+    for (const [place, reason] of reasons.entries()) {
+      await say('POST', `/v1/models/${model}/rollback`, { reason })
+      await say('POST', `/v1/models/${model}/retrainings`, { reason })
+      await say('PUT', `/v1/flags/${model}`, { serve: 'champion', reason })
+      await say(
+        'POST',
+        '/v1/releases/rel_none/approve',
+        { reason },
+        { 'idempotency-key': `approve ${place}`.replace(' ', '-') },
+      )
+      await say('POST', '/v1/drills', { model: reason })
+    }
+    const made = await ask(
+      'POST',
+      '/v1/keys',
+      { name: 'new', role: 'viewer' },
+      { 'idempotency-key': 'make-one' },
+    )
+    planted['the secret of a key that was shown'] = (JSON.parse(made.text) as { key: string }).key.split(
+      '_',
+    )[2]!
+    await say('POST', '/v1/keys', { name: 'new', role: 'viewer' }, { 'idempotency-key': 'make-one' })
+    await say('PUT', `/v1/flags/${model}`, { serve: 'normal', reason: 'again' })
+
+    // Other systems, which say again what they were told.
+    await until(
+      async () => (await system.store.query(sql`select from mirrors`)).length === 2,
+      'the mirrors',
+      30_000,
+    )
+    await register(system.store, system.config.artifactRoot, flightSpec(model), 1)
+    await startAlerts(system.client, system.config.taskQueues.control)
+    await upsertAlert(system.store, {
+      dedupeKey: 'x',
+      severity: 'critical',
+      kind: 'failed',
+      message: reasons.join(' '),
+    })
+    const undelivered = async () =>
+      (
+        await system.store.query<{ count: number }>(sql`
+          select (select count(distinct target) from deliveries where problem is not null)
+            + (select count(distinct channel) from alert_messages where problem is not null) as count`)
+      )[0]!.count
+    await until(async () => (await undelivered()) >= 4, 'refusals of the other systems', 60_000)
+
+    // Postgres tells its log of what it refuses; and then it is gone.
+    const owner = new URL(system.config.databaseUrl)
+    await system.store
+      .query(
+        sql`insert into flags (model, serve, reason, actor, revision) values (${model}, 'no', ${person}, 'x', 1)`,
+      )
+      .catch(() => {})
+    await system.store.pool
+      .query(`alter role ${owner.username} password '${planted['a password in a statement']}' nonsense`)
+      .catch(() => {})
+    await until(
+      async () =>
+        [...(await dump())].some(([name, text]) => name.startsWith('predictions') && text.includes(person)),
+      'the prediction in the log',
+      30_000,
+    )
+    system.signal('postgres', 'SIGKILL')
+    await ask('POST', predict, { instances: [{ ...golden[0], origin: 'XNA' }] })
+    await say('POST', `/v1/models/${model}/rollback`, { reason: reasons[0] })
+    await until(
+      async () => (await ask('GET', '/v1/models').catch(() => ({ status: 0 }))).status === 200,
+      'its return',
+      60_000,
+    )
+  }, 240_000)
+
+  it('a key in a reason that went past the API is kept in no table', async () => {
+    const { config, store, client } = system
+    const registry = await insertModel(store, {
+      model: 'spoken',
+      policy: quickPolicy,
+      artifactRoot: config.artifactRoot,
+    })
+    const workflowId = releaseWorkflowId('spoken')
+    const handle = await client.workflow.start('release', {
+      workflowId,
+      taskQueue: config.taskQueues.control,
+      args: [{ model: 'spoken', version: await registry.register(), requestedBy: 'root' }],
+    })
+    await handle.signal(commandSignals.reject, { by: 'root', reason: `no, with ${key}` })
+    await until(
+      async () =>
+        (await store.query(sql`select from release_commands where reason like 'no, with tnr%'`)).length > 0,
+      'the word in its table',
+      60_000,
+    )
+    // Should the first word not have been enough.
+    await handle.signal(commandSignals.abort, { by: 'root', reason: 'enough' }).catch(() => {})
+    await handle.result()
+    const toldOf = () =>
+      store.query(sql`select from deliveries where target = 'openlineage' and problem is not null`)
+    await until(async () => (await toldOf()).length > 0, 'a refusal of what follows the lineage', 60_000)
+    const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
+    expect(texts.map(([table]) => table)).toEqual([])
+    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    // Whoever reaches Temporal has written it there; it is not ours to have sent it, and ends with the workflow.
+    await client.workflowService.deleteWorkflowExecution({
+      namespace: config.temporal.namespace,
+      workflowExecution: { workflowId },
+    })
+    await until(
+      async () => {
+        const ids: string[] = []
+        for await (const each of client.workflow.list()) ids.push(each.workflowId)
+        return !ids.includes(workflowId)
+      },
+      'the end of its history',
+      30_000,
+    )
+  }, 180_000)
+
+  it('in dumps, histories, spools, logs, metrics, answers and the audit', async () => {
+    const places = new Map<string, string>()
+    for (const [table, text] of await dump()) places.set(`the table ${table}`, text)
+    const told = await histories()
+    for (const [id, text] of told) places.set(`the history ${id}`, text)
+    // As they stand in the file.
+    const log = openLog(dir)
+    for (const line of system.lines) {
+      const [, name = '', rest = ''] = /^(\S+) ([\s\S]*)$/.exec(line) ?? []
+      log.write(name, rest)
+    }
+    await log.close()
+    const lines = readFileSync(log.path, 'utf8')
+    places.set('the log', lines)
+    places.set('the metrics', (await ask('GET', '/metrics')).text)
+    places.set('the state of the replica', (await ask('GET', '/readyz')).text)
+    places.set('the answers', answers.map(({ text }) => text).join('\n'))
+    places.set('the audit', (await ask('GET', '/v1/audit?limit=200')).text)
+    places.set('the alerts', (await ask('GET', '/v1/alerts')).text)
+    const { stateDir } = system.config
+    const kept = filesBelow(stateDir).filter(
+      (path) => /\/(spool|cache|audit|artifacts)\//.test(path) && !path.includes('/postgres/'),
+    )
+    for (const path of kept) places.set(path.slice(stateDir.length), readFileSync(path, 'latin1'))
+
+    // Searched where there is something to find.
+    expect(told.size).toBeGreaterThan(4)
+    expect(lines).toMatch(/postgres .*violates check constraint/)
+    expect(lines).toMatch(/postgres .*password '\[redacted\]'/)
+    expect(lines).toMatch(/it was not told/)
+    expect(lines).toMatch(/an alert was not delivered/)
+    expect([...places.values()].join('\n')).toContain('[redacted]')
+    const hits = Object.entries(planted).flatMap(([what, secret]) =>
+      [...places].filter(([, text]) => text.includes(secret)).map(([place]) => `${what} in ${place}`),
+    )
+    expect(hits).toEqual([])
+    const ofPerson = [...places].filter(([, text]) => text.includes(person)).map(([place]) => place)
+    expect(ofPerson.filter((place) => !place.startsWith('the table predictions'))).toEqual([])
+    expect(ofPerson).not.toEqual([])
+    reached(
+      'F38',
+      `${Object.keys(planted).length} secrets and a person, searched for in ${places.size} places (tables, histories, log, spool, metrics, ${answers.length} answers): 0 hits`,
+    )
+  }, 120_000)
+})
