@@ -179,7 +179,7 @@ function resume(state: ReleaseState, said: Statement): Advance {
 
 function promoteNow(state: ReleaseState, said: Statement, straight: boolean): Advance {
   if (said.reason === undefined || said.reason.trim() === '')
-    return ignored(state, 'promoteNow skips what protects the callers; it needs a reason')
+    return ignored(state, 'promoteNow stands in for approvals and time; it needs a reason')
   if (state.breakGlass !== undefined)
     return ignored(state, `the glass is broken already, by ${state.breakGlass.by}`)
   if (state.drill !== undefined) return ignored(state, 'it is a drill, which is never promoted')

@@ -602,7 +602,7 @@ const rows: Row[] = [
     'root',
     {},
     false,
-    'promoteNow skips what protects the callers; it needs a reason',
+    'promoteNow stands in for approvals and time; it needs a reason',
     'canary',
   ],
   [
@@ -612,7 +612,7 @@ const rows: Row[] = [
     'root',
     { reason: ' ' },
     false,
-    'promoteNow skips what protects the callers; it needs a reason',
+    'promoteNow stands in for approvals and time; it needs a reason',
     'canary',
   ],
   [
