@@ -83,12 +83,17 @@ export async function countPairs(
         end as truth
       from shadow_pairs as pairs
         cross join mature
-        cross join (select manifest #>> '{output,positive}' as name from versions where version = ${shadow}) as positive
+        cross join (
+          select manifest #>> '{output,positive}' as name, manifest #> '{output,classes}' as classes
+          from versions where version = ${shadow}
+        ) as positive
         join lateral (
           select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by revision desc limit 1
         ) as newest on true
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
         and pairs.at <= mature.until and pairs.served ? 'label' and pairs.shadow ? 'label'
+        -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
+        and (positive.classes is null or positive.classes ? (newest.value #>> '{}'))
     )
     select count(*) filter (where served = truth and shadow <> truth)::integer as b,
       count(*) filter (where served <> truth and shadow = truth)::integer as c,

@@ -281,7 +281,7 @@ export const routingStatements: Statements = {
       return [{ requests: total, p95: at(0.95), p99: at(0.99) }]
     },
   ],
-  '1a9d10c6': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
+  '15985f5b': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   f4112284: [
     'findSilence',
     (query, [model, tickModel, release]) => {

@@ -71,6 +71,16 @@ it.each([
   expect(await counts()).toEqual(wanted)
 })
 
+it('an outcome of a class that the model does not know says nothing of either', async () => {
+  await store.query(sql`
+    update versions set manifest = '{"output": {"kind": "classes", "classes": ["setosa", "virginica"]}}'
+    where version = ${shadow}`)
+  await pair('setosa', 'virginica', 'tulip')
+  expect(await counts()).toEqual({ b: 0, c: 0, same: 0 })
+  await pair('setosa', 'virginica', 'virginica')
+  expect(await counts()).toEqual({ b: 0, c: 1, same: 0 })
+})
+
 /** Makes pairs of the past: asked and told so many minutes ago; not told when undefined. */
 async function asked(minutesAgo: number, toldAgo: number | undefined, wasRight: boolean): Promise<void> {
   await pair(true, false, ...(toldAgo === undefined ? [] : [wasRight]))
