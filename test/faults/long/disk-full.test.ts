@@ -1,0 +1,270 @@
+/**
+ * The disk of Postgres is full, under steady load: first it cannot enlarge its tables, then not even the log that it writes ahead,
+ * over which it gives up and starts again and again. Then there is room. It takes root, for a disk of a few megabytes.
+ */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { planPostgres } from '../../../cli/embedded/postgres.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
+import { supervise, type Supervision } from '../../../cli/supervisor.ts'
+import { verifyAudit } from '../../../store/audit.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { migrate } from '../../../store/migrate.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { startApiProcess, startLoad, until, type ApiProcess, type Load } from '../../support/api-process.ts'
+import { irisRow, irisSpec } from '../../support/artifact.ts'
+import { reached } from '../../support/figures.ts'
+import { nextRoute, register } from '../../support/registration.ts'
+import { signingKeyOf } from '../../support/vouching.ts'
+
+const alertMs = 10_000
+const healMs = 30_000
+const fullMs = 5_000
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-disk-'))
+chmodSync(root, 0o711)
+const disk = join(root, 'disk')
+let megabytes = 160
+
+function mount(...how: string[]): boolean {
+  try {
+    mkdirSync(disk, { recursive: true })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', [...how, `size=${megabytes}m`].join(), 'tmpfs', disk], {
+      stdio: 'ignore',
+    })
+    return true
+  } catch {
+    return false
+  }
+}
+const mayMount = process.getuid?.() === 0 && mount()
+
+/** Takes all the room there is, a piece at a time: the callers are of this process and must not stand still meanwhile. */
+async function fill(): Promise<void> {
+  const ballast = await open(join(disk, `ballast-${megabytes}`), 'a')
+  const fits = (chunk: Buffer) =>
+    ballast.write(chunk).then(
+      ({ bytesWritten }) => bytesWritten === chunk.byteLength,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOSPC') return false
+        throw error
+      },
+    )
+  try {
+    for (let bytes = 1_048_576; bytes >= 1_024; bytes /= 4) while (await fits(Buffer.alloc(bytes)));
+  } finally {
+    await ballast.close()
+  }
+}
+/** As an administrator who enlarges the volume: what lies there stays. */
+function enlarge(): void {
+  megabytes += 100
+  mount('remount')
+}
+
+describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
+  let supervision: Supervision
+  let store: Store
+  let owner: string
+  let api: ApiProcess
+  let load: Load
+  let key: string
+  let asked = 0
+  let carriedOut = 0
+
+  beforeAll(async () => {
+    chmodSync(disk, 0o711)
+    const postgres = await planPostgres({ dataDir: join(disk, 'postgres'), port: await freePort() })
+    owner = postgres.url
+    supervision = await supervise([postgres], { stateDir: root, signals: false, log: () => {} })
+    await migrate(owner)
+    store = openStore(owner, { max: 2, onError: () => {} })
+    const artifacts = join(root, 'artifacts')
+    await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+    ;({ key } = await insertKey(store, { name: 'root', role: 'admin' }))
+    api = await startApiProcess({
+      DATABASE_URL: owner,
+      TENURE_STATE: join(root, 'state'),
+      TENURE_ARTIFACTS: artifacts,
+      TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+      TENURE_PUBLIC_PREDICTIONS: 'on',
+    })
+    load = startLoad(api.url, {
+      path: '/v1/models/iris/predict',
+      body: JSON.stringify({ instances: [irisRow] }),
+      callers: 16,
+      rate: 150,
+    })
+  }, 120_000)
+  afterAll(async () => {
+    await load?.stop()
+    await api?.end('SIGTERM')
+    await store?.close()
+    await supervision?.stop()
+    execFileSync('umount', ['-l', disk])
+    rmSync(root, { recursive: true, force: true })
+  }, 60_000)
+
+  interface Said {
+    status: number
+    retryAfter: string | null
+    ms: number
+    text: string
+  }
+  const ask = async (method: string, path: string, body?: object): Promise<Said> => {
+    const from = performance.now()
+    const answer = await fetch(`${api.url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    const text = await answer.text()
+    return {
+      status: answer.status,
+      retryAfter: answer.headers.get('retry-after'),
+      ms: performance.now() - from,
+      text,
+    }
+  }
+  /** Each leaves a row in two tables, one of them the audit. */
+  const command = async (): Promise<Said> => {
+    const said = await ask('POST', '/v1/keys', { name: `somebody-${asked++}`, role: 'viewer' })
+    if (said.status === 201) carriedOut++
+    return said
+  }
+  const trouble = async () => {
+    const { status, text } = await ask('GET', '/readyz')
+    const { database } = JSON.parse(text) as { database?: { trouble: string; detail: string } }
+    return { status, database }
+  }
+  const metric = async (name: string): Promise<number> => {
+    const { text } = await ask('GET', '/metrics')
+    return Number(
+      text
+        .split('\n')
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(' ')[1],
+    )
+  }
+  const count = async (statement: ReturnType<typeof sql>) =>
+    (await store.query<{ count: number }>(statement))[0]!.count
+
+  const refusals: Said[] = []
+  /** One that is refused for this reason; those before it found some room in what the tables had taken already. */
+  const refused = async (why: RegExp): Promise<void> => {
+    for (let tries = 0; tries < 2_000; tries++) {
+      const said = await command()
+      if (said.status === 201) continue
+      refusals.push(said)
+      expectPlain(said)
+      if (why.test(said.text)) return
+    }
+    throw new Error('2,000 commands found room on a full disk')
+  }
+  const expectPlain = ({ status, retryAfter, text }: Said): void => {
+    expect([status, retryAfter]).toEqual([503, '1'])
+    expect(JSON.parse(text)).toMatchObject({ code: 'postgres_unavailable', retryable: true })
+    expect(text).toMatch(/"detail":"Postgres (has no room on its disk|did not answer): /)
+    expect(text).not.toMatch(/\.ts:\d|node_modules/)
+  }
+  /** A machine that is busy with something else may make a request wait for too long; for a full disk none is refused. */
+  const expectAnswered = async (): Promise<void> => {
+    const { text } = await ask('GET', '/metrics')
+    const overloaded = /tenure_refusals_total\{code="overloaded"\} (\d+)/.exec(text)?.[1] ?? '0'
+    expect(load.failed()).toBe(Number(overloaded))
+  }
+  /** Answers how long it took until commands are carried out, nothing waits, and nobody is warned any more. */
+  const healed = async (): Promise<number> => {
+    const from = performance.now()
+    await until(async () => (await command()).status === 201, 'a command that is carried out', 60_000)
+    await until(
+      async () => (await metric('tenure_prediction_log_rows{state="spooled"}')) === 0,
+      'an empty spool',
+      60_000,
+    )
+    await until(async () => (await trouble()).database === undefined, 'the end of the warning', 60_000)
+    return performance.now() - from
+  }
+  const expectBalance = async (): Promise<number> => {
+    await load.stop()
+    await until(
+      async () => (await metric('tenure_prediction_log_rows{state="waiting"}')) === 0,
+      'the rest of the log',
+      30_000,
+    )
+    const of = (state: string) => metric(`tenure_prediction_log_total{state="${state}"}`)
+    const [served, stored, dropped] = [await of('served'), await of('stored'), await of('dropped')]
+    expect(served).toBe(stored + dropped)
+    expect(served).toBe(load.answered())
+    expect(await count(sql`select count(*) from predictions`)).toBe(stored)
+    return dropped
+  }
+
+  it('its tables cannot grow: predictions go on, writes are refused plainly, people are told', async () => {
+    expect((await command()).status).toBe(201)
+    await pause(1_000)
+    await fill()
+    const from = performance.now()
+    await until(async () => (await trouble()).database?.trouble === 'full', 'the warning', 60_000)
+    const warnedMs = performance.now() - from
+    expect(warnedMs).toBeLessThanOrEqual(alertMs)
+    expect((await trouble()).database?.detail).toMatch(/^Postgres has no room on its disk: .*No space left/)
+    expect((await trouble()).status).toBe(200)
+    expect(await metric('tenure_postgres_trouble{kind="full"}')).toBe(1)
+    await refused(/Postgres has no room on its disk: /)
+    // Who only reads is answered.
+    expect((await ask('GET', '/v1/models')).status).toBe(200)
+    await pause(fullMs)
+    expect(await metric('tenure_prediction_log_rows{state="spooled"}')).toBeGreaterThan(0)
+    enlarge()
+    const healedMs = await healed()
+    expect(healedMs).toBeLessThanOrEqual(healMs)
+    await expectAnswered()
+    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    reached('F11', `tables: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
+  }, 300_000)
+
+  it('nor can the log that it writes ahead: it gives up and comes back by itself', async () => {
+    await fill()
+    const from = performance.now()
+    // Ends its segment of the log, and there is no room for another one.
+    const full = store.pool.query(
+      `select pg_switch_wal(); create table big as select repeat('x', 100) from generate_series(1, 300000)`,
+    )
+    await full.catch(() => {})
+    await until(async () => (await trouble()).database !== undefined, 'the warning', 60_000)
+    const warnedMs = performance.now() - from
+    expect(warnedMs).toBeLessThanOrEqual(alertMs)
+    await refused(/./)
+    await until(() => supervision.restartsOf('postgres') > 0, 'Postgres to give up', 60_000)
+    await pause(fullMs)
+    await refused(/./)
+    enlarge()
+    const healedMs = await healed()
+    expect(healedMs).toBeLessThanOrEqual(healMs)
+    await expectAnswered()
+    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    // What was acknowledged is there, and what was refused is not.
+    const keys = await count(sql`select count(*) from api_keys where name like 'somebody-%'`)
+    const audited = await count(
+      sql`select count(*) from audit where action = 'key.created' and detail ->> 'name' like 'somebody-%'`,
+    )
+    expect(keys).toBeGreaterThanOrEqual(carriedOut)
+    expect(audited).toBe(keys)
+    const dropped = await expectBalance()
+    const slowest = Math.max(...refusals.map(({ ms }) => ms))
+    reached('F11', `its own log: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
+    reached(
+      'F11',
+      `${load.answered()} predictions, ${load.failed()} failed, ${dropped} of their rows dropped, served = stored + dropped; a command is refused within ${Math.round(slowest)} ms; the audit is intact`,
+    )
+  }, 300_000)
+})
+
+const s = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
