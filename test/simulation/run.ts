@@ -8,14 +8,15 @@ import { closeReleaseRow, openRelease, recordRelease } from '../../activities/re
 import { rollBackModel, takeBack } from '../../activities/rollback.ts'
 import { route } from '../../activities/route.ts'
 import { watch, type WatchReport, type WatchRequest } from '../../activities/watch.ts'
-import type { Route } from '../../domain/route.ts'
 import type { ReleaseState } from '../../domain/release.ts'
 import { release } from '../../workflows/release.ts'
 import { rollback } from '../../workflows/rollback.ts'
+import { disagreementsOf } from './agreement.ts'
+import { ambushOf, type Ambush } from './ambush.ts'
 import { connect, spread, tidyUp, type Server } from './connection.ts'
 import { createMemory } from './database.ts'
 import { createProperties, type Violation } from './properties.ts'
-import { startProcess, tableNow, type Replica, type Surroundings } from './replicas.ts'
+import { startProcess, type Replica, type Surroundings } from './replicas.ts'
 import { drawScenario, type Fault, type Mode, type Said, type Scenario } from './scenario.ts'
 import { raiseEpoch } from './restored.ts'
 import { dictionary } from './statement.ts'
@@ -71,7 +72,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   let losesCountersUntil = -1
   let losesBytesUntil = -1
   let dying = 0
-  let holding: { steps: number; forMs: number } | undefined
+  let ambush: Ambush | undefined
   const machines = new Map<string, Machine>()
   const added = (machine: Machine): Machine => {
     machines.set(machine.name, machine)
@@ -144,15 +145,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         if (type === 'watch') properties.watched((input as WatchRequest).state, result as WatchReport)
       },
       begins(worker, type) {
-        if (holding === undefined || !['route', 'promote'].includes(type) || --holding.steps > 0) return
-        const { forMs } = holding
-        holding = undefined
-        world.tell(`${worker.machine.name} freezes within "${type}" (${Math.round(forMs)} ms)`)
-        world.freeze(worker.machine, forMs)
-        // What it has in hand must come to nothing, although it stands where it stood.
-        const command = world.pick(['abort', 'rollback'] as const)
-        const said = { command, by: 'olga', id: 'held', reason: 'it hangs', isSignal: true }
-        world.after(temporal.machine, world.between(10, 300), () => say(said))
+        if (!ambush?.types.includes(type) || --ambush.left > 0) return
+        const { strike } = ambush
+        ambush = undefined
+        strike(worker, type)
       },
       taskFailed: (info, error) => properties.taskFailed(info.workflowId, error),
       closed({ info, closed }) {
@@ -282,7 +278,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       if (ways === 2) world.cut(other, name, cut)
     }
   }
-  const befall = ({ kind, forMs, which }: Fault): void => {
+  const cutReplica = (forMs: number, which: number) =>
+    befall({ kind: 'cut replica', atMs: world.now(), forMs, which })
+  const befall = (fault: Fault): void => {
+    const { kind, forMs, which } = fault
     world.tell(`** ${kind} (${Math.round(forMs)} ms, ${which})`)
     const worker = workers[which % workers.length]!
     const replica = replicas[which % replicas.length]!
@@ -292,8 +291,8 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       case 'freeze worker':
         return world.freeze(worker.machine, forMs)
       case 'freeze in a step':
-        // Longer than anybody waits for it, so that another worker has gone on when it wakes up.
-        holding = { steps: which % 4 === 0 ? 2 : 1, forMs: forMs + 2_500 }
+      case 'cut in a step':
+        ambush = ambushOf({ world, temporal, say, cutReplica }, fault)
         return
       case 'cut worker':
         return during(
@@ -379,11 +378,14 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         return
       case 'cancel':
         return temporal.cancel(workflowId)
-      case 'roll back model':
-        temporal.start('rollback', `rollback/${model}`, [
-          { model, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' },
-        ])
+      case 'roll back model': {
+        const order = { model, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' }
+        const give = () => (stopped ? undefined : temporal.start('rollback', `rollback/${model}`, [order]))
+        // And again, by whoever thinks that it has not helped.
+        world.after(temporal.machine, world.between(500, 3_000), give)
+        give()
         return
+      }
       case 'die before telling':
         dying += 1 + (which % 3)
         return
@@ -411,7 +413,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     current = world.last()
     check()
   }
-  const isQuiet = () => temporal.all().every(({ closed }) => closed !== undefined)
+  // Whoever stands still may yet wake up and go on with what others have ended.
+  const isQuiet = () =>
+    temporal.all().every(({ closed }) => closed !== undefined) &&
+    workers.every(({ machine }) => machine.frozenUntil + 300 < world.now())
   const plannedMs = scenario.releases.at(-1)!.atMs + 100
   const broken = () => properties.violations.length > 0
   await world.run(
@@ -429,7 +434,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   world.slow(0)
   losesCountersUntil = losesBytesUntil = -1
   dying = 0
-  holding = undefined
+  ambush = undefined
   if (!broken() && mode === 'safety') await world.run(scenario.untilMs, noting, () => broken() || isQuiet())
   if (!broken() && mode === 'liveness') {
     const limitMs = world.now() + longestOf(scenario)
@@ -447,9 +452,13 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       await world.run(
         world.now() + convergeMs,
         noting,
-        () => broken() || (!isPatient && disagreements().length === 0),
+        () =>
+          broken() ||
+          (!isPatient && disagreementsOf({ memory, replicas, faults: scenario.faults }).length === 0),
       )
-    if (!broken()) for (const message of disagreements()) properties.fail('everybody converges', message)
+    if (!broken())
+      for (const message of disagreementsOf({ memory, replicas, faults: scenario.faults }))
+        properties.fail('everybody converges', message)
     if (!broken()) leftOpen()
   }
   if (seed % 8 === 0) properties.checkAudit()
@@ -462,26 +471,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         'every release ends',
         `${open.map((row) => row['id']).join()} has no end in the database`,
       )
-  }
-  /** In what the replicas and the database differ. */
-  function disagreements(): string[] {
-    const routing = memory.row('routing', model)
-    if (!routing) return []
-    const found: string[] = []
-    for (const replica of replicas) {
-      const now = tableNow(replica, model)
-      const { epoch, generation } = now?.live.route ?? { epoch: 0, generation: 0 }
-      const isFenced = now?.table === now?.live.fenced
-      if (epoch !== routing['epoch'] || generation !== routing['generation'] || isFenced)
-        found.push(
-          `${replica.machine.name} follows ${epoch}/${generation}${isFenced ? ', fenced' : ''}, the database says ${String(routing['epoch'])}/${String(routing['generation'])}`,
-        )
-    }
-    const champion = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
-    const said = memory.row('champions', model)?.['version']
-    if (champion !== said && scenario.faults.every(({ kind }) => kind !== 'move champion'))
-      found.push(`the champion is ${String(said)}, the routes lead to ${champion}`)
-    return found
   }
 
   return {

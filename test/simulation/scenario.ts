@@ -34,6 +34,7 @@ export interface Fault {
     | 'freeze replica'
     | 'cut replica'
     | 'cut replica one way'
+    | 'cut in a step'
     | 'restart database'
     | 'freeze database'
     | 'restore database'
@@ -88,8 +89,14 @@ export const keys: readonly { name: string; role: Role; models?: string[] }[] = 
 ]
 
 function policyOf(world: World): ReleasePolicy {
-  // Where two requests are enough, it is the time alone that keeps a stage from being passed at its first looks.
-  const step = { minMs: 500, minRequests: world.pick([8, 2]), deadlineMs: 3_000 }
+  // Where two requests are enough, the time alone keeps a stage from being passed at its first looks.
+  const [minMs, minRequests] = world.pick([
+    [500, 8],
+    [500, 8],
+    [500, 8],
+    [900, 2],
+  ] as const)
+  const step = { minMs, minRequests, deadlineMs: 3_000 }
   const strategy = world.pick([
     'canary',
     'canary',
@@ -117,12 +124,13 @@ function policyOf(world: World): ReleasePolicy {
 const faultKinds: readonly (readonly [Fault['kind'], number])[] = [
   ['crash worker', 5],
   ['freeze worker', 6],
-  ['freeze in a step', 4],
+  ['freeze in a step', 5],
   ['cut worker', 3],
   ['crash replica', 5],
   ['freeze replica', 4],
   ['cut replica', 4],
   ['cut replica one way', 2],
+  ['cut in a step', 4],
   ['restart database', 2],
   ['freeze database', 1],
   ['restore database', 4],
@@ -145,7 +153,8 @@ function faultOf(world: World, untilMs: number): Fault {
   let at = world.random() * weights
   const kind = faultKinds.find(([, weight]) => (at -= weight) < 0)?.[0] ?? 'crash worker'
   return {
-    atMs: world.between(300, untilMs),
+    // What waits for a step waits from early on; there are only a few of them in a run.
+    atMs: kind.endsWith('in a step') ? world.between(0, 1_000) : world.between(300, untilMs),
     kind,
     forMs: world.between(200, world.pick([1_000, 2_500, 5_000])),
     which: world.int(100),

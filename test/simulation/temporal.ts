@@ -123,7 +123,9 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
   }
   const alive = (): Worker | undefined => {
     const up = workers.filter((worker) => worker.machine.isUp)
-    return up.length === 0 ? undefined : world.pick(up)
+    // One that stands still has asked before, and asks no more.
+    const awake = up.filter((worker) => worker.machine.frozenUntil <= world.now() || world.chance(0.2))
+    return up.length === 0 ? undefined : world.pick(awake.length > 0 ? awake : up)
   }
 
   /** Hands a workflow task to a worker; one that does not come back is handed out again. */
