@@ -1,0 +1,34 @@
+/** In what the replicas and the database differ, when everything had the time to settle. */
+import type { Route } from '../../domain/route.ts'
+import type { Memory } from './database.ts'
+import { tableNow, type Replica } from './replicas.ts'
+import type { Fault } from './scenario.ts'
+import { model } from './setting.ts'
+
+export function disagreementsOf({
+  memory,
+  replicas,
+  faults,
+}: {
+  memory: Memory
+  replicas: readonly Replica[]
+  faults: readonly Fault[]
+}): string[] {
+  const routing = memory.row('routing', model)
+  if (!routing) return []
+  const found: string[] = []
+  for (const replica of replicas) {
+    const now = tableNow(replica, model)
+    const { epoch, generation } = now?.live.route ?? { epoch: 0, generation: 0 }
+    const isFenced = now?.table === now?.live.fenced
+    if (epoch !== routing['epoch'] || generation !== routing['generation'] || isFenced)
+      found.push(
+        `${replica.machine.name} follows ${epoch}/${generation}${isFenced ? ', fenced' : ''}, the database says ${String(routing['epoch'])}/${String(routing['generation'])}`,
+      )
+  }
+  const champion = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
+  const said = memory.row('champions', model)?.['version']
+  if (champion !== said && faults.every(({ kind }) => kind !== 'move champion'))
+    found.push(`the champion is ${String(said)}, the routes lead to ${champion}`)
+  return found
+}

@@ -1,0 +1,55 @@
+/**
+ * What befalls a release in the middle of a step, and what people say right then: the moments at which a late step or a replica
+ * that was not told does harm, and which chance alone hardly ever hits.
+ */
+import type { Fault, Said } from './scenario.ts'
+import type { Temporal, Worker } from './temporal.ts'
+import type { World } from './world.ts'
+
+export interface Ambush {
+  /** It strikes when a worker begins with one of these steps … */
+  types: readonly string[]
+  /** … for as many times as are left. */
+  left: number
+  strike(worker: Worker, type: string): void
+}
+
+export interface Accomplices {
+  world: World
+  temporal: Temporal
+  say(said: Omit<Said, 'atMs' | 'copies'>): void
+  cutReplica(forMs: number, which: number): void
+}
+
+const said = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
+
+export function ambushOf(
+  { world, temporal, say, cutReplica }: Accomplices,
+  { kind, which, forMs }: Fault,
+): Ambush {
+  if (kind === 'freeze in a step')
+    return {
+      types: ['route', 'promote'],
+      left: which % 8 === 0 ? 2 : 1,
+      strike({ machine }, type) {
+        world.tell(`${machine.name} freezes within "${type}"`)
+        // Longer than anybody waits for it, so that another worker has gone on when it wakes up.
+        world.freeze(machine, forMs + 2_500)
+        // What it has in hand must come to nothing, although everything stands where it stood.
+        const abort = () => say({ ...said, command: 'abort', id: 'held' })
+        world.after(temporal.machine, world.between(10, 300), abort)
+      },
+    }
+  const cut = () => cutReplica(forMs + 1_500, which)
+  if (which % 2) return { types: ['route', 'promote', 'takeBack'], left: 1 + (which % 6), strike: cut }
+  return {
+    types: ['promote'],
+    left: 1,
+    // The new champion is not wanted any more, and one of those who serve it can no longer be told.
+    strike: () =>
+      void world.after(temporal.machine, world.between(300, 1_200), () => {
+        cut()
+        say({ ...said, command: 'rollback', id: 'unwell' })
+      }),
+  }
+}
