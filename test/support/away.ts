@@ -1,5 +1,5 @@
 /** A Temporal that is killed and held down for as long as a test wants, on the real system, and that says when it is back. */
-import { Connection } from '@temporalio/client'
+import { Client, Connection } from '@temporalio/client'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -43,14 +43,9 @@ export async function startAwaySystem(
 }
 
 /** Resolves with the moment at which Temporal answers. */
-export async function temporalAnswers({ config }: RealSystem): Promise<number> {
+export async function temporalAnswers(system: Pick<RealSystem, 'config'>): Promise<number> {
   for (;;) {
-    // A connection of its own each time: one that has failed waits longer and longer before it tries again.
-    const found = await Connection.connect({
-      address: config.temporal.address,
-      connectTimeout: 500,
-      channelArgs: { 'grpc.use_local_subchannel_pool': 1 },
-    }).catch(() => undefined)
+    const found = await freshClient(system).catch(() => undefined)
     if (found !== undefined) {
       const atMs = Date.now()
       await found.close()
@@ -58,4 +53,15 @@ export async function temporalAnswers({ config }: RealSystem): Promise<number> {
     }
     await pause(50)
   }
+}
+
+/** With a connection of its own: one that has failed waits longer and longer before it tries again. */
+export async function freshClient({ config }: Pick<RealSystem, 'config'>) {
+  const connection = await Connection.connect({
+    address: config.temporal.address,
+    connectTimeout: 500,
+    channelArgs: { 'grpc.use_local_subchannel_pool': 1 },
+  })
+  const client = new Client({ connection, namespace: config.temporal.namespace })
+  return { client, close: () => connection.close() }
 }

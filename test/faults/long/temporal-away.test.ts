@@ -1,0 +1,232 @@
+/**
+ * Temporal killed and away while people go on speaking to their releases: the candidate is withdrawn, every command is written down
+ * within the second, and done once when Temporal is back, though a replica is killed over it. Away for 20 s, or for as many as
+ * TENURE_AWAY_S says: `TENURE_AWAY_S=600 npm run test:faults -- F15` is the ten minutes.
+ */
+import { execFile } from 'node:child_process'
+import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { syncSchedule } from '../../../cli/schedules.ts'
+import type { ReleasePolicy } from '../../../domain/policy.ts'
+import { iris } from '../../../models/iris.ts'
+import { verifyAudit } from '../../../store/audit.ts'
+import { findChampion } from '../../../store/champions.ts'
+import { insertKey } from '../../../store/keys.ts'
+import { findRelease } from '../../../store/releases.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
+import { freshClient, startAwaySystem, type AwaySystem } from '../../support/away.ts'
+import { insertModel } from '../../support/candidates.ts'
+import { reached } from '../../support/figures.ts'
+import { quickPolicy } from '../../support/stage.ts'
+import { startCallers, type Callers } from '../../support/system.ts'
+
+const awayMs = Number(environmentWith({})['TENURE_AWAY_S'] ?? 20) * 1_000
+const exposureMs = 3_000
+const everyMs = 2_000
+const hour = 3_600_000
+const patience = { timeout: 60_000, interval: 100 }
+const people = { anna: 'approver', ben: 'approver', olga: 'operator', vera: 'viewer' } as const
+type Person = keyof typeof people
+
+const limits = { ...quickPolicy.limits, maxStaleMs: 5_000 }
+const watch = { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 5_000, decisionMs: hour }
+/** Of a first version: nothing but people moves it on. */
+const direct = (approvers: number, withinMs: number): ReleasePolicy => ({
+  strategy: 'direct',
+  approval: { approvers, withinMs },
+  stages: [],
+  watch,
+  limits,
+})
+const stage = { minMs: hour, minRequests: 20, deadlineMs: 2 * hour }
+const canary: ReleasePolicy = {
+  ...direct(1, hour),
+  strategy: 'canary',
+  stages: [{ ...stage, shareBp: 3_000 }],
+}
+
+let system: AwaySystem
+let callers: Callers
+const keys = {} as Record<Person, string>
+beforeAll(async () => {
+  system = await startAwaySystem({ replicas: 2, leaseMs: 2_000 })
+  for (const [name, role] of Object.entries(people) as [Person, (typeof people)[Person]][])
+    keys[name] = (await insertKey(system.store, { name, role })).key
+}, 120_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-80).join('\n')}\n`)
+})
+afterAll(async () => {
+  await callers?.stop()
+  await system?.stop()
+}, 60_000)
+
+let asked = 0
+/** By one replica and the other in turn. */
+async function ask(who: Person, method: string, path: string, body?: object, once?: string) {
+  const from = performance.now()
+  const answer = await fetch(`${system.urls[asked++ % system.urls.length]}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${keys[who]}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(once === undefined ? {} : { 'idempotency-key': once }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const json = (await answer.json()) as Record<string, unknown>
+  return { status: answer.status, json, tookMs: performance.now() - from }
+}
+const say = (who: Person, id: string, word: string, once?: string) =>
+  ask(who, 'POST', `/v1/releases/${id}/${word}`, { reason: 'said while Temporal was away' }, once)
+
+async function register(model: string, policy: ReleasePolicy) {
+  return insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
+}
+async function start(model: string, version: string, stage: string): Promise<string> {
+  const { status, json } = await ask('olga', 'POST', '/v1/releases', { model, version })
+  expect(status, JSON.stringify(json)).toBe(202)
+  const id = String(json['id'])
+  await reaches(id, stage)
+  return id
+}
+const first = async (model: string, policy: ReleasePolicy) =>
+  start(model, await (await register(model, policy)).register(), 'awaiting_approval')
+const reaches = (id: string, stage: string) =>
+  expect.poll(async () => (await findRelease(system.store, id))?.state.stage, patience).toBe(stage)
+const ends = (id: string, outcome: string) =>
+  expect.poll(async () => (await findRelease(system.store, id))?.outcome, patience).toBe(outcome)
+const count = async (statement: ReturnType<typeof sql>) =>
+  (await system.store.query<{ n: number }>(statement))[0]?.n ?? 0
+
+it('what is said while it is away is recorded within the second and done once when it is back', async () => {
+  // A candidate that answers callers, and first versions that wait for people.
+  const pulse = await register('pulse', canary)
+  const champion = await pulse.register()
+  const ready = await start('pulse', champion, 'awaiting_approval')
+  expect((await say('anna', ready, 'approve')).status).toBe(200)
+  await ends(ready, 'promoted')
+  const candidate = await pulse.register(champion)
+  const exposed = await start('pulse', candidate, 'awaiting_approval')
+  expect((await say('anna', exposed, 'approve')).status).toBe(200)
+  callers = startCallers(system.urls, 'pulse')
+  await expect.poll(() => callers.answered.get(candidate) ?? 0, patience).toBeGreaterThan(5)
+  const approved = await first('approved', direct(1, hour))
+  const byTwo = await first('by-two', direct(2, hour))
+  const rejected = await first('rejected', direct(1, hour))
+  const aborted = await first('aborted', direct(1, hour))
+  const words = await (await register('typed', direct(1, hour))).register()
+  // The command line sends the digests that it was shown.
+  await system.store.query(sql`
+    update evaluations set report_digest = 'sha256:' || repeat('0', 64) where model = 'typed'`)
+  const typed = await start('typed', words, 'awaiting_approval')
+  const own = await first('own', direct(1, hour))
+  await system.store.query(
+    sql`update releases set requested_by = 'ben', state = jsonb_set(state, '{requestedBy}', '"ben"') where id = ${own}`,
+  )
+  // Its schedule fires all the time, each time for a retraining that fails at once.
+  await register('scheduled', direct(1, hour))
+  const definition = { ...iris.definition, name: 'scheduled', retrain: { everyMs, catchUpMs: hour } }
+  await syncSchedule(system.client, definition, system.config.taskQueues.control)
+  const runs = async (client = system.client) => {
+    const { info } = await client.schedule.getHandle('retrain/scheduled').describe()
+    return info.recentActions.map(({ scheduledAt }) => scheduledAt.getTime())
+  }
+  await expect.poll(async () => (await runs()).length, patience).toBeGreaterThan(1)
+  const late = await first('late', direct(1, 8_000))
+
+  const from = performance.now()
+  const awayFromMs = Date.now()
+  system.hold()
+  const said = [
+    await say('anna', approved, 'approve', 'mine'),
+    await say('anna', approved, 'approve', 'mine'),
+    await say('anna', byTwo, 'approve'),
+    await say('ben', byTwo, 'approve'),
+    await say('ben', rejected, 'reject'),
+    await say('olga', aborted, 'abort'),
+    await say('anna', late, 'approve'),
+    await say('olga', exposed, 'rollback'),
+  ]
+  expect(said.map(({ status, json }) => `${status} ${String(json['state'] ?? json['detail'])}`)).toEqual(
+    said.map(() => '202 waiting'),
+  )
+  expect(said[1]!.json).toEqual(said[0]!.json)
+  // Who may not is refused as ever.
+  expect((await say('vera', typed, 'approve')).status).toBe(403)
+  expect((await say('ben', own, 'approve')).status).toBe(409)
+  const cli = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', 'cli/tenure.ts', 'approve', typed, '--reason', 'typed'],
+    { cwd: checkout, env: environmentWith({ TENURE_URL: system.urls[0]!, TENURE_KEY: keys.anna }) },
+  )
+  expect(cli.stdout).toMatch(/recorded; it will be delivered when Temporal is back/)
+  const slowestMs = Math.max(...said.map(({ tookMs }) => tookMs))
+  const recorded = await count(sql`select count(*)::int as n from command_outbox`)
+  expect(recorded).toBe(8)
+  expect(await count(sql`select count(*)::int as n from audit where action = 'command.recorded'`)).toBe(8)
+
+  // Nobody watches the candidate: it goes by itself.
+  await pause(Math.max(0, exposureMs + 1_000 - (performance.now() - from)))
+  callers.reset()
+  await expect.poll(() => callers.answered.get(champion) ?? 0, patience).toBeGreaterThan(100)
+  expect([...callers.answered.keys()]).toEqual([champion])
+  const lastMs = Math.max(0, (callers.lastMs.get(candidate) ?? from) - from)
+  expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+  await pause(Math.max(0, awayMs - (performance.now() - from)))
+  expect(await count(sql`select count(*)::int as n from command_outbox where sent_at is not null`)).toBe(0)
+
+  // Back, and a replica dies over what it delivers.
+  const backMs = await system.letGo()
+  const sent = () => count(sql`select count(*)::int as n from command_outbox where sent_at is not null`)
+  await expect.poll(sent, { ...patience, interval: 5 }).toBeGreaterThan(0)
+  system.signal('api-2', 'SIGKILL')
+  await expect.poll(sent, { ...patience, interval: 20 }).toBe(recorded)
+  const deliveredMs =
+    (await count(sql`select (extract(epoch from max(sent_at)) * 1000)::float8 as n from command_outbox`)) -
+    backMs
+  const open = sql`
+    select count(*)::int as n from command_outbox as outbox
+    where not exists (select from release_commands where id = outbox.release_id || '/' || outbox.command_id)`
+  await expect.poll(() => count(open), patience).toBe(0)
+  const answeredMs = Date.now() - backMs
+  await ends(approved, 'promoted')
+  await ends(byTwo, 'promoted')
+  await ends(typed, 'promoted')
+  await ends(rejected, 'rejected')
+  await ends(aborted, 'aborted')
+  await ends(late, 'expired')
+  await ends(exposed, 'rolled_back')
+  expect(await findChampion(system.store, 'pulse')).toMatchObject({ version: champion })
+  await reaches(own, 'awaiting_approval')
+
+  // Once each, and the late one refused.
+  const answers = await system.store.query<{ release_id: string; accepted: boolean; rows: number }>(sql`
+    select answers.release_id, answers.accepted,
+      (select count(*)::int from audit where subject = outbox.release_id and actor = outbox.actor
+        and action = 'release.' || outbox.command) as rows
+    from command_outbox as outbox join release_commands as answers
+      on answers.id = outbox.release_id || '/' || outbox.command_id`)
+  expect(answers.map(({ rows }) => rows)).toEqual(answers.map(() => 1))
+  expect(answers.filter(({ accepted }) => !accepted).map(({ release_id }) => release_id)).toEqual([late])
+  const isUp = async () => (await fetch(`${system.urls[1]}/readyz`)).status
+  await expect.poll(isUp, patience).toBe(200)
+  const refused = (await ask('vera', 'GET', `/v1/commands/${String(said[6]!.json['id'])}`)).json
+  expect(refused).toMatchObject({ state: 'refused', accepted: false })
+
+  // What the schedule has missed is made up for at most once.
+  const { client, close } = await freshClient(system)
+  await expect.poll(async () => Math.max(...(await runs(client))), patience).toBeGreaterThan(backMs)
+  const missed = (await runs(client)).filter((at) => at > awayFromMs + everyMs && at < backMs - everyMs)
+  await close()
+  expect(missed.length).toBeLessThanOrEqual(1)
+  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+  reached(
+    'F15',
+    `away for ${Math.round(awayMs / 1_000)} s: ${recorded} commands answered 202 within ${Math.round(slowestMs)} ms, ` +
+      `delivered within ${Math.round(deliveredMs)} ms of its return and answered within ${Math.round(answeredMs)} ms, once each; ` +
+      `last answer of the candidate after ${Math.round(lastMs)} ms (lease ${exposureMs} ms); ${missed.length} catch-up run`,
+  )
+})
