@@ -154,18 +154,25 @@ export const faults: readonly Fault[] = [
     fault: 'Temporal restart, kill -9',
     asked: '0 of 100 running releases lost; resume ≤ 30 s',
     shownBy: [
+      { file: 'test/faults/long/hundred-releases.test.ts' },
       { file: release, tests: 'of Temporal' },
       { file: 'test/cli/embedded.test.ts', tests: 'kill -9' },
     ],
-    reached: 'promoted all the same, and no caller noticed',
-    weaker: 'one running release instead of 100',
+    reached:
+      'each answers a person or is watched again by itself; a canary is promoted and no caller notices',
   },
   {
     number: 'F15',
     fault: 'Temporal down 10 min',
     asked: 'candidates withdrawn; API ≤ 1 s; approvals delivered ≤ 5 s after return, once',
-    shownBy: [{ file: watcher, tests: 'Temporal that stands still' }],
-    weaker: 'seconds instead of 10 min; commands answer 503 and are kept in no outbox',
+    shownBy: [
+      { file: 'test/faults/long/temporal-away.test.ts' },
+      { file: 'test/faults/long/outbox.test.ts' },
+      { file: 'test/api/outbox.test.ts' },
+      { file: watcher, tests: 'Temporal that stands still' },
+    ],
+    weaker:
+      '20 s instead of 10 min, which TENURE_AWAY_S=600 is; to start a release or a retraining, and to return a model without an open release, answers 503',
   },
   {
     number: 'F16',
