@@ -78,8 +78,9 @@ export const faults: readonly Fault[] = [
       { file: fleet, tests: 'a kill fails no request' },
       { file: release, tests: 'of an API replica' },
     ],
-    reached: 'only what was in flight is lost',
-    weaker: 'two kills here; twenty at twice the peak by npm run bench:fleet -- kills',
+    reached:
+      'only what was in flight is lost; at twice the peak 63 requests a kill, ready again in 1.6 s (bench/fleet.md)',
+    weaker: 'two kills here, five at twice the peak; twenty by npm run bench:fleet -- kills',
   },
   {
     number: 'F7',
@@ -223,7 +224,7 @@ export const faults: readonly Fault[] = [
     shownBy: [{ file: 'test/faults/long/links.test.ts' }],
     reached:
       'every replica follows the newest route, the release has ended, the audit is whole, the log equation exact',
-    weaker: '6 seeds here; 20 by npm run bench:fleet -- links',
+    weaker: '5 seeds here; 20 by npm run bench:fleet -- links',
   },
   {
     number: 'F21',
