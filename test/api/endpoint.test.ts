@@ -302,3 +302,11 @@ describe('bodies that are not complete', () => {
     expect(answer()).toMatch(/"code":"body_too_large"/)
   })
 })
+
+it('a body that holds a key is refused, for what is asked is kept', async () => {
+  const port = await listen({})
+  for (const asked of [{ instances: [irisRow], routing_key: key }, { instances: [{ ...irisRow, [key]: 1 }] }])
+    expect(await ask(port, {}, JSON.stringify(asked))).toMatchObject({ status: 400, code: 'invalid_request' })
+  const like = { instances: [irisRow], routing_key: `${key.slice(0, 16)}_` }
+  expect(await ask(port, {}, JSON.stringify(like))).toMatchObject({ status: 200 })
+})

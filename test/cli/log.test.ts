@@ -58,6 +58,15 @@ describe('the log', () => {
     expect(echoed).toEqual(lines)
   })
 
+  it('keeps no secret of a line, whoever has written it', async () => {
+    const log = openLog(dir)
+    log.write('postgres', `STATEMENT:  alter role tenure_app login password 'hunter2'`)
+    log.write('api', JSON.stringify({ level: 40, msg: 'no answer', cause: 'postgres://u:hunter2@h/db' }))
+    expect(log.tail('postgres')[0]).toMatch(/password '\[redacted\]'$/)
+    await log.close()
+    expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).not.toContain('hunter2')
+  })
+
   it('begins a new file when the old one has grown large', async () => {
     writeFileSync(join(dir, 'tenure.log'), 'x'.repeat(20_000_001))
     const log = openLog(dir)

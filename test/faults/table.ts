@@ -140,8 +140,9 @@ export const faults: readonly Fault[] = [
       { file: 'test/store/postgres.test.ts', tests: 'frozen' },
       { file: 'test/api/frozen.test.ts', tests: 'Postgres' },
     ],
-    reached: 'no prediction waits; every call of a replica ends at its deadline of 0.9 s',
-    weaker: 'the deadline of a query of a worker or a command is up to 10 s',
+    reached: 'no prediction waits; every call of a control route ends at its deadline of 0.9 s',
+    weaker:
+      'a page may ask three times; the log of predictions gives up after 2 s, a worker or a command after up to 10 s',
   },
   {
     number: 'F13',

@@ -310,3 +310,25 @@ describe('the heads that are kept elsewhere', () => {
     await later.stop()
   })
 })
+
+it('keeps no secret, and what it keeps is what its hashes are of', async () => {
+  const secret = '0123456789abcdef'.repeat(3)
+  const detail = {
+    reason: `with tnr_0123456789ab_${secret} at postgres://u:${secret}@h/`,
+    list: [`Bearer ${secret}`],
+  }
+  await append(`tnr_0123456789ab_${secret}`, detail)
+  const [row] = (await store.query<{ text: string }>(sql`
+    select row_to_json(audit)::text as text from audit order by seq desc limit 1`)) as [{ text: string }]
+  expect(row.text).not.toContain(secret)
+  expect(row.text).toContain('with tnr_0123456789ab_[redacted] at postgres://u:[redacted]@h/')
+  expect(await breach()).toBeUndefined()
+  // As any other text that is kept.
+  const [kept] = await store.query<{ text: string; list: string[] }>(
+    sql`select ${`tnr_0123456789ab_${secret}`}::text as text, ${[`tnr_0123456789ab_${secret}`, 'plain']}::text[] as list`,
+  )
+  expect(kept).toEqual({
+    text: 'tnr_0123456789ab_[redacted]',
+    list: ['tnr_0123456789ab_[redacted]', 'plain'],
+  })
+})
