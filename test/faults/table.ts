@@ -174,7 +174,7 @@ export const faults: readonly Fault[] = [
       { file: watcher, tests: 'Temporal that stands still' },
     ],
     weaker:
-      '20 s instead of 10 min, which TENURE_AWAY_S=600 is; to start a release or a retraining, and to return a model without an open release, answers 503',
+      '20 s instead of 10 min, which TENURE_TEST_AWAY_S=600 is; to start a release or a retraining, and to return a model without an open release, answers 503',
   },
   {
     number: 'F16',
@@ -319,7 +319,7 @@ export const faults: readonly Fault[] = [
       { file: log },
       { file: 'test/api/serving/durable.test.ts', tests: 'the durable log' },
     ],
-    weaker: 'frozen for 20 s; 60 s by TENURE_FROZEN_SECONDS=60',
+    weaker: 'frozen for 20 s; 60 s by TENURE_TEST_FROZEN_S=60',
   },
   {
     number: 'F30',

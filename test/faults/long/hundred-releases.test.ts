@@ -1,6 +1,6 @@
 /**
  * Temporal killed with kill -9 while a hundred releases run, in every stage that lasts: none is lost, and each goes on by itself.
- * TENURE_RELEASES says how many, when it is not to be a hundred.
+ * TENURE_TEST_RELEASES says how many, when it is not to be a hundred.
  */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
@@ -16,7 +16,7 @@ import { seatChampion } from '../../support/seat.ts'
 import { playedRelease, quickPolicy, type PlayedRelease } from '../../support/stage.ts'
 import { startRealSystem, withEnvironment, type RealSystem } from '../../support/system.ts'
 
-const releases = Number(environmentWith({})['TENURE_RELEASES'] ?? 100)
+const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
 const patience = { timeout: 120_000, interval: 200 }
 const hour = 3_600_000
 const stage = { minMs: hour, minRequests: 20, deadlineMs: 2 * hour }

@@ -3,7 +3,7 @@
  * with Postgres frozen by SIGSTOP, in both modes of the prediction log. Best effort answers and counts what it cannot keep;
  * durable answers nobody whom it cannot write down. The process is the one of production, on sockets.
  *
- *   TENURE_FROZEN_SECONDS=60    how long Postgres is frozen; twenty by default
+ *   TENURE_TEST_FROZEN_S=60    how long Postgres is frozen; twenty by default
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import { sumAccounts } from '../../../store/log-accounts.ts'
 import { insertKey } from '../../../store/keys.ts'
 import { migrate } from '../../../store/migrate.ts'
 import { openStore } from '../../../store/postgres.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
 import { startApiProcess, until } from '../../support/api-process.ts'
 import { irisRow, irisSpec } from '../../support/artifact.ts'
 import { reached } from '../../support/figures.ts'
@@ -26,7 +26,7 @@ import { freeze } from '../../support/freeze.ts'
 import { nextRoute, register } from '../../support/registration.ts'
 import { signingKeyOf } from '../../support/vouching.ts'
 
-const frozenS = Number(process.env['TENURE_FROZEN_SECONDS'] ?? 20)
+const frozenS = Number(environmentWith({})['TENURE_TEST_FROZEN_S'] ?? 20)
 const peakS = 3
 const mostMb = 200
 const path = '/v1/models/iris/predict'

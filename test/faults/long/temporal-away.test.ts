@@ -1,7 +1,7 @@
 /**
  * Temporal killed and away while people go on speaking to their releases: the candidate is withdrawn, every command is written down
  * within the second, and done once when Temporal is back, though a replica is killed over it. Away for 20 s, or for as many as
- * TENURE_AWAY_S says: `TENURE_AWAY_S=600 npm run test:faults -- F15` is the ten minutes.
+ * TENURE_TEST_AWAY_S says: `TENURE_TEST_AWAY_S=600 npm run test:faults -- F15` is the ten minutes.
  */
 import { execFile } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -22,7 +22,7 @@ import { reached } from '../../support/figures.ts'
 import { quickPolicy } from '../../support/stage.ts'
 import { startCallers, type Callers } from '../../support/system.ts'
 
-const awayMs = Number(environmentWith({})['TENURE_AWAY_S'] ?? 20) * 1_000
+const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 20) * 1_000
 const exposureMs = 3_000
 const everyMs = 2_000
 const hour = 3_600_000

@@ -2,7 +2,7 @@
  * F32, thirty days of windows of an hour, each of them milliseconds here: a monitor that looks at every one over several runs, and
  * a release that is watched for as long, to which people speak all the time, also while one run hands over to the next.
  *
- *   TENURE_DAYS=30    days; thirty are the default
+ *   TENURE_TEST_DAYS=30    days; thirty are the default
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -13,6 +13,7 @@ import { seeded } from '../../../domain/random.ts'
 import type { CommandName } from '../../../domain/release.ts'
 import { moveChampion } from '../../../store/champions.ts'
 import { findRelease } from '../../../store/releases.ts'
+import { environmentWith } from '../../../temporal.config.ts'
 import { commandSignals, monitorWorkflowId } from '../../../workflows/contract.ts'
 import { lengthsOf } from '../../support/burst.ts'
 import { reached } from '../../support/figures.ts'
@@ -21,7 +22,7 @@ import { migratedDatabase, temporalAddress } from '../../support/servers.ts'
 import { until } from '../../support/serving.ts'
 import { openStage, quickPolicy, type Stage } from '../../support/stage.ts'
 
-const days = Number(process.env['TENURE_DAYS'] ?? 30)
+const days = Number(environmentWith({})['TENURE_TEST_DAYS'] ?? 30)
 const windows = 24 * days
 const everyMs = 40
 /** What a run may have. */
