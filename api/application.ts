@@ -12,6 +12,8 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
 
 export function createApplication({ refusals, ...deps }: ApplicationOptions): RequestListener {
   const { app } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
+  // The first request builds the router and compiles what is on its way: here nobody waits for it.
+  void app.request('/livez')
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
   return (request, response) => void listener(request, response)
 }
