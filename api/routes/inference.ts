@@ -6,7 +6,7 @@ import { findArm, metadataOf } from '../inference/metadata.ts'
 import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../inference/schemas.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { requestIdHeader } from '../serving/repeat.ts'
-import { issuesOf } from './health.ts'
+import { whyNotReady } from './health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): Route[] {
   const { serving } = deps
@@ -88,7 +88,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       summary: 'Whether the process should get requests; /readyz says more.',
       answers: { 200: 'It should', 503: 'It should not' },
       handle() {
-        if (issuesOf(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
+        if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
         return { json: { ready: true } }
       },
     }),
