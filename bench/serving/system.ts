@@ -75,6 +75,8 @@ export async function startSystem(
   // The first start fills the caches; how long one takes that finds them is what callers of a restarted replica wait for.
   await (await start('state')).stop()
   const api = await start('state')
+  // What is loaded behind the first answers belongs to its memory.
+  await api.ask('/metrics')
   const beside: { stop(): Promise<void> }[] = []
   return {
     url: api.url,
