@@ -1,0 +1,232 @@
+/**
+ * One of three replicas is started again without the model, or with code of before, at every position of a release. Wherever it is,
+ * the release goes no further, names the replica and its host, and goes on by itself once the replica is as the others.
+ */
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { sayTo } from '../../../bench/fleet/cut.ts'
+import type { ReleaseState } from '../../../domain/release.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { reached } from '../../support/figures.ts'
+import { openShow, showPolicy, type Show } from '../../support/show.ts'
+import type { PlayedRelease } from '../../support/stage.ts'
+import { startCallers, type Callers } from '../../support/system.ts'
+
+/** The one that is not as the others. */
+const place = 1
+const lame = 'api-2'
+const step = { minMs: 2_500, minRequests: 20, deadlineMs: 120_000 }
+const policy = {
+  ...showPolicy,
+  shadow: { ...step, shareBp: 10_000 },
+  stages: [
+    { ...step, shareBp: 2_000 },
+    { ...step, shareBp: 5_000 },
+  ],
+  probation: { ...step, holdbackBp: 1_000 },
+  watch: { ...showPolicy.watch, acknowledgeMs: 2_000, decisionMs: 120_000 },
+  limits: { ...showPolicy.limits, maxStaleMs: 2_000 },
+}
+const positions = [
+  ['qualifying', 0],
+  ['shadow', 0],
+  ['canary', 0],
+  ['canary', 1],
+  ['probation', 0],
+] as const
+
+let show: Show
+let callers: Callers
+let home: string
+const held: string[] = []
+beforeAll(async () => {
+  show = await openShow(
+    {
+      replicas: 3,
+      // As in production: code that is not put together takes its time to start.
+      leaseMs: 5_000,
+      async changes({ stateDir }) {
+        home = join(stateDir, 'lame')
+        mkdirSync(home)
+        makeOldCode(join(home, 'old-code'))
+        mkdirSync(join(home, 'nothing'))
+        point('code', checkout)
+        point('artifacts', join(stateDir, 'artifacts'))
+        const variables = {
+          TENURE_STATE: join(home, 'state'),
+          TENURE_ARTIFACTS: join(home, 'artifacts'),
+          TENURE_SIGNING_KEY: join(stateDir, 'keys', 'signing.pem'),
+        }
+        return (spec) =>
+          spec.name === lame ? { ...spec, cwd: join(home, 'code'), env: { ...spec.env, ...variables } } : spec
+      },
+    },
+    { policy },
+  )
+  // The others: what the lame one answers is its own.
+  callers = startCallers([show.system.urls[0]!, show.system.urls[2]!], show.model)
+}, 180_000)
+afterAll(async () => {
+  await callers?.stop()
+  await show?.system.stop()
+  if (held.length > 0)
+    reached(
+      'F34',
+      `held and named at ${held.length} of ${2 * positions.length} positions: ${held.join(', ')}`,
+    )
+}, 60_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail')
+    process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)
+})
+
+it.each([
+  ['without the model', withoutModel, /no such|ENOENT|cannot|not found|artifact/i],
+  ['with code of before', withOldCode, /the field guard is unknown/],
+])(
+  'one replica %s holds the release at every position, by name',
+  { timeout: 300_000 },
+  async (kind, makeLame, why) => {
+    const champion = await show.champion()
+    await makeLame()
+    const { release, version } = await show.approved()
+    for (const [at, position] of positions.entries()) {
+      const [stage, index] = position
+      if (at > 0) {
+        // Held by a person until the replica is there again, it is at this position and at no later one.
+        await expect.poll(async () => (await release.state()).routed).toBe(true)
+        await makeLame()
+        await untilRefused()
+        await release.say('resume', 'anna')
+      }
+      const who = await idOfLame()
+      const seen = await expectHeld(release, who)
+      expect(seen.said).toMatch(why)
+      expect(seen.said).toContain(`replica ${who} on ${hostname()}`)
+      const where = at === 0 ? (['shadow', 0] as const) : position
+      expect([seen.state.stage, seen.state.stageIndex]).toEqual(
+        where[0] === 'canary' ? where : [where[0], seen.state.stageIndex],
+      )
+      held.push(`${kind} at ${stage}${stage === 'canary' ? ` ${index + 1}` : ''}`)
+      // It goes no further.
+      await pause(step.minMs)
+      const still = await release.state()
+      expect([still.stage, still.stageIndex]).toEqual([seen.state.stage, seen.state.stageIndex])
+      await Promise.all([makeWell(), pausedAt(release, positions[at + 1])])
+    }
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await show.champion()).toBe(version)
+    expect(champion).not.toBe(version)
+    expect(callers.failures).toEqual([])
+  },
+)
+
+/** Says stop as soon as the release is there. */
+async function pausedAt(
+  release: PlayedRelease,
+  position: (typeof positions)[number] | undefined,
+): Promise<void> {
+  if (position === undefined) return
+  const [stage, index] = position
+  await release.reaches(stage, stage === 'canary' ? index : undefined)
+  await release.say('pause', 'olga')
+}
+
+/** Waits until the lame one has said that it cannot follow. */
+async function untilRefused(): Promise<void> {
+  const who = await idOfLame()
+  const problems = () =>
+    show.system.store.query(
+      sql`select problem from acknowledgements where replica_id = ${who} and problem is not null`,
+    )
+  await expect.poll(async () => (await problems()).length, { timeout: 30_000 }).toBe(1)
+}
+
+interface Held {
+  state: ReleaseState
+  said: string
+}
+
+/** Waits until the release says by name who holds it, where the stage is routed or where it is watched. */
+async function expectHeld(release: PlayedRelease, who: string): Promise<Held> {
+  const say = sayTo(show.system.urls[0]!, show.key)
+  const seen: Held = { state: await release.state(), said: '' }
+  await expect
+    .poll(
+      async () => {
+        const told = (await say('GET', `/v1/releases/${release.id}`)) as {
+          state: ReleaseState
+          decisions: { reasons: { code: string; message: string }[] }[]
+        }
+        seen.state = told.state
+        const reasons = told.decisions[0]?.reasons.filter(({ code }) => code === 'not_followed') ?? []
+        seen.said = (told.state.routed ? reasons.map(({ message }) => message) : told.state.blockedBy).join(
+          '; ',
+        )
+        return seen.said
+      },
+      { timeout: 60_000 },
+    )
+    .toContain(who)
+  return seen
+}
+
+async function idOfLame(): Promise<string> {
+  const find = () =>
+    show.system.store.query<{ id: string }>(sql`
+      select id from replicas where url = ${show.system.urls[place]} and lease_until > clock_timestamp()`)
+  await expect.poll(async () => (await find()).length, { timeout: 30_000 }).toBe(1)
+  return (await find())[0]!.id
+}
+
+/** Its artifacts are away, and so is all that it has kept. */
+async function withoutModel(): Promise<void> {
+  point('artifacts', join(home, 'nothing'))
+  rmSync(join(home, 'state', 'cache'), { recursive: true, force: true })
+  await show.system.supervision.restart(lame)
+}
+
+async function withOldCode(): Promise<void> {
+  point('code', join(home, 'old-code'))
+  await show.system.supervision.restart(lame)
+}
+
+async function makeWell(): Promise<void> {
+  point('artifacts', show.system.config.artifactRoot)
+  point('code', checkout)
+  await show.system.supervision.restart(lame)
+}
+
+/** In one step, so that nobody finds nothing. */
+function point(name: string, to: string): void {
+  const link = join(home, name)
+  symlinkSync(to, `${link}.next`)
+  renameSync(`${link}.next`, link)
+}
+
+/** A copy that does not know a field of the routes of releases, as before that field was there. */
+function makeOldCode(root: string): void {
+  mkdirSync(root)
+  for (const part of [
+    'api',
+    'charts',
+    'domain',
+    'models',
+    'store',
+    'workflows',
+    'temporal.config.ts',
+    'package.json',
+    'tsconfig.json',
+  ])
+    cpSync(join(checkout, part), join(root, part), { recursive: true })
+  symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
+  const file = join(root, 'api', 'serving', 'row.ts')
+  const text = readFileSync(file, 'utf8')
+  const field = "  'guard',\n"
+  if (!text.includes(field)) throw new Error(`${file} does not hold ${field}`)
+  writeFileSync(file, text.replace(field, ''))
+}
