@@ -128,7 +128,9 @@ export const faults: readonly Fault[] = [
       { file: 'test/faults/long/disk-full.test.ts' },
       { file: 'test/api/serving/full-disk.test.ts', tests: 'of Postgres' },
     ],
-    reached: 'no prediction fails; a command answers 503 with what is full, /readyz and a metric say so',
+    reached: 'a command answers 503 with what is full, /readyz and a metric say so; predictions go on',
+    weaker:
+      'when not even its own log could grow, 62 predictions were not answered in one run on a machine at ten times its load; whether for the load or for the disk was not found out',
   },
   {
     number: 'F12',
