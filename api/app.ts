@@ -88,9 +88,14 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   return respond(reply, requestIdOf(context))
 }
 
-/** What a browser sends of a form. A field that comes twice counts as it came last. */
-const formOf = (bytes: Buffer): Record<string, string> =>
-  Object.fromEntries(new URLSearchParams(redacted(bytes.toString('utf8'))))
+/**
+ * What a browser sends of a form. A field that comes twice counts as it came last. Secrets go from each value and not from the whole,
+ * in which the token of the form would look like one.
+ */
+function formOf(bytes: Buffer): Record<string, string> {
+  const fields = [...new URLSearchParams(bytes.toString('utf8'))]
+  return Object.fromEntries(fields.map(([name, value]) => [name, redacted(value)]))
+}
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 

@@ -67,6 +67,15 @@ async function ask(): Promise<void> {
   }
 }
 
+it('the client gets ready with a workflow before anybody asks', async () => {
+  const temporal = createTemporalClient(core.config)
+  await temporal.warm()
+  const query = `WorkflowType = 'getReady' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
+  const count = () => temporal.call(5_000, async (client) => (await client.workflow.count(query)).count)
+  await until(async () => (await count()) > 0, 'the workflow that does nothing', 20_000)
+  await temporal.close()
+})
+
 const say = (who: string, path: string, body: unknown = {}, headers: Record<string, string> = {}) =>
   api.request('POST', path, { key: keys[who]!, body, headers })
 const show = async (id: string) =>

@@ -168,7 +168,8 @@ describe('tenure up', () => {
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('released')
-    expect(out).toMatch(/snapshot …\n/)
+    // Whoever looks every so often misses a step that is over by then.
+    expect(out).toMatch(/(snapshot|train) …\n/)
     expect(out).toMatch(/epoch 1 to \d+; loss/)
     const { releases } = await json<{ releases: { version: string; outcome?: string }[] }>(
       'releases',

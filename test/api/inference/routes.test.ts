@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint } from '../../../api/endpoint.ts'
+import type { Serving } from '../../../api/serving/serving.ts'
 import { createTargets } from '../../../api/target.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/artifact.ts'
 import { openHouse, startApi, type House, type TestApi } from '../../support/serving.ts'
@@ -337,6 +338,16 @@ describe('the description', () => {
     expect((await get('/v2')).json).toMatchObject({ name: 'tenure', extensions: ['binary_tensor_data'] })
     expect((await get('/v2/health/live')).json).toEqual({ live: true })
     expect(await get('/v2/health/ready')).toMatchObject({ status: 200, json: { ready: true } })
+  })
+
+  it('of its health says no as everywhere else, also where only the log cannot be written', async () => {
+    const { serving } = api.deps
+    serving.durable = { isAway: () => true } as Serving['durable']
+    for (const path of ['/v2/health/ready', '/readyz'])
+      expect(await get(path), path).toMatchObject({ status: 503, json: { code: 'not_ready' } })
+    expect((await get('/readyz')).json['detail']).toMatch(/the prediction log cannot be written/)
+    serving.durable = undefined
+    expect(await get('/v2/health/ready')).toMatchObject({ status: 200 })
   })
 
   it('of a model names its tensors in the order of a matrix, and the versions that can be asked for', async () => {
