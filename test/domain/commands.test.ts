@@ -35,7 +35,12 @@ describe('people', () => {
     ['another artifact', waiting, say('approve', 'anna', { artifactDigest: 'x' }), /has seen the artifact x/],
     ['another evaluation', waiting, say('approve', 'anna', { evaluationDigest: 'x' }), /evaluation x/],
     ['another policy', waiting, say('approve', 'anna', { policyDigest: 'x' }), /policy x/],
-    ['an approval that comes after its window', waiting, say('approve', 'anna', { untilMs: 9 }), /was over at/],
+    [
+      'an approval that comes after its window',
+      waiting,
+      say('approve', 'anna', { untilMs: 9 }),
+      /was over at/,
+    ],
     ['the same approval again', run(waiting, say('approve')), say('approve'), /already/],
     ['break-glass without a reason', canaried, say('promoteNow', 'anna', { reason: ' ' }), /needs a reason/],
     ['a second pause', run(canaried, say('pause')), say('pause'), /already/],
