@@ -41,26 +41,22 @@ describe('of a text', () => {
 
   it('what was JSON stays JSON, however the secrets lie in it', () => {
     const piece = fc.constantFrom(
-      ...[
-        '-----BEGIN PRIVATE KEY-----',
-        '-----END PRIVATE KEY-----',
-        'password ',
-        "'",
-        '"',
-        '\\',
-        '\n',
-        ' ',
-        '@',
-        ':',
-      ],
-      ...[
-        '://u',
-        '%3A%2F%2Fu%3Ap%40',
-        'bearer abcdefgh12345678',
-        '?token=',
-        `tnr_0123456789ab_${secret}`,
-        'plain',
-      ],
+      '-----BEGIN PRIVATE KEY-----',
+      '-----END PRIVATE KEY-----',
+      'password ',
+      "'",
+      '"',
+      '\\',
+      '\n',
+      ' ',
+      '@',
+      ':',
+      '://u',
+      '%3A%2F%2Fu%3Ap%40',
+      'bearer abcdefgh12345678',
+      '?token=',
+      `tnr_0123456789ab_${secret}`,
+      'plain',
     )
     const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(''))
     fc.assert(

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { prepareCore } from '../../cli/prepare.ts'
 import { mostConnectionsOf, nameOfProcess } from '../../store/room.ts'
 import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
@@ -54,6 +54,8 @@ const start = (...args: string[]) =>
       env: environmentWith(environment),
       stdio: ['ignore', 'pipe', 'inherit'],
     })
+    // Also when it does not refuse.
+    onTestFinished(() => void child.kill('SIGKILL'))
     let said = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
     child.once('error', reject).once('close', (code) => resolve({ code, said }))

@@ -125,6 +125,17 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
     void worker.gone.then(() => (closing ? undefined : workerOf(slot)))
     return worker
   }
+  /** The one before may be dying still, at the last point of the release before. */
+  const workerThatBegins = async (slot: number, workflowId: string, point?: Point): Promise<ToldWorker> => {
+    const worker = await workerOf(slot)
+    const begun = await worker.begin(workflowId, point).then(
+      () => true,
+      () => false,
+    )
+    if (begun) return worker
+    await worker.gone
+    return workerThatBegins(slot, workflowId, point)
+  }
 
   const seat = async (policy: ReleasePolicy) => {
     const model = `crash-${stamp}-${models++}`
@@ -136,9 +147,8 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
 
   const play = async (slot: number, name: StoryName, point?: Point) => {
     const { policy, said }: Story = stories[name]
-    const worker = await workerOf(slot)
     const { model, version } = await seat(policy)
-    await worker.begin(releaseWorkflowId(model), point)
+    const worker = await workerThatBegins(slot, releaseWorkflowId(model), point)
     const from = performance.now()
     const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
       workflowId: releaseWorkflowId(model),

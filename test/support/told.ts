@@ -57,11 +57,13 @@ export async function startToldWorker(
       throw new Error('a told worker has ended before it was ready')
     }),
   ])
-  const ask = async <Kind extends Saying['kind']>(order: Order, answer: Kind) => {
-    const said = heard(child, answer)
-    child.send(order)
-    return said
-  }
+  /** Rejects when it is gone before it has answered. */
+  const ask = <Kind extends Saying['kind']>(order: Order, answer: Kind) =>
+    new Promise<Extract<Saying, { kind: Kind }>>((resolve, reject) => {
+      void heard(child, answer).then(resolve)
+      void gone.then(() => reject(new Error('a told worker has ended before it has answered')))
+      child.send(order, (error) => (error === null ? undefined : reject(error)))
+    })
   return {
     pid: child.pid ?? 0,
     alive: () => child.exitCode === null && child.signalCode === null,
