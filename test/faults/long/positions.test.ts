@@ -136,12 +136,11 @@ async function pausedAt(
   await release.say('pause', 'olga')
 }
 
-/** Waits until the lame one has said that it cannot follow. */
+/** Waits until the lame one has said that it cannot follow. Which one that is, is asked anew: the one before it may seem to live. */
 async function untilRefused(): Promise<void> {
-  const who = await idOfLame()
-  const problems = () =>
+  const problems = async () =>
     show.system.store.query(
-      sql`select problem from acknowledgements where replica_id = ${who} and problem is not null`,
+      sql`select problem from acknowledgements where replica_id = ${await idOfLame()} and problem is not null`,
     )
   await expect.poll(async () => (await problems()).length, { timeout: 30_000 }).toBe(1)
 }
@@ -178,7 +177,8 @@ async function expectHeld(release: PlayedRelease, who: string): Promise<Held> {
 async function idOfLame(): Promise<string> {
   const find = () =>
     show.system.store.query<{ id: string }>(sql`
-      select id from replicas where url = ${show.system.urls[place]} and lease_until > clock_timestamp()`)
+      select id from replicas where url = ${show.system.urls[place]} and lease_until > clock_timestamp()
+      order by started_at desc limit 1`)
   await expect.poll(async () => (await find()).length, { timeout: 30_000 }).toBe(1)
   return (await find())[0]!.id
 }
