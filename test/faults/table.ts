@@ -297,9 +297,11 @@ export const faults: readonly Fault[] = [
     number: 'F27',
     fault: '1,000 drift alerts in 60 s; a loop of rejected retrains',
     asked: '≤ 2 trainings',
-    shownBy: [{ file: 'test/domain/triggers.test.ts', tests: 'thousand|rejection' }],
+    shownBy: [
+      { file: 'test/faults/long/alerts.test.ts' },
+      { file: 'test/domain/triggers.test.ts', tests: 'thousand|rejection' },
+    ],
     reached: 'one of a thousand starts',
-    weaker: 'at the brakes, not on real processes',
   },
   {
     number: 'F28',
