@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createConnection } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Client, ConnectionOptions } from '@temporalio/client'
 import { DomainError } from '../domain/errors.ts'
 import type { Config } from '../temporal.config.ts'
@@ -29,6 +30,8 @@ export const answerMs = 900
 const greetMs = 800
 /** How long a worker may take that is as new. */
 const readyMs = 10_000
+/** How long a call that has been given up may take to be over, before the connection is closed all the same. */
+const settleMs = 2_000
 /** How long it takes at most to be told that nobody listens. */
 const knockMs = 200
 
@@ -39,6 +42,8 @@ export function createTemporalClient({
   let opened: Promise<Client> | undefined
   // Whether it has yet to be seen that anybody is there.
   let doubted = true
+  // Also those that nobody waits for any more.
+  const underway = new Set<Promise<unknown>>()
   const open = (): Promise<Client> => {
     opened ??= connect(temporal)
     // A failed start of the library must not be the answer for ever.
@@ -56,10 +61,11 @@ export function createTemporalClient({
       timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
     })
     try {
-      const done = await Promise.race([
-        client.connection.withDeadline(Date.now() + withinMs, () => work(client)),
-        late,
-      ])
+      const asked = client.connection.withDeadline(Date.now() + withinMs, () => work(client))
+      underway.add(asked)
+      const over = () => void underway.delete(asked)
+      asked.then(over, over)
+      const done = await Promise.race([asked, late])
       doubted = false
       return done
     } catch (error) {
@@ -111,6 +117,13 @@ export function createTemporalClient({
     },
     async close() {
       const client = await opened?.catch(() => undefined)
+      // The library asks again on a connection that is closed, and nobody could catch what comes of it.
+      const patience = new AbortController()
+      await Promise.race([
+        Promise.allSettled(underway),
+        pause(settleMs, undefined, { signal: patience.signal }).catch(() => {}),
+      ])
+      patience.abort()
       await client?.connection.close()
     },
   }
