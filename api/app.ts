@@ -67,9 +67,10 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
       ? Buffer.alloc(0)
       : unpacked(await readBody(req.raw, limit), encoding, limit)
   if (bytes.byteLength > 0 || route.streams === true) expectMedia(req.header('content-type'), route.takes)
-  const sent = route.page === true ? formOf(bytes) : route.body === undefined ? undefined : parse(bytes)
-  if (route.page === true && !safe)
-    expectOwnForm(route.allow === 'public' ? undefined : session, header, formOf(bytes)['token'])
+  const form = route.page === true ? formOf(bytes) : undefined
+  const sent = form ?? (route.body === undefined ? undefined : parse(bytes))
+  if (form !== undefined && !safe)
+    expectOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
   const { pathname, search } = new URL(req.url)
   const reply = await carryOut(deps, route, {
     path: req.path,

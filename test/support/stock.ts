@@ -142,14 +142,20 @@ export function makeOld(directory: string, days = 3): void {
 export const bytesBelow = (directory: string): number =>
   filesBelow(directory).reduce((sum, path) => sum + statSync(path).size, 0)
 
-/** Rows that name a file which is not there with the right bytes. */
-export async function findDangling({
-  store,
-  artifactRoot,
-}: {
+interface Place {
   store: Store
   artifactRoot: string
-}): Promise<string[]> {
+}
+
+async function keptSnapshots(store: Store): Promise<string[]> {
+  const rows = await store.query<{ digest: string }>(
+    sql`select digest from snapshots where dropped_at is null`,
+  )
+  return rows.map(({ digest }) => digest)
+}
+
+/** Rows that name a file which is not there with the right bytes. */
+export async function findDangling({ store, artifactRoot }: Place): Promise<string[]> {
   const artifacts = openArtifacts(artifactRoot)
   const missing: string[] = []
   const want = async (what: string, area: 'artifacts' | 'snapshots', digest: string): Promise<void> => {
@@ -166,31 +172,19 @@ export async function findDangling({
     await want(what, 'artifacts', digest)
     for (const file of Object.values(files ?? {})) await want(what, 'artifacts', file.digest)
   }
-  const snapshots = await store.query<{ digest: string }>(
-    sql`select digest from snapshots where dropped_at is null`,
-  )
-  for (const { digest } of snapshots) await want('snapshot', 'snapshots', digest)
+  for (const digest of await keptSnapshots(store)) await want('snapshot', 'snapshots', digest)
   return missing
 }
 
 /** Files of the store that no row names. */
-export async function findOrphans({
-  store,
-  artifactRoot,
-}: {
-  store: Store
-  artifactRoot: string
-}): Promise<string[]> {
+export async function findOrphans({ store, artifactRoot }: Place): Promise<string[]> {
   const artifacts = openArtifacts(artifactRoot)
   const manifests = await store.query<{ digest: string }>(sql`
     select digest from (
       select artifact_digest as digest from versions
       union select artifact_digest from trainings where artifact_digest is not null) as named
     where digest not in (select digest from collected_artifacts)`)
-  const snapshots = await store.query<{ digest: string }>(
-    sql`select digest from snapshots where dropped_at is null`,
-  )
-  const digests = snapshots.map(({ digest }) => digest)
+  const digests = await keptSnapshots(store)
   for (const { digest } of manifests) {
     const { files } = await getManifest(artifacts, digest)
     digests.push(digest, ...Object.values(files).map((file) => file.digest))
