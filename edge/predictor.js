@@ -164,7 +164,7 @@ function checked(value, { fit, feature, index }) {
     return feature.missing === 'fill' ? null : refuse('missing_feature', `${where} may not be null`)
   if (fit.kind === 'number') {
     if (typeof value !== 'number') refuse('wrong_type', `${where} is a ${typeof value}, not a number`)
-    if (!Number.isFinite(Math.fround((value - fit.mean) / fit.std)))
+    if (![value, (value - fit.mean) / fit.std].every((each) => Number.isFinite(Math.fround(each))))
       refuse('not_finite', `${where} is not finite, or too large`)
     return value
   }

@@ -27,7 +27,12 @@ export function sourcesOf({ columns }: LoadedVersion, layout: Layout): Source[] 
     if (column.kind === 'number') {
       const { name, start, mean, std, fill, fillable } = column
       const filled = fillable ? Math.fround(scaled(fill, mean, std)) : NaN
-      const scale = (value: number) => (value === value ? Math.fround(scaled(value, mean, std)) : filled)
+      const scale = (value: number) => {
+        if (value !== value) return filled
+        // What 32 bits do not hold is refused whatever it is scaled to, as in a request.
+        const held = Math.fround(value)
+        return Number.isFinite(held) ? Math.fround(scaled(value, mean, std)) : held
+      }
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
     }
     const slot = layout.texts.findIndex(({ name }) => name === column.name)

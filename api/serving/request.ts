@@ -103,9 +103,9 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   if (feature.kind === 'number')
     return (value, index) => {
       if (typeof value === 'number') {
-        // The network reads single precision: what overflows there is the caller's doing and not the model's.
+        // The network reads single precision, and the log keeps it: what overflows there is the caller's doing and not the model's.
         const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
-        if (Number.isFinite(Math.fround(read))) return
+        if (Number.isFinite(Math.fround(read)) && Number.isFinite(Math.fround(value))) return
         throw new DomainError(
           'not_finite',
           `instance ${index}: feature ${quote(name)} is not finite, or too large`,

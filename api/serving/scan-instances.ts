@@ -139,7 +139,7 @@ function scanValue(
   const value = scanNumber(cursor)
   sheet.numbers[to] = value
   sheet.input[offset + column.start] = scaled(value, column.mean, column.std)
-  return Number.isFinite(sheet.input[offset + column.start]!)
+  return Number.isFinite(sheet.input[offset + column.start]!) && Number.isFinite(sheet.numbers[to]!)
 }
 
 function scanCategory(

@@ -93,6 +93,14 @@ describe('a wrong request gets its own answer', () => {
       /instance 1 .*"petalWidth"/,
     ],
     [
+      'a number that 32 bits do not hold, though they would hold it scaled',
+      'flight',
+      { instances: [{ ...day, distance: 1e39 }] },
+      'not_finite',
+      422,
+      /"distance" is not finite, or too large/,
+    ],
+    [
       'a null that may not be',
       'iris',
       { instances: [{ ...irisRow, petalWidth: null }] },

@@ -46,7 +46,7 @@ const next = seeded(5)
 const pick = <T>(values: readonly T[]): T => values[Math.floor(((next() + 1) / 2) * values.length)]!
 const drawn = (count: number): Row[] =>
   Array.from({ length: count }, () => ({
-    distance: pick([null, 300, next() * 1_000, -0, 1e300, Infinity]),
+    distance: pick([null, 300, next() * 1_000, -0, 1e39, 1e300, Infinity]),
     hour: pick([8, next() * 24, 23, null]),
     origin: pick(['ATL', 'ORD', 'XNA', 'a\0', null]),
     day: pick(['workday', 'weekend', 'noday', null]),
