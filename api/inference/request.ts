@@ -30,7 +30,8 @@ export function readSlowly(
   const json = body.subarray(0, jsonBytes)
   expectModest(json, most, columns.all.length)
   const request = parse(json)
-  const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes))
+  const binary =
+    jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * columns.all.length)
   const { inputs } = request
   if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is no list of tensors')
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))

@@ -3,6 +3,7 @@
  * A tensor says what it is; everything it says is checked, because a list that is read with the wrong width still gives
  * numbers.
  */
+import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 
 export type Value = number | string | null
@@ -84,8 +85,10 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
     if (binary === undefined)
       refuse(place, `(${quote(name)}) says that it is binary; the request has no header length`)
     const bytes = binary.take(size, place)
-    const values = datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type, place)
-    if (values.length !== count) refuseCount(place, name, shape, values.length)
+    const found = datatype === 'BYTES' ? countTexts(bytes, place) : countNumbers(bytes, type, place)
+    if (found !== count) refuseCount(place, name, shape, found)
+    binary.expectModest(count)
+    const values = datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type)
     return { name, shape, values }
   }
   if (!Array.isArray(data)) refuse(place, `(${quote(name)}) has no list "data"`)
@@ -115,12 +118,25 @@ const isShape = (shape: unknown): shape is number[] =>
 /** The bytes behind the JSON of a request, handed out in the order of its inputs. */
 export interface BinaryPart {
   take(size: number, place: number): Buffer
+  /** Throws `batch_too_large` when these values, with those before them, are more than a request has. */
+  expectModest(values: number): void
   left(): number
 }
 
-export function binaryPart(bytes: Buffer): BinaryPart {
+/** Eight megabytes are eight million values of one byte: looked at one by one before they are too many, they hold everybody up. */
+export function binaryPart(bytes: Buffer, mostValues: number): BinaryPart {
   let at = 0
+  let values = 0
   return {
+    expectModest(more) {
+      values += more
+      if (values > mostValues)
+        throw new DomainError(
+          'batch_too_large',
+          `the inputs have more than the ${mostValues} values of the largest request`,
+          { values: mostValues },
+        )
+    },
     take(size, place) {
       if (at + size > bytes.byteLength)
         refuse(place, `needs ${size} bytes of the binary part, which has ${bytes.byteLength - at} left`)
@@ -140,20 +156,30 @@ function sizeIn(parameters: unknown): number | undefined {
   return Number(size)
 }
 
-function numbersIn(bytes: Buffer, { bytes: width, fromBytes }: Datatype, place: number): number[] {
-  if (bytes.byteLength % width !== 0)
-    refuse(place, `has ${bytes.byteLength} bytes, which is no multiple of ${width}`)
-  return Array.from({ length: bytes.byteLength / width }, (_, index) => fromBytes(bytes, index * width))
+function countNumbers({ byteLength }: Buffer, { bytes: width }: Datatype, place: number): number {
+  if (byteLength % width !== 0) refuse(place, `has ${byteLength} bytes, which is no multiple of ${width}`)
+  return byteLength / width
 }
 
+const numbersIn = (bytes: Buffer, { bytes: width, fromBytes }: Datatype): number[] =>
+  Array.from({ length: bytes.byteLength / width }, (_, index) => fromBytes(bytes, index * width))
+
 /** BYTES: each as four bytes of length, least first, and UTF-8. */
+function countTexts(bytes: Buffer, place: number): number {
+  let count = 0
+  for (let at = 0; at < bytes.byteLength; count++) {
+    at = at + 4 > bytes.byteLength ? Infinity : at + 4 + bytes.readUInt32LE(at)
+    if (at > bytes.byteLength) refuse(place, 'ends within one of its texts')
+  }
+  return count
+}
+
 function textsIn(bytes: Buffer, place: number): string[] {
   const texts: string[] = []
   for (let at = 0; at < bytes.byteLength;) {
-    const end = at + 4 > bytes.byteLength ? Infinity : at + 4 + bytes.readUInt32LE(at)
-    if (end > bytes.byteLength) refuse(place, 'ends within one of its texts')
+    const end = at + 4 + bytes.readUInt32LE(at)
     const text = bytes.subarray(at + 4, end)
-    if (!Buffer.from(text.toString('utf8')).equals(text)) refuse(place, 'holds a text that is not UTF-8')
+    if (!isUtf8(text)) refuse(place, 'holds a text that is not UTF-8')
     texts.push(text.toString('utf8'))
     at = end
   }

@@ -258,6 +258,35 @@ describe('is refused', () => {
       { inputs: [matrix(Array(84).fill(1), 'FP32', [21, 4])] },
     ],
     [
+      'more values in binary than the largest request has',
+      'batch_too_large',
+      /more than the 80 values/,
+      { inputs: [binaryTensor('x', 'UINT8', [21, 4], 84)] },
+      Buffer.alloc(84),
+    ],
+    [
+      'more texts in binary than the largest request has, over all tensors',
+      'batch_too_large',
+      /more than the 80 values/,
+      { inputs: ['a', 'b', 'c'].map((name) => binaryTensor(name, 'BYTES', [30], 120)) },
+      Buffer.alloc(360),
+    ],
+    [
+      'what 32 bits do not hold, though they would hold it scaled',
+      'not_finite',
+      /"distance" is not finite, or too large/,
+      {
+        inputs: [
+          column('distance', 'FP64', [1e39]),
+          column('hour', 'FP32', [1]),
+          column('origin', 'BYTES', ['a']),
+          column('day', 'BYTES', ['weekend']),
+        ],
+      },
+      undefined,
+      flightSpec(),
+    ],
+    [
       'another width',
       'invalid_request',
       /send \[rows, 4\] with the features sepalLength/,
