@@ -4,13 +4,13 @@ import type { Serving } from '../serving/serving.ts'
 import type { LiveArm } from '../serving/table.ts'
 import { outputTensors } from './outputs.ts'
 
-/** The arm of the version; of the champion when none is named. Throws why there is none. */
+/** The arm of the version; of the champion when none is named, or of the candidate that has all callers. Throws why there is none. */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
   const live = routing.find(model)
   if (live === undefined) throw nobodyAnswers(routing, model)
   const table = routing.tableOf(live, now())
-  const champion = [...table.pinned.values()].find(({ arm }) => arm === 'champion')
-  return pinnedArm(table, live, version ?? champion?.loaded.version ?? live.route.proven)
+  if (version !== undefined) return pinnedArm(table, live, version)
+  return [...table.pinned.values()].find(({ arm }) => arm === 'champion') ?? table.likeliest
 }
 
 export function metadataOf(serving: Serving, model: string, version: string | undefined) {

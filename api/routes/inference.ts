@@ -5,6 +5,7 @@ import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '..
 import { findArm, metadataOf } from '../inference/metadata.ts'
 import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../inference/schemas.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { liveOf } from '../serving/draw.ts'
 import { requestIdHeader } from '../serving/repeat.ts'
 import { whyNotReady } from './health.ts'
 
@@ -57,6 +58,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       answers: { 200: 'It does' },
       handle({ params }) {
         const name = params['name']!
+        liveOf(serving.routing, name)
         const { predictor } = findArm(serving, name, params['version']).loaded
         const trouble = predictor.trouble?.()
         if (trouble !== undefined) throw new DomainError('model_unavailable', trouble)

@@ -4,7 +4,7 @@
  * What cannot be answered in one turn goes on in waiting.ts, through the same steps.
  */
 import { createDesk, createDesks, type Desk } from './desk.ts'
-import { draw, nobodyAnswers, refusedOf } from './draw.ts'
+import { draw, liveOf } from './draw.ts'
 import type { DurableLog } from './durable-log.ts'
 import type { Ink } from './ink.ts'
 import type { Protocol, Request } from './protocol.ts'
@@ -71,9 +71,7 @@ export function createAnswer(deps: AnswerDeps): Answering {
     answer(protocol, request) {
       const began = clock.now()
       const { model, requestId } = request
-      const live = routing.find(model)
-      if (live === undefined) throw nobodyAnswers(routing, model)
-      if (live.pin?.rung === 'refused') throw refusedOf(model)
+      const live = liveOf(routing, model)
       const table = routing.tableOf(live, began)
       if (requestId === undefined) ids.next()
       else ids.use(idOfRequest(requestId, model, durable !== undefined))

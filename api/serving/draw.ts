@@ -46,13 +46,18 @@ export function pinnedArm({ pinned }: Table, { route }: LiveModel, version: stri
     'version_not_found',
     isCandidate
       ? `${named} is the candidate of a release: the route draws who is answered by it, so it cannot be asked for`
-      : `${named} does not answer for ${route.model} now; ${[...pinned.keys()].join(' and ')} can be asked for`,
+      : `${named} does not answer for ${route.model} now; ${[...pinned.keys()].join(' and ') || 'no version'} can be asked for`,
   )
 }
 
-/** Why nobody answers although somebody could. */
-export const refusedOf = (model: string): DomainError =>
-  new DomainError('model_refused', `the switch of ${model} is thrown: nobody is answered`)
+/** The model as it is answered here. Throws why nobody answers for it. */
+export function liveOf(routing: Routing, model: string): LiveModel {
+  const live = routing.find(model)
+  if (live === undefined) throw nobodyAnswers(routing, model)
+  if (live.pin?.rung === 'refused')
+    throw new DomainError('model_refused', `the switch of ${model} is thrown: nobody is answered`)
+  return live
+}
 
 /** Why nobody answers for a model that has no route here. */
 export function nobodyAnswers(routing: Routing, model: string): DomainError {

@@ -136,8 +136,10 @@ function constantVersion(champion: LoadedVersion, answer: readonly number[]): Lo
     version: fallbackName(model),
     manifest: unprofiled,
     invalidShare: 0,
+    // Nothing is computed elsewhere for it: it answers also when what computes the champion has died.
     predictor: {
-      ...predictor,
+      inputs: predictor.inputs,
+      outputs: predictor.outputs,
       run(_input, rows, into) {
         for (let row = 0; row < rows; row++) into.set(outputs, row * outputs.length)
       },

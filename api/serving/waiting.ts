@@ -13,7 +13,7 @@
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { Clock } from './clock.ts'
 import type { Desk, Desks } from './desk.ts'
-import { drawAgain, nobodyAnswers } from './draw.ts'
+import { drawAgain, liveOf } from './draw.ts'
 import type { DurableLog } from './durable-log.ts'
 import type { Ids } from './identity.ts'
 import type { Ink } from './ink.ts'
@@ -66,8 +66,7 @@ export function createWaiting(deps: WaitingDeps): Waiting {
   /** Who answers now. The last id is the request's from here on, until something else is waited for. */
   const drawNow = ({ request, desk }: Visit): { table: Table; arm: LiveArm } => {
     ids.use(desk.id)
-    const live = routing.find(request.model)
-    if (live === undefined) throw nobodyAnswers(routing, request.model)
+    const live = liveOf(routing, request.model)
     const table = routing.tableOf(live, clock.now())
     return { table, arm: drawAgain(table, live, request.version, desk.sheet.routingKey ?? ids.prefix()) }
   }

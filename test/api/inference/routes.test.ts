@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint } from '../../../api/endpoint.ts'
 import type { Serving } from '../../../api/serving/serving.ts'
 import { createTargets } from '../../../api/target.ts'
+import type { FlagWay } from '../../../domain/flag.ts'
+import type { RouteArm } from '../../../domain/route.ts'
+import { writeFlag } from '../../../store/flags.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/artifact.ts'
+import { declareFallback } from '../../support/registration.ts'
+import { uniqueName } from '../../support/servers.ts'
 import { openHouse, startApi, type House, type TestApi } from '../../support/serving.ts'
 
 let house: House
@@ -334,6 +339,50 @@ describe('a wrong request gets an error with its status', () => {
 describe('the description', () => {
   const get = (path: string) => api.request('GET', path, { key })
 
+  it('of a model is there while its candidate has all callers', async () => {
+    const model = uniqueName('whole')
+    const [proven, candidate] = [
+      await house.register(irisSpec(model)),
+      await house.register(irisSpec(model, 9), 1),
+    ]
+    const arms: RouteArm[] = [
+      { arm: 'canary', version: candidate, shareBp: 10_000 },
+      { arm: 'champion', version: proven, shareBp: 0 },
+    ]
+    await api.follows(await house.route(model, { proven, release: `rel_${model}`, arms }, 600_000))
+    expect((await infer(`${model}/infer`, { inputs })).json.model_version).toBe(candidate)
+    expect(await get(`/v2/models/${model}`)).toMatchObject({
+      status: 200,
+      json: { name: model, versions: [] },
+    })
+    expect(await get(`/v2/models/${model}/ready`)).toMatchObject({ status: 200, json: { ready: true } })
+    expect((await get(`/v2/models/${model}/versions/${proven}`)).json['error']).toMatch(
+      /no version can be asked/,
+    )
+  })
+
+  it('of its readiness follows the switch of the model', async () => {
+    const model = uniqueName('switched')
+    const route = await house.route(model, { proven: await house.register(irisSpec(model)) })
+    await declareFallback(house.store, model, { kind: 'answer', outputs: [0, 1, 0] })
+    await api.follows(route)
+    const { predictor } = api.serving.routing.find(model)!.full.arms[0]!.loaded
+    predictor.trouble = () => 'the thread has died'
+    const throwTo = async (serve: FlagWay) => {
+      await writeFlag(house.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
+      await api.serving.refresh()
+    }
+    await throwTo('fallback')
+    expect((await infer(`${model}/infer`, { inputs })).status).toBe(200)
+    expect(await get(`/v2/models/${model}/ready`)).toMatchObject({ status: 200, json: { ready: true } })
+    await throwTo('refuse')
+    expect(await get(`/v2/models/${model}/ready`)).toMatchObject({
+      status: 503,
+      json: { code: 'model_refused' },
+    })
+    expect(await get(`/v2/models/${model}`)).toMatchObject({ status: 200 })
+  })
+
   it('of the server and its health', async () => {
     expect((await get('/v2')).json).toMatchObject({ name: 'tenure', extensions: ['binary_tensor_data'] })
     expect((await get('/v2/health/live')).json).toEqual({ live: true })
@@ -388,6 +437,15 @@ it('a path is asked of the application when it is no prediction', () => {
   expect(targetOf('GET', '/v1/models/a/predict')).toBeUndefined()
   expect(targetOf('POST', '/v1/models/a/predict?b/predict')?.model).toBe('a')
   expect(targetOf('POST', '/v2/models/a/versions/1/infer?b')).toMatchObject({ model: 'a', version: '1' })
-  for (const path of ['/v1/models//predict', '/v1/models/a/b/predict', '/v2/models/a/infer/'])
-    expect(targetOf('POST', path)).toBeUndefined()
+  // Where the application would take it for a prediction it is one.
+  for (const path of ['/v2/models/a/%69nfer', 'http://x:1/v2/models/a/infer?b', '/%76%32/models/a/infer'])
+    expect(targetOf('POST', path), path).toEqual({ protocol: 'infer', model: 'a' })
+  for (const path of [
+    '/v1/models//predict',
+    '/v1/models/a/b/predict',
+    '/v2/models/a/infer/',
+    '/v2/models/a/versions//infer',
+    'v2/models/a/infer',
+  ])
+    expect(targetOf('POST', path), path).toBeUndefined()
 })

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../api/serving/table.ts'
 import type { LoadedVersion } from '../../../api/serving/version.ts'
+import { writeFlag } from '../../../store/flags.ts'
 import { flightSpec, irisRow, irisSpec, seeded } from '../../support/artifact.ts'
 import {
   askLater,
@@ -107,6 +108,16 @@ describe('a request that waits', () => {
     expect(await answer).toMatchObject({ version: champion, generation: 2 })
     expect(held.runs()).toBe(1)
     expect(totalsOf(replica, champion)).toEqual({ ...none, answered: 1 })
+  })
+
+  it('is refused when the switch has been thrown for nobody to be answered', async () => {
+    const { model, champion, replica, held, body } = await heldChampion()
+    const answer = askLater(replica, model, body)
+    await writeFlag(house.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
+    await replica.serving.refresh()
+    held.open()
+    await expect(answer).rejects.toMatchObject({ code: 'model_refused' })
+    expect(totalsOf(replica, champion)).toEqual(none)
   })
 
   it('is counted with the time its caller has waited', async () => {
