@@ -9,11 +9,6 @@ export interface Target {
   version?: string
 }
 
-const patterns: readonly [Target['protocol'], RegExp][] = [
-  ['predict', /^\/v1\/models\/([^/?]+)\/predict(?:\?|$)/],
-  ['infer', /^\/v2\/models\/([^/?]+)\/infer(?:\?|$)/],
-  ['infer', /^\/v2\/models\/([^/?]+)\/versions\/([^/?]+)\/infer(?:\?|$)/],
-]
 /** Paths come from outside, and somebody may send ever new ones. */
 const mostKnown = 1_000
 
@@ -32,17 +27,19 @@ export function createTargets(): (
   }
 }
 
+/** What a path may begin with: callers behind a proxy name the server too. */
+const origin = /^https?:\/\/[^/?]*/i
+
+/** Each name is decoded by itself, as the application does it: written otherwise, a path asks for the same. */
 function targetOf(path: string): Target | undefined {
-  for (const [protocol, pattern] of patterns) {
-    const [, model, version] = pattern.exec(path) ?? []
-    if (model === undefined) continue
-    return {
-      protocol,
-      model: decoded(model),
-      ...(version === undefined ? {} : { version: decoded(version) }),
-    }
-  }
-  return undefined
+  const [plain = ''] = path.replace(origin, '').split('?')
+  const [start, root, models, model, ...rest] = plain.split('/').map(decoded)
+  if (start !== '' || models !== 'models' || model === undefined || model === '') return undefined
+  const [first, version, last] = rest
+  if (rest.length === 1 && root === 'v1' && first === 'predict') return { protocol: 'predict', model }
+  if (rest.length === 1 && root === 'v2' && first === 'infer') return { protocol: 'infer', model }
+  if (rest.length !== 3 || root !== 'v2' || first !== 'versions' || last !== 'infer') return undefined
+  return version ? { protocol: 'infer', model, version } : undefined
 }
 
 function decoded(name: string): string {
