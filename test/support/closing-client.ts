@@ -1,0 +1,12 @@
+/** Asks a Temporal that drops every connection, gives up and closes the client; what the library has not ended by then ends this process. */
+import { createTemporalClient } from '../../api/temporal.ts'
+
+const client = createTemporalClient({
+  temporal: { address: process.argv[2]!, namespace: 'default' },
+  taskQueues: { control: 'nobody', train: 'nobody' },
+})
+const said = await client
+  .call(300, ({ workflowService }) => workflowService.getSystemInfo({}))
+  .catch((error: Error) => error.message)
+await client.close()
+process.stdout.write(String(said))
