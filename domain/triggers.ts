@@ -25,7 +25,7 @@ export interface TriggerPolicy {
     /** When new labels ask. */
     labels: number
   }
-  /** What `not_better` can stretch the cool-down to. */
+  /** What trainings that brought nothing can stretch the cool-down to. */
   longestCoolDownMs: number
   /** Trainings in a week from which none starts by itself. */
   perWeek: number
@@ -35,7 +35,7 @@ export interface TriggerPolicy {
   newRowsShare: number
   /** New matured rows asked for after a training that brought nothing. */
   newRowsAfterRejectShare: number
-  /** Rejected trainings in a row after which the longest cool-down applies at once. */
+  /** Trainings in a row, rejected or begun by the machine and failed, after which the longest cool-down applies at once. */
   rejectsToBreak: number
 }
 
@@ -182,11 +182,12 @@ function brakeOf(
 ): TriggerDecision | null {
   const [last] = trainings
   if (last === undefined) return null
-  const rejects = rejectsInARow(trainings)
-  const coolDownMs = coolDown(reason, rejects, policy)
+  const { rejects, failures } = fruitlessInARow(trainings)
+  const fruitless = rejects + failures
+  const coolDownMs = coolDown(reason, fruitless, policy)
   const coolAtMs = last.startedMs + coolDownMs
   if (nowMs < coolAtMs) {
-    const after = rejects > 0 ? `, after ${rejects} in a row that brought nothing better` : ''
+    const after = fruitless > 0 ? `, after ${fruitless} in a row that brought nothing better` : ''
     const message = `the last training started less than ${hours(coolDownMs)} ago${after}`
     return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
   }
@@ -208,20 +209,26 @@ function brakeOf(
   return null
 }
 
-/** How many of the latest trainings ended in `not_better`, up to the last one that brought a version. */
-function rejectsInARow(latestFirst: readonly PastTraining[]): number {
-  let rejects = 0
-  for (const { outcome } of latestFirst) {
-    if (outcome === 'released' || outcome === 'registered') break
-    if (outcome === 'not_better') rejects++
+/**
+ * How many of the latest trainings brought nothing, up to the last one that brought a version. A rejected challenger counts whoever
+ * had asked for it. One that broke, or whose batch was blocked, counts when the machine had: a person who tries again and again to
+ * mend it keeps nothing waiting.
+ */
+function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
+  const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')
+  const since = brought === -1 ? latestFirst : latestFirst.slice(0, brought)
+  return {
+    rejects: since.filter(({ outcome }) => outcome === 'not_better').length,
+    failures: since.filter(
+      ({ outcome, reason }) => (outcome === 'failed' || outcome === 'quarantined') && isAutomatic(reason),
+    ).length,
   }
-  return rejects
 }
 
-/** Doubled for each rejection; after `rejectsToBreak` of them the longest at once. */
-export function coolDown(reason: Automatic, rejects: number, policy: TriggerPolicy): number {
-  if (rejects >= policy.rejectsToBreak) return policy.longestCoolDownMs
-  return Math.min(policy.longestCoolDownMs, policy.coolDownMs[reason] * 2 ** rejects)
+/** Doubled for each training that brought nothing; after `rejectsToBreak` of them the longest at once. */
+export function coolDown(reason: Automatic, fruitless: number, policy: TriggerPolicy): number {
+  if (fruitless >= policy.rejectsToBreak) return policy.longestCoolDownMs
+  return Math.min(policy.longestCoolDownMs, policy.coolDownMs[reason] * 2 ** fruitless)
 }
 
 const figure = (value: number): string => String(Number(value.toPrecision(4)))

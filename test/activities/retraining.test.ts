@@ -33,11 +33,15 @@ beforeEach(async () => {
 })
 
 /** A training that began so many hours ago and is over. */
-async function past(hoursAgo: number, outcome: string, dedupeKey?: string): Promise<void> {
+async function past(
+  hoursAgo: number,
+  outcome: string,
+  { dedupeKey, reason = 'schedule' }: { dedupeKey?: string; reason?: TriggerReason } = {},
+): Promise<void> {
   await deps.store.query(sql`
     insert into retrainings
       (id, model, reason, dedupe_key, requested_by, as_of, outcome, message, snapshot_digest, started_at, ended_at)
-    values (${`retrain/${model}/${randomUUID()}`}, ${model}, 'schedule', ${dedupeKey ?? null}, 'test', now(), ${outcome}, '',
+    values (${`retrain/${model}/${randomUUID()}`}, ${model}, ${reason}, ${dedupeKey ?? null}, 'test', now(), ${outcome}, '',
       ${`snapshot-${model}`}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
 }
 async function ask(reason: TriggerReason, more: Partial<OpenInput> = {}) {
@@ -83,6 +87,15 @@ describe('a request that the machine makes', () => {
     expect((await ask('quality')).braked).toBeUndefined()
   })
 
+  it('waits as well after one of its own that failed, and a week after three', async () => {
+    await past(30, 'failed', { reason: 'drift' })
+    expect((await ask('drift')).braked).toMatch(/less than 48 h ago, after 1 in a row/)
+    await past(200, 'quarantined', { reason: 'labels' })
+    await past(220, 'failed', { reason: 'quality' })
+    expect((await ask('quality')).braked).toMatch(/less than 168 h ago, after 3 in a row/)
+    expect((await ask('manual')).braked).toBeUndefined()
+  })
+
   it('is not made a fifth time in a week', async () => {
     for (const hours of [160, 120, 80]) await past(hours, 'released')
     await past(30, 'released')
@@ -92,7 +105,7 @@ describe('a request that the machine makes', () => {
   })
 
   it('is made once for the same evidence, whoever asks', async () => {
-    await past(200, 'released', 'drift/window-7')
+    await past(200, 'released', { dedupeKey: 'drift/window-7' })
     expect((await ask('drift', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
     expect((await ask('manual', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
     expect((await ask('drift', { dedupeKey: 'drift/window-8' })).braked).toBeUndefined()

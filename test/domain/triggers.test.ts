@@ -134,6 +134,32 @@ describe('a request', () => {
     expect(message).toContain('48 h')
   })
 
+  it.each(['failed', 'quarantined'] as const)(
+    'comes less and less often after trainings of its own that ended as %s',
+    (outcome) => {
+      const broken = (count: number, agoMs: number, reason: TriggerReason = 'drift') =>
+        Array.from({ length: count }, (_, i) => past(agoMs + i * day, outcome, reason))
+      expect(decide('drift', broken(1, 2 * day - 1))).toEqual(['skip', 'cool_down'])
+      expect(decide('drift', broken(1, 2 * day))).toEqual(['start', 'clear'])
+      expect(decide('quality', broken(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
+      expect(decide('quality', broken(3, 7 * day))).toEqual(['start', 'clear'])
+      // They add up with the rejected ones, and are forgotten with them.
+      const mixed = [...broken(2, 5 * day, 'labels'), past(4 * day, 'not_better')]
+      expect(decide('drift', mixed)).toEqual(['skip', 'cool_down'])
+      expect(decide('drift', [past(day, 'registered'), ...broken(2, 2 * day)])).toEqual(['start', 'clear'])
+      // It may have been the worker: no new rows are asked for, as they are after a rejection.
+      expect(decide('drift', broken(1, 2 * day), { newRows: 0, trainingRows: 1_000 })).toEqual([
+        'start',
+        'clear',
+      ])
+      // Nor does a person's own trial hold anything back, or a person anything.
+      expect(
+        decide('quality', [...broken(1, 7 * hour, 'manual'), ...broken(1, 8 * hour, 'schedule')]),
+      ).toEqual(['start', 'clear'])
+      expect(decide('manual', broken(5, hour))).toEqual(['start', 'clear'])
+    },
+  )
+
   it('after a rejection needs a tenth of new rows', () => {
     const rejected = [past(3 * day, 'not_better')]
     expect(decide('drift', rejected, { newRows: 99, trainingRows: 1_000 })).toEqual([
