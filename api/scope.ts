@@ -3,6 +3,14 @@ import type { Actor } from './auth.ts'
 import { DomainError } from '../domain/errors.ts'
 import { mayTouch } from './auth.ts'
 
+/**
+ * What a list is read by, so that the database narrows it down before it takes a page of it: a page of rows that this key may not
+ * see would be an empty page with more behind it.
+ */
+export const heldTo = (actor: Actor | undefined): { models?: string[] } =>
+  actor?.models === undefined ? {} : { models: [...actor.models] }
+
+/** The same for what was read whole. */
 export function visible<T>(
   actor: Actor | undefined,
   rows: readonly T[],

@@ -72,11 +72,23 @@ export async function findAlarmAgainst(
 /** The newest first. */
 export async function listAlerts(
   database: Database,
-  { model, open = false, limit = 100 }: { model?: string; open?: boolean; limit?: number },
+  {
+    models,
+    model,
+    open = false,
+    limit = 100,
+  }: {
+    /** None but of these; of all, and those of no model, when absent. */
+    models?: readonly string[]
+    model?: string
+    open?: boolean
+    limit?: number
+  },
 ): Promise<Alert[]> {
   const rows = await database.query<AlertRow>(sql`
     select * from alerts
-    where (${model ?? null}::text is null or model = ${model ?? null}) and (not ${open}::boolean or resolved_at is null)
+    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
+      and (${model ?? null}::text is null or model = ${model ?? null}) and (not ${open}::boolean or resolved_at is null)
     order by id desc limit ${limit}`)
   return rows.map(toAlert)
 }

@@ -98,11 +98,23 @@ export async function findBatch(database: Database, id: string): Promise<Batch |
 /** The newest first; only those by versions that were taken back, when asked so. */
 export async function listBatches(
   database: Database,
-  { model, withdrawn = false, limit = 50 }: { model?: string; withdrawn?: boolean; limit?: number },
+  {
+    models,
+    model,
+    withdrawn = false,
+    limit = 50,
+  }: {
+    /** None but of these; of all when absent. */
+    models?: readonly string[]
+    model?: string
+    withdrawn?: boolean
+    limit?: number
+  },
 ): Promise<Batch[]> {
   const rows = await database.query<RawBatch>(sql`
     ${selected}
-    where (${model ?? null}::text is null or batches.model = ${model ?? null})
+    where (${models ?? null}::text[] is null or batches.model = any(${models ?? null}::text[]))
+      and (${model ?? null}::text is null or batches.model = ${model ?? null})
       and (not ${withdrawn}::boolean or versions.withdrawn_at is not null)
     group by batches.id, versions.withdrawn_at order by batches.started_at desc limit ${limit}`)
   return rows.map(toBatch)

@@ -43,8 +43,11 @@ interface GlanceRow {
   serve: FlagWay | null
 }
 
-/** In the order of their names. */
-export async function listGlances(database: Database, limit: number): Promise<Glance[]> {
+/** In the order of their names; of all models when `models` is absent. */
+export async function listGlances(
+  database: Database,
+  { models, limit }: { models?: readonly string[]; limit: number },
+): Promise<Glance[]> {
   const rows = await database.query<GlanceRow>(sql`
     select models.name as model, models.definition ->> 'about' as about, champions.version, champions.since,
       champions.release_id, quality.report as quality, quality.to_at as quality_to,
@@ -72,6 +75,7 @@ export async function listGlances(database: Database, limit: number): Promise<Gl
         where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
         order by from_at desc, to_at desc limit 1
       ) as drift on true
+    where ${models ?? null}::text[] is null or models.name = any(${models ?? null}::text[])
     order by models.name limit ${limit}`)
   return rows.map(toGlance)
 }

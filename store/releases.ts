@@ -146,6 +146,8 @@ export async function findOpenRelease(database: Database, model: string): Promis
 }
 
 export interface ReleaseFilter {
+  /** None but of these; of all when absent. */
+  models?: readonly string[]
   model?: string
   open?: boolean
   limit?: number
@@ -153,10 +155,11 @@ export interface ReleaseFilter {
 
 /** The newest first. */
 export async function listReleases(database: Database, filter: ReleaseFilter = {}): Promise<Release[]> {
-  const { model = null, open = null, limit = 50 } = filter
+  const { models = null, model = null, open = null, limit = 50 } = filter
   const rows = await database.query<RawRelease>(sql`
     select ${columns} from releases
-    where (${model}::text is null or model = ${model})
+    where (${models}::text[] is null or model = any(${models}::text[]))
+      and (${model}::text is null or model = ${model})
       and (${open}::boolean is null or (ended_at is null) = ${open})
     order by started_at desc, id desc limit ${limit}`)
   return rows.map(toRelease)

@@ -138,10 +138,21 @@ export async function findRetraining(database: Database, id: string): Promise<Re
 /** The newest first. */
 export async function listRetrainings(
   database: Database,
-  { model, limit = 50 }: { model?: string; limit?: number },
+  {
+    models,
+    model,
+    limit = 50,
+  }: {
+    /** None but of these; of all when absent. */
+    models?: readonly string[]
+    model?: string
+    limit?: number
+  },
 ): Promise<Retraining[]> {
   const rows = await database.query<RetrainingRow>(sql`
-    select * from retrainings where ${model ?? null}::text is null or model = ${model ?? null}
+    select * from retrainings
+    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
+      and (${model ?? null}::text is null or model = ${model ?? null})
     order by started_at desc limit ${limit}`)
   return rows.map(toRetraining)
 }

@@ -109,11 +109,23 @@ export async function refuseTurn(
 /** The newest first. */
 export async function listWaiting(
   database: Database,
-  { model, open, limit = 50 }: { model?: string; open?: boolean; limit?: number },
+  {
+    models,
+    model,
+    open,
+    limit = 50,
+  }: {
+    /** None but of these; of all when absent. */
+    models?: readonly string[]
+    model?: string
+    open?: boolean
+    limit?: number
+  },
 ): Promise<WaitingRelease[]> {
   const rows = await database.query<RawWaiting>(sql`
     select * from waiting_releases
-    where (${model ?? null}::text is null or model = ${model ?? null})
+    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
+      and (${model ?? null}::text is null or model = ${model ?? null})
       and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)
   return rows.map(toWaiting)

@@ -9,7 +9,7 @@ import { getModel } from '../../store/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope, expectUnscoped, visible } from '../scope.ts'
+import { expectInScope, expectUnscoped, heldTo } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
@@ -70,11 +70,12 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), withdrawn: flag.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listBatches(store, {
+        ...heldTo(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.withdrawn === undefined ? {} : { withdrawn: query.withdrawn }),
       })
-      return { json: { batches: visible(actor, found, ({ model }) => model).map(toWire) } }
+      return { json: { batches: found.map(toWire) } }
     },
   }),
   route({

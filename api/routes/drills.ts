@@ -9,7 +9,7 @@ import { findOpenRelease } from '../../store/releases.ts'
 import { drillWorkflowId, type DrillRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { limit, modelName, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
@@ -36,7 +36,7 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       const { model } = query
       const found = await listDrills(store, {
         limit: query.limit,
-        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...heldTo(actor),
         ...(model === undefined ? {} : { model }),
       })
       return { json: { drills: found.map(wireOf) } }

@@ -9,7 +9,7 @@ import { eraseWorkflowId, type EraseRequest } from '../../workflows/contract.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
 import { admins, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { limit, modelName, toWire } from '../wire.ts'
 
@@ -78,7 +78,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
       const found = await listErasures(store, {
         limit: query.limit + 1,
         ...(query.model === undefined ? {} : { model: query.model }),
-        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...heldTo(actor),
         ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
       })
       const shown = found.slice(0, query.limit)

@@ -5,7 +5,7 @@ import { searchAudit } from '../../store/audit-search.ts'
 import { verifyAudit } from '../../store/audit.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { visible } from '../scope.ts'
+import { heldTo } from '../scope.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
 export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
@@ -21,10 +21,9 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
       limit,
     }),
     async handle({ actor, query }) {
-      // Narrowed in the database: a page of rows that this key may not see would be an empty page with more behind it.
       const rows = await searchAudit(store, {
+        ...heldTo(actor),
         limit: query.limit,
-        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.before === undefined ? {} : { before: query.before }),
       })
@@ -61,11 +60,12 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
     async handle({ actor, query }) {
       const alerts = await listAlerts(store, {
+        ...heldTo(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.open === undefined ? {} : { open: query.open }),
       })
-      return { json: { alerts: visible(actor, alerts, ({ model }) => model).map(toWire) } }
+      return { json: { alerts: alerts.map(toWire) } }
     },
   }),
 ]

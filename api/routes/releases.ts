@@ -19,7 +19,7 @@ import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { idempotencyHeader } from '../idempotency.ts'
 import { getReleaseInScope, sayToRelease } from '../say.ts'
-import { expectInScope, visible } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { abortWaiting, briefOfWaiting, isPlace, startRelease } from '../turn.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
@@ -55,11 +55,13 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     async handle({ actor, query }) {
       const { model, open } = query
       const found = await listReleases(deps.store, {
+        ...heldTo(actor),
         limit: query.limit,
         ...(model === undefined ? {} : { model }),
         ...(open === undefined ? {} : { open }),
       })
       const waiting = await listWaiting(deps.store, {
+        ...heldTo(actor),
         limit: query.limit,
         ...(model === undefined ? {} : { model }),
         ...(open === true ? { open } : {}),
@@ -67,8 +69,8 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       const shares = await findShares(deps.store)
       return {
         json: {
-          releases: visible(actor, found, ({ state }) => state.model).map((each) => briefOf(each, shares)),
-          waiting: visible(actor, waiting, (each) => each.model).map(briefOfWaiting),
+          releases: found.map((each) => briefOf(each, shares)),
+          waiting: waiting.map(briefOfWaiting),
         },
       }
     },

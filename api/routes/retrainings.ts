@@ -12,7 +12,7 @@ import {
 } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope, visible } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { answerMs } from '../temporal.ts'
 import { limit, modelName, pastMoment, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
@@ -52,10 +52,11 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listRetrainings(deps.store, {
+        ...heldTo(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
       })
-      return { json: { retrainings: visible(actor, found, ({ model }) => model).map(toWire) } }
+      return { json: { retrainings: found.map(toWire) } }
     },
   }),
   route({

@@ -6,7 +6,7 @@ import { findTrainingRun, findTrainings } from '../../store/search-trainings.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../wire.ts'
 
 const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
@@ -36,7 +36,7 @@ export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
       const { trainings, next } = await findTrainings(store, {
         limit: query.limit,
         order,
-        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...heldTo(actor),
         ...(model === undefined ? {} : { model }),
         ...(status === undefined ? {} : { status }),
         ...(since === undefined ? {} : { since }),

@@ -6,7 +6,7 @@ import { getVersion } from '../../store/versions.ts'
 import { comparedOf } from '../compared.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { expectInScope, heldTo } from '../scope.ts'
 import { cursorOfKey, keyOfCursor } from '../version-cursor.ts'
 import { resolveVersion } from '../version-name.ts'
 import { versionSearchFields } from '../version-search.ts'
@@ -32,7 +32,7 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
       const { versions, next } = await findVersions(store, {
         limit: query.limit,
         order,
-        ...(actor?.models === undefined ? {} : { models: [...actor.models] }),
+        ...heldTo(actor),
         ...(model === undefined ? {} : { model }),
         ...(status === undefined ? {} : { status }),
         ...(metric === undefined ? {} : { conditions: metric }),

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts } from '../../../store/alert-page.ts'
 import type { Alert } from '../../../store/alerts.ts'
 import { modelName } from '../../wire.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
 import { Badge, Table, Time } from '../parts.tsx'
@@ -29,7 +30,7 @@ export const alerts = page<Alerts, Query>({
   query,
   async load({ store, serving }, { actor, query: { model, before } }) {
     const filter = {
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       ...(model === undefined ? {} : { model }),
     }
     const [open, resolved] = await Promise.all([

@@ -1,6 +1,7 @@
 /** Who changed what in production, row by row, and whether the record is whole. */
 import type { AuditRow } from '../../../store/audit.ts'
 import { searchAudit } from '../../../store/audit-search.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
 import { Table, Time } from '../parts.tsx'
@@ -21,7 +22,7 @@ export const audit = page<Audit, AuditQuery>({
     ) as AuditQuery
     const rows = await searchAudit(store, {
       ...(asked as Record<string, never>),
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       limit: rowsAPage + 1,
     })
     return { rows: rows.slice(0, rowsAPage), more: rows.length > rowsAPage }

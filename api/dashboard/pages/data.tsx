@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { listSnapshotLines, type SnapshotLine } from '../../../store/data-page.ts'
 import { modelName } from '../../wire.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { addressOf, keyParts, Onward } from '../onward.tsx'
 import { Badge, countText, Table, Time } from '../parts.tsx'
@@ -24,7 +25,7 @@ export const data = page<Data, z.infer<typeof query>>({
   async load({ store }, { actor, query: { model, after } }) {
     const [at, digest] = after === undefined ? [] : keyParts(after, 2)
     const lines = await listSnapshotLines(store, {
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       ...(model === undefined ? {} : { model }),
       ...(at === undefined || digest === undefined ? {} : { after: { at: momentOfKey(at), digest } }),
       limit: rowsAPage + 1,

@@ -6,6 +6,7 @@ import { findDrill, listDrills, type Drill } from '../../../store/drills.ts'
 import { duration } from '../../../charts/figures.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { modelName } from '../../wire.ts'
+import { heldTo } from '../../scope.ts'
 import { page, type View } from '../declare.ts'
 import { drawn, Drawing, type Drawn } from '../drawing.tsx'
 import { addressOf, Onward } from '../onward.tsx'
@@ -29,7 +30,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
     if (before !== undefined && (await findDrill(store, before)) === undefined)
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
     const found = await listDrills(store, {
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       ...(model === undefined ? {} : { model }),
       ...(before === undefined ? {} : { before }),
       limit: rowsAPage + 1,

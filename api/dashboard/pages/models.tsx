@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { listModelLines, type ModelLine } from '../../../store/model-lines.ts'
 import { modelName } from '../../wire.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
 import { Age, Badge, Table } from '../parts.tsx'
@@ -21,7 +22,7 @@ export const models = page<Models, z.infer<typeof query>>({
   query,
   async load({ store, serving }, { actor, query: { after } }) {
     const lines = await listModelLines(store, {
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       ...(after === undefined ? {} : { after }),
       limit: rowsAPage + 1,
     })

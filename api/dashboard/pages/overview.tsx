@@ -12,7 +12,7 @@ import {
 } from '../../../store/overview.ts'
 import { listReleases, type Release } from '../../../store/releases.ts'
 import { listWaiting, type WaitingRelease } from '../../../store/waiting.ts'
-import { visible } from '../../scope.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { OpenAlerts, Waiting } from '../overview/attention.tsx'
 import {
@@ -41,30 +41,29 @@ interface Overview {
 
 export const overview = page<Overview>({
   async load({ store }, { actor }) {
-    const [glances, traffic, releases, waiting, alerts, house] = await Promise.all([
-      listGlances(store, mostModels),
+    const held = heldTo(actor)
+    const [glances, traffic, open, waiting, alerts, house] = await Promise.all([
+      listGlances(store, { ...held, limit: mostModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
-      listReleases(store, { open: true, limit: mostModels }),
-      listWaiting(store, { open: true, limit: 100 }),
-      listAlerts(store, { open: true, limit: mostModels }),
+      listReleases(store, { ...held, open: true, limit: mostModels }),
+      listWaiting(store, { ...held, open: true, limit: 100 }),
+      listAlerts(store, { ...held, open: true, limit: mostModels }),
       readHouse(store),
     ])
-    const open = visible(actor, releases, ({ state }) => state.model)
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
-    const seen = visible(actor, alerts, ({ model }) => model)
     return {
-      models: visible(actor, glances, ({ model }) => model).map((glance) => {
+      models: glances.map((glance) => {
         const [asked, release] = [traffic.get(glance.model), releaseOf.get(glance.model)]
         return {
           glance,
           ...(asked === undefined ? {} : { traffic: asked }),
           ...(release === undefined ? {} : { release }),
-          alerts: seen.filter(({ model }) => model === glance.model).length,
+          alerts: alerts.filter(({ model }) => model === glance.model).length,
         }
       }),
       open,
-      waiting: visible(actor, waiting, ({ model }) => model),
-      alerts: seen,
+      waiting,
+      alerts,
       ...house,
     }
   },

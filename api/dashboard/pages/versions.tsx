@@ -4,6 +4,7 @@ import { findVersions, type FoundVersion } from '../../../store/search.ts'
 import { cursorOfKey, keyOfCursor } from '../../version-cursor.ts'
 import { versionSearchFields } from '../../version-search.ts'
 import { expectInOrder } from '../../wire.ts'
+import { heldTo } from '../../scope.ts'
 import { page } from '../declare.ts'
 import { addressOf, Onward } from '../onward.tsx'
 import { Search } from './versions-search.tsx'
@@ -28,7 +29,7 @@ export const versions = page<Found, Query>({
     expectInOrder(since, until)
     const found = await findVersions(store, {
       ...(Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as object),
-      ...(actor.models === undefined ? {} : { models: [...actor.models] }),
+      ...heldTo(actor),
       ...(metric === undefined ? {} : { conditions: metric }),
       ...(since === undefined ? {} : { since }),
       ...(until === undefined ? {} : { until }),

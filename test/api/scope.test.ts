@@ -1,0 +1,130 @@
+/** What a key that is held to some models sees of lists: its rows fill the pages, however many newer ones of other models there are. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openingState } from '../../domain/release.ts'
+import { upsertAlert } from '../../store/alerts.ts'
+import { insertBatch } from '../../store/batches.ts'
+import { insertRelease } from '../../store/releases.ts'
+import { insertRetraining } from '../../store/retrainings.ts'
+import { insertWaiting } from '../../store/waiting.ts'
+import { irisSpec } from '../support/artifact.ts'
+import { policy } from '../support/releases.ts'
+import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+
+/** Its rows are the older ones, and its name is the last. */
+const own = 'zinnia'
+const other = 'aster'
+
+let house: House
+let api: TestApi
+let key: string
+
+beforeAll(async () => {
+  house = await openHouse()
+  key = await house.key({ role: 'viewer', models: [own] })
+  for (const model of [own, other]) await leave(model, await house.register(irisSpec(model)))
+  await crowd()
+  api = await startApi(house)
+})
+afterAll(async () => {
+  await api.stop()
+  await house.close()
+})
+
+/** One row of the model in each list. */
+async function leave(model: string, version: string): Promise<void> {
+  const { store } = house
+  const state = openingState(
+    {
+      id: `rel_${model}`,
+      model,
+      version,
+      requestedBy: 'olga',
+      policy,
+      digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
+      epoch: 0,
+      generation: 0,
+    },
+    0,
+  )
+  await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
+  await insertWaiting(store, { model, version, requestedBy: 'olga', over: 'none' })
+  await insertRetraining(store, {
+    id: `retrain/${model}/1`,
+    model,
+    reason: 'manual',
+    requestedBy: 'olga',
+    asOf: '2026-01-01T00:00:00Z',
+    evidence: {},
+  })
+  await insertBatch(store, {
+    id: `bat_${model}`,
+    model,
+    version,
+    input: { kind: 'file', path: 'rows.parquet' },
+    output: { kind: 'table', key: [] },
+    requestedBy: 'olga',
+  })
+  await upsertAlert(store, {
+    dedupeKey: `m/${model}`,
+    model,
+    severity: 'warning',
+    kind: 'drift_warn',
+    message: `${model} has drifted`,
+  })
+}
+
+/** As many models as the overview shows, each with everything that it shows. */
+async function crowd(): Promise<void> {
+  const { store } = house
+  const models = sql`(select 'crowd-' || i as model from generate_series(1, 500) as i) as crowd`
+  await store.query(
+    sql`insert into models (name, definition, code_digest) select model, '{}', 'c' from ${models}`,
+  )
+  await store.query(sql`
+    insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest, requested_by,
+      workflow_id, run_id, stage, state)
+    select 'rel_' || crowd.model, crowd.model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
+      requested_by, workflow_id, run_id, stage, state || jsonb_build_object('id', 'rel_' || crowd.model, 'model', crowd.model)
+    from releases, ${models} where releases.model = ${other}`)
+  await store.query(sql`
+    insert into waiting_releases (id, model, version, requested_by, over, until)
+    select 'wait_' || crowd.model, crowd.model, version, requested_by, over, until
+    from waiting_releases, ${models} where waiting_releases.model = ${other}`)
+  await store.query(sql`
+    insert into alerts (dedupe_key, model, severity, kind, message)
+    select 'm/' || model, model, 'warning', 'drift_warn', '' from ${models}`)
+  await upsertAlert(store, {
+    dedupeKey: 'house',
+    severity: 'critical',
+    kind: 'audit_broken',
+    message: 'the chain of the house is broken',
+  })
+}
+
+it.each([
+  ['/v1/releases', 'releases'],
+  ['/v1/releases?open=true', 'waiting'],
+  ['/v1/retrainings', 'retrainings'],
+  ['/v1/batches', 'batches'],
+  ['/v1/alerts', 'alerts'],
+])('a page of %s is a page of %s of its models', async (path, list) => {
+  const { json } = await api.request('GET', `${path}${path.includes('?') ? '&' : '?'}limit=1`, { key })
+  expect(json[list]).toMatchObject([{ model: own }])
+  const foreign = await api.request('GET', `${path.split('?')[0]}?model=${other}`, { key })
+  expect(foreign.json[list]).toEqual([])
+})
+
+it('the overview shows its model with what is open of it, and nothing of the others', async () => {
+  const browser = { accept: 'text/html', host: 'localhost' }
+  const signed = await api.request('POST', '/sign-in', {
+    body: new URLSearchParams({ key }).toString(),
+    headers: { ...browser, 'content-type': 'application/x-www-form-urlencoded' },
+  })
+  const cookie = signed.headers.get('set-cookie')!.split(';')[0]!
+  const { text } = await api.request('GET', '/', { headers: { ...browser, cookie } })
+  expect(text).toContain(`href="/models/${own}"`)
+  expect(text).toContain(`href="/releases/rel_${own}"`)
+  expect(text).toContain(`${own} has drifted`)
+  for (const foreign of [other, 'crowd-', 'the chain of the house']) expect(text).not.toContain(foreign)
+})
