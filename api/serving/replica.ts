@@ -76,6 +76,8 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
    * taken back everywhere else: it holds only when the routes have been read after the database has counted it in.
    */
   let unread: { at: number; until: number } | undefined
+  /** When the routes that were read last were asked for. */
+  let readAt = clock.now()
   /** Whether the database may have forgotten what it was told. */
   let sayAgain = false
   let remembered = ''
@@ -89,7 +91,12 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   const renew = async (): Promise<void> => {
     if (!isSilent()) silentUntil = clock.now() + (await readSilence(store, replica.id))
     if (isSilent()) return
+    // Whoever cannot read the routes is in step with nobody: with its lease renewed it would go on with what was taken back
+    // everywhere else, and be waited for.
+    if (clock.now() - readAt > deps.leaseMs) await routes.wake()
     const sentAt = clock.now()
+    const unreadMs = Math.round(sentAt - readAt)
+    if (unreadMs > deps.leaseMs) throw new Error(`the routes were not read for ${unreadMs} ms`)
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
     const isFirst = !registered
     registered = true
@@ -105,6 +112,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     if (isSilent()) return
     const sentAt = clock.now()
     await routing.take(await readRouting(store), sentAt)
+    readAt = sentAt
     if (unread !== undefined && sentAt >= unread.at) {
       lease.until = Math.max(lease.until, unread.until)
       unread = undefined

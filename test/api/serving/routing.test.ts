@@ -276,6 +276,26 @@ describe('a replica', () => {
     expect((await listFollowers(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
   })
 
+  it('that cannot read the routes lets its lease end, and has it again when it can', async () => {
+    const { model, old, champion } = await threeVersions(house)
+    const replica = await replicaOf({ leaseMs: 300 })
+    const arms: RouteArm[] = [{ arm: 'champion', version: champion, shareBp: 10_000 }]
+    const route = await house.route(model, { release: 'rel_p', proven: old, arms })
+    await replica.follows(route)
+    // Its lease could be renewed all the while.
+    await house.store.query(sql`alter table models rename to models_away`)
+    try {
+      const refusal = /the lease was not renewed: .*the routes were not read for \d+ ms/
+      await until(() => refusal.test(replica.troubles.join()), 'what keeps it from its lease')
+      const next = { ...route, generation: route.generation + 1 }
+      await until(async () => (await acknowledged(next)).length === 0, 'nobody to wait for')
+      expect(replica.ask(model, request())).toMatchObject({ version: old, stale: true })
+    } finally {
+      await house.store.query(sql`alter table models_away rename to models`)
+    }
+    await until(() => replica.ask(model, request()).version === champion, 'the lease')
+  })
+
   it('keeps the last good route when a row makes no sense, and says so', async () => {
     const { model, champion } = await threeVersions(house)
     const replica = await replicaOf()
