@@ -9,6 +9,7 @@ import { holdsKey } from '../domain/redact.ts'
 import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { deadlineHeader, exchangeOf, type Exchange } from './exchange.ts'
 import { createInfer, headersOfInk, inferMedia, lengthHeader } from './inference/exchange.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import { createRespite } from './respite.ts'
@@ -20,7 +21,11 @@ import { createTurns } from './turns.ts'
 import { unpacked } from './unpack.ts'
 import { createUploads } from './upload.ts'
 
-export type PredictEndpoint = (target: Target, request: IncomingMessage, response: ServerResponse) => void
+export interface PredictEndpoint {
+  /** Collects the body first. */
+  collect(target: Target, request: IncomingMessage, response: ServerResponse): void
+  answer(target: Target, exchange: Exchange, body: Buffer): void
+}
 
 export interface EndpointLimits {
   /** A request that has waited longer than this for the process is refused as overloaded. */
@@ -36,8 +41,6 @@ export const defaultLimits: EndpointLimits = {
   mostHeldBytes: 134_217_728,
 }
 
-/** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
-const deadlineHeader = 'x-deadline-ms'
 /** No caller keeps a request for longer. */
 const longestMs = 60_000
 
@@ -52,25 +55,24 @@ export function createPredictEndpoint(
   const respite = createRespite(turns.isCalm)
   const uploads = createUploads(limits)
 
-  const refuse = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
-    const sent = request.headers['x-request-id']
-    const requestId = typeof sent === 'string' && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
+  const refuse = (exchange: Exchange, thrown: unknown): void => {
+    const { headers, path } = exchange
+    const sent = headers[requestIdHeader]
+    const requestId = sent !== undefined && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
     const problem = problemOf(thrown, requestId, (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
-    const path = request.url ?? ''
-    const text = Buffer.from(textOfProblem(problem, path))
-    response.writeHead(problem.status, { ...headersOf(problem, path), 'content-length': text.byteLength })
-    response.end(text)
+    const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
+    exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
   }
   /** Waited too long: this one is refused, and what comes next on its connection is not read for a while. */
-  const refuseLate = (request: IncomingMessage, response: ServerResponse, refusal: DomainError): void => {
-    if (response.shouldKeepAlive) response.once('finish', () => respite.rest(request.socket))
-    refuse(request, response, refusal)
+  const refuseLate = (exchange: Exchange, refusal: DomainError): void => {
+    if (exchange.shouldKeepAlive) exchange.onSent(() => respite.rest(exchange.socket))
+    refuse(exchange, refusal)
   }
   /** How long the caller will wait yet; nothing when it has not said. */
-  const patienceOf = (deadline: string | string[] | undefined, waitedMs: number): number | undefined => {
+  const patienceOf = (deadline: string | undefined, waitedMs: number): number | undefined => {
     if (deadline === undefined) return undefined
     const withinMs = Number(deadline)
     if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is no number above 0`)
@@ -82,60 +84,58 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.mostWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
   }
-  const answer = (
-    target: Target,
-    request: IncomingMessage,
-    response: ServerResponse,
-    body: Buffer,
-    waitedMs: number,
-  ): void => {
+  const answer = (target: Target, exchange: Exchange, body: Buffer, waitedMs: number): void => {
     // A caller who has gone away while it waited is told nothing.
-    if (response.closed) return
+    if (exchange.closed) return
     const { model, version } = target
-    const { headers } = request
+    const { caller, headers } = exchange
     try {
       const withinMs = patienceOf(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
-      if (late !== undefined) return refuseLate(request, response, late)
+      if (late !== undefined) return refuseLate(exchange, late)
       expectAllowed(authentication.callerOf(headers.authorization), callers, model)
       const plain = unpacked(body, headers['content-encoding'], limits.mostBytes)
       expectNoKey(plain)
       const type = headers['content-type']
       if (type !== json && type !== undefined)
         expectMedia(type, target.protocol === 'infer' ? inferMedia : undefined)
-      const requestId = headers[requestIdHeader] as string | undefined
-      const asked = { model, version, body: plain, withinMs, requestId, caller: response }
+      const asked = { model, version, body: plain, withinMs, requestId: headers[requestIdHeader], caller }
       const given =
         target.protocol === 'predict'
           ? serving.answer(serving.native, asked)
-          : infer(asked, headers[lengthHeader] as string | undefined)
-      if (given instanceof Promise) sendLater(request, response, given)
-      else send(response, given)
+          : infer(asked, headers[lengthHeader])
+      if (given instanceof Promise) sendLater(exchange, given)
+      else send(exchange, given)
     } catch (error) {
-      refuse(request, response, error)
+      refuse(exchange, error)
     }
   }
-  const sendLater = (request: IncomingMessage, response: ServerResponse, given: Promise<Ink>): void => {
+  const sendLater = (exchange: Exchange, given: Promise<Ink>): void => {
     given.then(
-      (ink) => send(response, ink),
+      (ink) => send(exchange, ink),
       // A caller who has gone away is told nothing, and has not been refused.
-      (error: unknown) => void (response.closed || refuse(request, response, error)),
+      (error: unknown) => void (exchange.closed || refuse(exchange, error)),
     )
   }
-  return (target, request, response) =>
-    uploads.collect(
-      request,
-      (body) => {
-        const work = (waitedMs: number): void => answer(target, request, response, body, waitedMs)
-        if (turns.take(body.byteLength, work)) return
-        const refusal = `requests with ${limits.mostHeldBytes} bytes wait here`
-        refuseLate(request, response, new DomainError('overloaded', refusal))
-      },
-      (refusal) => {
-        response.shouldKeepAlive = false
-        refuse(request, response, refusal)
-      },
-    )
+  const takeTurn = (target: Target, exchange: Exchange, body: Buffer): void => {
+    if (turns.take(body.byteLength, (waitedMs) => answer(target, exchange, body, waitedMs))) return
+    const refusal = `requests with ${limits.mostHeldBytes} bytes wait here`
+    refuseLate(exchange, new DomainError('overloaded', refusal))
+  }
+  return {
+    answer: takeTurn,
+    collect(target, request, response) {
+      const exchange = exchangeOf(request, response)
+      uploads.collect(
+        request,
+        (body) => takeTurn(target, exchange, body),
+        (refusal) => {
+          exchange.shouldKeepAlive = false
+          refuse(exchange, refusal)
+        },
+      )
+    },
+  }
 }
 
 const keyMark = Buffer.from('tnr_')
@@ -149,14 +149,10 @@ function expectNoKey(body: Buffer): void {
     )
 }
 
-/** The last is filled in for each answer; the server reads them before it returns. */
-const jsonHeaders = ['content-type', 'application/json', 'content-length', '']
+const jsonHeaders = ['content-type', 'application/json']
 
 /** A text of which each character is one byte goes out with its headers in one piece, without being encoded again. */
-function send(response: ServerResponse, ink: Ink): void {
-  if (ink.jsonBytes === undefined) {
-    jsonHeaders[3] = String(ink.at)
-    response.writeHead(200, jsonHeaders)
-  } else response.writeHead(200, { ...headersOfInk(ink), 'content-length': ink.at })
-  response.end(ink.bytes.toString('latin1', 0, ink.at), 'latin1')
+function send(exchange: Exchange, ink: Ink): void {
+  const headers = ink.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfInk(ink)).flat()
+  exchange.send(200, headers, ink.bytes.toString('latin1', 0, ink.at))
 }

@@ -25,6 +25,7 @@ import { createPredictEndpoint } from './endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing } from './serving/serving.ts'
+import { openFastPath, type FastPath } from './fast-path.ts'
 import { joinShared, type SharedListener } from './one-port.ts'
 import { createSockets, socketLimits, waitingConnections } from './sockets.ts'
 import { createTargets } from './target.ts'
@@ -143,11 +144,18 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const handle: RequestListener = (request, response) => {
     if (ending !== undefined) response.shouldKeepAlive = false
     const target = targetOf(request.method, request.url)
-    if (target !== undefined) predict(target, request, response)
+    if (target !== undefined) predict.collect(target, request, response)
     else if (mounted.rest !== undefined) mounted.rest(request, response)
     else if (!health(request, response)) early.push([request, response])
   }
   mounted.handle = handle
+  const fastPath = openFastPath(server, (exchange, body) => {
+    const target = targetOf('POST', exchange.path)
+    if (target === undefined) return false
+    if (ending !== undefined) exchange.shouldKeepAlive = false
+    predict.answer(target, exchange, body)
+    return true
+  })
   for (const asked of early.splice(0)) handle(...asked)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are answered: it is most of what there is to load.
@@ -182,7 +190,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       ending = `this replica is ending: ${reason}`
       clearTimeout(warming)
       logger.info({ reason }, 'ending')
-      await drain(server, shared)
+      await drain(server, fastPath, shared)
       const parts = [
         keeper.stop,
         authentication.stop,
@@ -214,10 +222,16 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
  * Takes no new connections at once. Those that stand are closed with their next answer: a connection that is closed while it
  * seems idle may be carrying a request already, and its caller would get nothing.
  */
-function drain(server: Server, shared: SharedListener | undefined): Promise<void> {
+function drain(server: Server, fastPath: FastPath, shared: SharedListener | undefined): Promise<void> {
   return new Promise((resolve) => {
-    const quiet = setTimeout(() => server.closeIdleConnections(), farewellMs)
-    const late = setTimeout(() => server.closeAllConnections(), drainMs)
+    const quiet = setTimeout(() => {
+      fastPath.closeIdle()
+      server.closeIdleConnections()
+    }, farewellMs)
+    const late = setTimeout(() => {
+      fastPath.closeAll()
+      server.closeAllConnections()
+    }, drainMs)
     // Not the server's own `close`, which begins with closing what seems idle.
     const closed = new Promise<void>((done) => {
       NetServer.prototype.close.call(server, () => done())

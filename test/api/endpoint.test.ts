@@ -49,7 +49,7 @@ async function listen(
   const targetOf = createTargets()
   const endpoint = createPredictEndpoint(api.deps, refusals, { ...defaultLimits, ...limits })
   const server = createServer((request, response) =>
-    endpoint(targetOf(request.method, request.url)!, request, response),
+    endpoint.collect(targetOf(request.method, request.url)!, request, response),
   )
   servers.push(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -52,7 +52,7 @@ beforeAll(async () => {
   server = createServer((request, response) => {
     const target = targetOf(request.method, request.url)
     if (target === undefined) response.writeHead(418).end()
-    else endpoint(target, request, response)
+    else endpoint.collect(target, request, response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

@@ -1,0 +1,227 @@
+/**
+ * The fast path of predictions. Node's HTTP server reads whatever a client may send, and what it makes for each request costs as
+ * much as the prediction. Here a request is taken that says nothing unusual and comes in one read of its connection, or its head
+ * in one and its body in the next, as clients send them. Any other is handed to Node's server together with its connection, for
+ * good, as if it had never been here: nothing else is half read on the fast path, so there is nothing for a slow sender to hold,
+ * and nothing about which two parsers could differ.
+ */
+import { STATUS_CODES, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
+
+export interface FastPath {
+  /** Closes the connections on which nothing is asked, or all. */
+  closeIdle(): void
+  closeAll(): void
+}
+
+/** False when it is no prediction; then nothing has been sent. */
+export type Take = (exchange: Exchange, body: Buffer) => boolean
+
+/** What a request begins with, up to its body. */
+interface Head {
+  path: string
+  headers: AskedHeaders
+  bodyBytes: number
+}
+
+interface Visitor {
+  socket: Socket
+  isBusy(): boolean
+}
+
+const headEnd = '\r\n\r\n'
+/** Longer ones are Node's. */
+const mostHeadBytes = 8_192
+/** How long a body may come behind its head; then both are Node's, which knows how long a whole request may take. */
+const bodyMs = 1_000
+
+/** Takes the connections of a server, those that a shared port hands it too. */
+export function openFastPath(server: Server, take: Take, now: () => number = Date.now): FastPath {
+  const toNode = server.listeners('connection') as ((socket: Socket) => void)[]
+  server.removeAllListeners('connection')
+  const visitors = new Set<Visitor>()
+  const stay = createStay(server.keepAliveTimeout, now)
+  server.on('connection', (socket: Socket) => {
+    const visitor = visit(socket)
+    visitors.add(visitor)
+    socket.on('close', leave)
+
+    function leave(): void {
+      visitors.delete(visitor)
+    }
+  })
+
+  function visit(socket: Socket): Visitor {
+    let head = ''
+    let asked: Head | undefined
+    let isBusy = false
+    /** Whether the head has come alone. */
+    let hasHead = false
+    let hasEnded = false
+    let held: Buffer | undefined
+    let onSent: (() => void) | undefined
+    const exchange = {
+      path: '',
+      headers: {} as AskedHeaders,
+      socket,
+      caller: socket,
+      shouldKeepAlive: true,
+      get closed() {
+        return socket.destroyed
+      },
+      onSent: (listener: () => void) => void (onSent = listener),
+      send(status: number, headers: readonly string[], text: string) {
+        if (socket.destroyed) return
+        const keeps = exchange.shouldKeepAlive && !hasEnded
+        const wentOut = socket.write(startOf(status, headers) + text.length + stay(keeps) + text, 'latin1')
+        onSent?.()
+        onSent = undefined
+        if (!keeps) socket.destroySoon()
+        else if (wentOut) next()
+        else socket.once('drain', next)
+      },
+    } satisfies Exchange
+    const next = (): void => {
+      isBusy = false
+      if (held === undefined) return
+      const chunk = held
+      held = undefined
+      socket.resume()
+      read(chunk)
+    }
+    const read = (chunk: Buffer): void => {
+      if (hasHead) return readBody(chunk)
+      // Clients say the same every time.
+      if (asked === undefined || chunk.toString('latin1', 0, head.length) !== head) {
+        if (asked === undefined) socket.setTimeout(server.keepAliveTimeout)
+        head = headOf(chunk)
+        asked = parseHead(head)
+      }
+      if (asked === undefined) handOver(chunk)
+      else if (chunk.byteLength === head.length + asked.bodyBytes) begin(asked, chunk.subarray(head.length))
+      else if (chunk.byteLength === head.length) awaitBody()
+      else handOver(chunk)
+    }
+    const awaitBody = (): void => {
+      hasHead = true
+      socket.setTimeout(bodyMs)
+    }
+    const readBody = (chunk: Buffer): void => {
+      hasHead = false
+      socket.setTimeout(server.keepAliveTimeout)
+      if (chunk.byteLength === asked!.bodyBytes) begin(asked!, chunk)
+      else handOver(Buffer.concat([Buffer.from(head, 'latin1'), chunk]))
+    }
+    const begin = ({ path, headers }: Head, body: Buffer): void => {
+      exchange.path = path
+      exchange.headers = headers
+      isBusy = true
+      if (take(exchange, body)) return
+      isBusy = false
+      handOver(Buffer.concat([Buffer.from(head, 'latin1'), body]))
+    }
+    const onData = (chunk: Buffer): void => {
+      if (!isBusy) return read(chunk)
+      // Asked before the last one was answered. It waits, and what comes behind it stays in the kernel.
+      held = held === undefined ? chunk : Buffer.concat([held, chunk])
+      socket.pause()
+    }
+    const onEnd = (): void => {
+      hasEnded = true
+      if (!isBusy) socket.destroySoon()
+    }
+    const onTimeout = (): void => {
+      if (hasHead) handOver(Buffer.from(head, 'latin1'))
+      else if (!isBusy) socket.destroy()
+    }
+    const onError = (): void => void socket.destroy()
+    const handOver = (chunk: Buffer): void => {
+      visitors.delete(visitor)
+      socket.setTimeout(0)
+      socket.off('data', onData).off('end', onEnd).off('timeout', onTimeout).off('error', onError)
+      for (const listener of toNode) listener.call(server, socket)
+      socket.unshift(chunk)
+    }
+    const visitor = { socket, isBusy: () => isBusy || hasHead }
+    // Node's server gives a silent connection as long as it gives to headers.
+    socket.setTimeout(server.headersTimeout)
+    socket.on('data', onData).on('end', onEnd).on('timeout', onTimeout).on('error', onError)
+    return visitor
+  }
+
+  return {
+    closeIdle() {
+      for (const { socket, isBusy } of visitors) if (!isBusy()) socket.destroy()
+    },
+    closeAll() {
+      for (const { socket } of visitors) socket.destroy()
+    },
+  }
+}
+
+function headOf(chunk: Buffer): string {
+  const end = chunk.indexOf(headEnd)
+  return end < 0 || end > mostHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
+}
+
+const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
+const fieldLine = /^([\w!#$%&'*+.^`|~-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/
+/** They change how a request is read or what becomes of its connection. */
+const unusual: ReadonlySet<string> = new Set([
+  'transfer-encoding',
+  'expect',
+  'upgrade',
+  'trailer',
+  'proxy-connection',
+])
+const single: ReadonlySet<string> = new Set([...askedHeaders, 'host', 'connection', 'content-length'])
+
+/** Nothing when it is for Node's server, which knows what to say of what is wrong. */
+function parseHead(text: string): Head | undefined {
+  const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
+  const path = requestLine.exec(first)?.[1]
+  if (path === undefined) return undefined
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    const [, field, value] = fieldLine.exec(line) ?? []
+    const name = field?.toLowerCase()
+    if (name === undefined || unusual.has(name)) return undefined
+    if (!single.has(name)) continue
+    if (headers[name] !== undefined) return undefined
+    headers[name] = value!.trimEnd()
+  }
+  const { host, connection = 'keep-alive', 'content-length': bytes = '' } = headers
+  if (host === undefined || connection.toLowerCase() !== 'keep-alive' || !/^\d{1,9}$/.test(bytes))
+    return undefined
+  return { path, headers, bodyBytes: Number(bytes) }
+}
+
+/** The beginnings of answers, up to their length. The lists of headers are few, and always the same ones for good answers. */
+const starts = new WeakMap<readonly string[], string>()
+
+function startOf(status: number, headers: readonly string[]): string {
+  const known = status === 200 ? starts.get(headers) : undefined
+  if (known !== undefined) return known
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+  for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
+  text += 'content-length: '
+  if (status === 200) starts.set(headers, text)
+  return text
+}
+
+/** What stands behind the length, as Node's server says it; the date is written once a second. */
+function createStay(keepAliveMs: number, now: () => number): (keeps: boolean) => string {
+  const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
+  let second = 0
+  let texts = ['', ''] as [closed: string, kept: string]
+  return (keeps) => {
+    const at = Math.floor(now() / 1_000)
+    if (at !== second) {
+      second = at
+      const date = `\r\nDate: ${new Date(at * 1_000).toUTCString()}\r\n`
+      texts = [`${date}Connection: close${headEnd}`, `${date}${kept}${headEnd}`]
+    }
+    return texts[keeps ? 1 : 0]
+  }
+}

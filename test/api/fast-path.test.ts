@@ -1,0 +1,363 @@
+/** The fast path on real sockets, beside Node's server: what it takes is answered alike, and what it leaves is answered by Node. */
+import { createServer, type Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { askedHeaders, exchangeOf, type Exchange } from '../../api/exchange.ts'
+import { openFastPath, type FastPath } from '../../api/fast-path.ts'
+import { socketLimits } from '../../api/sockets.ts'
+import { until } from '../support/serving.ts'
+
+interface Site {
+  server: Server
+  port: number
+  fast: FastPath | undefined
+  /** Requests that the fast path has taken. */
+  taken: Exchange[]
+}
+
+const sites: Site[] = []
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  for (const { server, fast } of sites.splice(0)) {
+    server.close()
+    fast?.closeAll()
+    server.closeAllConnections()
+  }
+})
+
+/** Tells what it was asked. */
+function echo(exchange: Exchange, body: Buffer): void {
+  const headers = Object.fromEntries(askedHeaders.map((name) => [name, exchange.headers[name]]))
+  const said = JSON.stringify({ path: exchange.path, headers, body: body.toString('latin1') })
+  exchange.send(
+    exchange.path === '/refused' ? 429 : 200,
+    ['content-type', 'application/json'],
+    Buffer.from(said).toString('latin1'),
+  )
+}
+
+interface Options {
+  /** Without it everything is Node's. */
+  fast?: boolean
+  limits?: Partial<typeof socketLimits>
+  answer?: (exchange: Exchange, body: Buffer) => void
+}
+
+async function open({ fast = true, limits = {}, answer = echo }: Options = {}): Promise<Site> {
+  const { mostConnections: _, ...times } = { ...socketLimits, ...limits }
+  const server = createServer(times, (request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => answer(exchangeOf(request, response), Buffer.concat(chunks)))
+  })
+  const taken: Exchange[] = []
+  const path = fast
+    ? openFastPath(server, (exchange, body) => {
+        if (exchange.path === '/elsewhere') return false
+        taken.push({ ...exchange })
+        answer(exchange, body)
+        return true
+      })
+    : undefined
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const site = { server, port: (server.address() as AddressInfo).port, fast: path, taken }
+  sites.push(site)
+  return site
+}
+
+interface Line {
+  socket: Socket
+  got: () => string
+  answers: () => number
+  closed: () => boolean
+}
+
+function dial(site: Site): Line {
+  const socket = connect(site.port, '127.0.0.1')
+  sockets.push(socket)
+  let text = ''
+  let closed = false
+  socket.setNoDelay()
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+  socket.on('error', () => {})
+  socket.on('close', () => (closed = true))
+  return {
+    socket,
+    got: () => text,
+    answers: () => text.split('HTTP/1.1 ').length - 1,
+    closed: () => closed,
+  }
+}
+
+const timeless = (text: string): string => text.replaceAll(/Date: [^\r]+/g, 'Date: then')
+
+/** Everything that comes back for these packets, until so many answers are there or the connection is closed. */
+async function ask(site: Site, packets: readonly (string | Buffer)[], answers = 1): Promise<string> {
+  const line = dial(site)
+  for (const [place, packet] of packets.entries()) {
+    if (place > 0) await until(() => line.socket.bytesWritten > 0, 'the first packet')
+    await new Promise<void>((resolve) =>
+      line.socket.write(typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet, () => resolve()),
+    )
+    // Both ends are in this process: once around the loop it has been read.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  }
+  await until(() => line.closed() || isWhole(line.got(), answers), 'the answers')
+  return timeless(line.got())
+}
+
+function isWhole(text: string, answers: number): boolean {
+  let rest = text
+  for (let count = 0; count < answers; count++) {
+    const end = rest.indexOf('\r\n\r\n')
+    if (end < 0) return false
+    const bytes = Number(/content-length: (\d+)/i.exec(rest.slice(0, end))?.[1] ?? 0)
+    if (rest.length < end + 4 + bytes) return false
+    rest = rest.slice(end + 4 + bytes)
+  }
+  return true
+}
+
+const post = (path: string, headers: readonly string[], body = '{"a":1}'): string =>
+  [`POST ${path} HTTP/1.1`, 'Host: x', ...headers, `Content-Length: ${body.length}`, '', body].join('\r\n')
+
+const taken: [name: string, ...packets: string[]][] = [
+  ['a plain one', post('/a', [])],
+  ['a head and its body behind it', post('/a', []).slice(0, -7), post('/a', []).slice(-7)],
+  ['a refused one', post('/refused', [])],
+  [
+    'every header that is asked for',
+    post(
+      '/a',
+      askedHeaders.map((name) => `${name}: of ${name}`),
+    ),
+  ],
+  ['names in any case and spaces around values', post('/a', ['AUTHORIZATION:   Bearer x \t', 'X-Other:'])],
+  ['bytes beyond ASCII in a value', post('/a', ['X-Request-Id: \xe4\xf6'])],
+  ['a value with colons', post('/a', ['Authorization: a:b: c'])],
+  ['Connection: Keep-Alive', post('/a', ['Connection: Keep-Alive'])],
+  ['an empty body', post('/a', [], '')],
+  ['a body of any bytes', post('/a', [], '\x00\r\n\r\n\xff POST / HTTP/1.1')],
+  ['headers twice that nobody looks at', post('/a', ['Accept: a', 'Accept: b'])],
+  ['a path with a query', post('/a?b=%20c', [])],
+]
+
+describe('what is taken is answered as Node answers it, headers and all', () => {
+  it.each(taken)('%s', async (_, ...packets) => {
+    const [fast, node] = await Promise.all([open(), open({ fast: false })])
+    const [ours, theirs] = await Promise.all([ask(fast, packets), ask(node, packets)])
+    expect(fast.taken).toHaveLength(1)
+    expect(ours).toBe(theirs)
+    expect(ours).toMatch(/^HTTP\/1\.1 (200 OK|429 Too Many Requests)\r\n/)
+  })
+})
+
+const whole = post('/a', [])
+const left: [name: string, packets: string[], answers?: number][] = [
+  ['another path', [post('/elsewhere', [])]],
+  ['another method', ['GET /a HTTP/1.1\r\nHost: x\r\n\r\n']],
+  ['a body that comes later', [whole.slice(0, -4), whole.slice(-4)]],
+  ['a body in two pieces behind its head', [whole.slice(0, -7), whole.slice(-7, -4), whole.slice(-4)]],
+  ['a head, and more than its body', [whole.slice(0, -7), whole.slice(-7) + whole], 2],
+  ['a head for elsewhere and its body', [post('/elsewhere', []).slice(0, -7), whole.slice(-7)]],
+  ['a head in two pieces', [whole.slice(0, 20), whole.slice(20)]],
+  ['a head that ends in two pieces', [whole.slice(0, -9), whole.slice(-9)]],
+  ['two at once', [whole + whole], 2],
+  ['one and a half', [whole + whole.slice(0, 30), whole.slice(30)], 2],
+  [
+    'a chunked body',
+    ['POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n'],
+  ],
+  ['a chunked body with a length', [post('/a', ['Transfer-Encoding: chunked'], '0\r\n\r\n')]],
+  ['no length', ['POST /a HTTP/1.1\r\nHost: x\r\n\r\n']],
+  ['two lengths', [post('/a', ['Content-Length: 7'])]],
+  ['a length with a sign', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}']],
+  ['a length that is no number', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}']],
+  ['no host', ['POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}']],
+  ['a header twice that is looked at', [post('/a', ['Authorization: a', 'Authorization: b'])]],
+  ['HTTP/1.0', [whole.replace('1.1', '1.0')]],
+  ['Connection: close', [post('/a', ['Connection: close'])]],
+  ['Connection: upgrade', [post('/a', ['Connection: upgrade', 'Upgrade: h2c'])]],
+  ['Expect', [post('/a', ['Expect: something'])]],
+  ['lines that end without a carriage return', [whole.replaceAll('\r\n', '\n')]],
+  ['a folded line', [post('/a', ['X-Other: a\r\n b'])]],
+  ['a space before the colon', [post('/a', ['Content-Type : a'])]],
+  ['a zero byte in a value', [post('/a', ['X-Other: a\x00b'])]],
+  ['a bare carriage return in a value', [post('/a', ['X-Other: a\rb'])]],
+  ['a space in the path', [post('/a b', [])]],
+  ['a head of 9 kB', [post('/a', [`X-Other: ${'a'.repeat(9_000)}`])]],
+  ['a head of 20 kB', [post('/a', [`X-Other: ${'a'.repeat(20_000)}`])]],
+  ['no HTTP at all', ['hello\r\n\r\n']],
+]
+
+describe('what is left is answered by Node, as if it had never been here', () => {
+  it.each(left)('%s', async (_, packets, answers = 1) => {
+    const [fast, node] = await Promise.all([open(), open({ fast: false })])
+    const [ours, theirs] = await Promise.all([ask(fast, packets, answers), ask(node, packets, answers)])
+    expect(fast.taken).toHaveLength(0)
+    expect(ours).toBe(theirs)
+    expect(ours).toMatch(/^HTTP\/1\.1 \d\d\d /)
+  })
+})
+
+it('a connection goes on by the fast path with other headers, and by Node when one request is unusual', async () => {
+  const site = await open()
+  const line = dial(site)
+  for (const packet of [whole, post('/b', ['Authorization: x']), whole]) {
+    const before = line.answers()
+    line.socket.write(packet)
+    await until(() => line.answers() === before + 1, 'an answer')
+  }
+  expect(site.taken.map(({ path }) => path)).toEqual(['/a', '/b', '/a'])
+  line.socket.write(whole + whole)
+  await until(() => line.answers() === 5, 'the fourth and the fifth')
+  line.socket.write(whole)
+  await until(() => line.answers() === 6, 'the sixth')
+  expect(site.taken).toHaveLength(3)
+})
+
+const connectionsOf = ({ server }: Site): Promise<number> =>
+  new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
+
+describe('an answer that takes its time', () => {
+  interface Kept {
+    exchange: Exchange
+    body: string
+  }
+  const keep = (kept: Kept[]) => (exchange: Exchange, body: Buffer) =>
+    void kept.push({ exchange, body: body.toString() })
+  const say = ({ exchange, body }: Kept): void => exchange.send(200, ['x-said', 'yes'], body)
+
+  it('is waited for by what is asked behind it, in order, one at a time', async () => {
+    const kept: Kept[] = []
+    const site = await open({ answer: keep(kept) })
+    const line = dial(site)
+    line.socket.write(post('/a', [], 'first'))
+    await until(() => kept.length === 1, 'the request')
+    line.socket.write(post('/a', [], 'second'))
+    await until(() => site.taken[0]!.socket.isPaused(), 'the second to wait')
+    expect(kept).toHaveLength(1)
+    say(kept[0]!)
+    await until(() => kept.length === 2, 'the second request')
+    say(kept[1]!)
+    await until(() => line.answers() === 2, 'both answers')
+    expect(line.got()).toMatch(/first[^]*second$/)
+    expect(site.taken).toHaveLength(2)
+  })
+
+  it('arrives at a caller who has said that nothing more comes, and closes behind it', async () => {
+    const kept: Kept[] = []
+    const line = dial(await open({ answer: keep(kept) }))
+    line.socket.end(whole)
+    await until(() => kept.length === 1, 'the request')
+    expect(line.closed()).toBe(false)
+    say(kept[0]!)
+    await until(() => line.closed(), 'the end of the connection')
+    expect(line.got()).toContain('Connection: close')
+    expect(line.got()).toMatch(/\{"a":1\}$/)
+  })
+
+  it('is told of a caller who goes away, and says nothing then', async () => {
+    const kept: Kept[] = []
+    let gone = false
+    const line = dial(
+      await open({
+        answer: (exchange, body) => {
+          keep(kept)(exchange, body)
+          exchange.caller.once('close', () => (gone = true))
+        },
+      }),
+    )
+    line.socket.write(whole)
+    await until(() => kept.length === 1, 'the request')
+    expect(kept[0]!.exchange.closed).toBe(false)
+    line.socket.resetAndDestroy()
+    await until(() => gone, 'the end of the caller')
+    expect(kept[0]!.exchange.closed).toBe(true)
+    say(kept[0]!)
+  })
+
+  it('is the last of its connection when it says so, and tells when it is sent', async () => {
+    let sent = 0
+    const line = dial(
+      await open({
+        answer: (exchange, body) => {
+          exchange.shouldKeepAlive = false
+          exchange.onSent(() => sent++)
+          echo(exchange, body)
+        },
+      }),
+    )
+    line.socket.write(whole)
+    await until(() => line.closed(), 'the end of the connection')
+    expect(line.got()).toContain('Connection: close')
+    expect(sent).toBe(1)
+  })
+
+  it('outlives the time for which a connection may be idle, which ends the connection behind it', async () => {
+    const kept: Kept[] = []
+    const site = await open({ answer: keep(kept), limits: { keepAliveTimeout: 100 } })
+    const line = dial(site)
+    line.socket.write(whole)
+    await until(() => kept.length === 1, 'the request')
+    let idle = 0
+    site.taken[0]!.socket.on('timeout', () => idle++)
+    await until(() => idle > 0, 'an idle while')
+    expect(line.closed()).toBe(false)
+    say(kept[0]!)
+    await until(() => line.closed(), 'the end of the connection')
+    expect(line.answers()).toBe(1)
+  })
+})
+
+it('a caller who does not read is not asked for more until it does', async () => {
+  let asked = 0
+  const large = 'x'.repeat(5_000_000)
+  const site = await open({
+    answer: (exchange) => {
+      asked++
+      exchange.send(200, [], large)
+    },
+  })
+  const line = dial(site)
+  line.socket.pause()
+  line.socket.write(whole)
+  await until(() => asked === 1, 'the first request')
+  line.socket.write(whole)
+  await until(() => site.taken[0]!.socket.isPaused(), 'the second to wait')
+  expect(asked).toBe(1)
+  line.socket.resume()
+  await until(() => line.got().length > 2 * large.length, 'both answers')
+  expect(site.taken).toHaveLength(2)
+})
+
+it('a connection that never says anything is closed when headers would be late', async () => {
+  const line = dial(await open({ limits: { headersTimeout: 100, requestTimeout: 200 } }))
+  await until(() => line.closed(), 'the end of the connection')
+  expect(line.answers()).toBe(0)
+})
+
+it("a body that never comes is Node's, which says after its time that it is late", async () => {
+  const site = await open({
+    limits: { headersTimeout: 1_000, requestTimeout: 1_500, connectionsCheckingInterval: 50 },
+  })
+  const line = dial(site)
+  line.socket.write(whole.slice(0, -7))
+  await until(() => line.closed(), 'the end of the connection')
+  expect(line.got()).toMatch(/^HTTP\/1\.1 408 /)
+})
+
+it('idle connections are closed when it is told to, busy ones only with all', async () => {
+  const kept: Exchange[] = []
+  const site = await open({ answer: (exchange) => void kept.push(exchange) })
+  const [idle, busy] = [dial(site), dial(site)]
+  busy.socket.write(whole)
+  await until(() => kept.length === 1, 'the request')
+  await until(async () => (await connectionsOf(site)) === 2, 'both connections')
+  site.fast!.closeIdle()
+  await until(() => idle.closed(), 'the end of the idle one')
+  expect(busy.closed()).toBe(false)
+  site.fast!.closeAll()
+  await until(() => busy.closed(), 'the end of the busy one')
+})
