@@ -31,14 +31,15 @@ function fillFloats(
   { input, numbers }: Sheet,
 ): boolean {
   const width = means.length
-  // Nothing times a number is zero, unless it is not finite.
+  // A number less itself is zero, unless it is not finite.
   let odd = 0
   for (let at = 0, i = 0; at < count; at++) {
     const value = values[at]!
     numbers[at] = value
     input[at] = scaled(value, means[i]!, stds[i]!)
     // As the network reads it and the log keeps it, in 32 bits.
-    odd += (input[at]! + numbers[at]!) * 0
+    const both = input[at]! + numbers[at]!
+    odd += both - both
     if (++i === width) i = 0
   }
   return odd === 0
