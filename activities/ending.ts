@@ -5,11 +5,13 @@
 import type { AlertKind } from '../domain/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../domain/release.ts'
 import { wholeBp, type Route } from '../domain/route.ts'
+import { misfitReason } from '../domain/target.ts'
 import { end } from '../domain/transitions.ts'
 import { upsertAlert } from '../store/alerts.ts'
 import { appendAudit } from '../store/audit.ts'
 import {
   findChampion,
+  findMisfits,
   findRollbackTarget,
   markProven,
   markWithdrawn,
@@ -158,10 +160,15 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
  * other release of the model out for ever.
  */
 export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
-  const reason = 'its workflow was ended from outside'
-  const order = { outcome: 'failed' as const, reason, withdraw: false }
+  const { model, version: from } = state
+  const why = 'its workflow was ended from outside'
+  const order = { outcome: 'failed' as const, reason: why, withdraw: false }
   const wasChampion = await returnToBaseline(database, { ...state, takeBack: order })
-  const stays = (await findChampion(database, state.model))?.version === state.version
-  const outcome = stays ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
+  const to = (await findChampion(database, model))?.version
+  const outcome = to === from ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
+  const misfits =
+    outcome === 'rolled_back' && to !== undefined ? await findMisfits(database, { from, to }) : []
+  const reason =
+    to === undefined || misfits.length === 0 ? why : `${why}; ${misfitReason({ from, to, misfits })}`
   await close(database, end(state, state.enteredMs, outcome, reason))
 }

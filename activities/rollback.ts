@@ -6,7 +6,13 @@
 import type { Recovery, ReleaseState } from '../domain/release.ts'
 import type { Route } from '../domain/route.ts'
 import { appendAudit } from '../store/audit.ts'
-import { findChampion, listRollbackTargets, markWithdrawn, moveChampion } from '../store/champions.ts'
+import {
+  findChampion,
+  findMisfits,
+  listRollbackTargets,
+  markWithdrawn,
+  moveChampion,
+} from '../store/champions.ts'
 import { listDecisions } from '../store/decisions.ts'
 import type { Database } from '../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../store/releases.ts'
@@ -39,10 +45,16 @@ export const takeBack =
         : { problems: [], atMs: 0 }
       const orderedMs = Date.parse((await findRelease(deps.store, id))?.takenBackAt ?? '') || atMs
       const champion = (await findChampion(deps.store, model))?.version
+      // A proven champion is returned to all the same: it is what answered before, and the candidate is known to be worse.
+      const misfits =
+        wasChampion && champion !== undefined
+          ? await findMisfits(deps.store, { from: state.version, to: champion })
+          : []
       const [last] = await listDecisions(deps.store, id, 1)
       const recovery: Recovery = {
         ...(champion === undefined ? {} : { champion }),
         wasChampion,
+        ...(misfits.length === 0 ? {} : { misfits }),
         ...(last?.verdict.kind === 'fail' ? { decidedMs: Date.parse(last.at) } : {}),
         orderedMs,
         acknowledgedMs: Math.max(atMs, orderedMs),

@@ -8,6 +8,7 @@ import { command } from './commands.ts'
 import { DomainError } from './errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './release-events.ts'
 import { isHurried, watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
+import { misfitReason } from './target.ts'
 import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
 
 function watched(): readonly StepEvent['kind'][] {
@@ -221,7 +222,12 @@ function takenBack(state: ReleaseState, { atMs, problems, recovery }: Step<'take
     return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
   }
   const outcome = recovery.wasChampion ? 'rolled_back' : order.outcome
-  const reason = problems.length === 0 ? order.reason : `${order.reason}; not acknowledged: ${named}`
+  const { champion = '', misfits = [] } = recovery
+  const reason = [
+    order.reason,
+    ...(problems.length === 0 ? [] : [`not acknowledged: ${named}`]),
+    ...(misfits.length === 0 ? [] : [misfitReason({ from: state.version, to: champion, misfits })]),
+  ].join('; ')
   const to = recovery.champion === undefined ? 'the model has no champion' : `${recovery.champion} answers`
   return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `it is taken back; ${to}`)
 }

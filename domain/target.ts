@@ -28,6 +28,17 @@ export function issuesOfTarget(now: Partial<Schema>, target: Partial<Schema>): s
   return issues
 }
 
+/** What people are told when a version was returned to that callers of another one have to change for. */
+export const misfitReason = ({
+  from,
+  to,
+  misfits,
+}: {
+  from: string
+  to: string
+  misfits: string[]
+}): string => `what callers of ${from} send and read does not fit ${to}: ${misfits.join(', ')}`
+
 /** What a reader of the answers relies on. A threshold is no part of it. */
 function formOf(output: Schema['output']): string {
   switch (output.kind) {

@@ -111,10 +111,8 @@ export async function listRollbackTargets(
     schema: Schema
     now: Schema | null
   }>(sql`
-    select versions.version, versions.artifact_digest,
-      jsonb_build_object('features', versions.manifest -> 'features', 'output', versions.manifest -> 'output') as schema,
-      (select jsonb_build_object('features', manifest -> 'features', 'output', manifest -> 'output')
-        from versions as live where live.version = ${from}) as now
+    select versions.version, versions.artifact_digest, ${schemaJson} as schema,
+      (select ${schemaJson} from versions where version = ${from}) as now
     from versions join (
       select version, max(id) as last from champion_history where model = ${model} group by version
     ) as served using (version)
@@ -127,6 +125,20 @@ export async function listRollbackTargets(
     issues: issuesOfTarget(known(now ?? {}), known(schema)),
   }))
 }
+
+/** Why callers of one version could not be given the other, whether it is a target or not; empty when they could. */
+export async function findMisfits(
+  database: Database,
+  { from, to }: { from: string; to: string },
+): Promise<string[]> {
+  const rows = await database.query<{ version: string; schema: Schema }>(
+    sql`select version, ${schemaJson} as schema from versions where version = any(${[from, to]}::text[])`,
+  )
+  const schemaOf = (name: string) => known(rows.find(({ version }) => version === name)?.schema ?? {})
+  return issuesOfTarget(schemaOf(from), schemaOf(to))
+}
+
+const schemaJson = sql`jsonb_build_object('features', versions.manifest -> 'features', 'output', versions.manifest -> 'output')`
 
 type Schema = { features?: Manifest['features'] | null; output?: Manifest['output'] | null }
 

@@ -294,6 +294,15 @@ describe('what speaks against a candidate', () => {
     expect([again.stage, again.attempts]).toEqual(['rolling_back', 1])
   })
 
+  it('a champion of another schema is returned to all the same, and the reason says what does not fit', () => {
+    const misfits = ['it does not read z']
+    const back = run(rolling, returned(true, 'm_v1.0.0', [], misfits))
+    expect(back).toMatchObject({ outcome: 'rolled_back', recovery: { misfits } })
+    expect(back.reason).toBe(
+      'it is fail; what callers of m_v1.1.0 send and read does not fit m_v1.0.0: it does not read z',
+    )
+  })
+
   it('replicas that do not return are asked again, and in the end named', () => {
     const deaf = returned(false, 'm_v1.0.0', ['r1 is deaf'])
     const once = run(rolling, deaf)

@@ -10,6 +10,7 @@ import { openingState, type ReleaseState } from '../../domain/release.ts'
 import { appendAudit } from '../../store/audit.ts'
 import {
   findChampion,
+  findMisfits,
   findPromotion,
   findRollbackTarget,
   markProven,
@@ -175,6 +176,7 @@ describe('the database in memory', () => {
             }),
           (on) => findPromotion(on, id),
           (on) => findRollbackTarget(on, { model, from }),
+          (on) => findMisfits(on, { from, to: version }),
           (on) => markProven(on, version),
           (on) => markWithdrawn(on, version),
           (on) => findReleasable(on, version),

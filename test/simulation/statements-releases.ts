@@ -33,6 +33,12 @@ const releaseColumns = (row: Row): Row => ({
 const openOf = (query: Query, model: unknown): Row[] =>
   query.all('releases').filter((row) => row['model'] === model && row['ended_at'] === null)
 
+const schemaOf = (query: Query, version: unknown): Row | null => {
+  const row = query.find('versions', version as string)
+  const { features = null, output = null } = (row?.['manifest'] ?? {}) as Row
+  return row ? { features, output } : null
+}
+
 const changeRow = (row: Row): Row => ({ ...row, at: date(row['at']) })
 
 export const releaseStatements: Statements = {
@@ -104,18 +110,13 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
         .map(changeRow),
   ],
-  '5f7e3836': [
+  b68286d5: [
     'findRollbackTarget',
     (query, [live, model, from]) => {
       const last = new Map<unknown, number>()
       for (const row of query.all('champion_history'))
         if (row['model'] === model)
           last.set(row['version'], Math.max(last.get(row['version']) ?? 0, row['id'] as number))
-      const schemaOf = (version: unknown): Row | null => {
-        const row = query.find('versions', version as string)
-        const { features = null, output = null } = (row?.['manifest'] ?? {}) as Row
-        return row ? { features, output } : null
-      }
       return [...last]
         .sort(([, a], [, b]) => b - a)
         .map(([version]) => query.find('versions', version as string))
@@ -130,10 +131,17 @@ export const releaseStatements: Statements = {
         .map((row) => ({
           version: row!['version'],
           artifact_digest: row!['artifact_digest'],
-          schema: schemaOf(row!['version']),
-          now: schemaOf(live),
+          schema: schemaOf(query, row!['version']),
+          now: schemaOf(query, live),
         }))
     },
+  ],
+  ae0e94e2: [
+    'findMisfits',
+    (query, [versions]) =>
+      (versions as string[])
+        .filter((version) => query.find('versions', version) !== undefined)
+        .map((version) => ({ version, schema: schemaOf(query, version) })),
   ],
   '4db1e5ed': [
     'markProven',

@@ -82,11 +82,12 @@ export const returned = (
   wasChampion: boolean,
   champion = 'm_v1.0.0',
   problems: string[] = [],
+  misfits?: string[],
 ): StepEvent => ({
   kind: 'taken_back',
   atMs: 10,
   problems,
-  recovery: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9 },
+  recovery: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9, ...(misfits && { misfits }) },
 })
 export const judged = (
   verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',

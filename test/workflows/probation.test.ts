@@ -1,8 +1,10 @@
 /** A new champion that the monitor finds beyond its alarms is taken back while it is on probation, by the release itself. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { resolveAlert, upsertAlert, type NewAlert } from '../../store/alerts.ts'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../store/alerts.ts'
 import { findChampion } from '../../store/champions.ts'
 import { listDecisions } from '../../store/decisions.ts'
+import { findRelease } from '../../store/releases.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers.ts'
 import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
 
@@ -72,4 +74,44 @@ it.each([
   expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
   const [last] = await listDecisions(stage.store, release.id)
   expect(last?.verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'monitor_alarm' }, {}] })
+})
+
+describe('a champion with another schema than the one before', () => {
+  /** By now its callers send what the champion before does not read. */
+  async function widened() {
+    const scene = await onProbation()
+    await stage.store.query(sql`
+      update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}')
+      where version = ${scene.candidate}`)
+    const misfit = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it does not read z`
+    return { ...scene, misfit }
+  }
+
+  it('is taken back all the same, and who is called reads what its callers have to change', async () => {
+    const { show, champion, candidate, release, misfit } = await widened()
+    const found = alarm(show.name, candidate)
+    await upsertAlert(stage.store, found)
+    const reason = `${found.message}; ${misfit}`
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back', reason })
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
+    expect((await release.state()).recovery).toMatchObject({ champion, misfits: ['it does not read z'] })
+    const told = (await listAlerts(stage.store, { model: show.name, open: true })).find(
+      ({ kind }) => kind === 'release_rolled_back',
+    )
+    expect(told?.message).toContain(reason)
+  })
+
+  it('is taken back as well when its workflow was ended from outside', async () => {
+    const { show, champion, release, misfit } = await widened()
+    await release.handle.terminate()
+    const after = await show.start(await show.register(champion))
+    await after.reaches('awaiting_approval')
+    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
+    expect(await findRelease(stage.store, release.id)).toMatchObject({
+      outcome: 'rolled_back',
+      reason: `its workflow was ended from outside; ${misfit}`,
+    })
+    await after.say('abort', 'anna')
+    await after.result()
+  })
 })
