@@ -22,12 +22,13 @@ import { listDecisions } from '../store/decisions.ts'
 import {
   closeAbandonedDrills,
   closeDrill,
-  deleteDrill,
   findDrill,
   insertDrill,
+  recordNotHeld,
   setDrillRelease,
   setDrillVersion,
   type Drill,
+  type NewDrill,
 } from '../store/drills.ts'
 import { insertDrillVersion, readExposure } from '../store/drill-versions.ts'
 import { getModel } from '../store/models.ts'
@@ -78,21 +79,27 @@ export const openDrill =
     changes,
   }: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
     const { store, log } = deps
-    const champion = (await findChampion(store, model))?.version
-    if (champion === undefined) return { refused: `${model} has no champion to make a candidate from` }
-    const open = await findOpenRelease(store, model)
+    const base = (await getModel(store, model)).definition.release
+    const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
+    const { traffic, harmBudget } = drill
+    const wanted: NewDrill = { id, model, kind, traffic, requestedBy, harmBudget }
+    const refuse = async (refused: string): Promise<{ refused: string }> => {
+      await giveUp(deps, wanted, refused)
+      return { refused }
+    }
     const earlier = await findDrill(store, id)
+    if (earlier?.held === false) return { refused: earlier.message ?? '' }
+    const champion = (await findChampion(store, model))?.version
+    if (champion === undefined) return refuse(`${model} has no champion to make a candidate from`)
+    const open = await findOpenRelease(store, model)
     if (open !== undefined && open.state.outcome !== undefined)
       throw new DomainError('release_in_progress', `the end of ${open.state.id} is being written down`)
     if (open !== undefined && earlier === undefined)
-      return { refused: `release ${open.state.id} of ${model} is open` }
-    const base = (await getModel(store, model)).definition.release
-    const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
+      return refuse(`release ${open.state.id} of ${model} is open`)
     const latency = await findLatency(store, { model, version: champion, windowMs: latencyWindowMs })
     if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
-      return { refused: `${champion} has answered too few requests within a day to tell what slow is` }
-    const { traffic, harmBudget } = drill
-    await insertDrill(store, { id, model, kind, traffic, requestedBy, harmBudget })
+      return refuse(`${champion} has answered too few requests within a day to tell what slow is`)
+    await insertDrill(store, wanted)
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
     const fault = faultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
@@ -132,14 +139,18 @@ export const recordDrillRelease =
 
 /** Writes what was shown. `refused` when its release was never opened. */
 export const endDrill =
-  ({ store, log }: Deps) =>
+  (deps: Deps) =>
   async ({ id, refused }: { id: string; refused?: string }): Promise<Pick<Drill, 'passed' | 'message'>> => {
+    const { store, log } = deps
     const drill = await findDrill(store, id)
-    // What was not held is no failed defence, and leaves no row.
-    if (drill?.releaseId === undefined) {
-      await deleteDrill(store, id)
-      return { passed: false, message: `not held: ${refused ?? 'its release was never started'}` }
+    if (drill === undefined)
+      return { passed: false, message: `not held: ${refused ?? 'it was never opened'}` }
+    // What was not held is no failed defence.
+    const notHeld = async (why: string) => {
+      await giveUp(deps, drill, why)
+      return { passed: false, message: `not held: ${why}` }
     }
+    if (drill.releaseId === undefined) return notHeld(refused ?? 'its release was never started')
     const release = await findRelease(store, drill.releaseId)
     const state = release?.state
     const [last] = state === undefined ? [] : await listDecisions(store, state.id, 1)
@@ -158,11 +169,8 @@ export const endDrill =
       recovered: drill.recoveredAt !== undefined,
     })
     // Nor is what a person, or a release in more of a hurry, has cut short before it could show anything.
-    if (!found.passed && (await isCutShort(store, drill.releaseId, state?.outcome))) {
-      await deleteDrill(store, id)
-      log.info({ drill: id, kind: drill.kind, model: drill.model }, 'drill cut short')
-      return { passed: false, message: `not held: ${state?.reason ?? 'it was cut short'}` }
-    }
+    if (!found.passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
+      return notHeld(state?.reason ?? 'it was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
     const began = seen.firstMs ?? state?.routings[0]?.startedMs
     const recovery = state?.recovery
@@ -190,8 +198,31 @@ async function isCutShort(store: Deps['store'], releaseId: string, outcome?: str
   return said.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
 }
 
+/** Of one that was asked for by a schedule nobody would know: a policy that asks for drills refuses the next release for it. */
+async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promise<void> {
+  const { id, model, kind, requestedBy } = drill
+  await store.transaction(async (database) => {
+    if (!(await recordNotHeld(database, { ...drill, message: why }))) return
+    if (requestedBy !== `schedule/${model}`) return
+    await upsertAlert(database, {
+      dedupeKey: notHeldKey(drill),
+      model,
+      severity: 'warning',
+      kind: 'drill_not_held',
+      message: `The drill "${kind}" of ${model} was not held: ${why}`,
+      evidence: { drill: id },
+    })
+  })
+  log.warn({ drill: id, kind, model, why }, 'drill not held')
+}
+
+const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
+  `drill_not_held/${model}/${kind}`
+
 /** A drill that fails is a defence that is not there. */
-async function tell(store: Deps['store'], { id, model, kind, passed, message = '' }: Drill): Promise<void> {
+async function tell(store: Deps['store'], drill: Drill): Promise<void> {
+  const { id, model, kind, passed, message = '' } = drill
+  await resolveAlert(store, notHeldKey(drill))
   const dedupeKey = `drill/${model}/${kind}`
   if (passed === true) return resolveAlert(store, dedupeKey)
   await upsertAlert(store, {

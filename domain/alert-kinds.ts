@@ -16,6 +16,7 @@ export const alertKinds = [
   'release_failed',
   'break_glass',
   'drill_failed',
+  'drill_not_held',
   // A model in use.
   'drift_warn',
   'drift_alarm',

@@ -150,9 +150,10 @@ export function issuesOfDrill(policy: DrillPolicy): string[] {
   return issues
 }
 
-/** The last finished drill of one kind. */
+/** The last drill of one kind that was held to its end, or the last that could not be. */
 export interface LastDrill {
   kind: DrillKind
+  held: boolean
   passed: boolean
   message: string
   ageMs: number
@@ -166,15 +167,26 @@ export function issueOfLastDrill(
   last: readonly LastDrill[],
   { withinMs, kinds }: { withinMs: number; kinds: readonly DrillKind[] },
 ): string | undefined {
-  const failed = last.find(({ passed }) => !passed)
+  const held = last.filter((each) => each.held)
+  const failed = held.find(({ passed }) => !passed)
   if (failed) return `the last drill "${failed.kind}" has failed: ${failed.message}`
-  const [oldest] = last
+  const [oldest] = held
     .filter(({ kind }) => kinds.includes(kind))
     .toSorted((one, other) => other.ageMs - one.ageMs)
-  if (oldest === undefined) return 'its policy asks for a drill, and there has been none'
-  if (oldest.ageMs <= withinMs) return undefined
-  return (
-    `the last drill "${oldest.kind}" was ${Math.round(oldest.ageMs / 60_000)} minutes ago, ` +
-    `its policy asks for one within ${Math.round(withinMs / 60_000)}`
-  )
+  if (oldest !== undefined && oldest.ageMs <= withinMs) return undefined
+  const wanted = oldest === undefined ? kinds : [oldest.kind]
+  const [tried] = last
+    .filter(
+      ({ kind, ageMs, ...each }) =>
+        !each.held && wanted.includes(kind) && ageMs < (oldest?.ageMs ?? Infinity),
+    )
+    .toSorted((one, other) => one.ageMs - other.ageMs)
+  const since =
+    tried === undefined ? '' : `; "${tried.kind}" was not held ${minutes(tried.ageMs)} ago: ${tried.message}`
+  return oldest === undefined
+    ? `its policy asks for a drill, and there has been none${since}`
+    : `the last drill "${oldest.kind}" was ${minutes(oldest.ageMs)} ago, ` +
+        `its policy asks for one within ${Math.round(withinMs / 60_000)}${since}`
 }
+
+const minutes = (ms: number): string => `${Math.round(ms / 60_000)} minutes`

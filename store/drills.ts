@@ -29,6 +29,8 @@ export interface Drill {
   exposed?: number
   /** Callers who got a bad answer from it. */
   harmed?: number
+  /** False when it could not be held: it has shown nothing, neither a defence nor the want of one. */
+  held: boolean
   passed?: boolean
   message?: string
   evidence: Record<string, unknown>
@@ -147,9 +149,19 @@ export async function closeDrill(database: Database, end: DrillEnd): Promise<boo
   return rows.length > 0
 }
 
-/** One that was not held. */
-export async function deleteDrill(database: Database, id: string): Promise<void> {
-  await database.query(sql`delete from drills where id = ${id} and ended_at is null`)
+/** Ends one that was not held, whether it had been opened or not. False when it had ended before. */
+export async function recordNotHeld(
+  database: Database,
+  { id, model, kind, traffic, requestedBy, harmBudget, message }: NewDrill & { message: string },
+): Promise<boolean> {
+  const rows = await database.query(sql`
+    insert into drills (id, model, kind, traffic, requested_by, harm_budget, passed, message, evidence, ended_at)
+    values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget}, false, ${message}, '{"held": false}',
+      clock_timestamp())
+    on conflict (id) do update set passed = false, message = excluded.message, evidence = excluded.evidence,
+      ended_at = excluded.ended_at
+    where drills.ended_at is null returning id`)
+  return rows.length > 0
 }
 
 export async function findDrill(database: Database, id: string): Promise<Drill | undefined> {
@@ -194,13 +206,15 @@ export async function issueOfDrills(
   if (requireDrill === undefined || (await findChampion(database, model)) === undefined) return undefined
   const rows = await database.query<{
     kind: DrillKind
+    held: boolean
     passed: boolean
     message: string | null
     age_ms: number
   }>(sql`
-    select distinct on (kind) kind, passed, message,
+    select distinct on (kind, held) kind, held, passed, message,
       (extract(epoch from clock_timestamp() - ended_at) * 1000)::float8 as age_ms
-    from drills where model = ${model} and ended_at is not null order by kind, ended_at desc`)
+    from drills, lateral (select not evidence @> '{"held": false}' as held) as whether
+    where model = ${model} and ended_at is not null order by kind, held, ended_at desc`)
   return issueOfLastDrill(
     rows.map(({ age_ms: ageMs, message, ...row }) => ({ ...row, message: message ?? '', ageMs })),
     { withinMs: requireDrill.withinMs, kinds: drill.kinds },
@@ -257,6 +271,7 @@ function toDrill(row: RawDrill): Drill {
     traffic: row.traffic,
     requestedBy: row.requested_by,
     harmBudget: row.harm_budget,
+    held: row.evidence['held'] !== false,
     evidence: row.evidence,
     startedAt: row.started_at.toISOString(),
     ...(Object.fromEntries(

@@ -68,7 +68,6 @@ interface Rehearsal {
 async function rehearse({ changes, ...drill }: Rehearsal): Promise<{ passed: boolean; message: string }> {
   const { id, model, kind, requestedBy } = drill
   const opened = await recording.openDrill({ ...drill, ...(changes === undefined ? {} : { changes }) })
-  // What was not held is no failed defence, and leaves no row.
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
   const { version, policy } = opened
   const order: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }

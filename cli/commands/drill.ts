@@ -12,6 +12,7 @@ interface DrillAnswer {
   model: string
   kind: string
   traffic: string
+  held: boolean
   passed?: boolean
   message?: string
   detection_ms?: number
@@ -98,7 +99,7 @@ function listOf({ paint }: Terminal, drills: readonly DrillAnswer[]): string {
       each.model,
       each.kind,
       each.traffic,
-      each.passed === undefined ? 'running' : each.passed ? paint('green', 'passed') : paint('red', 'failed'),
+      resultOf(each, paint),
       seconds(each.detection_ms),
       seconds(each.recovery_ms),
       orDash(each.exposed),
@@ -106,6 +107,12 @@ function listOf({ paint }: Terminal, drills: readonly DrillAnswer[]): string {
       paint('dim', orDash(each.message)),
     ]),
   )
+}
+
+function resultOf({ held, passed }: DrillAnswer, paint: Terminal['paint']): string {
+  if (passed === undefined) return 'running'
+  if (!held) return paint('yellow', 'not held')
+  return passed ? paint('green', 'passed') : paint('red', 'failed')
 }
 
 const seconds = (ms: number | undefined): string =>

@@ -1,6 +1,7 @@
 /** Drills on the real Temporal, the real Postgres and a real replica with callers: each defence shows itself, and nothing is promoted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openDrill } from '../../activities/drill.ts'
 import { promote } from '../../activities/promote.ts'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import { defaultDrill, type DrillKind } from '../../domain/drill.ts'
@@ -9,7 +10,7 @@ import { listAlerts } from '../../store/alerts.ts'
 import { findChampion } from '../../store/champions.ts'
 import { closeDrill, findDrill, insertDrill, issueOfDrills } from '../../store/drills.ts'
 import { findOpenRelease, findRelease } from '../../store/releases.ts'
-import { drillWorkflowId, type DrillOutcome } from '../../workflows/contract.ts'
+import { drillWorkflowId, type DrillOutcome, type DrillRequest } from '../../workflows/contract.ts'
 import { insertModel, type Registry } from '../support/candidates.ts'
 import { seatChampion } from '../support/seat.ts'
 import { startCore, type Core } from '../support/core.ts'
@@ -277,10 +278,87 @@ it('make way for a rollback of the model, which takes one order', { timeout: 120
   expect(drills).toMatchObject([{ passed: false, message: 'not held: rolled back by olga: complaints' }])
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
   // What was cut short is no failed defence: nobody is told of one, and no release is refused for it.
-  expect(await findDrill(core.store, drills[0]!.id)).toBeUndefined()
-  expect(await listAlerts(core.store, { model, open: true })).not.toContainEqual(
-    expect.objectContaining({ kind: 'drill_failed', dedupeKey: `drill/${model}/dead-worker` }),
+  expect(await findDrill(core.store, drills[0]!.id)).toMatchObject({
+    held: false,
+    message: 'rolled back by olga: complaints',
+  })
+  const told = await listAlerts(core.store, { model, open: true })
+  expect(told.map(({ dedupeKey }) => dedupeKey)).not.toContain(`drill/${model}/dead-worker`)
+  // Whoever had asked for it was answered.
+  expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
+})
+
+describe('of the schedule, which nobody looks at', () => {
+  const bySchedule = (of: string) =>
+    core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
+      workflowId: drillWorkflowId(of),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ model: of, requestedBy: `schedule/${of}`, kinds: ['bad'] }],
+    })
+  const notHeldOf = async (of: string) =>
+    (await listAlerts(core.store, { model: of, open: true })).filter(({ kind }) => kind === 'drill_not_held')
+
+  it(
+    'one that cannot be held stands in its row and is told, until one of its kind is held',
+    { timeout: 60_000 },
+    async () => {
+      const version = await registry.register(champion)
+      const { id } = (await say('olga', '/v1/releases', { model, version })).json as { id: string }
+      const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
+      await until(async () => (await stageOf()) === 'awaiting_approval', 'a release', 20_000)
+      const why = `release ${id} of ${model} is open`
+      const { drills } = await bySchedule(model)
+      expect(drills).toMatchObject([{ kind: 'bad', passed: false, message: `not held: ${why}` }])
+      const [shown] = (await look(`/v1/drills?model=${model}&limit=1`))['drills'] as Shown[]
+      expect(shown).toMatchObject({ id: drills[0]!.id, held: false, passed: false, message: why })
+      expect(await notHeldOf(model)).toMatchObject([
+        { severity: 'warning', message: `The drill "bad" of ${model} was not held: ${why}` },
+      ])
+      await say('anna', `/v1/releases/${id}/reject`)
+      await until(async () => (await stageOf()) === 'ended', 'its end', 20_000)
+      // Asked again, because its answer was lost, it stays what it was.
+      const again = { id: drills[0]!.id, model, kind: 'bad', requestedBy: `schedule/${model}` } as const
+      expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
+      await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held', 40_000)
+      expect(await notHeldOf(model)).toEqual([])
+    },
   )
+
+  it('one without a champion, and why the drills are stale', async () => {
+    const name = uniqueName('model')
+    const asks = { ...policy, requireDrill: { withinMs: 60_000 } }
+    const { register } = await insertModel(core.store, {
+      model: name,
+      policy: asks,
+      artifactRoot: core.config.artifactRoot,
+    })
+    await bySchedule(name)
+    const why = `${name} has no champion to make a candidate from`
+    expect(await notHeldOf(name)).toMatchObject([
+      { message: `The drill "bad" of ${name} was not held: ${why}` },
+    ])
+    await seatChampion(core.store, name, await register())
+    const issue = () => issueOfDrills(core.store, { model: name, policy: asks })
+    expect(await issue()).toBe(
+      `its policy asks for a drill, and there has been none; "bad" was not held 0 minutes ago: ${why}`,
+    )
+    const held = {
+      id: `drl_${name}1`,
+      model: name,
+      kind: 'bad',
+      traffic: 'mirrored',
+      requestedBy: 'olga',
+    } as const
+    await insertDrill(core.store, { ...held, harmBudget: 1 })
+    await closeDrill(core.store, { ...held, passed: true, message: 'm', exposed: 1, harmed: 0, evidence: {} })
+    expect(await issue()).toBeUndefined()
+    await core.store.query(
+      sql`update drills set ended_at = now() - interval '2 minutes' where id = ${held.id}`,
+    )
+    expect(await issue()).toBe(
+      `the last drill "bad" was 2 minutes ago, its policy asks for one within 1; "bad" was not held 0 minutes ago: ${why}`,
+    )
+  })
 })
 
 describe('a policy that asks for drills', () => {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markProven, moveChampion } from '../../store/champions.ts'
 import { upsertAlert } from '../../store/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../store/audit.ts'
+import { recordNotHeld } from '../../store/drills.ts'
 import { verifyTail } from '../../store/audit-tail.ts'
 import { irisSpec, putArtifact } from '../support/artifact.ts'
 import { registerDigest } from '../support/registration.ts'
@@ -162,6 +163,24 @@ it.each([
   const { status, text } = await get(path)
   expect(status).toBe(400)
   expect(text).toContain('This address asks for something odd')
+})
+
+it('a drill that was not held is no failed one, and has no bar', async () => {
+  const chartOf = (text: string) => /<svg.*<\/svg>/s.exec(text)?.[0]
+  const before = chartOf((await get('/drills')).text)
+  await recordNotHeld(house.store, {
+    id: 'drl_not_held',
+    model,
+    kind: 'nan',
+    traffic: 'mirrored',
+    requestedBy: 'olga',
+    harmBudget: 50,
+    message: `a release of ${model} is open`,
+  })
+  const { text } = await get('/drills')
+  expect(text).toMatch(new RegExp(`not held</span>.*a release of ${model} is open`, 's'))
+  expect(before).toContain('lost-replica')
+  expect(chartOf(text)).toBe(before)
 })
 
 describe('a key for another model', () => {

@@ -38,7 +38,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
     const shown = found.slice(0, rowsAPage)
     const several = new Set(shown.map((drill) => drill.model)).size > 1
     const bars = shown
-      .filter(({ endedAt }) => endedAt !== undefined)
+      .filter(({ endedAt, held }) => endedAt !== undefined && held)
       .slice(0, barsDrawn)
       .map(({ kind, model: of, startedAt, detectionMs, recoveryMs, passed }) => ({
         label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')}`,
@@ -135,9 +135,11 @@ export const drills = page<Drills, z.infer<typeof query>>({
   ),
 })
 
-const Outcome = ({ drill: { passed, endedAt } }: { drill: Drill }): View =>
+const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): View =>
   endedAt === undefined ? (
     <Badge tone="info">going on</Badge>
+  ) : !held ? (
+    <Badge tone="warn">not held</Badge>
   ) : (
     <Badge tone={passed === true ? 'good' : 'bad'}>{passed === true ? 'passed' : 'failed'}</Badge>
   )
