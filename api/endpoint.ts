@@ -9,7 +9,7 @@ import { holdsKey } from '../domain/redact.ts'
 import { expectAllowed } from './auth.ts'
 import { callers, predictBytes } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
-import { deadlineHeader, exchangeOf, type Exchange } from './exchange.ts'
+import { deadlineHeader, exchangeOf, markHeader, type Exchange } from './exchange.ts'
 import { createInfer, headersOfInk, inferMedia, lengthHeader } from './inference/exchange.ts'
 import { headersOf, problemOf, textOfProblem } from './problem.ts'
 import { createRespite } from './respite.ts'
@@ -57,7 +57,7 @@ export function createPredictEndpoint(
 
   const refuse = (exchange: Exchange, thrown: unknown): void => {
     const { headers, path } = exchange
-    const sent = headers[requestIdHeader]
+    const sent = headers[markHeader]
     const requestId = sent !== undefined && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
     const problem = problemOf(thrown, requestId, (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),

@@ -8,6 +8,9 @@ import { requestIdHeader } from './serving/repeat.ts'
 /** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'
 
+/** The caller's own mark of a request, which its refusal and the log bear too. */
+export const markHeader = 'x-request-id'
+
 /** What is looked at; the rest of the headers is nobody's business here. */
 export const askedHeaders = [
   'authorization',
@@ -15,6 +18,7 @@ export const askedHeaders = [
   'content-encoding',
   deadlineHeader,
   requestIdHeader,
+  markHeader,
   lengthHeader,
 ] as const
 

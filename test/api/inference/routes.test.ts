@@ -328,6 +328,11 @@ describe('a wrong request gets an error with its status', () => {
     expect(json.error).toMatch(/Inference-Header-Content-Length/)
   })
 
+  it('that bears the mark of its caller', async () => {
+    const { headers } = await infer('tulip/infer', { inputs }, { 'x-request-id': 'order-17' })
+    expect(headers.get('x-request-id')).toBe('order-17')
+  })
+
   it('no key', async () => {
     const answer = await fetch(`${url}/v2/models/iris/infer`, { method: 'POST', body: '{}' })
     expect(answer.status).toBe(401)
