@@ -77,12 +77,13 @@ it.each([
 })
 
 describe('a champion with another schema than the one before', () => {
+  const readsMore = (version: string) =>
+    stage.store.query(sql`
+      update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
   /** By now its callers send what the champion before does not read. */
   async function widened() {
     const scene = await onProbation()
-    await stage.store.query(sql`
-      update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}')
-      where version = ${scene.candidate}`)
+    await readsMore(scene.candidate)
     const misfit = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it does not read z`
     return { ...scene, misfit }
   }
@@ -99,6 +100,19 @@ describe('a champion with another schema than the one before', () => {
       ({ kind }) => kind === 'release_rolled_back',
     )
     expect(told?.message).toContain(reason)
+  })
+
+  it('that was never champion has moved nobody, and nothing is said', async () => {
+    const show = await stage.model()
+    const candidate = await show.register(await show.champion())
+    await readsMore(candidate)
+    const release = await show.start(candidate, { shadow: false })
+    await release.reaches('awaiting_approval')
+    await release.say('approve', 'anna')
+    await release.reaches('canary')
+    await release.say('abort', 'anna', { reason: 'enough' })
+    expect((await release.result()).reason).not.toContain('does not fit')
+    expect((await release.state()).recovery).not.toHaveProperty('misfits')
   })
 
   it('is taken back as well when its workflow was ended from outside', async () => {
