@@ -69,6 +69,8 @@ export interface ModelRollback {
   reason: string
   /** An open release whose workflow is known to be gone. */
   interrupted?: string
+  /** ISO 8601: when it was said, if not now. */
+  recordedAt?: string
 }
 
 export type ModelRollbackReport =
@@ -83,7 +85,7 @@ export type ModelRollbackReport =
     }
   /** `drill` when nobody can mean its candidate: the model itself is to be taken back once it is out of the way. */
   | { outcome: 'open_release'; releaseId: string; drill?: true }
-  | { outcome: 'refused'; code: 'no_champion' | 'no_rollback_target'; message: string }
+  | { outcome: 'refused'; code: 'no_champion' | 'no_rollback_target' | 'command_refused'; message: string }
 
 /** Returns a model that has no open release to its last proven version. */
 export const rollBackModel =
@@ -140,7 +142,7 @@ const acknowledgeMs = 30_000
 
 async function flip(
   database: Database,
-  { model, by, reason, interrupted }: ModelRollback,
+  { model, by, reason, interrupted, recordedAt }: ModelRollback,
   unfit: ReadonlyMap<string, string>,
 ): Promise<
   | { from: string; to: string; route: Route; passedOver: string[] }
@@ -164,6 +166,12 @@ async function flip(
   if (!champion || !now)
     return { outcome: 'refused', code: 'no_champion', message: `${model} has no champion` }
   const from = champion.version
+  if (recordedAt !== undefined && Date.parse(champion.since) > Date.parse(recordedAt))
+    return {
+      outcome: 'refused',
+      code: 'command_refused',
+      message: `${from} is champion since ${champion.since}, and it was said of another at ${recordedAt}`,
+    }
   const targets = (await listRollbackTargets(database, { model, from })).map(({ version, issues }) => {
     const broken = unfit.get(version)
     return { version, issues: broken === undefined ? issues : [...issues, broken] }

@@ -1,7 +1,8 @@
-/** Everything of the API but predictions, as a listener of Node's server. */
+/** Everything of the API but predictions, as a listener of Node's server, and its routes. */
 import { getRequestListener } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import { createApp } from './app.ts'
+import type { Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { createMetrics } from './metrics.ts'
 
@@ -10,10 +11,13 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   refusals: ReadonlyMap<string, number>
 }
 
-export function createApplication({ refusals, ...deps }: ApplicationOptions): RequestListener {
-  const { app } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
+export function createApplication({ refusals, ...deps }: ApplicationOptions): {
+  listener: RequestListener
+  routes: readonly Route[]
+} {
+  const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
   // The first request builds the router and compiles what is on its way: here nobody waits for it.
   void app.request('/livez')
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  return (request, response) => void listener(request, response)
+  return { listener: (request, response) => void listener(request, response), routes }
 }

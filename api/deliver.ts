@@ -1,16 +1,26 @@
 /**
- * Sends what was written down for releases while Temporal was away. Every replica does it, for a replica that died may be the one
- * that had taken a command in. It sends by signal, which Temporal keeps although no worker is back yet, and it sends again until the
- * release has answered: between sending and saying so a process may die, and a run may end over a signal that nobody has read.
+ * Sends what was written down for releases while Temporal was away, and starts what was to be started. Every replica does it, for a
+ * replica that died may be the one that had taken a command in. To a release it sends by signal, which Temporal keeps although no
+ * worker is back yet, and it sends again until the release has answered: between sending and saying so a process may die, and a run
+ * may end over a signal that nobody has read.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { claimParcels, markSent, putBack, refuseParcel, type Parcel } from '../store/command-outbox.ts'
+import {
+  claimParcels,
+  markSent,
+  putBack,
+  refuseParcel,
+  type Parcel,
+  type Start,
+} from '../store/command-outbox.ts'
 import { commandSignals, type Command } from '../workflows/contract.ts'
+import type { Route } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { startRecorded } from './later.ts'
 import { answerMs } from './temporal.ts'
 import { isNotFound } from './workflow-errors.ts'
 
-type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'>
+type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'> & { routes: readonly Route[] }
 
 export const deliveryPolicy = {
   /** How often it is looked for what waits, and whether Temporal is back. */
@@ -54,11 +64,10 @@ export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPo
   const parcels = await claimParcels(store, { limit: policy.atOnce, leaseMs: policy.leaseMs })
   const ends = await Promise.all(
     parcels.map(async (parcel) => {
-      const { id, releaseId: release, command } = parcel
+      const { id, releaseId: release, model, command } = parcel
       try {
-        const end = await deliver(deps, parcel)
-        if (end === 'sent') await markSent(store, { id, againMs: againMs(parcel, policy) })
-        log.info({ release, command, outbox: id, end }, 'recorded command')
+        const end = await (isStart(parcel) ? startRecorded(deps, parcel) : deliver(deps, parcel, policy))
+        log.info({ release, model, command, outbox: id, end }, 'recorded command')
         return true
       } catch (error) {
         await putBack(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
@@ -72,7 +81,13 @@ export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPo
 const againMs = ({ times }: Parcel, { firstAgainMs, longestAgainMs }: DeliveryPolicy): number =>
   Math.min(longestAgainMs, firstAgainMs * 2 ** Math.min(times, 10))
 
-async function deliver({ store, temporal }: Deps, parcel: Parcel): Promise<'sent' | 'refused'> {
+const isStart = (parcel: Parcel | Start): parcel is Start => parcel.releaseId === null
+
+async function deliver(
+  { store, temporal }: Deps,
+  parcel: Parcel,
+  policy: DeliveryPolicy,
+): Promise<'sent' | 'refused'> {
   const { workflowId, command, message, outcome } = parcel
   const runId = await temporal.call(answerMs, (client) => findRun(client, parcel))
   if (runId === undefined) {
@@ -85,6 +100,7 @@ async function deliver({ store, temporal }: Deps, parcel: Parcel): Promise<'sent
   await temporal.call(answerMs, (client) =>
     client.workflow.getHandle(workflowId, runId).signal(commandSignals[command], said),
   )
+  await markSent(store, { id: parcel.id, againMs: againMs(parcel, policy) })
   return 'sent'
 }
 

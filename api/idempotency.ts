@@ -9,6 +9,8 @@ import { DomainError, errorTable, isError, type ErrorCode } from '../domain/erro
 import { claimRequest, keepAnswer, letGo, type RequestName } from '../store/idempotency.ts'
 import type { Database, Store } from '../store/postgres.ts'
 import type { Answer, Ask, Route } from './declare.ts'
+import type { Log } from './deps.ts'
+import { startOrRecord } from './later.ts'
 
 /** Longer than any command takes; a replica that dies over one holds the others back for so long. */
 const holdMs = 60_000
@@ -33,12 +35,15 @@ const mayRepeat = ({ method, allow, page }: Route): boolean =>
  * another command, or when the answer was a secret.
  */
 export async function carryOut(
-  { store }: { store: Store },
+  deps: { store: Store; log: Log },
   route: Route,
-  ask: Ask<unknown, unknown> & { path: string },
+  asked: Omit<Ask<unknown, unknown>, 'command'> & { path: string },
 ): Promise<Answer> {
+  const { store } = deps
+  const ask = { ...asked, command: randomUUID() as string }
   const name = ask.header(idempotencyHeader)
-  if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return route.handle(ask)
+  if (name === undefined || ask.actor === undefined || !mayRepeat(route))
+    return startOrRecord(deps, route, ask)
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
     throw new DomainError('invalid_request', `${idempotencyHeader} is 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
@@ -47,7 +52,8 @@ export async function carryOut(
   const untilMs = performance.now() + waitMs
   for (;;) {
     const claim = await claimRequest(store, { ...request, hash, holder, holdMs })
-    if (claim.kind === 'claimed') return first({ store, route, ask, claim: { ...request, holder } })
+    if (claim.kind === 'claimed')
+      return first({ ...deps, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
     if (claim.kind === 'answered') return again(claim.answer as Kept)
     if (claim.kind === 'other')
       throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was given to another command`)
@@ -59,12 +65,13 @@ export async function carryOut(
 
 interface First {
   store: Store
+  log: Log
   route: Route
   ask: Ask<unknown, unknown>
   claim: RequestName & { holder: string }
 }
 
-async function first({ store, route, ask, claim }: First): Promise<Answer> {
+async function first({ store, log, route, ask, claim }: First): Promise<Answer> {
   let isKept = false
   const keep = async (database: Database, { status = 200, json }: Answer): Promise<void> => {
     const kept: Kept = route.once ? { shown: true } : { status, json }
@@ -72,7 +79,7 @@ async function first({ store, route, ask, claim }: First): Promise<Answer> {
     isKept = true
   }
   try {
-    const answer = await route.handle({ ...ask, keep })
+    const answer = await startOrRecord({ store, log }, route, { ...ask, keep })
     if (!isKept) await keep(store, answer)
     return answer
   } catch (error) {

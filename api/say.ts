@@ -8,7 +8,7 @@ import { isRequester } from '../domain/approval.ts'
 import { DomainError, isError } from '../domain/errors.ts'
 import { nextEffect } from '../domain/next-effect.ts'
 import type { ReleaseDigests, ReleaseState } from '../domain/release.ts'
-import { recordCommand, type OutboxMessage } from '../store/command-outbox.ts'
+import type { OutboxMessage } from '../store/command-outbox.ts'
 import type { Database } from '../store/postgres.ts'
 import { findRelease, type Release } from '../store/releases.ts'
 import { makeWarrant } from '../store/warrants.ts'
@@ -16,6 +16,7 @@ import { commandUpdates, type CommandName } from '../workflows/contract.ts'
 import type { Actor } from './auth.ts'
 import type { Answer, Ask } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
+import { recordForLater } from './later.ts'
 import { expectInScope } from './scope.ts'
 import { isNotFound } from './workflow-errors.ts'
 
@@ -35,9 +36,6 @@ export interface Saying {
   /** Keeps the answer for whoever sends it again, with what is written down. */
   keep?: Ask<unknown, unknown>['keep'] | undefined
 }
-
-/** What a person is told whose command waits for Temporal. */
-export const recorded = 'recorded; it will be delivered when Temporal is back'
 
 /** Answers 200 with what the release says, or 202 with what is written down for it. Throws `command_refused` when the release does not accept it. */
 export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answer> {
@@ -79,7 +77,7 @@ export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answe
 
 /** Whoever may not say it at all learns it at once; everything else is the release's to answer. */
 async function record(
-  { store, log }: ApiDeps,
+  deps: ApiDeps,
   { name: command, actor, keep }: Saying,
   state: ReleaseState,
   message: OutboxMessage,
@@ -87,18 +85,7 @@ async function record(
   const { id: release, model, stage } = state
   if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
     throw refused(`${actor.name} has asked for the release and cannot approve it`, stage)
-  const answer = await store.transaction(async (database) => {
-    const id = await recordCommand(database, { releaseId: release, model, command, message })
-    const kept: Answer = {
-      status: 202,
-      headers: { location: `/v1/commands/${id}` },
-      json: { id, release, command, state: 'waiting', message: recorded },
-    }
-    await keep?.(database, kept)
-    return kept
-  })
-  log.info({ release, command, by: message.by }, 'command recorded')
-  return answer
+  return recordForLater(deps, { releaseId: release, model, command, message }, keep)
 }
 
 /** What ends a wait for people means nothing once that wait is over, however late it comes. */

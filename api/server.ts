@@ -163,7 +163,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./application.ts'),
     import('./deliver.ts'),
   ])
-  mounted.rest = createApplication({
+  const { listener, routes } = createApplication({
     store,
     authentication,
     serving,
@@ -175,8 +175,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     ...(config.oidc === undefined ? {} : { oidc: config.oidc }),
     stopping,
   })
+  mounted.rest = listener
   for (const asked of early.splice(0)) handle(...asked)
-  const stopDelivery = startDelivery({ store, temporal, log: logger }, trouble)
+  const stopDelivery = startDelivery({ store, temporal, log: logger, routes }, trouble)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })

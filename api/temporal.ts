@@ -28,6 +28,14 @@ export interface TemporalClient {
 export const answerMs = 900
 /** The same before a command, which has to be written down within the second when there is no answer. */
 const greetMs = 800
+/**
+ * Of a start: by this id the server knows what it has started already. It answers the same run again, also when that has ended, and
+ * not that one is running. The client keeps the option to itself, because its own parts repeat their starts by it.
+ */
+export const startedOnce = (id: string): object => ({
+  [Symbol.for('__temporal_internal_client_workflow_start_options')]: { requestId: id },
+})
+
 /** How long a worker may take that is as new. */
 const readyMs = 10_000
 /** How long a call that has been given up may take to be over, before the connection is closed all the same. */

@@ -19,20 +19,28 @@ import {
   type ReleaseRequest,
 } from '../workflows/contract.ts'
 import type { Actor } from './auth.ts'
-import type { Answer } from './declare.ts'
+import type { Answer, Ask } from './declare.ts'
 import type { ApiDeps } from './deps.ts'
 import { expectInScope } from './scope.ts'
-import { answerMs } from './temporal.ts'
+import { answerMs, startedOnce } from './temporal.ts'
 import { isAlreadyStarted } from './workflow-errors.ts'
 
 /** Answers 202 with the release, or with what waits for its turn. Throws `drill_stale`, and `release_in_progress` when it may not wait. */
-export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Promise<Answer> {
+export async function startRelease(
+  deps: ApiDeps,
+  request: ReleaseRequest,
+  { command, recordedAt }: Pick<Ask<unknown, unknown>, 'command' | 'recordedAt'>,
+): Promise<Answer> {
   const { store, log } = deps
+  const place = `wait_${command.replaceAll('-', '')}` as const
   const { model, version, requestedBy } = request
+  // Whoever was about to let it wait may have died over it.
+  const taken = recordedAt === undefined ? undefined : await findPlace(store, place)
+  if (taken !== undefined) return await letWait(deps, taken)
   const policy = request.policy ?? (await getModel(store, model)).definition.release
   const stale = await issueOfDrills(store, { model, policy })
   if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
-  const begun = await begin(deps, request)
+  const begun = await begin(deps, request, command)
   if (begun !== undefined) return begun
   const over = turnOf({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
   const open = await findOpenRelease(store, model)
@@ -48,6 +56,7 @@ export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Prom
     )
   const waiting = await store.transaction((database) =>
     insertWaiting(database, {
+      id: place,
       model,
       version,
       requestedBy,
@@ -56,12 +65,14 @@ export async function startRelease(deps: ApiDeps, request: ReleaseRequest): Prom
       ...(request.hotfix === undefined ? {} : { hotfixReason: request.hotfix.reason }),
     }),
   )
-  await wakeQueue(deps, model)
+  const answer = await letWait(deps, waiting, `${busy}; ${version} waits for its turn`)
   log.info({ waiting: waiting.id, model, version, by: requestedBy, over }, 'release waits for its turn')
-  return {
-    status: 202,
-    json: { ...briefOfWaiting(waiting), message: `${busy}; ${version} waits for its turn` },
-  }
+  return answer
+}
+
+async function letWait(deps: ApiDeps, waiting: WaitingRelease, message = waiting.message): Promise<Answer> {
+  await wakeQueue(deps, waiting.model)
+  return { status: 202, json: { ...briefOfWaiting(waiting), message } }
 }
 
 /** A release that has written its end down runs for a moment yet: so long it is waited for here. */
@@ -71,6 +82,7 @@ const closing = { tries: 60, pauseMs: 50 }
 async function begin(
   { temporal, store, log }: ApiDeps,
   request: ReleaseRequest,
+  command: string,
 ): Promise<Answer | undefined> {
   const { model, version, requestedBy } = request
   const workflowId = releaseWorkflowId(model)
@@ -83,6 +95,7 @@ async function begin(
           args: [request],
           workflowIdConflictPolicy: 'FAIL',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          ...startedOnce(command),
         }),
       )
       const runId = handle.firstExecutionRunId

@@ -95,7 +95,9 @@ export interface CommandAnswer {
 /** A command that was written down while Temporal was away. */
 export interface RecordedAnswer {
   id: string
-  release: string
+  /** Absent when it was to start something. */
+  release?: string
+  model: string
   command: string
   actor: string
   state: string

@@ -1,7 +1,8 @@
 /**
- * What people have said to releases while Temporal was away, until it is sent. Whoever sends takes the first of each release that is
- * due, with a lease: one that dies over it leaves it to the next, and what is then sent twice counts once, because the release
- * knows the id of the command. The answer is not kept here but where all answers are, so nobody has to be told of it twice.
+ * What people have said to releases while Temporal was away, and what they have asked to be started, until it is sent. Whoever sends
+ * takes the first of each release, and of each model, that is due, with a lease: one that dies over it leaves it to the next, and what
+ * is then sent twice counts once, because the release, or Temporal, knows the id of the command. What a release answers is not kept
+ * here but where all answers are, so nobody has to be told of it twice.
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
@@ -24,19 +25,34 @@ export interface OutboxMessage {
   warrant: string
 }
 
+/** What can be asked for without a release. */
+export type StartName = 'release' | 'retrain' | 'batch' | 'rollback'
+
+/** What whoever starts it later has to know. */
+export interface StartMessage {
+  /** Of the key that asks; what it may do is looked up when it is started. */
+  keyId: string
+  by: string
+  reason?: string
+  /** As the route takes them. */
+  params: Readonly<Record<string, string>>
+  body: unknown
+}
+
 /**
  * - `waiting`: nobody but the database has it.
- * - `delivered`: Temporal has it, and once it has answered the release has accepted it.
- * - `refused`: the release does not accept it, or has ended.
+ * - `delivered`: Temporal has it, and once it has answered the release has accepted it. What was to be started has begun.
+ * - `refused`: the release does not accept it, or has ended. What was to be started could not be any more.
  */
 export type OutboxState = 'waiting' | 'delivered' | 'refused'
 
 export interface OutboxCommand {
   /** What it is asked for by. */
   id: `cmd_${string}`
-  release: string
+  /** Absent when it was to start something. */
+  release?: string
   model: string
-  command: CommandName
+  command: CommandName | StartName
   actor: string
   reason?: string
   state: OutboxState
@@ -48,47 +64,49 @@ export interface OutboxCommand {
   accepted?: boolean
   stage?: ReleaseStage
   message?: string
+  /** What its route has answered to what was to be started. */
+  started?: unknown
   answeredAt?: string
 }
 
-interface Recording {
-  releaseId: string
-  model: string
-  command: CommandName
-  message: OutboxMessage
-}
+export type Recording = { model: string } & (
+  | { releaseId: string; command: CommandName; message: OutboxMessage }
+  | { commandId: string; command: StartName; message: StartMessage }
+)
 
 /** Keeps a command with its row of the audit; the same id once more is the command that is kept. Answers what it is asked for by. */
-export async function recordCommand(
-  database: Database,
-  { releaseId, model, command, message }: Recording,
-): Promise<OutboxCommand['id']> {
+export async function recordCommand(database: Database, recording: Recording): Promise<OutboxCommand['id']> {
+  const { model, command, message } = recording
+  const isStart = 'commandId' in recording
+  const commandId = isStart ? recording.commandId : recording.message.id
+  const releaseId = isStart ? null : recording.releaseId
   const [row] = await database.query<{ id: OutboxCommand['id'] }>(sql`
-    insert into command_outbox (id, release_id, command_id, command, actor, message)
-    values (${`cmd_${randomUUID().replaceAll('-', '')}`}, ${releaseId}, ${message.id}, ${command}, ${message.by},
-      ${JSON.stringify(message)})
-    on conflict (release_id, command_id) do nothing returning id`)
+    insert into command_outbox (id, release_id, model, command_id, command, actor, message)
+    values (${`cmd_${randomUUID().replaceAll('-', '')}`}, ${releaseId}, ${isStart ? model : null}, ${commandId}, ${command},
+      ${message.by}, ${JSON.stringify(message)})
+    on conflict do nothing returning id`)
   if (row === undefined) {
     const [known] = await database.query<{ id: OutboxCommand['id'] }>(sql`
-      select id from command_outbox where release_id = ${releaseId} and command_id = ${message.id}`)
+      select id from command_outbox where release_id is not distinct from ${releaseId} and command_id = ${commandId}`)
     return known!.id
   }
-  const { by: actor, id, reason, until } = message
+  const { by: actor, reason } = message
+  const until = ('until' in message ? message.until : undefined) ?? null
   await appendAudit(database, {
     actor,
     action: 'command.recorded',
-    subject: releaseId,
+    subject: releaseId ?? model,
     model,
-    detail: { id, command, outbox: row.id, reason: reason ?? null, until: until ?? null },
+    detail: { id: commandId, command, outbox: row.id, reason: reason ?? null, until },
   })
   return row.id
 }
 
 interface RawCommand {
   id: OutboxCommand['id']
-  release: string
+  release: string | null
   model: string
-  command: CommandName
+  command: OutboxCommand['command']
   actor: string
   reason: string | null
   recorded_at: Date
@@ -97,14 +115,17 @@ interface RawCommand {
   accepted: boolean | null
   stage: ReleaseStage | null
   answer: string | null
+  started: unknown
   answered_at: Date | null
 }
 
 const selected = sql`
-  select outbox.id, outbox.release_id as release, releases.model, outbox.command, outbox.actor,
-    outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.accepted, answers.stage,
-    answers.message as answer, answers.at as answered_at
-  from command_outbox as outbox join releases on releases.id = outbox.release_id
+  select outbox.id, outbox.release_id as release, coalesce(outbox.model, releases.model) as model, outbox.command, outbox.actor,
+    outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.stage,
+    coalesce((outbox.answer -> 'accepted')::boolean, answers.accepted) as accepted,
+    coalesce(outbox.answer ->> 'message', answers.message) as answer, outbox.answer -> 'started' as started,
+    coalesce(outbox.answered_at, answers.at) as answered_at
+  from command_outbox as outbox left join releases on releases.id = outbox.release_id
     left join release_commands as answers on answers.id = outbox.release_id || '/' || outbox.command_id`
 
 function toCommand(row: RawCommand): OutboxCommand {
@@ -112,7 +133,7 @@ function toCommand(row: RawCommand): OutboxCommand {
   const state = row.accepted === false ? 'refused' : row.accepted || row.sent_at ? 'delivered' : 'waiting'
   return {
     id,
-    release,
+    ...(release === null ? {} : { release }),
     model,
     command,
     actor,
@@ -124,6 +145,7 @@ function toCommand(row: RawCommand): OutboxCommand {
     ...(row.accepted === null ? {} : { accepted: row.accepted }),
     ...(row.stage === null ? {} : { stage: row.stage }),
     ...(row.answer === null ? {} : { message: row.answer }),
+    ...(row.started === null ? {} : { started: row.started }),
     ...(row.answered_at === null ? {} : { answeredAt: row.answered_at.toISOString() }),
   }
 }
@@ -138,6 +160,20 @@ export async function listRecorded(database: Database, releaseId: string): Promi
   const rows = await database.query<RawCommand>(sql`
     ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by place`)
   return rows.map(toCommand)
+}
+
+/** What is to be started, and for whom. */
+export interface Start {
+  id: OutboxCommand['id']
+  releaseId: null
+  model: string
+  command: StartName
+  commandId: string
+  message: StartMessage
+  /** ISO 8601. */
+  recordedAt: string
+  /** Recorded so long ago that nobody counts on it any more. */
+  isStale: boolean
 }
 
 /** One that is to be sent, and where to. */
@@ -156,28 +192,34 @@ export interface Parcel {
   times: number
 }
 
-/** The next that are due, of each release only the first that was not sent; they are this caller's for so long. */
+/** How long a start may wait; as long as a warrant is good for. */
+const longestWaitHours = 24
+
+/** The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. */
 export async function claimParcels(
   database: Database,
   { limit, leaseMs }: { limit: number; leaseMs: number },
-): Promise<Parcel[]> {
+): Promise<(Parcel | Start)[]> {
   await database.query(sql`
     update command_outbox set next_at = null, problem = null
     where next_at is not null
       and exists (select from release_commands where id = command_outbox.release_id || '/' || command_outbox.command_id)`)
-  return database.query<Parcel>(sql`
+  const rows = await database.query<(Parcel | Start) & { recorded: Date }>(sql`
     with due as (
-      select id from command_outbox as each
+      select id, release_id from command_outbox as each
       where next_at <= clock_timestamp() and not exists (
         select from command_outbox as earlier
-        where earlier.release_id = each.release_id and earlier.place < each.place
+        where (earlier.release_id = each.release_id or earlier.model = each.model) and earlier.place < each.place
           and earlier.next_at is not null and earlier.sent_at is null)
       order by place limit ${limit} for update skip locked
     )
     update command_outbox as outbox set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
-    from due, releases where outbox.id = due.id and releases.id = outbox.release_id
-    returning outbox.id, outbox.release_id as "releaseId", releases.model, outbox.command, outbox.message,
-      releases.workflow_id as "workflowId", releases.run_id as "runId", releases.outcome, outbox.times`)
+    from due left join releases on releases.id = due.release_id where outbox.id = due.id
+    returning outbox.id, outbox.release_id as "releaseId", coalesce(outbox.model, releases.model) as model, outbox.command,
+      outbox.command_id as "commandId", outbox.message, releases.workflow_id as "workflowId", releases.run_id as "runId",
+      releases.outcome, outbox.times, outbox.recorded_at as recorded,
+      outbox.recorded_at < clock_timestamp() - ${longestWaitHours} * interval '1 hour' as "isStale"`)
+  return rows.map(({ recorded, ...row }) => ({ ...row, recordedAt: recorded.toISOString() }))
 }
 
 /** Temporal has it. It is sent again after so long when the release has not answered by then. */
@@ -220,5 +262,29 @@ export async function refuseParcel(store: Store, parcel: Parcel, message: string
     if (!isNew) return
     const detail = { id: `${releaseId}/${said.id}`, ...answer, reason: reason ?? null, outbox: id }
     await appendAudit(database, { actor, action: `release.${command}`, subject: releaseId, model, detail })
+  })
+}
+
+/** Keeps what has become of a start, with its row of the audit; nothing when somebody else has. */
+export async function settleStart(
+  store: Store,
+  { id, model, command, message: { by: actor } }: Start,
+  answer: { accepted: boolean; message: string; started?: unknown },
+): Promise<void> {
+  const { accepted, message } = answer
+  await store.transaction(async (database) => {
+    const settled = await database.query(sql`
+      update command_outbox set answer = ${JSON.stringify(answer)}, answered_at = clock_timestamp(), next_at = null,
+        problem = null, sent_at = case when ${accepted} then clock_timestamp() end
+      where id = ${id} and answer is null returning id`)
+    if (settled.length === 0) return
+    const action = accepted ? 'command.delivered' : 'command.refused'
+    await appendAudit(database, {
+      actor,
+      action,
+      subject: model,
+      model,
+      detail: { command, outbox: id, message },
+    })
   })
 }

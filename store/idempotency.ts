@@ -12,8 +12,8 @@ export interface RequestName {
 }
 
 export type Claim =
-  /** It is to be carried out, by whoever holds it now. */
-  | { kind: 'claimed' }
+  /** It is to be carried out, by whoever holds it now; `id` names it, whoever that is. */
+  | { kind: 'claimed'; id: string }
   /** Somebody is at it. */
   | { kind: 'held' }
   /** It was answered so. */
@@ -33,14 +33,15 @@ export async function claimRequest(
   await database.query(
     sql`delete from idempotent_requests where at < now() - ${keptHours} * interval '1 hour'`,
   )
-  const claimed = await database.query(sql`
+  const [claimed] = await database.query<{ id: string }>(sql`
     insert into idempotent_requests as known (key_id, name, request_hash, holder, held_until)
     values (${keyId}, ${name}, ${hash}, ${holder}, clock_timestamp() + ${holdMs} * interval '1 ms')
     on conflict (key_id, name) do update set holder = excluded.holder, held_until = excluded.held_until
       where known.answer is null and known.held_until < clock_timestamp()
         and known.request_hash = excluded.request_hash
-    returning name`)
-  if (claimed.length > 0) return { kind: 'claimed' }
+    returning left(encode(sha256(convert_to(concat_ws(' ', key_id, name, extract(epoch from at)), 'UTF8')), 'hex'), 32)::uuid
+      as id`)
+  if (claimed !== undefined) return { kind: 'claimed', id: claimed.id }
   const [known] = await database.query<{ same: boolean; answer: unknown }>(sql`
     select request_hash = ${hash} as same, answer from idempotent_requests
     where key_id = ${keyId} and name = ${name}`)

@@ -32,7 +32,7 @@ export interface WaitingRelease {
 export type NewWaiting = Pick<
   WaitingRelease,
   'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'over'
->
+> & { id?: `wait_${string}` }
 
 /** Takes the place in the queue; an older one that waits is superseded. The same request twice waits once. */
 export async function insertWaiting(
@@ -41,6 +41,7 @@ export async function insertWaiting(
   waitMs = longestWaitMs,
 ): Promise<WaitingRelease> {
   const { model, version, requestedBy, hotfixReason, policy, over } = wanted
+  const { id = `wait_${randomUUID().replaceAll('-', '')}` } = wanted
   await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)
   const now = await findWaiting(database, model)
   if (now?.version === version && now.requestedBy === requestedBy && now.hotfixReason === hotfixReason)
@@ -51,7 +52,7 @@ export async function insertWaiting(
     where model = ${model} and state = 'waiting'`)
   const [row] = await database.query<RawWaiting>(sql`
     insert into waiting_releases (id, model, version, requested_by, hotfix_reason, policy, over, until)
-    values (${`wait_${randomUUID().replaceAll('-', '')}`}, ${model}, ${version}, ${requestedBy}, ${hotfixReason ?? null},
+    values (${id}, ${model}, ${version}, ${requestedBy}, ${hotfixReason ?? null},
       ${policy === undefined ? null : JSON.stringify(policy)}, ${over},
       clock_timestamp() + ${waitMs}::float8 * interval '1 millisecond')
     returning *`)

@@ -278,14 +278,16 @@ export interface RollbackRequest {
   /** What the warrant is for, and the warrant: see `Command`. */
   id?: string
   warrant?: string
+  /** ISO 8601: when it was said, if not now. A version that has become champion since is not meant. */
+  recordedAt?: string
 }
 
 export interface RollbackOutcome {
   outcome: 'rolled_back' | 'forwarded' | 'refused'
   message: string
   model: string
-  /** Why it was refused: `forbidden`, `no_champion` or `no_rollback_target`. */
-  code?: 'forbidden' | 'no_champion' | 'no_rollback_target'
+  /** Why it was refused. */
+  code?: 'forbidden' | 'no_champion' | 'no_rollback_target' | 'command_refused'
   /** The version taken back. */
   from?: string
   /** The version that answers now. */

@@ -20,7 +20,7 @@ const graceMs = 2_000
 const drillWait = { everyMs: 250, tries: 120 }
 
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
-  const { model, by, reason, warrant } = request
+  const { model, by, reason, warrant, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
   const said = { id: request.id ?? uuid4(), by, reason, ...(warrant === undefined ? {} : { warrant }) }
   const [who] = await patient.authorize({
@@ -44,6 +44,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
         by,
         reason,
         ...(interrupted === undefined ? {} : { interrupted }),
+        ...(recordedAt === undefined ? {} : { recordedAt }),
       })
       switch (report.outcome) {
         case 'refused':

@@ -1,5 +1,4 @@
 /** `/v1/batches`: many rows answered at once by the champion, and which of them a version answered that was taken back. */
-import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { issuesOfBatch } from '../../domain/batch.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -9,8 +8,9 @@ import { getModel } from '../../store/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { isRecorded } from '../later.ts'
 import { expectInScope, expectUnscoped, heldTo } from '../scope.ts'
-import { answerMs } from '../temporal.ts'
+import { answerMs, startedOnce } from '../temporal.ts'
 import { flag, limit, modelName, toWire } from '../wire.ts'
 
 const input = z.discriminatedUnion('kind', [
@@ -28,14 +28,15 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     path: '/v1/batches',
     allow: operators,
     summary: 'Answers the rows of a file or, for an admin, of a query, by the champion of this moment.',
-    answers: { 202: 'It has begun' },
+    answers: { 202: `It has begun, or ${isRecorded}` },
+    starts: 'batch',
     body: z.strictObject({
       model: modelName,
       input,
       output,
       key: z.array(z.string().min(1)).max(50).default([]),
     }),
-    async handle({ actor, body }) {
+    async handle({ actor, body, command }) {
       const { name: model } = await getModel(store, body.model)
       expectInScope(actor, model)
       // A query sees every table; what it finds goes to whoever asked.
@@ -48,12 +49,13 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
       if ((await findChampion(store, model)) === undefined)
         throw new DomainError('no_champion', `the model ${model} has no champion yet`)
-      const request: BatchRequest = { ...body, model, id: `bat_${randomUUID()}`, requestedBy: actor!.name }
+      const request: BatchRequest = { ...body, model, id: `bat_${command}`, requestedBy: actor!.name }
       await temporal.call(answerMs, (client) =>
         client.workflow.start('batchPredict', {
           workflowId: batchWorkflowId(request.id),
           taskQueue: temporal.taskQueue,
           args: [request],
+          ...startedOnce(command),
         }),
       )
       log.info({ batch: request.id, model, by: actor!.name }, 'a batch was asked for')

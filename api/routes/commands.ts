@@ -3,7 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { findRecorded } from '../../store/command-outbox.ts'
 import { route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
-import { recorded } from '../say.ts'
+import { recorded } from '../later.ts'
 import { expectInScope } from '../scope.ts'
 import { toWire } from '../wire.ts'
 
@@ -13,7 +13,7 @@ export const commandRoutes = ({ store }: ApiDeps): Route[] => [
     path: '/v1/commands/:id',
     allow: viewers,
     summary:
-      'Shows a command that was recorded while Temporal was away: whether it is waiting, delivered or refused, and what the release has answered.',
+      'Shows a command that was recorded while Temporal was away: whether it is waiting, delivered or refused, and what the release has answered or what has been started.',
     answers: { 200: 'The command' },
     async handle({ actor, params }) {
       const id = params['id']!

@@ -14,10 +14,11 @@ import { listCommands, listReleases, type Release } from '../../store/releases.t
 import { findShares } from '../../store/routing.ts'
 import { getVersion } from '../../store/versions.ts'
 import { listWaiting } from '../../store/waiting.ts'
-import { commandNames } from '../../workflows/contract.ts'
+import { commandNames, type ReleaseRequest } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
 import { idempotencyHeader } from '../idempotency.ts'
+import { isRecorded } from '../later.ts'
 import { getReleaseInScope, sayToRelease } from '../say.ts'
 import { expectInScope, heldTo } from '../scope.ts'
 import { abortWaiting, briefOfWaiting, isPlace, startRelease } from '../turn.ts'
@@ -110,9 +111,11 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     allow: starters,
     summary:
       'Starts the release of a registered version, or lets it wait behind the one that is open. Marked as a hotfix, by an approver or an admin and with a reason, it takes the shorter way of its policy and the place of an open one.',
-    answers: { 202: 'The release has begun, or waits for its turn' },
+    answers: { 202: `The release has begun, or waits for its turn, or ${isRecorded}` },
     body: start,
-    async handle({ actor, body }) {
+    starts: 'release',
+    async handle(ask) {
+      const { actor, body } = ask
       expectInScope(actor, body.model)
       if (body.hotfix !== undefined && !hotfixRoles.includes(actor!.role))
         throw new DomainError(
@@ -127,13 +130,14 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
         )
       if (body.policy !== undefined)
         expectSound(body.policy, (await getModel(deps.store, model)).definition.release)
-      return startRelease(deps, {
+      const request: ReleaseRequest = {
         model,
         version: body.version,
         requestedBy: actor!.name,
         ...(body.policy === undefined ? {} : { policy: body.policy }),
         ...(body.hotfix === undefined ? {} : { hotfix: body.hotfix }),
-      })
+      }
+      return startRelease(deps, request, ask)
     },
   }),
   ...commandNames.map((name) =>
@@ -144,7 +148,7 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing. While Temporal does not answer it is written down, and GET /v1/commands/:id tells what becomes of it.`,
       answers: {
         200: 'It was accepted',
-        202: 'It is recorded and will be delivered when Temporal is back, once and within seconds; `id` is what it is asked for by',
+        202: `It ${isRecorded}`,
       },
       body: command,
       async handle({ actor, params, body, header, keep }) {

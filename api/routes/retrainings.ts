@@ -12,8 +12,9 @@ import {
 } from '../../workflows/contract.ts'
 import { operators, route, viewers, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { isRecorded } from '../later.ts'
 import { expectInScope, heldTo } from '../scope.ts'
-import { answerMs } from '../temporal.ts'
+import { answerMs, startedOnce } from '../temporal.ts'
 import { limit, modelName, pastMoment, toWire } from '../wire.ts'
 import { isAlreadyStarted } from '../workflow-errors.ts'
 import { expectSound, policyBody } from './releases.ts'
@@ -24,23 +25,25 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     path: '/v1/models/:name/retrainings',
     allow: operators,
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
-    answers: { 202: 'It has begun' },
+    answers: { 202: `It has begun, or ${isRecorded}` },
     body: z.strictObject({
       as_of: pastMoment(deps.serving.wall).optional(),
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),
-    async handle({ actor, params, body }) {
+    starts: 'retrain',
+    async handle({ actor, params, body, command }) {
       const { name: model, definition } = await getModel(deps.store, params['name']!)
       if (body.policy !== undefined) expectSound(body.policy, definition.release)
-      return start(deps, {
+      const request: RetrainRequest = {
         model,
         reason: 'manual',
         requestedBy: actor!.name,
         ...(body.as_of === undefined ? {} : { asOf: new Date(body.as_of).toISOString() }),
         ...(body.reason === undefined ? {} : { evidence: { reason: body.reason } }),
         ...(body.policy === undefined ? {} : { policy: body.policy }),
-      })
+      }
+      return start(deps, request, command)
     },
   }),
   route({
@@ -89,7 +92,7 @@ function runOf(id: string): { model: string; runId: string } | undefined {
   return model === undefined || runId === undefined ? undefined : { model, runId }
 }
 
-async function start({ temporal, log }: ApiDeps, request: RetrainRequest) {
+async function start({ temporal, log }: ApiDeps, request: RetrainRequest, command: string) {
   const { model } = request
   const workflowId = retrainWorkflowId(model)
   try {
@@ -100,6 +103,7 @@ async function start({ temporal, log }: ApiDeps, request: RetrainRequest) {
         args: [request],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        ...startedOnce(command),
       }),
     )
     const runId = handle.firstExecutionRunId

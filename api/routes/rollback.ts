@@ -1,5 +1,4 @@
 /** `POST /v1/models/:name/rollback`: returns a model to its last proven version. */
-import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { commandRoles } from '../../domain/release.ts'
@@ -8,6 +7,8 @@ import { makeWarrant } from '../../store/warrants.ts'
 import { rollbackWorkflowId, type RollbackOutcome, type RollbackRequest } from '../../workflows/contract.ts'
 import { route, type Route } from '../declare.ts'
 import type { ApiDeps } from '../deps.ts'
+import { isRecorded } from '../later.ts'
+import { answerMs, startedOnce } from '../temporal.ts'
 import { toWire } from '../wire.ts'
 
 /** How long the answer waits for the replicas' acknowledgement. */
@@ -20,18 +21,28 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
     allow: commandRoles.rollback,
     summary:
       'Returns a model to its last proven version. An open release is told to take its candidate back instead.',
-    answers: { 200: 'Every live replica answers with the earlier version, or the open release was told' },
+    answers: {
+      200: 'Every live replica answers with the earlier version, or the open release was told',
+      202: `It ${isRecorded}. A version that becomes champion meanwhile is left there`,
+    },
     body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
-    async handle({ actor, params, body }) {
+    starts: 'rollback',
+    async handle({ actor, params, body, command, recordedAt }) {
       const { name: model } = await getModel(store, params['name']!)
-      const said = { id: randomUUID(), by: actor!.name, reason: body.reason, model }
+      const said = { id: command, by: actor!.name, reason: body.reason, model }
       const warrant = makeWarrant(
         signer,
         { ...said, command: 'rollback' },
         { keyId: actor!.id, nowMs: serving.wall() },
       )
-      const request: RollbackRequest = { ...said, warrant }
-      const outcome = await temporal.command(rollbackMs, (client) =>
+      const request: RollbackRequest = {
+        ...said,
+        warrant,
+        ...(recordedAt === undefined ? {} : { recordedAt }),
+      }
+      // Nobody waits for what was written down, and it is asked for again.
+      const withinMs = recordedAt === undefined ? rollbackMs : answerMs
+      const outcome = await temporal.command(withinMs, (client) =>
         client.workflow.execute<(request: RollbackRequest) => Promise<RollbackOutcome>>('rollback', {
           workflowId: rollbackWorkflowId(model),
           taskQueue: temporal.taskQueue,
@@ -39,6 +50,7 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
           // Whoever orders it while it runs gets the answer of the one that runs.
           workflowIdConflictPolicy: 'USE_EXISTING',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          ...startedOnce(command),
         }),
       )
       log.info({ ...outcome, by: request.by }, 'rollback')

@@ -3,6 +3,7 @@ import { failure, problemOf } from '../client.ts'
 import { exitCodes } from '../exit.ts'
 import type { CommandGroup, Session } from '../program.ts'
 import { barOf, tableOf } from '../terminal.ts'
+import { isRecorded, recordedText, type Answered } from './recorded.ts'
 import { coloured, orDash, time } from './words.ts'
 
 interface BatchAnswer {
@@ -43,12 +44,13 @@ export const batchGroup: CommandGroup = {
         const { input, query, output, key } = options as Record<string, string | undefined>
         if ((input === undefined) === (query === undefined))
           throw failure({ code: 'usage', detail: 'one of --input and --query is wanted' })
-        const started = await api().post<{ id: string }>('/v1/batches', {
+        const started = await api().post<Answered & { id: string }>('/v1/batches', {
           model: String(args[0]),
           input: input === undefined ? { kind: 'sql', query } : { kind: 'file', path: input },
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
           key: key === undefined ? [] : key.split(',').map((name) => name.trim()),
         })
+        if (isRecorded(started)) return terminal.answer(started, recordedText(String(args[0]), started))
         if (options['watch'] !== true)
           return terminal.answer(started, `${started.id} has begun; \`tenure batch\` shows how far it is.`)
         const ended = await follow(session, started.id)

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ReleaseAnswer } from '../answers.ts'
 import type { CommandSpec } from '../program.ts'
+import { isRecorded, recordedText, type Answered } from './recorded.ts'
 import { releaseIdOf } from './releases.ts'
 import { short } from './words.ts'
 
@@ -47,12 +48,12 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
     const named = String(args[0])
     if (named.startsWith('wait_')) {
       const place = `/v1/releases/${encodeURIComponent(named)}/${path}`
-      const answer = await api().post<CommandAnswerNow>(place, reason, headers)
+      const answer = await api().post<Answered>(place, reason, headers)
       return terminal.answer(answer, answer.message)
     }
     const id = await releaseIdOf(api(), named)
     const release = await api().get<ReleaseAnswer>(`/v1/releases/${encodeURIComponent(id)}`)
-    const answer = await api().post<CommandAnswerNow>(
+    const answer = await api().post<Answered>(
       `/v1/releases/${encodeURIComponent(id)}/${path}`,
       {
         ...reason,
@@ -71,21 +72,6 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
   },
 }))
 
-/** What a release has answered, or, while Temporal is away, what is written down for it. */
-interface CommandAnswerNow {
-  message: string
-  accepted?: boolean
-  stage?: string
-  /** Of what is written down. */
-  id?: string
-  state?: string
-}
-
-const isRecorded = ({ state }: { state?: string }): boolean => state === 'waiting'
-
-const recordedText = (subject: string, { id = '', message }: CommandAnswerNow): string =>
-  `${subject}: ${message} (\`tenure release command ${id}\` tells what has become of it)`
-
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',
   summary: 'takes a release back, or returns a model to its last proven version',
@@ -101,7 +87,7 @@ export const rollbackCommand: CommandSpec = {
     const path = named.startsWith('rel_')
       ? `/v1/releases/${encodeURIComponent(named)}/rollback`
       : `/v1/models/${encodeURIComponent(named)}/rollback`
-    const answer = await api().post<CommandAnswerNow>(path, body, headers)
+    const answer = await api().post<Answered>(path, body, headers)
     terminal.answer(answer, isRecorded(answer) ? recordedText(named, answer) : answer.message)
   },
 }

@@ -12,6 +12,7 @@ import { failure, type Client } from '../client.ts'
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from '../release-charts.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
+import { isRecorded, recordedText, type Answered } from './recorded.ts'
 import { coloured, orDash, share, short, time } from './words.ts'
 
 export const releasesCommand: CommandSpec = {
@@ -52,11 +53,12 @@ export const releaseGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const version = String(args[0])
         const { model } = await api().get<{ model: string }>(`/v1/versions/${encodeURIComponent(version)}`)
-        const answer = await api().post<{ id?: string; waiting?: string; message?: string }>('/v1/releases', {
+        const answer = await api().post<Partial<Answered>>('/v1/releases', {
           model,
           version,
           ...(options['hotfix'] === undefined ? {} : { hotfix: { reason: options['hotfix'] } }),
         })
+        if (isRecorded(answer)) return terminal.answer(answer, recordedText(version, answer))
         terminal.answer(answer, answer.message ?? `${version} is being released as ${answer.id ?? ''}`)
       },
     },
@@ -103,7 +105,7 @@ export const releaseGroup: CommandGroup = {
       examples: ['release command cmd_01h…', 'release command cmd_01h… --json'],
       async run({ terminal, api }, { args }) {
         const answer = await api().get<RecordedAnswer>(`/v1/commands/${encodeURIComponent(String(args[0]))}`)
-        const { state, command, release, message, recorded_at: at } = answer
+        const { state, command, model, release = model, message, recorded_at: at } = answer
         terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
       },
     },

@@ -5,6 +5,7 @@ import { failure } from '../client.ts'
 import { exitCodes } from '../exit.ts'
 import type { CommandSpec, Session } from '../program.ts'
 import { barOf, type Terminal } from '../terminal.ts'
+import { isRecorded, recordedText, type Answered } from './recorded.ts'
 import { coloured } from './words.ts'
 
 const pollMs = 500
@@ -34,13 +35,14 @@ export const retrainCommand: CommandSpec = {
         code: 'usage',
         detail: `--as-of is a time such as 2001-02-05T00:00:00Z, not ${String(asOf)}`,
       })
-    const started = await api().post<{ id: string; workflow_id: string }>(
+    const started = await api().post<Answered & { id: string; workflow_id: string }>(
       `/v1/models/${encodeURIComponent(String(args[0]))}/retrainings`,
       {
         ...(asOf === undefined ? {} : { as_of: new Date(String(asOf)).toISOString() }),
         ...(options['reason'] === undefined ? {} : { reason: options['reason'] }),
       },
     )
+    if (isRecorded(started)) return terminal.answer(started, recordedText(String(args[0]), started))
     if (options['watch'] !== true)
       return terminal.answer(
         started,

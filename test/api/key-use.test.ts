@@ -268,8 +268,8 @@ describe('a command with an Idempotency-Key', () => {
   })
 
   it('that came to nothing may be tried again', async () => {
-    const answer = await command('POST', '/v1/models/iris/retrainings', 'later', {}, 'operator')
-    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable' } })
+    const answer = await command('POST', '/v1/drills', 'later', { model: 'iris' }, 'operator')
+    expect(answer).toMatchObject({ status: 503, json: { retryable: true } })
     expect(await kept('later')).toEqual([])
   })
 

@@ -352,17 +352,24 @@ describe('a Temporal that is dead or silent is told within a second', () => {
 
   it('dead', async () => {
     const { answer, ms } = await attempt(api)
-    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable', retryable: true } })
-    expect(answer.headers.get('retry-after')).toBe('1')
+    expect(answer).toMatchObject({
+      status: 202,
+      json: { model: 'iris', command: 'retrain', state: 'waiting' },
+    })
     expect(ms).toBeLessThan(1_100)
     expect((await get('/v1/models')).status).toBe(200)
     expect((await post('/v1/models/iris/predict', { instances: [irisRow] })).status).toBe(200)
-    expect((await post('/v1/models/iris/rollback', { reason: 'r' })).json['code']).toBe(
-      'temporal_unavailable',
-    )
-    expect((await post('/v1/releases', { model: 'iris', version: 'iris_v1.0.0' })).json['code']).toBe(
-      'temporal_unavailable',
-    )
+    const refused = await post('/v1/drills', { model: 'iris' })
+    expect(refused).toMatchObject({ status: 503, json: { code: 'temporal_unavailable', retryable: true } })
+    expect(refused.headers.get('retry-after')).toBe('1')
+    for (const [path, body] of [
+      ['/v1/models/iris/rollback', { reason: 'r' }],
+      ['/v1/releases', { model: 'iris', version: 'iris_v1.0.0' }],
+    ] as const)
+      expect([path, await post(path, body)]).toMatchObject([
+        path,
+        { status: 202, json: { state: 'waiting' } },
+      ])
   })
 
   it('silent', async () => {
@@ -373,7 +380,7 @@ describe('a Temporal that is dead or silent is told within a second', () => {
       temporal: { address: `127.0.0.1:${port}`, namespace: 'default', controlQueue: 'nobody' },
     })
     const { answer, ms } = await attempt(silent)
-    expect(answer).toMatchObject({ status: 503, json: { code: 'temporal_unavailable' } })
+    expect(answer).toMatchObject({ status: 202, json: { state: 'waiting' } })
     expect(ms).toBeLessThan(1_100)
     await silent.stop()
     mute.close()

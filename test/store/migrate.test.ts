@@ -25,6 +25,7 @@ const pinned: Record<string, string> = {
   '0013_monitor.sql': '0760263f542c2aa55479db88892dc29fa2042b8ab504f1447348e5520f98a324',
   '0014_limits.sql': '3232b9a8937e9ce736c8291f586dea0518a4f556a9f8a8d331461ccb5f26d790',
   '0016_command_outbox.sql': 'f56437ce6dd1c9e0ea0f37ab4d08d9650164e30b6407e8a21669263763059179',
+  '0017_recorded_starts.sql': '5945ac65194f92eee19791b3862962efed895f6877b69a5f1c887adaa7cb77eb',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

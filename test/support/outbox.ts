@@ -1,9 +1,10 @@
 /** A replica whose lines to Temporal and to Postgres can be cut, a worker behind them, and releases that wait for approvals. */
 import sql from 'sql-template-tag'
 import { deliverDue, deliveryPolicy } from '../../api/deliver.ts'
+import { answerMs } from '../../api/temporal.ts'
 import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
 import type { ReleasePolicy } from '../../domain/policy.ts'
-import { insertModel } from './candidates.ts'
+import { insertModel, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
 import { openLine, type Line } from './line.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
@@ -26,12 +27,18 @@ export interface Outbox {
   say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
   show(path: string, who?: string): Promise<Record<string, unknown>>
   approve(who: string, release: string, body?: object, once?: string): Promise<TestResponse>
+  /** Mends the line to Temporal and waits until it answers: what is asked for before is written down. */
+  back(): Promise<void>
+  /** A new model without a version. */
+  model(): Promise<Registry>
   /** Starts the first release of a new model, which then waits for two approvals. */
   waiting(): Promise<{ id: string; model: string }>
   /** Recorded commands of a release, and its rows of the audit. */
   count(release: string, action?: string): Promise<number>
   /** Sends what is due. */
   deliver(): Promise<boolean>
+  /** Sends until this command has been. */
+  send(command: string): Promise<void>
   /** Nothing that was put back has to wait any longer. */
   dueNow(): Promise<unknown>
   answered(command: string): Promise<void>
@@ -66,6 +73,11 @@ export async function openOutbox(): Promise<Outbox> {
     api.request('POST', path, { key: keys[who]!, body, headers })
   const show: Outbox['show'] = async (path, who = 'vera') =>
     (await api.request('GET', path, { key: keys[who]! })).json
+  const model = () =>
+    insertModel(house.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
+  const deliver = () => deliverDue({ ...api.deps, routes: api.routes }, { ...deliveryPolicy, lookMs: 10 })
+  const dueNow = () =>
+    house.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
   return {
     core,
     house,
@@ -76,21 +88,31 @@ export async function openOutbox(): Promise<Outbox> {
     show,
     approve: (who, release, body = {}, once = uniqueName('once')) =>
       say(who, `/v1/releases/${release}/approve`, body, { 'idempotency-key': once }),
+    back() {
+      toTemporal.mend()
+      const ask = () =>
+        api.deps.temporal.call(answerMs, ({ workflowService }) => workflowService.getSystemInfo({}))
+      return until(
+        () =>
+          ask().then(
+            () => true,
+            () => false,
+          ),
+        'Temporal',
+        60_000,
+      )
+    },
+    model,
     async waiting() {
-      const model = uniqueName('model')
-      const registry = await insertModel(house.store, {
-        model,
-        policy,
-        artifactRoot: core.config.artifactRoot,
-      })
-      const { json } = await say('olga', '/v1/releases', { model, version: await registry.register() })
+      const { model: name, register } = await model()
+      const { json } = await say('olga', '/v1/releases', { model: name, version: await register() })
       const id = String(json['id'])
       await until(
         async () => (await show(`/v1/releases/${id}`))['stage'] === 'awaiting_approval',
         'its turn',
         60_000,
       )
-      return { id, model }
+      return { id, model: name }
     },
     async count(release, action) {
       const [row] = await house.store.query<{ n: number }>(
@@ -100,8 +122,18 @@ export async function openOutbox(): Promise<Outbox> {
       )
       return row!.n
     },
-    deliver: () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 }),
-    dueNow: () => house.store.query(sql`update command_outbox set next_at = now() where next_at is not null`),
+    deliver,
+    send: (command) =>
+      until(
+        async () => {
+          await dueNow()
+          await deliver()
+          return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
+        },
+        'the delivery',
+        60_000,
+      ),
+    dueNow,
     answered: (command) =>
       until(
         async () => (await show(`/v1/commands/${command}`))['answered_at'] !== undefined,

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../api/deliver.ts'
-import { claimParcels, findRecorded } from '../../../store/command-outbox.ts'
+import { claimParcels } from '../../../store/command-outbox.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { releaseWorkflowId } from '../../../workflows/contract.ts'
 import { openOutbox, type Outbox } from '../../support/outbox.ts'
@@ -18,8 +18,8 @@ afterAll(async () => {
 let id: string
 let model: string
 beforeEach(async () => {
-  office.toTemporal.mend()
   office.toPostgres.mend()
+  await office.back()
   ;({ id, model } = await office.waiting())
 })
 const patienceMs = 60_000
@@ -61,7 +61,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
     /sent_at = coalesce/.test(statement.text)
       ? Promise.reject(new Error('killed'))
       : house.store.query(statement)
-  const dying = { ...api.deps, store: { ...house.store, query } }
+  const dying = { ...api.deps, routes: api.routes, store: { ...house.store, query } }
   const isApproved = async (times: number) => (await count(id, 'release.approve')) === times
   await until(
     async () => {
@@ -103,20 +103,10 @@ it('of one release the first is sent first, and what is taken is nobody else’s
 })
 
 it('an approval whose window is over, and one for a release that has ended, are refused and audited', async () => {
-  const { approve, say, house, count, deliver, dueNow, answered, show, toTemporal, core } = office
+  const { approve, say, house, count, send, answered, show, toTemporal, core } = office
   await house.store.query(sql`
     update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint - 7200000))
     where id = ${id}`)
-  const send = (command: string) =>
-    until(
-      async () => {
-        await dueNow()
-        await deliver()
-        return (await findRecorded(house.store, command))?.state !== 'waiting'
-      },
-      'the delivery',
-      patienceMs,
-    )
   toTemporal.cut()
   const late = String((await approve('anna', id)).json['id'])
   toTemporal.mend()

@@ -1,0 +1,113 @@
+/**
+ * What is asked for while Temporal is away is written down, to be carried out when it is back: whoever asked would have to sit and
+ * ask again otherwise. What starts something is carried out by its own route, for the same key and under the same id, as if it had
+ * been sent again: so it is judged by what is then, and Temporal, which knows the id, starts it once.
+ */
+import { DomainError, isError } from '../domain/errors.ts'
+import { recordCommand, settleStart, type Recording, type Start } from '../store/command-outbox.ts'
+import { findActiveKeys } from '../store/keys.ts'
+import type { Store } from '../store/postgres.ts'
+import { expectAllowed, type Actor } from './auth.ts'
+import type { Answer, Ask, Route } from './declare.ts'
+import type { Log } from './deps.ts'
+
+interface Deps {
+  store: Store
+  log: Log
+}
+
+/** What a person is told whose command waits for Temporal. */
+export const recorded = 'recorded; it will be delivered when Temporal is back'
+/** The same in the description of a route. */
+export const isRecorded =
+  'is recorded and will be delivered when Temporal is back, once and within seconds; `id` is then what it is asked for by'
+
+/** Answers 202 with what `GET /v1/commands/:id` asks for it by. */
+export async function recordForLater(
+  { store, log }: Deps,
+  recording: Recording,
+  keep: Ask<unknown, unknown>['keep'],
+): Promise<Answer> {
+  const { command, model, message } = recording
+  const subject = 'releaseId' in recording ? { release: recording.releaseId } : { model }
+  const answer = await store.transaction(async (database) => {
+    const id = await recordCommand(database, recording)
+    const kept: Answer = {
+      status: 202,
+      headers: { location: `/v1/commands/${id}` },
+      json: { id, ...subject, command, state: 'waiting', message: recorded },
+    }
+    await keep?.(database, kept)
+    return kept
+  })
+  log.info({ ...subject, command, by: message.by }, 'command recorded')
+  return answer
+}
+
+/** Carries a request out; one that starts something is written down when Temporal does not answer. */
+export async function startOrRecord(deps: Deps, route: Route, ask: Ask<unknown, unknown>): Promise<Answer> {
+  try {
+    return await route.handle(ask)
+  } catch (error) {
+    const { actor, params, command: commandId, keep } = ask
+    if (route.starts === undefined || actor === undefined || !isError(error, 'temporal_unavailable'))
+      throw error
+    const body = ask.body as { model?: string; reason?: string }
+    const message = {
+      keyId: actor.id,
+      by: actor.name,
+      ...(body.reason === undefined ? {} : { reason: body.reason }),
+      params,
+      body,
+    }
+    const model = body.model ?? params['name']!
+    return recordForLater(deps, { model, commandId, command: route.starts, message }, keep)
+  }
+}
+
+/** These say nothing of what was asked for. */
+const unanswered = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
+
+/** Starts what was written down, or learns that it cannot be, and keeps which. Throws when it is to be tried again. */
+export async function startRecorded(
+  { store, routes }: Pick<Deps, 'store'> & { routes: readonly Route[] },
+  start: Start,
+): Promise<'started' | 'refused'> {
+  const { command, commandId, message, recordedAt } = start
+  const route = routes.find(({ starts }) => starts === command)!
+  try {
+    const { json } = await route.handle({
+      actor: await actorOf(store, route, start),
+      params: message.params,
+      body: route.body!.parse(message.body),
+      query: undefined,
+      bytes: Buffer.alloc(0),
+      stream: async function* () {},
+      requestId: commandId,
+      command: commandId,
+      recordedAt,
+      header: () => undefined,
+      session: undefined,
+      target: '',
+      address: undefined,
+    })
+    const said = (json as { message?: string }).message
+    await settleStart(store, start, { accepted: true, message: said || 'started', started: json })
+    return 'started'
+  } catch (error) {
+    if (!isError(error) || unanswered.some((code) => isError(error, code))) throw error
+    await settleStart(store, start, { accepted: false, message: error.message })
+    return 'refused'
+  }
+}
+
+/** Throws `forbidden` when the key does not open any more, or may no longer do it, or has waited too long. */
+async function actorOf(store: Store, { allow }: Route, { model, message, isStale }: Start): Promise<Actor> {
+  if (isStale) throw new DomainError('forbidden', 'it has waited for more than a day')
+  const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
+  if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} opens no more`)
+  const { id, name, role, models } = key
+  const actor: Actor = { id, name, role, ...(models === undefined ? {} : { models: new Set(models) }) }
+  if (typeof allow !== 'string') expectAllowed(actor, allow, model)
+  return actor
+}

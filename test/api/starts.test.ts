@@ -1,0 +1,267 @@
+/** What is to be started while Temporal is away: written down at once, and started once, or refused by what is then. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { deliverDue, deliveryPolicy } from '../../api/deliver.ts'
+import { findChampion } from '../../store/champions.ts'
+import { insertKey, revokeKey } from '../../store/keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import { listReleases } from '../../store/releases.ts'
+import { batchWorkflowId, retrainWorkflowId } from '../../workflows/contract.ts'
+import type { Registry } from '../support/candidates.ts'
+import { openOutbox, type Outbox } from '../support/outbox.ts'
+import { uniqueName } from '../support/servers.ts'
+import { until, type TestResponse } from '../support/serving.ts'
+
+let office: Outbox
+beforeAll(async () => {
+  office = await openOutbox()
+})
+afterAll(async () => {
+  await office?.close()
+})
+beforeEach(() => office.back())
+const patienceMs = 60_000
+
+/** Asked for while Temporal is away: what it is asked for by. */
+async function record(who: string, path: string, body: object): Promise<string> {
+  office.toTemporal.cut()
+  const answer = await office.say(who, path, body)
+  expect(answer).toMatchObject({ status: 202, json: { state: 'waiting' } })
+  await office.back()
+  return String(answer.json['id'])
+}
+const fate = (id: string) => office.show(`/v1/commands/${id}`)
+const releasesOf = (model: string) => listReleases(office.house.store, { model })
+
+/** A deliverer that starts what is due and dies before it has said so. */
+async function dieOver(): Promise<void> {
+  const { api, house } = office
+  const transaction: Store['transaction'] = () => Promise.reject(new Error('killed'))
+  const dying = { ...api.deps, routes: api.routes, store: { ...house.store, transaction } }
+  await until(
+    async () => {
+      await office.dueNow()
+      await deliverDue(dying, deliveryPolicy)
+      const waiting = await house.store.query(
+        sql`select from command_outbox where next_at is not null and problem is distinct from 'killed'`,
+      )
+      return waiting.length === 0
+    },
+    'the start',
+    patienceMs,
+  )
+}
+
+/** Releases a version with its two approvals. */
+async function promote({ model }: Registry, version: string): Promise<void> {
+  const { json } = await office.say('olga', '/v1/releases', { model, version })
+  const id = String(json['id'])
+  const isAt = (field: string, value: string) =>
+    until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value, patienceMs)
+  await isAt('stage', 'awaiting_approval')
+  for (const who of ['anna', 'ben']) expect((await office.approve(who, id)).status).toBe(200)
+  await isAt('outcome', 'promoted')
+}
+
+async function twoChampions(): Promise<Registry & { first: string; second: string }> {
+  const registry = await office.model()
+  const first = await registry.register()
+  await promote(registry, first)
+  const second = await registry.register(first)
+  await promote(registry, second)
+  return { ...registry, first, second }
+}
+
+it('a release is recorded once with its row of the audit, and starts once whoever dies over it', async () => {
+  const { say, show, house, toTemporal } = office
+  const { model, register } = await office.model()
+  const body = { model, version: await register() }
+  toTemporal.cut()
+  const once = uniqueName('once')
+  const ask = (): Promise<TestResponse> => say('olga', '/v1/releases', body, { 'idempotency-key': once })
+  const first = await ask()
+  expect(first).toMatchObject({
+    status: 202,
+    json: {
+      model,
+      command: 'release',
+      state: 'waiting',
+      message: expect.stringMatching(/is back/) as string,
+    },
+  })
+  const id = String(first.json['id'])
+  expect(first.headers.get('location')).toBe(`/v1/commands/${id}`)
+  expect(await ask()).toMatchObject({ status: 202, json: first.json })
+  expect(
+    (await say('olga', '/v1/releases', { ...body, version: 'x' }, { 'idempotency-key': once })).status,
+  ).toBe(409)
+  // All of it or nothing.
+  expect(
+    await house.store.query(sql`
+      select count(distinct by)::int as transactions from (
+        select xmin::text as by from command_outbox where id = ${id}
+        union all select xmin::text from audit where subject = ${model} and action = 'command.recorded'
+        union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 3`),
+  ).toEqual([{ transactions: 1 }])
+  expect(await office.deliver()).toBe(false)
+  expect(await fate(id)).toMatchObject({ state: 'waiting', actor: 'olga', model })
+  expect(await show(`/v1/commands/${id}`, 'otto')).toMatchObject({ code: 'forbidden' })
+  await office.back()
+  await dieOver()
+  expect(await fate(id)).toMatchObject({ state: 'waiting', problem: 'killed' })
+  await office.dueNow()
+  await Promise.all([office.deliver(), office.deliver(), office.deliver()])
+  await office.send(id)
+  const told = await fate(id)
+  await until(async () => (await releasesOf(model)).length > 0, 'the release', patienceMs)
+  const [release, ...others] = await releasesOf(model)
+  expect(others).toEqual([])
+  expect(told).toMatchObject({
+    state: 'delivered',
+    accepted: true,
+    message: 'started',
+    started: { id: release!.state.id, model, version: body.version },
+  })
+  const audit = await house.store.query(
+    sql`select actor from audit where subject = ${model} and action = 'command.delivered'`,
+  )
+  expect(audit).toEqual([{ actor: 'olga' }])
+})
+
+it('a retraining that has ended before anybody said that it has begun is not started again', async () => {
+  const { model } = await office.model()
+  const id = await record('olga', `/v1/models/${model}/retrainings`, { reason: 'new labels' })
+  await dieOver()
+  const run = office.core.client.workflow.getHandle(retrainWorkflowId(model))
+  const { runId, type } = await run.describe()
+  expect(type).toBe('retrain')
+  await run.terminate('it is over')
+  await office.send(id)
+  expect(await fate(id)).toMatchObject({
+    state: 'delivered',
+    reason: 'new labels',
+    started: { run_id: runId },
+  })
+  expect((await run.describe()).runId).toBe(runId)
+})
+
+it('sent again under its name after a replica died over it, a retraining is the one that has begun', async () => {
+  const { model } = await office.model()
+  const once = uniqueName('once')
+  const ask = async () =>
+    (await office.say('olga', `/v1/models/${model}/retrainings`, {}, { 'idempotency-key': once })).json
+  const begun = await ask()
+  expect(begun['run_id']).toBeDefined()
+  await office.house.store.query(sql`
+    update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = ${once}`)
+  expect(await ask()).toEqual(begun)
+})
+
+it('a release that has waited for its turn and had it is not started again', async () => {
+  const { model, register } = await office.model()
+  const [first, second] = [await register(), await register()]
+  const { json } = await office.say('olga', '/v1/releases', { model, version: first })
+  const opened = (version: string) =>
+    until(
+      async () => (await releasesOf(model)).some(({ state }) => state.version === version),
+      version,
+      patienceMs,
+    )
+  await opened(first)
+  const id = await record('olga', '/v1/releases', { model, version: second })
+  await dieOver()
+  expect((await office.say('olga', `/v1/releases/${String(json['id'])}/abort`)).status).toBe(200)
+  await opened(second)
+  await office.send(id)
+  expect(await fate(id)).toMatchObject({ state: 'delivered', started: { version: second } })
+  expect(await releasesOf(model)).toHaveLength(2)
+})
+
+it('what may not be started any more is refused, and why is kept and audited', async () => {
+  const { house } = office
+  const { model, register } = await office.model()
+  const body = { model, version: await register() }
+  const operator = () => insertKey(house.store, { name: uniqueName('key'), role: 'operator' })
+  const [revoked, demoted] = [await operator(), await operator()]
+  await office.api.deps.authentication.refresh()
+  office.toTemporal.cut()
+  const ask = async ({ key }: { key: string }) =>
+    String((await office.api.request('POST', '/v1/releases', { key, body })).json['id'])
+  const [byRevoked, byDemoted] = [await ask(revoked), await ask(demoted)]
+  const late = String((await office.say('olga', '/v1/releases', body)).json['id'])
+  const second = String((await office.say('olga', '/v1/releases', body)).json['id'])
+  const third = String((await office.say('olga', '/v1/releases', body)).json['id'])
+  await revokeKey(house.store, revoked.facts.id)
+  await house.store.query(sql`update api_keys set role = 'viewer' where id = ${demoted.facts.id}`)
+  await house.store.query(
+    sql`update command_outbox set recorded_at = recorded_at - interval '25 hours' where id = ${late}`,
+  )
+  await office.back()
+  for (const id of [byRevoked, byDemoted, late, second, third]) await office.send(id)
+  const refused = (message: RegExp) => ({
+    state: 'refused',
+    accepted: false,
+    message: expect.stringMatching(message) as string,
+  })
+  expect(await fate(byRevoked)).toMatchObject(refused(/opens no more/))
+  expect(await fate(byDemoted)).toMatchObject(refused(/is a viewer/))
+  expect(await fate(late)).toMatchObject(refused(/more than a day/))
+  expect(await fate(second)).toMatchObject({ state: 'delivered' })
+  expect(await fate(third)).toMatchObject(refused(/is being released already/))
+  expect(await releasesOf(model)).toHaveLength(1)
+  const audit = await house.store.query(sql`
+    select detail ->> 'outbox' as id from audit where subject = ${model} and action = 'command.refused' order by seq`)
+  expect(audit).toEqual([byRevoked, byDemoted, late, third].map((id) => ({ id })))
+})
+
+it('who may not start it learns so at once, and nothing is recorded', async () => {
+  const { model, register } = await office.model()
+  const version = await register()
+  office.toTemporal.cut()
+  expect((await office.say('vera', '/v1/releases', { model, version })).status).toBe(403)
+  expect((await office.say('otto', '/v1/releases', { model, version })).status).toBe(403)
+  expect((await office.say('olga', '/v1/releases', { model, version: 'x' })).status).toBe(404)
+  expect((await office.say('olga', `/v1/models/${model}/retrainings`, { as_of: 'x' })).status).toBe(400)
+  const kept = await office.house.store.query(sql`select from command_outbox where model = ${model}`)
+  expect(kept).toEqual([])
+})
+
+it('a model goes back one version and not two, and not from one that came later', async () => {
+  const { model, register, first, second } = await twoChampions()
+  const championOf = async () => (await findChampion(office.house.store, model))?.version
+  const path = `/v1/models/${model}/rollback`
+  const id = await record('olga', path, { reason: 'wrong unit' })
+  await dieOver()
+  await until(async () => (await championOf()) === first, 'the way back', patienceMs)
+  await office.send(id)
+  expect(await fate(id)).toMatchObject({ state: 'delivered', started: { from: second, to: first } })
+  expect(await championOf()).toBe(first)
+  // Recorded before the champion was.
+  const late = await record('olga', path, { reason: 'wrong unit' })
+  const third = await register(first)
+  await promote({ model, register }, third)
+  await office.send(late)
+  expect(await fate(late)).toMatchObject({
+    state: 'refused',
+    message: expect.stringMatching(/is champion since/) as string,
+  })
+  expect(await championOf()).toBe(third)
+})
+
+it('a batch begins under the id of its command', async () => {
+  const { model } = await twoChampions()
+  const id = await record('olga', '/v1/batches', {
+    model,
+    input: { kind: 'file', path: 'none.csv' },
+    output: { kind: 'table' },
+  })
+  await dieOver()
+  await office.send(id)
+  const { state, started } = await fate(id)
+  const batch = (started as { id: string }).id
+  expect([state, batch]).toEqual(['delivered', expect.stringMatching(/^bat_[0-9a-f-]{36}$/)])
+  const { type } = await office.core.client.workflow.getHandle(batchWorkflowId(batch)).describe()
+  expect(type).toBe('batchPredict')
+  const batches = await office.house.store.query(sql`select id from batches where model = ${model}`)
+  expect(batches.length).toBeLessThanOrEqual(1)
+})
