@@ -22,7 +22,7 @@ export const askedHeaders = [
   lengthHeader,
 ] as const
 
-export type AskedHeaders = Readonly<Partial<Record<string, string>>>
+export type AskedHeaders = Readonly<Partial<Record<(typeof askedHeaders)[number], string>>>
 
 export interface Exchange {
   readonly path: string
