@@ -182,6 +182,11 @@ const left: [name: string, packets: string[], answers?: number][] = [
   ['Expect', [post('/a', ['Expect: something'])]],
   ['lines that end without a carriage return', [whole.replaceAll('\r\n', '\n')]],
   ['a folded line', [post('/a', ['X-Other: a\r\n b'])]],
+  [
+    'a length with a no-break space',
+    [post('/a', ['Content-Length: 7\xa0']).replace(/Content-Length: 7\r\n/, '')],
+  ],
+  ['a value of spaces that ends in a control byte', [post('/a', [`X-Other:${' '.repeat(7_000)}\x01`])]],
   ['a space before the colon', [post('/a', ['Content-Type : a'])]],
   ['a zero byte in a value', [post('/a', ['X-Other: a\x00b'])]],
   ['a bare carriage return in a value', [post('/a', ['X-Other: a\rb'])]],
@@ -246,36 +251,53 @@ describe('an answer that takes its time', () => {
     expect(site.taken).toHaveLength(2)
   })
 
-  it('arrives at a caller who has said that nothing more comes, and closes behind it', async () => {
-    const kept: Kept[] = []
-    const line = dial(await open({ answer: keep(kept) }))
-    line.socket.end(whole)
-    await until(() => kept.length === 1, 'the request')
-    expect(line.closed()).toBe(false)
-    say(kept[0]!)
-    await until(() => line.closed(), 'the end of the connection')
-    expect(line.got()).toContain('Connection: close')
-    expect(line.got()).toMatch(/\{"a":1\}$/)
-  })
-
-  it('is told of a caller who goes away, and says nothing then', async () => {
+  it.each([
+    ['hangs up', (line: Line) => line.socket.end()],
+    ['is cut off', (line: Line) => line.socket.resetAndDestroy()],
+  ])('is told of a caller who %s, and says nothing then', async (_, leave) => {
     const kept: Kept[] = []
     let gone = false
-    const line = dial(
-      await open({
-        answer: (exchange, body) => {
-          keep(kept)(exchange, body)
-          exchange.caller.once('close', () => (gone = true))
-        },
-      }),
-    )
+    const site = await open({
+      answer: (exchange, body) => {
+        keep(kept)(exchange, body)
+        exchange.caller.once('close', () => (gone = true))
+      },
+    })
+    const line = dial(site)
     line.socket.write(whole)
     await until(() => kept.length === 1, 'the request')
     expect(kept[0]!.exchange.closed).toBe(false)
-    line.socket.resetAndDestroy()
+    leave(line)
     await until(() => gone, 'the end of the caller')
     expect(kept[0]!.exchange.closed).toBe(true)
     say(kept[0]!)
+    await until(() => line.closed(), 'the end of the connection')
+    expect(line.got()).toBe('')
+  })
+
+  it('leaves what is asked behind it in the kernel, also while its caller is to rest', async () => {
+    const kept: Kept[] = []
+    const site = await open({ answer: keep(kept) })
+    const line = dial(site)
+    line.socket.write(whole)
+    await until(() => kept.length === 1, 'the request')
+    const { socket } = site.taken[0]!
+    line.socket.write(post('/b', []))
+    await until(() => socket.isPaused(), 'the second to wait')
+    await new Promise((resolve) => setImmediate(resolve))
+    const read = socket.bytesRead
+    // What the kernel has taken on loopback could be read at the next turn.
+    await new Promise<void>((resolve) => line.socket.write(Buffer.alloc(40_000), () => resolve()))
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(socket.bytesRead).toBe(read)
+    kept[0]!.exchange.onSent(() => void socket.pause())
+    say(kept[0]!)
+    await until(() => line.answers() === 1, 'the answer')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(kept).toHaveLength(1)
+    socket.resume()
+    await until(() => kept.length === 2, 'the second request')
+    expect(kept[1]!.exchange.path).toBe('/b')
   })
 
   it('is the last of its connection when it says so, and tells when it is sent', async () => {
