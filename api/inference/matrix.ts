@@ -31,16 +31,17 @@ function fillFloats(
   { input, numbers }: Sheet,
 ): boolean {
   const width = means.length
-  // A number less itself is zero, unless it is not finite.
+  // A number less itself is zero, unless it is not finite: as the network reads it and the log keeps it, in 32 bits.
   let odd = 0
-  for (let at = 0, i = 0; at < count; at++) {
-    const value = values[at]!
-    numbers[at] = value
-    input[at] = scaled(value, means[i]!, stds[i]!)
-    // As the network reads it and the log keeps it, in 32 bits.
-    const both = input[at]! + numbers[at]!
-    odd += both - both
-    if (++i === width) i = 0
+  for (let i = 0; i < width; i++) {
+    const [mean, std] = [means[i]!, stds[i]!]
+    for (let at = i; at < count; at += width) {
+      const kept = Math.fround(values[at]!)
+      const fed = Math.fround(scaled(values[at]!, mean, std))
+      numbers[at] = kept
+      input[at] = fed
+      odd += kept + fed - (kept + fed)
+    }
   }
   return odd === 0
 }
