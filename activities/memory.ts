@@ -32,7 +32,7 @@ export function withMemoryLimit(limitMb: number | undefined): { execPath?: strin
   return { execPath: '/bin/sh', execArgv: [...shell, heap] }
 }
 
-const everyMs = 200
+const everyMs = 50
 /** From this share of its limit on, a crash is taken for want of memory. */
 const nearlyAll = 0.75
 
