@@ -195,15 +195,18 @@ export interface Parcel {
 /** How long a start may wait; as long as a warrant is good for. */
 const longestWaitHours = 24
 
-/** The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. */
+/**
+ * The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. What
+ * a release has answered was sent, though whoever sent it died before saying so.
+ */
 export async function claimParcels(
   database: Database,
   { limit, leaseMs }: { limit: number; leaseMs: number },
 ): Promise<(Parcel | Start)[]> {
   await database.query(sql`
-    update command_outbox set next_at = null, problem = null
-    where next_at is not null
-      and exists (select from release_commands where id = command_outbox.release_id || '/' || command_outbox.command_id)`)
+    update command_outbox set next_at = null, problem = null, sent_at = coalesce(sent_at, answers.at)
+    from release_commands as answers
+    where next_at is not null and answers.id = command_outbox.release_id || '/' || command_outbox.command_id`)
   const rows = await database.query<(Parcel | Start) & { recorded: Date }>(sql`
     with due as (
       select id, release_id from command_outbox as each

@@ -58,7 +58,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
   toTemporal.mend()
   // One that dies over what it has sent says nothing of it, and its lease runs out.
   const query: Store['query'] = (statement) =>
-    /sent_at = coalesce/.test(statement.text)
+    /times = times \+ 1/.test(statement.text)
       ? Promise.reject(new Error('killed'))
       : house.store.query(statement)
   const dying = { ...api.deps, routes: api.routes, store: { ...house.store, query } }
@@ -83,6 +83,12 @@ it('killed between sending and saying so, it is sent again and done once; delive
   )
   for (const { json } of recorded) await answered(String(json['id']))
   await ends('promoted')
+  // What was answered was sent, whoever died before saying so.
+  await deliver()
+  for (const { json } of recorded)
+    expect(await show(`/v1/commands/${String(json['id'])}`)).toMatchObject({
+      sent_at: expect.any(String) as string,
+    })
   expect(await count(id, 'release.approve')).toBe(2)
   const { commands } = (await show(`/v1/releases/${id}`)) as { commands: { accepted: boolean }[] }
   expect(commands.map(({ accepted }) => accepted)).toEqual([true, true])
