@@ -39,20 +39,16 @@ const bodyMs = 1_000
 const marginMs = 1_000
 
 /** Takes the connections of a server, those that a shared port hands it too. */
-export function openFastPath(server: Server, take: Take, now: () => number = Date.now): FastPath {
+export function openFastPath(server: Server, take: Take): FastPath {
   const toNode = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
   const visitors = new Set<Visitor>()
-  const stay = createStay(server.keepAliveTimeout, now)
+  const stay = createStay(server.keepAliveTimeout)
   const idleMs = server.keepAliveTimeout + marginMs
   server.on('connection', (socket: Socket) => {
     const visitor = visit(socket)
     visitors.add(visitor)
-    socket.on('close', leave)
-
-    function leave(): void {
-      visitors.delete(visitor)
-    }
+    socket.on('close', () => visitors.delete(visitor))
   })
 
   function visit(socket: Socket): Visitor {
@@ -223,12 +219,12 @@ function startOf(status: number, headers: readonly string[]): string {
 }
 
 /** What stands behind the length, as Node's server says it; the date is written once a second. */
-function createStay(keepAliveMs: number, now: () => number): (keeps: boolean) => string {
+function createStay(keepAliveMs: number): (keeps: boolean) => string {
   const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
   let second = 0
   let texts = ['', ''] as [closed: string, kept: string]
   return (keeps) => {
-    const at = Math.floor(now() / 1_000)
+    const at = Math.floor(Date.now() / 1_000)
     if (at !== second) {
       second = at
       const date = `\r\nDate: ${new Date(at * 1_000).toUTCString()}\r\n`

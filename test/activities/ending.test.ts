@@ -11,7 +11,7 @@ import { openStore, type Store } from '../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../store/releases.ts'
 import { findVersion } from '../../store/versions.ts'
 import { insertModel } from '../support/candidates.ts'
-import { policy } from '../support/releases.ts'
+import { firstFacts, policy } from '../support/releases.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-ending-'))
@@ -32,17 +32,7 @@ it.each([
   const registry = await insertModel(store, { model, policy, artifactRoot })
   const version = await registry.register()
   const other = await registry.register()
-  const facts = {
-    id: `rel_${uniqueName('r')}` as const,
-    model,
-    version,
-    requestedBy: 'olga',
-    policy,
-    digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
-    epoch: 0,
-    generation: 0,
-  }
-  const state = openingState(facts, 0)
+  const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version }, 0)
   await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
   const move = { model, cause: 'promotion', actor: 'a', reason: 'r' } as const
   await moveChampion(store, { ...move, to: version, releaseId: state.id })

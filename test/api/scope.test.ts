@@ -8,7 +8,7 @@ import { insertRelease } from '../../store/releases.ts'
 import { insertRetraining } from '../../store/retrainings.ts'
 import { insertWaiting } from '../../store/waiting.ts'
 import { irisSpec } from '../support/artifact.ts'
-import { policy } from '../support/releases.ts'
+import { firstFacts } from '../support/releases.ts'
 import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
 
 /** Its rows are the older ones, and its name is the last. */
@@ -34,19 +34,7 @@ afterAll(async () => {
 /** One row of the model in each list. */
 async function leave(model: string, version: string): Promise<void> {
   const { store } = house
-  const state = openingState(
-    {
-      id: `rel_${model}`,
-      model,
-      version,
-      requestedBy: 'olga',
-      policy,
-      digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
-      epoch: 0,
-      generation: 0,
-    },
-    0,
-  )
+  const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version }, 0)
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
   await insertWaiting(store, { model, version, requestedBy: 'olga', over: 'none' })
   await insertRetraining(store, {

@@ -32,7 +32,7 @@ import {
   saveRelease,
 } from '../../store/releases.ts'
 import { insertModel } from '../support/candidates.ts'
-import { policy } from '../support/releases.ts'
+import { firstFacts, policy } from '../support/releases.ts'
 import { migratedDatabase, uniqueName } from '../support/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-releases-'))
@@ -52,19 +52,7 @@ beforeEach(async () => {
   model = uniqueName('model')
   const registry = await insertModel(store, { model, policy, artifactRoot })
   versions = [await registry.register(), await registry.register(), await registry.register()]
-  state = openingState(
-    {
-      id: `rel_${uniqueName('r')}`,
-      model,
-      version: versions[0]!,
-      requestedBy: 'olga',
-      policy,
-      digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
-      epoch: 0,
-      generation: 0,
-    },
-    0,
-  )
+  state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version: versions[0]! }, 0)
   await insertRelease(store, { state, ...run })
 })
 
