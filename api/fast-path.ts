@@ -8,6 +8,7 @@
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
+import { createFarewell } from './farewell.ts'
 
 export interface FastPath {
   /** Closes the connections on which nothing is asked, or all. */
@@ -45,6 +46,7 @@ export function openFastPath(server: Server, take: Take): FastPath {
   const visitors = new Set<Visitor>()
   const stay = createStay(server.keepAliveTimeout)
   const idleMs = server.keepAliveTimeout + marginMs
+  const seeOff = createFarewell()
   server.on('connection', (socket: Socket) => {
     const visitor = visit(socket)
     visitors.add(visitor)
@@ -134,7 +136,10 @@ export function openFastPath(server: Server, take: Take): FastPath {
     const onEnd = (): void => socket.destroySoon()
     const onTimeout = (): void => {
       if (hasHead) handOver(Buffer.from(head, 'latin1'))
-      else if (!isBusy) socket.destroy()
+      else if (!isBusy) seeOff(socket, closeUnlessHeard(socket.bytesRead))
+    }
+    const closeUnlessHeard = (bytesRead: number) => (): void => {
+      if (socket.bytesRead === bytesRead) socket.destroy()
     }
     const handOver = (chunk: Buffer): void => {
       visitors.delete(visitor)

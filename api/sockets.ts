@@ -2,7 +2,9 @@
  * The HTTP server of a replica with everything that bounds its callers: how many hold a connection, and for how long without
  * sending what they came for. Without these, a few thousand who send a byte a second keep all others out.
  */
-import { createServer, type Server } from 'node:http'
+import { createServer, STATUS_CODES, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { createFarewell } from './farewell.ts'
 
 export interface SocketLimits {
   /** How long the headers of a request may take, and the whole of it, in milliseconds. */
@@ -20,7 +22,7 @@ export const socketLimits: SocketLimits = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 2_000,
+  connectionsCheckingInterval: 500,
   mostConnections: 8_192,
 }
 
@@ -36,5 +38,28 @@ export function createSockets(onFull: () => void, limits: SocketLimits = socketL
   const server = createServer(patience)
   server.maxConnections = mostConnections
   server.on('drop', onFull)
+  const seeOff = createFarewell()
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const refuse = (): void => refuseConnection(socket, error)
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') seeOff(socket, refuse)
+    else refuse()
+  })
   return server
 }
+
+/** What Node says when nobody listens to these errors; any other is a request that it cannot read. */
+const statuses: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  HPE_HEADER_OVERFLOW: 431,
+}
+
+function refuseConnection(socket: Duplex, error: NodeJS.ErrnoException): void {
+  const status = statuses[error.code ?? ''] ?? 400
+  if (socket.writable && !hasBegunToAnswer(socket))
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`)
+  socket.destroy(error)
+}
+
+const hasBegunToAnswer = (socket: Duplex): boolean =>
+  (socket as Duplex & { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent ?? false

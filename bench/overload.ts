@@ -31,6 +31,8 @@ const seconds = Number(values.seconds)
 const deadlineMs = 500
 const mostConnections = Number(values.connections)
 const slowSenders = 2_000
+/** Long enough that the server closes each of them and it comes again, which is what costs the others most. */
+const slowSeconds = 13
 const recoveryS = 10
 
 const titles: Record<string, string> = {
@@ -128,7 +130,7 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
     body: bodyOf('iris'),
     authorization,
     deadlineMs,
-    mostConnections: 64,
+    mostConnections: 1_000,
     phases,
   })
   const [closed] = await openLoad(healthy([{ name: 'peak', connections: 64, seconds }]))
@@ -136,7 +138,8 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
   const rows: { without: OpenResult; with: OpenResult }[] = []
   let mostMb = 0
   for (let round = 0; round < rounds; round++) {
-    const measured = async () => (await openLoad(healthy([{ name: 'healthy', rate, seconds }])))[0]!
+    const measured = async () =>
+      (await openLoad(healthy([{ name: 'healthy', rate, seconds: slowSeconds }])))[0]!
     const besides = async () => {
       const senders = await holdConnections(`${url}/v2/models/iris/infer`)
       const found = await measured()

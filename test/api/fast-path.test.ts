@@ -4,7 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { askedHeaders, exchangeOf, type Exchange } from '../../api/exchange.ts'
 import { openFastPath, type FastPath } from '../../api/fast-path.ts'
-import { socketLimits } from '../../api/sockets.ts'
+import { createSockets, socketLimits } from '../../api/sockets.ts'
 import { until } from '../support/serving.ts'
 
 interface Site {
@@ -46,7 +46,8 @@ interface Options {
 
 async function open({ fast = true, limits = {}, answer = echo }: Options = {}): Promise<Site> {
   const { mostConnections: _, ...times } = { ...socketLimits, ...limits }
-  const server = createServer(times, (request, response) => {
+  const server = fast ? createSockets(() => {}, { ...socketLimits, ...limits }) : createServer(times)
+  server.on('request', (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => answer(exchangeOf(request, response), Buffer.concat(chunks)))
@@ -168,6 +169,10 @@ const left: [name: string, packets: string[], answers?: number][] = [
   [
     'a chunked body',
     ['POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n'],
+  ],
+  [
+    'a chunk with a long extension',
+    [`POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;${'a'.repeat(20_000)}`],
   ],
   ['a chunked body with a length', [post('/a', ['Transfer-Encoding: chunked'], '0\r\n\r\n')]],
   ['no length', ['POST /a HTTP/1.1\r\nHost: x\r\n\r\n']],
@@ -358,6 +363,19 @@ it('a connection that never says anything is closed when headers would be late',
   const line = dial(await open({ limits: { headersTimeout: 100, requestTimeout: 200 } }))
   await until(() => line.closed(), 'the end of the connection')
   expect(line.answers()).toBe(0)
+})
+
+it('a connection that says something before it is seen off stays', async () => {
+  const site = await open({ limits: { headersTimeout: 100, requestTimeout: 200 } })
+  const silent = Array.from({ length: 60 }, () => dial(site))
+  const speaker = dial(site)
+  silent.push(...Array.from({ length: 40 }, () => dial(site)))
+  await until(() => silent.filter(({ closed }) => closed()).length >= 30, 'the end of some')
+  // Unusual, so that it is Node's by then.
+  speaker.socket.write('GET /a HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until(() => speaker.answers() === 1, 'an answer')
+  await until(() => silent.every(({ closed }) => closed()), 'the end of all others')
+  expect(speaker.closed()).toBe(false)
 })
 
 it("a body that never comes is Node's, which says after its time that it is late", async () => {

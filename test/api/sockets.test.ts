@@ -71,6 +71,21 @@ it('slow headers, slow bodies and idle connections are closed, each in its time;
   for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
 })
 
+it('who is late with a body while its answer is on its way gets nothing put into that answer', async () => {
+  const server = createSockets(() => {}, {
+    ...socketLimits,
+    headersTimeout: 100,
+    requestTimeout: 200,
+    connectionsCheckingInterval: 50,
+  })
+  servers.push(server)
+  server.on('request', (_, response) => void response.writeHead(200).write('the beginning'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const late = hold(portOf(server), slowBody)
+  await until(() => late.ended(), 'the end of the connection')
+  expect(late.got()).toMatch(/^HTTP\/1\.1 200 [^]*the beginning\r\n$/)
+})
+
 it('more connections than the limit are turned away, and told of', async () => {
   let turnedAway = 0
   const server = await listen({ mostConnections: 20 }, () => turnedAway++)
