@@ -1,14 +1,15 @@
 /**
  * The fast path of predictions. Node's HTTP server reads whatever a client may send, and what it makes for each request costs as
- * much as the prediction. Here a request is taken that says nothing unusual and comes in one read of its connection, or its head
- * in one and its body in the next, as clients send them. Any other is handed to Node's server together with its connection, for
- * good, as if it had never been here: nothing else is half read on the fast path, so there is nothing for a slow sender to hold,
- * and nothing about which two parsers could differ.
+ * much as the prediction. Here a request is taken whose head says nothing unusual and comes in one read of its connection, with a
+ * body that is all there within a moment. Any other is handed to Node's server together with its connection, for good, as if it
+ * had never been here: slow senders are Node's, who knows how long a request may take, and there is nothing about which two
+ * parsers could differ.
  */
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
 import { createFarewell } from './farewell.ts'
+import { createGatherings, type Gathering, type GatheringLimits } from './gathering.ts'
 
 export interface FastPath {
   /** Closes the connections on which nothing is asked, or all. */
@@ -16,8 +17,11 @@ export interface FastPath {
   closeAll(): void
 }
 
-/** False when it is no prediction; then nothing has been sent. */
-export type Take = (exchange: Exchange, body: Buffer) => boolean
+/** Who answers predictions. A path without a target is for Node's server. */
+export interface Desk<Target> {
+  targetOf(path: string): Target | undefined
+  answer(target: Target, exchange: Exchange, body: Buffer): void
+}
 
 /** What a request begins with, up to its body. */
 interface Head {
@@ -29,36 +33,41 @@ interface Head {
 interface Visitor {
   socket: Socket
   isBusy(): boolean
+  onClose(): void
 }
 
 const headEnd = '\r\n\r\n'
 /** Longer ones are Node's. */
 const mostHeadBytes = 8_192
-/** How long a body may come behind its head; then both are Node's, which knows how long a whole request may take. */
-const bodyMs = 1_000
+/** A body that is larger than this is Node's from the beginning, one that breaks the limits from then on. */
+const mostBodyBytes = 1_048_576
+const usualLimits: GatheringLimits = { withinMs: 1_000, mostHeldBytes: 67_108_864 }
 /** Behind the time that callers are told, as Node's server adds: one who asks at the last moment is answered. */
 const marginMs = 1_000
 
 /** Takes the connections of a server, those that a shared port hands it too. */
-export function openFastPath(server: Server, take: Take): FastPath {
+export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits = usualLimits): FastPath {
   const toNode = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
   const visitors = new Set<Visitor>()
   const stay = createStay(server.keepAliveTimeout)
   const idleMs = server.keepAliveTimeout + marginMs
   const seeOff = createFarewell()
+  const beginGathering = createGatherings(limits)
   server.on('connection', (socket: Socket) => {
     const visitor = visit(socket)
     visitors.add(visitor)
-    socket.on('close', () => visitors.delete(visitor))
+    socket.on('close', () => {
+      visitors.delete(visitor)
+      visitor.onClose()
+    })
   })
 
   function visit(socket: Socket): Visitor {
     let head = ''
-    let asked: Head | undefined
+    let asked: (Head & { target: Target }) | undefined
     let isBusy = false
-    /** Whether the head has come alone. */
-    let hasHead = false
+    let gathering: Gathering | undefined
     let held: Buffer | undefined
     let onSent: (() => void) | undefined
     const exchange = {
@@ -96,35 +105,43 @@ export function openFastPath(server: Server, take: Take): FastPath {
     }
     const onPause = (): void => void setImmediate(readNoMore, socket)
     const read = (chunk: Buffer): void => {
-      if (hasHead) return readBody(chunk)
+      if (gathering !== undefined) return gather(gathering, chunk)
       // Clients say the same every time.
       if (asked === undefined || chunk.toString('latin1', 0, head.length) !== head) {
         if (asked === undefined) socket.setTimeout(idleMs)
         head = headOf(chunk)
-        asked = parseHead(head)
+        asked = findTarget(parseHead(head))
       }
-      if (asked === undefined) handOver(chunk)
-      else if (chunk.byteLength === head.length + asked.bodyBytes) begin(asked, chunk.subarray(head.length))
-      else if (chunk.byteLength === head.length) awaitBody()
-      else handOver(chunk)
+      if (asked === undefined) return handOver(chunk)
+      const bytes = chunk.byteLength - head.length
+      if (bytes === asked.bodyBytes) return begin(chunk.subarray(head.length))
+      if (asked.bodyBytes > mostBodyBytes) return handOver(chunk)
+      socket.setTimeout(limits.withinMs)
+      gathering = beginGathering(asked.bodyBytes)
+      gather(gathering, chunk.subarray(head.length))
     }
-    const awaitBody = (): void => {
-      hasHead = true
-      socket.setTimeout(bodyMs)
+    const gather = (body: Gathering, piece: Buffer): void => {
+      const stands = body.add(piece)
+      if (stands === 'whole') begin(endOf(body))
+      else if (stands === 'over') giveUp(body)
     }
-    const readBody = (chunk: Buffer): void => {
-      hasHead = false
+    const endOf = (body: Gathering): Buffer => {
+      gathering = undefined
       socket.setTimeout(idleMs)
-      if (chunk.byteLength === asked!.bodyBytes) begin(asked!, chunk)
-      else handOver(Buffer.concat([Buffer.from(head, 'latin1'), chunk]))
+      return body.end()
     }
-    const begin = ({ path, headers }: Head, body: Buffer): void => {
+    const giveUp = (body: Gathering): void =>
+      handOver(Buffer.concat([Buffer.from(head, 'latin1'), endOf(body)]))
+    const findTarget = (found: Head | undefined): typeof asked => {
+      const target = found === undefined ? undefined : desk.targetOf(found.path)
+      return target === undefined ? undefined : { ...found!, target }
+    }
+    const begin = (body: Buffer): void => {
+      const { path, headers, target } = asked!
       exchange.path = path
       exchange.headers = headers
       isBusy = true
-      if (take(exchange, body)) return
-      isBusy = false
-      handOver(Buffer.concat([Buffer.from(head, 'latin1'), body]))
+      desk.answer(target, exchange, body)
     }
     const onData = (chunk: Buffer): void => {
       if (!isBusy) return read(chunk)
@@ -135,7 +152,7 @@ export function openFastPath(server: Server, take: Take): FastPath {
     // As Node's server does: a caller who says goodbye waits for nothing.
     const onEnd = (): void => socket.destroySoon()
     const onTimeout = (): void => {
-      if (hasHead) handOver(Buffer.from(head, 'latin1'))
+      if (gathering !== undefined) giveUp(gathering)
       else if (!isBusy) seeOff(socket, closeUnlessHeard(socket.bytesRead))
     }
     const closeUnlessHeard = (bytesRead: number) => (): void => {
@@ -159,7 +176,11 @@ export function openFastPath(server: Server, take: Take): FastPath {
     for (const [event, listener] of listeners) socket.on(event, listener)
     // Node's server gives a silent connection as long as it gives to headers.
     socket.setTimeout(server.headersTimeout)
-    const visitor = { socket, isBusy: () => isBusy || hasHead || held !== undefined }
+    const visitor = {
+      socket,
+      isBusy: () => isBusy || gathering !== undefined || held !== undefined,
+      onClose: () => void gathering?.end(),
+    }
     return visitor
   }
 

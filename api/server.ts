@@ -149,12 +149,12 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     else if (!health(request, response)) early.push([request, response])
   }
   mounted.handle = handle
-  const fastPath = openFastPath(server, (exchange, body) => {
-    const target = targetOf('POST', exchange.path)
-    if (target === undefined) return false
-    if (ending !== undefined) exchange.shouldKeepAlive = false
-    predict.answer(target, exchange, body)
-    return true
+  const fastPath = openFastPath(server, {
+    targetOf: (path) => targetOf('POST', path),
+    answer(target, exchange, body) {
+      if (ending !== undefined) exchange.shouldKeepAlive = false
+      predict.answer(target, exchange, body)
+    },
   })
   for (const asked of early.splice(0)) handle(...asked)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')

@@ -4,6 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { askedHeaders, exchangeOf, type Exchange } from '../../api/exchange.ts'
 import { openFastPath, type FastPath } from '../../api/fast-path.ts'
+import type { GatheringLimits } from '../../api/gathering.ts'
 import { createSockets, socketLimits } from '../../api/sockets.ts'
 import { until } from '../support/serving.ts'
 
@@ -14,6 +15,8 @@ interface Site {
   /** Requests that the fast path has taken. */
   taken: Exchange[]
 }
+
+const patient: GatheringLimits = { withinMs: 60_000, mostHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
 const sockets: Socket[] = []
@@ -42,9 +45,15 @@ interface Options {
   fast?: boolean
   limits?: Partial<typeof socketLimits>
   answer?: (exchange: Exchange, body: Buffer) => void
+  gathering?: GatheringLimits
 }
 
-async function open({ fast = true, limits = {}, answer = echo }: Options = {}): Promise<Site> {
+async function open({
+  fast = true,
+  limits = {},
+  answer = echo,
+  gathering = patient,
+}: Options = {}): Promise<Site> {
   const { mostConnections: _, ...times } = { ...socketLimits, ...limits }
   const server = fast ? createSockets(() => {}, { ...socketLimits, ...limits }) : createServer(times)
   server.on('request', (request, response) => {
@@ -54,12 +63,17 @@ async function open({ fast = true, limits = {}, answer = echo }: Options = {}): 
   })
   const taken: Exchange[] = []
   const path = fast
-    ? openFastPath(server, (exchange, body) => {
-        if (exchange.path === '/elsewhere') return false
-        taken.push({ ...exchange })
-        answer(exchange, body)
-        return true
-      })
+    ? openFastPath(
+        server,
+        {
+          targetOf: (target) => (target === '/elsewhere' ? undefined : target),
+          answer(_, exchange, body) {
+            taken.push({ ...exchange })
+            answer(exchange, body)
+          },
+        },
+        gathering,
+      )
     : undefined
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const site = { server, port: (server.address() as AddressInfo).port, fast: path, taken }
@@ -91,6 +105,13 @@ function dial(site: Site): Line {
   }
 }
 
+/** Both ends are in this process: once around the loop it has been read. */
+async function tell({ socket }: Line, packet: string | Buffer): Promise<void> {
+  const bytes = typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet
+  await new Promise<void>((resolve) => void socket.write(bytes, () => resolve()))
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+}
+
 const timeless = (text: string): string => text.replaceAll(/Date: [^\r]+/g, 'Date: then')
 
 /** Everything that comes back for these packets, until so many answers are there or the connection is closed. */
@@ -98,11 +119,7 @@ async function ask(site: Site, packets: readonly (string | Buffer)[], answers = 
   const line = dial(site)
   for (const [place, packet] of packets.entries()) {
     if (place > 0) await until(() => line.socket.bytesWritten > 0, 'the first packet')
-    await new Promise<void>((resolve) =>
-      line.socket.write(typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet, () => resolve()),
-    )
-    // Both ends are in this process: once around the loop it has been read.
-    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+    await tell(line, packet)
   }
   await until(() => line.closed() || isWhole(line.got(), answers), 'the answers')
   return timeless(line.got())
@@ -123,9 +140,16 @@ function isWhole(text: string, answers: number): boolean {
 const post = (path: string, headers: readonly string[], body = '{"a":1}'): string =>
   [`POST ${path} HTTP/1.1`, 'Host: x', ...headers, `Content-Length: ${body.length}`, '', body].join('\r\n')
 
+const whole = post('/a', [])
+const large = post('/a', [], 'x'.repeat(1_048_577))
+const gathered = post('/a', [], 'y'.repeat(1_048_576))
+
 const taken: [name: string, ...packets: string[]][] = [
   ['a plain one', post('/a', [])],
   ['a head and its body behind it', post('/a', []).slice(0, -7), post('/a', []).slice(-7)],
+  ['a head with half of its body', whole.slice(0, -4), whole.slice(-4)],
+  ['a body in pieces', whole.slice(0, -7), '{"a', '":', '1', '}'],
+  ['a body of a megabyte', gathered.slice(0, 200), gathered.slice(200)],
   ['a refused one', post('/refused', [])],
   [
     'every header that is asked for',
@@ -154,12 +178,11 @@ describe('what is taken is answered as Node answers it, headers and all', () => 
   })
 })
 
-const whole = post('/a', [])
 const left: [name: string, packets: string[], answers?: number][] = [
   ['another path', [post('/elsewhere', [])]],
   ['another method', ['GET /a HTTP/1.1\r\nHost: x\r\n\r\n']],
-  ['a body that comes later', [whole.slice(0, -4), whole.slice(-4)]],
-  ['a body in two pieces behind its head', [whole.slice(0, -7), whole.slice(-7, -4), whole.slice(-4)]],
+  ['a body of more than a megabyte that comes later', [large.slice(0, 200), large.slice(200)]],
+  ['half a body, and more than the rest', [whole.slice(0, -4), whole.slice(-4) + whole], 2],
   ['a head, and more than its body', [whole.slice(0, -7), whole.slice(-7) + whole], 2],
   ['a head for elsewhere and its body', [post('/elsewhere', []).slice(0, -7), whole.slice(-7)]],
   ['a head in two pieces', [whole.slice(0, 20), whole.slice(20)]],
@@ -214,9 +237,13 @@ describe('what is left is answered by Node, as if it had never been here', () =>
 it('a connection goes on by the fast path with other headers, and by Node when one request is unusual', async () => {
   const site = await open()
   const line = dial(site)
-  for (const packet of [whole, post('/b', ['Authorization: x']), whole]) {
+  for (const packets of [
+    [whole.slice(0, -3), whole.slice(-3)],
+    [post('/b', ['Authorization: x'])],
+    [whole],
+  ]) {
     const before = line.answers()
-    line.socket.write(packet)
+    for (const packet of packets) await tell(line, packet)
     await until(() => line.answers() === before + 1, 'an answer')
   }
   expect(site.taken.map(({ path }) => path)).toEqual(['/a', '/b', '/a'])
@@ -378,26 +405,60 @@ it('a connection that says something before it is seen off stays', async () => {
   expect(speaker.closed()).toBe(false)
 })
 
-it("a body that never comes is Node's, which says after its time that it is late", async () => {
-  const site = await open({
-    limits: { headersTimeout: 1_000, requestTimeout: 1_500, connectionsCheckingInterval: 50 },
+describe("a body that stays away is Node's", () => {
+  it.each([
+    ['which never comes', () => {}],
+    ['of which a byte comes now and then', trickle],
+  ] as [name: string, goOn: (line: Line) => void][])(
+    '%s, and called late after its time',
+    async (_, goOn) => {
+      const site = await open({
+        gathering: { ...patient, withinMs: 100 },
+        limits: { headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 },
+      })
+      const line = dial(site)
+      line.socket.write(post('/a', [], 'x'.repeat(1_000)).slice(0, -900))
+      goOn(line)
+      await until(() => line.closed(), 'the end of the connection')
+      expect(line.got()).toMatch(/^HTTP\/1\.1 408 /)
+      expect(site.taken).toHaveLength(0)
+    },
+  )
+
+  it('when all that are unfinished would hold too much, until one of them is gone', async () => {
+    const site = await open({ gathering: { ...patient, mostHeldBytes: 1_000 } })
+    const half = (path: string): string => post(path, [], 'x'.repeat(800)).slice(0, -100)
+    const rest = 'x'.repeat(100)
+    const first = dial(site)
+    await tell(first, half('/first'))
+    expect(await ask(site, [half('/second'), rest])).toMatch(/^HTTP\/1\.1 200 /)
+    expect(site.taken).toHaveLength(0)
+    first.socket.destroy()
+    await until(async () => (await connectionsOf(site)) === 1, 'the end of the first')
+    // What was whole is held no more either.
+    for (const path of ['/third', '/fourth']) await ask(site, [half(path), rest])
+    expect(site.taken.map(({ path }) => path)).toEqual(['/third', '/fourth'])
   })
-  const line = dial(site)
-  line.socket.write(whole.slice(0, -7))
-  await until(() => line.closed(), 'the end of the connection')
-  expect(line.got()).toMatch(/^HTTP\/1\.1 408 /)
 })
+
+function trickle({ socket }: Line): void {
+  const timer = setInterval(() => socket.write('a'), 20)
+  socket.on('close', () => clearInterval(timer))
+}
 
 it('idle connections are closed when it is told to, busy ones only with all', async () => {
   const kept: Exchange[] = []
   const site = await open({ answer: (exchange) => void kept.push(exchange) })
-  const [idle, busy] = [dial(site), dial(site)]
+  const [idle, busy, gathering] = [dial(site), dial(site), dial(site)]
   busy.socket.write(whole)
   await until(() => kept.length === 1, 'the request')
-  await until(async () => (await connectionsOf(site)) === 2, 'both connections')
+  await tell(gathering, whole.slice(0, -3))
+  await until(async () => (await connectionsOf(site)) === 3, 'all connections')
   site.fast!.closeIdle()
   await until(() => idle.closed(), 'the end of the idle one')
-  expect(busy.closed()).toBe(false)
+  expect([busy.closed(), gathering.closed()]).toEqual([false, false])
+  gathering.socket.write(whole.slice(-3))
+  await until(() => kept.length === 2, 'the request that was unfinished')
   site.fast!.closeAll()
   await until(() => busy.closed(), 'the end of the busy one')
 })
