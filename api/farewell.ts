@@ -2,9 +2,18 @@
  * Sees off callers who have been too slow, a few at a time. Those who came together are late together: to close a thousand at once
  * keeps everybody else waiting for 50 ms, and a moment later they are all at the door again.
  */
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 export type SeeOff = (socket: Duplex, close: () => void) => void
+
+/** For one who has been silent; who has said something when its turn comes stays. */
+export function closeUnlessHeard(socket: Socket): () => void {
+  const { bytesRead } = socket
+  return () => {
+    if (socket.bytesRead === bytesRead) socket.destroy()
+  }
+}
 
 const everyMs = 10
 /** Of those who wait to be seen off, at each turn. */

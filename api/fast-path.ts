@@ -8,7 +8,7 @@
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
-import { createFarewell } from './farewell.ts'
+import { closeUnlessHeard, createFarewell } from './farewell.ts'
 import { createGatherings, type Gathering, type GatheringLimits } from './gathering.ts'
 
 export interface FastPath {
@@ -153,10 +153,7 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     const onEnd = (): void => socket.destroySoon()
     const onTimeout = (): void => {
       if (gathering !== undefined) giveUp(gathering)
-      else if (!isBusy) seeOff(socket, closeUnlessHeard(socket.bytesRead))
-    }
-    const closeUnlessHeard = (bytesRead: number) => (): void => {
-      if (socket.bytesRead === bytesRead) socket.destroy()
+      else if (!isBusy) seeOff(socket, closeUnlessHeard(socket))
     }
     const handOver = (chunk: Buffer): void => {
       visitors.delete(visitor)

@@ -4,7 +4,7 @@
  */
 import { createServer, STATUS_CODES, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { createFarewell } from './farewell.ts'
+import { closeUnlessHeard, createFarewell } from './farewell.ts'
 
 export interface SocketLimits {
   /** How long the headers of a request may take, and the whole of it, in milliseconds. */
@@ -39,6 +39,7 @@ export function createSockets(onFull: () => void, limits: SocketLimits = socketL
   server.maxConnections = mostConnections
   server.on('drop', onFull)
   const seeOff = createFarewell()
+  server.on('timeout', (socket) => seeOff(socket, closeUnlessHeard(socket)))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const refuse = (): void => refuseConnection(socket, error)
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') seeOff(socket, refuse)

@@ -28,8 +28,14 @@ async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-/** A caller who sends the beginning, and then a byte now and then. */
-function hold(port: number, beginning: string): { got: () => string; ended: () => boolean } {
+interface Held {
+  socket: Socket
+  got: () => string
+  ended: () => boolean
+}
+
+/** A caller who sends the beginning, and then nothing, or a byte now and then. */
+function hold(port: number, beginning: string, trickles = true): Held {
   const socket = connect(port, '127.0.0.1')
   sockets.push(socket)
   let got = ''
@@ -37,7 +43,7 @@ function hold(port: number, beginning: string): { got: () => string; ended: () =
   let timer: NodeJS.Timeout | undefined
   socket.on('connect', () => {
     socket.write(beginning)
-    timer = setInterval(() => socket.write('a'), 50)
+    if (trickles) timer = setInterval(() => socket.write('a'), 50)
   })
   socket.on('data', (chunk: Buffer) => (got += chunk.toString()))
   socket.on('error', () => {})
@@ -45,7 +51,7 @@ function hold(port: number, beginning: string): { got: () => string; ended: () =
     clearInterval(timer)
     ended = true
   })
-  return { got: () => got, ended: () => ended }
+  return { socket, got: () => got, ended: () => ended }
 }
 
 const slowHeaders = 'POST / HTTP/1.1\r\nhost: x\r\nx-slow: '
@@ -69,6 +75,17 @@ it('slow headers, slow bodies and idle connections are closed, each in its time;
   while (!slow.every(({ ended }) => ended()) || !idleEnded)
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('well')
   for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
+})
+
+it('an idle connection that asks again before it is seen off stays', async () => {
+  const server = await listen({ keepAliveTimeout: 100 })
+  const idle = Array.from({ length: 100 }, () => hold(portOf(server), quick, false))
+  await until(() => idle.filter(({ ended }) => ended()).length >= 30, 'the end of some')
+  const speaker = idle[60]!
+  speaker.socket.write(slowBody)
+  await until(() => idle.filter(({ ended }) => ended()).length === 99, 'the end of all others')
+  speaker.socket.write('a'.repeat(3_999))
+  await until(() => speaker.got().split('well').length === 3, 'its second answer')
 })
 
 it('who is late with a body while its answer is on its way gets nothing put into that answer', async () => {
