@@ -9,6 +9,7 @@ import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
 import { closeUnlessHeard, createFarewell } from './farewell.ts'
+import { refuseConnection } from './sockets.ts'
 import { createGatherings, type Gathering, type GatheringLimits } from './gathering.ts'
 
 export interface FastPath {
@@ -52,7 +53,7 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
   const visitors = new Set<Visitor>()
   const stay = createStay(server.keepAliveTimeout)
   const idleMs = server.keepAliveTimeout + marginMs
-  const seeOff = createFarewell()
+  const [seeOffIdle, seeOffLate] = [createFarewell(), createFarewell()]
   const beginGathering = createGatherings(limits)
   server.on('connection', (socket: Socket) => {
     const visitor = visit(socket)
@@ -123,15 +124,16 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     const gather = (body: Gathering, piece: Buffer): void => {
       const stands = body.add(piece)
       if (stands === 'whole') begin(endOf(body))
-      else if (stands === 'over') giveUp(body)
+      else if (stands === 'over') giveUp()
     }
     const endOf = (body: Gathering): Buffer => {
       gathering = undefined
       socket.setTimeout(idleMs)
       return body.end()
     }
-    const giveUp = (body: Gathering): void =>
-      handOver(Buffer.concat([Buffer.from(head, 'latin1'), endOf(body)]))
+    const giveUp = (): void => {
+      if (gathering !== undefined) handOver(Buffer.concat([Buffer.from(head, 'latin1'), endOf(gathering)]))
+    }
     const findTarget = (found: Head | undefined): typeof asked => {
       const target = found === undefined ? undefined : desk.targetOf(found.path)
       return target === undefined ? undefined : { ...found!, target }
@@ -149,11 +151,14 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
       held = held === undefined ? chunk : Buffer.concat([held, chunk])
       socket.pause()
     }
-    // As Node's server does: a caller who says goodbye waits for nothing.
-    const onEnd = (): void => socket.destroySoon()
+    // As Node's server does: a caller who says goodbye waits for nothing, and in the middle of a body is told of it.
+    const onEnd = (): void => {
+      if (gathering === undefined) socket.destroySoon()
+      else refuseConnection(socket)
+    }
     const onTimeout = (): void => {
-      if (gathering !== undefined) giveUp(gathering)
-      else if (!isBusy) seeOff(socket, closeUnlessHeard(socket))
+      if (gathering !== undefined) seeOffLate(socket, giveUp)
+      else if (!isBusy) seeOffIdle(socket, closeUnlessHeard(socket))
     }
     const handOver = (chunk: Buffer): void => {
       visitors.delete(visitor)

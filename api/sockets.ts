@@ -2,7 +2,7 @@
  * The HTTP server of a replica with everything that bounds its callers: how many hold a connection, and for how long without
  * sending what they came for. Without these, a few thousand who send a byte a second keep all others out.
  */
-import { createServer, STATUS_CODES, type Server } from 'node:http'
+import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { closeUnlessHeard, createFarewell } from './farewell.ts'
 
@@ -38,14 +38,32 @@ export function createSockets(onFull: () => void, limits: SocketLimits = socketL
   const server = createServer(patience)
   server.maxConnections = mostConnections
   server.on('drop', onFull)
-  const seeOff = createFarewell()
-  server.on('timeout', (socket) => seeOff(socket, closeUnlessHeard(socket)))
+  const [seeOffIdle, seeOffLate] = [createFarewell(), createFarewell()]
+  const asksOf = watchRequests(server)
+  server.on('timeout', (socket) => seeOffIdle(socket, closeUnlessHeard(socket)))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    const refuse = (): void => refuseConnection(socket, error)
-    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') seeOff(socket, refuse)
-    else refuse()
+    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') return refuseConnection(socket, error)
+    const hasFinished = asksOf(socket)
+    seeOffLate(socket, () => void (hasFinished() || refuseConnection(socket, error)))
   })
   return server
+}
+
+/**
+ * Tells of a connection whether a request of it has become whole since. It is being answered then, or has been, and Node counts
+ * the time of the next one anew.
+ */
+function watchRequests(server: Server): (socket: Duplex) => () => boolean {
+  const latest = new WeakMap<Duplex, IncomingMessage>()
+  server.on('request', (request) => latest.set(request.socket, request))
+  return (socket) => {
+    const before = latest.get(socket)
+    const wasWhole = before?.complete === true
+    return () => {
+      const now = latest.get(socket)
+      return now?.complete === true && !(now === before && wasWhole)
+    }
+  }
 }
 
 /** What Node says when nobody listens to these errors; any other is a request that it cannot read. */
@@ -55,12 +73,12 @@ const statuses: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
 }
 
-function refuseConnection(socket: Duplex, error: NodeJS.ErrnoException): void {
-  const status = statuses[error.code ?? ''] ?? 400
+export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
+  const status = statuses[error?.code ?? ''] ?? 400
   if (socket.writable && !hasBegunToAnswer(socket))
     socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`)
   socket.destroy(error)
 }
 
 const hasBegunToAnswer = (socket: Duplex): boolean =>
-  (socket as Duplex & { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent ?? false
+  (socket as Duplex & { _httpMessage?: { _headerSent: boolean } | null })._httpMessage?._headerSent ?? false

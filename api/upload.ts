@@ -14,8 +14,6 @@ export interface Uploads {
   ): void
 }
 
-const nothing = Buffer.alloc(0)
-
 export function createUploads({
   mostBytes,
   mostHeldBytes,
@@ -26,10 +24,11 @@ export function createUploads({
   let heldBytes = 0
   return {
     collect(request, onBody, onRefusal) {
-      let first: Buffer | undefined
-      let more: Buffer[] | undefined
+      const wholeBytes = Number(request.headers['content-length'])
+      let pieces: Buffer[] = []
       let bytes = 0
       let held = 0
+      let isCounted = false
       let over = false
       const giveBack = (): void => {
         heldBytes -= held
@@ -38,7 +37,7 @@ export function createUploads({
       const refuse = (refusal: DomainError): void => {
         // The rest is read and forgotten, so that the answer arrives; a connection cut off in the middle hides it.
         over = true
-        first = more = undefined
+        pieces = []
         giveBack()
         onRefusal(refusal)
       }
@@ -46,16 +45,11 @@ export function createUploads({
         if (over) return
         bytes += chunk.byteLength
         if (bytes > mostBytes) return refuse(tooLarge(mostBytes))
-        // Most bodies come in one piece, which is answered in the same turn and held by nobody.
-        if (first === undefined) {
-          first = chunk
-          return
-        }
-        if (more === undefined) {
-          more = [first]
-          request.on('close', giveBack)
-        }
-        more.push(chunk)
+        pieces.push(chunk)
+        // Most bodies are whole at once; they are answered in the same turn and held by nobody.
+        if (!isCounted && bytes === wholeBytes) return
+        if (!isCounted) request.on('close', giveBack)
+        isCounted = true
         heldBytes += bytes - held
         held = bytes
         if (heldBytes > mostHeldBytes) refuse(overloaded(mostHeldBytes))
@@ -63,7 +57,7 @@ export function createUploads({
       request.on('end', () => {
         if (over) return
         giveBack()
-        onBody(more === undefined ? (first ?? nothing) : Buffer.concat(more, bytes))
+        onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes))
       })
     },
   }

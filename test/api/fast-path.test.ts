@@ -10,6 +10,8 @@ import { until } from '../support/serving.ts'
 
 interface Site {
   server: Server
+  /** The server's ends of its connections. */
+  ends: Socket[]
   port: number
   fast: FastPath | undefined
   /** Requests that the fast path has taken. */
@@ -75,8 +77,10 @@ async function open({
         gathering,
       )
     : undefined
+  const ends: Socket[] = []
+  server.on('connection', (socket) => void ends.push(socket))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const site = { server, port: (server.address() as AddressInfo).port, fast: path, taken }
+  const site = { server, ends, port: (server.address() as AddressInfo).port, fast: path, taken }
   sites.push(site)
   return site
 }
@@ -105,11 +109,12 @@ function dial(site: Site): Line {
   }
 }
 
-/** Both ends are in this process: once around the loop it has been read. */
-async function tell({ socket }: Line, packet: string | Buffer): Promise<void> {
-  const bytes = typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet
-  await new Promise<void>((resolve) => void socket.write(bytes, () => resolve()))
-  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+/** Until it has been read, or nobody reads any more. */
+async function tell({ ends }: Site, { socket, closed }: Line, packet: string | Buffer): Promise<void> {
+  socket.write(typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet)
+  const hasRead = ({ remotePort, bytesRead, destroyed }: Socket): boolean =>
+    remotePort === socket.localPort && (bytesRead === socket.bytesWritten || destroyed)
+  await until(() => closed() || (socket.writableLength === 0 && ends.some(hasRead)), 'it to be read')
 }
 
 const timeless = (text: string): string => text.replaceAll(/Date: [^\r]+/g, 'Date: then')
@@ -119,7 +124,7 @@ async function ask(site: Site, packets: readonly (string | Buffer)[], answers = 
   const line = dial(site)
   for (const [place, packet] of packets.entries()) {
     if (place > 0) await until(() => line.socket.bytesWritten > 0, 'the first packet')
-    await tell(line, packet)
+    await tell(site, line, packet)
   }
   await until(() => line.closed() || isWhole(line.got(), answers), 'the answers')
   return timeless(line.got())
@@ -243,7 +248,7 @@ it('a connection goes on by the fast path with other headers, and by Node when o
     [whole],
   ]) {
     const before = line.answers()
-    for (const packet of packets) await tell(line, packet)
+    for (const packet of packets) await tell(site, line, packet)
     await until(() => line.answers() === before + 1, 'an answer')
   }
   expect(site.taken.map(({ path }) => path)).toEqual(['/a', '/b', '/a'])
@@ -365,6 +370,20 @@ describe('an answer that takes its time', () => {
   })
 })
 
+it('a caller who says goodbye in the middle of a body is told that this was no request, as Node tells it', async () => {
+  const said = async (fast: boolean): Promise<string> => {
+    const site = await open({ fast })
+    const line = dial(site)
+    await tell(site, line, whole.slice(0, -3))
+    line.socket.end()
+    await until(() => line.closed(), 'the end of the connection')
+    return line.got()
+  }
+  const ours = await said(true)
+  expect(ours).toBe(await said(false))
+  expect(ours).toMatch(/^HTTP\/1\.1 400 /)
+})
+
 it('a caller who does not read is not asked for more until it does', async () => {
   let asked = 0
   const large = 'x'.repeat(5_000_000)
@@ -425,12 +444,27 @@ describe("a body that stays away is Node's", () => {
     },
   )
 
+  it('a few at a time; one that is whole by then is taken', async () => {
+    const site = await open({
+      gathering: { ...patient, withinMs: 100 },
+      limits: { headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 },
+    })
+    const lines = Array.from({ length: 100 }, () => dial(site))
+    for (const { socket } of lines) socket.write(whole.slice(0, -3))
+    const last = lines[95]!
+    await until(() => lines.filter(({ closed }) => closed()).length >= 10, 'the end of some')
+    last.socket.write(whole.slice(-3))
+    await until(() => lines.filter(({ closed }) => closed()).length === 99, 'the end of all others')
+    expect(last.answers()).toBe(1)
+    expect(site.taken).toHaveLength(1)
+  })
+
   it('when all that are unfinished would hold too much, until one of them is gone', async () => {
     const site = await open({ gathering: { ...patient, mostHeldBytes: 1_000 } })
     const half = (path: string): string => post(path, [], 'x'.repeat(800)).slice(0, -100)
     const rest = 'x'.repeat(100)
     const first = dial(site)
-    await tell(first, half('/first'))
+    await tell(site, first, half('/first'))
     expect(await ask(site, [half('/second'), rest])).toMatch(/^HTTP\/1\.1 200 /)
     expect(site.taken).toHaveLength(0)
     first.socket.destroy()
@@ -452,7 +486,7 @@ it('idle connections are closed when it is told to, busy ones only with all', as
   const [idle, busy, gathering] = [dial(site), dial(site), dial(site)]
   busy.socket.write(whole)
   await until(() => kept.length === 1, 'the request')
-  await tell(gathering, whole.slice(0, -3))
+  await tell(site, gathering, whole.slice(0, -3))
   await until(async () => (await connectionsOf(site)) === 3, 'all connections')
   site.fast!.closeIdle()
   await until(() => idle.closed(), 'the end of the idle one')

@@ -88,6 +88,22 @@ it('an idle connection that asks again before it is seen off stays', async () =>
   await until(() => speaker.got().split('well').length === 3, 'its second answer')
 })
 
+it('who is late and finishes before it is seen off is answered, and stays', async () => {
+  const server = await listen({ headersTimeout: 150, requestTimeout: 200, connectionsCheckingInterval: 50 })
+  const late = Array.from({ length: 100 }, (_, place) =>
+    // A request that was whole before says nothing of the one that is late.
+    hold(portOf(server), place % 2 === 0 ? slowBody : quick + slowHeaders, false),
+  )
+  await until(() => late.filter(({ ended }) => ended()).length >= 30, 'the end of some')
+  const [body, headers] = [late[70]!, late[71]!]
+  body.socket.write('a'.repeat(3_999))
+  headers.socket.write('\r\ncontent-length: 0\r\n\r\n')
+  await until(() => late.filter(({ ended }) => ended()).length === 98, 'the end of all others')
+  expect([body.ended(), headers.ended()]).toEqual([false, false])
+  expect(body.got()).toMatch(/well$/)
+  expect(headers.got().split('well')).toHaveLength(3)
+})
+
 it('who is late with a body while its answer is on its way gets nothing put into that answer', async () => {
   const server = createSockets(() => {}, {
     ...socketLimits,

@@ -1,0 +1,82 @@
+/** Bodies that Node's server reads: each is bounded, and what all unfinished ones hold. */
+import { createServer, type Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterEach, it } from 'vitest'
+import { createUploads } from '../../api/upload.ts'
+import { until } from '../support/serving.ts'
+
+const servers: Server[] = []
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  for (const server of servers.splice(0)) {
+    server.close()
+    server.closeAllConnections()
+  }
+})
+
+/** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
+async function listen() {
+  let readBytes = 0
+  const uploads = createUploads({ mostBytes: 1_000, mostHeldBytes: 1_000 })
+  const server = createServer((request, response) => {
+    uploads.collect(
+      request,
+      (body) => void response.end(`${body.byteLength} bytes`),
+      ({ code }) => void response.end(code),
+    )
+    request.on('data', (chunk: Buffer) => {
+      readBytes += chunk.byteLength
+      if (request.url === '/cut') request.destroy()
+    })
+  })
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const ask = (packet: string) => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    sockets.push(socket)
+    let got = ''
+    socket.on('data', (chunk: Buffer) => (got += chunk.toString())).on('error', () => {})
+    socket.write(packet)
+    return { socket, got: () => got }
+  }
+  return { ask, readBytes: () => readBytes }
+}
+
+const post = (bytes: number, sent: number, path = '/'): string =>
+  `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes}\r\n\r\n${'x'.repeat(sent)}`
+
+it('unfinished bodies count from their first piece, and no more once their caller is gone', async () => {
+  const { ask, readBytes } = await listen()
+  const first = ask(post(800, 600))
+  const second = ask(post(800, 600))
+  await until(() => (first.got() + second.got()).endsWith('overloaded'), 'one of them to be refused')
+  const [kept, refused] = first.got() === '' ? [first, second] : [second, first]
+  // Whole at once, so that nothing is held for it.
+  const whole = ask(post(900, 900))
+  await until(() => whole.got().endsWith('900 bytes'), 'an answer')
+  kept.socket.write('x'.repeat(200))
+  await until(() => kept.got().endsWith('800 bytes'), 'its answer')
+  refused.socket.write('x'.repeat(200))
+  const gone = ask(post(800, 600, '/cut'))
+  await until(() => gone.socket.closed, 'its end')
+  const before = readBytes()
+  const patient = ask(post(800, 600))
+  await until(() => readBytes() === before + 600, 'the first piece')
+  patient.socket.write('x'.repeat(200))
+  await until(() => patient.got().endsWith('800 bytes'), 'its answer')
+})
+
+it('a body that comes in several pieces of one read is whole', async () => {
+  const { ask } = await listen()
+  const chunked = ask(
+    'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n',
+  )
+  await until(() => chunked.got().endsWith('3 bytes'), 'an answer')
+})
+
+it('one that is too large is refused, whether or not it comes at once', async () => {
+  const { ask } = await listen()
+  for (const asked of [ask(post(1_001, 1_001)), ask(post(2_000, 1_001))])
+    await until(() => asked.got().endsWith('body_too_large'), 'a refusal')
+})
