@@ -160,7 +160,7 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
   return [
     `### ${slowSenders} slow callers beside healthy ones`,
     '',
-    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again. Healthy callers ask for one row of *iris* at ${Math.round(rate).toLocaleString('en-US')} requests/s, a third of the peak.`,
+    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${Math.round(rate).toLocaleString('en-US')} requests/s, a third of the peak.`,
     '',
     '| round | p50 ms without / with | p99 ms without / with | × | bad answers without / with |',
     '|--:|--:|--:|--:|--:|',
