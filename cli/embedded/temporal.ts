@@ -50,8 +50,20 @@ const DYNAMIC = [
   'history.maximumBufferedEventsBatch=5000',
 ]
 
+/** How often it is tried: a port that was free may be taken a moment later, one that the server chooses by itself too. */
+const attempts = 3
+
 /** Starts it and waits until it serves. */
 export async function startTemporal(options: TemporalOptions = {}): Promise<RunningTemporal> {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await startOnce(options)
+    } catch (error) {
+      if (attempt === attempts || !String(error).includes('address already in use')) throw error
+    }
+}
+
+async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
   const server = await planTemporal(options)
   const lines: string[] = []
   const running = await launch(server, (line) => {
