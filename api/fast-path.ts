@@ -9,8 +9,8 @@ import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
 import { closeUnlessHeard, createFarewell } from './farewell.ts'
-import { refuseConnection } from './sockets.ts'
 import { createGatherings, type Gathering, type GatheringLimits } from './gathering.ts'
+import { refuseConnection } from './sockets.ts'
 
 export interface FastPath {
   /** Closes the connections on which nothing is asked, or all. */
@@ -34,7 +34,6 @@ interface Head {
 interface Visitor {
   socket: Socket
   isBusy(): boolean
-  onClose(): void
 }
 
 const headEnd = '\r\n\r\n'
@@ -55,16 +54,9 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
   const idleMs = server.keepAliveTimeout + marginMs
   const [seeOffIdle, seeOffLate] = [createFarewell(), createFarewell()]
   const beginGathering = createGatherings(limits)
-  server.on('connection', (socket: Socket) => {
-    const visitor = visit(socket)
-    visitors.add(visitor)
-    socket.on('close', () => {
-      visitors.delete(visitor)
-      visitor.onClose()
-    })
-  })
+  server.on('connection', visit)
 
-  function visit(socket: Socket): Visitor {
+  function visit(socket: Socket): void {
     let head = ''
     let asked: (Head & { target: Target }) | undefined
     let isBusy = false
@@ -178,12 +170,12 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     for (const [event, listener] of listeners) socket.on(event, listener)
     // Node's server gives a silent connection as long as it gives to headers.
     socket.setTimeout(server.headersTimeout)
-    const visitor = {
-      socket,
-      isBusy: () => isBusy || gathering !== undefined || held !== undefined,
-      onClose: () => void gathering?.end(),
-    }
-    return visitor
+    const visitor = { socket, isBusy: () => isBusy || gathering !== undefined || held !== undefined }
+    visitors.add(visitor)
+    socket.on('close', () => {
+      visitors.delete(visitor)
+      gathering?.end()
+    })
   }
 
   return {

@@ -73,6 +73,7 @@ const statuses: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
 }
 
+/** Closes it with a few words, unless an answer is on its way; without an error because what came is no request. */
 export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
   const status = statuses[error?.code ?? ''] ?? 400
   if (socket.writable && !hasBegunToAnswer(socket))

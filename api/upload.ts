@@ -28,7 +28,6 @@ export function createUploads({
       let pieces: Buffer[] = []
       let bytes = 0
       let held = 0
-      let isCounted = false
       let over = false
       const giveBack = (): void => {
         heldBytes -= held
@@ -47,9 +46,8 @@ export function createUploads({
         if (bytes > mostBytes) return refuse(tooLarge(mostBytes))
         pieces.push(chunk)
         // Most bodies are whole at once; they are answered in the same turn and held by nobody.
-        if (!isCounted && bytes === wholeBytes) return
-        if (!isCounted) request.on('close', giveBack)
-        isCounted = true
+        if (held === 0 && bytes === wholeBytes) return
+        if (held === 0) request.on('close', giveBack)
         heldBytes += bytes - held
         held = bytes
         if (heldBytes > mostHeldBytes) refuse(overloaded(mostHeldBytes))

@@ -1,11 +1,12 @@
 /** The fast path on real sockets, beside Node's server: what it takes is answered alike, and what it leaves is answered by Node. */
 import { createServer, type Server } from 'node:http'
-import { connect, type AddressInfo, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { askedHeaders, exchangeOf, type Exchange } from '../../api/exchange.ts'
 import { openFastPath, type FastPath } from '../../api/fast-path.ts'
 import type { GatheringLimits } from '../../api/gathering.ts'
 import { createSockets, socketLimits } from '../../api/sockets.ts'
+import { dial as dialPort, serve, type Line as PlainLine } from '../support/dial.ts'
 import { until } from '../support/serving.ts'
 
 interface Site {
@@ -21,14 +22,8 @@ interface Site {
 const patient: GatheringLimits = { withinMs: 60_000, mostHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
-const sockets: Socket[] = []
 afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy()
-  for (const { server, fast } of sites.splice(0)) {
-    server.close()
-    fast?.closeAll()
-    server.closeAllConnections()
-  }
+  for (const { fast } of sites.splice(0)) fast?.closeAll()
 })
 
 /** Tells what it was asked. */
@@ -79,34 +74,18 @@ async function open({
     : undefined
   const ends: Socket[] = []
   server.on('connection', (socket) => void ends.push(socket))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const site = { server, ends, port: (server.address() as AddressInfo).port, fast: path, taken }
+  const site = { server, ends, port: await serve(server), fast: path, taken }
   sites.push(site)
   return site
 }
 
-interface Line {
-  socket: Socket
-  got: () => string
+interface Line extends PlainLine {
   answers: () => number
-  closed: () => boolean
 }
 
 function dial(site: Site): Line {
-  const socket = connect(site.port, '127.0.0.1')
-  sockets.push(socket)
-  let text = ''
-  let closed = false
-  socket.setNoDelay()
-  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
-  socket.on('error', () => {})
-  socket.on('close', () => (closed = true))
-  return {
-    socket,
-    got: () => text,
-    answers: () => text.split('HTTP/1.1 ').length - 1,
-    closed: () => closed,
-  }
+  const line = dialPort(site.port)
+  return { ...line, answers: () => line.got().split('HTTP/1.1 ').length - 1 }
 }
 
 /** Until it has been read, or nobody reads any more. */

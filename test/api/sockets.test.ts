@@ -1,57 +1,32 @@
 /** Callers who hold connections and send next to nothing: they are closed, they are bounded, and nobody else notices. */
 import type { Server } from 'node:http'
-import { connect, type AddressInfo, type Socket } from 'node:net'
-import { afterEach, expect, it } from 'vitest'
+import type { AddressInfo } from 'node:net'
+import { expect, it } from 'vitest'
 import { createSockets, socketLimits, type SocketLimits } from '../../api/sockets.ts'
+import { dial, serve, type Line } from '../support/dial.ts'
 import { until } from '../support/serving.ts'
-
-const servers: Server[] = []
-const sockets: Socket[] = []
-afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy()
-  for (const server of servers.splice(0)) {
-    server.close()
-    server.closeAllConnections()
-  }
-})
 
 async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
   const server = createSockets(onFull, { ...socketLimits, ...limits })
-  servers.push(server)
   server.on('request', (request, response) => {
     request.resume()
     request.on('end', () => response.end('well'))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await serve(server)
   return server
 }
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-interface Held {
-  socket: Socket
-  got: () => string
-  ended: () => boolean
-}
-
 /** A caller who sends the beginning, and then nothing, or a byte now and then. */
-function hold(port: number, beginning: string, trickles = true): Held {
-  const socket = connect(port, '127.0.0.1')
-  sockets.push(socket)
-  let got = ''
-  let ended = false
-  let timer: NodeJS.Timeout | undefined
-  socket.on('connect', () => {
-    socket.write(beginning)
-    if (trickles) timer = setInterval(() => socket.write('a'), 50)
-  })
-  socket.on('data', (chunk: Buffer) => (got += chunk.toString()))
-  socket.on('error', () => {})
-  socket.on('close', () => {
-    clearInterval(timer)
-    ended = true
-  })
-  return { socket, got: () => got, ended: () => ended }
+function hold(port: number, beginning: string, trickles = true): Line {
+  const line = dial(port)
+  const { socket } = line
+  socket.write(beginning)
+  if (!trickles) return line
+  const timer = setInterval(() => socket.write('a'), 50)
+  socket.on('close', () => clearInterval(timer))
+  return line
 }
 
 const slowHeaders = 'POST / HTTP/1.1\r\nhost: x\r\nx-slow: '
@@ -67,12 +42,8 @@ it('slow headers, slow bodies and idle connections are closed, each in its time;
   })
   const port = portOf(server)
   const slow = Array.from({ length: 60 }, (_, index) => hold(port, index % 2 === 0 ? slowHeaders : slowBody))
-  const idle = connect(port, '127.0.0.1')
-  sockets.push(idle)
-  let idleEnded = false
-  idle.on('close', () => (idleEnded = true)).resume()
-  idle.write(quick)
-  while (!slow.every(({ ended }) => ended()) || !idleEnded)
+  const idle = hold(port, quick, false)
+  while (!slow.every(({ closed }) => closed()) || !idle.closed())
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('well')
   for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
 })
@@ -80,10 +51,10 @@ it('slow headers, slow bodies and idle connections are closed, each in its time;
 it('an idle connection that asks again before it is seen off stays', async () => {
   const server = await listen({ keepAliveTimeout: 100 })
   const idle = Array.from({ length: 100 }, () => hold(portOf(server), quick, false))
-  await until(() => idle.filter(({ ended }) => ended()).length >= 30, 'the end of some')
+  await until(() => idle.filter(({ closed }) => closed()).length >= 30, 'the end of some')
   const speaker = idle[60]!
   speaker.socket.write(slowBody)
-  await until(() => idle.filter(({ ended }) => ended()).length === 99, 'the end of all others')
+  await until(() => idle.filter(({ closed }) => closed()).length === 99, 'the end of all others')
   speaker.socket.write('a'.repeat(3_999))
   await until(() => speaker.got().split('well').length === 3, 'its second answer')
 })
@@ -94,12 +65,12 @@ it('who is late and finishes before it is seen off is answered, and stays', asyn
     // A request that was whole before says nothing of the one that is late.
     hold(portOf(server), place % 2 === 0 ? slowBody : quick + slowHeaders, false),
   )
-  await until(() => late.filter(({ ended }) => ended()).length >= 30, 'the end of some')
+  await until(() => late.filter(({ closed }) => closed()).length >= 30, 'the end of some')
   const [body, headers] = [late[70]!, late[71]!]
   body.socket.write('a'.repeat(3_999))
   headers.socket.write('\r\ncontent-length: 0\r\n\r\n')
-  await until(() => late.filter(({ ended }) => ended()).length === 98, 'the end of all others')
-  expect([body.ended(), headers.ended()]).toEqual([false, false])
+  await until(() => late.filter(({ closed }) => closed()).length === 98, 'the end of all others')
+  expect([body.closed(), headers.closed()]).toEqual([false, false])
   expect(body.got()).toMatch(/well$/)
   expect(headers.got().split('well')).toHaveLength(3)
 })
@@ -111,11 +82,9 @@ it('who is late with a body while its answer is on its way gets nothing put into
     requestTimeout: 200,
     connectionsCheckingInterval: 50,
   })
-  servers.push(server)
   server.on('request', (_, response) => void response.writeHead(200).write('the beginning'))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const late = hold(portOf(server), slowBody)
-  await until(() => late.ended(), 'the end of the connection')
+  const late = hold(await serve(server), slowBody)
+  await until(() => late.closed(), 'the end of the connection')
   expect(late.got()).toMatch(/^HTTP\/1\.1 200 [^]*the beginning\r\n$/)
 })
 
@@ -126,10 +95,10 @@ it('more connections than the limit are turned away, and told of', async () => {
   const held = Array.from({ length: 20 }, () => hold(port, slowBody))
   await until(async () => (await connectionsOf(server)) === 20, 'twenty connections')
   const late = hold(port, quick)
-  await until(() => late.ended(), 'the end of the last')
+  await until(() => late.closed(), 'the end of the last')
   expect(late.got()).toBe('')
   expect(turnedAway).toBe(1)
-  expect(held.some(({ ended }) => ended())).toBe(false)
+  expect(held.some(({ closed }) => closed())).toBe(false)
 })
 
 const connectionsOf = (server: Server): Promise<number> =>

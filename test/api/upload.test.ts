@@ -1,19 +1,9 @@
 /** Bodies that Node's server reads: each is bounded, and what all unfinished ones hold. */
-import { createServer, type Server } from 'node:http'
-import { connect, type AddressInfo, type Socket } from 'node:net'
-import { afterEach, it } from 'vitest'
+import { createServer } from 'node:http'
+import { it } from 'vitest'
 import { createUploads } from '../../api/upload.ts'
+import { dial, serve, type Line } from '../support/dial.ts'
 import { until } from '../support/serving.ts'
-
-const servers: Server[] = []
-const sockets: Socket[] = []
-afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy()
-  for (const server of servers.splice(0)) {
-    server.close()
-    server.closeAllConnections()
-  }
-})
 
 /** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
 async function listen() {
@@ -30,15 +20,11 @@ async function listen() {
       if (request.url === '/cut') request.destroy()
     })
   })
-  servers.push(server)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const ask = (packet: string) => {
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
-    sockets.push(socket)
-    let got = ''
-    socket.on('data', (chunk: Buffer) => (got += chunk.toString())).on('error', () => {})
-    socket.write(packet)
-    return { socket, got: () => got }
+  const port = await serve(server)
+  const ask = (packet: string): Line => {
+    const line = dial(port)
+    line.socket.write(packet)
+    return line
   }
   return { ask, readBytes: () => readBytes }
 }
@@ -59,7 +45,7 @@ it('unfinished bodies count from their first piece, and no more once their calle
   await until(() => kept.got().endsWith('800 bytes'), 'its answer')
   refused.socket.write('x'.repeat(200))
   const gone = ask(post(800, 600, '/cut'))
-  await until(() => gone.socket.closed, 'its end')
+  await until(() => gone.closed(), 'its end')
   const before = readBytes()
   const patient = ask(post(800, 600))
   await until(() => readBytes() === before + 600, 'the first piece')

@@ -1,0 +1,40 @@
+/** Servers on loopback and bare connections to them; after each test all are closed. */
+import type { Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { afterEach } from 'vitest'
+
+export interface Line {
+  socket: Socket
+  /** Everything that has come back, a character a byte. */
+  got: () => string
+  closed: () => boolean
+}
+
+const servers: Server[] = []
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  for (const server of servers.splice(0)) {
+    server.close()
+    server.closeAllConnections()
+  }
+})
+
+/** Tells the port. */
+export async function serve(server: Server): Promise<number> {
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+export function dial(port: number): Line {
+  const socket = connect(port, '127.0.0.1')
+  sockets.push(socket)
+  let text = ''
+  let closed = false
+  socket.setNoDelay()
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+  socket.on('error', () => {})
+  socket.on('close', () => (closed = true))
+  return { socket, got: () => text, closed: () => closed }
+}
