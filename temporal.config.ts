@@ -94,7 +94,7 @@ export const checkout = dirname(fileURLToPath(import.meta.url))
 
 /** What the `tenure` command needs to know before anything runs. */
 export interface CommandConfig {
-  /** TENURE_STATE; cli/embedded/state.ts finds a place when absent. */
+  /** TENURE_STATE; cli/embedded/state-dir.ts finds a place when absent. */
   stateDir?: string
   /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
   url?: string

@@ -10,10 +10,10 @@ const withoutServers = [
   'test/charts/**/*.test.ts',
   'test/tidy.test.ts',
   'test/config.test.ts',
-  'test/setup.test.ts',
+  'test/scripts/setup.test.ts',
   'test/docs/{deploy,links,reference,states}.test.ts',
-  'test/cli/embedded.test.ts',
-  'test/cli/supervisor.test.ts',
+  'test/cli/embedded/servers.test.ts',
+  'test/cli/supervisor/supervisor.test.ts',
 ]
 
 const atLength = ['test/faults/long/**/*.test.ts']

@@ -1,14 +1,14 @@
 /** The activities of a retraining, by the names under which its workflow calls them: the short ones, and the heavy ones of the training workers. */
-import { scoreBatch } from './batch.ts'
+import { scoreBatch } from './batch/batch.ts'
 import type { Deps } from './deps.ts'
-import { evaluate } from './evaluate.ts'
-import { reportingFailures } from './failures.ts'
-import { withLineage } from './lineage.ts'
-import { register } from './register.ts'
-import { alertRetraining, endRetraining, openRetraining } from './retraining.ts'
-import { takeSnapshot } from './snapshot.ts'
-import { train } from './train.ts'
-import { validate } from './validate.ts'
+import { evaluate } from './retrain/evaluate.ts'
+import { reportingFailures } from './runtime/failures.ts'
+import { withLineage } from './integrations/lineage-events.ts'
+import { register } from './retrain/register.ts'
+import { alertRetraining, endRetraining, openRetraining } from './retrain/record.ts'
+import { takeSnapshot } from './retrain/snapshot.ts'
+import { train } from './retrain/train.ts'
+import { validate } from './retrain/validate.ts'
 
 export const pipelineActivities = (deps: Deps) =>
   reportingFailures({

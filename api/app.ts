@@ -7,17 +7,17 @@ import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { redacted, withoutExcerpt } from '../domain/redact.ts'
-import { isStorable } from '../domain/storable.ts'
-import { expectAllowed, type Actor } from './auth.ts'
-import { readBody } from './body.ts'
-import { callers, expectDeclared, type Answer, type Route } from './declare.ts'
+import { isStorable } from '../domain/postgres-text.ts'
+import { expectAllowed, type Actor } from './auth/authentication.ts'
+import { readBody } from './http/read-body.ts'
+import { callers, expectDeclared, type Answer, type Route } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
-import { expectMedia } from './media.ts'
-import { carryOut } from './idempotency.ts'
-import { expectOwnForm, personOf } from './person.ts'
-import { headersOf, problemOf, textOfProblem, type Problem } from './problem.ts'
-import { routesOf } from './routes/routes.ts'
-import { expectPlain, unpacked } from './unpack.ts'
+import { expectMedia } from './http/content-type.ts'
+import { carryOut } from './services/idempotent-commands.ts'
+import { expectOwnForm, personOf } from './http/principal.ts'
+import { headersOf, problemOf, textOfProblem, type Problem } from './http/problem.ts'
+import { routesOf } from './routes/all-routes.ts'
+import { expectPlain, unpacked } from './http/decompress.ts'
 
 export interface Api {
   app: Hono
@@ -118,7 +118,7 @@ function wantsPage(routes: readonly Route[], { req }: Context): boolean {
 }
 
 async function failure(problem: Problem, context: Context): Promise<Response> {
-  const { failurePage } = await import('./dashboard/failure.tsx')
+  const { failurePage } = await import('./dashboard/error-page.tsx')
   const { pathname, search } = new URL(context.req.url)
   const asked = { target: pathname + search, safe: isSafe(context.req.method) }
   const page = await failurePage(problem, { ...asked, header: (name) => context.req.header(name) })

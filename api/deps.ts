@@ -1,12 +1,12 @@
 /** What the routes are given. They are built from it and from nothing else, so that a test can hand them another database. */
 import type { Registry } from 'prom-client'
-import type { HeadList } from '../store/audit-heads.ts'
+import type { HeadList } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
-import type { Signer } from '../store/signature.ts'
+import type { Signer } from '../store/signing/signing-key.ts'
 import type { OidcConfig } from '../temporal.config.ts'
-import type { Authentication } from './auth.ts'
-import type { Serving } from './serving/serving.ts'
-import type { TemporalClient } from './temporal.ts'
+import type { Authentication } from './auth/authentication.ts'
+import type { Serving } from './serving/replica-assembly.ts'
+import type { TemporalClient } from './temporal/client.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
 export interface Log {

@@ -2,9 +2,9 @@
 import { getRequestListener } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import { createApp } from './app.ts'
-import type { Route } from './declare.ts'
+import type { Route } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
-import { createMetrics } from './metrics.ts'
+import { createMetrics } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   /** Refused predictions by problem code, as the endpoint beside this one counts them. */

@@ -13,24 +13,24 @@ import { pino, type Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
-import { headFiles, keepHeads, openHeads } from '../store/audit-heads.ts'
-import { ensureAdminKey } from '../store/keys.ts'
+import { headFiles, keepHeads, openHeads } from '../store/audit/signed-heads.ts'
+import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoomFor, nameOfProcess, pools } from '../store/room.ts'
-import { openSigner } from '../store/signature.ts'
+import { expectRoomFor, nameOfProcess, pools } from '../store/database/connection-budget.ts'
+import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
-import { openAuthentication, predictionsAreOpen } from './auth.ts'
-import { createEarlyHealth } from './early-health.ts'
-import { createPredictEndpoint } from './endpoint.ts'
+import { openAuthentication, predictionsAreOpen } from './auth/authentication.ts'
+import { createEarlyHealth } from './transport/startup-health.ts'
+import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
-import { openServing } from './serving/serving.ts'
-import { openFastPath, type FastPath } from './fast-path.ts'
-import { joinShared, type SharedListener } from './one-port.ts'
-import { createSockets, socketLimits, waitingConnections } from './sockets.ts'
-import { createTargets } from './target.ts'
-import { createTemporalClient } from './temporal.ts'
-import { createTroubleLog } from './trouble.ts'
+import { openServing } from './serving/replica-assembly.ts'
+import { openFastPath, type FastPath } from './transport/fast-path.ts'
+import { joinShared, type SharedListener } from './transport/shared-port.ts'
+import { createSockets, socketLimits, waitingConnections } from './transport/http-server.ts'
+import { createTargets } from './transport/prediction-path.ts'
+import { createTemporalClient } from './temporal/client.ts'
+import { createTroubleLog } from './http/log-throttle.ts'
 
 /** Deadlines of every statement but the log's own: a frozen database must not hold a control route for a second. */
 const databaseMs = { connectMs: 500, queryMs: 900 }
@@ -160,8 +160,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are answered: it is most of what there is to load.
   const [{ createApplication }, { startDelivery }] = await Promise.all([
-    import('./application.ts'),
-    import('./deliver.ts'),
+    import('./listener.ts'),
+    import('./services/command-delivery.ts'),
   ])
   const { listener, routes } = createApplication({
     store,

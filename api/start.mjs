@@ -7,7 +7,7 @@ import nodeModule from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { findBundle } from './start/bundle.mjs'
-import { tellPlaces } from './start/places.mjs'
+import { tellPlaces } from './start/source-maps.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const entry = 'api/server.ts'

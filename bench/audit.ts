@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import sql from 'sql-template-tag'
 import { startPostgres } from '../cli/embedded/postgres.ts'
-import { headFiles, openHeads } from '../store/audit-heads.ts'
-import { hashOf, verifyAudit } from '../store/audit.ts'
-import { migrate } from '../store/migrate.ts'
+import { headFiles, openHeads } from '../store/audit/signed-heads.ts'
+import { hashOf, verifyAudit } from '../store/audit/audit-log.ts'
+import { migrate } from '../store/database/migrate.ts'
 import { openStore } from '../store/postgres.ts'
-import { openSigner } from '../store/signature.ts'
+import { openSigner } from '../store/signing/signing-key.ts'
 
 const { values } = parseArgs({
   options: { rows: { type: 'string', default: '1000000' }, runs: { type: 'string', default: '5' } },

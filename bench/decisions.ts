@@ -5,11 +5,11 @@
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { simulate, type Plan } from '../cli/simulate/run.ts'
-import { totalAlpha } from '../domain/alpha.ts'
-import { dayPolicy, type ReleasePolicy } from '../domain/policy.ts'
-import { rivalNames, rivalRules, type RivalName } from '../domain/rivals.ts'
-import { defaultWorld, parseScenario } from '../domain/scenario.ts'
-import { summarize, type SimulationSummary } from '../domain/simulation-summary.ts'
+import { totalAlpha } from '../domain/sequential/alpha-split.ts'
+import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
+import { rivalNames, rivalRules, type RivalName } from '../domain/simulation/baseline-rules.ts'
+import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
+import { summarize, type SimulationSummary } from '../domain/simulation/summary.ts'
 
 const { values } = parseArgs({
   options: { seed: { type: 'string', default: '1' }, releases: { type: 'string', default: '1000' } },
@@ -103,7 +103,7 @@ for (const name of [
 }
 
 await writeFile(
-  new URL('decisions.md', import.meta.url),
+  new URL('./decisions.md', import.meta.url),
   `# How well the release judge decides
 
 Made by \`npm run bench:decisions -- --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.

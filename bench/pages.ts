@@ -4,13 +4,13 @@
  */
 import { parseArgs } from 'node:util'
 import sql from 'sql-template-tag'
-import { places } from '../api/dashboard/places.ts'
-import { hashOf, listAudit } from '../store/audit.ts'
+import { places } from '../api/dashboard/page-registry.ts'
+import { hashOf, listAudit } from '../store/audit/audit-log.ts'
 import type { Store } from '../store/postgres.ts'
-import { openScene } from '../test/dashboard/scene.ts'
-import { visit } from '../test/dashboard/visit.ts'
-import { startBrowser } from '../test/support/browser.ts'
-import { withServers } from '../test/support/house.ts'
+import { openScene } from '../test/support/dashboard/dashboard-fixture.ts'
+import { visit } from '../test/support/dashboard/browser-session.ts'
+import { startBrowser } from '../test/support/dashboard/browser.ts'
+import { withServers } from '../test/support/servers/own-servers.ts'
 
 const { values } = parseArgs({
   options: {

@@ -2,7 +2,7 @@
  * How far each feature has moved from what the model was trained on, the furthest first, beside the limits from which people
  * are told and a retraining is asked for. Sorted by name it would be a list to search; sorted by size it is an answer.
  */
-import type { DriftLevel } from '../domain/drift.ts'
+import type { DriftLevel } from '../domain/monitoring/drift.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { figure, finite, psiText, short } from './figures.ts'

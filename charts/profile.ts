@@ -2,7 +2,7 @@
  * What a feature looked like in training and what it looks like in use, bin by bin. A drift figure says that a feature has
  * moved; only this says whereto.
  */
-import { binNames, type Profile } from '../domain/profile.ts'
+import { binNames, type Profile } from '../domain/model/reference-profile.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { count, figure, finite, percent, short } from './figures.ts'

@@ -2,8 +2,8 @@
  * Of the answers that said 70 %, did 70 % come true? On the diagonal they did; the distance from it is what a user of the
  * probability pays.
  */
-import { binomialInterval } from '../domain/binomial-interval.ts'
-import type { Calibration } from '../domain/calibration.ts'
+import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
+import type { Calibration } from '../domain/metrics/calibration.ts'
 import { colours } from './colours.ts'
 import { count, figure, finite, percent } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'

@@ -1,5 +1,5 @@
 /** The `tenure` command. */
-import { commands } from './commands/list.ts'
+import { commands } from './commands/all-commands.ts'
 import { runProgram } from './program.ts'
 
 // A reader that has seen enough, such as `head`, is no failure.

@@ -3,13 +3,13 @@
  * synced, so that a running worker takes in a new or edited model without a restart; were the file read by every
  * process, two workers of different age would retrain two different models under one name.
  */
-import type { Expectation } from './expectations.ts'
-import type { FeatureView } from './feature-view.ts'
-import type { Features, Output, Row } from './features.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import type { Fallback } from './flag.ts'
-import type { MonitorPolicy } from './monitoring.ts'
-import type { ReleasePolicy } from './policy.ts'
+import type { Expectation } from './validation/expectations.ts'
+import type { FeatureView } from './model/feature-view.ts'
+import type { Features, Output, Row } from './model/features.ts'
+import type { GatePolicy } from './evaluation/policy.ts'
+import type { Fallback } from './serving/kill-switch.ts'
+import type { MonitorPolicy } from './monitoring/policy.ts'
+import type { ReleasePolicy } from './release/policy.ts'
 
 export interface ModelDefinition {
   name: string

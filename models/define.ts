@@ -3,10 +3,10 @@
  * the words for it.
  */
 export { defineModel, type Training } from './define/model.ts'
-export { category, number, type RowOf } from './define/features.ts'
+export { category, number, type RowOf } from './define/data/features.ts'
 export { always, previousChampion } from './define/fallback.ts'
 export { oneOf, quantity, yesNo } from './define/label.ts'
-export { csv, parquet, postgres } from './define/source.ts'
+export { csv, parquet, postgres } from './define/data/source.ts'
 export {
   between,
   complete,
@@ -28,8 +28,8 @@ export {
   textLength,
   unique,
   warn,
-} from './define/expect.ts'
+} from './define/data/expect.ts'
 export { byTime, random, stratified } from './define/split.ts'
 export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './define/release.ts'
-export { lookup } from './define/lookup.ts'
-export { view } from './define/view.ts'
+export { lookup } from './define/data/lookup.ts'
+export { view } from './define/data/view.ts'

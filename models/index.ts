@@ -5,9 +5,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { ModelDefinition } from '../domain/definition.ts'
+import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError, isError } from '../domain/errors.ts'
-import { codeDigest } from './define/code.ts'
+import { codeDigest } from './define/code-digest.ts'
 import type { Model } from './define/model.ts'
 
 export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))

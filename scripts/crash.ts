@@ -4,10 +4,10 @@
  * undisturbed. What nobody has killed at every point dies one day at the one that nobody has thought of.
  */
 import { parseArgs } from 'node:util'
-import { verifyAudit } from '../store/audit.ts'
-import { openCrashHouse, stories, type CrashHouse, type StoryName } from '../test/support/crash.ts'
-import { withServers } from '../test/support/house.ts'
-import { nameOfPoint, pointsOf, type Point } from '../test/support/told-point.ts'
+import { verifyAudit } from '../store/audit/audit-log.ts'
+import { openCrashHouse, stories, type CrashHouse, type StoryName } from '../test/support/release/crash.ts'
+import { withServers } from '../test/support/servers/own-servers.ts'
+import { nameOfPoint, pointsOf, type Point } from '../test/support/release/kill-point.ts'
 
 const { values } = parseArgs({
   options: {

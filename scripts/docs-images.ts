@@ -5,11 +5,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { places } from '../api/dashboard/places.ts'
-import { startBrowser } from '../test/support/browser.ts'
-import { withServers } from '../test/support/house.ts'
-import { openScene, scenePolicy } from '../test/dashboard/scene.ts'
-import { visit, type Visit } from '../test/dashboard/visit.ts'
+import { places } from '../api/dashboard/page-registry.ts'
+import { startBrowser } from '../test/support/dashboard/browser.ts'
+import { withServers } from '../test/support/servers/own-servers.ts'
+import { openScene, scenePolicy } from '../test/support/dashboard/dashboard-fixture.ts'
+import { visit, type Visit } from '../test/support/dashboard/browser-session.ts'
 import { checkout } from '../temporal.config.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, png: { type: 'string' } } })

@@ -3,7 +3,7 @@
  * the network as bytes, opens it again and compares. Prints the digest of the weights.
  */
 import { createHash } from 'node:crypto'
-import { loadTensorflow, openNetwork, saveNetwork } from '../activities/tensorflow.ts'
+import { loadTensorflow, openNetwork, saveNetwork } from '../activities/tensorflow/tfjs.ts'
 
 const tf = await loadTensorflow()
 const network = tf.sequential({

@@ -4,8 +4,8 @@
  */
 import { Connection } from '@temporalio/client'
 import { parseArgs } from 'node:util'
-import { deploymentName, findBuilds, makeCurrent } from '../activities/deployment.ts'
-import { connectionOf } from '../cli/children.ts'
+import { deploymentName, findBuilds, makeCurrent } from '../activities/worker/worker-versioning.ts'
+import { connectionOf } from '../cli/supervisor/process-plan.ts'
 import { readConfig } from '../temporal.config.ts'
 
 const { values, positionals } = parseArgs({

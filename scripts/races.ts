@@ -4,8 +4,8 @@
  * S seconds a kind, and N times at the reducer, which is all that decides there.
  */
 import { parseArgs } from 'node:util'
-import { verifyAudit } from '../store/audit.ts'
-import { withServers } from '../test/support/house.ts'
+import { verifyAudit } from '../store/audit/audit-log.ts'
+import { withServers } from '../test/support/servers/own-servers.ts'
 import {
   raceCommands,
   raceEvents,
@@ -14,9 +14,9 @@ import {
   runRaces,
   type CommandRace,
   type Raced,
-} from '../test/support/races.ts'
-import { opened, run, say, undecided, waiting, shadowed } from '../test/support/releases.ts'
-import { openStage } from '../test/support/stage.ts'
+} from '../test/support/release/races.ts'
+import { opened, run, say, undecided, waiting, shadowed } from '../test/support/release/releases.ts'
+import { openStage } from '../test/support/release/release-fixture.ts'
 
 const { values } = parseArgs({
   options: { count: { type: 'string', default: '1000' }, seconds: { type: 'string', default: '70' } },

@@ -8,18 +8,18 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { createTrainWorker } from '../activities/create-worker.ts'
+import { createTrainWorker } from '../activities/worker/create-worker.ts'
 import { startPostgres } from '../cli/embedded/postgres.ts'
 import { startTemporal } from '../cli/embedded/temporal.ts'
-import { startMonitor } from '../cli/monitors.ts'
-import { defaultGatePolicy } from '../domain/gate-policy.ts'
-import { defaultMonitorPolicy } from '../domain/monitoring.ts'
-import { migrate } from '../store/migrate.ts'
-import { listMonitorWindows } from '../store/monitor-windows.ts'
-import { insertWaiting } from '../store/waiting.ts'
+import { startMonitor } from '../cli/sync/start-monitors.ts'
+import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
+import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
+import { migrate } from '../store/database/migrate.ts'
+import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
+import { insertWaiting } from '../store/release/release-queue.ts'
 import { searchAttributes } from '../temporal.config.ts'
-import { bundle, readHistories, replay, writeHistory } from '../test/support/histories.ts'
-import { quietRuntime } from '../test/support/quiet.ts'
+import { bundle, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
+import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
   commandSignals,
   drillWorkflowId,
@@ -34,9 +34,14 @@ import {
   type RetrainRequest,
   type RollbackOutcome,
   type RollbackRequest,
-} from '../workflows/contract.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../test/support/roses.ts'
-import { openStage, type PlayedModel, type PlayedRelease, type Stage } from '../test/support/stage.ts'
+} from '../workflows/messages.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../test/support/training/example-model.ts'
+import {
+  openStage,
+  type PlayedModel,
+  type PlayedRelease,
+  type Stage,
+} from '../test/support/release/release-fixture.ts'
 
 const [mode, ...chosen] = process.argv.slice(2)
 if (mode === '--record') await record()

@@ -13,8 +13,8 @@ import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { bundle } from '../test/simulation/bundle.ts'
-import type { PartOptions, Told } from '../test/simulation/part.ts'
-import { plants, type Plant } from '../test/simulation/plants.ts'
+import type { PartOptions, Told } from '../test/simulation/seed-worker.ts'
+import { plants, type Plant } from '../test/simulation/planted-bugs.ts'
 
 const { values } = parseArgs({
   options: {

@@ -6,9 +6,9 @@ import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { access, mkdir, open, opendir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { canonicalJson } from '../domain/canonical.ts'
+import { canonicalJson } from '../domain/canonical-json.ts'
 import { DomainError } from '../domain/errors.ts'
-import type { FileDigest, Manifest } from '../domain/manifest.ts'
+import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
 
 /** Artifacts stay; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
 export type Area = 'artifacts' | 'snapshots' | 'checkpoints'

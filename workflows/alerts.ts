@@ -1,7 +1,7 @@
 /** Tells people of alerts for as long as the system lives. The work is one long activity, so that waiting leaves no history. */
 import { continueAsNew, proxyActivities, setWorkflowOptions } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import { whereVersioned } from './versioned.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import { whereVersioned } from './worker-versioning.ts'
 
 const roundMs = 600_000
 const roundsARun = 100

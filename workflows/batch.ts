@@ -6,10 +6,10 @@ import {
   setCurrentDetails,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { BatchOutcome, BatchRequest } from './contract.ts'
-import { messageOf } from './release-activities.ts'
-import { training } from './retrain-activities.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import type { BatchOutcome, BatchRequest } from './messages.ts'
+import { messageOf } from './release/activities.ts'
+import { training } from './retrain/activities.ts'
 
 const recording = proxyActivities<Pick<ControlActivities, 'openBatch' | 'failBatch'>>({
   startToCloseTimeout: '20 s',

@@ -13,7 +13,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
 import type { DrillKind } from '../domain/drill.ts'
 import {
   releaseIdOf,
@@ -22,8 +22,8 @@ import {
   type DrillRequest,
   type ReleaseOutcome,
   type ReleaseRequest,
-} from './contract.ts'
-import { messageOf } from './release-activities.ts'
+} from './messages.ts'
+import { messageOf } from './release/activities.ts'
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
 

@@ -5,9 +5,9 @@ import {
   setWorkflowOptions,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { EraseRequest } from './contract.ts'
-import { whereVersioned } from './versioned.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import type { EraseRequest } from './messages.ts'
+import { whereVersioned } from './worker-versioning.ts'
 
 const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
   startToCloseTimeout: '1 day',

@@ -1,8 +1,8 @@
 /** Takes what is new of one feature view in. Started by a schedule, or by a person who cannot wait; one at a time for a view. */
 import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { MaterialiseOutcome, MaterialiseRequest } from './contract.ts'
-import { messageOf } from './release-activities.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'
+import { messageOf } from './release/activities.ts'
 
 const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
   startToCloseTimeout: '1 h',

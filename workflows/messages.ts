@@ -4,9 +4,9 @@
  */
 import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
-import type { BatchSpec } from '../domain/batch.ts'
-import type { ReleasePolicy } from '../domain/policy.ts'
-import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release.ts'
+import type { BatchSpec } from '../domain/model/batch-spec.ts'
+import type { ReleasePolicy } from '../domain/release/policy.ts'
+import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release/state.ts'
 
 // What the SDK's own functions of these names give. They would bring its runtime into every process of the API and of the
 // command line, which send these messages and never receive one: a fifth of what a replica loads before it is ready.
@@ -164,7 +164,7 @@ export interface ReleaseOutcome {
   version: string
 }
 
-export { commandNames, type CommandName } from '../domain/release.ts'
+export { commandNames, type CommandName } from '../domain/release/state.ts'
 
 export interface Command {
   /** The name of an active API key; its role decides what it may say. */

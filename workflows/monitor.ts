@@ -13,10 +13,10 @@ import {
   workflowInfo,
   setWorkflowOptions,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { Trigger } from '../domain/triggers.ts'
-import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './contract.ts'
-import { whereVersioned } from './versioned.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import type { Trigger } from '../domain/monitoring/retraining-triggers.ts'
+import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './messages.ts'
+import { whereVersioned } from './worker-versioning.ts'
 
 /** Tried for as long as it takes: a window that was not looked at would be a hole in what is known of the model. */
 const { monitorModel } = proxyActivities<Pick<ControlActivities, 'monitorModel'>>({

@@ -21,9 +21,9 @@ import {
   wakeSignal,
   type QueueRequest,
   type ReleaseRequest,
-} from './contract.ts'
-import { patient } from './release-activities.ts'
-import { whereVersioned } from './versioned.ts'
+} from './messages.ts'
+import { patient } from './release/activities.ts'
+import { whereVersioned } from './worker-versioning.ts'
 
 /** The first look after something has happened, and the last: an ended release tells, so that looking is only a stop behind it. */
 const pauseMs = { first: 100, longest: 30_000 }

@@ -16,13 +16,13 @@ import {
   workflowInfo,
   setWorkflowOptions,
 } from '@temporalio/workflow'
-import { advance } from '../domain/advance.ts'
-import { nextEffect, type ReleaseEffect } from '../domain/next-effect.ts'
-import type { ReleaseEvent, StepEvent } from '../domain/release-events.ts'
-import type { ReleaseState } from '../domain/release.ts'
-import { releaseStages } from '../domain/release.ts'
-import { whyWaiting } from '../domain/why-waiting.ts'
-import { receiveCommands, type CarriedCommands } from './commands.ts'
+import { advance } from '../domain/release/reducer.ts'
+import { nextEffect, type ReleaseEffect } from '../domain/release/next-effect.ts'
+import type { ReleaseEvent, StepEvent } from '../domain/release/events.ts'
+import type { ReleaseState } from '../domain/release/state.ts'
+import { releaseStages } from '../domain/release/state.ts'
+import { whyWaiting } from '../domain/release/explain.ts'
+import { receiveCommands, type CarriedCommands } from './release/command-handlers.ts'
 import {
   queueWorkflowId,
   releaseIdOf,
@@ -31,9 +31,9 @@ import {
   wakeSignal,
   type ReleaseOutcome,
   type ReleaseRequest,
-} from './contract.ts'
-import { messageOf, patient, qualifying, routing, watching } from './release-activities.ts'
-import { whereVersioned } from './versioned.ts'
+} from './messages.ts'
+import { messageOf, patient, qualifying, routing, watching } from './release/activities.ts'
+import { whereVersioned } from './worker-versioning.ts'
 
 /** What one run hands to the next when its history grows long. */
 export interface Carried {

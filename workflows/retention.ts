@@ -4,8 +4,8 @@
  * every hour; each step can be left out once.
  */
 import { patched, proxyActivities } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { RetentionOutcome } from './contract.ts'
+import type { ControlActivities } from '../activities/control-activities.ts'
+import type { RetentionOutcome } from './messages.ts'
 
 const { makeLogDays, forgetOldRows, collectArtifacts } = proxyActivities<
   Pick<ControlActivities, 'makeLogDays' | 'forgetOldRows' | 'collectArtifacts'>

@@ -26,10 +26,10 @@ import {
   type RetrainOutcome,
   type RetrainProgress,
   type RetrainRequest,
-} from './contract.ts'
-import { messageOf, patient } from './release-activities.ts'
-import { reading, recording, training } from './retrain-activities.ts'
-import { checkRequest, type CheckedRequest } from './retrain-request.ts'
+} from './messages.ts'
+import { messageOf, patient } from './release/activities.ts'
+import { reading, recording, training } from './retrain/activities.ts'
+import { checkRequest, type CheckedRequest } from './retrain/parse-request.ts'
 
 type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
   /** What the data scientist is told when it came to nothing. */

@@ -10,9 +10,9 @@ import {
   upsertSearchAttributes,
   uuid4,
 } from '@temporalio/workflow'
-import { commandRoles } from '../domain/release.ts'
-import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './contract.ts'
-import { patient, rollingBack } from './release-activities.ts'
+import { commandRoles } from '../domain/release/state.ts'
+import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './messages.ts'
+import { patient, rollingBack } from './release/activities.ts'
 
 /** What a release that is ending anyway gets to write its end, before it is taken for interrupted. */
 const graceMs = 2_000

@@ -8,16 +8,22 @@ import {
   type AlertFacts,
   type Channel,
   type ChannelTarget,
-} from '../domain/alerting.ts'
-import { redactedOf } from '../domain/redact.ts'
-import { insertMessages, listTellable, listWaiting, markFailed, markSent } from '../store/alert-messages.ts'
-import { resolveAlert, upsertAlert, type Alert } from '../store/alerts.ts'
-import { readChannels } from '../store/channels.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
-import { tellRungs } from './ladder.ts'
-import { runbookOf } from './tell/message.ts'
-import { send } from './tell/send.ts'
+} from '../../domain/monitoring/alert-escalation.ts'
+import { redactedOf } from '../../domain/redact.ts'
+import {
+  insertMessages,
+  listTellable,
+  listWaiting,
+  markFailed,
+  markSent,
+} from '../../store/monitoring/notifications.ts'
+import { resolveAlert, upsertAlert, type Alert } from '../../store/monitoring/alerts.ts'
+import { readChannels } from '../../store/monitoring/alert-channels.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { tellRungs } from '../monitor/fallback.ts'
+import { runbookOf } from './message.ts'
+import { send } from './send.ts'
 
 /** Characters of what a channel says to a message that it does not take. */
 const mostSaid = 300

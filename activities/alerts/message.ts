@@ -1,7 +1,7 @@
 /** What is said of an alert, the same on every channel: what, how bad, since when, on what evidence, and what to do. */
-import { runbookPage } from '../../domain/alert-kinds.ts'
-import type { About } from '../../domain/alerting.ts'
-import type { Alert } from '../../store/alerts.ts'
+import { runbookPage } from '../../domain/monitoring/alert-kinds.ts'
+import type { About } from '../../domain/monitoring/alert-escalation.ts'
+import type { Alert } from '../../store/monitoring/alerts.ts'
 
 export interface Message {
   /** Of the message: a channel that sees it twice may drop the second. */

@@ -1,7 +1,7 @@
 /** Sends a message to a channel, once. Throws when it did not arrive; whoever calls tries again. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
-import type { ChannelTarget } from '../../domain/alerting.ts'
+import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
 import { textOf, titleOf, type Message } from './message.ts'
 
 /** A channel that does not answer must not keep the others waiting for long. */

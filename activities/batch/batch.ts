@@ -2,9 +2,15 @@
  * Answers many rows by the version that is champion when the batch begins. The input is frozen first and answered part by
  * part; each part is written down once, so that a kill costs one part of work and doubles or loses no row.
  */
-import { issuesOfBatch, layoutOf, shardRows, type BatchSpec, type Part } from '../domain/batch.ts'
-import { DomainError } from '../domain/errors.ts'
-import { getManifest } from '../store/artifacts.ts'
+import {
+  issuesOfBatch,
+  layoutOf,
+  shardRows,
+  type BatchSpec,
+  type Part,
+} from '../../domain/model/batch-spec.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { getManifest } from '../../store/artifacts.ts'
 import {
   closeBatch as close,
   findBatch,
@@ -12,19 +18,19 @@ import {
   insertShard,
   listShards,
   type Batch,
-} from '../store/batches.ts'
-import { findChampion } from '../store/champions.ts'
-import { getVersion } from '../store/versions.ts'
-import { readColumns } from './batch-columns.ts'
-import { freezeBatch } from './batch-input.ts'
-import { mergeAnswers } from './batch-merge.ts'
-import { keepAnswers, type Answers } from './batch-output.ts'
-import { explainRefused } from './batch-refused.ts'
-import { insertAnswers } from './batch-table.ts'
-import type { Deps } from './deps.ts'
-import { withDuck, type Duck } from './duckdb.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
-import { startScorer, type ScoredColumns } from './scoring-child.ts'
+} from '../../store/serving/batches.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import { readColumns } from './read-columns.ts'
+import { freezeBatch } from './freeze-input.ts'
+import { mergeAnswers } from './merge-answers.ts'
+import { keepAnswers, type Answers } from './write-answers.ts'
+import { explainRefused } from './explain-refusals.ts'
+import { insertAnswers } from './insert-answers.ts'
+import type { Deps } from '../deps.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
 
 export interface OpenBatchInput extends BatchSpec {
   id: string

@@ -1,11 +1,11 @@
 /** Says of rows that a version cannot read why, in the words that a caller would hear: from their values, which the codes do not have. */
-import type { Part } from '../domain/batch.ts'
-import type { Cell } from '../domain/expectations.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import { quoted } from '../models/define/query.ts'
-import type { Answers } from './batch-output.ts'
-import { literal, type Duck } from './duckdb.ts'
-import type { Scorer } from './scoring-child.ts'
+import type { Part } from '../../domain/model/batch-spec.ts'
+import type { Cell } from '../../domain/validation/expectations.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { quoted } from '../../models/define/data/query.ts'
+import type { Answers } from './write-answers.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
+import type { Scorer } from '../runtime/scoring-child.ts'
 
 const pieceRows = 5_000
 

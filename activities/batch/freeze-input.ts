@@ -1,12 +1,12 @@
 /** The rows of a batch, written down once, so that every attempt answers the same ones. */
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DomainError } from '../domain/errors.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import { freezeInput, type Batch } from '../store/batches.ts'
-import type { Deps } from './deps.ts'
-import { literal, type Duck } from './duckdb.ts'
-import { loadKnown } from './known.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { freezeInput, type Batch } from '../../store/serving/batches.ts'
+import type { Deps } from '../deps.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
+import { loadKnown } from '../data/known-rows.ts'
 
 /** Writes the input down once. Throws `invalid_request` for one that lacks columns. */
 export async function freezeBatch(

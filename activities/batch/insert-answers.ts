@@ -1,13 +1,13 @@
 /** Stores the answers of a part of a batch in a table, for those who read them with SQL. */
-import { answerOf, type Part } from '../domain/batch.ts'
-import type { Cell } from '../domain/expectations.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import { quoted } from '../models/define/query.ts'
-import { storeShard, type BatchRow } from '../store/batch-rows.ts'
-import type { Batch, BatchShard } from '../store/batches.ts'
-import type { Store } from '../store/postgres.ts'
-import type { Answers } from './batch-output.ts'
-import { literal, type Duck } from './duckdb.ts'
+import { answerOf, type Part } from '../../domain/model/batch-spec.ts'
+import type { Cell } from '../../domain/validation/expectations.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { quoted } from '../../models/define/data/query.ts'
+import { storeShard, type BatchRow } from '../../store/serving/batch-rows.ts'
+import type { Batch, BatchShard } from '../../store/serving/batches.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Answers } from './write-answers.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
 
 /** Stores the answers of a part in the table, once. */
 export async function insertAnswers(

@@ -1,10 +1,10 @@
 /** Makes one file of the parts of a batch, each answer beside the key of its row. */
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Output } from '../domain/features.ts'
-import { quoted } from '../models/define/query.ts'
-import type { Artifacts } from '../store/artifacts.ts'
-import { literal, type Duck } from './duckdb.ts'
+import type { Output } from '../../domain/model/features.ts'
+import { quoted } from '../../models/define/data/query.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
 
 /** The whole output appears at once, under its name. */
 export async function mergeAnswers(

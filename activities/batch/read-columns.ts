@@ -3,10 +3,10 @@
  * objects of them.
  */
 import type { DuckDBVector } from '@duckdb/node-api'
-import { bytesOfRow, textCodes, type Layout, type Part } from '../domain/batch.ts'
-import { DomainError } from '../domain/errors.ts'
-import { quoted } from '../models/define/query.ts'
-import { literal, type Duck } from './duckdb.ts'
+import { bytesOfRow, textCodes, type Layout, type Part } from '../../domain/model/batch-spec.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { quoted } from '../../models/define/data/query.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
 
 export interface PieceOfColumns {
   part: Part

@@ -7,9 +7,9 @@ import {
   type DuckDBAppender,
   type DuckDBValue,
 } from '@duckdb/node-api'
-import type { Part } from '../domain/batch.ts'
-import type { Artifacts } from '../store/artifacts.ts'
-import { literal, type Duck } from './duckdb.ts'
+import type { Part } from '../../domain/model/batch-spec.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { literal, type Duck } from '../data/duckdb.ts'
 
 /** The answers of one part, by the places of their rows in it. */
 export interface Answers {

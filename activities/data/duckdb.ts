@@ -8,7 +8,7 @@ import {
   type DuckDBConnection,
   type DuckDBValue,
 } from '@duckdb/node-api'
-import type { Cell, Table } from '../domain/expectations.ts'
+import type { Cell, Table } from '../../domain/validation/expectations.ts'
 
 export interface Duck {
   run(statement: string): Promise<void>

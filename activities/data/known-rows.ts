@@ -1,7 +1,7 @@
 /** Fills the table `known` in DuckDB: the rows of a model's source that were known at a moment. */
-import type { RowsPlan } from '../models/define/query.ts'
-import { readBatches } from '../store/cursor.ts'
-import type { Store } from '../store/postgres.ts'
+import type { RowsPlan } from '../../models/define/data/query.ts'
+import { readBatches } from '../../store/database/cursor.ts'
+import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 
 /** What DuckDB reads the texts of these Postgres types as (ids of pg_type.dat); texts stay texts. */

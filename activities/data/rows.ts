@@ -1,7 +1,7 @@
 /** The rows of a snapshot as training and evaluation need them. */
-import { snapshotColumns, type Part } from '../domain/definition.ts'
-import type { Cell, Table } from '../domain/expectations.ts'
-import type { Output, Row } from '../domain/features.ts'
+import { snapshotColumns, type Part } from '../../domain/model-definition.ts'
+import type { Cell, Table } from '../../domain/validation/expectations.ts'
+import type { Output, Row } from '../../domain/model/features.ts'
 import { literal, withDuck } from './duckdb.ts'
 
 const { label, part } = snapshotColumns

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
-import type { SourceDefinition } from '../domain/definition.ts'
-import { checkout } from '../temporal.config.ts'
+import type { SourceDefinition } from '../../domain/model-definition.ts'
+import { checkout } from '../../temporal.config.ts'
 
 export async function digestOfSource(source: SourceDefinition): Promise<Record<string, unknown>> {
   const files: Record<string, { path: string; digest: string }> = {}

@@ -3,7 +3,7 @@
  * encoding. Trying again does not help; and what a database says of it may repeat a line of ten megabytes, which neither
  * Temporal nor a person could take.
  */
-import { DomainError, isError } from '../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 
 /** DuckDB has no codes; what is not among these, such as a disk that does not answer, may go by. */
 const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i

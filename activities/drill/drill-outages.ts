@@ -3,11 +3,11 @@
  * running system can do to itself is shown; that a process can be killed at any moment is shown by the tests that kill them.
  */
 import sql from 'sql-template-tag'
-import { findDrill, markDetected, markRecovered, silenceReplica } from '../store/drills.ts'
-import { findRelease } from '../store/releases.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../store/routing.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
+import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
+import { findRelease } from '../../store/release/releases.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../store/serving/routing.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 const pollMs = 100
 

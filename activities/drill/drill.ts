@@ -9,16 +9,16 @@ import {
   judgeDrill,
   type DrillKind,
   type DrillPolicy,
-} from '../domain/drill.ts'
-import { drillReleasePolicy } from '../domain/drill-release.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { ReleasePolicy } from '../domain/policy.ts'
-import { formatVersion } from '../domain/version.ts'
-import { upsertAlert, resolveAlert } from '../store/alerts.ts'
-import { getManifest, putManifest } from '../store/artifacts.ts'
-import { findChampion } from '../store/champions.ts'
-import { findLatency } from '../store/counters.ts'
-import { listDecisions } from '../store/decisions.ts'
+} from '../../domain/drill.ts'
+import { drillReleasePolicy } from '../../domain/release/drill-policy.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { formatVersion } from '../../domain/registry/version.ts'
+import { upsertAlert, resolveAlert } from '../../store/monitoring/alerts.ts'
+import { getManifest, putManifest } from '../../store/artifacts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findLatency } from '../../store/release/tick-counters.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
 import {
   closeAbandonedDrills,
   closeDrill,
@@ -29,15 +29,15 @@ import {
   setDrillVersion,
   type Drill,
   type NewDrill,
-} from '../store/drills.ts'
-import { insertDrillVersion, readExposure } from '../store/drill-versions.ts'
-import { getModel } from '../store/models.ts'
-import { findOpenRelease, findRelease, listCommands } from '../store/releases.ts'
-import { openSigner } from '../store/signature.ts'
-import { getVersion } from '../store/versions.ts'
-import { vouchFor } from '../store/vouching.ts'
-import type { DrillRequest } from '../workflows/contract.ts'
-import type { Deps } from './deps.ts'
+} from '../../store/release/drills.ts'
+import { insertDrillVersion, readExposure } from '../../store/release/drill-versions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import { vouchFor } from '../../store/signing/artifact-signatures.ts'
+import type { DrillRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
 
 /** How long the last day is that the champion's latency is taken from; as in a release. */
 const latencyWindowMs = 24 * 3_600_000

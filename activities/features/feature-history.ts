@@ -1,12 +1,12 @@
 /** Loads what was known of the entities of a model into DuckDB, for its rows to be joined to as of the time of each. */
-import type { ModelDefinition } from '../domain/definition.ts'
-import { bestKnown, historyTable, lookedUp } from '../models/define/point-in-time.ts'
-import { historyQuery } from '../store/feature-history.ts'
-import { findView } from '../store/feature-views.ts'
-import type { Store } from '../store/postgres.ts'
-import type { Duck } from './duckdb.ts'
-import { loadKnown } from './known.ts'
-import { takeInUntil } from './take-in.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { bestKnown, historyTable, lookedUp } from '../../models/define/data/as-of-join.ts'
+import { historyQuery } from '../../store/features/feature-history.ts'
+import { findView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Duck } from '../data/duckdb.ts'
+import { loadKnown } from '../data/known-rows.ts'
+import { takeInUntil } from './ingest-view.ts'
 
 /** To be called before `known` is loaded. Views are taken in up to `asOfMs` first. */
 export async function loadHistory(

@@ -2,15 +2,15 @@
  * Reads what has become usable of a view and stores it, batch by batch. It can be killed anywhere and run twice at once: each row is
  * stored once, the newest only moves on, and the watermark passes a row only after it is stored.
  */
-import { DomainError, isError } from '../domain/errors.ts'
-import type { FeatureValue, FeatureView } from '../domain/feature-view.ts'
-import { planView } from '../models/define/view-rows.ts'
-import { insertValues, type ViewRow } from '../store/feature-values.ts'
-import { findView, readNow, upsertView, type StoredView } from '../store/feature-views.ts'
-import type { Store } from '../store/postgres.ts'
-import { checkout } from '../temporal.config.ts'
-import { withDuck, type Duck } from './duckdb.ts'
-import { loadKnown } from './known.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
+import { planView } from '../../models/define/data/view-rows.ts'
+import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
+import { findView, readNow, upsertView, type StoredView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import { checkout } from '../../temporal.config.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
+import { loadKnown } from '../data/known-rows.ts'
 
 /** Rows stored in one transaction. */
 const batchRows = 5_000

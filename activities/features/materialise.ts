@@ -2,14 +2,14 @@
  * Takes what has become known of a feature view into Postgres, where it is looked up and from where training reads it. Both have
  * the values from this one place, so that a model is asked what it was taught.
  */
-import { DomainError } from '../domain/errors.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { forgetValues } from '../store/feature-values.ts'
-import { isUsed, listViews, readNow, recordRun, type StoredView } from '../store/feature-views.ts'
-import type { Store } from '../store/postgres.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
-import { takeIn } from './take-in.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { forgetValues } from '../../store/features/feature-values.ts'
+import { isUsed, listViews, readNow, recordRun, type StoredView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { takeIn } from './ingest-view.ts'
 
 export interface MaterialiseInput {
   view: string

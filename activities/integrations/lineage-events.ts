@@ -4,10 +4,10 @@
  */
 import { Context } from '@temporalio/activity'
 import { createHash } from 'node:crypto'
-import type { LineageJob, LineageType } from '../domain/openlineage.ts'
-import { redacted } from '../domain/redact.ts'
-import { insertEvent } from '../store/deliveries.ts'
-import type { Deps } from './deps.ts'
+import type { LineageJob, LineageType } from '../../domain/registry/openlineage.ts'
+import { redacted } from '../../domain/redact.ts'
+import { insertEvent } from '../../store/integrations/outbox.ts'
+import type { Deps } from '../deps.ts'
 
 /** What a step is about, by the names of the rows that tell of it. */
 export interface LineageRefs {

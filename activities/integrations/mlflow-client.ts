@@ -1,7 +1,7 @@
 /** What the requests to MLflow have in common. */
 import type { Database } from '../../store/postgres.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { ask } from './request.ts'
+import { ask } from './http-request.ts'
 
 export interface MlflowDeps {
   store: Database

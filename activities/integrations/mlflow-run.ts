@@ -1,7 +1,7 @@
 /** A training as a run of MLflow: found by its tag, so that there is one however often it is told of. */
-import { findMirroredTraining } from '../../store/mirrored.ts'
-import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-words.ts'
-import { ask, isRefusal } from './request.ts'
+import { findMirroredTraining } from '../../store/integrations/payloads.ts'
+import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
+import { ask, isRefusal } from './http-request.ts'
 
 /** Of one request of log-batch. */
 const metricsAtOnce = 1_000

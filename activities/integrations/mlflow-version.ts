@@ -1,9 +1,9 @@
 /** A registered version as a model version of MLflow, which gives it a number of its own. */
-import { findMirroredVersion } from '../../store/mirrored.ts'
+import { findMirroredVersion } from '../../store/integrations/payloads.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { bringRun } from './mlflow-run.ts'
-import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-words.ts'
-import { ask, isRefusal } from './request.ts'
+import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
+import { ask, isRefusal } from './http-request.ts'
 
 /** Answers the number that MLflow gives it; nothing when there is no such version. */
 export async function bringVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {

@@ -2,11 +2,11 @@
  * Brings an MLflow server in line with what is here: a run for each training, a version for each registered one, and the aliases
  * of those that answer. Every step looks first and can be done again, for nobody knows what of an attempt before has arrived.
  */
-import { findAliases } from '../../store/mirrored.ts'
+import { findAliases } from '../../store/integrations/payloads.ts'
 import { bringRun } from './mlflow-run.ts'
 import { bringVersion } from './mlflow-version.ts'
-import { api, post, type MlflowDeps } from './mlflow-words.ts'
-import { ask, isRefusal } from './request.ts'
+import { api, post, type MlflowDeps } from './mlflow-client.ts'
+import { ask, isRefusal } from './http-request.ts'
 
 type Subject = 'training' | 'version' | 'aliases'
 

@@ -1,16 +1,21 @@
 /** Makes the events of OpenLineage out of what is kept here, and sends them. */
-import type { LineageDataset, LineageFacts, LineageJob, LineageType } from '../../domain/openlineage.ts'
-import { lineageEvent } from '../../domain/openlineage.ts'
-import { findEvaluation } from '../../store/evaluations.ts'
-import { findModel } from '../../store/models.ts'
+import type {
+  LineageDataset,
+  LineageFacts,
+  LineageJob,
+  LineageType,
+} from '../../domain/registry/openlineage.ts'
+import { lineageEvent } from '../../domain/registry/openlineage.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
+import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findRelease } from '../../store/releases.ts'
-import { findTrainingRun } from '../../store/search-trainings.ts'
-import { getSnapshot } from '../../store/snapshots.ts'
-import { findVersion } from '../../store/versions.ts'
+import { findRelease } from '../../store/release/releases.ts'
+import { findTrainingRun } from '../../store/training/training-search.ts'
+import { getSnapshot } from '../../store/training/snapshots.ts'
+import { findVersion } from '../../store/registry/versions.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { uuidOf, type LineageRefs } from '../lineage.ts'
-import { ask } from './request.ts'
+import { uuidOf, type LineageRefs } from './lineage-events.ts'
+import { ask } from './http-request.ts'
 
 export interface LineageDeps {
   store: Database

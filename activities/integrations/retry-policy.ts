@@ -1,6 +1,6 @@
 /** How often other systems are tried, for how long, and what is given up. */
-import type { Delivery } from '../../store/deliveries.ts'
-import { isRefusal } from './request.ts'
+import type { Delivery } from '../../store/integrations/outbox.ts'
+import { isRefusal } from './http-request.ts'
 
 /** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
 export const mirrorPolicy = {

@@ -3,7 +3,7 @@
  * nobody's way: a system that is away costs one attempt now and then, and what waits for it waits in the database.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import {
   claimDeliveries,
   countBacklog,
@@ -14,13 +14,13 @@ import {
   releaseDeliveries,
   type Delivery,
   type MirrorTarget,
-} from '../store/deliveries.ts'
-import type { Mirror } from '../temporal.config.ts'
-import type { Deps } from './deps.ts'
-import { tellMlflow } from './mirror/mlflow.ts'
-import { tellLineage, type KeptEvent } from './mirror/openlineage.ts'
-import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './mirror/policy.ts'
-import { isRefusal } from './mirror/request.ts'
+} from '../../store/integrations/outbox.ts'
+import type { Mirror } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
+import { tellMlflow } from './mlflow.ts'
+import { tellLineage, type KeptEvent } from './openlineage.ts'
+import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './retry-policy.ts'
+import { isRefusal } from './http-request.ts'
 
 /** Tells until it is aborted; does nothing when there is nobody to tell. */
 export async function tellMirrors(

@@ -2,19 +2,19 @@
  * Asks whether what a version is asked, and what it answers, still looks as it did in training. A model that meets another
  * world than it was taught answers as confidently as ever; nobody would hear of it before the outcomes come.
  */
-import type { AlertKind } from '../domain/alert-kinds.ts'
-import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../domain/drift.ts'
-import { DomainError } from '../domain/errors.ts'
-import { countBins, usualCountMs, type Profile } from '../domain/profile.ts'
-import type { Output } from '../domain/features.ts'
-import { maturedTruths } from '../domain/quality.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findChampion } from '../store/champions.ts'
-import { insertDriftJudgement, type DriftJudgement } from '../store/drift-judgements.ts'
-import { findWindow } from '../store/feature-counts.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
-import { findMaturity, readAnswered } from './matured.ts'
+import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { countBins, usualCountMs, type Profile } from '../../domain/model/reference-profile.ts'
+import type { Output } from '../../domain/model/features.ts'
+import { maturedTruths } from '../../domain/monitoring/quality.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { insertDriftJudgement, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
+import { findWindow } from '../../store/serving/feature-counts.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
+import { findMaturity, readAnswered } from './matured-window.ts'
 import type { QualityInput } from './quality.ts'
 
 export interface DriftInput {

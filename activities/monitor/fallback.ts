@@ -2,14 +2,14 @@
  * Tells people who answers when the champion does not, and makes a champion give way that the monitor finds broken, where the
  * model file has said beforehand that it may.
  */
-import type { ModelDefinition } from '../domain/definition.ts'
-import { rungAlerts, rungs } from '../domain/ladder.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findRollbackTarget } from '../store/champions.ts'
-import { findFlag, writeFlag } from '../store/flags.ts'
-import { findOpenRelease } from '../store/releases.ts'
-import { listRungs, listToldRungs } from '../store/rungs.ts'
-import type { Deps } from './deps.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { rungAlerts, rungs } from '../../domain/serving/fallback-level.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findRollbackTarget } from '../../store/registry/champions.ts'
+import { findFlag, writeFlag } from '../../store/serving/kill-switches.ts'
+import { findOpenRelease } from '../../store/release/releases.ts'
+import { listRungs, listToldRungs } from '../../store/serving/replica-fallbacks.ts'
+import type { Deps } from '../deps.ts'
 
 /** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
 export async function tellRungs({ store }: Pick<Deps, 'store'>): Promise<void> {

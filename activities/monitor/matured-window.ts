@@ -2,12 +2,12 @@
  * What was answered and has had the time to become true or not. Each judge of outcomes must look at the same span, or one of
  * them would count the news that travels fast.
  */
-import { maturedSpan, maturity, type Maturity } from '../domain/labels.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import type { QualityEvidence } from '../domain/quality.ts'
-import { listAnswered, listDelays } from '../store/matured.ts'
-import type { Deps } from './deps.ts'
-import { outputsOf } from './rows.ts'
+import { maturedSpan, maturity, type Maturity } from '../../domain/monitoring/label-maturity.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
+import { listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
+import type { Deps } from '../deps.ts'
+import { outputsOf } from '../data/rows.ts'
 
 export interface MaturedWindow {
   model: string

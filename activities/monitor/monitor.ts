@@ -2,34 +2,39 @@
  * Looks at one window of a model that serves: how it was served, whether the world has drifted, what has become true of its
  * answers. Each judge speaks for itself; one that cannot is told as an error and keeps none of the others from speaking.
  */
-import type { ModelDefinition } from '../domain/definition.ts'
-import { errorTable, isError } from '../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { errorTable, isError } from '../../domain/errors.ts'
 import {
   accuracyFloors,
   firstWindowStart,
   wholeMonitorPolicy,
   type MonitorPolicy,
-} from '../domain/monitoring.ts'
-import { serviceJudge } from '../domain/service-level.ts'
-import { findTriggers, judgeTrigger, type Trigger, type TriggerPolicy } from '../domain/triggers.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findChampion, type Champion } from '../store/champions.ts'
-import { findModel } from '../store/models.ts'
+} from '../../domain/monitoring/policy.ts'
+import { serviceJudge } from '../../domain/monitoring/service-level.ts'
+import {
+  findTriggers,
+  judgeTrigger,
+  type Trigger,
+  type TriggerPolicy,
+} from '../../domain/monitoring/retraining-triggers.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findChampion, type Champion } from '../../store/registry/champions.ts'
+import { findModel } from '../../store/registry/models.ts'
 import {
   findLastWindow,
   findMonitorWindow,
   insertMonitorWindow,
   type MonitorWindow,
-} from '../store/monitor-windows.ts'
-import { countNewRows, listPastTrainings } from '../store/retrainings.ts'
-import type { Deps } from './deps.ts'
-import { judgeBreakdownOf } from './breakdown.ts'
+} from '../../store/monitoring/monitor-windows.ts'
+import { countNewRows, listPastTrainings } from '../../store/training/retrainings.ts'
+import type { Deps } from '../deps.ts'
+import { judgeBreakdownOf } from './slice-metrics.ts'
 import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
-import { estimateQuality } from './estimate.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import { giveWay } from './ladder.ts'
+import { estimateQuality } from './performance-estimate.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { giveWay } from './fallback.ts'
 import { judgeQuality, type QualityResult } from './quality.ts'
-import { judgeService } from './service.ts'
+import { judgeService } from './service-level.ts'
 import { findServingSkew } from './skew.ts'
 
 export interface MonitorInput {

@@ -2,17 +2,21 @@
  * Warns of worse answers before their outcomes come, where those take weeks. It is an estimate, blind to a world that has
  * changed: it tells people and decides nothing.
  */
-import { DomainError } from '../domain/errors.ts'
-import { defaultEstimatePolicy, judgeEstimate, type EstimateReport } from '../domain/estimate.ts'
-import { maturedTruths } from '../domain/quality.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findChampion } from '../store/champions.ts'
-import { listScores } from '../store/matured.ts'
-import { getModel } from '../store/models.ts'
-import { insertServingJudgement } from '../store/serving-judgements.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
-import { findMaturity, readAnswered } from './matured.ts'
+import { DomainError } from '../../domain/errors.ts'
+import {
+  defaultEstimatePolicy,
+  judgeEstimate,
+  type EstimateReport,
+} from '../../domain/monitoring/performance-estimate.ts'
+import { maturedTruths } from '../../domain/monitoring/quality.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { listScores } from '../../store/monitoring/matured-outcomes.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
+import { findMaturity, readAnswered } from './matured-window.ts'
 import type { QualityInput } from './quality.ts'
 
 /**

@@ -2,16 +2,16 @@
  * Asks whether a version is still as right as it was when it was judged, by the outcomes that have had the time to come. It
  * alone sees that the world has changed while everything a model is asked still looks the same.
  */
-import { DomainError } from '../domain/errors.ts'
-import { defaultLabelPolicy } from '../domain/labels.ts'
-import { judgeQuality as judge, type QualityReport } from '../domain/quality.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findChampion } from '../store/champions.ts'
-import { getModel } from '../store/models.ts'
-import { insertQualityJudgement } from '../store/quality-judgements.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
-import { findMaturity, readAnswered } from './matured.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
+import { judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { insertQualityJudgement } from '../../store/monitoring/quality-judgements.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
+import { findMaturity, readAnswered } from './matured-window.ts'
 
 export interface QualityInput {
   model: string

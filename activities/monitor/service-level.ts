@@ -1,18 +1,18 @@
 /** Judges how a model was served in one window, and tells people. */
-import type { MonitorPolicy } from '../domain/monitoring.ts'
-import { usualCountMs, type ReferenceProfile } from '../domain/profile.ts'
+import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { usualCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
   costOf,
   judgeService as judge,
   type ServiceFacts,
   type ServiceReport,
-} from '../domain/service-level.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import type { Champion } from '../store/champions.ts'
-import { findRanges, findWindow } from '../store/feature-counts.ts'
-import { readService, type Span } from '../store/monitor-windows.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
+} from '../../domain/monitoring/service-level.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import type { Champion } from '../../store/registry/champions.ts'
+import { findRanges, findWindow } from '../../store/serving/feature-counts.ts'
+import { readService, type Span } from '../../store/monitoring/monitor-windows.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
 
 export async function judgeService(
   { store }: Pick<Deps, 'store'>,

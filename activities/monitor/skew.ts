@@ -3,20 +3,20 @@
  * the two, and without this it would be taken for a model that is getting worse.
  */
 import { join } from 'node:path'
-import { DomainError } from '../domain/errors.ts'
-import type { SkewReport } from '../domain/skew.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findChampion } from '../store/champions.ts'
-import { listLogged } from '../store/matured.ts'
-import { insertServingJudgement } from '../store/serving-judgements.ts'
-import { openSigner } from '../store/signature.ts'
-import { getVersion } from '../store/versions.ts'
-import { expectVouched } from '../store/vouching.ts'
-import { checkout } from '../temporal.config.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import { outputsOf } from './rows.ts'
-import { runServingChild } from './serving-child.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
+import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { checkout } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { outputsOf } from '../data/rows.ts'
+import { runServingChild } from '../runtime/serving-child.ts'
 
 export interface SkewInput {
   model: string
@@ -63,7 +63,11 @@ export const findServingSkew =
       if (logged.length === 0) return { ...nothing('no_data'), version }
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
-        { script: join(checkout, 'api/replayer.ts'), timeoutMs: childMs, input: JSON.stringify(logged) },
+        {
+          script: join(checkout, 'api/processes/skew-replayer.ts'),
+          timeoutMs: childMs,
+          input: JSON.stringify(logged),
+        },
       )
       beat.check()
       if (!found.ok)

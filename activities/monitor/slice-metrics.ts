@@ -2,23 +2,27 @@
  * Asks of the matured window what one figure hides: the declared parts of the rows, the groups, the probabilities, and what the
  * answers were worth. The conditions of the model file are computed as the gate computes them, on what was logged.
  */
-import { judgeBreakdown, type BreakdownMatter, type BreakdownReport } from '../domain/breakdown.ts'
-import type { ModelDefinition } from '../domain/definition.ts'
-import type { Cell } from '../domain/expectations.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import { score, unreadableAnswers } from '../domain/gate-metrics.ts'
-import { truthOf } from '../domain/quality.ts'
-import type { MonitorPolicy } from '../domain/monitoring.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { findEvaluation } from '../store/evaluations.ts'
-import { listMaturedRows, type MaturedRow } from '../store/matured-rows.ts'
-import { getModel } from '../store/models.ts'
-import { getVersion } from '../store/versions.ts'
-import { quoted } from '../models/define/query.ts'
-import type { Deps } from './deps.ts'
-import { withDuck, type Duck } from './duckdb.ts'
-import { findMaturity } from './matured.ts'
-import { outputsOf } from './rows.ts'
+import {
+  judgeBreakdown,
+  type BreakdownMatter,
+  type BreakdownReport,
+} from '../../domain/monitoring/slice-metrics.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { Cell } from '../../domain/validation/expectations.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
+import { truthOf } from '../../domain/monitoring/quality.ts'
+import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
+import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import { quoted } from '../../models/define/data/query.ts'
+import type { Deps } from '../deps.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
+import { findMaturity } from './matured-window.ts'
+import { outputsOf } from '../data/rows.ts'
 
 /** Rows that are looked at in one window; parts of them are compared, so that more would cost more than it tells. */
 const mostRows = 4_000

@@ -2,15 +2,19 @@
  * The persons in a snapshot: those who were erased are taken out before anything is made of the rows, and the others are listed
  * beside it by their hashes, so that it is known later which snapshots hold somebody. Nobody could tell by the file alone.
  */
-import type { ModelDefinition } from '../domain/definition.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { Artifacts } from '../store/artifacts.ts'
-import { listErasedSubjects } from '../store/erased-subjects.ts'
-import { listDueSnapshots, listModelSnapshots, markSnapshotDropped } from '../store/erased-snapshots.ts'
-import type { Database } from '../store/postgres.ts'
-import type { SubjectKey } from '../store/subject-key.ts'
-import type { Deps } from './deps.ts'
-import { literal, withDuck, type Duck } from './duckdb.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { listErasedSubjects } from '../../store/privacy/erased-subjects.ts'
+import {
+  listDueSnapshots,
+  listModelSnapshots,
+  markSnapshotDropped,
+} from '../../store/privacy/erased-snapshots.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
+import type { Deps } from '../deps.ts'
+import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 
 /** Answers the digest of the list; nothing for a model whose rows name nobody. Works on the table `known`. */
 export async function settleSubjects(

@@ -2,20 +2,26 @@
  * Erases a person, stage by stage; a stage that is killed goes on where it had come to. The log is gone through twice: before
  * the replicas have said that nothing of before waits with them, for most of it, and after, for what was still on its way.
  */
-import { DomainError } from '../domain/errors.ts'
-import { appendAudit } from '../store/audit.ts'
-import { listOutstanding } from '../store/erasure-replicas.ts'
-import { getErasure, noteErasure, reachStage, type Erasure, type ErasureStage } from '../store/erasure.ts'
-import { eraseNamed, eraseRest, eraseSpan, findLogSpan } from '../store/erasing.ts'
-import { keepErasedSnapshots, listFileBatches } from '../store/erased-snapshots.ts'
-import { getModel } from '../store/models.ts'
-import { openStore, type Store } from '../store/postgres.ts'
-import { openSigner } from '../store/signature.ts'
-import { subjectKeyOf } from '../store/subject-key.ts'
-import type { EraseRequest } from '../workflows/contract.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
-import { findSnapshotsOf } from './subjects.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { listOutstanding } from '../../store/privacy/erasure-acknowledgements.ts'
+import {
+  getErasure,
+  noteErasure,
+  reachStage,
+  type Erasure,
+  type ErasureStage,
+} from '../../store/privacy/erasures.ts'
+import { eraseNamed, eraseRest, eraseSpan, findLogSpan } from '../../store/privacy/delete-subject.ts'
+import { keepErasedSnapshots, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import type { EraseRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { findSnapshotsOf } from './data-subjects.ts'
 
 /** How much of the log one transaction goes through. */
 const spanMs = 3_600_000

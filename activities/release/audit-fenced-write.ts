@@ -2,11 +2,11 @@
  * Leaves a word in the audit when a write was refused because it came too late: whoever wonders why a release ended should find
  * that somebody who was thought dead came back and wanted to go on.
  */
-import type { ReleaseState } from '../domain/release.ts'
-import { appendAudit } from '../store/audit.ts'
-import type { Store } from '../store/postgres.ts'
-import { findRelease } from '../store/releases.ts'
-import { findRouting } from '../store/routing.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import type { Store } from '../../store/postgres.ts'
+import { findRelease } from '../../store/release/releases.ts'
+import { findRouting } from '../../store/serving/routing.ts'
 
 export type FencedWrite = 'exposure' | 'routing' | 'promotion'
 

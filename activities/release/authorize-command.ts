@@ -2,16 +2,16 @@
  * Who has said it. A message carries a name, so what that name may do is looked up each time: a revoked key says nothing any
  * more. Whether the name is believed is settled here too, and what the release stands on at that moment is read.
  */
-import type { CommandName, Standing } from '../domain/release.ts'
-import type { Role } from '../domain/roles.ts'
-import { findChampion } from '../store/champions.ts'
-import { findActiveKeys, type ActiveKey } from '../store/keys.ts'
-import { findAnswers, findReleasable } from '../store/releases.ts'
-import { openSigner, type Signer } from '../store/signature.ts'
-import { keyOfWarrant, type Warranted } from '../store/warrants.ts'
-import type { CommandResult } from '../workflows/contract.ts'
-import type { Deps } from './deps.ts'
-import { databaseTime } from './followers.ts'
+import type { CommandName, Standing } from '../../domain/release/state.ts'
+import type { Role } from '../../domain/roles.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
+import { findAnswers, findReleasable } from '../../store/release/releases.ts'
+import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
+import { keyOfWarrant, type Warranted } from '../../store/signing/command-signatures.ts'
+import type { CommandResult } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
+import { databaseTime } from './await-replicas.ts'
 
 export interface Identity {
   /** Of the command; absent when only the name was asked about. */

@@ -3,10 +3,10 @@
  * has lost its lease is not waited for, because it has gone back to what is proven by itself.
  */
 import sql from 'sql-template-tag'
-import { issuesOfFollowers, listFollowers, type RoutingPlace } from '../store/routing.ts'
-import type { Database } from '../store/postgres.ts'
-import type { Deps } from './deps.ts'
-import type { Beat } from './heartbeat.ts'
+import { issuesOfFollowers, listFollowers, type RoutingPlace } from '../../store/serving/routing.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { Deps } from '../deps.ts'
+import type { Beat } from '../runtime/heartbeat.ts'
 
 const pollMs = { first: 10, longest: 250 }
 

@@ -2,13 +2,13 @@
  * How a release ends in the database: the return to the baseline, the closing of its rows, and the end of a release whose
  * workflow was ended from outside. Each is one transaction; half of one would leave a route to a version nobody watches.
  */
-import type { AlertKind } from '../domain/alert-kinds.ts'
-import type { ReleaseOutcomeKind, ReleaseState } from '../domain/release.ts'
-import { wholeBp, type Route } from '../domain/route.ts'
-import { misfitReason } from '../domain/target.ts'
-import { end } from '../domain/transitions.ts'
-import { upsertAlert } from '../store/alerts.ts'
-import { appendAudit } from '../store/audit.ts'
+import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
+import { wholeBp, type Route } from '../../domain/serving/route.ts'
+import { misfitReason } from '../../domain/registry/schema-compatibility.ts'
+import { end } from '../../domain/release/transitions.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   findChampion,
   findMisfits,
@@ -16,10 +16,10 @@ import {
   markProven,
   markWithdrawn,
   moveChampion,
-} from '../store/champions.ts'
-import type { Database } from '../store/postgres.ts'
-import { closeRelease, findReleasable, lockRelease, markTakenBack } from '../store/releases.ts'
-import { findRouting, writeRoute } from '../store/routing.ts'
+} from '../../store/registry/champions.ts'
+import type { Database } from '../../store/postgres.ts'
+import { closeRelease, findReleasable, lockRelease, markTakenBack } from '../../store/release/releases.ts'
+import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 
 /** Answers whether the candidate had been champion. */
 export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {

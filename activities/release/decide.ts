@@ -1,14 +1,14 @@
 /** Asks the judge, and stores what it was given and what it answered. */
-import { judgeAb, withAb, type AbCohort, type AbFinding } from '../domain/ab.ts'
-import type { CanaryEvidence } from '../domain/canary-evidence.ts'
-import { badAnswers } from '../domain/canary-ledger.ts'
-import { judgeCanary } from '../domain/canary.ts'
-import { budgetCode } from '../domain/drill.ts'
-import { evidenceOf, type Observation } from '../domain/observation.ts'
-import { isHurried, type ReleaseState } from '../domain/release.ts'
-import type { Reason, Verdict } from '../domain/verdict.ts'
-import { insertDecision } from '../store/decisions.ts'
-import type { Deps } from './deps.ts'
+import { judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
+import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
+import { badAnswers } from '../../domain/canary/counts.ts'
+import { judgeCanary } from '../../domain/canary/judge.ts'
+import { budgetCode } from '../../domain/drill.ts'
+import { evidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
+import { isHurried, type ReleaseState } from '../../domain/release/state.ts'
+import type { Reason, Verdict } from '../../domain/verdict.ts'
+import { insertDecision } from '../../store/release/decisions.ts'
+import type { Deps } from '../deps.ts'
 
 /** One look's verdict, with the counts it rests on. */
 export interface Judgement {

@@ -2,11 +2,11 @@
  * A new champion that the monitor finds beyond its alarms is taken back while it is on probation, as if the judge of the release
  * had said so: the monitor sees what became true of its answers, and the release is what can take them back.
  */
-import type { ReleaseState } from '../domain/release.ts'
-import type { Reason } from '../domain/verdict.ts'
-import { findAlarmAgainst } from '../store/alerts.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import type { Reason } from '../../domain/verdict.ts'
+import { findAlarmAgainst } from '../../store/monitoring/alerts.ts'
 import type { Judgement } from './decide.ts'
-import type { Deps } from './deps.ts'
+import type { Deps } from '../deps.ts'
 
 /** What alarms about the very version that is on probation. Warnings do not, nor what is told of an earlier one. */
 export async function findAlarm(

@@ -1,16 +1,16 @@
 /** Reads what the replicas have counted for a release: the only effect of a look. Judging is left to pure functions. */
 import sql from 'sql-template-tag'
-import type { AbCohort } from '../domain/ab.ts'
-import { cohortsOf } from '../domain/cohorts.ts'
-import type { CountedTick, Observation } from '../domain/observation.ts'
-import type { ReleaseState } from '../domain/release.ts'
-import { listReleaseAnswers } from '../store/cohorts.ts'
-import { findTicks } from '../store/counters.ts'
-import { countPairs, type PairCounts } from '../store/pairs.ts'
-import type { Database } from '../store/postgres.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
-import { outputsOf } from './rows.ts'
+import type { AbCohort } from '../../domain/canary/ab-test.ts'
+import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
+import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { listReleaseAnswers } from '../../store/release/ab-answers.ts'
+import { findTicks } from '../../store/release/tick-counters.ts'
+import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
+import type { Database } from '../../store/postgres.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
+import { outputsOf } from '../data/rows.ts'
 
 /** Ticks this much older than the newest are taken as complete: a release of weeks is not read anew at every look. */
 const settleTicks = 60

@@ -1,6 +1,11 @@
 /** The beginning and the end of a release as rows, and everything that is said to it in between. */
-import { isError } from '../domain/errors.ts'
-import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../domain/policy.ts'
+import { isError } from '../../domain/errors.ts'
+import {
+  hotfixPolicy,
+  issuesOfPolicy,
+  issuesOfReplacement,
+  type ReleasePolicy,
+} from '../../domain/release/policy.ts'
 import {
   issuesOfOpening,
   hotfixRoles,
@@ -9,15 +14,15 @@ import {
   type ReleaseFacts,
   type ReleaseId,
   type ReleaseState,
-} from '../domain/release.ts'
-import { digestOfJson } from '../store/artifacts.ts'
-import { upsertAlert } from '../store/alerts.ts'
-import { appendAudit } from '../store/audit.ts'
-import { findChampion } from '../store/champions.ts'
-import { findLatency } from '../store/counters.ts'
-import { issueOfDrills } from '../store/drills.ts'
-import { findActiveKeys } from '../store/keys.ts'
-import type { Database } from '../store/postgres.ts'
+} from '../../domain/release/state.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findLatency } from '../../store/release/tick-counters.ts'
+import { issueOfDrills } from '../../store/release/drills.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
+import type { Database } from '../../store/postgres.ts'
 import {
   findReleasable,
   findOpenRelease,
@@ -26,14 +31,14 @@ import {
   insertRelease,
   saveRelease,
   type ReleaseCommand,
-} from '../store/releases.ts'
-import { findRouting } from '../store/routing.ts'
-import { refuseTurn } from '../store/waiting.ts'
-import type { ReleaseRequest } from '../workflows/contract.ts'
-import type { Deps } from './deps.ts'
-import { close, endInterrupted } from './ending.ts'
-import { awaitFollowers } from './followers.ts'
-import { withHeartbeat } from './heartbeat.ts'
+} from '../../store/release/releases.ts'
+import { findRouting } from '../../store/serving/routing.ts'
+import { refuseTurn } from '../../store/release/release-queue.ts'
+import type { ReleaseRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
+import { close, endInterrupted } from './close-release.ts'
+import { awaitFollowers } from './await-replicas.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 
 export interface Opening {
   id: ReleaseId

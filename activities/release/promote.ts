@@ -2,19 +2,19 @@
  * Makes the candidate champion: pointer, history, routing and audit in one transaction, so that there is no moment at
  * which they disagree. Doing it twice changes nothing, because the release is written into the history.
  */
-import { isError } from '../domain/errors.ts'
-import { pinReason } from '../domain/flag.ts'
-import type { StepEvent } from '../domain/release-events.ts'
-import type { ReleaseState } from '../domain/release.ts'
-import { appendAudit } from '../store/audit.ts'
-import { findPromotion, moveChampion } from '../store/champions.ts'
-import { listDecisions } from '../store/decisions.ts'
-import { findFlag } from '../store/flags.ts'
-import { findReleasable } from '../store/releases.ts'
-import { findRouting, writeRoute } from '../store/routing.ts'
-import type { Deps } from './deps.ts'
-import { databaseTime } from './followers.ts'
-import { recordFenced } from './fenced.ts'
+import { isError } from '../../domain/errors.ts'
+import { pinReason } from '../../domain/serving/kill-switch.ts'
+import type { StepEvent } from '../../domain/release/events.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
+import { findFlag } from '../../store/serving/kill-switches.ts'
+import { findReleasable } from '../../store/release/releases.ts'
+import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import type { Deps } from '../deps.ts'
+import { databaseTime } from './await-replicas.ts'
+import { recordFenced } from './audit-fenced-write.ts'
 import { outdatedReason, routeOf } from './route.ts'
 
 type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>

@@ -3,17 +3,17 @@
  * is not in order. Were the first replica the one to find out, its callers would pay for it.
  */
 import { join } from 'node:path'
-import { isError } from '../domain/errors.ts'
-import { defaultQualification, type QualificationLimits } from '../domain/policy.ts'
-import type { ReleaseState } from '../domain/release.ts'
-import { findCollected } from '../store/collection.ts'
-import { openSigner } from '../store/signature.ts'
-import { getVersion } from '../store/versions.ts'
-import { expectVouched } from '../store/vouching.ts'
-import { checkout } from '../temporal.config.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import { runServingChild, type NotServed } from './serving-child.ts'
+import { isError } from '../../domain/errors.ts'
+import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { findCollected } from '../../store/registry/artifact-retention.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { checkout } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { runServingChild, type NotServed } from '../runtime/serving-child.ts'
 
 export const qualificationLimits = defaultQualification
 
@@ -89,7 +89,7 @@ const timesOf = ({ measurements = 1 }: Pick<Qualified, 'measurements'>): string 
 export function runQualifier(
   argv: string[],
   {
-    script = join(checkout, 'api/qualifier.ts'),
+    script = join(checkout, 'api/processes/qualifier.ts'),
     timeoutMs = qualificationLimits.timeoutMs,
   }: { script?: string; timeoutMs?: number } = {},
 ): Promise<Found> {

@@ -1,10 +1,15 @@
 /** The turn of a release: whether it may wait for it, who waits, and how the waiting ended. */
-import { turnOf } from '../domain/turn.ts'
-import { appendAudit } from '../store/audit.ts'
-import { getModel } from '../store/models.ts'
-import { endWaiting, findWaiting, insertWaiting, type WaitingRelease } from '../store/waiting.ts'
-import type { ReleaseRequest } from '../workflows/contract.ts'
-import type { Deps } from './deps.ts'
+import { turnOf } from '../../domain/release/queue-policy.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { getModel } from '../../store/registry/models.ts'
+import {
+  endWaiting,
+  findWaiting,
+  insertWaiting,
+  type WaitingRelease,
+} from '../../store/release/release-queue.ts'
+import type { ReleaseRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
 
 /** Lets the release of a retraining wait behind the open one, or says why it may not. */
 export const joinQueue =

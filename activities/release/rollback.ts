@@ -3,24 +3,24 @@
  * has returned. It asks for no approval and no healthy candidate, and doing it again changes nothing, so that it can be
  * ordered at any moment and by any number of callers.
  */
-import type { Recovery, ReleaseState } from '../domain/release.ts'
-import type { Route } from '../domain/route.ts'
-import { appendAudit } from '../store/audit.ts'
+import type { Recovery, ReleaseState } from '../../domain/release/state.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   findChampion,
   findMisfits,
   listRollbackTargets,
   markWithdrawn,
   moveChampion,
-} from '../store/champions.ts'
-import { listDecisions } from '../store/decisions.ts'
-import type { Database } from '../store/postgres.ts'
-import { findOpenRelease, findRelease } from '../store/releases.ts'
-import { findRouting, writeRoute } from '../store/routing.ts'
-import type { Deps } from './deps.ts'
-import { endInterrupted, returnToBaseline, wholeRoute } from './ending.ts'
-import { awaitFollowers } from './followers.ts'
-import { withHeartbeat } from './heartbeat.ts'
+} from '../../store/registry/champions.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
+import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import type { Deps } from '../deps.ts'
+import { endInterrupted, returnToBaseline, wholeRoute } from './close-release.ts'
+import { awaitFollowers } from './await-replicas.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { qualifyVersion } from './qualify.ts'
 
 export interface TakeBackReport {

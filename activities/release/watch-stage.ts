@@ -3,19 +3,19 @@
  * activity. The exposure is renewed by nothing else, so a candidate whose watcher dies is dropped by every replica when
  * the lease lapses; and the clock of the stage is in Postgres, so the next watcher goes on where this one stood.
  */
-import { pinReason, type Flag } from '../domain/flag.ts'
-import type { ReleaseState } from '../domain/release.ts'
-import type { Verdict, VerdictKind } from '../domain/verdict.ts'
-import { recordLook } from '../store/decisions.ts'
-import { takeSilence } from '../store/drills.ts'
-import { findFlag } from '../store/flags.ts'
-import { issuesOfFollowers, listFollowers, renewExposure } from '../store/routing.ts'
+import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import type { Verdict, VerdictKind } from '../../domain/verdict.ts'
+import { recordLook } from '../../store/release/decisions.ts'
+import { takeSilence } from '../../store/release/drills.ts'
+import { findFlag } from '../../store/serving/kill-switches.ts'
+import { issuesOfFollowers, listFollowers, renewExposure } from '../../store/serving/routing.ts'
 import { judge, recordDecision, unlessBehind, unlessPinned, withinBudget } from './decide.ts'
-import type { Deps } from './deps.ts'
-import { recordFenced } from './fenced.ts'
-import { findAlarm, unlessAlarmed } from './floors.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
-import { createLifeline } from './lifeline.ts'
+import type { Deps } from '../deps.ts'
+import { recordFenced } from './audit-fenced-write.ts'
+import { findAlarm, unlessAlarmed } from './monitor-alarm.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { createLifeline } from './temporal-reachable.ts'
 import { createObserver } from './observe.ts'
 
 export interface WatchRequest {

@@ -3,8 +3,8 @@
  * changed before files, so whatever dies in the middle leaves files too many, which the next run finds, and never a row
  * that speaks of a file which is not there.
  */
-import { chooseLots, type Lot } from '../domain/collection.ts'
-import { getManifest, type Area, type Artifacts, type StoredFile } from '../store/artifacts.ts'
+import { chooseLots, type Lot } from '../../domain/registry/artifact-retention.ts'
+import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
 import {
   giveUpArtifact,
   giveUpSnapshot,
@@ -12,9 +12,9 @@ import {
   listKeptSnapshots,
   listOtherFiles,
   type NamedArtifact,
-} from '../store/collection.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat, type Beat } from './heartbeat.ts'
+} from '../../store/registry/artifact-retention.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 export interface CollectionReport {
   /** Artifacts and snapshots that were given up. */

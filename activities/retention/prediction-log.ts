@@ -1,8 +1,8 @@
 /** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
 import { heartbeat } from '@temporalio/activity'
-import { dropDays, forgetRows, makeDays, type Forgettable } from '../store/days.ts'
-import type { Deps } from './deps.ts'
-import { dropErasedSnapshots } from './subjects.ts'
+import { dropDays, forgetRows, makeDays, type Forgettable } from '../../store/serving/log-partitions.ts'
+import type { Deps } from '../deps.ts'
+import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
 /** A control worker may be away for a week before rows get into a partition for all days, which works but is never dropped whole. */
 const daysAhead = 7

@@ -1,7 +1,7 @@
 /** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
 import { op, table as tableOf } from 'arquero'
-import type { ColumnSummary, Table } from '../domain/expectations.ts'
-import { shown } from '../domain/storable.ts'
+import type { ColumnSummary, Table } from '../../domain/validation/expectations.ts'
+import { shown } from '../../domain/postgres-text.ts'
 
 const mostFrequent = 10
 

@@ -3,22 +3,27 @@
  * frozen test rows of the challenger's own snapshot. Numbers of two different test sets say nothing about each other.
  */
 import { Context } from '@temporalio/activity'
-import { DomainError, isError } from '../domain/errors.ts'
-import type { GateVerdict } from '../domain/gate.ts'
-import { gateMarkdown } from '../domain/report.ts'
-import { digestOfJson } from '../store/artifacts.ts'
-import { findChampion } from '../store/champions.ts'
-import { countTestSetUses, findEvaluation, insertEvaluation, type Evaluation } from '../store/evaluations.ts'
-import { getModel } from '../store/models.ts'
-import { openSigner } from '../store/signature.ts'
-import { getSnapshot } from '../store/snapshots.ts'
-import { getTraining } from '../store/trainings.ts'
-import { getVersion, listReleased } from '../store/versions.ts'
-import { expectVouched } from '../store/vouching.ts'
-import { runChild } from './child.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import type { EvaluatorJob, EvaluatorResult } from './evaluator.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import type { GateVerdict } from '../../domain/evaluation/gate.ts'
+import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import {
+  countTestSetUses,
+  findEvaluation,
+  insertEvaluation,
+  type Evaluation,
+} from '../../store/training/evaluations.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { getSnapshot } from '../../store/training/snapshots.ts'
+import { getTraining } from '../../store/training/trainings.ts'
+import { getVersion, listReleased } from '../../store/registry/versions.ts'
+import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { runChild } from '../runtime/child-process.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
 
 export interface EvaluateInput {
   /** The same id evaluates once. */
@@ -113,7 +118,7 @@ async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Pro
   try {
     return await withHeartbeat(() =>
       runChild<never, EvaluatorResult>({
-        file: './evaluator.ts',
+        file: '../tensorflow/evaluator.ts',
         job,
         signal: context.cancellationSignal,
         silentMs,

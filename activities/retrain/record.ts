@@ -1,10 +1,14 @@
 /** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
-import { isAlertKind } from '../domain/alert-kinds.ts'
-import { DomainError } from '../domain/errors.ts'
-import { defaultMonitorPolicy } from '../domain/monitoring.ts'
-import { judgeTrigger, type TriggerPolicy, type TriggerReason } from '../domain/triggers.ts'
-import { resolveAlert, upsertAlert } from '../store/alerts.ts'
-import { getModel } from '../store/models.ts'
+import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import {
+  judgeTrigger,
+  type TriggerPolicy,
+  type TriggerReason,
+} from '../../domain/monitoring/retraining-triggers.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { getModel } from '../../store/registry/models.ts'
 import {
   closeAbandoned,
   closeRetraining,
@@ -14,9 +18,9 @@ import {
   insertRetraining,
   listPastTrainings,
   type RetrainingEnd,
-} from '../store/retrainings.ts'
-import { endLeftTrainings } from '../store/trainings.ts'
-import type { Deps } from './deps.ts'
+} from '../../store/training/retrainings.ts'
+import { endLeftTrainings } from '../../store/training/trainings.ts'
+import type { Deps } from '../deps.ts'
 
 export interface OpenInput {
   /** `retrain/<model>/<run>` */

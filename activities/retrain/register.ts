@@ -2,23 +2,23 @@
  * Gives a challenger its name and writes down where it came from. One training is one version, however often it is
  * registered; a retried activity that made a second version would be released twice.
  */
-import { formatVersion, nextVersion, type Lineage, type Numbered } from '../domain/version.ts'
-import { getManifest } from '../store/artifacts.ts'
-import { getEvaluation } from '../store/evaluations.ts'
-import { findRetraining } from '../store/retrainings.ts'
-import { getTraining } from '../store/trainings.ts'
+import { formatVersion, nextVersion, type Lineage, type Numbered } from '../../domain/registry/version.ts'
+import { getManifest } from '../../store/artifacts.ts'
+import { getEvaluation } from '../../store/training/evaluations.ts'
+import { findRetraining } from '../../store/training/retrainings.ts'
+import { getTraining } from '../../store/training/trainings.ts'
 import {
   findLatestVersion,
   findVersionOfTraining,
   insertVersion,
   lockVersions,
   type Version,
-} from '../store/versions.ts'
-import { openSigner } from '../store/signature.ts'
-import { getSnapshot } from '../store/snapshots.ts'
-import { vouchFor } from '../store/vouching.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import type { Deps } from './deps.ts'
+} from '../../store/registry/versions.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { getSnapshot } from '../../store/training/snapshots.ts'
+import { vouchFor } from '../../store/signing/artifact-signatures.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { Deps } from '../deps.ts'
 
 export interface RegisterInput {
   model: string

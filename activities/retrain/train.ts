@@ -3,10 +3,10 @@
  * the heartbeat, so that whichever worker comes next loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
-import { DomainError, isError } from '../domain/errors.ts'
-import { modelsDirectory } from '../models/index.ts'
-import { digestOfJson } from '../store/artifacts.ts'
-import { getModel } from '../store/models.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { modelsDirectory } from '../../models/index.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
+import { getModel } from '../../store/registry/models.ts'
 import {
   beginTraining,
   endTraining,
@@ -14,11 +14,11 @@ import {
   recordEpoch,
   recordMemoryFailure,
   type Training,
-} from '../store/trainings.ts'
-import { runChild } from './child.ts'
-import type { Deps } from './deps.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import type { TrainerJob, TrainerResult, TrainerStep } from './trainer.ts'
+} from '../../store/training/trainings.ts'
+import { runChild } from '../runtime/child-process.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
 
 export interface TrainInput {
   /** The same id trains once. */
@@ -82,7 +82,7 @@ export const train =
       const result = await withHeartbeat(
         () =>
           runChild<TrainerStep, TrainerResult>({
-            file: './trainer.ts',
+            file: '../tensorflow/trainer.ts',
             job,
             signal: context.cancellationSignal,
             silentMs,

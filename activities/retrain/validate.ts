@@ -2,19 +2,19 @@
  * Looks at a batch before anything learns from it. What blocks is quarantined whole: the report is stored, an alert is
  * raised, and nothing else happens; a model trained on half an export would be worse than the one that is live.
  */
-import { snapshotColumns, type ModelDefinition } from '../domain/definition.ts'
-import type { ValidationVerdict } from '../domain/expectations.ts'
-import { impliedExpectations, judgeValidation } from '../domain/validation.ts'
-import { expectedOfChampion } from '../domain/expect-champion.ts'
-import { findChampion } from '../store/champions.ts'
-import { getModel } from '../store/models.ts'
-import { listEarlierRows } from '../store/snapshots.ts'
-import { insertValidation } from '../store/validations.ts'
-import { getVersion } from '../store/versions.ts'
-import type { Deps } from './deps.ts'
-import { literal, withDuck } from './duckdb.ts'
-import { withHeartbeat } from './heartbeat.ts'
-import { summarize } from './summary.ts'
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
+import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { listEarlierRows } from '../../store/training/snapshots.ts'
+import { insertValidation } from '../../store/training/validations.ts'
+import { getVersion } from '../../store/registry/versions.ts'
+import type { Deps } from '../deps.ts'
+import { literal, withDuck } from '../data/duckdb.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { summarize } from './column-summary.ts'
 
 export interface ValidateInput {
   /** The same id validates once. */

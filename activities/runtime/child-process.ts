@@ -5,10 +5,10 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { DomainError } from '../domain/errors.ts'
-import { trainerEnvironment } from '../temporal.config.ts'
-import type { JobMessage } from './job.ts'
-import { countKernelKills, findStarvation, watchMemory, withMemoryLimit } from './memory.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { trainerEnvironment } from '../../temporal.config.ts'
+import type { JobMessage } from './child-protocol.ts'
+import { countKernelKills, findStarvation, watchMemory, withMemoryLimit } from './memory-limit.ts'
 
 const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const keptLines = 20

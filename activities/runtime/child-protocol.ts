@@ -4,8 +4,8 @@
  */
 import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
-import { isError, type ErrorCode } from '../domain/errors.ts'
-import { findStarvation } from './memory.ts'
+import { isError, type ErrorCode } from '../../domain/errors.ts'
+import { findStarvation } from './memory-limit.ts'
 
 export type JobMessage<Step, Result> =
   | { kind: 'alive' }

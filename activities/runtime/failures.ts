@@ -4,8 +4,8 @@
  * others read, so it loses its secrets on the way.
  */
 import { ApplicationFailure } from '@temporalio/activity'
-import { errorTable, isError } from '../domain/errors.ts'
-import { redacted } from '../domain/redact.ts'
+import { errorTable, isError } from '../../domain/errors.ts'
+import { redacted } from '../../domain/redact.ts'
 
 type Activity = (...input: never[]) => Promise<unknown>
 

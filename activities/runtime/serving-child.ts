@@ -1,6 +1,6 @@
 /** Runs what serves in a process of its own: activities may not import it, and a bad artifact must not meet a worker. */
 import { spawn } from 'node:child_process'
-import { checkout } from '../temporal.config.ts'
+import { checkout } from '../../temporal.config.ts'
 
 export interface NotServed {
   ok: false

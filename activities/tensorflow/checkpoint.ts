@@ -4,7 +4,7 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
-import type { Tensorflow } from './tensorflow.ts'
+import type { Tensorflow } from './tfjs.ts'
 
 export interface CheckpointHeader {
   /** What it belongs to; a checkpoint of other code or data is of no use. */

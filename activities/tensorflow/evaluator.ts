@@ -2,20 +2,20 @@
  * The evaluation process: asks challenger and champion on the same frozen test rows, each through its own preprocessing,
  * and judges them. The bootstrap alone would silence a worker's heartbeats for seconds.
  */
-import type { ModelDefinition } from '../domain/definition.ts'
-import { judgeGate, type GateReport } from '../domain/gate.ts'
-import type { EvaluationInputs } from '../domain/evaluation.ts'
-import { naiveAnswers, type GateInput } from '../domain/gate-input.ts'
-import { bestOf } from '../domain/gate-anchor.ts'
-import type { Cell } from '../domain/expectations.ts'
-import { widthOf } from '../domain/features.ts'
-import { compileEncoder } from '../domain/preprocess.ts'
-import { getManifest, openArtifacts, type Artifacts } from '../store/artifacts.ts'
-import { literal, withDuck, type Duck } from './duckdb.ts'
-import { takeJob, type Parent } from './job.ts'
-import { findLeaks } from './leaks.ts'
-import { judgedLabels, readPart, rowsOf, type LabelledRows } from './rows.ts'
-import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tensorflow.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
+import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
+import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
+import { bestOf } from '../../domain/evaluation/anchor.ts'
+import type { Cell } from '../../domain/validation/expectations.ts'
+import { widthOf } from '../../domain/model/features.ts'
+import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { literal, withDuck, type Duck } from '../data/duckdb.ts'
+import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { findLeaks } from './leakage-queries.ts'
+import { judgedLabels, readPart, rowsOf, type LabelledRows } from '../data/rows.ts'
+import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface EvaluatorJob {
   definition: ModelDefinition

@@ -1,8 +1,8 @@
 /** Looks for the ways in which a model can have seen the answers, in the snapshot itself. */
-import { auc } from '../domain/auc.ts'
-import { snapshotColumns, type ModelDefinition } from '../domain/definition.ts'
-import type { LeakageFacts } from '../domain/gate-leakage.ts'
-import type { Duck } from './duckdb.ts'
+import { auc } from '../../domain/metrics/auc.ts'
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import type { LeakageFacts } from '../../domain/evaluation/leakage.ts'
+import type { Duck } from '../data/duckdb.ts'
 
 const { key, part, eventAt, knownAt, label } = snapshotColumns
 

@@ -5,7 +5,7 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import util from 'node:util'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 export type Tensorflow = typeof tfjs
 

@@ -3,11 +3,11 @@
  * library shuffles with an unseeded generator, so that no training could be repeated or resumed exactly.
  */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
-import { seeded } from '../domain/random.ts'
-import { hash32 } from '../domain/route.ts'
-import type { FitOptions } from '../models/define/model.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import { hash32 } from '../../domain/serving/route.ts'
+import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, type Checkpoint } from './checkpoint.ts'
-import type { Tensorflow } from './tensorflow.ts'
+import type { Tensorflow } from './tfjs.ts'
 
 export interface EncodedRows {
   rows: number

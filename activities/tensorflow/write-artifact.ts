@@ -1,15 +1,20 @@
 /** Makes an artifact of a trained network: its files, and the manifest that says how to ask it and what it must answer. */
 import type { LayersModel } from '@tensorflow/tfjs'
-import type { ModelDefinition } from '../domain/definition.ts'
-import { DomainError } from '../domain/errors.ts'
-import { widthOf, type FeatureFit, type Row } from '../domain/features.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import { compileEncoder } from '../domain/preprocess.ts'
-import { categoryProfile, numberProfile, type Profile, type ReferenceProfile } from '../domain/profile.ts'
-import { putManifest, type Artifacts } from '../store/artifacts.ts'
-import type { LabelledRows } from './rows.ts'
-import { outputsOf } from './rows.ts'
-import { answersOf, saveNetwork, type Tensorflow } from './tensorflow.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { widthOf, type FeatureFit, type Row } from '../../domain/model/features.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import {
+  categoryProfile,
+  numberProfile,
+  type Profile,
+  type ReferenceProfile,
+} from '../../domain/model/reference-profile.ts'
+import { putManifest, type Artifacts } from '../../store/artifacts.ts'
+import type { LabelledRows } from '../data/rows.ts'
+import { outputsOf } from '../data/rows.ts'
+import { answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 
 const goldenRows = 8
 /** Rows whose scores make the profile of the score; enough for its deciles. */

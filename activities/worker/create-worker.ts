@@ -4,12 +4,12 @@
  */
 import { bundleWorkflowCode, Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
 import { join } from 'node:path'
-import { checkout } from '../temporal.config.ts'
-import { controlActivities } from './control.ts'
-import { deploymentName } from './deployment.ts'
-import type { Deps } from './deps.ts'
-import { keptBundle } from './kept-bundle.ts'
-import { trainingActivities } from './pipeline.ts'
+import { checkout } from '../../temporal.config.ts'
+import { controlActivities } from '../control-activities.ts'
+import { deploymentName } from './worker-versioning.ts'
+import type { Deps } from '../deps.ts'
+import { keptBundle } from './bundle-cache.ts'
+import { trainingActivities } from '../training-activities.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 

@@ -3,9 +3,9 @@
  * them as interrupted. Left alone, a candidate in probation would stay champion without a watcher, and every other release
  * of the model would be kept out until somebody wondered why.
  */
-import { listReleases, type Release } from '../store/releases.ts'
-import type { Deps } from './deps.ts'
-import { endInterrupted } from './ending.ts'
+import { listReleases, type Release } from '../../store/release/releases.ts'
+import type { Deps } from '../deps.ts'
+import { endInterrupted } from '../release/close-release.ts'
 
 /** How often it is looked. Two looks in a row must agree, so an interrupted release is closed within twice this time. */
 export const sweepMs = 15_000

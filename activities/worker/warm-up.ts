@@ -1,6 +1,6 @@
-/** Gives a worker that has just begun something to do, so that nobody waits for what takes long only once (workflows/get-ready.ts). */
+/** Gives a worker that has just begun something to do, so that nobody waits for what takes long only once (workflows/warm-up.ts). */
 import { randomUUID } from 'node:crypto'
-import type { Config } from '../temporal.config.ts'
+import type { Config } from '../../temporal.config.ts'
 
 /** The part of Temporal's service that starts workflows. */
 export interface StartService {

@@ -2,7 +2,7 @@
  * Which build of the workers takes new work, when workers are versioned. A release stays on the build it began with; only
  * what starts later, and what says so of itself, runs on the current one.
  */
-import type { Config } from '../temporal.config.ts'
+import type { Config } from '../../temporal.config.ts'
 
 export const deploymentName = 'tenure'
 

@@ -5,11 +5,17 @@
 import { timingSafeEqual } from 'node:crypto'
 import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { DomainError } from '../domain/errors.ts'
-import type { Role } from '../domain/roles.ts'
-import { findActiveKeys, hashOfKey, idOfKey, type ActiveKey, type KeyRate } from '../store/keys.ts'
-import type { Store } from '../store/postgres.ts'
-import { startLoop } from './serving/loop.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Role } from '../../domain/roles.ts'
+import {
+  findActiveKeys,
+  hashOfKey,
+  idOfKey,
+  type ActiveKey,
+  type KeyRate,
+} from '../../store/access/api-keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import { startLoop } from '../serving/poll-loop.ts'
 import type { SessionKey } from './session.ts'
 
 /** Who a request comes from. */

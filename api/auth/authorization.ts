@@ -1,7 +1,7 @@
 /** What a key may see of a list: the rows of its models. Rows that belong to no model are for keys that may see all. */
-import type { Actor } from './auth.ts'
-import { DomainError } from '../domain/errors.ts'
-import { mayTouch } from './auth.ts'
+import type { Actor } from './authentication.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { mayTouch } from './authentication.ts'
 
 /**
  * What a list is read by, so that the database narrows it down before it takes a page of it: a page of rows that this key may not

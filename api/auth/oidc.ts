@@ -6,7 +6,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import type { Signer } from '../../store/signature.ts'
+import type { Signer } from '../../store/signing/signing-key.ts'
 import type { OidcConfig } from '../../temporal.config.ts'
 
 /** What is kept in the browser from the way there to the way back. */

@@ -3,7 +3,7 @@
  * site can send. It names the key and the secret that opened it, so it ends with either, and holds no secret itself.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { Signer } from '../store/signature.ts'
+import type { Signer } from '../../store/signing/signing-key.ts'
 import { cookieIn, sessionCookie } from './cookie.ts'
 
 /** Which key a session stands for, and by which of its secrets it was opened. */

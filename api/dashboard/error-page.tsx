@@ -2,12 +2,12 @@
  * What a person is shown in place of a page: what is wrong, what to do, and where to go on. Nobody is told more than the problem
  * document says; what nobody foresaw is in the log under the number shown.
  */
-import type { Answer } from '../declare.ts'
-import type { Problem } from '../problem.ts'
-import { headersOf } from '../problem.ts'
-import { pageText } from './answer.tsx'
-import type { View } from './declare.ts'
-import { html, pageHeaders } from './headers.ts'
+import type { Answer } from '../http/route.ts'
+import type { Problem } from '../http/problem.ts'
+import { headersOf } from '../http/problem.ts'
+import { pageText } from './render-page.tsx'
+import type { View } from './page.ts'
+import { html, pageHeaders } from './security-headers.ts'
 
 export interface FailedAsk {
   target: string

@@ -1,8 +1,8 @@
 /** How states are called and coloured on every page, so that one thing has one name. */
-import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release.ts'
+import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
-import type { Tone } from './parts.tsx'
-import { shareText } from './parts.tsx'
+import type { Tone } from './components/elements.tsx'
+import { shareText } from './components/elements.tsx'
 
 const stageWords: Readonly<Record<ReleaseStage, string>> = {
   qualifying: 'qualifying',

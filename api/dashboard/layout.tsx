@@ -1,9 +1,9 @@
 /** The frame of every page: head, navigation, who is signed in, and the place of what the page shows. */
 import type { Child } from 'hono/jsx'
-import type { Actor } from '../auth.ts'
+import type { Actor } from '../auth/authentication.ts'
 import type { AssetName } from './assets.ts'
-import type { View } from './declare.ts'
-import { TokenField } from './form.tsx'
+import type { View } from './page.ts'
+import { TokenField } from './components/csrf-field.tsx'
 
 export interface NavItem {
   path: string

@@ -5,8 +5,8 @@
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { z } from 'zod'
 import type { Role } from '../../domain/roles.ts'
-import type { Actor } from '../auth.ts'
-import type { Answer, Ask } from '../declare.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Answer, Ask } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 
 export type View = JSX.Element

@@ -1,12 +1,12 @@
 /** Answers for a page: reads what it shows, renders it into the frame, and says in Server-Timing what that took. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Actor } from '../auth.ts'
-import type { Answer, Ask } from '../declare.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Answer, Ask } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { addressesOfAssets } from './assets.ts'
-import { countStatements } from './counted.ts'
-import type { AnyPage, PageAsk, Place, View } from './declare.ts'
-import { html, pageHeaders } from './headers.ts'
+import { countStatements } from './query-counter.ts'
+import type { AnyPage, PageAsk, Place, View } from './page.ts'
+import { html, pageHeaders } from './security-headers.ts'
 import { Layout, type Frame, type NavItem } from './layout.tsx'
 
 export interface Asked {

@@ -5,13 +5,13 @@
 import { Counter } from 'prom-client'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { route, type Ask, type Route } from '../declare.ts'
+import { route, type Ask, type Route } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { metricTable } from '../metrics-table.ts'
-import { createTroubleLog } from '../trouble.ts'
+import { metricTable } from '../metrics/metric-catalogue.ts'
+import { createTroubleLog } from '../http/log-throttle.ts'
 import { findAsset } from './assets.ts'
-import { reportPath } from './headers.ts'
-import { forms, places } from './places.ts'
+import { reportPath } from './security-headers.ts'
+import { forms, places } from './page-registry.ts'
 
 /** Most bytes of a form: a reason and some digests. */
 const formBytes = 32_768
@@ -28,7 +28,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
         page: true,
         summary: place.summary,
         answers: { 200: 'A page' },
-        handle: async (ask) => (await import('./answer.tsx')).answerPage(deps, { place, places }, ask),
+        handle: async (ask) => (await import('./render-page.tsx')).answerPage(deps, { place, places }, ask),
       }),
     ),
     ...forms.map((form) =>
@@ -52,7 +52,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       page: true,
       summary: 'Where a person signs in.',
       answers: { 200: 'A page' },
-      handle: async (ask) => (await import('./pages/sign-in.tsx')).showSignIn(deps, ask),
+      handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
     }),
     route({
       method: 'get',
@@ -61,7 +61,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       page: true,
       summary: 'Leads to the identity provider, where there is one.',
       answers: { 303: 'The way there' },
-      handle: async (ask) => (await import('./pages/sign-in-elsewhere.ts')).leave(deps, ask),
+      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).leave(deps, ask),
     }),
     route({
       method: 'get',
@@ -70,7 +70,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       page: true,
       summary: 'Where the identity provider sends people back to.',
       answers: { 303: 'Signed in', 403: 'Not believed, or without a role here' },
-      handle: async (ask) => (await import('./pages/sign-in-elsewhere.ts')).comeBack(deps, ask),
+      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).comeBack(deps, ask),
     }),
     route({
       method: 'get',

@@ -3,7 +3,7 @@
  * anybody, but not JSON; so a body that says it is something else is not read as JSON. One that says nothing comes from a
  * program: many of them send none.
  */
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 export const json = 'application/json'
 

@@ -4,7 +4,7 @@
  * a hundred of them would be held half unpacked side by side.
  */
 import { gunzipSync, inflateSync } from 'node:zlib'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 const ways = new Map([
   ['gzip', gunzipSync],

@@ -1,5 +1,5 @@
 /** Troubles that repeat many times a second while a server is away, said once in ten seconds each, with how often they came. */
-import type { Log } from './deps.ts'
+import type { Log } from '../deps.ts'
 
 const everyMs = 10_000
 

@@ -1,7 +1,7 @@
 /** The declared routes as an OpenAPI 3.1 document. */
 import { z } from 'zod'
-import { errorTable } from '../domain/errors.ts'
-import type { Route } from './declare.ts'
+import { errorTable } from '../../domain/errors.ts'
+import type { Route } from './route.ts'
 
 export function describe(routes: readonly Route[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}

@@ -3,7 +3,7 @@
  * its filters; a page number would skip rows, or show them twice, as soon as a row is added before it.
  */
 import { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 export const cursorText = z.string().max(1_000)
 

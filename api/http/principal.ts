@@ -2,12 +2,12 @@
  * Who sends a request: a key, or the session of a person in a browser. A browser sends what it knows by itself, also when another
  * site makes it: so a session, like a key in a browser's memory, only looks, unless a form of its own page says otherwise.
  */
-import { DomainError } from '../domain/errors.ts'
-import { isEnded } from '../store/sessions.ts'
-import type { Actor } from './auth.ts'
-import type { Route } from './declare.ts'
-import type { ApiDeps } from './deps.ts'
-import { isOwnForm, issueOfSender, readSession, type Session } from './session.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { isEnded } from '../../store/access/revoked-sessions.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Route } from './route.ts'
+import type { ApiDeps } from '../deps.ts'
+import { isOwnForm, issueOfSender, readSession, type Session } from '../auth/session.ts'
 
 export interface Person {
   actor?: Actor

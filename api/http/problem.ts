@@ -2,8 +2,8 @@
  * Every failure as an RFC 9457 problem document with a code that programs match, a sentence for people and what to do about
  * it. A failure nobody expected becomes `internal`, and only the log says more: its text may hold what is nobody's business.
  */
-import { isError, DomainError, errorTable, type ErrorCode } from '../domain/errors.ts'
-import { redacted } from '../domain/redact.ts'
+import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { redacted } from '../../domain/redact.ts'
 
 export interface Problem {
   type: string

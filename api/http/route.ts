@@ -3,12 +3,12 @@
  * declaration, so none can be without its roles, and the description of the API cannot say anything else than the code.
  */
 import type { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
-import { roles, type Role } from '../domain/roles.ts'
-import type { StartName } from '../store/command-outbox.ts'
-import type { Database } from '../store/postgres.ts'
-import type { Actor } from './auth.ts'
-import type { Session } from './session.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { roles, type Role } from '../../domain/roles.ts'
+import type { StartName } from '../../store/release/command-outbox.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Session } from '../auth/session.ts'
 
 /**
  * - `public`: no key is asked for.

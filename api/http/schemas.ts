@@ -1,7 +1,7 @@
 /** How values stand in JSON: snake_case at the first level, which is ours; what lies deeper is data and stays as it is. */
 import { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
-import { parseMoment, type Parsed } from '../domain/search.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { parseMoment, type Parsed } from '../../domain/registry/version-query.ts'
 
 export function toWire<T extends object>(value: T): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [snake(name), each]))

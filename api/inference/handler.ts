@@ -1,8 +1,8 @@
 /** One request of the Open Inference Protocol, from its body and header to the bytes of its answer. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Ink } from '../serving/ink.ts'
-import type { Request } from '../serving/protocol.ts'
-import type { Serving } from '../serving/serving.ts'
+import type { Ink } from '../serving/codec/byte-writer.ts'
+import type { Request } from '../serving/request/protocol.ts'
+import type { Serving } from '../serving/replica-assembly.ts'
 import { createInferProtocol } from './protocol.ts'
 
 /** In requests and answers: how many bytes are JSON, where binary tensors follow them. */

@@ -1,7 +1,7 @@
 /** Rows of numbers alone, straight into the arrays of a sheet: what most callers send most of the time. */
-import { scaled } from '../../domain/preprocess.ts'
-import type { Columns } from '../serving/columns.ts'
-import type { Sheet } from '../serving/sheet.ts'
+import { scaled } from '../../domain/model/preprocessing.ts'
+import type { Columns } from '../serving/codec/feature-columns.ts'
+import type { Sheet } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
 /** False when a value is no finite number, or the model has other features: row by row it is then said which. */

@@ -1,8 +1,8 @@
 /** What a model is, as the Open Inference Protocol describes one. */
-import { nobodyAnswers, pinnedArm } from '../serving/draw.ts'
-import type { Serving } from '../serving/serving.ts'
-import type { LiveArm } from '../serving/table.ts'
-import { outputTensors } from './outputs.ts'
+import { nobodyAnswers, pinnedArm } from '../serving/request/choose-arm.ts'
+import type { Serving } from '../serving/replica-assembly.ts'
+import type { LiveArm } from '../serving/routing/route-table.ts'
+import { outputTensors } from './output-tensors.ts'
 
 /** The arm of the version; of the champion when none is named, or of the candidate that has all callers. Throws why there is none. */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {

@@ -1,8 +1,8 @@
 /** What a model answers, as named tensors: the same in the description of a model and in its answers. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Output } from '../../domain/features.ts'
-import type { WantedOutput } from '../serving/sheet.ts'
-import { longestFloat, put, putFloats, reserve, type Ink } from '../serving/ink.ts'
+import type { Output } from '../../domain/model/features.ts'
+import type { WantedOutput } from '../serving/codec/input-buffer.ts'
+import { longestFloat, put, putFloats, reserve, type Ink } from '../serving/codec/byte-writer.ts'
 
 export interface OutputTensor {
   name: string

@@ -2,12 +2,12 @@
  * The Open Inference Protocol (version 2) as a way of asking. Clients that speak it to other servers speak it to this one; the
  * arm, the generation and the id that outcomes are told by stand among the parameters of the answer.
  */
-import { put, putId, putWhole, reserve, type Ink } from '../serving/ink.ts'
-import type { Answered, Protocol } from '../serving/protocol.ts'
-import type { LiveArm } from '../serving/table.ts'
-import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } from './outputs.ts'
-import { readSlowly } from './request.ts'
-import { scanMatrix } from './scan.ts'
+import { put, putId, putWhole, reserve, type Ink } from '../serving/codec/byte-writer.ts'
+import type { Answered, Protocol } from '../serving/request/protocol.ts'
+import type { LiveArm } from '../serving/routing/route-table.ts'
+import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } from './output-tensors.ts'
+import { readSlowly } from './request-parser.ts'
+import { scanMatrix } from './request-scanner.ts'
 
 /** `jsonBytes`: where the binary part of the body begins, when it has one. */
 export const createInferProtocol = (mostInstances: number, jsonBytes?: number): Protocol => ({

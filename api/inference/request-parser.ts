@@ -4,15 +4,15 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
-import type { Row } from '../../domain/features.ts'
+import type { Row } from '../../domain/model/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
-import { expectModest } from '../serving/bulk.ts'
-import type { Columns } from '../serving/columns.ts'
-import { isRoutingKey, longestRoutingKey } from '../serving/request.ts'
-import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/sheet.ts'
-import type { LoadedVersion } from '../serving/version.ts'
-import { fillMatrix } from './matrix.ts'
-import { allOutputs } from './outputs.ts'
+import { expectModest } from '../serving/codec/json-limits.ts'
+import type { Columns } from '../serving/codec/feature-columns.ts'
+import { isRoutingKey, longestRoutingKey } from '../serving/codec/request-parser.ts'
+import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/codec/input-buffer.ts'
+import type { LoadedVersion } from '../serving/version/loaded-version.ts'
+import { fillMatrix } from './matrix-reader.ts'
+import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 
 /** Longest id that is echoed. */

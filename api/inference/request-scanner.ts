@@ -2,7 +2,7 @@
  * Reads the plainest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with
  * or without an id. It gives up on everything else, which request.ts then reads whole; both must read the same numbers.
  */
-import type { Columns } from '../serving/columns.ts'
+import type { Columns } from '../serving/codec/feature-columns.ts'
 import {
   code,
   peek,
@@ -13,9 +13,9 @@ import {
   takeBytes,
   textOf,
   type Cursor,
-} from '../serving/scan.ts'
-import { beginSheet, type Sheet } from '../serving/sheet.ts'
-import { fillMatrix } from './matrix.ts'
+} from '../serving/codec/json-scanner.ts'
+import { beginSheet, type Sheet } from '../serving/codec/input-buffer.ts'
+import { fillMatrix } from './matrix-reader.ts'
 
 const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
 let values = new Float64Array(4_096)

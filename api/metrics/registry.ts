@@ -3,11 +3,11 @@
  * somebody asks.
  */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
-import { rankOf } from '../domain/ladder.ts'
-import { metricTable, type MetricFacts, type MetricName } from './metrics-table.ts'
-import { upperBoundOf } from './serving/latency.ts'
-import type { Serving } from './serving/serving.ts'
-import type { ArmTotals } from './serving/tally.ts'
+import { rankOf } from '../../domain/serving/fallback-level.ts'
+import { metricTable, type MetricFacts, type MetricName } from './metric-catalogue.ts'
+import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
+import type { Serving } from '../serving/replica-assembly.ts'
+import type { ArmTotals } from '../serving/counters/arm-counters.ts'
 
 /** Buckets of the histogram that is shown, in seconds. */
 const bounds = [

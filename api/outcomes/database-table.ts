@@ -1,12 +1,12 @@
 /** Outcomes copied from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
 import { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
-import { redacted, withoutExcerpt } from '../domain/redact.ts'
-import { readOutcomeTable } from '../store/outcome-tables.ts'
-import type { Store } from '../store/postgres.ts'
-import type { Actor } from './auth.ts'
-import type { Intake } from './outcome-intake.ts'
-import { moment } from './wire.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { redacted, withoutExcerpt } from '../../domain/redact.ts'
+import { readOutcomeTable } from '../../store/monitoring/outcome-tables.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Intake } from './intake.ts'
+import { moment } from '../http/schemas.ts'
 
 /** Rows of one call; `since` goes on from there. */
 export const tableRows = 1_000_000

@@ -2,7 +2,7 @@
  * Takes outcomes in one by one, however many there are, and stores them some at a time. What is wrong with one is told by its
  * place and keeps no other from being stored; what was stored before a sender goes away stays, and may be sent again.
  */
-import type { Actor } from './auth.ts'
+import type { Actor } from '../auth/authentication.ts'
 import {
   createOutcomeCheck,
   takeOutcomes,
@@ -10,7 +10,7 @@ import {
   type SentOutcome,
   type TakenOutcomes,
 } from './outcomes.ts'
-import type { Store } from '../store/postgres.ts'
+import type { Store } from '../../store/postgres.ts'
 
 export interface Intake {
   /** Whether something is an outcome at all. */

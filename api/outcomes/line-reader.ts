@@ -1,5 +1,5 @@
 /** The lines of a body that is read as it comes, so that a file of any length takes the memory of its longest line. */
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 export interface Line {
   number: number

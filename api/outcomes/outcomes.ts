@@ -3,14 +3,14 @@
  * that this model can answer with. Quality in use is measured on nothing else, so what gets in wrong is believed.
  */
 import { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
-import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../domain/outcome.ts'
-import { isStorable } from '../domain/storable.ts'
-import { findErased } from '../store/erased-subjects.ts'
-import { findAnswered, findOutputs, insertOutcomes } from '../store/outcomes.ts'
-import type { Store } from '../store/postgres.ts'
-import { mayTouch, type Actor } from './auth.ts'
-import { pastMoment } from './wire.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../../domain/model/outcome.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
+import { findErased } from '../../store/privacy/erased-subjects.ts'
+import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
+import type { Store } from '../../store/postgres.ts'
+import { mayTouch, type Actor } from '../auth/authentication.ts'
+import { pastMoment } from '../http/schemas.ts'
 
 export const outcomeSchema = (nowMs: () => number) =>
   z.strictObject({

@@ -1,7 +1,7 @@
 /** How large a Parquet file of outcomes may be, in each way in which it could fill the memory. Looked at before anything is unpacked. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 import { outcomeColumns } from './outcomes.ts'
 
 export const parquetLimits = {

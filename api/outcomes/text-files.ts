@@ -1,8 +1,8 @@
 /** Outcomes as lines of a file: NDJSON, or CSV whose first line names the columns. */
-import { DomainError } from '../domain/errors.ts'
-import { withoutExcerpt } from '../domain/redact.ts'
-import { fieldsOf, linesOf, type Line } from './lines.ts'
-import type { Intake } from './outcome-intake.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { withoutExcerpt } from '../../domain/redact.ts'
+import { fieldsOf, linesOf, type Line } from './line-reader.ts'
+import type { Intake } from './intake.ts'
 import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
 
 const lineBytes = 65_536

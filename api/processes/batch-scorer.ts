@@ -6,16 +6,16 @@
  * how many bytes follow the line, in the layout of a batch, and is answered with as many outputs and marks behind the line.
  */
 import { once } from 'node:events'
-import { bytesOfRow, layoutOf, type Layout } from '../domain/batch.ts'
-import { isError } from '../domain/errors.ts'
-import { createFrames } from '../domain/frames.ts'
-import type { Row } from '../domain/features.ts'
-import { getArtifact, openArtifacts } from '../store/artifacts.ts'
-import type { ColumnBlock } from './serving/column-source.ts'
-import { compileColumns } from './serving/sparse.ts'
-import { createTensors } from './serving/tensors.ts'
-import { isDense, networkOf, readModel } from './serving/topology.ts'
-import { openVersion, type LoadedVersion } from './serving/version.ts'
+import { bytesOfRow, layoutOf, type Layout } from '../../domain/model/batch-spec.ts'
+import { isError } from '../../domain/errors.ts'
+import { createFrames } from '../../domain/message-framing.ts'
+import type { Row } from '../../domain/model/features.ts'
+import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import type { ColumnBlock } from '../serving/columnar/column-source.ts'
+import { compileColumns } from '../serving/columnar/column-predictor.ts'
+import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
+import { isDense, networkOf, readModel } from '../serving/network/layers-model.ts'
+import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 type Piece =
   /** Feature → its values. */

@@ -4,11 +4,11 @@
  *
  * `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one line of JSON and exits with 0, also for a refusal.
  */
-import { isError } from '../domain/errors.ts'
-import { getArtifact, openArtifacts } from '../store/artifacts.ts'
-import { beginInk, createInk } from './serving/ink.ts'
-import { createTensors } from './serving/tensors.ts'
-import { openVersion, type LoadedVersion } from './serving/version.ts'
+import { isError } from '../../domain/errors.ts'
+import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { beginInk, createInk } from '../serving/codec/byte-writer.ts'
+import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
+import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const measuredRows = 2_000
 const measuredMs = 2_000

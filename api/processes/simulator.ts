@@ -3,11 +3,11 @@
  * must not stand still for seconds while a person wonders.
  */
 import { setPriority } from 'node:os'
-import { seeded } from '../../domain/random.ts'
-import { parseScenario, type World } from '../../domain/scenario.ts'
-import { summarize, type SimulationSummary } from '../../domain/simulation-summary.ts'
-import { simulateRelease, type SimulatedRelease } from '../../domain/simulation.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import { parseScenario, type World } from '../../domain/simulation/scenario.ts'
+import { summarize, type SimulationSummary } from '../../domain/simulation/summary.ts'
+import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export interface SimulationOrder {
   policy: ReleasePolicy

@@ -5,14 +5,14 @@
  * `replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
  */
 import { text } from 'node:stream/consumers'
-import { isError } from '../domain/errors.ts'
-import type { FeatureFit, Row } from '../domain/features.ts'
-import { compileEncoder } from '../domain/preprocess.ts'
-import { findSkew, type ReplayedRow, type SkewValue } from '../domain/skew.ts'
-import { getArtifact, openArtifacts } from '../store/artifacts.ts'
-import { createSheet } from './serving/sheet.ts'
-import { createTensors } from './serving/tensors.ts'
-import { openVersion } from './serving/version.ts'
+import { isError } from '../../domain/errors.ts'
+import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import { findSkew, type ReplayedRow, type SkewValue } from '../../domain/monitoring/training-serving-skew.ts'
+import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { createSheet } from '../serving/codec/input-buffer.ts'
+import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
+import { openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
   predictionId: string

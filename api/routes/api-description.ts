@@ -1,9 +1,9 @@
 /** `/openapi.json` and `/docs`: what the API is, made from the declared routes, and a page to look at. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import { explorerHeaders, explorerPage, findAsset } from '../explorer.ts'
-import { describe } from '../openapi.ts'
-import { page, table, text } from '../page.ts'
+import { route, viewers, type Route } from '../http/route.ts'
+import { explorerHeaders, explorerPage, findAsset } from '../http/swagger-ui.ts'
+import { describe } from '../http/openapi.ts'
+import { page, table, text } from '../http/html.ts'
 
 const html = 'text/html; charset=utf-8'
 /** Plain pages run nothing and load nothing. */

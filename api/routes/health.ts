@@ -1,7 +1,7 @@
 /** `/livez`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus. */
-import { goldenIssueOf } from '../serving/version.ts'
-import type { Actor } from '../auth.ts'
-import { route, viewers, type Route } from '../declare.ts'
+import { goldenIssueOf } from '../serving/version/loaded-version.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { route, viewers, type Route } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'

@@ -12,13 +12,13 @@ import {
   refuseParcel,
   type Parcel,
   type Start,
-} from '../store/command-outbox.ts'
-import { commandSignals, type Command } from '../workflows/contract.ts'
-import type { Route } from './declare.ts'
-import type { ApiDeps } from './deps.ts'
-import { startRecorded } from './later.ts'
-import { answerMs } from './temporal.ts'
-import { isNotFound } from './workflow-errors.ts'
+} from '../../store/release/command-outbox.ts'
+import { commandSignals, type Command } from '../../workflows/messages.ts'
+import type { Route } from '../http/route.ts'
+import type { ApiDeps } from '../deps.ts'
+import { startRecorded } from './deferred-commands.ts'
+import { answerMs } from '../temporal/client.ts'
+import { isNotFound } from '../temporal/errors.ts'
 
 type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'> & { routes: readonly Route[] }
 

@@ -3,13 +3,13 @@
  * ask again otherwise. What starts something is carried out by its own route, for the same key and under the same id, as if it had
  * been sent again: so it is judged by what is then, and Temporal, which knows the id, starts it once.
  */
-import { DomainError, isError } from '../domain/errors.ts'
-import { recordCommand, settleStart, type Recording, type Start } from '../store/command-outbox.ts'
-import { findActiveKeys } from '../store/keys.ts'
-import type { Store } from '../store/postgres.ts'
-import { expectAllowed, type Actor } from './auth.ts'
-import type { Answer, Ask, Route } from './declare.ts'
-import type { Log } from './deps.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { recordCommand, settleStart, type Recording, type Start } from '../../store/release/command-outbox.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
+import type { Store } from '../../store/postgres.ts'
+import { expectAllowed, type Actor } from '../auth/authentication.ts'
+import type { Answer, Ask, Route } from '../http/route.ts'
+import type { Log } from '../deps.ts'
 
 interface Deps {
   store: Store

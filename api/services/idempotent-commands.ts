@@ -5,12 +5,12 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { DomainError, errorTable, isError, type ErrorCode } from '../domain/errors.ts'
-import { claimRequest, keepAnswer, letGo, type RequestName } from '../store/idempotency.ts'
-import type { Database, Store } from '../store/postgres.ts'
-import type { Answer, Ask, Route } from './declare.ts'
-import type { Log } from './deps.ts'
-import { startOrRecord } from './later.ts'
+import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
+import { claimRequest, keepAnswer, letGo, type RequestName } from '../../store/access/idempotency.ts'
+import type { Database, Store } from '../../store/postgres.ts'
+import type { Answer, Ask, Route } from '../http/route.ts'
+import type { Log } from '../deps.ts'
+import { startOrRecord } from './deferred-commands.ts'
 
 /** Longer than any command takes; a replica that dies over one holds the others back for so long. */
 const holdMs = 60_000

@@ -1,10 +1,10 @@
 /** The card of a version from what is stored of it. */
-import { modelCard, type CardSource, type ModelCard } from '../domain/model-card.ts'
-import { findEvaluation } from '../store/evaluations.ts'
-import { findModel } from '../store/models.ts'
-import type { Database } from '../store/postgres.ts'
-import { findStatus } from '../store/search.ts'
-import type { Version } from '../store/versions.ts'
+import { modelCard, type CardSource, type ModelCard } from '../../domain/registry/model-card.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
+import { findModel } from '../../store/registry/models.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findStatus } from '../../store/registry/version-search.ts'
+import type { Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,

@@ -1,8 +1,8 @@
 /** The names under which a version may be asked for: its own, its number at its model, and what it is at this moment. */
-import { DomainError } from '../domain/errors.ts'
-import { findChampion } from '../store/champions.ts'
-import type { Database } from '../store/postgres.ts'
-import { findLatestVersion, getVersion, type Version } from '../store/versions.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
 
 /** Throws `invalid_request` for a text that names no version in any of its forms, `version_not_found` for one that is not there. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {

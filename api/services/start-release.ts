@@ -3,27 +3,32 @@
  * whoever asks give it. Were it only refused, a person would have to sit and try.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { DomainError } from '../domain/errors.ts'
-import { turnOf } from '../domain/turn.ts'
-import { appendAudit } from '../store/audit.ts'
-import { findChampion } from '../store/champions.ts'
-import { issueOfDrills } from '../store/drills.ts'
-import { getModel } from '../store/models.ts'
-import { findOpenRelease, findReleasable } from '../store/releases.ts'
-import { endWaiting, findPlace, insertWaiting, type WaitingRelease } from '../store/waiting.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { turnOf } from '../../domain/release/queue-policy.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { issueOfDrills } from '../../store/release/drills.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { findOpenRelease, findReleasable } from '../../store/release/releases.ts'
+import {
+  endWaiting,
+  findPlace,
+  insertWaiting,
+  type WaitingRelease,
+} from '../../store/release/release-queue.ts'
 import {
   queueWorkflowId,
   releaseIdOf,
   releaseWorkflowId,
   wakeSignal,
   type ReleaseRequest,
-} from '../workflows/contract.ts'
-import type { Actor } from './auth.ts'
-import type { Answer, Ask } from './declare.ts'
-import type { ApiDeps } from './deps.ts'
-import { expectInScope } from './scope.ts'
-import { answerMs, startedOnce } from './temporal.ts'
-import { isAlreadyStarted } from './workflow-errors.ts'
+} from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { Answer, Ask } from '../http/route.ts'
+import type { ApiDeps } from '../deps.ts'
+import { expectInScope } from '../auth/authorization.ts'
+import { answerMs, startedOnce } from '../temporal/client.ts'
+import { isAlreadyStarted } from '../temporal/errors.ts'
 
 /** Answers 202 with the release, or with what waits for its turn. Throws `drill_stale`, and `release_in_progress` when it may not wait. */
 export async function startRelease(

@@ -1,8 +1,8 @@
 /** Where a search of versions goes on: its key depends on the order, and a cursor of another order leads nowhere. */
 import { z } from 'zod'
-import type { VersionOrder } from '../domain/search.ts'
-import type { VersionKey } from '../store/search.ts'
-import { decodeCursor, encodeCursor } from './cursor.ts'
+import type { VersionOrder } from '../../domain/registry/version-query.ts'
+import type { VersionKey } from '../../store/registry/version-search.ts'
+import { decodeCursor, encodeCursor } from '../http/page-cursor.ts'
 
 const timeKey = z.tuple([
   z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),

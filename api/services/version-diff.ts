@@ -1,9 +1,9 @@
 /** A version with all that a comparison looks at, from where it is kept. */
-import type { ComparedVersion } from '../domain/compare.ts'
-import type { Database } from '../store/postgres.ts'
-import { findTrainingRun } from '../store/search-trainings.ts'
-import { findStatus } from '../store/search.ts'
-import type { Version } from '../store/versions.ts'
+import type { ComparedVersion } from '../../domain/registry/version-diff.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findTrainingRun } from '../../store/training/training-search.ts'
+import { findStatus } from '../../store/registry/version-search.ts'
+import type { Version } from '../../store/registry/versions.ts'
 
 export async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
   const [training, status] = await Promise.all([

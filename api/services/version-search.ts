@@ -6,9 +6,9 @@ import {
   parseOrder,
   versionStatuses,
   type VersionStatus,
-} from '../domain/search.ts'
-import { cursorText } from './cursor.ts'
-import { modelName, parsedBy, searchedMoment } from './wire.ts'
+} from '../../domain/registry/version-query.ts'
+import { cursorText } from '../http/page-cursor.ts'
+import { modelName, parsedBy, searchedMoment } from '../http/schemas.ts'
 
 export const versionStatusNames = Object.keys(versionStatuses) as VersionStatus[]
 

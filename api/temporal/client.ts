@@ -6,8 +6,8 @@ import { randomUUID } from 'node:crypto'
 import { createConnection } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Client, ConnectionOptions } from '@temporalio/client'
-import { DomainError } from '../domain/errors.ts'
-import type { Config } from '../temporal.config.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Config } from '../../temporal.config.ts'
 
 export interface TemporalClient {
   /** The queue of the control worker. */
@@ -139,7 +139,7 @@ export function createTemporalClient({
 
 async function connect({ address, namespace, apiKey, tls }: Config['temporal']): Promise<Client> {
   // Loaded when first needed: it would double the time to the first prediction.
-  const { Client, Connection } = await import('./temporal-client.ts')
+  const { Client, Connection } = await import('./sdk.ts')
   const connection = Connection.lazy({
     address,
     connectTimeout: answerMs,

@@ -3,7 +3,7 @@
  * hold together: a thousand slow senders of the largest body would otherwise fill the memory.
  */
 import type { IncomingMessage } from 'node:http'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 export interface Uploads {
   /** Calls back once, with the body or with why it is not taken; never when the sender goes away before the end. */

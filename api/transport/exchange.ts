@@ -1,9 +1,9 @@
 /** A request whose body is there, and the way back to its caller: as far as a prediction needs them, whoever has read it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { lengthHeader } from './inference/exchange.ts'
-import type { Caller } from './serving/protocol.ts'
-import { requestIdHeader } from './serving/repeat.ts'
+import { lengthHeader } from '../inference/handler.ts'
+import type { Caller } from '../serving/request/protocol.ts'
+import { requestIdHeader } from '../serving/request/replay.ts'
 
 /** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'

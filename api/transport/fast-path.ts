@@ -8,9 +8,9 @@
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
-import { closeUnlessHeard, createFarewell } from './farewell.ts'
-import { createGatherings, type Gathering, type GatheringLimits } from './gathering.ts'
-import { refuseConnection } from './sockets.ts'
+import { closeUnlessHeard, createFarewell } from './connection-reaper.ts'
+import { createGatherings, type Gathering, type GatheringLimits } from './body-assembler.ts'
+import { refuseConnection } from './http-server.ts'
 
 export interface FastPath {
   /** Closes the connections on which nothing is asked, or all. */

@@ -4,7 +4,7 @@
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { closeUnlessHeard, createFarewell } from './farewell.ts'
+import { closeUnlessHeard, createFarewell } from './connection-reaper.ts'
 
 export interface SocketLimits {
   /** How long the headers of a request may take, and the whole of it, in milliseconds. */

@@ -4,7 +4,7 @@
  * costs nothing. Who waits as long as Retry-After says notices nothing of it.
  */
 import type { Socket } from 'node:net'
-import { retryAfterS } from './problem.ts'
+import { retryAfterS } from '../http/problem.ts'
 
 export interface Respite {
   /** Reads nothing more from this connection until the process is calm, or until the time in Retry-After has passed. */

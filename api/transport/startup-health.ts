@@ -4,8 +4,8 @@
  * application, which says why.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Actor } from './auth.ts'
-import { alive, readyState, whyNotReady, type HealthDeps } from './routes/health.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { alive, readyState, whyNotReady, type HealthDeps } from '../routes/health.ts'
 
 /** Whether it has answered. */
 export type EarlyHealth = (request: IncomingMessage, response: ServerResponse) => boolean

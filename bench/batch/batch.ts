@@ -11,10 +11,10 @@ import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { literal, withDuck } from '../activities/duckdb.ts'
-import { shardRows } from '../domain/batch.ts'
-import { cacheDir, checkout } from '../temporal.config.ts'
-import { flightsSpec, writeFlights, writeWeights } from './batch/flights.ts'
+import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { shardRows } from '../../domain/model/batch-spec.ts'
+import { cacheDir, checkout } from '../../temporal.config.ts'
+import { flightsSpec, writeFlights, writeWeights } from './flights.ts'
 import {
   beginBatch,
   openBatchStage,
@@ -22,7 +22,7 @@ import {
   startTrainWorker,
   watchMemory,
   type BatchStage,
-} from './batch/stage.ts'
+} from './fixture.ts'
 
 const { values } = parseArgs({
   options: {

@@ -4,12 +4,12 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { findBatch, listShards } from '../../store/batches.ts'
+import { findBatch, listShards } from '../../store/serving/batches.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { register } from '../../test/support/registration.ts'
-import type { ArtifactSpec } from '../../test/support/artifact.ts'
-import { startRealSystem, type RealSystem } from '../../test/support/system.ts'
-import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/contract.ts'
+import { register } from '../../test/support/serving/registration.ts'
+import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
+import { startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
+import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
 
 export interface BatchStage extends RealSystem {
   model: string

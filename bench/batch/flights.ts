@@ -1,14 +1,14 @@
 /** The flights to be scored, and a network for them that both sides can run: the real features and fits, with drawn weights. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { literal, withDuck } from '../../activities/duckdb.ts'
-import { rowsOf } from '../../activities/rows.ts'
-import type { FeatureFit } from '../../domain/features.ts'
-import { fitFeatures } from '../../domain/preprocess.ts'
-import { planRows } from '../../models/define/query.ts'
+import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { rowsOf } from '../../activities/data/rows.ts'
+import type { FeatureFit } from '../../domain/model/features.ts'
+import { fitFeatures } from '../../domain/model/preprocessing.ts'
+import { planRows } from '../../models/define/data/query.ts'
 import { flightDelay } from '../../models/flight-delay.ts'
 import { checkout } from '../../temporal.config.ts'
-import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/artifact.ts'
+import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/serving/artifact.ts'
 
 const { definition } = flightDelay
 export const units = 16

@@ -1,9 +1,9 @@
 /** Whether the arms get the shares that the route says: over a million keys in this process, and asked of every replica. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { chooseArm, wholeBp, type Route } from '../../domain/route.ts'
-import { nextRoute } from '../../test/support/registration.ts'
-import { startAsker } from './asker.ts'
-import { model, row, untilFollowed, type FleetStage } from './stage.ts'
+import { chooseArm, wholeBp, type Route } from '../../domain/serving/route.ts'
+import { nextRoute } from '../../test/support/serving/registration.ts'
+import { startAsker } from './callers.ts'
+import { model, row, untilFollowed, type FleetStage } from './fixture.ts'
 
 /** Of the normal distribution: 99.9 % lie within so many standard deviations. */
 const within = 3.2905

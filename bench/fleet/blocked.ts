@@ -3,9 +3,9 @@ import sql from 'sql-template-tag'
 import { rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Registry } from '../../test/support/candidates.ts'
+import type { Registry } from '../../test/support/release/candidates.ts'
 import { sayTo, startCanary } from './cut.ts'
-import type { FleetStage } from './stage.ts'
+import type { FleetStage } from './fixture.ts'
 
 /** Where a replica finds its artifacts: a link, so that they can be taken away and given back. */
 export const artifactsOf = (stateDir: string, place: number): string =>

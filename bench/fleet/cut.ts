@@ -4,12 +4,12 @@
  * with it again once a rollback was acknowledged without it.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { insertModel, type Registry } from '../../test/support/candidates.ts'
-import { startAsker } from './asker.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { insertModel, type Registry } from '../../test/support/release/candidates.ts'
+import { startAsker } from './callers.ts'
 import type { Line } from './proxy.ts'
-import { untilFollowed, type FleetStage } from './stage.ts'
+import { untilFollowed, type FleetStage } from './fixture.ts'
 
 export const cutRow = { x: 1, y: 1 }
 

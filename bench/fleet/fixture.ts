@@ -1,10 +1,14 @@
 /** Where the fleet is measured: a real system, and a model with as many proven versions as are to be taken back. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Route } from '../../domain/route.ts'
-import { insertKey } from '../../store/keys.ts'
-import { irisRow, irisSpec } from '../../test/support/artifact.ts'
-import { nextRoute, register, writeChampion } from '../../test/support/registration.ts'
-import { startRealSystem, type RealSystem, type RealSystemOptions } from '../../test/support/system.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
+import { nextRoute, register, writeChampion } from '../../test/support/serving/registration.ts'
+import {
+  startRealSystem,
+  type RealSystem,
+  type RealSystemOptions,
+} from '../../test/support/servers/system-fixture.ts'
 
 export const model = 'fleet'
 export const row = irisRow

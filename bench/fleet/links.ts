@@ -3,14 +3,14 @@
  * come to rest by itself: the release ends, every replica follows the newest route, the audit is whole, no row of the log is missing.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { seeded } from '../../domain/random.ts'
-import { verifyAudit } from '../../store/audit.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../store/routing.ts'
-import type { LinkedShow } from '../../test/support/linked.ts'
-import { showPolicy, type Show } from '../../test/support/show.ts'
-import { startAsker } from './asker.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../store/serving/routing.ts'
+import type { LinkedShow } from '../../test/support/servers/linked-fleet.ts'
+import { showPolicy, type Show } from '../../test/support/serving/fleet-fixture.ts'
+import { startAsker } from './callers.ts'
 import { cutRow } from './cut.ts'
-import { stateOf } from './stage.ts'
+import { stateOf } from './fixture.ts'
 
 export interface Settled {
   seed: number

@@ -1,8 +1,8 @@
 /** Several processes on one port: a rolling restart, kills, and how the connections are shared out. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { replicaName, restartReplicas } from '../../cli/replicas.ts'
-import type { RealSystem } from '../../test/support/system.ts'
-import { quantileOf, startAsker } from './asker.ts'
+import { replicaName, restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
+import type { RealSystem } from '../../test/support/servers/system-fixture.ts'
+import { quantileOf, startAsker } from './callers.ts'
 
 export interface PortOptions {
   system: Pick<RealSystem, 'supervision' | 'urls' | 'sharedUrl' | 'signal'>

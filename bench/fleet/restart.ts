@@ -3,12 +3,12 @@
  * must not meet the servers as a crowd, must be steady soon, and the release must go on.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { replicaName } from '../../cli/replicas.ts'
-import { mostConnectionsOf } from '../../store/room.ts'
-import { familyOf } from '../../test/support/freeze.ts'
-import type { LinkedShow, NamedLink } from '../../test/support/linked.ts'
-import { startCallers } from '../../test/support/system.ts'
-import { releaseStatus } from '../../workflows/contract.ts'
+import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
+import { mostConnectionsOf } from '../../store/database/connection-budget.ts'
+import { familyOf } from '../../test/support/servers/freeze.ts'
+import type { LinkedShow, NamedLink } from '../../test/support/servers/linked-fleet.ts'
+import { startCallers } from '../../test/support/servers/system-fixture.ts'
+import { releaseStatus } from '../../workflows/messages.ts'
 import { isFollowed } from './links.ts'
 
 export interface Restarted {

@@ -1,9 +1,9 @@
 /** A database restored from a backup: its generations are older than what the replicas follow. None of them may go back. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { nextRoute } from '../../test/support/registration.ts'
-import { startAsker } from './asker.ts'
-import { model, row, routeTo, untilFollowed, type FleetStage } from './stage.ts'
+import { nextRoute } from '../../test/support/serving/registration.ts'
+import { startAsker } from './callers.ts'
+import { model, row, routeTo, untilFollowed, type FleetStage } from './fixture.ts'
 
 export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
   const { store, urls } = stage

@@ -5,8 +5,8 @@
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { quantileOf, startAsker, type Answered } from './asker.ts'
-import { model, row, type FleetStage } from './stage.ts'
+import { quantileOf, startAsker, type Answered } from './callers.ts'
+import { model, row, type FleetStage } from './fixture.ts'
 
 export interface RollbackOptions {
   /** How many orders; the model has at least one more proven version. */

@@ -4,11 +4,11 @@
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Deps } from '../../activities/deps.ts'
-import { startScorer } from '../../activities/scoring-child.ts'
-import { takeSnapshot } from '../../activities/snapshot.ts'
-import { train } from '../../activities/train.ts'
-import { binaryMetrics } from '../../domain/metrics.ts'
-import { getTraining } from '../../store/trainings.ts'
+import { startScorer } from '../../activities/runtime/scoring-child.ts'
+import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
+import { train } from '../../activities/retrain/train.ts'
+import { binaryMetrics } from '../../domain/metrics/metrics.ts'
+import { getTraining } from '../../store/training/trainings.ts'
 import type { Week } from './traffic.ts'
 
 export interface Quality {

@@ -1,7 +1,7 @@
 /** The half-year as a drawing that stands alone in a file. */
 import { dayMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
-import type { HalfYear } from './plan.ts'
+import type { HalfYear } from './settings.ts'
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 

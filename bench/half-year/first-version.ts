@@ -1,9 +1,9 @@
 /** The first version of a model: there is no champion to beat, so a person answers for it. */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import { findChampion } from '../../store/champions.ts'
-import { findOpenRelease, type Release } from '../../store/releases.ts'
-import { listRetrainings } from '../../store/retrainings.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findOpenRelease, type Release } from '../../store/release/releases.ts'
+import { listRetrainings } from '../../store/training/retrainings.ts'
 import { modelName } from './model.ts'
 import type { System } from './system.ts'
 

@@ -9,12 +9,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import { createClock } from './half-year/clock.ts'
-import { chartOf } from './half-year/chart.ts'
-import type { HalfYear } from './half-year/plan.ts'
-import { page } from './half-year/report.ts'
-import { firstDayMs, liveThrough } from './half-year/run.ts'
+import { checkout } from '../../temporal.config.ts'
+import { createClock } from './clock.ts'
+import { chartOf } from './chart.ts'
+import type { HalfYear } from './settings.ts'
+import { page } from './report.ts'
+import { firstDayMs, liveThrough } from './run.ts'
 
 const { values } = parseArgs({
   options: {

@@ -1,6 +1,6 @@
 /** The half-year in tables, from what the callers got, what Postgres holds, and what the others answered. */
 import { cpus } from 'node:os'
-import type { HalfYear, WeekReport } from './plan.ts'
+import type { HalfYear, WeekReport } from './settings.ts'
 import type { Quality } from './baselines.ts'
 import { dayMs, hourMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'

@@ -1,7 +1,7 @@
 /** What a long life costs: memory and open handles of every process, and the rows of the tables, now and then. */
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Store } from '../../store/postgres.ts'
-import type { Supervision } from '../../cli/supervisor.ts'
+import type { Supervision } from '../../cli/supervisor/supervisor.ts'
 
 export interface Vitals {
   atMs: number

@@ -1,10 +1,10 @@
 /** What a half-year is played with, and what is found of it. */
-import type { ChampionChange } from '../../store/champions.ts'
-import type { MonitorWindow } from '../../store/monitor-windows.ts'
-import type { Retraining } from '../../store/retrainings.ts'
+import type { ChampionChange } from '../../store/registry/champions.ts'
+import type { MonitorWindow } from '../../store/monitoring/monitor-windows.ts'
+import type { Retraining } from '../../store/training/retrainings.ts'
 import type { Quality } from './baselines.ts'
 import type { Clock } from './clock.ts'
-import type { Vitals } from './vitals.ts'
+import type { Vitals } from './resource-usage.ts'
 
 export interface Plan {
   /** How long a recorded week takes. */

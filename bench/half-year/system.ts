@@ -3,13 +3,13 @@ import { Client, Connection } from '@temporalio/client'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connectionOf, planCore, planProcesses } from '../../cli/children.ts'
-import { createClient, type Client as ApiClient } from '../../cli/client.ts'
+import { connectionOf, planCore, planProcesses } from '../../cli/supervisor/process-plan.ts'
+import { createClient, type Client as ApiClient } from '../../cli/client/client.ts'
 import { freePort } from '../../cli/embedded/process.ts'
-import { ensureKey, migrateAsOwner } from '../../cli/prepare.ts'
-import { ensureSearchAttributes } from '../../cli/search-attributes.ts'
-import { supervise, type Supervision } from '../../cli/supervisor.ts'
-import { syncModels, withTemporal } from '../../cli/sync.ts'
+import { ensureKey, migrateAsOwner } from '../../cli/supervisor/bootstrap.ts'
+import { ensureSearchAttributes } from '../../cli/sync/search-attributes.ts'
+import { supervise, type Supervision } from '../../cli/supervisor/supervisor.ts'
+import { syncModels, withTemporal } from '../../cli/sync/sync-models.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { checkout, environmentWith, readConfig, type Config } from '../../temporal.config.ts'
 
@@ -65,7 +65,10 @@ export async function startSystem(models: string): Promise<System> {
     prepare,
   }).map((spec) =>
     spec.name === 'train'
-      ? { ...spec, args: ['--import', 'tsx', join(checkout, 'test/support/train-worker.ts'), models] }
+      ? {
+          ...spec,
+          args: ['--import', 'tsx', join(checkout, 'test/support/training/train-worker.ts'), models],
+        }
       : spec,
   )
   const complaints: string[] = []

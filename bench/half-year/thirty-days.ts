@@ -8,10 +8,10 @@ import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import type { HalfYear } from './half-year/plan.ts'
-import { liveThrough } from './half-year/run.ts'
-import type { Vitals } from './half-year/vitals.ts'
+import { checkout } from '../../temporal.config.ts'
+import type { HalfYear } from './settings.ts'
+import { liveThrough } from './run.ts'
+import type { Vitals } from './resource-usage.ts'
 
 const { values } = parseArgs({
   options: {

@@ -5,7 +5,7 @@
 import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createLateOutcomes, type LiveRequest } from '../../cli/demo/replay.ts'
-import { sendJson } from '../../cli/demo/send.ts'
+import { sendJson } from '../../cli/demo/http.ts'
 import type { Clock } from './clock.ts'
 
 /** The flights of one recorded week, feature by feature. */

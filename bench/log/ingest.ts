@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type pg from 'pg'
 import { createClock } from '../../api/serving/clock.ts'
-import { createIds } from '../../api/serving/identity.ts'
+import { createIds } from '../../api/serving/prediction-ids.ts'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
-import { withClient } from '../../store/copy.ts'
-import { migrate } from '../../store/migrate.ts'
+import { withClient } from '../../store/database/binary-copy.ts'
+import { migrate } from '../../store/database/migrate.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import {
   copyPredictions,
@@ -15,7 +15,7 @@ import {
   encodePrediction,
   sizeOf,
   type PredictionRecord,
-} from '../../store/predictions.ts'
+} from '../../store/serving/prediction-log.ts'
 
 export interface Shape {
   name: string

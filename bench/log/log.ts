@@ -7,9 +7,9 @@ import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import { measureIngest, shapes, ways, type Measured } from './log/ingest.ts'
-import { killAgainAndAgain, type KillsReport } from './log/kills.ts'
+import { checkout } from '../../temporal.config.ts'
+import { measureIngest, shapes, ways, type Measured } from './ingest.ts'
+import { killAgainAndAgain, type KillsReport } from './kills.ts'
 
 const { values } = parseArgs({
   options: {

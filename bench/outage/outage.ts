@@ -7,8 +7,8 @@ import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import { outage, type OutageReport, type Window } from './outage/story.ts'
+import { checkout } from '../../temporal.config.ts'
+import { outage, type OutageReport, type Window } from './scenario.ts'
 
 const { values } = parseArgs({
   options: {

@@ -1,5 +1,5 @@
 /** What is measured, of whom, and what is asked of the product beside each peer. */
-import type { NetName } from './nets.ts'
+import type { NetName } from './networks.ts'
 
 export interface Cell {
   model: NetName

@@ -1,6 +1,6 @@
 /**
  * The floor of the comparison: servers that parse a body and send it back, on the bare HTTP server and on Hono.
- * `node --import tsx bench/echo.ts node|hono` prints the port.
+ * `node --import tsx bench/serving/echo.ts node|hono` prints the port.
  */
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'

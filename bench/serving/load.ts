@@ -1,7 +1,7 @@
 /**
  * A closed loop: so many connections, each sending the next request when the answer is there. Used where wrk is not
  * installed; it speaks just enough HTTP to cost less than what it measures.
- * `node --import tsx bench/load.ts <url> <body file> <connections> <seconds>` prints one line of JSON.
+ * `node --import tsx bench/serving/load.ts <url> <body file> <connections> <seconds>` prints one line of JSON.
  */
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'

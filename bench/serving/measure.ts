@@ -1,4 +1,4 @@
-/** One closed load against one server: by wrk where it is installed, else by bench/load.ts, which costs more than wrk. */
+/** One closed load against one server: by wrk where it is installed, else by bench/serving/load.ts, which costs more than wrk. */
 import { execFileSync, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { checkout, environmentWith } from '../../temporal.config.ts'
@@ -33,7 +33,7 @@ const isThere = (command: string): boolean => {
 }
 
 /** The load generator's name and version, for the report. */
-export const generator = isThere('wrk') ? 'wrk' : 'bench/load.ts'
+export const generator = isThere('wrk') ? 'wrk' : 'bench/serving/load.ts'
 
 export async function measure(load: Load): Promise<Loaded> {
   const { url, body, connections, seconds, authorization } = load
@@ -45,7 +45,7 @@ export async function measure(load: Load): Promise<Loaded> {
           [
             '--import',
             'tsx',
-            'bench/load.ts',
+            'bench/serving/load.ts',
             url,
             body,
             String(connections),
@@ -67,4 +67,4 @@ export async function measure(load: Load): Promise<Loaded> {
   return { ...(JSON.parse(line) as Omit<Loaded, 'others'>), others: others() }
 }
 
-const script = join(checkout, 'bench', 'load.lua')
+const script = join(checkout, 'bench/serving/load.lua')

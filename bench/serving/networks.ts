@@ -3,8 +3,8 @@
  * 32-128-64-1. The peers' weights are taken when they are there, so that all give the same numbers; else seeded ones.
  */
 import { readFileSync } from 'node:fs'
-import type { Features, Output, Row } from '../../domain/features.ts'
-import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/artifact.ts'
+import type { Features, Output, Row } from '../../domain/model/features.ts'
+import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/serving/artifact.ts'
 
 export type NetName = 'iris' | 'wide'
 

@@ -9,11 +9,11 @@ import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import { deepSpec, inferBody, netSpecs } from './serving/nets.ts'
-import type { OpenPlan, OpenResult } from './serving/open-load.ts'
-import { residentMb } from './serving/processes.ts'
-import { startSystem, type MeasuredSystem } from './serving/system.ts'
+import { checkout } from '../../temporal.config.ts'
+import { deepSpec, inferBody, netSpecs } from './networks.ts'
+import type { OpenPlan, OpenResult } from './open-load.ts'
+import { residentMb } from './processes.ts'
+import { startSystem, type MeasuredSystem } from './system.ts'
 
 const { values } = parseArgs({
   options: {

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import type { Cell } from './cells.ts'
-import type { NetName } from './nets.ts'
+import type { NetName } from './networks.ts'
 import { family } from './processes.ts'
 
 export interface Peer {
@@ -27,7 +27,7 @@ const startedAtOnce = 3
 const endMs = 6_000
 
 export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: Cell) => string): Promise<Peer> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'bench/echo.ts', kind], {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'bench/serving/echo.ts', kind], {
     cwd: checkout,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

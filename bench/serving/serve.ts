@@ -19,14 +19,14 @@ import {
 import { cpus, homedir, loadavg, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
-import { cells, cellsOf, product, textOf, type Cell, type Measurement, type Slice } from './serving/cells.ts'
-import { generator, measure } from './serving/measure.ts'
-import { inferBody, netSpecs } from './serving/nets.ts'
-import { startEcho, startPeers, type Peer } from './serving/peers.ts'
-import { residentMb } from './serving/processes.ts'
-import { barTable, pageOf } from './serving/report.ts'
-import { startSystem, type MeasuredSystem, type Way } from './serving/system.ts'
+import { checkout } from '../../temporal.config.ts'
+import { cells, cellsOf, product, textOf, type Cell, type Measurement, type Slice } from './cells.ts'
+import { generator, measure } from './measure.ts'
+import { inferBody, netSpecs } from './networks.ts'
+import { startEcho, startPeers, type Peer } from './peers.ts'
+import { residentMb } from './processes.ts'
+import { barTable, pageOf } from './report.ts'
+import { startSystem, type MeasuredSystem, type Way } from './system.ts'
 
 const { values } = parseArgs({
   options: {

@@ -2,14 +2,14 @@
  * What must be done in every database that tells of an earlier time than the one its replicas know, whoever has put it back:
  * a new epoch, an end to what nobody carries, a row of the audit, and lists of heads that go no further than the rows.
  */
-import { appendAudit, findLinks, verifyAudit } from '../../store/audit.ts'
-import { headFiles, openHeads } from '../../store/audit-heads.ts'
-import { endInterruptedWork, raiseEpoch, renewFlags } from '../../store/epochs.ts'
-import { setHeadsAside, type SetAside } from '../../store/heads-aside.ts'
+import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log.ts'
+import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
+import { endInterruptedWork, raiseEpoch, renewFlags } from '../../store/maintenance/routing-epoch.ts'
+import { setHeadsAside, type SetAside } from '../../store/maintenance/archive-audit-heads.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
-import { openSigner } from '../../store/signature.ts'
-import { failure } from '../client.ts'
-import type { Place } from './place.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { failure } from '../client/client.ts'
+import type { Place } from './installation.ts'
 
 export interface Settled {
   epoch: number

@@ -5,11 +5,11 @@
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { headFiles } from '../../store/audit-heads.ts'
-import { openDump, type Dump } from '../../store/dump.ts'
-import { openSigner } from '../../store/signature.ts'
-import { failure } from '../client.ts'
-import { createArchive, type ArchiveWriter } from './archive.ts'
+import { headFiles } from '../../store/audit/signed-heads.ts'
+import { openDump, type Dump } from '../../store/maintenance/dump.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { failure } from '../client/client.ts'
+import { createArchive, type ArchiveWriter } from './write-archive.ts'
 import {
   backupFormat,
   fileName,
@@ -18,8 +18,8 @@ import {
   signatureName,
   tableName,
   type BackupManifest,
-} from './contents.ts'
-import type { Place } from './place.ts'
+} from './manifest.ts'
+import type { Place } from './installation.ts'
 
 export interface BackupOptions {
   file: string

@@ -5,11 +5,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
-import { findConnection } from '../connection.ts'
+import { findConnection } from '../client/connection.ts'
 import { embeddedOwnerUrl, startPostgres } from '../embedded/postgres.ts'
-import { openStateDir } from '../embedded/state.ts'
-import { claim, isClaimed } from '../pidfile.ts'
-import { failure } from '../client.ts'
+import { openStateDir } from '../embedded/state-dir.ts'
+import { claim, isClaimed } from '../supervisor/pidfile.ts'
+import { failure } from '../client/client.ts'
 
 export interface Place {
   /** Of the owner of the tables. */

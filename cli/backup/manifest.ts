@@ -1,5 +1,5 @@
 /** What a backup says of itself. The signature is over the bytes of this, and this names every other byte by its hash. */
-import type { DumpFacts } from '../../store/dump.ts'
+import type { DumpFacts } from '../../store/maintenance/dump.ts'
 
 export const backupFormat = 'tenure-backup@1'
 

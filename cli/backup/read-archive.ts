@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { failure } from '../client.ts'
-import type { Entry } from './archive.ts'
-import { block, readHeader } from './tar.ts'
+import { failure } from '../client/client.ts'
+import type { Entry } from './write-archive.ts'
+import { block, readHeader } from './tar-header.ts'
 
 export interface Archive {
   names(): string[]

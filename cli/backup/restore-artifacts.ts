@@ -4,8 +4,8 @@ import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import type { BackupManifest } from './contents.ts'
-import type { Archive } from './open-archive.ts'
+import type { BackupManifest } from './manifest.ts'
+import type { Archive } from './read-archive.ts'
 
 /** Answers how many there are. */
 export async function placeArtifacts(

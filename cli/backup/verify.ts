@@ -1,7 +1,7 @@
 /** Whether a backup is what was written: its manifest the one that was signed, each byte the one that the manifest names. */
 import { createPublicKey, verify } from 'node:crypto'
-import { backupFormat, manifestName, signatureName, type BackupManifest } from './contents.ts'
-import { damaged, type Archive } from './open-archive.ts'
+import { backupFormat, manifestName, signatureName, type BackupManifest } from './manifest.ts'
+import { damaged, type Archive } from './read-archive.ts'
 
 export async function readManifest(archive: Archive, file: string): Promise<BackupManifest> {
   if (!archive.has(manifestName)) throw damaged(file, `it has no ${manifestName}`)

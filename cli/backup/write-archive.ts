@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { link, open, rename, rm } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
-import { failure } from '../client.ts'
-import { block, headerOf } from './tar.ts'
+import { failure } from '../client/client.ts'
+import { block, headerOf } from './tar-header.ts'
 
 export interface Entry {
   name: string

@@ -2,7 +2,7 @@
  * Speaks to Tenure's HTTP API. Every failure leaves here as one problem with a code, a sentence and what to do, also
  * when nothing listens or something else does; a stack trace would tell the caller none of it.
  */
-import type { Problem } from './exit.ts'
+import type { Problem } from '../exit-codes.ts'
 
 export interface Client {
   get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T>

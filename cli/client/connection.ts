@@ -4,9 +4,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readCommandConfig, type CommandConfig } from '../temporal.config.ts'
+import { readCommandConfig, type CommandConfig } from '../../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
-import { openStateDir } from './embedded/state.ts'
+import { openStateDir } from '../embedded/state-dir.ts'
 
 export interface Connection {
   /** The process that runs `tenure up`. */

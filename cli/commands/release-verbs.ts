@@ -3,11 +3,11 @@
  * the policy that were shown, and is refused when the release is no longer about them.
  */
 import { randomUUID } from 'node:crypto'
-import type { ReleaseAnswer } from '../answers.ts'
+import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
-import { isRecorded, recordedText, type Answered } from './recorded.ts'
-import { releaseIdOf } from './releases.ts'
-import { short } from './words.ts'
+import { isRecorded, recordedText, type Answered } from './deferred.ts'
+import { releaseIdOf } from './lifecycle/releases.ts'
+import { short } from './format.ts'
 
 interface Said {
   name: string

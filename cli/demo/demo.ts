@@ -1,9 +1,9 @@
 /** `tenure up --demo`: starts the system, tells the story, shows its figures, and stays up or ends. */
-import { problemOf } from '../client.ts'
-import { exitCodes, type ExitCode } from '../exit.ts'
-import { startSystem } from '../system.ts'
+import { problemOf } from '../client/client.ts'
+import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { startSystem } from '../supervisor/system.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
-import { welcome } from '../welcome.ts'
+import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, duration, whole, type Narrator } from './narrator.ts'
 import { tellStory, type Story } from './story.ts'
 import { openWorld, type World } from './world.ts'

@@ -5,8 +5,8 @@
  */
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { join } from 'node:path'
-import type { ModelDefinition } from '../../domain/definition.ts'
-import type { Row } from '../../domain/features.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { Row } from '../../domain/model/features.ts'
 import { checkout } from '../../temporal.config.ts'
 import type { LiveRequest } from './replay.ts'
 

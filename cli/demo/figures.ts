@@ -1,6 +1,6 @@
 /** The figures of the story, each from Postgres or from what the callers got, none from what was intended. */
-import type { Evaluation } from '../../store/evaluations.ts'
-import type { Release } from '../../store/releases.ts'
+import type { Evaluation } from '../../store/training/evaluations.ts'
+import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
 import { duration, whole } from './narrator.ts'
 import type { World } from './world.ts'

@@ -2,8 +2,8 @@
  * The release policy of the story: the stages of the model file's own policy in seconds instead of hours, because a
  * story must end. It is the same machine, judge and harm budget; only the clock and the counts are smaller.
  */
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export const storyPolicy: ReleasePolicy = {
   strategy: 'canary',

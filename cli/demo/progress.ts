@@ -2,7 +2,7 @@
  * Where the story is, so that a second start goes on from there. It lives in Postgres beside what it tells of: kept in
  * a file, it would survive a reset of the one and not of the other.
  */
-import { readServiceState, writeServiceState } from '../../store/service-state.ts'
+import { readServiceState, writeServiceState } from '../../store/database/key-value.ts'
 import type { Store } from '../../store/postgres.ts'
 
 export interface Place {

@@ -1,10 +1,10 @@
 /** One release, from its approval to its outcome, told while it happens. */
-import { canaryTicks } from '../../domain/observation.ts'
-import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release.ts'
-import { findTicks } from '../../store/counters.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { findOpenRelease, findRelease, type Release } from '../../store/releases.ts'
-import { commandSignals, releaseWorkflowId } from '../../workflows/contract.ts'
+import { canaryTicks } from '../../domain/release/evidence-builder.ts'
+import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
+import { findTicks } from '../../store/release/tick-counters.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
+import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
+import { commandSignals, releaseWorkflowId } from '../../workflows/messages.ts'
 import { duration, whole } from './narrator.ts'
 import { modelName, people, type World } from './world.ts'
 

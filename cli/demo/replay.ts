@@ -4,8 +4,8 @@
  * known. Were outcomes sent with their requests, the demonstration would show a world in which labels are never late.
  */
 import { Agent } from 'node:http'
-import type { Row } from '../../domain/features.ts'
-import { sendJson, type Sent } from './send.ts'
+import type { Row } from '../../domain/model/features.ts'
+import { sendJson, type Sent } from './http.ts'
 
 /** One recorded event. */
 export interface LiveRequest {

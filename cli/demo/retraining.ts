@@ -1,8 +1,8 @@
 /** One retraining, from asking for it to what the offline gate says, told while it happens. */
-import { findEvaluation, type Evaluation } from '../../store/evaluations.ts'
-import { listRetrainings, type Retraining } from '../../store/retrainings.ts'
-import { findTraining, type Training } from '../../store/trainings.ts'
-import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/contract.ts'
+import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
+import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
+import { findTraining, type Training } from '../../store/training/trainings.ts'
+import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
 import { duration, moment } from './narrator.ts'
 import { storyPolicy } from './policy.ts'
 import { modelName, type World } from './world.ts'

@@ -2,15 +2,15 @@
  * The story: a first champion, a challenger that earns its place, and one that does not. Each act does with the running
  * system what its people would do, and ends with what Postgres says has become of it.
  */
-import type { ReleaseState } from '../../domain/release.ts'
-import { findChampion } from '../../store/champions.ts'
-import type { Evaluation } from '../../store/evaluations.ts'
-import { findOpenRelease, type Release } from '../../store/releases.ts'
-import { writeFaults } from '../../store/replicas.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import type { Evaluation } from '../../store/training/evaluations.ts'
+import { findOpenRelease, type Release } from '../../store/release/releases.ts'
+import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
 import { comparisonOf, metricOf, takeBackLines, takeBackOf, type TakeBack } from './figures.ts'
 import { moment, whole } from './narrator.ts'
-import { chapterAfter } from './place.ts'
+import { chapterAfter } from './progress.ts'
 import { finishRetraining, retrain } from './retraining.ts'
 import { modelName, type World } from './world.ts'
 

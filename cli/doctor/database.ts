@@ -1,6 +1,6 @@
 /** Postgres: whether it answers, to whom, and whether what is in it is of this build. */
-import type { Diagnosis, ServerFacts, Unreached } from '../../store/diagnosis.ts'
-import type { MigrationFacts } from '../../store/migration-facts.ts'
+import type { Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
+import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingsOfMigrations } from './migrations.ts'
 import { findingsOfReplicas } from './replicas.ts'

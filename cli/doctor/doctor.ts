@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { diagnose } from '../../store/diagnosis.ts'
+import { diagnose } from '../../store/maintenance/diagnostics.ts'
 import {
   cacheDir,
   environmentWith,
@@ -14,12 +14,12 @@ import {
   type CommandConfig,
   type Config,
 } from '../../temporal.config.ts'
-import { openPlace } from '../backup/place.ts'
-import { findConnection } from '../connection.ts'
-import { readParts } from '../embedded/parts.ts'
-import { openStateDir } from '../embedded/state.ts'
-import { isClaimed } from '../pidfile.ts'
-import { checkAnswer } from './answer.ts'
+import { openPlace } from '../backup/installation.ts'
+import { findConnection } from '../client/connection.ts'
+import { readParts } from '../embedded/binaries.ts'
+import { openStateDir } from '../embedded/state-dir.ts'
+import { isClaimed } from '../supervisor/pidfile.ts'
+import { checkAnswer } from './api.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkChampions, checkDataDirectory, checkKey, checkModels, checkRoot } from './files.ts'
 import { broken, ok, skipped, type Finding } from './finding.ts'

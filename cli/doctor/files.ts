@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
 import { loadModels } from '../../models/index.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
-import type { ChampionFacts } from '../../store/diagnosis.ts'
-import { openSigner, type Signer } from '../../store/signature.ts'
-import { expectVouched } from '../../store/vouching.ts'
+import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
+import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
+import { expectVouched } from '../../store/signing/artifact-signatures.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
 export function checkRoot(root: string): Finding {

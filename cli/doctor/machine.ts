@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { expectFree } from '../embedded/process.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
-import { holderOf } from './holder.ts'
+import { holderOf } from './port-holder.ts'
 
 const run = promisify(execFile)
 const megabyte = 1_000_000

@@ -1,5 +1,5 @@
 /** Whether the schema is that of this build. A process on another one fails at the first statement that names what is not there. */
-import type { MigrationFacts } from '../../store/migration-facts.ts'
+import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 export function findingsOfMigrations({ begun, pending, unknown, edited }: MigrationFacts): Finding[] {

@@ -1,5 +1,5 @@
 /** Whether anybody answers predictions, and whether all of them follow the same routing. */
-import type { ReplicaFacts } from '../../store/diagnosis.ts'
+import type { ReplicaFacts } from '../../store/maintenance/diagnostics.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
 export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: boolean): Finding[] {

@@ -20,10 +20,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { readParts } from './parts.ts'
+import { readParts } from './binaries.ts'
 import { expectFree, freePort, launch, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
-import { serverUser } from './state.ts'
+import { serverUser } from './state-dir.ts'
 
 export interface PostgresOptions {
   /** Its files; kept and used again by the next start. Below it only Postgres' user may look. */

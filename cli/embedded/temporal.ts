@@ -6,7 +6,7 @@
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { DomainError } from '../../domain/errors.ts'
-import { readParts } from './parts.ts'
+import { readParts } from './binaries.ts'
 import { expectFree, freePort, launch, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
 

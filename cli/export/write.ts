@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { checkout } from '../../temporal.config.ts'
-import { failure } from '../client.ts'
+import { failure } from '../client/client.ts'
 
 export interface ExportRequest {
   version: string

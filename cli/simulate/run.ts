@@ -2,8 +2,8 @@
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import type { RivalName } from '../../domain/rivals.ts'
-import type { SimulatedRelease } from '../../domain/simulation.ts'
+import type { RivalName } from '../../domain/simulation/baseline-rules.ts'
+import type { SimulatedRelease } from '../../domain/simulation/simulate.ts'
 import type { Answer, Share } from './worker.ts'
 
 export interface Plan extends Omit<Share, 'from' | 'to' | 'rule'> {

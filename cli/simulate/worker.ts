@@ -1,9 +1,9 @@
 /** A process that simulates a part of the releases; several of them use all cores. */
-import { seeded } from '../../domain/random.ts'
-import type { RivalName } from '../../domain/rivals.ts'
-import { simulateRelease, type SimulatedRelease } from '../../domain/simulation.ts'
-import type { Scenario, World } from '../../domain/scenario.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import type { RivalName } from '../../domain/simulation/baseline-rules.ts'
+import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
+import type { Scenario, World } from '../../domain/simulation/scenario.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export interface Share {
   policy: ReleasePolicy

@@ -1,14 +1,20 @@
 /** What must be so before any process of the system starts: the schema, the models, and a key for this machine. */
-import type { BrokenModel } from '../models/index.ts'
-import { findAuditWeakness, openApplicationRole } from '../store/application-role.ts'
-import { ensureAdminKey, findActiveKeys, hashOfKey, insertKey, revokeKey } from '../store/keys.ts'
-import { migrate } from '../store/migrate.ts'
-import { noteMigrations } from '../store/migration-facts.ts'
-import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoom } from '../store/room.ts'
-import type { Config } from '../temporal.config.ts'
-import { ensureSearchAttributes } from './search-attributes.ts'
-import { syncModels, withTemporal } from './sync.ts'
+import type { BrokenModel } from '../../models/index.ts'
+import { findAuditWeakness, openApplicationRole } from '../../store/database/application-role.ts'
+import {
+  ensureAdminKey,
+  findActiveKeys,
+  hashOfKey,
+  insertKey,
+  revokeKey,
+} from '../../store/access/api-keys.ts'
+import { migrate } from '../../store/database/migrate.ts'
+import { noteMigrations } from '../../store/database/migration-status.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { expectRoom } from '../../store/database/connection-budget.ts'
+import type { Config } from '../../temporal.config.ts'
+import { ensureSearchAttributes } from '../sync/search-attributes.ts'
+import { syncModels, withTemporal } from '../sync/sync-models.ts'
 
 export interface Prepared {
   /** The first admin key, at the first start only. */

@@ -5,7 +5,7 @@
  */
 import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { redacted } from '../domain/redact.ts'
+import { redacted } from '../../domain/redact.ts'
 
 const maxBytes = 20_000_000
 const tailLines = 8

@@ -4,8 +4,8 @@
  * gone before the next one takes its ports.
  */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { failure } from './client.ts'
-import { birthOf } from './embedded/process.ts'
+import { failure } from '../client/client.ts'
+import { birthOf } from '../embedded/process.ts'
 
 interface Entry {
   pid: number

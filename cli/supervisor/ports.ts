@@ -2,7 +2,7 @@
  * Where the processes of one machine listen. A taken port is no reason not to start, but the caller is told in one
  * clear line, because the next thing they will do is open the usual address.
  */
-import { expectFree, freePort } from './embedded/process.ts'
+import { expectFree, freePort } from '../embedded/process.ts'
 
 export interface WantedPort {
   /** Who listens there, for the sentence. */

@@ -4,12 +4,12 @@
  */
 import { Connection, type ConnectionOptions } from '@temporalio/client'
 import { join } from 'node:path'
-import { applicationRole } from '../store/application-role.ts'
-import { checkout, searchAttributes, type Config } from '../temporal.config.ts'
-import { planPostgres } from './embedded/postgres.ts'
-import { planTemporal } from './embedded/temporal.ts'
-import { replicaName } from './replicas.ts'
-import type { SharedPort } from './one-port.ts'
+import { applicationRole } from '../../store/database/application-role.ts'
+import { checkout, searchAttributes, type Config } from '../../temporal.config.ts'
+import { planPostgres } from '../embedded/postgres.ts'
+import { planTemporal } from '../embedded/temporal.ts'
+import { replicaName } from './rolling-restart.ts'
+import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
 export interface Core {

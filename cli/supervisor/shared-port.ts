@@ -8,7 +8,7 @@
  * alike.
  */
 import * as net from 'node:net'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 
 /** A bound socket that nobody listens on here. */
 export interface SharedPort {

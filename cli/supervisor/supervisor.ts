@@ -6,8 +6,8 @@
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { launch, whenReady } from './embedded/process.ts'
-import type { ProcessSpec, RunningProcess } from './embedded/process.ts'
+import { launch, whenReady } from '../embedded/process.ts'
+import type { ProcessSpec, RunningProcess } from '../embedded/process.ts'
 import { claim } from './pidfile.ts'
 
 export interface ChildSpec extends ProcessSpec {

@@ -9,18 +9,18 @@ import {
   readConfig,
   type CommandConfig,
   type Config,
-} from '../temporal.config.ts'
-import { isError } from '../domain/errors.ts'
-import { planCore, planProcesses } from './children.ts'
-import { failure } from './client.ts'
-import { findConnection, writeConnection } from './connection.ts'
-import { openStateDir } from './embedded/state.ts'
-import { openLog, type Log } from './log.ts'
+} from '../../temporal.config.ts'
+import { isError } from '../../domain/errors.ts'
+import { planCore, planProcesses } from './process-plan.ts'
+import { failure } from '../client/client.ts'
+import { findConnection, writeConnection } from '../client/connection.ts'
+import { openStateDir } from '../embedded/state-dir.ts'
+import { openLog, type Log } from './merged-log.ts'
 import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
-import { firstKey, prepareCore, type Prepared } from './prepare.ts'
-import { restartReplicas } from './replicas.ts'
-import { bindSharedPort } from './one-port.ts'
+import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
+import { restartReplicas } from './rolling-restart.ts'
+import { bindSharedPort } from './shared-port.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {

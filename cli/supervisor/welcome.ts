@@ -1,5 +1,5 @@
 /** What a person needs to know once everything runs: where it is, and the key that is shown once. */
-import { firstKey } from './prepare.ts'
+import { firstKey } from './bootstrap.ts'
 import type { System } from './system.ts'
 
 export function addresses({ url, urls, temporalUi, log, stateDir }: System) {

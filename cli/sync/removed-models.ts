@@ -3,8 +3,8 @@
  * shall be retrained or rehearsed, and a schedule without a file would fail, or train by code that nobody sees, for ever.
  */
 import { ScheduleNotFoundError, type Client } from '@temporalio/client'
-import { listModels } from '../store/models.ts'
-import type { Store } from '../store/postgres.ts'
+import { listModels } from '../../store/registry/models.ts'
+import type { Store } from '../../store/postgres.ts'
 import { drillScheduleId, scheduleId } from './schedules.ts'
 
 const note = 'its model file is gone'

@@ -3,15 +3,15 @@
  * server that was away for a month would start a retraining for every one that was missed.
  */
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
-import type { ModelDefinition } from '../domain/definition.ts'
-import { DomainError } from '../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
 import {
   drillWorkflowId,
   retentionWorkflowId,
   retrainWorkflowId,
   type DrillRequest,
   type RetrainRequest,
-} from '../workflows/contract.ts'
+} from '../../workflows/messages.ts'
 
 export const scheduleId = (model: string): string => `retrain/${model}`
 

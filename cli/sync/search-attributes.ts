@@ -3,8 +3,8 @@
  * that sets an unknown one fails its task again and again without ever ending.
  */
 import type { Connection } from '@temporalio/client'
-import { searchAttributes } from '../temporal.config.ts'
-import { failure } from './client.ts'
+import { searchAttributes } from '../../temporal.config.ts'
+import { failure } from '../client/client.ts'
 
 /** `INDEXED_VALUE_TYPE_KEYWORD` of Temporal's protocol. */
 const keyword = 2

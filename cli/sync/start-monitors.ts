@@ -1,6 +1,6 @@
 /** Starts what watches the models and what tells people, unless it runs. Without them a broken model would be known to its callers first. */
 import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
-import { alertsWorkflowId, monitorWorkflowId, type MonitorRequest } from '../workflows/contract.ts'
+import { alertsWorkflowId, monitorWorkflowId, type MonitorRequest } from '../../workflows/messages.ts'
 
 export async function startMonitor(client: Client, model: string, taskQueue: string): Promise<void> {
   const request: MonitorRequest = { model }

@@ -3,17 +3,17 @@
  * Temporal. A broken file is told and leaves what was taken in before as it is.
  */
 import { Client, Connection } from '@temporalio/client'
-import { isError } from '../domain/errors.ts'
-import { loadModels, type BrokenModel } from '../models/index.ts'
-import { openStore, type Store } from '../store/postgres.ts'
-import { findModel, upsertModel } from '../store/models.ts'
-import { environmentWith, readCommandConfig, readConfig, type Config } from '../temporal.config.ts'
-import { connectionOf } from './children.ts'
-import { coreAddresses } from './connection.ts'
-import { pauseGone, resumeReturned } from './gone.ts'
-import { startAlerts, startMonitor } from './monitors.ts'
+import { isError } from '../../domain/errors.ts'
+import { loadModels, type BrokenModel } from '../../models/index.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { findModel, upsertModel } from '../../store/registry/models.ts'
+import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
+import { connectionOf } from '../supervisor/process-plan.ts'
+import { coreAddresses } from '../client/connection.ts'
+import { pauseGone, resumeReturned } from './removed-models.ts'
+import { startAlerts, startMonitor } from './start-monitors.ts'
 import { syncDrills, syncRetention, syncSchedule } from './schedules.ts'
-import { syncViews } from './views.ts'
+import { syncViews } from './sync-views.ts'
 
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]

@@ -3,10 +3,10 @@
  * more. A view without a schedule would grow old until every value of it is none.
  */
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
-import type { FeatureView } from '../domain/feature-view.ts'
-import { isUsed, listViews, upsertView } from '../store/feature-views.ts'
-import type { Store } from '../store/postgres.ts'
-import { materialiseWorkflowId, type MaterialiseRequest } from '../workflows/contract.ts'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
+import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
 
 export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
 

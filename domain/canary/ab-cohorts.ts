@@ -3,10 +3,10 @@
  * outcomes are late, and then once for both arms: of young predictions only those are known whose outcome travels fast, and an
  * arm that guesses so would look right.
  */
-import type { AbCohort, AbMetric } from './ab.ts'
-import type { Output } from './features.ts'
-import { defaultLabelPolicy, maturity } from './labels.ts'
-import { truthOf } from './quality.ts'
+import type { AbCohort, AbMetric } from './ab-test.ts'
+import type { Output } from '../model/features.ts'
+import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
+import { truthOf } from '../monitoring/quality.ts'
 
 export interface Answered {
   arm: 'canary' | 'control'

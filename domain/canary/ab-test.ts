@@ -5,10 +5,10 @@
  *
  * It is K1 on cohorts of predictions of the same time, in both directions: H0 "no worse" and H0 "no better".
  */
-import { isRateTick, rateTest } from './e-rate.ts'
-import { inverseGrid, ratioGrid } from './e-process.ts'
-import { thresholdFor } from './alpha.ts'
-import type { Reason, Verdict } from './verdict.ts'
+import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
+import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import type { Reason, Verdict } from '../verdict.ts'
 
 /**
  * - `accuracy`: matured outcomes that the answer was wrong about; fewer are better.

@@ -4,14 +4,14 @@
  * to notice would take back a release as soon as enough traffic had made it certain.
  */
 
-import { thresholdFor, type AlphaSplit } from './alpha.ts'
-import type { CanaryTick } from './canary-evidence.ts'
-import type { CanaryPolicy, PromotionPolicy, RateMetric } from './canary-policy.ts'
-import { guardTest } from './e-guard.ts'
-import { inverseGrid, ratioGrid } from './e-process.ts'
-import { rateTest } from './e-rate.ts'
-import { logMeanExp } from './statistics.ts'
-import type { Reason, Verdict } from './verdict.ts'
+import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
+import type { CanaryTick } from './evidence.ts'
+import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
+import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
+import { rateTest } from '../sequential/two-arm-rate-test.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
+import type { Reason, Verdict } from '../verdict.ts'
 
 const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: string }> = {
   errors: { code: 'error_rate', alpha: 'errors', noun: 'errors' },

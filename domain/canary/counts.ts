@@ -3,9 +3,9 @@
  * the counts are. Without it a dead control arm or a dead counter would look like a quiet, healthy canary.
  */
 
-import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './canary-evidence.ts'
-import { excessBad, type Exposure } from './harm.ts'
-import type { Reason } from './verdict.ts'
+import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
+import { excessBad, type Exposure } from './harm-budget.ts'
+import type { Reason } from '../verdict.ts'
 
 export interface StageCounts {
   canary: number

@@ -4,7 +4,7 @@
  * candidate as fast as a good one.
  */
 
-import { betaQuantile } from './statistics.ts'
+import { betaQuantile } from '../statistics/distributions.ts'
 
 /** What one stage (or one share) has seen so far. */
 export interface Exposure {

@@ -4,9 +4,9 @@
  * that dies between two ticks comes to the same statistic again.
  */
 
-import { thresholdFor } from './alpha.ts'
-import type { CanaryEvidence, CanaryStage, CanaryTick } from './canary-evidence.ts'
-import { comparison, percent, promotionProof, rate, round } from './canary-comparison.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
+import { comparison, percent, promotionProof, rate, round } from './arm-comparison.ts'
 import {
   badAnswers,
   canaryLedger,
@@ -14,16 +14,16 @@ import {
   unreadableTick,
   type CanaryLedger,
   type StageCounts,
-} from './canary-ledger.ts'
-import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './canary-policy.ts'
-import { guardTest } from './e-guard.ts'
-import { nonInferiorityEvidence } from './e-noninferiority.ts'
-import { pairedEvidence } from './e-paired.ts'
-import { geometric } from './e-process.ts'
-import { rateTest } from './e-rate.ts'
-import { nextShareBp } from './harm.ts'
-import { srmEvidence } from './srm.ts'
-import type { Reason, Verdict, VerdictKind } from './verdict.ts'
+} from './counts.ts'
+import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
+import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
+import { pairedEvidence } from '../sequential/paired-test.ts'
+import { geometric } from '../sequential/e-process.ts'
+import { rateTest } from '../sequential/two-arm-rate-test.ts'
+import { nextShareBp } from './harm-budget.ts'
+import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
+import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
 
 export const canaryJudge = 'canary@1'
 

@@ -5,10 +5,10 @@
  * taking back a release that is no worse than its champion is Σα over all metrics, stages and looks together.
  */
 
-import type { CanaryEvidence } from './canary-evidence.ts'
-import type { CanaryPolicy } from './canary-policy.ts'
-import { canaryWatch } from './canary-watch.ts'
-import type { Verdict } from './verdict.ts'
+import type { CanaryEvidence } from './evidence.ts'
+import type { CanaryPolicy } from './policy.ts'
+import { canaryWatch } from './incremental-judge.ts'
+import type { Verdict } from '../verdict.ts'
 
 export function judgeCanary(evidence: CanaryEvidence, policy: CanaryPolicy): Verdict {
   const watch = canaryWatch(policy)

@@ -3,7 +3,7 @@
  * policy edited in the meantime cannot move the goalposts of a release under way.
  */
 
-import { checkAlpha, defaultAlpha, type AlphaSplit } from './alpha.ts'
+import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 
 /** The metrics compared between the two arms by K1. */
 export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99' | 'conversions'

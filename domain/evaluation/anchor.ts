@@ -2,9 +2,9 @@
  * The anchor: the best of the recent releases, asked on the same rows as the challenger. What each of them scored in its
  * own day was measured on other rows; only here can they be told apart.
  */
-import { pointValue } from './bootstrap.ts'
-import { higherIsBetter, score, statisticOf, unreadableAnswers } from './gate-metrics.ts'
-import type { GatePolicy } from './gate-policy.ts'
+import { pointValue } from '../statistics/bootstrap.ts'
+import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
 
 export interface Asked {
   version: string

@@ -3,9 +3,9 @@
  * ranks better, because whoever uses the probability would act wrongly.
  */
 
-import { calibration } from './calibration.ts'
-import { correctness, type Scored } from './gate-metrics.ts'
-import type { GatePolicy } from './gate-policy.ts'
+import { calibration } from '../metrics/calibration.ts'
+import { correctness, type Scored } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
 
 export interface CalibrationFigures {
   brier: number | null

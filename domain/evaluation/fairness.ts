@@ -3,11 +3,11 @@
  * limit that is broken by chance on a hundred rows warns; one that is broken and certain blocks.
  */
 
-import { bootstrap, percentileInterval, type Statistic } from './bootstrap.ts'
-import { groupRates, type GroupRates } from './fairness.ts'
-import type { Scored } from './gate-metrics.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import { ratioOf } from './metrics.ts'
+import { bootstrap, percentileInterval, type Statistic } from '../statistics/bootstrap.ts'
+import { groupRates, type GroupRates } from '../metrics/fairness.ts'
+import type { Scored } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
+import { ratioOf } from '../metrics/metrics.ts'
 
 /** Null where undefined, never 0. */
 export interface Estimate {

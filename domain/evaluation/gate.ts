@@ -4,12 +4,12 @@
  * and a model that is worse where it matters must not hide behind a better average.
  */
 
-import { judgeCalibration, type GateCalibration } from './gate-calibration.ts'
-import { judgeFairness, type GateFairnessRow } from './gate-fairness.ts'
-import { lacking, naiveAnswers, unreadableInput, type GateInput } from './gate-input.ts'
-import { leakageReasons } from './gate-leakage.ts'
-import { score } from './gate-metrics.ts'
-import type { GatePolicy } from './gate-policy.ts'
+import { judgeCalibration, type GateCalibration } from './calibration.ts'
+import { judgeFairness, type GateFairnessRow } from './fairness.ts'
+import { lacking, naiveAnswers, unreadableInput, type GateInput } from './input.ts'
+import { leakageReasons } from './leakage.ts'
+import { score } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
 import {
   calibrationReasons,
   fairnessReasons,
@@ -18,11 +18,11 @@ import {
   sliceReasons,
   tooGood,
   useReasons,
-} from './gate-reasons.ts'
-import { reversedReasons } from './gate-reversed.ts'
-import { judgeSlices, type GateSliceRow } from './gate-slices.ts'
-import { compareAll, type GateMetricRow } from './gate-table.ts'
-import type { Reason } from './verdict.ts'
+} from './reasons.ts'
+import { reversedReasons } from './inverted-labels.ts'
+import { judgeSlices, type GateSliceRow } from './slices.ts'
+import { compareAll, type GateMetricRow } from './metric-table.ts'
+import type { Reason } from '../verdict.ts'
 
 export const gateJudge = 'gate@1'
 

@@ -3,10 +3,10 @@
  * that are not finite are no answers.
  */
 
-import type { LeakageFacts } from './gate-leakage.ts'
-import { unreadableAnswers } from './gate-metrics.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import type { Reason } from './verdict.ts'
+import type { LeakageFacts } from './leakage.ts'
+import { unreadableAnswers } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
+import type { Reason } from '../verdict.ts'
 
 export interface GateInput {
   /** Class index (0 or 1 in a binary task), or the target of a regression. */

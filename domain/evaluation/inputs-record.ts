@@ -2,7 +2,7 @@
  * What an evaluation rested on beside its report, stored with it: without the anchor that was chosen and the leaks that were
  * looked for, nobody could say later why a challenger was stopped, or why it was not.
  */
-import type { LeakageFacts } from './gate-leakage.ts'
+import type { LeakageFacts } from './leakage.ts'
 
 export interface EvaluationInputs {
   /** Rows of the test set. */

@@ -2,11 +2,11 @@
  * Labels the wrong way round: a challenger that has learnt them is tested on labels that are wrong in the same way, and looks
  * far better than the champion. The champion gives them away, for what has earned its place does not rank worse than chance.
  */
-import { aucInterval } from './auc-interval.ts'
-import { auc } from './auc.ts'
-import type { GateInput } from './gate-input.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import type { Reason } from './verdict.ts'
+import { aucInterval } from '../metrics/auc-interval.ts'
+import { auc } from '../metrics/auc.ts'
+import type { GateInput } from './input.ts'
+import type { GatePolicy } from './policy.ts'
+import type { Reason } from '../verdict.ts'
 
 const confidence = 0.999
 

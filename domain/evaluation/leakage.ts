@@ -3,8 +3,8 @@
  * fails on the first day, so each sign of it stops the challenger whatever its metrics say.
  */
 
-import type { GatePolicy } from './gate-policy.ts'
-import type { Reason } from './verdict.ts'
+import type { GatePolicy } from './policy.ts'
+import type { Reason } from '../verdict.ts'
 
 /** What was found about the data before the model was asked. */
 export interface LeakageFacts {

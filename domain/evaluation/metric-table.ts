@@ -3,11 +3,11 @@
  * and what in it speaks against the challenger.
  */
 
-import { pointValue } from './bootstrap.ts'
-import { gains, type Gain, type Pair } from './gate-compare.ts'
-import { higherIsBetter, isMean, metricsFor, statisticOf, type Scored } from './gate-metrics.ts'
-import type { GateMetric, GatePolicy } from './gate-policy.ts'
-import type { Reason } from './verdict.ts'
+import { pointValue } from '../statistics/bootstrap.ts'
+import { gains, type Gain, type Pair } from './paired-gain.ts'
+import { higherIsBetter, isMean, metricsFor, statisticOf, type Scored } from './metrics.ts'
+import type { GateMetric, GatePolicy } from './policy.ts'
+import type { Reason } from '../verdict.ts'
 
 export interface GateMetricRow {
   metric: GateMetric

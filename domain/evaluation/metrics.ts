@@ -3,10 +3,10 @@
  * so that its value and its bootstrap come from the same definition.
  */
 
-import { orderOf } from './auc.ts'
-import type { Statistic } from './bootstrap.ts'
-import type { GateMetric, Task } from './gate-policy.ts'
-import { surprise } from './metrics.ts'
+import { orderOf } from '../metrics/auc.ts'
+import type { Statistic } from '../statistics/bootstrap.ts'
+import type { GateMetric, Task } from './policy.ts'
+import { surprise } from '../metrics/metrics.ts'
 
 export interface Scored {
   task: Task

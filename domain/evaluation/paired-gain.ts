@@ -3,8 +3,14 @@
  * McNemar's disagreements for accuracy, the paired bootstrap for the rest and for rows that come in groups.
  */
 
-import { bootstrap, percentileInterval, pointValue, type Interval, type Statistic } from './bootstrap.ts'
-import { delong } from './delong.ts'
+import {
+  bootstrap,
+  percentileInterval,
+  pointValue,
+  type Interval,
+  type Statistic,
+} from '../statistics/bootstrap.ts'
+import { delong } from '../metrics/delong.ts'
 import {
   correctness,
   higherIsBetter,
@@ -13,10 +19,10 @@ import {
   rowLosses,
   statisticOf,
   type Scored,
-} from './gate-metrics.ts'
-import type { GateMetric, GatePolicy } from './gate-policy.ts'
-import { mcnemarP } from './mcnemar.ts'
-import { betaQuantile, normalQuantile } from './statistics.ts'
+} from './metrics.ts'
+import type { GateMetric, GatePolicy } from './policy.ts'
+import { mcnemarP } from '../metrics/mcnemar.ts'
+import { betaQuantile, normalQuantile } from '../statistics/distributions.ts'
 
 export interface Pair {
   metric: GateMetric

@@ -3,12 +3,12 @@
  * arithmetic, so that a stored report can be argued with.
  */
 
-import type { GateCalibration } from './gate-calibration.ts'
-import type { Estimate, GateFairnessRow } from './gate-fairness.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import type { GateSliceRow } from './gate-slices.ts'
-import { figure, type GateMetricRow } from './gate-table.ts'
-import type { Reason } from './verdict.ts'
+import type { GateCalibration } from './calibration.ts'
+import type { Estimate, GateFairnessRow } from './fairness.ts'
+import type { GatePolicy } from './policy.ts'
+import type { GateSliceRow } from './slices.ts'
+import { figure, type GateMetricRow } from './metric-table.ts'
+import type { Reason } from '../verdict.ts'
 
 /** Floors every version meets. The first version of a model has nothing else to be measured by. */
 export function floorReasons(

@@ -3,11 +3,11 @@
  * decision that only exists as JSON is believed or ignored; one that can be read is discussed.
  */
 
-import type { GateFairnessRow } from './gate-fairness.ts'
-import type { GateSliceRow } from './gate-slices.ts'
-import type { GateMetricRow } from './gate-table.ts'
+import type { GateFairnessRow } from './fairness.ts'
+import type { GateSliceRow } from './slices.ts'
+import type { GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
-import type { Reason } from './verdict.ts'
+import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
   model: string

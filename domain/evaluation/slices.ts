@@ -3,13 +3,13 @@
  * evening flights. Holm's correction keeps fifty slices from blocking a good model by chance.
  */
 
-import { holm } from './adjust.ts'
-import { ownersOf, pointValue } from './bootstrap.ts'
-import { delong } from './delong.ts'
-import { higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
-import type { GatePolicy, SliceMetric } from './gate-policy.ts'
-import { mcnemarP } from './mcnemar.ts'
-import { normalTwoSided } from './statistics.ts'
+import { holm } from '../statistics/multiple-testing.ts'
+import { ownersOf, pointValue } from '../statistics/bootstrap.ts'
+import { delong } from '../metrics/delong.ts'
+import { higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './metrics.ts'
+import type { GatePolicy, SliceMetric } from './policy.ts'
+import { mcnemarP } from '../metrics/mcnemar.ts'
+import { normalTwoSided } from '../statistics/distributions.ts'
 
 export interface GateSliceRow {
   name: string

@@ -1,5 +1,5 @@
 /** The interval of an AUC when only its value and the numbers of positives and negatives are known (Hanley and McNeil, 1982). */
-import { normalQuantile } from './statistics.ts'
+import { normalQuantile } from '../statistics/distributions.ts'
 
 export function aucInterval(
   auc: number,

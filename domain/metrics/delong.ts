@@ -4,7 +4,7 @@
  */
 
 import { midranks } from './auc.ts'
-import { normalQuantile, normalTwoSided, sumOf } from './statistics.ts'
+import { normalQuantile, normalTwoSided, sumOf } from '../statistics/distributions.ts'
 
 export interface DeLong {
   /** `no_variance`: the difference cannot vary (identical or perfect rankings), so it has no z. */

@@ -3,7 +3,7 @@
  * accuracies as if they came from two samples would need several times the rows.
  */
 
-import { binomialCdf, binomialPmf, chiSquareUpperTail } from './statistics.ts'
+import { binomialCdf, binomialPmf, chiSquareUpperTail } from '../statistics/distributions.ts'
 
 export interface McNemar {
   status: 'ok' | 'no_disagreement' | 'invalid'

@@ -5,7 +5,7 @@
 
 import { auc, orderOf } from './auc.ts'
 import { calibration } from './calibration.ts'
-import { sumOf } from './statistics.ts'
+import { sumOf } from '../statistics/distributions.ts'
 
 export interface Confusion {
   tp: number

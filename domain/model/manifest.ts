@@ -2,9 +2,9 @@
  * What an artifact says of itself. The artifact of a version is this manifest plus the files it names, all stored by the
  * SHA-256 of their bytes; the digest of the manifest names the whole.
  */
-import type { DrillFault } from './drill.ts'
+import type { DrillFault } from '../drill.ts'
 import type { FeatureFit, Features, Output, Row } from './features.ts'
-import type { ReferenceProfile } from './profile.ts'
+import type { ReferenceProfile } from './reference-profile.ts'
 
 export interface FileDigest {
   /** `sha256:` and 64 hexadecimal digits. */

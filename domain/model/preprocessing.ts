@@ -2,7 +2,7 @@
  * From a row to the numbers a network is fed with. The same function encodes in training and in serving, with the
  * numbers fitted in training; a second implementation would differ one day, and nobody would see it but the users.
  */
-import { DomainError } from './errors.ts'
+import { DomainError } from '../errors.ts'
 import type { FeatureFit, Features, Row } from './features.ts'
 
 /** Writes one row's input columns into `into`, from `offset` on. Allocates nothing. */

@@ -4,7 +4,7 @@
  * replicas and hours, and an outlier of 1e9 is one count in the last bin.
  */
 
-import { quantiles } from './quantiles.ts'
+import { quantiles } from '../statistics/quantiles.ts'
 
 /** How long serving counts before it begins anew, unless the profile says otherwise. */
 export const usualCountMs = 3_600_000

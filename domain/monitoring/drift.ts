@@ -4,11 +4,11 @@
  * wolf, the first on many rows, the second on few. An alarm acts when it holds in two windows running.
  */
 
-import { benjaminiHochberg } from './adjust.ts'
-import { chiSquareHomogeneity } from './chi-square.ts'
-import type { Profile, ReferenceProfile } from './profile.ts'
-import { populationStability } from './psi.ts'
-import type { Reason } from './verdict.ts'
+import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
+import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
+import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
+import { populationStability } from '../statistics/psi.ts'
+import type { Reason } from '../verdict.ts'
 
 export const driftJudge = 'drift@1'
 
@@ -37,7 +37,7 @@ export const defaultDriftPolicy: DriftPolicy = {
   datasetShare: 0.2,
 }
 
-/** What serving has counted in one window, in the bins of the reference (see domain/profile.ts). */
+/** What serving has counted in one window, in the bins of the reference (see domain/model/reference-profile.ts). */
 export interface DriftWindow {
   /** By name of the feature. */
   features: Record<string, number[]>

@@ -4,7 +4,7 @@
  * to come, and not at all when too few of them have.
  */
 
-import { quantiles } from './quantiles.ts'
+import { quantiles } from '../statistics/quantiles.ts'
 
 export interface LabelPolicy {
   /** The share of labels that must have had time to come. */

@@ -2,12 +2,12 @@
  * Quality before outcomes come, from how sure the answers are. A model that is asked harder questions shows it at once by
  * answering nearer to one half; one whose world has changed does not. So it warns, and may never promote or take back.
  */
-import { auc } from './auc.ts'
-import { expectedMetrics, type ExpectedMetrics } from './cbpe.ts'
-import type { GatePolicy } from './gate-policy.ts'
-import { figure, marginOf } from './gate-table.ts'
-import { fitRecalibration, recalibrated, type Recalibration } from './recalibration.ts'
-import type { Reason } from './verdict.ts'
+import { auc } from '../metrics/auc.ts'
+import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
+import type { GatePolicy } from '../evaluation/policy.ts'
+import { figure, marginOf } from '../evaluation/metric-table.ts'
+import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
+import type { Reason } from '../verdict.ts'
 
 export const estimateJudge = 'estimate@1'
 

@@ -2,7 +2,7 @@
  * What is looked at of a model that serves, and how often. All durations and limits are data of the model, so that a week of
  * watching can be run through in a second.
  */
-import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './triggers.ts'
+import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './retraining-triggers.ts'
 
 /** Limits are crossed by the figure of one window; a rate counts only from `minRequests` on. */
 export interface ServiceLimits {

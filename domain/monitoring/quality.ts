@@ -2,12 +2,12 @@
  * Quality in use: the gate's own metric, on the outcomes of what was really asked, when they have had the time to come. A
  * figure over whatever outcomes happen to be there would praise or blame a model for how fast its news travels.
  */
-import { pointValue } from './bootstrap.ts'
-import type { Output } from './features.ts'
-import { lacking } from './gate-input.ts'
-import { higherIsBetter, score, statisticOf } from './gate-metrics.ts'
-import type { GateMetric, GatePolicy } from './gate-policy.ts'
-import { figure, marginOf } from './gate-table.ts'
+import { pointValue } from '../statistics/bootstrap.ts'
+import type { Output } from '../model/features.ts'
+import { lacking } from '../evaluation/input.ts'
+import { higherIsBetter, score, statisticOf } from '../evaluation/metrics.ts'
+import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
+import { figure, marginOf } from '../evaluation/metric-table.ts'
 import {
   defaultLabelPolicy,
   maturedCohort,
@@ -15,8 +15,8 @@ import {
   type LabelPolicy,
   type MaturedCohort,
   type Maturity,
-} from './labels.ts'
-import type { Reason } from './verdict.ts'
+} from './label-maturity.ts'
+import type { Reason } from '../verdict.ts'
 
 export const qualityJudge = 'quality@1'
 

@@ -2,8 +2,8 @@
  * Whether a model is served as its callers may expect: it answers, in time, what it is asked, and somebody tells how it turned
  * out. Drift and quality say nothing about a model that nobody can reach.
  */
-import type { CostPolicy, ServiceLimits } from './monitoring.ts'
-import type { Reason } from './verdict.ts'
+import type { CostPolicy, ServiceLimits } from './policy.ts'
+import type { Reason } from '../verdict.ts'
 
 export const serviceJudge = 'service@1'
 

@@ -3,15 +3,22 @@
  * probabilities still mean what they say, and what the answers were worth. A model can be as right as ever on the whole and have
  * become wrong for the evening flights.
  */
-import { holm } from './adjust.ts'
-import { judgeFairness, type GateFairnessRow } from './gate-fairness.ts'
-import { calibration } from './calibration.ts'
-import { correctness, higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './gate-metrics.ts'
-import { pointValue } from './bootstrap.ts'
-import type { GatePolicy, SliceMetric } from './gate-policy.ts'
-import type { BusinessPolicy } from './monitoring.ts'
-import { normalCdf, sumOf } from './statistics.ts'
-import type { Reason } from './verdict.ts'
+import { holm } from '../statistics/multiple-testing.ts'
+import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
+import { calibration } from '../metrics/calibration.ts'
+import {
+  correctness,
+  higherIsBetter,
+  pick,
+  rowLosses,
+  statisticOf,
+  type Scored,
+} from '../evaluation/metrics.ts'
+import { pointValue } from '../statistics/bootstrap.ts'
+import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
+import type { BusinessPolicy } from './policy.ts'
+import { normalCdf, sumOf } from '../statistics/distributions.ts'
+import type { Reason } from '../verdict.ts'
 
 export const breakdownJudge = 'breakdown@1'
 

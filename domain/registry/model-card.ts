@@ -2,11 +2,11 @@
  * The card of a version: what it is for, what it was made from, how good it was and where it is weak, on one page. It is made
  * from what was stored with the version and from nothing else, so that the page, the file and the answer to a program agree.
  */
-import type { Features, Output } from './features.ts'
-import type { GateReport } from './gate.ts'
-import type { GateMetricRow } from './gate-table.ts'
-import type { GateSliceRow } from './gate-slices.ts'
-import type { Manifest } from './manifest.ts'
+import type { Features, Output } from '../model/features.ts'
+import type { GateReport } from '../evaluation/gate.ts'
+import type { GateMetricRow } from '../evaluation/metric-table.ts'
+import type { GateSliceRow } from '../evaluation/slices.ts'
+import type { Manifest } from '../model/manifest.ts'
 import type { Lineage } from './version.ts'
 
 export interface CardSource {

@@ -2,7 +2,7 @@
  * Whether callers could be given another version now: does it take what they send, and answer in the form that they read? A
  * rollback to a version with another schema would turn one model's trouble into an outage of every caller.
  */
-import type { Manifest } from './manifest.ts'
+import type { Manifest } from '../model/manifest.ts'
 import { requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>

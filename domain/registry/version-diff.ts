@@ -2,9 +2,9 @@
  * Two versions side by side: what differs first, with the difference where it is a number. Two lists of fifty lines each are
  * not compared by eye, and the one hyperparameter that changed is what was looked for.
  */
-import { higherIsBetter } from './gate-metrics.ts'
-import type { Manifest } from './manifest.ts'
-import { metricNames } from './search.ts'
+import { higherIsBetter } from '../evaluation/metrics.ts'
+import type { Manifest } from '../model/manifest.ts'
+import { metricNames } from './version-query.ts'
 import type { Lineage } from './version.ts'
 
 export interface ComparedVersion {

@@ -2,8 +2,8 @@
  * How versions and trainings are asked for: statuses, conditions on metrics, the order. A condition that nobody understands
  * is refused with what would be understood; one that was passed over in silence would answer a question nobody has asked.
  */
-import { higherIsBetter, metricsFor } from './gate-metrics.ts'
-import type { GateMetric, Task } from './gate-policy.ts'
+import { higherIsBetter, metricsFor } from '../evaluation/metrics.ts'
+import type { GateMetric, Task } from '../evaluation/policy.ts'
 
 /** What a version is at this moment. Each version is exactly one of them, the first that fits. */
 export const versionStatuses = {

@@ -2,7 +2,7 @@
  * How versions are numbered: `name_vMAJOR.MINOR.PATCH`. Each part answers a question people ask of a new version: may
  * my requests stay as they are (MAJOR), has it learned something else (MINOR), or is it the same again (PATCH)?
  */
-import type { Features, Output } from './features.ts'
+import type { Features, Output } from '../model/features.ts'
 
 export interface VersionNumber {
   major: number

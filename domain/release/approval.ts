@@ -2,7 +2,7 @@
  * What an approval is worth when it is given: it belongs to the bytes, the evidence and the policy that stand at that moment.
  * An approval that outlived them would let a person answer for something that this person has never seen.
  */
-import type { ReleaseDigests, ReleaseState, Standing, Statement } from './release.ts'
+import type { ReleaseDigests, ReleaseState, Standing, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
 /** Whether a person is the one who has asked for the release: by the name and, since names are given anew, by the key. */

@@ -3,7 +3,7 @@
  * the place of no check: callers of one share meet the candidate first, and their judge must find nothing against it. An order
  * that skipped that would be given in the worst hour of the year and would make it the hour in which nobody looks.
  */
-import { isHurried, stepsOf, type ReleaseState, type Statement } from './release.ts'
+import { isHurried, stepsOf, type ReleaseState, type Statement } from './state.ts'
 import { enter } from './transitions.ts'
 
 /** How long the order may wait for the checks to let the candidate through. */

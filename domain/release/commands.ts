@@ -4,14 +4,14 @@
  */
 import { isRequester, isSamePerson, restOn, withdrawn } from './approval.ts'
 import { hurry } from './break-glass.ts'
-import type { Advance, CommandEvent } from './release-events.ts'
+import type { Advance, CommandEvent } from './events.ts'
 import {
   commandRoles,
   type CommandName,
   type ReleaseStage,
   type ReleaseState,
   type Statement,
-} from './release.ts'
+} from './state.ts'
 import { applied, end, enter, goOn, ignored, takeBack } from './transitions.ts'
 
 const open: readonly ReleaseStage[] = [

@@ -1,5 +1,5 @@
 /** The policy under which the candidate of a drill is released: the real way, watched by the real judge, without its end. */
-import type { DrillPolicy } from './drill.ts'
+import type { DrillPolicy } from '../drill.ts'
 import type { ReleasePolicy } from './policy.ts'
 
 /** The way of a drill's release: one watched stage of the usual kind, judged by the usual limits, without a way to promotion. */

@@ -2,9 +2,9 @@
  * What can happen to a release: what its own steps report, and what people say. Everything that changes a release
  * comes through one of these; a second way in would be a way past the rules.
  */
-import type { CommandName, Recovery, ReleaseState, Standing } from './release.ts'
-import type { Role } from './roles.ts'
-import type { VerdictKind } from './verdict.ts'
+import type { CommandName, Recovery, ReleaseState, Standing } from './state.ts'
+import type { Role } from '../roles.ts'
+import type { VerdictKind } from '../verdict.ts'
 
 /** What a person has said, with what the keys know of that person. */
 export interface CommandEvent {

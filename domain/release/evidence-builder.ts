@@ -2,9 +2,9 @@
  * From what the replicas have counted to what the canary judge reads. The candidate and its control are told apart by
  * version and not by arm, so that the evidence of a release goes on unbroken from shadow through the canary to probation.
  */
-import type { AbCohort } from './ab.ts'
-import type { ArmCounts, CanaryEvidence, CanaryTick } from './canary-evidence.ts'
-import { isHurried, stepsOf, watchedPolicy, type ReleaseState } from './release.ts'
+import type { AbCohort } from '../canary/ab-test.ts'
+import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
+import { isHurried, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends Omit<ArmCounts, 'conversions'> {

@@ -1,6 +1,6 @@
 /** Why a release is where it is, in a sentence for people. It reads the state and nothing else, so it cannot be out of date. */
 import { nextEffect } from './next-effect.ts'
-import { isHurried, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './release.ts'
+import { isHurried, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
 export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)

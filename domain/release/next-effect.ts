@@ -2,8 +2,8 @@
  * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
  * else: a worker that takes over asks the state and goes on where the one before it stood.
  */
-import { isHurried, isWarming, watchedPolicy, type ReleaseState } from './release.ts'
-import { wholeBp, type RouteArm } from './route.ts'
+import { isHurried, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
+import { wholeBp, type RouteArm } from '../serving/route.ts'
 
 /** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
 export type ReleaseEffect =

@@ -3,9 +3,9 @@
  * policy never changes a release in flight. Every duration is here, in milliseconds, so that a test can run
  * the same machine in a second that production runs in a week.
  */
-import { issuesOfAb, type AbPolicy } from './ab.ts'
-import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from './canary-policy.ts'
-import { issuesOfDrill, type DrillPolicy } from './drill.ts'
+import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
+import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
+import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.

@@ -5,10 +5,10 @@
  */
 import { issueOfGlass } from './break-glass.ts'
 import { command } from './commands.ts'
-import { DomainError } from './errors.ts'
-import type { Advance, ReleaseEvent, StepEvent } from './release-events.ts'
-import { isHurried, watchedPolicy, type ReleaseStage, type ReleaseState } from './release.ts'
-import { misfitReason } from './target.ts'
+import { DomainError } from '../errors.ts'
+import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
+import { isHurried, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
+import { misfitReason } from '../registry/schema-compatibility.ts'
 import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
 
 function watched(): readonly StepEvent['kind'][] {

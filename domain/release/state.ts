@@ -3,10 +3,10 @@
  * whole of it can be written down, sent and read again, so that a worker that dies loses nothing and a person who asks
  * "why is it waiting?" gets the answer from the state alone.
  */
-import type { DrillKind } from './drill.ts'
+import type { DrillKind } from '../drill.ts'
 import type { ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
-import type { Role } from './roles.ts'
-import type { VerdictKind } from './verdict.ts'
+import type { Role } from '../roles.ts'
+import type { VerdictKind } from '../verdict.ts'
 
 export type ReleaseId = `rel_${string}`
 

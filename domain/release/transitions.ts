@@ -2,14 +2,8 @@
  * The moves of a release from stage to stage, which commands and reports share. Each move sets everything that belongs
  * to a stage anew; a flag left over from the stage before would let a release pass on another stage's evidence.
  */
-import type { Advance } from './release-events.ts'
-import {
-  isHurried,
-  stepsOf,
-  type ReleaseOutcomeKind,
-  type ReleaseStage,
-  type ReleaseState,
-} from './release.ts'
+import type { Advance } from './events.ts'
+import { isHurried, stepsOf, type ReleaseOutcomeKind, type ReleaseStage, type ReleaseState } from './state.ts'
 
 export function applied(state: ReleaseState, message: string): Advance {
   return { state: { ...state, revision: state.revision + 1 }, applied: true, message }

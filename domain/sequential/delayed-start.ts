@@ -3,8 +3,8 @@
  * fault that appears at hour twelve is found in minutes and does not have to outweigh twelve good hours.
  */
 
-import { logAddExp } from './statistics.ts'
-import { isRateTick, rateTest, type RateTestOptions, type RateTick } from './e-rate.ts'
+import { logAddExp } from '../statistics/distributions.ts'
+import { isRateTick, rateTest, type RateTestOptions, type RateTick } from './two-arm-rate-test.ts'
 
 export interface DelayedEvidence {
   status: 'ok' | 'invalid'

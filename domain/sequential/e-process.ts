@@ -9,7 +9,7 @@
  * half; the others then share what is left in the same proportions.
  */
 
-import { logAddExp, logMeanExp } from './statistics.ts'
+import { logAddExp, logMeanExp } from '../statistics/distributions.ts'
 
 export interface EProcess {
   /** Adds what one observation is worth to each bet. */

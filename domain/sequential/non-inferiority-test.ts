@@ -5,7 +5,7 @@
  */
 
 import { geometric } from './e-process.ts'
-import { logMeanExp } from './statistics.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
 
 const bets = geometric(0.02, 0.95, 12)
 

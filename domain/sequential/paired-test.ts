@@ -5,7 +5,7 @@
  */
 
 import { ratioGrid } from './e-process.ts'
-import { logMeanExp } from './statistics.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
 
 /**
  * @param lost champion right and challenger wrong

@@ -5,7 +5,7 @@
  * false alarm on most healthy days.
  */
 
-import { chiSquareUpperTail, logBeta } from './statistics.ts'
+import { chiSquareUpperTail, logBeta } from '../statistics/distributions.ts'
 
 export interface SrmOptions {
   /** How far, relative to the configured share, the realised share may lie by right (sticky keys are lumpy). */

@@ -3,8 +3,8 @@
  * and opens when their failures are beyond doubt. The judge looks every few seconds; a candidate that fails every
  * request would harm hundreds of callers in that time, and three are enough to know.
  */
-import { thresholdFor } from './alpha.ts'
-import { guardTest } from './e-guard.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import { guardTest } from '../sequential/one-arm-rate-test.ts'
 
 export interface Breaker {
   /** Counts `answers` in a row without a bad one. */

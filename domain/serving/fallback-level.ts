@@ -2,8 +2,8 @@
  * Who answers when the champion does not: each rung is worse than the one above and better than the one below. A service that
  * knows only "works" and "fails" fails when it need not; one that climbs down unseen is never repaired.
  */
-import type { AlertKind } from './alert-kinds.ts'
-import type { Severity } from './alerting.ts'
+import type { AlertKind } from '../monitoring/alert-kinds.ts'
+import type { Severity } from '../monitoring/alert-escalation.ts'
 
 /** From the best to the worst, each with a sentence that says what callers get. */
 export const rungs = {

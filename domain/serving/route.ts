@@ -3,7 +3,7 @@
  * replica holds it in memory and answers from it alone. Were the arm chosen anywhere else, two replicas could
  * give the same caller two different models.
  */
-import { DomainError } from './errors.ts'
+import { DomainError } from '../errors.ts'
 
 /**
  * - `canary`: the candidate of a release, exposed only while its watcher renews the exposure lease.

@@ -2,8 +2,8 @@
  * The rules that other release controllers document as their defaults, run on the same simulated traffic. A claim
  * that ours is better would be worth nothing if the others were not measured beside it.
  */
-import type { CanaryTick } from './canary-evidence.ts'
-import { normalQuantile } from './statistics.ts'
+import type { CanaryTick } from '../canary/evidence.ts'
+import { normalQuantile } from '../statistics/distributions.ts'
 
 export interface Rival {
   /** Takes one tick in and says whether the rule rolls the canary back now. */

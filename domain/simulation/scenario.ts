@@ -2,9 +2,9 @@
  * What the world does to a release in a simulation: how much traffic comes, where it goes and how often each arm
  * fails. A policy that has met all of these before its first real release holds no surprise for its owner.
  */
-import type { ArmCounts, CanaryTick } from './canary-evidence.ts'
-import { normalCdf, normalQuantile } from './statistics.ts'
-import { binomial, poisson, type Uniform } from './sampling.ts'
+import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
+import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
+import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
 
 export type Scenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }

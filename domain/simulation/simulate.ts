@@ -2,17 +2,17 @@
  * One release from its approval to its end under a simulated world, decided by the same state machine, the same judge
  * and the same breaker as a real one. Were it a model of them instead, it would answer for a policy that nobody runs.
  */
-import { advance } from './advance.ts'
-import { breaker } from './breaker.ts'
-import { canaryWatch } from './canary-watch.ts'
-import type { CanaryTick } from './canary-evidence.ts'
-import type { ReleasePolicy } from './policy.ts'
-import type { StepEvent } from './release-events.ts'
-import { openingState, watchedPolicy, type ReleaseState } from './release.ts'
-import { rival, type RivalName } from './rivals.ts'
-import type { Uniform } from './sampling.ts'
+import { advance } from '../release/reducer.ts'
+import { breaker } from '../serving/circuit-breaker.ts'
+import { canaryWatch } from '../canary/incremental-judge.ts'
+import type { CanaryTick } from '../canary/evidence.ts'
+import type { ReleasePolicy } from '../release/policy.ts'
+import type { StepEvent } from '../release/events.ts'
+import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
+import { rival, type RivalName } from './baseline-rules.ts'
+import type { Uniform } from '../statistics/random-variates.ts'
 import { trafficOf, worldAt, type Scenario, type World } from './scenario.ts'
-import type { VerdictKind } from './verdict.ts'
+import type { VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {
   /** `held`: a person has to decide, and a simulation asks nobody. */

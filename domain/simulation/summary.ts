@@ -2,8 +2,8 @@
  * What many simulated releases come to. A policy is chosen by these figures: how often it takes back a good release,
  * and what a bad one costs before it is taken back.
  */
-import { quantileOfSorted } from './quantiles.ts'
-import { faultStart, type SimulatedRelease } from './simulation.ts'
+import { quantileOfSorted } from '../statistics/quantiles.ts'
+import { faultStart, type SimulatedRelease } from './simulate.ts'
 import type { Scenario } from './scenario.ts'
 
 /** What a policy does under a scenario, over many releases. */

@@ -2,7 +2,7 @@
  * Intervals for a rate. "0 errors in 50 requests" is compatible with 7 % errors; a bare 0 % would hide that.
  */
 
-import { betaQuantile, normalQuantile } from './statistics.ts'
+import { betaQuantile, normalQuantile } from './distributions.ts'
 
 export interface BinomialInterval {
   status: 'ok' | 'no_data' | 'invalid'

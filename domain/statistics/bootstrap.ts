@@ -6,7 +6,7 @@
 
 import { quantileOfSorted } from './quantiles.ts'
 import { seeded } from './random.ts'
-import { binomial } from './sampling.ts'
+import { binomial } from './random-variates.ts'
 
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {

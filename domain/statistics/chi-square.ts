@@ -3,7 +3,7 @@
  * PSI alone cannot say; on few rows it is large by chance.
  */
 
-import { chiSquareUpperTail, sumOf } from './statistics.ts'
+import { chiSquareUpperTail, sumOf } from './distributions.ts'
 
 export interface ChiSquare {
   /** `one_column`: all counts fall in one column, so nothing can differ. */

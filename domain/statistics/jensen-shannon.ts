@@ -4,7 +4,7 @@
  */
 
 import { areCounts } from './chi-square.ts'
-import { sumOf } from './statistics.ts'
+import { sumOf } from './distributions.ts'
 
 /** Null without data on a side, for counts that cannot be compared, and for a base that is no base. */
 export function jensenShannon(p: readonly number[], q: readonly number[], base = 2): number | null {

@@ -1,4 +1,4 @@
-/** The part of jstat that domain/statistics.ts uses; the package ships no types. */
+/** The part of jstat that domain/statistics/distributions.ts uses; the package ships no types. */
 declare module 'jstat' {
   interface Continuous2 {
     cdf(x: number, a: number, b: number): number

@@ -3,7 +3,7 @@
  * it calls a difference nobody could notice significant.
  */
 
-import { logGamma, sumOf } from './statistics.ts'
+import { logGamma, sumOf } from './distributions.ts'
 
 export interface KolmogorovSmirnov {
   status: 'ok' | 'no_data'

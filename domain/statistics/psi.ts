@@ -4,7 +4,7 @@
  */
 
 import { areCounts } from './chi-square.ts'
-import { sumOf } from './statistics.ts'
+import { sumOf } from './distributions.ts'
 
 export interface Psi {
   status: 'ok' | 'no_data' | 'invalid'

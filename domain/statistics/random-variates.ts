@@ -2,7 +2,7 @@
  * Random counts for simulated traffic: Poisson and binomial draws from a stream of uniform numbers. A release of
  * a day is some hundred thousand draws, so both switch to rejection sampling where inversion would take long.
  */
-import { logGamma } from './statistics.ts'
+import { logGamma } from './distributions.ts'
 
 /** Uniform numbers in [0, 1). */
 export type Uniform = () => number

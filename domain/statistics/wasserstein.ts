@@ -3,7 +3,7 @@
  * people to look at; it never gates.
  */
 
-import { sumOf } from './statistics.ts'
+import { sumOf } from './distributions.ts'
 
 export interface Wasserstein {
   status: 'ok' | 'no_data'

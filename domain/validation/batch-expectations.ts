@@ -1,8 +1,8 @@
 /** Expectations of a whole batch: its shape, its size and age, and the statistics of its columns. */
 import type { Cell, Expectation, ExpectationContext, ExpectationResult, Table } from './expectations.ts'
-import { isWithin } from './expect-rows.ts'
-import { quantiles } from './quantiles.ts'
-import { shown } from './storable.ts'
+import { isWithin } from './row-expectations.ts'
+import { quantiles } from '../statistics/quantiles.ts'
+import { shown } from '../postgres-text.ts'
 
 type Range = { min?: number; max?: number }
 type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }

@@ -3,11 +3,11 @@
  * for; a column in another unit, one that is empty all of a sudden, or keys where categories were, is a broken export. The
  * challenger and its test rows would be broken alike, so that nothing behind this would notice before its callers do.
  */
-import type { ModelDefinition } from './definition.ts'
+import type { ModelDefinition } from '../model-definition.ts'
 import type { Cell, Expectation, ExpectationResult, Table } from './expectations.ts'
-import type { Manifest } from './manifest.ts'
-import type { Profile } from './profile.ts'
-import { quantiles } from './quantiles.ts'
+import type { Manifest } from '../model/manifest.ts'
+import type { Profile } from '../model/reference-profile.ts'
+import { quantiles } from '../statistics/quantiles.ts'
 
 /** So many times wider or narrower is another unit, not another season. */
 const mostSpread = 100

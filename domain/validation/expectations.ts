@@ -3,7 +3,7 @@
  * and is only noticed by the users; each expectation here blocks or warns, and stores what it saw.
  */
 
-import type { Profile } from './profile.ts'
+import type { Profile } from '../model/reference-profile.ts'
 
 export type Severity = 'block' | 'warn'
 

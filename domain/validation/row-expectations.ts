@@ -3,7 +3,7 @@
  * `complete`; a column without a single value complies with nothing.
  */
 import type { Cell, Check, Expectation, ExpectationResult, Table } from './expectations.ts'
-import { shown } from './storable.ts'
+import { shown } from '../postgres-text.ts'
 
 type Complies = (row: number) => boolean | 'skip'
 type RowCheck = Extract<

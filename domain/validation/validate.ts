@@ -1,8 +1,8 @@
 /** Judges a batch by all of its expectations, those of the model file and those that its features imply. */
-import { snapshotColumns, type ModelDefinition } from './definition.ts'
-import { judgeBatch } from './expect-batch.ts'
-import { judgeAsTrained } from './expect-champion.ts'
-import { judgeRows } from './expect-rows.ts'
+import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import { judgeBatch } from './batch-expectations.ts'
+import { judgeAsTrained } from './champion-expectations.ts'
+import { judgeRows } from './row-expectations.ts'
 import {
   verdictOf,
   type Expectation,
@@ -11,8 +11,8 @@ import {
   type Table,
   type ValidationVerdict,
 } from './expectations.ts'
-import type { Feature } from './features.ts'
-import { maxVocabulary } from './preprocess.ts'
+import type { Feature } from '../model/features.ts'
+import { maxVocabulary } from '../model/preprocessing.ts'
 
 /** What the features and the label say by themselves: what the API would refuse must not be trained on. */
 export function impliedExpectations({ features, label }: ModelDefinition): Expectation[] {

@@ -2,7 +2,7 @@
  * Durations as people write them. A model file says '30 min' and '7 d'; everything behind it counts milliseconds,
  * and this is the only place where the one becomes the other.
  */
-import type { Report } from './report.ts'
+import type { Report } from './issues.ts'
 
 const units = {
   ms: 1,

@@ -2,9 +2,9 @@
  * What answers when the champion must not: declared in the model file, because at the moment of need nobody should have to
  * think of a value, and every replica must have it in memory already.
  */
-import type { LabelDefinition } from '../../domain/definition.ts'
-import type { Fallback } from '../../domain/flag.ts'
-import type { Report } from './report.ts'
+import type { LabelDefinition } from '../../domain/model-definition.ts'
+import type { Fallback } from '../../domain/serving/kill-switch.ts'
+import type { Report } from './issues.ts'
 
 export interface FallbackOptions {
   /** Answers by itself where the champion is found broken; only when somebody throws the switch unless said so. */

@@ -1,13 +1,13 @@
 /** The gate of a model: what a challenger must reach before it may meet real traffic. */
-import type { JudgeDefinition, LabelDefinition, SliceDefinition } from '../../domain/definition.ts'
+import type { JudgeDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import {
   defaultGatePolicy,
   type GateMetric,
   type GatePolicy,
   type Margin,
   type Task,
-} from '../../domain/gate-policy.ts'
-import type { Report } from './report.ts'
+} from '../../domain/evaluation/policy.ts'
+import type { Report } from './issues.ts'
 
 export interface JudgeSpec {
   /** The metric the verdict is about: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */

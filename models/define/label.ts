@@ -1,7 +1,7 @@
 /** Labels: what the model learns to tell, where it stands, and when it became known. */
-import type { LabelDefinition } from '../../domain/definition.ts'
-import type { Features } from '../../domain/features.ts'
-import { reportDistinct, reportRange, type Report } from './report.ts'
+import type { LabelDefinition } from '../../domain/model-definition.ts'
+import type { Features } from '../../domain/model/features.ts'
+import { reportDistinct, reportRange, type Report } from './issues.ts'
 
 interface LabelOptions {
   /** The column of the source; `label` when absent. */

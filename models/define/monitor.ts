@@ -5,9 +5,9 @@ import {
   type BusinessPolicy,
   type CostPolicy,
   type MonitorPolicy,
-} from '../../domain/monitoring.ts'
+} from '../../domain/monitoring/policy.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './report.ts'
+import type { Report } from './issues.ts'
 
 export interface MonitorSpec {
   /** The length of a window: 1 h. */

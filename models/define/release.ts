@@ -1,6 +1,6 @@
 /** Release policies in words: stages, soak times and approvals, lowered to the milliseconds the state machine counts. */
-import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary-policy.ts'
-import type { AbMetric } from '../../domain/ab.ts'
+import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/policy.ts'
+import type { AbMetric } from '../../domain/canary/ab-test.ts'
 import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import {
   defaultWatch,
@@ -9,9 +9,9 @@ import {
   type ReleasePolicy,
   type StagePolicy,
   type WatchPolicy,
-} from '../../domain/policy.ts'
+} from '../../domain/release/policy.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './report.ts'
+import type { Report } from './issues.ts'
 
 interface StageOptions {
   /** The shortest time in the stage. */

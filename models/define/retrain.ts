@@ -1,7 +1,7 @@
 /** When a model is retrained by itself. Drift and lost quality ask for a retraining of their own; this is the calendar. */
-import type { RetrainSchedule } from '../../domain/definition.ts'
+import type { RetrainSchedule } from '../../domain/model-definition.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './report.ts'
+import type { Report } from './issues.ts'
 
 export type RetrainSpec = ({ every: Duration } | { cron: string }) & {
   /** A start missed by no more than this is made up for; 1 hour when absent. */

@@ -1,7 +1,7 @@
 /** Splits: which known rows train and which judge. They are frozen into the snapshot, so both models meet the same test rows. */
-import type { SplitDefinition } from '../../domain/definition.ts'
+import type { SplitDefinition } from '../../domain/model-definition.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './report.ts'
+import type { Report } from './issues.ts'
 
 export type SplitSpec =
   | { kind: 'hash'; test: number; stratified: boolean }

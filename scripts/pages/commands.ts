@@ -1,8 +1,8 @@
 /** The page about the command line, from the specs that run. */
-import { commands } from '../../cli/commands/list.ts'
-import { exitCodeHelp } from '../../cli/exit.ts'
+import { commands } from '../../cli/commands/all-commands.ts'
+import { exitCodeHelp } from '../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../cli/program.ts'
-import { code, table } from './table.ts'
+import { code, table } from './markdown-table.ts'
 
 export function commandsPage(): string {
   const all = commands.flatMap((each) =>

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
 import { isError } from '../../domain/errors.ts'
 import { cacheDir, checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
-import { code, table } from './table.ts'
+import { code, table } from './markdown-table.ts'
 import { setUp, variables } from './variables.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }

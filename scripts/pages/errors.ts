@@ -1,7 +1,7 @@
 /** The page about errors: the one table, with the comments in it. */
 import { errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { readDeclarations } from './members.ts'
-import { code, table } from './table.ts'
+import { code, table } from './markdown-table.ts'
 
 export function errorsPage(): string {
   const entries = readDeclarations('domain/errors.ts').tables.get('errorTable') ?? []

@@ -1,6 +1,6 @@
 /** The page about model files: every word a data scientist can write, with what its comment in the code says of it. */
 import { readDeclarations, type Declarations, type Member } from './members.ts'
-import { code, table } from './table.ts'
+import { code, table } from './markdown-table.ts'
 
 interface Part {
   title: string
@@ -23,7 +23,7 @@ const parts: readonly Part[] = [
   {
     title: 'Features',
     about: 'Names begin with a letter and have letters, digits and _ only.',
-    file: 'domain/features.ts',
+    file: 'domain/model/features.ts',
     types: [
       ['NumberFeature', '`number({ … })`:'],
       ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],

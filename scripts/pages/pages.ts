@@ -1,8 +1,8 @@
 /** Every page that is written from the code, and which of them no longer say what the code says. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { metricsPage } from '../../api/metrics-table.ts'
-import { statesPage } from '../../test/support/states-page.ts'
+import { metricsPage } from '../../api/metrics/metric-catalogue.ts'
+import { statesPage } from '../../test/support/docs/states-page.ts'
 import { commandsPage } from './commands.ts'
 import { configurationPage } from './configuration.ts'
 import { errorsPage } from './errors.ts'

@@ -2,12 +2,12 @@
  * The page about policies: every field with its default, its range and its meaning. Meanings are the comments of the types,
  * defaults the values themselves, and a range is what the check says of a value that is none, so none of them can be out of date.
  */
-import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { canary, lowerRelease, percent } from '../../models/define/release.ts'
 import { readDeclarations, type Member } from './members.ts'
-import { code, table, valueOf } from './table.ts'
+import { code, table, valueOf } from './markdown-table.ts'
 
 const files = ['policy', 'canary-policy', 'alpha', 'ab', 'drill', 'gate-policy', 'monitoring', 'triggers']
 

@@ -1,9 +1,9 @@
 /** The page about HTTP, from the declared routes: the same that are mounted and that /openapi.json describes. */
 import type { ApiDeps } from '../../api/deps.ts'
-import type { Allowed, Route } from '../../api/declare.ts'
-import { describe } from '../../api/openapi.ts'
-import { routesOf } from '../../api/routes/routes.ts'
-import { code, table } from './table.ts'
+import type { Allowed, Route } from '../../api/http/route.ts'
+import { describe } from '../../api/http/openapi.ts'
+import { routesOf } from '../../api/routes/all-routes.ts'
+import { code, table } from './markdown-table.ts'
 
 /** A declaration says nothing of what its handler needs, so the handlers get something that is whatever they ask for. */
 const nothing: unknown = new Proxy(() => {}, {

@@ -4,9 +4,9 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import { isPartName, type Role } from '../domain/roles.ts'
-import type { Database, Store } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { isPartName, type Role } from '../../domain/roles.ts'
+import type { Database, Store } from '../postgres.ts'
 
 export interface KeyFacts {
   id: string

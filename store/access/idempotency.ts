@@ -3,7 +3,7 @@
  * carried out twice, or by a second replica while the first is still at it.
  */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** One command by the key that sends it and the name that the sender gave it. */
 export interface RequestName {

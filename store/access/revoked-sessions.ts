@@ -1,6 +1,6 @@
 /** Sessions that were ended by their owners before their time. All others say by themselves whether they open. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export async function isEnded(database: Database, id: string): Promise<boolean> {
   const rows = await database.query(sql`select 1 from ended_sessions where id = ${id}`)

@@ -3,10 +3,10 @@
  * nobody, not even they, knows the secret: such a key opens sessions and nothing else.
  */
 import sql from 'sql-template-tag'
-import type { Role } from '../domain/roles.ts'
-import { appendAudit } from './audit.ts'
-import { insertKey, revokeKey } from './keys.ts'
-import type { Store } from './postgres.ts'
+import type { Role } from '../../domain/roles.ts'
+import { appendAudit } from '../audit/audit-log.ts'
+import { insertKey, revokeKey } from './api-keys.ts'
+import type { Store } from '../postgres.ts'
 
 /** What the names of such keys begin with, so that nobody who signs in elsewhere becomes somebody here. */
 export const personPrefix = 'sso.'

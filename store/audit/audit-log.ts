@@ -6,9 +6,9 @@
 import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import { canonicalJson } from '../domain/canonical.ts'
-import { redacted } from '../domain/redact.ts'
-import type { Database } from './postgres.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { redacted } from '../../domain/redact.ts'
+import type { Database } from '../postgres.ts'
 
 export interface AuditEntry {
   /** Who: the name of a key, or of the part of the system that acted by itself. */

@@ -1,7 +1,7 @@
 /** The audit narrowed down by whom, what and to what, each by an index. */
 import sql, { join, type Sql } from 'sql-template-tag'
-import type { AuditRow } from './audit.ts'
-import type { Database } from './postgres.ts'
+import type { AuditRow } from './audit-log.ts'
+import type { Database } from '../postgres.ts'
 
 export interface AuditSearch {
   models?: readonly string[]

@@ -7,10 +7,10 @@
  */
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { upsertAlert } from './alerts.ts'
-import { auditChannel, findLinks, readNotice, type AuditHead, type KnownHead } from './audit.ts'
-import type { Store } from './postgres.ts'
-import type { Signer } from './signature.ts'
+import { upsertAlert } from '../monitoring/alerts.ts'
+import { auditChannel, findLinks, readNotice, type AuditHead, type KnownHead } from './audit-log.ts'
+import type { Store } from '../postgres.ts'
+import type { Signer } from '../signing/signing-key.ts'
 
 export interface SignedHead extends AuditHead {
   /** When it was signed; ISO 8601. */

@@ -2,8 +2,8 @@
  * The newest rows of the audit, followed link by link within a time that somebody waits for a page. The whole chain is followed by
  * `verifyAudit`.
  */
-import { hashOf, listAudit, type AuditRow, type KnownHead } from './audit.ts'
-import type { Database } from './postgres.ts'
+import { hashOf, listAudit, type AuditRow, type KnownHead } from './audit-log.ts'
+import type { Database } from '../postgres.ts'
 
 export interface TailReport {
   /** How many rows were followed, from the newest back. */

@@ -1,7 +1,7 @@
 /** Alerts as a page shows them: all that are open first, then those that are over, a page at a time. */
 import sql from 'sql-template-tag'
-import { toAlert, type Alert, type AlertRow } from './alerts.ts'
-import type { Database } from './postgres.ts'
+import { toAlert, type Alert, type AlertRow } from '../monitoring/alerts.ts'
+import type { Database } from '../postgres.ts'
 
 export interface AlertFilter {
   models?: readonly string[]

@@ -1,7 +1,7 @@
 /** What the pages of data read: the snapshots with what their validations said, and one of them with all that came of it. */
 import sql from 'sql-template-tag'
-import type { ValidationVerdict } from '../domain/expectations.ts'
-import type { Database } from './postgres.ts'
+import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import type { Database } from '../postgres.ts'
 
 export interface SnapshotLine {
   digest: string

@@ -1,7 +1,7 @@
 /** Drift in use as pages show it: window by window, and the last one with all it says. */
 import sql from 'sql-template-tag'
-import type { DriftLevel, DriftPolicy, DriftReport } from '../domain/drift.ts'
-import type { Database } from './postgres.ts'
+import type { DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
+import type { Database } from '../postgres.ts'
 
 export interface DriftWindowLine {
   version: string

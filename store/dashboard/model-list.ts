@@ -1,6 +1,6 @@
 /** Every model in one line: who answers for it, its newest version, and when it was retrained last. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface ModelLine {
   model: string

@@ -3,10 +3,10 @@
  * model, the page of a house with two hundred of them would cost a thousand statements every few seconds.
  */
 import sql from 'sql-template-tag'
-import type { DriftLevel } from '../domain/drift.ts'
-import type { FlagWay } from '../domain/flag.ts'
-import type { QualityReport } from '../domain/quality.ts'
-import type { Database } from './postgres.ts'
+import type { DriftLevel } from '../../domain/monitoring/drift.ts'
+import type { FlagWay } from '../../domain/serving/kill-switch.ts'
+import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import type { Database } from '../postgres.ts'
 
 /** Where a champion's quality was measured last, and what it was judged by. */
 export interface Glance {

@@ -1,7 +1,7 @@
 /** Quality in use as pages show it: the last window of each week, or the last windows, and what their intervals rest on. */
 import sql from 'sql-template-tag'
-import type { QualityReport } from '../domain/quality.ts'
-import type { Database } from './postgres.ts'
+import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import type { Database } from '../postgres.ts'
 
 export interface QualityWindow {
   version: string

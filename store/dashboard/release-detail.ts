@@ -3,13 +3,13 @@
  * and each answers a number of rows that does not grow with the length of the release.
  */
 import sql from 'sql-template-tag'
-import type { DriftLevel, DriftReport } from '../domain/drift.ts'
-import type { GateReport } from '../domain/gate.ts'
-import type { ReleaseOutcomeKind, ReleaseStage } from '../domain/release.ts'
-import type { Reason, VerdictKind } from '../domain/verdict.ts'
-import type { Lineage } from '../domain/version.ts'
-import type { Database } from './postgres.ts'
-import type { ReleaseCommand } from './releases.ts'
+import type { DriftLevel, DriftReport } from '../../domain/monitoring/drift.ts'
+import type { GateReport } from '../../domain/evaluation/gate.ts'
+import type { ReleaseOutcomeKind, ReleaseStage } from '../../domain/release/state.ts'
+import type { Reason, VerdictKind } from '../../domain/verdict.ts'
+import type { Lineage } from '../../domain/registry/version.ts'
+import type { Database } from '../postgres.ts'
+import type { ReleaseCommand } from '../release/releases.ts'
 
 /** A row of the list of releases. */
 export interface ReleaseLine {

@@ -1,6 +1,6 @@
 /** What the pages of retrainings show: a part of their list, and of one of them the training and what the gate said of it. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface RetrainingLine {
   id: string

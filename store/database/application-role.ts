@@ -4,7 +4,7 @@
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export const applicationRole = 'tenure_app'
 

@@ -3,7 +3,7 @@
  * costs ten times the time on both sides.
  */
 import type pg from 'pg'
-import type { Store } from './postgres.ts'
+import type { Store } from '../postgres.ts'
 
 /** What the driver calls while a COPY is under way; pg passes anything with `submit` through as it is. */
 interface CopyQuery extends pg.Submittable {

@@ -3,8 +3,8 @@
  * the worst moment, under load; so it is counted before anything starts.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 /** Each kind of process, as a message names it. */
 const kinds = {

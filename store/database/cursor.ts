@@ -2,7 +2,7 @@
  * A query of any size, read in batches through a cursor. One transaction holds all batches, so that they show one moment.
  */
 import type pg from 'pg'
-import { rethrow, type Store } from './postgres.ts'
+import { rethrow, type Store } from '../postgres.ts'
 
 export interface Batch {
   /** Name and Postgres type id of each column. */

@@ -1,6 +1,6 @@
 /** Small facts about the service itself, each under a name: kept in a file, they would outlive or miss a restored database. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export async function readServiceState<T>(database: Database, name: string): Promise<T | undefined> {
   const [row] = await database.query<{ value: T }>(sql`select value from service_state where name = ${name}`)

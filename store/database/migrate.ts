@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 
-export const migrationsDir = fileURLToPath(new URL('../migrations', import.meta.url))
+export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
 
 /** How long a process waits for another one that migrates. */
 const lockWaitMs = 120_000

@@ -4,8 +4,8 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { migrationsDir } from './migrate.ts'
-import type { Database } from './postgres.ts'
-import { readServiceState, writeServiceState } from './service-state.ts'
+import type { Database } from '../postgres.ts'
+import { readServiceState, writeServiceState } from './key-value.ts'
 
 export interface MigrationFacts {
   /** Whether the database has ever been migrated. */

@@ -1,7 +1,7 @@
 /** What was known of entities at a moment: the history of the feature store as training and people read it. */
 import sql from 'sql-template-tag'
-import type { FeatureValue } from '../domain/feature-view.ts'
-import type { Database } from './postgres.ts'
+import type { FeatureValue } from '../../domain/model/feature-view.ts'
+import type { Database } from '../postgres.ts'
 
 /** What was known of one entity at a moment, as training sees it; the latest event first. */
 export async function listValues(

@@ -3,8 +3,8 @@
  * be said again without changing what it has done.
  */
 import sql from 'sql-template-tag'
-import type { FeatureValue, Known } from '../domain/feature-view.ts'
-import type { Database } from './postgres.ts'
+import type { FeatureValue, Known } from '../../domain/model/feature-view.ts'
+import type { Database } from '../postgres.ts'
 
 /** One value as the view gives it. Times are ISO 8601 with microseconds, of which two may differ in nothing else. */
 export interface ViewRow {

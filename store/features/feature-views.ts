@@ -1,7 +1,7 @@
 /** The feature views that models use, how far each is taken in, and which of them nobody uses any more. */
 import sql from 'sql-template-tag'
-import type { FeatureView } from '../domain/feature-view.ts'
-import type { Database } from './postgres.ts'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
+import type { Database } from '../postgres.ts'
 
 export interface StoredView {
   id: number

@@ -3,7 +3,7 @@
  * them, with a lease: a worker that dies over one leaves it to the next, and one that is slow is not told twice at once.
  */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export const mirrorTargets = ['mlflow', 'openlineage'] as const
 export type MirrorTarget = (typeof mirrorTargets)[number]

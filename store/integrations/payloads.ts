@@ -1,11 +1,11 @@
 /** What other systems are told of a training, a version, a model or a run, as it stands at this moment. */
 import sql from 'sql-template-tag'
-import type { VersionStatus } from '../domain/search.ts'
-import { findStatus } from './search.ts'
-import { findTrainingRun, type FoundTraining } from './search-trainings.ts'
-import { findVersion } from './versions.ts'
-import type { Database } from './postgres.ts'
-import type { EpochRecord } from './trainings.ts'
+import type { VersionStatus } from '../../domain/registry/version-query.ts'
+import { findStatus } from '../registry/version-search.ts'
+import { findTrainingRun, type FoundTraining } from '../training/training-search.ts'
+import { findVersion } from '../registry/versions.ts'
+import type { Database } from '../postgres.ts'
+import type { EpochRecord } from '../training/trainings.ts'
 
 export type MirroredTraining = FoundTraining & { curve: EpochRecord[] }
 

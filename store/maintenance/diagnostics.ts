@@ -4,10 +4,10 @@
  */
 import pg from 'pg'
 import sql, { type Sql } from 'sql-template-tag'
-import { findAuditWeakness } from './application-role.ts'
+import { findAuditWeakness } from '../database/application-role.ts'
 import { databaseOf, ownTables } from './dump.ts'
-import { migrationFacts, type MigrationFacts } from './migration-facts.ts'
-import type { Database } from './postgres.ts'
+import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
+import type { Database } from '../postgres.ts'
 
 export interface ServerFacts {
   role: string

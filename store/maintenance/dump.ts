@@ -6,11 +6,11 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import { DomainError, isError } from '../domain/errors.ts'
-import { findLinks, type AuditHead } from './audit.ts'
-import { copyOut } from './copying.ts'
-import { migrationsDir } from './migrate.ts'
-import { rethrow, type Database } from './postgres.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { findLinks, type AuditHead } from '../audit/audit-log.ts'
+import { copyOut } from '../database/table-copy.ts'
+import { migrationsDir } from '../database/migrate.ts'
+import { rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {
   name: string

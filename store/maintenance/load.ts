@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import { applicationRole } from './application-role.ts'
-import { copyFrom } from './copying.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { applicationRole } from '../database/application-role.ts'
+import { copyFrom } from '../database/table-copy.ts'
 import { connectWhole, databaseOf, ownTables, type DumpFacts } from './dump.ts'
-import { migrationsDir } from './migrate.ts'
-import type { Database } from './postgres.ts'
+import { migrationsDir } from '../database/migrate.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Load {
   facts: DumpFacts

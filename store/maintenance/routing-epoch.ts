@@ -5,10 +5,10 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import type { Route } from '../domain/route.ts'
-import { wholeBp } from '../domain/route.ts'
-import type { Database } from './postgres.ts'
-import { findRouting, writeRoute } from './routing.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import { wholeBp } from '../../domain/serving/route.ts'
+import type { Database } from '../postgres.ts'
+import { findRouting, writeRoute } from '../serving/routing.ts'
 
 export interface RaisedEpoch {
   epoch: number

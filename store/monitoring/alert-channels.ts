@@ -1,9 +1,9 @@
 /** The file that says who is told of alerts. It is read anew each time, so that a person on call is added without a restart. */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { severities, type Channel } from '../domain/alerting.ts'
-import { DomainError } from '../domain/errors.ts'
-import { withoutExcerpt } from '../domain/redact.ts'
+import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { withoutExcerpt } from '../../domain/redact.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const target = z.discriminatedUnion('kind', [

@@ -1,7 +1,7 @@
 /** What a person should know. An alert of one key is open once; raised again, it carries the latest evidence. */
 import sql from 'sql-template-tag'
-import type { AlertKind } from '../domain/alert-kinds.ts'
-import type { Database } from './postgres.ts'
+import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import type { Database } from '../postgres.ts'
 
 export interface NewAlert {
   /** What makes two alerts the same. */

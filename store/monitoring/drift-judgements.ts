@@ -1,9 +1,9 @@
 /** What the drift judge said of each window of a version's serving, with the counts it had. */
 import sql from 'sql-template-tag'
-import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../domain/drift.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { Maturity } from '../domain/labels.ts'
-import type { Database } from './postgres.ts'
+import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../../domain/monitoring/drift.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Maturity } from '../../domain/monitoring/label-maturity.ts'
+import type { Database } from '../postgres.ts'
 
 export interface NewDriftJudgement {
   model: string

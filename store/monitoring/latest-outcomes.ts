@@ -1,6 +1,6 @@
 /** The newest outcomes with what was answered: what the calibration in use is measured on. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface AnsweredOutcome {
   /** What the version gave for the whole request; of several instances one after the other. */

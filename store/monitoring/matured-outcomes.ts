@@ -1,8 +1,8 @@
 /** What was answered and what became true of it, for judging quality in use: a sample of requests with all their outcomes. */
 import sql from 'sql-template-tag'
-import type { FeatureFit, Row } from '../domain/features.ts'
-import type { QualityEvidence } from '../domain/quality.ts'
-import type { Database } from './postgres.ts'
+import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
+import type { Database } from '../postgres.ts'
 
 interface Span {
   model: string

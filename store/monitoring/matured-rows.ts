@@ -1,7 +1,7 @@
 /** What was asked, answered and came true, row by row with its features: for figures that look at parts of the rows. */
 import sql from 'sql-template-tag'
-import type { FeatureFit, Row } from '../domain/features.ts'
-import type { Database } from './postgres.ts'
+import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import type { Database } from '../postgres.ts'
 
 export interface MaturedRow {
   row: Row

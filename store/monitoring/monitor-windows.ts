@@ -1,7 +1,7 @@
 /** What was seen of a model that serves: the figures of a window, read from what the replicas left, and the windows so far. */
 import sql from 'sql-template-tag'
-import type { ServiceFacts } from '../domain/service-level.ts'
-import type { Database } from './postgres.ts'
+import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Span {
   model: string

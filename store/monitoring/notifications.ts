@@ -1,8 +1,8 @@
 /** What people were told of alerts: decided once, sent until it has arrived or a day has passed. */
 import sql from 'sql-template-tag'
-import type { About, Told } from '../domain/alerting.ts'
+import type { About, Told } from '../../domain/monitoring/alert-escalation.ts'
 import { toAlert, type Alert, type AlertRow } from './alerts.ts'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 

@@ -4,9 +4,9 @@
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import { readBatches } from './cursor.ts'
-import type { Store } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { readBatches } from '../database/cursor.ts'
+import type { Store } from '../postgres.ts'
 
 export interface OutcomeTable {
   schema: string

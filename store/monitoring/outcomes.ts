@@ -3,8 +3,8 @@
  * that what a judge saw at the time can be seen again.
  */
 import sql from 'sql-template-tag'
-import type { Output } from '../domain/features.ts'
-import type { Database } from './postgres.ts'
+import type { Output } from '../../domain/model/features.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Outcome {
   predictionId: string

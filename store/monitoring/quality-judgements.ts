@@ -1,10 +1,10 @@
 /** What was said of a version's quality in use, window by window, with what it rests on. */
 import sql from 'sql-template-tag'
-import type { GatePolicy } from '../domain/gate-policy.ts'
-import type { LabelPolicy, Maturity } from '../domain/labels.ts'
-import type { QualityReport } from '../domain/quality.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import type { LabelPolicy, Maturity } from '../../domain/monitoring/label-maturity.ts'
+import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export interface QualityJudgement {
   model: string

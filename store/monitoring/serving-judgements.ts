@@ -1,7 +1,7 @@
 /** What was said of a window of serving before its outcomes came, with what it rests on. */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export interface NewServingJudgement<Statistic> {
   kind: 'estimate' | 'skew'

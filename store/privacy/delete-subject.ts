@@ -3,7 +3,7 @@
  * again counts nothing twice and leaves nothing out.
  */
 import sql, { type Sql } from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** Where the log of a model is gone through: from its first row to the moment of the erasure; clocks of replicas differ. */
 export async function findLogSpan(

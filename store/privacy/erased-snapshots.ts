@@ -1,6 +1,6 @@
 /** Snapshots that hold a person who was erased: which, and when their files go. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 interface HeldSnapshot {
   digest: string

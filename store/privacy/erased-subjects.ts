@@ -1,8 +1,8 @@
 /** Who and what was erased, for those who would take it in again: rows of a source, outcomes, rows from a disk. */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
-import type { SubjectKey } from './subject-key.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
+import type { SubjectKey } from '../signing/subject-hash.ts'
 
 /** Of these predictions, the ones whose request was erased. */
 export async function findErased(database: Database, predictionIds: readonly string[]): Promise<Set<string>> {

@@ -1,6 +1,6 @@
 /** What replicas say of erasures: that every row they had answered before is in the log, where it can be deleted. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** Live replicas that have not said that nothing from before the erasure waits with them. */
 export async function listOutstanding(database: Database, id: string): Promise<string[]> {

@@ -4,9 +4,9 @@
  */
 import type pg from 'pg'
 import { hasErasures } from './erased-subjects.ts'
-import type { Database } from './postgres.ts'
-import type { Sift } from './predictions.ts'
-import type { SubjectKey } from './subject-key.ts'
+import type { Database } from '../postgres.ts'
+import type { Sift } from '../serving/prediction-log.ts'
+import type { SubjectKey } from '../signing/subject-hash.ts'
 
 /** Nothing as long as nobody was erased: most installations never pay for it. */
 export async function findSift(database: Database, { key }: SubjectKey): Promise<Sift | undefined> {

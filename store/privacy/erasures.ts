@@ -3,8 +3,8 @@
  * the person out of whatever comes later.
  */
 import sql, { type Sql } from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export const erasureStages = ['logs', 'replicas', 'again', 'rest', 'snapshots', 'done'] as const
 export type ErasureStage = (typeof erasureStages)[number]

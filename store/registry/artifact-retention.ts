@@ -3,9 +3,9 @@
  * it, so that a kill between the two leaves files that nobody names, which are found again, and never a row without its file.
  */
 import sql from 'sql-template-tag'
-import type { Lot } from '../domain/collection.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import type { Database, Store } from './postgres.ts'
+import type { Lot } from '../../domain/registry/artifact-retention.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { Database, Store } from '../postgres.ts'
 
 /** The champion and those before it that it is held against, or that callers could be returned to. */
 const keptProven = 9

@@ -3,9 +3,9 @@
  * evaluation, its verdicts, its approvals and the row of the audit. Asked for months later, by people who were not there.
  */
 import sql, { raw, type Sql } from 'sql-template-tag'
-import type { ReleaseDigests, Statement } from '../domain/release.ts'
-import type { VerdictKind } from '../domain/verdict.ts'
-import type { Database } from './postgres.ts'
+import type { ReleaseDigests, Statement } from '../../domain/release/state.ts'
+import type { VerdictKind } from '../../domain/verdict.ts'
+import type { Database } from '../postgres.ts'
 
 export interface LiveAt {
   model: string

@@ -3,9 +3,9 @@
  * history beside it says who was live at any moment, which a table of current values alone could not.
  */
 import sql from 'sql-template-tag'
-import type { Manifest } from '../domain/manifest.ts'
-import { issuesOfTarget } from '../domain/target.ts'
-import type { Database } from './postgres.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { issuesOfTarget } from '../../domain/registry/schema-compatibility.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Champion {
   model: string

@@ -1,8 +1,8 @@
 /** The model files as data. Workers and replicas read models from here, so that a new file needs a sync and no restart. */
 import sql from 'sql-template-tag'
-import type { ModelDefinition } from '../domain/definition.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export interface StoredModel {
   name: string

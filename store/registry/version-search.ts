@@ -3,8 +3,8 @@
  * before anything large is read, so that the cost of a search grows with the page and not with what a version holds.
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
-import type { MetricCondition, VersionOrder, VersionStatus } from '../domain/search.ts'
-import type { Database } from './postgres.ts'
+import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
+import type { Database } from '../postgres.ts'
 import { toVersionLine, type VersionLine, type VersionLineRow } from './versions.ts'
 
 export interface FoundVersion extends VersionLine {

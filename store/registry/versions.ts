@@ -1,9 +1,9 @@
 /** The registered versions of every model, each with the digest of its artifact and where it came from. */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Manifest } from '../domain/manifest.ts'
-import type { Lineage } from '../domain/version.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { Lineage } from '../../domain/registry/version.ts'
+import type { Database } from '../postgres.ts'
 
 /** What a version is called, what it was made from and when; without its manifest, which is large. */
 export interface VersionLine {

@@ -1,6 +1,6 @@
 /** What both arms of a release have answered to callers who were drawn, with the outcomes that are known of it. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface AnsweredRow {
   version: string

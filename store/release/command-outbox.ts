@@ -6,9 +6,9 @@
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import type { CommandName, ReleaseStage } from '../domain/release.ts'
-import { appendAudit } from './audit.ts'
-import type { Database, Store } from './postgres.ts'
+import type { CommandName, ReleaseStage } from '../../domain/release/state.ts'
+import { appendAudit } from '../audit/audit-log.ts'
+import type { Database, Store } from '../postgres.ts'
 import { insertCommand } from './releases.ts'
 
 /** As the workflow of the release reads it. */

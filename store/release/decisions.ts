@@ -3,9 +3,9 @@
  * later is an opinion; a stage clock kept in a process dies with it.
  */
 import sql from 'sql-template-tag'
-import type { ReleaseStage } from '../domain/release.ts'
-import type { Reason, Verdict, VerdictKind } from '../domain/verdict.ts'
-import type { Database } from './postgres.ts'
+import type { ReleaseStage } from '../../domain/release/state.ts'
+import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Decision {
   releaseId: string

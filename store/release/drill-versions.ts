@@ -1,9 +1,9 @@
 /** The versions that drills are made of, and what callers and replicas met of them. */
 import sql from 'sql-template-tag'
-import type { Manifest } from '../domain/manifest.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Drill } from './drills.ts'
-import type { Database } from './postgres.ts'
-import { lockVersions, type Version } from './versions.ts'
+import type { Database } from '../postgres.ts'
+import { lockVersions, type Version } from '../registry/versions.ts'
 
 export interface DrillVersion {
   drill: string

@@ -1,10 +1,10 @@
 /** Rehearsed releases: what each was to show, what it met, how soon it was noticed and over, and whether that was good enough. */
 import sql from 'sql-template-tag'
-import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../domain/drill.ts'
-import { DomainError } from '../domain/errors.ts'
-import type { ReleasePolicy } from '../domain/policy.ts'
-import { findChampion } from './champions.ts'
-import type { Database } from './postgres.ts'
+import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { findChampion } from '../registry/champions.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Drill {
   /** `drl_…` */

@@ -4,9 +4,9 @@
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import type { ReleasePolicy } from '../domain/policy.ts'
-import { longestWaitMs, type Over } from '../domain/turn.ts'
-import type { Database } from './postgres.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { longestWaitMs, type Over } from '../../domain/release/queue-policy.ts'
+import type { Database } from '../postgres.ts'
 
 export type WaitingState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
 

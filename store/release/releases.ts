@@ -3,10 +3,15 @@
  * release stands, and the order to take a candidate back, which no late step of the same release can overlook.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { ReleasePolicy } from '../domain/policy.ts'
-import type { CommandName, ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../domain/release.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type {
+  CommandName,
+  ReleaseOutcomeKind,
+  ReleaseStage,
+  ReleaseState,
+} from '../../domain/release/state.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Release {
   state: ReleaseState

@@ -3,7 +3,7 @@
  * labels that two separate cohorts need to tell which of two models is right more often.
  */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Pair {
   model: string

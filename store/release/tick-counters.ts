@@ -3,7 +3,7 @@
  * nothing, so a lost acknowledgement can neither double a failure nor hide one.
  */
 import sql, { empty } from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** The arms of a route, and the shadow. */
 export type CountedArm = 'canary' | 'champion' | 'control' | 'shadow'

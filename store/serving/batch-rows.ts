@@ -1,8 +1,8 @@
 /** The answers of one part of a batch on their way into the table: encoded for COPY, and written with the part or not at all. */
 import sql from 'sql-template-tag'
 import type { BatchShard } from './batches.ts'
-import { copyIn } from './copy.ts'
-import { rethrow, type Store } from './postgres.ts'
+import { copyIn } from '../database/binary-copy.ts'
+import { rethrow, type Store } from '../postgres.ts'
 
 export interface BatchRow {
   /** Its place in the input. */

@@ -1,7 +1,7 @@
 /** Batch predictions: what was asked, which parts are answered, and by which version. */
 import sql from 'sql-template-tag'
-import type { BatchInput, BatchOutput } from '../domain/batch.ts'
-import type { Database } from './postgres.ts'
+import type { BatchInput, BatchOutput } from '../../domain/model/batch-spec.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Batch {
   id: string

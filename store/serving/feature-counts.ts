@@ -3,8 +3,8 @@
  * counts of a row are absolute for its replica and hour: writing it again changes nothing.
  */
 import sql from 'sql-template-tag'
-import { mergeCounts, type DriftWindow } from '../domain/drift.ts'
-import type { Database } from './postgres.ts'
+import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift.ts'
+import type { Database } from '../postgres.ts'
 
 export interface FeatureCounts {
   model: string

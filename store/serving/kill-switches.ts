@@ -1,8 +1,8 @@
 /** The kill switches, and which replicas have done what they say. */
 import sql from 'sql-template-tag'
-import type { Flag, FlagWay } from '../domain/flag.ts'
-import { appendAudit } from './audit.ts'
-import type { Store, Database } from './postgres.ts'
+import type { Flag, FlagWay } from '../../domain/serving/kill-switch.ts'
+import { appendAudit } from '../audit/audit-log.ts'
+import type { Store, Database } from '../postgres.ts'
 
 interface FlagRow {
   model: string

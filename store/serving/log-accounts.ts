@@ -3,7 +3,7 @@
  * is what stands in the table whether or not the process has learned of it: a kill between commit and answer changes nothing.
  */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** Rows that one transaction stores for one process. */
 export interface Entry {

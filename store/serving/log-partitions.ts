@@ -3,7 +3,7 @@
  * nothing when it is asked for again, so that a kill between two of them leaves a log that is merely older than it may be.
  */
 import sql, { raw, type Sql } from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 /** Makes the partitions of today and the days after it that are missing. Answers how many it has made. */
 export async function makeDays(database: Database, ahead: number): Promise<number> {

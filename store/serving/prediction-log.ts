@@ -3,8 +3,8 @@
  * COPY format, on the path of the answer, because that costs a microsecond and nothing has to be kept or walked through later.
  */
 import type pg from 'pg'
-import type { Arm } from '../domain/route.ts'
-import { copyIn, splitTuples } from './copy.ts'
+import type { Arm } from '../../domain/serving/route.ts'
+import { copyIn, splitTuples } from '../database/binary-copy.ts'
 import { entryText, type Entry } from './log-accounts.ts'
 
 /** What the rows of one arm of one routing generation share. */

@@ -3,9 +3,9 @@
  * tell: it has the moment in it, which is another each time. So whoever stores one holds a lock on its id meanwhile.
  */
 import type pg from 'pg'
-import type { Arm } from '../domain/route.ts'
-import { copyIn } from './copy.ts'
-import { predictionColumns } from './predictions.ts'
+import type { Arm } from '../../domain/serving/route.ts'
+import { copyIn } from '../database/binary-copy.ts'
+import { predictionColumns } from './prediction-log.ts'
 
 /** What was answered to a request that is in the log. */
 export interface StoredPrediction {

@@ -1,7 +1,7 @@
 /** On which rung of the ladder each replica answers for each model, and what people are told of it. */
 import sql from 'sql-template-tag'
-import { rungNames, type Rung } from '../domain/ladder.ts'
-import type { Database } from './postgres.ts'
+import { rungNames, type Rung } from '../../domain/serving/fallback-level.ts'
+import type { Database } from '../postgres.ts'
 
 export interface StandingRung {
   model: string

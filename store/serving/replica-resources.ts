@@ -1,6 +1,6 @@
 /** What each replica needs of its machine, as it says itself: one row a replica, overwritten. */
 import sql from 'sql-template-tag'
-import type { Database } from './postgres.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Resources {
   rssMb: number

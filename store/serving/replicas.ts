@@ -3,10 +3,10 @@
  * only when every replica whose lease runs has acknowledged the newest route.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Fallback, FlagWay } from '../domain/flag.ts'
-import type { Database } from './postgres.ts'
-import type { Vouched } from './vouching.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Fallback, FlagWay } from '../../domain/serving/kill-switch.ts'
+import type { Database } from '../postgres.ts'
+import type { Vouched } from '../signing/artifact-signatures.ts'
 
 export interface Replica {
   id: string

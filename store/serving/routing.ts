@@ -3,9 +3,9 @@
  * generation: a writer that was frozen and wakes up cannot put old routing over new.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import { issuesOfRoute, type Route } from '../domain/route.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { issuesOfRoute, type Route } from '../../domain/serving/route.ts'
+import type { Database } from '../postgres.ts'
 
 /** A place in the order of all routing of a model. Generation 0 is before the first. */
 export type RoutingPlace = Pick<Route, 'epoch' | 'generation'>

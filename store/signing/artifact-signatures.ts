@@ -4,9 +4,9 @@
  * installation, so that such a row is loaded by nobody.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
-import type { Signer } from './signature.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
+import type { Signer } from './signing-key.ts'
 
 export interface Vouched {
   version: string

@@ -3,9 +3,9 @@
  * warrant is this installation's signature under who said what to which release, given by the API to the bearer of the key.
  * It holds no secret: in a history that others read it proves nothing but the one command it was made for.
  */
-import { canonicalJson } from '../domain/canonical.ts'
-import type { CommandName } from '../domain/release.ts'
-import type { Signer } from './signature.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import type { CommandName } from '../../domain/release/state.ts'
+import type { Signer } from './signing-key.ts'
 
 /** All that a warrant is for; a command that differs in any of it has none. */
 export interface Warranted {

@@ -3,7 +3,7 @@
  * key of the installation and never leaves its processes, so that nobody can try all customer numbers against what is kept.
  */
 import { createHash } from 'node:crypto'
-import type { Signer } from './signature.ts'
+import type { Signer } from './signing-key.ts'
 
 export interface SubjectKey {
   /** Stands before the text that is hashed; a secret. */

@@ -1,9 +1,9 @@
 /** What the offline gate decided about each challenger, with its whole report. */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { EvaluationInputs } from '../domain/evaluation.ts'
-import type { GateReport, GateVerdict } from '../domain/gate.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
+import type { GateReport, GateVerdict } from '../../domain/evaluation/gate.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Evaluation {
   id: string

@@ -1,7 +1,7 @@
 /** One row a retraining, from what asked for it to how it ended. An index allows one running retraining a model. */
 import sql from 'sql-template-tag'
-import type { PastTraining, TriggerReason } from '../domain/triggers.ts'
-import type { Database } from './postgres.ts'
+import type { PastTraining, TriggerReason } from '../../domain/monitoring/retraining-triggers.ts'
+import type { Database } from '../postgres.ts'
 
 export interface NewRetraining {
   id: string

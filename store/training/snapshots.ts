@@ -1,7 +1,7 @@
 /** What is known of each snapshot; its rows lie in a Parquet file of the same digest. */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Snapshot {
   digest: string

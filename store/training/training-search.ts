@@ -1,7 +1,7 @@
 /** Finds trainings, each with what it ran with, what the gate measured of it, and the version that came of it. */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import type { Database } from './postgres.ts'
-import { startOf } from './search.ts'
+import type { Database } from '../postgres.ts'
+import { startOf } from '../registry/version-search.ts'
 import type { EpochRecord } from './trainings.ts'
 
 export interface FoundTraining {

@@ -3,8 +3,8 @@
  * number has risen, can write nothing any more, and stops.
  */
 import sql from 'sql-template-tag'
-import { DomainError } from '../domain/errors.ts'
-import type { Database } from './postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Database } from '../postgres.ts'
 
 export interface EpochRecord {
   epoch: number

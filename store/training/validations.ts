@@ -1,7 +1,7 @@
 /** What every validation saw, whether it let the batch pass or not. */
 import sql from 'sql-template-tag'
-import type { ValidationVerdict } from '../domain/expectations.ts'
-import type { Database } from './postgres.ts'
+import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import type { Database } from '../postgres.ts'
 
 export interface Validation {
   id: string

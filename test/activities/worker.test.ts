@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { freePort } from '../../cli/embedded/process.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { freshDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { freshDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-worker-'))
 const children: ChildProcess[] = []

@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
-import { migrate } from '../../store/migrate.ts'
+import { migrate } from '../../store/database/migrate.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { freeze } from '../support/freeze.ts'
-import { houseOn, until, type House } from '../support/serving.ts'
-import { signingKeyOf } from '../support/vouching.ts'
+import { irisRow, irisSpec } from '../support/serving/artifact.ts'
+import { freeze } from '../support/servers/freeze.ts'
+import { houseOn, until, type House } from '../support/serving/serving-fixture.ts'
+import { signingKeyOf } from '../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
 chmodSync(root, 0o711)

@@ -2,9 +2,9 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DomainError } from '../../domain/errors.ts'
-import { failure } from '../../cli/client.ts'
+import { failure } from '../../cli/client/client.ts'
 import { freePort } from '../../cli/embedded/process.ts'
-import { exitCodes } from '../../cli/exit.ts'
+import { exitCodes } from '../../cli/exit-codes.ts'
 import { runProgram, type CommandSpec } from '../../cli/program.ts'
 
 let server: Server

@@ -5,9 +5,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { metricTable, type MetricFacts } from '../../api/metrics-table.ts'
+import { metricTable, type MetricFacts } from '../../api/metrics/metric-catalogue.ts'
 import { checkout } from '../../temporal.config.ts'
-import { readPromql } from '../support/promql.ts'
+import { readPromql } from '../support/docs/promql.ts'
 
 const deploy = join(checkout, 'deploy')
 const read = (path: string) => readFileSync(join(deploy, path), 'utf8')

@@ -6,10 +6,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { metricTable } from '../../api/metrics-table.ts'
-import { commands } from '../../cli/commands/list.ts'
+import { metricTable } from '../../api/metrics/metric-catalogue.ts'
+import { commands } from '../../cli/commands/all-commands.ts'
 import { checkout } from '../../temporal.config.ts'
-import { anchorsOf, blocksOf, codeOf, linksOf } from '../support/markdown.ts'
+import { anchorsOf, blocksOf, codeOf, linksOf } from '../support/docs/markdown.ts'
 
 const pages = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.md'], {
   cwd: checkout,
@@ -150,9 +150,9 @@ describe('what is wrong is found', () => {
   ])('but not %s', (_name, text) => expect(issuesOfLinks(page, text)).toEqual([]))
 
   it('a file, a command and a block without an end', () => {
-    expect(issuesOfPaths(page, '`domain/gone.ts` and `domain/gate.ts` and `domain/*.ts`')).toEqual([
-      'domain/gone.ts is not there',
-    ])
+    expect(issuesOfPaths(page, '`domain/gone.ts` and `domain/evaluation/gate.ts` and `domain/*.ts`')).toEqual(
+      ['domain/gone.ts is not there'],
+    )
     const typed =
       '```sh\nnpx tenure dance iris\ntenure status\ntenure keys list --loud # --soft\n```\n`tenure sing`'
     expect(issuesOfCommands(typed)).toEqual([

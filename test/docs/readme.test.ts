@@ -1,5 +1,5 @@
 /**
- * README.md, followed word for word on a real system, as test/support/reader.ts says.
+ * README.md, followed word for word on a real system, as test/support/docs/tutorial-reader.ts says.
  *
  * `npm start` is typed as it stands there, and Ctrl-C is pressed when it has set everything up and begins its story: that takes
  * minutes, and its end is what `npm start -- --exit` answers for. What is typed beside it is typed on `tenure up`, which goes on
@@ -9,8 +9,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { checkout } from '../../temporal.config.ts'
-import { blocksOf, type Block } from '../support/markdown.ts'
-import { openReader } from '../support/reader.ts'
+import { blocksOf, type Block } from '../support/docs/markdown.ts'
+import { openReader } from '../support/docs/tutorial-reader.ts'
 
 const read = (path: string) => readFileSync(join(checkout, path), 'utf8')
 const blocks = blocksOf(read('README.md'))

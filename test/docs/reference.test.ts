@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { metricTable } from '../../api/metrics-table.ts'
-import { commands } from '../../cli/commands/list.ts'
+import { metricTable } from '../../api/metrics/metric-catalogue.ts'
+import { commands } from '../../cli/commands/all-commands.ts'
 import { errorTable } from '../../domain/errors.ts'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { readDeclarations } from '../../scripts/pages/members.ts'
 import { differing, makePages } from '../../scripts/pages/pages.ts'
-import { durationOf, table, valueOf } from '../../scripts/pages/table.ts'
+import { durationOf, table, valueOf } from '../../scripts/pages/markdown-table.ts'
 
 let pages: ReadonlyMap<string, string>
 let directory: string
@@ -51,7 +51,7 @@ describe('the reference', () => {
 
 describe('what is read of a source file', () => {
   it('is each member with its comment, on one line', () => {
-    const { types, unions, tables } = readDeclarations('domain/policy.ts')
+    const { types, unions, tables } = readDeclarations('domain/release/policy.ts')
     const stage = types.get('StagePolicy') ?? []
     expect(stage.map(({ name }) => name)).toEqual(['shareBp', 'minMs', 'minRequests', 'deadlineMs'])
     expect(stage[0]).toMatchObject({

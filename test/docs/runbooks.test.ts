@@ -2,16 +2,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { alertKinds, runbookPage } from '../domain/alert-kinds.ts'
+import { alertKinds, runbookPage } from '../../domain/monitoring/alert-kinds.ts'
 
-const directory = fileURLToPath(new URL('../docs/runbooks/', import.meta.url))
+const directory = fileURLToPath(new URL('../../docs/runbooks/', import.meta.url))
 const pages = readdirSync(directory).filter((name) => name.endsWith('.md'))
 const read = (page: string) => readFileSync(`${directory}${page}`, 'utf8')
 
 describe('runbooks', () => {
   it('are one for each kind of alert', () => {
     const wanted = new Set([...alertKinds.map(runbookPage), 'README.md'])
-    // The pages beside these, of Prometheus' rules, are held to those by test/docs/deploy.test.ts.
+    // The pages beside these, of Prometheus' rules, are held to those by test/deploy/monitoring.test.ts.
     expect(new Set(pages)).toEqual(wanted)
   })
 

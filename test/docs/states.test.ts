@@ -1,8 +1,8 @@
 /** What must hold in every state that the page about the states is made from. */
 import { expect, it } from 'vitest'
-import { advance } from '../../domain/advance.ts'
-import { explore } from '../support/reachable.ts'
-import { say } from '../support/releases.ts'
+import { advance } from '../../domain/release/reducer.ts'
+import { explore } from '../support/docs/reachable-states.ts'
+import { say } from '../support/release/releases.ts'
 
 it('abort and rollback win from every state that can be reached', () => {
   const { states } = explore()

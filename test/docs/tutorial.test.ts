@@ -1,10 +1,10 @@
-/** docs/tutorial.md, followed word for word on a real system, as test/support/reader.ts says. */
+/** docs/tutorial.md, followed word for word on a real system, as test/support/docs/tutorial-reader.ts says. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { checkout } from '../../temporal.config.ts'
-import { blocksOf } from '../support/markdown.ts'
-import { openReader } from '../support/reader.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
+import { openReader } from '../support/docs/tutorial-reader.ts'
 
 const page = readFileSync(join(checkout, 'docs', 'tutorial.md'), 'utf8')
 const blocks = blocksOf(page)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { canonicalJson } from '../../domain/canonical.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
 
 describe('canonical JSON', () => {
   it('has keys in order, at every depth, and leaves out what is absent', () =>

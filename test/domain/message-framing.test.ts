@@ -1,7 +1,7 @@
 /** Lines and the bytes behind them, in whatever pieces they come. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { createFrames } from '../../domain/frames.ts'
+import { createFrames } from '../../domain/message-framing.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 

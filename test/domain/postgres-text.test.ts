@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { isStorable } from '../../domain/storable.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
 
 it.each([
   ['a plain text', 'ada', true],

@@ -7,15 +7,19 @@ import { tsToMs } from '@temporalio/common/lib/time.js'
 import { execFile } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterEach, expect, it } from 'vitest'
-import { claimWhenNone, findBuilds } from '../../activities/deployment.ts'
-import { findChampion } from '../../store/champions.ts'
-import { findRouting } from '../../store/routing.ts'
+import { claimWhenNone, findBuilds } from '../../activities/worker/worker-versioning.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findRouting } from '../../store/serving/routing.ts'
 import { checkout, readConfig } from '../../temporal.config.ts'
-import type { PlayedRelease } from '../support/stage.ts'
-import { reached } from '../support/figures.ts'
-import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { quickPolicy } from '../support/stage.ts'
-import { openToldStage, type Change, type ToldStage } from '../support/told-stage.ts'
+import type { PlayedRelease } from '../support/release/release-fixture.ts'
+import { reached } from '../support/docs/fault-figures.ts'
+import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { quickPolicy } from '../support/release/release-fixture.ts'
+import {
+  openToldStage,
+  type Change,
+  type ToldStage,
+} from '../support/release/instrumented-release-fixture.ts'
 
 /** A step more for every release: histories of before do not have it. */
 const change: Change = {

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { prepareCore } from '../../cli/prepare.ts'
-import { mostConnectionsOf, nameOfProcess } from '../../store/room.ts'
+import { prepareCore } from '../../cli/supervisor/bootstrap.ts'
+import { mostConnectionsOf, nameOfProcess } from '../../store/database/connection-budget.ts'
 import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
-import { reached } from '../support/figures.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { reached } from '../support/docs/fault-figures.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-connections-'))
 let environment: Record<string, string>

@@ -3,10 +3,10 @@
  * happened to. A sample; `npm run test:crash` tries every point.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { verifyAudit } from '../../store/audit.ts'
-import { openCrashHouse, type CrashHouse, type Reference, type StoryName } from '../support/crash.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { nameOfPoint, pointsOf, type Point } from '../support/told-point.ts'
+import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { openCrashHouse, type CrashHouse, type Reference, type StoryName } from '../support/release/crash.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { nameOfPoint, pointsOf, type Point } from '../support/release/kill-point.ts'
 
 let house: CrashHouse
 const references = new Map<StoryName, Reference>()

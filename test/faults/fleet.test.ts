@@ -14,9 +14,9 @@ import {
   routeTo,
   row,
   type FleetStage,
-} from '../../bench/fleet/stage.ts'
+} from '../../bench/fleet/fixture.ts'
 import { measureShares } from '../../bench/fleet/arms.ts'
-import { until } from '../support/serving.ts'
+import { until } from '../support/serving/serving-fixture.ts'
 
 const replicas = 3
 let stage: FleetStage

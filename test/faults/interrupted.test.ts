@@ -5,16 +5,22 @@
 import type { WorkflowHandle } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createSweep, findRunIn, sweepMs } from '../../activities/sweep.ts'
-import { verifyAudit } from '../../store/audit.ts'
-import { findChampion, listChampionHistory } from '../../store/champions.ts'
-import { findRelease } from '../../store/releases.ts'
-import { releaseWorkflowId } from '../../workflows/contract.ts'
-import { issuesOfInvariants } from '../support/ending.ts'
-import { reached } from '../support/figures.ts'
-import { seatChampion } from '../support/seat.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+import { createSweep, findRunIn, sweepMs } from '../../activities/worker/orphaned-releases.ts'
+import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { findChampion, listChampionHistory } from '../../store/registry/champions.ts'
+import { findRelease } from '../../store/release/releases.ts'
+import { releaseWorkflowId } from '../../workflows/messages.ts'
+import { issuesOfInvariants } from '../support/release/ending.ts'
+import { reached } from '../support/docs/fault-figures.ts'
+import { seatChampion } from '../support/serving/seed-champion.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import {
+  openStage,
+  quickPolicy,
+  type PlayedModel,
+  type PlayedRelease,
+  type Stage,
+} from '../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

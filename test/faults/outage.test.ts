@@ -1,6 +1,6 @@
 /** Postgres and Temporal both gone, for seconds; `npm run bench:outage -- --minutes 10` is the same for minutes. */
 import { expect, it } from 'vitest'
-import { outage } from '../../bench/outage/story.ts'
+import { outage } from '../../bench/outage/scenario.ts'
 
 it.each(['killed', 'frozen'] as const)(
   'with both servers %s no prediction fails, control routes refuse in time, and no row is lost uncounted',

@@ -5,11 +5,11 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { wholeBp } from '../../domain/route.ts'
-import { findChampion } from '../../store/champions.ts'
-import { findRelease } from '../../store/releases.ts'
-import { writeFaults } from '../../store/replicas.ts'
-import { findRouting } from '../../store/routing.ts'
+import { wholeBp } from '../../domain/serving/route.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findRelease } from '../../store/release/releases.ts'
+import { writeFaults } from '../../store/serving/replicas.ts'
+import { findRouting } from '../../store/serving/routing.ts'
 import {
   callers,
   endsAsPromoted,
@@ -21,9 +21,9 @@ import {
   policy,
   setUpCanaries,
   system,
-} from '../support/canaries.ts'
-import { reached } from '../support/figures.ts'
-import { nextRoute } from '../support/registration.ts'
+} from '../support/release/canary-fixture.ts'
+import { reached } from '../support/docs/fault-figures.ts'
+import { nextRoute } from '../support/serving/registration.ts'
 
 setUpCanaries()
 

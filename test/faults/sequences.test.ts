@@ -1,10 +1,10 @@
 /** What is said to a release may come twice, late and in any order: told again it ends alike, and no end is left again. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../domain/advance.ts'
-import { seeded } from '../../domain/random.ts'
-import { commandNames, type ReleaseState } from '../../domain/release.ts'
-import type { ReleaseEvent } from '../../domain/release-events.ts'
-import { at, judged, opened, reports, say, stages } from '../support/releases.ts'
+import { advance } from '../../domain/release/reducer.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
+import type { ReleaseEvent } from '../../domain/release/events.ts'
+import { at, judged, opened, reports, say, stages } from '../support/release/releases.ts'
 
 describe('10,000 random sequences at the reducer', () => {
   const people = ['anna', 'ben', 'olga', 'root']

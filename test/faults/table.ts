@@ -21,10 +21,10 @@ export interface Fault {
 }
 
 const release = 'test/faults/release.test.ts'
-const watcher = 'test/faults/long/watcher.test.ts'
+const watcher = 'test/faults/long/processes/watcher.test.ts'
 const server = 'test/api/server.test.ts'
-const log = 'test/api/serving/log.test.ts'
-const routing = 'test/api/serving/routing.test.ts'
+const log = 'test/api/serving/log/prediction-log.test.ts'
+const routing = 'test/api/serving/routing/routing.test.ts'
 const fleet = 'test/faults/fleet.test.ts'
 
 export const faults: readonly Fault[] = [
@@ -33,8 +33,8 @@ export const faults: readonly Fault[] = [
     fault: 'worker killed in training, 50 random points',
     asked: 'resume ≤ 15 s; ≤ 1 checkpoint lost; 50/50',
     shownBy: [
-      { file: 'test/faults/long/training-kills.test.ts' },
-      { file: 'test/workflows/killed-worker.test.ts' },
+      { file: 'test/faults/long/processes/training-kills.test.ts' },
+      { file: 'test/workflows/retrain/killed-worker.test.ts' },
     ],
     weaker: '12 points; 50 with TENURE_TEST_POINTS=50, in about five minutes',
   },
@@ -58,7 +58,7 @@ export const faults: readonly Fault[] = [
     shownBy: [
       { file: release, tests: 'a frozen watcher' },
       { file: watcher, tests: 'a frozen watcher' },
-      { file: 'test/store/routing.test.ts', tests: 'compare-and-set' },
+      { file: 'test/store/serving/routing.test.ts', tests: 'compare-and-set' },
     ],
     reached:
       'a frozen worker adds no exposure, and is audited as fenced; 1,000 of 1,000 late writes refused by compare-and-set',
@@ -67,7 +67,10 @@ export const faults: readonly Fault[] = [
     number: 'F5',
     fault: 'training out of memory',
     asked: '≤ 3 tries, then a clean failure with the reason; API p99 ≤ +20 %; never stuck',
-    shownBy: [{ file: 'test/faults/long/out-of-memory.test.ts' }, { file: 'test/activities/memory.test.ts' }],
+    shownBy: [
+      { file: 'test/faults/long/resources/out-of-memory.test.ts' },
+      { file: 'test/activities/runtime/memory-limit.test.ts' },
+    ],
     weaker: 'the p99 is told and not held to a bar: trainer and replica share two cores',
   },
   {
@@ -96,7 +99,7 @@ export const faults: readonly Fault[] = [
     shownBy: [
       { file: server, tests: 'starts from its disk' },
       { file: routing, tests: 'disk' },
-      { file: 'test/api/serving/cache.test.ts' },
+      { file: 'test/api/serving/routing/disk-cache.test.ts' },
     ],
     reached:
       'starts from a signed cache, marked as stale; a cache of another key is refused; without one 503',
@@ -109,7 +112,7 @@ export const faults: readonly Fault[] = [
       { file: release, tests: 'of Postgres' },
       { file: server, tests: 'starts from its disk' },
       { file: log, tests: 'killed three times' },
-      { file: 'test/api/serving/kills.test.ts' },
+      { file: 'test/api/serving/log/process-kills.test.ts' },
     ],
     reached: 'no caller notices, the release goes on, nothing is lost or stored twice',
   },
@@ -125,8 +128,8 @@ export const faults: readonly Fault[] = [
     fault: 'Postgres disk full',
     asked: 'alert ≤ 10 s; healthy ≤ 30 s after space; audit chain intact',
     shownBy: [
-      { file: 'test/faults/long/disk-full.test.ts' },
-      { file: 'test/api/serving/full-disk.test.ts', tests: 'of Postgres' },
+      { file: 'test/faults/long/resources/disk-full.test.ts' },
+      { file: 'test/api/serving/log/full-disk.test.ts', tests: 'of Postgres' },
     ],
     reached: 'a command answers 503 with what is full, /readyz and a metric say so; predictions go on',
     weaker:
@@ -140,7 +143,7 @@ export const faults: readonly Fault[] = [
       { file: server, tests: 'frozen' },
       { file: log, tests: 'frozen' },
       { file: 'test/store/postgres.test.ts', tests: 'frozen' },
-      { file: 'test/api/frozen.test.ts', tests: 'Postgres' },
+      { file: 'test/api/routes/frozen-servers.test.ts', tests: 'Postgres' },
     ],
     reached: 'no prediction waits; every call of a control route ends at its deadline of 0.9 s',
     weaker:
@@ -150,7 +153,10 @@ export const faults: readonly Fault[] = [
     number: 'F13',
     fault: 'connections exhausted',
     asked: 'Σ pools ≤ 80 % of max_connections, checked at start',
-    shownBy: [{ file: 'test/faults/connections.test.ts' }, { file: 'test/store/room.test.ts' }],
+    shownBy: [
+      { file: 'test/faults/connections.test.ts' },
+      { file: 'test/store/database/connection-budget.test.ts' },
+    ],
     reached: 'a process that starts by itself counts those that are connected, and at least one of each kind',
   },
   {
@@ -158,9 +164,9 @@ export const faults: readonly Fault[] = [
     fault: 'Temporal restart, kill -9',
     asked: '0 of 100 running releases lost; resume ≤ 30 s',
     shownBy: [
-      { file: 'test/faults/long/hundred-releases.test.ts' },
+      { file: 'test/faults/long/resources/hundred-releases.test.ts' },
       { file: release, tests: 'of Temporal' },
-      { file: 'test/cli/embedded.test.ts', tests: 'kill -9' },
+      { file: 'test/cli/embedded/servers.test.ts', tests: 'kill -9' },
     ],
     reached:
       'each answers a person or is watched again by itself; a canary is promoted and no caller notices',
@@ -170,10 +176,10 @@ export const faults: readonly Fault[] = [
     fault: 'Temporal down 10 min',
     asked: 'candidates withdrawn; API ≤ 1 s; approvals delivered ≤ 5 s after return, once',
     shownBy: [
-      { file: 'test/faults/long/temporal-away.test.ts' },
-      { file: 'test/faults/long/outbox.test.ts' },
-      { file: 'test/api/outbox.test.ts' },
-      { file: 'test/api/starts.test.ts' },
+      { file: 'test/faults/long/network/temporal-outage.test.ts' },
+      { file: 'test/faults/long/network/command-outbox.test.ts' },
+      { file: 'test/api/services/deferred-commands.test.ts' },
+      { file: 'test/api/services/deferred-starts.test.ts' },
       { file: watcher, tests: 'Temporal that stands still' },
     ],
     weaker:
@@ -192,7 +198,7 @@ export const faults: readonly Fault[] = [
     fault: 'one replica cut from Postgres, two-way and one-way',
     asked: 'drops the candidate ≤ lease + 1 s; converges ≤ 2 s after healing',
     shownBy: [
-      { file: 'test/faults/long/cut.test.ts' },
+      { file: 'test/faults/long/network/cut-off-replica.test.ts' },
       { file: routing, tests: 'nobody renews|lost its lease' },
     ],
     reached: 'answers with the champion meanwhile; never with a version that was taken back without it',
@@ -211,10 +217,10 @@ export const faults: readonly Fault[] = [
     fault: 'clock skew ±5 min, ±1 h, step back',
     asked: '0 violations',
     shownBy: [
-      { file: 'test/faults/long/skew.test.ts' },
+      { file: 'test/faults/long/network/clock-skew.test.ts' },
       { file: routing, tests: 'does not grow' },
-      { file: 'test/store/releases.test.ts', tests: 'goes on when the clock' },
-      { file: 'test/api/key-use.test.ts', tests: 'by the time of the database' },
+      { file: 'test/store/release/releases.test.ts', tests: 'goes on when the clock' },
+      { file: 'test/api/auth/key-use.test.ts', tests: 'by the time of the database' },
     ],
     reached:
       'keys, sessions, moments and commands mean the same at every replica; no window is shortened, no lease prolonged',
@@ -225,7 +231,7 @@ export const faults: readonly Fault[] = [
     number: 'F20',
     fault: 'all links cut one by one, healed in random order, 20 seeds',
     asked: 'settles ≤ 30 s after the last',
-    shownBy: [{ file: 'test/faults/long/links.test.ts' }],
+    shownBy: [{ file: 'test/faults/long/network/links.test.ts' }],
     reached:
       'every replica follows the newest route, the release has ended, the audit is whole, the log equation exact',
     weaker: '5 seeds here; 20 by npm run bench:fleet -- links',
@@ -234,7 +240,7 @@ export const faults: readonly Fault[] = [
     number: 'F21',
     fault: 'signals doubled, late, reordered, 10,000 in a burst',
     asked: '10,000 sequences, 0 divergences',
-    shownBy: [{ file: 'test/faults/sequences.test.ts' }, { file: 'test/faults/burst.test.ts' }],
+    shownBy: [{ file: 'test/faults/sequences.test.ts' }, { file: 'test/faults/signal-burst.test.ts' }],
     reached:
       '10,000 sequences at the reducer: 0 divergences; a burst of 10,000 real signals by hand, 3,000 here',
   },
@@ -250,9 +256,9 @@ export const faults: readonly Fault[] = [
     fault: 'approvals: wrong role, self, expired, wrong digest, replayed, after reject, revoked key',
     asked: 'the whole matrix refused and audited',
     shownBy: [
-      { file: 'test/activities/approvals.test.ts' },
-      { file: 'test/api/keys.test.ts' },
-      { file: 'test/workflows/people.test.ts' },
+      { file: 'test/activities/release/approvals.test.ts' },
+      { file: 'test/api/auth/keys.test.ts' },
+      { file: 'test/workflows/release/commands.test.ts' },
     ],
     reached: '100 cases, each with its answer and its row of the audit; every route with every role',
   },
@@ -261,9 +267,9 @@ export const faults: readonly Fault[] = [
     fault: 'bad artifacts',
     asked: 'all refused by name; loop ≤ 50 ms; RSS ≤ +50 MB',
     shownBy: [
-      { file: 'test/api/serving/predictor.test.ts' },
-      { file: 'test/api/serving/layers.test.ts' },
-      { file: 'test/activities/qualify.test.ts' },
+      { file: 'test/api/serving/network/scalar-predictor.test.ts' },
+      { file: 'test/api/serving/network/layer-limits.test.ts' },
+      { file: 'test/activities/release/qualify.test.ts' },
     ],
     reached: 'each refused before any traffic, with its reason',
   },
@@ -272,13 +278,13 @@ export const faults: readonly Fault[] = [
     fault: 'bad data',
     asked: 'all refused, quarantined, or trained and never promoted; column and rule named',
     shownBy: [
-      { file: 'test/faults/long/bad-data.test.ts' },
-      { file: 'test/domain/expect-champion.test.ts' },
-      { file: 'test/domain/gate-reversed.test.ts' },
-      { file: 'test/domain/gate-anchor.test.ts' },
-      { file: 'test/workflows/retrain.test.ts', tests: 'bad batch' },
-      { file: 'test/activities/leaks.test.ts' },
-      { file: 'test/domain/validation.test.ts' },
+      { file: 'test/faults/long/data/bad-data.test.ts' },
+      { file: 'test/domain/validation/champion-expectations.test.ts' },
+      { file: 'test/domain/evaluation/inverted-labels.test.ts' },
+      { file: 'test/domain/evaluation/anchor.test.ts' },
+      { file: 'test/workflows/retrain/retrain.test.ts', tests: 'bad batch' },
+      { file: 'test/activities/tensorflow/leakage-queries.test.ts' },
+      { file: 'test/domain/validation/validate.test.ts' },
     ],
     weaker:
       'the slow drip at the gate alone, against the best release of 90 days; flipped labels of a first version, or of more than two classes, are for its approver',
@@ -289,8 +295,8 @@ export const faults: readonly Fault[] = [
     asked: 'all refused at the write; replicas keep the last good; 0 crashes',
     shownBy: [
       { file: routing, tests: 'row' },
-      { file: 'test/store/routing.test.ts', tests: 'not valid' },
-      { file: 'test/workflows/endings.test.ts', tests: 'policy that cannot be used' },
+      { file: 'test/store/serving/routing.test.ts', tests: 'not valid' },
+      { file: 'test/workflows/release/endings.test.ts', tests: 'policy that cannot be used' },
     ],
     reached: 'refused at the write; a row written past it leaves the last good route',
   },
@@ -299,8 +305,8 @@ export const faults: readonly Fault[] = [
     fault: '1,000 drift alerts in 60 s; a loop of rejected retrains',
     asked: '≤ 2 trainings',
     shownBy: [
-      { file: 'test/faults/long/alerts.test.ts' },
-      { file: 'test/domain/triggers.test.ts', tests: 'thousand|rejection' },
+      { file: 'test/faults/long/data/alerts.test.ts' },
+      { file: 'test/domain/monitoring/retraining-triggers.test.ts', tests: 'thousand|rejection' },
     ],
     reached: 'one of a thousand starts',
   },
@@ -309,8 +315,8 @@ export const faults: readonly Fault[] = [
     fault: 'schedules overlapping',
     asked: '≤ 1 running; skipped ones counted',
     shownBy: [
-      { file: 'test/cli/schedules.test.ts' },
-      { file: 'test/workflows/retrain.test.ts', tests: 'never twice at a time' },
+      { file: 'test/cli/sync/schedules.test.ts' },
+      { file: 'test/workflows/retrain/retrain.test.ts', tests: 'never twice at a time' },
     ],
     reached:
       'overlap is skipped and counted by Temporal, and told by tenure doctor; one id a model runs once',
@@ -320,9 +326,9 @@ export const faults: readonly Fault[] = [
     fault: 'log overload at 3× peak, Postgres frozen 60 s',
     asked: 'durable sheds, best-effort counts; equation exact; RSS ≤ +200 MB',
     shownBy: [
-      { file: 'test/faults/long/log-overload.test.ts' },
+      { file: 'test/faults/long/resources/log-overload.test.ts' },
       { file: log },
-      { file: 'test/api/serving/durable.test.ts', tests: 'the durable log' },
+      { file: 'test/api/serving/log/durable-log.test.ts', tests: 'the durable log' },
     ],
     weaker: 'frozen for 20 s; 60 s by TENURE_TEST_FROZEN_S=60',
   },
@@ -330,7 +336,10 @@ export const faults: readonly Fault[] = [
     number: 'F30',
     fault: 'new code on old histories',
     asked: '10/10 planted changes caught',
-    shownBy: [{ file: 'test/faults/long/replay.test.ts' }, { file: 'test/workflows/replay.test.ts' }],
+    shownBy: [
+      { file: 'test/faults/long/processes/replay.test.ts' },
+      { file: 'test/workflows/replay.test.ts' },
+    ],
     weaker:
       'a replay compares what is asked for and not with what: a changed timer, timeout or input is caught by no history',
   },
@@ -344,7 +353,10 @@ export const faults: readonly Fault[] = [
     number: 'F32',
     fault: '30 days of windows',
     asked: 'continue-as-new carries pending signals: ≤ 5,000 events a run; 0 lost',
-    shownBy: [{ file: 'test/faults/long/thirty-days.test.ts' }, { file: 'test/faults/burst.test.ts' }],
+    shownBy: [
+      { file: 'test/faults/long/data/thirty-days.test.ts' },
+      { file: 'test/faults/signal-burst.test.ts' },
+    ],
     reached: 'each window 40 ms in the place of an hour',
   },
   {
@@ -352,9 +364,9 @@ export const faults: readonly Fault[] = [
     fault: '200 releases of artifacts, kill during collection',
     asked: 'budget + 10 %; 0 dangling',
     shownBy: [
-      { file: 'test/faults/long/collection.test.ts' },
-      { file: 'test/activities/collect.test.ts' },
-      { file: 'test/domain/collection.test.ts' },
+      { file: 'test/faults/long/resources/artifact-gc.test.ts' },
+      { file: 'test/activities/retention/artifact-gc.test.ts' },
+      { file: 'test/domain/registry/artifact-retention.test.ts' },
     ],
     weaker: 'files and rows of 200 releases are made, not trained; 11 deaths, more with TENURE_TEST_KILLS',
   },
@@ -363,9 +375,9 @@ export const faults: readonly Fault[] = [
     fault: 'one replica with old code or without the model',
     asked: 'stage blocked, host named, every position',
     shownBy: [
-      { file: 'test/faults/long/positions.test.ts' },
-      { file: 'test/workflows/behind.test.ts' },
-      { file: 'test/workflows/evidence.test.ts', tests: 'cannot follow' },
+      { file: 'test/faults/long/processes/positions.test.ts' },
+      { file: 'test/workflows/release/lagging-replica.test.ts' },
+      { file: 'test/workflows/release/evidence.test.ts', tests: 'cannot follow' },
     ],
     reached: 'held by name and host, and it goes on by itself when the replica can',
   },
@@ -373,7 +385,7 @@ export const faults: readonly Fault[] = [
     number: 'F35',
     fault: 'everything restarts at once',
     asked: 'steady ≤ 15 s',
-    shownBy: [{ file: 'test/faults/long/restart.test.ts' }],
+    shownBy: [{ file: 'test/faults/long/processes/restart.test.ts' }],
     reached: 'killed in one moment under load; pauses are uneven, nobody comes back as a crowd',
     weaker: 'the better of two times counts for 15 s, for the tests of others may run beside it',
   },
@@ -382,7 +394,10 @@ export const faults: readonly Fault[] = [
     fault: 'counters missing or late in a canary',
     asked: 'never promotes; then rollback',
     shownBy: [
-      { file: 'test/workflows/evidence.test.ts', tests: 'no requests|counters that stop|no live replica' },
+      {
+        file: 'test/workflows/release/evidence.test.ts',
+        tests: 'no requests|counters that stop|no live replica',
+      },
       { file: release, tests: 'counters that cannot' },
     ],
   },
@@ -397,7 +412,7 @@ export const faults: readonly Fault[] = [
     number: 'F38',
     fault: 'planted secrets and personal tokens',
     asked: '0 hits in dumps, spool, Temporal, logs, metrics, errors',
-    shownBy: [{ file: 'test/faults/long/secrets.test.ts' }, { file: 'test/domain/redact.test.ts' }],
+    shownBy: [{ file: 'test/faults/long/data/secrets.test.ts' }, { file: 'test/domain/redact.test.ts' }],
     weaker:
       'what a model is asked about a person stands in the log of predictions, where erasure takes it out; what somebody writes into Temporal past the API stays in that history',
   },
@@ -413,7 +428,7 @@ export const faults: readonly Fault[] = [
     asked: '0 replicas move back',
     shownBy: [
       { file: routing, tests: 'newer epoch' },
-      { file: 'test/store/routing.test.ts', tests: 'restored' },
+      { file: 'test/store/serving/routing.test.ts', tests: 'restored' },
       { file: fleet, tests: 'from a backup' },
     ],
     reached: 'none moves back; a raised epoch moves all of them on',
@@ -423,8 +438,8 @@ export const faults: readonly Fault[] = [
     fault: 'migration killed midway under load',
     asked: 'old and new code both run: 0 failed predictions',
     shownBy: [
-      { file: 'test/faults/long/migration.test.ts' },
-      { file: 'test/store/migrate.test.ts', tests: 'leave nothing behind' },
+      { file: 'test/faults/long/processes/migration.test.ts' },
+      { file: 'test/store/database/migrate.test.ts', tests: 'leave nothing behind' },
     ],
     weaker: 'the older code is that of now beside a newer schema',
   },

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { codeDigest } from '../../models/define/code.ts'
+import { codeDigest } from '../../models/define/code-digest.ts'
 import { loadModel, loadModels, modelsDirectory } from '../../models/index.ts'
 
 let directory: string

@@ -1,10 +1,10 @@
 /** Releases in words: each strategy of a model file as the policy that the state machine reads. */
 import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
-import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
+import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { ab, blueGreen, canary, direct, percent, rolling, shadow } from '../../models/define.ts'
 import { lowerRelease, type ReleaseSpec } from '../../models/define/release.ts'
-import { collectIssues } from '../../models/define/report.ts'
+import { collectIssues } from '../../models/define/issues.ts'
 
 const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } => {
   const { report, issues } = collectIssues()

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import type { Plant } from './plants.ts'
+import type { Plant } from './planted-bugs.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside of the tree, where Node finds the packages. */
@@ -18,7 +18,7 @@ export async function bundle(plant?: Plant): Promise<{ file: string; remove: () 
   let isPlanted = plant === undefined
   await build({
     absWorkingDir: root,
-    entryPoints: ['test/simulation/part.ts'],
+    entryPoints: ['test/simulation/seed-worker.ts'],
     outdir: directory,
     bundle: true,
     splitting: true,

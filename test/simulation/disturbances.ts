@@ -3,7 +3,7 @@
  * that was not told does harm, and which chance alone hardly ever hits.
  */
 import type { Fault, Said } from './scenario.ts'
-import type { Temporal, Worker } from './temporal.ts'
+import type { Temporal, Worker } from './temporal/temporal.ts'
 import type { World } from './world.ts'
 
 export interface Ambush {

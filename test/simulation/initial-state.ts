@@ -1,5 +1,5 @@
 /** Where a run begins: the rows that are there before anything happens, and how long all that is planned may take. */
-import type { Server } from './connection.ts'
+import type { Server } from './postgres/connection.ts'
 import { keys, type Scenario } from './scenario.ts'
 import { epochMs } from './world.ts'
 

@@ -2,12 +2,12 @@
  * What must hold in every run, whatever fails: the invariants of the design, each checked against what the simulator itself
  * has seen, and not against what the system believes of itself.
  */
-import { hashOf, type AuditRow } from '../../store/audit.ts'
-import type { WatchReport } from '../../activities/watch.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { watchedPolicy, type ReleaseState } from '../../domain/release.ts'
-import type { Route } from '../../domain/route.ts'
-import type { Change, Memory, Row } from './database.ts'
+import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
+import type { WatchReport } from '../../activities/release/watch-stage.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import type { Change, Memory, Row } from './postgres/database.ts'
 import { checkPromotion, type Known, type Received } from './promotion.ts'
 import { tableNow, type Answer, type Replica } from './replicas.ts'
 import type { World } from './world.ts'

@@ -3,16 +3,16 @@
  * come back with what their disk remembers, answering callers all the while.
  */
 import { createClock } from '../../api/serving/clock.ts'
-import type { Remembered, RememberedVersion } from '../../api/serving/cache.ts'
-import { startReplica } from '../../api/serving/replica.ts'
-import { createRouting, type Lease, type Routing } from '../../api/serving/routing.ts'
-import { createSwitches } from '../../api/serving/switches.ts'
-import { armOf, isShadowed, type Table } from '../../api/serving/table.ts'
-import { createTallies } from '../../api/serving/tally.ts'
-import type { LoadedVersion } from '../../api/serving/version.ts'
+import type { Remembered, RememberedVersion } from '../../api/serving/routing/disk-cache.ts'
+import { startReplica } from '../../api/serving/routing/replica-sync.ts'
+import { createRouting, type Lease, type Routing } from '../../api/serving/routing/routing.ts'
+import { createSwitches } from '../../api/serving/routing/kill-switches.ts'
+import { armOf, isShadowed, type Table } from '../../api/serving/routing/route-table.ts'
+import { createTallies } from '../../api/serving/counters/arm-counters.ts'
+import type { LoadedVersion } from '../../api/serving/version/loaded-version.ts'
 import { isError } from '../../domain/errors.ts'
-import { findArtifact } from '../../store/replicas.ts'
-import { connect, type Server } from './connection.ts'
+import { findArtifact } from '../../store/serving/replicas.ts'
+import { connect, type Server } from './postgres/connection.ts'
 import { wallOf, type Machine, type World } from './world.ts'
 
 export interface Replica {

@@ -1,7 +1,7 @@
 /** What whoever puts a backup back has to do in one go: a new epoch, and every route written anew in it. */
-import type { Route } from '../../domain/route.ts'
-import type { Memory } from './database.ts'
-import { model } from './setting.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import type { Memory } from './postgres/database.ts'
+import { model } from './initial-state.ts'
 
 export function raiseEpoch(memory: Memory, atMs: number): void {
   const epoch = 1 + Math.max(...memory.rows('epochs').map((row) => row['epoch'] as number))

@@ -2,9 +2,9 @@
  * What a run is about, drawn from its seed: the policy, the people and what they will say, how the candidates behave, how
  * many machines there are and what befalls them. All of it is drawn before the run begins, so that a trace can show it.
  */
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import type { CommandName } from '../../domain/release.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type { CommandName } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
 import type { World } from './world.ts'
 

@@ -38,10 +38,10 @@ if (positionals[0] !== undefined)
   process.stdout.write(`${JSON.stringify(await runPart(JSON.parse(positionals[0]) as PartOptions))}\n`)
 
 async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }: PartOptions): Promise<Told> {
-  await import('./sandbox.ts')
+  await import('./temporal/sandbox.ts')
   const { simulate } = await import('./run.ts')
   const { replaceGlobals } = await import('./world.ts')
-  const { workflowTime } = await import('./workflow-host.ts')
+  const { workflowTime } = await import('./temporal/workflow-host.ts')
   const modes: readonly Mode[] = mode === undefined ? ['safety', 'liveness'] : [mode]
   const now = process.hrtime.bigint
   const from = now()

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { plants } from './plants.ts'
+import { plants } from './planted-bugs.ts'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 

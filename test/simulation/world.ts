@@ -3,8 +3,8 @@
  * and the links between them. Everything that happens in a run comes out of one seed; a second source of chance or time
  * would make a failure that nobody can see again.
  */
-import { seeded } from '../../domain/random.ts'
-import { carried } from './sandbox.ts'
+import { seeded } from '../../domain/statistics/random.ts'
+import { carried } from './temporal/sandbox.ts'
 
 export interface Machine {
   readonly name: string

@@ -2,7 +2,7 @@ import { access, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Manifest } from '../../domain/manifest.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
 import {
   digestOfJson,
   getManifest,

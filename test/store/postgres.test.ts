@@ -6,8 +6,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { freeze } from '../support/freeze.ts'
-import { until } from '../support/serving.ts'
+import { freeze } from '../support/servers/freeze.ts'
+import { until } from '../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
 chmodSync(root, 0o711)

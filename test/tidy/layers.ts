@@ -19,7 +19,7 @@ export interface Layer {
 const everything = ['*'] as const
 
 export const layers: Readonly<Record<string, Layer>> = {
-  domain: { values: [], packages: [], only: { jstat: ['domain/statistics.ts'] } },
+  domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
   store: {
     values: ['domain'],
     packages: ['node:*', 'pg', 'pg-copy-streams', 'sql-template-tag', 'zod', 'node-pg-migrate', 's3mini'],
@@ -29,43 +29,43 @@ export const layers: Readonly<Record<string, Layer>> = {
   'models/define': { values: ['domain'], packages: ['node:*'], typePackages: ['@tensorflow/tfjs'] },
   'models/index': { values: ['domain', 'models', 'models/define'], packages: ['node:*'] },
   workflows: {
-    values: ['domain', 'workflows/contract'],
+    values: ['domain', 'workflows/messages'],
     types: ['activities'],
     packages: ['@temporalio/workflow'],
   },
   // What the processes share that run no workflow.
-  'workflows/contract': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
+  'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
     values: ['domain', 'store', 'models', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', '@temporalio/activity', 'arquero', '@duckdb/node-api', 'pino', 'sql-template-tag'],
     typePackages: ['@tensorflow/tfjs'],
     only: {
-      '@tensorflow/tfjs-node': ['activities/tensorflow.ts'],
-      nodemailer: ['activities/tell/'],
-      standardwebhooks: ['activities/tell/'],
-      '@temporalio/worker': ['activities/worker.ts', 'activities/create-worker.ts'],
+      '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
+      nodemailer: ['activities/alerts/'],
+      standardwebhooks: ['activities/alerts/'],
+      '@temporalio/worker': ['activities/worker.ts', 'activities/worker/create-worker.ts'],
     },
   },
   // Data to a picture or to text: for pages and for the terminal alike.
   charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
-    values: ['domain', 'store', 'models', 'charts', 'workflows/contract.ts', 'temporal.config.ts'],
+    values: ['domain', 'store', 'models', 'charts', 'workflows/messages.ts', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     // What puts the process together before it runs.
     only: {
-      tsx: ['api/start.mjs', 'api/serving/tensor-start.mjs'],
-      hyparquet: ['api/outcome-parquet.ts', 'api/parquet-limits.ts'],
+      tsx: ['api/start.mjs', 'api/serving/tensorflow/tfjs-worker-start.mjs'],
+      hyparquet: ['api/outcomes/parquet-files.ts', 'api/outcomes/parquet-limits.ts'],
       esbuild: ['api/start/'],
-      jose: ['api/dashboard/oidc.ts'],
-      '@tensorflow/tfjs-backend-cpu': ['api/serving/tensor-thread.ts'],
-      '@tensorflow/tfjs-core': ['api/serving/tensor-thread.ts'],
-      '@tensorflow/tfjs-layers': ['api/serving/tensor-thread.ts'],
+      jose: ['api/auth/oidc.ts'],
+      '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],
+      '@tensorflow/tfjs-core': ['api/serving/tensorflow/tfjs-worker.ts'],
+      '@tensorflow/tfjs-layers': ['api/serving/tensorflow/tfjs-worker.ts'],
     },
   },
   cli: {
-    values: ['domain', 'store', 'models', 'charts', 'workflows/contract.ts', 'temporal.config.ts'],
+    values: ['domain', 'store', 'models', 'charts', 'workflows/messages.ts', 'temporal.config.ts'],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3', 'tsx'],
     only: { '@duckdb/node-api': ['cli/demo/'] },
@@ -79,7 +79,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 
 /** The layer of a path: its first directory, or the file itself at the root. What others share of a layer is one too. */
 export function layerOf(path: string): string {
-  const shared = /^(?:models\/(?:define|index)|workflows\/contract)(?=[./])/.exec(path)?.[0]
+  const shared = /^(?:models\/(?:define|index)|workflows\/messages)(?=[./])/.exec(path)?.[0]
   return shared ?? path.split('/')[0] ?? path
 }
 

@@ -6,18 +6,18 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../activities/duckdb.ts'
-import { takeSnapshot } from '../../activities/snapshot.ts'
-import { dropErasedSnapshots } from '../../activities/subjects.ts'
-import { verifyAudit } from '../../store/audit.ts'
-import { moveChampion } from '../../store/champions.ts'
-import { openSigner } from '../../store/signature.ts'
-import { subjectKeyOf } from '../../store/subject-key.ts'
-import { eraseWorkflowId } from '../../workflows/contract.ts'
-import { irisSpec } from '../support/artifact.ts'
-import { startCore, type Core } from '../support/core.ts'
-import { openLine, type Line } from '../support/line.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
+import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
+import { dropErasedSnapshots } from '../../activities/privacy/data-subjects.ts'
+import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { eraseWorkflowId } from '../../workflows/messages.ts'
+import { irisSpec } from '../support/serving/artifact.ts'
+import { startCore, type Core } from '../support/release/core.ts'
+import { openLine, type Line } from '../support/servers/cuttable-link.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../support/training/example-model.ts'
 import {
   houseOn,
   request,
@@ -28,8 +28,8 @@ import {
   type TestApi,
   type TestReplica,
   type TestResponse,
-} from '../support/serving.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+} from '../support/serving/serving-fixture.ts'
+import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 
 const anna = 'anna@example.org'
 const observed_at = '2026-01-01T00:00:00Z'

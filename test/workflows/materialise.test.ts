@@ -4,9 +4,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { featuresGroup } from '../../cli/commands/features.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { syncViews, viewScheduleId } from '../../cli/views.ts'
+import { featuresGroup } from '../../cli/commands/registry/features.ts'
+import { exitCodes } from '../../cli/exit-codes.ts'
+import { syncViews, viewScheduleId } from '../../cli/sync/sync-views.ts'
 import {
   byTime,
   category,
@@ -18,14 +18,14 @@ import {
   view,
   yesNo,
 } from '../../models/define.ts'
-import { listValues } from '../../store/feature-history.ts'
-import { listViews } from '../../store/feature-views.ts'
-import { upsertModel } from '../../store/models.ts'
-import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/contract.ts'
-import { startCore, type Core } from '../support/core.ts'
+import { listValues } from '../../store/features/feature-history.ts'
+import { listViews } from '../../store/features/feature-views.ts'
+import { upsertModel } from '../../store/registry/models.ts'
+import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/messages.ts'
+import { startCore, type Core } from '../support/release/core.ts'
 import { runCommand } from '../support/command-line.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
-import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+import { houseOn, startApi, until, type House, type TestApi } from '../support/serving/serving-fixture.ts'
 
 let core: Core
 let house: House

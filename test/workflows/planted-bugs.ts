@@ -49,7 +49,7 @@ export const first: readonly PlantedChange[] = [
     'await patient.recordRelease({ state: now, commands: [] })',
     '',
   ]),
-  planted('a changed state machine', opened, 'domain/advance.ts', [
+  planted('a changed state machine', opened, 'domain/release/reducer.ts', [
     "enter(state, 'awaiting_approval', event.atMs)",
     'goOn(state, event.atMs)',
   ]),
@@ -71,15 +71,17 @@ export const further: readonly PlantedChange[] = [
     ['      await save()\n      const effect', '      const effect'],
     ['const event = await attempt(effect)\n', 'const event = await attempt(effect)\n      await save()\n'],
   ),
-  planted('a patch that is removed too early', ['crowded'], 'workflows/commands.ts', [
+  planted('a patch that is removed too early', ['crowded'], 'workflows/release/command-handlers.ts', [
     "crowded = patched('hands-over-when-crowded')",
     'crowded = true',
   ]),
-  planted('a change that has no patch: a run hands over elsewhere', ['crowded'], 'workflows/commands.ts', [
-    'const mostReceived = 250',
-    'const mostReceived = 50',
-  ]),
-  planted('a handler of signals that is gone', ['abort'], 'workflows/commands.ts', [
+  planted(
+    'a change that has no patch: a run hands over elsewhere',
+    ['crowded'],
+    'workflows/release/command-handlers.ts',
+    ['const mostReceived = 250', 'const mostReceived = 50'],
+  ),
+  planted('a handler of signals that is gone', ['abort'], 'workflows/release/command-handlers.ts', [
     'setHandler(commandSignals[name], (sent)',
     "if (name !== 'abort') setHandler(commandSignals[name], (sent)",
   ]),
@@ -87,18 +89,20 @@ export const further: readonly PlantedChange[] = [
     'if (state !== undefined && !shut) await giveWay()',
     '',
   ]),
-  planted('what the run before has handed over, forgotten', ['carried'], 'workflows/commands.ts', [
-    '[...(carried?.pending ?? [])]',
-    '[]',
-  ]),
-  planted('another id of a child', ['drill', 'queue', 'retrain'], 'workflows/contract.ts', [
+  planted(
+    'what the run before has handed over, forgotten',
+    ['carried'],
+    'workflows/release/command-handlers.ts',
+    ['[...(carried?.pending ?? [])]', '[]'],
+  ),
+  planted('another id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
     'releaseWorkflowId = (model: string): string => `release/',
     'releaseWorkflowId = (model: string): string => `releases/',
   ]),
   planted(
     'steps that are left alone where they were cancelled',
     ['abort', 'cancellation'],
-    'workflows/release-activities.ts',
+    'workflows/release/activities.ts',
     ['ActivityCancellationType.TRY_CANCEL', 'ActivityCancellationType.ABANDON'],
   ),
   planted('a window that is waited for before it is looked at', ['monitor'], 'workflows/monitor.ts', [
@@ -117,11 +121,11 @@ export const further: readonly PlantedChange[] = [
 
 /** No event holds what these change. What they would do to a release is seen by the tests of its stages. */
 export const unnoticed: readonly PlantedChange[] = [
-  planted('the length of a timer', [], 'domain/next-effect.ts', [
+  planted('the length of a timer', [], 'domain/release/next-effect.ts', [
     'untilMs: state.enteredMs + state.policy.approval.withinMs',
     'untilMs: state.enteredMs + 2 * state.policy.approval.withinMs',
   ]),
-  planted('how long an activity may take', [], 'workflows/release-activities.ts', [
+  planted('how long an activity may take', [], 'workflows/release/activities.ts', [
     "startToCloseTimeout: '20 s'",
     "startToCloseTimeout: '2 s'",
   ]),

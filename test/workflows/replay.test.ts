@@ -1,8 +1,8 @@
 /** Workflows under way survive a deployment: recorded histories replay, and a change that would break them is caught. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import { bundle, readHistories, replay, replayWith } from '../support/histories.ts'
-import { quietRuntime } from '../support/quiet.ts'
-import { first, further, unnoticed } from './plants.ts'
+import { bundle, readHistories, replay, replayWith } from '../support/release/histories.ts'
+import { quietRuntime } from '../support/servers/silence-temporal.ts'
+import { first, further, unnoticed } from './planted-bugs.ts'
 
 const recorded = readHistories()
 

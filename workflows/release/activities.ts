@@ -1,7 +1,7 @@
 /** How the steps of a release are called: how long each may take, and when a silent worker is given up. */
 import { ActivityCancellationType, ActivityFailure, proxyActivities } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control.ts'
-import type { ReleaseState } from '../domain/release.ts'
+import type { ControlActivities } from '../../activities/control-activities.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
 
 /** Tried for as long as Postgres is away; what cannot help is not tried again (see the error table). */
 const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const

@@ -15,17 +15,17 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { Identity } from '../activities/authorize.ts'
-import type { Advance, CommandEvent } from '../domain/release-events.ts'
-import { commandNames, type ReleaseState } from '../domain/release.ts'
+import type { Identity } from '../../activities/release/authorize-command.ts'
+import type { Advance, CommandEvent } from '../../domain/release/events.ts'
+import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
 import {
   commandSignals,
   commandUpdates,
   type Command,
   type CommandName,
   type CommandResult,
-} from './contract.ts'
-import { messageOf, patient } from './release-activities.ts'
+} from '../messages.ts'
+import { messageOf, patient } from './activities.ts'
 
 interface Desk {
   /** Undefined until the release is open. */

@@ -1,6 +1,6 @@
 /** How the steps of a retraining are called: how long each may take, and when a silent worker is given up. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
-import type { PipelineActivities, TrainingActivities } from '../activities/pipeline.ts'
+import type { PipelineActivities, TrainingActivities } from '../../activities/training-activities.ts'
 
 /** Tried for as long as Postgres is away; what cannot help is not tried again (see the error table). */
 const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const

@@ -1,8 +1,8 @@
 /** Checks what a retraining was asked with. It may come from a terminal, so nothing about it is taken for granted. */
 import { ApplicationFailure } from '@temporalio/workflow'
-import { issuesOfPolicy, type ReleasePolicy } from '../domain/policy.ts'
-import { isStorable } from '../domain/storable.ts'
-import type { RetrainReason, RetrainRequest } from './contract.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
+import type { RetrainReason, RetrainRequest } from '../messages.ts'
 
 export type CheckedRequest = RetrainRequest &
   Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>

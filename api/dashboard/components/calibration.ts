@@ -1,8 +1,8 @@
 /** Whether what a version promises comes true, on the newest outcomes of what it was really asked. */
-import { calibration, type Calibration } from '../../domain/calibration.ts'
-import type { Output } from '../../domain/features.ts'
-import { truthOf } from '../../domain/quality.ts'
-import type { AnsweredOutcome } from '../../store/newest-outcomes.ts'
+import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
+import type { Output } from '../../../domain/model/features.ts'
+import { truthOf } from '../../../domain/monitoring/quality.ts'
+import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.ts'
 
 /** Fewer say nothing. */
 const fewest = 50

@@ -1,7 +1,7 @@
 /** A chart in two widths: letters that are read on a phone are too large on a desk, and a drawing that is scaled scales them too. */
 import { raw } from 'hono/html'
-import type { View } from './declare.ts'
-import { drawnOnce } from './drawn.ts'
+import type { View } from '../page.ts'
+import { drawnOnce } from './chart-cache.ts'
 
 export interface Drawn {
   wide: string

@@ -1,5 +1,5 @@
 /** What every form carries. */
-import type { View } from './declare.ts'
+import type { View } from '../page.ts'
 
 /** Without it a form is refused: it shows that the form stands on a page of this session. */
 export const TokenField = ({ token }: { token: string }): View => (

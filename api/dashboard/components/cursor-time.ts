@@ -1,5 +1,5 @@
 /** A moment as Postgres wrote it, back from the address of a page: whatever else stands there must not reach a statement. */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 
 export function momentOfKey(text: string): string {
   const written = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(text)

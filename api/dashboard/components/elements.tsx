@@ -1,7 +1,7 @@
 /** What several pages are made of. Texts from outside are only ever children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
-import type { View } from './declare.ts'
+import type { View } from '../page.ts'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
 

@@ -3,7 +3,7 @@
  * which the renderer quotes; nothing of it can become markup, and links lead to pages of ours or to https alone.
  */
 import type { Child } from 'hono/jsx'
-import type { View } from './declare.ts'
+import type { View } from '../page.ts'
 
 export const Markdown = ({
   source,

@@ -1,9 +1,9 @@
 /** A list that may be narrowed down to one model: which models a key may choose from, and what is read for its choice. */
-import type { Database } from '../../store/postgres.ts'
-import { listModels } from '../../store/models.ts'
-import type { Actor } from '../auth.ts'
-import { visible } from '../scope.ts'
-import type { View } from './declare.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { listModels } from '../../../store/registry/models.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { visible } from '../../auth/authorization.ts'
+import type { View } from '../page.ts'
 
 export interface Narrowed {
   /** The names of what the key may see. */

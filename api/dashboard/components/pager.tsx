@@ -1,6 +1,6 @@
 /** Lists that go on from a key: to the page after, and back to the first. A number of a page would show rows twice when one is added. */
-import { DomainError } from '../../domain/errors.ts'
-import type { View } from './declare.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { View } from '../page.ts'
 
 export const Onward = ({
   first,

@@ -1,6 +1,6 @@
 /** The interval of a quality, where it follows from its value and the rows it rests on. */
-import { aucInterval } from '../../domain/auc-interval.ts'
-import { binomialInterval } from '../../domain/binomial-interval.ts'
+import { aucInterval } from '../../../domain/metrics/auc-interval.ts'
+import { binomialInterval } from '../../../domain/statistics/binomial-interval.ts'
 
 interface Quality {
   metric: string

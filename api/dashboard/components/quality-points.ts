@@ -1,7 +1,7 @@
 /** Windows of quality as points of its chart, each with the interval that its metric has. */
-import type { QualityPoint } from '../../charts/quality.ts'
-import type { QualityWindow } from '../../store/quality-windows.ts'
-import { qualityInterval } from './quality.ts'
+import type { QualityPoint } from '../../../charts/quality.ts'
+import type { QualityWindow } from '../../../store/dashboard/quality-windows.ts'
+import { qualityInterval } from './quality-interval.ts'
 
 export type DatedPoint = QualityPoint & { toMs: number }
 

@@ -1,6 +1,6 @@
 /** The report of a validation as it was stored; one of an older build may lack parts. */
-import type { ColumnSummary, ExpectationResult } from '../../domain/expectations.ts'
-import type { StoredValidation } from '../../store/data-page.ts'
+import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
+import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
 
 export interface Report {
   results: ExpectationResult[]

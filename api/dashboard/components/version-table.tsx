@@ -1,10 +1,10 @@
 /** Versions in a table from which two can be chosen to be compared: on the page of their model and in the search of all. */
-import type { FoundVersion } from '../../store/search.ts'
-import type { VersionStatus } from '../../domain/search.ts'
-import type { Column, Tone } from './parts.tsx'
-import type { View } from './declare.ts'
-import { Badge, numberText, Table, Time } from './parts.tsx'
-import { shortDigest } from './words.ts'
+import type { FoundVersion } from '../../../store/registry/version-search.ts'
+import type { VersionStatus } from '../../../domain/registry/version-query.ts'
+import type { Column, Tone } from './elements.tsx'
+import type { View } from '../page.ts'
+import { Badge, numberText, Table, Time } from './elements.tsx'
+import { shortDigest } from '../labels.ts'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   champion: 'good',

@@ -1,12 +1,12 @@
 /** `POST /v1/alerts/:id/acknowledge`: somebody looks after it, so nobody else is called. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { acknowledgeAlert, findAlert } from '../../store/alerts.ts'
-import { appendAudit } from '../../store/audit.ts'
-import { route, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope, expectUnscoped } from '../scope.ts'
-import { toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { acknowledgeAlert, findAlert } from '../../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { route, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope, expectUnscoped } from '../../auth/authorization.ts'
+import { toWire } from '../../http/schemas.ts'
 
 export const alertRoutes = ({ store, log }: ApiDeps): Route[] => [
   route({

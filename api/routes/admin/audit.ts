@@ -1,12 +1,12 @@
 /** `/v1/audit`, `/v1/alerts`: who changed what, and what a person should know. */
 import { z } from 'zod'
-import { listAlerts } from '../../store/alerts.ts'
-import { searchAudit } from '../../store/audit-search.ts'
-import { verifyAudit } from '../../store/audit.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { heldTo } from '../scope.ts'
-import { flag, limit, modelName, toWire } from '../wire.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { searchAudit } from '../../../store/audit/audit-search.ts'
+import { verifyAudit } from '../../../store/audit/audit-log.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { heldTo } from '../../auth/authorization.ts'
+import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
   route({

@@ -1,17 +1,17 @@
 /** `/v1/erasures`: takes a person out of what is kept. The key that names the person is hashed here and goes no further. */
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import { appendAudit } from '../../store/audit.ts'
-import { getErasure, insertErasure, listErasures, type Erasure } from '../../store/erasure.ts'
-import { getModel } from '../../store/models.ts'
-import { subjectKeyOf } from '../../store/subject-key.ts'
-import { eraseWorkflowId, type EraseRequest } from '../../workflows/contract.ts'
-import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
-import { admins, route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope, heldTo } from '../scope.ts'
-import { answerMs } from '../temporal.ts'
-import { limit, modelName, toWire } from '../wire.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { getErasure, insertErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { subjectKeyOf } from '../../../store/signing/subject-hash.ts'
+import { eraseWorkflowId, type EraseRequest } from '../../../workflows/messages.ts'
+import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
+import { admins, route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { answerMs } from '../../temporal/client.ts'
+import { limit, modelName, toWire } from '../../http/schemas.ts'
 
 const mostPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])

@@ -4,15 +4,15 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { flagNames, flagWays, type Flag } from '../../domain/flag.ts'
-import { findChampion, findRollbackTarget } from '../../store/champions.ts'
-import { issuesOfFlag, listFlags, writeFlag } from '../../store/flags.ts'
-import { getModel } from '../../store/models.ts'
-import { operators, route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope, visible } from '../scope.ts'
-import { toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { flagNames, flagWays, type Flag } from '../../../domain/serving/kill-switch.ts'
+import { findChampion, findRollbackTarget } from '../../../store/registry/champions.ts'
+import { issuesOfFlag, listFlags, writeFlag } from '../../../store/serving/kill-switches.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { operators, route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope, visible } from '../../auth/authorization.ts'
+import { toWire } from '../../http/schemas.ts'
 
 /** How long the answer waits for the replicas; a replica that is cut off is named then. */
 const acknowledgeMs = 3_000

@@ -1,13 +1,13 @@
 /** `/v1/keys`: who may do what. A secret is shown once, in the answer that makes it. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { roles } from '../../domain/roles.ts'
-import { appendAudit } from '../../store/audit.ts'
-import { insertKey, listKeys, revokeKey, rotateKey } from '../../store/keys.ts'
-import { admins, route, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectUnscoped } from '../scope.ts'
-import { modelName, moment, toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { roles } from '../../../domain/roles.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
+import { admins, route, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectUnscoped } from '../../auth/authorization.ts'
+import { modelName, moment, toWire } from '../../http/schemas.ts'
 
 /** How long both secrets of a renewed key open, unless told otherwise, and at most. */
 const overlapS = { usual: 3_600, most: 30 * 86_400 }

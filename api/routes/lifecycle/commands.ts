@@ -1,11 +1,11 @@
 /** `/v1/commands/:id`: what has become of a command that was written down while Temporal was away. */
-import { DomainError } from '../../domain/errors.ts'
-import { findRecorded } from '../../store/command-outbox.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { recorded } from '../later.ts'
-import { expectInScope } from '../scope.ts'
-import { toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { findRecorded } from '../../../store/release/command-outbox.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { recorded } from '../../services/deferred-commands.ts'
+import { expectInScope } from '../../auth/authorization.ts'
+import { toWire } from '../../http/schemas.ts'
 
 export const commandRoutes = ({ store }: ApiDeps): Route[] => [
   route({

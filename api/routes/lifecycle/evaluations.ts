@@ -1,9 +1,9 @@
 /** `/v1/evaluations/:id`: what the offline gate said of a challenger, as data or as a page to read. */
-import { getEvaluation } from '../../store/evaluations.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
-import { toWire } from '../wire.ts'
+import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope } from '../../auth/authorization.ts'
+import { toWire } from '../../http/schemas.ts'
 
 export const evaluationRoutes = ({ store }: ApiDeps): Route[] => [
   route({

@@ -1,22 +1,22 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: asks for a challenger and says how far it is. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { getModel } from '../../store/models.ts'
-import { findRetraining, listRetrainings } from '../../store/retrainings.ts'
-import { findTraining } from '../../store/trainings.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
+import { findTraining } from '../../../store/training/trainings.ts'
 import {
   retrainProgress,
   retrainWorkflowId,
   type RetrainProgress,
   type RetrainRequest,
-} from '../../workflows/contract.ts'
-import { operators, route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { isRecorded } from '../later.ts'
-import { expectInScope, heldTo } from '../scope.ts'
-import { answerMs, startedOnce } from '../temporal.ts'
-import { limit, modelName, pastMoment, toWire } from '../wire.ts'
-import { isAlreadyStarted } from '../workflow-errors.ts'
+} from '../../../workflows/messages.ts'
+import { operators, route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { isRecorded } from '../../services/deferred-commands.ts'
+import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { answerMs, startedOnce } from '../../temporal/client.ts'
+import { limit, modelName, pastMoment, toWire } from '../../http/schemas.ts'
+import { isAlreadyStarted } from '../../temporal/errors.ts'
 import { expectSound, policyBody } from './releases.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): Route[] => [

@@ -1,15 +1,19 @@
 /** `POST /v1/models/:name/rollback`: returns a model to its last proven version. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { commandRoles } from '../../domain/release.ts'
-import { getModel } from '../../store/models.ts'
-import { makeWarrant } from '../../store/warrants.ts'
-import { rollbackWorkflowId, type RollbackOutcome, type RollbackRequest } from '../../workflows/contract.ts'
-import { route, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { isRecorded } from '../later.ts'
-import { answerMs, startedOnce } from '../temporal.ts'
-import { toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { commandRoles } from '../../../domain/release/state.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { makeWarrant } from '../../../store/signing/command-signatures.ts'
+import {
+  rollbackWorkflowId,
+  type RollbackOutcome,
+  type RollbackRequest,
+} from '../../../workflows/messages.ts'
+import { route, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { isRecorded } from '../../services/deferred-commands.ts'
+import { answerMs, startedOnce } from '../../temporal/client.ts'
+import { toWire } from '../../http/schemas.ts'
 
 /** How long the answer waits for the replicas' acknowledgement. */
 const rollbackMs = 40_000

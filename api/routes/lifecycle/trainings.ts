@@ -1,13 +1,13 @@
 /** `/v1/trainings`: every training run, also those of which nothing was registered, with what it ran with and what came of it. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { parseDigest, trainingStatuses } from '../../domain/search.ts'
-import { findTrainingRun, findTrainings } from '../../store/search-trainings.ts'
-import { cursorText, decodeCursor, encodeCursor } from '../cursor.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope, heldTo } from '../scope.ts'
-import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { parseDigest, trainingStatuses } from '../../../domain/registry/version-query.ts'
+import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
+import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../../http/schemas.ts'
 
 const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
 

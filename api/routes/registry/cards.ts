@@ -1,11 +1,11 @@
 /** `/v1/versions/:version/card`: what a person should know of a version before relying on it, for programs and to be kept. */
 import { z } from 'zod'
-import { cardMarkdown } from '../../domain/model-card-page.ts'
-import { getVersion } from '../../store/versions.ts'
-import { readCard } from '../card.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../scope.ts'
+import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { readCard } from '../../services/model-card.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope } from '../../auth/authorization.ts'
 
 export const cardRoutes = ({ store }: ApiDeps): Route[] => [
   route({

@@ -1,14 +1,14 @@
 /** `/v1/models`: what there is, what is live, and what was. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { findChampion } from '../../store/champions.ts'
-import { findFirstChampion, findLiveAt } from '../../store/live-at.ts'
-import { getModel, listModels, type StoredModel } from '../../store/models.ts'
-import { findOpenRelease } from '../../store/releases.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { visible } from '../scope.ts'
-import { pastSearchedMoment, toWire } from '../wire.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
+import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
+import { findOpenRelease } from '../../../store/release/releases.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { visible } from '../../auth/authorization.ts'
+import { pastSearchedMoment, toWire } from '../../http/schemas.ts'
 
 export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {

@@ -1,16 +1,16 @@
 /** `/v1/versions`: the registry, searched by name, metric, date, status and data; one version; two of them compared. */
 import { z } from 'zod'
-import { compareVersions } from '../../domain/compare.ts'
-import { findStatus, findVersions } from '../../store/search.ts'
-import { getVersion } from '../../store/versions.ts'
-import { comparedOf } from '../compared.ts'
-import { route, viewers, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectInScope, heldTo } from '../scope.ts'
-import { cursorOfKey, keyOfCursor } from '../version-cursor.ts'
-import { resolveVersion } from '../version-name.ts'
-import { versionSearchFields } from '../version-search.ts'
-import { expectInOrder, limit, toWire } from '../wire.ts'
+import { compareVersions } from '../../../domain/registry/version-diff.ts'
+import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { comparedOf } from '../../services/version-diff.ts'
+import { route, viewers, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { cursorOfKey, keyOfCursor } from '../../services/version-cursor.ts'
+import { resolveVersion } from '../../services/resolve-version.ts'
+import { versionSearchFields } from '../../services/version-search.ts'
+import { expectInOrder, limit, toWire } from '../../http/schemas.ts'
 
 const versionText = z.string().min(1).max(200)
 

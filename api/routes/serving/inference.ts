@@ -1,13 +1,13 @@
 /** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
-import { predictBytes, predictionHeaders, route, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '../inference/exchange.ts'
-import { findArm, metadataOf } from '../inference/metadata.ts'
-import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../inference/schemas.ts'
-import { DomainError } from '../../domain/errors.ts'
-import { liveOf } from '../serving/draw.ts'
-import { requestIdHeader } from '../serving/repeat.ts'
-import { whyNotReady } from './health.ts'
+import { predictBytes, predictionHeaders, route, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '../../inference/handler.ts'
+import { findArm, metadataOf } from '../../inference/metadata.ts'
+import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../../inference/schemas.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { liveOf } from '../../serving/request/choose-arm.ts'
+import { requestIdHeader } from '../../serving/request/replay.ts'
+import { whyNotReady } from '../health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): Route[] {
   const { serving } = deps

@@ -1,15 +1,15 @@
 /** `POST /v1/outcomes` and `POST /v1/outcomes/bulk`: what became true of predictions, a few at a time, a whole file, or a table. */
 import { z } from 'zod'
-import { DomainError } from '../../domain/errors.ts'
-import { predictBytes, route, type Ask, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { expectMedia, json } from '../media.ts'
-import { openIntake } from '../outcome-intake.ts'
-import { takeLines } from '../outcome-lines.ts'
-import { takeParquet } from '../outcome-parquet.ts'
-import { tableRows, takeTable } from '../outcome-table.ts'
-import { parquetLimits } from '../parquet-limits.ts'
-import { expectNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../outcomes.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { predictBytes, route, type Ask, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { expectMedia, json } from '../../http/content-type.ts'
+import { openIntake } from '../../outcomes/intake.ts'
+import { takeLines } from '../../outcomes/text-files.ts'
+import { takeParquet } from '../../outcomes/parquet-files.ts'
+import { tableRows, takeTable } from '../../outcomes/database-table.ts'
+import { parquetLimits } from '../../outcomes/parquet-limits.ts'
+import { expectNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../../outcomes/outcomes.ts'
 
 const mostOutcomes = 10_000
 

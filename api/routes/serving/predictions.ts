@@ -1,8 +1,8 @@
 /** `POST /v1/models/:name/predict`: what services ask. */
-import { predictBytes, predictionHeaders, route, type Route } from '../declare.ts'
-import type { ApiDeps } from '../deps.ts'
-import { withInk } from '../inference/exchange.ts'
-import { requestIdHeader } from '../serving/repeat.ts'
+import { predictBytes, predictionHeaders, route, type Route } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { withInk } from '../../inference/handler.ts'
+import { requestIdHeader } from '../../serving/request/replay.ts'
 
 const predictSchema = {
   type: 'object',

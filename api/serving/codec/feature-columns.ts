@@ -2,7 +2,7 @@
  * The features of a version in the order of its network's inputs, laid out for loops that read values one by one, where
  * there is no row. A network is fed by position: an order of its own in one of the readers would feed weight into height.
  */
-import type { Feature, FeatureFit, Features } from '../../domain/features.ts'
+import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 
 export interface NumberColumn {
   kind: 'number'

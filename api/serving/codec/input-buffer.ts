@@ -2,8 +2,8 @@
  * What one request asks, as numbers in arrays that every request of the process fills anew. Arrays of its own would cost
  * each request more than its prediction, and the collector's pauses are what callers see as slow answers.
  */
-import type { Row } from '../../domain/features.ts'
-import type { Columns } from './columns.ts'
+import type { Row } from '../../../domain/model/features.ts'
+import type { Columns } from './feature-columns.ts'
 
 export interface Sheet {
   rows: number

@@ -2,10 +2,10 @@
  * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the arrays of a sheet. It gives up on whatever
  * is unusual or wrong, so that the slow way in request.ts says what; both must read the same numbers, which a test checks.
  */
-import { scaled } from '../../domain/preprocess.ts'
-import type { CategoryColumn, Column, Columns, NumberColumn } from './columns.ts'
-import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './scan.ts'
-import { beginSheet, keepText, keepTextBytes, type Sheet } from './sheet.ts'
+import { scaled } from '../../../domain/model/preprocessing.ts'
+import type { CategoryColumn, Column, Columns, NumberColumn } from './feature-columns.ts'
+import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './json-scanner.ts'
+import { beginSheet, keepText, keepTextBytes, type Sheet } from './input-buffer.ts'
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
 export type InstanceScanner = (body: Buffer, sheet: Sheet, mostInstances: number) => boolean

@@ -3,7 +3,7 @@
  * for what they do not: eight megabytes of empty objects, or of brackets in brackets, hold the process up for seconds, and with
  * it everybody else who asks. A look at the bytes takes a few milliseconds of the largest body.
  */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 
 /** Levels of nesting that anything here may have. */
 export const deepest = 64

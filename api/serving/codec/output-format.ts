@@ -2,8 +2,8 @@
  * From the numbers of the network to the bytes of an answer, and the check that they mean anything. Everything that is
  * the same in each answer of a version is written once, when it is loaded.
  */
-import type { Output } from '../../domain/features.ts'
-import { longestFloat, put, putFloat, putId, reserve, type Ink } from './ink.ts'
+import type { Output } from '../../../domain/model/features.ts'
+import { longestFloat, put, putFloat, putId, reserve, type Ink } from './byte-writer.ts'
 
 /** What one instance was answered, as it is compared and stored for pairs. */
 export type Answer =

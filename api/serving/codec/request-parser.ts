@@ -4,12 +4,12 @@
  * and each refusal names the instance and the feature.
  */
 import { isUtf8 } from 'node:buffer'
-import { DomainError } from '../../domain/errors.ts'
-import type { Feature, Features, Row } from '../../domain/features.ts'
-import { compileEncoder, scaled } from '../../domain/preprocess.ts'
-import { withoutExcerpt } from '../../domain/redact.ts'
-import type { FeatureFit } from '../../domain/features.ts'
-import { expectModest } from './bulk.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { Feature, Features, Row } from '../../../domain/model/features.ts'
+import { compileEncoder, scaled } from '../../../domain/model/preprocessing.ts'
+import { withoutExcerpt } from '../../../domain/redact.ts'
+import type { FeatureFit } from '../../../domain/model/features.ts'
+import { expectModest } from './json-limits.ts'
 
 export interface PredictRequest {
   instances: Row[]

@@ -3,13 +3,13 @@
  * additions where the loops over all inputs are thousands. The terms that are left out are zeros, and the others are added in the
  * same order and precision: a row gets the same bits as in a replica.
  */
-import type { Layout } from '../../domain/batch.ts'
-import { activationOf, type Activation } from './activations.ts'
+import type { Layout } from '../../../domain/model/batch-spec.ts'
+import { activationOf, type Activation } from '../network/activations.ts'
 import { codesBefore, sourcesOf, type AnswerColumns, type ColumnBlock, type Source } from './column-source.ts'
-import { answerWhole } from './columns-whole.ts'
-import { compileDense } from './dense.ts'
-import type { Network } from './topology.ts'
-import type { LoadedVersion } from './version.ts'
+import { answerWhole } from './row-adapter.ts'
+import { compileDense } from '../network/simd-predictor.ts'
+import type { Network } from '../network/layers-model.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
 

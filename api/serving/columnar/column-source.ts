@@ -1,8 +1,8 @@
 /** Rows as columns, and what each value of a column is to the network of a version. */
-import { textCodes, type Layout } from '../../domain/batch.ts'
-import { scaled } from '../../domain/preprocess.ts'
-import type { Column } from './columns.ts'
-import type { LoadedVersion } from './version.ts'
+import { textCodes, type Layout } from '../../../domain/model/batch-spec.ts'
+import { scaled } from '../../../domain/model/preprocessing.ts'
+import type { Column } from '../codec/feature-columns.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The columns of some rows, in the layout of a batch. */
 export interface ColumnBlock {

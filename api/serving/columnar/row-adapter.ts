@@ -1,6 +1,6 @@
 /** Rows that are read column by column, with all inputs of each, through whatever loops the version has. */
 import { codesBefore, type AnswerColumns, type Source } from './column-source.ts'
-import type { LoadedVersion } from './version.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
 

@@ -2,9 +2,9 @@
  * What this replica counts of each arm while it answers, closed at the end of each tick and handed on. The canary judge
  * sees nothing but these counts: what is not counted here did not happen, and silence must differ from idleness.
  */
-import type { CountedArm, TickCounts } from '../../store/counters.ts'
-import type { Clock } from './clock.ts'
-import { bucketCount, bucketOf, sparse } from './latency.ts'
+import type { CountedArm, TickCounts } from '../../../store/release/tick-counters.ts'
+import type { Clock } from '../clock.ts'
+import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the running tick. */
 export interface ArmTally {

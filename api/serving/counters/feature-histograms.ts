@@ -2,11 +2,11 @@
  * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift
  * is judged from these counts alone, so nothing else of what was asked has to be kept for it, and no row leaves the process.
  */
-import type { Output } from '../../domain/features.ts'
-import { binNames, binner, usualCountMs, type Profile } from '../../domain/profile.ts'
-import type { FeatureCounts } from '../../store/feature-counts.ts'
-import { noText, type Sheet } from './sheet.ts'
-import type { LoadedVersion } from './version.ts'
+import type { Output } from '../../../domain/model/features.ts'
+import { binNames, binner, usualCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
+import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
+import { noText, type Sheet } from '../codec/input-buffer.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
 

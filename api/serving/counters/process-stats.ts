@@ -1,6 +1,6 @@
 /** What this process has needed since it was asked last. Node measures its memory and time anyway; only the loop's delay needs a probe. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { Resources } from '../../store/replica-resources.ts'
+import type { Resources } from '../../../store/serving/replica-resources.ts'
 
 export interface Meter {
   read(): Resources

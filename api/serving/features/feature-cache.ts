@@ -3,9 +3,9 @@
  * with what others ask for in the same moment, and values in use are read again before they are too old. Without it each request
  * of a model with looked-up features would be a query.
  */
-import type { Known } from '../../domain/feature-view.ts'
-import { findNewest, type Asked } from '../../store/feature-values.ts'
-import type { Database } from '../../store/postgres.ts'
+import type { Known } from '../../../domain/model/feature-view.ts'
+import { findNewest, type Asked } from '../../../store/features/feature-values.ts'
+import type { Database } from '../../../store/postgres.ts'
 
 export interface FeatureCache {
   /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */

@@ -1,9 +1,9 @@
 /** What the versions of a model look up, found once for each version and each route. */
-import { entityKey, type FeatureOrigin, type FeatureValue } from '../../domain/feature-view.ts'
-import type { Feature, Row } from '../../domain/features.ts'
-import type { Routing } from './routing.ts'
-import type { LiveModel } from './table.ts'
-import type { LoadedVersion } from './version.ts'
+import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
+import type { Feature, Row } from '../../../domain/model/features.ts'
+import type { Routing } from '../routing/routing.ts'
+import type { LiveModel } from '../routing/route-table.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface LookedUp {
   name: string

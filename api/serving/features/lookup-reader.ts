@@ -1,13 +1,18 @@
 /** Reads one request with what was looked up for it, and says in its answer where a stand-in was used. */
-import { valueAt, type FeatureOrigin, type FeatureValue, type Missing } from '../../domain/feature-view.ts'
-import type { Row } from '../../domain/features.ts'
+import {
+  valueAt,
+  type FeatureOrigin,
+  type FeatureValue,
+  type Missing,
+} from '../../../domain/model/feature-view.ts'
+import type { Row } from '../../../domain/model/features.ts'
 import type { FeatureCache, Found } from './feature-cache.ts'
-import { put, reserve } from './ink.ts'
-import { entityOf, type Needs, type NeedsOf } from './lookup-needs.ts'
-import type { Protocol } from './protocol.ts'
-import type { PredictRequest } from './request.ts'
-import { beginSheet, keepRow } from './sheet.ts'
-import type { LoadedVersion } from './version.ts'
+import { put, reserve } from '../codec/byte-writer.ts'
+import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
+import type { Protocol } from '../request/protocol.ts'
+import type { PredictRequest } from '../codec/request-parser.ts'
+import { beginSheet, keepRow } from '../codec/input-buffer.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type LookupResult = 'found' | Missing
 

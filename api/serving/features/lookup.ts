@@ -3,16 +3,16 @@
  * wait; what is not is waited for until the deadline of the feature and no longer, and then a stand-in is used, counted, and told
  * in the answer. Models without such features never get here.
  */
-import type { Answer } from './answer.ts'
-import type { Clock } from './clock.ts'
+import type { Answer } from '../request/predict.ts'
+import type { Clock } from '../clock.ts'
 import type { FeatureCache } from './feature-cache.ts'
-import type { Ink } from './ink.ts'
-import { createNeeds, entityOf, type Needs } from './lookup-needs.ts'
+import type { Ink } from '../codec/byte-writer.ts'
+import { createNeeds, entityOf, type Needs } from './lookup-plan.ts'
 import { isPlain, readerOf, type LookupResult } from './lookup-reader.ts'
-import type { Protocol, Request } from './protocol.ts'
-import { parsePredict, type PredictRequest } from './request.ts'
-import type { Routing } from './routing.ts'
-import type { LoadedVersion } from './version.ts'
+import type { Protocol, Request } from '../request/protocol.ts'
+import { parsePredict, type PredictRequest } from '../codec/request-parser.ts'
+import type { Routing } from '../routing/routing.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface Lookups {
   /** To be told of each version that is loaded: until there is one that looks something up, no request is looked at. */

@@ -4,8 +4,8 @@
  * Postgres has it after all nobody knows then, but nobody was told so either.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { DomainError, isError } from '../../domain/errors.ts'
-import { withClient } from '../../store/copy.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import { withClient } from '../../../store/database/binary-copy.ts'
 import {
   copyPredictions,
   encodePrediction,
@@ -13,9 +13,9 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
-} from '../../store/predictions.ts'
-import type { Store } from '../../store/postgres.ts'
-import { storeOnce, type StoredPrediction } from '../../store/repeats.ts'
+} from '../../../store/serving/prediction-log.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { storeOnce, type StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 
 export interface DurableLog {
   /**

@@ -22,10 +22,10 @@ import {
   storePredictions,
   type PredictionRecord,
   type Sift,
-} from '../../store/predictions.ts'
-import { withClient } from '../../store/copy.ts'
-import { settleAccount, type Entry } from '../../store/log-accounts.ts'
-import type { Store } from '../../store/postgres.ts'
+} from '../../../store/serving/prediction-log.ts'
+import { withClient } from '../../../store/database/binary-copy.ts'
+import { settleAccount, type Entry } from '../../../store/serving/log-accounts.ts'
+import type { Store } from '../../../store/postgres.ts'
 import type { Spool, SpooledBlock } from './spool.ts'
 
 export interface PredictionLog {

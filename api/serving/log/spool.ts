@@ -4,7 +4,7 @@
  */
 import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { adoptAccounts, openAccount, type LeftAccount } from './account.ts'
+import { adoptAccounts, openAccount, type LeftAccount } from './served-counter.ts'
 
 export interface SpooledBlock {
   rows: number

@@ -2,7 +2,7 @@
  * The activation functions of a compiled network, by the names tfjs writes. A name that is missing here is refused when
  * the artifact is loaded; guessed, it would answer wrong numbers in the right shape.
  */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 
 /** Replaces `count` values from `offset` on. */
 export type Activation = (values: Float32Array | Float64Array, offset: number, count: number) => void

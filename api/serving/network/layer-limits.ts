@@ -2,7 +2,7 @@
  * Models of other layers than dense ones, checked before TensorFlow.js sees them. It builds whatever it is told: a layer of a
  * billion units is drawn at random first, weight by weight, and only then found not to fit the weights that are there.
  */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import {
   layersOf,
   networkLimits,
@@ -10,7 +10,7 @@ import {
   type Config,
   type LayerConfig,
   type ReadModel,
-} from './topology.ts'
+} from './layers-model.ts'
 
 /** What is handed to TensorFlow.js. */
 export interface LayeredModel {

@@ -3,9 +3,9 @@
  * understand with the reason. tfjs itself would load a model without weights with random ones, NaN weights without a
  * word, and any file its manifest names; here nothing but the given bytes is read, and every one of them is checked.
  */
-import { DomainError } from '../../domain/errors.ts'
-import { deepest, excessOf } from './bulk.ts'
-import { affineOf, alone, foldedBefore, foldedBehind, type Affine, type DenseLayer } from './fold.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { deepest, excessOf } from '../codec/json-limits.ts'
+import { affineOf, alone, foldedBefore, foldedBehind, type Affine, type DenseLayer } from './batch-norm.ts'
 
 export interface Network {
   inputs: number

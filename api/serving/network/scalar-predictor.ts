@@ -3,7 +3,7 @@
  * row, whatever the size of the network; these loops cost less than one, and a replica needs no TensorFlow.
  */
 import { activationOf, type Activation } from './activations.ts'
-import type { Network } from './topology.ts'
+import type { Network } from './layers-model.ts'
 
 export interface Predictor {
   /** Columns of a row. */

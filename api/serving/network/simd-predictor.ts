@@ -4,10 +4,10 @@
  * a hundred get the same bits.
  */
 import { activationOf, type Activation } from './activations.ts'
-import type { Predictor } from './predictor.ts'
-import type { Network } from './topology.ts'
-import * as wasm from './wasm.ts'
-import type { Code } from './wasm.ts'
+import type { Predictor } from './scalar-predictor.ts'
+import type { Network } from './layers-model.ts'
+import * as wasm from './wasm-encoder.ts'
+import type { Code } from './wasm-encoder.ts'
 
 /** The parameters of the kernel; addresses and strides are in bytes, and units a multiple of four. */
 const [x, weights, bias, y, rows, inputs, xStride, yStride, isRelu] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const

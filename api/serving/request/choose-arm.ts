@@ -1,10 +1,10 @@
 /** Who answers: the arm that a request is drawn to, or asks for by name, and why there is none. */
-import { DomainError } from '../../domain/errors.ts'
-import type { Ids } from './identity.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { Ids } from '../prediction-ids.ts'
 import type { Protocol, Request } from './protocol.ts'
-import type { Routing } from './routing.ts'
-import type { Sheet } from './sheet.ts'
-import { armOf, type LiveArm, type LiveModel, type Table } from './table.ts'
+import type { Routing } from '../routing/routing.ts'
+import type { Sheet } from '../codec/input-buffer.ts'
+import { armOf, type LiveArm, type LiveModel, type Table } from '../routing/route-table.ts'
 
 /** The arm that answers, with the sheet filled for it. */
 export function draw(

@@ -10,20 +10,20 @@
  * - The version is dropped, or its thread dies: like a change of the route; when no other version answers now, the caller is
  *   told and the arm is charged.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
-import type { Clock } from './clock.ts'
-import type { Desk, Desks } from './desk.ts'
-import { drawAgain, liveOf } from './draw.ts'
-import type { DurableLog } from './durable-log.ts'
-import type { Ids } from './identity.ts'
-import type { Ink } from './ink.ts'
-import { createPatience, type Impatience, type Patience } from './patience.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { Clock } from '../clock.ts'
+import type { Desk, Desks } from './request-slot.ts'
+import { drawAgain, liveOf } from './choose-arm.ts'
+import type { DurableLog } from '../log/durable-log.ts'
+import type { Ids } from '../prediction-ids.ts'
+import type { Ink } from '../codec/byte-writer.ts'
+import { createPatience, type Impatience, type Patience } from './deadline.ts'
 import type { Protocol, Request } from './protocol.ts'
-import { retell } from './repeat.ts'
-import type { Routing } from './routing.ts'
-import type { Steps } from './steps.ts'
-import type { LiveArm, Table } from './table.ts'
-import { spoil } from './version.ts'
+import { retell } from './replay.ts'
+import type { Routing } from '../routing/routing.ts'
+import type { Steps } from './predict-steps.ts'
+import type { LiveArm, Table } from '../routing/route-table.ts'
+import { spoil } from '../version/loaded-version.ts'
 
 export interface WaitingDeps {
   clock: Clock

@@ -1,9 +1,9 @@
 /** Our own way of asking: `{"instances":[{…}],"routing_key"?}`, answered with one prediction an instance and its id. */
-import { put, reserve } from './ink.ts'
+import { put, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
-import { parsePredict } from './request.ts'
-import { beginSheet, keepRow, type Sheet } from './sheet.ts'
-import type { LoadedVersion } from './version.ts'
+import { parsePredict } from '../codec/request-parser.ts'
+import { beginSheet, keepRow, type Sheet } from '../codec/input-buffer.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
 const end = Buffer.from(']}')

@@ -2,21 +2,21 @@
  * The steps from a drawn arm to an answer that is counted, logged and shown to the candidate: the same ones for a request that
  * is answered in one turn and for one that waits. Two ways would soon count two things.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
-import type { PredictionRecord } from '../../store/predictions.ts'
-import type { Bins } from './bins.ts'
-import type { Clock } from './clock.ts'
-import type { Desk } from './desk.ts'
-import type { Ids } from './identity.ts'
-import { beginInk, createInk, type Ink } from './ink.ts'
-import type { PredictionLog } from './log.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
+import type { Bins } from '../counters/feature-histograms.ts'
+import type { Clock } from '../clock.ts'
+import type { Desk } from './request-slot.ts'
+import type { Ids } from '../prediction-ids.ts'
+import { beginInk, createInk, type Ink } from '../codec/byte-writer.ts'
+import type { PredictionLog } from '../log/prediction-log.ts'
 import type { Answered, Protocol, Request } from './protocol.ts'
-import type { Lease } from './routing.ts'
-import type { Shadow } from './shadow.ts'
-import type { Sheet } from './sheet.ts'
-import { isShadowed, type LiveArm, type Table } from './table.ts'
-import type { Tallies } from './tally.ts'
-import { spoil } from './version.ts'
+import type { Lease } from '../routing/routing.ts'
+import type { Shadow } from '../routing/shadow.ts'
+import type { Sheet } from '../codec/input-buffer.ts'
+import { isShadowed, type LiveArm, type Table } from '../routing/route-table.ts'
+import type { Tallies } from '../counters/arm-counters.ts'
+import { spoil } from '../version/loaded-version.ts'
 
 export interface StepDeps {
   bins: Bins

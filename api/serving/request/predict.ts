@@ -3,15 +3,15 @@
  * the event loop: it waits for nothing, so no other server can make it slow, and no route can change while it is under way.
  * What cannot be answered in one turn goes on in waiting.ts, through the same steps.
  */
-import { createDesk, createDesks, type Desk } from './desk.ts'
-import { draw, liveOf } from './draw.ts'
-import type { DurableLog } from './durable-log.ts'
-import type { Ink } from './ink.ts'
+import { createDesk, createDesks, type Desk } from './request-slot.ts'
+import { draw, liveOf } from './choose-arm.ts'
+import type { DurableLog } from '../log/durable-log.ts'
+import type { Ink } from '../codec/byte-writer.ts'
 import type { Protocol, Request } from './protocol.ts'
-import { idOfRequest } from './repeat.ts'
-import type { Routing } from './routing.ts'
-import { createSteps, type StepDeps } from './steps.ts'
-import { createWaiting } from './waiting.ts'
+import { idOfRequest } from './replay.ts'
+import type { Routing } from '../routing/routing.ts'
+import { createSteps, type StepDeps } from './predict-steps.ts'
+import { createWaiting } from './deferred-requests.ts'
 
 export interface AnswerDeps extends StepDeps {
   /** Asked before an answer leaves, where that is wanted; `log` is told nothing then. */

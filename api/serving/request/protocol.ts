@@ -2,10 +2,10 @@
  * A way of asking for predictions: how a body is read and how an answer is written. Everything between the two is the same
  * for all of them, so that no way of asking can avoid the arms, the counts or the log.
  */
-import type { Ink } from './ink.ts'
-import type { Sheet } from './sheet.ts'
-import type { LiveArm } from './table.ts'
-import type { ReadRequest } from './version.ts'
+import type { Ink } from '../codec/byte-writer.ts'
+import type { Sheet } from '../codec/input-buffer.ts'
+import type { LiveArm } from '../routing/route-table.ts'
+import type { ReadRequest } from '../version/loaded-version.ts'
 
 export interface Request {
   model: string

@@ -3,10 +3,10 @@
  * replica the same, so that the log can tell whether it was answered before; then the caller is told what was said then.
  */
 import { createHash } from 'node:crypto'
-import { DomainError } from '../../domain/errors.ts'
-import type { StoredPrediction } from '../../store/repeats.ts'
-import type { Desk } from './desk.ts'
-import type { LiveArm } from './table.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
+import type { Desk } from './request-slot.ts'
+import type { LiveArm } from '../routing/route-table.ts'
 
 /** The header in which callers name their requests. */
 export const requestIdHeader = 'idempotency-key'

@@ -2,9 +2,9 @@
  * Where a request is worked on: its numbers, its outputs, its id. Requests that are answered in one turn all use the same one;
  * one that waits keeps its own until it is answered, and there are only so many, or a slow model would fill the memory.
  */
-import { DomainError } from '../../domain/errors.ts'
-import type { Order } from './predictor.ts'
-import { createSheet, type Sheet } from './sheet.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { Order } from '../network/scalar-predictor.ts'
+import { createSheet, type Sheet } from '../codec/input-buffer.ts'
 
 export interface Desk {
   sheet: Sheet

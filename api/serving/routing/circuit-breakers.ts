@@ -2,10 +2,10 @@
  * The breaker of a candidate on this replica, kept over all generations of its release. The judge far away looks every few
  * seconds; here a candidate that fails every request is dropped after a handful of them.
  */
-import { breaker } from '../../domain/breaker.ts'
-import { brokenChampion } from '../../domain/ladder.ts'
-import type { Route } from '../../domain/route.ts'
-import type { Clock } from './clock.ts'
+import { breaker } from '../../../domain/serving/circuit-breaker.ts'
+import { brokenChampion } from '../../../domain/serving/fallback-level.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import type { Clock } from '../clock.ts'
 
 export interface CandidateGuard {
   count(isBad: boolean): void

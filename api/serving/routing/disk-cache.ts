@@ -5,13 +5,13 @@
  */
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isError } from '../../domain/errors.ts'
-import type { Manifest } from '../../domain/manifest.ts'
-import { isNewer } from '../../domain/route.ts'
-import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
-import type { Signer } from '../../store/signature.ts'
-import { networkLimits } from './topology.ts'
+import { isError } from '../../../domain/errors.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { isNewer } from '../../../domain/serving/route.ts'
+import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
+import type { Signer } from '../../../store/signing/signing-key.ts'
+import { networkLimits } from '../network/layers-model.ts'
 
 /** What a version is made of and who vouches for it, as it was read from the database. */
 export interface RememberedVersion {

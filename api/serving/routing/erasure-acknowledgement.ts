@@ -2,10 +2,10 @@
  * Says of each erasure when every row that this replica had answered before it is in the log, and none waits in its memory or
  * on its disk any more. Only then can what is erased from the log not come back into it.
  */
-import { acknowledgeErasures, listUnacknowledged } from '../../store/erasure-replicas.ts'
-import type { Store } from '../../store/postgres.ts'
-import type { PredictionLog } from './log.ts'
-import { startLoop } from './loop.ts'
+import { acknowledgeErasures, listUnacknowledged } from '../../../store/privacy/erasure-acknowledgements.ts'
+import type { Store } from '../../../store/postgres.ts'
+import type { PredictionLog } from '../log/prediction-log.ts'
+import { startLoop } from '../poll-loop.ts'
 
 const everyMs = 1_200
 

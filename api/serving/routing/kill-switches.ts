@@ -2,14 +2,14 @@
  * The kill switches on this replica: which table answers a pinned model instead of its route. Everything a switch may need
  * is loaded while it is not thrown, because at the moment of need the database may be what is broken.
  */
-import { fallbackName } from '../../domain/flag.ts'
-import type { Rung } from '../../domain/ladder.ts'
-import { championAlone, type Route } from '../../domain/route.ts'
-import type { FlagAcknowledgement } from '../../store/flags.ts'
-import type { FallbackRow, SwitchRow } from '../../store/replicas.ts'
-import { buildTable, type Pin } from './table.ts'
-import type { Tallies } from './tally.ts'
-import type { LoadedVersion } from './version.ts'
+import { fallbackName } from '../../../domain/serving/kill-switch.ts'
+import type { Rung } from '../../../domain/serving/fallback-level.ts'
+import { championAlone, type Route } from '../../../domain/serving/route.ts'
+import type { FlagAcknowledgement } from '../../../store/serving/kill-switches.ts'
+import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
+import { buildTable, type Pin } from './route-table.ts'
+import type { Tallies } from '../counters/arm-counters.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface Switches {
   /** Takes in what the database says now. Answers whether anything is different. */

@@ -2,8 +2,8 @@
  * Reads a row of the routing table. Rows are written by a program that checks them, but they live in a table that people can
  * reach: a replica that believed a broken one would send all traffic nowhere.
  */
-import { issuesOfRoute, type Arm, type Route } from '../../domain/route.ts'
-import type { RoutingRow } from '../../store/replicas.ts'
+import { issuesOfRoute, type Arm, type Route } from '../../../domain/serving/route.ts'
+import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
 const arms: readonly string[] = ['canary', 'champion', 'control'] satisfies Arm[]
 const fields = new Set([

@@ -10,14 +10,14 @@ import {
   type Arm,
   type Route,
   type RouteArm,
-} from '../../domain/route.ts'
-import type { Rung } from '../../domain/ladder.ts'
-import { encodeOrigin } from '../../store/predictions.ts'
-import { isSilent } from './fault.ts'
-import type { CandidateGuard, ChampionGuard } from './guard.ts'
+} from '../../../domain/serving/route.ts'
+import type { Rung } from '../../../domain/serving/fallback-level.ts'
+import { encodeOrigin } from '../../../store/serving/prediction-log.ts'
+import { isSilent } from '../version/drill-fault.ts'
+import type { CandidateGuard, ChampionGuard } from './circuit-breakers.ts'
 import type { ShadowArm } from './shadow.ts'
-import type { ArmTally, Tallies } from './tally.ts'
-import type { LoadedVersion } from './version.ts'
+import type { ArmTally, Tallies } from '../counters/arm-counters.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface LiveArm {
   arm: Arm

@@ -3,18 +3,18 @@
  * A route is followed only when it is newer, makes sense and all its versions are loaded; else the last good one stays,
  * without its candidate.
  */
-import { hasCandidate, isNewer, routeAt, type Route } from '../../domain/route.ts'
-import { fallbackName } from '../../domain/flag.ts'
-import type { Acknowledgement, RoutingRead, RoutingRow } from '../../store/replicas.ts'
-import type { StandingRung } from '../../store/rungs.ts'
-import type { Remembered, RememberedVersion } from './cache.ts'
-import type { Clock } from './clock.ts'
-import { createChampionGuards, createGuards } from './guard.ts'
-import { parseRow } from './row.ts'
-import type { Switches } from './switches.ts'
-import { buildLive, versionsOf, type LiveModel, type Table } from './table.ts'
-import type { Tallies } from './tally.ts'
-import type { LoadedVersion } from './version.ts'
+import { hasCandidate, isNewer, routeAt, type Route } from '../../../domain/serving/route.ts'
+import { fallbackName } from '../../../domain/serving/kill-switch.ts'
+import type { Acknowledgement, RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
+import type { StandingRung } from '../../../store/serving/replica-fallbacks.ts'
+import type { Remembered, RememberedVersion } from './disk-cache.ts'
+import type { Clock } from '../clock.ts'
+import { createChampionGuards, createGuards } from './circuit-breakers.ts'
+import { parseRow } from './parse-route.ts'
+import type { Switches } from './kill-switches.ts'
+import { buildLive, versionsOf, type LiveModel, type Table } from './route-table.ts'
+import type { Tallies } from '../counters/arm-counters.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** When this replica must stop to believe that it is up to date; on the monotonic clock. */
 export interface Lease {

@@ -2,13 +2,13 @@
  * Shows the candidate what callers ask, without their knowledge: copies of requests wait in a bounded queue and are answered
  * when the process has nothing else to do. A slow or broken candidate can cost copies, which are counted, never an answer.
  */
-import { isError } from '../../domain/errors.ts'
-import type { Pair } from '../../store/pairs.ts'
-import { placeText } from './identity.ts'
-import type { Order } from './predictor.ts'
-import { createSheet } from './sheet.ts'
-import { spoil, type LoadedVersion, type ReadRequest } from './version.ts'
-import type { ArmTally, Tallies } from './tally.ts'
+import { isError } from '../../../domain/errors.ts'
+import type { Pair } from '../../../store/release/shadow-pairs.ts'
+import { placeText } from '../prediction-ids.ts'
+import type { Order } from '../network/scalar-predictor.ts'
+import { createSheet } from '../codec/input-buffer.ts'
+import { spoil, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
+import type { ArmTally, Tallies } from '../counters/arm-counters.ts'
 
 /** The candidate of a route, as it is shown requests. */
 export interface ShadowArm {

@@ -4,8 +4,8 @@
  * it is full. The models share the time of the thread: the one that has used least of it is next, so that a slow model delays
  * the others by one batch of its own and no more, and rows that nobody waits for come last.
  */
-import { DomainError } from '../../domain/errors.ts'
-import type { Order } from './predictor.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import type { Order } from '../network/scalar-predictor.ts'
 
 /** Computes rows that lie side by side; the input is its own from then on. */
 export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>

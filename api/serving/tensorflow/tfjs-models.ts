@@ -4,11 +4,11 @@
  * has ended it several times.
  */
 import { Worker } from 'node:worker_threads'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
-import type { LayeredModel } from './layers.ts'
-import type { Order, Predictor } from './predictor.ts'
-import type { Said, Told } from './tensor-thread.ts'
+import type { LayeredModel } from '../network/layer-limits.ts'
+import type { Order, Predictor } from '../network/scalar-predictor.ts'
+import type { Said, Told } from './tfjs-worker.ts'
 
 export interface Tensors {
   /** Throws `artifact_invalid` when TensorFlow.js does not take the model. */
@@ -68,7 +68,7 @@ export function createTensors(options: TensorsOptions): Tensors {
   let stopped = false
 
   const start = (): Thread => {
-    const worker = new Worker(new URL('./tensor-start.mjs', import.meta.url), {
+    const worker = new Worker(new URL('./tfjs-worker-start.mjs', import.meta.url), {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     })

@@ -3,4 +3,4 @@
 import { register } from 'tsx/esm/api'
 
 register()
-await import('./tensor-thread.ts')
+await import('./tfjs-worker.ts')

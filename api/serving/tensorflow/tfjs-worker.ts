@@ -8,7 +8,7 @@ import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers'
 import { parentPort } from 'node:worker_threads'
-import type { LayeredModel } from './layers.ts'
+import type { LayeredModel } from '../network/layer-limits.ts'
 
 /** What the thread is told; each is answered once, with its number. */
 export type Told = { id: number } & (

@@ -2,9 +2,9 @@
  * The fault that the version of a drill carries in its manifest: this replica makes its answers what a broken model would give.
  * It is bound to that one version, which can never be champion; a switch that spoils any version by its name could be forgotten.
  */
-import type { DrillFault } from '../../domain/drill.ts'
-import type { Predictor } from './predictor.ts'
-import type { LoadedVersion } from './version.ts'
+import type { DrillFault } from '../../../domain/drill.ts'
+import type { Predictor } from '../network/scalar-predictor.ts'
+import type { LoadedVersion } from './loaded-version.ts'
 
 /** The version as it answers callers; one that was made for no drill, as it is. */
 export function withFault(loaded: LoadedVersion): LoadedVersion {

@@ -2,19 +2,19 @@
  * A version as a replica holds it in memory: loaded from bytes that match their digests, compiled, and checked against the
  * outputs that the training library gave. Nothing is served that has not passed here.
  */
-import { DomainError } from '../../domain/errors.ts'
-import { widthOf } from '../../domain/features.ts'
-import type { Manifest } from '../../domain/manifest.ts'
-import { columnsOf, type Columns } from './columns.ts'
-import { compileDense } from './dense.ts'
-import { layeredModelOf, type LayeredModel } from './layers.ts'
-import { compilePredictor, type Predictor } from './predictor.ts'
-import { compileReader, type InstanceReader } from './request.ts'
-import { compileFormat, type OutputFormat } from './response.ts'
-import { compileScanner, type InstanceScanner } from './scan-instances.ts'
-import type { Sheet } from './sheet.ts'
-import type { Tensors } from './tensors.ts'
-import { isDense, networkOf, readModel, type Network } from './topology.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { widthOf } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { columnsOf, type Columns } from '../codec/feature-columns.ts'
+import { compileDense } from '../network/simd-predictor.ts'
+import { layeredModelOf, type LayeredModel } from '../network/layer-limits.ts'
+import { compilePredictor, type Predictor } from '../network/scalar-predictor.ts'
+import { compileReader, type InstanceReader } from '../codec/request-parser.ts'
+import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
+import { compileScanner, type InstanceScanner } from '../codec/instance-scanner.ts'
+import type { Sheet } from '../codec/input-buffer.ts'
+import type { Tensors } from '../tensorflow/tfjs-models.ts'
+import { isDense, networkOf, readModel, type Network } from '../network/layers-model.ts'
 
 export interface LoadedVersion {
   model: string

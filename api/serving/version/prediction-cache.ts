@@ -4,7 +4,7 @@
  * 5 to 9 µs; it would pay from some 80,000 weights on, for those who ask the same rows often. It lies beneath the arms, the counts and the log, so that what is remembered is drawn, counted and logged like everything else; it
  * belongs to one version as one replica has loaded it, and goes with it.
  */
-import type { Predictor } from './predictor.ts'
+import type { Predictor } from '../network/scalar-predictor.ts'
 
 export interface Memo {
   /** The same predictor, with a memory. */

@@ -1,8 +1,8 @@
 /** `tenure audit`: who changed what in production, and whether the record of it is whole. */
-import { failure } from '../client.ts'
-import type { CommandGroup } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { short, time } from './words.ts'
+import { failure } from '../../client/client.ts'
+import type { CommandGroup } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { short, time } from '../format.ts'
 
 interface AuditAnswer {
   seq: number

@@ -1,11 +1,11 @@
 /** `tenure backup` and `tenure restore`: everything in one file, and back from it without old routing coming back too. */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
-import type { Place } from '../backup/place.ts'
-import { failure } from '../client.ts'
-import type { CommandSpec, Session } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { time } from './words.ts'
+import type { Place } from '../../backup/installation.ts'
+import { failure } from '../../client/client.ts'
+import type { CommandSpec, Session } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { time } from '../format.ts'
 
 export const backupCommand: CommandSpec = {
   name: 'backup <file>',
@@ -20,8 +20,8 @@ export const backupCommand: CommandSpec = {
   examples: ['backup /backups/tenure-2026-03-01.tar', 'backup nightly.tar --without-snapshots --json'],
   async run(session, { args, options }) {
     const { terminal } = session
-    const { openPlace } = await import('../backup/place.ts')
-    const { makeBackup } = await import('../backup/make.ts')
+    const { openPlace } = await import('../../backup/installation.ts')
+    const { makeBackup } = await import('../../backup/create.ts')
     const place = await openPlace({ make: false })
     try {
       const made = await makeBackup(place, {
@@ -74,10 +74,10 @@ export const restoreCommand: CommandSpec = {
       })
     if (file !== undefined) {
       // Before a database is made for it.
-      const { openArchive } = await import('../backup/open-archive.ts')
+      const { openArchive } = await import('../../backup/read-archive.ts')
       await openArchive(resolve(file))
     }
-    const { openPlace } = await import('../backup/place.ts')
+    const { openPlace } = await import('../../backup/installation.ts')
     const place = await openPlace({ make: !byOtherMeans })
     try {
       if (file === undefined) await afterPointInTime(session, place)
@@ -92,7 +92,7 @@ async function fromFile(
   { terminal }: Session,
   { place, file, options }: { place: Place; file: string; options: Readonly<Record<string, unknown>> },
 ): Promise<void> {
-  const { putBack } = await import('../backup/put-back.ts')
+  const { putBack } = await import('../../backup/restore.ts')
   const done = await putBack(place, {
     file: resolve(file),
     replace: options['replace'] === true,
@@ -112,7 +112,7 @@ async function fromFile(
 }
 
 async function afterPointInTime({ terminal }: Session, place: Place): Promise<void> {
-  const { settleAsIs } = await import('../backup/settle.ts')
+  const { settleAsIs } = await import('../../backup/after-restore.ts')
   const done = await settleAsIs(place, actor())
   if (place.running) await renewLocalKey(place)
   terminal.answer(done, told(done).join('\n'))
@@ -143,9 +143,9 @@ function told(done: {
 
 /** The commands of this machine go on working where the backup does not know their key. */
 async function renewLocalKey({ config, databaseUrl }: Place): Promise<void> {
-  const { findConnection, writeConnection } = await import('../connection.ts')
-  const { ensureKey } = await import('../prepare.ts')
-  const { openStore } = await import('../../store/postgres.ts')
+  const { findConnection, writeConnection } = await import('../../client/connection.ts')
+  const { ensureKey } = await import('../../supervisor/bootstrap.ts')
+  const { openStore } = await import('../../../store/postgres.ts')
   const found = findConnection(config.stateDir)
   if (found === undefined) return
   const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })

@@ -1,8 +1,8 @@
 /** `tenure doctor`: what is wrong with this machine, this configuration or this installation, and what to do about it. */
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec } from '../program.ts'
-import type { Terminal } from '../terminal.ts'
-import type { Finding, FindingState } from '../doctor/finding.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import type { Terminal } from '../../terminal.ts'
+import type { Finding, FindingState } from '../../doctor/finding.ts'
 
 export const doctorCommand: CommandSpec = {
   name: 'doctor',
@@ -20,7 +20,7 @@ export const doctorCommand: CommandSpec = {
     'doctor --strict || echo "not before somebody has looked"',
   ],
   async run({ terminal }, { options }) {
-    const { examine } = await import('../doctor/doctor.ts')
+    const { examine } = await import('../../doctor/doctor.ts')
     const findings = await examine({
       deep: options['deep'] === true,
       verify: options['verify'] === true,

@@ -1,8 +1,8 @@
 /** `tenure erase`: takes a person out of what is kept of a model, and shows what came of it. */
 import { readFileSync } from 'node:fs'
-import { failure } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec, Session } from '../program.ts'
+import { failure } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec, Session } from '../../program.ts'
 import { findErasure, receiptOf, type ErasureAnswer } from './erasures.ts'
 
 const pollMs = 500

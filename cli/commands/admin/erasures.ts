@@ -1,8 +1,8 @@
 /** `tenure erasures`: what was erased, where, and which snapshots go when. */
-import type { Client } from '../client.ts'
-import type { CommandSpec } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { time } from './words.ts'
+import type { Client } from '../../client/client.ts'
+import type { CommandSpec } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { time } from '../format.ts'
 
 export interface ErasureAnswer {
   id: string

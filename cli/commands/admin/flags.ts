@@ -1,10 +1,10 @@
 /** `tenure flags`: the kill switch of a model, which works while Temporal is down and while a release is under way. */
-import { failure } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import { flagNames } from '../../domain/flag.ts'
-import type { CommandGroup } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { time } from './words.ts'
+import { failure } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import { flagNames } from '../../../domain/serving/kill-switch.ts'
+import type { CommandGroup } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { time } from '../format.ts'
 
 interface FlagAnswer {
   model: string

@@ -1,10 +1,10 @@
 /** `tenure keys`: who may do what. A secret is shown once, when it is made. */
-import { roles } from '../../domain/roles.ts'
-import type { KeyAnswer } from '../answers.ts'
-import { failure, type Client } from '../client.ts'
-import type { CommandGroup } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { orDash, time } from './words.ts'
+import { roles } from '../../../domain/roles.ts'
+import type { KeyAnswer } from '../../client/responses.ts'
+import { failure, type Client } from '../../client/client.ts'
+import type { CommandGroup } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { orDash, time } from '../format.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',

@@ -2,11 +2,11 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
-import { readCommandConfig } from '../../temporal.config.ts'
-import { failure } from '../client.ts'
-import { openStateDir } from '../embedded/state.ts'
-import { claim } from '../pidfile.ts'
-import type { CommandSpec } from '../program.ts'
+import { readCommandConfig } from '../../../temporal.config.ts'
+import { failure } from '../../client/client.ts'
+import { openStateDir } from '../../embedded/state-dir.ts'
+import { claim } from '../../supervisor/pidfile.ts'
+import type { CommandSpec } from '../../program.ts'
 
 /** The set-up's own; it may run at this moment. */
 const kept = ['setup.lock']

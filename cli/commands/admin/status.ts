@@ -1,10 +1,10 @@
 /** `tenure status`: whether everything answers, who is live, and what waits for a person. */
-import type { ModelAnswer, ReleaseAnswer } from '../answers.ts'
-import { problemOf } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { orDash, share, time } from './words.ts'
+import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
+import { problemOf } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { orDash, share, time } from '../format.ts'
 
 /** Predictions go on without it, so a replica is ready all the same. */
 const isTrouble = (ready: object): ready is { database: { detail: string } } => 'database' in ready

@@ -1,8 +1,8 @@
 /** `tenure up`: the whole system on this machine, until Ctrl-C. */
-import { failure } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec, Session } from '../program.ts'
-import { addresses, welcome } from '../welcome.ts'
+import { failure } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec, Session } from '../../program.ts'
+import { addresses, welcome } from '../../supervisor/welcome.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -35,7 +35,7 @@ export const upCommand: CommandSpec = {
 }
 
 async function stay({ terminal }: Session, replicas: number) {
-  const { startSystem } = await import('../system.ts')
+  const { startSystem } = await import('../../supervisor/system.ts')
   const say = (line: string) => terminal.say(line)
   const system = await startSystem({ replicas, say, echo: say })
   terminal.answer(addresses(system), welcome(system).join('\n'))
@@ -46,6 +46,6 @@ async function stay({ terminal }: Session, replicas: number) {
 }
 
 async function tell({ terminal }: Session, { exit, replicas }: { exit: boolean; replicas: number }) {
-  const { runDemo } = await import('../demo/demo.ts')
+  const { runDemo } = await import('../../demo/demo.ts')
   return runDemo({ terminal, exit, replicas })
 }

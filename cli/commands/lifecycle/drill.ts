@@ -1,11 +1,11 @@
 /** `tenure drill` and `tenure drills`: rehearsed releases, and how soon what was wrong was noticed and gone. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { drillKindNames } from '../../domain/drill.ts'
-import type { Client } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec } from '../program.ts'
-import { tableOf, type Terminal } from '../terminal.ts'
-import { orDash, time } from './words.ts'
+import { drillKindNames } from '../../../domain/drill.ts'
+import type { Client } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import { tableOf, type Terminal } from '../../terminal.ts'
+import { orDash, time } from '../format.ts'
 
 interface DrillAnswer {
   id: string

@@ -2,15 +2,15 @@
  * The charts of a release from what the API says of it: by how much the challenger was better, how the stages went, and how far
  * the evidence is. The same data give text for a terminal and a file to be shown to others.
  */
-import type { EvidencePoint } from '../charts/evidence.ts'
-import { evidenceOf, evidenceText } from '../charts/evidence.ts'
-import type { IntervalRow } from '../charts/intervals.ts'
-import { intervalOf, intervalsText } from '../charts/intervals.ts'
-import type { Timeline, TimelineStage } from '../charts/timeline.ts'
-import { timelineText } from '../charts/timeline.ts'
-import { stepsOf, type ReleaseState } from '../domain/release.ts'
-import type { Verdict } from '../domain/verdict.ts'
-import type { EvaluationAnswer } from './answers.ts'
+import type { EvidencePoint } from '../../../charts/evidence.ts'
+import { evidenceOf, evidenceText } from '../../../charts/evidence.ts'
+import type { IntervalRow } from '../../../charts/intervals.ts'
+import { intervalOf, intervalsText } from '../../../charts/intervals.ts'
+import type { Timeline, TimelineStage } from '../../../charts/timeline.ts'
+import { timelineText } from '../../../charts/timeline.ts'
+import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
+import type { Verdict } from '../../../domain/verdict.ts'
+import type { EvaluationAnswer } from '../../client/responses.ts'
 
 export interface ChartedDecision {
   at: string
@@ -118,10 +118,10 @@ export async function chartsSvg(
   { nowMs }: { nowMs: number },
 ): Promise<string> {
   const [{ intervalsSvg }, { timelineSvg }, { evidenceSvg }, { standAlone }] = await Promise.all([
-    import('../charts/intervals.ts'),
-    import('../charts/timeline.ts'),
-    import('../charts/evidence.ts'),
-    import('../charts/colours.ts'),
+    import('../../../charts/intervals.ts'),
+    import('../../../charts/timeline.ts'),
+    import('../../../charts/evidence.ts'),
+    import('../../../charts/colours.ts'),
   ])
   const questions = {
     gates: 'By how much is the challenger better?',

@@ -7,13 +7,13 @@ import type {
   RecordedAnswer,
   ReleaseAnswer,
   WaitingAnswer,
-} from '../answers.ts'
-import { failure, type Client } from '../client.ts'
-import type { CommandGroup, CommandSpec } from '../program.ts'
-import { chartsSvg, chartsText, type ChartedRelease } from '../release-charts.ts'
-import { tableOf, type Terminal } from '../terminal.ts'
-import { isRecorded, recordedText, type Answered } from './recorded.ts'
-import { coloured, orDash, share, short, time } from './words.ts'
+} from '../../client/responses.ts'
+import { failure, type Client } from '../../client/client.ts'
+import type { CommandGroup, CommandSpec } from '../../program.ts'
+import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
+import { tableOf, type Terminal } from '../../terminal.ts'
+import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { coloured, orDash, share, short, time } from '../format.ts'
 
 export const releasesCommand: CommandSpec = {
   name: 'releases',

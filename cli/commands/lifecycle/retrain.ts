@@ -1,12 +1,12 @@
 /** `tenure retrain`: asks for a challenger, and follows it when told to. */
-import { lossText } from '../../charts/loss.ts'
-import type { RetrainingAnswer, TrainingAnswer } from '../answers.ts'
-import { failure } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandSpec, Session } from '../program.ts'
-import { barOf, type Terminal } from '../terminal.ts'
-import { isRecorded, recordedText, type Answered } from './recorded.ts'
-import { coloured } from './words.ts'
+import { lossText } from '../../../charts/loss.ts'
+import type { RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
+import { failure } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec, Session } from '../../program.ts'
+import { barOf, type Terminal } from '../../terminal.ts'
+import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { coloured } from '../format.ts'
 
 const pollMs = 500
 /** Outcomes after which there is a new version, or a release of one. */

@@ -3,23 +3,23 @@
  * judge and the breaker are functions.
  */
 import { readFile } from 'node:fs/promises'
-import { DomainError } from '../../domain/errors.ts'
-import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/policy.ts'
-import { totalAlpha } from '../../domain/alpha.ts'
-import { rivalNames, rivalRules, type RivalName } from '../../domain/rivals.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { rivalNames, rivalRules, type RivalName } from '../../../domain/simulation/baseline-rules.ts'
 import {
   defaultWorld,
   parseScenario,
   scenarioForms,
   type RecordedTick,
   type World,
-} from '../../domain/scenario.ts'
-import { summarize, type SimulationSummary, type Spread } from '../../domain/simulation-summary.ts'
-import { loadModels } from '../../models/index.ts'
-import { failure } from '../client.ts'
-import type { CommandSpec, Options } from '../program.ts'
-import { simulate } from '../simulate/run.ts'
-import { barOf, tableOf, type Terminal } from '../terminal.ts'
+} from '../../../domain/simulation/scenario.ts'
+import { summarize, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
+import { loadModels } from '../../../models/index.ts'
+import { failure } from '../../client/client.ts'
+import type { CommandSpec, Options } from '../../program.ts'
+import { simulate } from '../../simulate/run.ts'
+import { barOf, tableOf, type Terminal } from '../../terminal.ts'
 
 export const simulateCommand: CommandSpec = {
   name: 'simulate',

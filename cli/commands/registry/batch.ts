@@ -1,10 +1,10 @@
 /** `tenure batch`: answers many rows at once, and lists what a version answered that was taken back. */
-import { failure, problemOf } from '../client.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandGroup, Session } from '../program.ts'
-import { barOf, tableOf } from '../terminal.ts'
-import { isRecorded, recordedText, type Answered } from './recorded.ts'
-import { coloured, orDash, time } from './words.ts'
+import { failure, problemOf } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandGroup, Session } from '../../program.ts'
+import { barOf, tableOf } from '../../terminal.ts'
+import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { coloured, orDash, time } from '../format.ts'
 
 interface BatchAnswer {
   id: string

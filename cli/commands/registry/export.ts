@@ -1,10 +1,10 @@
 /** `tenure export`: a version as files that run anywhere, without Tenure and without TensorFlow. */
 import { resolve } from 'node:path'
-import { environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
-import type { ModelAnswer } from '../answers.ts'
-import { failure } from '../client.ts'
-import { openStateDir } from '../embedded/state.ts'
-import type { CommandSpec, Session } from '../program.ts'
+import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
+import type { ModelAnswer } from '../../client/responses.ts'
+import { failure } from '../../client/client.ts'
+import { openStateDir } from '../../embedded/state-dir.ts'
+import type { CommandSpec, Session } from '../../program.ts'
 
 interface VersionDetail {
   version: string
@@ -26,7 +26,7 @@ export const exportCommand: CommandSpec = {
     const [model = '', second = '', third] = args
     const folder = resolve(third ?? second)
     const version = await versionOf(session, model, third === undefined ? undefined : second)
-    const { exportVersion } = await import('../export/write.ts')
+    const { exportVersion } = await import('../../export/write.ts')
     const stateDir = openStateDir(readCommandConfig().stateDir)
     const { artifactRoot } = readConfig(
       // Only where the artifacts are is wanted of it.

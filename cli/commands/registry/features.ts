@@ -1,7 +1,7 @@
 /** `tenure features`: the feature views, what is known of an entity, and `materialise`, which takes in what is new. */
-import type { CommandGroup } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { orDash, short, time } from './words.ts'
+import type { CommandGroup } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { orDash, short, time } from '../format.ts'
 
 interface ViewAnswer {
   name: string

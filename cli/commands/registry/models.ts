@@ -1,9 +1,9 @@
 /** `tenure models`: what the model files say, what is live, and `sync`, which takes a new or edited file in. */
-import type { ModelAnswer } from '../answers.ts'
-import { exitCodes } from '../exit.ts'
-import type { CommandGroup, CommandSpec } from '../program.ts'
-import { tableOf } from '../terminal.ts'
-import { orDash, short, time } from './words.ts'
+import type { ModelAnswer } from '../../client/responses.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandGroup, CommandSpec } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { orDash, short, time } from '../format.ts'
 
 export const modelsGroup: CommandGroup = {
   name: 'models',
@@ -31,7 +31,7 @@ export const modelsGroup: CommandGroup = {
       summary: 'takes in the model files of this checkout: definitions and schedules',
       examples: ['models sync'],
       async run({ terminal }) {
-        const { syncFromCheckout } = await import('../sync.ts')
+        const { syncFromCheckout } = await import('../../sync/sync-models.ts')
         const { models, broken, gone } = await syncFromCheckout()
         const lines = [
           ...models.map(({ name, change, schedule }) => `${name.padEnd(24)} ${change}, ${schedule}`),

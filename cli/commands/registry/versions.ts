@@ -1,15 +1,15 @@
 /** `tenure versions`: the registry. What is there, which of it is good, how two of them differ, and what to know of one. */
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { ComparedField, VersionComparison } from '../../domain/compare.ts'
-import type { ModelCard } from '../../domain/model-card.ts'
-import { cardMarkdown } from '../../domain/model-card-page.ts'
-import { versionStatuses } from '../../domain/search.ts'
-import type { ModelAnswer, VersionAnswer } from '../answers.ts'
-import { failure } from '../client.ts'
-import type { CommandGroup, Options, Session } from '../program.ts'
-import { tableOf, type Terminal } from '../terminal.ts'
-import { orDash, short, time } from './words.ts'
+import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
+import type { ModelCard } from '../../../domain/registry/model-card.ts'
+import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import { versionStatuses } from '../../../domain/registry/version-query.ts'
+import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
+import { failure } from '../../client/client.ts'
+import type { CommandGroup, Options, Session } from '../../program.ts'
+import { tableOf, type Terminal } from '../../terminal.ts'
+import { orDash, short, time } from '../format.ts'
 
 interface VersionPage {
   versions: VersionAnswer[]

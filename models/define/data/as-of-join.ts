@@ -1,8 +1,8 @@
 /**
  * How the rows of a model are joined to what was known of their entities at the time of each, as SQL. A row that could see a later value would be trained on what nobody knew when the model is asked.
  */
-import type { ModelDefinition } from '../../domain/definition.ts'
-import type { FeatureOrigin } from '../../domain/feature-view.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'
 import { entityColumn } from './view-rows.ts'
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`

@@ -2,11 +2,11 @@
  * Expectations in a data scientist's words. Each blocks the batch unless it is wrapped in `warn(…)`; what they
  * observe is stored with every snapshot.
  */
-import { snapshotColumns, type LabelDefinition } from '../../domain/definition.ts'
-import type { Expectation } from '../../domain/expectations.ts'
-import type { Features } from '../../domain/features.ts'
-import { durationAt, type Duration } from './duration.ts'
-import { reportRange, type Report } from './report.ts'
+import { snapshotColumns, type LabelDefinition } from '../../../domain/model-definition.ts'
+import type { Expectation } from '../../../domain/validation/expectations.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import { durationAt, type Duration } from '../duration.ts'
+import { reportRange, type Report } from '../issues.ts'
 
 interface Range {
   min?: number

@@ -1,6 +1,6 @@
 /** Features: what a request must send. Their builders give the types from which rows are typed. */
-import type { CategoryFeature, Features, NumberFeature } from '../../domain/features.ts'
-import { reportDistinct, reportRange, type Report } from './report.ts'
+import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
+import { reportDistinct, reportRange, type Report } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }

@@ -1,8 +1,8 @@
 /** Features of a model that come from feature views, and what is wrong with how a model uses them. */
-import type { FeatureOrigin, FeatureView } from '../../domain/feature-view.ts'
-import type { Feature, Features } from '../../domain/features.ts'
-import { durationAt, type Duration } from './duration.ts'
-import { collectIssues, type Report } from './report.ts'
+import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-view.ts'
+import type { Feature, Features } from '../../../domain/model/features.ts'
+import { durationAt, type Duration } from '../duration.ts'
+import { collectIssues, type Report } from '../issues.ts'
 import { identifier, listOf, type View } from './view.ts'
 
 export interface LookupOptions {

@@ -2,8 +2,8 @@
  * The rows of a model as SQL: what was known at a moment, with the features derived from it. Training and the replay
  * of live traffic ask with the same statements, so that a feature is never computed in two ways.
  */
-import { snapshotColumns, type ModelDefinition } from '../../domain/definition.ts'
-import { withLookups } from './point-in-time.ts'
+import { snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
+import { withLookups } from './as-of-join.ts'
 
 export interface RowsPlan {
   /** Views over the files of the source; empty for Postgres. */

@@ -1,7 +1,7 @@
 /** Sources: where the rows of a model come from, and which of their columns tell the time. */
-import type { SourceDefinition } from '../../domain/definition.ts'
-import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './report.ts'
+import type { SourceDefinition } from '../../../domain/model-definition.ts'
+import { durationAt, type Duration } from '../duration.ts'
+import type { Report } from '../issues.ts'
 
 export interface SourceOptions {
   /** One row an event, as a query; over the view `source` when one file is given. All of its rows when absent. */

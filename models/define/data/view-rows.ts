@@ -1,5 +1,5 @@
 /** Which rows of a feature view have become usable, as SQL: in the SQL of its source, and then in DuckDB's. */
-import type { FeatureView } from '../../domain/feature-view.ts'
+import type { FeatureView } from '../../../domain/model/feature-view.ts'
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

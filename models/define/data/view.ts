@@ -3,12 +3,12 @@
  * that is wrong with it is told with the model that uses it.
  */
 import { createHash } from 'node:crypto'
-import { canonicalJson } from '../../domain/canonical.ts'
-import type { FeatureView } from '../../domain/feature-view.ts'
-import type { Features } from '../../domain/features.ts'
-import { durationAt, type Duration } from './duration.ts'
+import { canonicalJson } from '../../../domain/canonical-json.ts'
+import type { FeatureView } from '../../../domain/model/feature-view.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
-import { collectIssues, type Report } from './report.ts'
+import { collectIssues, type Report } from '../issues.ts'
 import { lowerSource, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {

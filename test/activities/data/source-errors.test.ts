@@ -1,8 +1,8 @@
 /** What a database says of rows that it cannot read is told once, short, and with the column that it names. */
 import { expect, it } from 'vitest'
-import { withDuck } from '../../activities/duckdb.ts'
-import { asUnreadable } from '../../activities/unreadable.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
+import { asUnreadable } from '../../../activities/data/source-errors.ts'
+import { DomainError } from '../../../domain/errors.ts'
 
 const thrownBy = (statement: string): Promise<unknown> =>
   withDuck((duck) => duck.run(statement)).catch((error: unknown) => error)

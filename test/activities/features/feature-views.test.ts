@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../activities/duckdb.ts'
-import { writeSnapshot } from '../../activities/snapshot.ts'
-import { takeInUntil } from '../../activities/take-in.ts'
-import { entityKey, valueAt } from '../../domain/feature-view.ts'
+import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { writeSnapshot } from '../../../activities/retrain/snapshot.ts'
+import { takeInUntil } from '../../../activities/features/ingest-view.ts'
+import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
   category,
@@ -19,13 +19,13 @@ import {
   postgres,
   view,
   yesNo,
-} from '../../models/define.ts'
-import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { listValues } from '../../store/feature-history.ts'
-import { findNewest, forgetValues } from '../../store/feature-values.ts'
-import { findView, upsertView } from '../../store/feature-views.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase } from '../support/servers.ts'
+} from '../../../models/define.ts'
+import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { listValues } from '../../../store/features/feature-history.ts'
+import { findNewest, forgetValues } from '../../../store/features/feature-values.ts'
+import { findView, upsertView } from '../../../store/features/feature-views.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
 let artifacts: Artifacts

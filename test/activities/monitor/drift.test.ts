@@ -1,23 +1,27 @@
 /** Drift, from what replicas have counted to what people are told, on the real database. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { judgeDrift } from '../../activities/drift.ts'
-import { createBins } from '../../api/serving/bins.ts'
-import { columnsOf } from '../../api/serving/columns.ts'
-import type { Manifest } from '../../domain/manifest.ts'
-import { categoryProfile, numberProfile, type ReferenceProfile } from '../../domain/profile.ts'
-import { seeded } from '../../domain/random.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { findDriftJudgement } from '../../store/drift-judgements.ts'
-import { findWindow, writeFeatureCounts } from '../../store/feature-counts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel } from '../support/candidates.ts'
-import { policy } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
-import { sheetOf } from '../support/sheets.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { judgeDrift } from '../../../activities/monitor/drift.ts'
+import { createBins } from '../../../api/serving/counters/feature-histograms.ts'
+import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import {
+  categoryProfile,
+  numberProfile,
+  type ReferenceProfile,
+} from '../../../domain/model/reference-profile.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { findDriftJudgement } from '../../../store/monitoring/drift-judgements.ts'
+import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { policy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { sheetOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
 const noon = Date.parse('2026-03-01T12:00:00Z')

@@ -1,17 +1,17 @@
 /** Drift of outcomes on the real database: what became true, once it has had the time to, against the labels of training. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { judgeLabelDrift } from '../../activities/drift.ts'
-import { categoryProfile, numberProfile, type Profile } from '../../domain/profile.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel } from '../support/candidates.ts'
-import { liveThrough, type Days } from '../support/outcomes.ts'
-import { policy as release } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { judgeLabelDrift } from '../../../activities/monitor/drift.ts'
+import { categoryProfile, numberProfile, type Profile } from '../../../domain/model/reference-profile.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
+import { policy as release } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')

@@ -1,17 +1,17 @@
 /** Quality in use on the real database: what was answered, what became true of it, and when that may be counted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { judgeQuality } from '../../activities/quality.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel } from '../support/candidates.ts'
-import { liveThrough, type Days } from '../support/outcomes.ts'
-import { policy as release } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { judgeQuality } from '../../../activities/monitor/quality.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
+import { policy as release } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')

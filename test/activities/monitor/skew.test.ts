@@ -4,16 +4,22 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { runServingChild } from '../../activities/serving-child.ts'
-import { findServingSkew, type SkewInput, type SkewResult } from '../../activities/skew.ts'
-import { seeded } from '../../domain/random.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { flightSpec, irisSpec, type ArtifactSpec } from '../support/artifact.ts'
-import { openHouse, startReplica, until, type House, type TestReplica } from '../support/serving.ts'
-import { signatureOf, signingKeyOf } from '../support/vouching.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { runServingChild } from '../../../activities/runtime/serving-child.ts'
+import { findServingSkew, type SkewInput, type SkewResult } from '../../../activities/monitor/skew.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  startReplica,
+  until,
+  type House,
+  type TestReplica,
+} from '../../support/serving/serving-fixture.ts'
+import { signatureOf, signingKeyOf } from '../../support/serving/sign-versions.ts'
 
 const hour = 3_600_000
 const spec = flightSpec()

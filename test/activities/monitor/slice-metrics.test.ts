@@ -2,16 +2,20 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { judgeBreakdownOf } from '../../activities/breakdown.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { defaultMonitorPolicy, type BusinessPolicy, type MonitorPolicy } from '../../domain/monitoring.ts'
-import { seeded } from '../../domain/random.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel } from '../support/candidates.ts'
-import { policy as release } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { judgeBreakdownOf } from '../../../activities/monitor/slice-metrics.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import {
+  defaultMonitorPolicy,
+  type BusinessPolicy,
+  type MonitorPolicy,
+} from '../../../domain/monitoring/policy.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { policy as release } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
 const now = Date.parse('2026-03-10T00:00:00Z')

@@ -7,27 +7,27 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { authorize } from '../../activities/authorize.ts'
-import { promote } from '../../activities/promote.ts'
-import { recordRelease } from '../../activities/release.ts'
-import type { Deps } from '../../activities/deps.ts'
-import { advance } from '../../domain/advance.ts'
-import { breakGlassMs } from '../../domain/break-glass.ts'
-import { openingState, type CommandName, type ReleaseState } from '../../domain/release.ts'
-import type { Role } from '../../domain/roles.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { listAudit } from '../../store/audit.ts'
-import { moveChampion } from '../../store/champions.ts'
-import { insertKey, listKeys, revokeKey, rotateKey } from '../../store/keys.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { insertRelease } from '../../store/releases.ts'
-import { openSigner, type Signer } from '../../store/signature.ts'
-import { makeWarrant } from '../../store/warrants.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel, insertPeople, type Registry } from '../support/candidates.ts'
-import { judged, policy, reports, returned, run, say } from '../support/releases.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import { authorize } from '../../../activities/release/authorize-command.ts'
+import { promote } from '../../../activities/release/promote.ts'
+import { recordRelease } from '../../../activities/release/open-release.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { breakGlassMs } from '../../../domain/release/break-glass.ts'
+import { openingState, type CommandName, type ReleaseState } from '../../../domain/release/state.ts'
+import type { Role } from '../../../domain/roles.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { moveChampion } from '../../../store/registry/champions.ts'
+import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { insertRelease } from '../../../store/release/releases.ts'
+import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
+import { makeWarrant } from '../../../store/signing/command-signatures.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
+import { judged, policy, reports, returned, run, say } from '../../support/release/releases.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 const model = 'm'
 const place = mkdtempSync(join(tmpdir(), 'tenure-approvals-'))
@@ -167,7 +167,7 @@ interface Said {
 
 let count = 0
 
-/** As workflows/commands.ts does it: who they are, what it does, what is written down. */
+/** As workflows/release/command-handlers.ts does it: who they are, what it does, what is written down. */
 async function speak(
   state: ReleaseState,
   command: CommandName,

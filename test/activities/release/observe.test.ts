@@ -1,14 +1,14 @@
 /** What a look reads: everything, most of it once, late rows in the end too; and how silent the fleet is. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { createObserver } from '../../activities/observe.ts'
-import { openingState, type ReleaseState } from '../../domain/release.ts'
-import { writeTicks, type TickCounts } from '../../store/counters.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { endLease, renewLease } from '../../store/replicas.ts'
-import { writeRoute } from '../../store/routing.ts'
-import { facts } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { createObserver } from '../../../activities/release/observe.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { endLease, renewLease } from '../../../store/serving/replicas.ts'
+import { writeRoute } from '../../../store/serving/routing.ts'
+import { facts } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
 let state: ReleaseState

@@ -1,15 +1,15 @@
 /** What a release freezes of its champion's speed when it opens. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { openRelease } from '../../activities/release.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { moveChampion } from '../../store/champions.ts'
-import { writeTicks } from '../../store/counters.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { insertModel } from '../support/candidates.ts'
-import { policy } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { openRelease } from '../../../activities/release/open-release.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { moveChampion } from '../../../store/registry/champions.ts'
+import { writeTicks } from '../../../store/release/tick-counters.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { policy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 let deps: Deps

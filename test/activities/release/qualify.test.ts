@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { qualificationLimits, refusalOf, runQualifier } from '../../activities/qualify.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { putNetwork } from '../support/candidates.ts'
+import { qualificationLimits, refusalOf, runQualifier } from '../../../activities/release/qualify.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { putNetwork } from '../../support/release/candidates.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tenure-qualify-'))
 const artifacts = openArtifacts(directory)

@@ -5,17 +5,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { collectArtifacts, type CollectionReport } from '../../activities/collect.ts'
-import type { Deps } from '../../activities/deps.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { findRollbackTarget } from '../../store/champions.ts'
-import { findCollected, giveUpArtifact } from '../../store/collection.ts'
-import { openDump } from '../../store/dump.ts'
-import { openStore } from '../../store/postgres.ts'
-import { beginTraining, endTraining } from '../../store/trainings.ts'
-import { listReleased } from '../../store/versions.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { collectArtifacts, type CollectionReport } from '../../../activities/retention/artifact-gc.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { findRollbackTarget } from '../../../store/registry/champions.ts'
+import { findCollected, giveUpArtifact } from '../../../store/registry/artifact-retention.ts'
+import { openDump } from '../../../store/maintenance/dump.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
+import { listReleased } from '../../../store/registry/versions.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import {
   filesBelow,
   findDangling,
@@ -23,7 +23,7 @@ import {
   makeOld,
   stockReleases,
   type Stock,
-} from '../support/stock.ts'
+} from '../../support/serving/artifact-fixture.ts'
 
 let directory: string
 let deps: Deps

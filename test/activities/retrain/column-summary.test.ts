@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { summarize } from '../../activities/summary.ts'
-import type { Table } from '../../domain/expectations.ts'
+import { summarize } from '../../../activities/retrain/column-summary.ts'
+import type { Table } from '../../../domain/validation/expectations.ts'
 
 const table: Table = {
   rows: 5,

@@ -4,17 +4,23 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Deps } from '../../activities/deps.ts'
-import { evaluate, type EvaluateResult } from '../../activities/evaluate.ts'
-import { register } from '../../activities/register.ts'
-import { takeSnapshot, type SnapshotResult } from '../../activities/snapshot.ts'
-import { train, type TrainResult } from '../../activities/train.ts'
-import { getEvaluation } from '../../store/evaluations.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { at, plantRoses, rosesDirectory, syncRoses, type RosesFile } from '../support/roses.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
+import { register } from '../../../activities/retrain/register.ts'
+import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
+import { train, type TrainResult } from '../../../activities/retrain/train.ts'
+import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import {
+  at,
+  plantRoses,
+  rosesDirectory,
+  syncRoses,
+  type RosesFile,
+} from '../../support/training/example-model.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
 let models: string

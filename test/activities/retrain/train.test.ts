@@ -3,16 +3,16 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runChild } from '../../activities/child.ts'
-import type { Deps } from '../../activities/deps.ts'
-import { takeSnapshot, type SnapshotResult } from '../../activities/snapshot.ts'
-import { train, type TrainInput, type TrainResult } from '../../activities/train.ts'
-import { getManifest, openArtifacts } from '../../store/artifacts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { beginTraining, getTraining } from '../../store/trainings.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../support/roses.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import { runChild } from '../../../activities/runtime/child-process.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { takeSnapshot, type SnapshotResult } from '../../../activities/retrain/snapshot.ts'
+import { train, type TrainInput, type TrainResult } from '../../../activities/retrain/train.ts'
+import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { at, plantRoses, rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
 let models: string
@@ -300,7 +300,7 @@ describe('a child process', () => {
   it('that says nothing is killed', async () => {
     const started: number[] = []
     const child = runChild({
-      file: new URL('../support/silent-child.ts', import.meta.url).href,
+      file: new URL('../../support/training/silent-child.ts', import.meta.url).href,
       job: {},
       signal,
       silentMs: 300,
@@ -323,7 +323,7 @@ describe('a child process', () => {
 
   it('is not begun for what is cancelled already', async () => {
     const child = runChild({
-      file: new URL('../support/silent-child.ts', import.meta.url).href,
+      file: new URL('../../support/training/silent-child.ts', import.meta.url).href,
       job: {},
       signal: AbortSignal.abort(),
       silentMs: 20_000,

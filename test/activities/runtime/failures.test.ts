@@ -1,8 +1,8 @@
 /** How failures reach a history that others read: by their code, and without what is nobody's business. */
 import { ApplicationFailure } from '@temporalio/activity'
 import { expect, it } from 'vitest'
-import { reportingFailures } from '../../activities/failures.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { reportingFailures } from '../../../activities/runtime/failures.ts'
+import { DomainError } from '../../../domain/errors.ts'
 
 const address = 'postgres://tenure:hunter2@127.0.0.1/tenure'
 const failing = async (error: Error): Promise<unknown> => {

@@ -1,7 +1,7 @@
 /** That a process had no memory left is told by its name, whoever took it away. */
 import { expect, it } from 'vitest'
-import { runChild } from '../../activities/child.ts'
-import { countKernelKills, findStarvation } from '../../activities/memory.ts'
+import { runChild } from '../../../activities/runtime/child-process.ts'
+import { countKernelKills, findStarvation } from '../../../activities/runtime/memory-limit.ts'
 
 it.each([
   ['V8', 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory'],
@@ -19,7 +19,7 @@ it('is not read into what a model file throws', () =>
 
 it('of a limited child is its end, with the line that says so', async () => {
   const child = runChild({
-    file: new URL('../support/hungry-child.ts', import.meta.url).href,
+    file: new URL('../../support/training/hungry-child.ts', import.meta.url).href,
     job: {},
     signal: new AbortController().signal,
     silentMs: 60_000,

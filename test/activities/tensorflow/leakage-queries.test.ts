@@ -1,8 +1,8 @@
 /** The ways in which a model can have seen the answers, found in a snapshot by the real DuckDB. */
 import { expect, it } from 'vitest'
-import { withDuck } from '../../activities/duckdb.ts'
-import { findLeaks } from '../../activities/leaks.ts'
-import type { ModelDefinition } from '../../domain/definition.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
+import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
 const definition = {
   features: { size: { kind: 'number' }, colour: { kind: 'category' } },

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { keptBundle } from '../../activities/kept-bundle.ts'
+import { keptBundle } from '../../../activities/worker/bundle-cache.ts'
 
 let root: string
 let made = 0

@@ -2,11 +2,17 @@
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openAuthentication } from '../../api/auth.ts'
-import { roles, type Role } from '../../domain/roles.ts'
-import { insertKey, revokeKey, type NewKey } from '../../store/keys.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { openAuthentication } from '../../../api/auth/authentication.ts'
+import { roles, type Role } from '../../../domain/roles.ts'
+import { insertKey, revokeKey, type NewKey } from '../../../store/access/api-keys.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

@@ -1,14 +1,20 @@
 /** Who may do what: no route without its roles, no answer without a key. */
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { predictionsAreOpen } from '../../api/auth.ts'
-import { callers, expectDeclared, route as declare, type Route } from '../../api/declare.ts'
-import { roles, type Role } from '../../domain/roles.ts'
-import { upsertAlert } from '../../store/alerts.ts'
-import { appendAudit } from '../../store/audit.ts'
-import { idOfKey, listKeys, revokeKey } from '../../store/keys.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { predictionsAreOpen } from '../../../api/auth/authentication.ts'
+import { callers, expectDeclared, route as declare, type Route } from '../../../api/http/route.ts'
+import { roles, type Role } from '../../../domain/roles.ts'
+import { upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { idOfKey, listKeys, revokeKey } from '../../../store/access/api-keys.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

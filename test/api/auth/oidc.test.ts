@@ -1,11 +1,16 @@
 /** Signing in with an identity provider: a real one on a socket, with real signatures, and everything it could be wrong about. */
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { createApp } from '../../api/app.ts'
-import { createMetrics } from '../../api/metrics.ts'
-import { listKeys, revokeKey } from '../../store/keys.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
-import { clientId, clientSecret, startProvider, type TestProvider } from './provider.ts'
+import { createApp } from '../../../api/app.ts'
+import { createMetrics } from '../../../api/metrics/registry.ts'
+import { listKeys, revokeKey } from '../../../store/access/api-keys.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  clientId,
+  clientSecret,
+  startProvider,
+  type TestProvider,
+} from '../../support/dashboard/oidc-provider.ts'
 
 let house: House
 let api: TestApi

@@ -1,9 +1,15 @@
 /** Who gets into the dashboard and how, asked as a browser asks, without one. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { revokeKey, rotateKey } from '../../store/keys.ts'
-import { attempts } from '../../api/dashboard/pages/sign-in.tsx'
-import { createAttempts } from '../../api/dashboard/attempts.ts'
-import { openHouse, startApi, type House, type TestApi, type TestResponse } from '../support/serving.ts'
+import { revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
+import { attempts } from '../../../api/dashboard/pages/sign-in/sign-in.tsx'
+import { createAttempts } from '../../../api/auth/sign-in-limit.ts'
+import {
+  openHouse,
+  startApi,
+  type House,
+  type TestApi,
+  type TestResponse,
+} from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

@@ -2,11 +2,11 @@
 import type { Browser } from 'playwright-core'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { places } from '../../api/dashboard/places.ts'
-import { startBrowser } from '../support/browser.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { markup, openScene, scenePolicy, type Scene } from './scene.ts'
-import { barriers, isHurt, overhang, visit, type Visit } from './visit.ts'
+import { places } from '../../../api/dashboard/page-registry.ts'
+import { startBrowser } from '../../support/dashboard/browser.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { markup, openScene, scenePolicy, type Scene } from '../../support/dashboard/dashboard-fixture.ts'
+import { barriers, isHurt, overhang, visit, type Visit } from '../../support/dashboard/browser-session.ts'
 
 const patienceMs = 30_000
 /** Of a whole story, and of starting and ending it, on a machine that is busy with others. */

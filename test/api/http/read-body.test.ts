@@ -4,8 +4,8 @@ import { Hono } from 'hono'
 import { request as send, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readBody } from '../../api/body.ts'
-import { isError } from '../../domain/errors.ts'
+import { readBody } from '../../../api/http/read-body.ts'
+import { isError } from '../../../domain/errors.ts'
 
 const limit = 1_000
 let server: Server

@@ -1,6 +1,6 @@
 /** The page at /docs: complete, from this host alone. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

@@ -1,11 +1,11 @@
 /** The scanner of tensors against JSON.parse: whatever it takes, it takes as the slow way does, and plain bodies it takes. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { readSlowly } from '../../../api/inference/request.ts'
-import { scanMatrix } from '../../../api/inference/scan.ts'
-import { createSheet } from '../../../api/serving/sheet.ts'
-import { flightSpec, irisSpec } from '../../support/artifact.ts'
-import { loadedOf, said, understood } from '../../support/sheets.ts'
+import { readSlowly } from '../../../api/inference/request-parser.ts'
+import { scanMatrix } from '../../../api/inference/request-scanner.ts'
+import { createSheet } from '../../../api/serving/codec/input-buffer.ts'
+import { flightSpec, irisSpec } from '../../support/serving/artifact.ts'
+import { loadedOf, said, understood } from '../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())

@@ -1,9 +1,9 @@
 /** Tensors of every datatype, in JSON and in binary, and what is said of those that make no sense. */
 import { describe, expect, it } from 'vitest'
-import { readSlowly } from '../../../api/inference/request.ts'
-import { createSheet } from '../../../api/serving/sheet.ts'
-import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/artifact.ts'
-import { loadedOf, said } from '../../support/sheets.ts'
+import { readSlowly } from '../../../api/inference/request-parser.ts'
+import { createSheet } from '../../../api/serving/codec/input-buffer.ts'
+import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import { loadedOf, said } from '../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())

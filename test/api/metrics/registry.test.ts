@@ -2,11 +2,18 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { metricsPage, metricTable } from '../../api/metrics-table.ts'
-import { createMetrics } from '../../api/metrics.ts'
-import { checkout } from '../../temporal.config.ts'
-import { irisSpec } from '../support/artifact.ts'
-import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { metricsPage, metricTable } from '../../../api/metrics/metric-catalogue.ts'
+import { createMetrics } from '../../../api/metrics/registry.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  request,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 /** Names and texts as somebody might send them to break a line of the format, or to fill the memory of who reads it. */
 const hostile = 'a"} 1\ntenure_lease_seconds 99\\'

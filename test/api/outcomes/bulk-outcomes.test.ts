@@ -6,11 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createApp } from '../../api/app.ts'
-import { takeParquet } from '../../api/outcome-parquet.ts'
-import { parquetLimits } from '../../api/parquet-limits.ts'
-import { irisSpec } from '../support/artifact.ts'
-import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { createApp } from '../../../api/app.ts'
+import { takeParquet } from '../../../api/outcomes/parquet-files.ts'
+import { parquetLimits } from '../../../api/outcomes/parquet-limits.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  request,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 const parquet = 'application/vnd.apache.parquet'
 const observed_at = '2026-01-01T00:00:00Z'

@@ -1,10 +1,17 @@
 /** What became true of predictions: looked up, checked against the model, counted, and taken from files of any length. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fieldsOf, linesOf } from '../../api/lines.ts'
-import { listAnswered } from '../../store/matured.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, request, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'
+import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  request,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

@@ -2,12 +2,12 @@
 import sql from 'sql-template-tag'
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { upsertAlert } from '../../store/alerts.ts'
-import { appendAudit } from '../../store/audit.ts'
-import { moveChampion } from '../../store/champions.ts'
-import { insertRetraining } from '../../store/retrainings.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { moveChampion } from '../../../store/registry/champions.ts'
+import { insertRetraining } from '../../../store/training/retrainings.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

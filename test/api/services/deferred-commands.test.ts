@@ -1,8 +1,8 @@
-/** A command that is given while Temporal is away: written down at once, and done once. `test/faults/long/outbox.test.ts` tells the rest. */
+/** A command that is given while Temporal is away: written down at once, and done once. `test/faults/long/network/command-outbox.test.ts` tells the rest. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openOutbox, type Outbox } from '../support/outbox.ts'
-import { uniqueName } from '../support/servers.ts'
+import { openOutbox, type Outbox } from '../../support/release/outbox-fixture.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 let office: Outbox
 beforeAll(async () => {

@@ -1,16 +1,16 @@
 /** What is to be started while Temporal is away: written down at once, and started once, or refused by what is then. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { deliverDue, deliveryPolicy } from '../../api/deliver.ts'
-import { findChampion } from '../../store/champions.ts'
-import { insertKey, revokeKey } from '../../store/keys.ts'
-import type { Store } from '../../store/postgres.ts'
-import { listReleases } from '../../store/releases.ts'
-import { batchWorkflowId, retrainWorkflowId } from '../../workflows/contract.ts'
-import type { Registry } from '../support/candidates.ts'
-import { openOutbox, type Outbox } from '../support/outbox.ts'
-import { uniqueName } from '../support/servers.ts'
-import { until, type TestResponse } from '../support/serving.ts'
+import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { listReleases } from '../../../store/release/releases.ts'
+import { batchWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
+import type { Registry } from '../../support/release/candidates.ts'
+import { openOutbox, type Outbox } from '../../support/release/outbox-fixture.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { until, type TestResponse } from '../../support/serving/serving-fixture.ts'
 
 let office: Outbox
 beforeAll(async () => {

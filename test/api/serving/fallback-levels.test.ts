@@ -1,14 +1,14 @@
 /** The ladder from the champion down to nobody: who answers on each rung, who is told, and how it is climbed again. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { giveWay, tellRungs } from '../../activities/ladder.ts'
-import type { ModelDefinition } from '../../domain/definition.ts'
-import { fallbackName, type Fallback } from '../../domain/flag.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { findFlag, writeFlag } from '../../store/flags.ts'
-import { openHouse, request, startApi, threeVersions, until } from '../support/serving.ts'
-import type { House, TestApi } from '../support/serving.ts'
-import { declareFallback, writeChampion } from '../support/registration.ts'
+import { giveWay, tellRungs } from '../../../activities/monitor/fallback.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { findFlag, writeFlag } from '../../../store/serving/kill-switches.ts'
+import { openHouse, request, startApi, threeVersions, until } from '../../support/serving/serving-fixture.ts'
+import type { House, TestApi } from '../../support/serving/serving-fixture.ts'
+import { declareFallback, writeChampion } from '../../support/serving/registration.ts'
 
 let house: House
 let api: TestApi

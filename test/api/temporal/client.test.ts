@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
-import { openLine } from '../support/line.ts'
+import { openLine } from '../../support/servers/cuttable-link.ts'
 
-const closingClient = fileURLToPath(new URL('../support/closing-client.ts', import.meta.url))
+const closingClient = fileURLToPath(new URL('../../support/servers/closing-client.ts', import.meta.url))
 
 it('a client that is closed over a call that was given up ends nobody: the library asks again from a timer', async () => {
   const line = await openLine('tcp://127.0.0.1:1')

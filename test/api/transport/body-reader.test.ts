@@ -1,9 +1,9 @@
 /** Bodies that Node's server reads: each is bounded, and what all unfinished ones hold. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
-import { createUploads } from '../../api/upload.ts'
-import { dial, serve, type Line } from '../support/dial.ts'
-import { until } from '../support/serving.ts'
+import { createUploads } from '../../../api/transport/body-reader.ts'
+import { dial, serve, type Line } from '../../support/servers/sockets.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 /** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
 async function listen() {

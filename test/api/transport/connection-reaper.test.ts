@@ -1,8 +1,8 @@
 /** Callers who have been too slow: many are late together, and are not closed together. */
 import { PassThrough } from 'node:stream'
 import { expect, it } from 'vitest'
-import { createFarewell } from '../../api/farewell.ts'
-import { until } from '../support/serving.ts'
+import { createFarewell } from '../../../api/transport/connection-reaper.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 it('closes a hundredth of those who wait at a turn, each once, in the order in which they were late', async () => {
   const seeOff = createFarewell()

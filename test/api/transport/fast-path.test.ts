@@ -2,12 +2,12 @@
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { askedHeaders, exchangeOf, type Exchange } from '../../api/exchange.ts'
-import { openFastPath, type FastPath } from '../../api/fast-path.ts'
-import type { GatheringLimits } from '../../api/gathering.ts'
-import { createSockets, socketLimits } from '../../api/sockets.ts'
-import { dial as dialPort, serve, type Line as PlainLine } from '../support/dial.ts'
-import { until } from '../support/serving.ts'
+import { askedHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
+import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
+import type { GatheringLimits } from '../../../api/transport/body-assembler.ts'
+import { createSockets, socketLimits } from '../../../api/transport/http-server.ts'
+import { dial as dialPort, serve, type Line as PlainLine } from '../../support/servers/sockets.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 interface Site {
   server: Server

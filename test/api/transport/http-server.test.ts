@@ -2,9 +2,9 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
-import { createSockets, socketLimits, type SocketLimits } from '../../api/sockets.ts'
-import { dial, serve, type Line } from '../support/dial.ts'
-import { until } from '../support/serving.ts'
+import { createSockets, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
+import { dial, serve, type Line } from '../../support/servers/sockets.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
   const server = createSockets(onFull, { ...socketLimits, ...limits })

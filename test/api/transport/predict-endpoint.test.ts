@@ -3,10 +3,20 @@ import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createPredictEndpoint, defaultLimits, type EndpointLimits } from '../../api/endpoint.ts'
-import { createTargets } from '../../api/target.ts'
-import { irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import {
+  createPredictEndpoint,
+  defaultLimits,
+  type EndpointLimits,
+} from '../../../api/transport/predict-endpoint.ts'
+import { createTargets } from '../../../api/transport/prediction-path.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openHouse,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

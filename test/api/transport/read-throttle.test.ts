@@ -1,7 +1,7 @@
 /** Connections of callers who were refused, on real sockets: when they are read again. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
-import { createRespite } from '../../api/respite.ts'
+import { createRespite } from '../../../api/transport/read-throttle.ts'
 
 let server: Server | undefined
 const callers: Socket[] = []

@@ -2,9 +2,9 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createEarlyHealth } from '../../api/early-health.ts'
-import { irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { createEarlyHealth } from '../../../api/transport/startup-health.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

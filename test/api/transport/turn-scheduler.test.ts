@@ -1,6 +1,6 @@
 /** What a turn of the event loop answers, and what waits for the next. */
 import { expect, it } from 'vitest'
-import { createTurns } from '../../api/turns.ts'
+import { createTurns } from '../../../api/transport/turn-scheduler.ts'
 
 /** A clock that moves only with the work, each piece of which takes two milliseconds. */
 function scene(mostBytes = 1_000) {

@@ -13,19 +13,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { openArchive } from '../../cli/backup/open-archive.ts'
-import { backupCommand, restoreCommand } from '../../cli/commands/backup.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
-import { appendAudit, verifyAudit } from '../../store/audit.ts'
-import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../store/audit-heads.ts'
-import { findNotKept } from '../../store/dump.ts'
-import { writeFlag } from '../../store/flags.ts'
-import { insertKey, revokeKey } from '../../store/keys.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { findRouting, writeRoute } from '../../store/routing.ts'
-import { openSigner } from '../../store/signature.ts'
-import { applicationUrl, freshDatabase } from '../support/servers.ts'
+import { openArchive } from '../../../cli/backup/read-archive.ts'
+import { backupCommand, restoreCommand } from '../../../cli/commands/admin/backup.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { runProgram } from '../../../cli/program.ts'
+import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
+import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
+import { findNotKept } from '../../../store/maintenance/dump.ts'
+import { writeFlag } from '../../../store/serving/kill-switches.ts'
+import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { applicationUrl, freshDatabase } from '../../support/servers/servers.ts'
 import {
   houseOn,
   openHouse,
@@ -35,8 +35,8 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../support/serving.ts'
-import { signingKeyOf } from '../support/vouching.ts'
+} from '../../support/serving/serving-fixture.ts'
+import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
 let house: House
 let replica: TestReplica

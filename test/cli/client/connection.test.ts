@@ -4,10 +4,15 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { problemOf } from '../../cli/client.ts'
-import { connectToApi, coreAddresses, findConnection, writeConnection } from '../../cli/connection.ts'
-import { choosePort } from '../../cli/ports.ts'
-import { readCommandConfig } from '../../temporal.config.ts'
+import { problemOf } from '../../../cli/client/client.ts'
+import {
+  connectToApi,
+  coreAddresses,
+  findConnection,
+  writeConnection,
+} from '../../../cli/client/connection.ts'
+import { choosePort } from '../../../cli/supervisor/ports.ts'
+import { readCommandConfig } from '../../../temporal.config.ts'
 
 let dir: string
 let servers: Server[]

@@ -2,12 +2,12 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { commands } from '../../cli/commands/list.ts'
-import { freePort } from '../../cli/embedded/process.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { nearestOf } from '../../cli/nearest.ts'
-import { runProgram, type CommandSpec } from '../../cli/program.ts'
-import { openTerminal } from '../../cli/terminal.ts'
+import { commands } from '../../../cli/commands/all-commands.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { nearestOf } from '../../../cli/suggestion.ts'
+import { runProgram, type CommandSpec } from '../../../cli/program.ts'
+import { openTerminal } from '../../../cli/terminal.ts'
 
 interface Listed {
   /** As one types it: `release show`. */

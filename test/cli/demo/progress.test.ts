@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { chapterAfter, chapters, readPlace, writePlace } from '../../../cli/demo/place.ts'
+import { chapterAfter, chapters, readPlace, writePlace } from '../../../cli/demo/progress.ts'
 import { storyPolicy } from '../../../cli/demo/policy.ts'
-import { issuesOfPolicy } from '../../../domain/policy.ts'
+import { issuesOfPolicy } from '../../../domain/release/policy.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { migratedDatabase } from '../../support/servers.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {

@@ -9,34 +9,34 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { doctorCommand } from '../../cli/commands/doctor.ts'
+import { doctorCommand } from '../../../cli/commands/admin/doctor.ts'
 import {
   findingOfClock,
   findingOfUnreached,
   findingsOfDatabase,
   findingsOfServer,
-} from '../../cli/doctor/database.ts'
+} from '../../../cli/doctor/database.ts'
 import {
   checkChampions,
   checkDataDirectory,
   checkKey,
   checkModels,
   checkRoot,
-} from '../../cli/doctor/files.ts'
-import type { Finding } from '../../cli/doctor/finding.ts'
-import { checkMemory, checkNode, checkPort } from '../../cli/doctor/machine.ts'
-import { checkParts, findingOfPart } from '../../cli/doctor/set-up.ts'
-import { findingsOfReplicas } from '../../cli/doctor/replicas.ts'
-import { checkTemporal } from '../../cli/doctor/temporal.ts'
-import { freePort } from '../../cli/embedded/process.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
-import { diagnose, type Diagnosis } from '../../store/diagnosis.ts'
-import { noteMigrations } from '../../store/migration-facts.ts'
-import { openSigner } from '../../store/signature.ts'
-import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
-import { openHouse, threeVersions, type House } from '../support/serving.ts'
-import { signingKeyOf } from '../support/vouching.ts'
+} from '../../../cli/doctor/files.ts'
+import type { Finding } from '../../../cli/doctor/finding.ts'
+import { checkMemory, checkNode, checkPort } from '../../../cli/doctor/machine.ts'
+import { checkParts, findingOfPart } from '../../../cli/doctor/set-up.ts'
+import { findingsOfReplicas } from '../../../cli/doctor/replicas.ts'
+import { checkTemporal } from '../../../cli/doctor/temporal.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { runProgram } from '../../../cli/program.ts'
+import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics.ts'
+import { noteMigrations } from '../../../store/database/migration-status.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+import { openHouse, threeVersions, type House } from '../../support/serving/serving-fixture.ts'
+import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
 let house: House
 let dir: string

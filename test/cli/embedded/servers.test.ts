@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readParts } from '../../cli/embedded/parts.ts'
-import { planPostgres, startPostgres } from '../../cli/embedded/postgres.ts'
-import { freePort } from '../../cli/embedded/process.ts'
-import { openStateDir, reachable, serverUser } from '../../cli/embedded/state.ts'
-import { planTemporal, startTemporal } from '../../cli/embedded/temporal.ts'
-import { supervise } from '../../cli/supervisor.ts'
+import { readParts } from '../../../cli/embedded/binaries.ts'
+import { planPostgres, startPostgres } from '../../../cli/embedded/postgres.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
+import { openStateDir, reachable, serverUser } from '../../../cli/embedded/state-dir.ts'
+import { planTemporal, startTemporal } from '../../../cli/embedded/temporal.ts'
+import { supervise } from '../../../cli/supervisor/supervisor.ts'
 
 let home: string
 

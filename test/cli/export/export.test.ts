@@ -10,10 +10,10 @@ import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { exportVersion } from '../../cli/export/write.ts'
-import type { Row } from '../../domain/features.ts'
-import { openArtifacts, putManifest } from '../../store/artifacts.ts'
-import { getVersion } from '../../store/versions.ts'
+import { exportVersion } from '../../../cli/export/write.ts'
+import type { Row } from '../../../domain/model/features.ts'
+import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
 import {
   flightSpec,
   irisSpec,
@@ -21,16 +21,16 @@ import {
   notCompiled,
   seeded,
   type ArtifactSpec,
-} from '../support/artifact.ts'
-import { startBrowser } from '../support/browser.ts'
-import { registerDigest } from '../support/registration.ts'
+} from '../../support/serving/artifact.ts'
+import { startBrowser } from '../../support/dashboard/browser.ts'
+import { registerDigest } from '../../support/serving/registration.ts'
 import {
   openHouse,
   startReplica,
   type House,
   type PredictAnswer,
   type TestReplica,
-} from '../support/serving.ts'
+} from '../../support/serving/serving-fixture.ts'
 
 interface Predictor {
   predict(rows: Row[]): Answer[]

@@ -3,9 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { afterEach, expect, it } from 'vitest'
-import { launch } from '../../cli/embedded/process.ts'
-import { restartReplicas } from '../../cli/replicas.ts'
-import { bindSharedPort } from '../../cli/one-port.ts'
+import { launch } from '../../../cli/embedded/process.ts'
+import { restartReplicas } from '../../../cli/supervisor/rolling-restart.ts'
+import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {

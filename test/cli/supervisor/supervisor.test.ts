@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { birthOf } from '../../cli/embedded/process.ts'
-import { claim } from '../../cli/pidfile.ts'
-import { type ChildSpec, supervise, type SuperviseOptions } from '../../cli/supervisor.ts'
+import { birthOf } from '../../../cli/embedded/process.ts'
+import { claim } from '../../../cli/supervisor/pidfile.ts'
+import { type ChildSpec, supervise, type SuperviseOptions } from '../../../cli/supervisor/supervisor.ts'
 
 let stateDir: string
 let lines: string[]
@@ -148,7 +148,7 @@ describe('the supervisor', () => {
 /** A supervisor in a process of its own, which can be signalled and killed. Its worker tells its pid when it runs. */
 async function beginOutside(body = '', { ready = true } = {}) {
   const script = join(stateDir, 'supervisor.ts')
-  const module = new URL('../../cli/supervisor.ts', import.meta.url).pathname
+  const module = new URL('../../../cli/supervisor/supervisor.ts', import.meta.url).pathname
   const work = `${body}; setInterval(() => {}, 1000); console.log(process.pid)`
   writeFileSync(
     script,

@@ -2,11 +2,11 @@
 import { Client, Connection } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { pauseGone, resumeReturned } from '../../cli/gone.ts'
-import { scheduleId, syncSchedule } from '../../cli/schedules.ts'
-import type { ModelDefinition } from '../../domain/definition.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
+import { pauseGone, resumeReturned } from '../../../cli/sync/removed-models.ts'
+import { scheduleId, syncSchedule } from '../../../cli/sync/schedules.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
 let connection: Connection

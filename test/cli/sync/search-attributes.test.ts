@@ -1,9 +1,9 @@
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ensureSearchAttributes } from '../../cli/search-attributes.ts'
-import { searchAttributes } from '../../temporal.config.ts'
-import { temporalAddress, uniqueName } from '../support/servers.ts'
+import { ensureSearchAttributes } from '../../../cli/sync/search-attributes.ts'
+import { searchAttributes } from '../../../temporal.config.ts'
+import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 
 let connection: Connection
 beforeAll(async () => {

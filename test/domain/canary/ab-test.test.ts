@@ -1,7 +1,7 @@
 /** The sequential test of an A/B release: it finds what is there, both ways, and finds nothing where nothing is. */
 import { describe, expect, it } from 'vitest'
-import { judgeAb, type AbCohort, type AbPolicy } from '../../domain/ab.ts'
-import { seeded } from '../../domain/random.ts'
+import { judgeAb, type AbCohort, type AbPolicy } from '../../../domain/canary/ab-test.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
 
 const accuracy: AbPolicy = { metric: 'accuracy', alpha: 0.05 }
 const cohort = (canary: [number, number], control: [number, number], atMs = 0): AbCohort => ({

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { excessBad, nextShareBp, type RampInput } from '../../domain/harm.ts'
-import { srmChiSquare, srmEvidence } from '../../domain/srm.ts'
-import { seeded } from '../../domain/random.ts'
-import { binomial } from '../../domain/sampling.ts'
+import { excessBad, nextShareBp, type RampInput } from '../../../domain/canary/harm-budget.ts'
+import { srmChiSquare, srmEvidence } from '../../../domain/sequential/sample-ratio-mismatch.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { binomial } from '../../../domain/statistics/random-variates.ts'
 
 describe('the harm ledger', () => {
   it('counts what the champion would not have given, stage by stage', () => {

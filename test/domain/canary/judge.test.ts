@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { checkAlpha, defaultAlpha, totalAlpha } from '../../domain/alpha.ts'
-import { judgeCanary } from '../../domain/canary.ts'
-import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../domain/canary-evidence.ts'
-import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary-policy.ts'
-import { canaryWatch } from '../../domain/canary-watch.ts'
+import { checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { judgeCanary } from '../../../domain/canary/judge.ts'
+import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
+import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
+import { canaryWatch } from '../../../domain/canary/incremental-judge.ts'
 
 const arm = (requests: number, bad: Partial<ArmCounts> = {}): ArmCounts => ({
   requests,

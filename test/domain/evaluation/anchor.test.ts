@@ -1,7 +1,7 @@
 /** The anchor: which of the recent releases a challenger is held against. */
 import { expect, it } from 'vitest'
-import { bestOf } from '../../domain/gate-anchor.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
+import { bestOf } from '../../../domain/evaluation/anchor.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 
 const y = [0, 0, 1, 1]
 const binary = defaultGatePolicy('binary')

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { judgeGate } from '../../domain/gate.ts'
-import type { GateInput } from '../../domain/gate-input.ts'
-import { defaultGatePolicy, type GatePolicy } from '../../domain/gate-policy.ts'
-import { seeded } from '../../domain/random.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import type { GateInput } from '../../../domain/evaluation/input.ts'
+import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
 
 const rows = 1_500
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))

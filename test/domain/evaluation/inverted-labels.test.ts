@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
-import { judgeGate } from '../../domain/gate.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { reversedReasons } from '../../domain/gate-reversed.ts'
-import { seeded } from '../../domain/random.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { reversedReasons } from '../../../domain/evaluation/inverted-labels.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
 
 const chance = seeded(7)
 const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))

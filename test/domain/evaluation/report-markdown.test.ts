@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { judgeGate } from '../../domain/gate.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { seeded } from '../../domain/random.ts'
-import { gateMarkdown } from '../../domain/report.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 
 const uniform = seeded(1)
 const y = Array.from({ length: 1_200 }, () => (uniform() < 0.4 ? 1 : 0))

@@ -1,6 +1,6 @@
 /** The interval of an AUC of which only the figures are known. */
 import { describe, expect, it } from 'vitest'
-import { aucInterval } from '../../domain/auc-interval.ts'
+import { aucInterval } from '../../../domain/metrics/auc-interval.ts'
 
 describe('the interval of an AUC', () => {
   it('is that of Hanley and McNeil: 0.8929 with 51 abnormal and 58 normal has the standard error 0.0317', () => {

@@ -1,6 +1,6 @@
 /** What may be asked of a batch, and what an answer is in a word. */
 import { describe, expect, it } from 'vitest'
-import { answerOf, issueOfPath, issuesOfBatch } from '../../domain/batch.ts'
+import { answerOf, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
 
 const file = (path: string) => ({ kind: 'file', path }) as const
 const sound = { input: file('in.csv'), output: file('out/2026/a.parquet'), key: ['id'] }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
-import { widthOf, type Features, type Row } from '../../domain/features.ts'
-import { compileEncoder, fitFeatures, maxVocabulary } from '../../domain/preprocess.ts'
+import { isError } from '../../../domain/errors.ts'
+import { widthOf, type Features, type Row } from '../../../domain/model/features.ts'
+import { compileEncoder, fitFeatures, maxVocabulary } from '../../../domain/model/preprocessing.ts'
 
 const features: Features = {
   size: { kind: 'number', missing: 'fill' },

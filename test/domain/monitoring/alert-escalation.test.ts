@@ -1,6 +1,12 @@
 /** Who is told of an alert and when: once, again, later, and that it is over. */
 import { describe, expect, it } from 'vitest'
-import { dueMessages, retryDelayMs, type AlertFacts, type Channel, type Told } from '../../domain/alerting.ts'
+import {
+  dueMessages,
+  retryDelayMs,
+  type AlertFacts,
+  type Channel,
+  type Told,
+} from '../../../domain/monitoring/alert-escalation.ts'
 
 const minute = 60_000
 const chat: Channel = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { judgeDrift, mergeCounts, type DriftWindow } from '../../domain/drift.ts'
+import { judgeDrift, mergeCounts, type DriftWindow } from '../../../domain/monitoring/drift.ts'
 import {
   binner,
   binNames,
@@ -7,8 +7,8 @@ import {
   countBins,
   numberProfile,
   type Profile,
-} from '../../domain/profile.ts'
-import { seeded } from '../../domain/random.ts'
+} from '../../../domain/model/reference-profile.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
 
 const uniform = seeded(5)
 const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())

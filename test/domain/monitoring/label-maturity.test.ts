@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { maturedCohort, maturedSpan, maturity, type Label } from '../../domain/labels.ts'
-import { findSkew } from '../../domain/skew.ts'
+import {
+  maturedCohort,
+  maturedSpan,
+  maturity,
+  type Label,
+} from '../../../domain/monitoring/label-maturity.ts'
+import { findSkew } from '../../../domain/monitoring/training-serving-skew.ts'
 
 const hour = 3_600_000
 const now = 1_000 * hour

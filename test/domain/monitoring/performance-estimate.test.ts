@@ -1,9 +1,9 @@
 /** Quality without outcomes: what is learnt from the ones there are, and what it says of answers that have none. */
 import { describe, expect, it } from 'vitest'
-import { judgeEstimate } from '../../domain/estimate.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { seeded } from '../../domain/random.ts'
-import { fitRecalibration, recalibrated } from '../../domain/recalibration.ts'
+import { judgeEstimate } from '../../../domain/monitoring/performance-estimate.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { fitRecalibration, recalibrated } from '../../../domain/metrics/platt-scaling.ts'
 
 const gate = defaultGatePolicy('binary')
 const evaluated = { accuracy: 0.75, auc: 0.83 }

@@ -8,7 +8,7 @@ import {
   type Trigger,
   type TriggerHistory,
   type TriggerReason,
-} from '../../domain/triggers.ts'
+} from '../../../domain/monitoring/retraining-triggers.ts'
 
 const hour = 3_600_000
 const day = 24 * hour

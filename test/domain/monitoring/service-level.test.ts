@@ -1,7 +1,7 @@
 /** Each limit of a window of serving is crossed once, and not crossed by a hair. */
 import { describe, expect, it } from 'vitest'
-import { defaultMonitorPolicy, issuesOfMonitor } from '../../domain/monitoring.ts'
-import { costOf, judgeService, type ServiceFacts } from '../../domain/service-level.ts'
+import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
+import { costOf, judgeService, type ServiceFacts } from '../../../domain/monitoring/service-level.ts'
 
 const hour = 3_600_000
 const limits = defaultMonitorPolicy.service

@@ -1,9 +1,9 @@
 /** Each limit of what one figure hides is crossed once, on rows whose figures are known. */
 import { describe, expect, it } from 'vitest'
-import { judgeBreakdown, type BreakdownEvidence } from '../../domain/breakdown.ts'
-import { score } from '../../domain/gate-metrics.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import type { BusinessPolicy } from '../../domain/monitoring.ts'
+import { judgeBreakdown, type BreakdownEvidence } from '../../../domain/monitoring/slice-metrics.ts'
+import { score } from '../../../domain/evaluation/metrics.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import type { BusinessPolicy } from '../../../domain/monitoring/policy.ts'
 
 const policy = {
   ...defaultGatePolicy('binary'),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { chooseLots, type Lot } from '../../domain/collection.ts'
+import { chooseLots, type Lot } from '../../../domain/registry/artifact-retention.ts'
 
 const lot = (digest: string, kind: Lot['kind'], more: Partial<Lot> & { bytes?: number } = {}): Lot => {
   const { bytes = 10, ...rest } = more

@@ -1,7 +1,7 @@
 /** The card of a version: from all that is known, and from next to nothing. */
 import { describe, expect, it } from 'vitest'
-import { cardMarkdown } from '../../domain/model-card-page.ts'
-import { modelCard, type CardSource } from '../../domain/model-card.ts'
+import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import { modelCard, type CardSource } from '../../../domain/registry/model-card.ts'
 
 const bare: CardSource = {
   version: 'iris_v1.0.0',

@@ -1,8 +1,8 @@
 /** What callers may be given instead of what they have, and whose place a release may take. */
 import { describe, expect, it } from 'vitest'
-import type { Features, Output } from '../../domain/features.ts'
-import { issuesOfTarget } from '../../domain/target.ts'
-import { turnOf } from '../../domain/turn.ts'
+import type { Features, Output } from '../../../domain/model/features.ts'
+import { issuesOfTarget } from '../../../domain/registry/schema-compatibility.ts'
+import { turnOf } from '../../../domain/release/queue-policy.ts'
 
 const features: Features = { x: { kind: 'number' }, shop: { kind: 'category', values: ['a', 'b'] } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }

@@ -1,6 +1,6 @@
 /** Two versions side by side. */
 import { describe, expect, it } from 'vitest'
-import { compareVersions, type ComparedVersion } from '../../domain/compare.ts'
+import { compareVersions, type ComparedVersion } from '../../../domain/registry/version-diff.ts'
 
 const one: ComparedVersion = {
   version: 'iris_v1.0.0',

@@ -1,6 +1,11 @@
 /** The small language in which versions are searched for. */
 import { describe, expect, it } from 'vitest'
-import { parseConditions, parseDigest, parseMoment, parseOrder } from '../../domain/search.ts'
+import {
+  parseConditions,
+  parseDigest,
+  parseMoment,
+  parseOrder,
+} from '../../../domain/registry/version-query.ts'
 
 describe('conditions on metrics', () => {
   it.each([

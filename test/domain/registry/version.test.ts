@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Features } from '../../domain/features.ts'
-import { formatVersion, nextVersion, type Numbered } from '../../domain/version.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import { formatVersion, nextVersion, type Numbered } from '../../../domain/registry/version.ts'
 
 const features: Features = {
   size: { kind: 'number', min: 0, max: 10 },

@@ -1,12 +1,12 @@
 /** The word of one admin: what it stands in the place of, for each strategy, and when it counts no more. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../domain/advance.ts'
-import { breakGlassMs } from '../../domain/break-glass.ts'
-import { nextEffect } from '../../domain/next-effect.ts'
-import type { ReleasePolicy, Strategy } from '../../domain/policy.ts'
-import type { StepEvent } from '../../domain/release-events.ts'
-import { openingState, watchedPolicy, type ReleaseState } from '../../domain/release.ts'
-import { whyWaiting } from '../../domain/why-waiting.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { breakGlassMs } from '../../../domain/release/break-glass.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
+import type { ReleasePolicy, Strategy } from '../../../domain/release/policy.ts'
+import type { StepEvent } from '../../../domain/release/events.ts'
+import { openingState, watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
+import { whyWaiting } from '../../../domain/release/explain.ts'
 import {
   canaried,
   canary,
@@ -22,7 +22,7 @@ import {
   shadowed,
   undecided,
   waiting,
-} from '../support/releases.ts'
+} from '../../support/release/releases.ts'
 
 const glass = say('promoteNow', 'root', { reason: 'outage' })
 const waitingBy = (strategy: Strategy, changes: Partial<ReleasePolicy> = {}): ReleaseState =>

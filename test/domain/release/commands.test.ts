@@ -1,10 +1,10 @@
 /** What people may say to a release: each refusal, each effect. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../domain/advance.ts'
-import { commandStages } from '../../domain/commands.ts'
-import { nextEffect } from '../../domain/next-effect.ts'
-import { defaultWatch } from '../../domain/policy.ts'
-import type { StepEvent } from '../../domain/release-events.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { commandStages } from '../../../domain/release/commands.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
+import { defaultWatch } from '../../../domain/release/policy.ts'
+import type { StepEvent } from '../../../domain/release/events.ts'
 import {
   at,
   canaried,
@@ -21,7 +21,7 @@ import {
   say,
   undecided,
   waiting,
-} from '../support/releases.ts'
+} from '../../support/release/releases.ts'
 
 describe('people', () => {
   it.each([

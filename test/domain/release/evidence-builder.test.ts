@@ -1,8 +1,17 @@
 /** What the judge is given: told apart by version, in the order of time, with a clock that gaps do not shorten. */
 import { describe, expect, it } from 'vitest'
-import { canaryTicks, evidenceOf, type CountedTick } from '../../domain/observation.ts'
-import type { ReleaseState } from '../../domain/release.ts'
-import { canaried, judged, probated, reports, run, second, shadowed, undecided } from '../support/releases.ts'
+import { canaryTicks, evidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
+import type { ReleaseState } from '../../../domain/release/state.ts'
+import {
+  canaried,
+  judged,
+  probated,
+  reports,
+  run,
+  second,
+  shadowed,
+  undecided,
+} from '../../support/release/releases.ts'
 
 const row = (
   tickMs: number,

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import { defaultDrill, drillKindNames, faultOf } from '../../domain/drill.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import { defaultDrill, drillKindNames, faultOf } from '../../../domain/drill.ts'
 import {
   defaultWatch,
   hotfixPolicy,
   issuesOfPolicy,
   issuesOfReplacement,
   type ReleasePolicy,
-} from '../../domain/policy.ts'
+} from '../../../domain/release/policy.ts'
 
 const promotion = {
   ratio: 2,

@@ -1,14 +1,14 @@
 /** The state machine in thousands of random orders of events: what must hold in all of them. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../domain/advance.ts'
-import { isError } from '../../domain/errors.ts'
-import { nextEffect, routePlan } from '../../domain/next-effect.ts'
-import type { CommandEvent, ReleaseEvent, StepEvent } from '../../domain/release-events.ts'
-import { commandNames, openingState, type ReleaseState } from '../../domain/release.ts'
-import { issuesOfRoute } from '../../domain/route.ts'
-import { whyWaiting } from '../../domain/why-waiting.ts'
-import { facts, firstFacts, reports, say } from '../support/releases.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { isError } from '../../../domain/errors.ts'
+import { nextEffect, routePlan } from '../../../domain/release/next-effect.ts'
+import type { CommandEvent, ReleaseEvent, StepEvent } from '../../../domain/release/events.ts'
+import { commandNames, openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { issuesOfRoute } from '../../../domain/serving/route.ts'
+import { whyWaiting } from '../../../domain/release/explain.ts'
+import { facts, firstFacts, reports, say } from '../../support/release/releases.ts'
 
 describe('in every order of events', () => {
   const verdicts = fc.constantFrom('pass', 'fail', 'inconclusive', 'no_data', 'error')

@@ -1,10 +1,10 @@
 /** The state machine: every pair of stage and event, and the way to promotion or back. */
 import { describe, expect, it } from 'vitest'
-import { advance, legalSteps } from '../../domain/advance.ts'
-import { commandStages } from '../../domain/commands.ts'
-import { isError } from '../../domain/errors.ts'
-import { nextEffect, routePlan } from '../../domain/next-effect.ts'
-import type { StepEvent } from '../../domain/release-events.ts'
+import { advance, legalSteps } from '../../../domain/release/reducer.ts'
+import { commandStages } from '../../../domain/release/commands.ts'
+import { isError } from '../../../domain/errors.ts'
+import { nextEffect, routePlan } from '../../../domain/release/next-effect.ts'
+import type { StepEvent } from '../../../domain/release/events.ts'
 import {
   commandNames,
   issuesOfOpening,
@@ -12,8 +12,8 @@ import {
   releaseOutcomes,
   releaseStages,
   type ReleaseState,
-} from '../../domain/release.ts'
-import { whyWaiting } from '../../domain/why-waiting.ts'
+} from '../../../domain/release/state.ts'
+import { whyWaiting } from '../../../domain/release/explain.ts'
 import {
   at,
   canaried,
@@ -38,7 +38,7 @@ import {
   stages,
   undecided,
   waiting,
-} from '../support/releases.ts'
+} from '../../support/release/releases.ts'
 
 describe('every pair of stage and event', () => {
   it('the states of this table stand where they say', () => {

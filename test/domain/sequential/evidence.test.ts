@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { delayedStartEvidence } from '../../domain/e-delayed-start.ts'
-import { guardEvidence, guardTest } from '../../domain/e-guard.ts'
-import { nonInferiorityEvidence } from '../../domain/e-noninferiority.ts'
-import { pairedEvidence } from '../../domain/e-paired.ts'
-import { eProcess, inverseGrid, ratioGrid } from '../../domain/e-process.ts'
-import { rateTest, type RateTick } from '../../domain/e-rate.ts'
-import { seeded } from '../../domain/random.ts'
-import { binomial } from '../../domain/sampling.ts'
+import { delayedStartEvidence } from '../../../domain/sequential/delayed-start.ts'
+import { guardEvidence, guardTest } from '../../../domain/sequential/one-arm-rate-test.ts'
+import { nonInferiorityEvidence } from '../../../domain/sequential/non-inferiority-test.ts'
+import { pairedEvidence } from '../../../domain/sequential/paired-test.ts'
+import { eProcess, inverseGrid, ratioGrid } from '../../../domain/sequential/e-process.ts'
+import { rateTest, type RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { binomial } from '../../../domain/statistics/random-variates.ts'
 
 const tick = (
   canaryTotal: number,

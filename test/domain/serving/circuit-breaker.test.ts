@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { breaker } from '../../domain/breaker.ts'
+import { breaker } from '../../../domain/serving/circuit-breaker.ts'
 
 const until = (each: (b: ReturnType<typeof breaker>) => void, b = breaker(0.02, 0.001)) => {
   let calls = 0

@@ -12,7 +12,7 @@ import {
   placeOf,
   withoutCandidate,
   type Route,
-} from '../../domain/route.ts'
+} from '../../../domain/serving/route.ts'
 
 const route = (shareBp: number, more: Partial<Route> = {}): Route => ({
   model: 'iris',

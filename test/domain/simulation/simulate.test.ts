@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { dayPolicy, type ReleasePolicy } from '../../domain/policy.ts'
-import { seeded } from '../../domain/random.ts'
-import { defaultWorld, parseScenario, scenarioForms, trafficOf, worldAt } from '../../domain/scenario.ts'
-import { simulateRelease } from '../../domain/simulation.ts'
-import { summarize } from '../../domain/simulation-summary.ts'
-import type { RivalName } from '../../domain/rivals.ts'
+import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import {
+  defaultWorld,
+  parseScenario,
+  scenarioForms,
+  trafficOf,
+  worldAt,
+} from '../../../domain/simulation/scenario.ts'
+import { simulateRelease } from '../../../domain/simulation/simulate.ts'
+import { summarize } from '../../../domain/simulation/summary.ts'
+import type { RivalName } from '../../../domain/simulation/baseline-rules.ts'
 
 const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
 const hourMs = 3_600_000

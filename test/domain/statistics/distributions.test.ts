@@ -5,11 +5,11 @@ import {
   percentileInterval,
   pointValue,
   type Statistic,
-} from '../../domain/bootstrap.ts'
-import { midranks, orderOf } from '../../domain/auc.ts'
-import { kolmogorovTailOf } from '../../domain/kolmogorov-smirnov.ts'
-import { mcnemarP } from '../../domain/mcnemar.ts'
-import { seeded } from '../../domain/random.ts'
+} from '../../../domain/statistics/bootstrap.ts'
+import { midranks, orderOf } from '../../../domain/metrics/auc.ts'
+import { kolmogorovTailOf } from '../../../domain/statistics/kolmogorov-smirnov.ts'
+import { mcnemarP } from '../../../domain/metrics/mcnemar.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
 import {
   betaCdf,
   betaQuantile,
@@ -23,7 +23,7 @@ import {
   normalQuantile,
   studentCdf,
   sumOf,
-} from '../../domain/statistics.ts'
+} from '../../../domain/statistics/distributions.ts'
 
 describe('distribution functions (SciPy 1.17.1)', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { binomial, poisson } from '../../domain/sampling.ts'
+import { binomial, poisson } from '../../../domain/statistics/random-variates.ts'
 
 // A fixed linear congruential stream (Numerical Recipes' constants) is random enough for moments.
 const stream = (seed: number) => () => (seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { answer, finite } from '../../scripts/reference/answer.ts'
+import { answer, finite } from '../../../scripts/reference/answer.ts'
 
 interface Case {
   id: string
@@ -236,7 +236,7 @@ describe('the answers to lines that cannot be answered', () => {
   })
 
   it('a pipe gives one line of JSON for each line and nothing else', async () => {
-    const path = new URL('../../scripts/reference.ts', import.meta.url).pathname
+    const path = new URL('../../../scripts/reference.ts', import.meta.url).pathname
     const output = await new Promise<string>((resolve, reject) => {
       const child = execFile(process.execPath, ['--import', 'tsx', path], (error, stdout, stderr) =>
         error || stderr ? reject(error ?? new Error(stderr)) : resolve(stdout),

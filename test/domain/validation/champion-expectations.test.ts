@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { expectedOfChampion } from '../../domain/expect-champion.ts'
-import type { Cell } from '../../domain/expectations.ts'
-import type { Features } from '../../domain/features.ts'
-import { categoryProfile, numberProfile } from '../../domain/profile.ts'
-import { judgeValidation } from '../../domain/validation.ts'
+import { expectedOfChampion } from '../../../domain/validation/champion-expectations.ts'
+import type { Cell } from '../../../domain/validation/expectations.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import { categoryProfile, numberProfile } from '../../../domain/model/reference-profile.ts'
+import { judgeValidation } from '../../../domain/validation/validate.ts'
 
 const features: Features = {
   age: { kind: 'number', unit: 'd', missing: 'fill' },

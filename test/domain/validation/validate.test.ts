@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import type { ModelDefinition } from '../../domain/definition.ts'
-import type { Cell, Check, Expectation, ExpectationContext, Table } from '../../domain/expectations.ts'
-import { impliedExpectations, judgeValidation } from '../../domain/validation.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import type {
+  Cell,
+  Check,
+  Expectation,
+  ExpectationContext,
+  Table,
+} from '../../../domain/validation/expectations.ts'
+import { impliedExpectations, judgeValidation } from '../../../domain/validation/validate.ts'
 
 const noon = Date.parse('2024-05-01T12:00:00Z')
 const hour = 3_600_000

@@ -4,10 +4,10 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { seeded } from '../../domain/random.ts'
-import type { Route } from '../../domain/route.ts'
-import { openingState, type ReleaseState } from '../../domain/release.ts'
-import { appendAudit } from '../../store/audit.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
   findMisfits,
@@ -16,10 +16,10 @@ import {
   markProven,
   markWithdrawn,
   moveChampion,
-} from '../../store/champions.ts'
-import { findTicks, writeTicks } from '../../store/counters.ts'
-import { insertDecision, listDecisions, recordLook } from '../../store/decisions.ts'
-import { openStore, type Database, type Store } from '../../store/postgres.ts'
+} from '../../../store/registry/champions.ts'
+import { findTicks, writeTicks } from '../../../store/release/tick-counters.ts'
+import { insertDecision, listDecisions, recordLook } from '../../../store/release/decisions.ts'
+import { openStore, type Database, type Store } from '../../../store/postgres.ts'
 import {
   closeRelease,
   findOpenRelease,
@@ -30,12 +30,18 @@ import {
   lockRelease,
   markTakenBack,
   saveRelease,
-} from '../../store/releases.ts'
-import { acknowledge, endLease, findArtifact, readRouting, renewLease } from '../../store/replicas.ts'
-import { findRouting, listFollowers, renewExposure, writeRoute } from '../../store/routing.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
-import { insertModel, type Registry } from '../support/candidates.ts'
-import { facts, policy } from '../support/releases.ts'
+} from '../../../store/release/releases.ts'
+import {
+  acknowledge,
+  endLease,
+  findArtifact,
+  readRouting,
+  renewLease,
+} from '../../../store/serving/replicas.ts'
+import { findRouting, listFollowers, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+import { insertModel, type Registry } from '../../support/release/candidates.ts'
+import { facts, policy } from '../../support/release/releases.ts'
 import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
 import { releaseStatements } from './statements-releases.ts'

@@ -4,12 +4,12 @@
  * whoever asked for it is told that it failed.
  */
 import type { Sql } from 'sql-template-tag'
-import { DomainError, isError } from '../../domain/errors.ts'
-import type { Database, Store } from '../../store/postgres.ts'
-import { carried } from './sandbox.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { Database, Store } from '../../../store/postgres.ts'
+import { carried } from '../temporal/sandbox.ts'
 import type { Memory, Row, Session } from './database.ts'
 import type { Meaning } from './database.ts'
-import type { Machine, World } from './world.ts'
+import type { Machine, World } from '../world.ts'
 
 export interface Server {
   machine: Machine

@@ -3,7 +3,7 @@
  * guessed at; it stops the simulation until its meaning is told here again and the comparison with the real server agrees.
  */
 import type { Sql } from 'sql-template-tag'
-import { hash32 } from '../../domain/route.ts'
+import { hash32 } from '../../../domain/serving/route.ts'
 import type { Meaning, Query, Row } from './database.ts'
 
 /** By the fingerprint of its text: the function of store/ that sends it, and what it does. */
@@ -47,7 +47,7 @@ export function dictionary(...all: Statements[]): (statement: Sql) => { name: st
     const entry = known[fingerprint(text)]
     if (entry === undefined)
       throw new Error(
-        `no meaning is known for the statement ${fingerprint(text)}; tell it in test/simulation/statements-*.ts: ${text.replace(/\s+/g, ' ').trim()}`,
+        `no meaning is known for the statement ${fingerprint(text)}; tell it in test/simulation/postgres/statements-*.ts: ${text.replace(/\s+/g, ' ').trim()}`,
       )
     const [name, meaning] = entry
     byText.set(text, { name, meaning })

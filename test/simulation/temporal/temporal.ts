@@ -20,7 +20,7 @@ import {
   type Job,
   type RunInfo,
 } from './workflow-host.ts'
-import { epochMs, type Machine, type World } from './world.ts'
+import { epochMs, type Machine, type World } from '../world.ts'
 
 type Activities = Readonly<Record<string, (...input: never[]) => Promise<unknown>>>
 

@@ -11,7 +11,7 @@ import {
   initialize,
   tryUnblockConditions,
 } from '@temporalio/workflow/lib/worker-interface.js'
-import { epochMs, settle } from './world.ts'
+import { epochMs, settle } from '../world.ts'
 
 type Activation = Parameters<typeof activate>[0]
 export type Job = NonNullable<Activation['jobs']>[number] & { variant?: string }

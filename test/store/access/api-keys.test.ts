@@ -1,9 +1,16 @@
 /** Keys: hashed, shown once, revoked for good. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ensureAdminKey, findActiveKeys, idOfKey, insertKey, listKeys, revokeKey } from '../../store/keys.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import {
+  ensureAdminKey,
+  findActiveKeys,
+  idOfKey,
+  insertKey,
+  listKeys,
+  revokeKey,
+} from '../../../store/access/api-keys.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {

@@ -4,12 +4,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { listAlerts } from '../../store/alerts.ts'
-import { headFiles, keepHeads, openHeads } from '../../store/audit-heads.ts'
-import { appendAudit, hashOf, listAudit, verifyAudit, type AuditHead } from '../../store/audit.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { openSigner } from '../../store/signature.ts'
-import { applicationUrl, migratedDatabase } from '../support/servers.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { headFiles, keepHeads, openHeads } from '../../../store/audit/signed-heads.ts'
+import {
+  appendAudit,
+  hashOf,
+  listAudit,
+  verifyAudit,
+  type AuditHead,
+} from '../../../store/audit/audit-log.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { applicationUrl, migratedDatabase } from '../../support/servers/servers.ts'
 
 const stores: Store[] = []
 let store: Store

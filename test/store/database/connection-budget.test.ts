@@ -10,10 +10,10 @@ import {
   mostConnectionsOf,
   nameOfProcess,
   pools,
-} from '../../store/room.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { checkout } from '../../temporal.config.ts'
-import { freshDatabase } from '../support/servers.ts'
+} from '../../../store/database/connection-budget.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { freshDatabase } from '../../support/servers/servers.ts'
 
 let url: string
 let store: Store

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
-import { migrate, migrationsDir } from '../../store/migrate.ts'
-import { freshDatabase } from '../support/servers.ts'
+import { migrate, migrationsDir } from '../../../store/database/migrate.ts'
+import { freshDatabase } from '../../support/servers/servers.ts'
 
 /** A migration that has run somewhere must stay what it was; a change to the schema is a further file. */
 const pinned: Record<string, string> = {

@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { openingState, type ReleaseState } from '../../domain/release.ts'
-import { end } from '../../domain/transitions.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { end } from '../../../domain/release/transitions.ts'
 import {
   findChampion,
   findRollbackTarget,
@@ -14,10 +14,10 @@ import {
   markProven,
   markWithdrawn,
   moveChampion,
-} from '../../store/champions.ts'
-import { insertDecision, listDecisions, recordLook } from '../../store/decisions.ts'
-import { findLiveAt } from '../../store/live-at.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
+} from '../../../store/registry/champions.ts'
+import { insertDecision, listDecisions, recordLook } from '../../../store/release/decisions.ts'
+import { findLiveAt } from '../../../store/registry/champion-at.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
 import {
   closeRelease,
   findOpenRelease,
@@ -30,10 +30,10 @@ import {
   lockRelease,
   markTakenBack,
   saveRelease,
-} from '../../store/releases.ts'
-import { insertModel } from '../support/candidates.ts'
-import { firstFacts, policy } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+} from '../../../store/release/releases.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { firstFacts, policy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-releases-'))
 let store: Store

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { insertOutcomes } from '../../store/outcomes.ts'
-import { countPairs, insertPairs } from '../../store/pairs.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { insertModel } from '../support/candidates.ts'
-import { policy } from '../support/releases.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
+import { countPairs, insertPairs } from '../../../store/release/shadow-pairs.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { policy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
 let store: Store

@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { dropDays, forgetRows, makeDays } from '../../store/days.ts'
-import { settleAccount } from '../../store/log-accounts.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase } from '../support/servers.ts'
+import { dropDays, forgetRows, makeDays } from '../../../store/serving/log-partitions.ts'
+import { settleAccount } from '../../../store/serving/log-accounts.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let store: Store
 beforeAll(async () => {

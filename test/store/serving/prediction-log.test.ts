@@ -1,8 +1,8 @@
 /** The prediction log's rows: encoded by us, read back by Postgres. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createClock } from '../../api/serving/clock.ts'
-import { createIds } from '../../api/serving/identity.ts'
-import { splitTuples, withClient } from '../../store/copy.ts'
+import { createClock } from '../../../api/serving/clock.ts'
+import { createIds } from '../../../api/serving/prediction-ids.ts'
+import { splitTuples, withClient } from '../../../store/database/binary-copy.ts'
 import {
   copyPredictions,
   encodeOrigin,
@@ -11,9 +11,9 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
-} from '../../store/predictions.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { migratedDatabase } from '../support/servers.ts'
+} from '../../../store/serving/prediction-log.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let store: Store
 const ids = createIds(createClock())

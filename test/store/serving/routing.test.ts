@@ -1,10 +1,10 @@
 /** Routing writes: one of many wins, a stale writer never does, and replicas are told. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { isError } from '../../domain/errors.ts'
-import { wholeBp, type Route } from '../../domain/route.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { acknowledge, endLease, renewLease } from '../../store/replicas.ts'
+import { isError } from '../../../domain/errors.ts'
+import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
 import {
   findRouting,
   issuesOfFollowers,
@@ -12,8 +12,8 @@ import {
   renewExposure,
   writeRoute,
   type Routing,
-} from '../../store/routing.ts'
-import { migratedDatabase, uniqueName } from '../support/servers.ts'
+} from '../../../store/serving/routing.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
 let model: string

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openSigner, type Signer } from '../../store/signature.ts'
-import { expectVouched, vouchFor } from '../../store/vouching.ts'
+import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
+import { expectVouched, vouchFor } from '../../../store/signing/artifact-signatures.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-vouching-'))
 afterAll(() => rmSync(root, { recursive: true }))

@@ -4,7 +4,7 @@ import { mkdtempSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { openSigner } from '../../store/signature.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tenure-key-'))
 const said = Buffer.from('what was said')

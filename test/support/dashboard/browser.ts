@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createBrotliDecompress } from 'node:zlib'
 import { chromium, type Browser } from 'playwright-core'
-import { cacheDir, environmentWith } from '../../temporal.config.ts'
+import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
 /** No sandbox: tests run as root in containers too, and look at pages of this machine alone. */
 const flags = [

@@ -3,14 +3,18 @@
  * audit. `hostile` is put into every text that comes from outside.
  */
 import sql from 'sql-template-tag'
-import { defaultDriftPolicy, judgeDrift } from '../../domain/drift.ts'
-import { defaultGatePolicy } from '../../domain/gate-policy.ts'
-import { categoryProfile, numberProfile, type ReferenceProfile } from '../../domain/profile.ts'
-import type { QualityReport } from '../../domain/quality.ts'
-import { seeded } from '../../domain/random.ts'
-import { resolveAlert, upsertAlert } from '../../store/alerts.ts'
-import { appendAudit } from '../../store/audit.ts'
-import type { Store } from '../../store/postgres.ts'
+import { defaultDriftPolicy, judgeDrift } from '../../../domain/monitoring/drift.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import {
+  categoryProfile,
+  numberProfile,
+  type ReferenceProfile,
+} from '../../../domain/model/reference-profile.ts'
+import type { QualityReport } from '../../../domain/monitoring/quality.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import type { Store } from '../../../store/postgres.ts'
 
 export interface Furnished {
   model: string

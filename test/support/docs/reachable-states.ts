@@ -2,12 +2,17 @@
  * Every state that a release can reach, found by trying every event in every state until nothing new comes of it. Times and
  * names are left out of the comparison; what is counted without an end is counted to two.
  */
-import { advance } from '../../domain/advance.ts'
-import { isError } from '../../domain/errors.ts'
-import type { ReleaseEvent } from '../../domain/release-events.ts'
-import { commandNames, openingState, type ReleaseFacts, type ReleaseState } from '../../domain/release.ts'
-import type { Strategy } from '../../domain/policy.ts'
-import { facts, firstFacts, judged, policy, reports, returned, say } from './releases.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { isError } from '../../../domain/errors.ts'
+import type { ReleaseEvent } from '../../../domain/release/events.ts'
+import {
+  commandNames,
+  openingState,
+  type ReleaseFacts,
+  type ReleaseState,
+} from '../../../domain/release/state.ts'
+import type { Strategy } from '../../../domain/release/policy.ts'
+import { facts, firstFacts, judged, policy, reports, returned, say } from '../release/releases.ts'
 
 export interface Tried {
   state: ReleaseState

@@ -3,8 +3,8 @@
  * wrong after the next change.
  */
 import { format } from 'prettier'
-import { releaseOutcomes, releaseStages, type ReleaseStage } from '../../domain/release.ts'
-import { events, explore, type Tried } from './reachable.ts'
+import { releaseOutcomes, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
+import { events, explore, type Tried } from './reachable-states.ts'
 
 const stages = Object.keys(releaseStages) as ReleaseStage[]
 

@@ -26,7 +26,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { checkout, environmentWith } from '../../temporal.config.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
 import type { Block } from './markdown.ts'
 
 export interface Reader {

@@ -1,13 +1,13 @@
 /** Registered versions for tests of releases: a real artifact that a replica loads and answers with, and its lineage in rows. */
 import sql from 'sql-template-tag'
-import type { Features, Output } from '../../domain/features.ts'
-import type { Manifest } from '../../domain/manifest.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
-import { insertKey } from '../../store/keys.ts'
-import type { Store } from '../../store/postgres.ts'
-import type { Role } from '../../domain/roles.ts'
-import { signatureOf } from './vouching.ts'
+import type { Features, Output } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../../store/artifacts.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import type { Store } from '../../../store/postgres.ts'
+import type { Role } from '../../../domain/roles.ts'
+import { signatureOf } from '../serving/sign-versions.ts'
 
 const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }

@@ -5,12 +5,16 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { bundleWorkflows, createControlWorker, type WorkflowBundle } from '../../activities/create-worker.ts'
-import type { Deps } from '../../activities/deps.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { readConfig, type Config } from '../../temporal.config.ts'
-import { quietRuntime } from './quiet.ts'
+import {
+  bundleWorkflows,
+  createControlWorker,
+  type WorkflowBundle,
+} from '../../../activities/worker/create-worker.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { readConfig, type Config } from '../../../temporal.config.ts'
+import { quietRuntime } from '../servers/silence-temporal.ts'
 
 export interface Core {
   config: Config

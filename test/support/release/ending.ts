@@ -3,12 +3,12 @@
  * release must end alike whatever has died on the way.
  */
 import sql from 'sql-template-tag'
-import { commandNames } from '../../domain/release.ts'
-import { wholeBp, type Route } from '../../domain/route.ts'
-import { findChampion, listChampionHistory } from '../../store/champions.ts'
-import type { Store } from '../../store/postgres.ts'
-import { findRelease, listCommands } from '../../store/releases.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../store/routing.ts'
+import { commandNames } from '../../../domain/release/state.ts'
+import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { findRelease, listCommands } from '../../../store/release/releases.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../../store/serving/routing.ts'
 
 /** Names of versions are given by their place, so that the endings of two models can be compared. */
 export interface Ending {

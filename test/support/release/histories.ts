@@ -17,8 +17,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkout } from '../../temporal.config.ts'
-import type { PlantedChange } from '../workflows/plants.ts'
+import { checkout } from '../../../temporal.config.ts'
+import type { PlantedChange } from '../../workflows/planted-bugs.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')
 

@@ -5,13 +5,13 @@
 import { Context } from '@temporalio/activity'
 import { NativeConnection, type InjectedSinks, type WorkerInterceptors } from '@temporalio/worker'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { createControlWorker } from '../../activities/create-worker.ts'
-import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
-import { quietRuntime } from './quiet.ts'
-import type { ToldSinks } from './told-interceptors.ts'
-import type { Deed, Lived, Order, Point, Saying } from './told-point.ts'
+import { createControlWorker } from '../../../activities/worker/create-worker.ts'
+import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { quietRuntime } from '../servers/silence-temporal.ts'
+import type { ToldSinks } from './instrumented-worker-interceptors.ts'
+import type { Deed, Lived, Order, Point, Saying } from './kill-point.ts'
 
 const [codePath = ''] = process.argv.slice(2)
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }

@@ -6,13 +6,13 @@ import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { checkout } from '../../temporal.config.ts'
-import type { Lived, Order, Point, Saying } from './told-point.ts'
+import { checkout } from '../../../temporal.config.ts'
+import type { Lived, Order, Point, Saying } from './kill-point.ts'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-const script = fileURLToPath(new URL('./told-worker.ts', import.meta.url))
-const interceptors = fileURLToPath(new URL('./told-interceptors.ts', import.meta.url))
+const script = fileURLToPath(new URL('./instrumented-worker.ts', import.meta.url))
+const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
 
 /** Compiles the workflows of a directory that looks like the checkout into a file, once for all told workers. */
 export async function writeBundle(path: string, root = checkout): Promise<string> {

@@ -1,14 +1,21 @@
 /** A replica whose lines to Temporal and to Postgres can be cut, a worker behind them, and releases that wait for approvals. */
 import sql from 'sql-template-tag'
-import { deliverDue, deliveryPolicy } from '../../api/deliver.ts'
-import { answerMs } from '../../api/temporal.ts'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
+import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
+import { answerMs } from '../../../api/temporal/client.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { insertModel, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
-import { openLine, type Line } from './line.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
-import { houseOn, startApi, until, type House, type TestApi, type TestResponse } from './serving.ts'
+import { openLine, type Line } from '../servers/cuttable-link.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../servers/servers.ts'
+import {
+  houseOn,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+  type TestResponse,
+} from '../serving/serving-fixture.ts'
 
 const policy: ReleasePolicy = {
   strategy: 'direct',

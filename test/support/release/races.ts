@@ -3,17 +3,17 @@
  * their own; where the workflow decides, updates race to a real one.
  */
 import sql from 'sql-template-tag'
-import { openRelease, type Opening } from '../../activities/release.ts'
-import { promote } from '../../activities/promote.ts'
-import { returnToBaseline } from '../../activities/ending.ts'
-import { advance } from '../../domain/advance.ts'
-import type { ReleaseEvent } from '../../domain/release-events.ts'
-import type { CommandName, ReleaseState } from '../../domain/release.ts'
-import { findChampion, listChampionHistory } from '../../store/champions.ts'
-import { findRouting } from '../../store/routing.ts'
+import { openRelease, type Opening } from '../../../activities/release/open-release.ts'
+import { promote } from '../../../activities/release/promote.ts'
+import { returnToBaseline } from '../../../activities/release/close-release.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import type { ReleaseEvent } from '../../../domain/release/events.ts'
+import type { CommandName, ReleaseState } from '../../../domain/release/state.ts'
+import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
 import { insertModel, type Registry } from './candidates.ts'
-import { seatChampion } from './seat.ts'
-import { quickPolicy, type PlayedRelease, type Stage } from './stage.ts'
+import { seatChampion } from '../serving/seed-champion.ts'
+import { quickPolicy, type PlayedRelease, type Stage } from './release-fixture.ts'
 
 export interface Raced {
   /** Who was first, and how often. */

@@ -2,11 +2,11 @@
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import type { CommandName, ReleaseStage, ReleaseState } from '../../domain/release.ts'
-import { findRelease } from '../../store/releases.ts'
-import type { Store } from '../../store/postgres.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { CommandName, ReleaseStage, ReleaseState } from '../../../domain/release/state.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import type { Store } from '../../../store/postgres.ts'
 import {
   commandSignals,
   commandUpdates,
@@ -16,11 +16,11 @@ import {
   type Command,
   type CommandResult,
   type ReleaseOutcome,
-} from '../../workflows/contract.ts'
-import type { release as releaseWorkflow } from '../../workflows/release.ts'
+} from '../../../workflows/messages.ts'
+import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core, type Servers } from './core.ts'
-import { startFleet, type Fleet, type Traffic } from './fleet.ts'
+import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 
 const patienceMs = 20_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 4_000 }

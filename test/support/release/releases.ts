@@ -1,8 +1,8 @@
 /** The words in which the tests tell of releases: a policy of milliseconds, the states on the way, what is reported and said. */
-import { advance } from '../../domain/advance.ts'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import { defaultWatch, type ReleasePolicy } from '../../domain/policy.ts'
-import type { CommandEvent, ReleaseEvent, StepEvent } from '../../domain/release-events.ts'
+import { advance } from '../../../domain/release/reducer.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { CommandEvent, ReleaseEvent, StepEvent } from '../../../domain/release/events.ts'
 import {
   openingState,
   releaseStages,
@@ -10,7 +10,7 @@ import {
   type ReleaseFacts,
   type ReleaseStage,
   type ReleaseState,
-} from '../../domain/release.ts'
+} from '../../../domain/release/state.ts'
 
 const stage = { minMs: 100, minRequests: 10, deadlineMs: 1_000 }
 export const policy: ReleasePolicy = {

@@ -1,11 +1,11 @@
 /** Signals to one release: each twice, out of order, late ones among them, all in one burst. */
 import sql from 'sql-template-tag'
-import { seeded } from '../../domain/random.ts'
-import type { CommandName } from '../../domain/release.ts'
-import { findRelease } from '../../store/releases.ts'
-import { commandSignals, type Command } from '../../workflows/contract.ts'
-import { seatChampion } from './seat.ts'
-import { quickPolicy, type Stage } from './stage.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import type { CommandName } from '../../../domain/release/state.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { commandSignals, type Command } from '../../../workflows/messages.ts'
+import { seatChampion } from '../serving/seed-champion.ts'
+import { quickPolicy, type Stage } from './release-fixture.ts'
 
 export interface Burst {
   sent: number

@@ -5,7 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkout } from '../../temporal.config.ts'
+import { checkout } from '../../../temporal.config.ts'
 
 export interface WallClock {
   /** What the process must be started with. */
@@ -24,7 +24,7 @@ export const canSkew = (): boolean =>
 /** Compiles the library into a directory that every process may read, and answers how to make a clock there. */
 export function clockMaker(directory: string): (name: string, aheadMs?: number) => WallClock {
   const library = join(directory, 'skew.so')
-  const source = join(checkout, 'test', 'support', 'skew.c')
+  const source = join(checkout, 'test/support/servers/clock-skew.c')
   execFileSync(compiler, ['-shared', '-fPIC', '-O2', '-o', library, source, '-ldl'])
   return (name, aheadMs = 0) => {
     const path = join(directory, `skew-of-${name}`)

@@ -1,5 +1,5 @@
 /** Asks a Temporal that drops every connection, gives up and closes the client; what the library has not ended by then ends this process. */
-import { createTemporalClient } from '../../api/temporal.ts'
+import { createTemporalClient } from '../../../api/temporal/client.ts'
 
 const client = createTemporalClient({
   temporal: { address: process.argv[2]!, namespace: 'default' },

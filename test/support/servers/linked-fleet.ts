@@ -2,11 +2,11 @@
  * A show in which every process reaches Postgres and Temporal through a link of its own: to cut one of them and not the others, and
  * to count who connects to what.
  */
-import { replicaName } from '../../cli/replicas.ts'
-import { openLine, openLink, type Link } from '../../bench/fleet/proxy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { openShow, type Show } from './show.ts'
-import { withEnvironment } from './system.ts'
+import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
+import { openLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { openShow, type Show } from '../serving/fleet-fixture.ts'
+import { withEnvironment } from './system-fixture.ts'
 
 export interface NamedLink extends Link {
   /** As the supervisor knows it. */

@@ -2,11 +2,11 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
-import { migrate } from '../../store/migrate.ts'
-import { searchAttributes } from '../../temporal.config.ts'
-import type { Servers } from './core.ts'
+import { startPostgres } from '../../../cli/embedded/postgres.ts'
+import { startTemporal } from '../../../cli/embedded/temporal.ts'
+import { migrate } from '../../../store/database/migrate.ts'
+import { searchAttributes } from '../../../temporal.config.ts'
+import type { Servers } from '../release/core.ts'
 
 /** Starts both, does the work, and leaves nothing behind. */
 export async function withServers(work: (servers: Servers) => Promise<void>): Promise<void> {

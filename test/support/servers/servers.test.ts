@@ -1,7 +1,7 @@
 import { Client, Connection } from '@temporalio/client'
 import pg from 'pg'
 import { expect, it } from 'vitest'
-import { searchAttributes } from '../../temporal.config.ts'
+import { searchAttributes } from '../../../temporal.config.ts'
 import { freshDatabase, freshNamespace, migratedDatabase, temporalAddress, uniqueName } from './servers.ts'
 
 async function ask(url: string, statement: string): Promise<unknown[]> {

@@ -3,8 +3,8 @@ import { Client, Connection } from '@temporalio/client'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { ChildSpec } from '../../cli/supervisor.ts'
-import { startRealSystem, type RealSystem, type RealSystemOptions } from './system.ts'
+import type { ChildSpec } from '../../../cli/supervisor/supervisor.ts'
+import { startRealSystem, type RealSystem, type RealSystemOptions } from './system-fixture.ts'
 
 export interface AwaySystem extends RealSystem {
   /** kill -9; whatever the supervisor starts in its place waits. */

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { Agent, request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
-import { checkout, environmentWith } from '../../temporal.config.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
 
 export interface ApiProcess {
   url: string

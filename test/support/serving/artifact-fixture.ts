@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto'
 import { readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../store/artifacts.ts'
-import type { Manifest } from '../../domain/manifest.ts'
-import type { Store } from '../../store/postgres.ts'
+import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../../store/artifacts.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import type { Store } from '../../../store/postgres.ts'
 
 export interface Stocked {
   version: string

@@ -2,9 +2,9 @@
  * Artifacts for tests of serving, made without TensorFlow: a small dense network with seeded weights, and golden outputs that
  * are computed here in doubles, independently of the predictor under test.
  */
-import type { FeatureFit, Features, Output, Row } from '../../domain/features.ts'
-import type { FileDigest, Manifest } from '../../domain/manifest.ts'
-import { openArtifacts, putManifest } from '../../store/artifacts.ts'
+import type { FeatureFit, Features, Output, Row } from '../../../domain/model/features.ts'
+import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
+import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 
 export interface Layer {
   units: number

@@ -2,14 +2,14 @@
  * A real system with a model whose champion answers, and releases of its next versions: for faults that strike the fleet, each of
  * which needs other processes and another policy.
  */
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { findChampion } from '../../store/champions.ts'
-import { insertKey } from '../../store/keys.ts'
-import { releaseWorkflowId } from '../../workflows/contract.ts'
-import type { release as releaseWorkflow } from '../../workflows/release.ts'
-import { insertModel, insertPeople } from './candidates.ts'
-import { playedRelease, quickPolicy, type PlayedRelease } from './stage.ts'
-import { startRealSystem, type RealSystem, type RealSystemOptions } from './system.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import { releaseWorkflowId } from '../../../workflows/messages.ts'
+import type { release as releaseWorkflow } from '../../../workflows/release.ts'
+import { insertModel, insertPeople } from '../release/candidates.ts'
+import { playedRelease, quickPolicy, type PlayedRelease } from '../release/release-fixture.ts'
+import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
 
 const step = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
 

@@ -1,8 +1,8 @@
 /** Sheets to compare: what two readers of the same body have understood. */
-import type { Columns } from '../../api/serving/columns.ts'
-import { beginSheet, createSheet, keepRow, type Sheet } from '../../api/serving/sheet.ts'
-import { loadVersion, type LoadedVersion } from '../../api/serving/version.ts'
-import type { Row } from '../../domain/features.ts'
+import type { Columns } from '../../../api/serving/codec/feature-columns.ts'
+import { beginSheet, createSheet, keepRow, type Sheet } from '../../../api/serving/codec/input-buffer.ts'
+import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
+import type { Row } from '../../../domain/model/features.ts'
 import { manifestOf, topologyOf, weightsOf, type ArtifactSpec } from './artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }

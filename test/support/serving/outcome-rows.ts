@@ -1,8 +1,8 @@
 /** Days of answers and of what became of them, in the tables where serving would have left them. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { seeded } from '../../domain/random.ts'
-import type { Store } from '../../store/postgres.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import type { Store } from '../../../store/postgres.ts'
 
 const hour = 3_600_000
 

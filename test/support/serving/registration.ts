@@ -1,11 +1,11 @@
 /** Registers artifacts that no training of this house has made, and routes callers to them: for tests of serving and for measuring. */
 import sql from 'sql-template-tag'
-import type { Fallback } from '../../domain/flag.ts'
-import { wholeBp, type Route } from '../../domain/route.ts'
-import type { Store } from '../../store/postgres.ts'
-import { findRouting, writeRoute } from '../../store/routing.ts'
+import type { Fallback } from '../../../domain/serving/kill-switch.ts'
+import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
-import { signatureOf } from './vouching.ts'
+import { signatureOf } from './sign-versions.ts'
 
 /** Stores the artifact and a version of it with everything that must stand behind one; answers the version's name. */
 export async function register(

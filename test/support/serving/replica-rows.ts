@@ -3,10 +3,10 @@
  * replicas have their own tests; here a release must be shown what real ones get into once a year.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { isNewer, routeAt, type Route } from '../../domain/route.ts'
-import { writeTicks, type CountedArm, type TickCounts } from '../../store/counters.ts'
-import type { Store } from '../../store/postgres.ts'
-import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../store/replicas.ts'
+import { isNewer, routeAt, type Route } from '../../../domain/serving/route.ts'
+import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/tick-counters.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 
 /** What the callers of one model do, and what its versions answer. */
 export interface Traffic {

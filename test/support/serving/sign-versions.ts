@@ -1,7 +1,7 @@
 /** Signs versions that no training of this house has made, with the key that lies where a process would make its own. */
 import { dirname, join } from 'node:path'
-import { openSigner } from '../../store/signature.ts'
-import { vouchFor, type Vouched } from '../../store/vouching.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { vouchFor, type Vouched } from '../../../store/signing/artifact-signatures.ts'
 
 /** For processes whose state is elsewhere: what TENURE_SIGNING_KEY must be for them. */
 export const signingKeyOf = (artifactRoot: string): string =>

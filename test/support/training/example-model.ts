@@ -6,10 +6,10 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { seeded } from '../../domain/random.ts'
-import { loadModel, modelsDirectory } from '../../models/index.ts'
-import type { Store } from '../../store/postgres.ts'
-import { upsertModel } from '../../store/models.ts'
+import { seeded } from '../../../domain/statistics/random.ts'
+import { loadModel, modelsDirectory } from '../../../models/index.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { upsertModel } from '../../../store/registry/models.ts'
 
 export interface RosesFile {
   /** Workflow ids are made of it, so files that run retrainings take a name of their own. */

@@ -4,9 +4,9 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { loadModel, modelsDirectory } from '../../models/index.ts'
-import { upsertModel } from '../../store/models.ts'
-import type { Store } from '../../store/postgres.ts'
+import { loadModel, modelsDirectory } from '../../../models/index.ts'
+import { upsertModel } from '../../../store/registry/models.ts'
+import type { Store } from '../../../store/postgres.ts'
 
 /** What stands in the file → what shall. */
 export type Edits = readonly (readonly [from: string, to: string])[]

@@ -6,12 +6,12 @@ import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createTrainWorker } from '../../activities/create-worker.ts'
-import { retrainWorkflowId, type RetrainRequest } from '../../workflows/contract.ts'
-import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
-import { startCore, type Core } from './core.ts'
-import { rosesDirectory } from './roses.ts'
-import { migratedDatabase, temporalAddress } from './servers.ts'
+import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
+import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
+import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
+import { startCore, type Core } from '../release/core.ts'
+import { rosesDirectory } from './example-model.ts'
+import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
 
 export interface Pipeline extends Core {
   /** The directory of the model files. */
@@ -52,7 +52,7 @@ export async function openPipeline(options: { trainer?: false } = {}): Promise<P
 /** A training worker as a process of its own, which takes tasks when this resolves. */
 export async function spawnTrainWorker({ config, models }: Pipeline): Promise<ChildProcess> {
   const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-  const script = fileURLToPath(new URL('train-worker.ts', import.meta.url))
+  const script = fileURLToPath(new URL('./train-worker.ts', import.meta.url))
   const worker = spawn(process.execPath, ['--import', loader, script, models], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {

@@ -1,9 +1,9 @@
 /** A training worker as a process of its own, with model files from the directory that is its argument. */
 import { NativeConnection, Runtime } from '@temporalio/worker'
-import { createTrainWorker } from '../../activities/create-worker.ts'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { openStore } from '../../store/postgres.ts'
-import { readConfig } from '../../temporal.config.ts'
+import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { readConfig } from '../../../temporal.config.ts'
 
 const [models = ''] = process.argv.slice(2)
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }

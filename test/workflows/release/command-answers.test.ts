@@ -1,10 +1,10 @@
 /** Every command has an answer, also when nobody can find out who has said it. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { listAudit } from '../../store/audit.ts'
-import { listCommands } from '../../store/releases.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, type PlayedRelease, type Stage } from '../support/stage.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { listCommands } from '../../../store/release/releases.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { openStage, type PlayedRelease, type Stage } from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

@@ -2,14 +2,14 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { planTemporal } from '../../cli/embedded/temporal.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { listAudit } from '../../store/audit.ts'
-import { findChampion, moveChampion } from '../../store/champions.ts'
-import { listCommands } from '../../store/releases.ts'
-import { findRouting } from '../../store/routing.ts'
-import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { planTemporal } from '../../../cli/embedded/temporal.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
+import { listCommands } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
 let stage: Stage
 let show: PlayedModel

@@ -1,15 +1,20 @@
 /** Releases that are refused, interrupted or overtaken, and the rollback of a model outside of a release. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openArtifacts } from '../../store/artifacts.ts'
-import { listAudit, verifyAudit } from '../../store/audit.ts'
-import { findChampion, listChampionHistory } from '../../store/champions.ts'
-import { findOpenRelease, findRelease, listCommands } from '../../store/releases.ts'
-import { findRouting } from '../../store/routing.ts'
-import { rollbackWorkflowId, type RollbackOutcome } from '../../workflows/contract.ts'
-import { putNetwork } from '../support/candidates.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, quickPolicy, type PlayedModel, type Stage } from '../support/stage.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
+import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
+import { findOpenRelease, findRelease, listCommands } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { rollbackWorkflowId, type RollbackOutcome } from '../../../workflows/messages.ts'
+import { putNetwork } from '../../support/release/candidates.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import {
+  openStage,
+  quickPolicy,
+  type PlayedModel,
+  type Stage,
+} from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

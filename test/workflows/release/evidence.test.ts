@@ -2,15 +2,21 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { listAlerts } from '../../store/alerts.ts'
-import { findChampion } from '../../store/champions.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { insertOutcomes } from '../../store/outcomes.ts'
-import { insertPairs } from '../../store/pairs.ts'
-import { findRelease } from '../../store/releases.ts'
-import { findRouting } from '../../store/routing.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
+import { insertPairs } from '../../../store/release/shadow-pairs.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import {
+  openStage,
+  quickPolicy,
+  type PlayedModel,
+  type PlayedRelease,
+  type Stage,
+} from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

@@ -1,12 +1,18 @@
 /** A release of a model that somebody has pinned: it holds, says why, and goes on when the switch is back. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { promote } from '../../activities/promote.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { writeFlag } from '../../store/flags.ts'
-import type { FlagWay } from '../../domain/flag.ts'
-import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
+import { promote } from '../../../activities/release/promote.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { writeFlag } from '../../../store/serving/kill-switches.ts'
+import type { FlagWay } from '../../../domain/serving/kill-switch.ts'
+import {
+  openStage,
+  quickPolicy,
+  type PlayedModel,
+  type PlayedRelease,
+  type Stage,
+} from '../../support/release/release-fixture.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
 let stage: Stage
 let model: PlayedModel

@@ -1,10 +1,10 @@
 /** A replica that stops to follow in the middle of a stage: nothing is passed without it, and it is named. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { listDecisions } from '../../store/decisions.ts'
-import { acknowledge } from '../../store/replicas.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, quickPolicy, type Stage } from '../support/stage.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { acknowledge } from '../../../store/serving/replicas.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { openStage, quickPolicy, type Stage } from '../../support/release/release-fixture.ts'
 
 const minMs = 1_500
 let stage: Stage

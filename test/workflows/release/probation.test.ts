@@ -1,12 +1,12 @@
 /** A new champion that the monitor finds beyond its alarms is taken back while it is on probation, by the release itself. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../store/alerts.ts'
-import { findChampion } from '../../store/champions.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { findRelease } from '../../store/releases.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
+import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../../store/monitoring/alerts.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

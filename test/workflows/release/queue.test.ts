@@ -1,15 +1,26 @@
 /** A second release of a model: it waits, takes the place of another, or is refused; and the way of a hotfix. On the real servers. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { recordTurn } from '../../activities/queue.ts'
-import { openRelease } from '../../activities/release.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { findChampion } from '../../store/champions.ts'
-import { findOpenRelease, findRelease, listReleases } from '../../store/releases.ts'
-import { findWaiting, insertWaiting, listWaiting, type NewWaiting } from '../../store/waiting.ts'
-import { queueWorkflowId, releaseWorkflowId, wakeSignal } from '../../workflows/contract.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { until } from '../support/serving.ts'
-import { openStage, quickPolicy, type PlayedModel, type PlayedRelease, type Stage } from '../support/stage.ts'
+import { recordTurn } from '../../../activities/release/release-queue.ts'
+import { openRelease } from '../../../activities/release/open-release.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
+import {
+  findWaiting,
+  insertWaiting,
+  listWaiting,
+  type NewWaiting,
+} from '../../../store/release/release-queue.ts'
+import { queueWorkflowId, releaseWorkflowId, wakeSignal } from '../../../workflows/messages.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
+import {
+  openStage,
+  quickPolicy,
+  type PlayedModel,
+  type PlayedRelease,
+  type Stage,
+} from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

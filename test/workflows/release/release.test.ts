@@ -1,12 +1,12 @@
 /** Whole releases on the real Temporal and the real Postgres, in seconds instead of days: all durations are policy. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { listAudit, verifyAudit } from '../../store/audit.ts'
-import { findChampion } from '../../store/champions.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { findRelease } from '../../store/releases.ts'
-import { findRouting } from '../../store/routing.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, type Stage } from '../support/stage.ts'
+import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { openStage, type Stage } from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 /** The rollback of a model: to the last proven version that can be given to callers, which is warm or checked before. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findRouting } from '../../store/routing.ts'
-import { rollbackWorkflowId, type RollbackOutcome } from '../../workflows/contract.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { openStage, type PlayedModel, type Stage } from '../support/stage.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { rollbackWorkflowId, type RollbackOutcome } from '../../../workflows/messages.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

@@ -3,15 +3,15 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import type { ReleaseState } from '../../domain/release.ts'
-import { findChampion } from '../../store/champions.ts'
-import { listDecisions } from '../../store/decisions.ts'
-import { insertPairs } from '../../store/pairs.ts'
-import { findRelease } from '../../store/releases.ts'
-import { findRouting } from '../../store/routing.ts'
-import { migratedDatabase, temporalAddress } from '../support/servers.ts'
-import { until } from '../support/serving.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { ReleaseState } from '../../../domain/release/state.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { listDecisions } from '../../../store/release/decisions.ts'
+import { insertPairs } from '../../../store/release/shadow-pairs.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 import {
   openStage,
   quickPolicy,
@@ -19,7 +19,7 @@ import {
   type PlayedRelease,
   type PolicyChanges,
   type Stage,
-} from '../support/stage.ts'
+} from '../../support/release/release-fixture.ts'
 
 let stage: Stage
 beforeAll(async () => {

@@ -2,23 +2,23 @@
 import { WorkflowFailedError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
-import { register } from '../../activities/register.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { getEvaluation } from '../../store/evaluations.ts'
-import { insertKey } from '../../store/keys.ts'
-import { findRetraining, insertRetraining } from '../../store/retrainings.ts'
-import { findTraining } from '../../store/trainings.ts'
-import { findValidation } from '../../store/validations.ts'
-import { getVersion, listVersions } from '../../store/versions.ts'
+import { register } from '../../../activities/retrain/register.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
+import { findTraining } from '../../../store/training/trainings.ts'
+import { findValidation } from '../../../store/training/validations.ts'
+import { getVersion, listVersions } from '../../../store/registry/versions.ts'
 import {
   releaseWorkflowId,
   retrainProgress,
   retrainWorkflowId,
   type RetrainOutcome,
-} from '../../workflows/contract.ts'
-import { openPipeline, type Pipeline } from '../support/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../support/roses.ts'
-import { uniqueName } from '../support/servers.ts'
+} from '../../../workflows/messages.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+import { at, plantRoses, syncRoses } from '../../support/training/example-model.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
 
 let pipeline: Pipeline
 const model = uniqueName('roses')

@@ -1,8 +1,8 @@
 /** What was live at a moment, by whose word and on what evidence. */
-import type { LiveAt } from '../../../store/live-at.ts'
-import type { View } from '../declare.ts'
-import { Badge, Time } from '../parts.tsx'
-import { plain, verdictTones } from '../words.ts'
+import type { LiveAt } from '../../../../store/registry/champion-at.ts'
+import type { View } from '../../page.ts'
+import { Badge, Time } from '../../components/elements.tsx'
+import { plain, verdictTones } from '../../labels.ts'
 
 export const LiveAtForm = ({
   path,

@@ -1,8 +1,8 @@
 /** What differs between two versions and what is the same, field by field. */
-import type { ComparedField, Section, VersionComparison } from '../../../domain/compare.ts'
-import type { View } from '../declare.ts'
-import { Badge, numberText, Table } from '../parts.tsx'
-import { shortDigest } from '../words.ts'
+import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
+import type { View } from '../../page.ts'
+import { Badge, numberText, Table } from '../../components/elements.tsx'
+import { shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
   metrics: 'Metrics',

@@ -1,10 +1,10 @@
 /** Two versions side by side, what differs first. */
 import { z } from 'zod'
-import { compareVersions, type VersionComparison } from '../../../domain/compare.ts'
-import { comparedOf } from '../../compared.ts'
-import { resolveVersion } from '../../version-name.ts'
-import { expectInScope } from '../../scope.ts'
-import { page, type View } from '../declare.ts'
+import { compareVersions, type VersionComparison } from '../../../../domain/registry/version-diff.ts'
+import { comparedOf } from '../../../services/version-diff.ts'
+import { resolveVersion } from '../../../services/resolve-version.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { page, type View } from '../../page.ts'
 import { Comparison } from './compare-fields.tsx'
 
 const name = z.string().min(1).max(200)

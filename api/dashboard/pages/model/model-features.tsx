@@ -1,16 +1,16 @@
 /** What a model is asked, feature by feature, beside what its champion was trained on. */
-import { psiText } from '../../../charts/figures.ts'
-import { profileBins, profileLegend, profileSvg } from '../../../charts/profile.ts'
-import type { Profile } from '../../../domain/profile.ts'
-import { findChampion } from '../../../store/champions.ts'
-import { findWindow } from '../../../store/feature-counts.ts'
-import { findLastDrift } from '../../../store/drift-windows.ts'
-import { getModel } from '../../../store/models.ts'
-import { getVersion } from '../../../store/versions.ts'
-import { expectInScope } from '../../scope.ts'
-import { page, type View } from '../declare.ts'
-import { drawn, Drawing, type Drawn } from '../drawing.tsx'
-import { Badge, type Tone } from '../parts.tsx'
+import { psiText } from '../../../../charts/figures.ts'
+import { profileBins, profileLegend, profileSvg } from '../../../../charts/profile.ts'
+import type { Profile } from '../../../../domain/model/reference-profile.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { findWindow } from '../../../../store/serving/feature-counts.ts'
+import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
+import { getModel } from '../../../../store/registry/models.ts'
+import { getVersion } from '../../../../store/registry/versions.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { page, type View } from '../../page.ts'
+import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
+import { Badge, type Tone } from '../../components/elements.tsx'
 
 /** A page of a model with hundreds of features shows those that have moved most. */
 const mostFeatures = 24

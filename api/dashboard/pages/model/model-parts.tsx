@@ -1,13 +1,13 @@
 /** The parts of a model's page: its quality and its drift in use, and who was champion. */
-import { sparkline } from '../../../charts/sparkline.ts'
-import type { QualityPoint } from '../../../charts/quality.ts'
-import type { ChampionChange } from '../../../store/champions.ts'
-import type { DriftWindowLine, LastDrift } from '../../../store/drift-windows.ts'
-import type { View } from '../declare.ts'
-import { Drawing, type Drawn } from '../drawing.tsx'
-import { Badge, numberText, Table, Time, type Tone } from '../parts.tsx'
-import type { DatedPoint } from '../quality-points.ts'
-import { plain } from '../words.ts'
+import { sparkline } from '../../../../charts/sparkline.ts'
+import type { QualityPoint } from '../../../../charts/quality.ts'
+import type { ChampionChange } from '../../../../store/registry/champions.ts'
+import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
+import type { View } from '../../page.ts'
+import { Drawing, type Drawn } from '../../components/chart.tsx'
+import { Badge, numberText, Table, Time, type Tone } from '../../components/elements.tsx'
+import type { DatedPoint } from '../../components/quality-points.ts'
+import { plain } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]

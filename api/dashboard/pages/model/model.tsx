@@ -3,38 +3,46 @@
  * "What was live at three in the morning?" is answered here by people who were asleep then.
  */
 import { z } from 'zod'
-import { driftSvg } from '../../../charts/drift.ts'
-import { reliabilitySvg } from '../../../charts/reliability.ts'
-import { qualitySvg } from '../../../charts/quality.ts'
-import type { ModelDefinition } from '../../../domain/definition.ts'
+import { driftSvg } from '../../../../charts/drift.ts'
+import { reliabilitySvg } from '../../../../charts/reliability.ts'
+import { qualitySvg } from '../../../../charts/quality.ts'
+import type { ModelDefinition } from '../../../../domain/model-definition.ts'
 import {
   findChampion,
   listChampionHistory,
   type Champion,
   type ChampionChange,
-} from '../../../store/champions.ts'
-import type { Flag } from '../../../domain/flag.ts'
-import { findFlag } from '../../../store/flags.ts'
-import { findFirstChampion, findLiveAt, type LiveAt } from '../../../store/live-at.ts'
-import { findLastDrift, listDriftWindows, type DriftWindowLine } from '../../../store/drift-windows.ts'
-import { findPositiveShare, listQualityWeeks, listQualityWindows } from '../../../store/quality-windows.ts'
-import { listNewestOutcomes } from '../../../store/newest-outcomes.ts'
-import { getVersion } from '../../../store/versions.ts'
-import { getModel } from '../../../store/models.ts'
-import { findVersions, type FoundVersion } from '../../../store/search.ts'
-import { cursorText } from '../../cursor.ts'
-import { cursorOfKey, keyOfCursor } from '../../version-cursor.ts'
-import { expectInScope } from '../../scope.ts'
-import { searchedMoment } from '../../wire.ts'
-import { page, type View } from '../declare.ts'
-import { drawn, Drawing, type Drawn } from '../drawing.tsx'
-import { addressOf, Onward } from '../onward.tsx'
-import { Age, Time } from '../parts.tsx'
-import { calibrationOf } from '../calibration.ts'
-import { pointsOf } from '../quality-points.ts'
-import { VersionTable } from '../version-table.tsx'
+} from '../../../../store/registry/champions.ts'
+import type { Flag } from '../../../../domain/serving/kill-switch.ts'
+import { findFlag } from '../../../../store/serving/kill-switches.ts'
+import { findFirstChampion, findLiveAt, type LiveAt } from '../../../../store/registry/champion-at.ts'
+import {
+  findLastDrift,
+  listDriftWindows,
+  type DriftWindowLine,
+} from '../../../../store/dashboard/drift-windows.ts'
+import {
+  findPositiveShare,
+  listQualityWeeks,
+  listQualityWindows,
+} from '../../../../store/dashboard/quality-windows.ts'
+import { listNewestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
+import { getVersion } from '../../../../store/registry/versions.ts'
+import { getModel } from '../../../../store/registry/models.ts'
+import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
+import { cursorText } from '../../../http/page-cursor.ts'
+import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { searchedMoment } from '../../../http/schemas.ts'
+import { page, type View } from '../../page.ts'
+import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
+import { addressOf, Onward } from '../../components/pager.tsx'
+import { Age, Time } from '../../components/elements.tsx'
+import { calibrationOf } from '../../components/calibration.ts'
+import { pointsOf } from '../../components/quality-points.ts'
+import { VersionTable } from '../../components/version-table.tsx'
 import { Changes, Drift, Quality, type DriftPart, type QualityPart } from './model-parts.tsx'
-import { LiveAtForm } from './model-live-at.tsx'
+import { LiveAtForm } from './champion-at.tsx'
 
 const versionsAPage = 20
 const weeks = 26

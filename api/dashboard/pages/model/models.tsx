@@ -1,12 +1,12 @@
 /** Every model of the house: what it is for, who answers for it, and when it last learnt anything. */
 import { z } from 'zod'
-import { listModelLines, type ModelLine } from '../../../store/model-lines.ts'
-import { modelName } from '../../wire.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { addressOf, Onward } from '../onward.tsx'
-import { Age, Badge, Table } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { listModelLines, type ModelLine } from '../../../../store/dashboard/model-list.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { addressOf, Onward } from '../../components/pager.tsx'
+import { Age, Badge, Table } from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
 
 const rowsAPage = 50
 

@@ -1,7 +1,7 @@
 /** The form that asks the registry. */
-import { versionStatuses } from '../../../domain/search.ts'
-import type { View } from '../declare.ts'
-import { versionStatusNames } from '../../version-search.ts'
+import { versionStatuses } from '../../../../domain/registry/version-query.ts'
+import type { View } from '../../page.ts'
+import { versionStatusNames } from '../../../services/version-search.ts'
 
 const orders = [
   ['newest', 'newest first'],

@@ -1,14 +1,14 @@
 /** The registry, searched by what people remember of a version: how it was called, how good it was, when, from what data. */
 import { z } from 'zod'
-import { findVersions, type FoundVersion } from '../../../store/search.ts'
-import { cursorOfKey, keyOfCursor } from '../../version-cursor.ts'
-import { versionSearchFields } from '../../version-search.ts'
-import { expectInOrder } from '../../wire.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { addressOf, Onward } from '../onward.tsx'
+import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
+import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
+import { versionSearchFields } from '../../../services/version-search.ts'
+import { expectInOrder } from '../../../http/schemas.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { addressOf, Onward } from '../../components/pager.tsx'
 import { Search } from './versions-search.tsx'
-import { VersionTable } from '../version-table.tsx'
+import { VersionTable } from '../../components/version-table.tsx'
 
 const rowsAPage = 50
 

@@ -1,13 +1,13 @@
 /** A person takes an alert on, or says that it is over. Whoever is too late is told by whom it was done. */
-import { DomainError } from '../../../domain/errors.ts'
-import { resolveAlertById } from '../../../store/alert-page.ts'
-import { acknowledgeAlert, findAlert, type Alert } from '../../../store/alerts.ts'
-import { appendAudit } from '../../../store/audit.ts'
-import type { Database } from '../../../store/postgres.ts'
-import type { Answer, Ask } from '../../declare.ts'
-import type { ApiDeps } from '../../deps.ts'
-import { expectInScope } from '../../scope.ts'
-import { pageHeaders } from '../headers.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { resolveAlertById } from '../../../../store/dashboard/alert-list.ts'
+import { acknowledgeAlert, findAlert, type Alert } from '../../../../store/monitoring/alerts.ts'
+import { appendAudit } from '../../../../store/audit/audit-log.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import type { Answer, Ask } from '../../../http/route.ts'
+import type { ApiDeps } from '../../../deps.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { pageHeaders } from '../../security-headers.ts'
 
 const words = {
   acknowledge: { action: 'alert.acknowledged', do: acknowledgeAlert },

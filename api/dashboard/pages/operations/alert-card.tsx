@@ -1,10 +1,10 @@
 /** An open alert: what it says, who looks after it, what to do, and the buttons of those who may press them. */
-import { isAlertKind, runbookPage } from '../../../domain/alert-kinds.ts'
-import type { Alert } from '../../../store/alerts.ts'
-import type { View } from '../declare.ts'
-import { TokenField } from '../form.tsx'
-import { Age, Badge, Time, type Tone } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
+import type { Alert } from '../../../../store/monitoring/alerts.ts'
+import type { View } from '../../page.ts'
+import { TokenField } from '../../components/csrf-field.tsx'
+import { Age, Badge, Time, type Tone } from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
 
 export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
   critical: 'bad',

@@ -1,13 +1,13 @@
 /** What a person should know: what is open first, with the page that says what to do, and one button to take it on. */
 import { z } from 'zod'
-import { listOpenAlerts, listResolvedAlerts } from '../../../store/alert-page.ts'
-import type { Alert } from '../../../store/alerts.ts'
-import { modelName } from '../../wire.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { addressOf, Onward } from '../onward.tsx'
-import { Badge, Table, Time } from '../parts.tsx'
-import { alertHandlers } from '../alert-handlers.ts'
+import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
+import type { Alert } from '../../../../store/monitoring/alerts.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { addressOf, Onward } from '../../components/pager.tsx'
+import { Badge, Table, Time } from '../../components/elements.tsx'
+import { alertHandlers } from './alert-roles.ts'
 import { Open, Runbook, severityTones } from './alert-card.tsx'
 
 const mostOpen = 100

@@ -1,9 +1,9 @@
 /** How the audit is narrowed down, and what stands in its cells. */
 import { z } from 'zod'
-import type { AuditRow } from '../../../store/audit.ts'
-import { modelName } from '../../wire.ts'
-import type { View } from '../declare.ts'
-import { addressOf } from '../onward.tsx'
+import type { AuditRow } from '../../../../store/audit/audit-log.ts'
+import { modelName } from '../../../http/schemas.ts'
+import type { View } from '../../page.ts'
+import { addressOf } from '../../components/pager.tsx'
 
 const word = z.string().min(1).max(200)
 export const auditQuery = z.strictObject({

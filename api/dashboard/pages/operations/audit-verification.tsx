@@ -1,7 +1,7 @@
 /** Whether the record of production changes is whole: the newest rows, followed as long as somebody waits for a page. */
-import { verifyTail, type TailReport } from '../../../store/audit-tail.ts'
-import { page } from '../declare.ts'
-import { countText, numberText } from '../parts.tsx'
+import { verifyTail, type TailReport } from '../../../../store/audit/verify-tail.ts'
+import { page } from '../../page.ts'
+import { countText, numberText } from '../../components/elements.tsx'
 
 /** Longer nobody waits for a page, and this process answers others meanwhile. */
 const withinMs = 5_000

@@ -1,10 +1,10 @@
 /** Who changed what in production, row by row, and whether the record is whole. */
-import type { AuditRow } from '../../../store/audit.ts'
-import { searchAudit } from '../../../store/audit-search.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { addressOf, Onward } from '../onward.tsx'
-import { Table, Time } from '../parts.tsx'
+import type { AuditRow } from '../../../../store/audit/audit-log.ts'
+import { searchAudit } from '../../../../store/audit/audit-search.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { addressOf, Onward } from '../../components/pager.tsx'
+import { Table, Time } from '../../components/elements.tsx'
 import { auditQuery, Detail, Filter, Narrow, type AuditQuery } from './audit-cells.tsx'
 
 const rowsAPage = 50

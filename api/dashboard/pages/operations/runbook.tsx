@@ -1,10 +1,10 @@
 /** What to do when Tenure calls: the pages of docs/runbooks, where they are needed. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DomainError } from '../../../domain/errors.ts'
-import { checkout } from '../../../temporal.config.ts'
-import { page } from '../declare.ts'
-import { Markdown } from '../markdown.tsx'
+import { DomainError } from '../../../../domain/errors.ts'
+import { checkout } from '../../../../temporal.config.ts'
+import { page } from '../../page.ts'
+import { Markdown } from '../../components/markdown.tsx'
 
 interface Runbook {
   title: string

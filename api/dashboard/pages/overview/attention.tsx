@@ -1,11 +1,11 @@
 /** What of the overview asks for somebody: releases that wait for a person, and open alerts. */
-import { whyWaiting } from '../../../domain/why-waiting.ts'
-import type { Alert } from '../../../store/alerts.ts'
-import type { Release } from '../../../store/releases.ts'
-import type { WaitingRelease } from '../../../store/waiting.ts'
-import type { View } from '../declare.ts'
-import { Age, Badge, Table } from '../parts.tsx'
-import { asksPerson, readable, stageText, stageTone } from '../words.ts'
+import { whyWaiting } from '../../../../domain/release/explain.ts'
+import type { Alert } from '../../../../store/monitoring/alerts.ts'
+import type { Release } from '../../../../store/release/releases.ts'
+import type { WaitingRelease } from '../../../../store/release/release-queue.ts'
+import type { View } from '../../page.ts'
+import { Age, Badge, Table } from '../../components/elements.tsx'
+import { asksPerson, readable, stageText, stageTone } from '../../labels.ts'
 
 const mostAlerts = 20
 

@@ -1,11 +1,11 @@
 /** What the overview says of one model, a cell each. */
-import { sparkline } from '../../../charts/sparkline.ts'
-import type { Glance, RecentTraffic } from '../../../store/overview.ts'
-import type { Release } from '../../../store/releases.ts'
-import type { View } from '../declare.ts'
-import { Badge, countText, numberText } from '../parts.tsx'
-import { qualityInterval } from '../quality.ts'
-import { plain, stageText, stageTone } from '../words.ts'
+import { sparkline } from '../../../../charts/sparkline.ts'
+import type { Glance, RecentTraffic } from '../../../../store/dashboard/overview.ts'
+import type { Release } from '../../../../store/release/releases.ts'
+import type { View } from '../../page.ts'
+import { Badge, countText, numberText } from '../../components/elements.tsx'
+import { qualityInterval } from '../../components/quality-interval.ts'
+import { plain, stageText, stageTone } from '../../labels.ts'
 
 /** The traffic of the last ten minutes, in parts of half a minute. */
 export const trafficParts = 20

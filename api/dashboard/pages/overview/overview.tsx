@@ -2,19 +2,19 @@
  * Every model at a glance, and first of all what waits for a person. On call at three in the morning this page has to say within
  * seconds what is live, since when, whether it is well, and whether somebody is needed.
  */
-import { listAlerts, type Alert } from '../../../store/alerts.ts'
+import { listAlerts, type Alert } from '../../../../store/monitoring/alerts.ts'
 import {
   listGlances,
   readHouse,
   readTraffic,
   type Glance,
   type RecentTraffic,
-} from '../../../store/overview.ts'
-import { listReleases, type Release } from '../../../store/releases.ts'
-import { listWaiting, type WaitingRelease } from '../../../store/waiting.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { OpenAlerts, Waiting } from '../overview/attention.tsx'
+} from '../../../../store/dashboard/overview.ts'
+import { listReleases, type Release } from '../../../../store/release/releases.ts'
+import { listWaiting, type WaitingRelease } from '../../../../store/release/release-queue.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { OpenAlerts, Waiting } from './attention.tsx'
 import {
   ChampionCell,
   DriftCell,
@@ -24,8 +24,8 @@ import {
   trafficParts,
   trafficPartMs,
   TrafficCell,
-} from '../overview/cells.tsx'
-import { Age, Live, Table } from '../parts.tsx'
+} from './cells.tsx'
+import { Age, Live, Table } from '../../components/elements.tsx'
 
 /** More is never shown at once. */
 const mostModels = 500

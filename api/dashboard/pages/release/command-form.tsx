@@ -2,14 +2,14 @@
  * What this person may say to the release now, in one form with a reason. It carries what the page shows, so that nobody approves
  * something else than was read; the server refuses anyway what the role, the stage or the digests do not allow.
  */
-import { commandStages } from '../../../domain/commands.ts'
-import { commandNames, commandRoles, type CommandName } from '../../../domain/release.ts'
-import type { Actor } from '../../auth.ts'
-import type { View } from '../declare.ts'
-import { TokenField } from '../form.tsx'
-import { Badge, Table, Time } from '../parts.tsx'
-import { plain } from '../words.ts'
-import type { ReleaseSubject } from './subject.ts'
+import { commandStages } from '../../../../domain/release/commands.ts'
+import { commandNames, commandRoles, type CommandName } from '../../../../domain/release/state.ts'
+import type { Actor } from '../../../auth/authentication.ts'
+import type { View } from '../../page.ts'
+import { TokenField } from '../../components/csrf-field.tsx'
+import { Badge, Table, Time } from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
+import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
 
 const buttons: Readonly<Record<CommandName, { word: string; look: 'first' | 'second' | 'danger' }>> = {

@@ -3,19 +3,24 @@
  * that was left open over lunch must not approve what has become of the release meanwhile.
  */
 import { z } from 'zod'
-import { DomainError, isError } from '../../../domain/errors.ts'
-import { commandNames, commandRoles, type CommandName, type ReleaseState } from '../../../domain/release.ts'
-import { findChampion } from '../../../store/champions.ts'
-import { findReleasable } from '../../../store/releases.ts'
-import { expectAllowed, type Actor } from '../../auth.ts'
-import type { Answer, Ask } from '../../declare.ts'
-import type { ApiDeps } from '../../deps.ts'
-import { recorded } from '../../later.ts'
-import { getReleaseInScope, sayToRelease } from '../../say.ts'
-import { pageText } from '../answer.tsx'
-import type { View } from '../declare.ts'
-import { html, pageHeaders } from '../headers.ts'
-import { plain, shortDigest } from '../words.ts'
+import { DomainError, isError } from '../../../../domain/errors.ts'
+import {
+  commandNames,
+  commandRoles,
+  type CommandName,
+  type ReleaseState,
+} from '../../../../domain/release/state.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { findReleasable } from '../../../../store/release/releases.ts'
+import { expectAllowed, type Actor } from '../../../auth/authentication.ts'
+import type { Answer, Ask } from '../../../http/route.ts'
+import type { ApiDeps } from '../../../deps.ts'
+import { recorded } from '../../../services/deferred-commands.ts'
+import { getReleaseInScope, sayToRelease } from '../../../services/release-commands.ts'
+import { pageText } from '../../render-page.tsx'
+import type { View } from '../../page.ts'
+import { html, pageHeaders } from '../../security-headers.ts'
+import { plain, shortDigest } from '../../labels.ts'
 
 const digest = z.string().max(100)
 const sent = z.object({

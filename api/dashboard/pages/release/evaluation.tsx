@@ -1,12 +1,20 @@
 /** What the gate said before the release: every metric with its interval and limit, the slices that got worse first. */
-import { intervalOf, intervalsSvg } from '../../../charts/intervals.ts'
-import type { GateReport } from '../../../domain/gate.ts'
-import type { GateMetricRow } from '../../../domain/gate-table.ts'
-import type { GateSliceRow } from '../../../domain/gate-slices.ts'
-import type { View } from '../declare.ts'
-import { drawnOnce } from '../drawn.ts'
-import { Badge, Chart, countText, gainText, numberText, Table, type Tone } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
+import type { GateReport } from '../../../../domain/evaluation/gate.ts'
+import type { GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
+import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
+import type { View } from '../../page.ts'
+import { drawnOnce } from '../../components/chart-cache.ts'
+import {
+  Badge,
+  Chart,
+  countText,
+  gainText,
+  numberText,
+  Table,
+  type Tone,
+} from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
 
 const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
   better: 'good',

@@ -1,8 +1,17 @@
 /** Where the candidate comes from, how its data were found, and how what it meets has drifted. */
-import type { View } from '../declare.ts'
-import { Badge, countText, durationText, Facts, numberText, Table, Time, type Tone } from '../parts.tsx'
-import { plain, shortDigest } from '../words.ts'
-import type { ReleaseSubject } from './subject.ts'
+import type { View } from '../../page.ts'
+import {
+  Badge,
+  countText,
+  durationText,
+  Facts,
+  numberText,
+  Table,
+  Time,
+  type Tone,
+} from '../../components/elements.tsx'
+import { plain, shortDigest } from '../../labels.ts'
+import type { ReleaseSubject } from './load.ts'
 
 const driftTone = (level: string): Tone =>
   level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'

@@ -1,10 +1,10 @@
 /** Everything the page of a release shows, read by a dozen statements whatever its length, and its charts. */
-import { pinReason } from '../../../domain/flag.ts'
-import type { Routing } from '../../../store/routing.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../../store/routing.ts'
-import { findChampion, type Champion } from '../../../store/champions.ts'
-import { findFlag } from '../../../store/flags.ts'
-import { readTraffic } from '../../../store/overview.ts'
+import { pinReason } from '../../../../domain/serving/kill-switch.ts'
+import type { Routing } from '../../../../store/serving/routing.ts'
+import { findRouting, issuesOfFollowers, listFollowers } from '../../../../store/serving/routing.ts'
+import { findChampion, type Champion } from '../../../../store/registry/champions.ts'
+import { findFlag } from '../../../../store/serving/kill-switches.ts'
+import { readTraffic } from '../../../../store/dashboard/overview.ts'
 import {
   findCandidate,
   lastDrift,
@@ -18,11 +18,11 @@ import {
   type ShownDrift,
   type ShownVerdict,
   type StageWatch,
-} from '../../../store/release-page.ts'
-import type { Database } from '../../../store/postgres.ts'
-import type { Release } from '../../../store/releases.ts'
-import type { Actor } from '../../auth.ts'
-import { getReleaseInScope } from '../../say.ts'
+} from '../../../../store/dashboard/release-detail.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import type { Release } from '../../../../store/release/releases.ts'
+import type { Actor } from '../../../auth/authentication.ts'
+import { getReleaseInScope } from '../../../services/release-commands.ts'
 
 export interface ReleaseSubject {
   release: Release

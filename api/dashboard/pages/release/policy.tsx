@@ -1,9 +1,17 @@
 /** What the policy of a release will do: what each stage asks for, how long that takes at the present traffic, and what it may cost. */
-import { totalAlpha } from '../../../domain/alpha.ts'
-import type { View } from '../declare.ts'
-import { Badge, countText, durationText, Facts, numberText, shareText, Table } from '../parts.tsx'
-import type { ReleaseSubject } from './subject.ts'
-import { planOf } from './way.ts'
+import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
+import type { View } from '../../page.ts'
+import {
+  Badge,
+  countText,
+  durationText,
+  Facts,
+  numberText,
+  shareText,
+  Table,
+} from '../../components/elements.tsx'
+import type { ReleaseSubject } from './load.ts'
+import { planOf } from './stages.ts'
 
 export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
   const { limits, approval, watch, whenInconclusive = 'ask' } = state.policy

@@ -1,12 +1,20 @@
 /** How the release has gone so far: charts of its stages and its evidence, and the ledger of what it has cost. */
-import { evidenceOf, evidenceSvg } from '../../../charts/evidence.ts'
-import { timelineSvg } from '../../../charts/timeline.ts'
-import type { View } from '../declare.ts'
-import { drawnOnce } from '../drawn.ts'
-import { Badge, Chart, countText, durationText, numberText, Table, type Tone } from '../parts.tsx'
-import { plain, verdictTones } from '../words.ts'
-import type { ReleaseSubject } from './subject.ts'
-import type { Side, WayRow } from './way.ts'
+import { evidenceOf, evidenceSvg } from '../../../../charts/evidence.ts'
+import { timelineSvg } from '../../../../charts/timeline.ts'
+import type { View } from '../../page.ts'
+import { drawnOnce } from '../../components/chart-cache.ts'
+import {
+  Badge,
+  Chart,
+  countText,
+  durationText,
+  numberText,
+  Table,
+  type Tone,
+} from '../../components/elements.tsx'
+import { plain, verdictTones } from '../../labels.ts'
+import type { ReleaseSubject } from './load.ts'
+import type { Side, WayRow } from './stages.ts'
 
 export interface ProgressCharts {
   timeline: string

@@ -3,17 +3,17 @@
  * will do, how it has gone so far, where it comes from, who has said what, and the form.
  */
 import { randomUUID } from 'node:crypto'
-import { page } from '../declare.ts'
-import { Badge, Live } from '../parts.tsx'
-import { Decide, possibleCommands, Said } from '../release/decide.tsx'
-import { Demands } from '../release/demands.tsx'
-import { drawGates, Gates, Slices } from '../release/gates.tsx'
-import { Drift, Lineage } from '../release/lineage.tsx'
-import { drawProgress, Progress, type ProgressCharts } from '../release/progress.tsx'
-import { readSubject, type ReleaseSubject } from '../release/subject.ts'
-import { Verdict } from '../release/verdict.tsx'
-import { wayOf, type WayRow } from '../release/way.ts'
-import { plain } from '../words.ts'
+import { page } from '../../page.ts'
+import { Badge, Live } from '../../components/elements.tsx'
+import { Decide, possibleCommands, Said } from './command-form.tsx'
+import { Demands } from './policy.tsx'
+import { drawGates, Gates, Slices } from './evaluation.tsx'
+import { Drift, Lineage } from './lineage.tsx'
+import { drawProgress, Progress, type ProgressCharts } from './progress.tsx'
+import { readSubject, type ReleaseSubject } from './load.ts'
+import { Verdict } from './verdict.tsx'
+import { wayOf, type WayRow } from './stages.ts'
+import { plain } from '../../labels.ts'
 
 interface ReleaseData {
   subject: ReleaseSubject

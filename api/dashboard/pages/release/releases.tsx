@@ -1,12 +1,12 @@
 /** All releases, a page at a time, to be narrowed down to a model or an outcome. */
 import { z } from 'zod'
-import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../domain/release.ts'
-import { listReleaseLines, type ReleaseLine } from '../../../store/release-page.ts'
-import { modelName } from '../../wire.ts'
-import { page, type View } from '../declare.ts'
-import { ModelChoice, narrowed } from '../model-choice.tsx'
-import { Badge, Pager, Table, Time } from '../parts.tsx'
-import { outcomeTones, plain, stageText, stageTone } from '../words.ts'
+import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
+import { listReleaseLines, type ReleaseLine } from '../../../../store/dashboard/release-detail.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { page, type View } from '../../page.ts'
+import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
+import { Badge, Pager, Table, Time } from '../../components/elements.tsx'
+import { outcomeTones, plain, stageText, stageTone } from '../../labels.ts'
 
 const rowsAPage = 25
 const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind[])] as const

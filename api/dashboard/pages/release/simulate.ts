@@ -2,10 +2,10 @@
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { DomainError } from '../../domain/errors.ts'
-import type { SimulationSummary } from '../../domain/simulation-summary.ts'
-import { checkout } from '../../temporal.config.ts'
-import type { SimulationOrder } from './simulator.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import type { SimulationSummary } from '../../../../domain/simulation/summary.ts'
+import { checkout } from '../../../../temporal.config.ts'
+import type { SimulationOrder } from '../../../processes/simulator.ts'
 
 /** Beyond its own time a process gets this much to start and to answer, and is then ended. */
 const graceMs = 10_000
@@ -35,7 +35,7 @@ export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummar
 
 function play(order: SimulationOrder): Promise<SimulationSummary[]> {
   return new Promise((resolve, reject) => {
-    const child = fork(join(checkout, 'api', 'dashboard', 'simulator.ts'), {
+    const child = fork(join(checkout, 'api/processes/simulator.ts'), {
       cwd: checkout,
       execArgv: ['--import', 'tsx'],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

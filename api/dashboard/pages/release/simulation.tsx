@@ -2,15 +2,15 @@
  * What the policy of a release would do to a good candidate and to bad ones, played on the traffic that the model really had: by the
  * same state machine and the same judge that decide over the release itself.
  */
-import { totalAlpha } from '../../../domain/alpha.ts'
-import { defaultWorld, type World } from '../../../domain/scenario.ts'
-import type { SimulationSummary, Spread } from '../../../domain/simulation-summary.ts'
-import { readRecorded } from '../../../store/overview.ts'
-import { getReleaseInScope } from '../../say.ts'
-import { page } from '../declare.ts'
-import { durationText, numberText, Table } from '../parts.tsx'
-import { simulatePolicy } from '../simulate.ts'
-import type { Release } from '../../../store/releases.ts'
+import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
+import { defaultWorld, type World } from '../../../../domain/simulation/scenario.ts'
+import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
+import { readRecorded } from '../../../../store/dashboard/overview.ts'
+import { getReleaseInScope } from '../../../services/release-commands.ts'
+import { page } from '../../page.ts'
+import { durationText, numberText, Table } from '../../components/elements.tsx'
+import { simulatePolicy } from './simulate.ts'
+import type { Release } from '../../../../store/release/releases.ts'
 
 const scenarios: Readonly<Record<string, string>> = {
   good: 'It is as good as the champion',

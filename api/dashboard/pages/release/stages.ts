@@ -1,10 +1,10 @@
 /** The way of a release as rows: what each stage asks for, how far it is, and what it has cost in bad answers. */
-import { excessBad } from '../../../domain/harm.ts'
-import type { StagePolicy } from '../../../domain/policy.ts'
-import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../domain/release.ts'
-import type { ArmTotal, ShownVerdict, StageWatch } from '../../../store/release-page.ts'
-import { shareText } from '../parts.tsx'
-import type { ReleaseSubject } from './subject.ts'
+import { excessBad } from '../../../../domain/canary/harm-budget.ts'
+import type { StagePolicy } from '../../../../domain/release/policy.ts'
+import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../../domain/release/state.ts'
+import type { ArmTotal, ShownVerdict, StageWatch } from '../../../../store/dashboard/release-detail.ts'
+import { shareText } from '../../components/elements.tsx'
+import type { ReleaseSubject } from './load.ts'
 
 /** Requests and bad answers of one side. */
 export interface Side {

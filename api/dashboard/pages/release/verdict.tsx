@@ -1,10 +1,10 @@
 /** The verdict in one line, and why: the first thing an approver reads. */
-import { whyWaiting } from '../../../domain/why-waiting.ts'
-import type { View } from '../declare.ts'
-import { Age, Badge, gainText, numberText, shareText, type Tone } from '../parts.tsx'
-import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../words.ts'
-import { gateTones } from './gates.tsx'
-import type { ReleaseSubject } from './subject.ts'
+import { whyWaiting } from '../../../../domain/release/explain.ts'
+import type { View } from '../../page.ts'
+import { Age, Badge, gainText, numberText, shareText, type Tone } from '../../components/elements.tsx'
+import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
+import { gateTones } from './evaluation.tsx'
+import type { ReleaseSubject } from './load.ts'
 
 interface Line {
   tone: Tone

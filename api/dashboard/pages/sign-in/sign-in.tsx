@@ -2,16 +2,16 @@
  * Signing in and out. The key is sent once, and what the browser keeps from then on opens nothing but these pages; who guesses
  * is held back by where they come from, so that nobody can lock others out.
  */
-import { DomainError, isError } from '../../../domain/errors.ts'
-import { endSession } from '../../../store/sessions.ts'
-import type { Answer, Ask } from '../../declare.ts'
-import type { ApiDeps } from '../../deps.ts'
-import { isSecure, sessionMs, setCookie } from '../../cookie.ts'
-import { sealSession } from '../../session.ts'
-import { pageText } from '../answer.tsx'
-import { createAttempts } from '../attempts.ts'
-import type { View } from '../declare.ts'
-import { html, pageHeaders } from '../headers.ts'
+import { DomainError, isError } from '../../../../domain/errors.ts'
+import { endSession } from '../../../../store/access/revoked-sessions.ts'
+import type { Answer, Ask } from '../../../http/route.ts'
+import type { ApiDeps } from '../../../deps.ts'
+import { isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
+import { sealSession } from '../../../auth/session.ts'
+import { pageText } from '../../render-page.tsx'
+import { createAttempts } from '../../../auth/sign-in-limit.ts'
+import type { View } from '../../page.ts'
+import { html, pageHeaders } from '../../security-headers.ts'
 
 type AnyAsk = Ask<unknown, unknown>
 

@@ -1,13 +1,13 @@
 /** The way to the identity provider and back. Who comes back gets a key that nobody knows, and a session of it like everybody. */
-import { DomainError, isError } from '../../../domain/errors.ts'
-import { keepPersonKey } from '../../../store/person-keys.ts'
-import type { OidcConfig } from '../../../temporal.config.ts'
-import type { Answer, Ask } from '../../declare.ts'
-import type { ApiDeps } from '../../deps.ts'
-import { cookieIn, isSecure, sessionMs, setCookie } from '../../cookie.ts'
-import { sealSession } from '../../session.ts'
-import { pageHeaders } from '../headers.ts'
-import { attemptCookie, attemptMs, beginSignIn, finishSignIn, readAttempt } from '../oidc.ts'
+import { DomainError, isError } from '../../../../domain/errors.ts'
+import { keepPersonKey } from '../../../../store/access/sso-keys.ts'
+import type { OidcConfig } from '../../../../temporal.config.ts'
+import type { Answer, Ask } from '../../../http/route.ts'
+import type { ApiDeps } from '../../../deps.ts'
+import { cookieIn, isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
+import { sealSession } from '../../../auth/session.ts'
+import { pageHeaders } from '../../security-headers.ts'
+import { attemptCookie, attemptMs, beginSignIn, finishSignIn, readAttempt } from '../../../auth/oidc.ts'
 import { nextOf, signInPage } from './sign-in.tsx'
 
 type AnyAsk = Ask<unknown, unknown>

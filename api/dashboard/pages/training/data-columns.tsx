@@ -1,8 +1,8 @@
 /** A summary of each column of a snapshot: what a data scientist looks at first when a batch was blocked. */
-import type { View } from '../declare.ts'
-import { countText, numberText, Table } from '../parts.tsx'
-import type { ColumnSummary } from '../../../domain/expectations.ts'
-import { mostResults } from '../validation-report.ts'
+import type { View } from '../../page.ts'
+import { countText, numberText, Table } from '../../components/elements.tsx'
+import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
+import { mostResults } from '../../components/validation-report.ts'
 
 export const Columns = ({ columns }: { columns: ColumnSummary[] }): View => (
   <section class="card">

@@ -1,10 +1,10 @@
 /** What a validation expected of a snapshot and what it found: what does not comply first. */
-import type { ExpectationResult, ValidationVerdict } from '../../../domain/expectations.ts'
-import type { StoredValidation } from '../../../store/data-page.ts'
-import type { View } from '../declare.ts'
-import { Badge, countText, Table, Time, type Tone } from '../parts.tsx'
-import { mostResults, reportOf } from '../validation-report.ts'
-import { plain } from '../words.ts'
+import type { ExpectationResult, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
+import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
+import type { View } from '../../page.ts'
+import { Badge, countText, Table, Time, type Tone } from '../../components/elements.tsx'
+import { mostResults, reportOf } from '../../components/validation-report.ts'
+import { plain } from '../../labels.ts'
 
 export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
   pass: 'good',

@@ -1,13 +1,13 @@
 /** One retraining, live: how far its training is, how its loss falls, and what came of it. */
-import { lossSvg, type Epoch } from '../../../charts/loss.ts'
-import { DomainError } from '../../../domain/errors.ts'
-import { findRetraining, type Retraining } from '../../../store/retrainings.ts'
-import { findTrainingOf, type ShownTraining } from '../../../store/retraining-page.ts'
-import { expectInScope } from '../../scope.ts'
-import { page, type View } from '../declare.ts'
-import { drawnOnce } from '../drawn.ts'
-import { Chart, countText, Live, Time } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
+import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { page, type View } from '../../page.ts'
+import { drawnOnce } from '../../components/chart-cache.ts'
+import { Chart, countText, Live, Time } from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 interface RetrainingData {

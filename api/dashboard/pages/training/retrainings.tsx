@@ -1,11 +1,11 @@
 /** All retrainings, a page at a time: what asked for each, and what came of it. */
 import { z } from 'zod'
-import { listRetrainingLines, type RetrainingLine } from '../../../store/retraining-page.ts'
-import { modelName } from '../../wire.ts'
-import { page, type View } from '../declare.ts'
-import { ModelChoice, narrowed } from '../model-choice.tsx'
-import { Badge, Live, Pager, Table, Time, type Tone } from '../parts.tsx'
-import { plain } from '../words.ts'
+import { listRetrainingLines, type RetrainingLine } from '../../../../store/dashboard/retraining-detail.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { page, type View } from '../../page.ts'
+import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
+import { Badge, Live, Pager, Table, Time, type Tone } from '../../components/elements.tsx'
+import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
 const query = z.strictObject({

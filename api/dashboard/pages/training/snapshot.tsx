@@ -1,12 +1,16 @@
 /** One snapshot: where its rows came from, what its validation expected and found, and what was trained on it. */
-import { listValidations, listVersionsOf, type StoredValidation } from '../../../store/data-page.ts'
-import { getSnapshot, type Snapshot } from '../../../store/snapshots.ts'
-import { bytes } from '../../../charts/figures.ts'
-import { expectInScope } from '../../scope.ts'
-import { page, type View } from '../declare.ts'
-import { Badge, countText, Table, Time } from '../parts.tsx'
-import { reportOf } from '../validation-report.ts'
-import { shortDigest } from '../words.ts'
+import {
+  listValidations,
+  listVersionsOf,
+  type StoredValidation,
+} from '../../../../store/dashboard/data-lists.ts'
+import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
+import { bytes } from '../../../../charts/figures.ts'
+import { expectInScope } from '../../../auth/authorization.ts'
+import { page, type View } from '../../page.ts'
+import { Badge, countText, Table, Time } from '../../components/elements.tsx'
+import { reportOf } from '../../components/validation-report.ts'
+import { shortDigest } from '../../labels.ts'
 import { Columns } from './data-columns.tsx'
 import { Validation, verdictToneOf } from './data-validation.tsx'
 

@@ -1,15 +1,15 @@
 /** The snapshots that models learn from, and what their validations said. */
 import { z } from 'zod'
-import { listSnapshotLines, type SnapshotLine } from '../../../store/data-page.ts'
-import { modelName } from '../../wire.ts'
-import { heldTo } from '../../scope.ts'
-import { page } from '../declare.ts'
-import { addressOf, keyParts, Onward } from '../onward.tsx'
-import { Badge, countText, Table, Time } from '../parts.tsx'
-import { shortDigest } from '../words.ts'
-import { bytes } from '../../../charts/figures.ts'
+import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
+import { modelName } from '../../../http/schemas.ts'
+import { heldTo } from '../../../auth/authorization.ts'
+import { page } from '../../page.ts'
+import { addressOf, keyParts, Onward } from '../../components/pager.tsx'
+import { Badge, countText, Table, Time } from '../../components/elements.tsx'
+import { shortDigest } from '../../labels.ts'
+import { bytes } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
-import { momentOfKey } from '../key-moment.ts'
+import { momentOfKey } from '../../components/cursor-time.ts'
 
 const rowsAPage = 50
 

@@ -1,6 +1,6 @@
 /** What is promised and what comes true, from outcomes as they stand in the database. */
 import { expect, it } from 'vitest'
-import { calibrationOf } from '../../api/dashboard/calibration.ts'
+import { calibrationOf } from '../../../../api/dashboard/components/calibration.ts'
 
 const many = <T>(one: T): T[] => Array.from({ length: 60 }, () => one)
 const probability = { kind: 'probability', positive: 'late', threshold: 0.5 } as const

@@ -1,9 +1,9 @@
 /** What a replica lets be simulated: one thing at a time, a few that wait, and nothing that takes it along when it fails. */
 import { expect, it } from 'vitest'
-import { simulatePolicy } from '../../api/dashboard/simulate.ts'
-import type { SimulationOrder } from '../../api/dashboard/simulator.ts'
-import { dayPolicy } from '../../domain/policy.ts'
-import { defaultWorld } from '../../domain/scenario.ts'
+import { simulatePolicy } from '../../../../api/dashboard/pages/release/simulate.ts'
+import type { SimulationOrder } from '../../../../api/processes/simulator.ts'
+import { dayPolicy } from '../../../../domain/release/policy.ts'
+import { defaultWorld } from '../../../../domain/simulation/scenario.ts'
 
 const stage = { shareBp: 5_000, minMs: 10_000, minRequests: 10, deadlineMs: 60_000 }
 const order: SimulationOrder = {

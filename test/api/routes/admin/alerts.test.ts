@@ -1,8 +1,8 @@
 /** An alert is looked after: by whom, once, in the audit. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { listAlerts, resolveAlert, upsertAlert } from '../../store/alerts.ts'
-import { listAudit } from '../../store/audit.ts'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { listAlerts, resolveAlert, upsertAlert } from '../../../../store/monitoring/alerts.ts'
+import { listAudit } from '../../../../store/audit/audit-log.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

@@ -1,11 +1,18 @@
 /** The kill switch: thrown by API while a release is under way, without Temporal, and remembered without Postgres. */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { fallbackName, type Fallback } from '../../domain/flag.ts'
-import { verifyAudit } from '../../store/audit.ts'
-import { openHouse, request, startApi, startReplica, threeVersions, until } from '../support/serving.ts'
-import type { House, ReplicaOptions, TestApi, TestReplica } from '../support/serving.ts'
-import { declareFallback, writeChampion } from '../support/registration.ts'
+import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import {
+  openHouse,
+  request,
+  startApi,
+  startReplica,
+  threeVersions,
+  until,
+} from '../../../support/serving/serving-fixture.ts'
+import type { House, ReplicaOptions, TestApi, TestReplica } from '../../../support/serving/serving-fixture.ts'
+import { declareFallback, writeChampion } from '../../../support/serving/registration.ts'
 
 let house: House
 let api: TestApi

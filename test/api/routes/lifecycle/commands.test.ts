@@ -1,15 +1,21 @@
 /** What people say through the API, on the real Temporal with the real workflows and a real replica. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { listAudit } from '../../store/audit.ts'
-import { insertWaiting } from '../../store/waiting.ts'
-import { commandUpdates, retrainWorkflowId } from '../../workflows/contract.ts'
-import { createTemporalClient } from '../../api/temporal.ts'
-import { insertModel, type Registry } from '../support/candidates.ts'
-import { startCore, type Core } from '../support/core.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
-import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
+import { listAudit } from '../../../../store/audit/audit-log.ts'
+import { insertWaiting } from '../../../../store/release/release-queue.ts'
+import { commandUpdates, retrainWorkflowId } from '../../../../workflows/messages.ts'
+import { createTemporalClient } from '../../../../api/temporal/client.ts'
+import { insertModel, type Registry } from '../../../support/release/candidates.ts'
+import { startCore, type Core } from '../../../support/release/core.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
+import {
+  houseOn,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
 
 const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
 const policy: ReleasePolicy = {

@@ -1,21 +1,27 @@
 /** Drills on the real Temporal, the real Postgres and a real replica with callers: each defence shows itself, and nothing is promoted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openDrill } from '../../activities/drill.ts'
-import { promote } from '../../activities/promote.ts'
-import { defaultCanaryPolicy } from '../../domain/canary-policy.ts'
-import { defaultDrill, type DrillKind } from '../../domain/drill.ts'
-import type { ReleasePolicy } from '../../domain/policy.ts'
-import { listAlerts } from '../../store/alerts.ts'
-import { findChampion } from '../../store/champions.ts'
-import { closeDrill, findDrill, insertDrill, issueOfDrills } from '../../store/drills.ts'
-import { findOpenRelease, findRelease } from '../../store/releases.ts'
-import { drillWorkflowId, type DrillOutcome, type DrillRequest } from '../../workflows/contract.ts'
-import { insertModel, type Registry } from '../support/candidates.ts'
-import { seatChampion } from '../support/seat.ts'
-import { startCore, type Core } from '../support/core.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers.ts'
-import { houseOn, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { openDrill } from '../../../../activities/drill/drill.ts'
+import { promote } from '../../../../activities/release/promote.ts'
+import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
+import { defaultDrill, type DrillKind } from '../../../../domain/drill.ts'
+import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
+import { listAlerts } from '../../../../store/monitoring/alerts.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { closeDrill, findDrill, insertDrill, issueOfDrills } from '../../../../store/release/drills.ts'
+import { findOpenRelease, findRelease } from '../../../../store/release/releases.ts'
+import { drillWorkflowId, type DrillOutcome, type DrillRequest } from '../../../../workflows/messages.ts'
+import { insertModel, type Registry } from '../../../support/release/candidates.ts'
+import { seatChampion } from '../../../support/serving/seed-champion.ts'
+import { startCore, type Core } from '../../../support/release/core.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
+import {
+  houseOn,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
 
 const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
 const policy: ReleasePolicy = {

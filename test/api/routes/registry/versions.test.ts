@@ -1,9 +1,9 @@
 /** The registry on the real database: what a search finds, page by page, and what is told of a search that nobody understands. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { moveChampion } from '../../store/champions.ts'
-import { findVersions } from '../../store/search.ts'
-import { openHouse, startApi, type House, type TestApi } from '../support/serving.ts'
+import { moveChampion } from '../../../../store/registry/champions.ts'
+import { findVersions } from '../../../../store/registry/version-search.ts'
+import { openHouse, startApi, type House, type TestApi } from '../../../support/serving/serving-fixture.ts'
 
 const many = 10_000
 /** One a minute: those of the first day. */

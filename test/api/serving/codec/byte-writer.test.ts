@@ -10,7 +10,7 @@ import {
   putWhole,
   reserve,
   type Ink,
-} from '../../../api/serving/ink.ts'
+} from '../../../../api/serving/codec/byte-writer.ts'
 
 const written = (write: (ink: Ink) => void): string => {
   const ink = createInk()

@@ -1,7 +1,7 @@
 /** What is looked for in the bytes of a body before it is parsed, and that nothing which callers mean to send is refused for it. */
 import { describe, expect, it } from 'vitest'
-import { deepest, excessOf, expectModest } from '../../../api/serving/bulk.ts'
-import { parsePredict } from '../../../api/serving/request.ts'
+import { deepest, excessOf, expectModest } from '../../../../api/serving/codec/json-limits.ts'
+import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'
 
 const bytesOf = (value: unknown): Buffer =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))

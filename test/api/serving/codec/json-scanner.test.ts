@@ -1,11 +1,11 @@
 /** The scanner of bodies against JSON.parse: whatever it takes, it takes as the slow way does, and plain bodies it takes. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createPredictProtocol } from '../../../api/serving/predict.ts'
-import { createSheet } from '../../../api/serving/sheet.ts'
-import { scanNumber, type Cursor } from '../../../api/serving/scan.ts'
-import { flightSpec, irisSpec } from '../../support/artifact.ts'
-import { loadedOf, said, understood } from '../../support/sheets.ts'
+import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
+import { createSheet } from '../../../../api/serving/codec/input-buffer.ts'
+import { scanNumber, type Cursor } from '../../../../api/serving/codec/json-scanner.ts'
+import { flightSpec, irisSpec } from '../../../support/serving/artifact.ts'
+import { loadedOf, said, understood } from '../../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())

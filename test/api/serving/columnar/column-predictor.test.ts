@@ -3,14 +3,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ColumnBlock } from '../../../api/serving/column-source.ts'
-import { compileColumns } from '../../../api/serving/sparse.ts'
-import { networkOf, readModel, type Network } from '../../../api/serving/topology.ts'
-import { loadVersion, type LoadedVersion } from '../../../api/serving/version.ts'
-import { layoutOf, textCodes, type Layout } from '../../../domain/batch.ts'
-import type { Row } from '../../../domain/features.ts'
-import { getArtifact, openArtifacts } from '../../../store/artifacts.ts'
-import { flightSpec, putArtifact, randomLayer, seeded, type ArtifactSpec } from '../../support/artifact.ts'
+import type { ColumnBlock } from '../../../../api/serving/columnar/column-source.ts'
+import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
+import { networkOf, readModel, type Network } from '../../../../api/serving/network/layers-model.ts'
+import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { layoutOf, textCodes, type Layout } from '../../../../domain/model/batch-spec.ts'
+import type { Row } from '../../../../domain/model/features.ts'
+import { getArtifact, openArtifacts } from '../../../../store/artifacts.ts'
+import {
+  flightSpec,
+  putArtifact,
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+} from '../../../support/serving/artifact.ts'
 
 let root: string
 beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'tenure-sparse-'))))

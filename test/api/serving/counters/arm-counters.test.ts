@@ -1,6 +1,6 @@
 /** What replicas count while they answer, and what the shadow adds to it. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { findTicks } from '../../../store/counters.ts'
+import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {
   openHouse,
   request,
@@ -9,7 +9,7 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 const running: TestReplica[] = []

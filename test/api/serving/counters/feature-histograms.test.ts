@@ -1,12 +1,16 @@
 /** What a replica is asked and answers, counted in the bins of its version's profile; the rows themselves are not kept for it. */
 import sql from 'sql-template-tag'
 import { expect, it } from 'vitest'
-import { categoryProfile, numberProfile, type ReferenceProfile } from '../../../domain/profile.ts'
-import { findWindow } from '../../../store/feature-counts.ts'
-import { irisRow, irisSpec, putArtifact } from '../../support/artifact.ts'
-import { openHouse, startReplica } from '../../support/serving.ts'
-import { uniqueName } from '../../support/servers.ts'
-import { signatureOf } from '../../support/vouching.ts'
+import {
+  categoryProfile,
+  numberProfile,
+  type ReferenceProfile,
+} from '../../../../domain/model/reference-profile.ts'
+import { findWindow } from '../../../../store/serving/feature-counts.ts'
+import { irisRow, irisSpec, putArtifact } from '../../../support/serving/artifact.ts'
+import { openHouse, startReplica } from '../../../support/serving/serving-fixture.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
+import { signatureOf } from '../../../support/serving/sign-versions.ts'
 
 const hour = 3_600_000
 const lengths = Array.from({ length: 100 }, (_, i) => i / 10)

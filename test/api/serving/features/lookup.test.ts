@@ -1,16 +1,16 @@
 /** Looked-up features in the path of a prediction: found, or stood in for, counted and told; never waited for beyond the deadline. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createFeatureCache } from '../../../api/serving/feature-cache.ts'
-import { createInk } from '../../../api/serving/ink.ts'
-import { createLookups } from '../../../api/serving/lookup.ts'
-import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../domain/feature-view.ts'
-import { findNewest, insertValues } from '../../../store/feature-values.ts'
-import { findView, upsertView } from '../../../store/feature-views.ts'
-import { listLogged } from '../../../store/matured.ts'
-import type { Database } from '../../../store/postgres.ts'
-import { answerOf, flightSpec, type ArtifactSpec } from '../../support/artifact.ts'
-import { uniqueName } from '../../support/servers.ts'
+import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'
+import { createInk } from '../../../../api/serving/codec/byte-writer.ts'
+import { createLookups } from '../../../../api/serving/features/lookup.ts'
+import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../../domain/model/feature-view.ts'
+import { findNewest, insertValues } from '../../../../store/features/feature-values.ts'
+import { findView, upsertView } from '../../../../store/features/feature-views.ts'
+import { listLogged } from '../../../../store/monitoring/matured-outcomes.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import { answerOf, flightSpec, type ArtifactSpec } from '../../../support/serving/artifact.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   openHouse,
@@ -18,7 +18,7 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 let replica: TestReplica

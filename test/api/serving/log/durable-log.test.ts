@@ -4,16 +4,20 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createClock } from '../../../api/serving/clock.ts'
-import { openDurableLog, type DurableLog, type DurableLogOptions } from '../../../api/serving/durable-log.ts'
-import { createIds } from '../../../api/serving/identity.ts'
-import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
-import { migrate } from '../../../store/migrate.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { encodeOrigin, type PredictionRecord } from '../../../store/predictions.ts'
-import { irisRow, irisSpec, notCompiled } from '../../support/artifact.ts'
-import { freeze } from '../../support/freeze.ts'
-import { uniqueName } from '../../support/servers.ts'
+import { createClock } from '../../../../api/serving/clock.ts'
+import {
+  openDurableLog,
+  type DurableLog,
+  type DurableLogOptions,
+} from '../../../../api/serving/log/durable-log.ts'
+import { createIds } from '../../../../api/serving/prediction-ids.ts'
+import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { migrate } from '../../../../store/database/migrate.ts'
+import { openStore, type Store } from '../../../../store/postgres.ts'
+import { encodeOrigin, type PredictionRecord } from '../../../../store/serving/prediction-log.ts'
+import { irisRow, irisSpec, notCompiled } from '../../../support/serving/artifact.ts'
+import { freeze } from '../../../support/servers/freeze.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   houseOn,
@@ -22,7 +26,7 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-durable-'))
 chmodSync(root, 0o711)

@@ -13,14 +13,14 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createClock } from '../../../api/serving/clock.ts'
-import { createIds } from '../../../api/serving/identity.ts'
-import { openLog, type LogOptions, type PredictionLog } from '../../../api/serving/log.ts'
-import { openSpool } from '../../../api/serving/spool.ts'
-import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
-import { migrate } from '../../../store/migrate.ts'
-import { withClient } from '../../../store/copy.ts'
-import { settleAccount, sumAccounts } from '../../../store/log-accounts.ts'
+import { createClock } from '../../../../api/serving/clock.ts'
+import { createIds } from '../../../../api/serving/prediction-ids.ts'
+import { openLog, type LogOptions, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
+import { openSpool } from '../../../../api/serving/log/spool.ts'
+import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { migrate } from '../../../../store/database/migrate.ts'
+import { withClient } from '../../../../store/database/binary-copy.ts'
+import { settleAccount, sumAccounts } from '../../../../store/serving/log-accounts.ts'
 import {
   copyPredictions,
   encodeOrigin,
@@ -28,10 +28,10 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
-} from '../../../store/predictions.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { freeze } from '../../support/freeze.ts'
-import { until } from '../../support/serving.ts'
+} from '../../../../store/serving/prediction-log.ts'
+import { openStore, type Store } from '../../../../store/postgres.ts'
+import { freeze } from '../../../support/servers/freeze.ts'
+import { until } from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-log-'))
 chmodSync(root, 0o711)

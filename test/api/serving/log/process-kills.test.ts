@@ -1,6 +1,6 @@
 /** The equation of the prediction log when the process itself is killed; `npm run bench:log` does it twenty times. */
 import { expect, it } from 'vitest'
-import { killAgainAndAgain } from '../../../bench/log/kills.ts'
+import { killAgainAndAgain } from '../../../../bench/log/kills.ts'
 
 it('is exact after the API was killed three times under load, with Postgres going away in between', async () => {
   const { answered, inFlight, served, stored, dropped, open, rows, outages } = await killAgainAndAgain({

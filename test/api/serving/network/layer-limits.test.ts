@@ -1,12 +1,18 @@
 /** Models of other layers: everything that is refused before any traffic, with its reason, and without holding the process up. */
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { layeredModelOf } from '../../../api/serving/layers.ts'
-import { createTensors } from '../../../api/serving/tensors.ts'
-import { readModel } from '../../../api/serving/topology.ts'
-import { goldenIssueOf, openVersion } from '../../../api/serving/version.ts'
-import type { Manifest } from '../../../domain/manifest.ts'
-import { irisSpec, manifestOf, notCompiled, topologyOf, weightsOf } from '../../support/artifact.ts'
+import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
+import { createTensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
+import { readModel } from '../../../../api/serving/network/layers-model.ts'
+import { goldenIssueOf, openVersion } from '../../../../api/serving/version/loaded-version.ts'
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import {
+  irisSpec,
+  manifestOf,
+  notCompiled,
+  topologyOf,
+  weightsOf,
+} from '../../../support/serving/artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 const tensors = createTensors({ onTrouble: () => {} })

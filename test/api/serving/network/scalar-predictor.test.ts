@@ -4,15 +4,15 @@ import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openCache, type CacheOptions } from '../../../api/serving/cache.ts'
-import { activations } from '../../../api/serving/activations.ts'
-import { compilePredictor } from '../../../api/serving/predictor.ts'
-import { networkLimits, readNetwork } from '../../../api/serving/topology.ts'
-import { goldenIssueOf, loadVersion } from '../../../api/serving/version.ts'
-import type { FeatureFit, Row } from '../../../domain/features.ts'
-import type { Manifest } from '../../../domain/manifest.ts'
-import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
-import { openSigner } from '../../../store/signature.ts'
+import { openCache, type CacheOptions } from '../../../../api/serving/routing/disk-cache.ts'
+import { activations } from '../../../../api/serving/network/activations.ts'
+import { compilePredictor } from '../../../../api/serving/network/scalar-predictor.ts'
+import { networkLimits, readNetwork } from '../../../../api/serving/network/layers-model.ts'
+import { goldenIssueOf, loadVersion } from '../../../../api/serving/version/loaded-version.ts'
+import type { FeatureFit, Row } from '../../../../domain/model/features.ts'
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { openArtifacts, putManifest } from '../../../../store/artifacts.ts'
+import { openSigner } from '../../../../store/signing/signing-key.ts'
 import {
   answerOf,
   flightSpec,
@@ -25,7 +25,7 @@ import {
   weightsOf,
   type ArtifactSpec,
   type Layer,
-} from '../../support/artifact.ts'
+} from '../../../support/serving/artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 const files = { 'model.json': none, 'weights.bin': none }

@@ -1,9 +1,9 @@
 /** The network four numbers at a time: against the definition in doubles, and against itself in other batches. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compileDense } from '../../../api/serving/dense.ts'
-import { compilePredictor } from '../../../api/serving/predictor.ts'
-import { readNetwork, type Network } from '../../../api/serving/topology.ts'
+import { compileDense } from '../../../../api/serving/network/simd-predictor.ts'
+import { compilePredictor } from '../../../../api/serving/network/scalar-predictor.ts'
+import { readNetwork, type Network } from '../../../../api/serving/network/layers-model.ts'
 import {
   answerOf,
   randomLayer,
@@ -12,8 +12,8 @@ import {
   weightsOf,
   type ArtifactSpec,
   type Layer,
-} from '../../support/artifact.ts'
-import { loadedOf } from '../../support/sheets.ts'
+} from '../../../support/serving/artifact.ts'
+import { loadedOf } from '../../../support/serving/input-buffers.ts'
 
 const fitsOf = (width: number): ArtifactSpec['preprocessing'] =>
   Array.from({ length: width }, (_, i) => ({

@@ -1,10 +1,10 @@
 /** Requests that wait: whatever changes meanwhile has a defined answer, and they say the same as those that do not wait. */
 import { EventEmitter } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { armOf } from '../../../api/serving/table.ts'
-import type { LoadedVersion } from '../../../api/serving/version.ts'
-import { writeFlag } from '../../../store/flags.ts'
-import { flightSpec, irisRow, irisSpec, seeded } from '../../support/artifact.ts'
+import { armOf } from '../../../../api/serving/routing/route-table.ts'
+import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { writeFlag } from '../../../../store/serving/kill-switches.ts'
+import { flightSpec, irisRow, irisSpec, seeded } from '../../../support/serving/artifact.ts'
 import {
   askLater,
   openHouse,
@@ -14,8 +14,8 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../../support/serving.ts'
-import { uniqueName } from '../../support/servers.ts'
+} from '../../../support/serving/serving-fixture.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 
 let house: House
 const running: TestReplica[] = []

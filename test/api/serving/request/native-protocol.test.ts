@@ -1,7 +1,13 @@
 /** What a prediction answers, and what each wrong request is told. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { answerOf, flightSpec, irisRow, irisSpec } from '../support/artifact.ts'
-import { openHouse, startApi, until, type House, type TestApi } from '../support/serving.ts'
+import { answerOf, flightSpec, irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import {
+  openHouse,
+  startApi,
+  until,
+  type House,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 let api: TestApi

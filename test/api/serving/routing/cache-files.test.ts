@@ -3,10 +3,10 @@ import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { openCache, type Cache } from '../../../api/serving/cache.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
-import { openSigner } from '../../../store/signature.ts'
-import { irisSpec, putArtifact } from '../../support/artifact.ts'
+import { openCache, type Cache } from '../../../../api/serving/routing/disk-cache.ts'
+import { openArtifacts } from '../../../../store/artifacts.ts'
+import { openSigner } from '../../../../store/signing/signing-key.ts'
+import { irisSpec, putArtifact } from '../../../support/serving/artifact.ts'
 
 let root: string
 beforeEach(() => void (root = mkdtempSync(join(tmpdir(), 'tenure-cache-'))))

@@ -12,11 +12,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { issuesOf } from '../../../api/routes/health.ts'
-import type { ApiDeps } from '../../../api/deps.ts'
-import { listFollowers } from '../../../store/routing.ts'
-import { openHouse, request, startReplica, threeVersions, until } from '../../support/serving.ts'
-import type { House, ReplicaOptions, TestReplica } from '../../support/serving.ts'
+import { issuesOf } from '../../../../api/routes/health.ts'
+import type { ApiDeps } from '../../../../api/deps.ts'
+import { listFollowers } from '../../../../store/serving/routing.ts'
+import {
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+} from '../../../support/serving/serving-fixture.ts'
+import type { House, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://nobody@127.0.0.1:1/nothing'
 let house: House

@@ -4,10 +4,21 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Route } from '../../../domain/route.ts'
-import { findRouting, issuesOfFollowers, listFollowers, writeRoute } from '../../../store/routing.ts'
-import { openHouse, request, startReplica, threeVersions, until } from '../../support/serving.ts'
-import type { House, TestReplica } from '../../support/serving.ts'
+import type { Route } from '../../../../domain/serving/route.ts'
+import {
+  findRouting,
+  issuesOfFollowers,
+  listFollowers,
+  writeRoute,
+} from '../../../../store/serving/routing.ts'
+import {
+  openHouse,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+} from '../../../support/serving/serving-fixture.ts'
+import type { House, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 let replica: TestReplica

@@ -1,8 +1,8 @@
 /** A route that gives whole replicas to the candidate, and a way back that is kept loaded: with real replicas in this process. */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { parseRow } from '../../../api/serving/row.ts'
-import { issuesOfRoute, routeAt, type Route } from '../../../domain/route.ts'
+import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
+import { issuesOfRoute, routeAt, type Route } from '../../../../domain/serving/route.ts'
 import {
   openHouse,
   request,
@@ -11,7 +11,7 @@ import {
   until,
   type House,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 const running: TestReplica[] = []

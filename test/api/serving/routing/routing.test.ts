@@ -1,15 +1,15 @@
 /** Who answers whom: on the real database, with real replicas in this process. */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { armOf, buildLive } from '../../../api/serving/table.ts'
-import { createClock } from '../../../api/serving/clock.ts'
-import { parseRow } from '../../../api/serving/row.ts'
-import { createTallies } from '../../../api/serving/tally.ts'
-import { loadVersion, type LoadedVersion } from '../../../api/serving/version.ts'
-import { chooseArm, type Route, type RouteArm } from '../../../domain/route.ts'
-import { listFollowers, renewExposure, issuesOfFollowers } from '../../../store/routing.ts'
-import { readRouting, writeFaults, type RoutingRow } from '../../../store/replicas.ts'
-import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../support/artifact.ts'
+import { armOf, buildLive } from '../../../../api/serving/routing/route-table.ts'
+import { createClock } from '../../../../api/serving/clock.ts'
+import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
+import { createTallies } from '../../../../api/serving/counters/arm-counters.ts'
+import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { chooseArm, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
+import { listFollowers, renewExposure, issuesOfFollowers } from '../../../../store/serving/routing.ts'
+import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
+import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
   openHouse,
   request,
@@ -19,7 +19,7 @@ import {
   type House,
   type ReplicaOptions,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 const running: TestReplica[] = []

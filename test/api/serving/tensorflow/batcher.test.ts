@@ -1,8 +1,8 @@
 /** Batches: who is put together, who waits how long, and who is next. */
 import { describe, expect, it } from 'vitest'
-import { createBatcher, type BatcherOptions } from '../../../api/serving/batcher.ts'
-import type { Order } from '../../../api/serving/predictor.ts'
-import { DomainError } from '../../../domain/errors.ts'
+import { createBatcher, type BatcherOptions } from '../../../../api/serving/tensorflow/batcher.ts'
+import type { Order } from '../../../../api/serving/network/scalar-predictor.ts'
+import { DomainError } from '../../../../domain/errors.ts'
 
 const shape = { inputs: 2, outputs: 1 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))

@@ -1,11 +1,11 @@
 /** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { layeredModelOf } from '../../../api/serving/layers.ts'
-import type { Order } from '../../../api/serving/predictor.ts'
-import { createTensors, type Tensors } from '../../../api/serving/tensors.ts'
-import { readModel } from '../../../api/serving/topology.ts'
-import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../support/artifact.ts'
-import { uniqueName } from '../../support/servers.ts'
+import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
+import type { Order } from '../../../../api/serving/network/scalar-predictor.ts'
+import { createTensors, type Tensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
+import { readModel } from '../../../../api/serving/network/layers-model.ts'
+import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   openHouse,
@@ -14,7 +14,7 @@ import {
   type House,
   type ReplicaOptions,
   type TestReplica,
-} from '../../support/serving.ts'
+} from '../../../support/serving/serving-fixture.ts'
 
 let house: House
 const running: TestReplica[] = []

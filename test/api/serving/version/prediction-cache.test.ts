@@ -1,7 +1,7 @@
 /** What is remembered: exact rows, of one model, so many and no more. */
 import { describe, expect, it } from 'vitest'
-import { createMemo } from '../../../api/serving/memo.ts'
-import type { Predictor } from '../../../api/serving/predictor.ts'
+import { createMemo } from '../../../../api/serving/version/prediction-cache.ts'
+import type { Predictor } from '../../../../api/serving/network/scalar-predictor.ts'
 
 /** Adds a number to each row's one value, later; counts the rows it is asked. */
 function adder(number: number) {

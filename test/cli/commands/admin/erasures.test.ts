@@ -2,10 +2,10 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { eraseCommand } from '../../cli/commands/erase.ts'
-import { erasuresCommand } from '../../cli/commands/erasures.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { runCommand } from '../support/command-line.ts'
+import { eraseCommand } from '../../../../cli/commands/admin/erase.ts'
+import { erasuresCommand } from '../../../../cli/commands/admin/erasures.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runCommand } from '../../../support/command-line.ts'
 
 let server: Server
 let url: string

@@ -2,9 +2,9 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { flagsGroup } from '../../cli/commands/flags.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { runCommand } from '../support/command-line.ts'
+import { flagsGroup } from '../../../../cli/commands/admin/flags.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runCommand } from '../../../support/command-line.ts'
 
 let server: Server
 let url: string

@@ -2,10 +2,10 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { resetCommand } from '../../cli/commands/reset.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { claim } from '../../cli/pidfile.ts'
-import { runProgram } from '../../cli/program.ts'
+import { resetCommand } from '../../../../cli/commands/admin/reset.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { claim } from '../../../../cli/supervisor/pidfile.ts'
+import { runProgram } from '../../../../cli/program.ts'
 
 let dir: string
 beforeEach(() => {

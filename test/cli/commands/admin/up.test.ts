@@ -4,11 +4,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { commands } from '../../cli/commands/list.ts'
-import { findConnection } from '../../cli/connection.ts'
-import { exitCodes } from '../../cli/exit.ts'
-import { runProgram } from '../../cli/program.ts'
-import { checkout, environmentWith } from '../../temporal.config.ts'
+import { commands } from '../../../../cli/commands/all-commands.ts'
+import { findConnection } from '../../../../cli/client/connection.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runProgram } from '../../../../cli/program.ts'
+import { checkout, environmentWith } from '../../../../temporal.config.ts'
 
 interface Ended {
   code: number | null

@@ -1,6 +1,6 @@
 /** The charts of a release that was taken back in its fourth stage: as text, and as one picture in which nothing overlaps. */
 import { describe, expect, it } from 'vitest'
-import type { EvaluationAnswer } from '../../cli/answers.ts'
+import type { EvaluationAnswer } from '../../../../cli/client/responses.ts'
 import {
   chartsSvg,
   chartsText,
@@ -8,9 +8,9 @@ import {
   intervalsOf,
   timelineOf,
   type ChartedRelease,
-} from '../../cli/release-charts.ts'
-import { dayPolicy } from '../../domain/policy.ts'
-import type { ReleaseState } from '../../domain/release.ts'
+} from '../../../../cli/commands/lifecycle/release-charts.ts'
+import { dayPolicy } from '../../../../domain/release/policy.ts'
+import type { ReleaseState } from '../../../../domain/release/state.ts'
 
 const startMs = Date.parse('2026-03-01T12:00:00Z')
 const hourMs = 3_600_000

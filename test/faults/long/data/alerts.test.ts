@@ -9,25 +9,25 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { startMonitor } from '../../../cli/monitors.ts'
-import { binNames } from '../../../domain/profile.ts'
-import { listAlerts } from '../../../store/alerts.ts'
-import { moveChampion } from '../../../store/champions.ts'
-import { writeFeatureCounts } from '../../../store/feature-counts.ts'
-import { listMonitorWindows } from '../../../store/monitor-windows.ts'
-import { getVersion } from '../../../store/versions.ts'
-import { environmentWith } from '../../../temporal.config.ts'
+import { startMonitor } from '../../../../cli/sync/start-monitors.ts'
+import { binNames } from '../../../../domain/model/reference-profile.ts'
+import { listAlerts } from '../../../../store/monitoring/alerts.ts'
+import { moveChampion } from '../../../../store/registry/champions.ts'
+import { writeFeatureCounts } from '../../../../store/serving/feature-counts.ts'
+import { listMonitorWindows } from '../../../../store/monitoring/monitor-windows.ts'
+import { getVersion } from '../../../../store/registry/versions.ts'
+import { environmentWith } from '../../../../temporal.config.ts'
 import {
   monitorRequester,
   monitorWorkflowId,
   releaseWorkflowId,
   retrainWorkflowId,
-} from '../../../workflows/contract.ts'
-import { reached } from '../../support/figures.ts'
-import { openPipeline, spawnTrainWorker, type Pipeline } from '../../support/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../../support/roses.ts'
-import { uniqueName } from '../../support/servers.ts'
-import { until } from '../../support/serving.ts'
+} from '../../../../workflows/messages.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { openPipeline, spawnTrainWorker, type Pipeline } from '../../../support/training/pipeline.ts'
+import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
+import { until } from '../../../support/serving/serving-fixture.ts'
 
 const alerts = Number(environmentWith({})['TENURE_TEST_ALERTS'] ?? 1_000)
 const seconds = Number(environmentWith({})['TENURE_TEST_ALERTS_S'] ?? 60)

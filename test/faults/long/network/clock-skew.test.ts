@@ -6,14 +6,14 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openLine, type Line } from '../../../bench/fleet/proxy.ts'
-import { verifyAudit } from '../../../store/audit.ts'
-import { findRelease } from '../../../store/releases.ts'
-import { reached } from '../../support/figures.ts'
-import { openShow, showPolicy, type Show } from '../../support/show.ts'
-import type { PlayedRelease } from '../../support/stage.ts'
-import { canSkew, clockMaker, type WallClock } from '../../support/skew.ts'
-import { startCallers, withEnvironment, type Callers } from '../../support/system.ts'
+import { openLine, type Line } from '../../../../bench/fleet/proxy.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { findRelease } from '../../../../store/release/releases.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { openShow, showPolicy, type Show } from '../../../support/serving/fleet-fixture.ts'
+import type { PlayedRelease } from '../../../support/release/release-fixture.ts'
+import { canSkew, clockMaker, type WallClock } from '../../../support/servers/clock-skew.ts'
+import { startCallers, withEnvironment, type Callers } from '../../../support/servers/system-fixture.ts'
 
 const minuteMs = 60_000
 const hourMs = 60 * minuteMs

@@ -1,12 +1,12 @@
 /** What people say to releases while the API cannot reach Temporal: who may, what dies on the way, what comes too late. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { deliverDue, deliveryPolicy } from '../../../api/deliver.ts'
-import { claimParcels } from '../../../store/command-outbox.ts'
-import type { Store } from '../../../store/postgres.ts'
-import { releaseWorkflowId } from '../../../workflows/contract.ts'
-import { openOutbox, type Outbox } from '../../support/outbox.ts'
-import { until } from '../../support/serving.ts'
+import { deliverDue, deliveryPolicy } from '../../../../api/services/command-delivery.ts'
+import { claimParcels } from '../../../../store/release/command-outbox.ts'
+import type { Store } from '../../../../store/postgres.ts'
+import { releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { openOutbox, type Outbox } from '../../../support/release/outbox-fixture.ts'
+import { until } from '../../../support/serving/serving-fixture.ts'
 
 let office: Outbox
 beforeAll(async () => {

@@ -3,10 +3,16 @@
  * the callers and its watcher goes on renewing the exposure for the others; once more while the release is taken back.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { measureCut, playCanary, playChampion, type Canary, type Played } from '../../../bench/fleet/cut.ts'
-import { openLine, type Line } from '../../../bench/fleet/proxy.ts'
-import { openFleetStage, type FleetStage } from '../../../bench/fleet/stage.ts'
-import { reached } from '../../support/figures.ts'
+import {
+  measureCut,
+  playCanary,
+  playChampion,
+  type Canary,
+  type Played,
+} from '../../../../bench/fleet/cut.ts'
+import { openLine, type Line } from '../../../../bench/fleet/proxy.ts'
+import { openFleetStage, type FleetStage } from '../../../../bench/fleet/fixture.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
 
 const leaseMs = 5_000
 const forMs = 8_000

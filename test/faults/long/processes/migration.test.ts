@@ -9,16 +9,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
-import { insertKey } from '../../../store/keys.ts'
-import { migrate, migrationsDir } from '../../../store/migrate.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { checkout, environmentWith } from '../../../temporal.config.ts'
-import { startApiProcess, startLoad, until, type ApiProcess, type Load } from '../../support/api-process.ts'
-import { irisRow, irisSpec } from '../../support/artifact.ts'
-import { reached } from '../../support/figures.ts'
-import { nextRoute, register } from '../../support/registration.ts'
-import { signingKeyOf } from '../../support/vouching.ts'
+import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { insertKey } from '../../../../store/access/api-keys.ts'
+import { migrate, migrationsDir } from '../../../../store/database/migrate.ts'
+import { openStore, type Store } from '../../../../store/postgres.ts'
+import { checkout, environmentWith } from '../../../../temporal.config.ts'
+import {
+  startApiProcess,
+  startLoad,
+  until,
+  type ApiProcess,
+  type Load,
+} from '../../../support/serving/api-process.ts'
+import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-migration-'))
 chmodSync(root, 0o711)

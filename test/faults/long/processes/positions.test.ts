@@ -8,13 +8,13 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { sayTo } from '../../../bench/fleet/cut.ts'
-import type { ReleaseState } from '../../../domain/release.ts'
-import { checkout } from '../../../temporal.config.ts'
-import { reached } from '../../support/figures.ts'
-import { openShow, showPolicy, type Show } from '../../support/show.ts'
-import type { PlayedRelease } from '../../support/stage.ts'
-import { startCallers, type Callers } from '../../support/system.ts'
+import { sayTo } from '../../../../bench/fleet/cut.ts'
+import type { ReleaseState } from '../../../../domain/release/state.ts'
+import { checkout } from '../../../../temporal.config.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { openShow, showPolicy, type Show } from '../../../support/serving/fleet-fixture.ts'
+import type { PlayedRelease } from '../../../support/release/release-fixture.ts'
+import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 
 /** The one that is not as the others. */
 const place = 1
@@ -224,7 +224,7 @@ function makeOldCode(root: string): void {
   ])
     cpSync(join(checkout, part), join(root, part), { recursive: true })
   symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
-  const file = join(root, 'api', 'serving', 'row.ts')
+  const file = join(root, 'api/serving/routing/parse-route.ts')
   const text = readFileSync(file, 'utf8')
   const field = "  'guard',\n"
   if (!text.includes(field)) throw new Error(`${file} does not hold ${field}`)

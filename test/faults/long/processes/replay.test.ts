@@ -3,10 +3,10 @@
  * suite plants four of them.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { reached } from '../../support/figures.ts'
-import { readHistories, replayWith } from '../../support/histories.ts'
-import { quietRuntime } from '../../support/quiet.ts'
-import { first, further, unnoticed } from '../../workflows/plants.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { readHistories, replayWith } from '../../../support/release/histories.ts'
+import { quietRuntime } from '../../../support/servers/silence-temporal.ts'
+import { first, further, unnoticed } from '../../../workflows/planted-bugs.ts'
 
 const recorded = readHistories()
 const caught = [...first, ...further]

@@ -1,10 +1,10 @@
 /** A watch that is handed back, frozen or ended from outside, and a Temporal that stands still, in the middle of a canary. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { verifyAudit } from '../../../store/audit.ts'
-import { findChampion } from '../../../store/champions.ts'
-import { findRelease } from '../../../store/releases.ts'
-import { findRouting } from '../../../store/routing.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { findRelease } from '../../../../store/release/releases.ts'
+import { findRouting } from '../../../../store/serving/routing.ts'
 import {
   callers,
   endsAsPromoted,
@@ -15,8 +15,8 @@ import {
   model,
   setUpCanaries,
   system,
-} from '../../support/canaries.ts'
-import { reached } from '../../support/figures.ts'
+} from '../../../support/release/canary-fixture.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
 
 setUpCanaries()
 

@@ -11,14 +11,24 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { Client, Connection } from '@temporalio/client'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { seeded } from '../../../domain/random.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { environmentWith, readConfig, type Config } from '../../../temporal.config.ts'
-import type { RetentionOutcome } from '../../../workflows/contract.ts'
-import { reached } from '../../support/figures.ts'
-import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers.ts'
-import { bytesBelow, findDangling, findOrphans, stockReleases, type Stock } from '../../support/stock.ts'
-import { startToldWorker, writeBundle, type ToldWorker } from '../../support/told.ts'
+import { seeded } from '../../../../domain/statistics/random.ts'
+import { openStore, type Store } from '../../../../store/postgres.ts'
+import { environmentWith, readConfig, type Config } from '../../../../temporal.config.ts'
+import type { RetentionOutcome } from '../../../../workflows/messages.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
+import {
+  bytesBelow,
+  findDangling,
+  findOrphans,
+  stockReleases,
+  type Stock,
+} from '../../../support/serving/artifact-fixture.ts'
+import {
+  startToldWorker,
+  writeBundle,
+  type ToldWorker,
+} from '../../../support/release/instrumented-workers.ts'
 
 const seed = 20_260_101
 const kills = Number(environmentWith({})['TENURE_TEST_KILLS'] ?? 10)

@@ -10,18 +10,24 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { planPostgres } from '../../../cli/embedded/postgres.ts'
-import { freePort } from '../../../cli/embedded/process.ts'
-import { supervise, type Supervision } from '../../../cli/supervisor.ts'
-import { verifyAudit } from '../../../store/audit.ts'
-import { insertKey } from '../../../store/keys.ts'
-import { migrate } from '../../../store/migrate.ts'
-import { openStore, type Store } from '../../../store/postgres.ts'
-import { startApiProcess, startLoad, until, type ApiProcess, type Load } from '../../support/api-process.ts'
-import { irisRow, irisSpec } from '../../support/artifact.ts'
-import { reached } from '../../support/figures.ts'
-import { nextRoute, register } from '../../support/registration.ts'
-import { signingKeyOf } from '../../support/vouching.ts'
+import { planPostgres } from '../../../../cli/embedded/postgres.ts'
+import { freePort } from '../../../../cli/embedded/process.ts'
+import { supervise, type Supervision } from '../../../../cli/supervisor/supervisor.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { insertKey } from '../../../../store/access/api-keys.ts'
+import { migrate } from '../../../../store/database/migrate.ts'
+import { openStore, type Store } from '../../../../store/postgres.ts'
+import {
+  startApiProcess,
+  startLoad,
+  until,
+  type ApiProcess,
+  type Load,
+} from '../../../support/serving/api-process.ts'
+import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
 const alertMs = 10_000
 const healMs = 30_000

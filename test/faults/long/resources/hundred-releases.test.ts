@@ -4,17 +4,17 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import type { ReleasePolicy } from '../../../domain/policy.ts'
-import { verifyAudit } from '../../../store/audit.ts'
-import { findRelease, listReleases } from '../../../store/releases.ts'
-import { environmentWith } from '../../../temporal.config.ts'
-import { commandUpdates, releaseWorkflowId } from '../../../workflows/contract.ts'
-import { temporalAnswers } from '../../support/away.ts'
-import { insertModel, insertPeople } from '../../support/candidates.ts'
-import { reached } from '../../support/figures.ts'
-import { seatChampion } from '../../support/seat.ts'
-import { playedRelease, quickPolicy, type PlayedRelease } from '../../support/stage.ts'
-import { startRealSystem, withEnvironment, type RealSystem } from '../../support/system.ts'
+import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { findRelease, listReleases } from '../../../../store/release/releases.ts'
+import { environmentWith } from '../../../../temporal.config.ts'
+import { commandUpdates, releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { temporalAnswers } from '../../../support/servers/temporal-outage.ts'
+import { insertModel, insertPeople } from '../../../support/release/candidates.ts'
+import { reached } from '../../../support/docs/fault-figures.ts'
+import { seatChampion } from '../../../support/serving/seed-champion.ts'
+import { playedRelease, quickPolicy, type PlayedRelease } from '../../../support/release/release-fixture.ts'
+import { startRealSystem, withEnvironment, type RealSystem } from '../../../support/servers/system-fixture.ts'
 
 const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
 const patience = { timeout: 120_000, interval: 200 }
