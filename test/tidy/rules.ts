@@ -18,7 +18,8 @@ export const longFiles: Readonly<Record<string, string>> = {
 }
 
 /** Names that say nothing, so that anything ends up there. */
-const emptyNames = /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared(?!-port))([/.-]|$)|\.(service|types|class)\./
+const emptyNames =
+  /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared(?!-port))([/.-]|$)|\.(service|types|class)\./
 
 export function issuesOfImports(sources: readonly Source[]): string[] {
   return sources.flatMap((source) => source.imports.flatMap((each) => issueOfImport(each) ?? []))
