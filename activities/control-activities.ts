@@ -13,15 +13,15 @@ import { pipelineActivities } from './training-activities.ts'
 import { promote } from './release/promote.ts'
 import { judgeQuality } from './monitor/quality.ts'
 import { qualify } from './release/qualify.ts'
-import { findNextWaiting, joinQueue, recordTurn } from './release/release-queue.ts'
-import { awaitTakeover, loseReplica } from './drill/drill-outages.ts'
+import { nextQueuedRelease, enqueueRelease, markDequeued } from './release/release-queue.ts'
+import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.ts'
 import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill/drill.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release/open-release.ts'
-import { forgetOldRows, makeLogDays } from './retention/prediction-log.ts'
-import { rollBackModel, takeBack } from './release/rollback.ts'
+import { deleteExpired, createLogPartitions } from './retention/prediction-log.ts'
+import { rollBackModel, rollBackCandidate } from './release/rollback.ts'
 import { route } from './release/route.ts'
 import { findServingSkew } from './monitor/skew.ts'
-import { tellPeople } from './alerts/dispatch.ts'
+import { dispatchAlerts } from './alerts/dispatch.ts'
 import { watch } from './release/watch-stage.ts'
 
 export const controlActivities = (deps: Deps) => ({
@@ -32,12 +32,12 @@ export const controlActivities = (deps: Deps) => ({
     planDrills: planDrills(deps),
     openDrill: openDrill(deps),
     recordDrillRelease: recordDrillRelease(deps),
-    loseReplica: loseReplica(deps),
-    awaitTakeover: awaitTakeover(deps),
+    simulateReplicaLoss: simulateReplicaLoss(deps),
+    simulateWorkerLoss: simulateWorkerLoss(deps),
     endDrill: endDrill(deps),
-    joinQueue: joinQueue(deps),
-    findNextWaiting: findNextWaiting(deps),
-    recordTurn: recordTurn(deps),
+    enqueueRelease: enqueueRelease(deps),
+    nextQueuedRelease: nextQueuedRelease(deps),
+    markDequeued: markDequeued(deps),
     recordRelease: recordRelease(deps),
     closeRelease: closeReleaseRow(deps),
     qualify: qualify(deps),
@@ -53,13 +53,13 @@ export const controlActivities = (deps: Deps) => ({
     materialiseView: materialiseView(deps),
     failView: failView(deps),
     monitorModel: monitorModel(deps),
-    tellPeople: tellPeople(deps),
-    makeLogDays: makeLogDays(deps),
-    forgetOldRows: forgetOldRows(deps),
+    dispatchAlerts: dispatchAlerts(deps),
+    createLogPartitions: createLogPartitions(deps),
+    deleteExpired: deleteExpired(deps),
     collectArtifacts: collectArtifacts(deps),
     eraseStage: eraseStage(deps),
     promote: promote(deps),
-    takeBack: takeBack(deps),
+    rollBackCandidate: rollBackCandidate(deps),
     rollBackModel: rollBackModel(deps),
   }),
 })

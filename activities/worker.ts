@@ -13,14 +13,14 @@ import { isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { openStore } from '../store/postgres.ts'
-import { expectRoomFor, nameOfProcess, pools } from '../store/database/connection-budget.ts'
+import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './worker/create-worker.ts'
 import { claimWhenNone } from './worker/worker-versioning.ts'
 import type { Deps, Log } from './deps.ts'
-import { getReady } from './worker/warm-up.ts'
-import { tellMirrors } from './integrations/sync.ts'
+import { warmUpWorker } from './worker/warm-up.ts'
+import { syncIntegrations } from './integrations/sync.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
 
 const longestPauseMs = 2_000
@@ -42,7 +42,7 @@ if (kind !== 'control' && kind !== 'train') {
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
 const store = openStore(config.databaseUrl, {
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
-  max: pools[kind],
+  max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'a connection to Postgres broke'),
 })
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
@@ -60,7 +60,7 @@ try {
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
     ...(kind === 'control'
-      ? [sweepAgain(connection), tellMirrors(deps, stopping.signal), doSomethingOnce(connection)]
+      ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), doSomethingOnce(connection)]
       : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
   ])
@@ -87,8 +87,8 @@ async function endAll(): Promise<void> {
 
 async function keepAuditHeads(): Promise<HeadKeeper> {
   const heads = openHeads(headFiles(config), await openSigner(config.signingKey))
-  const onTrouble = (what: string, error?: unknown) => log.error({ error: String(error ?? '') }, what)
-  return keepHeads({ store, heads, onTrouble })
+  const onError = (what: string, error?: unknown) => log.error({ error: String(error ?? '') }, what)
+  return keepHeads({ store, heads, onError })
 }
 
 async function run(worker: Worker): Promise<void> {
@@ -114,7 +114,7 @@ async function sweepAgain({ workflowService }: NativeConnection): Promise<void> 
 
 /** What is not ready then is when its first task comes. */
 async function doSomethingOnce({ workflowService }: NativeConnection): Promise<void> {
-  await getReady(workflowService, config).catch((error: Error) =>
+  await warmUpWorker(workflowService, config).catch((error: Error) =>
     log.debug({ error: error.message }, 'the worker was given nothing to do yet'),
   )
 }

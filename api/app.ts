@@ -8,12 +8,12 @@ import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { redacted, withoutExcerpt } from '../domain/redact.ts'
 import { isStorable } from '../domain/postgres-text.ts'
-import { expectAllowed, type Actor } from './auth/authentication.ts'
+import { requireRole, type Actor } from './auth/authentication.ts'
 import { readBody } from './http/read-body.ts'
-import { callers, expectDeclared, type Answer, type Route } from './http/route.ts'
+import { callers, assertDeclared, type RouteResponse, type RouteDefinition } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { expectMedia } from './http/content-type.ts'
-import { carryOut } from './services/idempotent-commands.ts'
+import { executeIdempotent } from './services/idempotent-commands.ts'
 import { expectOwnForm, personOf } from './http/principal.ts'
 import { headersOf, problemOf, textOfProblem, type Problem } from './http/problem.ts'
 import { routesOf } from './routes/all-routes.ts'
@@ -21,7 +21,7 @@ import { expectPlain, unpacked } from './http/decompress.ts'
 
 export interface Api {
   app: Hono
-  routes: readonly Route[]
+  routes: readonly RouteDefinition[]
 }
 
 /** Most bytes of a body that describes a command. */
@@ -33,7 +33,7 @@ export function createApp(deps: ApiDeps): Api {
   for (const route of routes) {
     app.on(route.method.toUpperCase(), route.path, (context) => answer(deps, route, context))
   }
-  expectDeclared(app.routes, routes)
+  assertDeclared(app.routes, routes)
   app.notFound((context) => {
     throw unknownPath(routes, context.req.method, context.req.path)
   })
@@ -51,7 +51,7 @@ export function createApp(deps: ApiDeps): Api {
   return { app, routes }
 }
 
-async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Response> {
+async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): Promise<Response> {
   const { req } = context
   const safe = isSafe(req.method)
   const header = (name: string) => req.header(name)
@@ -61,18 +61,19 @@ async function answer(deps: ApiDeps, route: Route, context: Context): Promise<Re
   if (actor !== undefined) permit(actor, route, params)
   const limit = route.rawBytes ?? controlBytes
   const encoding = header('content-encoding')
-  if (route.streams === true) expectPlain(encoding)
+  if (route.streaming === true) expectPlain(encoding)
   const bytes =
-    safe || route.streams === true
+    safe || route.streaming === true
       ? Buffer.alloc(0)
       : unpacked(await readBody(req.raw, limit), encoding, limit)
-  if (bytes.byteLength > 0 || route.streams === true) expectMedia(req.header('content-type'), route.takes)
+  if (bytes.byteLength > 0 || route.streaming === true)
+    expectMedia(req.header('content-type'), route.contentTypes)
   const form = route.page === true ? formOf(bytes) : undefined
   const sent = form ?? (route.body === undefined ? undefined : parse(bytes))
   if (form !== undefined && !safe)
     expectOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
   const { pathname, search } = new URL(req.url)
-  const reply = await carryOut(deps, route, {
+  const reply = await executeIdempotent(deps, route, {
     path: req.path,
     target: pathname + search,
     address: addressOf(context),
@@ -110,7 +111,7 @@ function addressOf({ env }: Context): string | undefined {
 const forPrograms = /^\/(v1|v2|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
 /** Whether a person reads the answer: of a page, or of a path where there is nothing. */
-function wantsPage(routes: readonly Route[], { req }: Context): boolean {
+function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolean {
   if (!/text\/html/.test(req.header('accept') ?? '') && req.header('hx-request') === undefined) return false
   return (
     !forPrograms.test(req.path) || routes.some(({ path, page }) => page && patternOf(path).test(req.path))
@@ -126,9 +127,9 @@ async function failure(problem: Problem, context: Context): Promise<Response> {
 }
 
 /** The parameter `name` after `/models/` is a model; other routes look at the scope of the key themselves. */
-function permit(actor: Actor, { allow, path }: Route, params: Record<string, string>): void {
+function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
-  if (allow !== 'public') expectAllowed(actor, allow === 'callers' ? callers : allow, model)
+  if (allow !== 'public') requireRole(actor, allow === 'callers' ? callers : allow, model)
 }
 
 function parse(bytes: Buffer): unknown {
@@ -161,7 +162,7 @@ function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
-function respond(reply: Answer, requestId: string): Response {
+function respond(reply: RouteResponse, requestId: string): Response {
   const { status = 200, json, text, type } = reply
   const headers = { ...reply.headers, 'x-request-id': requestId }
   if (text !== undefined)
@@ -182,7 +183,7 @@ function requestIdOf(context: Context): string {
   return id
 }
 
-function unknownPath(routes: readonly Route[], method: string, path: string): DomainError {
+function unknownPath(routes: readonly RouteDefinition[], method: string, path: string): DomainError {
   const there = routes
     .filter((route) => patternOf(route.path).test(path))
     .map((route) => route.method.toUpperCase())

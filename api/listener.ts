@@ -2,7 +2,7 @@
 import { getRequestListener } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import { createApp } from './app.ts'
-import type { Route } from './http/route.ts'
+import type { RouteDefinition } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { createMetrics } from './metrics/registry.ts'
 
@@ -13,7 +13,7 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
 
 export function createApplication({ refusals, ...deps }: ApplicationOptions): {
   listener: RequestListener
-  routes: readonly Route[]
+  routes: readonly RouteDefinition[]
 } {
   const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
   // The first request builds the router and compiles what is on its way: here nobody waits for it.

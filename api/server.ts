@@ -16,7 +16,7 @@ import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads } from '../store/audit/signed-heads.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoomFor, nameOfProcess, pools } from '../store/database/connection-budget.ts'
+import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth/authentication.ts'
@@ -30,7 +30,7 @@ import { joinShared, type SharedListener } from './transport/shared-port.ts'
 import { createSockets, socketLimits, waitingConnections } from './transport/http-server.ts'
 import { createTargets } from './transport/prediction-path.ts'
 import { createTemporalClient } from './temporal/client.ts'
-import { createTroubleLog } from './http/log-throttle.ts'
+import { createThrottledLog } from './http/log-throttle.ts'
 
 /** Deadlines of every statement but the log's own: a frozen database must not hold a control route for a second. */
 const databaseMs = { connectMs: 500, queryMs: 900 }
@@ -67,12 +67,12 @@ export interface RunningServer {
 }
 
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
-  const trouble = createTroubleLog(logger)
+  const trouble = createThrottledLog(logger)
   const mark = randomBytes(6).toString('hex')
   const id = `api-${mark}`
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
-    max: pools.api,
+    max: poolSizes.api,
     name: nameOfProcess('api', mark),
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
@@ -96,14 +96,14 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     )
   const signer = await openSigner(config.signingKey)
   const heads = openHeads(headFiles(config), signer)
-  const keeper = keepHeads({ store, heads, onTrouble: trouble })
+  const keeper = keepHeads({ store, heads, onError: trouble })
   const clock = createClock()
   const authentication = await openAuthentication({
     store,
     nowMs: clock.wall,
     cacheFile: join(config.stateDir, 'cache', 'keys.json'),
     publicPredictions: open,
-    onTrouble: trouble,
+    onError: trouble,
   })
   const temporal = createTemporalClient(config)
   let warming: NodeJS.Timeout | undefined

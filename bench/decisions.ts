@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { simulate, type Plan } from '../cli/simulate/run.ts'
 import { totalAlpha } from '../domain/sequential/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
-import { rivalNames, rivalRules, type RivalName } from '../domain/simulation/baseline-rules.ts'
+import { baselineRuleNames, rivalRules, type RivalName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
 import { summarize, type SimulationSummary } from '../domain/simulation/summary.ts'
 
@@ -41,7 +41,7 @@ const percent = (value: number) => `${Number((100 * value).toPrecision(3))} %`
 const figure = (value: number | null) => (value === null ? '–' : String(Math.round(value)))
 const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 
-const rules: (RivalName | undefined)[] = [undefined, ...rivalNames]
+const rules: (RivalName | undefined)[] = [undefined, ...baselineRuleNames]
 const heading = (first: string) => [
   row([first, ...rules.map((rule) => rule ?? 'tenure')]),
   row(['---', ...rules.map(() => '---')]),
@@ -110,7 +110,7 @@ Made by \`npm run bench:decisions -- --seed ${seed} --releases ${releases}\` in 
 The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s; all metrics are on; Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
 The other columns are the rules that those controllers document as their examples, on the same traffic:
 
-${rivalNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
+${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
 
 ## Good releases taken back within a day
 

@@ -19,9 +19,9 @@ export interface Frame {
 export type PlotModule = typeof Plot
 export type Drawing = Plot.PlotOptions
 
-export const usualWidth = 640
+export const defaultWidth = 640
 /** On a screen this narrow there is room for a few words beside a bar. */
-export const isNarrow = ({ width = usualWidth }: Pick<Frame, 'width'>): boolean => width < 480
+export const isNarrow = ({ width = defaultWidth }: Pick<Frame, 'width'>): boolean => width < 480
 
 /** What a shape is called and how it is quoted: linkedom's documents have no types here, as there is no browser. */
 interface SvgElement {
@@ -47,14 +47,14 @@ async function open(): Promise<{ plot: PlotModule; document: SvgDocument }> {
 let opened: ReturnType<typeof open> | undefined
 
 /** Loads what draws before anything is drawn. */
-export function getReady(): void {
+export function loadPlot(): void {
   opened ??= open()
 }
 
 export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing): Promise<string> {
   opened ??= open()
   const { plot, document } = await opened
-  const width = frame.width ?? usualWidth
+  const width = frame.width ?? defaultWidth
   const svg = plot.plot({
     className: 'chart',
     width,

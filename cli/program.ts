@@ -91,7 +91,7 @@ export async function runProgram(
     }
   }
   try {
-    expectKnown(specs, words)
+    assertKnown(specs, words)
     await program.parseAsync([...words], { from: 'user' })
     return exitCode
   } catch (error) {
@@ -136,7 +136,7 @@ function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): str
 }
 
 /** Throws `usage` for a command that there is not, with the one that was probably meant. */
-function expectKnown(specs: Specs, [first = '', second = '']: readonly string[]): void {
+function assertKnown(specs: Specs, [first = '', second = '']: readonly string[]): void {
   if (first === '' || first.startsWith('-')) return
   const spec = specs.find((each) => wordOf(each) === first)
   if (spec === undefined) throw unknown(first, specs.map(wordOf), '')

@@ -6,7 +6,7 @@ import { whereVersioned } from './worker-versioning.ts'
 const roundMs = 600_000
 const roundsARun = 100
 
-const { tellPeople } = proxyActivities<Pick<ControlActivities, 'tellPeople'>>({
+const { dispatchAlerts } = proxyActivities<Pick<ControlActivities, 'dispatchAlerts'>>({
   startToCloseTimeout: roundMs + 60_000,
   heartbeatTimeout: '10 s',
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s' },
@@ -16,6 +16,6 @@ const { tellPeople } = proxyActivities<Pick<ControlActivities, 'tellPeople'>>({
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), alerts)
 
 export async function alerts(): Promise<void> {
-  for (let round = 0; round < roundsARun; round++) await tellPeople({ forMs: roundMs, everyMs: 5_000 })
+  for (let round = 0; round < roundsARun; round++) await dispatchAlerts({ forMs: roundMs, everyMs: 5_000 })
   await continueAsNew<typeof alerts>()
 }

@@ -31,7 +31,7 @@ const recording = proxyActivities<
   Pick<ControlActivities, 'planDrills' | 'openDrill' | 'recordDrillRelease' | 'endDrill'>
 >({ startToCloseTimeout: '30 s', retry })
 
-const losing = proxyActivities<Pick<ControlActivities, 'loseReplica' | 'awaitTakeover'>>({
+const losing = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 'simulateWorkerLoss'>>({
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '10 s',
   retry,
@@ -95,8 +95,8 @@ async function release(order: ReleaseRequest, id: string, kind: DrillKind): Prom
   // The candidate of a lost replica or worker is sound: it has nothing to wait for when that is over.
   const scope = new CancellationScope()
   const held = scope.run(async () => {
-    if (kind === 'lost-replica') await losing.loseReplica(loss)
-    else if (kind === 'dead-worker') await losing.awaitTakeover(loss)
+    if (kind === 'lost-replica') await losing.simulateReplicaLoss(loss)
+    else if (kind === 'dead-worker') await losing.simulateWorkerLoss(loss)
     else return
     await getExternalWorkflowHandle(releaseWorkflowId(model), child.firstExecutionRunId).cancel()
   })

@@ -43,7 +43,7 @@ export async function queue({ model }: QueueRequest): Promise<void> {
   })
   for (;;) {
     woken = false
-    const waiting = await patient.findNextWaiting({ model })
+    const waiting = await patient.nextQueuedRelease({ model })
     if (waiting === null) {
       // A request that has just been written has woken this run, or will start the next.
       if (woken) continue
@@ -60,7 +60,7 @@ export async function queue({ model }: QueueRequest): Promise<void> {
       ...(hotfixReason === undefined ? {} : { hotfix: { reason: hotfixReason } }),
     })
     if (releaseId !== undefined) {
-      await patient.recordTurn({ waiting, releaseId })
+      await patient.markDequeued({ waiting, releaseId })
       continue
     }
     if (over !== 'none' && asked !== waiting.id) {

@@ -63,7 +63,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   let shut = false
 
   /** Everything that happens to the release comes through here. */
-  const happen = (event: ReleaseEvent) => {
+  const dispatch = (event: ReleaseEvent) => {
     const result = advance(opened(), event)
     state = result.state
     const wanted = nextEffect(state)
@@ -82,17 +82,17 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   }
 
   setHandler(releaseStatus, opened)
-  const commands = receiveCommands({ state: () => state, happen, carried: carried?.commands })
+  const commands = receiveCommands({ state: () => state, dispatch, carried: carried?.commands })
   const { turning } = commands
   // A stage may be watched for weeks; the next run goes on with the watch where this one leaves it.
   void CancellationScope.nonCancellable(() => condition(turning)).then(() => running?.scope.cancel())
   setHandler(supersedeSignal, async () => {
     await condition(() => state !== undefined || shut)
-    if (state !== undefined && !shut) await giveWay()
+    if (state !== undefined && !shut) await offerSupersede()
   })
   CancellationScope.current().cancelRequested.catch(() => {
     cancelled = true
-    if (state !== undefined) happen({ kind: 'cancelled', atMs: Date.now() })
+    if (state !== undefined) dispatch({ kind: 'cancelled', atMs: Date.now() })
   })
 
   // Whatever is asked of the run from outside, the candidate is taken back and the end is written down.
@@ -112,7 +112,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         return refused(request, id, opening.refused)
       }
       state = opening.state
-      if (cancelled) happen({ kind: 'cancelled', atMs: Date.now() })
+      if (cancelled) dispatch({ kind: 'cancelled', atMs: Date.now() })
     }
     for (;;) {
       publish(opened())
@@ -123,10 +123,10 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       const event = await attempt(effect)
       if (event === undefined) continue
       try {
-        happen({ ...event, atMs: Date.now() } as StepEvent)
+        dispatch({ ...event, atMs: Date.now() } as StepEvent)
       } catch (error) {
         // A report that its stage cannot produce is a defect; the candidate must not stay out because of it.
-        happen({ kind: 'step_failed', step: effect.kind, message: messageOf(error), atMs: Date.now() })
+        dispatch({ kind: 'step_failed', step: effect.kind, message: messageOf(error), atMs: Date.now() })
       }
     }
     shut = true
@@ -148,13 +148,13 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   }
 
   /** Who waits for the place, and with what right, stands in a row; the signal has only said that somebody does. */
-  async function giveWay(): Promise<void> {
+  async function offerSupersede(): Promise<void> {
     const waiting = await CancellationScope.nonCancellable(() =>
-      patient.findNextWaiting({ model: request.model }),
+      patient.nextQueuedRelease({ model: request.model }),
     )
     if (waiting === null || waiting.over === 'none' || shut) return
     const { requestedBy: by, version, over, hotfixReason: reason = '' } = waiting
-    happen({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
+    dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
   }
 
   /** Does what the state asks for. Undefined when the state stopped asking for it in the meantime. */
@@ -205,9 +205,9 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
     }
     case 'promote':
       return patient.promote(state)
-    case 'take_back':
+    case 'roll_back':
       await pauseBefore(state.attempts)
-      return routing(state).takeBack(state)
+      return routing(state).rollBackCandidate(state)
     case 'close':
       await pauseBefore(state.attempts)
       await routing(state).closeRelease(state)

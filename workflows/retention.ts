@@ -7,8 +7,8 @@ import { patched, proxyActivities } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { RetentionOutcome } from './messages.ts'
 
-const { makeLogDays, forgetOldRows, collectArtifacts } = proxyActivities<
-  Pick<ControlActivities, 'makeLogDays' | 'forgetOldRows' | 'collectArtifacts'>
+const { createLogPartitions, deleteExpired, collectArtifacts } = proxyActivities<
+  Pick<ControlActivities, 'createLogPartitions' | 'deleteExpired' | 'collectArtifacts'>
 >({
   startToCloseTimeout: '30 min',
   heartbeatTimeout: '30 s',
@@ -17,8 +17,8 @@ const { makeLogDays, forgetOldRows, collectArtifacts } = proxyActivities<
 
 export async function retention(): Promise<RetentionOutcome> {
   // First what must not be late; a row that is forgotten an hour later harms nobody.
-  const daysMade = await makeLogDays()
-  const forgotten = await forgetOldRows()
+  const daysMade = await createLogPartitions()
+  const forgotten = await deleteExpired()
   if (!patched('collects-artifacts')) return { daysMade, ...forgotten }
   return { daysMade, ...forgotten, artifacts: await collectArtifacts() }
 }

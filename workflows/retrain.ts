@@ -40,7 +40,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const info = workflowInfo()
   const request = checkRequest(given, info.startTime)
   upsertSearchAttributes({ Model: [request.model] })
-  if (info.workflowId !== retrainWorkflowId(request.model)) return retrainUnderItsOwnId(request)
+  if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request)
 
   const retrainingId = `${info.workflowId}/${info.firstExecutionRunId}`
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
@@ -57,8 +57,8 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
       ...(dedupeKey === undefined ? {} : { dedupeKey }),
     })
     .catch(refuse)
-  if (opened.braked !== undefined) return heldBack(request, progress, opened.braked)
-  const ending = await goTheWay(request, progress, opened).catch(endingOf)
+  if (opened.braked !== undefined) return throttled(request, progress, opened.braked)
+  const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = {
     ...(snapshotDigest === undefined ? {} : { snapshotDigest }),
@@ -85,7 +85,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
 }
 
 /** The brakes have written it down and ended it already: no data was looked at. */
-function heldBack({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
+function throttled({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: ['braked'] })
   setCurrentDetails(`**braked**: ${message}`)
@@ -93,7 +93,7 @@ function heldBack({ model }: CheckedRequest, progress: RetrainProgress, message:
 }
 
 /** The story itself: each step stands on what the one before it wrote down. */
-async function goTheWay(
+async function runStages(
   request: CheckedRequest,
   progress: RetrainProgress,
   opened: { trainQueue: string; approvers: number },
@@ -173,7 +173,7 @@ async function startRelease(
   } catch (error) {
     if (!isRunning(error)) throw error
     const busy = `${version} is registered; another release of ${model} is running`
-    const joined = await patient.joinQueue(order)
+    const joined = await patient.enqueueRelease(order)
     if ('refused' in joined)
       return { outcome: 'registered', message: `${busy}, so it was not released: ${joined.refused}` }
     await wakeQueue(model)
@@ -198,7 +198,7 @@ async function wakeQueue(model: string): Promise<void> {
 }
 
 /** Schedules and terminals give ids of their own; the work is done under the model's id, of which there is only one. */
-async function retrainUnderItsOwnId(request: CheckedRequest): Promise<RetrainOutcome> {
+async function delegateToModelWorkflow(request: CheckedRequest): Promise<RetrainOutcome> {
   const { model } = request
   try {
     const child = await startChild(retrain, {

@@ -33,7 +33,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
       outcome: 'refused',
       code: 'forbidden',
       model,
-      message: who?.disbelieved ?? `${by} is no active key that may roll ${model} back`,
+      message: who?.rejectedBecause ?? `${by} is no active key that may roll ${model} back`,
     }
   return CancellationScope.nonCancellable(async () => {
     let interrupted: string | undefined

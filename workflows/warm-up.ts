@@ -4,6 +4,6 @@
  */
 import { patient } from './release/activities.ts'
 
-export async function getReady(): Promise<void> {
+export async function warmUp(): Promise<void> {
   await patient.authorize({ names: [], model: '' })
 }

@@ -3,7 +3,7 @@
  * it twice at worst; a channel that is away is tried for a day, and nothing else waits for it.
  */
 import {
-  dueMessages,
+  dueNotifications,
   retryDelayMs,
   type AlertFacts,
   type Channel,
@@ -15,13 +15,13 @@ import {
   listTellable,
   listWaiting,
   markFailed,
-  markSent,
+  markNotificationSent,
 } from '../../store/monitoring/notifications.ts'
 import { resolveAlert, upsertAlert, type Alert } from '../../store/monitoring/alerts.ts'
 import { readChannels } from '../../store/monitoring/alert-channels.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { tellRungs } from '../monitor/fallback.ts'
+import { reportFallbacks } from '../monitor/fallback.ts'
 import { runbookOf } from './message.ts'
 import { send } from './send.ts'
 
@@ -36,7 +36,7 @@ export interface TellInput {
 }
 
 /** Answers how many messages have arrived. */
-export const tellPeople =
+export const dispatchAlerts =
   (deps: Deps) =>
   ({ forMs, everyMs }: TellInput): Promise<number> =>
     withHeartbeat(async (beat) => {
@@ -46,7 +46,7 @@ export const tellPeople =
       const unlisten = deps.store.listen('tenure_alerts', waiter.wake)
       try {
         while (performance.now() < until) {
-          sent += await tellOnce(deps, beat)
+          sent += await dispatchDue(deps, beat)
           await waiter.wait(beat, everyMs)
         }
       } finally {
@@ -55,16 +55,16 @@ export const tellPeople =
       return sent
     })
 
-async function tellOnce(deps: Deps, beat: Beat): Promise<number> {
+async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
   const { store, config, log } = deps
-  await tellRungs(deps)
+  await reportFallbacks(deps)
   const channels = await channelsOf(deps)
   if (channels.length === 0) return 0
   const { nowMs, alerts } = await listTellable(store)
   await insertMessages(
     store,
     alerts.flatMap(({ alert, told }) =>
-      dueMessages(factsOf(alert), { channels, told, nowMs }).map((message) => ({
+      dueNotifications(factsOf(alert), { channels, told, nowMs }).map((message) => ({
         ...message,
         alertId: alert.id,
       })),
@@ -78,7 +78,7 @@ async function tellOnce(deps: Deps, beat: Beat): Promise<number> {
       try {
         if (target === undefined) throw new Error('there is no such channel any more')
         await send(target, message)
-        await markSent(store, id)
+        await markNotificationSent(store, id)
         return true
       } catch (error) {
         const secrets = target === undefined ? [] : secretsOf(target)

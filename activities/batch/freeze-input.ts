@@ -6,7 +6,7 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
-import { loadKnown } from '../data/known-rows.ts'
+import { loadRowsAsOf } from '../data/known-rows.ts'
 
 /** Writes the input down once. Throws `invalid_request` for one that lacks columns. */
 export async function freezeBatch(
@@ -27,7 +27,7 @@ export async function freezeBatch(
       .catch(refuseInput(what))
   }
   if (input.kind === 'sql') {
-    await loadKnown(duck, { known: input.query, views: [], rows: '' }, { postgres: store })
+    await loadRowsAsOf(duck, { known: input.query, views: [], rows: '' }, { postgres: store })
     await write('select * from known')
   } else if (input.path.endsWith('.csv'))
     await write(`select * from read_csv(${literal(join(config.batchDir, input.path))})`)

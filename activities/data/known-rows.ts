@@ -18,7 +18,7 @@ const duckTypes: Record<number, string> = {
   1184: 'timestamp',
 }
 
-export async function loadKnown(
+export async function loadRowsAsOf(
   duck: Duck,
   plan: RowsPlan,
   from: { postgres: Store } | 'files',

@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
 import { findRelease } from '../../store/release/releases.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listFollowers } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
@@ -20,7 +20,7 @@ export interface LossRequest {
 }
 
 /** Silences a replica in the middle of the release, and notes when it counts as gone and when it follows again. */
-export const loseReplica =
+export const simulateReplicaLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
     withHeartbeat(async (beat) => {
@@ -34,7 +34,7 @@ export const loseReplica =
         const mine = (await listFollowers(store, model)).filter((each) => each.id === replica)
         return {
           live: mine.length > 0,
-          follows: place !== undefined && issuesOfFollowers(mine, place).length === 0,
+          follows: place !== undefined && laggingReplicas(mine, place).length === 0,
         }
       }
       if (!(await within(async () => !(await followers()).live))) return
@@ -50,7 +50,7 @@ export const loseReplica =
     })
 
 /** Notes when the silence of the watch ended the exposure or was ended by another watcher, and when there was one. */
-export const awaitTakeover =
+export const simulateWorkerLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
     withHeartbeat(async (beat) => {

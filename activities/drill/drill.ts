@@ -35,7 +35,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { vouchFor } from '../../store/signing/artifact-signatures.ts'
+import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
@@ -125,7 +125,7 @@ async function makeVersion(
       manifest: spoiled,
       artifactDigest,
       nameOf: (patch) => formatVersion(model, { major: 0, minor: 0, patch }),
-      signatureOf: (name) => vouchFor(signer, { version: name, model, artifactDigest }),
+      signatureOf: (name) => signArtifact(signer, { version: name, model, artifactDigest }),
     })
     await setDrillVersion(database, { id, version })
     return version
@@ -173,7 +173,7 @@ export const endDrill =
       return notHeld(state?.reason ?? 'it was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
     const began = seen.firstMs ?? state?.routings[0]?.startedMs
-    const recovery = state?.recovery
+    const recovery = state?.rollbackResult
     await closeDrill(store, {
       id,
       passed: found.passed,

@@ -5,8 +5,8 @@ import { historyQuery } from '../../store/features/feature-history.ts'
 import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { loadKnown } from '../data/known-rows.ts'
-import { takeInUntil } from './ingest-view.ts'
+import { loadRowsAsOf } from '../data/known-rows.ts'
+import { ingestViewUntil } from './ingest-view.ts'
 
 /** To be called before `known` is loaded. Views are taken in up to `asOfMs` first. */
 export async function loadHistory(
@@ -16,7 +16,7 @@ export async function loadHistory(
   { sinceMs, asOfMs }: { sinceMs: number | undefined; asOfMs: number },
 ): Promise<void> {
   const { views = [] } = definition
-  await takeInUntil(store, views, asOfMs)
+  await ingestViewUntil(store, views, asOfMs)
   for (const { digest, values } of views) {
     // No row can see a value that was too old for the first of them.
     const oldestMs = Math.max(
@@ -28,7 +28,7 @@ export async function loadHistory(
       sinceIso: sinceMs === undefined ? undefined : new Date(sinceMs - oldestMs).toISOString(),
       untilIso: new Date(asOfMs).toISOString(),
     })
-    await loadKnown(duck, { known, views: [], rows: '' }, { postgres: store })
+    await loadRowsAsOf(duck, { known, views: [], rows: '' }, { postgres: store })
     await duck.run(`create temp table ${historyTable(digest)} as ${bestKnown('known')}`)
     await duck.run('drop table known')
   }

@@ -10,13 +10,13 @@ import { findView, readNow, upsertView, type StoredView } from '../../store/feat
 import type { Store } from '../../store/postgres.ts'
 import { checkout } from '../../temporal.config.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
-import { loadKnown } from '../data/known-rows.ts'
+import { loadRowsAsOf } from '../data/known-rows.ts'
 
 /** Rows stored in one transaction. */
 const batchRows = 5_000
 
 /** Before a training as of a moment: everything that was usable by then is stored when this returns. */
-export async function takeInUntil(
+export async function ingestViewUntil(
   store: Store,
   views: readonly FeatureView[],
   asOfMs: number,
@@ -27,12 +27,12 @@ export async function takeInUntil(
     await upsertView(store, view)
     const stored = (await findView(store, view.digest))!
     if (stored.watermark === undefined || Date.parse(stored.watermark) < untilMs)
-      await takeIn(store, stored, { untilMs })
+      await ingestView(store, stored, { untilMs })
   }
 }
 
 /** Everything that became usable after the watermark, or after `fromMs`, and until `untilMs`. */
-export async function takeIn(
+export async function ingestView(
   store: Store,
   { id, definition, watermark }: Pick<StoredView, 'id' | 'definition' | 'watermark'>,
   { untilMs, fromMs, onBatch }: { untilMs: number; fromMs?: number; onBatch?: () => void },
@@ -53,7 +53,7 @@ export async function takeIn(
       onBatch?.()
     }
     try {
-      await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+      await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
       await duck.run(
         `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,
       )

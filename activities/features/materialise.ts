@@ -9,7 +9,7 @@ import { isUsed, listViews, readNow, recordRun, type StoredView } from '../../st
 import type { Store } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { takeIn } from './ingest-view.ts'
+import { ingestView } from './ingest-view.ts'
 
 export interface MaterialiseInput {
   view: string
@@ -43,7 +43,7 @@ export const materialiseView =
       const total: MaterialiseResult = { definitions: used.length, read: 0, added: 0, late: 0, forgotten: 0 }
       const untilMs = Math.floor(await readNow(store))
       for (const each of used) {
-        const counted = await takeIn(store, each, {
+        const counted = await ingestView(store, each, {
           untilMs,
           ...(from === undefined ? {} : { fromMs: Date.parse(from) }),
           onBatch: () => beat.check(),

@@ -32,7 +32,7 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
 }
 
 /** Answers the id of the run; nothing when there is no such training any more. */
-export async function bringRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
+export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
   const { store, mirror } = deps
   const training = await findMirroredTraining(store, trainingId)
   if (training === undefined) return undefined

@@ -1,12 +1,12 @@
 /** A registered version as a model version of MLflow, which gives it a number of its own. */
 import { findMirroredVersion } from '../../store/integrations/payloads.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { bringRun } from './mlflow-run.ts'
+import { upsertRun } from './mlflow-run.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { ask, isRefusal } from './http-request.ts'
 
 /** Answers the number that MLflow gives it; nothing when there is no such version. */
-export async function bringVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {
+export async function upsertModelVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {
   const { store, mirror } = deps
   const found = await findMirroredVersion(store, version)
   if (found === undefined) return undefined
@@ -23,7 +23,7 @@ export async function bringVersion(deps: MlflowDeps, version: string): Promise<s
       await post(mirror, 'model-versions/set-tag', { name: model, version: there, key, value })
     return there
   }
-  const runId = await bringRun(deps, found.trainingId)
+  const runId = await upsertRun(deps, found.trainingId)
   await post(mirror, 'registered-models/create', { name: model }).catch(orThere)
   const { model_version: made } = await post<{ model_version: { version: string } }>(
     mirror,

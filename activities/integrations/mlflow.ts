@@ -3,17 +3,17 @@
  * of those that answer. Every step looks first and can be done again, for nobody knows what of an attempt before has arrived.
  */
 import { findAliases } from '../../store/integrations/payloads.ts'
-import { bringRun } from './mlflow-run.ts'
-import { bringVersion } from './mlflow-version.ts'
+import { upsertRun } from './mlflow-run.ts'
+import { upsertModelVersion } from './mlflow-version.ts'
 import { api, post, type MlflowDeps } from './mlflow-client.ts'
 import { ask, isRefusal } from './http-request.ts'
 
 type Subject = 'training' | 'version' | 'aliases'
 
 /** What stands there already is left; what is not in the database any more is nothing to tell of. */
-export async function tellMlflow(deps: MlflowDeps, kind: Subject, subject: string): Promise<void> {
-  if (kind === 'training') await bringRun(deps, subject)
-  else if (kind === 'version') await bringVersion(deps, subject)
+export async function syncMlflow(deps: MlflowDeps, kind: Subject, subject: string): Promise<void> {
+  if (kind === 'training') await upsertRun(deps, subject)
+  else if (kind === 'version') await upsertModelVersion(deps, subject)
   else await bringAliases(deps, subject)
 }
 
@@ -23,7 +23,7 @@ async function bringAliases(deps: MlflowDeps, model: string): Promise<void> {
   const aliases = await findAliases(store, model)
   for (const alias of ['champion', 'challenger'] as const) {
     const version = aliases[alias]
-    const number = version === undefined ? undefined : await bringVersion(deps, version)
+    const number = version === undefined ? undefined : await upsertModelVersion(deps, version)
     if (number !== undefined)
       await post(mirror, 'registered-models/alias', { name: model, alias, version: number })
     else

@@ -35,7 +35,7 @@ export interface KeptEvent {
 }
 
 /** An event about what is not in the database any more is not sent. */
-export async function tellLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
+export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
   const facts = await factsOf(deps, subject, kept)
   if (facts === undefined) return
   const url = new URL(deps.mirror.url)

@@ -17,13 +17,13 @@ import {
 } from '../../store/integrations/outbox.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
-import { tellMlflow } from './mlflow.ts'
-import { tellLineage, type KeptEvent } from './openlineage.ts'
+import { syncMlflow } from './mlflow.ts'
+import { syncOpenLineage, type KeptEvent } from './openlineage.ts'
 import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './retry-policy.ts'
 import { isRefusal } from './http-request.ts'
 
 /** Tells until it is aborted; does nothing when there is nobody to tell. */
-export async function tellMirrors(
+export async function syncIntegrations(
   deps: Deps,
   signal: AbortSignal,
   policy: MirrorPolicy = mirrorPolicy,
@@ -106,8 +106,8 @@ const tell = (
   { target, mirror }: Told,
   { kind, subject, payload }: Delivery,
 ): Promise<void> => {
-  if (kind !== 'event' && target === 'mlflow') return tellMlflow({ store, mirror }, kind, subject)
-  return tellLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
+  if (kind !== 'event' && target === 'mlflow') return syncMlflow({ store, mirror }, kind, subject)
+  return syncOpenLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
 }
 
 async function tellOfBacklog({ store }: Deps, target: MirrorTarget, { lateMs }: MirrorPolicy): Promise<void> {

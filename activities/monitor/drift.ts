@@ -5,7 +5,7 @@
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { countBins, usualCountMs, type Profile } from '../../domain/model/reference-profile.ts'
+import { countBins, defaultCountMs, type Profile } from '../../domain/model/reference-profile.ts'
 import type { Output } from '../../domain/model/features.ts'
 import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -50,7 +50,7 @@ export const judgeDrift =
     if (version === undefined) return nothing(`${model} has no champion`)
     const { profile } = (await getVersion(store, version)).manifest
     if (profile === undefined) return { ...nothing(`${version} has no reference profile`), version }
-    const { everyMs = usualCountMs } = profile
+    const { everyMs = defaultCountMs } = profile
     const toMs = Math.floor(Date.parse(to) / everyMs) * everyMs
     const lengthMs = Math.ceil(windowMs / everyMs) * everyMs
     const [fromMs, beforeMs] = [toMs - lengthMs, toMs - 2 * lengthMs]

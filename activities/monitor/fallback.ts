@@ -3,7 +3,7 @@
  * model file has said beforehand that it may.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { rungAlerts, rungs } from '../../domain/serving/fallback-level.ts'
+import { rungAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findRollbackTarget } from '../../store/registry/champions.ts'
 import { findFlag, writeFlag } from '../../store/serving/kill-switches.ts'
@@ -12,17 +12,24 @@ import { listRungs, listToldRungs } from '../../store/serving/replica-fallbacks.
 import type { Deps } from '../deps.ts'
 
 /** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
-export async function tellRungs({ store }: Pick<Deps, 'store'>): Promise<void> {
+export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<void> {
   const standing = await listRungs(store)
   if (standing === undefined) return
   const open = new Set(await listToldRungs(store))
-  for (const { model, rung, reason, replicas } of standing) {
-    if (rung === 'champion') continue
-    const dedupeKey = `rung/${model}/${rung}`
+  for (const { model, level, reason, replicas } of standing) {
+    if (level === 'champion') continue
+    const dedupeKey = `rung/${model}/${level}`
     open.delete(dedupeKey)
-    const { kind, severity } = rungAlerts[rung]
-    const message = `${rungs[rung]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
-    await upsertAlert(store, { dedupeKey, model, severity, kind, message, evidence: { rung, replicas } })
+    const { kind, severity } = rungAlerts[level]
+    const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity,
+      kind,
+      message,
+      evidence: { rung: level, replicas },
+    })
   }
   for (const dedupeKey of open) await resolveAlert(store, dedupeKey)
 }
@@ -31,7 +38,7 @@ export async function tellRungs({ store }: Pick<Deps, 'store'>): Promise<void> {
  * Throws the model's switch to its fallback. Not while a release has the champion on probation, which takes it back by itself,
  * nor over a switch that somebody has thrown, nor to a fallback that is not there. Answers whether it was thrown.
  */
-export async function giveWay(
+export async function activateFallback(
   { store, log }: Pick<Deps, 'store' | 'log'>,
   { definition, champion, reason }: { definition: ModelDefinition; champion: string; reason: string },
 ): Promise<boolean> {

@@ -7,7 +7,7 @@ import { errorTable, isError } from '../../domain/errors.ts'
 import {
   accuracyFloors,
   firstWindowStart,
-  wholeMonitorPolicy,
+  completeMonitorPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
 import { serviceJudge } from '../../domain/monitoring/service-level.ts'
@@ -32,7 +32,7 @@ import { judgeBreakdownOf } from './slice-metrics.ts'
 import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
-import { giveWay } from './fallback.ts'
+import { activateFallback } from './fallback.ts'
 import { judgeQuality, type QualityResult } from './quality.ts'
 import { judgeService } from './service-level.ts'
 import { findServingSkew } from './skew.ts'
@@ -96,7 +96,7 @@ export const monitorModel =
 
 /** A model file may set its own; the usual floors apply where accuracy is what it is judged by. */
 function policyOf({ monitor: stored, judge }: ModelDefinition): MonitorPolicy {
-  const monitor = wholeMonitorPolicy(stored)
+  const monitor = completeMonitorPolicy(stored)
   if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
   return { ...monitor, quality: accuracyFloors }
 }
@@ -167,7 +167,7 @@ async function lookAt(
       ? undefined
       : service.report.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
   const broken = failing?.message ?? floored
-  if (broken !== undefined) await giveWay(deps, { definition, champion: version, reason: broken })
+  if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   const trigger = policy.retrain
     ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality, brakes: policy.brakes })
     : undefined

@@ -1,6 +1,6 @@
 /** Judges how a model was served in one window, and tells people. */
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { usualCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
+import { defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
   costOf,
   judgeService as judge,
@@ -80,7 +80,7 @@ function countsOf(
   { fromMs, toMs }: { fromMs: number; toMs: number },
   profile: ReferenceProfile | undefined,
 ): { fromMs: number; toMs: number } {
-  const everyMs = profile?.everyMs ?? usualCountMs
+  const everyMs = profile?.everyMs ?? defaultCountMs
   return { fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
 }
 

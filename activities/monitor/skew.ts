@@ -11,7 +11,7 @@ import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { checkout } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
@@ -55,7 +55,7 @@ export const findServingSkew =
       const version = input.version ?? (await findChampion(store, model))?.version
       if (version === undefined) return nothing('no_champion')
       const registered = await getVersion(store, version)
-      expectVouched(await openSigner(config.signingKey), registered)
+      verifyArtifact(await openSigner(config.signingKey), registered)
       const { manifest, artifactDigest } = registered
       const span = { model, version, fromMs: toMs - windowMs, toMs }
       const { preprocessing: fits, output } = manifest

@@ -8,13 +8,13 @@ import type { Store } from '../../store/postgres.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 
-export type FencedWrite = 'exposure' | 'routing' | 'promotion'
+export type StaleWrite = 'exposure' | 'routing' | 'promotion'
 
 /** Nothing is said when the release itself has moved on: a watch that ends with its stage has done nothing strange. */
-export async function recordFenced(
+export async function auditStaleWrite(
   { store }: { store: Store },
   { id, model, stage, stageIndex, epoch, generation }: ReleaseState,
-  write: FencedWrite,
+  write: StaleWrite,
   reason: string,
 ): Promise<void> {
   if (await hasMovedItself(store, id, model)) return

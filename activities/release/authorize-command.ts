@@ -2,13 +2,13 @@
  * Who has said it. A message carries a name, so what that name may do is looked up each time: a revoked key says nothing any
  * more. Whether the name is believed is settled here too, and what the release stands on at that moment is read.
  */
-import type { CommandName, Standing } from '../../domain/release/state.ts'
+import type { CommandName, ReleaseBasis } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import { findAnswers, findReleasable } from '../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
-import { keyOfWarrant, type Warranted } from '../../store/signing/command-signatures.ts'
+import { verifyCommand, type Warranted } from '../../store/signing/command-signatures.ts'
 import type { CommandResult } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
@@ -22,11 +22,11 @@ export interface Identity {
   /** The id of the key. */
   key?: string
   /** Why it is not believed. */
-  disbelieved?: string
+  rejectedBecause?: string
   /** Whether the key may touch the model asked about. */
   inScope: boolean
   /** What the release stands on. */
-  standing?: Standing
+  standing?: ReleaseBasis
   /** What was answered to this command before, however long ago. */
   answered?: CommandResult
 }
@@ -38,7 +38,10 @@ export interface Question {
   release?: string
   version?: string
   /** What was said. */
-  commands?: (Omit<Warranted, 'model' | 'release' | 'command'> & { command: CommandName; warrant?: string })[]
+  commands?: (Omit<Warranted, 'model' | 'release' | 'command'> & {
+    command: CommandName
+    signature?: string
+  })[]
 }
 
 /** Of commands, one answer each; of names alone, the active keys among them, each with its role. */
@@ -61,7 +64,7 @@ export const authorize = ({ store, config }: Deps) => {
     const ids = commands.map(({ id }) => id)
     const answers = release === undefined ? undefined : await findAnswers(store, { release, ids })
     const identities: Identity[] = []
-    for (const { warrant, ...said } of commands) {
+    for (const { signature, ...said } of commands) {
       const { id, by: name } = said
       const answered = answers?.get(id)
       const known = {
@@ -70,7 +73,7 @@ export const authorize = ({ store, config }: Deps) => {
         ...(standing === undefined ? {} : { standing }),
         ...(answered === undefined ? {} : { answered }),
       }
-      if (warrant === undefined) {
+      if (signature === undefined) {
         const key = keys.find((each) => each.name === name)
         if (key === undefined) {
           identities.push({ ...known, inScope: false })
@@ -80,7 +83,7 @@ export const authorize = ({ store, config }: Deps) => {
         identities.push(
           config.unsignedSignals
             ? { ...known, key: key.id, role, inScope: inScope(key) }
-            : { ...known, inScope: false, disbelieved: unsigned(name) },
+            : { ...known, inScope: false, rejectedBecause: unsigned(name) },
         )
         continue
       }
@@ -89,12 +92,12 @@ export const authorize = ({ store, config }: Deps) => {
       const trust = await signer()
       const nowMs = await databaseTime({ store })
       const keyId = spoken
-        .map((each) => keyOfWarrant(trust, each, { warrant, nowMs }))
+        .map((each) => verifyCommand(trust, each, { signature, nowMs }))
         .find((each) => each !== undefined)
       const key = keys.find((each) => each.id === keyId && each.name === name)
       identities.push(
         keyId === undefined
-          ? { ...known, inScope: false, disbelieved: unwarranted(name) }
+          ? { ...known, inScope: false, rejectedBecause: unwarranted(name) }
           : key === undefined
             ? { ...known, inScope: false }
             : { ...known, key: key.id, role: key.role, inScope: inScope(key) },
@@ -114,7 +117,7 @@ const unwarranted = (name: string): string =>
 async function standingOf(
   store: Deps['store'],
   { model, version }: { model: string; version: string },
-): Promise<Standing> {
+): Promise<ReleaseBasis> {
   const [champion, candidate] = await Promise.all([
     findChampion(store, model),
     findReleasable(store, version),

@@ -3,14 +3,14 @@
  * has lost its lease is not waited for, because it has gone back to what is proven by itself.
  */
 import sql from 'sql-template-tag'
-import { issuesOfFollowers, listFollowers, type RoutingPlace } from '../../store/serving/routing.ts'
+import { laggingReplicas, listFollowers, type RoutingPlace } from '../../store/serving/routing.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
 
 const pollMs = { first: 10, longest: 250 }
 
-export interface Following {
+export interface AcknowledgementReport {
   /** Why it is not followed everywhere, replica by replica; empty when it is. */
   problems: string[]
   /** When that was seen, on the database's clock. */
@@ -18,18 +18,18 @@ export interface Following {
 }
 
 /** Asks until all follow or `withinMs` has passed. With `atLeastOne`, no live replica at all is a problem too. */
-export async function awaitFollowers(
+export async function awaitAcknowledgements(
   { store }: Pick<Deps, 'store'>,
   beat: Beat,
   place: RoutingPlace & { model: string },
   { withinMs, atLeastOne }: { withinMs: number; atLeastOne: boolean },
-): Promise<Following> {
+): Promise<AcknowledgementReport> {
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
     const atMs = await databaseTime({ store })
     const followers = await listFollowers(store, place.model)
     const problems =
-      followers.length === 0 && atLeastOne ? ['no replica is live'] : issuesOfFollowers(followers, place)
+      followers.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(followers, place)
     const leftMs = withinMs - (performance.now() - startedAt)
     if (problems.length === 0 || leftMs <= 0) return { problems, atMs }
     await beat.sleep(Math.min(pauseMs, leftMs))

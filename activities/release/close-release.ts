@@ -4,16 +4,16 @@
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
-import { wholeBp, type Route } from '../../domain/serving/route.ts'
-import { misfitReason } from '../../domain/registry/schema-compatibility.ts'
+import { totalBp, type Route } from '../../domain/serving/route.ts'
+import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
 import { end } from '../../domain/release/transitions.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   findChampion,
-  findMisfits,
+  findIncompatibilities,
   findRollbackTarget,
-  markProven,
+  markKnownGood,
   markWithdrawn,
   moveChampion,
 } from '../../store/registry/champions.ts'
@@ -23,7 +23,7 @@ import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 
 /** Answers whether the candidate had been champion. */
 export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
-  const { id, model, version, takeBack: order } = state
+  const { id, model, version, rollbackOrder: order } = state
   // A workflow that was reset after its end does its way again; what stands is not taken back for it.
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
   // From here on no step of this release that is still under way can route or promote.
@@ -47,7 +47,7 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
   } else if (order?.withdraw === true && !isChampion) await markWithdrawn(database, version)
   const route =
     now && routesUs && target !== undefined
-      ? await wholeRoute(database, { model, version: target, now: now.route })
+      ? await completeRoute(database, { model, version: target, now: now.route })
       : undefined
   if (now && route) await writeRoute(database, { route, replaces: now.route })
   if (route || (isChampion && target !== undefined))
@@ -84,7 +84,7 @@ async function targetOf(
 }
 
 /** Everything to one version, and no release. The version before it stays loaded, so that the way back is warm. */
-export async function wholeRoute(
+export async function completeRoute(
   database: Database,
   { model, version, now }: { model: string; version: string; now: Route },
 ): Promise<Omit<Route, 'epoch' | 'generation'>> {
@@ -92,7 +92,7 @@ export async function wholeRoute(
   return {
     model,
     salt: now.salt,
-    arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+    arms: [{ arm: 'champion', version, shareBp: totalBp }],
     proven: version,
     ...(standby === undefined ? {} : { standby }),
   }
@@ -116,12 +116,12 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
   if (!(await closeRelease(database, state))) return
   const champion = (await findChampion(database, model))?.version
   // Its probation was about a champion; moved by hand or gone with a backup, it has proven nothing.
-  if (outcome === 'promoted' && champion === version) await markProven(database, version)
+  if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
   const now = await findRouting(database, model)
   const written =
     now?.route.release === id && champion !== undefined
       ? await writeRoute(database, {
-          route: await wholeRoute(database, { model, version: champion, now: now.route }),
+          route: await completeRoute(database, { model, version: champion, now: now.route }),
           replaces: now.route,
         })
       : undefined
@@ -136,7 +136,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
       evidence: {
         release: id,
         version,
-        recovery: state.recovery ?? null,
+        recovery: state.rollbackResult ?? null,
         breakGlass: state.breakGlass ?? null,
       },
     })
@@ -163,12 +163,14 @@ export async function endInterrupted(database: Database, state: ReleaseState): P
   const { model, version: from } = state
   const why = 'its workflow was ended from outside'
   const order = { outcome: 'failed' as const, reason: why, withdraw: false }
-  const wasChampion = await returnToBaseline(database, { ...state, takeBack: order })
+  const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version
   const outcome = to === from ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
   const misfits =
-    outcome === 'rolled_back' && to !== undefined ? await findMisfits(database, { from, to }) : []
+    outcome === 'rolled_back' && to !== undefined ? await findIncompatibilities(database, { from, to }) : []
   const reason =
-    to === undefined || misfits.length === 0 ? why : `${why}; ${misfitReason({ from, to, misfits })}`
+    to === undefined || misfits.length === 0
+      ? why
+      : `${why}; ${incompatibilityReason({ from, to, incompatibilities: misfits })}`
   await close(database, end(state, state.enteredMs, outcome, reason))
 }

@@ -5,7 +5,7 @@ import { badAnswers } from '../../domain/canary/counts.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { evidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
-import { isHurried, type ReleaseState } from '../../domain/release/state.ts'
+import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict } from '../../domain/verdict.ts'
 import { insertDecision } from '../../store/release/decisions.ts'
 import type { Deps } from '../deps.ts'
@@ -23,7 +23,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   const finding = abFinding(state, evidence, observation)
   const whole = judgeCanary(evidence, state.policy.limits)
   // By break-glass it must not be worse; it is not waited for until it has won.
-  const isOpen = finding === undefined || (isHurried(state) && finding.kind !== 'worse')
+  const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = isOpen ? whole : withAb(whole, finding)
   const total = (arm: 'canary' | 'control') =>
     evidence.ticks.reduce(
@@ -58,7 +58,7 @@ function abFinding(
   { cohorts = [] }: Observation,
 ): AbFinding | undefined {
   const { ab, limits } = state.policy
-  const where = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
   if (ab.metric !== 'errors')
     return judgeAb(cohorts, ab, limits.alpha[ab.metric === 'accuracy' ? 'paired' : 'conversion'])
@@ -76,10 +76,10 @@ function abFinding(
  * While a person has pinned the model, no caller meets the candidate: what was counted before is not taken for more than it
  * was. A verdict against the candidate stands.
  */
-export function unlessPinned(judgement: Judgement, pinned: string | undefined): Judgement {
+export function withKillSwitch(judgement: Judgement, pinned: string | undefined): Judgement {
   const { verdict } = judgement
   if (pinned === undefined || verdict.kind === 'fail') return judgement
-  const reason: Reason = { code: 'pinned', message: pinned, values: {} }
+  const reason: Reason = { code: 'kill_switch', message: pinned, values: {} }
   return {
     ...judgement,
     verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
@@ -91,11 +91,11 @@ export function unlessPinned(judgement: Judgement, pinned: string | undefined): 
  * A stage is not passed while a live replica does not follow it, for instance one that was started again without the model or with
  * older code: what it would answer, nobody has seen. It is named, because somebody has to mend it.
  */
-export function unlessBehind(judgement: Judgement, behind: readonly string[]): Judgement {
+export function withReplicaCheck(judgement: Judgement, behind: readonly string[]): Judgement {
   const { verdict } = judgement
   if (behind.length === 0 || verdict.kind === 'fail') return judgement
   const message = `not every replica follows: ${behind.join('; ')}`
-  const reason: Reason = { code: 'not_followed', message, values: { replicas: behind.length } }
+  const reason: Reason = { code: 'replica_lagging', message, values: { replicas: behind.length } }
   return {
     ...judgement,
     verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
@@ -104,7 +104,7 @@ export function unlessBehind(judgement: Judgement, behind: readonly string[]): J
 }
 
 /** A drill on live traffic ends when it has harmed as many callers as it may, whatever the judge can prove by then. */
-export function withinBudget(state: ReleaseState, judgement: Judgement): Judgement {
+export function withDrillBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement
   if (state.drill === undefined || state.strategy === 'shadow' || verdict.kind === 'fail') return judgement
   const { errors, invalid, slow95 } = inputs['canary'] as Record<'errors' | 'invalid' | 'slow95', number>

@@ -20,7 +20,7 @@ export async function findAlarm(
 }
 
 /** The judge's own verdict against the candidate stands as it is. */
-export function unlessAlarmed(judgement: Judgement, alarm: Reason | undefined): Judgement {
+export function withMonitorAlarm(judgement: Judgement, alarm: Reason | undefined): Judgement {
   const { verdict } = judgement
   if (alarm === undefined || verdict.kind === 'fail') return judgement
   return {

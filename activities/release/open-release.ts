@@ -33,11 +33,11 @@ import {
   type ReleaseCommand,
 } from '../../store/release/releases.ts'
 import { findRouting } from '../../store/serving/routing.ts'
-import { refuseTurn } from '../../store/release/release-queue.ts'
+import { rejectQueued } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { close, endInterrupted } from './close-release.ts'
-import { awaitFollowers } from './await-replicas.ts'
+import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 
 export interface Opening {
@@ -72,7 +72,7 @@ export const openRelease =
         throw error
       })
     if ('refused' in opened)
-      await refuseTurn(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
+      await rejectQueued(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
     log.info(
       { release: opening.id, version: opening.version, refused: 'refused' in opened },
       'release opened',
@@ -225,10 +225,10 @@ export const recordRelease =
   }
 
 /** What an approval or a denial was given to, and by which key; the state keeps the last word of each person. */
-function boundTo({ approvals, denials, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
+function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
   const { actor, accepted } = command
   if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
-  const said = [...approvals, ...denials, ...(breakGlass ? [breakGlass] : [])].filter(
+  const said = [...approvals, ...rejections, ...(breakGlass ? [breakGlass] : [])].filter(
     ({ by }) => by === actor,
   )
   const { key, digests: given } = said.at(-1) ?? {}
@@ -259,7 +259,7 @@ export const closeReleaseRow =
       await deps.store.transaction((database) => close(database, state))
       const now = await findRouting(deps.store, state.model)
       if (now && state.outcome === 'promoted')
-        await awaitFollowers(deps, beat, now.route, {
+        await awaitAcknowledgements(deps, beat, now.route, {
           withinMs: state.policy.watch.acknowledgeMs,
           atLeastOne: false,
         })

@@ -14,11 +14,11 @@ import { findReleasable } from '../../store/release/releases.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
-import { recordFenced } from './audit-fenced-write.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
 import { outdatedReason, routeOf } from './route.ts'
 
 type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
-export type PromoteReport = Untimed<'promoted'> | Untimed<'outdated'> | Untimed<'refused'>
+export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
 
 export const promote =
   ({ store, log }: Deps) =>
@@ -30,9 +30,9 @@ export const promote =
           return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
         }
         const outdated = await outdatedReason(database, state)
-        if (outdated !== undefined) return { kind: 'outdated', reason: outdated }
+        if (outdated !== undefined) return { kind: 'stale', reason: outdated }
         const pinned = pinReason(await findFlag(database, state.model))
-        if (pinned !== undefined) return { kind: 'outdated', reason: pinned }
+        if (pinned !== undefined) return { kind: 'stale', reason: pinned }
         const candidate = await findReleasable(database, state.version)
         if (state.drill !== undefined || candidate?.drill === true)
           return { kind: 'refused', reason: `${state.version} was made for a drill and is never promoted` }
@@ -52,7 +52,7 @@ export const promote =
             reason: `the glass was broken by ${breakGlass.by}, and the hour for it is over`,
           }
         const wanted = routeOf(state)
-        if (wanted === undefined) return { kind: 'outdated', reason: 'the release has nothing to promote' }
+        if (wanted === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
         const approvedBy = state.approvals.map(({ by }) => by)
         const reason = state.breakGlass
           ? `break-glass: ${state.breakGlass.reason ?? ''}`
@@ -67,7 +67,7 @@ export const promote =
           actor,
           reason,
         })
-        if (!moved) return { kind: 'outdated', reason: 'the champion has just changed' }
+        if (!moved) return { kind: 'stale', reason: 'the champion has just changed' }
         const { route } = await writeRoute(database, {
           route: wanted,
           replaces: { epoch: state.epoch, generation: state.generation },
@@ -81,7 +81,7 @@ export const promote =
             release: state.id,
             from: state.baseline ?? null,
             approvals: state.approvals,
-            voided: state.voided ?? [],
+            voided: state.voidedApprovals ?? [],
             breakGlass: state.breakGlass ?? null,
             digests: state.digests,
             decision: last?.id ?? null,
@@ -95,7 +95,7 @@ export const promote =
       return report
     } catch (error) {
       if (!isError(error, 'stale_generation')) throw error
-      await recordFenced({ store }, state, 'promotion', error.message)
-      return { kind: 'outdated', reason: error.message }
+      await auditStaleWrite({ store }, state, 'promotion', error.message)
+      return { kind: 'stale', reason: error.message }
     }
   }

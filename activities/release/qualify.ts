@@ -9,7 +9,7 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { findCollected } from '../../store/registry/artifact-retention.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { checkout } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
@@ -53,7 +53,7 @@ export async function qualifyVersion(
 ): Promise<Found> {
   const { model, signature } = await getVersion(store, version)
   try {
-    expectVouched(await openSigner(config.signingKey), { version, model, artifactDigest: digest, signature })
+    verifyArtifact(await openSigner(config.signingKey), { version, model, artifactDigest: digest, signature })
   } catch (error) {
     if (!isError(error, 'artifact_untrusted')) throw error
     return { ok: false, code: error.code, message: error.message }

@@ -1,5 +1,5 @@
 /** The turn of a release: whether it may wait for it, who waits, and how the waiting ended. */
-import { turnOf } from '../../domain/release/queue-policy.ts'
+import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -12,7 +12,7 @@ import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
 /** Lets the release of a retraining wait behind the open one, or says why it may not. */
-export const joinQueue =
+export const enqueueRelease =
   ({ store, log }: Deps) =>
   async ({
     model,
@@ -21,7 +21,7 @@ export const joinQueue =
     policy,
   }: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
     const used = policy ?? (await getModel(store, model)).definition.release
-    const over = turnOf({ policy: used, byPerson: false, hotfix: false })
+    const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy lets no release wait behind another' }
     const { id } = await store.transaction((database) =>
       insertWaiting(database, {
@@ -36,12 +36,12 @@ export const joinQueue =
     return { id }
   }
 
-export const findNextWaiting =
+export const nextQueuedRelease =
   ({ store }: Deps) =>
   async ({ model }: { model: string }): Promise<WaitingRelease | null> =>
     (await store.transaction((database) => findWaiting(database, model))) ?? null
 
-export const recordTurn =
+export const markDequeued =
   ({ store, log }: Deps) =>
   async ({ waiting, releaseId }: { waiting: WaitingRelease; releaseId: string }): Promise<void> => {
     const { id, model, version, requestedBy, hotfixReason } = waiting

@@ -8,7 +8,7 @@ import type { Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   findChampion,
-  findMisfits,
+  findIncompatibilities,
   listRollbackTargets,
   markWithdrawn,
   moveChampion,
@@ -18,27 +18,27 @@ import type { Database } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { endInterrupted, returnToBaseline, wholeRoute } from './close-release.ts'
-import { awaitFollowers } from './await-replicas.ts'
+import { endInterrupted, returnToBaseline, completeRoute } from './close-release.ts'
+import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { qualifyVersion } from './qualify.ts'
 
-export interface TakeBackReport {
-  kind: 'taken_back'
+export interface RollBackReport {
+  kind: 'rolled_back'
   problems: string[]
-  recovery: Recovery
+  rollbackResult: Recovery
 }
 
 /** Takes the candidate of a release back, wherever it has got to. */
-export const takeBack =
+export const rollBackCandidate =
   (deps: Deps) =>
-  async (state: ReleaseState): Promise<TakeBackReport> =>
+  async (state: ReleaseState): Promise<RollBackReport> =>
     withHeartbeat(async (beat) => {
       const { model, id } = state
       const wasChampion = await deps.store.transaction((database) => returnToBaseline(database, state))
       const now = await findRouting(deps.store, model)
       const { problems, atMs } = now
-        ? await awaitFollowers(deps, beat, now.route, {
+        ? await awaitAcknowledgements(deps, beat, now.route, {
             withinMs: state.policy.watch.acknowledgeMs,
             atLeastOne: false,
           })
@@ -48,7 +48,7 @@ export const takeBack =
       // A proven champion is returned to all the same: it is what answered before, and the candidate is known to be worse.
       const misfits =
         wasChampion && champion !== undefined
-          ? await findMisfits(deps.store, { from: state.version, to: champion })
+          ? await findIncompatibilities(deps.store, { from: state.version, to: champion })
           : []
       const [last] = await listDecisions(deps.store, id, 1)
       const recovery: Recovery = {
@@ -60,7 +60,7 @@ export const takeBack =
         acknowledgedMs: Math.max(atMs, orderedMs),
       }
       deps.log.info({ release: id, version: state.version, problems, ...recovery }, 'taken back')
-      return { kind: 'taken_back', problems, recovery }
+      return { kind: 'rolled_back', problems, rollbackResult: recovery }
     })
 
 export interface ModelRollback {
@@ -96,7 +96,7 @@ export const rollBackModel =
       const unfit = await findUnfit(deps, order.model, qualify)
       const flipped = await deps.store.transaction((database) => flip(database, order, unfit))
       if (!('from' in flipped)) return flipped
-      const { problems } = await awaitFollowers(deps, beat, flipped.route, {
+      const { problems } = await awaitAcknowledgements(deps, beat, flipped.route, {
         withinMs: acknowledgeMs,
         atLeastOne: false,
       })
@@ -192,7 +192,7 @@ async function flip(
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markWithdrawn(database, from)
   const { route } = await writeRoute(database, {
-    route: await wholeRoute(database, { model, version: to, now: now.route }),
+    route: await completeRoute(database, { model, version: to, now: now.route }),
     replaces: now.route,
   })
   await appendAudit(database, {

@@ -8,7 +8,7 @@ import { pinReason } from '../../domain/serving/kill-switch.ts'
 import { routePlan } from '../../domain/release/next-effect.ts'
 import type { StepEvent } from '../../domain/release/events.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { wholeBp, type Route } from '../../domain/serving/route.ts'
+import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findFlag } from '../../store/serving/kill-switches.ts'
@@ -16,14 +16,14 @@ import type { Database } from '../../store/postgres.ts'
 import { findReleasable, lockRelease } from '../../store/release/releases.ts'
 import { findRouting, listFollowers, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { recordFenced } from './audit-fenced-write.ts'
-import { awaitFollowers } from './await-replicas.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
+import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 const pinPollMs = 250
 
 type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
-export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'outdated'>
+export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'stale'>
 
 export const route =
   (deps: Deps) =>
@@ -35,14 +35,14 @@ export const route =
         return { kind: 'unacknowledged', epoch, generation, problems: [pinned] }
       }
       const written = await writeStage(deps, state)
-      if ('reason' in written) return { kind: 'outdated', reason: written.reason }
+      if ('reason' in written) return { kind: 'stale', reason: written.reason }
       if ('problem' in written) {
         await beat.sleep(state.policy.watch.acknowledgeMs)
         const { epoch, generation } = state
         return { kind: 'unacknowledged', epoch, generation, problems: [written.problem] }
       }
       const { epoch, generation, replicas } = written.route
-      const { problems, atMs } = await awaitFollowers(
+      const { problems, atMs } = await awaitAcknowledgements(
         deps,
         beat,
         { model: state.model, epoch, generation },
@@ -98,7 +98,7 @@ async function writeStage(
     })
   } catch (error) {
     if (!isError(error, 'stale_generation')) throw error
-    await recordFenced({ store }, state, 'routing', error.message)
+    await auditStaleWrite({ store }, state, 'routing', error.message)
     return { reason: error.message }
   }
 }
@@ -120,7 +120,7 @@ async function givenReplicas(
   const live = (await listFollowers(database, state.model)).map(({ id }) => id)
   if (live.length < 2)
     return { problem: `${live.length} replica(s) are live; rolling needs one for each of two versions` }
-  const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / wholeBp))
+  const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / totalBp))
   const kept = before.filter((id) => live.includes(id))
   const replicas = [...kept, ...live.filter((id) => !kept.includes(id))].slice(0, count)
   return { ...plan, replicas }

@@ -8,15 +8,15 @@ import { Context } from '@temporalio/activity'
 /** An answer counts for so long, and is waited for no longer than this. */
 const freshMs = 900
 
-export interface Lifeline {
+export interface TemporalReachability {
   /** Whether Temporal has answered well within the last moment; asks it when it has not been asked. */
-  holds(): Promise<boolean>
+  check(): Promise<boolean>
 }
 
-export function createLifeline(ask: () => Promise<unknown> = askTemporal): Lifeline {
+export function createTemporalReachability(ask: () => Promise<unknown> = askTemporal): TemporalReachability {
   let answeredAt = -Infinity
   return {
-    async holds() {
+    async check() {
       if (performance.now() - answeredAt <= freshMs) return true
       const askedAt = performance.now()
       const answered = await Promise.race([

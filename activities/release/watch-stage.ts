@@ -7,15 +7,15 @@ import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict, VerdictKind } from '../../domain/verdict.ts'
 import { recordLook } from '../../store/release/decisions.ts'
-import { takeSilence } from '../../store/release/drills.ts'
+import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findFlag } from '../../store/serving/kill-switches.ts'
-import { issuesOfFollowers, listFollowers, renewExposure } from '../../store/serving/routing.ts'
-import { judge, recordDecision, unlessBehind, unlessPinned, withinBudget } from './decide.ts'
+import { laggingReplicas, listFollowers, renewExposure } from '../../store/serving/routing.ts'
+import { judge, recordDecision, withReplicaCheck, withKillSwitch, withDrillBudget } from './decide.ts'
 import type { Deps } from '../deps.ts'
-import { recordFenced } from './audit-fenced-write.ts'
-import { findAlarm, unlessAlarmed } from './monitor-alarm.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
+import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { createLifeline } from './temporal-reachable.ts'
+import { createTemporalReachability } from './temporal-reachable.ts'
 import { createObserver } from './observe.ts'
 
 export interface WatchRequest {
@@ -26,21 +26,21 @@ export interface WatchRequest {
 }
 
 export type WatchReport =
-  | { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean }
-  | { kind: 'outdated'; reason: string }
+  { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean } | { kind: 'stale'; reason: string }
 
 export const watch =
   (deps: Deps) =>
   async ({ state, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
     withHeartbeat(async (beat) => {
       const { everyMs } = state.policy.watch
-      const stage = state.stage === 'awaiting_decision' ? (state.undecided ?? state.stage) : state.stage
+      const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
       const observe = createObserver(deps, state)
-      const lifeline = createLifeline()
+      const lifeline = createTemporalReachability()
       let written = ''
       for (;;) {
         beat.check()
-        if (state.drill === 'dead-worker' && (await takeSilence(deps.store, state.id))) await playDead(beat)
+        if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
+          await playDead(beat)
         const flag = await findFlag(deps.store, state.model)
         const pinned = pinReason(flag)
         const { watchedMs, lookedMs } = await recordLook(deps.store, {
@@ -52,12 +52,12 @@ export const watch =
           mostMs: 2 * everyMs,
         })
         const observation = { ...(await observe()), watchedMs }
-        const seen = unlessPinned(withinBudget(state, judge(state, observation)), pinned)
-        const alarmed = unlessAlarmed(seen, await findAlarm(deps, state))
+        const seen = withKillSwitch(withDrillBudget(state, judge(state, observation)), pinned)
+        const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state))
         const behind = isDoubtful(alarmed.verdict, observation.staleMs, state)
           ? await findBehind(deps, state)
           : []
-        const judgement = unlessBehind(alarmed, behind)
+        const judgement = withReplicaCheck(alarmed, behind)
         const { verdict, reason } = judgement
         const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
@@ -71,11 +71,11 @@ export const watch =
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
-        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.holds())
+        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.check())
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has moved the routing'
-          await recordFenced(deps, state, 'exposure', reason)
-          return { kind: 'outdated', reason }
+          await auditStaleWrite(deps, state, 'exposure', reason)
+          return { kind: 'stale', reason }
         }
         await beat.sleep(everyMs)
       }
@@ -109,7 +109,7 @@ function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: Relea
 }
 
 const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
-  issuesOfFollowers(await listFollowers(store, state.model), state)
+  laggingReplicas(await listFollowers(store, state.model), state)
 
 async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   // On probation the candidate is champion; it is taken back by order and not by silence.

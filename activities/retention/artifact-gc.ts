@@ -3,10 +3,10 @@
  * changed before files, so whatever dies in the middle leaves files too many, which the next run finds, and never a row
  * that speaks of a file which is not there.
  */
-import { chooseLots, type Lot } from '../../domain/registry/artifact-retention.ts'
+import { selectForDeletion, type ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
 import {
-  giveUpArtifact,
+  deleteArtifact,
   giveUpSnapshot,
   listArtifacts,
   listKeptSnapshots,
@@ -50,7 +50,10 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
 /** Changes the rows alone. Answers how many artifacts and snapshots have no row that keeps them any more. */
 async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Promise<number> {
   const budgetBytes = config.retention.artifactsMb * 1_048_576
-  const { given, beforeBytes, afterBytes } = chooseLots(await findLots({ store, artifacts }), budgetBytes)
+  const { given, beforeBytes, afterBytes } = selectForDeletion(
+    await findLots({ store, artifacts }),
+    budgetBytes,
+  )
   if (afterBytes > budgetBytes)
     log.warn(
       { beforeBytes, afterBytes, budgetBytes },
@@ -59,7 +62,7 @@ async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Prom
   let count = 0
   for (const { kind, digest } of given) {
     beat.check()
-    const gone = await (kind === 'snapshot' ? giveUpSnapshot : giveUpArtifact)(store, digest)
+    const gone = await (kind === 'snapshot' ? giveUpSnapshot : deleteArtifact)(store, digest)
     if (!gone) continue
     count++
     log.info({ [kind === 'snapshot' ? 'snapshot' : 'artifact']: digest, kind }, 'given up for its budget')
@@ -69,12 +72,12 @@ async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Prom
 
 type Sources = Pick<Deps, 'store' | 'artifacts'>
 
-async function findLots({ store, artifacts }: Sources): Promise<Lot[]> {
+async function findLots({ store, artifacts }: Sources): Promise<ArtifactGroup[]> {
   const files = await listAll(artifacts, 'artifacts')
   const tables = await listAll(artifacts, 'snapshots')
   const sized = (digests: readonly string[], among: Map<string, StoredFile>): Map<string, number> =>
     new Map(digests.flatMap((digest) => (among.has(digest) ? [[digest, among.get(digest)!.bytes]] : [])))
-  const lots: Lot[] = []
+  const lots: ArtifactGroup[] = []
   for (const named of await listArtifacts(store))
     lots.push({ ...named, files: sized(await filesOf(artifacts, named, files), files) })
   for (const { subjects, ...named } of await listKeptSnapshots(store)) {

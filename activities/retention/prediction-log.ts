@@ -1,6 +1,6 @@
 /** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
 import { heartbeat } from '@temporalio/activity'
-import { dropDays, forgetRows, makeDays, type Forgettable } from '../../store/serving/log-partitions.ts'
+import { dropPartitions, forgetRows, makeDays, type Forgettable } from '../../store/serving/log-partitions.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
@@ -26,7 +26,7 @@ const withJudgements: readonly Forgettable[] = [
   'command_outbox',
 ]
 
-export const makeLogDays =
+export const createLogPartitions =
   ({ store, log }: Deps) =>
   async (): Promise<number> => {
     const made = await makeDays(store, daysAhead)
@@ -34,11 +34,11 @@ export const makeLogDays =
     return made
   }
 
-export const forgetOldRows =
+export const deleteExpired =
   (deps: Deps) => async (): Promise<{ daysDropped: string[]; rows: Record<string, number> }> => {
     const { store, log } = deps
     const { retention } = deps.config
-    const daysDropped = await dropDays(store, retention.predictionDays)
+    const daysDropped = await dropPartitions(store, retention.predictionDays)
     const rows: Record<string, number> = {}
     const forget = async (table: Forgettable, keepDays: number): Promise<void> => {
       for (;;) {

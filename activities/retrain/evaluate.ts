@@ -19,7 +19,7 @@ import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased } from '../../store/registry/versions.ts'
-import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
@@ -67,7 +67,7 @@ export const evaluate =
         : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: mostAnchors })
     const signer = await openSigner(config.signingKey)
     for (const each of [...(baseline === undefined ? [] : [baseline]), ...anchors])
-      expectVouched(signer, each)
+      verifyArtifact(signer, each)
     const job: EvaluatorJob = {
       definition,
       snapshotDigest,

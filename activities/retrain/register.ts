@@ -16,7 +16,7 @@ import {
 } from '../../store/registry/versions.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
-import { vouchFor } from '../../store/signing/artifact-signatures.ts'
+import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Deps } from '../deps.ts'
 
@@ -81,7 +81,7 @@ export const register =
         model,
         ...number,
         artifactDigest,
-        signature: vouchFor(signer, { version, model, artifactDigest }),
+        signature: signArtifact(signer, { version, model, artifactDigest }),
         manifest,
         evaluationId,
         trainingId,

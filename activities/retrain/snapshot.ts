@@ -16,7 +16,7 @@ import type { Deps } from '../deps.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { loadHistory } from '../features/feature-history.ts'
-import { loadKnown } from '../data/known-rows.ts'
+import { loadRowsAsOf } from '../data/known-rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
 import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
@@ -97,7 +97,7 @@ export async function writeSnapshot(options: {
       ...(sinceMs === undefined ? {} : { sinceMs }),
     })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
-    await loadKnown(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+    await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
     const subjects = await settleSubjects(duck, { definition, store, artifacts, subjectKey })
     await duck.run(`create temp table shaped as ${plan.rows}`)
     const draft = await artifacts.draft('.parquet')

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
 import { trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
-import { countKernelKills, findStarvation, watchMemory, withMemoryLimit } from './memory-limit.ts'
+import { countKernelKills, detectOutOfMemory, watchMemory, withMemoryLimit } from './memory-limit.ts'
 
 const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const keptLines = 20
@@ -141,7 +141,7 @@ function lastLines(child: ChildProcess): { last: string[]; starved: () => string
   let starved: string | undefined
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     const lines = text.split('\n').filter((line) => line.trim() !== '')
-    starved ??= findStarvation(lines)
+    starved ??= detectOutOfMemory(lines)
     last.push(...lines)
     last.splice(0, Math.max(0, last.length - keptLines))
   })

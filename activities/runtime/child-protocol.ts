@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../../domain/errors.ts'
-import { findStarvation } from './memory-limit.ts'
+import { detectOutOfMemory } from './memory-limit.ts'
 
 export type JobMessage<Step, Result> =
   | { kind: 'alive' }
@@ -15,9 +15,9 @@ export type JobMessage<Step, Result> =
 
 export interface Parent<Step> {
   /** Lets waiting events in and tells the parent that the job is alive; cheap enough to be called after every batch. */
-  breathe(): Promise<void>
+  yieldToEventLoop(): Promise<void>
   /** Sends a step; resolves when it is on its way. */
-  tell(step: Step): Promise<void>
+  report(step: Step): Promise<void>
 }
 
 const breathMs = 250
@@ -28,13 +28,13 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
   let lastMs = performance.now()
   const parent: Parent<Step> = {
-    async breathe() {
+    async yieldToEventLoop() {
       if (performance.now() - lastMs < breathMs) return
       lastMs = performance.now()
       await send({ kind: 'alive' })
       await new Promise((resolve) => setImmediate(resolve))
     },
-    tell: (step) => send({ kind: 'step', step }),
+    report: (step) => send({ kind: 'step', step }),
   }
   // The terminal's Ctrl-C reaches the whole group; the worker decides what becomes of its children.
   process.on('SIGINT', () => {})
@@ -66,7 +66,7 @@ function failureOf(error: unknown): Extract<JobMessage<never, never>, { kind: 'f
   if (isError(error))
     return { kind: 'failed', code: error.code, message: error.message, context: { ...error.context } }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  const starved = findStarvation([error instanceof Error ? error.message : message])
+  const starved = detectOutOfMemory([error instanceof Error ? error.message : message])
   if (starved === undefined) return { kind: 'failed', message }
   return { kind: 'failed', code: 'out_of_memory', message: `ran out of memory: ${message}` }
 }

@@ -9,7 +9,7 @@ const words =
   /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate memory/i
 
 /** The line that says that there was no memory left; undefined when none does. */
-export const findStarvation = (lines: readonly string[]): string | undefined =>
+export const detectOutOfMemory = (lines: readonly string[]): string | undefined =>
   lines.find((line) => words.test(line))?.trim()
 
 /**

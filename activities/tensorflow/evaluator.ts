@@ -40,18 +40,18 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   const artifacts = openArtifacts(job.artifactRoot)
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
   const test = await readPart(path, 'test', Object.keys(definition.features))
-  await parent.breathe()
+  await parent.yieldToEventLoop()
   const tf = await loadTensorflow()
   const challenger = await ask(tf, artifacts, job.challenger, test)
   const champion = job.champion === undefined ? null : await askKnown(tf, artifacts, job.champion, test)
-  await parent.breathe()
+  await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
     const answers = await askKnown(tf, artifacts, artifactDigest, test)
     // One that cannot be asked on these rows cannot be compared with either; the champion is another matter.
     if (typeof answers !== 'string') released.push({ version, answers })
-    await parent.breathe()
+    await parent.yieldToEventLoop()
   }
   const found = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${literal(path)}`)

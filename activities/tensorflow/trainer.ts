@@ -18,7 +18,7 @@ import { storeArtifact } from './write-artifact.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { makeFit, type FitStep } from './training-loop.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
-import { findStarvation } from '../runtime/memory-limit.ts'
+import { detectOutOfMemory } from '../runtime/memory-limit.ts'
 import { outputsOf, readPart, targetsOf } from '../data/rows.ts'
 import { loadTensorflow } from './tfjs.ts'
 
@@ -61,7 +61,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const of = digestOfJson({ code, dependencies, snapshot: job.snapshotDigest, seed: job.seed })
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
   const data = await readPart(path, 'train', Object.keys(definition.features))
-  await parent.breathe()
+  await parent.yieldToEventLoop()
   const fits = fitFeatures(data.rows, definition.features)
   const encoder = compileEncoder(definition.features, fits)
   const tf = await loadTensorflow()
@@ -77,7 +77,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     outputs,
     seed: job.seed,
     hyperparameters: definition.hyperparameters,
-    progress: (step) => void parent.tell(step),
+    progress: (step) => void parent.report(step),
     fit: makeFit({
       tf,
       seed: job.seed,
@@ -90,10 +90,10 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
         targets: targetsOf(data.labels, definition.label.output),
       },
       ...(resume === undefined ? {} : { resume }),
-      onBatch: parent.breathe,
+      onBatch: parent.yieldToEventLoop,
       onEpoch: async (step, checkpoint) => {
         const stored = await artifacts.put('checkpoints', encodeCheckpoint(checkpoint))
-        await parent.tell({ ...step, checkpoint: stored.digest })
+        await parent.report({ ...step, checkpoint: stored.digest })
       },
     }),
   })
@@ -120,14 +120,14 @@ async function trainNetwork({ train, name }: LoadedModel, training: Parameters<L
   try {
     return await train(training)
   } catch (error) {
-    if (isError(error) || isStarved(error)) throw error
+    if (isError(error) || isOutOfMemory(error)) throw error
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
     throw new DomainError('training_failed', `train of ${name} threw: ${stack}`)
   }
 }
 
-const isStarved = (error: unknown): boolean =>
-  error instanceof Error && findStarvation([error.message]) !== undefined
+const isOutOfMemory = (error: unknown): boolean =>
+  error instanceof Error && detectOutOfMemory([error.message]) !== undefined
 
 /** A checkpoint that is gone, broken or of another code costs the epochs it held, not the training. */
 async function findCheckpoint(

@@ -14,7 +14,7 @@ export interface StartService {
 }
 
 /** Where several workers share a queue another one may get it: that one was as new, or it harms nobody. */
-export async function getReady(
+export async function warmUpWorker(
   service: StartService,
   { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
 ): Promise<void> {

@@ -58,7 +58,7 @@ export interface AuthenticationOptions {
   publicPredictions: boolean
   /** The database's time, by which keys expire: everywhere at the same moment, whatever the clock of a replica says. */
   nowMs: () => number
-  onTrouble: (what: string, error: unknown) => void
+  onError: (what: string, error: unknown) => void
 }
 
 /** A secret that opens. While a key is changed over it has two of them. */
@@ -100,7 +100,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   try {
     if (text !== undefined) hold(JSON.parse(text) as ActiveKey[])
   } catch (error) {
-    options.onTrouble('the remembered keys cannot be read', error)
+    options.onError('the remembered keys cannot be read', error)
   }
   const refresh = async (): Promise<void> => {
     const active = await findActiveKeys(store)
@@ -114,7 +114,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const loop = startLoop(refresh, {
     everyMs: refreshMs,
-    onError: (error) => options.onTrouble('the keys were not read', error),
+    onError: (error) => options.onError('the keys were not read', error),
   })
   const unlisten = store.listen('tenure_keys', () => void loop.wake())
 
@@ -183,17 +183,17 @@ export function predictionsAreOpen({
 }
 
 /** Throws `forbidden` unless the role is one of these and the model, when there is one, is the key's. */
-export function expectAllowed(actor: Actor, allowed: readonly Role[], model?: string): void {
+export function requireRole(actor: Actor, allowed: readonly Role[], model?: string): void {
   if (!allowed.includes(actor.role))
     throw new DomainError(
       'forbidden',
       `the key ${actor.name} is ${article(actor.role)}; this needs one of ${allowed.join(', ')}`,
     )
-  if (model !== undefined && !mayTouch(actor, model))
+  if (model !== undefined && !canAccessModel(actor, model))
     throw new DomainError('forbidden', `the key ${actor.name} may not touch the model ${model}`)
 }
 
-export const mayTouch = (actor: Actor, model: string): boolean =>
+export const canAccessModel = (actor: Actor, model: string): boolean =>
   actor.models === undefined || actor.models.has(model)
 
 /** The held key of this text; nothing when it is of none. */

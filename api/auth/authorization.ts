@@ -1,17 +1,17 @@
 /** What a key may see of a list: the rows of its models. Rows that belong to no model are for keys that may see all. */
 import type { Actor } from './authentication.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { mayTouch } from './authentication.ts'
+import { canAccessModel } from './authentication.ts'
 
 /**
  * What a list is read by, so that the database narrows it down before it takes a page of it: a page of rows that this key may not
  * see would be an empty page with more behind it.
  */
-export const heldTo = (actor: Actor | undefined): { models?: string[] } =>
+export const modelFilter = (actor: Actor | undefined): { models?: string[] } =>
   actor?.models === undefined ? {} : { models: [...actor.models] }
 
 /** The same for what was read whole. */
-export function visible<T>(
+export function filterVisible<T>(
   actor: Actor | undefined,
   rows: readonly T[],
   modelOf: (row: T) => string | undefined,
@@ -19,7 +19,7 @@ export function visible<T>(
   if (actor?.models === undefined) return [...rows]
   return rows.filter((row) => {
     const model = modelOf(row)
-    return model !== undefined && mayTouch(actor, model)
+    return model !== undefined && canAccessModel(actor, model)
   })
 }
 
@@ -27,7 +27,7 @@ export function visible<T>(
  * Throws `forbidden` for a key that is held to some models, where what is asked reaches all of them: it could otherwise make itself
  * another key that is held to none.
  */
-export function expectUnscoped(actor: Actor | undefined, what: string): void {
+export function requireUnscoped(actor: Actor | undefined, what: string): void {
   if (actor?.models !== undefined)
     throw new DomainError(
       'forbidden',
@@ -36,7 +36,7 @@ export function expectUnscoped(actor: Actor | undefined, what: string): void {
 }
 
 /** Throws `forbidden` unless the key may touch the model. */
-export function expectInScope(actor: Actor | undefined, model: string): void {
-  if (actor !== undefined && !mayTouch(actor, model))
+export function requireModelAccess(actor: Actor | undefined, model: string): void {
+  if (actor !== undefined && !canAccessModel(actor, model))
     throw new DomainError('forbidden', `the key ${actor.name} may not touch the model ${model}`)
 }

@@ -2,7 +2,7 @@
  * What a person is shown in place of a page: what is wrong, what to do, and where to go on. Nobody is told more than the problem
  * document says; what nobody foresaw is in the log under the number shown.
  */
-import type { Answer } from '../http/route.ts'
+import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
 import { pageText } from './render-page.tsx'
@@ -15,7 +15,10 @@ export interface FailedAsk {
   header: (name: string) => string | undefined
 }
 
-export async function failurePage(problem: Problem, { target, safe, header }: FailedAsk): Promise<Answer> {
+export async function failurePage(
+  problem: Problem,
+  { target, safe, header }: FailedAsk,
+): Promise<RouteResponse> {
   const { status, request_id: requestId } = problem
   if (problem.code === 'unauthenticated') return toSignIn({ target, safe, header })
   const {
@@ -35,7 +38,7 @@ export async function failurePage(problem: Problem, { target, safe, header }: Fa
  * A cookie of ours does not come along when another site, or a mail, led here: the page is asked for once more by itself, and then
  * it does. Who has no session is sent to sign in and comes back.
  */
-async function toSignIn({ target, safe, header }: FailedAsk): Promise<Answer> {
+async function toSignIn({ target, safe, header }: FailedAsk): Promise<RouteResponse> {
   if (header('hx-request') !== undefined)
     return { status: 401, text: '', type: html, headers: { ...pageHeaders, 'hx-refresh': 'true' } }
   if (safe && header('sec-fetch-site') === 'cross-site') {

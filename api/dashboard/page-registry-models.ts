@@ -103,6 +103,6 @@ export const recordForms: readonly FormPlace[] = [
     path: '/alerts/:id',
     allow: alertHandlers,
     summary: 'Takes an alert on, or says that it is over.',
-    find: async () => (await import('./pages/operations/alert-action.ts')).sayToAlert,
+    find: async () => (await import('./pages/operations/alert-action.ts')).updateAlert,
   },
 ]

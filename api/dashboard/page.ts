@@ -6,7 +6,7 @@ import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { z } from 'zod'
 import type { Role } from '../../domain/roles.ts'
 import type { Actor } from '../auth/authentication.ts'
-import type { Answer, Ask } from '../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 
 export type View = JSX.Element
@@ -55,5 +55,5 @@ export interface FormPlace {
   path: string
   allow: readonly Role[] | 'public'
   summary: string
-  find: () => Promise<(deps: ApiDeps, ask: Ask<unknown, unknown>) => Promise<Answer>>
+  find: () => Promise<(deps: ApiDeps, ask: RouteRequest<unknown, unknown>) => Promise<RouteResponse>>
 }

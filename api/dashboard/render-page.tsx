@@ -1,7 +1,7 @@
 /** Answers for a page: reads what it shows, renders it into the frame, and says in Server-Timing what that took. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Actor } from '../auth/authentication.ts'
-import type { Answer, Ask } from '../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { addressesOfAssets } from './assets.ts'
 import { countStatements } from './query-counter.ts'
@@ -16,13 +16,13 @@ export interface Asked {
 }
 
 /** Whoever looks at one page looks at one with charts next; this replica has been asked for pages, and others need not be ready. */
-setTimeout(() => void import('../../charts/render.ts').then(({ getReady }) => getReady()), 250).unref()
+setTimeout(() => void import('../../charts/render.ts').then(({ loadPlot }) => loadPlot()), 250).unref()
 
 export async function answerPage(
   deps: ApiDeps,
   { place, places }: Asked,
-  ask: Ask<unknown, unknown>,
-): Promise<Answer> {
+  ask: RouteRequest<unknown, unknown>,
+): Promise<RouteResponse> {
   const { actor, params, target, session } = ask
   if (actor === undefined) throw new DomainError('unauthenticated', 'nobody is signed in')
   const found = await place.find()

@@ -5,10 +5,10 @@
 import { Counter } from 'prom-client'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { route, type Ask, type Route } from '../http/route.ts'
+import { defineRoute, type RouteRequest, type RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { metricTable } from '../metrics/metric-catalogue.ts'
-import { createTroubleLog } from '../http/log-throttle.ts'
+import { createThrottledLog } from '../http/log-throttle.ts'
 import { findAsset } from './assets.ts'
 import { reportPath } from './security-headers.ts'
 import { forms, places } from './page-registry.ts'
@@ -18,10 +18,10 @@ const formBytes = 32_768
 const reportBytes = 65_536
 const formMedia = ['application/x-www-form-urlencoded']
 
-export function dashboardRoutes(deps: ApiDeps): Route[] {
+export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
   return [
     ...places.map((place) =>
-      route({
+      defineRoute({
         method: 'get',
         path: place.path,
         allow: place.allow,
@@ -32,20 +32,21 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       }),
     ),
     ...forms.map((form) =>
-      route({
+      defineRoute({
         method: 'post',
         path: form.path,
         allow: form.allow,
         page: true,
         summary: form.summary,
         rawBytes: formBytes,
-        takes: formMedia,
+        contentTypes: formMedia,
         body: z.record(z.string(), z.string()),
         answers: { 303: 'It was done; what came of it is shown there' },
-        handle: async (ask: Ask<Record<string, string>, undefined>) => (await form.find())(deps, ask),
+        handle: async (ask: RouteRequest<Record<string, string>, undefined>) =>
+          (await form.find())(deps, ask),
       }),
     ),
-    route({
+    defineRoute({
       method: 'get',
       path: '/sign-in',
       allow: 'public',
@@ -54,7 +55,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       answers: { 200: 'A page' },
       handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/sign-in/elsewhere',
       allow: 'public',
@@ -63,7 +64,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       answers: { 303: 'The way there' },
       handle: async (ask) => (await import('./pages/sign-in/sso.ts')).leave(deps, ask),
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/sign-in/callback',
       allow: 'public',
@@ -72,7 +73,7 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
       answers: { 303: 'Signed in', 403: 'Not believed, or without a role here' },
       handle: async (ask) => (await import('./pages/sign-in/sso.ts')).comeBack(deps, ask),
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/assets/:file',
       allow: 'public',
@@ -99,17 +100,17 @@ export function dashboardRoutes(deps: ApiDeps): Route[] {
 }
 
 /** Where browsers tell of what a page was not allowed to do: never anything, unless somebody tries. */
-function reports({ log, metrics }: ApiDeps): Route {
-  const say = createTroubleLog(log)
+function reports({ log, metrics }: ApiDeps): RouteDefinition {
+  const say = createThrottledLog(log)
   const { help } = metricTable.tenure_page_reports_total
   const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
-  return route({
+  return defineRoute({
     method: 'post',
     path: reportPath,
     allow: 'public',
     summary: 'Takes what browsers report of the Content-Security-Policy.',
     rawBytes: reportBytes,
-    takes: ['application/csp-report', 'application/reports+json', 'application/json'],
+    contentTypes: ['application/csp-report', 'application/reports+json', 'application/json'],
     answers: { 204: 'It was counted' },
     handle({ bytes }) {
       counter.inc()

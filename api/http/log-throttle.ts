@@ -3,7 +3,7 @@ import type { Log } from '../deps.ts'
 
 const everyMs = 10_000
 
-export function createTroubleLog(log: Log, now: () => number = () => performance.now()) {
+export function createThrottledLog(log: Log, now: () => number = () => performance.now()) {
   const said = new Map<string, { at: number; unsaid: number }>()
   return (what: string, error?: unknown): void => {
     const last = said.get(what)

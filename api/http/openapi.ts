@@ -1,9 +1,9 @@
 /** The declared routes as an OpenAPI 3.1 document. */
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
-import type { Route } from './route.ts'
+import type { RouteDefinition } from './route.ts'
 
-export function describe(routes: readonly Route[]): Record<string, unknown> {
+export function describe(routes: readonly RouteDefinition[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
   // Pages are for people.
   for (const route of routes.filter(({ page }) => page !== true)) {
@@ -22,11 +22,11 @@ export function describe(routes: readonly Route[]): Record<string, unknown> {
   }
 }
 
-function operationOf(route: Route) {
-  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema, streams } = route
-  const { takes = ['application/json'], answerSchema, headers = {} } = route
+function operationOf(route: RouteDefinition) {
+  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema, streaming } = route
+  const { contentTypes = ['application/json'], answerSchema, headers = {} } = route
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
-  const takesBody = body !== undefined || rawBytes !== undefined || streams === true
+  const takesBody = body !== undefined || rawBytes !== undefined || streaming === true
   return {
     summary,
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
@@ -47,7 +47,7 @@ function operationOf(route: Route) {
           requestBody: {
             required: rawBytes !== undefined,
             content: Object.fromEntries(
-              takes.map((media) => [
+              contentTypes.map((media) => [
                 media,
                 media === 'application/json' ? { schema: body ? schemaOf(body) : rawSchema } : {},
               ]),

@@ -5,7 +5,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import { isEnded } from '../../store/access/revoked-sessions.ts'
 import type { Actor } from '../auth/authentication.ts'
-import type { Route } from './route.ts'
+import type { RouteDefinition } from './route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { isOwnForm, issueOfSender, readSession, type Session } from '../auth/session.ts'
 
@@ -19,7 +19,7 @@ type Header = (name: string) => string | undefined
 /** Throws `unauthenticated` when nobody known asks for what is not public. */
 export async function personOf(
   deps: ApiDeps,
-  route: Route,
+  route: RouteDefinition,
   { header, safe }: { header: Header; safe: boolean },
 ): Promise<Person> {
   const { authentication } = deps

@@ -15,7 +15,7 @@ import type { Session } from '../auth/session.ts'
  * - `callers`: predictions and outcomes; a predictor's key, or none where the process is told so.
  * - else the roles that may.
  */
-export type Allowed = 'public' | 'callers' | readonly Role[]
+export type Access = 'public' | 'callers' | readonly Role[]
 
 /** Everybody who may look. */
 export const viewers: readonly Role[] = ['viewer', 'operator', 'approver', 'admin']
@@ -35,7 +35,7 @@ export const predictionHeaders: Readonly<Record<string, string>> = {
 }
 
 /** A request after its key, its parameters and its body were checked. */
-export interface Ask<Body, Query> {
+export interface RouteRequest<Body, Query> {
   /** Absent on public routes when no valid key was sent. */
   actor: Actor | undefined
   params: Readonly<Record<string, string>>
@@ -51,7 +51,7 @@ export interface Ask<Body, Query> {
    * Keeps the answer under the name that the sender gave the request, in the transaction of what is done for it; without one
    * it is kept when the answer is given.
    */
-  keep?: (database: Database, answer: Answer) => Promise<void>
+  keep?: (database: Database, answer: RouteResponse) => Promise<void>
   /** Names the command. It stays when the same is sent again under the name that its sender gave it, and when it is carried out later. */
   command: string
   /** When it was written down (ISO 8601), of what is carried out later. */
@@ -64,7 +64,7 @@ export interface Ask<Body, Query> {
   address: string | undefined
 }
 
-export interface Answer {
+export interface RouteResponse {
   status?: number
   /** Sent as JSON. */
   json?: unknown
@@ -78,7 +78,7 @@ interface RouteFacts {
   method: 'get' | 'post' | 'put' | 'delete'
   /** With parameters as `:name`. */
   path: string
-  allow: Allowed
+  allow: Access
   summary: string
   /** Status → what it means. */
   answers: Readonly<Record<number, string>>
@@ -89,18 +89,18 @@ interface RouteFacts {
   /** Headers that mean something here, with what. */
   headers?: Readonly<Record<string, string>>
   /** Media types of the body, where it is not JSON alone. */
-  takes?: readonly string[]
+  contentTypes?: readonly string[]
   /** `handle` reads the body itself while it comes; nothing is held of it here. */
-  streams?: boolean
+  streaming?: boolean
   /**
    * For people in a browser. They are known by their session as well, what fails is told as a page, and what changes something
    * is taken only from a form of ours. Without a session they are sent to sign in, unless it is `public`.
    */
   page?: true
   /** Its answer holds a secret: it is shown this once and kept nowhere, also not for a repetition. */
-  once?: true
+  secretResponse?: true
   /** Starts this of a model. While Temporal is away it is written down, and carried out when it is back. */
-  starts?: StartName
+  startsWorkflow?: StartName
 }
 
 export interface RouteSpec<Body, Query> extends RouteFacts {
@@ -108,19 +108,21 @@ export interface RouteSpec<Body, Query> extends RouteFacts {
   query?: z.ZodType<Query>
   /** Given to `handle` unparsed, up to this many bytes. */
   rawBytes?: number
-  handle: (ask: Ask<Body, Query>) => Answer | Promise<Answer>
+  handle: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>
 }
 
-export interface Route extends RouteFacts {
+export interface RouteDefinition extends RouteFacts {
   body?: z.ZodType
   query?: z.ZodType
   rawBytes?: number
-  handle: (ask: Ask<unknown, unknown>) => Answer | Promise<Answer>
+  handle: (ask: RouteRequest<unknown, unknown>) => RouteResponse | Promise<RouteResponse>
 }
 
 /** Forgets what body and query are, once the handler is bound to them. */
-export function route<Body = undefined, Query = undefined>(spec: RouteSpec<Body, Query>): Route {
-  return { ...spec, handle: spec.handle as Route['handle'] }
+export function defineRoute<Body = undefined, Query = undefined>(
+  spec: RouteSpec<Body, Query>,
+): RouteDefinition {
+  return { ...spec, handle: spec.handle as RouteDefinition['handle'] }
 }
 
 /** One handler of an application, as its framework lists it. */
@@ -133,19 +135,19 @@ export interface Mounted {
  * Throws unless what is mounted is exactly what is declared, each once and with somebody who may use it. A handler that was
  * put into the application past the declarations would answer everybody.
  */
-export function expectDeclared(mounted: readonly Mounted[], routes: readonly Route[]): void {
+export function assertDeclared(mounted: readonly Mounted[], routes: readonly RouteDefinition[]): void {
   const nameOf = ({ method, path }: Mounted) => `${method.toUpperCase()} ${path}`
   const declared = new Set<string>()
   const issues: string[] = []
-  for (const route of routes) {
-    if (declared.has(nameOf(route))) issues.push(`${nameOf(route)} is declared twice`)
-    declared.add(nameOf(route))
-    const { allow } = route
+  for (const defineRoute of routes) {
+    if (declared.has(nameOf(defineRoute))) issues.push(`${nameOf(defineRoute)} is declared twice`)
+    declared.add(nameOf(defineRoute))
+    const { allow } = defineRoute
     if (typeof allow === 'string') {
       if (allow !== 'public' && allow !== 'callers')
-        issues.push(`${nameOf(route)} is for "${String(allow)}", which is nobody`)
+        issues.push(`${nameOf(defineRoute)} is for "${String(allow)}", which is nobody`)
     } else if (allow.length === 0 || allow.some((role) => !roles.includes(role)))
-      issues.push(`${nameOf(route)} names no roles that may use it`)
+      issues.push(`${nameOf(defineRoute)} names no roles that may use it`)
   }
   for (const each of mounted)
     if (!declared.has(nameOf(each))) issues.push(`${nameOf(each)} is mounted without a declaration`)

@@ -1,6 +1,6 @@
 /** One request of the Open Inference Protocol, from its body and header to the bytes of its answer. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Ink } from '../serving/codec/byte-writer.ts'
+import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Request } from '../serving/request/protocol.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import { createInferProtocol } from './protocol.ts'
@@ -11,7 +11,7 @@ export const lengthHeader = 'inference-header-content-length'
 export const inferMedia = ['application/json', 'application/octet-stream']
 
 /** `header` is what was sent as the length header. What is answered stands until the next call, what is promised for good. */
-export type Infer = (request: Request, header: string | undefined) => Ink | Promise<Ink>
+export type Infer = (request: Request, header: string | undefined) => ByteWriter | Promise<ByteWriter>
 
 export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 'mostInstances'>): Infer {
   const plain = createInferProtocol(mostInstances)
@@ -28,12 +28,15 @@ export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 
 }
 
 /** Uses an answer at once, before the next one is written over it, or when it is there. */
-export function withInk<T>(given: Ink | Promise<Ink>, use: (ink: Ink) => T): T | Promise<T> {
+export function withWriter<T>(
+  given: ByteWriter | Promise<ByteWriter>,
+  use: (writer: ByteWriter) => T,
+): T | Promise<T> {
   return given instanceof Promise ? given.then(use) : use(given)
 }
 
 /** The headers of an answer. */
-export const headersOfInk = ({ jsonBytes }: Ink): Record<string, string> =>
+export const headersOfWriter = ({ jsonBytes }: ByteWriter): Record<string, string> =>
   jsonBytes === undefined
     ? { 'content-type': 'application/json' }
     : { 'content-type': 'application/octet-stream', [lengthHeader]: String(jsonBytes) }

@@ -1,7 +1,7 @@
 /** Rows of numbers alone, straight into the arrays of a sheet: what most callers send most of the time. */
 import { scaled } from '../../domain/model/preprocessing.ts'
 import type { Columns } from '../serving/codec/feature-columns.ts'
-import type { Sheet } from '../serving/codec/input-buffer.ts'
+import type { InputBuffer } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
 /** False when a value is no finite number, or the model has other features: row by row it is then said which. */
@@ -9,18 +9,18 @@ export function fillMatrix(
   values: ArrayLike<Value>,
   { numeric, width, means, stds }: Columns,
   rows: number,
-  sheet: Sheet,
+  input: InputBuffer,
 ): boolean {
   if (!numeric) return false
   const count = rows * width
-  if (values instanceof Float64Array) return fillFloats(values, count, means, stds, sheet)
+  if (values instanceof Float64Array) return fillFloats(values, count, means, stds, input)
   const floats = new Float64Array(count)
   for (let i = 0; i < count; i++) {
     const value = values[i]
     if (typeof value !== 'number') return false
     floats[i] = value
   }
-  return fillFloats(floats, count, means, stds, sheet)
+  return fillFloats(floats, count, means, stds, input)
 }
 
 function fillFloats(
@@ -28,7 +28,7 @@ function fillFloats(
   count: number,
   means: Float64Array,
   stds: Float64Array,
-  { input, numbers }: Sheet,
+  { input, numbers }: InputBuffer,
 ): boolean {
   const width = means.length
   // A number less itself is zero, unless it is not finite: as the network reads it and the log keeps it, in 32 bits.

@@ -1,5 +1,5 @@
 /** What a model is, as the Open Inference Protocol describes one. */
-import { nobodyAnswers, pinnedArm } from '../serving/request/choose-arm.ts'
+import { unavailableReason, pinnedArm } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { outputTensors } from './output-tensors.ts'
@@ -7,7 +7,7 @@ import { outputTensors } from './output-tensors.ts'
 /** The arm of the version; of the champion when none is named, or of the candidate that has all callers. Throws why there is none. */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
   const live = routing.find(model)
-  if (live === undefined) throw nobodyAnswers(routing, model)
+  if (live === undefined) throw unavailableReason(routing, model)
   const table = routing.tableOf(live, now())
   if (version !== undefined) return pinnedArm(table, live, version)
   return [...table.pinned.values()].find(({ arm }) => arm === 'champion') ?? table.likeliest

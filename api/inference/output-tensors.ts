@@ -2,7 +2,13 @@
 import { DomainError } from '../../domain/errors.ts'
 import type { Output } from '../../domain/model/features.ts'
 import type { WantedOutput } from '../serving/codec/input-buffer.ts'
-import { longestFloat, put, putFloats, reserve, type Ink } from '../serving/codec/byte-writer.ts'
+import {
+  maxFloatBytes,
+  writeText,
+  writeFloats,
+  reserve,
+  type ByteWriter,
+} from '../serving/codec/byte-writer.ts'
 
 export interface OutputTensor {
   name: string
@@ -10,10 +16,10 @@ export interface OutputTensor {
   /** Behind the number of rows. */
   shape: readonly number[]
   /** Writes the values of all rows as the inside of a JSON list. */
-  writeJson(ink: Ink, outputs: Float32Array, rows: number): void
+  writeJson(writer: ByteWriter, outputs: Float32Array, rows: number): void
   /** How many bytes they take in binary. */
   binaryBytes(outputs: Float32Array, rows: number): number
-  writeBinary(ink: Ink, outputs: Float32Array, rows: number): void
+  writeBinary(writer: ByteWriter, outputs: Float32Array, rows: number): void
 }
 
 /** The name that stands for all of them. */
@@ -61,14 +67,14 @@ function floats(name: string, width: number, shape: readonly number[]): OutputTe
     name,
     datatype: 'FP32',
     shape,
-    writeJson(ink, outputs, rows) {
-      reserve(ink, rows * width * (longestFloat + 1))
-      putFloats(ink, outputs, rows * width)
+    writeJson(writer, outputs, rows) {
+      reserve(writer, rows * width * (maxFloatBytes + 1))
+      writeFloats(writer, outputs, rows * width)
     },
     binaryBytes: (_outputs, rows) => rows * width * 4,
-    writeBinary(ink, outputs, rows) {
-      reserve(ink, rows * width * 4)
-      for (let i = 0; i < rows * width; i++) ink.at = ink.bytes.writeFloatLE(outputs[i]!, ink.at)
+    writeBinary(writer, outputs, rows) {
+      reserve(writer, rows * width * 4)
+      for (let i = 0; i < rows * width; i++) writer.at = writer.bytes.writeFloatLE(outputs[i]!, writer.at)
     },
   }
 }
@@ -80,17 +86,17 @@ function positives(threshold: number): OutputTensor {
     name: 'label',
     datatype: 'BOOL',
     shape: [],
-    writeJson(ink, outputs, rows) {
-      reserve(ink, rows * (no.byteLength + 1))
+    writeJson(writer, outputs, rows) {
+      reserve(writer, rows * (no.byteLength + 1))
       for (let i = 0; i < rows; i++) {
-        if (i > 0) put(ink, comma)
-        put(ink, outputs[i]! >= threshold ? yes : no)
+        if (i > 0) writeText(writer, comma)
+        writeText(writer, outputs[i]! >= threshold ? yes : no)
       }
     },
     binaryBytes: (_outputs, rows) => rows,
-    writeBinary(ink, outputs, rows) {
-      reserve(ink, rows)
-      for (let i = 0; i < rows; i++) ink.bytes[ink.at++] = outputs[i]! >= threshold ? 1 : 0
+    writeBinary(writer, outputs, rows) {
+      reserve(writer, rows)
+      for (let i = 0; i < rows; i++) writer.bytes[writer.at++] = outputs[i]! >= threshold ? 1 : 0
     },
   }
 }
@@ -109,11 +115,11 @@ function labels(classes: readonly string[]): OutputTensor {
     name: 'label',
     datatype: 'BYTES',
     shape: [],
-    writeJson(ink, outputs, rows) {
-      reserve(ink, rows * (longest + 1))
+    writeJson(writer, outputs, rows) {
+      reserve(writer, rows * (longest + 1))
       for (let row = 0; row < rows; row++) {
-        if (row > 0) put(ink, comma)
-        put(ink, json[likeliest(outputs, row)]!)
+        if (row > 0) writeText(writer, comma)
+        writeText(writer, json[likeliest(outputs, row)]!)
       }
     },
     binaryBytes(outputs, rows) {
@@ -121,12 +127,12 @@ function labels(classes: readonly string[]): OutputTensor {
       for (let row = 0; row < rows; row++) bytes += 4 + plain[likeliest(outputs, row)]!.byteLength
       return bytes
     },
-    writeBinary(ink, outputs, rows) {
+    writeBinary(writer, outputs, rows) {
       for (let row = 0; row < rows; row++) {
         const text = plain[likeliest(outputs, row)]!
-        reserve(ink, 4 + text.byteLength)
-        ink.at = ink.bytes.writeUInt32LE(text.byteLength, ink.at)
-        put(ink, text)
+        reserve(writer, 4 + text.byteLength)
+        writer.at = writer.bytes.writeUInt32LE(text.byteLength, writer.at)
+        writeText(writer, text)
       }
     },
   }

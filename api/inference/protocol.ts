@@ -2,7 +2,7 @@
  * The Open Inference Protocol (version 2) as a way of asking. Clients that speak it to other servers speak it to this one; the
  * arm, the generation and the id that outcomes are told by stand among the parameters of the answer.
  */
-import { put, putId, putWhole, reserve, type Ink } from '../serving/codec/byte-writer.ts'
+import { writeText, writeId, writeInteger, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } from './output-tensors.ts'
@@ -11,11 +11,11 @@ import { scanMatrix } from './request-scanner.ts'
 
 /** `jsonBytes`: where the binary part of the body begins, when it has one. */
 export const createInferProtocol = (mostInstances: number, jsonBytes?: number): Protocol => ({
-  read(loaded, body, sheet) {
-    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, sheet, mostInstances)) return
-    readSlowly(loaded, body, jsonBytes, sheet, mostInstances)
+  read(loaded, body, input) {
+    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, mostInstances)) return
+    readSlowly(loaded, body, jsonBytes, input, mostInstances)
     // Before the network has run: a wrong name is the caller's mistake and not to be counted as an answer.
-    if (sheet.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), sheet.wanted)
+    if (input.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
   },
   write,
 })
@@ -79,58 +79,58 @@ const piece = {
   end: Buffer.from(']}'),
 }
 
-function write(ink: Ink, { arm, sheet, outputs, id, stale }: Answered): void {
+function write(writer: ByteWriter, { arm, input, outputs, id, stale }: Answered): void {
   const frame = frameOf(arm)
-  const chosen = sheet.wanted === undefined ? frame.all : chosenOutputs(frame.tensors, sheet.wanted)
-  reserve(ink, frame.bytes)
-  put(ink, frame.head)
-  if (sheet.callerId !== undefined) putCallerId(ink, sheet.callerId, frame.bytes)
-  put(ink, frame.parameters)
-  putId(ink, id, 0)
-  put(ink, stale ? piece.stale : piece.outputs)
+  const chosen = input.wanted === undefined ? frame.all : chosenOutputs(frame.tensors, input.wanted)
+  reserve(writer, frame.bytes)
+  writeText(writer, frame.head)
+  if (input.callerId !== undefined) putCallerId(writer, input.callerId, frame.bytes)
+  writeText(writer, frame.parameters)
+  writeId(writer, id, 0)
+  writeText(writer, stale ? piece.stale : piece.outputs)
   let binary = false
   for (let i = 0; i < chosen.length; i++) {
-    reserve(ink, frame.bytes)
-    if (i > 0) put(ink, piece.comma)
-    putTensor(ink, frame, chosen[i]!, outputs, sheet.rows)
+    reserve(writer, frame.bytes)
+    if (i > 0) writeText(writer, piece.comma)
+    putTensor(writer, frame, chosen[i]!, outputs, input.rows)
     binary ||= chosen[i]!.binary
   }
-  reserve(ink, piece.end.byteLength)
-  put(ink, piece.end)
+  reserve(writer, piece.end.byteLength)
+  writeText(writer, piece.end)
   if (!binary) return
-  ink.jsonBytes = ink.at
+  writer.jsonBytes = writer.at
   for (const { place, binary } of chosen)
-    if (binary) frame.tensors[place]!.writeBinary(ink, outputs, sheet.rows)
+    if (binary) frame.tensors[place]!.writeBinary(writer, outputs, input.rows)
 }
 
 function putTensor(
-  ink: Ink,
+  writer: ByteWriter,
   { tensors, openings, shapes }: Frame,
   { place, binary }: ChosenOutput,
   outputs: Float32Array,
   rows: number,
 ): void {
   const tensor = tensors[place]!
-  put(ink, openings[place]!)
-  putWhole(ink, rows)
-  put(ink, shapes[place]!)
+  writeText(writer, openings[place]!)
+  writeInteger(writer, rows)
+  writeText(writer, shapes[place]!)
   if (binary) {
-    put(ink, piece.binary)
-    putWhole(ink, tensor.binaryBytes(outputs, rows))
-    put(ink, piece.binaryEnd)
+    writeText(writer, piece.binary)
+    writeInteger(writer, tensor.binaryBytes(outputs, rows))
+    writeText(writer, piece.binaryEnd)
     return
   }
-  put(ink, piece.values)
-  tensor.writeJson(ink, outputs, rows)
-  reserve(ink, piece.valuesEnd.byteLength)
-  put(ink, piece.valuesEnd)
+  writeText(writer, piece.values)
+  tensor.writeJson(writer, outputs, rows)
+  reserve(writer, piece.valuesEnd.byteLength)
+  writeText(writer, piece.valuesEnd)
 }
 
 /** Room for what follows it is asked for anew. */
-function putCallerId(ink: Ink, callerId: string, following: number): void {
+function putCallerId(writer: ByteWriter, callerId: string, following: number): void {
   const text = JSON.stringify(callerId)
   const bytes = Buffer.byteLength(text)
-  reserve(ink, piece.id.byteLength + bytes + following)
-  put(ink, piece.id)
-  ink.at += ink.bytes.write(text, ink.at)
+  reserve(writer, piece.id.byteLength + bytes + following)
+  writeText(writer, piece.id)
+  writer.at += writer.bytes.write(text, writer.at)
 }

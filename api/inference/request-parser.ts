@@ -8,8 +8,8 @@ import type { Row } from '../../domain/model/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import { expectModest } from '../serving/codec/json-limits.ts'
 import type { Columns } from '../serving/codec/feature-columns.ts'
-import { isRoutingKey, longestRoutingKey } from '../serving/codec/request-parser.ts'
-import { beginSheet, keepRow, type Sheet, type WantedOutput } from '../serving/codec/input-buffer.ts'
+import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+import { resetInput, writeRow, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import type { LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'
 import { allOutputs } from './output-tensors.ts'
@@ -23,7 +23,7 @@ export function readSlowly(
   loaded: LoadedVersion,
   body: Buffer,
   jsonBytes: number | undefined,
-  sheet: Sheet,
+  input: InputBuffer,
   most: number,
 ): void {
   const { columns } = loaded
@@ -44,10 +44,10 @@ export function readSlowly(
     throw new DomainError('batch_too_large', `the request has ${rows} rows, more than ${most}`, {
       limit: most,
     })
-  beginSheet(sheet, columns, rows)
-  if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, sheet))
-    fillRows(loaded, rows, rowReader(tensors, matrix, columns), sheet)
-  readEnvelope(request, sheet)
+  resetInput(input, columns, rows)
+  if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, input))
+    fillRows(loaded, rows, rowReader(tensors, matrix, columns), input)
+  readEnvelope(request, input)
 }
 
 /** The one tensor that has a column for each feature, in their order. */
@@ -101,30 +101,35 @@ function rowReader(
     )
 }
 
-function fillRows(loaded: LoadedVersion, rows: number, rowAt: (row: number) => Row, sheet: Sheet): void {
+function fillRows(
+  loaded: LoadedVersion,
+  rows: number,
+  rowAt: (row: number) => Row,
+  input: InputBuffer,
+): void {
   const { columns } = loaded
   for (let i = 0; i < rows; i++) {
     const row = rowAt(i)
-    loaded.read(row, i, sheet.input, i * columns.width)
-    keepRow(sheet, columns, row, i)
+    loaded.read(row, i, input.input, i * columns.width)
+    writeRow(input, columns, row, i)
   }
 }
 
 /** What the request says beside its tensors. Clients that build it from a class of theirs send null for what they do not say. */
-function readEnvelope(request: Record<string, unknown>, sheet: Sheet): void {
+function readEnvelope(request: Record<string, unknown>, input: InputBuffer): void {
   const id = request['id'] ?? undefined
   const outputs = request['outputs'] ?? undefined
   if (id !== undefined && (typeof id !== 'string' || id.length > longestId))
     refuse(`"id" is not a text of at most ${longestId} characters`)
-  sheet.callerId = id
+  input.callerId = id
   const { routing_key: routingKey, binary_data_output: allBinary } = parametersOf(request, '"parameters"')
   if (routingKey !== undefined && !isRoutingKey(routingKey))
-    refuse(`"routing_key" is not a text of 1 to ${longestRoutingKey} characters without NUL`)
-  sheet.routingKey = routingKey
+    refuse(`"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`)
+  input.routingKey = routingKey
   if (outputs !== undefined && !Array.isArray(outputs)) refuse('"outputs" is no list')
   if (outputs !== undefined && outputs.length > 0)
-    sheet.wanted = outputs.map((output) => wantedOf(output, allBinary === true))
-  else if (allBinary === true) sheet.wanted = [{ name: allOutputs, binary: true }]
+    input.wanted = outputs.map((output) => wantedOf(output, allBinary === true))
+  else if (allBinary === true) input.wanted = [{ name: allOutputs, binary: true }]
 }
 
 function wantedOf(output: unknown, allBinary: boolean): WantedOutput {

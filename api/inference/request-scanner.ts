@@ -14,7 +14,7 @@ import {
   textOf,
   type Cursor,
 } from '../serving/codec/json-scanner.ts'
-import { beginSheet, type Sheet } from '../serving/codec/input-buffer.ts'
+import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { fillMatrix } from './matrix-reader.ts'
 
 const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
@@ -33,22 +33,22 @@ const fp64 = bytesOf('FP64')
 const longestId = 1_000
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
-export function scanMatrix(body: Buffer, columns: Columns, sheet: Sheet, most: number): boolean {
+export function scanMatrix(body: Buffer, columns: Columns, input: InputBuffer, most: number): boolean {
   if (!columns.numeric) return false
   cursor.bytes = body
   cursor.at = 0
-  sheet.rows = 0
+  input.rows = 0
   let id: string | undefined
   if (!take(cursor, code.open)) return false
   do {
     if (isKey(keys.id)) {
       if (id !== undefined || (id = scanId()) === undefined) return false
     } else if (isKey(keys.inputs)) {
-      if (sheet.rows > 0 || !scanInputs(columns, sheet, most)) return false
+      if (input.rows > 0 || !scanInputs(columns, input, most)) return false
     } else return false
   } while (take(cursor, code.comma))
-  if (!take(cursor, code.close) || sheet.rows === 0) return false
-  sheet.callerId = id
+  if (!take(cursor, code.close) || input.rows === 0) return false
+  input.callerId = id
   peek(cursor)
   return cursor.at === body.byteLength
 }
@@ -66,7 +66,7 @@ function scanId(): string | undefined {
   return textOf(cursor.bytes, start, cursor.at - 1)
 }
 
-function scanInputs(columns: Columns, sheet: Sheet, most: number): boolean {
+function scanInputs(columns: Columns, input: InputBuffer, most: number): boolean {
   if (!take(cursor, code.openList) || !take(cursor, code.open)) return false
   let isNamed = false
   let rows = 0
@@ -86,8 +86,8 @@ function scanInputs(columns: Columns, sheet: Sheet, most: number): boolean {
       isDouble = takeBytes(cursor, fp64)
       if (!isDouble && !takeBytes(cursor, fp32)) return false
     } else if (!isFull && rows > 0 && isDouble !== undefined && isKey(keys.data)) {
-      beginSheet(sheet, columns, rows)
-      isFull = scanData(columns, sheet, isDouble)
+      resetInput(input, columns, rows)
+      isFull = scanData(columns, input, isDouble)
       if (!isFull) return false
     } else return false
   } while (take(cursor, code.comma))
@@ -105,11 +105,11 @@ function scanShape(width: number): number {
   return Number.isInteger(rows) ? rows : -1
 }
 
-function scanData(columns: Columns, sheet: Sheet, isDouble: boolean): boolean {
+function scanData(columns: Columns, input: InputBuffer, isDouble: boolean): boolean {
   if (!take(cursor, code.openList)) return false
-  const count = sheet.rows * columns.width
+  const count = input.rows * columns.width
   if (values.length < count) values = new Float64Array(count)
   if (!scanNumbers(cursor, count, values) || !take(cursor, code.closeList)) return false
   if (!isDouble) for (let i = 0; i < count; i++) values[i] = Math.fround(values[i]!)
-  return fillMatrix(values, columns, sheet.rows, sheet)
+  return fillMatrix(values, columns, input.rows, input)
 }

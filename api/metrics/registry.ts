@@ -3,7 +3,7 @@
  * somebody asks.
  */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
-import { rankOf } from '../../domain/serving/fallback-level.ts'
+import { levelRank } from '../../domain/serving/fallback-level.ts'
 import { metricTable, type MetricFacts, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
@@ -22,7 +22,7 @@ type Add = (labels: Labels, value: number) => void
 export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, number>): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
-  const { tallies, log, shadow, routing, durable, memo, switches } = serving
+  const { counters, log, shadow, routing, durable, memo, switches } = serving
 
   const series = (
     kind: typeof Counter | typeof Gauge,
@@ -52,11 +52,11 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   }
 
   tell('tenure_predictions_total', (add) => {
-    for (const { model, version, arm, answered, errors, invalid } of armsOf(tallies.totals()))
+    for (const { model, version, arm, answered, errors, invalid } of armsOf(counters.totals()))
       for (const [result, count] of Object.entries({ answered, error: errors, invalid }))
         add({ model, version, arm, result }, count)
   })
-  tellLatency(registry, (add) => armsOf(tallies.totals()).forEach(add))
+  tellLatency(registry, (add) => armsOf(counters.totals()).forEach(add))
   tell('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
   tell('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
   tell('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
@@ -94,7 +94,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     for (const { route, guard } of routing.live())
       add({ model: route.model }, guard?.isOpen() === true ? 1 : 0)
   })
-  tell('tenure_ticks_dropped_total', (add) => add({}, tallies.dropped()))
+  tell('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
   tell('tenure_routing_generation', (add) => {
     for (const { route } of routing.live()) add({ model: route.model }, route.generation)
   })
@@ -104,7 +104,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     live(add, (model) => (pinned.has(model) ? 1 : 0))
   })
   tell('tenure_model_rung', (add) => {
-    for (const { model, rung } of routing.rungs()) add({ model }, rankOf(rung))
+    for (const { model, level } of routing.fallbackLevels()) add({ model }, levelRank(level))
   })
   // The lease is counted from the moment at which it was last renewed.
   tell('tenure_postgres_trouble', (add) => {

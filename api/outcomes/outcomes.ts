@@ -9,7 +9,7 @@ import { isStorable } from '../../domain/postgres-text.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
-import { mayTouch, type Actor } from '../auth/authentication.ts'
+import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { pastMoment } from '../http/schemas.ts'
 
 export const outcomeSchema = (nowMs: () => number) =>
@@ -82,7 +82,7 @@ export async function takeOutcomes(
       continue
     }
     const issue = output === undefined ? undefined : issueOfOutcome(output, value)
-    if (actor !== undefined && !mayTouch(actor, model))
+    if (actor !== undefined && !canAccessModel(actor, model))
       refused.push({
         place,
         code: 'forbidden',

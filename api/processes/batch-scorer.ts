@@ -27,9 +27,9 @@ interface Reply {
 }
 
 const tensors = createTensors({
-  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+  onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
   // A piece is as large as whoever sends it wants; nobody else waits here.
-  batches: { mostWaiting: Infinity },
+  batches: { maxPending: Infinity },
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {

@@ -6,7 +6,7 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
-import { beginInk, createInk } from '../serving/codec/byte-writer.ts'
+import { resetWriter, createByteWriter } from '../serving/codec/byte-writer.ts'
 import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
 import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
@@ -19,7 +19,7 @@ const measuredMs = 2_000
 const mostMeasurements = 5
 
 const tensors = createTensors({
-  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+  onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
 const [root = '', digest = '', version = '', p99Limit = ''] = process.argv.slice(2)
 try {
@@ -71,7 +71,7 @@ async function measure({
   const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
-  const ink = createInk()
+  const ink = createByteWriter()
   const id = new Uint8Array(16)
   const times: number[] = []
   const until = performance.now() + measuredMs
@@ -81,7 +81,7 @@ async function measure({
     const running = predictor.run(input, 1, output)
     if (running !== undefined) await running
     format.issueOf(output, 0)
-    beginInk(ink)
+    resetWriter(ink)
     format.write(ink, output, 0, id)
     times.push((performance.now() - from) * 1_000)
   }

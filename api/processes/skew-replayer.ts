@@ -10,7 +10,7 @@ import type { FeatureFit, Row } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../../domain/monitoring/training-serving-skew.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
-import { createSheet } from '../serving/codec/input-buffer.ts'
+import { createInputBuffer } from '../serving/codec/input-buffer.ts'
 import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
 import { openVersion } from '../serving/version/loaded-version.ts'
 
@@ -25,7 +25,7 @@ interface LoggedRow {
 const rounding = 2 ** -24
 
 const tensors = createTensors({
-  onTrouble: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+  onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
@@ -42,7 +42,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   const { predictor, read, scan } = await openVersion(version, manifest, files, tensors)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
-  const sheet = createSheet()
+  const sheet = createInputBuffer()
   const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
   const answer = async (row: Row): Promise<Float32Array> => {
     encode(row, trained, 0)

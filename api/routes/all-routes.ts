@@ -1,6 +1,6 @@
 /** Every route of the API, in one list. */
 import { dashboardRoutes } from '../dashboard/routes.ts'
-import type { Route } from '../http/route.ts'
+import type { RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { alertRoutes } from './admin/alerts.ts'
 import { batchRoutes } from './serving/batches.ts'
@@ -25,8 +25,8 @@ import { trainingRoutes } from './lifecycle/trainings.ts'
 import { cardRoutes } from './registry/cards.ts'
 import { versionRoutes } from './registry/versions.ts'
 
-export function routesOf(deps: ApiDeps): Route[] {
-  const routes: Route[] = [
+export function routesOf(deps: ApiDeps): RouteDefinition[] {
+  const routes: RouteDefinition[] = [
     ...predictionRoutes(deps),
     ...outcomeRoutes(deps),
     ...inferenceRoutes(deps),

@@ -1,6 +1,6 @@
 /** `/openapi.json` and `/docs`: what the API is, made from the declared routes, and a page to look at. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
-import { route, viewers, type Route } from '../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
 import { explorerHeaders, explorerPage, findAsset } from '../http/swagger-ui.ts'
 import { describe } from '../http/openapi.ts'
 import { page, table, text } from '../http/html.ts'
@@ -13,8 +13,8 @@ const pageHeaders = {
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
 
-export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
-  route({
+export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/openapi.json',
     allow: viewers,
@@ -22,7 +22,7 @@ export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
     answers: { 200: 'The document' },
     handle: () => ({ json: describe(routes()) }),
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/docs',
     allow: viewers,
@@ -30,7 +30,7 @@ export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
     answers: { 200: 'A page' },
     handle: () => ({ text: explorerPage, type: html, headers: explorerHeaders }),
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/docs/errors',
     allow: viewers,
@@ -38,7 +38,7 @@ export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
     answers: { 200: 'A page' },
     handle: () => ({ text: docs(routes()), type: html, headers: pageHeaders }),
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/docs/:file',
     allow: viewers,
@@ -54,7 +54,7 @@ export const descriptionRoutes = (routes: () => readonly Route[]): Route[] => [
   }),
 ]
 
-function docs(routes: readonly Route[]): string {
+function docs(routes: readonly RouteDefinition[]): string {
   const rows = routes.map(({ method, path, allow, summary }) => [
     method.toUpperCase(),
     path,

@@ -1,13 +1,13 @@
 /** `/livez`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus. */
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { route, viewers, type Route } from '../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
 
-export const healthRoutes = (deps: ApiDeps): Route[] => [
-  route({
+export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/livez',
     allow: 'public',
@@ -15,7 +15,7 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
     answers: { 200: 'It does' },
     handle: () => ({ json: alive }),
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/readyz',
     allow: 'public',
@@ -32,7 +32,7 @@ export const healthRoutes = (deps: ApiDeps): Route[] => [
       return { json: readyState(deps, actor) }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/metrics',
     allow: viewers,

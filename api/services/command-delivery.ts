@@ -6,21 +6,21 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import {
-  claimParcels,
-  markSent,
-  putBack,
+  claimDue,
+  markCommandSent,
+  reschedule,
   refuseParcel,
-  type Parcel,
+  type OutboxItem,
   type Start,
 } from '../../store/release/command-outbox.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
-import type { Route } from '../http/route.ts'
+import type { RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { startRecorded } from './deferred-commands.ts'
-import { answerMs } from '../temporal/client.ts'
+import { runDeferred } from './deferred-commands.ts'
+import { callTimeoutMs } from '../temporal/client.ts'
 import { isNotFound } from '../temporal/errors.ts'
 
-type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'> & { routes: readonly Route[] }
+type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'> & { routes: readonly RouteDefinition[] }
 
 export const deliveryPolicy = {
   /** How often it is looked for what waits, and whether Temporal is back. */
@@ -37,7 +37,7 @@ export type DeliveryPolicy = typeof deliveryPolicy
 /** Delivers until the returned function is called. */
 export function startDelivery(
   deps: Deps,
-  onTrouble: (what: string, error?: unknown) => void,
+  onError: (what: string, error?: unknown) => void,
   policy: DeliveryPolicy = deliveryPolicy,
 ): () => Promise<void> {
   const stopping = new AbortController()
@@ -45,7 +45,7 @@ export function startDelivery(
   const go = async (): Promise<void> => {
     while (!signal.aborted) {
       const isMore = await deliverDue(deps, policy).catch((error: unknown) => {
-        onTrouble('commands that wait for Temporal could not be read', error)
+        onError('commands that wait for Temporal could not be read', error)
         return false
       })
       if (!isMore) await pause(policy.lookMs, undefined, { signal }).catch(() => {})
@@ -61,16 +61,16 @@ export function startDelivery(
 /** Sends what is due. Answers whether there may be more. */
 export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPolicy): Promise<boolean> {
   const { store, log } = deps
-  const parcels = await claimParcels(store, { limit: policy.atOnce, leaseMs: policy.leaseMs })
+  const parcels = await claimDue(store, { limit: policy.atOnce, leaseMs: policy.leaseMs })
   const ends = await Promise.all(
     parcels.map(async (parcel) => {
       const { id, releaseId: release, model, command } = parcel
       try {
-        const end = await (isStart(parcel) ? startRecorded(deps, parcel) : deliver(deps, parcel, policy))
+        const end = await (isStart(parcel) ? runDeferred(deps, parcel) : deliver(deps, parcel, policy))
         log.info({ release, model, command, outbox: id, end }, 'recorded command')
         return true
       } catch (error) {
-        await putBack(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
+        await reschedule(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
         return false
       }
     }),
@@ -78,18 +78,18 @@ export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPo
   return ends.length > 0 && ends.every(Boolean)
 }
 
-const againMs = ({ times }: Parcel, { firstAgainMs, longestAgainMs }: DeliveryPolicy): number =>
+const againMs = ({ times }: OutboxItem, { firstAgainMs, longestAgainMs }: DeliveryPolicy): number =>
   Math.min(longestAgainMs, firstAgainMs * 2 ** Math.min(times, 10))
 
-const isStart = (parcel: Parcel | Start): parcel is Start => parcel.releaseId === null
+const isStart = (parcel: OutboxItem | Start): parcel is Start => parcel.releaseId === null
 
 async function deliver(
   { store, temporal }: Deps,
-  parcel: Parcel,
+  parcel: OutboxItem,
   policy: DeliveryPolicy,
 ): Promise<'sent' | 'refused'> {
   const { workflowId, command, message, outcome } = parcel
-  const runId = await temporal.call(answerMs, (client) => findRun(client, parcel))
+  const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, parcel))
   if (runId === undefined) {
     // The control workers close what is open in the database without a run.
     if (outcome === null) throw new Error('no workflow carries the release, which is about to be closed')
@@ -97,17 +97,20 @@ async function deliver(
     return 'refused'
   }
   const said: Command = message
-  await temporal.call(answerMs, (client) =>
+  await temporal.call(callTimeoutMs, (client) =>
     client.workflow.getHandle(workflowId, runId).signal(commandSignals[command], said),
   )
-  await markSent(store, { id: parcel.id, againMs: againMs(parcel, policy) })
+  await markCommandSent(store, { id: parcel.id, againMs: againMs(parcel, policy) })
   return 'sent'
 }
 
 type Client = Parameters<Parameters<Deps['temporal']['call']>[1]>[0]
 
 /** The run that carries the release now: by the workflow id alone another release of the model would be told. */
-async function findRun(client: Client, { workflowId, runId: first }: Parcel): Promise<string | undefined> {
+async function findRun(
+  client: Client,
+  { workflowId, runId: first }: OutboxItem,
+): Promise<string | undefined> {
   try {
     const { status, runId, raw } = await client.workflow.getHandle(workflowId).describe()
     const isOurs = (raw.workflowExecutionInfo?.firstRunId || runId) === first

@@ -4,11 +4,16 @@
  * been sent again: so it is judged by what is then, and Temporal, which knows the id, starts it once.
  */
 import { DomainError, isError } from '../../domain/errors.ts'
-import { recordCommand, settleStart, type Recording, type Start } from '../../store/release/command-outbox.ts'
+import {
+  recordCommand,
+  completeStart,
+  type Recording,
+  type Start,
+} from '../../store/release/command-outbox.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
 import type { Store } from '../../store/postgres.ts'
-import { expectAllowed, type Actor } from '../auth/authentication.ts'
-import type { Answer, Ask, Route } from '../http/route.ts'
+import { requireRole, type Actor } from '../auth/authentication.ts'
+import type { RouteResponse, RouteRequest, RouteDefinition } from '../http/route.ts'
 import type { Log } from '../deps.ts'
 
 interface Deps {
@@ -17,25 +22,25 @@ interface Deps {
 }
 
 /** What a person is told whose command waits for Temporal. */
-export const recorded = 'recorded; it will be delivered when Temporal is back'
+export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
 /** The same in the description of a route. */
-export const isRecorded =
+export const isDeferred =
   'is recorded and will be delivered when Temporal is back, once and within seconds; `id` is then what it is asked for by'
 
 /** Answers 202 with what `GET /v1/commands/:id` asks for it by. */
-export async function recordForLater(
+export async function defer(
   { store, log }: Deps,
   recording: Recording,
-  keep: Ask<unknown, unknown>['keep'],
-): Promise<Answer> {
+  keep: RouteRequest<unknown, unknown>['keep'],
+): Promise<RouteResponse> {
   const { command, model, message } = recording
   const subject = 'releaseId' in recording ? { release: recording.releaseId } : { model }
   const answer = await store.transaction(async (database) => {
     const id = await recordCommand(database, recording)
-    const kept: Answer = {
+    const kept: RouteResponse = {
       status: 202,
       headers: { location: `/v1/commands/${id}` },
-      json: { id, ...subject, command, state: 'waiting', message: recorded },
+      json: { id, ...subject, command, state: 'waiting', message: deferredMessage },
     }
     await keep?.(database, kept)
     return kept
@@ -45,12 +50,16 @@ export async function recordForLater(
 }
 
 /** Carries a request out; one that starts something is written down when Temporal does not answer. */
-export async function startOrRecord(deps: Deps, route: Route, ask: Ask<unknown, unknown>): Promise<Answer> {
+export async function runOrDefer(
+  deps: Deps,
+  route: RouteDefinition,
+  ask: RouteRequest<unknown, unknown>,
+): Promise<RouteResponse> {
   try {
     return await route.handle(ask)
   } catch (error) {
     const { actor, params, command: commandId, keep } = ask
-    if (route.starts === undefined || actor === undefined || !isError(error, 'temporal_unavailable'))
+    if (route.startsWorkflow === undefined || actor === undefined || !isError(error, 'temporal_unavailable'))
       throw error
     const body = ask.body as { model?: string; reason?: string }
     const message = {
@@ -61,7 +70,7 @@ export async function startOrRecord(deps: Deps, route: Route, ask: Ask<unknown, 
       body,
     }
     const model = body.model ?? params['name']!
-    return recordForLater(deps, { model, commandId, command: route.starts, message }, keep)
+    return defer(deps, { model, commandId, command: route.startsWorkflow, message }, keep)
   }
 }
 
@@ -69,12 +78,12 @@ export async function startOrRecord(deps: Deps, route: Route, ask: Ask<unknown, 
 const unanswered = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
 
 /** Starts what was written down, or learns that it cannot be, and keeps which. Throws when it is to be tried again. */
-export async function startRecorded(
-  { store, routes }: Pick<Deps, 'store'> & { routes: readonly Route[] },
+export async function runDeferred(
+  { store, routes }: Pick<Deps, 'store'> & { routes: readonly RouteDefinition[] },
   start: Start,
 ): Promise<'started' | 'refused'> {
   const { command, commandId, message, recordedAt } = start
-  const route = routes.find(({ starts }) => starts === command)!
+  const route = routes.find(({ startsWorkflow }) => startsWorkflow === command)!
   try {
     const { json } = await route.handle({
       actor: await actorOf(store, route, start),
@@ -92,22 +101,26 @@ export async function startRecorded(
       address: undefined,
     })
     const said = (json as { message?: string }).message
-    await settleStart(store, start, { accepted: true, message: said || 'started', started: json })
+    await completeStart(store, start, { accepted: true, message: said || 'started', started: json })
     return 'started'
   } catch (error) {
     if (!isError(error) || unanswered.some((code) => isError(error, code))) throw error
-    await settleStart(store, start, { accepted: false, message: error.message })
+    await completeStart(store, start, { accepted: false, message: error.message })
     return 'refused'
   }
 }
 
 /** Throws `forbidden` when the key does not open any more, or may no longer do it, or has waited too long. */
-async function actorOf(store: Store, { allow }: Route, { model, message, isStale }: Start): Promise<Actor> {
+async function actorOf(
+  store: Store,
+  { allow }: RouteDefinition,
+  { model, message, isStale }: Start,
+): Promise<Actor> {
   if (isStale) throw new DomainError('forbidden', 'it has waited for more than a day')
   const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
   if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} opens no more`)
   const { id, name, role, models } = key
   const actor: Actor = { id, name, role, ...(models === undefined ? {} : { models: new Set(models) }) }
-  if (typeof allow !== 'string') expectAllowed(actor, allow, model)
+  if (typeof allow !== 'string') requireRole(actor, allow, model)
   return actor
 }

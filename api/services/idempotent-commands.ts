@@ -6,11 +6,11 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
-import { claimRequest, keepAnswer, letGo, type RequestName } from '../../store/access/idempotency.ts'
+import { claimRequest, keepAnswer, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
-import type { Answer, Ask, Route } from '../http/route.ts'
+import type { RouteResponse, RouteRequest, RouteDefinition } from '../http/route.ts'
 import type { Log } from '../deps.ts'
-import { startOrRecord } from './deferred-commands.ts'
+import { runOrDefer } from './deferred-commands.ts'
 
 /** Longer than any command takes; a replica that dies over one holds the others back for so long. */
 const holdMs = 60_000
@@ -27,23 +27,22 @@ type Kept =
   | { shown: true }
 
 /** Whether a repetition of a request of this route is looked for: of commands, not of predictions, forms and what is only read. */
-const mayRepeat = ({ method, allow, page }: Route): boolean =>
+const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
   method !== 'get' && typeof allow !== 'string' && page !== true
 
 /**
  * Carries a command out, or answers what was answered before. Throws `idempotency_conflict` when the name was given to
  * another command, or when the answer was a secret.
  */
-export async function carryOut(
+export async function executeIdempotent(
   deps: { store: Store; log: Log },
-  route: Route,
-  asked: Omit<Ask<unknown, unknown>, 'command'> & { path: string },
-): Promise<Answer> {
+  route: RouteDefinition,
+  asked: Omit<RouteRequest<unknown, unknown>, 'command'> & { path: string },
+): Promise<RouteResponse> {
   const { store } = deps
   const ask = { ...asked, command: randomUUID() as string }
   const name = ask.header(idempotencyHeader)
-  if (name === undefined || ask.actor === undefined || !mayRepeat(route))
-    return startOrRecord(deps, route, ask)
+  if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return runOrDefer(deps, route, ask)
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
     throw new DomainError('invalid_request', `${idempotencyHeader} is 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
@@ -53,8 +52,8 @@ export async function carryOut(
   for (;;) {
     const claim = await claimRequest(store, { ...request, hash, holder, holdMs })
     if (claim.kind === 'claimed')
-      return first({ ...deps, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
-    if (claim.kind === 'answered') return again(claim.answer as Kept)
+      return runFirst({ ...deps, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
+    if (claim.kind === 'answered') return replay(claim.answer as Kept)
     if (claim.kind === 'other')
       throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was given to another command`)
     if (performance.now() > untilMs)
@@ -66,20 +65,20 @@ export async function carryOut(
 interface First {
   store: Store
   log: Log
-  route: Route
-  ask: Ask<unknown, unknown>
+  route: RouteDefinition
+  ask: RouteRequest<unknown, unknown>
   claim: RequestName & { holder: string }
 }
 
-async function first({ store, log, route, ask, claim }: First): Promise<Answer> {
+async function runFirst({ store, log, route, ask, claim }: First): Promise<RouteResponse> {
   let isKept = false
-  const keep = async (database: Database, { status = 200, json }: Answer): Promise<void> => {
-    const kept: Kept = route.once ? { shown: true } : { status, json }
+  const keep = async (database: Database, { status = 200, json }: RouteResponse): Promise<void> => {
+    const kept: Kept = route.secretResponse ? { shown: true } : { status, json }
     await keepAnswer(database, { ...claim, status, answer: kept })
     isKept = true
   }
   try {
-    const answer = await startOrRecord({ store, log }, route, { ...ask, keep })
+    const answer = await runOrDefer({ store, log }, route, { ...ask, keep })
     if (!isKept) await keep(store, answer)
     return answer
   } catch (error) {
@@ -88,12 +87,12 @@ async function first({ store, log, route, ask, claim }: First): Promise<Answer> 
       const { code, message, context } = error
       const kept: Kept = { refusal: { code, message, context } }
       await keepAnswer(store, { ...claim, status: errorTable[code].status, answer: kept })
-    } else await letGo(store, claim).catch(() => {})
+    } else await releaseClaim(store, claim).catch(() => {})
     throw error
   }
 }
 
-function again(kept: Kept): Answer {
+function replay(kept: Kept): RouteResponse {
   const headers = { 'idempotency-replayed': 'true' }
   if ('refusal' in kept) {
     const { code, message, context } = kept.refusal

@@ -11,19 +11,19 @@ import type { ReleaseDigests, ReleaseState } from '../../domain/release/state.ts
 import type { OutboxMessage } from '../../store/release/command-outbox.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
-import { makeWarrant } from '../../store/signing/command-signatures.ts'
+import { signCommand } from '../../store/signing/command-signatures.ts'
 import { commandUpdates, type CommandName } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import type { Answer, Ask } from '../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { recordForLater } from './deferred-commands.ts'
-import { expectInScope } from '../auth/authorization.ts'
+import { defer } from './deferred-commands.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
 import { isNotFound } from '../temporal/errors.ts'
 
 /** How long a command waits for the workflow's answer. */
 const commandMs = 8_000
 
-export interface Saying {
+export interface ReleaseCommandInput {
   name: CommandName
   /** Of the release. */
   id: string
@@ -34,11 +34,11 @@ export interface Saying {
   /** The same command under the same name is carried out once. */
   once?: string
   /** Keeps the answer for whoever sends it again, with what is written down. */
-  keep?: Ask<unknown, unknown>['keep'] | undefined
+  keep?: RouteRequest<unknown, unknown>['keep'] | undefined
 }
 
 /** Answers 200 with what the release says, or 202 with what is written down for it. Throws `command_refused` when the release does not accept it. */
-export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answer> {
+export async function sendReleaseCommand(deps: ApiDeps, saying: ReleaseCommandInput): Promise<RouteResponse> {
   const { name, actor, reason, seen = {}, once } = saying
   const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, saying.id)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
@@ -56,7 +56,7 @@ export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answe
     const whole = { ...said, ...more }
     const warranted = { ...whole, command: name, model, release: state.id }
     const nowMs = deps.serving.wall()
-    return { ...whole, warrant: makeWarrant(deps.signer, warranted, { keyId: actor.id, nowMs }) }
+    return { ...whole, signature: signCommand(deps.signer, warranted, { keyId: actor.id, nowMs }) }
   }
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
@@ -78,14 +78,14 @@ export async function sayToRelease(deps: ApiDeps, saying: Saying): Promise<Answe
 /** Whoever may not say it at all learns it at once; everything else is the release's to answer. */
 async function record(
   deps: ApiDeps,
-  { name: command, actor, keep }: Saying,
+  { name: command, actor, keep }: ReleaseCommandInput,
   state: ReleaseState,
   message: OutboxMessage,
-): Promise<Answer> {
+): Promise<RouteResponse> {
   const { id: release, model, stage } = state
   if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
     throw refused(`${actor.name} has asked for the release and cannot approve it`, stage)
-  return recordForLater(deps, { releaseId: release, model, command, message }, keep)
+  return defer(deps, { releaseId: release, model, command, message }, keep)
 }
 
 /** What ends a wait for people means nothing once that wait is over, however late it comes. */
@@ -105,7 +105,7 @@ export async function getReleaseInScope(
   const release = await findRelease(database, id)
   if (release === undefined)
     throw new DomainError('release_not_found', `there is no release ${JSON.stringify(id.slice(0, 100))}`)
-  expectInScope(actor, release.state.model)
+  requireModelAccess(actor, release.state.model)
   return release
 }
 

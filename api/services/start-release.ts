@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
-import { turnOf } from '../../domain/release/queue-policy.ts'
+import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
@@ -24,18 +24,18 @@ import {
   type ReleaseRequest,
 } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import type { Answer, Ask } from '../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { expectInScope } from '../auth/authorization.ts'
-import { answerMs, startedOnce } from '../temporal/client.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import { callTimeoutMs, withRequestId } from '../temporal/client.ts'
 import { isAlreadyStarted } from '../temporal/errors.ts'
 
 /** Answers 202 with the release, or with what waits for its turn. Throws `drill_stale`, and `release_in_progress` when it may not wait. */
 export async function startRelease(
   deps: ApiDeps,
   request: ReleaseRequest,
-  { command, recordedAt }: Pick<Ask<unknown, unknown>, 'command' | 'recordedAt'>,
-): Promise<Answer> {
+  { command, recordedAt }: Pick<RouteRequest<unknown, unknown>, 'command' | 'recordedAt'>,
+): Promise<RouteResponse> {
   const { store, log } = deps
   const place = `wait_${command.replaceAll('-', '')}` as const
   const { model, version, requestedBy } = request
@@ -47,7 +47,7 @@ export async function startRelease(
   if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
   const begun = await begin(deps, request, command)
   if (begun !== undefined) return begun
-  const over = turnOf({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
+  const over = queuePolicy({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
   const open = await findOpenRelease(store, model)
   const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
   // What could not be released anyway must not take the place of what can.
@@ -75,9 +75,13 @@ export async function startRelease(
   return answer
 }
 
-async function letWait(deps: ApiDeps, waiting: WaitingRelease, message = waiting.message): Promise<Answer> {
+async function letWait(
+  deps: ApiDeps,
+  waiting: WaitingRelease,
+  message = waiting.message,
+): Promise<RouteResponse> {
   await wakeQueue(deps, waiting.model)
-  return { status: 202, json: { ...briefOfWaiting(waiting), message } }
+  return { status: 202, json: { ...queuedSummary(waiting), message } }
 }
 
 /** A release that has written its end down runs for a moment yet: so long it is waited for here. */
@@ -88,19 +92,19 @@ async function begin(
   { temporal, store, log }: ApiDeps,
   request: ReleaseRequest,
   command: string,
-): Promise<Answer | undefined> {
+): Promise<RouteResponse | undefined> {
   const { model, version, requestedBy } = request
   const workflowId = releaseWorkflowId(model)
   for (let tries = 1; ; tries++) {
     try {
-      const handle = await temporal.call(answerMs, (client) =>
+      const handle = await temporal.call(callTimeoutMs, (client) =>
         client.workflow.start('release', {
           workflowId,
           taskQueue: temporal.taskQueue,
           args: [request],
           workflowIdConflictPolicy: 'FAIL',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-          ...startedOnce(command),
+          ...withRequestId(command),
         }),
       )
       const runId = handle.firstExecutionRunId
@@ -132,18 +136,18 @@ async function issueOfCandidate(
 }
 
 /** What waits for its turn is named otherwise than a release, and is nothing that Temporal knows of. */
-export const isPlace = (id: string): boolean => id.startsWith('wait_')
+export const isQueueId = (id: string): boolean => id.startsWith('wait_')
 
 /** Gives a place in the queue up, for a person. Throws `release_not_found`, and `command_refused` when it is none any more. */
-export async function abortWaiting(
+export async function cancelQueued(
   { store, log }: Pick<ApiDeps, 'store' | 'log'>,
   { id, actor, reason }: { id: string; actor: Actor; reason?: string },
-): Promise<Answer> {
+): Promise<RouteResponse> {
   const place = await findPlace(store, id)
   if (place === undefined)
     throw new DomainError('release_not_found', `nothing has waited as ${JSON.stringify(id.slice(0, 100))}`)
   const { model, version } = place
-  expectInScope(actor, model)
+  requireModelAccess(actor, model)
   const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
   const ended = await store.transaction(async (database) => {
     const isMine = await endWaiting(database, { id, state: 'refused', message })
@@ -171,7 +175,7 @@ export async function abortWaiting(
 
 /** The row is there: whoever comes next finds it, also when nobody can be woken now. */
 async function wakeQueue({ temporal }: ApiDeps, model: string): Promise<void> {
-  await temporal.call(answerMs, (client) =>
+  await temporal.call(callTimeoutMs, (client) =>
     client.workflow.signalWithStart('queue', {
       workflowId: queueWorkflowId(model),
       taskQueue: temporal.taskQueue,
@@ -182,7 +186,7 @@ async function wakeQueue({ temporal }: ApiDeps, model: string): Promise<void> {
   )
 }
 
-export const briefOfWaiting = (waiting: WaitingRelease) => ({
+export const queuedSummary = (waiting: WaitingRelease) => ({
   waiting: waiting.id,
   model: waiting.model,
   version: waiting.version,

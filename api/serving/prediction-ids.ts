@@ -23,7 +23,7 @@ const poolBytes = 8_192
 export const placeText = (place: number): string => hex[(place >> 8) & 255]! + hex[place & 255]!
 
 /** The highest number of instances whose places can be told apart. */
-export const mostPlaces = 65_536
+export const maxPlaces = 65_536
 
 export function createIds(clock: Clock): Ids {
   const bytes = new Uint8Array(16)

@@ -9,55 +9,61 @@ import { findArtifact, type Replica } from '../../store/serving/replicas.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
-import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/serving/route.ts'
-import { createBins } from './counters/feature-histograms.ts'
+import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache, type RememberedVersion } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './log/durable-log.ts'
 import { followErasures } from './routing/erasure-acknowledgement.ts'
-import { createIds, mostPlaces } from './prediction-ids.ts'
-import { withFault } from './version/drill-fault.ts'
+import { createIds, maxPlaces } from './prediction-ids.ts'
+import { withInjectedFault } from './version/drill-fault.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
 import { openLog, type PredictionLog } from './log/prediction-log.ts'
 import { createLookups, type Lookups } from './features/lookup.ts'
-import { createAnswer, type Answer, type WaitingCounts } from './request/predict.ts'
-import { createMemo, type Memo } from './version/prediction-cache.ts'
+import { createPredict, type PredictFunction, type WaitingCounts } from './request/predict.ts'
+import { createPredictionCache, type PredictionCache } from './version/prediction-cache.ts'
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
 import { startReplica } from './routing/replica-sync.ts'
-import { createRouting, type Held, type Lease, type Problem, type Routing } from './routing/routing.ts'
+import {
+  createRouting,
+  type Held,
+  type Lease,
+  type RoutingProblem,
+  type ReplicaRouting,
+} from './routing/routing.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
 import { openSpool } from './log/spool.ts'
-import { createSwitches, type Switches } from './routing/kill-switches.ts'
-import { createTallies, type Tallies } from './counters/arm-counters.ts'
+import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
+import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
 import { createTensors, type Tensors } from './tensorflow/tfjs-models.ts'
 import { openVersion } from './version/loaded-version.ts'
 
 export interface Serving {
-  answer: Answer
+  answer: PredictFunction
   /** The protocol of our own predict route. */
   native: Protocol
   /** Most instances in one request. */
   mostInstances: number
-  routing: Routing
+  routing: ReplicaRouting
   log: PredictionLog
   /** Where answers wait until they are logged; absent in best-effort mode. */
   durable: DurableLog | undefined
   tensors: Tensors
-  memo: Memo | undefined
+  memo: PredictionCache | undefined
   /** The features that are looked up, and what of them is in memory. */
   lookups: Pick<Lookups, 'counts'>
   features: Pick<FeatureCache, 'counts'>
   waiting(): WaitingCounts
-  tallies: Tallies
+  counters: CounterRegistry
   shadow: Shadow
   lease: Lease
   /** For how long each renewal makes it. */
   leaseMs: number
-  switches: Switches
+  switches: KillSwitches
   /** What the database could not do a moment ago. */
   outage(): ReturnType<Store['outage']>
   /** Why nothing was recalled at the start; empty when something was. */
@@ -97,7 +103,7 @@ export interface ServingDeps {
 /** What a person should be able to read in the log of the process. */
 export interface ServingEvents {
   followed(route: Route, cause: 'followed' | 'recalled'): void
-  refused(model: string, problem: Problem): void
+  refused(model: string, problem: RoutingProblem): void
   /** Why nothing, or not everything, of what an earlier process knew is believed. */
   forgotten(why: string): void
   fault(version: string, invalidShare: number): void
@@ -111,12 +117,12 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const { store, events } = deps
   const clock = deps.clock ?? createClock()
   const lease: Lease = { until: 0 }
-  const tallies = createTallies(clock)
-  const bins = createBins()
-  const shadow = createShadow(tallies)
+  const counters = createCounterRegistry(clock)
+  const bins = createFeatureHistograms()
+  const shadow = createShadow(counters)
   const { signer } = deps
-  const tensors = createTensors({ onTrouble: events.trouble })
-  const memo = deps.remembered ? createMemo({ entries: deps.remembered }) : undefined
+  const tensors = createTensors({ onError: events.trouble })
+  const memo = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, refusals } = await cache.recall()
   for (const refusal of refusals) events.forgotten(refusal)
@@ -135,40 +141,40 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const load = async (version: string, recalled: boolean): Promise<Held> => {
     const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
-    expectVouched(signer, { ...origin, version, signature })
+    verifyArtifact(signer, { ...origin, version, signature })
     const { manifest, topology, weights } = await cache.fetch(origin.artifactDigest)
     const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
     // Only what is computed elsewhere can be in trouble, and is worth remembering.
     if (memo !== undefined && loaded.predictor.trouble !== undefined)
-      loaded.predictor = memo.remembering(loaded.predictor)
+      loaded.predictor = memo.cached(loaded.predictor)
     known.set(version, origin)
     lookups.knows(loaded)
-    return { origin, loaded: withFault(loaded) }
+    return { origin, loaded: withInjectedFault(loaded) }
   }
-  const switches = createSwitches(tallies)
+  const switches = createKillSwitches(counters)
   const routing = createRouting({
     replica: deps.replica.id,
     clock,
     lease,
-    tallies,
+    counters,
     switches,
     load,
     beforeFollow: (model) => shadow.discard(model),
     onFollow: events.followed,
     onProblem: events.refused,
   })
-  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, mostPlaces)
+  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, maxPlaces)
   const native = createPredictProtocol(mostInstances)
-  const features = createFeatureCache({ store, now: clock.now, onTrouble: events.trouble })
+  const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
   const lookups = createLookups({ cache: features, clock, routing, native, mostInstances })
   if (remembered !== undefined) await routing.recall(remembered)
   const log = openLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.mostSpoolBytes ?? defaultMostSpoolBytes),
     findSift: () => findSift(store, subjectKeyOf(signer)),
-    onTrouble: events.trouble,
+    onError: events.trouble,
   })
-  const erasures = followErasures({ store, replica: deps.replica.id, log, onTrouble: events.trouble })
+  const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })
   const running = startReplica({
     store,
     bins,
@@ -178,16 +184,16 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     routing,
     shadow,
     switches,
-    tallies,
+    counters,
     meter: startMeter(),
     replica: deps.replica,
     leaseMs: deps.leaseMs,
     drills: deps.drills,
-    onTrouble: events.trouble,
+    onError: events.trouble,
     onFault: events.fault,
   })
-  const durable = deps.durableLog === true ? openDurableLog({ store, onTrouble: events.trouble }) : undefined
-  const answering = createAnswer({
+  const durable = deps.durableLog === true ? openDurableLog({ store, onError: events.trouble }) : undefined
+  const answering = createPredict({
     durable,
     bins,
     clock,
@@ -196,7 +202,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     log,
     routing,
     shadow,
-    tallies,
+    counters,
   })
   return {
     answer: lookups.around(answering.answer),
@@ -210,7 +216,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     lookups,
     features,
     waiting: answering.counts,
-    tallies,
+    counters,
     shadow,
     lease,
     leaseMs: deps.leaseMs,

@@ -25,14 +25,14 @@ export interface TemporalClient {
 }
 
 /** How long the server itself may take to answer anything. */
-export const answerMs = 900
+export const callTimeoutMs = 900
 /** The same before a command, which has to be written down within the second when there is no answer. */
-const greetMs = 800
+const pingTimeoutMs = 800
 /**
  * Of a start: by this id the server knows what it has started already. It answers the same run again, also when that has ended, and
  * not that one is running. The client keeps the option to itself, because its own parts repeat their starts by it.
  */
-export const startedOnce = (id: string): object => ({
+export const withRequestId = (id: string): object => ({
   [Symbol.for('__temporal_internal_client_workflow_start_options')]: { requestId: id },
 })
 
@@ -41,7 +41,7 @@ const readyMs = 10_000
 /** How long a call that has been given up may take to be over, before the connection is closed all the same. */
 const settleMs = 2_000
 /** How long it takes at most to be told that nobody listens. */
-const knockMs = 200
+const connectTimeoutMs = 200
 
 export function createTemporalClient({
   temporal,
@@ -85,7 +85,7 @@ export function createTemporalClient({
   }
   const ping = async (): Promise<void> => {
     try {
-      await within(greetMs, (client) => client.workflowService.getSystemInfo({}))
+      await within(pingTimeoutMs, (client) => client.workflowService.getSystemInfo({}))
     } catch (error) {
       throw unavailable(error)
     }
@@ -142,7 +142,7 @@ async function connect({ address, namespace, apiKey, tls }: Config['temporal']):
   const { Client, Connection } = await import('./sdk.ts')
   const connection = Connection.lazy({
     address,
-    connectTimeout: answerMs,
+    connectTimeout: callTimeoutMs,
     // By default a server that was away for long is tried again only every two minutes.
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000 },
     ...(apiKey === undefined ? {} : { apiKey }),
@@ -156,7 +156,7 @@ function isDeserted(address: string): Promise<boolean> {
   const [, host, port] = /^\[?([^/[\]]+?)\]?:(\d+)$/.exec(address) ?? []
   if (host === undefined) return Promise.resolve(false)
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port: Number(port), timeout: knockMs })
+    const socket = createConnection({ host, port: Number(port), timeout: connectTimeoutMs })
     const tell = (deserted: boolean) => {
       socket.destroy()
       resolve(deserted)

@@ -2,21 +2,21 @@
  * Bodies that come in pieces, as all but the smallest do on a network. What all unfinished ones hold together is bounded, and so is
  * the time of each: a thousand slow senders would otherwise fill the memory.
  */
-export interface Gathering {
+export interface BodyAssembler {
   /** `over` when more has come than the body has, it takes too long, or all together hold too much. */
   add(piece: Buffer): 'whole' | 'waits' | 'over'
   /** Everything that has come; from then on nothing is held. */
   end(): Buffer
 }
 
-export interface GatheringLimits {
+export interface BodyAssemblerLimits {
   /** How long a body may take, in milliseconds. */
   withinMs: number
   mostHeldBytes: number
 }
 
 /** Begins a body of so many bytes. */
-export function createGatherings(limits: GatheringLimits): (wholeBytes: number) => Gathering {
+export function createBodyAssemblers(limits: BodyAssemblerLimits): (wholeBytes: number) => BodyAssembler {
   let heldBytes = 0
   return (wholeBytes) => {
     const untilMs = performance.now() + limits.withinMs

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 
-export interface Uploads {
+export interface BodyReader {
   /** Calls back once, with the body or with why it is not taken; never when the sender goes away before the end. */
   collect(
     request: IncomingMessage,
@@ -14,13 +14,13 @@ export interface Uploads {
   ): void
 }
 
-export function createUploads({
+export function createBodyReader({
   mostBytes,
   mostHeldBytes,
 }: {
   mostBytes: number
   mostHeldBytes: number
-}): Uploads {
+}): BodyReader {
   let heldBytes = 0
   return {
     collect(request, onBody, onRefusal) {

@@ -5,10 +5,10 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-export type SeeOff = (socket: Duplex, close: () => void) => void
+export type CloseLater = (socket: Duplex, close: () => void) => void
 
 /** For one who has been silent; who has said something when its turn comes stays. */
-export function closeUnlessHeard(socket: Socket): () => void {
+export function closeIfIdle(socket: Socket): () => void {
   const { bytesRead } = socket
   return () => {
     if (socket.bytesRead === bytesRead) socket.destroy()
@@ -20,7 +20,7 @@ const everyMs = 10
 const share = 0.01
 
 /** Each is closed once, the first of them soonest; a thousand are gone after some three seconds. */
-export function createFarewell(): SeeOff {
+export function createConnectionReaper(): CloseLater {
   const waiting = new Map<Duplex, () => void>()
   let timer: NodeJS.Timeout | undefined
   const closeSome = (): void => {

@@ -8,8 +8,8 @@
 import { STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { askedHeaders, type AskedHeaders, type Exchange } from './exchange.ts'
-import { closeUnlessHeard, createFarewell } from './connection-reaper.ts'
-import { createGatherings, type Gathering, type GatheringLimits } from './body-assembler.ts'
+import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
+import { createBodyAssemblers, type BodyAssembler, type BodyAssemblerLimits } from './body-assembler.ts'
 import { refuseConnection } from './http-server.ts'
 
 export interface FastPath {
@@ -19,7 +19,7 @@ export interface FastPath {
 }
 
 /** Who answers predictions. A path without a target is for Node's server. */
-export interface Desk<Target> {
+export interface PredictHandler<Target> {
   targetOf(path: string): Target | undefined
   answer(target: Target, exchange: Exchange, body: Buffer): void
 }
@@ -31,7 +31,7 @@ interface Head {
   bodyBytes: number
 }
 
-interface Visitor {
+interface ClientConnection {
   socket: Socket
   isBusy(): boolean
 }
@@ -41,26 +41,30 @@ const headEnd = '\r\n\r\n'
 const mostHeadBytes = 8_192
 /** A body that is larger than this is Node's from the beginning, one that breaks the limits from then on. */
 const mostBodyBytes = 1_048_576
-const usualLimits: GatheringLimits = { withinMs: 1_000, mostHeldBytes: 67_108_864 }
+const usualLimits: BodyAssemblerLimits = { withinMs: 1_000, mostHeldBytes: 67_108_864 }
 /** Behind the time that callers are told, as Node's server adds: one who asks at the last moment is answered. */
 const marginMs = 1_000
 
 /** Takes the connections of a server, those that a shared port hands it too. */
-export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits = usualLimits): FastPath {
+export function openFastPath<Target>(
+  server: Server,
+  desk: PredictHandler<Target>,
+  limits = usualLimits,
+): FastPath {
   const toNode = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
-  const visitors = new Set<Visitor>()
+  const visitors = new Set<ClientConnection>()
   const stay = createStay(server.keepAliveTimeout)
   const idleMs = server.keepAliveTimeout + marginMs
-  const [seeOffIdle, seeOffLate] = [createFarewell(), createFarewell()]
-  const beginGathering = createGatherings(limits)
+  const [seeOffIdle, seeOffLate] = [createConnectionReaper(), createConnectionReaper()]
+  const beginBody = createBodyAssemblers(limits)
   server.on('connection', visit)
 
   function visit(socket: Socket): void {
     let head = ''
     let asked: (Head & { target: Target }) | undefined
     let isBusy = false
-    let gathering: Gathering | undefined
+    let assembler: BodyAssembler | undefined
     let held: Buffer | undefined
     let onSent: (() => void) | undefined
     const exchange = {
@@ -98,7 +102,7 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     }
     const onPause = (): void => void setImmediate(readNoMore, socket)
     const read = (chunk: Buffer): void => {
-      if (gathering !== undefined) return gather(gathering, chunk)
+      if (assembler !== undefined) return gather(assembler, chunk)
       // Clients say the same every time.
       if (asked === undefined || chunk.toString('latin1', 0, head.length) !== head) {
         if (asked === undefined) socket.setTimeout(idleMs)
@@ -110,21 +114,21 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
       if (bytes === asked.bodyBytes) return begin(chunk.subarray(head.length))
       if (asked.bodyBytes > mostBodyBytes) return handOver(chunk)
       socket.setTimeout(limits.withinMs)
-      gathering = beginGathering(asked.bodyBytes)
-      gather(gathering, chunk.subarray(head.length))
+      assembler = beginBody(asked.bodyBytes)
+      gather(assembler, chunk.subarray(head.length))
     }
-    const gather = (body: Gathering, piece: Buffer): void => {
+    const gather = (body: BodyAssembler, piece: Buffer): void => {
       const stands = body.add(piece)
       if (stands === 'whole') begin(endOf(body))
       else if (stands === 'over') giveUp()
     }
-    const endOf = (body: Gathering): Buffer => {
-      gathering = undefined
+    const endOf = (body: BodyAssembler): Buffer => {
+      assembler = undefined
       socket.setTimeout(idleMs)
       return body.end()
     }
     const giveUp = (): void => {
-      if (gathering !== undefined) handOver(Buffer.concat([Buffer.from(head, 'latin1'), endOf(gathering)]))
+      if (assembler !== undefined) handOver(Buffer.concat([Buffer.from(head, 'latin1'), endOf(assembler)]))
     }
     const findTarget = (found: Head | undefined): typeof asked => {
       const target = found === undefined ? undefined : desk.targetOf(found.path)
@@ -145,15 +149,15 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     }
     // As Node's server does: a caller who says goodbye waits for nothing, and in the middle of a body is told of it.
     const onEnd = (): void => {
-      if (gathering === undefined) socket.destroySoon()
+      if (assembler === undefined) socket.destroySoon()
       else refuseConnection(socket)
     }
     const onTimeout = (): void => {
-      if (gathering !== undefined) seeOffLate(socket, giveUp)
-      else if (!isBusy) seeOffIdle(socket, closeUnlessHeard(socket))
+      if (assembler !== undefined) seeOffLate(socket, giveUp)
+      else if (!isBusy) seeOffIdle(socket, closeIfIdle(socket))
     }
     const handOver = (chunk: Buffer): void => {
-      visitors.delete(visitor)
+      visitors.delete(client)
       socket.setTimeout(0)
       for (const [event, listener] of listeners) socket.off(event, listener)
       for (const listener of toNode) listener.call(server, socket)
@@ -170,11 +174,11 @@ export function openFastPath<Target>(server: Server, desk: Desk<Target>, limits 
     for (const [event, listener] of listeners) socket.on(event, listener)
     // Node's server gives a silent connection as long as it gives to headers.
     socket.setTimeout(server.headersTimeout)
-    const visitor = { socket, isBusy: () => isBusy || gathering !== undefined || held !== undefined }
-    visitors.add(visitor)
+    const client = { socket, isBusy: () => isBusy || assembler !== undefined || held !== undefined }
+    visitors.add(client)
     socket.on('close', () => {
-      visitors.delete(visitor)
-      gathering?.end()
+      visitors.delete(client)
+      assembler?.end()
     })
   }
 

@@ -4,7 +4,7 @@
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { closeUnlessHeard, createFarewell } from './connection-reaper.ts'
+import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
 
 export interface SocketLimits {
   /** How long the headers of a request may take, and the whole of it, in milliseconds. */
@@ -38,9 +38,9 @@ export function createSockets(onFull: () => void, limits: SocketLimits = socketL
   const server = createServer(patience)
   server.maxConnections = mostConnections
   server.on('drop', onFull)
-  const [seeOffIdle, seeOffLate] = [createFarewell(), createFarewell()]
+  const [seeOffIdle, seeOffLate] = [createConnectionReaper(), createConnectionReaper()]
   const asksOf = watchRequests(server)
-  server.on('timeout', (socket) => seeOffIdle(socket, closeUnlessHeard(socket)))
+  server.on('timeout', (socket) => seeOffIdle(socket, closeIfIdle(socket)))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') return refuseConnection(socket, error)
     const hasFinished = asksOf(socket)

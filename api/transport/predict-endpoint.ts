@@ -6,20 +6,20 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 import { holdsKey } from '../../domain/redact.ts'
-import { expectAllowed } from '../auth/authentication.ts'
+import { requireRole } from '../auth/authentication.ts'
 import { callers, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { deadlineHeader, exchangeOf, markHeader, type Exchange } from './exchange.ts'
-import { createInfer, headersOfInk, inferMedia, lengthHeader } from '../inference/handler.ts'
+import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { headersOf, problemOf, textOfProblem } from '../http/problem.ts'
-import { createRespite } from './read-throttle.ts'
+import { createReadThrottle } from './read-throttle.ts'
 import { expectMedia, json } from '../http/content-type.ts'
-import type { Ink } from '../serving/codec/byte-writer.ts'
+import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 import type { Target } from './prediction-path.ts'
-import { createTurns } from './turn-scheduler.ts'
+import { createWorkQueue } from './turn-scheduler.ts'
 import { unpacked } from '../http/decompress.ts'
-import { createUploads } from './body-reader.ts'
+import { createBodyReader } from './body-reader.ts'
 
 export interface PredictEndpoint {
   /** Collects the body first. */
@@ -51,9 +51,9 @@ export function createPredictEndpoint(
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
   const infer = createInfer(serving)
-  const turns = createTurns(limits.mostHeldBytes)
-  const respite = createRespite(turns.isCalm)
-  const uploads = createUploads(limits)
+  const queue = createWorkQueue(limits.mostHeldBytes)
+  const throttle = createReadThrottle(queue.isIdle)
+  const uploads = createBodyReader(limits)
 
   const refuse = (exchange: Exchange, thrown: unknown): void => {
     const { headers, path } = exchange
@@ -68,7 +68,7 @@ export function createPredictEndpoint(
   }
   /** Waited too long: this one is refused, and what comes next on its connection is not read for a while. */
   const refuseLate = (exchange: Exchange, refusal: DomainError): void => {
-    if (exchange.shouldKeepAlive) exchange.onSent(() => respite.rest(exchange.socket))
+    if (exchange.shouldKeepAlive) exchange.onSent(() => throttle.pause(exchange.socket))
     refuse(exchange, refusal)
   }
   /** How long the caller will wait yet; nothing when it has not said. */
@@ -93,7 +93,7 @@ export function createPredictEndpoint(
       const withinMs = patienceOf(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(exchange, late)
-      expectAllowed(authentication.callerOf(headers.authorization), callers, model)
+      requireRole(authentication.callerOf(headers.authorization), callers, model)
       const plain = unpacked(body, headers['content-encoding'], limits.mostBytes)
       expectNoKey(plain)
       const type = headers['content-type']
@@ -110,15 +110,15 @@ export function createPredictEndpoint(
       refuse(exchange, error)
     }
   }
-  const sendLater = (exchange: Exchange, given: Promise<Ink>): void => {
+  const sendLater = (exchange: Exchange, given: Promise<ByteWriter>): void => {
     given.then(
-      (ink) => send(exchange, ink),
+      (writer) => send(exchange, writer),
       // A caller who has gone away is told nothing, and has not been refused.
       (error: unknown) => void (exchange.closed || refuse(exchange, error)),
     )
   }
   const takeTurn = (target: Target, exchange: Exchange, body: Buffer): void => {
-    if (turns.take(body.byteLength, (waitedMs) => answer(target, exchange, body, waitedMs))) return
+    if (queue.enqueue(body.byteLength, (waitedMs) => answer(target, exchange, body, waitedMs))) return
     const refusal = `requests with ${limits.mostHeldBytes} bytes wait here`
     refuseLate(exchange, new DomainError('overloaded', refusal))
   }
@@ -152,7 +152,8 @@ function expectNoKey(body: Buffer): void {
 const jsonHeaders = ['content-type', 'application/json']
 
 /** A text of which each character is one byte goes out with its headers in one piece, without being encoded again. */
-function send(exchange: Exchange, ink: Ink): void {
-  const headers = ink.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfInk(ink)).flat()
-  exchange.send(200, headers, ink.bytes.toString('latin1', 0, ink.at))
+function send(exchange: Exchange, writer: ByteWriter): void {
+  const headers =
+    writer.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfWriter(writer)).flat()
+  exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at))
 }

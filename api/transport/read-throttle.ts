@@ -6,21 +6,21 @@
 import type { Socket } from 'node:net'
 import { retryAfterS } from '../http/problem.ts'
 
-export interface Respite {
+export interface ReadThrottle {
   /** Reads nothing more from this connection until the process is calm, or until the time in Retry-After has passed. */
-  rest(socket: Socket): void
+  pause(socket: Socket): void
 }
 
 /** How often it looks for calm, and how many it takes up again each time: all at once would be the next crowd. */
 const lookMs = 25
 const mostAtOnce = 64
 
-export function createRespite(isCalm: () => boolean): Respite {
+export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
   const resting: { socket: Socket; until: number }[] = []
   let timer: NodeJS.Timeout | undefined
   const look = (): void => {
     const now = performance.now()
-    const calm = isCalm() ? mostAtOnce : 0
+    const calm = isIdle() ? mostAtOnce : 0
     const due = resting.findIndex(({ until }) => until > now)
     const several = Math.max(calm, due < 0 ? resting.length : due)
     for (const { socket } of resting.splice(0, several)) if (!socket.destroyed) socket.resume()
@@ -29,7 +29,7 @@ export function createRespite(isCalm: () => boolean): Respite {
     timer = undefined
   }
   return {
-    rest(socket) {
+    pause(socket) {
       // The server itself stops reading when answers pile up on a connection; it is not for this to go on then.
       if (socket.destroyed || socket.isPaused()) return
       socket.pause()

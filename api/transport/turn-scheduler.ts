@@ -4,11 +4,11 @@
  * nobody knows how long the next request has waited in the kernel. So a turn works for a few milliseconds, and what is left waits
  * here, in order, where it can be seen.
  */
-export interface Turns {
+export interface WorkQueue {
   /** Does the work now or in a later turn, and tells it for how many milliseconds it has waited. False when too much waits. */
-  take(bytes: number, work: (waitedMs: number) => void): boolean
+  enqueue(bytes: number, work: (waitedMs: number) => void): boolean
   /** Whether nothing waits. */
-  isCalm(): boolean
+  isIdle(): boolean
 }
 
 interface Waiting {
@@ -22,7 +22,7 @@ const turnMs = 4
 /** Work that is done and still stands at the head of the queue; under a lasting overload it never becomes empty. */
 const mostDone = 1_024
 
-export function createTurns(mostBytes: number, now: () => number = () => performance.now()): Turns {
+export function createWorkQueue(mostBytes: number, now: () => number = () => performance.now()): WorkQueue {
   /** When this turn began to answer; nothing while it has not. */
   let began: number | undefined
   let isScheduled = false
@@ -49,7 +49,7 @@ export function createTurns(mostBytes: number, now: () => number = () => perform
     if (queue.length > 0) schedule()
   }
   return {
-    take(bytes, work) {
+    enqueue(bytes, work) {
       const atMs = now()
       began ??= atMs
       schedule()
@@ -62,6 +62,6 @@ export function createTurns(mostBytes: number, now: () => number = () => perform
       queue.push({ work, bytes, atMs })
       return true
     },
-    isCalm: () => queue.length === 0,
+    isIdle: () => queue.length === 0,
   }
 }

@@ -1,6 +1,6 @@
 /** Whether the arms get the shares that the route says: over a million keys in this process, and asked of every replica. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { chooseArm, wholeBp, type Route } from '../../domain/serving/route.ts'
+import { chooseArm, totalBp, type Route } from '../../domain/serving/route.ts'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
 import { model, row, untilFollowed, type FleetStage } from './fixture.ts'
@@ -20,7 +20,7 @@ export function measureShares(keys: number, shares: readonly number[]) {
       proven: 'champion',
       arms: [
         { arm: 'canary', version: 'canary', shareBp },
-        { arm: 'champion', version: 'champion', shareBp: wholeBp - shareBp },
+        { arm: 'champion', version: 'champion', shareBp: totalBp - shareBp },
       ],
     }
     let canaries = 0
@@ -31,8 +31,8 @@ export function measureShares(keys: number, shares: readonly number[]) {
       else if (had[i] === 1) movedBack++
       had[i] = isCanary ? 1 : 0
     }
-    const expected = (keys * shareBp) / wholeBp
-    const bound = within * Math.sqrt(expected * (1 - shareBp / wholeBp))
+    const expected = (keys * shareBp) / totalBp
+    const bound = within * Math.sqrt(expected * (1 - shareBp / totalBp))
     return { shareBp, canaries, expected, off: canaries - expected, bound: Math.round(bound), movedBack }
   })
 }

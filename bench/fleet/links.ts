@@ -5,7 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { seeded } from '../../domain/statistics/random.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listFollowers } from '../../store/serving/routing.ts'
 import type { LinkedShow } from '../../test/support/servers/linked-fleet.ts'
 import { showPolicy, type Show } from '../../test/support/serving/fleet-fixture.ts'
 import { startAsker } from './callers.ts'
@@ -107,7 +107,7 @@ export async function isFollowed({ system, model, key }: Show): Promise<boolean>
   const routing = await findRouting(store, model)
   const followers = await listFollowers(store, model)
   if (routing === undefined || followers.length !== urls.length) return false
-  if (issuesOfFollowers(followers, routing.route).length > 0) return false
+  if (laggingReplicas(followers, routing.route).length > 0) return false
   const states = await Promise.all(urls.map((url) => stateOf(url, key)))
   return states.every(({ status, stale }) => status === 'ready' && stale === false)
 }

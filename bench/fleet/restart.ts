@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
-import { mostConnectionsOf } from '../../store/database/connection-budget.ts'
+import { maxConnectionsOf } from '../../store/database/connection-budget.ts'
 import { familyOf } from '../../test/support/servers/freeze.ts'
 import type { LinkedShow, NamedLink } from '../../test/support/servers/linked-fleet.ts'
 import { startCallers } from '../../test/support/servers/system-fixture.ts'
@@ -79,7 +79,7 @@ export async function restartAll(show: LinkedShow): Promise<Restarted> {
     }
     const postgres = crowdOf(
       'postgres',
-      replicas.length * mostConnectionsOf('api') + workers.length * mostConnectionsOf('control'),
+      replicas.length * maxConnectionsOf('api') + workers.length * maxConnectionsOf('control'),
     )
     const temporal = crowdOf('temporal', replicas.length + workers.length)
     const { outcome } = await release.result()

@@ -11,7 +11,7 @@ import { setHeadsAside, type SetAside } from '../../store/maintenance/archive-au
 import { loadDump } from '../../store/maintenance/load.ts'
 import type { Database } from '../../store/postgres.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
-import { vouchAnew } from '../../store/signing/artifact-signatures.ts'
+import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
 import { expectWhole, readManifest } from './verify.ts'
 import { headsName, tableName, type BackupManifest } from './manifest.ts'
@@ -20,7 +20,7 @@ import { placeArtifacts } from './restore-artifacts.ts'
 import type { Place } from './installation.ts'
 import { settle, type Settled } from './after-restore.ts'
 
-export interface PutBackOptions {
+export interface RestoreOptions {
   file: string
   replace: boolean
   /** Whether the key of this installation is to vouch for the versions of another one. */
@@ -29,7 +29,7 @@ export interface PutBackOptions {
   onProgress?: (what: string) => void
 }
 
-export interface PutBack extends Settled {
+export interface RestoreResult extends Settled {
   file: string
   taken_at: string
   rows: number
@@ -39,7 +39,7 @@ export interface PutBack extends Settled {
   missing: string[]
 }
 
-export async function putBack(place: Place, options: PutBackOptions): Promise<PutBack> {
+export async function restoreBackup(place: Place, options: RestoreOptions): Promise<RestoreResult> {
   const { file, onProgress } = options
   const { config } = place
   const archive = await openArchive(file)
@@ -68,7 +68,7 @@ export async function putBack(place: Place, options: PutBackOptions): Promise<Pu
       async finish(database) {
         onProgress?.('checking the audit')
         await expectAudit(database, manifest, { file, files, signer })
-        if (!isOurs) await vouchAnew(database, signer)
+        if (!isOurs) await resignArtifacts(database, signer)
         settled = await settle(database, {
           actor: options.actor,
           action: 'database.restored',

@@ -11,8 +11,8 @@ export interface Answered {
 }
 
 /** What has a place in the queue waits as well, and is asked for by that. */
-export const isRecorded = ({ id, state }: Partial<Answered>): boolean =>
+export const isDeferredAnswer = ({ id, state }: Partial<Answered>): boolean =>
   id !== undefined && state === 'waiting'
 
-export const recordedText = (subject: string, { id = '', message = '' }: Partial<Answered>): string =>
+export const deferredText = (subject: string, { id = '', message = '' }: Partial<Answered>): string =>
   `${subject}: ${message} (\`tenure release command ${id}\` tells what has become of it)`

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
-import { isRecorded, recordedText, type Answered } from './deferred.ts'
+import { isDeferredAnswer, deferredText, type Answered } from './deferred.ts'
 import { releaseIdOf } from './lifecycle/releases.ts'
 import { short } from './format.ts'
 
@@ -66,8 +66,8 @@ export const releaseCommands: readonly CommandSpec[] = words.map(({ name, path, 
     const { accepted, message, stage = '' } = answer
     const said = `${release.version}: ${message} (${stage}, artifact ${short(release.artifact_digest)})`
     terminal.answer(
-      isRecorded(answer) ? answer : { release: id, accepted, message, stage },
-      isRecorded(answer) ? recordedText(release.version, answer) : said,
+      isDeferredAnswer(answer) ? answer : { release: id, accepted, message, stage },
+      isDeferredAnswer(answer) ? deferredText(release.version, answer) : said,
     )
   },
 }))
@@ -88,6 +88,6 @@ export const rollbackCommand: CommandSpec = {
       ? `/v1/releases/${encodeURIComponent(named)}/rollback`
       : `/v1/models/${encodeURIComponent(named)}/rollback`
     const answer = await api().post<Answered>(path, body, headers)
-    terminal.answer(answer, isRecorded(answer) ? recordedText(named, answer) : answer.message)
+    terminal.answer(answer, isDeferredAnswer(answer) ? deferredText(named, answer) : answer.message)
   },
 }

@@ -75,15 +75,15 @@ function showFigures(narrator: Narrator, world: World, story: Story, startedMs: 
       .filter((each) => each.version === version)
       .reduce((sum, each) => sum + each.requests, 0)
   narrator.act(6, 'The figures')
-  const rows = story.versions.map(({ version, outcome, auc, brier, takeBack }) => [
+  const rows = story.versions.map(({ version, outcome, auc, brier, rollbackFigures }) => [
     version,
     outcome,
     auc,
     brier,
     whole(served(version)),
-    takeBack === undefined ? '0' : whole(takeBack.harmed),
-    takeBack === undefined ? '–' : `${whole(takeBack.canaryRequests)} requests`,
-    takeBack === undefined ? '–' : duration(takeBack.droppedMs),
+    rollbackFigures === undefined ? '0' : whole(rollbackFigures.harmed),
+    rollbackFigures === undefined ? '–' : `${whole(rollbackFigures.canaryRequests)} requests`,
+    rollbackFigures === undefined ? '–' : duration(rollbackFigures.droppedMs),
   ])
   const headings = [
     'version',

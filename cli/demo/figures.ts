@@ -6,7 +6,7 @@ import { duration, whole } from './narrator.ts'
 import type { World } from './world.ts'
 
 /** What it has cost to take a candidate back. */
-export interface TakeBack {
+export interface RollbackFigures {
   /** Requests of callers that the candidate left without a prediction. */
   harmed: number
   /** How many requests the candidate had been given when the judge decided. */
@@ -20,10 +20,10 @@ export interface TakeBack {
 }
 
 /** As the callers have seen it; this process, the replicas and the database share one clock. */
-export function takeBackOf({ replay }: World, { state }: Release): TakeBack | undefined {
-  const { recovery } = state
-  if (recovery === undefined) return undefined
-  const decidedMs = recovery.decidedMs ?? recovery.orderedMs
+export function rollbackFiguresOf({ replay }: World, { state }: Release): RollbackFigures | undefined {
+  const { rollbackResult } = state
+  if (rollbackResult === undefined) return undefined
+  const decidedMs = rollbackResult.decidedMs ?? rollbackResult.orderedMs
   const startedMs = state.routings.find(({ stage }) => stage === 'canary')?.startedMs ?? decidedMs
   const served = (replay?.tally().served ?? []).filter(
     ({ version, arm }) => version === state.version && arm === 'canary',
@@ -33,7 +33,7 @@ export function takeBackOf({ replay }: World, { state }: Release): TakeBack | un
     harmed: served.reduce((sum, each) => sum + each.harmed, 0),
     canaryRequests: answeredMs.filter((ms) => ms <= decidedMs).length,
     noticedMs: decidedMs - startedMs,
-    droppedMs: recovery.acknowledgedMs - decidedMs,
+    droppedMs: rollbackResult.acknowledgedMs - decidedMs,
     lastAnswerMs: Math.max(0, ...answeredMs) - decidedMs,
   }
 }
@@ -65,7 +65,7 @@ export function metricOf({ report }: Evaluation, name: string): string {
     : `${number(row.challenger)} (${number(row.champion)})`
 }
 
-export function takeBackLines(figures: TakeBack): string[] {
+export function rollbackLines(figures: RollbackFigures): string[] {
   return [
     `harmed requests                       ${whole(figures.harmed)}`,
     `noticed after                         ${whole(figures.canaryRequests)} canary requests, ${duration(figures.noticedMs)}`,

@@ -34,7 +34,7 @@ export interface Served {
   answeredMs: number[]
 }
 
-export interface Tally {
+export interface ReplayCounts {
   requests: number
   outcomes: number
   /** Failures by their problem code. */
@@ -46,7 +46,7 @@ export interface Replay {
   /** The replayed moment. */
   nowMs(): number
   pace(next: Pace): void
-  tally(): Tally
+  tally(): ReplayCounts
   /** Resolves when the recorded events are used up. */
   ended: Promise<void>
   stop(): Promise<void>
@@ -71,7 +71,7 @@ const timeoutMs = 5_000
 
 export function startReplay(options: ReplayOptions): Replay {
   const agent = new Agent({ keepAlive: true, maxSockets: maxOpen })
-  const tally: Tally = { requests: 0, outcomes: 0, failures: {}, served: [] }
+  const tally: ReplayCounts = { requests: 0, outcomes: 0, failures: {}, served: [] }
   const late = createLateOutcomes()
   let { pace } = options
   let nowMs = 0
@@ -175,7 +175,7 @@ interface AnswerBody {
   predictions?: { id: string }[]
 }
 
-function count(tally: Tally, { status, body }: Sent<AnswerBody>): void {
+function count(tally: ReplayCounts, { status, body }: Sent<AnswerBody>): void {
   if (status >= 400) fail(tally, body.code ?? String(status))
   if (body.version === undefined || body.arm === undefined) return
   let served = tally.served.find((each) => each.version === body.version && each.arm === body.arm)
@@ -188,7 +188,7 @@ function count(tally: Tally, { status, body }: Sent<AnswerBody>): void {
   if (body.arm === 'canary') served.answeredMs.push(Date.now())
 }
 
-function fail(tally: Tally, code: string): void {
+function fail(tally: ReplayCounts, code: string): void {
   tally.failures[code] = (tally.failures[code] ?? 0) + 1
 }
 

@@ -8,7 +8,7 @@ import type { Evaluation } from '../../store/training/evaluations.ts'
 import { findOpenRelease, type Release } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
-import { comparisonOf, metricOf, takeBackLines, takeBackOf, type TakeBack } from './figures.ts'
+import { comparisonOf, metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
 import { moment, whole } from './narrator.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, retrain } from './retraining.ts'
@@ -21,7 +21,7 @@ export interface Told {
   /** Each with the champion's on the same rows. */
   auc: string
   brier: string
-  takeBack?: TakeBack
+  rollbackFigures?: RollbackFigures
 }
 
 export interface Story {
@@ -150,9 +150,15 @@ async function challengerThatDoesNot(world: World, story: Story, asOfMs: number)
   }
   const ended = await followRelease(world, id, breakIt)
   await writeFaults(store, {})
-  const takeBack = takeBackOf(world, ended)
-  if (takeBack !== undefined) narrator.tell(...takeBackLines(takeBack))
-  await conclude(world, story, { ended, evaluation, takeBack, outcome: 'rolled_back', champion })
+  const takeBack = rollbackFiguresOf(world, ended)
+  if (takeBack !== undefined) narrator.tell(...rollbackLines(takeBack))
+  await conclude(world, story, {
+    ended,
+    evaluation,
+    rollbackFigures: takeBack,
+    outcome: 'rolled_back',
+    champion,
+  })
   world.flow(paces.training)
 }
 
@@ -189,7 +195,7 @@ async function challenger(
 interface Ending {
   ended: Release
   evaluation: Evaluation | undefined
-  takeBack?: TakeBack | undefined
+  rollbackFigures?: RollbackFigures | undefined
   /** As told. */
   outcome: string
   champion: string | undefined
@@ -198,7 +204,7 @@ interface Ending {
 /** Tells how an act has ended, and notes what is not as told. */
 async function conclude(world: World, story: Story, ending: Ending): Promise<void> {
   const { narrator, store } = world
-  const { ended, evaluation, takeBack } = ending
+  const { ended, evaluation, rollbackFigures } = ending
   const { version } = ended.state
   const champion = (await findChampion(store, modelName))?.version
   const wrong = [
@@ -215,6 +221,6 @@ async function conclude(world: World, story: Story, ending: Ending): Promise<voi
     outcome: String(ended.outcome),
     auc: evaluation === undefined ? '–' : metricOf(evaluation, 'auc'),
     brier: evaluation === undefined ? '–' : metricOf(evaluation, 'brier'),
-    ...(takeBack === undefined ? {} : { takeBack }),
+    ...(rollbackFigures === undefined ? {} : { rollbackFigures }),
   })
 }

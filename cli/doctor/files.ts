@@ -6,7 +6,7 @@ import { loadModels } from '../../models/index.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
-import { expectVouched } from '../../store/signing/artifact-signatures.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
 export function checkRoot(root: string): Finding {
@@ -70,7 +70,7 @@ export async function checkChampions(
   for (const { model, version, artifactDigest, signature } of champions) {
     try {
       await getArtifact(artifacts, artifactDigest)
-      if (signer !== undefined) expectVouched(signer, { version, model, artifactDigest, signature })
+      if (signer !== undefined) verifyArtifact(signer, { version, model, artifactDigest, signature })
     } catch (error) {
       const untrusted = isError(error, 'artifact_untrusted')
       findings.push(

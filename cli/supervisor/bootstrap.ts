@@ -11,7 +11,7 @@ import {
 import { migrate } from '../../store/database/migrate.ts'
 import { noteMigrations } from '../../store/database/migration-status.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { expectRoom } from '../../store/database/connection-budget.ts'
+import { checkConnectionBudget } from '../../store/database/connection-budget.ts'
 import type { Config } from '../../temporal.config.ts'
 import { ensureSearchAttributes } from '../sync/search-attributes.ts'
 import { syncModels, withTemporal } from '../sync/sync-models.ts'
@@ -54,7 +54,7 @@ export async function prepareCore(core: {
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
   try {
-    await expectRoom(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
+    await checkConnectionBudget(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
     const weakness = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })

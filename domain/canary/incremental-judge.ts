@@ -27,7 +27,7 @@ import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
 
 export const canaryJudge = 'canary@1'
 
-export interface CanaryWatch {
+export interface IncrementalJudge {
   add(tick: CanaryTick): void
   judge(evidence: Omit<CanaryEvidence, 'ticks'>): Verdict
 }
@@ -35,7 +35,7 @@ export interface CanaryWatch {
 /** Small but lasting damage is what the harm budget is for, so its bets begin lower than K1's. */
 const harmGrid = geometric(1.05, 4, 16)
 
-export function canaryWatch(policy: CanaryPolicy): CanaryWatch {
+export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
   const problems = checkCanaryPolicy(policy).map((issue) => `the policy cannot be used: ${issue}`)
   const ledger = canaryLedger()
   const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => comparison(metric, policy))

@@ -7,11 +7,11 @@
 
 import type { CanaryEvidence } from './evidence.ts'
 import type { CanaryPolicy } from './policy.ts'
-import { canaryWatch } from './incremental-judge.ts'
+import { incrementalJudge } from './incremental-judge.ts'
 import type { Verdict } from '../verdict.ts'
 
 export function judgeCanary(evidence: CanaryEvidence, policy: CanaryPolicy): Verdict {
-  const watch = canaryWatch(policy)
+  const watch = incrementalJudge(policy)
   for (const tick of evidence.ticks) watch.add(tick)
   return watch.judge(evidence)
 }

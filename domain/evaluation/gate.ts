@@ -6,7 +6,7 @@
 
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
-import { lacking, naiveAnswers, unreadableInput, type GateInput } from './input.ts'
+import { insufficientRows, naiveAnswers, unreadableInput, type GateInput } from './input.ts'
 import { leakageReasons } from './leakage.ts'
 import { score } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -16,7 +16,7 @@ import {
   floorReasons,
   forReason,
   sliceReasons,
-  tooGood,
+  implausiblyGood,
   useReasons,
 } from './reasons.ts'
 import { reversedReasons } from './inverted-labels.ts'
@@ -102,7 +102,7 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
     ...calibrationReasons(calibration, policy),
     ...fairnessReasons(fairness, policy, 'blocked'),
   ]
-  const suspicious = tooGood(metrics, policy)
+  const suspicious = implausiblyGood(metrics, policy)
   const found = {
     ...report,
     needsPerson: suspicious.length > 0,
@@ -113,7 +113,7 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
     fairness,
   }
   // A leak is certain on a few rows already; everything else waits for enough of them.
-  const tooFew = lacking(y, policy)
+  const tooFew = insufficientRows(y, policy)
   if (tooFew.length > 0 && leaks.length === 0) {
     return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }
   }

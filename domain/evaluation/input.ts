@@ -82,7 +82,7 @@ export function unreadableInput(
 }
 
 /** What is missing to the evidence floor. */
-export function lacking(y: readonly number[], policy: GatePolicy): Reason[] {
+export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: y.length, need: rows }]
   if (policy.task === 'binary') {

@@ -34,7 +34,7 @@ export interface GateMetricRow {
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
 }
 
-export interface Contestants {
+export interface Models {
   challenger: Scored
   champion: Scored | null
   anchor: Scored | null
@@ -48,7 +48,7 @@ export interface Comparison {
 }
 
 export function compareAll(
-  { challenger, champion, anchor, baseline }: Contestants,
+  { challenger, champion, anchor, baseline }: Models,
   policy: GatePolicy,
   entities?: readonly (string | number)[],
 ): Comparison {
@@ -94,7 +94,7 @@ export function compareAll(
 function tableRow(
   metric: GateMetric,
   gain: Gain | undefined,
-  { challenger, champion, baseline }: Pick<Contestants, 'challenger' | 'champion' | 'baseline'>,
+  { challenger, champion, baseline }: Pick<Models, 'challenger' | 'champion' | 'baseline'>,
   policy: GatePolicy,
 ): GateMetricRow {
   const value = (scored: Scored | null) =>

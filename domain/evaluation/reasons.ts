@@ -90,7 +90,7 @@ export function fairnessReasons(
 }
 
 /** A gain this large is more often a leak than a discovery. */
-export function tooGood(metrics: readonly GateMetricRow[], policy: GatePolicy): Reason[] {
+export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GatePolicy): Reason[] {
   const watched = policy.task === 'binary' ? 'auc' : policy.task === 'multiclass' ? 'accuracy' : null
   const row = metrics.find(({ metric }) => metric === watched)
   const { gain } = policy.leakage

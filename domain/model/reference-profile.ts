@@ -7,7 +7,7 @@
 import { quantiles } from '../statistics/quantiles.ts'
 
 /** How long serving counts before it begins anew, unless the profile says otherwise. */
-export const usualCountMs = 3_600_000
+export const defaultCountMs = 3_600_000
 
 export type Profile = NumberProfile | CategoryProfile
 

@@ -39,7 +39,7 @@ export interface AlertFacts {
  */
 export type About = 'raised' | 'resolved'
 
-export interface Told {
+export interface DeliveryRecord {
   channel: string
   about: About
   /** When it was to be told. */
@@ -54,11 +54,15 @@ export interface Told {
 const alertmanagerRepeatMs = 60_000
 
 /** What is to be told now. The same alert, channels and history give the same messages, with the same times. */
-export function dueMessages(
+export function dueNotifications(
   alert: AlertFacts,
-  { channels, told: history, nowMs }: { channels: readonly Channel[]; told: readonly Told[]; nowMs: number },
-): Told[] {
-  return channels.flatMap((channel): Told[] => {
+  {
+    channels,
+    told: history,
+    nowMs,
+  }: { channels: readonly Channel[]; told: readonly DeliveryRecord[]; nowMs: number },
+): DeliveryRecord[] {
+  return channels.flatMap((channel): DeliveryRecord[] => {
     const mine = history.filter(({ channel: name }) => name === channel.name)
     const told = mine.filter(({ about }) => about === 'raised')
     const raised = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))

@@ -119,7 +119,7 @@ export const defaultMonitorPolicy: MonitorPolicy = {
 export const accuracyFloors = { warn: 0.85, alarm: 0.8 } as const
 
 /** A policy as an earlier build has stored it may lack what has come since. */
-export const wholeMonitorPolicy = (stored: MonitorPolicy = defaultMonitorPolicy): MonitorPolicy => ({
+export const completeMonitorPolicy = (stored: MonitorPolicy = defaultMonitorPolicy): MonitorPolicy => ({
   ...defaultMonitorPolicy,
   ...stored,
   service: { ...defaultMonitorPolicy.service, ...stored.service },

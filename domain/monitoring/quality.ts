@@ -4,7 +4,7 @@
  */
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { Output } from '../model/features.ts'
-import { lacking } from '../evaluation/input.ts'
+import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
 import { figure, marginOf } from '../evaluation/metric-table.ts'
@@ -86,7 +86,7 @@ export function judgeQuality(
         `${100 * labelPolicy.minCoverage} % are needed`,
     )
   const y = rows.map((row) => row.y)
-  const few = lacking(y, policy)
+  const few = insufficientRows(y, policy)
   if (few.length > 0) return { ...report, reasons: few }
   const scored = score(
     policy.task,

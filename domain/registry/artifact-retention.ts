@@ -4,7 +4,7 @@
  */
 
 /** Files that come and go together: an artifact with its manifest, or a snapshot. */
-export interface Lot {
+export interface ArtifactGroup {
   digest: string
   /** Digest → bytes; two artifacts may share a file. */
   files: ReadonlyMap<string, number>
@@ -17,18 +17,18 @@ export interface Lot {
   standsOn?: readonly string[]
 }
 
-const worth: readonly Lot['kind'][] = ['snapshot', 'candidate', 'version', 'proven']
+const worth: readonly ArtifactGroup['kind'][] = ['snapshot', 'candidate', 'version', 'proven']
 
 export interface Choice {
   /** In the order in which they go. */
-  given: Lot[]
+  given: ArtifactGroup[]
   /** Of everything, before and after. */
   beforeBytes: number
   afterBytes: number
 }
 
 /** The least worth first, the oldest first among equals, until what remains fits. */
-export function chooseLots(lots: readonly Lot[], budgetBytes: number): Choice {
+export function selectForDeletion(lots: readonly ArtifactGroup[], budgetBytes: number): Choice {
   const held = new Map<string, { bytes: number; by: number }>()
   for (const { files } of lots)
     for (const [digest, bytes] of files) {
@@ -41,9 +41,9 @@ export function chooseLots(lots: readonly Lot[], budgetBytes: number): Choice {
     for (const digest of standsOn) standing.set(digest, (standing.get(digest) ?? 0) + 1)
   const snapshots = new Map(lots.filter(({ kind }) => kind === 'snapshot').map((lot) => [lot.digest, lot]))
   const beforeBytes = [...held.values()].reduce((sum, { bytes }) => sum + bytes, 0)
-  const given: Lot[] = []
+  const given: ArtifactGroup[] = []
   let afterBytes = beforeBytes
-  const give = (lot: Lot): void => {
+  const give = (lot: ArtifactGroup): void => {
     given.push(lot)
     for (const digest of lot.files.keys()) {
       const file = held.get(digest)

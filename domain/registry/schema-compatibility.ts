@@ -8,7 +8,7 @@ import { requestsStillFit } from './version.ts'
 type Schema = Pick<Manifest, 'features' | 'output'>
 
 /** Why callers of `now` could not be given `target`, in words; empty when they could. */
-export function issuesOfTarget(now: Partial<Schema>, target: Partial<Schema>): string[] {
+export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): string[] {
   const issues: string[] = []
   // Artifacts that no training of this house has made may say nothing; of two of them nothing is known to differ.
   if (now.features === undefined && target.features === undefined) return issues
@@ -29,15 +29,15 @@ export function issuesOfTarget(now: Partial<Schema>, target: Partial<Schema>): s
 }
 
 /** What people are told when a version was returned to that callers of another one have to change for. */
-export const misfitReason = ({
+export const incompatibilityReason = ({
   from,
   to,
-  misfits,
+  incompatibilities,
 }: {
   from: string
   to: string
-  misfits: string[]
-}): string => `what callers of ${from} send and read does not fit ${to}: ${misfits.join(', ')}`
+  incompatibilities: string[]
+}): string => `what callers of ${from} send and read does not fit ${to}: ${incompatibilities.join(', ')}`
 
 /** What a reader of the answers relies on. A threshold is no part of it. */
 function formOf(output: Schema['output']): string {

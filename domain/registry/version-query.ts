@@ -37,12 +37,12 @@ export type VersionOrder =
 
 export type Parsed<T> = { value: T } | { issue: string }
 
-export const mostConditions = 5
+export const maxConditions = 5
 
 /** `auc>0.8,brier<=0.2`: all of them hold. */
 export function parseConditions(text: string): Parsed<MetricCondition[]> {
   const parts = text.split(',')
-  if (parts.length > mostConditions) return { issue: `has more than ${mostConditions} conditions` }
+  if (parts.length > maxConditions) return { issue: `has more than ${maxConditions} conditions` }
   const conditions: MetricCondition[] = []
   for (const part of parts) {
     const parsed = parseCondition(part.trim())

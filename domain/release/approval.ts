@@ -2,7 +2,7 @@
  * What an approval is worth when it is given: it belongs to the bytes, the evidence and the policy that stand at that moment.
  * An approval that outlived them would let a person answer for something that this person has never seen.
  */
-import type { ReleaseDigests, ReleaseState, Standing, Statement } from './state.ts'
+import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
 /** Whether a person is the one who has asked for the release: by the name and, since names are given anew, by the key. */
@@ -16,13 +16,13 @@ export const isSamePerson = (
 ): boolean => one.by === other.by || (one.key !== undefined && one.key === other.key)
 
 /** The state on what stands now, and what has changed in words; nothing when all stands that it was built on. */
-export function restOn(
+export function recheckBasis(
   state: ReleaseState,
-  standing: Standing | undefined,
+  standing: ReleaseBasis | undefined,
   atMs: number,
 ): { state: ReleaseState; changed: string } | undefined {
   if (standing === undefined || state.stage !== 'awaiting_approval') return undefined
-  const lost = lostGround(state, standing)
+  const lost = basisLost(state, standing)
   if (lost !== undefined) {
     const why = `${lost}; ${voidWords(state)}`
     return { state: end(voided(state, lost), atMs, 'superseded', lost), changed: why }
@@ -38,7 +38,7 @@ export function restOn(
 }
 
 /** Why the release can no longer be carried out, whoever approves; it takes an evaluation and a release of its own then. */
-function lostGround({ version, baseline, digests }: ReleaseState, standing: Standing): string | undefined {
+function basisLost({ version, baseline, digests }: ReleaseState, standing: ReleaseBasis): string | undefined {
   const { champion, artifact, evaluatedAgainst, withdrawn } = standing
   const again = 'evaluate it against the champion of now and release it again, then it can be approved again'
   if (champion !== baseline)
@@ -62,7 +62,7 @@ function voided(state: ReleaseState, why: string): ReleaseState {
   return {
     ...state,
     approvals: [],
-    voided: [...(state.voided ?? []), ...state.approvals.map((each) => ({ ...each, why }))],
+    voidedApprovals: [...(state.voidedApprovals ?? []), ...state.approvals.map((each) => ({ ...each, why }))],
   }
 }
 
@@ -74,6 +74,6 @@ export function withdrawn(state: ReleaseState, said: Statement): ReleaseState {
   return {
     ...state,
     approvals: state.approvals.filter((each) => !isSamePerson(each, said)),
-    voided: [...(state.voided ?? []), ...own.map((each) => ({ ...each, why }))],
+    voidedApprovals: [...(state.voidedApprovals ?? []), ...own.map((each) => ({ ...each, why }))],
   }
 }

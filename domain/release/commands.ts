@@ -2,8 +2,8 @@
  * What people may say to a release, and what it does. Every command gets an answer in words: what happened, or why
  * nothing did. Nothing a person sends can break a release; a late approval must not wake one that was taken back.
  */
-import { isRequester, isSamePerson, restOn, withdrawn } from './approval.ts'
-import { hurry } from './break-glass.ts'
+import { isRequester, isSamePerson, recheckBasis, withdrawn } from './approval.ts'
+import { applyBreakGlass } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
   commandRoles,
@@ -12,7 +12,7 @@ import {
   type ReleaseState,
   type Statement,
 } from './state.ts'
-import { applied, end, enter, goOn, ignored, takeBack } from './transitions.ts'
+import { applied, end, enterStage, nextStage, ignored, orderRollback } from './transitions.ts'
 
 const open: readonly ReleaseStage[] = [
   'qualifying',
@@ -51,17 +51,17 @@ export function command(given: ReleaseState, event: CommandEvent): Advance {
   if (refusal !== undefined) return ignored(given, refusal)
   const rested =
     event.command === 'approve' || event.command === 'promoteNow'
-      ? restOn(given, event.standing, event.atMs)
+      ? recheckBasis(given, event.standing, event.atMs)
       : undefined
-  if (rested === undefined) return carryOut(given, event)
+  if (rested === undefined) return applyReleaseCommand(given, event)
   const { state, changed } = rested
   // Whoever names the new evidence has seen it.
   const aware = state.stage !== 'ended' && event.evaluationDigest === state.digests.evaluation
-  const done = aware ? carryOut(state, event) : ignored(state, changed)
+  const done = aware ? applyReleaseCommand(state, event) : ignored(state, changed)
   return done.applied ? done : { ...applied(state, done.message), applied: false }
 }
 
-function carryOut(state: ReleaseState, event: CommandEvent): Advance {
+function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance {
   const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
   const said: Statement = {
@@ -86,7 +86,7 @@ function carryOut(state: ReleaseState, event: CommandEvent): Advance {
     case 'abort':
     case 'rollback':
       return applied(
-        takeBack(state, said.atMs, orderOf(state, event.command, said)),
+        orderRollback(state, said.atMs, orderOf(state, event.command, said)),
         `${words(event.command, said)}`,
       )
     case 'promoteNow':
@@ -99,7 +99,7 @@ function carryOut(state: ReleaseState, event: CommandEvent): Advance {
 /** Why this person may not say it at all. */
 function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, role } = event
-  if (event.disbelieved !== undefined) return event.disbelieved
+  if (event.rejectedBecause !== undefined) return event.rejectedBecause
   if (role === undefined) return `no active key is named "${by}"`
   if (!commandRoles[name].includes(role))
     return `${by} has the role ${role}; ${name} needs ${commandRoles[name].join(' or ')}`
@@ -126,7 +126,7 @@ function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefine
       )
       .join('; ')
   if (state.stage === 'ended') return `the release has ended: ${state.outcome ?? ''}, ${state.reason ?? ''}`
-  if (state.stage === 'rolling_back') return `it is being taken back: ${state.takeBack?.reason ?? ''}`
+  if (state.stage === 'rolling_back') return `it is being taken back: ${state.rollbackOrder?.reason ?? ''}`
   if (!commandStages[name].includes(state.stage)) return `${nothingToDo[name]} in the stage ${state.stage}`
   return undefined
 }
@@ -137,7 +137,7 @@ function approve(state: ReleaseState, given: Statement): Advance {
     return ignored(state, `${said.by} has asked for the release and cannot approve it`)
   if (state.stage === 'awaiting_decision')
     return applied(
-      goOn({ ...state, approvals: [...state.approvals, said] }, said.atMs),
+      nextStage({ ...state, approvals: [...state.approvals, said] }, said.atMs),
       `${said.by} has decided that the stage is passed`,
     )
   if (state.approvals.some((each) => isSamePerson(each, said)))
@@ -147,23 +147,23 @@ function approve(state: ReleaseState, given: Statement): Advance {
   const { approvers } = state.policy.approval
   if (approvals.length < approvers)
     return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
-  return applied(goOn(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
+  return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 
 /** A denial ends the release at once and stays in it; whoever has denied one may approve a later one of the same version. */
 function reject(state: ReleaseState, said: Statement): Advance {
   const denied = { ...said, digests: state.digests }
-  const next = { ...withdrawn(state, said), denials: [...state.denials, denied] }
+  const next = { ...withdrawn(state, said), denials: [...state.rejections, denied] }
   const reason = words('reject', said)
   if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
-  return applied(takeBack(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+  return applied(orderRollback(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
 }
 
 function resume(state: ReleaseState, said: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
-    if (state.undecided === undefined) return ignored(state, 'no stage is undecided')
+    if (state.undecidedStage === undefined) return ignored(state, 'no stage is undecided')
     return applied(
-      enter(state, state.undecided, said.atMs, {
+      enterStage(state, state.undecidedStage, said.atMs, {
         stageIndex: state.stageIndex,
         routed: true,
         extensions: state.extensions + 1,
@@ -185,13 +185,13 @@ function promoteNow(state: ReleaseState, said: Statement, straight: boolean): Ad
   if (state.drill !== undefined) return ignored(state, 'it is a drill, which is never promoted')
   if (state.baseline === undefined)
     return ignored(state, 'the first version of a model needs its approval; there is no stage to skip')
-  if (state.undecided === 'probation')
+  if (state.undecidedStage === 'probation')
     return ignored(state, 'it is champion already; approve ends its probation')
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
-  const next = hurry(state, said)
+  const next = applyBreakGlass(state, said)
   return applied(
-    straight ? enter(next, 'promoting', said.atMs) : next,
+    straight ? enterStage(next, 'promoting', said.atMs) : next,
     `break-glass by ${said.by}: ${said.reason}`,
   )
 }
@@ -200,7 +200,7 @@ function orderOf(
   state: ReleaseState,
   name: 'abort' | 'rollback',
   said: Statement,
-): NonNullable<ReleaseState['takeBack']> {
+): NonNullable<ReleaseState['rollbackOrder']> {
   const after = state.promoted || name === 'rollback'
   return { outcome: after ? 'rolled_back' : 'aborted', reason: words(name, said), withdraw: after }
 }

@@ -2,7 +2,7 @@
  * What can happen to a release: what its own steps report, and what people say. Everything that changes a release
  * comes through one of these; a second way in would be a way past the rules.
  */
-import type { CommandName, Recovery, ReleaseState, Standing } from './state.ts'
+import type { CommandName, Recovery, ReleaseState, ReleaseBasis } from './state.ts'
 import type { Role } from '../roles.ts'
 import type { VerdictKind } from '../verdict.ts'
 
@@ -18,11 +18,11 @@ export interface CommandEvent {
   /** The id of the key. */
   key?: string
   /** Why it is not believed that this person has said it. */
-  disbelieved?: string
+  rejectedBecause?: string
   /** Whether the key may touch this model. */
   inScope: boolean
   /** What the release stands on now. */
-  standing?: Standing
+  standing?: ReleaseBasis
   reason?: string
   /** Of break-glass: heard by a build of before, which went to the promotion past every stage. */
   straight?: true
@@ -52,7 +52,7 @@ export type StepEvent =
   /** The routing is written, but not every replica follows it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
   /** The champion, the candidate, the evidence or the routing is no longer what the release was built on. */
-  | { kind: 'outdated'; atMs: number; reason: string }
+  | { kind: 'stale'; atMs: number; reason: string }
   /** The watch has come to something to act on; `due` when the deadline of the stage has passed. */
   | { kind: 'judged'; atMs: number; verdict: VerdictKind; reason: string; due: boolean }
   /** The pointer has moved, the routing with it. */
@@ -60,7 +60,7 @@ export type StepEvent =
   /** The promotion was not carried out, because the last verdict speaks against the candidate. */
   | { kind: 'refused'; atMs: number; reason: string }
   /** The candidate is taken back; `problems` names live replicas that do not follow yet. */
-  | { kind: 'taken_back'; atMs: number; problems: string[]; recovery: Recovery }
+  | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
   /** The end is written down. */
   | { kind: 'closed'; atMs: number }
   /** A person was waited for in vain. */

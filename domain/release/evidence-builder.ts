@@ -4,7 +4,7 @@
  */
 import type { AbCohort } from '../canary/ab-test.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
-import { isHurried, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
+import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends Omit<ArmCounts, 'conversions'> {
@@ -85,7 +85,7 @@ export function evidenceOf(
     .filter((tick) => tick.startMs >= startedMs)
     .reduce((sum, tick) => sum + (lengthMs.get(tick.startMs) ?? 0), 0)
   const policy = watchedPolicy(state)
-  const stage = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   const steps = stepsOf(state)
   const last = steps.at(-1)
   const nextShareBp = stage === 'canary' ? state.policy.stages[state.stageIndex + 1]?.shareBp : undefined
@@ -104,7 +104,7 @@ export function evidenceOf(
       // Proof takes its time, which an admin's order does not give it; what speaks against the candidate counts as ever.
       last:
         stage === 'probation' ||
-        (!isHurried(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
+        (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
     },
     staleMs,
     ...(paired === undefined ? {} : { paired }),

@@ -1,6 +1,6 @@
 /** Why a release is where it is, in a sentence for people. It reads the state and nothing else, so it cannot be out of date. */
 import { nextEffect } from './next-effect.ts'
-import { isHurried, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
+import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
 export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)
@@ -21,8 +21,8 @@ export function whyWaiting(state: ReleaseState): string {
       return watching(state, effect.untilMs)
     case 'promote':
       return `${state.version} is being made champion.`
-    case 'take_back':
-      return `It is being taken back: ${state.takeBack?.reason ?? ''}${tried(state)}.`
+    case 'roll_back':
+      return `It is being taken back: ${state.rollbackOrder?.reason ?? ''}${tried(state)}.`
     case 'close':
       return `It has ended (${state.outcome ?? ''}) and the end is being written down${tried(state)}.`
     case 'none':
@@ -38,7 +38,7 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
     return `A person is asked to approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
   if (state.paused) return `${state.pause?.by ?? 'A person'} has paused it${until}.`
   const asked = watchedPolicy(state)
-  if (isHurried(state))
+  if (isBreakGlass(state))
     return (
       `${state.breakGlass?.by} has broken the glass: ${state.version} goes on to all callers when ` +
       `${asked?.minRequests ?? 0} requests at ${share(state.shareBp)} show nothing against it${until}.`

@@ -2,8 +2,8 @@
  * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
  * else: a worker that takes over asks the state and goes on where the one before it stood.
  */
-import { isHurried, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
-import { wholeBp, type RouteArm } from '../serving/route.ts'
+import { isBreakGlass, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
+import { totalBp, type RouteArm } from '../serving/route.ts'
 
 /** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
 export type ReleaseEffect =
@@ -18,7 +18,7 @@ export type ReleaseEffect =
   /** Move the champion. */
   | { kind: 'promote'; key: string }
   /** Return to the baseline. */
-  | { kind: 'take_back'; key: string }
+  | { kind: 'roll_back'; key: string }
   /** Write the end down. */
   | { kind: 'close'; key: string }
   /** Nothing is left to do. */
@@ -39,7 +39,7 @@ export function nextEffect(state: ReleaseState): ReleaseEffect {
     case 'promoting':
       return isWarming(state) ? { kind: 'route', key: `${key}/warm` } : { kind: 'promote', key }
     case 'rolling_back':
-      return { kind: 'take_back', key }
+      return { kind: 'roll_back', key }
     case 'ended':
       return state.closed ? { kind: 'none', key: 'none' } : { kind: 'close', key }
     default:
@@ -54,7 +54,7 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
   // A person may give a stage its deadline anew; the time it was watched before stays counted.
   const deadlineMs = (watchedPolicy(state)?.deadlineMs ?? 0) * (1 + state.extensions)
   const heldMs = hold && since !== undefined ? since + state.policy.watch.decisionMs : Infinity
-  const untilMs = Math.min(heldMs, (isHurried(state) ? state.breakGlass?.untilMs : undefined) ?? Infinity)
+  const untilMs = Math.min(heldMs, (isBreakGlass(state) ? state.breakGlass?.untilMs : undefined) ?? Infinity)
   if (untilMs === Infinity) return { kind: 'watch', key: `${key}/watch`, hold, deadlineMs }
   return { kind: 'watch', key: `${key}/${hold ? 'hold' : 'glass'}/${untilMs}`, hold, deadlineMs, untilMs }
 }
@@ -74,10 +74,10 @@ export interface RoutePlan {
 export function routePlan(state: ReleaseState): RoutePlan | undefined {
   const { version, baseline, shareBp } = state
   const whole = (champion: string): RoutePlan => ({
-    arms: [{ arm: 'champion', version: champion, shareBp: wholeBp }],
+    arms: [{ arm: 'champion', version: champion, shareBp: totalBp }],
     proven: champion,
   })
-  const stage = state.stage === 'awaiting_decision' ? state.undecided : state.stage
+  const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   // Loaded by every replica and answering nobody: the flip that follows costs no caller a wait.
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
@@ -87,7 +87,7 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
         ? []
         : [{ arm: 'control', version: baseline, shareBp: holdbackBp }]
     return {
-      arms: [{ arm: 'champion', version, shareBp: wholeBp - (control[0]?.shareBp ?? 0) }, ...control],
+      arms: [{ arm: 'champion', version, shareBp: totalBp - (control[0]?.shareBp ?? 0) }, ...control],
       ...(baseline === undefined || shadowBp === undefined
         ? {}
         : { shadow: { version: baseline, shareBp: shadowBp } }),
@@ -110,7 +110,7 @@ function beside(champion: string, canary: string, shareBp: number): RoutePlan {
     // The lowest keys come first, so that a rising share never moves a caller back.
     arms: [
       { arm: 'canary', version: canary, shareBp },
-      { arm: 'champion', version: champion, shareBp: wholeBp - shareBp },
+      { arm: 'champion', version: champion, shareBp: totalBp - shareBp },
     ],
     proven: champion,
   }

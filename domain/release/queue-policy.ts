@@ -5,9 +5,9 @@
 import type { ReleasePolicy } from './policy.ts'
 
 /** Whose place a waiting release may take. */
-export type Over = 'none' | 'unexposed' | 'exposed'
+export type Preemption = 'none' | 'unexposed' | 'exposed'
 
-export interface TurnRequest {
+export interface QueueRequest {
   policy: Pick<ReleasePolicy, 'whenBusy'>
   /** Whether a person asks, and not a retraining that has come to its end. */
   byPerson: boolean
@@ -15,7 +15,7 @@ export interface TurnRequest {
 }
 
 /** Whose place it may take while it waits; `refuse` when it may not even wait. */
-export function turnOf({ policy, byPerson, hotfix }: TurnRequest): Over | 'refuse' {
+export function queuePolicy({ policy, byPerson, hotfix }: QueueRequest): Preemption | 'refuse' {
   if (hotfix) return 'exposed'
   switch (policy.whenBusy ?? 'queue') {
     case 'refuse':
@@ -28,4 +28,4 @@ export function turnOf({ policy, byPerson, hotfix }: TurnRequest): Over | 'refus
 }
 
 /** How long a release waits for its turn before it is given up. */
-export const longestWaitMs = 7 * 86_400_000
+export const maxQueueMs = 7 * 86_400_000

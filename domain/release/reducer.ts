@@ -3,19 +3,19 @@
  * over the handlers of the workflow, an approval that comes late, twice or together with an abort would find the one
  * order of events that nobody had thought of.
  */
-import { issueOfGlass } from './break-glass.ts'
+import { breakGlassExpired } from './break-glass.ts'
 import { command } from './commands.ts'
 import { DomainError } from '../errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
-import { isHurried, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
-import { misfitReason } from '../registry/schema-compatibility.ts'
-import { applied, enter, goOn, ignored, end, takeBack } from './transitions.ts'
+import { isBreakGlass, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
+import { incompatibilityReason } from '../registry/schema-compatibility.ts'
+import { applied, enterStage, nextStage, ignored, end, orderRollback } from './transitions.ts'
 
 function watched(): readonly StepEvent['kind'][] {
   return [
     'routed',
     'unacknowledged',
-    'outdated',
+    'stale',
     'judged',
     'timed_out',
     'step_failed',
@@ -30,19 +30,19 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'
   awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
   shadow: [...watched()],
   canary: [...watched()],
-  awaiting_decision: ['judged', 'timed_out', 'outdated', 'step_failed', 'superseded', 'cancelled'],
+  awaiting_decision: ['judged', 'timed_out', 'stale', 'step_failed', 'superseded', 'cancelled'],
   promoting: [
     'routed',
     'unacknowledged',
     'promoted',
-    'outdated',
+    'stale',
     'refused',
     'step_failed',
     'superseded',
     'cancelled',
   ],
   probation: [...watched()],
-  rolling_back: ['taken_back', 'step_failed', 'superseded', 'cancelled'],
+  rolling_back: ['rolled_back', 'step_failed', 'superseded', 'cancelled'],
   ended: ['closed', 'step_failed', 'superseded', 'cancelled'],
 }
 
@@ -59,9 +59,9 @@ function step(state: ReleaseState, event: StepEvent): Advance {
   switch (event.kind) {
     case 'qualified':
       if (state.policy.approval.approvers === 0)
-        return applied(goOn(state, event.atMs), 'it is in order; the policy asks for no approval')
+        return applied(nextStage(state, event.atMs), 'it is in order; the policy asks for no approval')
       return applied(
-        enter(state, 'awaiting_approval', event.atMs),
+        enterStage(state, 'awaiting_approval', event.atMs),
         `it is in order; ${state.policy.approval.approvers} approval(s) are asked for`,
       )
     case 'disqualified':
@@ -70,9 +70,9 @@ function step(state: ReleaseState, event: StepEvent): Advance {
       return routed(state, event)
     case 'unacknowledged':
       return unacknowledged(state, event)
-    case 'outdated':
+    case 'stale':
       return applied(
-        takeBack(state, event.atMs, { outcome: 'superseded', reason: event.reason, withdraw: false }),
+        orderRollback(state, event.atMs, { outcome: 'superseded', reason: event.reason, withdraw: false }),
         event.reason,
       )
     case 'judged':
@@ -81,10 +81,10 @@ function step(state: ReleaseState, event: StepEvent): Advance {
       return promoted(state, event)
     case 'refused':
       return applied(
-        takeBack(state, event.atMs, { outcome: 'rolled_back', reason: event.reason, withdraw: true }),
+        orderRollback(state, event.atMs, { outcome: 'rolled_back', reason: event.reason, withdraw: true }),
         event.reason,
       )
-    case 'taken_back':
+    case 'rolled_back':
       return takenBack(state, event)
     case 'closed':
       return applied({ ...state, closed: true }, 'the end is written down')
@@ -145,12 +145,12 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
   const [sinceMs, withinMs] = pause
     ? [pause.atMs, Math.max(deadlineMs, policy.watch.decisionMs)]
     : [state.enteredMs, deadlineMs]
-  const over = issueOfGlass(state, event.atMs)
+  const over = breakGlassExpired(state, event.atMs)
   if (over === undefined && event.atMs - sinceMs < withinMs)
     return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
   const reason =
     over ?? `generation ${generation} was not followed by every replica within ${withinMs} ms: ${named}`
-  return applied(takeBack(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
+  return applied(orderRollback(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
 }
 
 function judged(state: ReleaseState, event: Step<'judged'>): Advance {
@@ -158,34 +158,34 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   const { verdict, reason, atMs, due } = event
   const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs } }
   if (verdict === 'fail')
-    return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+    return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
   if (state.paused) return ignored(state, `a person has paused the release; the verdict is ${verdict}`)
   if (state.stage === 'awaiting_decision')
     return ignored(state, `a person has been asked to decide; the verdict is ${verdict}`)
-  if (verdict === 'pass') return applied(goOn(next, atMs), reason)
+  if (verdict === 'pass') return applied(nextStage(next, atMs), reason)
   if (!due) return ignored(state, `the verdict is ${verdict}, and the deadline has not passed`)
-  if (isHurried(state)) {
+  if (isBreakGlass(state)) {
     const said = `the glass was broken by ${state.breakGlass?.by}, and at the deadline the verdict is ${verdict}: ${reason}`
-    return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+    return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
   }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
     const said = `inconclusive at the deadline: ${reason}`
-    return applied(takeBack(next, atMs, { outcome, reason: said, withdraw: false }), said)
+    return applied(orderRollback(next, atMs, { outcome, reason: said, withdraw: false }), said)
   }
   if (verdict === 'inconclusive')
     return applied(
-      enter(next, 'awaiting_decision', atMs, {
+      enterStage(next, 'awaiting_decision', atMs, {
         stageIndex: state.stageIndex,
         routed: true,
         extensions: state.extensions,
-        undecided: state.stage as 'shadow' | 'canary' | 'probation',
+        undecidedStage: state.stage as 'shadow' | 'canary' | 'probation',
       }),
       `at the deadline the evidence is not enough, a person decides: ${reason}`,
     )
   const why = verdict === 'no_data' ? 'there was no data to judge by' : 'the evidence could not be read'
   const said = `at the deadline ${why}: ${reason}`
-  return applied(takeBack(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+  return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
 }
 
 function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promoted'>): Advance {
@@ -198,7 +198,7 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
     return applied(end(next, atMs, 'promoted', reason), `${state.version} is champion`)
   }
   return applied(
-    enter(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp }),
+    enterStage(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp }),
     `${state.version} is champion, on probation`,
   )
 }
@@ -206,8 +206,8 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
 /** How often replicas that do not follow are asked again before the release ends without them, with an alert. */
 const mostReturns = 6
 
-function takenBack(state: ReleaseState, { atMs, problems, recovery }: Step<'taken_back'>): Advance {
-  const order = state.takeBack
+function takenBack(state: ReleaseState, { atMs, problems, rollbackResult }: Step<'rolled_back'>): Advance {
+  const order = state.rollbackOrder
   if (order === undefined)
     throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
   const named = problems.join('; ')
@@ -216,19 +216,22 @@ function takenBack(state: ReleaseState, { atMs, problems, recovery }: Step<'take
       { ...state, attempts: state.attempts + 1, blockedBy: problems },
       `not every replica has returned yet: ${named}`,
     )
-  const next = { ...state, recovery }
-  if (recovery.champion === state.version) {
+  const next = { ...state, recovery: rollbackResult }
+  if (rollbackResult.champion === state.version) {
     const reason = `${order.reason}; but it was champion already, and there is no earlier proven version to return to`
     return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
   }
-  const outcome = recovery.wasChampion ? 'rolled_back' : order.outcome
-  const { champion = '', misfits = [] } = recovery
+  const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
+  const { champion = '', misfits = [] } = rollbackResult
   const reason = [
     order.reason,
     ...(problems.length === 0 ? [] : [`not acknowledged: ${named}`]),
-    ...(misfits.length === 0 ? [] : [misfitReason({ from: state.version, to: champion, misfits })]),
+    ...(misfits.length === 0
+      ? []
+      : [incompatibilityReason({ from: state.version, to: champion, incompatibilities: misfits })]),
   ].join('; ')
-  const to = recovery.champion === undefined ? 'the model has no champion' : `${recovery.champion} answers`
+  const to =
+    rollbackResult.champion === undefined ? 'the model has no champion' : `${rollbackResult.champion} answers`
   return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `it is taken back; ${to}`)
 }
 
@@ -238,7 +241,7 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
     const reason = `${state.approvals.length} of ${approval.approvers} approval(s) came within ${approval.withinMs} ms`
     return applied(end(state, event.atMs, 'expired', reason), reason)
   }
-  const over = issueOfGlass(state, event.atMs)
+  const over = breakGlassExpired(state, event.atMs)
   if (over === undefined && state.stage !== 'awaiting_decision' && !state.paused)
     return impossible(state, event, `${state.stage}, not paused`)
   const reason =
@@ -246,7 +249,10 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
     (state.paused
       ? `it was paused by ${state.pause?.by ?? 'a person'} and not resumed within ${watch.decisionMs} ms`
       : `nobody decided within ${watch.decisionMs} ms`)
-  return applied(takeBack(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
+  return applied(
+    orderRollback(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }),
+    reason,
+  )
 }
 
 function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
@@ -256,7 +262,7 @@ function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
       { ...state, attempts: state.attempts + 1, blockedBy: [reason] },
       `${reason}; it is tried again`,
     )
-  return applied(takeBack(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
+  return applied(orderRollback(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
 }
 
 /** Where no request has met the candidate, and where some have but the champion is still the one from before. */
@@ -265,7 +271,7 @@ const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'canary', 'awa
 
 function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   const { atMs, by, version, over, reason } = event
-  if (state.promoted || state.undecided === 'probation')
+  if (state.promoted || state.undecidedStage === 'probation')
     return ignored(
       state,
       `${state.version} is champion already: nothing takes the place of a release on probation`,
@@ -273,12 +279,12 @@ function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
     return ignored(state, `the release is ${state.stage.replace('_', ' ')}: its place cannot be taken`)
   const said = `superseded by ${version}, asked for by ${by}${reason === '' ? '' : `: ${reason}`}`
-  return applied(takeBack(state, atMs, { outcome: 'superseded', reason: said, withdraw: false }), said)
+  return applied(orderRollback(state, atMs, { outcome: 'superseded', reason: said, withdraw: false }), said)
 }
 
 function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {
   if (state.stage === 'rolling_back' || state.stage === 'ended')
     return ignored(state, 'it is ending already; the cancellation changes nothing')
   const reason = 'the workflow was cancelled'
-  return applied(takeBack(state, event.atMs, { outcome: 'aborted', reason, withdraw: false }), reason)
+  return applied(orderRollback(state, event.atMs, { outcome: 'aborted', reason, withdraw: false }), reason)
 }

@@ -83,7 +83,7 @@ export interface ReleaseDigests {
 }
 
 /** What the database says of the release's foundations at the moment of a command. */
-export interface Standing {
+export interface ReleaseBasis {
   /** Who is champion; absent when the model has none. */
   champion?: string
   /** Of the version: its bytes, its evidence, and the champion it was compared with. Absent when there is no such version. */
@@ -178,22 +178,22 @@ export interface ReleaseState {
 
   approvals: Statement[]
   /** Approvals that count no more, and why. */
-  voided?: (Statement & { why: string })[]
-  denials: Statement[]
+  voidedApprovals?: (Statement & { why: string })[]
+  rejections: Statement[]
   /** An admin's word in the place of missing approvals and of waiting; over when the checks have not let the candidate through by then. */
   breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number }
   /** Where an answer to `awaiting_decision` leads back to. */
-  undecided?: 'shadow' | 'canary' | 'probation'
+  undecidedStage?: 'shadow' | 'canary' | 'probation'
   /** Set once the candidate has been made champion. */
   promoted: boolean
   /** Set with the decision to take the candidate back. */
-  takeBack?: {
+  rollbackOrder?: {
     outcome: 'rolled_back' | 'aborted' | 'superseded' | 'expired' | 'failed'
     reason: string
     withdraw: boolean
   }
-  recovery?: Recovery
+  rollbackResult?: Recovery
   outcome?: ReleaseOutcomeKind
   reason?: string
   /** Whether the end has been written down. */
@@ -236,7 +236,7 @@ export function openingState(facts: ReleaseFacts, atMs: number): ReleaseState {
     blockedBy: [],
     paused: false,
     approvals: [],
-    denials: [],
+    rejections: [],
     promoted: false,
     closed: false,
     revision: 1,
@@ -276,16 +276,18 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
 }
 
 /** Whether an admin's order carries it on and it is not champion yet: it waits for requests and a verdict, and for no clock. */
-export const isHurried = ({ breakGlass, promoted }: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
-  breakGlass !== undefined && !promoted
+export const isBreakGlass = ({
+  breakGlass,
+  promoted,
+}: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean => breakGlass !== undefined && !promoted
 
 /** What the watched stage asks for: minimum time, minimum requests, deadline. Absent where nothing is watched. */
 export function watchedPolicy(
-  state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecided' | 'breakGlass' | 'promoted'>,
+  state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted'>,
 ): Omit<StagePolicy, 'shareBp'> | undefined {
   const asked = (policy: StagePolicy | undefined) =>
-    policy && isHurried(state) ? { ...policy, minMs: 0 } : policy
-  switch (state.stage === 'awaiting_decision' ? state.undecided : state.stage) {
+    policy && isBreakGlass(state) ? { ...policy, minMs: 0 } : policy
+  switch (state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage) {
     case 'shadow':
       return asked(state.policy.shadow)
     case 'canary':

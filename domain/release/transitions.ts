@@ -3,7 +3,13 @@
  * to a stage anew; a flag left over from the stage before would let a release pass on another stage's evidence.
  */
 import type { Advance } from './events.ts'
-import { isHurried, stepsOf, type ReleaseOutcomeKind, type ReleaseStage, type ReleaseState } from './state.ts'
+import {
+  isBreakGlass,
+  stepsOf,
+  type ReleaseOutcomeKind,
+  type ReleaseStage,
+  type ReleaseState,
+} from './state.ts'
 
 export function applied(state: ReleaseState, message: string): Advance {
   return { state: { ...state, revision: state.revision + 1 }, applied: true, message }
@@ -14,13 +20,13 @@ export function ignored(state: ReleaseState, message: string): Advance {
 }
 
 /** Enters a stage with a fresh clock, unpaused and unrouted unless the changes say otherwise. */
-export function enter(
+export function enterStage(
   state: ReleaseState,
   stage: ReleaseStage,
   atMs: number,
   changes: Partial<ReleaseState> = {},
 ): ReleaseState {
-  const { pause: _pause, undecided: _undecided, ...kept } = state
+  const { pause: _pause, undecidedStage: _undecided, ...kept } = state
   return {
     ...kept,
     stage,
@@ -36,27 +42,27 @@ export function enter(
 }
 
 /** The stage after the present one has been passed: the next share, the promotion, or the end. */
-export function goOn(state: ReleaseState, atMs: number): ReleaseState {
+export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
   const decided = state.stage === 'awaiting_decision'
-  const stage = decided ? state.undecided : state.stage
+  const stage = decided ? state.undecidedStage : state.stage
   if (stage === 'probation') return end(state, atMs, 'promoted', 'probation was passed')
   const steps = stepsOf(state)
   const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
   // By break-glass the stage that was passed is the last.
-  const next = isHurried(state) ? undefined : steps[at + 1]
+  const next = isBreakGlass(state) ? undefined : steps[at + 1]
   if (next)
-    return enter(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
+    return enterStage(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
   if (state.drill !== undefined)
-    return takeBack(state, atMs, {
+    return orderRollback(state, atMs, {
       outcome: 'aborted',
       reason: 'every stage was passed, and a drill is never promoted',
       withdraw: false,
     })
   // A shadow release has shown no caller anything yet: without proof on paired answers a person says whether they are good.
-  const isAsked = state.strategy === 'shadow' && !promotesByProof(state) && !isHurried(state)
+  const isAsked = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
   if (isAsked && !decided && stage === 'shadow')
-    return enter(state, 'awaiting_decision', atMs, { routed: true, undecided: 'shadow' })
-  return enter(state, 'promoting', atMs)
+    return enterStage(state, 'awaiting_decision', atMs, { routed: true, undecidedStage: 'shadow' })
+  return enterStage(state, 'promoting', atMs)
 }
 
 function promotesByProof({ policy }: ReleaseState): boolean {
@@ -64,16 +70,16 @@ function promotesByProof({ policy }: ReleaseState): boolean {
 }
 
 /** Takes the candidate back from wherever it is; ends at once where no request can have reached it. */
-export function takeBack(
+export function orderRollback(
   state: ReleaseState,
   atMs: number,
-  order: NonNullable<ReleaseState['takeBack']>,
+  order: NonNullable<ReleaseState['rollbackOrder']>,
 ): ReleaseState {
   if (state.stage === 'qualifying' || state.stage === 'awaiting_approval') {
     const outcome = order.outcome === 'rolled_back' ? 'aborted' : order.outcome
     return end(state, atMs, outcome, order.reason)
   }
-  return enter(state, 'rolling_back', atMs, { stageIndex: state.stageIndex, takeBack: order })
+  return enterStage(state, 'rolling_back', atMs, { stageIndex: state.stageIndex, rollbackOrder: order })
 }
 
 export function end(
@@ -82,5 +88,5 @@ export function end(
   outcome: ReleaseOutcomeKind,
   reason: string,
 ): ReleaseState {
-  return enter(state, 'ended', atMs, { shareBp: outcome === 'promoted' ? 10_000 : 0, outcome, reason })
+  return enterStage(state, 'ended', atMs, { shareBp: outcome === 'promoted' ? 10_000 : 0, outcome, reason })
 }

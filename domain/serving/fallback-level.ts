@@ -6,18 +6,18 @@ import type { AlertKind } from '../monitoring/alert-kinds.ts'
 import type { Severity } from '../monitoring/alert-escalation.ts'
 
 /** From the best to the worst, each with a sentence that says what callers get. */
-export const rungs = {
+export const fallbackLevels = {
   champion: 'The champion answers, or whom its route names.',
   previous: 'A previous version answers, which was proven once.',
   rule: 'Everybody gets the answer that the model file declares; no model has looked at what was asked.',
   refused: 'Nobody is answered.',
 } as const satisfies Record<string, string>
 
-export type Rung = keyof typeof rungs
-export const rungNames = Object.keys(rungs) as Rung[]
+export type Rung = keyof typeof fallbackLevels
+export const rungNames = Object.keys(fallbackLevels) as Rung[]
 
 /** 0 for the champion, 3 for nobody: what the metric shows. */
-export const rankOf = (rung: Rung): number => rungNames.indexOf(rung)
+export const levelRank = (rung: Rung): number => rungNames.indexOf(rung)
 
 /** What people are told of each rung but the first. */
 export const rungAlerts: Readonly<
@@ -32,4 +32,4 @@ export const rungAlerts: Readonly<
  * From this share of bad answers on a replica takes the champion for broken, with so small a chance to do so below it. It is the
  * test of the candidate's breaker with more patience: three answers in a row that are none are no reason yet.
  */
-export const brokenChampion = { rate: 0.05, alpha: 1e-6 } as const
+export const championBreakerLimits = { rate: 0.05, alpha: 1e-6 } as const

@@ -4,19 +4,19 @@
  */
 
 /** Each way with a sentence that says what callers get. */
-export const flagWays = {
+export const killSwitchModes = {
   normal: 'The route decides who is answered by which version.',
   champion: 'The champion answers everybody: no canary, no shadow, no control.',
   fallback: 'The fallback that the model file declares answers everybody, and its answers say so.',
   refuse: 'Nobody is answered: each request gets 503 with what to do.',
 } as const satisfies Record<string, string>
 
-export type FlagWay = keyof typeof flagWays
-export const flagNames = Object.keys(flagWays) as FlagWay[]
+export type KillSwitchMode = keyof typeof killSwitchModes
+export const flagNames = Object.keys(killSwitchModes) as KillSwitchMode[]
 
 export interface Flag {
   model: string
-  serve: FlagWay
+  serve: KillSwitchMode
   reason: string
   /** Who has thrown it. */
   actor: string

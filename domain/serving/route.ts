@@ -51,7 +51,7 @@ export interface Route {
   guard?: { rate: number; alpha: number }
 }
 
-export const wholeBp = 10_000
+export const totalBp = 10_000
 
 /** MurmurHash3 (x86, 32 bit; Appleby, public domain) of the UTF-16 code units of a text. */
 export function hash32(text: string, seed = 0): number {
@@ -71,7 +71,7 @@ export function hash32(text: string, seed = 0): number {
 
 /** The place of a routing key on the circle, in [0, 10,000) basis points. */
 export function placeOf(salt: string, routingKey: string): number {
-  return Math.floor((hash32(routingKey, hash32(salt)) / 0x1_0000_0000) * wholeBp)
+  return Math.floor((hash32(routingKey, hash32(salt)) / 0x1_0000_0000) * totalBp)
 }
 
 /** The arm of a routing key. The same key gets the same arm on every replica of one generation. */
@@ -84,7 +84,7 @@ export function chooseArm(route: Route, routingKey: string): RouteArm {
     reached += arm.shareBp
     if (place < reached) return arm
   }
-  throw new DomainError('invalid_route', `the shares of ${route.model} sum to ${reached}, not to ${wholeBp}`)
+  throw new DomainError('invalid_route', `the shares of ${route.model} sum to ${reached}, not to ${totalBp}`)
 }
 
 /** Whether the shadow is to be shown this request too. Independent of the arm. */
@@ -96,7 +96,7 @@ export function isShadowed(route: Route, routingKey: string): boolean {
 export function routeAt(route: Route, replica: string): Route {
   if (route.replicas === undefined) return route
   const chosen = route.replicas.includes(replica) ? 'canary' : 'champion'
-  const arms = route.arms.map((each) => ({ ...each, shareBp: each.arm === chosen ? wholeBp : 0 }))
+  const arms = route.arms.map((each) => ({ ...each, shareBp: each.arm === chosen ? totalBp : 0 }))
   return { ...route, arms }
 }
 
@@ -104,7 +104,7 @@ export function routeAt(route: Route, replica: string): Route {
 export function withoutCandidate(route: Route): Route {
   const { shadow: _shadow, ...rest } = route
   const kept = route.arms.filter((arm) => arm.arm !== 'canary')
-  const freed = wholeBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
+  const freed = totalBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
   const arms = kept.map((arm) => (arm.arm === 'champion' ? { ...arm, shareBp: arm.shareBp + freed } : arm))
   return { ...rest, arms }
 }
@@ -112,13 +112,13 @@ export function withoutCandidate(route: Route): Route {
 /** The route of a replica that has lost its own lease: only what is proven. */
 export function fenced(route: Route): Route {
   const { shadow: _shadow, ...rest } = route
-  return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: wholeBp }] }
+  return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }
 }
 
 /** The route of a model whose switch is thrown: one version for everybody, and no release to count it for. */
 export function championAlone(route: Route, version: string): Route {
   const { shadow: _shadow, release: _release, guard: _guard, ...rest } = route
-  return { ...rest, arms: [{ arm: 'champion', version, shareBp: wholeBp }] }
+  return { ...rest, arms: [{ arm: 'champion', version, shareBp: totalBp }] }
 }
 
 /** Whether somebody on the route has not earned its place: it is exposed only while it is watched. */
@@ -139,10 +139,10 @@ export function isNewer(
 export function issuesOfRoute(route: Route): string[] {
   const issues: string[] = []
   const shares = route.arms.map((arm) => arm.shareBp)
-  if (shares.some((share) => !Number.isInteger(share) || share < 0 || share > wholeBp))
+  if (shares.some((share) => !Number.isInteger(share) || share < 0 || share > totalBp))
     issues.push('every share is a whole number of basis points from 0 to 10,000')
   const sum = shares.reduce((total, share) => total + share, 0)
-  if (sum !== wholeBp) issues.push(`the shares sum to ${sum}, not to ${wholeBp}`)
+  if (sum !== totalBp) issues.push(`the shares sum to ${sum}, not to ${totalBp}`)
   if (route.arms.filter((arm) => arm.arm === 'champion').length !== 1)
     issues.push('exactly one arm is the champion')
   if (new Set(route.arms.map((arm) => arm.arm)).size !== route.arms.length) issues.push('an arm stands twice')
@@ -150,7 +150,7 @@ export function issuesOfRoute(route: Route): string[] {
     issues.push('the generation is a whole number from 1')
   if (!Number.isInteger(route.epoch) || route.epoch < 1) issues.push('the epoch is a whole number from 1')
   const shadow = route.shadow
-  if (shadow && (!Number.isInteger(shadow.shareBp) || shadow.shareBp < 1 || shadow.shareBp > wholeBp))
+  if (shadow && (!Number.isInteger(shadow.shareBp) || shadow.shareBp < 1 || shadow.shareBp > totalBp))
     issues.push('the shadow share is a whole number of basis points from 1 to 10,000')
   if (route.replicas !== undefined && !route.arms.some(({ arm }) => arm === 'canary'))
     issues.push('replicas are named, but no arm is the canary that they are to answer with')

@@ -10,8 +10,8 @@ export interface Rival {
   add(tick: CanaryTick): boolean
 }
 
-export const rivalNames = ['argo', 'flagger', 'z-test'] as const
-export type RivalName = (typeof rivalNames)[number]
+export const baselineRuleNames = ['argo', 'flagger', 'z-test'] as const
+export type RivalName = (typeof baselineRuleNames)[number]
 
 /** What each rule looks at, in one sentence with its source. */
 export const rivalRules: Record<RivalName, string> = {
@@ -21,7 +21,7 @@ export const rivalRules: Record<RivalName, string> = {
   'z-test': 'one-sided two-proportion z-test of errors at 1 %, looked at each minute',
 }
 
-export function rival(name: RivalName): Rival {
+export function baselineRule(name: RivalName): Rival {
   switch (name) {
     case 'argo':
       return successRate({ windowMs: 300_000, minSuccess: 0.95, failures: 4 })

@@ -4,12 +4,12 @@
  */
 import { advance } from '../release/reducer.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
-import { canaryWatch } from '../canary/incremental-judge.ts'
+import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy } from '../release/policy.ts'
 import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
-import { rival, type RivalName } from './baseline-rules.ts'
+import { baselineRule, type RivalName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
 import { trafficOf, worldAt, type Scenario, type World } from './scenario.ts'
 import type { VerdictKind } from '../verdict.ts'
@@ -40,8 +40,8 @@ export interface Simulated {
 export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRelease {
   const { policy, world, uniform, scenario } = plan
   const traffic = trafficOf(scenario, world, uniform)
-  const watch = canaryWatch(policy.limits)
-  const other = rule === undefined ? undefined : rival(rule)
+  const watch = incrementalJudge(policy.limits)
+  const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
   const faultMs = faultStart(scenario)
   const seen = { bad: 0, expectedBad: 0, requestsSinceFault: 0 }
@@ -70,10 +70,10 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
         continue
       case 'rolling_back':
         happen({
-          kind: 'taken_back',
+          kind: 'rolled_back',
           atMs,
           problems: [],
-          recovery: {
+          rollbackResult: {
             champion: 'champion',
             wasChampion: state.promoted,
             orderedMs: atMs,

@@ -2,7 +2,7 @@
  * Durations as people write them. A model file says '30 min' and '7 d'; everything behind it counts milliseconds,
  * and this is the only place where the one becomes the other.
  */
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 const units = {
   ms: 1,
@@ -34,7 +34,7 @@ export function parseDuration(text: unknown): number | undefined {
 }
 
 /** The same for a place in a model file, which is told when it is no duration; 1 stands in then. */
-export function durationAt(report: Report, place: string, text: Duration): number {
+export function durationAt(report: IssueCollector, place: string, text: Duration): number {
   const ms = parseDuration(text)
   if (ms !== undefined && ms > 0) return ms
   report(place, `a duration such as '30 min' or '7 d' is wanted, not ${JSON.stringify(text)}`)

@@ -4,7 +4,7 @@
  */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Fallback } from '../../domain/serving/kill-switch.ts'
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 export interface FallbackOptions {
   /** Answers by itself where the champion is found broken; only when somebody throws the switch unless said so. */
@@ -29,7 +29,11 @@ export const previousChampion = (options: FallbackOptions & { otherwise?: Answer
   ...options,
 })
 
-export function lowerFallback(report: Report, spec: FallbackSpec, { output }: LabelDefinition): Fallback {
+export function lowerFallback(
+  report: IssueCollector,
+  spec: FallbackSpec,
+  { output }: LabelDefinition,
+): Fallback {
   const { automatic } = spec
   if (automatic !== undefined && typeof automatic !== 'boolean')
     report('fallback.automatic', `true or false is wanted, not ${JSON.stringify(automatic)}`)
@@ -49,7 +53,7 @@ export function lowerFallback(report: Report, spec: FallbackSpec, { output }: La
 
 /** What a network would give that answers so. */
 function lowerAnswer(
-  report: Report,
+  report: IssueCollector,
   answer: Answer,
   output: LabelDefinition['output'],
 ): number[] | undefined {

@@ -3,14 +3,18 @@
  * once, each with its place.
  */
 
-export type Report = (place: string, message: string) => void
+export type IssueCollector = (place: string, message: string) => void
 
-export function collectIssues(): { report: Report; issues: string[] } {
+export function collectIssues(): { report: IssueCollector; issues: string[] } {
   const issues: string[] = []
   return { issues, report: (place, message) => issues.push(`${place}: ${message}`) }
 }
 
-export function reportRange(report: Report, place: string, range: { min?: number; max?: number }): void {
+export function reportRange(
+  report: IssueCollector,
+  place: string,
+  range: { min?: number; max?: number },
+): void {
   for (const side of ['min', 'max'] as const)
     if (range[side] !== undefined && !Number.isFinite(range[side]))
       report(`${place}.${side}`, `a finite number is wanted, not ${String(range[side])}`)
@@ -19,7 +23,12 @@ export function reportRange(report: Report, place: string, range: { min?: number
 }
 
 /** Whether something is a list of different texts (or numbers), at least `least` of them. */
-export function reportDistinct(report: Report, place: string, values: readonly unknown[], least = 1): void {
+export function reportDistinct(
+  report: IssueCollector,
+  place: string,
+  values: readonly unknown[],
+  least = 1,
+): void {
   if (!Array.isArray(values) || values.length < least) report(place, `at least ${least} value(s) are wanted`)
   else if (new Set(values).size !== values.length) report(place, 'a value stands twice')
 }

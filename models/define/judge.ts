@@ -7,7 +7,7 @@ import {
   type Margin,
   type Task,
 } from '../../domain/evaluation/policy.ts'
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 export interface JudgeSpec {
   /** The metric the verdict is about: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
@@ -55,7 +55,11 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
   regression: ['rmse', 'mae', 'r2'],
 }
 
-export function lowerJudge(report: Report, spec: JudgeSpec, label: LabelDefinition): JudgeDefinition {
+export function compileJudge(
+  report: IssueCollector,
+  spec: JudgeSpec,
+  label: LabelDefinition,
+): JudgeDefinition {
   const task = taskOf[label.output.kind]
   const base = defaultGatePolicy(task)
   const primary = spec.primary ?? base.primary

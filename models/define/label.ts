@@ -1,7 +1,7 @@
 /** Labels: what the model learns to tell, where it stands, and when it became known. */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Features } from '../../domain/model/features.ts'
-import { reportDistinct, reportRange, type Report } from './issues.ts'
+import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 
 interface LabelOptions {
   /** The column of the source; `label` when absent. */
@@ -41,7 +41,7 @@ export function quantity(
   }
 }
 
-export function checkLabel(report: Report, label: LabelDefinition, features: Features): void {
+export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
   const { output, column } = label
   if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is wanted')
   if (column in features)

@@ -11,12 +11,12 @@ import { isStorable } from '../../domain/postgres-text.ts'
 import { lowerExpectations, type ExpectSpec } from './data/expect.ts'
 import { lowerFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './data/features.ts'
-import { lowerJudge, type JudgeSpec } from './judge.ts'
+import { compileJudge, type JudgeSpec } from './judge.ts'
 import { checkLabel } from './label.ts'
 import { lowerViews } from './data/lookup.ts'
 import { lowerMonitor, type MonitorSpec } from './monitor.ts'
-import { lowerRelease, type ReleaseSpec } from './release.ts'
-import { collectIssues, type Report } from './issues.ts'
+import { compileRelease, type ReleaseSpec } from './release.ts'
+import { collectIssues, type IssueCollector } from './issues.ts'
 import { lowerRetrain, type RetrainSpec } from './retrain.ts'
 import { lowerSource, type SourceSpec } from './data/source.ts'
 import { lowerSplit, type SplitSpec } from './split.ts'
@@ -114,7 +114,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 const wantedParts = ['features', 'label', 'source', 'split', 'judge', 'release'] as const
 type Part = (typeof wantedParts)[number]
 
-function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
+function lowerModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
   if (typeof file.train !== 'function') report('train', 'a function is wanted')
@@ -175,8 +175,8 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
     ),
     hyperparameters,
     seed,
-    judge: part('judge', ['judge', 'label'], () => lowerJudge(report, file.judge, label)),
-    release: part('release', ['release'], () => lowerRelease(report, file.release)),
+    judge: part('judge', ['judge', 'label'], () => compileJudge(report, file.judge, label)),
+    release: part('release', ['release'], () => compileRelease(report, file.release)),
     ...retrain,
     ...monitor,
     ...fallback,
@@ -190,7 +190,7 @@ function lowerModel(report: Report, file: ModelFile<Features, Hyperparameters>):
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
 
-function checkHyperparameters(report: Report, hyperparameters: Hyperparameters): void {
+function checkHyperparameters(report: IssueCollector, hyperparameters: Hyperparameters): void {
   for (const [name, value] of Object.entries(hyperparameters))
     if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
       report(`hyperparameters.${name}`, 'a finite number, a text, true or false is wanted')

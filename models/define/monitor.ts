@@ -7,7 +7,7 @@ import {
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 export interface MonitorSpec {
   /** The length of a window: 1 h. */
@@ -82,7 +82,7 @@ export interface MonitorSpec {
   }
 }
 
-export function lowerMonitor(report: Report, spec: MonitorSpec): MonitorPolicy {
+export function lowerMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
   const usual = defaultMonitorPolicy
   const at = (place: string, text: Duration | undefined, otherwise: number) =>
     text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)

@@ -11,7 +11,7 @@ import {
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 interface StageOptions {
   /** The shortest time in the stage. */
@@ -154,7 +154,7 @@ export const direct = (spec: DirectSpec = {}): ReleaseSpec => ({ strategy: 'dire
 
 type At = (place: string, text: Duration) => number
 
-export function lowerRelease(report: Report, { strategy, spec }: ReleaseSpec): ReleasePolicy {
+export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
   const at: At = (place, text) => durationAt(report, `release.${place}`, text)
   const { by = 1, within = '7 d' } = spec.approval ?? {}
   const shared = {
@@ -271,7 +271,7 @@ function lowerWatch(at: At, watch: NonNullable<CanarySpec['watch']>): WatchPolic
   }
 }
 
-function checked(report: Report, policy: ReleasePolicy): ReleasePolicy {
+function checked(report: IssueCollector, policy: ReleasePolicy): ReleasePolicy {
   for (const issue of issuesOfPolicy(policy)) report('release', issue)
   return policy
 }

@@ -1,7 +1,7 @@
 /** Splits: which known rows train and which judge. They are frozen into the snapshot, so both models meet the same test rows. */
 import type { SplitDefinition } from '../../domain/model-definition.ts'
 import { durationAt, type Duration } from './duration.ts'
-import type { Report } from './issues.ts'
+import type { IssueCollector } from './issues.ts'
 
 export type SplitSpec =
   | { kind: 'hash'; test: number; stratified: boolean }
@@ -35,7 +35,7 @@ export const byTime = (options: {
   maxRows?: { train?: number; test?: number }
 }): SplitSpec => ({ kind: 'time', ...options })
 
-export function lowerSplit(report: Report, spec: SplitSpec, timed: boolean): SplitDefinition {
+export function lowerSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
   if (spec.kind === 'hash') {
     if (!(spec.test > 0 && spec.test < 1))
       report('split.test', `a share between 0 and 1 is wanted, not ${spec.test}`)

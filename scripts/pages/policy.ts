@@ -5,7 +5,7 @@
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
-import { canary, lowerRelease, percent } from '../../models/define/release.ts'
+import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { readDeclarations, type Member } from './members.ts'
 import { code, table, valueOf } from './markdown-table.ts'
 
@@ -28,7 +28,7 @@ interface Whole {
   issues?: (policy: never) => string[]
 }
 
-const usual = lowerRelease(() => {}, canary({ stages: [percent(5)] }))
+const usual = compileRelease(() => {}, canary({ stages: [percent(5)] }))
 const stage = { shareBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 }
 /** Every part that may be absent is in it. */
 const wholeRelease: ReleasePolicy = {

@@ -1,6 +1,6 @@
 /** The page about HTTP, from the declared routes: the same that are mounted and that /openapi.json describes. */
 import type { ApiDeps } from '../../api/deps.ts'
-import type { Allowed, Route } from '../../api/http/route.ts'
+import type { Access, RouteDefinition } from '../../api/http/route.ts'
 import { describe } from '../../api/http/openapi.ts'
 import { routesOf } from '../../api/routes/all-routes.ts'
 import { code, table } from './markdown-table.ts'
@@ -30,7 +30,7 @@ interface Schema {
 export function routesPage(): string {
   const routes = routesOf(nothing as ApiDeps)
   const { paths } = describe(routes) as { paths: Record<string, Record<string, Operation>> }
-  const groups = new Map<string, Route[]>()
+  const groups = new Map<string, RouteDefinition[]>()
   for (const route of routes) groups.set(groupOf(route), [...(groups.get(groupOf(route)) ?? []), route])
   return [
     '# HTTP',
@@ -47,17 +47,17 @@ export function routesPage(): string {
   ].join('\n')
 }
 
-const pathOf = ({ path }: Route): string => path.replaceAll(/:(\w+)/g, '{$1}')
+const pathOf = ({ path }: RouteDefinition): string => path.replaceAll(/:(\w+)/g, '{$1}')
 
-const groupOf = ({ path }: Route): string => {
+const groupOf = ({ path }: RouteDefinition): string => {
   const [first = '', second = ''] = path.split('/').filter((part) => part !== '')
   if (first === 'v1') return `/v1/${second}`
   if (first === 'v2') return '/v2: the Open Inference Protocol'
   return 'Pages, health and description'
 }
 
-function sectionOf(route: Route, operation: Operation | undefined): string[] {
-  const { method, path, allow, summary, answers, takes } = route
+function sectionOf(route: RouteDefinition, operation: Operation | undefined): string[] {
+  const { method, path, allow, summary, answers, contentTypes } = route
   const rows = [...queryOf(operation), ...bodyOf(operation)]
   return [
     `### ${method.toUpperCase()} ${path}`,
@@ -66,13 +66,13 @@ function sectionOf(route: Route, operation: Operation | undefined): string[] {
     '',
     `For ${whoOf(allow)}. Answers ${Object.entries(answers)
       .map(([status, meaning]) => `${code(status)} (${meaning})`)
-      .join(', ')}.${takes === undefined ? '' : ` Takes ${takes.map(code).join(', ')}.`}`,
+      .join(', ')}.${contentTypes === undefined ? '' : ` Takes ${contentTypes.map(code).join(', ')}.`}`,
     '',
     ...(rows.length === 0 ? [] : [table(['field', 'in', 'type', 'required'], rows), '']),
   ]
 }
 
-function whoOf(allow: Allowed): string {
+function whoOf(allow: Access): string {
   if (allow === 'public') return 'everybody, without a key'
   if (allow === 'callers')
     return 'predictor and admin, or everybody where `TENURE_PUBLIC_PREDICTIONS` is `on`'

@@ -62,7 +62,7 @@ export async function keepAnswer(
 }
 
 /** Lets go of a command that came to nothing, so that it may be tried again. */
-export async function letGo(
+export async function releaseClaim(
   database: Database,
   { keyId, name, holder }: RequestName & { holder: string },
 ): Promise<void> {

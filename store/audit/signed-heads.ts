@@ -130,15 +130,15 @@ const lookMs = 5_000
 export function keepHeads({
   store,
   heads,
-  onTrouble,
+  onError,
 }: {
   store: Store
   heads: HeadList
-  onTrouble: (what: string, error?: unknown) => void
+  onError: (what: string, error?: unknown) => void
 }): HeadKeeper {
   let broken = false
   const tell = async (why: string) => {
-    if (!broken) onTrouble(`the audit is broken: ${why}`)
+    if (!broken) onError(`the audit is broken: ${why}`)
     broken = true
     await upsertAlert(store, {
       dedupeKey: 'audit_broken',
@@ -171,7 +171,7 @@ export function keepHeads({
   }
   let queue = Promise.resolve()
   const inTurn = (work: () => Promise<void>): Promise<void> =>
-    (queue = queue.then(work).catch((error: unknown) => onTrouble('a head of the audit was not kept', error)))
+    (queue = queue.then(work).catch((error: unknown) => onError('a head of the audit was not kept', error)))
   const unlisten = store.listen(auditChannel, (payload) => void inTurn(() => hear(payload)))
   const timer = setInterval(() => void inTurn(catchUp), lookMs)
   timer.unref()

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
-export interface ModelLine {
+export interface ModelListItem {
   model: string
   about?: string
   champion?: { version: string; since: string; releaseId?: string }
@@ -16,7 +16,7 @@ export interface ModelLine {
 export async function listModelLines(
   database: Database,
   { models, after, limit }: { models?: readonly string[]; after?: string; limit: number },
-): Promise<ModelLine[]> {
+): Promise<ModelListItem[]> {
   const rows = await database.query<{
     name: string
     about: string | null

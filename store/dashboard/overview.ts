@@ -4,12 +4,12 @@
  */
 import sql from 'sql-template-tag'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
-import type { FlagWay } from '../../domain/serving/kill-switch.ts'
+import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import type { Database } from '../postgres.ts'
 
 /** Where a champion's quality was measured last, and what it was judged by. */
-export interface Glance {
+export interface OverviewRow {
   model: string
   about?: string
   champion?: { version: string; since: string; releaseId?: string }
@@ -22,7 +22,7 @@ export interface Glance {
   /** Of the positive class among those rows; absent where there is none. */
   positives?: number
   drift?: { level: DriftLevel; toAt: string; worst?: string }
-  serve: FlagWay
+  serve: KillSwitchMode
 }
 
 interface GlanceRow {
@@ -40,14 +40,14 @@ interface GlanceRow {
   drift_level: DriftLevel | null
   drift_to: Date | null
   drift_worst: string | null
-  serve: FlagWay | null
+  serve: KillSwitchMode | null
 }
 
 /** In the order of their names; of all models when `models` is absent. */
 export async function listGlances(
   database: Database,
   { models, limit }: { models?: readonly string[]; limit: number },
-): Promise<Glance[]> {
+): Promise<OverviewRow[]> {
   const rows = await database.query<GlanceRow>(sql`
     select models.name as model, models.definition ->> 'about' as about, champions.version, champions.since,
       champions.release_id, quality.report as quality, quality.to_at as quality_to,
@@ -80,7 +80,7 @@ export async function listGlances(
   return rows.map(toGlance)
 }
 
-function toGlance(row: GlanceRow): Glance {
+function toGlance(row: GlanceRow): OverviewRow {
   const { version, since, quality, quality_to: toAt, drift_level: level, drift_to: driftTo } = row
   return {
     model: row.model,
@@ -155,7 +155,7 @@ export async function readRecorded(
 }
 
 /** How many replicas answer now, and the database's clock. */
-export async function readHouse(database: Database): Promise<{ replicas: number; nowMs: number }> {
+export async function readFleet(database: Database): Promise<{ replicas: number; nowMs: number }> {
   const [row] = await database.query<{ replicas: number; now: Date }>(sql`
     select count(*) filter (where lease_until > clock_timestamp())::int as replicas, clock_timestamp() as now from replicas`)
   return { replicas: row!.replicas, nowMs: row!.now.getTime() }

@@ -12,7 +12,7 @@ import type { Database } from '../postgres.ts'
 import type { ReleaseCommand } from '../release/releases.ts'
 
 /** A row of the list of releases. */
-export interface ReleaseLine {
+export interface ReleaseListItem {
   id: string
   model: string
   version: string
@@ -42,9 +42,9 @@ export interface ReleaseListFilter {
 export async function listReleaseLines(
   database: Database,
   { models, outcome, limit, offset }: ReleaseListFilter,
-): Promise<ReleaseLine[]> {
+): Promise<ReleaseListItem[]> {
   const rows = await database.query<
-    Omit<ReleaseLine, 'outcome' | 'reason' | 'startedAt' | 'endedAt'> & {
+    Omit<ReleaseListItem, 'outcome' | 'reason' | 'startedAt' | 'endedAt'> & {
       outcome: ReleaseOutcomeKind | null
       reason: string | null
       started: Date

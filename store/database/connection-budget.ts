@@ -17,13 +17,13 @@ const kinds = {
 export type ProcessKind = keyof typeof kinds
 
 /** Most connections of the pool of one process of a kind. */
-export const pools: Readonly<Record<ProcessKind, number>> = { api: 8, control: 16, train: 4, commands: 6 }
+export const poolSizes: Readonly<Record<ProcessKind, number>> = { api: 8, control: 16, train: 4, commands: 6 }
 
 /** Beside its pool: those that listen, for routes, keys and the audit; for alerts and the audit, and one that erases. */
 const beside: Readonly<Record<ProcessKind, number>> = { api: 3, control: 3, train: 0, commands: 0 }
 
 /** Most connections that one process of a kind may open. */
-export const mostConnectionsOf = (kind: ProcessKind): number => pools[kind] + beside[kind]
+export const maxConnectionsOf = (kind: ProcessKind): number => poolSizes[kind] + beside[kind]
 
 /** The rest is for people, backups and what was not closed yet. */
 const mostShare = 0.8
@@ -31,11 +31,11 @@ const mostShare = 0.8
 export type Processes = Readonly<Record<ProcessKind, number>>
 
 /** Throws `configuration_invalid` when all of them together may open more than four fifths of what Postgres allows. */
-export async function expectRoom(database: Database, processes: Processes): Promise<void> {
+export async function checkConnectionBudget(database: Database, processes: Processes): Promise<void> {
   const [row] = await database.query<{ most: number }>(
     sql`select current_setting('max_connections')::integer as most`,
   )
-  const issue = issueOfRoom(processes, row?.most ?? 0)
+  const issue = connectionShortage(processes, row?.most ?? 0)
   if (issue !== undefined) throw issue
 }
 
@@ -54,16 +54,16 @@ export async function expectRoomFor(database: Database, kind: ProcessKind): Prom
     group by kind`)
   const processes = { api: 1, control: 1, train: 1, commands: 1 }
   for (const each of there) processes[each.kind] = each.processes + (each.kind === kind ? 1 : 0)
-  await expectRoom(database, processes)
+  await checkConnectionBudget(database, processes)
 }
 
 /** Why there is no room, with the figures and what to change; nothing when there is. */
-export function issueOfRoom(processes: Processes, most: number): DomainError | undefined {
+export function connectionShortage(processes: Processes, most: number): DomainError | undefined {
   const each = Object.entries(processes) as [ProcessKind, number][]
-  const sum = each.reduce((all, [kind, count]) => all + count * mostConnectionsOf(kind), 0)
+  const sum = each.reduce((all, [kind, count]) => all + count * maxConnectionsOf(kind), 0)
   const room = Math.floor(most * mostShare)
   if (sum <= room) return undefined
-  const parts = each.map(([kind, count]) => `${kinds[kind]} ${count} × ${mostConnectionsOf(kind)}`)
+  const parts = each.map(([kind, count]) => `${kinds[kind]} ${count} × ${maxConnectionsOf(kind)}`)
   return new DomainError(
     'configuration_invalid',
     `the processes may open ${sum} connections to Postgres (${parts.join(', ')}), and 80 % of its max_connections of ${most} are ` +

@@ -44,12 +44,12 @@ export function copyOut(
         // The driver's buffer is its own again after this turn.
         const mine = Buffer.from(chunk)
         waiting++
-        if (waiting === mostWaiting) stream.pause()
+        if (waiting === maxPendingBytes) stream.pause()
         taken = taken
           .then(() => (failure === undefined ? take(mine) : undefined))
           .catch((error: Error) => void (failure ??= error))
           .then(() => {
-            if (waiting-- === mostWaiting) stream.resume()
+            if (waiting-- === maxPendingBytes) stream.resume()
           })
       },
       handleCommandComplete({ text }) {
@@ -69,7 +69,7 @@ export function copyOut(
 }
 
 /** Pieces that wait for the slower side. */
-const mostWaiting = 64
+const maxPendingBytes = 64
 
 /** Runs COPY … FROM STDIN with what comes. Answers how many rows Postgres took; what fails to come makes it take none. */
 export function copyFrom(

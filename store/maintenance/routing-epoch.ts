@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import type { Route } from '../../domain/serving/route.ts'
-import { wholeBp } from '../../domain/serving/route.ts'
+import { totalBp } from '../../domain/serving/route.ts'
 import type { Database } from '../postgres.ts'
 import { findRouting, writeRoute } from '../serving/routing.ts'
 
@@ -42,7 +42,7 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
       route: {
         model,
         salt,
-        arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+        arms: [{ arm: 'champion', version, shareBp: totalBp }],
         proven,
         ...(standby === undefined ? {} : { standby }),
       },

@@ -1,6 +1,6 @@
 /** What people were told of alerts: decided once, sent until it has arrived or a day has passed. */
 import sql from 'sql-template-tag'
-import type { About, Told } from '../../domain/monitoring/alert-escalation.ts'
+import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import { toAlert, type Alert, type AlertRow } from './alerts.ts'
 import type { Database } from '../postgres.ts'
 
@@ -9,8 +9,8 @@ const iso = (ms: number): string => new Date(ms).toISOString()
 /** Alerts of which something may have to be told: open ones, and those that ended in the last two days. */
 export async function listTellable(
   database: Database,
-): Promise<{ nowMs: number; alerts: { alert: Alert; told: Told[] }[] }> {
-  const rows = await database.query<AlertRow & { told: Told[]; now: Date }>(sql`
+): Promise<{ nowMs: number; alerts: { alert: Alert; told: DeliveryRecord[] }[] }> {
+  const rows = await database.query<AlertRow & { told: DeliveryRecord[]; now: Date }>(sql`
     select alerts.*, clock_timestamp() as now, (
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
@@ -27,7 +27,7 @@ export async function listTellable(
 /** Decides what is to be told; decided again, nothing changes. */
 export async function insertMessages(
   database: Database,
-  messages: readonly (Told & { alertId: number })[],
+  messages: readonly (DeliveryRecord & { alertId: number })[],
 ): Promise<void> {
   if (messages.length === 0) return
   const rows = messages.map(({ alertId, channel, about, dueMs }) => ({
@@ -72,7 +72,7 @@ export async function listWaiting(database: Database, limit = 100): Promise<Wait
   }))
 }
 
-export async function markSent(database: Database, id: number): Promise<void> {
+export async function markNotificationSent(database: Database, id: number): Promise<void> {
   await database.query(sql`
     update alert_messages set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
 }

@@ -3,7 +3,7 @@
  * it, so that a kill between the two leaves files that nobody names, which are found again, and never a row without its file.
  */
 import sql from 'sql-template-tag'
-import type { Lot } from '../../domain/registry/artifact-retention.ts'
+import type { ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Database, Store } from '../postgres.ts'
 
@@ -62,7 +62,7 @@ const snapshotsInUse = sql`
     join retrainings on retrainings.model = validations.model and retrainings.ended_at is null
       and validations.created_at >= retrainings.started_at`
 
-export interface NamedArtifact extends Pick<Lot, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
+export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
   /** Of a version; who has made none is asked by the manifest in the store. */
   files?: Manifest['files']
   /** Snapshots that it was trained or judged on. */
@@ -101,7 +101,7 @@ export async function listArtifacts(database: Database): Promise<NamedArtifact[]
   }))
 }
 
-export interface NamedSnapshot extends Pick<Lot, 'digest' | 'inUse' | 'madeMs'> {
+export interface NamedSnapshot extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'madeMs'> {
   /** The list of the persons in it. */
   subjects?: string
 }
@@ -142,7 +142,7 @@ export async function listOtherFiles(
  * Gives an artifact up, unless it has come into use meanwhile; answers whether it did. A release that begins at this moment
  * waits for the row of its version, and so begins before or after, but not in between.
  */
-export const giveUpArtifact = (store: Store, digest: string): Promise<boolean> =>
+export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =>
   store.transaction(async (database) => {
     await database.query(sql`select from versions where artifact_digest = ${digest} for update`)
     const given = await database.query(sql`

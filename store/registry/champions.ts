@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { issuesOfTarget } from '../../domain/registry/schema-compatibility.ts'
+import { schemaIssues } from '../../domain/registry/schema-compatibility.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Champion {
@@ -122,12 +122,12 @@ export async function listRollbackTargets(
   return rows.map(({ version, artifact_digest: artifactDigest, schema, now }) => ({
     version,
     artifactDigest,
-    issues: issuesOfTarget(known(now ?? {}), known(schema)),
+    issues: schemaIssues(known(now ?? {}), known(schema)),
   }))
 }
 
 /** Why callers of one version could not be given the other, whether it is a target or not; empty when they could. */
-export async function findMisfits(
+export async function findIncompatibilities(
   database: Database,
   { from, to }: { from: string; to: string },
 ): Promise<string[]> {
@@ -135,7 +135,7 @@ export async function findMisfits(
     sql`select version, ${schemaJson} as schema from versions where version = any(${[from, to]}::text[])`,
   )
   const schemaOf = (name: string) => known(rows.find(({ version }) => version === name)?.schema ?? {})
-  return issuesOfTarget(schemaOf(from), schemaOf(to))
+  return schemaIssues(schemaOf(from), schemaOf(to))
 }
 
 const schemaJson = sql`jsonb_build_object('features', versions.manifest -> 'features', 'output', versions.manifest -> 'output')`
@@ -157,7 +157,7 @@ export async function findRollbackTarget(
 }
 
 /** From now on releases may be taken back to it. */
-export async function markProven(database: Database, version: string): Promise<void> {
+export async function markKnownGood(database: Database, version: string): Promise<void> {
   await database.query(sql`
     update versions set proven_at = coalesce(proven_at, clock_timestamp()), withdrawn_at = null
     where version = ${version}`)

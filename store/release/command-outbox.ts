@@ -22,7 +22,7 @@ export interface OutboxMessage {
   policyDigest?: string
   /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
   until?: string
-  warrant: string
+  signature: string
 }
 
 /** What can be asked for without a release. */
@@ -177,7 +177,7 @@ export interface Start {
 }
 
 /** One that is to be sent, and where to. */
-export interface Parcel {
+export interface OutboxItem {
   id: OutboxCommand['id']
   releaseId: string
   model: string
@@ -199,15 +199,15 @@ const longestWaitHours = 24
  * The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. What
  * a release has answered was sent, though whoever sent it died before saying so.
  */
-export async function claimParcels(
+export async function claimDue(
   database: Database,
   { limit, leaseMs }: { limit: number; leaseMs: number },
-): Promise<(Parcel | Start)[]> {
+): Promise<(OutboxItem | Start)[]> {
   await database.query(sql`
     update command_outbox set next_at = null, problem = null, sent_at = coalesce(sent_at, answers.at)
     from release_commands as answers
     where next_at is not null and answers.id = command_outbox.release_id || '/' || command_outbox.command_id`)
-  const rows = await database.query<(Parcel | Start) & { recorded: Date }>(sql`
+  const rows = await database.query<(OutboxItem | Start) & { recorded: Date }>(sql`
     with due as (
       select id, release_id from command_outbox as each
       where next_at <= clock_timestamp() and not exists (
@@ -226,7 +226,7 @@ export async function claimParcels(
 }
 
 /** Temporal has it. It is sent again after so long when the release has not answered by then. */
-export async function markSent(
+export async function markCommandSent(
   database: Database,
   { id, againMs }: { id: string; againMs: number },
 ): Promise<void> {
@@ -237,7 +237,7 @@ export async function markSent(
 }
 
 /** Temporal has not taken it. */
-export async function putBack(
+export async function reschedule(
   database: Database,
   { id, problem, againMs }: { id: string; problem: string; againMs: number },
 ): Promise<void> {
@@ -248,7 +248,7 @@ export async function putBack(
 }
 
 /** Answers in the place of a release that has ended and can no longer do it, with its row of the audit; nothing when it has answered. */
-export async function refuseParcel(store: Store, parcel: Parcel, message: string): Promise<void> {
+export async function refuseParcel(store: Store, parcel: OutboxItem, message: string): Promise<void> {
   const { id, releaseId, model, command, message: said } = parcel
   const { by: actor, reason } = said
   const answer = { accepted: false, stage: 'ended', message } as const
@@ -269,7 +269,7 @@ export async function refuseParcel(store: Store, parcel: Parcel, message: string
 }
 
 /** Keeps what has become of a start, with its row of the audit; nothing when somebody else has. */
-export async function settleStart(
+export async function completeStart(
   store: Store,
   { id, model, command, message: { by: actor } }: Start,
   answer: { accepted: boolean; message: string; started?: unknown },

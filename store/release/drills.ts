@@ -97,7 +97,7 @@ export async function readSilence(database: Database, replica: string): Promise<
 }
 
 /** Whether the watch of this release is to fall silent now: it is told once, so that the next watcher goes on. */
-export async function takeSilence(database: Database, releaseId: string): Promise<boolean> {
+export async function readSimulatedOutage(database: Database, releaseId: string): Promise<boolean> {
   const rows = await database.query(sql`
     update drills set silenced_at = clock_timestamp(), began_at = clock_timestamp()
     where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)

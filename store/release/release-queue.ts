@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { longestWaitMs, type Over } from '../../domain/release/queue-policy.ts'
+import { maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
 import type { Database } from '../postgres.ts'
 
 export type WaitingState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
@@ -18,7 +18,7 @@ export interface WaitingRelease {
   requestedBy: string
   hotfixReason?: string
   policy?: ReleasePolicy
-  over: Over
+  over: Preemption
   state: WaitingState
   /** Why it ended as it did. */
   message: string
@@ -38,7 +38,7 @@ export type NewWaiting = Pick<
 export async function insertWaiting(
   database: Database,
   wanted: NewWaiting,
-  waitMs = longestWaitMs,
+  waitMs = maxQueueMs,
 ): Promise<WaitingRelease> {
   const { model, version, requestedBy, hotfixReason, policy, over } = wanted
   const { id = `wait_${randomUUID().replaceAll('-', '')}` } = wanted
@@ -97,7 +97,7 @@ export async function endWaiting(
  * A release that had its turn and was then not opened: what it waited for came to nothing, and says why. It may be known before
  * it is written that its turn has come, which then is not written any more.
  */
-export async function refuseTurn(
+export async function rejectQueued(
   database: Database,
   { releaseId, turn, message }: { releaseId: string; turn?: string | undefined; message: string },
 ): Promise<void> {
@@ -139,7 +139,7 @@ interface RawWaiting {
   requested_by: string
   hotfix_reason: string | null
   policy: ReleasePolicy | null
-  over: Over
+  over: Preemption
   state: WaitingState
   message: string
   release_id: string | null

@@ -1,12 +1,12 @@
 /** The kill switches, and which replicas have done what they say. */
 import sql from 'sql-template-tag'
-import type { Flag, FlagWay } from '../../domain/serving/kill-switch.ts'
+import type { Flag, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import type { Store, Database } from '../postgres.ts'
 
 interface FlagRow {
   model: string
-  serve: FlagWay
+  serve: KillSwitchMode
   reason: string
   actor: string
   revision: number
@@ -17,7 +17,7 @@ const toFlag = ({ at, ...row }: FlagRow): Flag => ({ ...row, at: at.toISOString(
 
 export interface FlagWrite {
   model: string
-  serve: FlagWay
+  serve: KillSwitchMode
   reason: string
   actor: string
 }

@@ -18,7 +18,7 @@ export async function makeDays(database: Database, ahead: number): Promise<numbe
 }
 
 /** Drops the days of the log that ended more than `keepDays` ago; answers their names. */
-export async function dropDays(database: Database, keepDays: number): Promise<string[]> {
+export async function dropPartitions(database: Database, keepDays: number): Promise<string[]> {
   const dropped: string[] = []
   for (;;) {
     const [row] = await database.query<{ day: string | null }>(

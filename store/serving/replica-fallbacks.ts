@@ -5,7 +5,7 @@ import type { Database } from '../postgres.ts'
 
 export interface StandingRung {
   model: string
-  rung: Rung
+  level: Rung
   /** Why it is not the champion. */
   reason: string
 }
@@ -32,7 +32,7 @@ export async function listRungs(
 ): Promise<(StandingRung & { replicas: number })[] | undefined> {
   const rows = await database.query<{
     model: string | null
-    rung: Rung
+    level: Rung
     reason: string
     replicas: number
   }>(sql`

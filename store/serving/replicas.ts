@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import type { Fallback, FlagWay } from '../../domain/serving/kill-switch.ts'
+import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { Database } from '../postgres.ts'
 import type { Vouched } from '../signing/artifact-signatures.ts'
 
@@ -55,7 +55,7 @@ export interface RoutingRow {
 /** The kill switch of a model as a replica needs it. */
 export interface SwitchRow {
   model: string
-  serve: FlagWay
+  serve: KillSwitchMode
   revision: number
 }
 

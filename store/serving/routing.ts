@@ -149,8 +149,8 @@ export async function listFollowers(database: Database, model: string): Promise<
 }
 
 /** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
-export function issuesOfFollowers(followers: readonly Follower[], place: RoutingPlace): string[] {
-  return followers.flatMap(({ id, host, acknowledged, problem }) => {
+export function laggingReplicas(replicas: readonly Follower[], place: RoutingPlace): string[] {
+  return replicas.flatMap(({ id, host, acknowledged, problem }) => {
     const who = `replica ${id} on ${host}`
     const follows =
       acknowledged !== undefined &&

@@ -16,12 +16,12 @@ export interface Vouched {
 }
 
 /** To be stored with the version. */
-export function vouchFor(signer: Signer, vouched: Vouched): Buffer {
+export function signArtifact(signer: Signer, vouched: Vouched): Buffer {
   return signer.sign(bytesOf(vouched))
 }
 
 /** Throws `artifact_untrusted` unless the key of this installation has signed exactly this. */
-export function expectVouched(
+export function verifyArtifact(
   signer: Signer,
   vouched: Vouched & { signature?: Uint8Array | undefined },
 ): void {
@@ -40,12 +40,12 @@ export function expectVouched(
  * Vouches for every version that anybody has vouched for, with another key: the one before is lost, or belongs to another
  * installation. Their artifacts must have been checked by whoever asks for it. Answers how many.
  */
-export async function vouchAnew(database: Database, signer: Signer): Promise<number> {
+export async function resignArtifacts(database: Database, signer: Signer): Promise<number> {
   const versions = await database.query<Vouched>(sql`
     select version, model, artifact_digest as "artifactDigest" from versions where signature is not null`)
   for (const each of versions)
     await database.query(
-      sql`update versions set signature = ${vouchFor(signer, each)} where version = ${each.version}`,
+      sql`update versions set signature = ${signArtifact(signer, each)} where version = ${each.version}`,
     )
   return versions.length
 }

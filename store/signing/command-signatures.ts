@@ -27,7 +27,7 @@ export interface Warranted {
 const validMs = 24 * 3_600_000
 
 /** `keyId` is the key that said it. */
-export function makeWarrant(
+export function signCommand(
   signer: Signer,
   said: Warranted,
   { keyId, nowMs }: { keyId: string; nowMs: number },
@@ -38,15 +38,15 @@ export function makeWarrant(
 }
 
 /** The id of the key that said it; absent when it did not, or too long ago. */
-export function keyOfWarrant(
+export function verifyCommand(
   signer: Signer,
   said: Warranted,
-  { warrant, nowMs }: { warrant: string; nowMs: number },
+  { signature, nowMs }: { signature: string; nowMs: number },
 ): string | undefined {
-  const [keyId = '', until = '', signature = ''] = warrant.split('.')
+  const [keyId = '', until = '', bytes = ''] = signature.split('.')
   const untilMs = Number(until)
   if (!(untilMs > nowMs)) return undefined
-  return signer.verify(bytesOf(said, keyId, untilMs), Buffer.from(signature, 'base64url')) ? keyId : undefined
+  return signer.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url')) ? keyId : undefined
 }
 
 const bytesOf = (said: Warranted, keyId: string, untilMs: number): Buffer =>

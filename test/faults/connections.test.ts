@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { prepareCore } from '../../cli/supervisor/bootstrap.ts'
-import { mostConnectionsOf, nameOfProcess } from '../../store/database/connection-budget.ts'
+import { maxConnectionsOf, nameOfProcess } from '../../store/database/connection-budget.ts'
 import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
 import { reached } from '../support/docs/fault-figures.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
@@ -35,7 +35,7 @@ beforeAll(async () => {
     `select current_setting('max_connections')::integer as most`,
   )
   room = Math.floor(rows[0]!.most * 0.8)
-  for (let place = 0; place * mostConnectionsOf('api') < room; place++) {
+  for (let place = 0; place * maxConnectionsOf('api') < room; place++) {
     const application_name = nameOfProcess('api', `crowd${place}`)
     const client = new pg.Client({ connectionString: DATABASE_URL, application_name })
     await client.connect()
@@ -78,7 +78,7 @@ it.each([
 
 it('tenure up refuses more replicas than there is room for', async () => {
   const config = readConfig(environmentWith(environment))
-  const replicas = Math.ceil(room / mostConnectionsOf('api'))
+  const replicas = Math.ceil(room / maxConnectionsOf('api'))
   await expect(prepareCore({ config, replicas })).rejects.toMatchObject({
     code: 'configuration_invalid',
     message: expect.stringContaining(`API processes ${replicas} × 11`) as string,

@@ -28,9 +28,9 @@ const sample: readonly [StoryName, Point][] = [
   ['promotion', { at: 'task', task: 12 }],
   ['promotion', { at: 'event', event: 40 }],
   ['promotion', { at: 'committed', activity: 'closeRelease', run: 1, write: 1 }],
-  ['rollback', { at: 'uncommitted', activity: 'takeBack', run: 1, write: 1 }],
-  ['rollback', { at: 'committed', activity: 'takeBack', run: 1, write: 1 }],
-  ['rollback', { at: 'after', activity: 'takeBack', run: 1 }],
+  ['rollback', { at: 'uncommitted', activity: 'rollBackCandidate', run: 1, write: 1 }],
+  ['rollback', { at: 'committed', activity: 'rollBackCandidate', run: 1, write: 1 }],
+  ['rollback', { at: 'after', activity: 'rollBackCandidate', run: 1 }],
 ]
 
 it('a worker that dies there changes nothing of how its release ends', { timeout: 200_000 }, async () => {

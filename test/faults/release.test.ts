@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { wholeBp } from '../../domain/serving/route.ts'
+import { totalBp } from '../../domain/serving/route.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
@@ -141,7 +141,7 @@ it(
     system.signal('control', 'SIGSTOP')
     try {
       const { route } = (await findRouting(system.store, model))!
-      const all = [{ arm: 'champion' as const, version: champion, shareBp: wholeBp }]
+      const all = [{ arm: 'champion' as const, version: champion, shareBp: totalBp }]
       await nextRoute(system.store, model, { salt: route.salt, proven: champion, arms: all })
       await pause(exposureMs)
     } finally {

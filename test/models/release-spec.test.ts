@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
 import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { ab, blueGreen, canary, direct, percent, rolling, shadow } from '../../models/define.ts'
-import { lowerRelease, type ReleaseSpec } from '../../models/define/release.ts'
+import { compileRelease, type ReleaseSpec } from '../../models/define/release.ts'
 import { collectIssues } from '../../models/define/issues.ts'
 
 const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } => {
   const { report, issues } = collectIssues()
-  return { policy: lowerRelease(report, spec), issues }
+  return { policy: compileRelease(report, spec), issues }
 }
 
 describe('in words', () => {

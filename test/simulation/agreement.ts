@@ -20,7 +20,7 @@ export function disagreementsOf({
   for (const replica of replicas) {
     const now = tableNow(replica, model)
     const { epoch, generation } = now?.live.route ?? { epoch: 0, generation: 0 }
-    const isFenced = now?.table === now?.live.fenced
+    const isFenced = now?.table === now?.live.expiredLease
     if (epoch !== routing['epoch'] || generation !== routing['generation'] || isFenced)
       found.push(
         `${replica.machine.name} follows ${epoch}/${generation}${isFenced ? ', fenced' : ''}, the database says ${String(routing['epoch'])}/${String(routing['generation'])}`,

@@ -41,7 +41,8 @@ export function ambushOf(
       },
     }
   const cut = () => cutReplica(forMs + 1_500, which)
-  if (which % 2) return { types: ['route', 'promote', 'takeBack'], left: 1 + (which % 6), strike: cut }
+  if (which % 2)
+    return { types: ['route', 'promote', 'rollBackCandidate'], left: 1 + (which % 6), strike: cut }
   return {
     types: ['promote'],
     left: 1,

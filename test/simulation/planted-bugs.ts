@@ -120,8 +120,8 @@ export const plants: readonly Plant[] = [
     'return-not-awaited',
     'a rollback counts as acknowledged at once',
     'activities/release/rollback.ts',
-    "return { kind: 'taken_back', problems, recovery }",
-    "return { kind: 'taken_back', problems: [], recovery }",
+    "return { kind: 'rolled_back', problems, recovery }",
+    "return { kind: 'rolled_back', problems: [], recovery }",
   ),
   plant(
     'pass-on-no-data',

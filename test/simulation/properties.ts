@@ -174,7 +174,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     if (routing?.['generation'] !== last.generation || world.now() < clockSteppedMs + 6_000) return
     for (const replica of replicas) {
       const found = tableNow(replica, model)
-      if (!found || found.table === found.live.fenced) continue
+      if (!found || found.table === found.live.expiredLease) continue
       const { epoch, generation } = found.live.route
       if (
         epoch < (routing['epoch'] as number) ||
@@ -210,8 +210,8 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     },
     /** What a watch has come to. A stage that is passed has been looked at for its time at least, whatever the looks have shown. */
     watched(state: ReleaseState, report: WatchReport) {
-      const { stage, undecided, stageIndex } = state
-      const step = `${stage === 'awaiting_decision' ? undecided : stage}/${stageIndex}`
+      const { stage, undecidedStage, stageIndex } = state
+      const step = `${stage === 'awaiting_decision' ? undecidedStage : stage}/${stageIndex}`
       const firstMs = releaseOf(state.id)?.firstLooks.get(step)
       const { minMs } = watchedPolicy(state) ?? { minMs: 0 }
       if (report.kind !== 'judged' || report.verdict !== 'pass' || firstMs === undefined) return
@@ -406,7 +406,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
       if (type === 'watch' && report?.verdict === 'fail') condemned.add(chain)
       if (type === 'closeRelease') ends.set(chain, world.now())
       if (
-        type === 'takeBack' &&
+        type === 'rollBackCandidate' &&
         report?.problems?.length === 0 &&
         version !== undefined &&
         memory.row('champions', model)?.['version'] !== version

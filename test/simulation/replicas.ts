@@ -5,10 +5,10 @@
 import { createClock } from '../../api/serving/clock.ts'
 import type { Remembered, RememberedVersion } from '../../api/serving/routing/disk-cache.ts'
 import { startReplica } from '../../api/serving/routing/replica-sync.ts'
-import { createRouting, type Lease, type Routing } from '../../api/serving/routing/routing.ts'
-import { createSwitches } from '../../api/serving/routing/kill-switches.ts'
-import { armOf, isShadowed, type Table } from '../../api/serving/routing/route-table.ts'
-import { createTallies } from '../../api/serving/counters/arm-counters.ts'
+import { createRouting, type Lease, type ReplicaRouting } from '../../api/serving/routing/routing.ts'
+import { createKillSwitches } from '../../api/serving/routing/kill-switches.ts'
+import { armOf, isShadowedRequest, type RouteTable } from '../../api/serving/routing/route-table.ts'
+import { createCounterRegistry } from '../../api/serving/counters/arm-counters.ts'
 import type { LoadedVersion } from '../../api/serving/version/loaded-version.ts'
 import { isError } from '../../domain/errors.ts'
 import { findArtifact } from '../../store/serving/replicas.ts'
@@ -19,7 +19,7 @@ export interface Replica {
   machine: Machine
   /** What survives a crash. */
   disk: { remembered?: Remembered }
-  routing?: Routing
+  routing?: ReplicaRouting
   lease?: Lease
   /** The monotonic clock of the present process. */
   now(): number
@@ -32,7 +32,7 @@ export interface Answer {
   replica: Replica
   model: string
   key: string
-  table: Table
+  table: RouteTable
   isFull: boolean
   version: string
   arm: string
@@ -63,7 +63,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
   const now = () => world.now() - machine.startedMs
   const clock = createClock(now, () => wallOf(world, machine))
   const lease: Lease = { until: 0 }
-  const tallies = createTallies(clock)
+  const counters = createCounterRegistry(clock)
   const known = new Map(Object.entries(disk.remembered?.versions ?? {}))
   const id = `${machine.name}/${machine.life}`
   const originOf = async (version: string): Promise<RememberedVersion> => {
@@ -76,11 +76,11 @@ export function startProcess(replica: Replica, around: Surroundings): void {
       throw error
     }
   }
-  const switches = createSwitches(tallies)
+  const switches = createKillSwitches(counters)
   const routing = createRouting({
     clock,
     lease,
-    tallies,
+    counters,
     replica: id,
     switches,
     async load(version, recalled) {
@@ -108,7 +108,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
       lease,
       routing,
       switches,
-      tallies,
+      counters,
       leaseMs,
       drills: false,
       replica: { id, host: machine.name, pid: machine.life, url: '', buildId: 'b' },
@@ -122,7 +122,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
       },
       bins: { due: () => [], wrote: () => {} } as never,
       shadow: { pairs: [] } as never,
-      onTrouble: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
+      onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},
     })
   })
@@ -137,19 +137,19 @@ export function startProcess(replica: Replica, around: Surroundings): void {
       const arm = armOf(table, key)
       const { version } = arm.loaded
       const isBad = world.chance(around.behaviour.get(version)?.invalid ?? 0)
-      const counted = tallies.count(arm.tally, 100 + world.int(50), key, isBad ? 'invalid' : undefined)
+      const counted = counters.count(arm.counters, 100 + world.int(50), key, isBad ? 'invalid' : undefined)
       arm.guard?.count(isBad && counted)
       const { shadow } = table
-      if (shadow && isShadowed(shadow, key)) {
+      if (shadow && isShadowedRequest(shadow, key)) {
         const shadowBad = world.chance(around.behaviour.get(shadow.arm.loaded.version)?.invalid ?? 0)
-        tallies.count(shadow.arm.tally, 120, key, shadowBad ? 'invalid' : undefined)
+        counters.count(shadow.arm.counters, 120, key, shadowBad ? 'invalid' : undefined)
       }
       around.onAnswer({
         replica,
         model,
         key,
         table,
-        isFull: table === live.full,
+        isFull: table === live.complete,
         version,
         arm: arm.arm,
         generation: live.route.generation,
@@ -164,7 +164,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
 export function tableNow(
   replica: Replica,
   model: string,
-): { table: Table; live: ReturnType<Routing['find']> & object } | undefined {
+): { table: RouteTable; live: ReturnType<ReplicaRouting['find']> & object } | undefined {
   const { machine, routing } = replica
   const live = routing?.find(model)
   if (!machine.isUp || routing === undefined || live === undefined) return undefined

@@ -5,7 +5,7 @@ import type { Deps } from '../../activities/deps.ts'
 import { reportingFailures } from '../../activities/runtime/failures.ts'
 import { promote } from '../../activities/release/promote.ts'
 import { closeReleaseRow, openRelease, recordRelease } from '../../activities/release/open-release.ts'
-import { rollBackModel, takeBack } from '../../activities/release/rollback.ts'
+import { rollBackModel, rollBackCandidate } from '../../activities/release/rollback.ts'
 import { route } from '../../activities/release/route.ts'
 import { watch, type WatchReport, type WatchRequest } from '../../activities/release/watch-stage.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -102,7 +102,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       route: route(deps),
       watch: watch(deps),
       promote: promote(deps),
-      takeBack: takeBack(deps),
+      takeBack: rollBackCandidate(deps),
       rollBackModel: rollBackModel(deps, { qualify: () => Promise.resolve({ ok: true } as never) }),
     }) as unknown as Worker['activities']
   }

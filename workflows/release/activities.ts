@@ -15,7 +15,13 @@ const heartbeatTimeout = '5 s'
 export const patient = proxyActivities<
   Pick<
     ControlActivities,
-    'authorize' | 'openRelease' | 'recordRelease' | 'promote' | 'joinQueue' | 'findNextWaiting' | 'recordTurn'
+    | 'authorize'
+    | 'openRelease'
+    | 'recordRelease'
+    | 'promote'
+    | 'enqueueRelease'
+    | 'nextQueuedRelease'
+    | 'markDequeued'
   >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 
@@ -28,7 +34,7 @@ export const qualifying = proxyActivities<Pick<ControlActivities, 'qualify'>>({
 
 /** The steps that wait for the replicas. */
 export const routing = (state: Pick<ReleaseState, 'policy'>) =>
-  proxyActivities<Pick<ControlActivities, 'route' | 'takeBack' | 'closeRelease'>>({
+  proxyActivities<Pick<ControlActivities, 'route' | 'rollBackCandidate' | 'closeRelease'>>({
     startToCloseTimeout: state.policy.watch.acknowledgeMs + 30_000,
     heartbeatTimeout,
     cancellationType,

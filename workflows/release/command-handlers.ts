@@ -27,21 +27,21 @@ import {
 } from '../messages.ts'
 import { messageOf, patient } from './activities.ts'
 
-interface Desk {
+interface ReleaseHandle {
   /** Undefined until the release is open. */
   state(): ReleaseState | undefined
-  happen(event: CommandEvent): Advance
+  dispatch(event: CommandEvent): Advance
   carried?: CarriedCommands | undefined
 }
 
 /** What one run hands to the next, so that no signal is lost and none counts twice. */
 export interface CarriedCommands {
-  pending: Pick<Letter, 'name' | 'command'>[]
+  pending: Pick<InboxMessage, 'name' | 'command'>[]
   /** The newest answers, by the ids of their commands, from a build that did not ask the store for them. */
   answered?: [string, CommandResult][]
 }
 
-interface Letter {
+interface InboxMessage {
   name: CommandName
   command: Command & { id: string }
   answer?: (result: CommandResult) => void
@@ -70,8 +70,8 @@ const mostCharacters = 400_000
  */
 const mostReceived = 250
 
-export function receiveCommands({ state, happen, carried }: Desk): Commands {
-  const inbox: Letter[] = [...(carried?.pending ?? [])]
+export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Commands {
+  const inbox: InboxMessage[] = [...(carried?.pending ?? [])]
   // Of this run; what was answered before it stands in the store, however long ago.
   const answers = new Map<string, CommandResult>(carried?.answered)
   // Looked at after every single signal of a burst, so these are counted and not looked up.
@@ -84,7 +84,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
   let closed = false
   let refusal: string | undefined
 
-  const take = (letter: Letter) => {
+  const enqueue = (letter: InboxMessage) => {
     characters += lengthOf(letter)
     if (letter.answer) awaited++
     inbox.push(letter)
@@ -95,20 +95,23 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
   const canBeCarried = () => characters <= mostCharacters && awaited === 0
 
   for (const name of commandNames) {
-    setHandler(commandSignals[name], (sent) => take({ name, command: read(sent, uuid4()) }))
+    setHandler(commandSignals[name], (sent) => enqueue({ name, command: read(sent, uuid4()) }))
     setHandler(
       commandUpdates[name],
       (sent) => {
         if (closed) return Promise.resolve(tooLate)
         const command = read(sent, currentUpdateInfo()?.id ?? uuid4())
-        return new Promise<CommandResult>((answer) => take({ name, command, answer }))
+        return new Promise<CommandResult>((answer) => enqueue({ name, command, answer }))
       },
       { validator: refuseMalformed },
     )
   }
 
   /** Who has said each of them, or why that cannot be found out: then all of them are refused, and none is left without an answer. */
-  const identify = async ({ model, version, id: release }: ReleaseState, letters: readonly Letter[]) => {
+  const identify = async (
+    { model, version, id: release }: ReleaseState,
+    letters: readonly InboxMessage[],
+  ) => {
     try {
       const identities = await patient.authorize({
         names: [...new Set(letters.map(({ command }) => command.by))],
@@ -118,7 +121,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
         commands: letters.map(({ name, command }) => ({ ...command, command: name })),
       })
       // Histories of before know names alone.
-      return ({ id, by }: Letter['command']) =>
+      return ({ id, by }: InboxMessage['command']) =>
         identities.find((each) =>
           each.id === undefined ? each.name === by : each.id === id && each.name === by,
         )
@@ -130,9 +133,9 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
   }
 
   /** What it does to the release. */
-  const heed = ({ name, command }: Letter, who: Identity | undefined): CommandResult => {
+  const applyCommand = ({ name, command }: InboxMessage, who: Identity | undefined): CommandResult => {
     const { by, reason, artifactDigest, evaluationDigest, policyDigest, until } = command
-    const { applied, message, state } = happen({
+    const { applied, message, state } = dispatch({
       kind: 'command',
       atMs: Date.now(),
       command: name,
@@ -140,7 +143,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
       inScope: who?.inScope ?? false,
       ...(who?.role === undefined ? {} : { role: who.role }),
       ...(who?.key === undefined ? {} : { key: who.key }),
-      ...(who?.disbelieved === undefined ? {} : { disbelieved: who.disbelieved }),
+      ...(who?.rejectedBecause === undefined ? {} : { rejectedBecause: who.rejectedBecause }),
       ...(who?.standing === undefined ? {} : { standing: who.standing }),
       ...(reason === undefined ? {} : { reason }),
       ...(name === 'promoteNow' && !patched('break-glass-is-watched') ? { straight: true as const } : {}),
@@ -159,7 +162,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
     awaited -= letters.filter(({ answer }) => answer !== undefined).length
     const identityOf = await identify(now, letters)
     const { id: release } = now
-    const replies: { letter: Letter; result: CommandResult }[] = []
+    const replies: { letter: InboxMessage; result: CommandResult }[] = []
     const records = letters.flatMap((letter) => {
       const { name, command } = letter
       const who = typeof identityOf === 'string' ? undefined : identityOf(command)
@@ -171,7 +174,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
       const result =
         typeof identityOf === 'string'
           ? { accepted: false, stage: (state() ?? now).stage, message: identityOf }
-          : heed(letter, who)
+          : applyCommand(letter, who)
       answers.set(command.id, result)
       replies.push({ letter, result })
       const { by: actor, reason, warrant } = command
@@ -190,7 +193,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
     for (const { letter, result } of replies) letter.answer?.(result)
   }
 
-  const clerk = async () => {
+  const processInbox = async () => {
     for (;;) {
       await condition(
         () => closing || (inbox.length > 0 && state() !== undefined && !(turning() && canBeCarried())),
@@ -217,7 +220,7 @@ export function receiveCommands({ state, happen, carried }: Desk): Commands {
       busy = false
     }
   }
-  const done = CancellationScope.nonCancellable(clerk)
+  const done = CancellationScope.nonCancellable(processInbox)
 
   return {
     turning,
@@ -236,7 +239,7 @@ function complain(error: unknown): void {
   if (inWorkflowContext()) log.error(`commands were not recorded: ${messageOf(error)}`)
 }
 
-const lengthOf = ({ command }: Letter): number => JSON.stringify(command).length
+const lengthOf = ({ command }: InboxMessage): number => JSON.stringify(command).length
 
 const texts = [
   'by',

@@ -2,7 +2,7 @@
 import type { Database } from '../../../store/postgres.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { visible } from '../../auth/authorization.ts'
+import { filterVisible } from '../../auth/authorization.ts'
 import type { View } from '../page.ts'
 
 export interface Narrowed {
@@ -13,7 +13,7 @@ export interface Narrowed {
 }
 
 export async function narrowed(store: Database, actor: Actor, model: string | undefined): Promise<Narrowed> {
-  const models = visible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
+  const models = filterVisible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
   const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
   return { models, ...(asked === undefined ? {} : { asked: { models: asked } }) }
 }

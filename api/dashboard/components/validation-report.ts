@@ -13,4 +13,4 @@ export function reportOf({ report }: StoredValidation): Report {
 }
 
 /** More of a report is not shown at once. */
-export const mostResults = 300
+export const maxResults = 300

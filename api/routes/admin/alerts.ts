@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { acknowledgeAlert, findAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
-import { route, type Route } from '../../http/route.ts'
+import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, expectUnscoped } from '../../auth/authorization.ts'
+import { requireModelAccess, requireUnscoped } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
-export const alertRoutes = ({ store, log }: ApiDeps): Route[] => [
-  route({
+export const alertRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/alerts/:id/acknowledge',
     allow: ['operator', 'approver', 'admin'],
@@ -21,8 +21,8 @@ export const alertRoutes = ({ store, log }: ApiDeps): Route[] => [
       const id = /^\d{1,15}$/.test(params['id'] ?? '') ? Number(params['id']) : 0
       const found = await findAlert(store, id)
       if (found === undefined) throw new DomainError('not_found', `there is no alert ${params['id']}`)
-      if (found.model === undefined) expectUnscoped(actor, 'an alert of no model')
-      else expectInScope(actor, found.model)
+      if (found.model === undefined) requireUnscoped(actor, 'an alert of no model')
+      else requireModelAccess(actor, found.model)
       const alert = await store.transaction(async (database) => {
         const done = await acknowledgeAlert(database, { id, by: actor!.name })
         if (done === undefined) return (await findAlert(database, id)) ?? found

@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { searchAudit } from '../../../store/audit/audit-search.ts'
 import { verifyAudit } from '../../../store/audit/audit-log.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { heldTo } from '../../auth/authorization.ts'
+import { modelFilter } from '../../auth/authorization.ts'
 import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
 
-export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
-  route({
+export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/audit',
     allow: viewers,
@@ -22,7 +22,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
     }),
     async handle({ actor, query }) {
       const rows = await searchAudit(store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.before === undefined ? {} : { before: query.before }),
@@ -30,7 +30,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
       return { json: { audit: rows.map(toWire) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/audit/verify',
     allow: viewers,
@@ -51,7 +51,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/alerts',
     allow: viewers,
@@ -60,7 +60,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
     async handle({ actor, query }) {
       const alerts = await listAlerts(store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.open === undefined ? {} : { open: query.open }),

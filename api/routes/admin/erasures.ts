@@ -7,17 +7,17 @@ import { getModel } from '../../../store/registry/models.ts'
 import { subjectKeyOf } from '../../../store/signing/subject-hash.ts'
 import { eraseWorkflowId, type EraseRequest } from '../../../workflows/messages.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
-import { admins, route, viewers, type Route } from '../../http/route.ts'
+import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
-import { answerMs } from '../../temporal/client.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
 import { limit, modelName, toWire } from '../../http/schemas.ts'
 
 const mostPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
 
-export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[] => [
-  route({
+export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/erasures',
     allow: admins,
@@ -30,7 +30,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
     }),
     async handle({ actor, body }) {
       const { name: model } = await getModel(store, body.model)
-      expectInScope(actor, model)
+      requireModelAccess(actor, model)
       const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
       const subjectHash = hashOf(body.subject)
       const { id, isNew } = await store.transaction(async (database) => {
@@ -53,7 +53,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
         return erasure
       })
       const request: EraseRequest = { id }
-      await temporal.call(answerMs, (client) =>
+      await temporal.call(callTimeoutMs, (client) =>
         client.workflow.start('erase', {
           workflowId: eraseWorkflowId(id),
           // One whose row is open and whose workflow is not there, because Temporal was away, begins now.
@@ -66,7 +66,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
       return { status: 202, json: { id, model, is_new: isNew } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/erasures',
     allow: viewers,
@@ -78,7 +78,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
       const found = await listErasures(store, {
         limit: query.limit + 1,
         ...(query.model === undefined ? {} : { model: query.model }),
-        ...heldTo(actor),
+        ...modelFilter(actor),
         ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
       })
       const shown = found.slice(0, query.limit)
@@ -91,7 +91,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/erasures/:id',
     allow: viewers,
@@ -99,7 +99,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): Route[
     answers: { 200: 'The receipt' },
     async handle({ actor, params }) {
       const found = await getErasure(store, params['id']!)
-      expectInScope(actor, found.model)
+      requireModelAccess(actor, found.model)
       return { json: receiptOf(found) }
     },
   }),

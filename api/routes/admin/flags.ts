@@ -5,28 +5,28 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { flagNames, flagWays, type Flag } from '../../../domain/serving/kill-switch.ts'
+import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
 import { findChampion, findRollbackTarget } from '../../../store/registry/champions.ts'
 import { issuesOfFlag, listFlags, writeFlag } from '../../../store/serving/kill-switches.ts'
 import { getModel } from '../../../store/registry/models.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, visible } from '../../auth/authorization.ts'
+import { requireModelAccess, filterVisible } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
 /** How long the answer waits for the replicas; a replica that is cut off is named then. */
 const acknowledgeMs = 3_000
 const pollMs = 20
 
-export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
-  route({
+export const flagRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/flags',
     allow: viewers,
     summary: 'Lists the kill switches that were ever thrown, and which replicas do not do what they say.',
     answers: { 200: 'The switches' },
     async handle({ actor }) {
-      const flags = visible(actor, await listFlags(store), ({ model }) => model)
+      const flags = filterVisible(actor, await listFlags(store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
         ...wireOf(flag),
         problems: await issuesOfFlag(store, flag),
@@ -34,7 +34,7 @@ export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
       return { json: { flags: await Promise.all(listed) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'put',
     path: '/v1/flags/:model',
     allow: operators,
@@ -44,7 +44,7 @@ export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
     body: z.strictObject({ serve: z.enum(flagNames), reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
       const { name: model, definition } = await getModel(store, params['model']!)
-      expectInScope(actor, model)
+      requireModelAccess(actor, model)
       const { serve, reason } = body
       if (serve === 'fallback') {
         if (definition.fallback === undefined)
@@ -65,7 +65,7 @@ export const flagRoutes = ({ store, log }: ApiDeps): Route[] => [
   }),
 ]
 
-const wireOf = (flag: Flag) => toWire({ ...flag, means: flagWays[flag.serve] })
+const wireOf = (flag: Flag) => toWire({ ...flag, means: killSwitchModes[flag.serve] })
 
 async function hasPrevious(store: ApiDeps['store'], model: string): Promise<boolean> {
   const champion = await findChampion(store, model)

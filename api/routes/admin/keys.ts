@@ -4,9 +4,9 @@ import { DomainError } from '../../../domain/errors.ts'
 import { roles } from '../../../domain/roles.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
-import { admins, route, type Route } from '../../http/route.ts'
+import { admins, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectUnscoped } from '../../auth/authorization.ts'
+import { requireUnscoped } from '../../auth/authorization.ts'
 import { modelName, moment, toWire } from '../../http/schemas.ts'
 
 /** How long both secrets of a renewed key open, unless told otherwise, and at most. */
@@ -26,28 +26,28 @@ const newKey = (nowMs: () => number) =>
 
 const whatKeysAre = 'who may do what'
 
-export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] => [
-  route({
+export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/keys',
     allow: admins,
     summary: 'Lists the keys, without their secrets.',
     answers: { 200: 'The keys' },
     async handle({ actor }) {
-      expectUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, whatKeysAre)
       return { json: { keys: (await listKeys(store)).map(toWire) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/keys',
     allow: admins,
     summary: 'Makes a key and shows it, once.',
     answers: { 201: 'The key' },
     body: newKey(serving.wall),
-    once: true,
+    secretResponse: true,
     async handle({ body, actor }) {
-      expectUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, whatKeysAre)
       const { name, role, models, expires_at: expiresAt, requests_per_second: requestsPerSecond } = body
       if (requestsPerSecond === undefined && body.burst !== undefined)
         throw new DomainError('invalid_request', 'burst: belongs to requests_per_second')
@@ -82,7 +82,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
       return { status: 201, json: { ...toWire(made.facts), key: made.key } }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/keys/:id/rotate',
     allow: admins,
@@ -90,9 +90,9 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
       'Gives a key a new secret and shows it, once. The one before opens for `overlap_s` seconds more.',
     answers: { 200: 'The key with its new secret' },
     body: z.strictObject({ overlap_s: z.number().int().min(0).max(overlapS.most).default(overlapS.usual) }),
-    once: true,
+    secretResponse: true,
     async handle({ params, body, actor }) {
-      expectUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, whatKeysAre)
       const made = await store.transaction(async (database) => {
         const rotated = await rotateKey(database, { id: params['id']!, overlapMs: body.overlap_s * 1_000 })
         const { id, name, role, previousUntil } = rotated.facts
@@ -108,14 +108,14 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): Route[] 
       return { json: { ...toWire(made.facts), key: made.key } }
     },
   }),
-  route({
+  defineRoute({
     method: 'delete',
     path: '/v1/keys/:id',
     allow: admins,
     summary: 'Revokes a key. Replicas learn of it at once, or within seconds at the worst.',
     answers: { 200: 'The revoked key' },
     async handle({ params, actor }) {
-      expectUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, whatKeysAre)
       const facts = await store.transaction(async (database) => {
         const revoked = await revokeKey(database, params['id']!)
         const detail = { name: revoked.name, role: revoked.role }

@@ -1,14 +1,14 @@
 /** `/v1/commands/:id`: what has become of a command that was written down while Temporal was away. */
 import { DomainError } from '../../../domain/errors.ts'
 import { findRecorded } from '../../../store/release/command-outbox.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { recorded } from '../../services/deferred-commands.ts'
-import { expectInScope } from '../../auth/authorization.ts'
+import { deferredMessage } from '../../services/deferred-commands.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
-export const commandRoutes = ({ store }: ApiDeps): Route[] => [
-  route({
+export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/commands/:id',
     allow: viewers,
@@ -20,8 +20,8 @@ export const commandRoutes = ({ store }: ApiDeps): Route[] => [
       const found = await findRecorded(store, id)
       if (found === undefined)
         throw new DomainError('not_found', `there is no recorded command ${JSON.stringify(id.slice(0, 100))}`)
-      expectInScope(actor, found.model)
-      const message = found.message ?? (found.state === 'waiting' ? recorded : unanswered)
+      requireModelAccess(actor, found.model)
+      const message = found.message ?? (found.state === 'waiting' ? deferredMessage : unanswered)
       return { json: toWire({ ...found, message }) }
     },
   }),

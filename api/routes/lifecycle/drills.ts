@@ -7,10 +7,10 @@ import { listDrills, type Drill } from '../../../store/release/drills.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { drillWorkflowId, type DrillRequest } from '../../../workflows/messages.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
-import { answerMs } from '../../temporal/client.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
 import { limit, modelName, toWire } from '../../http/schemas.ts'
 import { isAlreadyStarted } from '../../temporal/errors.ts'
 
@@ -23,8 +23,8 @@ const hold = z.strictObject({
   within_ms: z.int().min(1).max(86_400_000).optional(),
 })
 
-export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
-  route({
+export const drillRoutes = ({ store, temporal, log }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/drills',
     allow: viewers,
@@ -36,13 +36,13 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       const { model } = query
       const found = await listDrills(store, {
         limit: query.limit,
-        ...heldTo(actor),
+        ...modelFilter(actor),
         ...(model === undefined ? {} : { model }),
       })
       return { json: { drills: found.map(wireOf) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/drills',
     allow: operators,
@@ -50,7 +50,7 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     answers: { 202: 'The drills have begun' },
     body: hold,
     async handle({ actor, body }) {
-      expectInScope(actor, body.model)
+      requireModelAccess(actor, body.model)
       const { name: model } = await getModel(store, body.model)
       if ((await findChampion(store, model)) === undefined)
         throw new DomainError('no_champion', `${model} has no champion to make the candidate of a drill from`)
@@ -75,7 +75,7 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       }
       const workflowId = drillWorkflowId(model)
       try {
-        await temporal.call(answerMs, (client) =>
+        await temporal.call(callTimeoutMs, (client) =>
           client.workflow.start('drill', {
             workflowId,
             taskQueue: temporal.taskQueue,

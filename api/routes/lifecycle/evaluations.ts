@@ -1,12 +1,12 @@
 /** `/v1/evaluations/:id`: what the offline gate said of a challenger, as data or as a page to read. */
 import { getEvaluation } from '../../../store/training/evaluations.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope } from '../../auth/authorization.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
-export const evaluationRoutes = ({ store }: ApiDeps): Route[] => [
-  route({
+export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/evaluations/:id',
     allow: viewers,
@@ -15,7 +15,7 @@ export const evaluationRoutes = ({ store }: ApiDeps): Route[] => [
     answers: { 200: 'The evaluation' },
     async handle({ actor, params, header }) {
       const { page, ...evaluation } = await getEvaluation(store, params['id']!)
-      expectInScope(actor, evaluation.model)
+      requireModelAccess(actor, evaluation.model)
       if (wantsMarkdown(header('accept'))) return { text: page, type: 'text/markdown; charset=utf-8' }
       return { json: toWire(evaluation) }
     },

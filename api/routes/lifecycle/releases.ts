@@ -15,13 +15,13 @@ import { findShares } from '../../../store/serving/routing.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { listWaiting } from '../../../store/release/release-queue.ts'
 import { commandNames, type ReleaseRequest } from '../../../workflows/messages.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../services/idempotent-commands.ts'
-import { isRecorded } from '../../services/deferred-commands.ts'
-import { getReleaseInScope, sayToRelease } from '../../services/release-commands.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
-import { abortWaiting, briefOfWaiting, isPlace, startRelease } from '../../services/start-release.ts'
+import { isDeferred } from '../../services/deferred-commands.ts'
+import { getReleaseInScope, sendReleaseCommand } from '../../services/release-commands.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { cancelQueued, queuedSummary, isQueueId, startRelease } from '../../services/start-release.ts'
 import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const digest = z
@@ -45,8 +45,8 @@ const start = z.strictObject({
 /** Operators start releases; approvers may as well, because a hotfix is theirs to mark. Nobody approves what they have started. */
 const starters: readonly Role[] = [...operators, 'approver']
 
-export const releaseRoutes = (deps: ApiDeps): Route[] => [
-  route({
+export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/releases',
     allow: viewers,
@@ -56,13 +56,13 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     async handle({ actor, query }) {
       const { model, open } = query
       const found = await listReleases(deps.store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(model === undefined ? {} : { model }),
         ...(open === undefined ? {} : { open }),
       })
       const waiting = await listWaiting(deps.store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(model === undefined ? {} : { model }),
         ...(open === true ? { open } : {}),
@@ -71,12 +71,12 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       return {
         json: {
           releases: found.map((each) => briefOf(each, shares)),
-          waiting: waiting.map(briefOfWaiting),
+          waiting: waiting.map(queuedSummary),
         },
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/releases/:id',
     allow: viewers,
@@ -105,18 +105,18 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/releases',
     allow: starters,
     summary:
       'Starts the release of a registered version, or lets it wait behind the one that is open. Marked as a hotfix, by an approver or an admin and with a reason, it takes the shorter way of its policy and the place of an open one.',
-    answers: { 202: `The release has begun, or waits for its turn, or ${isRecorded}` },
+    answers: { 202: `The release has begun, or waits for its turn, or ${isDeferred}` },
     body: start,
-    starts: 'release',
+    startsWorkflow: 'release',
     async handle(ask) {
       const { actor, body } = ask
-      expectInScope(actor, body.model)
+      requireModelAccess(actor, body.model)
       if (body.hotfix !== undefined && !hotfixRoles.includes(actor!.role))
         throw new DomainError(
           'forbidden',
@@ -141,14 +141,14 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
     },
   }),
   ...commandNames.map((name) =>
-    route({
+    defineRoute({
       method: 'post',
       path: `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`,
       allow: commandRoles[name],
       summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing. While Temporal does not answer it is written down, and GET /v1/commands/:id tells what becomes of it.`,
       answers: {
         200: 'It was accepted',
-        202: `It ${isRecorded}`,
+        202: `It ${isDeferred}`,
       },
       body: command,
       async handle({ actor, params, body, header, keep }) {
@@ -159,8 +159,8 @@ export const releaseRoutes = (deps: ApiDeps): Route[] => [
           actor: actor!,
           ...(body.reason === undefined ? {} : { reason: body.reason }),
         }
-        if (name === 'abort' && isPlace(said.id)) return abortWaiting(deps, said)
-        return sayToRelease(deps, {
+        if (name === 'abort' && isQueueId(said.id)) return cancelQueued(deps, said)
+        return sendReleaseCommand(deps, {
           ...said,
           name,
           seen: { artifact, evaluation, policy },

@@ -10,28 +10,28 @@ import {
   type RetrainProgress,
   type RetrainRequest,
 } from '../../../workflows/messages.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { isRecorded } from '../../services/deferred-commands.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
-import { answerMs, startedOnce } from '../../temporal/client.ts'
+import { isDeferred } from '../../services/deferred-commands.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { callTimeoutMs, withRequestId } from '../../temporal/client.ts'
 import { limit, modelName, pastMoment, toWire } from '../../http/schemas.ts'
 import { isAlreadyStarted } from '../../temporal/errors.ts'
 import { expectSound, policyBody } from './releases.ts'
 
-export const retrainingRoutes = (deps: ApiDeps): Route[] => [
-  route({
+export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/models/:name/retrainings',
     allow: operators,
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
-    answers: { 202: `It has begun, or ${isRecorded}` },
+    answers: { 202: `It has begun, or ${isDeferred}` },
     body: z.strictObject({
       as_of: pastMoment(deps.serving.wall).optional(),
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),
-    starts: 'retrain',
+    startsWorkflow: 'retrain',
     async handle({ actor, params, body, command }) {
       const { name: model, definition } = await getModel(deps.store, params['name']!)
       if (body.policy !== undefined) expectSound(body.policy, definition.release)
@@ -46,7 +46,7 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
       return start(deps, request, command)
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/retrainings',
     allow: viewers,
@@ -55,14 +55,14 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listRetrainings(deps.store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
       })
       return { json: { retrainings: found.map(toWire) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/retrainings/:id',
     allow: viewers,
@@ -71,11 +71,11 @@ export const retrainingRoutes = (deps: ApiDeps): Route[] => [
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findRetraining(deps.store, id)
-      if (found !== undefined) expectInScope(actor, found.model)
+      if (found !== undefined) requireModelAccess(actor, found.model)
       const run = runOf(id)
       if (run === undefined)
         throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
-      expectInScope(actor, run.model)
+      requireModelAccess(actor, run.model)
       if (found?.outcome !== undefined) return { json: toWire(found) }
       return {
         json: { id, model: run.model, ...(found && toWire(found)), ...(await progressOf(deps, id, run)) },
@@ -96,14 +96,14 @@ async function start({ temporal, log }: ApiDeps, request: RetrainRequest, comman
   const { model } = request
   const workflowId = retrainWorkflowId(model)
   try {
-    const handle = await temporal.call(answerMs, (client) =>
+    const handle = await temporal.call(callTimeoutMs, (client) =>
       client.workflow.start('retrain', {
         workflowId,
         taskQueue: temporal.taskQueue,
         args: [request],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        ...startedOnce(command),
+        ...withRequestId(command),
       }),
     )
     const runId = handle.firstExecutionRunId
@@ -121,7 +121,7 @@ async function start({ temporal, log }: ApiDeps, request: RetrainRequest, comman
 /** What the workflow and the training say of themselves; nothing of it is worth an error when they are silent. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model: string; runId: string }) {
   const progress = await temporal
-    .call<RetrainProgress>(answerMs, (client) =>
+    .call<RetrainProgress>(callTimeoutMs, (client) =>
       client.workflow.getHandle(retrainWorkflowId(run.model), run.runId).query(retrainProgress),
     )
     .catch(() => undefined)

@@ -3,23 +3,23 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { getModel } from '../../../store/registry/models.ts'
-import { makeWarrant } from '../../../store/signing/command-signatures.ts'
+import { signCommand } from '../../../store/signing/command-signatures.ts'
 import {
   rollbackWorkflowId,
   type RollbackOutcome,
   type RollbackRequest,
 } from '../../../workflows/messages.ts'
-import { route, type Route } from '../../http/route.ts'
+import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { isRecorded } from '../../services/deferred-commands.ts'
-import { answerMs, startedOnce } from '../../temporal/client.ts'
+import { isDeferred } from '../../services/deferred-commands.ts'
+import { callTimeoutMs, withRequestId } from '../../temporal/client.ts'
 import { toWire } from '../../http/schemas.ts'
 
 /** How long the answer waits for the replicas' acknowledgement. */
 const rollbackMs = 40_000
 
-export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDeps): Route[] => [
-  route({
+export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/models/:name/rollback',
     allow: commandRoles.rollback,
@@ -27,14 +27,14 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
       'Returns a model to its last proven version. An open release is told to take its candidate back instead.',
     answers: {
       200: 'Every live replica answers with the earlier version, or the open release was told',
-      202: `It ${isRecorded}. A version that becomes champion meanwhile is left there`,
+      202: `It ${isDeferred}. A version that becomes champion meanwhile is left there`,
     },
     body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
-    starts: 'rollback',
+    startsWorkflow: 'rollback',
     async handle({ actor, params, body, command, recordedAt }) {
       const { name: model } = await getModel(store, params['name']!)
       const said = { id: command, by: actor!.name, reason: body.reason, model }
-      const warrant = makeWarrant(
+      const warrant = signCommand(
         signer,
         { ...said, command: 'rollback' },
         { keyId: actor!.id, nowMs: serving.wall() },
@@ -45,7 +45,7 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
         ...(recordedAt === undefined ? {} : { recordedAt }),
       }
       // Nobody waits for what was written down, and it is asked for again.
-      const withinMs = recordedAt === undefined ? rollbackMs : answerMs
+      const withinMs = recordedAt === undefined ? rollbackMs : callTimeoutMs
       const outcome = await temporal.command(withinMs, (client) =>
         client.workflow.execute<(request: RollbackRequest) => Promise<RollbackOutcome>>('rollback', {
           workflowId: rollbackWorkflowId(model),
@@ -54,7 +54,7 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
           // Whoever orders it while it runs gets the answer of the one that runs.
           workflowIdConflictPolicy: 'USE_EXISTING',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-          ...startedOnce(command),
+          ...withRequestId(command),
         }),
       )
       log.info({ ...outcome, by: request.by }, 'rollback')

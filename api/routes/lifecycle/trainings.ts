@@ -4,15 +4,15 @@ import { DomainError } from '../../../domain/errors.ts'
 import { parseDigest, trainingStatuses } from '../../../domain/registry/version-query.ts'
 import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../../http/schemas.ts'
 
 const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
 
-export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
-  route({
+export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/trainings',
     allow: viewers,
@@ -36,7 +36,7 @@ export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
       const { trainings, next } = await findTrainings(store, {
         limit: query.limit,
         order,
-        ...heldTo(actor),
+        ...modelFilter(actor),
         ...(model === undefined ? {} : { model }),
         ...(status === undefined ? {} : { status }),
         ...(since === undefined ? {} : { since }),
@@ -52,7 +52,7 @@ export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/trainings/:id',
     allow: viewers,
@@ -63,7 +63,7 @@ export const trainingRoutes = ({ store }: ApiDeps): Route[] => [
       const training = await findTrainingRun(store, id)
       if (training === undefined)
         throw new DomainError('not_found', `there is no training ${JSON.stringify(id.slice(0, 80))}`)
-      expectInScope(actor, training.model)
+      requireModelAccess(actor, training.model)
       return { json: toWire(training) }
     },
   }),

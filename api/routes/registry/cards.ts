@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { readCard } from '../../services/model-card.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope } from '../../auth/authorization.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
 
-export const cardRoutes = ({ store }: ApiDeps): Route[] => [
-  route({
+export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/versions/:version/card',
     allow: viewers,
@@ -18,7 +18,7 @@ export const cardRoutes = ({ store }: ApiDeps): Route[] => [
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
     async handle({ actor, params, query }) {
       const version = await getVersion(store, params['version']!)
-      expectInScope(actor, version.model)
+      requireModelAccess(actor, version.model)
       const { card } = await readCard(store, version)
       return query.format === 'json'
         ? { json: card }

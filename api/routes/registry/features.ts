@@ -7,15 +7,15 @@ import { countValues } from '../../../store/features/feature-values.ts'
 import { isUsed, listViews, type StoredView } from '../../../store/features/feature-views.ts'
 import { materialiseWorkflowId, type MaterialiseRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { mayTouch } from '../../auth/authentication.ts'
-import { answerMs } from '../../temporal/client.ts'
+import { canAccessModel } from '../../auth/authentication.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
 import { limit, pastMoment, toWire } from '../../http/schemas.ts'
 import { isAlreadyStarted } from '../../temporal/errors.ts'
 
-export const featureRoutes = (deps: ApiDeps): Route[] => [
-  route({
+export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/features',
     allow: viewers,
@@ -28,7 +28,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
       return { json: { features: found.filter((each) => maySee(actor, each)).map(shown) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/features/:name',
     allow: viewers,
@@ -42,7 +42,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
       return { json: { name: found[0]!.name, definitions: counted } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/features/:name/values',
     allow: viewers,
@@ -67,7 +67,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
       return { json: { view: definition.name, entity: query.entity, at, values: values.map(toWire) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/features/:name/materialise',
     allow: operators,
@@ -88,7 +88,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
         ...(body.from === undefined ? {} : { from: new Date(body.from).toISOString() }),
       }
       const workflowId = materialiseWorkflowId(view)
-      const begun = await deps.temporal.call(answerMs, (client) =>
+      const begun = await deps.temporal.call(callTimeoutMs, (client) =>
         client.workflow
           .start('materialise', { workflowId, taskQueue: deps.temporal.taskQueue, args: [request] })
           .then(() => true)
@@ -105,7 +105,7 @@ export const featureRoutes = (deps: ApiDeps): Route[] => [
 
 /** A key for some models sees the views that these use. */
 const maySee = (actor: Actor | undefined, { models }: StoredView): boolean =>
-  actor?.models === undefined || models.some((model) => mayTouch(actor, model))
+  actor?.models === undefined || models.some((model) => canAccessModel(actor, model))
 
 async function viewsOf(deps: ApiDeps, actor: Actor | undefined, name: string): Promise<StoredView[]> {
   const found = (await listViews(deps.store, { name })).filter((each) => maySee(actor, each))

@@ -5,12 +5,12 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { visible } from '../../auth/authorization.ts'
+import { filterVisible } from '../../auth/authorization.ts'
 import { pastSearchedMoment, toWire } from '../../http/schemas.ts'
 
-export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
+export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
     const [champion, open] = await Promise.all([findChampion(store, name), findOpenRelease(store, name)])
     return {
@@ -26,18 +26,18 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
     }
   }
   return [
-    route({
+    defineRoute({
       method: 'get',
       path: '/v1/models',
       allow: viewers,
       summary: 'Lists the models with their champions and open releases.',
       answers: { 200: 'The models' },
       async handle({ actor }) {
-        const models = visible(actor, await listModels(store), ({ name }) => name)
+        const models = filterVisible(actor, await listModels(store), ({ name }) => name)
         return { json: { models: await Promise.all(models.map(summaryOf)) } }
       },
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/v1/models/:name',
       allow: viewers,
@@ -58,7 +58,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): Route[] => {
         }
       },
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/v1/models/:name/champion',
       allow: viewers,

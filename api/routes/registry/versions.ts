@@ -4,9 +4,9 @@ import { compareVersions } from '../../../domain/registry/version-diff.ts'
 import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { comparedOf } from '../../services/version-diff.ts'
-import { route, viewers, type Route } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectInScope, heldTo } from '../../auth/authorization.ts'
+import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../services/version-cursor.ts'
 import { resolveVersion } from '../../services/resolve-version.ts'
 import { versionSearchFields } from '../../services/version-search.ts'
@@ -14,8 +14,8 @@ import { expectInOrder, limit, toWire } from '../../http/schemas.ts'
 
 const versionText = z.string().min(1).max(200)
 
-export const versionRoutes = ({ store }: ApiDeps): Route[] => [
-  route({
+export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'get',
     path: '/v1/versions',
     allow: viewers,
@@ -32,7 +32,7 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
       const { versions, next } = await findVersions(store, {
         limit: query.limit,
         order,
-        ...heldTo(actor),
+        ...modelFilter(actor),
         ...(model === undefined ? {} : { model }),
         ...(status === undefined ? {} : { status }),
         ...(metric === undefined ? {} : { conditions: metric }),
@@ -50,7 +50,7 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
       }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/versions/compare',
     allow: viewers,
@@ -62,14 +62,14 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
       const [one, other] = await Promise.all(
         [query.one, query.other].map(async (name) => {
           const version = await resolveVersion(store, name)
-          expectInScope(actor, version.model)
+          requireModelAccess(actor, version.model)
           return comparedOf(store, version)
         }),
       )
       return { json: compareVersions(one!, other!) }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/versions/:version',
     allow: viewers,
@@ -77,7 +77,7 @@ export const versionRoutes = ({ store }: ApiDeps): Route[] => [
     answers: { 200: 'The version' },
     async handle({ actor, params }) {
       const version = await getVersion(store, params['version']!)
-      expectInScope(actor, version.model)
+      requireModelAccess(actor, version.model)
       const { signature, ...shown } = version
       const status = await findStatus(store, version.version)
       return {

@@ -6,11 +6,11 @@ import { findBatch, listBatches } from '../../../store/serving/batches.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../../workflows/messages.ts'
-import { operators, route, viewers, type Route } from '../../http/route.ts'
+import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { isRecorded } from '../../services/deferred-commands.ts'
-import { expectInScope, expectUnscoped, heldTo } from '../../auth/authorization.ts'
-import { answerMs, startedOnce } from '../../temporal/client.ts'
+import { isDeferred } from '../../services/deferred-commands.ts'
+import { requireModelAccess, requireUnscoped, modelFilter } from '../../auth/authorization.ts'
+import { callTimeoutMs, withRequestId } from '../../temporal/client.ts'
 import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const input = z.discriminatedUnion('kind', [
@@ -22,14 +22,14 @@ const output = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('table') }),
 ])
 
-export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
-  route({
+export const batchRoutes = ({ store, temporal, log }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/batches',
     allow: operators,
     summary: 'Answers the rows of a file or, for an admin, of a query, by the champion of this moment.',
-    answers: { 202: `It has begun, or ${isRecorded}` },
-    starts: 'batch',
+    answers: { 202: `It has begun, or ${isDeferred}` },
+    startsWorkflow: 'batch',
     body: z.strictObject({
       model: modelName,
       input,
@@ -38,31 +38,31 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     }),
     async handle({ actor, body, command }) {
       const { name: model } = await getModel(store, body.model)
-      expectInScope(actor, model)
+      requireModelAccess(actor, model)
       // A query sees every table; what it finds goes to whoever asked.
       if (body.input.kind === 'sql') {
         if (actor!.role !== 'admin')
           throw new DomainError('forbidden', 'a query as the input of a batch is for an admin')
-        expectUnscoped(actor, 'a query as the input of a batch')
+        requireUnscoped(actor, 'a query as the input of a batch')
       }
       const issues = issuesOfBatch(body)
       if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
       if ((await findChampion(store, model)) === undefined)
         throw new DomainError('no_champion', `the model ${model} has no champion yet`)
       const request: BatchRequest = { ...body, model, id: `bat_${command}`, requestedBy: actor!.name }
-      await temporal.call(answerMs, (client) =>
+      await temporal.call(callTimeoutMs, (client) =>
         client.workflow.start('batchPredict', {
           workflowId: batchWorkflowId(request.id),
           taskQueue: temporal.taskQueue,
           args: [request],
-          ...startedOnce(command),
+          ...withRequestId(command),
         }),
       )
       log.info({ batch: request.id, model, by: actor!.name }, 'a batch was asked for')
       return { status: 202, json: { id: request.id, model } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/batches',
     allow: viewers,
@@ -72,7 +72,7 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
     query: z.strictObject({ model: modelName.optional(), withdrawn: flag.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listBatches(store, {
-        ...heldTo(actor),
+        ...modelFilter(actor),
         limit: query.limit,
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.withdrawn === undefined ? {} : { withdrawn: query.withdrawn }),
@@ -80,7 +80,7 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       return { json: { batches: found.map(toWire) } }
     },
   }),
-  route({
+  defineRoute({
     method: 'get',
     path: '/v1/batches/:id',
     allow: viewers,
@@ -90,7 +90,7 @@ export const batchRoutes = ({ store, temporal, log }: ApiDeps): Route[] => [
       const found = await findBatch(store, params['id']!)
       if (found === undefined)
         throw new DomainError('not_found', `there is no batch ${JSON.stringify(params['id']!.slice(0, 80))}`)
-      expectInScope(actor, found.model)
+      requireModelAccess(actor, found.model)
       return { json: toWire(found) }
     },
   }),

@@ -1,7 +1,13 @@
 /** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
-import { predictBytes, predictionHeaders, route, type Route } from '../../http/route.ts'
+import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { createInfer, headersOfInk, inferMedia, lengthHeader, withInk } from '../../inference/handler.ts'
+import {
+  createInfer,
+  headersOfWriter,
+  inferMedia,
+  lengthHeader,
+  withWriter,
+} from '../../inference/handler.ts'
 import { findArm, metadataOf } from '../../inference/metadata.ts'
 import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../../inference/schemas.ts'
 import { DomainError } from '../../../domain/errors.ts'
@@ -9,13 +15,13 @@ import { liveOf } from '../../serving/request/choose-arm.ts'
 import { requestIdHeader } from '../../serving/request/replay.ts'
 import { whyNotReady } from '../health.ts'
 
-export function inferenceRoutes(deps: ApiDeps): Route[] {
+export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
   const { serving } = deps
   const infer = createInfer(serving)
   const model = '/v2/models/:name'
   const version = `${model}/versions/:version`
-  const inferRoute = (path: string): Route =>
-    route({
+  const inferRoute = (path: string): RouteDefinition =>
+    defineRoute({
       method: 'post',
       path: `${path}/infer`,
       allow: 'callers',
@@ -28,19 +34,19 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       rawSchema: inferSchema,
       answerSchema: inferredSchema,
       headers: predictionHeaders,
-      takes: inferMedia,
+      contentTypes: inferMedia,
       handle({ params, bytes, header }) {
         const { name: model = '', version } = params
         const requestId = header(requestIdHeader)
         const given = infer({ model, version, body: bytes, requestId }, header(lengthHeader))
-        return withInk(given, (ink) => {
-          const { 'content-type': type = '', ...headers } = headersOfInk(ink)
+        return withWriter(given, (ink) => {
+          const { 'content-type': type = '', ...headers } = headersOfWriter(ink)
           return { text: Uint8Array.from(ink.bytes.subarray(0, ink.at)), type, headers }
         })
       },
     })
-  const described = (path: string): Route =>
-    route({
+  const described = (path: string): RouteDefinition =>
+    defineRoute({
       method: 'get',
       path,
       allow: 'callers',
@@ -49,8 +55,8 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       answerSchema: modelSchema,
       handle: ({ params }) => ({ json: metadataOf(serving, params['name']!, params['version']) }),
     })
-  const ready = (path: string): Route =>
-    route({
+  const ready = (path: string): RouteDefinition =>
+    defineRoute({
       method: 'get',
       path: `${path}/ready`,
       allow: 'callers',
@@ -66,7 +72,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       },
     })
   return [
-    route({
+    defineRoute({
       method: 'get',
       path: '/v2',
       allow: 'public',
@@ -75,7 +81,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       answerSchema: serverSchema,
       handle: () => ({ json: { name: 'tenure', version: '2', extensions: ['binary_tensor_data'] } }),
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/v2/health/live',
       allow: 'public',
@@ -83,7 +89,7 @@ export function inferenceRoutes(deps: ApiDeps): Route[] {
       answers: { 200: 'It does' },
       handle: () => ({ json: { live: true } }),
     }),
-    route({
+    defineRoute({
       method: 'get',
       path: '/v2/health/ready',
       allow: 'public',

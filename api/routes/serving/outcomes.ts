@@ -1,7 +1,7 @@
 /** `POST /v1/outcomes` and `POST /v1/outcomes/bulk`: what became true of predictions, a few at a time, a whole file, or a table. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { predictBytes, route, type Ask, type Route } from '../../http/route.ts'
+import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { expectMedia, json } from '../../http/content-type.ts'
 import { openIntake } from '../../outcomes/intake.ts'
@@ -23,8 +23,8 @@ const media = {
 }
 const allMedia = Object.values(media).flat()
 
-export const outcomeRoutes = ({ store, serving }: ApiDeps): Route[] => [
-  route({
+export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/outcomes',
     allow: 'callers',
@@ -49,7 +49,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): Route[] => [
       return { json: counts }
     },
   }),
-  route({
+  defineRoute({
     method: 'post',
     path: '/v1/outcomes/bulk',
     allow: 'callers',
@@ -57,14 +57,14 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): Route[] => [
     answers: {
       200: 'The counts over all, and the first of those that were refused; next_since when a table has more',
     },
-    takes: allMedia,
-    streams: true,
+    contentTypes: allMedia,
+    streaming: true,
     handle: (ask) => takeMany(ask, { store, nowMs: serving.wall }),
   }),
 ]
 
 async function takeMany(
-  { actor, stream, header }: Ask<undefined, undefined>,
+  { actor, stream, header }: RouteRequest<undefined, undefined>,
   { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
   const type = expectMedia(header('content-type'), allMedia) ?? media.ndjson[0]!

@@ -1,7 +1,7 @@
 /** `POST /v1/models/:name/predict`: what services ask. */
-import { predictBytes, predictionHeaders, route, type Route } from '../../http/route.ts'
+import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { withInk } from '../../inference/handler.ts'
+import { withWriter } from '../../inference/handler.ts'
 import { requestIdHeader } from '../../serving/request/replay.ts'
 
 const predictSchema = {
@@ -53,8 +53,8 @@ const predictedSchema = {
   },
 }
 
-export const predictionRoutes = ({ serving }: ApiDeps): Route[] => [
-  route({
+export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
+  defineRoute({
     method: 'post',
     path: '/v1/models/:name/predict',
     allow: 'callers',
@@ -67,7 +67,7 @@ export const predictionRoutes = ({ serving }: ApiDeps): Route[] => [
     headers: predictionHeaders,
     handle({ params, bytes, header }) {
       const request = { model: params['name']!, body: bytes, requestId: header(requestIdHeader) }
-      return withInk(serving.answer(serving.native, request), (ink) => ({
+      return withWriter(serving.answer(serving.native, request), (ink) => ({
         text: ink.bytes.toString('utf8', 0, ink.at),
         type: 'application/json',
       }))

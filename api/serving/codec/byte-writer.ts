@@ -3,7 +3,7 @@
  * are put together piece by piece and encoded at the end cost more than the prediction they tell of.
  */
 
-export interface Ink {
+export interface ByteWriter {
   bytes: Buffer
   /** Where the next byte goes; those before it are the answer. */
   at: number
@@ -11,35 +11,39 @@ export interface Ink {
   jsonBytes: number | undefined
 }
 
-export const createInk = (): Ink => ({ bytes: Buffer.allocUnsafeSlow(65_536), at: 0, jsonBytes: undefined })
+export const createByteWriter = (): ByteWriter => ({
+  bytes: Buffer.allocUnsafeSlow(65_536),
+  at: 0,
+  jsonBytes: undefined,
+})
 
-export function beginInk(ink: Ink): void {
-  ink.at = 0
-  ink.jsonBytes = undefined
+export function resetWriter(writer: ByteWriter): void {
+  writer.at = 0
+  writer.jsonBytes = undefined
 }
 
 /** Makes room for so many more bytes. */
-export function reserve(ink: Ink, bytes: number): void {
-  if (ink.at + bytes <= ink.bytes.byteLength) return
-  const more = Buffer.allocUnsafeSlow(Math.max(ink.at + bytes, ink.bytes.byteLength * 2))
-  more.set(ink.bytes.subarray(0, ink.at))
-  ink.bytes = more
+export function reserve(writer: ByteWriter, bytes: number): void {
+  if (writer.at + bytes <= writer.bytes.byteLength) return
+  const more = Buffer.allocUnsafeSlow(Math.max(writer.at + bytes, writer.bytes.byteLength * 2))
+  more.set(writer.bytes.subarray(0, writer.at))
+  writer.bytes = more
 }
 
 /** Appends a piece that is known beforehand. */
-export function put(ink: Ink, piece: Uint8Array): void {
-  const { bytes } = ink
-  let { at } = ink
+export function writeText(writer: ByteWriter, piece: Uint8Array): void {
+  const { bytes } = writer
+  let { at } = writer
   for (let i = 0; i < piece.length; i++) bytes[at++] = piece[i]!
-  ink.at = at
+  writer.at = at
 }
 
 const hexDigits = Buffer.from('0123456789abcdef')
 
 /** A UUID with its dashes; the last two of its sixteen bytes are `place`. */
-export function putId(ink: Ink, id: Uint8Array, place: number): void {
-  const { bytes } = ink
-  let { at } = ink
+export function writeId(writer: ByteWriter, id: Uint8Array, place: number): void {
+  const { bytes } = writer
+  let { at } = writer
   for (let i = 0; i < 16; i++) {
     const byte = i < 14 ? id[i]! : i === 14 ? (place >> 8) & 255 : place & 255
     bytes[at] = hexDigits[byte >> 4]!
@@ -47,15 +51,15 @@ export function putId(ink: Ink, id: Uint8Array, place: number): void {
     at += 2
     if (i === 3 || i === 5 || i === 7 || i === 9) bytes[at++] = 0x2d
   }
-  ink.at = at
+  writer.at = at
 }
 
 /** A whole number from 0 to 2³⁰. */
-export function putWhole(ink: Ink, value: number): void {
+export function writeInteger(writer: ByteWriter, value: number): void {
   let digits = 1
   for (let bound = 10; value >= bound; bound *= 10) digits++
-  putDigits(ink.bytes, ink.at, value, digits)
-  ink.at += digits
+  putDigits(writer.bytes, writer.at, value, digits)
+  writer.at += digits
 }
 
 function putDigits(bytes: Uint8Array, at: number, value: number, count: number): void {
@@ -89,17 +93,17 @@ function putNine(bytes: Uint8Array, at: number, value: number): void {
 }
 
 /** Most bytes of a number that `putFloat` writes. */
-export const longestFloat = 24
+export const maxFloatBytes = 24
 
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
 const float = new Float32Array(1)
 const bits = new Int32Array(float.buffer)
 
 /** Finite 32-bit numbers with commas between them. */
-export function putFloats(ink: Ink, values: Float32Array, count: number): void {
+export function writeFloats(writer: ByteWriter, values: Float32Array, count: number): void {
   for (let i = 0; i < count; i++) {
-    if (i > 0) ink.bytes[ink.at++] = 0x2c
-    putFloat(ink, values[i]!)
+    if (i > 0) writer.bytes[writer.at++] = 0x2c
+    writeFloat(writer, values[i]!)
   }
 }
 
@@ -107,26 +111,26 @@ export function putFloats(ink: Ink, values: Float32Array, count: number): void {
  * A finite 32-bit number in eight digits, or nine where eight do not read back to the same 32 bits; nine always do. JavaScript's
  * own digits are those of the 64-bit number it was widened to: twice as many, and most of the time of an answer.
  */
-export function putFloat(ink: Ink, value: number): void {
-  const { bytes } = ink
+export function writeFloat(writer: ByteWriter, value: number): void {
+  const { bytes } = writer
   if (value === 0) {
-    bytes[ink.at++] = 0x30
+    bytes[writer.at++] = 0x30
     return
   }
   if (value < 0) {
-    bytes[ink.at++] = 0x2d
+    bytes[writer.at++] = 0x2d
     value = -value
   }
   float[0] = value
   // log10 of a number is at most 0.302 above 0.301 × its power of two, so this is right or one too low.
   let tens = (((bits[0]! >>> 23) - 127) * 1_233) >> 12
-  if (tens < -14 || tens > 14) return putRare(ink, value)
+  if (tens < -14 || tens > 14) return putRare(writer, value)
   if (value >= powerOf(tens + 1)) tens++
-  if (tens < 0 && tens >= -7) return putSmall(ink, value, tens)
+  if (tens < 0 && tens >= -7) return putSmall(writer, value, tens)
   let count = 8
   let digits = digitsOf(value, count - 1 - tens)
   if (digits < 0) digits = digitsOf(value, count++ - tens)
-  if (digits < 0) return putRare(ink, value)
+  if (digits < 0) return putRare(writer, value)
   for (;;) {
     const fewer = (digits / 10) | 0
     if (digits !== Math.imul(fewer, 10)) break
@@ -134,16 +138,16 @@ export function putFloat(ink: Ink, value: number): void {
     count--
   }
   // Rounded up to the next power of ten, the one digit that is left stands one place further to the left.
-  putPlain(ink, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
+  putPlain(writer, digits, count <= 0 ? 1 : count, count <= 0 ? tens + 1 : tens)
 }
 
 /**
  * A number below one, as most answers are. All nine digits are written whatever they are, and those that do not count are
  * written over by what follows: choosing takes longer than writing.
  */
-function putSmall(ink: Ink, value: number, tens: number): void {
-  const { bytes } = ink
-  let { at } = ink
+function putSmall(writer: ByteWriter, value: number, tens: number): void {
+  const { bytes } = writer
+  let { at } = writer
   const scale = powers[7 - tens]!
   let digits = (value * scale + 0.5) | 0
   let count = 8
@@ -160,7 +164,7 @@ function putSmall(ink: Ink, value: number, tens: number): void {
   at += 1 - tens
   putNine(bytes, at, digits)
   while (bytes[at + count - 1] === 0x30) count--
-  ink.at = at + count
+  writer.at = at + count
 }
 
 /** The number shifted to the left by so many places and rounded; -1 when that does not read back to the same 32 bits. */
@@ -178,9 +182,9 @@ function digitsOf(value: number, places: number): number {
 const powerOf = (tens: number): number => (tens < 0 ? 1 / powers[-tens]! : powers[tens]!)
 
 /** `count` digits of which the first stands for so many tens. */
-function putPlain(ink: Ink, digits: number, count: number, tens: number): void {
-  const { bytes } = ink
-  let { at } = ink
+function putPlain(writer: ByteWriter, digits: number, count: number, tens: number): void {
+  const { bytes } = writer
+  let { at } = writer
   if (tens < 0 || tens > 14) {
     putDigits(bytes, at + (count > 1 ? 1 : 0), digits, count)
     if (count > 1) {
@@ -190,24 +194,24 @@ function putPlain(ink: Ink, digits: number, count: number, tens: number): void {
     } else at++
     bytes[at++] = 0x65
     if (tens < 0) bytes[at++] = 0x2d
-    ink.at = at
-    return putWhole(ink, Math.abs(tens))
+    writer.at = at
+    return writeInteger(writer, Math.abs(tens))
   }
   const whole = tens + 1
   if (count <= whole) {
     putDigits(bytes, at, digits, count)
     at += count
     for (let zeros = whole - count; zeros > 0; zeros--) bytes[at++] = 0x30
-    ink.at = at
+    writer.at = at
     return
   }
   putDigits(bytes, at + 1, digits, count)
   for (let i = 0; i < whole; i++) bytes[at + i] = bytes[at + i + 1]!
   bytes[at + whole] = 0x2e
-  ink.at = at + count + 1
+  writer.at = at + count + 1
 }
 
 /** Numbers that no model answers but a broken or a strange one. */
-function putRare(ink: Ink, value: number): void {
-  ink.at += ink.bytes.write(String(value), ink.at, 'latin1')
+function putRare(writer: ByteWriter, value: number): void {
+  writer.at += writer.bytes.write(String(value), writer.at, 'latin1')
 }

@@ -5,7 +5,7 @@
 import type { Row } from '../../../domain/model/features.ts'
 import type { Columns } from './feature-columns.ts'
 
-export interface Sheet {
+export interface InputBuffer {
   rows: number
   routingKey: string | undefined
   /** The caller's name for the request, in protocols that give it back. */
@@ -31,7 +31,7 @@ export interface WantedOutput {
 /** The length that says null. */
 export const noText = 0xffff_ffff
 
-export function createSheet(): Sheet {
+export function createInputBuffer(): InputBuffer {
   const numbers = new Float32Array(4_096)
   return {
     rows: 0,
@@ -47,50 +47,50 @@ export function createSheet(): Sheet {
 }
 
 /** Empties the sheet for so many rows of these columns. */
-export function beginSheet(sheet: Sheet, columns: Columns, rows: number): void {
-  sheet.rows = rows
-  sheet.routingKey = sheet.callerId = sheet.wanted = undefined
-  sheet.textBytes = 0
-  if (sheet.input.length < rows * columns.width) sheet.input = new Float32Array(rows * columns.width)
-  if (sheet.numbers.length < rows * columns.numbers) {
-    sheet.numbers = new Float32Array(rows * columns.numbers)
-    sheet.numberBytes = new Uint8Array(sheet.numbers.buffer)
+export function resetInput(input: InputBuffer, columns: Columns, rows: number): void {
+  input.rows = rows
+  input.routingKey = input.callerId = input.wanted = undefined
+  input.textBytes = 0
+  if (input.input.length < rows * columns.width) input.input = new Float32Array(rows * columns.width)
+  if (input.numbers.length < rows * columns.numbers) {
+    input.numbers = new Float32Array(rows * columns.numbers)
+    input.numberBytes = new Uint8Array(input.numbers.buffer)
   }
 }
 
 /** Writes down what a checked row said. */
-export function keepRow(sheet: Sheet, { all, numbers }: Columns, row: Row, index: number): void {
+export function writeRow(input: InputBuffer, { all, numbers }: Columns, row: Row, index: number): void {
   for (let i = 0; i < all.length; i++) {
     const column = all[i]!
     const value = row[column.name]
-    if (column.kind === 'category') keepText(sheet, typeof value === 'string' ? value : undefined)
-    else sheet.numbers[index * numbers + column.slot] = typeof value === 'number' ? value : NaN
+    if (column.kind === 'category') writeTextValue(input, typeof value === 'string' ? value : undefined)
+    else input.numbers[index * numbers + column.slot] = typeof value === 'number' ? value : NaN
   }
 }
 
-export function keepText(sheet: Sheet, text: string | undefined): void {
+export function writeTextValue(input: InputBuffer, text: string | undefined): void {
   const bytes = text === undefined ? 0 : Buffer.byteLength(text)
-  const at = roomForText(sheet, bytes)
-  sheet.texts.writeUInt32LE(text === undefined ? noText : bytes, at)
-  if (text !== undefined) sheet.texts.write(text, at + 4)
-  sheet.textBytes = at + 4 + bytes
+  const at = roomForText(input, bytes)
+  input.texts.writeUInt32LE(text === undefined ? noText : bytes, at)
+  if (text !== undefined) input.texts.write(text, at + 4)
+  input.textBytes = at + 4 + bytes
 }
 
 /** The same from bytes that are text already. */
-export function keepTextBytes(sheet: Sheet, from: Uint8Array, start: number, end: number): void {
-  const at = roomForText(sheet, end - start)
-  const { texts } = sheet
+export function writeTextBytes(input: InputBuffer, from: Uint8Array, start: number, end: number): void {
+  const at = roomForText(input, end - start)
+  const { texts } = input
   texts.writeUInt32LE(end - start, at)
   for (let i = start, to = at + 4; i < end; i++) texts[to++] = from[i]!
-  sheet.textBytes = at + 4 + end - start
+  input.textBytes = at + 4 + end - start
 }
 
-function roomForText(sheet: Sheet, bytes: number): number {
-  const need = sheet.textBytes + 4 + bytes
-  if (need > sheet.texts.byteLength) {
-    const more = Buffer.allocUnsafeSlow(Math.max(need, sheet.texts.byteLength * 2))
-    more.set(sheet.texts.subarray(0, sheet.textBytes))
-    sheet.texts = more
+function roomForText(input: InputBuffer, bytes: number): number {
+  const need = input.textBytes + 4 + bytes
+  if (need > input.texts.byteLength) {
+    const more = Buffer.allocUnsafeSlow(Math.max(need, input.texts.byteLength * 2))
+    more.set(input.texts.subarray(0, input.textBytes))
+    input.texts = more
   }
-  return sheet.textBytes
+  return input.textBytes
 }

@@ -5,10 +5,10 @@
 import { scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn, Column, Columns, NumberColumn } from './feature-columns.ts'
 import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './json-scanner.ts'
-import { beginSheet, keepText, keepTextBytes, type Sheet } from './input-buffer.ts'
+import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
-export type InstanceScanner = (body: Buffer, sheet: Sheet, mostInstances: number) => boolean
+export type InstanceScanner = (body: Buffer, input: InputBuffer, mostInstances: number) => boolean
 
 const instancesKey = Buffer.from('"instances"')
 const routingKeyKey = Buffer.from('"routing_key"')
@@ -53,11 +53,11 @@ export function compileScanner(columns: Columns): InstanceScanner {
     order[position] = field
     return field
   }
-  const scanRow = (sheet: Sheet, row: number): boolean => {
+  const scanRow = (input: InputBuffer, row: number): boolean => {
     if (!take(cursor, code.open)) return false
     rowsSeen++
     const offset = row * columns.width
-    if (!columns.numeric) sheet.input.fill(0, offset, offset + columns.width)
+    if (!columns.numeric) input.input.fill(0, offset, offset + columns.width)
     for (let position = 0; position < count; position++) {
       if (position > 0 && !take(cursor, code.comma)) return false
       const field = fieldHere(position)
@@ -67,49 +67,49 @@ export function compileScanner(columns: Columns): InstanceScanner {
       const { column } = field
       const isRead =
         column.kind === 'number'
-          ? scanValue(cursor, column, sheet, row * columns.numbers, offset)
-          : scanCategory(cursor, column, sheet, offset, texts)
+          ? scanValue(cursor, column, input, row * columns.numbers, offset)
+          : scanCategory(cursor, column, input, offset, texts)
       if (!isRead) return false
     }
     for (let i = 0; i < columns.texts; i++)
-      if (texts.starts[i]! < 0) keepText(sheet, undefined)
-      else keepTextBytes(sheet, cursor.bytes, texts.starts[i]!, texts.ends[i]!)
+      if (texts.starts[i]! < 0) writeTextValue(input, undefined)
+      else writeTextBytes(input, cursor.bytes, texts.starts[i]!, texts.ends[i]!)
     return take(cursor, code.close)
   }
-  const scanRows = (sheet: Sheet, most: number): boolean => {
+  const scanRows = (input: InputBuffer, most: number): boolean => {
     if (!take(cursor, code.openList)) return false
     let rows = 0
     do {
-      if (rows === most || !scanRow(sheet, rows)) return false
+      if (rows === most || !scanRow(input, rows)) return false
       rows++
     } while (take(cursor, code.comma))
-    sheet.rows = rows
+    input.rows = rows
     return take(cursor, code.closeList)
   }
-  const scanRoutingKey = (sheet: Sheet): boolean => {
+  const scanRoutingKey = (input: InputBuffer): boolean => {
     if (peek(cursor) !== code.quote) return false
     const start = scanText(cursor)
     const length = cursor.at - 1 - start
     if (start < 0 || length < 1 || length > longestRoutingKey) return false
-    sheet.routingKey = textOf(cursor.bytes, start, cursor.at - 1)
+    input.routingKey = textOf(cursor.bytes, start, cursor.at - 1)
     return true
   }
 
-  return (body, sheet, most) => {
+  return (body, input, most) => {
     cursor.bytes = body
     cursor.at = 0
-    beginSheet(sheet, columns, Math.min(most, Math.ceil(body.byteLength / leastRowBytes)))
-    sheet.rows = 0
+    resetInput(input, columns, Math.min(most, Math.ceil(body.byteLength / leastRowBytes)))
+    input.rows = 0
     if (!take(cursor, code.open)) return false
     do {
       if (peek(cursor) !== code.quote) return false
       const isInstances = takeBytes(cursor, instancesKey)
       if (!isInstances && !takeBytes(cursor, routingKeyKey)) return false
       if (!take(cursor, code.colon)) return false
-      if (isInstances ? sheet.rows > 0 : sheet.routingKey !== undefined) return false
-      if (!(isInstances ? scanRows(sheet, most) : scanRoutingKey(sheet))) return false
+      if (isInstances ? input.rows > 0 : input.routingKey !== undefined) return false
+      if (!(isInstances ? scanRows(input, most) : scanRoutingKey(input))) return false
     } while (take(cursor, code.comma))
-    if (!take(cursor, code.close) || sheet.rows === 0) return false
+    if (!take(cursor, code.close) || input.rows === 0) return false
     peek(cursor)
     return cursor.at === body.byteLength
   }
@@ -124,7 +124,7 @@ interface TextPlaces {
 function scanValue(
   cursor: Cursor,
   column: NumberColumn,
-  sheet: Sheet,
+  input: InputBuffer,
   numbersOffset: number,
   offset: number,
 ): boolean {
@@ -132,27 +132,27 @@ function scanValue(
   const byte = peek(cursor)
   if (byte === code.n) {
     if (!column.fillable || !takeBytes(cursor, nullBytes)) return false
-    sheet.numbers[to] = NaN
-    sheet.input[offset + column.start] = scaled(column.fill, column.mean, column.std)
+    input.numbers[to] = NaN
+    input.input[offset + column.start] = scaled(column.fill, column.mean, column.std)
     return true
   }
   const value = scanNumber(cursor)
-  sheet.numbers[to] = value
-  sheet.input[offset + column.start] = scaled(value, column.mean, column.std)
-  return Number.isFinite(sheet.input[offset + column.start]!) && Number.isFinite(sheet.numbers[to]!)
+  input.numbers[to] = value
+  input.input[offset + column.start] = scaled(value, column.mean, column.std)
+  return Number.isFinite(input.input[offset + column.start]!) && Number.isFinite(input.numbers[to]!)
 }
 
 function scanCategory(
   cursor: Cursor,
   { start, slot, places, other, values, fillable }: CategoryColumn,
-  sheet: Sheet,
+  input: InputBuffer,
   offset: number,
   texts: TextPlaces,
 ): boolean {
   if (peek(cursor) === code.n) {
     if (!fillable || !takeBytes(cursor, nullBytes)) return false
     texts.starts[slot] = -1
-    sheet.input[offset + start + other] = 1
+    input.input[offset + start + other] = 1
     return true
   }
   const from = scanText(cursor)
@@ -161,6 +161,6 @@ function scanCategory(
   if (values !== undefined && !values.has(value)) return false
   texts.starts[slot] = from
   texts.ends[slot] = cursor.at - 1
-  sheet.input[offset + start + (places.get(value) ?? other)] = 1
+  input.input[offset + start + (places.get(value) ?? other)] = 1
   return true
 }

@@ -3,7 +3,7 @@
  * the same in each answer of a version is written once, when it is loaded.
  */
 import type { Output } from '../../../domain/model/features.ts'
-import { longestFloat, put, putFloat, putId, reserve, type Ink } from './byte-writer.ts'
+import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 
 /** What one instance was answered, as it is compared and stored for pairs. */
 export type Answer =
@@ -15,7 +15,7 @@ export interface OutputFormat {
   /** Why the answer of a row is not one of this output; nothing when it is. Allocates only then. */
   issueOf(outputs: Float32Array, row: number): string | undefined
   /** Writes the prediction of a row as JSON; `id` is that of the request, the row the instance's own place in it. */
-  write(ink: Ink, outputs: Float32Array, row: number, id: Uint8Array): void
+  write(writer: ByteWriter, outputs: Float32Array, row: number, id: Uint8Array): void
   answer(outputs: Float32Array, row: number): Answer
   /** How far two answers of a row are apart: 0 when they are the same. */
   difference(a: Float32Array, b: Float32Array, row: number): number
@@ -43,21 +43,21 @@ function probabilityFormat({ threshold, positive }: Extract<Output, { kind: 'pro
   const field = Buffer.from('","probability":')
   const yes = Buffer.from(`,"label":true,"positive":${JSON.stringify(positive)}}`)
   const no = Buffer.from(`,"label":false,"positive":${JSON.stringify(positive)}}`)
-  const most = idBytes + field.byteLength + longestFloat + no.byteLength
+  const most = idBytes + field.byteLength + maxFloatBytes + no.byteLength
   return {
     width: 1,
     issueOf(outputs, row) {
       const p = outputs[row]!
       return p >= 0 && p <= 1 ? undefined : `the probability of row ${row} is ${p}`
     },
-    write(ink, outputs, row, id) {
+    write(writer, outputs, row, id) {
       const p = outputs[row]!
-      reserve(ink, most)
-      put(ink, idHead)
-      putId(ink, id, row)
-      put(ink, field)
-      putFloat(ink, p)
-      put(ink, p >= threshold ? yes : no)
+      reserve(writer, most)
+      writeText(writer, idHead)
+      writeId(writer, id, row)
+      writeText(writer, field)
+      writeFloat(writer, p)
+      writeText(writer, p >= threshold ? yes : no)
     },
     answer: (outputs, row) => ({ probability: outputs[row]!, label: outputs[row]! >= threshold }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
@@ -71,7 +71,7 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
   const most =
     idBytes +
     Math.max(...heads.map((head) => head.byteLength)) +
-    keys.reduce((sum, key) => sum + key.byteLength + longestFloat, closedTwice.byteLength)
+    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedTwice.byteLength)
   const likeliest = (outputs: Float32Array, at: number): number => {
     let best = 0
     for (let i = 1; i < width; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
@@ -88,17 +88,17 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
       }
       return Math.abs(sum - 1) <= sumTolerance ? undefined : `the probabilities of row ${row} sum to ${sum}`
     },
-    write(ink, outputs, row, id) {
+    write(writer, outputs, row, id) {
       const at = row * width
-      reserve(ink, most)
-      put(ink, idHead)
-      putId(ink, id, row)
-      put(ink, heads[likeliest(outputs, at)]!)
+      reserve(writer, most)
+      writeText(writer, idHead)
+      writeId(writer, id, row)
+      writeText(writer, heads[likeliest(outputs, at)]!)
       for (let i = 0; i < width; i++) {
-        put(ink, keys[i]!)
-        putFloat(ink, outputs[at + i]!)
+        writeText(writer, keys[i]!)
+        writeFloat(writer, outputs[at + i]!)
       }
-      put(ink, closedTwice)
+      writeText(writer, closedTwice)
     },
     answer: (outputs, row) => ({
       label: classes[likeliest(outputs, row * width)]!,
@@ -122,13 +122,13 @@ function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): Output
       const value = outputs[row]!
       return value >= least && value <= most ? undefined : `the value of row ${row} is ${value}`
     },
-    write(ink, outputs, row, id) {
-      reserve(ink, idBytes + field.byteLength + longestFloat + closed.byteLength)
-      put(ink, idHead)
-      putId(ink, id, row)
-      put(ink, field)
-      putFloat(ink, outputs[row]!)
-      put(ink, closed)
+    write(writer, outputs, row, id) {
+      reserve(writer, idBytes + field.byteLength + maxFloatBytes + closed.byteLength)
+      writeText(writer, idHead)
+      writeId(writer, id, row)
+      writeText(writer, field)
+      writeFloat(writer, outputs[row]!)
+      writeText(writer, closed)
     },
     answer: (outputs, row) => ({ value: outputs[row]! }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),

@@ -16,7 +16,7 @@ export interface PredictRequest {
   routingKey: string | undefined
 }
 
-export const longestRoutingKey = 256
+export const maxRoutingKeyLength = 256
 
 const fields = new Set(['instances', 'routing_key'])
 
@@ -54,7 +54,7 @@ export function parsePredict(body: Buffer, mostInstances: number, width: number)
   if (routingKey !== undefined && !isRoutingKey(routingKey))
     throw new DomainError(
       'invalid_request',
-      `"routing_key" is not a text of 1 to ${longestRoutingKey} characters without NUL`,
+      `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
     )
   return { instances: instances as Row[], routingKey: routingKey as string | undefined }
 }
@@ -144,7 +144,7 @@ function refuseUnknown(row: Row, features: Features, index: number): void {
 
 export function isRoutingKey(value: unknown): value is string {
   return (
-    typeof value === 'string' && value !== '' && value.length <= longestRoutingKey && !value.includes('\0')
+    typeof value === 'string' && value !== '' && value.length <= maxRoutingKeyLength && !value.includes('\0')
   )
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the running tick. */
-export interface ArmTally {
+export interface ArmCounters {
   readonly model: string
   readonly version: string
   readonly arm: CountedArm
@@ -44,15 +44,15 @@ export interface ArmTotals {
 
 export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
-export interface Tallies {
+export interface CounterRegistry {
   /** The tally of an arm: the running one when this route has it already, so that two tables of one route count together. */
-  open(arm: Omit<ArmTally, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmTally
+  open(arm: Omit<ArmCounters, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmCounters
   /** Counts an answer at its completion. Answers whether it counts as bad: a caller's second bad answer does not. */
-  count(tally: ArmTally, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean
+  count(counters: ArmCounters, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean
   /** Closes the ticks of a model whose route is replaced; what it counted is handed on at once. */
   close(model: string): void
   /** Closes every tick that has ended by now, or every tick when told so. */
-  roll(everything?: boolean): void
+  closeTick(everything?: boolean): void
   /** Closed ticks not yet stored, oldest first. */
   readonly closed: TickCounts[]
   /** Closed ticks that had to be dropped because they could not be stored for too long. */
@@ -66,8 +66,8 @@ const mostReleases = 16
 /** Closed ticks kept while the database is away: a day of three arms at ten seconds. */
 const mostClosed = 26_000
 
-export function createTallies(clock: Clock): Tallies {
-  const open = new Map<string, ArmTally>()
+export function createCounterRegistry(clock: Clock): CounterRegistry {
+  const open = new Map<string, ArmCounters>()
   const badKeys = new Map<string, Set<string>>()
   const closed: TickCounts[] = []
   const totals = new Map<string, ArmTotals>()
@@ -87,10 +87,10 @@ export function createTallies(clock: Clock): Tallies {
     if (seen.size < mostBadKeys) seen.add(key)
     return true
   }
-  const hand = (tally: ArmTally): void => {
-    if (tally.requests === 0 && (tally.quiet || tally.release === undefined)) return
-    const { model, version, arm, release, generation, tickMs, lengthMs } = tally
-    const { requests, errors, invalid, slow95, slow99 } = tally
+  const hand = (counters: ArmCounters): void => {
+    if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
+    const { model, version, arm, release, generation, tickMs, lengthMs } = counters
+    const { requests, errors, invalid, slow95, slow99 } = counters
     closed.push({
       model,
       version,
@@ -104,14 +104,14 @@ export function createTallies(clock: Clock): Tallies {
       invalid,
       slow95,
       slow99,
-      latency: sparse(tally.latency),
+      latency: sparse(counters.latency),
     })
     if (closed.length > mostClosed) {
       closed.shift()
       dropped++
     }
   }
-  const totalsOf = ({ model, version, arm }: Pick<ArmTally, 'model' | 'version' | 'arm'>): ArmTotals => {
+  const totalsOf = ({ model, version, arm }: Pick<ArmCounters, 'model' | 'version' | 'arm'>): ArmTotals => {
     const key = `${model} ${version} ${arm}`
     const found = totals.get(key)
     if (found !== undefined) return found
@@ -129,7 +129,7 @@ export function createTallies(clock: Clock): Tallies {
       const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
       const found = open.get(key)
       if (found !== undefined) return found
-      const fresh: ArmTally = {
+      const fresh: ArmCounters = {
         ...arm,
         tickMs: begin(arm.lengthMs),
         requests: 0,
@@ -143,35 +143,35 @@ export function createTallies(clock: Clock): Tallies {
       open.set(key, fresh)
       return fresh
     },
-    count(tally, latencyUs, routingKey, bad) {
+    count(counters, latencyUs, routingKey, bad) {
       const bucket = bucketOf(latencyUs)
-      const { totals: sum } = tally
-      tally.requests++
-      tally.latency[bucket]!++
+      const { totals: sum } = counters
+      counters.requests++
+      counters.latency[bucket]!++
       sum.latency[bucket]!++
       sum.latencyUs += latencyUs
       sum[bad ?? 'answered']++
-      const counted = bad !== undefined && isFirst(tally.release, bad, routingKey)
-      if (counted) tally[bad]++
-      if (latencyUs > tally.slow95Us && isFirst(tally.release, 'slow95', routingKey)) tally.slow95++
-      if (latencyUs > tally.slow99Us && isFirst(tally.release, 'slow99', routingKey)) tally.slow99++
+      const counted = bad !== undefined && isFirst(counters.release, bad, routingKey)
+      if (counted) counters[bad]++
+      if (latencyUs > counters.slow95Us && isFirst(counters.release, 'slow95', routingKey)) counters.slow95++
+      if (latencyUs > counters.slow99Us && isFirst(counters.release, 'slow99', routingKey)) counters.slow99++
       return counted
     },
     close(model) {
-      for (const [key, tally] of open) {
-        if (tally.model !== model) continue
-        hand(tally)
+      for (const [key, counters] of open) {
+        if (counters.model !== model) continue
+        hand(counters)
         open.delete(key)
       }
     },
-    roll(everything = false) {
+    closeTick(everything = false) {
       const now = clock.wall()
-      for (const tally of open.values()) {
-        if (!everything && now < tally.tickMs + tally.lengthMs) continue
-        hand(tally)
-        tally.tickMs = begin(tally.lengthMs)
-        tally.requests = tally.errors = tally.invalid = tally.slow95 = tally.slow99 = 0
-        tally.latency.fill(0)
+      for (const counters of open.values()) {
+        if (!everything && now < counters.tickMs + counters.lengthMs) continue
+        hand(counters)
+        counters.tickMs = begin(counters.lengthMs)
+        counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0
+        counters.latency.fill(0)
       }
     },
   }

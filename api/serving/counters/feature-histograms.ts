@@ -3,20 +3,20 @@
  * is judged from these counts alone, so nothing else of what was asked has to be kept for it, and no row leaves the process.
  */
 import type { Output } from '../../../domain/model/features.ts'
-import { binNames, binner, usualCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
+import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { noText, type Sheet } from '../codec/input-buffer.ts'
+import { noText, type InputBuffer } from '../codec/input-buffer.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
 
-export interface Bins {
+export interface FeatureHistograms {
   /** Counts the rows of one answered request and what was answered to them, row by row. `atMs` is the database's time. */
-  count(loaded: BinnedVersion, atMs: number, sheet: Sheet, outputs: Float32Array): void
+  count(loaded: BinnedVersion, atMs: number, input: InputBuffer, outputs: Float32Array): void
   /** The spans that have changed since they were written last, each with its counts from the beginning. */
-  due(): FeatureCounts[]
+  pending(): FeatureCounts[]
   /** What was due last is stored; spans that are over are forgotten. */
-  wrote(): void
+  markStored(): void
 }
 
 /** Spans of versions kept while the database is away; beyond, the oldest are lost. */
@@ -60,7 +60,7 @@ interface Counter {
   hour: Hour | undefined
 }
 
-export function createBins(): Bins {
+export function createFeatureHistograms(): FeatureHistograms {
   const counters = new WeakMap<BinnedVersion, Counter>()
   const hours = new Map<string, Hour>()
   let pending: { hour: Hour; changes: number }[] = []
@@ -93,7 +93,7 @@ export function createBins(): Bins {
   }
 
   return {
-    count(loaded, atMs, sheet, outputs) {
+    count(loaded, atMs, input, outputs) {
       const counter = counterOf(loaded)
       const { numbers, scoreBinOf, scorePlace, limited, counted, everyMs } = counter
       if (counted.length === 0) return
@@ -101,30 +101,30 @@ export function createBins(): Bins {
       const hour = counter.hour?.startMs === startMs ? counter.hour : turnTo(startMs, loaded, counter)
       const { rows } = hour
       const width = loaded.columns.numbers
-      for (let row = 0; row < sheet.rows; row++) {
+      for (let row = 0; row < input.rows; row++) {
         for (let i = 0; i < numbers.length; i++) {
           const { slot, place, binOf } = numbers[i]!
-          rows[place]!.counts[binOf(sheet.numbers[row * width + slot])]!++
+          rows[place]!.counts[binOf(input.numbers[row * width + slot])]!++
         }
         for (let i = 0; i < limited.length; i++) {
           const { slot, place, min, max } = limited[i]!
-          const value = sheet.numbers[row * width + slot]!
+          const value = input.numbers[row * width + slot]!
           // A missing value is NaN, which lies nowhere and is counted as missing.
           if (value >= min && value <= max) rows[place]!.counts[0]!++
           else if (value < min || value > max) rows[place]!.counts[1]!++
         }
         if (scoreBinOf !== undefined) rows[scorePlace]!.counts[scoreBinOf(outputs, row)]!++
       }
-      if (counter.texts.length > 0) countTexts(counter.texts, sheet, rows)
+      if (counter.texts.length > 0) countTexts(counter.texts, input, rows)
       hour.changes++
     },
-    due() {
+    pending() {
       pending = [...hours.values()].flatMap((hour) =>
         hour.changes === hour.written ? [] : [{ hour, changes: hour.changes }],
       )
       return pending.flatMap(({ hour: { rows } }) => rows.map((row) => ({ ...row, counts: [...row.counts] })))
     },
-    wrote() {
+    markStored() {
       for (const { hour, changes } of pending) hour.written = changes
       pending = []
       const newestMs = Math.max(...Array.from(hours.values(), ({ startMs }) => startMs))
@@ -135,7 +135,7 @@ export function createBins(): Bins {
   }
 }
 
-function countTexts(binned: Counter['texts'], { texts, rows }: Sheet, into: FeatureCounts[]): void {
+function countTexts(binned: Counter['texts'], { texts, rows }: InputBuffer, into: FeatureCounts[]): void {
   for (let row = 0, at = 0; row < rows; row++)
     for (let i = 0; i < binned.length; i++) {
       const length = texts.readUInt32LE(at)
@@ -185,7 +185,7 @@ function compileCounter({ manifest, columns }: BinnedVersion): Counter {
     scorePlace,
     limited,
     counted,
-    everyMs: profile?.everyMs ?? usualCountMs,
+    everyMs: profile?.everyMs ?? defaultCountMs,
     hour: undefined,
   }
 }

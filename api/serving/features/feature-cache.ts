@@ -22,7 +22,7 @@ export interface Found {
 export interface FeatureCacheOptions {
   store: Database
   now: () => number
-  onTrouble: (what: string, error?: unknown) => void
+  onError: (what: string, error?: unknown) => void
   mostEntries?: number
   mostBytes?: number
 }
@@ -49,7 +49,7 @@ const retryMs = 500
 const entryBytes = 200
 
 export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
-  const { store, now, onTrouble, mostEntries = 100_000, mostBytes = 33_554_432 } = options
+  const { store, now, onError, mostEntries = 100_000, mostBytes = 33_554_432 } = options
   const entries = new Map<string, Entry>()
   const reading = new Map<string, Promise<void>>()
   const waiting: Batch[] = []
@@ -82,7 +82,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
       }
     } catch (error) {
       awayUntil = now() + retryMs
-      onTrouble('features cannot be looked up', error)
+      onError('features cannot be looked up', error)
     }
     running--
     for (const key of asked.keys()) reading.delete(key)

@@ -1,8 +1,8 @@
 /** What the versions of a model look up, found once for each version and each route. */
 import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
 import type { Feature, Row } from '../../../domain/model/features.ts'
-import type { Routing } from '../routing/routing.ts'
-import type { LiveModel } from '../routing/route-table.ts'
+import type { ReplicaRouting } from '../routing/routing.ts'
+import type { ActiveRoute } from '../routing/route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface LookedUp {
@@ -21,12 +21,12 @@ export interface Needs {
 
 export interface NeedsOf {
   version(loaded: LoadedVersion): readonly LookedUp[]
-  model(live: LiveModel): Needs
+  model(live: ActiveRoute): Needs
 }
 
-export function createNeeds(routing: Pick<Routing, 'loaded'>): NeedsOf {
+export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>): NeedsOf {
   const ofVersions = new WeakMap<LoadedVersion, readonly LookedUp[]>()
-  const ofModels = new WeakMap<LiveModel, Needs>()
+  const ofModels = new WeakMap<ActiveRoute, Needs>()
   const version: NeedsOf['version'] = (loaded) => {
     const known = ofVersions.get(loaded)
     if (known !== undefined) return known

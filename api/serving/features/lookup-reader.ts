@@ -7,11 +7,11 @@ import {
 } from '../../../domain/model/feature-view.ts'
 import type { Row } from '../../../domain/model/features.ts'
 import type { FeatureCache, Found } from './feature-cache.ts'
-import { put, reserve } from '../codec/byte-writer.ts'
+import { writeText, reserve } from '../codec/byte-writer.ts'
 import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
 import type { Protocol } from '../request/protocol.ts'
 import type { PredictRequest } from '../codec/request-parser.ts'
-import { beginSheet, keepRow } from '../codec/input-buffer.ts'
+import { resetInput, writeRow } from '../codec/input-buffer.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type LookupResult = 'found' | Missing
@@ -70,28 +70,28 @@ export function readerOf(
     return row
   }
   return {
-    read(loaded, _body, sheet) {
+    read(loaded, _body, input) {
       const { columns } = loaded
       const reading: Reading = { results: [], marks: [] }
       readings.set(loaded, reading)
-      beginSheet(sheet, columns, instances.length)
+      resetInput(input, columns, instances.length)
       instances.forEach((instance, index) => {
         const row = isPlain(instance) ? rowOf(loaded, instance, index, reading) : instance
-        loaded.read(row, index, sheet.input, index * columns.width)
-        keepRow(sheet, columns, row, index)
+        loaded.read(row, index, input.input, index * columns.width)
+        writeRow(input, columns, row, index)
       })
-      sheet.routingKey = routingKey
+      input.routingKey = routingKey
     },
-    write(ink, answered) {
-      native.write(ink, answered)
+    write(writer, answered) {
+      native.write(writer, answered)
       const { results, marks } = readings.get(answered.arm.loaded) ?? { results: [], marks: [] }
       for (const { view, result } of results) count(view, result)
       if (marks.length === 0) return
       // In place of the brace that ends the answer.
-      ink.at--
+      writer.at--
       const text = Buffer.from(`,"defaulted":${JSON.stringify(marks)}}`)
-      reserve(ink, text.byteLength)
-      put(ink, text)
+      reserve(writer, text.byteLength)
+      writeText(writer, text)
     },
   }
 }

@@ -3,22 +3,22 @@
  * wait; what is not is waited for until the deadline of the feature and no longer, and then a stand-in is used, counted, and told
  * in the answer. Models without such features never get here.
  */
-import type { Answer } from '../request/predict.ts'
+import type { PredictFunction } from '../request/predict.ts'
 import type { Clock } from '../clock.ts'
 import type { FeatureCache } from './feature-cache.ts'
-import type { Ink } from '../codec/byte-writer.ts'
+import type { ByteWriter } from '../codec/byte-writer.ts'
 import { createNeeds, entityOf, type Needs } from './lookup-plan.ts'
 import { isPlain, readerOf, type LookupResult } from './lookup-reader.ts'
 import type { Protocol, Request } from '../request/protocol.ts'
 import { parsePredict, type PredictRequest } from '../codec/request-parser.ts'
-import type { Routing } from '../routing/routing.ts'
+import type { ReplicaRouting } from '../routing/routing.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface Lookups {
   /** To be told of each version that is loaded: until there is one that looks something up, no request is looked at. */
   knows(loaded: LoadedVersion): void
   /** The same way of answering, with the features of versions that look some up. */
-  around(answer: Answer): Answer
+  around(answer: PredictFunction): PredictFunction
   /** Values by view and by what became of them. */
   counts(): ReadonlyMap<string, Readonly<Record<LookupResult, number>>>
 }
@@ -26,7 +26,7 @@ export interface Lookups {
 export interface LookupDeps {
   cache: FeatureCache
   clock: Pick<Clock, 'now' | 'wall'>
-  routing: Pick<Routing, 'find' | 'loaded'>
+  routing: Pick<ReplicaRouting, 'find' | 'loaded'>
   native: Protocol
   mostInstances: number
 }
@@ -38,7 +38,7 @@ interface Wait {
 }
 
 /** Requests that wait for values at once; beyond, they are answered without. */
-const mostWaiting = 1_024
+const maxPendingLookups = 1_024
 
 export function createLookups({ cache, clock, routing, native, mostInstances }: LookupDeps): Lookups {
   const needsOf = createNeeds(routing)
@@ -73,19 +73,21 @@ export function createLookups({ cache, clock, routing, native, mostInstances }: 
     return { work: [...work], withinMs }
   }
   const answerLater = async (
-    answer: Answer,
+    answer: PredictFunction,
     request: Request,
     asked: PredictRequest,
     { of, work, withinMs }: Wait & { of: Needs },
-  ): Promise<Ink> => {
+  ): Promise<ByteWriter> => {
     const sinceMs = clock.now()
     waiting++
     await within(Math.min(withinMs, request.withinMs ?? Infinity), work).finally(() => waiting--)
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
-    const ink = answer(reader(asked, of), { ...request, withinMs: left, sinceMs })
+    const writer = answer(reader(asked, of), { ...request, withinMs: left, sinceMs })
     // Whoever is answered next, before this is looked at, writes into the same bytes.
-    return ink instanceof Promise ? ink : { ...ink, bytes: Buffer.from(ink.bytes.subarray(0, ink.at)) }
+    return writer instanceof Promise
+      ? writer
+      : { ...writer, bytes: Buffer.from(writer.bytes.subarray(0, writer.at)) }
   }
   return {
     counts: () => counts,
@@ -100,10 +102,10 @@ export function createLookups({ cache, clock, routing, native, mostInstances }: 
         if (live === undefined) return answer(protocol, request)
         const of = needsOf.model(live)
         if (of.all.length === 0) return answer(protocol, request)
-        const width = live.full.likeliest.loaded.columns.all.length + of.fields.size
+        const width = live.complete.likeliest.loaded.columns.all.length + of.fields.size
         const asked = parsePredict(request.body, mostInstances, width)
         const wait = waitFor(asked, of)
-        if (wait.work.length === 0 || waiting >= mostWaiting) return answer(reader(asked, of), request)
+        if (wait.work.length === 0 || waiting >= maxPendingLookups) return answer(reader(asked, of), request)
         return answerLater(answer, request, asked, { of, ...wait })
       }
     },

@@ -49,7 +49,7 @@ export interface DurableCounts {
 export interface DurableLogOptions {
   store: Store
   /** Told when the log can no longer be written, and when it can again. */
-  onTrouble: (message: string, error?: unknown) => void
+  onError: (message: string, error?: unknown) => void
   /** How long a row may wait. */
   patienceMs?: number
   /** Most bytes that wait. */
@@ -90,7 +90,7 @@ const retryMs = 50
 const probeMs = 500
 
 export function openDurableLog(options: DurableLogOptions): DurableLog {
-  const { store, onTrouble } = options
+  const { store, onError } = options
   const patienceMs = options.patienceMs ?? 1_000
   const mostBytes = options.mostBytes ?? 16_777_216
   const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
@@ -136,12 +136,12 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     back()
   }
   const back = (): void => {
-    if (away) onTrouble('the prediction log can be written again')
+    if (away) onError('the prediction log can be written again')
     away = false
   }
   const lost = async (error: unknown): Promise<void> => {
     if (away) return
-    onTrouble('the prediction log cannot be written; answers are refused until it can', error)
+    onError('the prediction log cannot be written; answers are refused until it can', error)
     away = true
     while (away && !closed) {
       await pause(probeMs)

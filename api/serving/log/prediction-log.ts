@@ -59,7 +59,7 @@ export interface LogOptions {
   /** What takes out of rows that lay on a disk those of persons who were erased meanwhile; nothing when nobody was. */
   findSift?: () => Promise<Sift | undefined>
   /** Told when the log begins and ends to do without Postgres, and of refused rows. */
-  onTrouble: (message: string, error?: unknown) => void
+  onError: (message: string, error?: unknown) => void
   blockBytes?: number
   /** Most bytes waiting in memory. */
   mostBytes?: number
@@ -80,7 +80,7 @@ const retryMs = 500
 const blocksAtOnce = 4
 
 export function openLog(options: LogOptions): PredictionLog {
-  const { store, spool, onTrouble } = options
+  const { store, spool, onError } = options
   const blockBytes = options.blockBytes ?? 262_144
   const mostBytes = options.mostBytes ?? 33_554_432
   const full: Block[] = []
@@ -166,7 +166,7 @@ export function openLog(options: LogOptions): PredictionLog {
         const refused = await withClient(store, (client) =>
           storePredictions(client, bytesOf(block), spool.account),
         )
-        if (refused > 0) onTrouble(`Postgres refused ${refused} rows of the prediction log`)
+        if (refused > 0) onError(`Postgres refused ${refused} rows of the prediction log`)
         settle(block.rows - refused, refused)
         block.rows = 0
       }
@@ -179,11 +179,11 @@ export function openLog(options: LogOptions): PredictionLog {
     counts.stored += stored
     counts.dropped += dropped
     inFlight -= stored + dropped
-    if (away) onTrouble('the prediction log reaches Postgres again')
+    if (away) onError('the prediction log reaches Postgres again')
     away = false
   }
   const lost = (error: unknown): false => {
-    if (!away) onTrouble('the prediction log does without Postgres', error)
+    if (!away) onError('the prediction log does without Postgres', error)
     away = true
     awayUntil = performance.now() + retryMs
     return false
@@ -223,7 +223,7 @@ export function openLog(options: LogOptions): PredictionLog {
     for (const left of spool.left()) {
       const lost = await settleAccount(store, { account: left.name, served: left.served })
       counts.lost += lost
-      if (lost > 0) onTrouble(`a process that has ended took ${lost} rows of the prediction log with it`)
+      if (lost > 0) onError(`a process that has ended took ${lost} rows of the prediction log with it`)
       await spool.forget(left)
     }
   }
@@ -259,7 +259,7 @@ export function openLog(options: LogOptions): PredictionLog {
   return {
     append(origin, record) {
       counts.served++
-      if (!spool.count(counts.served)) onTrouble(uncounted)
+      if (!spool.count(counts.served)) onError(uncounted)
       const need = sizeOf(origin, record)
       if (current.used + need > current.buffer.byteLength) {
         rotate()
@@ -285,7 +285,7 @@ export function openLog(options: LogOptions): PredictionLog {
       await flush()
       await draining
       await settleOwn().catch((error: unknown) =>
-        onTrouble('the account of the prediction log stays open', error),
+        onError('the account of the prediction log stays open', error),
       )
     },
   }

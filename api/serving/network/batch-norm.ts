@@ -33,7 +33,7 @@ export function affineOf({ gamma, beta, mean, variance, epsilon }: Normalisation
 }
 
 /** The layer with the normalisation of its sums in it. */
-export function foldedBehind(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
+export function foldAfter(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
   const { units } = layer
   return {
     ...layer,
@@ -43,7 +43,7 @@ export function foldedBehind(layer: DenseLayer, { scale, shift }: Affine): Dense
 }
 
 /** The layer with the normalisation of its inputs in it. */
-export function foldedBefore(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
+export function foldBefore(layer: DenseLayer, { scale, shift }: Affine): DenseLayer {
   const { inputs, units, kernel } = layer
   const bias = Float64Array.from(layer.bias)
   for (let i = 0; i < inputs; i++)
@@ -56,7 +56,7 @@ export function foldedBefore(layer: DenseLayer, { scale, shift }: Affine): Dense
 }
 
 /** A layer of its own, where an activation stands on both sides. */
-export function alone({ scale, shift }: Affine): DenseLayer {
+export function asDenseLayer({ scale, shift }: Affine): DenseLayer {
   const units = scale.length
   const kernel = new Float32Array(units * units)
   for (let j = 0; j < units; j++) kernel[j * units + j] = scale[j]!

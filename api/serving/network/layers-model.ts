@@ -5,7 +5,7 @@
  */
 import { DomainError } from '../../../domain/errors.ts'
 import { deepest, excessOf } from '../codec/json-limits.ts'
-import { affineOf, alone, foldedBefore, foldedBehind, type Affine, type DenseLayer } from './batch-norm.ts'
+import { affineOf, asDenseLayer, foldBefore, foldAfter, type Affine, type DenseLayer } from './batch-norm.ts'
 
 export interface Network {
   inputs: number
@@ -79,7 +79,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
   /** A normalisation that is in no layer yet. */
   let pending: Affine | undefined
   const settle = (): void => {
-    if (pending !== undefined) layers.push(alone(pending))
+    if (pending !== undefined) layers.push(asDenseLayer(pending))
     pending = undefined
   }
   for (const { kind, name, config } of readLayers(model)) {
@@ -93,7 +93,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
       case 'Dense': {
         if (width === undefined) refuse(`the input width is not given before layer ${name}`)
         const layer = readDense(name, config, width, named)
-        layers.push(pending === undefined ? layer : foldedBefore(layer, pending))
+        layers.push(pending === undefined ? layer : foldBefore(layer, pending))
         pending = undefined
         width = layer.units
         break
@@ -106,7 +106,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
         const affine = readNormalisation(name, config, width, named)
         const last = layers.at(-1)
         if (last?.activations.every((each) => each === 'linear') === true)
-          layers.splice(-1, 1, foldedBehind(last, affine))
+          layers.splice(-1, 1, foldAfter(last, affine))
         else pending = affine
         break
       }

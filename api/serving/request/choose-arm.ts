@@ -2,40 +2,45 @@
 import { DomainError } from '../../../domain/errors.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { Protocol, Request } from './protocol.ts'
-import type { Routing } from '../routing/routing.ts'
-import type { Sheet } from '../codec/input-buffer.ts'
-import { armOf, type LiveArm, type LiveModel, type Table } from '../routing/route-table.ts'
+import type { ReplicaRouting } from '../routing/routing.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
+import { armOf, type LiveArm, type ActiveRoute, type RouteTable } from '../routing/route-table.ts'
 
 /** The arm that answers, with the sheet filled for it. */
-export function draw(
+export function chooseArm(
   protocol: Protocol,
-  table: Table,
-  live: LiveModel,
+  table: RouteTable,
+  live: ActiveRoute,
   request: Request,
-  sheet: Sheet,
+  input: InputBuffer,
   ids: Ids,
 ): LiveArm {
   if (request.version !== undefined) {
     const arm = pinnedArm(table, live, request.version)
-    protocol.read(arm.loaded, request.body, sheet)
+    protocol.read(arm.loaded, request.body, input)
     return arm
   }
   // Who answers is known when the routing key is: until then the likeliest is taken for granted.
   const guess = table.likeliest
-  protocol.read(guess.loaded, request.body, sheet)
+  protocol.read(guess.loaded, request.body, input)
   if (table.arms.length === 1) return guess
-  const arm = armOf(table, sheet.routingKey ?? ids.prefix())
-  if (arm.loaded !== guess.loaded) protocol.read(arm.loaded, request.body, sheet)
+  const arm = armOf(table, input.routingKey ?? ids.prefix())
+  if (arm.loaded !== guess.loaded) protocol.read(arm.loaded, request.body, input)
   return arm
 }
 
 /** The same request again, when the route may have changed; its sheet is left as it is. */
-export function drawAgain(table: Table, live: LiveModel, version: string | undefined, key: string): LiveArm {
+export function rechooseArm(
+  table: RouteTable,
+  live: ActiveRoute,
+  version: string | undefined,
+  key: string,
+): LiveArm {
   return version === undefined ? armOf(table, key) : pinnedArm(table, live, version)
 }
 
 /** A version that is asked for by name. A candidate cannot be: its callers are drawn, or the comparison means nothing. */
-export function pinnedArm({ pinned }: Table, { route }: LiveModel, version: string): LiveArm {
+export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, version: string): LiveArm {
   const arm = pinned.get(version)
   if (arm !== undefined) return arm
   const isCandidate =
@@ -51,16 +56,16 @@ export function pinnedArm({ pinned }: Table, { route }: LiveModel, version: stri
 }
 
 /** The model as it is answered here. Throws why nobody answers for it. */
-export function liveOf(routing: Routing, model: string): LiveModel {
+export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   const live = routing.find(model)
-  if (live === undefined) throw nobodyAnswers(routing, model)
-  if (live.pin?.rung === 'refused')
+  if (live === undefined) throw unavailableReason(routing, model)
+  if (live.override?.fallbackLevel === 'refused')
     throw new DomainError('model_refused', `the switch of ${model} is thrown: nobody is answered`)
   return live
 }
 
 /** Why nobody answers for a model that has no route here. */
-export function nobodyAnswers(routing: Routing, model: string): DomainError {
+export function unavailableReason(routing: ReplicaRouting, model: string): DomainError {
   const problem = routing.problems().get(model)
   if (problem !== undefined)
     return new DomainError('not_ready', `no version of ${model} can be served here: ${problem.text}`)

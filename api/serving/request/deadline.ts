@@ -4,19 +4,19 @@
  */
 import type { Caller } from './protocol.ts'
 
-export type Impatience = 'late' | 'gone'
+export type DeadlineOutcome = 'timeout' | 'client_closed'
 
-export interface Patience {
+export interface Deadline {
   /** Resolves with nothing when the work is done in time, else with why it is no longer waited for. Rejects as the work does. */
-  wait(work: Promise<unknown>): Promise<Impatience | undefined>
+  wait(work: Promise<unknown>): Promise<DeadlineOutcome | undefined>
   end(): void
 }
 
-export function createPatience(withinMs: number, caller: Caller | undefined): Patience {
-  let lose: (why: Impatience) => void = () => {}
-  const lost = new Promise<Impatience>((resolve) => (lose = resolve))
-  const timer = setTimeout(() => lose('late'), Math.max(0, withinMs))
-  const onClose = (): void => lose('gone')
+export function createDeadline(withinMs: number, caller: Caller | undefined): Deadline {
+  let lose: (why: DeadlineOutcome) => void = () => {}
+  const lost = new Promise<DeadlineOutcome>((resolve) => (lose = resolve))
+  const timer = setTimeout(() => lose('timeout'), Math.max(0, withinMs))
+  const onClose = (): void => lose('client_closed')
   caller?.once('close', onClose)
   return {
     wait: (work) => Promise.race([work.then(() => undefined), lost]),

@@ -12,89 +12,89 @@
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Clock } from '../clock.ts'
-import type { Desk, Desks } from './request-slot.ts'
-import { drawAgain, liveOf } from './choose-arm.ts'
+import type { RequestSlot, SlotPool } from './request-slot.ts'
+import { rechooseArm, liveOf } from './choose-arm.ts'
 import type { DurableLog } from '../log/durable-log.ts'
 import type { Ids } from '../prediction-ids.ts'
-import type { Ink } from '../codec/byte-writer.ts'
-import { createPatience, type Impatience, type Patience } from './deadline.ts'
+import type { ByteWriter } from '../codec/byte-writer.ts'
+import { createDeadline, type DeadlineOutcome, type Deadline } from './deadline.ts'
 import type { Protocol, Request } from './protocol.ts'
-import { retell } from './replay.ts'
-import type { Routing } from '../routing/routing.ts'
+import { replayAnswer } from './replay.ts'
+import type { ReplicaRouting } from '../routing/routing.ts'
 import type { Steps } from './predict-steps.ts'
-import type { LiveArm, Table } from '../routing/route-table.ts'
-import { spoil } from '../version/loaded-version.ts'
+import type { LiveArm, RouteTable } from '../routing/route-table.ts'
+import { injectFault } from '../version/loaded-version.ts'
 
-export interface WaitingDeps {
+export interface DeferredRequestsDeps {
   clock: Clock
   ids: Ids
-  routing: Routing
+  routing: ReplicaRouting
   steps: Steps
   durable: DurableLog | undefined
-  desks: Desks
+  slots: SlotPool
   /** How long a caller waits who has said nothing. */
   patienceMs: number
 }
 
-export interface Waiting {
+export interface DeferredRequests {
   /** Goes on with a request whose network has begun to run, or has run when `running` is absent. The desk is given back. */
   answer(
     protocol: Protocol,
     request: Request,
     arm: LiveArm,
-    desk: Desk,
+    slot: RequestSlot,
     running: Promise<void> | undefined,
-  ): Promise<Ink>
+  ): Promise<ByteWriter>
   abandoned(): number
 }
 
 /** A request that waits. */
-interface Visit {
+interface PendingRequest {
   protocol: Protocol
   request: Request
-  desk: Desk
-  patience: Patience
+  slot: RequestSlot
+  deadline: Deadline
   arm: LiveArm
   /** What is being computed for it; the desk may not be used again before it ends. */
   running: Promise<void> | undefined
 }
 
-export function createWaiting(deps: WaitingDeps): Waiting {
-  const { clock, desks, durable, ids, routing, steps } = deps
+export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequests {
+  const { clock, slots, durable, ids, routing, steps } = deps
   let abandoned = 0
 
   /** Who answers now. The last id is the request's from here on, until something else is waited for. */
-  const drawNow = ({ request, desk }: Visit): { table: Table; arm: LiveArm } => {
-    ids.use(desk.id)
+  const chooseArmNow = ({ request, slot }: PendingRequest): { table: RouteTable; arm: LiveArm } => {
+    ids.use(slot.id)
     const live = liveOf(routing, request.model)
     const table = routing.tableOf(live, clock.now())
-    return { table, arm: drawAgain(table, live, request.version, desk.sheet.routingKey ?? ids.prefix()) }
+    return { table, arm: rechooseArm(table, live, request.version, slot.input.routingKey ?? ids.prefix()) }
   }
   /** The arm that is charged: counts of a generation that has ended would be lost. */
-  const chargedArm = (visit: Visit): LiveArm => {
+  const chargedArm = (pending: PendingRequest): LiveArm => {
     try {
-      const { arm } = drawNow(visit)
-      return arm.loaded === visit.arm.loaded ? arm : visit.arm
+      const { arm } = chooseArmNow(pending)
+      return arm.loaded === pending.arm.loaded ? arm : pending.arm
     } catch {
-      return visit.arm
+      return pending.arm
     }
   }
-  const giveUp = (visit: Visit, why: Impatience): DomainError => {
-    const { arm, desk, running } = visit
-    desk.order.cancelled = true
-    const waitedMs = Math.round(clock.now() - desk.began)
+  const giveUp = (pending: PendingRequest, why: DeadlineOutcome): DomainError => {
+    const { arm, slot, running } = pending
+    slot.order.cancelled = true
+    const waitedMs = Math.round(clock.now() - slot.began)
     const error = new DomainError(
       'deadline_exceeded',
-      why === 'gone'
+      why === 'client_closed'
         ? `the caller has gone away after ${waitedMs} ms`
         : `${arm.loaded.version} has not answered within ${waitedMs} ms`,
     )
-    if (why === 'late') return steps.failed(chargedArm(visit), desk, error)
+    if (why === 'timeout') return steps.failed(chargedArm(pending), slot, error)
     abandoned++
-    if (desk.order.begunMs > 0)
+    if (slot.order.begunMs > 0)
       void running?.then(
-        () => steps.countOnly(arm, desk),
-        (failure: unknown) => steps.failed(arm, desk, failure),
+        () => steps.countOnly(arm, slot),
+        (failure: unknown) => steps.failed(arm, slot, failure),
       )
     return error
   }
@@ -102,82 +102,85 @@ export function createWaiting(deps: WaitingDeps): Waiting {
    * Goes on, in the same turn, when the outputs of the arm that answers now stand on the desk. Between two turns the last id
    * becomes another's, and the route another one.
    */
-  const computed = async <T>(visit: Visit, goOn: (now: { table: Table; arm: LiveArm }) => T): Promise<T> => {
-    const { protocol, request, desk, patience } = visit
+  const computed = async <T>(
+    pending: PendingRequest,
+    goOn: (now: { table: RouteTable; arm: LiveArm }) => T,
+  ): Promise<T> => {
+    const { protocol, request, slot, deadline } = pending
     for (;;) {
       let failure: unknown
-      const why = await patience.wait(visit.running!).catch((error: unknown) => void (failure = error))
-      if (why !== undefined) throw giveUp(visit, why)
-      const now = drawNow(visit)
-      const isSame = now.arm.loaded === visit.arm.loaded
+      const why = await deadline.wait(pending.running!).catch((error: unknown) => void (failure = error))
+      if (why !== undefined) throw giveUp(pending, why)
+      const now = chooseArmNow(pending)
+      const isSame = now.arm.loaded === pending.arm.loaded
       if (isSame && failure !== undefined) {
         if (isError(failure, 'overloaded')) throw failure
-        throw steps.failed(now.arm, desk, failure)
+        throw steps.failed(now.arm, slot, failure)
       }
-      visit.arm = now.arm
+      pending.arm = now.arm
       if (isSame) {
-        if (now.arm.loaded.invalidShare > 0) spoil(now.arm.loaded, desk.outputs)
+        if (now.arm.loaded.invalidShare > 0) injectFault(now.arm.loaded, slot.outputs)
         return goOn(now)
       }
-      protocol.read(now.arm.loaded, request.body, desk.sheet)
-      desk.order = { background: false, cancelled: false, begunMs: 0 }
-      visit.running = steps.run(now.arm, desk)
-      if (visit.running === undefined) return goOn(now)
+      protocol.read(now.arm.loaded, request.body, slot.input)
+      slot.order = { background: false, cancelled: false, begunMs: 0 }
+      pending.running = steps.run(now.arm, slot)
+      if (pending.running === undefined) return goOn(now)
     }
   }
   /** Answers when the row is stored, or was stored when the request came before. */
-  const stored = async (visit: Visit, log: DurableLog): Promise<Ink> => {
-    const { protocol, request, desk, patience } = visit
-    const { arm } = visit
-    ids.use(desk.id)
+  const stored = async (pending: PendingRequest, log: DurableLog): Promise<ByteWriter> => {
+    const { protocol, request, slot, deadline } = pending
+    const { arm } = pending
+    ids.use(slot.id)
     // Nothing is stored of what is no answer, and `finish` says so.
-    if (steps.issueOf(arm, desk) === undefined) {
-      const storing = log.append(arm.origin, steps.recordOf(arm, desk), request.requestId !== undefined)
-      const why = await patience.wait(storing)
+    if (steps.issueOf(arm, slot) === undefined) {
+      const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
+      const why = await deadline.wait(storing)
       // Whether it is stored nobody knows; the model did its part.
       if (why !== undefined)
         throw new DomainError('deadline_exceeded', 'the prediction log has not answered within the deadline')
       const earlier = await storing
-      ids.use(desk.id)
-      if (earlier !== undefined) return copyOf(steps.write(protocol, retell(earlier, arm, desk), desk))
+      ids.use(slot.id)
+      if (earlier !== undefined) return copyOf(steps.write(protocol, replayAnswer(earlier, arm, slot), slot))
     }
-    const now = drawNow(visit)
+    const now = chooseArmNow(pending)
     if (now.arm.loaded !== arm.loaded)
       throw new DomainError('prediction_log_unavailable', 'the route has changed while the answer was stored')
     // What is told is what was stored; it counts where counts are taken now.
     const { generation, head } = arm
     const told = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
-    return copyOf(steps.finish(protocol, request, now.table, told, desk, true))
+    return copyOf(steps.finish(protocol, request, now.table, told, slot, true))
   }
-  const goOn = async (visit: Visit): Promise<Ink> => {
-    const { protocol, request, desk } = visit
+  const goOn = async (pending: PendingRequest): Promise<ByteWriter> => {
+    const { protocol, request, slot } = pending
     if (durable === undefined)
-      return computed(visit, ({ table, arm }) =>
-        copyOf(steps.finish(protocol, request, table, arm, desk, false)),
+      return computed(pending, ({ table, arm }) =>
+        copyOf(steps.finish(protocol, request, table, arm, slot, false)),
       )
-    if (visit.running !== undefined) await computed(visit, () => {})
-    return stored(visit, durable)
+    if (pending.running !== undefined) await computed(pending, () => {})
+    return stored(pending, durable)
   }
   return {
     abandoned: () => abandoned,
-    async answer(protocol, request, arm, desk, running) {
-      if (desk.key === '') desk.key = ids.prefix()
+    async answer(protocol, request, arm, slot, running) {
+      if (slot.key === '') slot.key = ids.prefix()
       const withinMs = request.withinMs ?? deps.patienceMs
-      const patience = createPatience(withinMs, request.caller)
-      const visit: Visit = { protocol, request, desk, patience, arm, running }
-      const leave = (): void => desks.give(desk)
+      const deadline = createDeadline(withinMs, request.caller)
+      const pending: PendingRequest = { protocol, request, slot, deadline, arm, running }
+      const leave = (): void => slots.acquire(slot)
       try {
-        return await goOn(visit)
+        return await goOn(pending)
       } finally {
-        patience.end()
-        if (visit.running === undefined) leave()
-        else void visit.running.then(leave, leave)
+        deadline.end()
+        if (pending.running === undefined) leave()
+        else void pending.running.then(leave, leave)
       }
     },
   }
 }
 
 /** The bytes alone: what they were written into is used again before the caller looks at them. */
-function copyOf({ bytes, at, jsonBytes }: Ink): Ink {
+function copyOf({ bytes, at, jsonBytes }: ByteWriter): ByteWriter {
   return { bytes: Buffer.from(bytes.subarray(0, at)), at, jsonBytes }
 }

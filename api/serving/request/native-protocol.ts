@@ -1,8 +1,8 @@
 /** Our own way of asking: `{"instances":[{…}],"routing_key"?}`, answered with one prediction an instance and its id. */
-import { put, reserve } from '../codec/byte-writer.ts'
+import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
-import { beginSheet, keepRow, type Sheet } from '../codec/input-buffer.ts'
+import { resetInput, writeRow, type InputBuffer } from '../codec/input-buffer.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
@@ -10,31 +10,31 @@ const end = Buffer.from(']}')
 const staleEnd = Buffer.from('],"stale":true}')
 
 export const createPredictProtocol = (mostInstances: number): Protocol => ({
-  read(loaded, body, sheet) {
-    if (!loaded.scan(body, sheet, mostInstances)) readSlowly(loaded, body, sheet, mostInstances)
+  read(loaded, body, input) {
+    if (!loaded.scan(body, input, mostInstances)) readSlowly(loaded, body, input, mostInstances)
   },
-  write(ink, { arm, sheet, outputs, id, stale }) {
+  write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded
-    reserve(ink, arm.head.byteLength + staleEnd.byteLength)
-    put(ink, arm.head)
-    for (let row = 0; row < sheet.rows; row++) {
-      reserve(ink, 1)
-      if (row > 0) put(ink, comma)
-      format.write(ink, outputs, row, id)
+    reserve(writer, arm.head.byteLength + staleEnd.byteLength)
+    writeText(writer, arm.head)
+    for (let row = 0; row < input.rows; row++) {
+      reserve(writer, 1)
+      if (row > 0) writeText(writer, comma)
+      format.write(writer, outputs, row, id)
     }
-    reserve(ink, staleEnd.byteLength)
-    put(ink, stale ? staleEnd : end)
+    reserve(writer, staleEnd.byteLength)
+    writeText(writer, stale ? staleEnd : end)
   },
 })
 
 /** By way of JSON.parse: for whatever the scanner gives up on, and to say what is wrong. */
-function readSlowly(loaded: LoadedVersion, body: Buffer, sheet: Sheet, mostInstances: number): void {
+function readSlowly(loaded: LoadedVersion, body: Buffer, input: InputBuffer, mostInstances: number): void {
   const { columns } = loaded
   const { instances, routingKey } = parsePredict(body, mostInstances, columns.all.length)
-  beginSheet(sheet, columns, instances.length)
+  resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
-    loaded.read(instances[i], i, sheet.input, i * columns.width)
-    keepRow(sheet, columns, instances[i]!, i)
+    loaded.read(instances[i], i, input.input, i * columns.width)
+    writeRow(input, columns, instances[i]!, i)
   }
-  sheet.routingKey = routingKey
+  input.routingKey = routingKey
 }

@@ -4,141 +4,159 @@
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
-import type { Bins } from '../counters/feature-histograms.ts'
+import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Clock } from '../clock.ts'
-import type { Desk } from './request-slot.ts'
+import type { RequestSlot } from './request-slot.ts'
 import type { Ids } from '../prediction-ids.ts'
-import { beginInk, createInk, type Ink } from '../codec/byte-writer.ts'
+import { resetWriter, createByteWriter, type ByteWriter } from '../codec/byte-writer.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
 import type { Answered, Protocol, Request } from './protocol.ts'
 import type { Lease } from '../routing/routing.ts'
 import type { Shadow } from '../routing/shadow.ts'
-import type { Sheet } from '../codec/input-buffer.ts'
-import { isShadowed, type LiveArm, type Table } from '../routing/route-table.ts'
-import type { Tallies } from '../counters/arm-counters.ts'
-import { spoil } from '../version/loaded-version.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
+import { isShadowedRequest, type LiveArm, type RouteTable } from '../routing/route-table.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
+import { injectFault } from '../version/loaded-version.ts'
 
 export interface StepDeps {
-  bins: Bins
+  bins: FeatureHistograms
   clock: Clock
   ids: Ids
   lease: Lease
   log: PredictionLog
   shadow: Shadow
-  tallies: Tallies
+  counters: CounterRegistry
 }
 
 /** What each of them knows of the request stands on its desk; the last id is that of the request. */
 export interface Steps {
   /** Runs the network, or begins to. Whatever goes wrong in here is the model's doing, not the caller's. */
-  run(arm: LiveArm, desk: Desk): Promise<void> | undefined
+  run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined
   /** Counts the failure of a model and answers what its caller is told. */
-  failed(arm: LiveArm, desk: Desk, error: unknown): DomainError
+  failed(arm: LiveArm, slot: RequestSlot, error: unknown): DomainError
   /** Counts an answer that nobody is given. */
-  countOnly(arm: LiveArm, desk: Desk): void
+  countOnly(arm: LiveArm, slot: RequestSlot): void
   /** Why the outputs are no answer; nothing when they are. */
-  issueOf(arm: LiveArm, desk: Desk): string | undefined
+  issueOf(arm: LiveArm, slot: RequestSlot): string | undefined
   /** What is to be stored of the request; stands until the next call. */
-  recordOf(arm: LiveArm, desk: Desk): PredictionRecord
+  recordOf(arm: LiveArm, slot: RequestSlot): PredictionRecord
   /** Writes the answer alone. What is written stands until the next call. */
-  write(protocol: Protocol, arm: LiveArm, desk: Desk): Ink
+  write(protocol: Protocol, arm: LiveArm, slot: RequestSlot): ByteWriter
   /** Writes, counts, logs unless that is done already, and shows the candidate the request. Throws `output_invalid`. */
-  finish(protocol: Protocol, request: Request, table: Table, arm: LiveArm, desk: Desk, isLogged: boolean): Ink
+  finish(
+    protocol: Protocol,
+    request: Request,
+    table: RouteTable,
+    arm: LiveArm,
+    slot: RequestSlot,
+    isLogged: boolean,
+  ): ByteWriter
 }
 
 export function createSteps(deps: StepDeps): Steps {
-  const { bins, clock, ids, lease, log, shadow, tallies } = deps
-  const ink = createInk()
+  const { bins, clock, ids, lease, log, shadow, counters } = deps
+  const writer = createByteWriter()
   const record = emptyRecord(ids)
-  const latencyOf = ({ began }: Desk): number => Math.round((clock.now() - began) * 1_000)
+  const latencyOf = ({ began }: RequestSlot): number => Math.round((clock.now() - began) * 1_000)
 
-  const failed: Steps['failed'] = ({ loaded, arm, tally, guard }, desk, error) => {
-    if (tallies.count(tally, latencyOf(desk), desk.key, 'errors')) guard?.count(true)
+  const failed: Steps['failed'] = ({ loaded, arm, counters: armCounters, guard }, slot, error) => {
+    if (counters.count(armCounters, latencyOf(slot), slot.key, 'errors')) guard?.count(true)
     if (isError(error)) return error
     return new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
   }
-  const issueOf: Steps['issueOf'] = ({ loaded: { format } }, { sheet, outputs }) => {
-    for (let row = 0; row < sheet.rows; row++) {
+  const issueOf: Steps['issueOf'] = ({ loaded: { format } }, { input, outputs }) => {
+    for (let row = 0; row < input.rows; row++) {
       const issue = format.issueOf(outputs, row)
       if (issue !== undefined) return issue
     }
     return undefined
   }
-  const count = (arm: LiveArm, desk: Desk, latencyUs: number, issue: string | undefined): void => {
-    const isBad = tallies.count(arm.tally, latencyUs, desk.key, issue === undefined ? undefined : 'invalid')
+  const count = (arm: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined): void => {
+    const isBad = counters.count(
+      arm.counters,
+      latencyUs,
+      slot.key,
+      issue === undefined ? undefined : 'invalid',
+    )
     if (issue === undefined || isBad) arm.guard?.count(isBad)
   }
-  const fill = (arm: LiveArm, { sheet, outputs }: Desk, latencyUs: number): PredictionRecord => {
-    fillRecord(record, sheet, arm, outputs)
+  const fill = (arm: LiveArm, { input, outputs }: RequestSlot, latencyUs: number): PredictionRecord => {
+    fillRecord(record, input, arm, outputs)
     record.atMs = Math.floor(clock.wall())
     record.latencyUs = latencyUs
     return record
   }
-  const write: Steps['write'] = (protocol, arm, { sheet, outputs, began }) => {
-    beginInk(ink)
-    protocol.write(ink, answered(arm, sheet, outputs, ids.bytes, began >= lease.until))
-    return ink
+  const write: Steps['write'] = (protocol, arm, { input, outputs, began }) => {
+    resetWriter(writer)
+    protocol.write(writer, answered(arm, input, outputs, ids.bytes, began >= lease.until))
+    return writer
   }
-  const mirror = (protocol: Protocol, body: Buffer, table: Table, arm: LiveArm, desk: Desk): void => {
-    if (table.shadow === undefined || !isShadowed(table.shadow, desk.key)) return
+  const mirror = (
+    protocol: Protocol,
+    body: Buffer,
+    table: RouteTable,
+    arm: LiveArm,
+    slot: RequestSlot,
+  ): void => {
+    if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.key)) return
     shadow.offer({
       arm: table.shadow.arm,
       read: protocol.read,
       body,
-      routingKey: desk.key,
+      routingKey: slot.key,
       idPrefix: ids.prefix(),
       served: arm.loaded,
-      outputs: desk.outputs.slice(0, desk.sheet.rows * arm.loaded.format.width),
+      outputs: slot.outputs.slice(0, slot.input.rows * arm.loaded.format.width),
     })
   }
   return {
     failed,
     issueOf,
     write,
-    countOnly: (arm, desk) => count(arm, desk, latencyOf(desk), issueOf(arm, desk)),
-    recordOf: (arm, desk) => fill(arm, desk, latencyOf(desk)),
-    run(arm, desk) {
+    countOnly: (arm, slot) => count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
+    recordOf: (arm, slot) => fill(arm, slot, latencyOf(slot)),
+    run(arm, slot) {
       const { loaded } = arm
-      const { rows, input } = desk.sheet
+      const { rows, input } = slot.input
       const { predictor } = loaded
-      if (desk.outputs.length < rows * predictor.outputs)
-        desk.outputs = new Float32Array(rows * predictor.outputs)
+      if (slot.outputs.length < rows * predictor.outputs)
+        slot.outputs = new Float32Array(rows * predictor.outputs)
       try {
-        const running = predictor.run(input, rows, desk.outputs, desk.order)
-        if (running === undefined && loaded.invalidShare > 0) spoil(loaded, desk.outputs)
+        const running = predictor.run(input, rows, slot.outputs, slot.order)
+        if (running === undefined && loaded.invalidShare > 0) injectFault(loaded, slot.outputs)
         return running
       } catch (error) {
         // That there is no room is this replica's doing, and would be told of any model.
         if (isError(error, 'overloaded')) throw error
-        throw failed(arm, desk, error)
+        throw failed(arm, slot, error)
       }
     },
-    finish(protocol, request, table, arm, desk, isLogged) {
-      const issue = issueOf(arm, desk)
-      if (issue === undefined) write(protocol, arm, desk)
-      const latencyUs = latencyOf(desk)
-      count(arm, desk, latencyUs, issue)
+    finish(protocol, request, table, arm, slot, isLogged) {
+      const issue = issueOf(arm, slot)
+      if (issue === undefined) write(protocol, arm, slot)
+      const latencyUs = latencyOf(slot)
+      count(arm, slot, latencyUs, issue)
       if (issue !== undefined)
         throw new DomainError('output_invalid', `${arm.loaded.version} gave no valid answer: ${issue}`, {
           version: arm.loaded.version,
           arm: arm.arm,
         })
-      fill(arm, desk, latencyUs)
+      fill(arm, slot, latencyUs)
       if (!isLogged) log.append(arm.origin, record)
-      bins.count(arm.loaded, record.atMs, desk.sheet, desk.outputs)
-      if (request.version === undefined) mirror(protocol, request.body, table, arm, desk)
-      return ink
+      bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)
+      if (request.version === undefined) mirror(protocol, request.body, table, arm, slot)
+      return writer
     },
   }
 }
 
 const answered = (
   arm: LiveArm,
-  sheet: Sheet,
+  input: InputBuffer,
   outputs: Float32Array,
   id: Uint8Array,
   stale: boolean,
-): Answered => ({ arm, sheet, outputs, id, stale })
+): Answered => ({ arm, input, outputs, id, stale })
 
 const emptyRecord = (ids: Ids): PredictionRecord => ({
   id: ids.bytes,
@@ -156,16 +174,16 @@ const emptyRecord = (ids: Ids): PredictionRecord => ({
 
 function fillRecord(
   record: PredictionRecord,
-  sheet: Sheet,
+  input: InputBuffer,
   { loaded }: LiveArm,
   outputs: Float32Array,
 ): void {
-  record.routingKey = sheet.routingKey
-  record.instances = sheet.rows
-  record.numbers = sheet.numberBytes
-  record.numberBytes = sheet.rows * loaded.columns.numbers * 4
-  record.texts = sheet.texts
-  record.textBytes = sheet.textBytes
+  record.routingKey = input.routingKey
+  record.instances = input.rows
+  record.numbers = input.numberBytes
+  record.numberBytes = input.rows * loaded.columns.numbers * 4
+  record.texts = input.texts
+  record.textBytes = input.textBytes
   record.outputs = outputs
-  record.outputCount = sheet.rows * loaded.format.width
+  record.outputCount = input.rows * loaded.format.width
 }

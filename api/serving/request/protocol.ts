@@ -2,8 +2,8 @@
  * A way of asking for predictions: how a body is read and how an answer is written. Everything between the two is the same
  * for all of them, so that no way of asking can avoid the arms, the counts or the log.
  */
-import type { Ink } from '../codec/byte-writer.ts'
-import type { Sheet } from '../codec/input-buffer.ts'
+import type { ByteWriter } from '../codec/byte-writer.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 import type { ReadRequest } from '../version/loaded-version.ts'
 
@@ -30,13 +30,13 @@ export interface Caller {
 
 export interface Protocol {
   read: ReadRequest
-  write(ink: Ink, answered: Answered): void
+  write(writer: ByteWriter, answered: Answered): void
 }
 
 /** What is to be said, in arrays that the next request uses again. */
 export interface Answered {
   arm: LiveArm
-  sheet: Sheet
+  input: InputBuffer
   outputs: Float32Array
   /** Of the request: sixteen bytes, of which the last two are the place of an instance. */
   id: Uint8Array

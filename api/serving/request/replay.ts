@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
-import type { Desk } from './request-slot.ts'
+import type { RequestSlot } from './request-slot.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 
 /** The header in which callers name their requests. */
@@ -29,22 +29,22 @@ export function idOfRequest(requestId: string, model: string, isDurable: boolean
 }
 
 /** Puts what was answered before onto the desk, with the arm that said it. Throws `invalid_request` when it was asked otherwise. */
-export function retell(stored: StoredPrediction, arm: LiveArm, desk: Desk): LiveArm {
-  const { sheet } = desk
+export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: RequestSlot): LiveArm {
+  const { input } = slot
   const { loaded } = arm
-  const numberBytes = sheet.rows * loaded.columns.numbers * 4
+  const numberBytes = input.rows * loaded.columns.numbers * 4
   const asked = Buffer.concat([
-    sheet.numberBytes.subarray(0, numberBytes),
-    sheet.texts.subarray(0, sheet.textBytes),
+    input.numberBytes.subarray(0, numberBytes),
+    input.texts.subarray(0, input.textBytes),
   ])
-  if (stored.instances !== sheet.rows || !asked.equals(stored.features))
+  if (stored.instances !== input.rows || !asked.equals(stored.features))
     throw new DomainError('invalid_request', `another request had the same ${requestIdHeader}`)
-  if (stored.outputs.length !== sheet.rows * loaded.format.width)
+  if (stored.outputs.length !== input.rows * loaded.format.width)
     throw new DomainError(
       'invalid_request',
       `the request was answered by ${stored.version}, whose answers have another shape than those of now`,
     )
-  desk.outputs = Float32Array.from(stored.outputs)
+  slot.outputs = Float32Array.from(stored.outputs)
   const { version, generation } = stored
   return {
     ...arm,

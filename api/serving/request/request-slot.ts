@@ -4,10 +4,10 @@
  */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Order } from '../network/scalar-predictor.ts'
-import { createSheet, type Sheet } from '../codec/input-buffer.ts'
+import { createInputBuffer, type InputBuffer } from '../codec/input-buffer.ts'
 
-export interface Desk {
-  sheet: Sheet
+export interface RequestSlot {
+  input: InputBuffer
   outputs: Float32Array
   /** The routing key, or what stands for one; empty where nobody counts or chooses by it. */
   key: string
@@ -19,11 +19,11 @@ export interface Desk {
   order: Order
 }
 
-export interface Desks {
+export interface SlotPool {
   /** Takes a desk for the next request when one waits on this, with its body. Throws `overloaded` when too many wait. */
-  leave(waiting: Desk, bodyBytes: number): Desk
+  release(waiting: RequestSlot, bodyBytes: number): RequestSlot
   /** Takes back one on which nobody waits any more. */
-  give(desk: Desk): void
+  acquire(slot: RequestSlot): void
   /** Requests that wait now. */
   taken(): number
 }
@@ -32,9 +32,9 @@ export interface Desks {
 const roomyBytes = 65_536
 const mostUnused = 256
 
-export function createDesk(): Desk {
+export function createRequestSlot(): RequestSlot {
   return {
-    sheet: createSheet(),
+    input: createInputBuffer(),
     outputs: new Float32Array(1_024),
     key: '',
     began: 0,
@@ -44,30 +44,30 @@ export function createDesk(): Desk {
   }
 }
 
-export function createDesks(most: number, mostBytes: number): Desks {
-  const unused: Desk[] = []
+export function createSlotPool(most: number, mostBytes: number): SlotPool {
+  const unused: RequestSlot[] = []
   let taken = 0
   let heldBytes = 0
   return {
-    leave(waiting, bodyBytes) {
+    release(waiting, bodyBytes) {
       const bytes = bytesOf(waiting) + bodyBytes
       if (taken >= most || heldBytes + bytes > mostBytes)
         throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait here`)
       taken++
       heldBytes += bytes
       waiting.heldBytes = bytes
-      return unused.pop() ?? createDesk()
+      return unused.pop() ?? createRequestSlot()
     },
-    give(desk) {
+    acquire(slot) {
       taken--
-      heldBytes -= desk.heldBytes
-      if (bytesOf(desk) > roomyBytes || unused.length >= mostUnused) return
-      desk.order = { background: false, cancelled: false, begunMs: 0 }
-      unused.push(desk)
+      heldBytes -= slot.heldBytes
+      if (bytesOf(slot) > roomyBytes || unused.length >= mostUnused) return
+      slot.order = { background: false, cancelled: false, begunMs: 0 }
+      unused.push(slot)
     },
     taken: () => taken,
   }
 }
 
-const bytesOf = ({ sheet, outputs }: Desk): number =>
-  sheet.input.byteLength + sheet.numbers.byteLength + sheet.texts.byteLength + outputs.byteLength
+const bytesOf = ({ input, outputs }: RequestSlot): number =>
+  input.input.byteLength + input.numbers.byteLength + input.texts.byteLength + outputs.byteLength

@@ -3,7 +3,7 @@
  * seconds; here a candidate that fails every request is dropped after a handful of them.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
-import { brokenChampion } from '../../../domain/serving/fallback-level.ts'
+import { championBreakerLimits } from '../../../domain/serving/fallback-level.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
 
@@ -42,7 +42,7 @@ export function createChampionGuards(
   return ({ model, version, revision }) => {
     const kept = guards.get(model)
     if (kept?.guard.version === version && kept.revision === revision) return kept.guard
-    const guard = { version, ...candidateGuard(brokenChampion, usualTickMs, clock) }
+    const guard = { version, ...candidateGuard(championBreakerLimits, usualTickMs, clock) }
     guards.set(model, { revision, guard })
     return guard
   }

@@ -17,7 +17,7 @@ export function followErasures(deps: {
   store: Store
   replica: string
   log: PredictionLog
-  onTrouble: (what: string, error?: unknown) => void
+  onError: (what: string, error?: unknown) => void
 }): Erasures {
   const { store, replica, log } = deps
   let before: readonly string[] = []
@@ -32,6 +32,6 @@ export function followErasures(deps: {
       const { spooled, spoolBytes } = log.counts()
       if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, ids: settled })
     },
-    { everyMs, onError: (error) => deps.onTrouble('erasures were not looked at', error) },
+    { everyMs, onError: (error) => deps.onError('erasures were not looked at', error) },
   )
 }

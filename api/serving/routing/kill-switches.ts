@@ -7,17 +7,17 @@ import type { Rung } from '../../../domain/serving/fallback-level.ts'
 import { championAlone, type Route } from '../../../domain/serving/route.ts'
 import type { FlagAcknowledgement } from '../../../store/serving/kill-switches.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
-import { buildTable, type Pin } from './route-table.ts'
-import type { Tallies } from '../counters/arm-counters.ts'
+import { buildTable, type KillSwitchOverride } from './route-table.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
-export interface Switches {
+export interface KillSwitches {
   /** Takes in what the database says now. Answers whether anything is different. */
   take(flags: readonly SwitchRow[], fallbacks: readonly FallbackRow[]): boolean
   /** What answers a model instead of its route, given the champion's loaded version; undefined while nothing is pinned. */
-  pinOf(route: Route, champion: LoadedVersion): Pin | undefined
+  pinOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
   /** What answers by itself when the champion is found broken here; undefined where the model file has not said that it may. */
-  spareOf(route: Route, champion: LoadedVersion): Pin | undefined
+  spareOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
   /** Raised by every throw of the model's switch, 0 before the first; undefined where its champion never gives way by itself. */
   revisionOf(model: string): number | undefined
   /** Loads the versions that are fallbacks, and forgets those that no longer are. `load` throws for one that cannot be served. */
@@ -32,7 +32,7 @@ export interface Switches {
   remembered(): { flags: SwitchRow[]; fallbacks: FallbackRow[] }
 }
 
-export function createSwitches(tallies: Tallies): Switches {
+export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   let flags = new Map<string, SwitchRow>()
   let fallbacks = new Map<string, FallbackRow>()
   /** Version → loaded, or why it cannot be. */
@@ -45,24 +45,24 @@ export function createSwitches(tallies: Tallies): Switches {
   const fallbackOf = (
     route: Route,
     champion: LoadedVersion,
-  ): { loaded: LoadedVersion; rung: Rung } | string => {
+  ): { loaded: LoadedVersion; fallbackLevel: Rung } | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
     const { fallback, previous } = row
     const rule = (outputs: number[]) => {
       const loaded = constantVersion(champion, outputs)
-      return typeof loaded === 'string' ? loaded : { loaded, rung: 'rule' as const }
+      return typeof loaded === 'string' ? loaded : { loaded, fallbackLevel: 'rule' as const }
     }
     if (fallback.kind === 'answer') return rule(fallback.outputs)
     const spare = previous === null ? undefined : spares.get(previous)
-    if (typeof spare === 'object') return { loaded: spare, rung: 'previous' }
+    if (typeof spare === 'object') return { loaded: spare, fallbackLevel: 'previous' }
     if (fallback.otherwise !== undefined) return rule(fallback.otherwise)
     if (previous === null) return 'there is no earlier proven version to fall back on'
     return spare ?? `${previous} is not loaded yet`
   }
   const tableOf = (route: Route, loaded: LoadedVersion, fallback: boolean) => {
     const versions = new Map([[loaded.version, loaded]])
-    return buildTable(championAlone(route, loaded.version), { versions, tallies, fallback })
+    return buildTable(championAlone(route, loaded.version), { versions, counters, fallback })
   }
   return {
     take(nextFlags, nextFallbacks) {
@@ -78,20 +78,28 @@ export function createSwitches(tallies: Tallies): Switches {
       unmet.delete(route.model)
       if (flag === undefined || flag.serve === 'normal') return undefined
       if (flag.serve === 'refuse')
-        return { table: tableOf(route, champion, false), outlivesLease: true, rung: 'refused' }
+        return { table: tableOf(route, champion, false), outlivesLease: true, fallbackLevel: 'refused' }
       if (flag.serve === 'fallback') {
         const found = fallbackOf(route, champion)
         if (typeof found === 'object')
-          return { table: tableOf(route, found.loaded, true), outlivesLease: true, rung: found.rung }
+          return {
+            table: tableOf(route, found.loaded, true),
+            outlivesLease: true,
+            fallbackLevel: found.fallbackLevel,
+          }
         unmet.set(route.model, `its champion answers instead of its fallback: ${found}`)
       }
-      return { table: tableOf(route, champion, false), outlivesLease: false, rung: 'champion' }
+      return { table: tableOf(route, champion, false), outlivesLease: false, fallbackLevel: 'champion' }
     },
     spareOf(route, champion) {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
       if (typeof found === 'string') return undefined
-      return { table: tableOf(route, found.loaded, true), outlivesLease: true, rung: found.rung }
+      return {
+        table: tableOf(route, found.loaded, true),
+        outlivesLease: true,
+        fallbackLevel: found.fallbackLevel,
+      }
     },
     revisionOf: (model) =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,

@@ -20,33 +20,33 @@ import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { writeRungs } from '../../../store/serving/replica-fallbacks.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import type { Store } from '../../../store/postgres.ts'
-import type { Bins } from '../counters/feature-histograms.ts'
+import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Cache } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
 import { startLoop } from '../poll-loop.ts'
 import type { Meter } from '../counters/process-stats.ts'
-import type { Lease, Routing } from './routing.ts'
+import type { Lease, ReplicaRouting } from './routing.ts'
 import type { Shadow } from './shadow.ts'
-import type { Switches } from './kill-switches.ts'
-import type { Tallies } from '../counters/arm-counters.ts'
+import type { KillSwitches } from './kill-switches.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
 
 export interface ReplicaDeps {
   store: Store
-  bins: Bins
+  bins: FeatureHistograms
   cache: Cache
   clock: Clock
   lease: Lease
-  routing: Routing
+  routing: ReplicaRouting
   shadow: Shadow
-  switches: Switches
-  tallies: Tallies
+  switches: KillSwitches
+  counters: CounterRegistry
   /** Knows what this process needs of its machine; nothing is said of it when absent. */
   meter?: Meter
   replica: Replica
   leaseMs: number
   /** Whether versions may be made to answer wrongly for a drill. */
   drills: boolean
-  onTrouble: (what: string, error: unknown) => void
+  onError: (what: string, error: unknown) => void
   onFault: (version: string, invalidShare: number) => void
 }
 
@@ -68,8 +68,8 @@ const ticksAtOnce = 1_000
 const pairsAtOnce = 500
 
 export function startReplica(deps: ReplicaDeps): RunningReplica {
-  const { store, bins, clock, lease, routing, shadow, switches, tallies, replica } = deps
-  const trouble = (what: string) => (error: unknown) => deps.onTrouble(what, error)
+  const { store, bins, clock, lease, routing, shadow, switches, counters, replica } = deps
+  const trouble = (what: string) => (error: unknown) => deps.onError(what, error)
   let registered = false
   /**
    * A lease after a time without one. While this replica counted as gone nobody waited for it, and a version may have been
@@ -145,20 +145,20 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   }
   /** Which models are not answered by their champion here, when they are others than was said last. */
   const sayRungs = async (): Promise<void> => {
-    const standing = routing.rungs().filter(({ rung }) => rung !== 'champion')
+    const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
     const text = JSON.stringify(standing)
     if (!registered || text === saidRungs) return
     await writeRungs(store, { replica: replica.id, standing })
     saidRungs = text
   }
   const handOn = async (): Promise<void> => {
-    tallies.roll()
-    while (tallies.closed.length > 0) {
-      const ticks = tallies.closed.slice(0, ticksAtOnce)
+    counters.closeTick()
+    while (counters.closed.length > 0) {
+      const ticks = counters.closed.slice(0, ticksAtOnce)
       await writeTicks(store, { replica: replica.id, ticks })
       // The oldest may have been dropped meanwhile, for room; only what was written is taken away.
       const written = new Set(ticks)
-      tallies.closed.splice(0, tallies.closed.findLastIndex((tick) => written.has(tick)) + 1)
+      counters.closed.splice(0, counters.closed.findLastIndex((tick) => written.has(tick)) + 1)
     }
     if (shadow.pairs.length === 0 || clock.now() - lastPairs < 500) return
     lastPairs = clock.now()
@@ -168,10 +168,10 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   }
 
   const handOnBins = async (): Promise<void> => {
-    const rows = bins.due()
+    const rows = bins.pending()
     if (rows.length === 0) return
     await writeFeatureCounts(store, { replica: replica.id, rows })
-    bins.wrote()
+    bins.markStored()
   }
 
   const leases = startLoop(renew, {
@@ -206,7 +206,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
       meter?.stop()
       const loops = [leases, routes, counts, binned, ...(needs === undefined ? [] : [needs])]
       await Promise.all(loops.map((loop) => loop.stop()))
-      tallies.roll(true)
+      counters.closeTick(true)
       await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
       lease.until = 0
       await endLease(store, replica.id).catch(trouble('the lease was not given back'))

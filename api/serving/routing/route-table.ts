@@ -6,7 +6,7 @@ import {
   fenced,
   hash32,
   withoutCandidate,
-  wholeBp,
+  totalBp,
   type Arm,
   type Route,
   type RouteArm,
@@ -16,7 +16,7 @@ import { encodeOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'
 import type { CandidateGuard, ChampionGuard } from './circuit-breakers.ts'
 import type { ShadowArm } from './shadow.ts'
-import type { ArmTally, Tallies } from '../counters/arm-counters.ts'
+import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface LiveArm {
@@ -25,7 +25,7 @@ export interface LiveArm {
   loaded: LoadedVersion
   /** The arm gets the keys whose place is below this and not below that of the arm before. */
   belowBp: number
-  tally: ArmTally
+  counters: ArmCounters
   /** Of the candidate, or of the champion: told of every answer. */
   guard?: CandidateGuard
   /** The beginning of its rows in the log. */
@@ -36,7 +36,7 @@ export interface LiveArm {
   fallback: boolean
 }
 
-export interface Table {
+export interface RouteTable {
   arms: LiveArm[]
   /** The arm with the largest share. */
   likeliest: LiveArm
@@ -50,26 +50,26 @@ export interface Table {
 }
 
 /** What answers a model whose switch is thrown. */
-export interface Pin {
-  table: Table
+export interface KillSwitchOverride {
+  table: RouteTable
   /** A fallback answers also when the lease has lapsed; a champion then gives way to what is proven. */
   outlivesLease: boolean
   /** Where on the ladder it stands; nobody is answered from the last one. */
-  rung: Rung
+  fallbackLevel: Rung
 }
 
-export interface LiveModel {
+export interface ActiveRoute {
   route: Route
   /** While the lease and, with a candidate, its exposure run. */
-  full: Table
+  complete: RouteTable
   /** When the exposure has lapsed. */
-  reduced: Table
+  withoutCandidate: RouteTable
   /** When the replica's own lease has lapsed. */
-  fenced: Table
+  expiredLease: RouteTable
   /** Answers instead of all of these while the model's switch is thrown. */
-  pin?: Pin | undefined
+  override?: KillSwitchOverride | undefined
   /** Answers instead of the route when this replica has itself seen the champion fail. */
-  spare?: Pin | undefined
+  fallback?: KillSwitchOverride | undefined
   championGuard?: ChampionGuard | undefined
   /** On the monotonic clock. */
   exposedUntil: number
@@ -90,7 +90,7 @@ export function versionsOf(route: Route): string[] {
 
 export interface TableOptions {
   versions: ReadonlyMap<string, LoadedVersion>
-  tallies: Tallies
+  counters: CounterRegistry
   guard?: CandidateGuard | undefined
   championGuard?: ChampionGuard | undefined
   /** Whether its arms answer only when something has lapsed: a tick without requests is then none. */
@@ -100,16 +100,16 @@ export interface TableOptions {
 }
 
 /** A route made ready to answer as it stands. */
-export function buildTable(route: Route, options: TableOptions): Table {
-  const { versions, tallies, guard, championGuard, quiet = false, fallback = false } = options
+export function buildTable(route: Route, options: TableOptions): RouteTable {
+  const { versions, counters, guard, championGuard, quiet = false, fallback = false } = options
   const { model, generation } = route
   const tallyOf = (
     arm: Arm | 'shadow',
     version: string,
     release: string | undefined,
     isQuiet: boolean,
-  ): ArmTally =>
-    tallies.open({
+  ): ArmCounters =>
+    counters.open({
       quiet: isQuiet,
       model,
       version,
@@ -124,7 +124,7 @@ export function buildTable(route: Route, options: TableOptions): Table {
     arm,
     generation,
     loaded: versions.get(version)!,
-    tally: tallyOf(arm, version, release, isQuiet),
+    counters: tallyOf(arm, version, release, isQuiet),
     origin: encodeOrigin({ model, version, arm, release, generation }),
     fallback,
     head: Buffer.from(
@@ -141,12 +141,12 @@ export function buildTable(route: Route, options: TableOptions): Table {
   }))
   const largest = Math.max(...route.arms.map(({ shareBp }) => shareBp))
   const pinned = route.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
-  const table: Table = {
+  const table: RouteTable = {
     arms,
     seed: hash32(route.salt),
     likeliest: arms[route.arms.findIndex(({ shareBp }) => shareBp === largest)]!,
     pinned: new Map(
-      pinned.map((each) => [each.version, { ...build(each, undefined, true), belowBp: wholeBp }]),
+      pinned.map((each) => [each.version, { ...build(each, undefined, true), belowBp: totalBp }]),
     ),
   }
   if (route.shadow === undefined) return table
@@ -156,7 +156,7 @@ export function buildTable(route: Route, options: TableOptions): Table {
   const counted = version === route.proven ? undefined : route.release
   const arm = {
     loaded: versions.get(version)!,
-    tally: tallyOf('shadow', version, counted, false),
+    counters: tallyOf('shadow', version, counted, false),
     release: route.release,
   }
   return { ...table, shadow: { arm, seed: hash32(`shadow:${route.salt}`), belowBp: shareBp } }
@@ -165,32 +165,32 @@ export function buildTable(route: Route, options: TableOptions): Table {
 export function buildLive(
   route: Route,
   versions: ReadonlyMap<string, LoadedVersion>,
-  tallies: Tallies,
+  counters: CounterRegistry,
   guard?: CandidateGuard,
   championGuard?: ChampionGuard,
-): Omit<LiveModel, 'exposedUntil' | 'renewedTo'> {
-  const options = { versions, tallies, championGuard }
+): Omit<ActiveRoute, 'exposedUntil' | 'renewedTo'> {
+  const options = { versions, counters, championGuard }
   return {
     route,
     ...(guard ? { guard } : {}),
     ...(championGuard ? { championGuard } : {}),
-    full: buildTable(route, { ...options, guard }),
-    reduced: buildTable(withoutCandidate(route), { ...options, quiet: true }),
-    fenced: buildTable(fenced(route), { ...options, quiet: true }),
+    complete: buildTable(route, { ...options, guard }),
+    withoutCandidate: buildTable(withoutCandidate(route), { ...options, quiet: true }),
+    expiredLease: buildTable(fenced(route), { ...options, quiet: true }),
   }
 }
 
 const placeOf = (seed: number, routingKey: string): number =>
-  Math.floor((hash32(routingKey, seed) / 0x1_0000_0000) * wholeBp)
+  Math.floor((hash32(routingKey, seed) / 0x1_0000_0000) * totalBp)
 
 /** The arm of a routing key; the same as `chooseArm` of the route, with the salt hashed beforehand. */
-export function armOf({ arms, seed }: Table, routingKey: string): LiveArm {
+export function armOf({ arms, seed }: RouteTable, routingKey: string): LiveArm {
   if (arms.length === 1) return arms[0]!
   const place = placeOf(seed, routingKey)
   for (let i = 0; i < arms.length - 1; i++) if (place < arms[i]!.belowBp) return arms[i]!
   return arms.at(-1)!
 }
 
-export function isShadowed(shadow: NonNullable<Table['shadow']>, routingKey: string): boolean {
+export function isShadowedRequest(shadow: NonNullable<RouteTable['shadow']>, routingKey: string): boolean {
   return placeOf(shadow.seed, routingKey) < shadow.belowBp
 }

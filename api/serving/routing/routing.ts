@@ -11,9 +11,9 @@ import type { Remembered, RememberedVersion } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
 import { createChampionGuards, createGuards } from './circuit-breakers.ts'
 import { parseRow } from './parse-route.ts'
-import type { Switches } from './kill-switches.ts'
-import { buildLive, versionsOf, type LiveModel, type Table } from './route-table.ts'
-import type { Tallies } from '../counters/arm-counters.ts'
+import type { KillSwitches } from './kill-switches.ts'
+import { buildLive, versionsOf, type ActiveRoute, type RouteTable } from './route-table.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** When this replica must stop to believe that it is up to date; on the monotonic clock. */
@@ -21,10 +21,10 @@ export interface Lease {
   until: number
 }
 
-export interface Routing {
+export interface ReplicaRouting {
   /** The table in force at this moment. */
-  tableOf(live: LiveModel, now: number): Table
-  find(model: string): LiveModel | undefined
+  tableOf(live: ActiveRoute, now: number): RouteTable
+  find(model: string): ActiveRoute | undefined
   /** Models that have no route count too. */
   isKnown(model: string): boolean
   /** Takes in what was read from the database; `sentAt` is when the question left. */
@@ -35,17 +35,17 @@ export interface Routing {
   acknowledgements(): Omit<Acknowledgement, 'replica'>[]
   /** Marks one as delivered. */
   acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
-  live(): Iterable<LiveModel>
-  problems(): ReadonlyMap<string, Problem>
+  live(): Iterable<ActiveRoute>
+  problems(): ReadonlyMap<string, RoutingProblem>
   loaded(): Iterable<LoadedVersion>
   /** On which rung of the ladder each model is answered here, and why it is not the champion. */
-  rungs(): StandingRung[]
+  fallbackLevels(): StandingRung[]
   /** Whether routes have come from anywhere yet. */
   isFilled(): boolean
   remembered(): Remembered
 }
 
-export interface Problem {
+export interface RoutingProblem {
   epoch: number
   generation: number
   text: string
@@ -62,22 +62,22 @@ export interface RoutingOptions {
   replica: string
   clock: Clock
   lease: Lease
-  tallies: Tallies
-  switches: Switches
+  counters: CounterRegistry
+  switches: KillSwitches
   /** Throws when the version cannot be served; a recalled one is looked for on this disk alone. */
   load: (version: string, recalled: boolean) => Promise<Held>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
   onFollow: (route: Route, cause: 'followed' | 'recalled') => void
-  onProblem: (model: string, problem: Problem) => void
+  onProblem: (model: string, problem: RoutingProblem) => void
 }
 
-export function createRouting(options: RoutingOptions): Routing {
-  const { clock, lease, tallies, switches } = options
-  const live = new Map<string, LiveModel>()
+export function createRouting(options: RoutingOptions): ReplicaRouting {
+  const { clock, lease, counters, switches } = options
+  const live = new Map<string, ActiveRoute>()
   const models = new Set<string>()
   const versions = new Map<string, Held>()
-  const problems = new Map<string, Problem>()
+  const problems = new Map<string, RoutingProblem>()
   const said = new Map<string, string>()
   const guardOf = createGuards(clock)
   const championGuardOf = createChampionGuards(clock)
@@ -86,7 +86,7 @@ export function createRouting(options: RoutingOptions): Routing {
 
   const hold = async (version: string, recalled: boolean): Promise<Held> =>
     versions.get(version) ?? (await options.load(version, recalled))
-  const pinned = (model: LiveModel): LiveModel => {
+  const pinned = (model: ActiveRoute): ActiveRoute => {
     const { loaded } = versions.get(championOf(model.route))!
     return Object.assign(model, {
       pin: switches.pinOf(model.route, loaded),
@@ -106,7 +106,7 @@ export function createRouting(options: RoutingOptions): Routing {
       if (guard === model.championGuard) continue
       const held = versionsOf(model.route).map((version) => [version, versions.get(version)!.loaded] as const)
       const here = routeAt(model.route, options.replica)
-      const built = buildLive(here, new Map(held), tallies, model.guard, guard)
+      const built = buildLive(here, new Map(held), counters, model.guard, guard)
       Object.assign(model, { championGuard: undefined, ...built, route: model.route })
     }
   }
@@ -139,11 +139,11 @@ export function createRouting(options: RoutingOptions): Routing {
     // All at once: what is held for a route that is not followed yet would be forgotten by one that is.
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
-    tallies.close(route.model)
+    counters.close(route.model)
     const here = buildLive(
       routeAt(route, options.replica),
       loadedOf(wanted),
-      tallies,
+      counters,
       guardOf(route),
       guardOfChampion(route),
     )
@@ -189,7 +189,7 @@ export function createRouting(options: RoutingOptions): Routing {
       refuse(row, (error as Error).message)
     }
   }
-  const expose = (model: LiveModel, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
+  const expose = (model: ActiveRoute, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
     // Counted from before the question was sent, so that the answer's way shortens the exposure and never prolongs it.
     const until = remainingMs === null ? 0 : sentAt + remainingMs
     // What nobody has renewed does not grow: where it seems to, the clock of the database was set back.
@@ -206,11 +206,13 @@ export function createRouting(options: RoutingOptions): Routing {
 
   return {
     tableOf(model, now) {
-      if (model.pin?.outlivesLease === true) return model.pin.table
-      if (model.spare !== undefined && model.championGuard?.isOpen() === true) return model.spare.table
-      if (now >= lease.until) return model.fenced
-      if (model.pin !== undefined) return model.pin.table
-      return now >= model.exposedUntil || model.guard?.isOpen() === true ? model.reduced : model.full
+      if (model.override?.outlivesLease === true) return model.override.table
+      if (model.fallback !== undefined && model.championGuard?.isOpen() === true) return model.fallback.table
+      if (now >= lease.until) return model.expiredLease
+      if (model.override !== undefined) return model.override.table
+      return now >= model.exposedUntil || model.guard?.isOpen() === true
+        ? model.withoutCandidate
+        : model.complete
     },
     find: (model) => live.get(model),
     isKnown: (model) => models.has(model) || live.has(model),
@@ -259,11 +261,11 @@ export function createRouting(options: RoutingOptions): Routing {
     live: () => live.values(),
     problems: () => problems,
     loaded: () => [...versions.values()].map(({ loaded }) => loaded),
-    rungs: () => [
+    fallbackLevels: () => [
       ...[...live.values()].map(rungOf),
       ...[...problems]
         .filter(([model]) => !live.has(model))
-        .map(([model, { text }]): StandingRung => ({ model, rung: 'refused', reason: text })),
+        .map(([model, { text }]): StandingRung => ({ model, level: 'refused', reason: text })),
     ],
     isFilled: () => filled,
     remembered: () => ({
@@ -277,20 +279,21 @@ export function createRouting(options: RoutingOptions): Routing {
 
 const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version
 
-function rungOf({ route, pin, spare, championGuard }: LiveModel): StandingRung {
+function rungOf({ route, override, fallback, championGuard }: ActiveRoute): StandingRung {
   const { model } = route
-  const nameOf = (rung: StandingRung['rung'], { table }: { table: Table }) =>
+  const nameOf = (rung: StandingRung['level'], { table }: { table: RouteTable }) =>
     rung === 'previous' ? table.likeliest.loaded.version : fallbackName(model)
-  if (pin !== undefined) {
+  if (override !== undefined) {
     const reason =
-      pin.rung === 'champion'
+      override.fallbackLevel === 'champion'
         ? ''
-        : `the model's switch is thrown${pin.rung === 'refused' ? '' : `; ${nameOf(pin.rung, pin)} answers`}`
-    return { model, rung: pin.rung, reason }
+        : `the model's switch is thrown${override.fallbackLevel === 'refused' ? '' : `; ${nameOf(override.fallbackLevel, override)} answers`}`
+    return { model, level: override.fallbackLevel, reason }
   }
-  if (spare === undefined || championGuard?.isOpen() !== true) return { model, rung: 'champion', reason: '' }
-  const reason = `${championGuard.version} gives too few valid answers here; ${nameOf(spare.rung, spare)} answers`
-  return { model, rung: spare.rung, reason }
+  if (fallback === undefined || championGuard?.isOpen() !== true)
+    return { model, level: 'champion', reason: '' }
+  const reason = `${championGuard.version} gives too few valid answers here; ${nameOf(fallback.fallbackLevel, fallback)} answers`
+  return { model, level: fallback.fallbackLevel, reason }
 }
 
 const loadedOf = (held: ReadonlyMap<string, Held>): Map<string, LoadedVersion> =>

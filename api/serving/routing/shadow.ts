@@ -6,14 +6,14 @@ import { isError } from '../../../domain/errors.ts'
 import type { Pair } from '../../../store/release/shadow-pairs.ts'
 import { placeText } from '../prediction-ids.ts'
 import type { Order } from '../network/scalar-predictor.ts'
-import { createSheet } from '../codec/input-buffer.ts'
-import { spoil, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
-import type { ArmTally, Tallies } from '../counters/arm-counters.ts'
+import { createInputBuffer } from '../codec/input-buffer.ts'
+import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
+import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
 
 /** The candidate of a route, as it is shown requests. */
 export interface ShadowArm {
   loaded: LoadedVersion
-  tally: ArmTally
+  counters: ArmCounters
   release: string | undefined
 }
 
@@ -39,7 +39,7 @@ export interface Shadow {
   discard(model: string): void
 }
 
-const mostWaiting = 1_000
+const maxPendingShadows = 1_000
 /** Bytes of the bodies that wait: a thousand of the largest would be eight gigabytes. */
 const mostBytes = 67_108_864
 const noBody = Buffer.alloc(0)
@@ -50,12 +50,12 @@ const background: Order = { background: true, cancelled: false, begunMs: 0 }
 /** How long one turn may keep the process from answering callers. */
 const turnMs = 1
 
-export function createShadow(tallies: Tallies): Shadow {
+export function createShadow(counters: CounterRegistry): Shadow {
   const queue: ShadowRequest[] = []
   const pairs: Pair[] = []
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
-  let sheet = createSheet()
+  let input = createInputBuffer()
   let heldBytes = 0
   /** Copies that are computed elsewhere now. */
   let elsewhere = 0
@@ -81,19 +81,19 @@ export function createShadow(tallies: Tallies): Shadow {
     const { predictor } = loaded
     const began = performance.now()
     try {
-      read(loaded, body, sheet)
+      read(loaded, body, input)
     } catch (error) {
       // The candidate cannot read what callers send to the champion: they would all be refused.
       return settle(request, began, isError(error) ? 'invalid' : 'errors')
     }
-    const { rows } = sheet
+    const { rows } = input
     const outputs = new Float32Array(rows * predictor.outputs)
     try {
       const order = { ...background }
-      const running = predictor.run(sheet.input, rows, outputs, order)
+      const running = predictor.run(input.input, rows, outputs, order)
       if (running === undefined) return judge(request, began, outputs, rows)
       // The numbers stay with the rows that are computed elsewhere; what is read next gets a sheet of its own.
-      sheet = createSheet()
+      input = createInputBuffer()
       elsewhere++
       const kept = { ...request, body: noBody }
       void running
@@ -112,7 +112,7 @@ export function createShadow(tallies: Tallies): Shadow {
   }
   const judge = (request: ShadowRequest, began: number, outputs: Float32Array, rows: number): void => {
     const { loaded } = request.arm
-    if (loaded.invalidShare > 0) spoil(loaded, outputs)
+    if (loaded.invalidShare > 0) injectFault(loaded, outputs)
     for (let i = 0; i < rows; i++)
       if (loaded.format.issueOf(outputs, i) !== undefined) return settle(request, began, 'invalid')
     settle(request, began, undefined)
@@ -120,7 +120,7 @@ export function createShadow(tallies: Tallies): Shadow {
   }
   const settle = ({ arm, routingKey }: ShadowRequest, began: number, bad?: 'errors' | 'invalid'): void => {
     counts.answered++
-    tallies.count(arm.tally, Math.round((performance.now() - began) * 1_000), routingKey, bad)
+    counters.count(arm.counters, Math.round((performance.now() - began) * 1_000), routingKey, bad)
   }
   const compare = (
     { arm, served, outputs, idPrefix }: ShadowRequest,
@@ -151,7 +151,7 @@ export function createShadow(tallies: Tallies): Shadow {
     counts: () => ({ waiting: queue.length, ...counts }),
     offer(request) {
       const { byteLength } = request.body
-      if (queue.length >= mostWaiting || heldBytes + byteLength > mostBytes) {
+      if (queue.length >= maxPendingShadows || heldBytes + byteLength > mostBytes) {
         counts.dropped++
         return
       }

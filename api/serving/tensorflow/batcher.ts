@@ -40,7 +40,7 @@ export interface BatcherOptions {
   /** How long a batch should take: rows are left for the next one when they would make it longer. */
   batchMs?: number
   /** Most rows that wait for one model. */
-  mostWaiting?: number
+  maxPending?: number
 }
 
 interface Wait {
@@ -79,7 +79,7 @@ export function createBatcher(
   options: BatcherOptions = {},
   now: () => number = () => performance.now(),
 ): Batcher {
-  const { waitMs = 2, mostRows = 256, batchMs = 20, mostWaiting = 16_384 } = options
+  const { waitMs = 2, mostRows = 256, batchMs = 20, maxPending = 16_384 } = options
   const queues = new Set<Queue>()
   const sizes: Record<number, number> = {}
   const counts = { batches: 0, rows: 0 }
@@ -233,7 +233,7 @@ export function createBatcher(
       queues.add(queue)
       return {
         run(input, rows, output, order) {
-          if (queue.rows + rows > mostWaiting)
+          if (queue.rows + rows > maxPending)
             throw new DomainError('overloaded', `${queue.rows} rows wait for this model already`)
           if (queue.rows === 0) queue.usedMs = Math.max(queue.usedMs, floorMs)
           queue.rows += rows

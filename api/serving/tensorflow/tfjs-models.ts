@@ -18,7 +18,7 @@ export interface Tensors {
 }
 
 export interface TensorsOptions {
-  onTrouble: (message: string, error?: unknown) => void
+  onError: (message: string, error?: unknown) => void
   batches?: BatcherOptions
   /** How long a model may take to be built, and a batch to be computed; the thread is ended then. */
   loadMs?: number
@@ -57,7 +57,7 @@ const longestPauseMs = 5_000
 const noOrder: Order = { background: false, cancelled: false, begunMs: 0 }
 
 export function createTensors(options: TensorsOptions): Tensors {
-  const { onTrouble, loadMs = 30_000, runMs = 10_000 } = options
+  const { onError, loadMs = 30_000, runMs = 10_000 } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<Model>()
   let thread: Thread | undefined
@@ -101,7 +101,7 @@ export function createTensors(options: TensorsOptions): Tensors {
           model.trouble = error.message
           if (blamed.has(model.key)) model.strikes++
         }
-        onTrouble(`the thread of TensorFlow.js has died and is started again`, why)
+        onError(`the thread of TensorFlow.js has died and is started again`, why)
         again ??= setTimeout(revive, pauseMs)
         pauseMs = Math.min(pauseMs * 2, longestPauseMs)
       }
@@ -113,7 +113,7 @@ export function createTensors(options: TensorsOptions): Tensors {
     for (const model of models) {
       if (model.strikes >= mostStrikes) {
         model.trouble = `the thread has died ${model.strikes} times with it; another version must be released`
-        onTrouble(`${model.key} is not loaded again: ${model.trouble}`)
+        onError(`${model.key} is not loaded again: ${model.trouble}`)
         continue
       }
       load(model).then(
@@ -121,7 +121,7 @@ export function createTensors(options: TensorsOptions): Tensors {
           model.trouble = undefined
           pauseMs = firstPauseMs
         },
-        (error: unknown) => onTrouble(`${model.key} could not be loaded again`, error),
+        (error: unknown) => onError(`${model.key} could not be loaded again`, error),
       )
     }
   }
@@ -136,7 +136,7 @@ export function createTensors(options: TensorsOptions): Tensors {
       const asked = (thread ??= start())
       const id = calls++
       const timer = setTimeout(() => {
-        onTrouble(`${key} has taken more than ${limitMs} ms: its thread is ended`)
+        onError(`${key} has taken more than ${limitMs} ms: its thread is ended`)
         void asked.worker.terminate()
       }, limitMs)
       asked.calls.set(id, { key, resolve, reject, timer })

@@ -7,7 +7,7 @@ import type { Predictor } from '../network/scalar-predictor.ts'
 import type { LoadedVersion } from './loaded-version.ts'
 
 /** The version as it answers callers; one that was made for no drill, as it is. */
-export function withFault(loaded: LoadedVersion): LoadedVersion {
+export function withInjectedFault(loaded: LoadedVersion): LoadedVersion {
   const fault = loaded.manifest.drill
   if (fault === undefined || fault.kind === 'silent') return loaded
   return { ...loaded, predictor: broken(loaded.predictor, fault) }

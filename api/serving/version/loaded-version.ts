@@ -12,7 +12,7 @@ import { compilePredictor, type Predictor } from '../network/scalar-predictor.ts
 import { compileReader, type InstanceReader } from '../codec/request-parser.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileScanner, type InstanceScanner } from '../codec/instance-scanner.ts'
-import type { Sheet } from '../codec/input-buffer.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { Tensors } from '../tensorflow/tfjs-models.ts'
 import { isDense, networkOf, readModel, type Network } from '../network/layers-model.ts'
 
@@ -30,7 +30,7 @@ export interface LoadedVersion {
 }
 
 /** Reads a body into the sheet for a version. Throws the DomainError that the caller is to see. */
-export type ReadRequest = (loaded: LoadedVersion, body: Buffer, sheet: Sheet) => void
+export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
 
 /**
  * How far a golden output may be off, absolute, and relative above 1. Both sides compute in 32 bits, of which the last is worth
@@ -232,7 +232,7 @@ function rowIssue(
 }
 
 /** In a drill, makes the given share of answers invalid, as a broken model would. */
-export function spoil({ invalidShare }: LoadedVersion, outputs: Float32Array): void {
+export function injectFault({ invalidShare }: LoadedVersion, outputs: Float32Array): void {
   if (Math.random() < invalidShare) outputs[0] = NaN
 }
 

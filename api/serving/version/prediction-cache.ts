@@ -6,20 +6,20 @@
  */
 import type { Predictor } from '../network/scalar-predictor.ts'
 
-export interface Memo {
+export interface PredictionCache {
   /** The same predictor, with a memory. */
-  remembering(predictor: Predictor): Predictor
-  counts(): MemoCounts
+  cached(predictor: Predictor): Predictor
+  counts(): PredictionCacheCounts
 }
 
-export interface MemoCounts {
+export interface PredictionCacheCounts {
   hits: number
   misses: number
   entries: number
   bytes: number
 }
 
-export interface MemoLimits {
+export interface PredictionCacheLimits {
   entries: number
   bytes?: number
 }
@@ -28,7 +28,10 @@ const usualBytes = 67_108_864
 /** What an entry takes beside its row and its outputs. */
 const entryBytes = 160
 
-export function createMemo({ entries: mostEntries, bytes: mostBytes = usualBytes }: MemoLimits): Memo {
+export function createPredictionCache({
+  entries: mostEntries,
+  bytes: mostBytes = usualBytes,
+}: PredictionCacheLimits): PredictionCache {
   /** In the order in which they were last asked for. */
   const known = new Map<string, Float32Array>()
   const counts = { hits: 0, misses: 0 }
@@ -64,7 +67,7 @@ export function createMemo({ entries: mostEntries, bytes: mostBytes = usualBytes
 
   return {
     counts: () => ({ ...counts, entries: known.size, bytes }),
-    remembering(predictor) {
+    cached(predictor) {
       const owner = `${owners++} `
       const { inputs, outputs: width } = predictor
       let isClosed = false

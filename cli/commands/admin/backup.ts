@@ -92,8 +92,8 @@ async function fromFile(
   { terminal }: Session,
   { place, file, options }: { place: Place; file: string; options: Readonly<Record<string, unknown>> },
 ): Promise<void> {
-  const { putBack } = await import('../../backup/restore.ts')
-  const done = await putBack(place, {
+  const { restoreBackup } = await import('../../backup/restore.ts')
+  const done = await restoreBackup(place, {
     file: resolve(file),
     replace: options['replace'] === true,
     vouch: options['vouch'] === true,

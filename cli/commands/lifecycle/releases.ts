@@ -12,7 +12,7 @@ import { failure, type Client } from '../../client/client.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
-import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
 import { coloured, orDash, share, short, time } from '../format.ts'
 
 export const releasesCommand: CommandSpec = {
@@ -58,7 +58,7 @@ export const releaseGroup: CommandGroup = {
           version,
           ...(options['hotfix'] === undefined ? {} : { hotfix: { reason: options['hotfix'] } }),
         })
-        if (isRecorded(answer)) return terminal.answer(answer, recordedText(version, answer))
+        if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
         terminal.answer(answer, answer.message ?? `${version} is being released as ${answer.id ?? ''}`)
       },
     },

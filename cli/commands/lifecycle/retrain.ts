@@ -5,7 +5,7 @@ import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, Session } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
-import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
 import { coloured } from '../format.ts'
 
 const pollMs = 500
@@ -42,7 +42,7 @@ export const retrainCommand: CommandSpec = {
         ...(options['reason'] === undefined ? {} : { reason: options['reason'] }),
       },
     )
-    if (isRecorded(started)) return terminal.answer(started, recordedText(String(args[0]), started))
+    if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
     if (options['watch'] !== true)
       return terminal.answer(
         started,

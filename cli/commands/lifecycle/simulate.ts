@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
-import { rivalNames, rivalRules, type RivalName } from '../../../domain/simulation/baseline-rules.ts'
+import { baselineRuleNames, rivalRules, type RivalName } from '../../../domain/simulation/baseline-rules.ts'
 import {
   defaultWorld,
   parseScenario,
@@ -41,7 +41,7 @@ export const simulateCommand: CommandSpec = {
       'recorded ticks of a champion instead: one JSON line {"requests","errors","invalid"} a tick',
     ],
     ['--seed <n>', 'the same seed gives the same figures (default: 1)'],
-    ['--compare <rule>', `the same traffic under another rule too: ${rivalNames.join(', ')}`],
+    ['--compare <rule>', `the same traffic under another rule too: ${baselineRuleNames.join(', ')}`],
   ],
   examples: [
     'simulate --scenario good --releases 1000',
@@ -152,8 +152,8 @@ function numberOf(options: Options, name: string, fallback: number, min: number,
 
 function ruleOf(named: Options[string]): RivalName | undefined {
   if (named === undefined) return undefined
-  const rule = rivalNames.find((name) => name === named)
-  if (!rule) throw wrong(`--compare ${String(named)} is none of: ${rivalNames.join(', ')}`)
+  const rule = baselineRuleNames.find((name) => name === named)
+  if (!rule) throw wrong(`--compare ${String(named)} is none of: ${baselineRuleNames.join(', ')}`)
   return rule
 }
 

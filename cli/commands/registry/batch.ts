@@ -3,7 +3,7 @@ import { failure, problemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, Session } from '../../program.ts'
 import { barOf, tableOf } from '../../terminal.ts'
-import { isRecorded, recordedText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
 import { coloured, orDash, time } from '../format.ts'
 
 interface BatchAnswer {
@@ -50,7 +50,7 @@ export const batchGroup: CommandGroup = {
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
           key: key === undefined ? [] : key.split(',').map((name) => name.trim()),
         })
-        if (isRecorded(started)) return terminal.answer(started, recordedText(String(args[0]), started))
+        if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
         if (options['watch'] !== true)
           return terminal.answer(started, `${started.id} has begun; \`tenure batch\` shows how far it is.`)
         const ended = await follow(session, started.id)

@@ -6,7 +6,7 @@ import { snapshotColumns, type LabelDefinition } from '../../../domain/model-def
 import type { Expectation } from '../../../domain/validation/expectations.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
-import { reportRange, type Report } from '../issues.ts'
+import { reportRange, type IssueCollector } from '../issues.ts'
 
 interface Range {
   min?: number
@@ -19,7 +19,7 @@ interface Mostly {
 
 /** What is known of a model file while its expectations are made. */
 interface Place {
-  report: Report
+  report: IssueCollector
   features: Features
   label: LabelDefinition
 }

@@ -1,6 +1,6 @@
 /** Features: what a request must send. Their builders give the types from which rows are typed. */
 import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
-import { reportDistinct, reportRange, type Report } from '../issues.ts'
+import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }
@@ -33,7 +33,7 @@ export type RowOf<F extends Features> = {
       : Filled<F[K], string>
 }
 
-export function checkFeatures(report: Report, features: Features): void {
+export function checkFeatures(report: IssueCollector, features: Features): void {
   if (Object.keys(features).length === 0) report('features', 'at least one is wanted')
   for (const [name, feature] of Object.entries(features)) {
     const place = `features.${name}`

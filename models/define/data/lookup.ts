@@ -2,7 +2,7 @@
 import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-view.ts'
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
-import { collectIssues, type Report } from '../issues.ts'
+import { collectIssues, type IssueCollector } from '../issues.ts'
 import { identifier, listOf, type View } from './view.ts'
 
 export interface LookupOptions {
@@ -78,7 +78,7 @@ export function lookup<
 
 /** The views of a model's features, with what is wrong with them and with how they are used. */
 export function lowerViews(
-  report: Report,
+  report: IssueCollector,
   features: Features,
   { eventTime }: { eventTime?: string | undefined },
 ): FeatureView[] {

@@ -1,7 +1,7 @@
 /** Sources: where the rows of a model come from, and which of their columns tell the time. */
 import type { SourceDefinition } from '../../../domain/model-definition.ts'
 import { durationAt, type Duration } from '../duration.ts'
-import type { Report } from '../issues.ts'
+import type { IssueCollector } from '../issues.ts'
 
 export interface SourceOptions {
   /** One row an event, as a query; over the view `source` when one file is given. All of its rows when absent. */
@@ -50,7 +50,7 @@ export const postgres = (options: SourceOptions & { rows: string }): SourceSpec 
 
 const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
-export function lowerSource(report: Report, spec: SourceSpec): SourceDefinition {
+export function lowerSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
   const { kind, files, options } = spec
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')

@@ -8,7 +8,7 @@ import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
-import { collectIssues, type Report } from '../issues.ts'
+import { collectIssues, type IssueCollector } from '../issues.ts'
 import { lowerSource, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
@@ -48,7 +48,7 @@ export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 export function view<const V extends Features>(name: string, file: ViewFile<V>): View<V> {
   const { report, issues } = collectIssues()
   const at =
-    (place: string): Report =>
+    (place: string): IssueCollector =>
     (field, message) =>
       report(`${place}.${field}`, message)
   const place = at(`views.${String(name)}`)
@@ -106,7 +106,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
   }
 }
 
-function lowerRows(report: Report, spec: SourceSpec): FeatureView['source'] {
+function lowerRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
   const { kind, files, rows } = lowerSource(report, spec)
   for (const word of ['derive', 'lookback', 'key'] as const)
     if (spec.options[word] !== undefined)
@@ -114,7 +114,7 @@ function lowerRows(report: Report, spec: SourceSpec): FeatureView['source'] {
   return { kind, files, rows }
 }
 
-function checkValues<V extends Features>(report: Report, values: V): V {
+function checkValues<V extends Features>(report: IssueCollector, values: V): V {
   checkFeatures((place, message) => report(place.replace(/^features/, 'values'), message), values)
   for (const reserved of ['entity', 'event_at', 'known_at', 'usable_at'])
     if (reserved in values) report(`values.${reserved}`, 'is a name of the feature store itself')

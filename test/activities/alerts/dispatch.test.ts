@@ -9,7 +9,7 @@ import sql from 'sql-template-tag'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { tellPeople } from '../../../activities/alerts/dispatch.ts'
+import { dispatchAlerts } from '../../../activities/alerts/dispatch.ts'
 import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
@@ -69,7 +69,7 @@ afterAll(async () => {
 function tell(...channels: object[]): void {
   writeFileSync(deps.config.alertChannels, JSON.stringify(channels))
   const environment = new MockActivityEnvironment({}, { logger: quiet })
-  telling = { environment, running: environment.run(tellPeople(deps), { forMs: 60_000, everyMs: 50 }) }
+  telling = { environment, running: environment.run(dispatchAlerts(deps), { forMs: 60_000, everyMs: 50 }) }
 }
 const raise = (more: object = {}) =>
   upsertAlert(deps.store, {

@@ -6,7 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/snapshot.ts'
-import { takeInUntil } from '../../../activities/features/ingest-view.ts'
+import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
@@ -275,11 +275,11 @@ describe('a view over Postgres', () => {
     await store.query(
       sql`update feature_views set watermark = watermark - interval '30 min' where digest = ${digest}`,
     )
-    await takeInUntil(store, views, Date.parse(at('11:00:00')))
+    await ingestViewUntil(store, views, Date.parse(at('11:00:00')))
     expect(await stored()).toEqual(before)
     // It says that it was known at 10:50, and is found at 12:00 only.
     await see(['hill', '10:45:00', '10:50:00', 10], ['hill', '10:40:00', '09:00:00', 11])
-    await takeInUntil(store, views, Date.parse(at('12:00:00')))
+    await ingestViewUntil(store, views, Date.parse(at('12:00:00')))
     const { id, lateRows } = (await findView(store, digest))!
     expect(lateRows).toBe(2)
     const values = await listValues(store, { viewId: id, entity: 'hill', at: at('12:00:00'), limit: 2 })
@@ -299,7 +299,7 @@ describe('a view over Postgres', () => {
     ])
     // One that came later than that is not found by itself, and nothing of what was told changes.
     await see(['hill', '11:20:00', '11:25:00', 12])
-    await takeInUntil(store, views, Date.parse(at('12:10:00')))
+    await ingestViewUntil(store, views, Date.parse(at('12:10:00')))
     expect(await online('hill')).toBe(10)
   })
 
@@ -314,7 +314,7 @@ describe('a view over Postgres', () => {
       values: { height: number(), colour: category() },
       timeToLive: '2 h',
     })
-    await takeInUntil(store, [other.definition], Date.parse(at('12:10:00')))
+    await ingestViewUntil(store, [other.definition], Date.parse(at('12:10:00')))
     const asked = [digest, other.definition.digest].map((each) => ({ digest: each, entity: 'hill' }))
     const found = await findNewest(store, asked)
     expect(
@@ -340,7 +340,7 @@ describe('a view over Postgres', () => {
       values: { height: number() },
       timeToLive: '2 h',
     })
-    await expect(takeInUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
+    await expect(ingestViewUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
       /the feature view broken cannot be read: .*sightings_of_nobody/,
     )
   })

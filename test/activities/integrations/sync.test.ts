@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { uuidOf, withLineage } from '../../../activities/integrations/lineage-events.ts'
 import { mirrorPolicy } from '../../../activities/integrations/retry-policy.ts'
-import { tellMirrors } from '../../../activities/integrations/sync.ts'
+import { syncIntegrations } from '../../../activities/integrations/sync.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { lineageJobs, lineageTypes } from '../../../domain/registry/openlineage.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -45,7 +45,7 @@ async function telling<T>(
   change: Partial<typeof policy> = {},
 ): Promise<T> {
   const stop = new AbortController()
-  const running = tellMirrors(deps, stop.signal, { ...policy, ...change })
+  const running = syncIntegrations(deps, stop.signal, { ...policy, ...change })
   try {
     return await work()
   } finally {

@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { judgeDrift } from '../../../activities/monitor/drift.ts'
-import { createBins } from '../../../api/serving/counters/feature-histograms.ts'
+import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import {
@@ -88,7 +88,7 @@ async function serve(
   atMs: number,
   asked: readonly object[],
   replica = 'r1',
-  bins = createBins(),
+  bins = createFeatureHistograms(),
   taught: Manifest = manifest,
 ) {
   const outputs = Float32Array.from(asked as { size: number }[], scoreOf)
@@ -98,8 +98,8 @@ async function serve(
     sheetOf(columns, asked),
     outputs,
   )
-  await writeFeatureCounts(deps.store, { replica, rows: bins.due() })
-  bins.wrote()
+  await writeFeatureCounts(deps.store, { replica, rows: bins.pending() })
+  bins.markStored()
   return bins
 }
 const judged = (toMs: number, windowMs = hour) =>
@@ -207,8 +207,8 @@ describe('the drift of a version', () => {
     await deps.store.query(
       sql`update versions set manifest = ${JSON.stringify(quick)} where version = ${version}`,
     )
-    await serve(noon + 2 * hour, rows(600), 'r1', createBins(), quick)
-    await serve(noon + 2 * hour + 1_000, rows(600), 'r1', createBins(), quick)
+    await serve(noon + 2 * hour, rows(600), 'r1', createFeatureHistograms(), quick)
+    await serve(noon + 2 * hour + 1_000, rows(600), 'r1', createFeatureHistograms(), quick)
     const second = await judged(noon + 2 * hour + 2_500, 1_000)
     expect(
       await findDriftJudgement(deps.store, {
@@ -240,7 +240,7 @@ describe('the counts', () => {
 
   it('are those of the whole hour, however often they are written', async () => {
     const bins = await serve(noon, rows(10))
-    expect(bins.due()).toEqual([])
+    expect(bins.pending()).toEqual([])
     await serve(noon + 5_000, rows(7), 'r1', bins)
     await writeFeatureCounts(deps.store, { replica: 'r1', rows: [] })
     expect(await count(noon)).toBe(17)
@@ -255,20 +255,20 @@ describe('the counts', () => {
   })
 
   it('that were not stored are due again', async () => {
-    const bins = createBins()
+    const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
     bins.count(loaded, noon, sheetOf(columns, rows(2)), new Float32Array(2))
-    const first = bins.due()
+    const first = bins.pending()
     expect(first.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
       'feature size',
       'feature colour',
       'score score',
     ])
-    expect(bins.due()).toEqual(first)
+    expect(bins.pending()).toEqual(first)
     // What is counted while they are on their way is due afterwards.
     bins.count(loaded, noon, sheetOf(columns, rows(1)), new Float32Array(1))
-    bins.wrote()
-    expect(bins.due()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
+    bins.markStored()
+    expect(bins.pending()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
   })
 
   it('of a missing value and of one out of every range have bins', async () => {
@@ -291,7 +291,7 @@ describe('the counts', () => {
   })
 
   it('of classes are counted by the likeliest one', () => {
-    const bins = createBins()
+    const bins = createFeatureHistograms()
     const output = { kind: 'classes', classes: ['a', 'b', 'c'] } as const
     const score = categoryProfile('score', ['a', 'a', 'b', 'c', 'c', 'c'])
     const loaded = {
@@ -302,11 +302,11 @@ describe('the counts', () => {
     }
     bins.count(loaded, noon, sheetOf(columns, [{}, {}]), Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
     // Most frequent first: c, a, b; then other, new, missing.
-    expect(bins.due()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
+    expect(bins.pending()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
   })
 
   it('of a version without a profile are none', () => {
-    const bins = createBins()
+    const bins = createFeatureHistograms()
     const { profile: _profile, ...bare } = manifest
     bins.count(
       { model, version, manifest: bare, columns },
@@ -314,15 +314,15 @@ describe('the counts', () => {
       sheetOf(columns, rows(3)),
       new Float32Array(3),
     )
-    expect(bins.due()).toEqual([])
+    expect(bins.pending()).toEqual([])
   })
 
   it('of a database that is away for long are bounded', () => {
-    const bins = createBins()
+    const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
     for (let each = 0; each < 300; each++)
       bins.count(loaded, noon + each * hour, sheetOf(columns, rows(1)), new Float32Array(1))
-    const hours = new Set(bins.due().map(({ hourMs }) => hourMs))
+    const hours = new Set(bins.pending().map(({ hourMs }) => hourMs))
     expect(hours.size).toBe(200)
     expect(Math.max(...hours)).toBe(noon + 299 * hour)
   })

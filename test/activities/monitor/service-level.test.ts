@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { judgeService } from '../../../activities/monitor/service-level.ts'
-import { createBins } from '../../../api/serving/counters/feature-histograms.ts'
+import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { startMeter } from '../../../api/serving/counters/process-stats.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -64,9 +64,9 @@ const lease = (id: string, leaseMs = hour) =>
   renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
 const needs = (replica: string, change: object = {}) =>
   writeResources(store, { replica, rssMb: 120, cpuShare: 0.2, loopDelayMs: 4, ...change })
-const bins = new Map<string, ReturnType<typeof createBins>>()
+const bins = new Map<string, ReturnType<typeof createFeatureHistograms>>()
 async function serve(rows: readonly object[]): Promise<void> {
-  const own = bins.get(model) ?? createBins()
+  const own = bins.get(model) ?? createFeatureHistograms()
   bins.set(model, own)
   own.count(
     { model, version, manifest, columns },
@@ -74,8 +74,8 @@ async function serve(rows: readonly object[]): Promise<void> {
     sheetOf(columns, rows),
     new Float32Array(rows.length),
   )
-  await writeFeatureCounts(store, { replica: 'r1', rows: own.due() })
-  own.wrote()
+  await writeFeatureCounts(store, { replica: 'r1', rows: own.pending() })
+  own.markStored()
 }
 async function judged(change: Partial<MonitorPolicy> = {}) {
   const champion = (await findChampion(store, model))!

@@ -23,7 +23,7 @@ import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
-import { makeWarrant } from '../../../store/signing/command-signatures.ts'
+import { signCommand } from '../../../store/signing/command-signatures.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import { judged, policy, reports, returned, run, say } from '../../support/release/releases.ts'
@@ -200,7 +200,7 @@ async function speak(
     inScope: who?.inScope ?? false,
     ...(who?.role === undefined ? {} : { role: who.role }),
     ...(who?.key === undefined ? {} : { key: who.key }),
-    ...(who?.disbelieved === undefined ? {} : { disbelieved: who.disbelieved }),
+    ...(who?.rejectedBecause === undefined ? {} : { rejectedBecause: who.rejectedBecause }),
     ...(who?.standing === undefined ? {} : { standing: who.standing }),
     ...more,
   })
@@ -234,17 +234,17 @@ function warrantOf(
   const key = { keyId: ids[said.by] ?? '', nowMs: Date.now() }
   switch (kind) {
     case 'right':
-      return makeWarrant(signer, claim, key)
+      return signCommand(signer, claim, key)
     case 'of another command':
-      return makeWarrant(signer, { ...claim, command: 'pause' }, key)
+      return signCommand(signer, { ...claim, command: 'pause' }, key)
     case 'of another release':
-      return makeWarrant(signer, { ...claim, release: 'rel_other' }, key)
+      return signCommand(signer, { ...claim, release: 'rel_other' }, key)
     case 'of another person':
-      return makeWarrant(signer, claim, { ...key, keyId: ids['vera']! })
+      return signCommand(signer, claim, { ...key, keyId: ids['vera']! })
     case 'forged':
       return `${key.keyId}.${Date.now() + 1e6}.${Buffer.alloc(64, 1).toString('base64url')}`
     case 'too old':
-      return makeWarrant(signer, claim, { ...key, nowMs: Date.now() - 25 * 3_600_000 })
+      return signCommand(signer, claim, { ...key, nowMs: Date.now() - 25 * 3_600_000 })
   }
 }
 
@@ -803,7 +803,7 @@ describe('on ground that has changed', () => {
     // Who names the new evidence at once has seen it.
     const aware = await speak(before, 'approve', 'anna', { evaluationDigest: 'newer' })
     expect(aware).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
-    expect(aware.after.voided).toMatchObject([{ by: 'ben' }])
+    expect(aware.after.voidedApprovals).toMatchObject([{ by: 'ben' }])
   })
 
   it.each([
@@ -875,7 +875,7 @@ describe('break-glass', () => {
     })
     await store.query(sql`update versions set artifact_digest = 'x' where version = ${opened.version}`)
     expect(await promote(deps)(after)).toMatchObject({
-      kind: 'outdated',
+      kind: 'stale',
       reason: expect.stringMatching(/artifact of .* has changed/) as string,
     })
   })

@@ -4,10 +4,10 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { judge, recordDecision, withinBudget } from '../../../activities/release/decide.ts'
+import { judge, recordDecision, withDrillBudget } from '../../../activities/release/decide.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
-import { canaryWatch } from '../../../domain/canary/incremental-judge.ts'
+import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
 import { evidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seeded } from '../../../domain/statistics/random.ts'
@@ -87,7 +87,7 @@ function countsOf(state: ReleaseState, at: number, chance: () => number): TickCo
 it('after every tick, across a change of stage: a new worker, the old one and the fold agree', async () => {
   const chance = seeded(3)
   const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
-  const fold = canaryWatch(policy.limits)
+  const fold = incrementalJudge(policy.limits)
   const kinds = new Set<string>()
   for (let at = 0; at < ticks; at++) {
     const name = at < turn ? 'first' : 'last'
@@ -181,10 +181,10 @@ it('counts what a slow candidate of a drill on callers has cost against its budg
     ]
     return judge(drill, { counted, staleMs: 0, watchedMs: 20 })
   }
-  expect(withinBudget(drill, seen(10)).verdict.kind).toBe(seen(10).verdict.kind)
-  expect(withinBudget(drill, seen(11)).verdict).toMatchObject({
+  expect(withDrillBudget(drill, seen(10)).verdict.kind).toBe(seen(10).verdict.kind)
+  expect(withDrillBudget(drill, seen(11)).verdict).toMatchObject({
     kind: 'fail',
     reasons: [{ code: budgetCode, values: { harmed: 11, harmBudget: 10 } }],
   })
-  expect(withinBudget({ ...drill, drill: 'bad' }, seen(11)).verdict.kind).toBe(seen(11).verdict.kind)
+  expect(withDrillBudget({ ...drill, drill: 'bad' }, seen(11)).verdict.kind).toBe(seen(11).verdict.kind)
 })

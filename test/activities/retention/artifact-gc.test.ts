@@ -9,7 +9,7 @@ import { collectArtifacts, type CollectionReport } from '../../../activities/ret
 import type { Deps } from '../../../activities/deps.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
-import { findCollected, giveUpArtifact } from '../../../store/registry/artifact-retention.ts'
+import { findCollected, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
@@ -198,7 +198,7 @@ describe('beyond the budget, what is in use stays:', () => {
     const { store } = deps
     const [used, other] = [versionOf(a), versionOf(b)]
     for (const statement of using(used.version, other.version, used.digest)) await store.query(statement)
-    expect(await giveUpArtifact(store, used.digest)).toBe(false)
+    expect(await deleteArtifact(store, used.digest)).toBe(false)
     await store.query(after)
     expect(await isCollected(used.digest)).toBe(false)
   })
@@ -209,7 +209,7 @@ describe('beyond the budget, what is in use stays:', () => {
     let given: Promise<boolean> | undefined
     await store.transaction(async (database) => {
       await database.query(open(used.version, other.version))
-      given = giveUpArtifact(store, used.digest)
+      given = deleteArtifact(store, used.digest)
       await expect
         .poll(() =>
           store.query(

@@ -1,7 +1,7 @@
 /** That a process had no memory left is told by its name, whoever took it away. */
 import { expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
-import { countKernelKills, findStarvation } from '../../../activities/runtime/memory-limit.ts'
+import { countKernelKills, detectOutOfMemory } from '../../../activities/runtime/memory-limit.ts'
 
 it.each([
   ['V8', 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory'],
@@ -11,11 +11,11 @@ it.each([
   ['TensorFlow', 'Error: OOM when allocating tensor with shape[1048576,1024] and type float'],
   ['the kernel', 'spawn ENOMEM: Cannot allocate memory'],
 ])('is understood from %s', (_who, line) =>
-  expect(findStarvation(['  1: 0xb78db3 [node]', line, ' 2: 0xee8300 [node]'])).toBe(line.trim()),
+  expect(detectOutOfMemory(['  1: 0xb78db3 [node]', line, ' 2: 0xee8300 [node]'])).toBe(line.trim()),
 )
 
 it('is not read into what a model file throws', () =>
-  expect(findStarvation(['Error: no soil', 'RangeError: Invalid array length'])).toBeUndefined())
+  expect(detectOutOfMemory(['Error: no soil', 'RangeError: Invalid array length'])).toBeUndefined())
 
 it('of a limited child is its end, with the line that says so', async () => {
   const child = runChild({

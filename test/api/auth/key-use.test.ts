@@ -101,7 +101,7 @@ describe('a key that is renewed', () => {
       nowMs: () => nowMs,
       cacheFile: join(house.directory(), 'keys.json'),
       publicPredictions: false,
-      onTrouble: () => {},
+      onError: () => {},
     })
     await dated.refresh()
     expect(dated.actorOf(`Bearer ${key}`).name).toBe('dated')
@@ -122,7 +122,7 @@ describe('a key that is renewed', () => {
       cacheFile: join(house.directory(), 'keys.json'),
       publicPredictions: false,
       nowMs: Date.now,
-      onTrouble: () => {},
+      onError: () => {},
     })
     await deaf.refresh()
     expect(deaf.actorOf(`Bearer ${key}`).name).toBe('unheard')

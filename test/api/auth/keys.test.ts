@@ -2,7 +2,12 @@
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../../api/auth/authentication.ts'
-import { callers, expectDeclared, route as declare, type Route } from '../../../api/http/route.ts'
+import {
+  callers,
+  assertDeclared,
+  defineRoute as declare,
+  type RouteDefinition,
+} from '../../../api/http/route.ts'
 import { roles, type Role } from '../../../domain/roles.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
@@ -36,7 +41,7 @@ afterAll(async () => {
 })
 
 /** A request for each route that gets as far as the roles. */
-const pathOf = ({ path }: Route): string =>
+const pathOf = ({ path }: RouteDefinition): string =>
   path.replace(':name', 'iris').replace(':id', 'nothing').replace(':version', 'nothing')
 
 describe('every route', () => {
@@ -103,7 +108,7 @@ describe('every route', () => {
   it('says no more to HEAD than to GET', async () => {
     for (const { method, path, allow } of api.routes)
       if (method === 'get' && allow !== 'public')
-        expect((await api.request('HEAD', pathOf({ path } as Route))).status, path).toBe(401)
+        expect((await api.request('HEAD', pathOf({ path } as RouteDefinition))).status, path).toBe(401)
   })
 
   it('about a model is closed to every role whose key is for another', async () => {
@@ -140,17 +145,17 @@ describe('every route', () => {
       for (const path of paths) app.get(path, (context) => context.text('x'))
       return app.routes
     }
-    expect(() => expectDeclared(mount('/fine'), [fine])).not.toThrow()
-    expect(() => expectDeclared(mount('/fine', '/back-door'), [fine])).toThrow(
+    expect(() => assertDeclared(mount('/fine'), [fine])).not.toThrow()
+    expect(() => assertDeclared(mount('/fine', '/back-door'), [fine])).toThrow(
       /GET \/back-door is mounted without a declaration/,
     )
-    expect(() => expectDeclared(mount(), [fine])).toThrow(/GET \/fine is declared and not mounted/)
-    expect(() => expectDeclared(mount('/fine'), [fine, fine])).toThrow(/declared twice/)
-    for (const allow of [[], ['king']] as unknown as Route['allow'][])
-      expect(() => expectDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(
+    expect(() => assertDeclared(mount(), [fine])).toThrow(/GET \/fine is declared and not mounted/)
+    expect(() => assertDeclared(mount('/fine'), [fine, fine])).toThrow(/declared twice/)
+    for (const allow of [[], ['king']] as unknown as RouteDefinition['allow'][])
+      expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(
         /names no roles that may use it/,
       )
-    expect(() => expectDeclared(mount('/fine'), [{ ...fine, allow: 'everybody' as 'public' }])).toThrow(
+    expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow: 'everybody' as 'public' }])).toThrow(
       /which is nobody/,
     )
   })

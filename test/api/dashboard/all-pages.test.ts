@@ -1,7 +1,7 @@
 /** The pages of models, data and records as a browser asks for them, on one replica: what they show, refuse, quote, and cost. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { markProven, moveChampion } from '../../../store/registry/champions.ts'
+import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
 import { recordNotHeld } from '../../../store/release/drills.ts'
@@ -68,7 +68,7 @@ beforeAll(async () => {
       actor: 'anna',
       reason: `better ${hostile}`,
     })
-    await markProven(database, champion)
+    await markKnownGood(database, champion)
   })
   await furnish(house.store, { model, champion, hostile })
   await house.store.query(sql`

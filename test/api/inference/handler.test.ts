@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
 import type { Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTargets } from '../../../api/transport/prediction-path.ts'
-import type { FlagWay } from '../../../domain/serving/kill-switch.ts'
+import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import type { RouteArm } from '../../../domain/serving/route.ts'
 import { writeFlag } from '../../../store/serving/kill-switches.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
@@ -238,7 +238,7 @@ describe('an answer', () => {
 
 describe('a version in the path', () => {
   it('is not ready while what computes it is not there, and the replica is', async () => {
-    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
     predictor.trouble = () => 'the thread has died'
     const ready = await api.request('GET', '/v2/models/iris/ready', { key })
     expect(ready).toMatchObject({
@@ -253,13 +253,13 @@ describe('a version in the path', () => {
   })
 
   it('alone answers, outside of the release under way', async () => {
-    const before = api.serving.routing.find('rising')!.full.arms.map(({ tally }) => tally.requests)
+    const before = api.serving.routing.find('rising')!.complete.arms.map(({ counters }) => counters.requests)
     for (let i = 0; i < 10; i++) {
       const asked = { inputs, parameters: { routing_key: `caller ${i}` } }
       const { json } = await infer('rising/versions/rising_v1.0.0/infer', asked)
       expect(json).toMatchObject({ model_version: 'rising_v1.0.0', parameters: { arm: 'champion' } })
     }
-    const after = api.serving.routing.find('rising')!.full.arms.map(({ tally }) => tally.requests)
+    const after = api.serving.routing.find('rising')!.complete.arms.map(({ counters }) => counters.requests)
     // A tick may have ended meanwhile, and then they have begun anew.
     after.forEach((requests, i) => expect(requests).toBeLessThanOrEqual(before[i]!))
     await api.serving.log.flush()
@@ -371,9 +371,9 @@ describe('the description', () => {
     const route = await house.route(model, { proven: await house.register(irisSpec(model)) })
     await declareFallback(house.store, model, { kind: 'answer', outputs: [0, 1, 0] })
     await api.follows(route)
-    const { predictor } = api.serving.routing.find(model)!.full.arms[0]!.loaded
+    const { predictor } = api.serving.routing.find(model)!.complete.arms[0]!.loaded
     predictor.trouble = () => 'the thread has died'
-    const throwTo = async (serve: FlagWay) => {
+    const throwTo = async (serve: KillSwitchMode) => {
       await writeFlag(house.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
       await api.serving.refresh()
     }

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'
 import { scanMatrix } from '../../../api/inference/request-scanner.ts'
-import { createSheet } from '../../../api/serving/codec/input-buffer.ts'
+import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { flightSpec, irisSpec } from '../../support/serving/artifact.ts'
 import { loadedOf, said, understood } from '../../support/serving/input-buffers.ts'
 
@@ -12,7 +12,7 @@ const iris = loadedOf(irisSpec())
 const slowly = (body: Buffer) => understood(iris, (sheet) => readSlowly(iris, body, undefined, sheet, most))
 
 function scanned(body: Buffer) {
-  const sheet = createSheet()
+  const sheet = createInputBuffer()
   return scanMatrix(body, iris.columns, sheet, most) ? said(sheet, iris) : undefined
 }
 
@@ -105,5 +105,5 @@ it.each([
 
 it('the scanner gives up on a model that has other features than numbers', () => {
   const flight = loadedOf(flightSpec())
-  expect(scanMatrix(Buffer.from(plain), flight.columns, createSheet(), most)).toBe(false)
+  expect(scanMatrix(Buffer.from(plain), flight.columns, createInputBuffer(), most)).toBe(false)
 })

@@ -1,7 +1,7 @@
 /** Tensors of every datatype, in JSON and in binary, and what is said of those that make no sense. */
 import { describe, expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'
-import { createSheet } from '../../../api/serving/codec/input-buffer.ts'
+import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
 import { loadedOf, said } from '../../support/serving/input-buffers.ts'
 
@@ -20,7 +20,7 @@ const column = (name: string, datatype: string, data: unknown[], shape: number[]
 
 function read(loaded: typeof iris, request: object | string, binary?: Buffer) {
   const json = Buffer.from(typeof request === 'string' ? request : JSON.stringify(request))
-  const sheet = createSheet()
+  const sheet = createInputBuffer()
   const body = binary === undefined ? json : Buffer.concat([json, binary])
   readSlowly(loaded, body, binary === undefined ? undefined : json.byteLength, sheet, most)
   return said(sheet, loaded)
@@ -425,8 +425,8 @@ describe('is refused', () => {
   })
 
   it('bytes that are not UTF-8', () => {
-    expect(() => readSlowly(iris, Buffer.from([0x22, 0xff, 0x22]), undefined, createSheet(), most)).toThrow(
-      expect.objectContaining({ code: 'body_not_json' }),
-    )
+    expect(() =>
+      readSlowly(iris, Buffer.from([0x22, 0xff, 0x22]), undefined, createInputBuffer(), most),
+    ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 })

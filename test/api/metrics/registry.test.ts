@@ -105,7 +105,10 @@ describe('the metrics', () => {
       latencyUs: 3,
     }))
     const { serving } = api
-    const many = createMetrics({ ...serving, tallies: { ...serving.tallies, totals: () => arms } }, new Map())
+    const many = createMetrics(
+      { ...serving, counters: { ...serving.counters, totals: () => arms } },
+      new Map(),
+    )
     const shown = await many.metrics()
     expect(shown.match(/^tenure_predictions_total\{/gm)).toHaveLength(303)
     expect(shown).toContain('{model="other",version="other",arm="champion",result="error"} 1800')

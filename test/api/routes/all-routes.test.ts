@@ -399,7 +399,7 @@ describe('what the process says of itself', () => {
   })
 
   it('that it is not ready when a golden row is no longer answered as in training, or when it ends', async () => {
-    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
     const { run } = predictor
     predictor.run = (input, rows, output) => {
       void run(input, rows, output)

@@ -74,7 +74,7 @@ async function walk(): Promise<Answered[]> {
       const answer = await api.request(route.method.toUpperCase(), path, {
         key,
         ...(route.method === 'get' ? {} : { body: bodies[route.path] ?? {} }),
-        ...(route.takes === undefined ? {} : { headers: { 'content-type': route.takes[0]! } }),
+        ...(route.contentTypes === undefined ? {} : { headers: { 'content-type': route.contentTypes[0]! } }),
       })
       answers.push({
         route: `${route.method} ${route.path}`,

@@ -1,7 +1,7 @@
 /** The ladder from the champion down to nobody: who answers on each rung, who is told, and how it is climbed again. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { giveWay, tellRungs } from '../../../activities/monitor/fallback.ts'
+import { activateFallback, reportFallbacks } from '../../../activities/monitor/fallback.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -36,7 +36,8 @@ const metricOf = async (model: string) => {
   const shown = [...text.matchAll(/^tenure_model_rung\{model="([^"]+)"\} (\d)/gm)]
   return shown.find(([, name]) => name === model)?.[2]
 }
-const rungOf = (model: string) => api.serving.routing.rungs().find((each) => each.model === model)?.rung
+const rungOf = (model: string) =>
+  api.serving.routing.fallbackLevels().find((each) => each.model === model)?.level
 /** What is told once the replica has said where it stands. */
 async function told(model: string, rung: string) {
   await until(async () => {
@@ -46,7 +47,7 @@ async function told(model: string, rung: string) {
     )
     return (row?.rung ?? 'champion') === rung
   }, `the rung ${rung}`)
-  await tellRungs({ store: house.store })
+  await reportFallbacks({ store: house.store })
   return (await listAlerts(house.store, { model, open: true })).map(
     ({ kind, severity }) => `${severity} ${kind}`,
   )
@@ -152,7 +153,7 @@ describe('the monitor', () => {
   const definition = (name: string, fallback?: Fallback) =>
     ({ name, ...(fallback === undefined ? {} : { fallback }) }) as ModelDefinition
   const give = (model: string, version: string, fallback?: Fallback) =>
-    giveWay(
+    activateFallback(
       { store: house.store, log },
       { definition: definition(model, fallback), champion: version, reason: '3 % errors > 2 %' },
     )

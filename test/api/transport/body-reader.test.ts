@@ -1,14 +1,14 @@
 /** Bodies that Node's server reads: each is bounded, and what all unfinished ones hold. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
-import { createUploads } from '../../../api/transport/body-reader.ts'
+import { createBodyReader } from '../../../api/transport/body-reader.ts'
 import { dial, serve, type Line } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 /** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
 async function listen() {
   let readBytes = 0
-  const uploads = createUploads({ mostBytes: 1_000, mostHeldBytes: 1_000 })
+  const uploads = createBodyReader({ mostBytes: 1_000, mostHeldBytes: 1_000 })
   const server = createServer((request, response) => {
     uploads.collect(
       request,

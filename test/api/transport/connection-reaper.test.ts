@@ -1,11 +1,11 @@
 /** Callers who have been too slow: many are late together, and are not closed together. */
 import { PassThrough } from 'node:stream'
 import { expect, it } from 'vitest'
-import { createFarewell } from '../../../api/transport/connection-reaper.ts'
+import { createConnectionReaper } from '../../../api/transport/connection-reaper.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 it('closes a hundredth of those who wait at a turn, each once, in the order in which they were late', async () => {
-  const seeOff = createFarewell()
+  const seeOff = createConnectionReaper()
   const closed: { place: number; turn: number }[] = []
   let turn = 0
   const count = (): void => {
@@ -24,7 +24,7 @@ it('closes a hundredth of those who wait at a turn, each once, in the order in w
 })
 
 it('leaves alone who has gone by then, and goes on with who comes later', async () => {
-  const seeOff = createFarewell()
+  const seeOff = createConnectionReaper()
   const closed: string[] = []
   const gone = new PassThrough()
   seeOff(gone, () => closed.push('gone'))

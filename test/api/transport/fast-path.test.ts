@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { askedHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
 import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
-import type { GatheringLimits } from '../../../api/transport/body-assembler.ts'
+import type { BodyAssemblerLimits } from '../../../api/transport/body-assembler.ts'
 import { createSockets, socketLimits } from '../../../api/transport/http-server.ts'
 import { dial as dialPort, serve, type Line as PlainLine } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
@@ -19,7 +19,7 @@ interface Site {
   taken: Exchange[]
 }
 
-const patient: GatheringLimits = { withinMs: 60_000, mostHeldBytes: 67_108_864 }
+const patient: BodyAssemblerLimits = { withinMs: 60_000, mostHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
 afterEach(() => {
@@ -42,7 +42,7 @@ interface Options {
   fast?: boolean
   limits?: Partial<typeof socketLimits>
   answer?: (exchange: Exchange, body: Buffer) => void
-  gathering?: GatheringLimits
+  gathering?: BodyAssemblerLimits
 }
 
 async function open({

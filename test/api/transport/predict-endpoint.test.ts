@@ -32,7 +32,7 @@ beforeAll(async () => {
   const route = await house.route('iris', { proven: await house.register(irisSpec()) })
   api = await startApi(house)
   await api.follows(route)
-  const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+  const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
   const { run } = predictor
   predictor.run = (...given) => {
     const end = performance.now() + busyMs
@@ -167,7 +167,7 @@ describe('a request that has waited', () => {
 describe('a request whose model answers later', () => {
   /** Answers are held until it is told to let them go. */
   function hold(): () => void {
-    const { predictor } = api.serving.routing.find('iris')!.full.arms[0]!.loaded
+    const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
     const { run } = predictor
     let go = (): void => {}
     const gone = new Promise<void>((resolve) => (go = resolve))
@@ -246,7 +246,7 @@ describe('a body that is packed', () => {
 
   it('is refused where it is read while it comes, and unpacked where a command is', async () => {
     const headers = { 'content-encoding': 'gzip' }
-    const streamed = api.routes.find(({ streams }) => streams === true)!
+    const streamed = api.routes.find(({ streaming }) => streaming === true)!
     const refused = await api.request('POST', streamed.path, { key, body: '', headers })
     expect(refused).toMatchObject({ status: 415, json: { encodings: ['identity'] } })
     expect(refused.headers.get('accept-encoding')).toBe('identity')

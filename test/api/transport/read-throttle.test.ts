@@ -1,7 +1,7 @@
 /** Connections of callers who were refused, on real sockets: when they are read again. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
-import { createRespite } from '../../../api/transport/read-throttle.ts'
+import { createReadThrottle } from '../../../api/transport/read-throttle.ts'
 
 let server: Server | undefined
 const callers: Socket[] = []
@@ -27,9 +27,9 @@ async function meet(): Promise<{ caller: Socket; socket: Socket; read: () => str
 it('a connection rests until the process is calm', async () => {
   let calm = false
   const { caller, socket, read } = await meet()
-  const respite = createRespite(() => calm)
-  respite.rest(socket)
-  respite.rest(socket)
+  const respite = createReadThrottle(() => calm)
+  respite.pause(socket)
+  respite.pause(socket)
   expect(socket.isPaused()).toBe(true)
   await new Promise((resolve) => caller.write('again', resolve))
   expect(read()).toBe('')
@@ -41,7 +41,7 @@ it('a connection rests until the process is calm', async () => {
 it('and for no longer than Retry-After says, however busy it is', async () => {
   const { caller, socket, read } = await meet()
   const began = performance.now()
-  createRespite(() => false).rest(socket)
+  createReadThrottle(() => false).pause(socket)
   caller.write('later')
   await expect.poll(read).toBe('later')
   expect(performance.now() - began).toBeGreaterThanOrEqual(1_000)
@@ -51,9 +51,9 @@ it('one that is closed meanwhile is forgotten', async () => {
   let calm = false
   const { socket, read } = await meet()
   const other = await meet()
-  const respite = createRespite(() => calm)
-  respite.rest(socket)
-  respite.rest(other.socket)
+  const respite = createReadThrottle(() => calm)
+  respite.pause(socket)
+  respite.pause(other.socket)
   socket.destroy()
   other.caller.write('here')
   calm = true

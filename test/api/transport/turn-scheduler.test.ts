@@ -1,14 +1,14 @@
 /** What a turn of the event loop answers, and what waits for the next. */
 import { expect, it } from 'vitest'
-import { createTurns } from '../../../api/transport/turn-scheduler.ts'
+import { createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
 /** A clock that moves only with the work, each piece of which takes two milliseconds. */
 function scene(mostBytes = 1_000) {
   let ms = 0
-  const turns = createTurns(mostBytes, () => ms)
+  const turns = createWorkQueue(mostBytes, () => ms)
   const done: { name: number; waitedMs: number }[] = []
   const take = (name: number, bytes = 10): boolean =>
-    turns.take(bytes, (waitedMs) => {
+    turns.enqueue(bytes, (waitedMs) => {
       ms += 2
       done.push({ name, waitedMs })
     })
@@ -23,7 +23,7 @@ it('a turn answers what it has time for at once, and the rest later, in order', 
     { name: 0, waitedMs: 0 },
     { name: 1, waitedMs: 0 },
   ])
-  expect(turns.isCalm()).toBe(false)
+  expect(turns.isIdle()).toBe(false)
   await turn()
   // Comes while others wait, and waits behind them.
   take(5)
@@ -35,7 +35,7 @@ it('a turn answers what it has time for at once, and the rest later, in order', 
     { name: 4, waitedMs: 4 },
     { name: 5, waitedMs: 2 },
   ])
-  expect(turns.isCalm()).toBe(true)
+  expect(turns.isIdle()).toBe(true)
   take(6)
   expect(done.at(-1)).toEqual({ name: 6, waitedMs: 0 })
 })
@@ -58,6 +58,6 @@ it('a queue that never becomes empty does not grow', async () => {
     take(name + 1)
     await turn()
   }
-  expect(turns.isCalm()).toBe(false)
+  expect(turns.isIdle()).toBe(false)
   expect(done.map(({ name }) => name)).toEqual(Array.from({ length: done.length }, (_, name) => name))
 })

@@ -61,7 +61,7 @@ beforeAll(async () => {
   keeper = keepHeads({
     store: house.store,
     heads: await headsOf(house),
-    onTrouble: (what) => void troubles.push(what),
+    onError: (what) => void troubles.push(what),
   })
   await promote(made.old)
   // More than the buffers on the way hold.

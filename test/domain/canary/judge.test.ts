@@ -3,7 +3,7 @@ import { checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential
 import { judgeCanary } from '../../../domain/canary/judge.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
-import { canaryWatch } from '../../../domain/canary/incremental-judge.ts'
+import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 
 const arm = (requests: number, bad: Partial<ArmCounts> = {}): ArmCounts => ({
   requests,
@@ -310,7 +310,7 @@ describe('the evidence', () => {
 
   it('is the same whether all ticks come at once or one by one', () => {
     const all = ticks(500, every(6, { errors: 1, slow95: 1 }))
-    const watch = canaryWatch(defaultCanaryPolicy)
+    const watch = incrementalJudge(defaultCanaryPolicy)
     for (const tick of all) {
       watch.add(tick)
       watch.judge({ stage, staleMs: 1_000 })

@@ -1,11 +1,11 @@
 /** Who is told of an alert and when: once, again, later, and that it is over. */
 import { describe, expect, it } from 'vitest'
 import {
-  dueMessages,
+  dueNotifications,
   retryDelayMs,
   type AlertFacts,
   type Channel,
-  type Told,
+  type DeliveryRecord,
 } from '../../../domain/monitoring/alert-escalation.ts'
 
 const minute = 60_000
@@ -27,9 +27,9 @@ const alert: AlertFacts = { severity: 'critical', model: 'iris', raisedMs: 0 }
 
 /** Looks every minute until `toMs`; what was told, minute by minute. */
 function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => AlertFacts): string[] {
-  const told: Told[] = []
+  const told: DeliveryRecord[] = []
   for (let nowMs = 0; nowMs <= toMs; nowMs += minute)
-    told.push(...dueMessages(at(nowMs), { channels, told, nowMs }))
+    told.push(...dueNotifications(at(nowMs), { channels, told, nowMs }))
   return told.map(({ channel, about, dueMs }) => `${dueMs / minute} ${channel} ${about}`)
 }
 
@@ -44,10 +44,11 @@ describe('an alert', () => {
   })
 
   it('is not told again while it waits for a channel, and again so long after it has arrived there', () => {
-    const waiting: Told = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
-    const at = (nowMs: number, told: Told[]) => dueMessages(alert, { channels: [pager], told, nowMs })
+    const waiting: DeliveryRecord = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
+    const at = (nowMs: number, told: DeliveryRecord[]) =>
+      dueNotifications(alert, { channels: [pager], told, nowMs })
     expect(at(300 * minute, [waiting])).toEqual([])
-    const arrived: Told = { ...waiting, waits: false, sentMs: 100 * minute }
+    const arrived: DeliveryRecord = { ...waiting, waits: false, sentMs: 100 * minute }
     expect(at(129 * minute, [arrived])).toEqual([])
     expect(at(130 * minute, [arrived])).toEqual([{ channel: 'pager', about: 'raised', dueMs: 130 * minute }])
   })

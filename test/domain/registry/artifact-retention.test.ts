@@ -1,15 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { chooseLots, type Lot } from '../../../domain/registry/artifact-retention.ts'
+import { selectForDeletion, type ArtifactGroup } from '../../../domain/registry/artifact-retention.ts'
 
-const lot = (digest: string, kind: Lot['kind'], more: Partial<Lot> & { bytes?: number } = {}): Lot => {
+const lot = (
+  digest: string,
+  kind: ArtifactGroup['kind'],
+  more: Partial<ArtifactGroup> & { bytes?: number } = {},
+): ArtifactGroup => {
   const { bytes = 10, ...rest } = more
   return { digest, kind, files: new Map([[`file of ${digest}`, bytes]]), inUse: false, madeMs: 0, ...rest }
 }
-const given = (lots: Lot[], budget: number) => chooseLots(lots, budget).given.map(({ digest }) => digest)
+const given = (lots: ArtifactGroup[], budget: number) =>
+  selectForDeletion(lots, budget).given.map(({ digest }) => digest)
 
 describe('what is given up for a budget', () => {
   it('is nothing where everything fits', () =>
-    expect(chooseLots([lot('a', 'candidate'), lot('b', 'proven')], 20)).toEqual({
+    expect(selectForDeletion([lot('a', 'candidate'), lot('b', 'proven')], 20)).toEqual({
       given: [],
       beforeBytes: 20,
       afterBytes: 20,
@@ -30,25 +35,25 @@ describe('what is given up for a budget', () => {
 
   it('is never in use, and then the budget is not met', () =>
     expect(
-      chooseLots([lot('live', 'proven', { inUse: true, bytes: 99 }), lot('b', 'version')], 10),
+      selectForDeletion([lot('live', 'proven', { inUse: true, bytes: 99 }), lot('b', 'version')], 10),
     ).toMatchObject({
       given: [{ digest: 'b' }],
       afterBytes: 99,
     }))
 
   it('frees a file when the last that shares it has gone', () => {
-    const shared = (digest: string, madeMs: number): Lot => ({
+    const shared = (digest: string, madeMs: number): ArtifactGroup => ({
       ...lot(digest, 'version', { madeMs }),
       files: new Map([
         ['topology', 100],
         [digest, 1],
       ]),
     })
-    expect(chooseLots([shared('a', 1), shared('b', 2)], 101)).toMatchObject({
+    expect(selectForDeletion([shared('a', 1), shared('b', 2)], 101)).toMatchObject({
       given: [{ digest: 'a' }],
       afterBytes: 101,
     })
-    expect(chooseLots([shared('a', 1), shared('b', 2)], 100)).toMatchObject({ afterBytes: 0 })
+    expect(selectForDeletion([shared('a', 1), shared('b', 2)], 100)).toMatchObject({ afterBytes: 0 })
   })
 
   it('takes a snapshot along with the last artifact that stands on it', () => {

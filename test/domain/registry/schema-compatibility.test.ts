@@ -1,8 +1,8 @@
 /** What callers may be given instead of what they have, and whose place a release may take. */
 import { describe, expect, it } from 'vitest'
 import type { Features, Output } from '../../../domain/model/features.ts'
-import { issuesOfTarget } from '../../../domain/registry/schema-compatibility.ts'
-import { turnOf } from '../../../domain/release/queue-policy.ts'
+import { schemaIssues } from '../../../domain/registry/schema-compatibility.ts'
+import { queuePolicy } from '../../../domain/release/queue-policy.ts'
 
 const features: Features = { x: { kind: 'number' }, shop: { kind: 'category', values: ['a', 'b'] } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
@@ -10,7 +10,7 @@ const now = { features, output }
 const { shop: _shop, ...narrow } = features
 
 describe('a version is no target', () => {
-  it.each<[string, Parameters<typeof issuesOfTarget>[1], RegExp]>([
+  it.each<[string, Parameters<typeof schemaIssues>[1], RegExp]>([
     ['that does not read a feature', { ...now, features: narrow }, /does not read shop/],
     [
       'that needs one more',
@@ -32,19 +32,17 @@ describe('a version is no target', () => {
     ['of which nothing is known', {}, /says nothing of its features/],
     ['whose answers are not known', { features }, /output is not known/],
   ])('%s', (_name, target, issue) => {
-    expect(issuesOfTarget(now, target).join('; ')).toMatch(issue)
+    expect(schemaIssues(now, target).join('; ')).toMatch(issue)
   })
 
   it('but one is that takes more, or that differs in its threshold alone', () => {
     const wide: Features = { ...features, shop: { kind: 'category' } }
-    expect(issuesOfTarget(now, { features: wide, output: { ...output, threshold: 0.9 } as Output })).toEqual(
-      [],
-    )
-    expect(issuesOfTarget({}, {})).toEqual([])
+    expect(schemaIssues(now, { features: wide, output: { ...output, threshold: 0.9 } as Output })).toEqual([])
+    expect(schemaIssues({}, {})).toEqual([])
     const classes: Output = { kind: 'classes', classes: ['a', 'b'] }
-    expect(issuesOfTarget({ features, output: classes }, { features, output: classes })).toEqual([])
+    expect(schemaIssues({ features, output: classes }, { features, output: classes })).toEqual([])
     expect(
-      issuesOfTarget({ features, output: { kind: 'number' } }, { features, output: { kind: 'number' } }),
+      schemaIssues({ features, output: { kind: 'number' } }, { features, output: { kind: 'number' } }),
     ).toEqual([])
   })
 })
@@ -58,6 +56,6 @@ describe('the turn of a release', () => {
     [{ whenBusy: 'refuse' as const }, true, false, 'refuse'],
     [{ whenBusy: 'refuse' as const }, true, true, 'exposed'],
   ] as const)('by %o, of a person %s, as a hotfix %s: %s', (policy, byPerson, hotfix, over) => {
-    expect(turnOf({ policy, byPerson, hotfix })).toBe(over)
+    expect(queuePolicy({ policy, byPerson, hotfix })).toBe(over)
   })
 })

@@ -77,7 +77,7 @@ describe('broken glass', () => {
         stage: 'rolling_back',
         takeBack: { outcome: 'rolled_back', withdraw: false },
       })
-      expect(after.takeBack?.reason).toMatch(/broken by root, and at the deadline/)
+      expect(after.rollbackOrder?.reason).toMatch(/broken by root, and at the deadline/)
     },
   )
 
@@ -87,16 +87,16 @@ describe('broken glass', () => {
     const untilMs = glass.atMs + breakGlassMs
     expect(nextEffect(hurried)).toMatchObject({ kind: 'watch', hold: false, untilMs })
     expect(nextEffect(hurried).key).not.toBe(nextEffect(canaried).key)
-    expect(run(hurried, late('timed_out', breakGlassMs)).takeBack?.reason).toMatch(over)
+    expect(run(hurried, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     const unrouted = run(
       { ...canary, policy: { ...policy, stages: [{ ...policy.stages[0]!, deadlineMs: 1e9 }] } },
       glass,
     )
     expect(run(unrouted, late('unacknowledged', breakGlassMs - 1)).stage).toBe('canary')
-    expect(run(unrouted, late('unacknowledged', breakGlassMs)).takeBack?.reason).toMatch(over)
+    expect(run(unrouted, late('unacknowledged', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     const paused = run(hurried, say('pause', 'olga'))
     expect(nextEffect(paused)).toMatchObject({ hold: true, untilMs })
-    expect(run(paused, late('timed_out', breakGlassMs)).takeBack?.reason).toMatch(over)
+    expect(run(paused, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     expect(whyWaiting(hurried)).toMatch(
       /^root has broken the glass: .* 10 requests at 1 % .* until 1970-01-01T01/,
     )

@@ -72,7 +72,7 @@ describe('people', () => {
     })
     expect(advance(paused, judged('pass')).applied).toBe(false)
     expect(run(paused, say('resume', 'anna', { atMs: 400 })).enteredMs).toBe(canaried.enteredMs + 300)
-    expect(run(paused, reports.timed_out).takeBack?.reason).toMatch(/paused by anna/)
+    expect(run(paused, reports.timed_out).rollbackOrder?.reason).toMatch(/paused by anna/)
     const unrouted = run(canary, say('pause'))
     const after = (ms: number) => ({ ...reports.unacknowledged, atMs: 10 + ms }) as StepEvent
     expect(run(unrouted, after(defaultWatch.decisionMs - 1)).stage).toBe('canary')
@@ -88,18 +88,18 @@ describe('people', () => {
     }
     const bad = { ...canaried, lastVerdict: { kind: 'fail' as const, reason: 'bad', atMs: 1 } }
     expect(advance(bad, say('promoteNow')).applied).toBe(false)
-    expect(run(promoting, reports.refused).takeBack?.outcome).toBe('rolled_back')
+    expect(run(promoting, reports.refused).rollbackOrder?.outcome).toBe('rolled_back')
   })
 
   it('abort before promotion is aborted, rollback is rolled_back, and both return the baseline after it', () => {
     expect(run(opened, say('rollback')).outcome).toBe('aborted')
-    expect(run(canaried, say('abort'), reports.taken_back).outcome).toBe('aborted')
-    expect(run(canaried, say('rollback'), reports.taken_back).outcome).toBe('rolled_back')
+    expect(run(canaried, say('abort'), reports.rolled_back).outcome).toBe('aborted')
+    expect(run(canaried, say('rollback'), reports.rolled_back).outcome).toBe('rolled_back')
     const wasChampion = returned(true)
     for (const name of ['abort', 'rollback'] as const)
       expect(run(probated, say(name), wasChampion).outcome).toBe('rolled_back')
     expect(run(promoting, say('abort'), wasChampion).outcome).toBe('rolled_back')
-    expect(run(canaried, reports.cancelled, reports.taken_back).outcome).toBe('aborted')
+    expect(run(canaried, reports.cancelled, reports.rolled_back).outcome).toBe('aborted')
     expect(run(waiting, reports.cancelled).outcome).toBe('aborted')
   })
 })

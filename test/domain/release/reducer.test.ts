@@ -87,7 +87,7 @@ describe('every pair of stage and event', () => {
     [
       'a return that nobody ordered',
       { ...rolling, takeBack: undefined } as unknown as ReleaseState,
-      reports.taken_back,
+      reports.rolled_back,
     ],
   ])('%s is a defect and says so', (_name, state, event) => {
     expect(() => advance(state, event)).toThrow(expect.objectContaining({ code: 'invalid_transition' }))
@@ -193,8 +193,8 @@ describe('the way to promotion', () => {
     expect(way({ whenPassed: 'ask' }, 'pass').stage).toBe('awaiting_decision')
     expect(way({}, 'inconclusive').stage).toBe('awaiting_decision')
     const ends = way({ whenInconclusive: 'end' }, 'inconclusive')
-    expect(ends.takeBack).toMatchObject({ outcome: 'expired', withdraw: false })
-    expect(run(ends, reports.taken_back)).toMatchObject({ outcome: 'expired' })
+    expect(ends.rollbackOrder).toMatchObject({ outcome: 'expired', withdraw: false })
+    expect(run(ends, reports.rolled_back)).toMatchObject({ outcome: 'expired' })
   })
 
   it('of shadow asks a person where nothing is proven', () => {
@@ -207,7 +207,7 @@ describe('the way to promotion', () => {
       reports.routed,
       judged('pass'),
     )
-    expect([seen.stage, seen.undecided]).toEqual(['awaiting_decision', 'shadow'])
+    expect([seen.stage, seen.undecidedStage]).toEqual(['awaiting_decision', 'shadow'])
     expect(run(seen, say('approve', 'carl')).stage).toBe('promoting')
   })
 })
@@ -218,7 +218,7 @@ describe('what speaks against a candidate', () => {
     (where) => {
       for (const state of [at[where], run(at[where], say('pause'))]) {
         const back = run(state, judged('fail', false))
-        expect(back.takeBack).toEqual({ outcome: 'rolled_back', reason: 'it is fail', withdraw: true })
+        expect(back.rollbackOrder).toEqual({ outcome: 'rolled_back', reason: 'it is fail', withdraw: true })
         const done = run(back, returned(state.promoted))
         expect([done.stage, done.outcome, done.shareBp]).toEqual(['ended', 'rolled_back', 0])
       }
@@ -229,13 +229,13 @@ describe('what speaks against a candidate', () => {
     for (const verdict of ['no_data', 'error'] as const) {
       expect(advance(canaried, judged(verdict, false)).applied).toBe(false)
       const back = run(canaried, judged(verdict))
-      expect(back.takeBack).toMatchObject({ outcome: 'rolled_back', withdraw: false })
-      expect(back.takeBack?.reason).toMatch(verdict === 'no_data' ? /no data/ : /could not be read/)
+      expect(back.rollbackOrder).toMatchObject({ outcome: 'rolled_back', withdraw: false })
+      expect(back.rollbackOrder?.reason).toMatch(verdict === 'no_data' ? /no data/ : /could not be read/)
     }
   })
 
   it('too little evidence at the deadline asks a person, whose silence takes it back', () => {
-    expect(undecided.undecided).toBe('canary')
+    expect(undecided.undecidedStage).toBe('canary')
     expect(run(undecided, say('approve', 'carl'))).toMatchObject({
       stage: 'canary',
       stageIndex: 1,
@@ -247,10 +247,10 @@ describe('what speaks against a candidate', () => {
       routed: true,
       extensions: 1,
     })
-    expect(run(undecided, say('reject')).takeBack?.outcome).toBe('rolled_back')
-    expect(run(undecided, reports.timed_out).takeBack?.reason).toMatch(/nobody decided/)
+    expect(run(undecided, say('reject')).rollbackOrder?.outcome).toBe('rolled_back')
+    expect(run(undecided, reports.timed_out).rollbackOrder?.reason).toMatch(/nobody decided/)
     const last = run(probated, judged('inconclusive'))
-    expect(last.undecided).toBe('probation')
+    expect(last.undecidedStage).toBe('probation')
     expect(advance(last, say('promoteNow')).applied).toBe(false)
     expect(run(last, say('approve', 'carl')).outcome).toBe('promoted')
   })
@@ -261,7 +261,7 @@ describe('what speaks against a candidate', () => {
     expect(whyWaiting(blocked)).toContain('r1 is deaf')
     expect(nextEffect(blocked).key).not.toBe(nextEffect(canary).key)
     const late = run(blocked, { ...reports.unacknowledged, atMs: canary.enteredMs + 1_000 } as StepEvent)
-    expect(late.takeBack?.reason).toContain('r1 is deaf')
+    expect(late.rollbackOrder?.reason).toContain('r1 is deaf')
   })
 
   it('another release takes its place only where the champion is still the one from before', () => {
@@ -273,7 +273,7 @@ describe('what speaks against a candidate', () => {
     expect(advance(canaried, ask('unexposed')).applied).toBe(false)
     for (const state of [opened, waiting, shadowed, canaried, undecided])
       expect(['ended', 'rolling_back']).toContain(run(state, ask('exposed')).stage)
-    expect(run(canaried, ask('exposed'), reports.taken_back).outcome).toBe('superseded')
+    expect(run(canaried, ask('exposed'), reports.rolled_back).outcome).toBe('superseded')
     const last = run(probated, judged('inconclusive'))
     for (const state of [promoting, probation, probated, last, rolling, ended])
       expect(advance(state, ask('exposed'))).toMatchObject({ applied: false, state })
@@ -281,13 +281,13 @@ describe('what speaks against a candidate', () => {
 
   it('a drill that passes every stage is never promoted', () => {
     const drilled = (state: ReleaseState): ReleaseState => ({ ...state, drill: 'nan' })
-    expect(run(drilled(second), judged('pass')).takeBack).toMatchObject({ outcome: 'aborted' })
-    expect(run(drilled(canaried), judged('fail')).takeBack?.outcome).toBe('rolled_back')
+    expect(run(drilled(second), judged('pass')).rollbackOrder).toMatchObject({ outcome: 'aborted' })
+    expect(run(drilled(canaried), judged('fail')).rollbackOrder?.outcome).toBe('rolled_back')
   })
 
   it('a changed champion supersedes it; a step that cannot be done fails it', () => {
-    expect(run(promoting, reports.outdated, reports.taken_back).outcome).toBe('superseded')
-    expect(run(canaried, reports.step_failed, reports.taken_back).outcome).toBe('failed')
+    expect(run(promoting, reports.stale, reports.rolled_back).outcome).toBe('superseded')
+    expect(run(canaried, reports.step_failed, reports.rolled_back).outcome).toBe('failed')
     expect(run(opened, reports.step_failed).outcome).toBe('failed')
     expect(run(opened, reports.disqualified).outcome).toBe('failed')
     const again = run(rolling, reports.step_failed)
@@ -307,7 +307,7 @@ describe('what speaks against a candidate', () => {
     const deaf = returned(false, 'm_v1.0.0', ['r1 is deaf'])
     const once = run(rolling, deaf)
     expect([once.stage, once.attempts, once.blockedBy]).toEqual(['rolling_back', 1, ['r1 is deaf']])
-    expect(run(once, reports.taken_back).reason).toBe('it is fail')
+    expect(run(once, reports.rolled_back).reason).toBe('it is fail')
     const given = run(rolling, deaf, deaf, deaf, deaf, deaf, deaf)
     expect(given).toMatchObject({ stage: 'ended', outcome: 'rolled_back', recovery: { acknowledgedMs: 9 } })
     expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)

@@ -10,10 +10,10 @@ import { openingState, type ReleaseState } from '../../../domain/release/state.t
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
-  findMisfits,
+  findIncompatibilities,
   findPromotion,
   findRollbackTarget,
-  markProven,
+  markKnownGood,
   markWithdrawn,
   moveChampion,
 } from '../../../store/registry/champions.ts'
@@ -182,8 +182,8 @@ describe('the database in memory', () => {
             }),
           (on) => findPromotion(on, id),
           (on) => findRollbackTarget(on, { model, from }),
-          (on) => findMisfits(on, { from, to: version }),
-          (on) => markProven(on, version),
+          (on) => findIncompatibilities(on, { from, to: version }),
+          (on) => markKnownGood(on, version),
           (on) => markWithdrawn(on, version),
           (on) => findReleasable(on, version),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),

@@ -220,7 +220,7 @@ describe('the heads that are kept elsewhere', () => {
     const keeper = keepHeads({
       store,
       heads,
-      onTrouble: (what, error) => troubles.push(`${what} ${String(error ?? '')}`),
+      onError: (what, error) => troubles.push(`${what} ${String(error ?? '')}`),
     })
     if (options.catchUp !== false) await keeper.catchUp()
     const verify = async () => {
@@ -311,7 +311,7 @@ describe('the heads that are kept elsewhere', () => {
     await keeper.stop()
     await append('anna')
     expect((await heads.last())?.seq).toBe(5)
-    const later = keepHeads({ store, heads, onTrouble: () => {} })
+    const later = keepHeads({ store, heads, onError: () => {} })
     await reaches(6)
     await later.stop()
   })

@@ -4,12 +4,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  expectRoom,
+  checkConnectionBudget,
   expectRoomFor,
-  issueOfRoom,
-  mostConnectionsOf,
+  connectionShortage,
+  maxConnectionsOf,
   nameOfProcess,
-  pools,
+  poolSizes,
 } from '../../../store/database/connection-budget.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { checkout } from '../../../temporal.config.ts'
@@ -32,9 +32,9 @@ const none = { api: 0, control: 0, train: 0, commands: 0 }
 
 describe('the room that Postgres has', () => {
   it('is four fifths of what it allows, and not one more', () => {
-    const one = mostConnectionsOf('train')
-    expect(issueOfRoom({ ...none, train: 20 }, (20 * one) / 0.8)).toBeUndefined()
-    expect(issueOfRoom({ ...none, train: 20 }, (20 * one) / 0.8 - 1)).toMatchObject({
+    const one = maxConnectionsOf('train')
+    expect(connectionShortage({ ...none, train: 20 }, (20 * one) / 0.8)).toBeUndefined()
+    expect(connectionShortage({ ...none, train: 20 }, (20 * one) / 0.8 - 1)).toMatchObject({
       code: 'configuration_invalid',
       message:
         'the processes may open 80 connections to Postgres (API processes 0 × 11, control workers 0 × 19, training workers 20 × 4, ' +
@@ -44,18 +44,18 @@ describe('the room that Postgres has', () => {
   })
 
   it('suffices on the embedded server for six replicas', () => {
-    expect(issueOfRoom({ api: 6, control: 1, train: 1, commands: 1 }, 120)).toBeUndefined()
+    expect(connectionShortage({ api: 6, control: 1, train: 1, commands: 1 }, 120)).toBeUndefined()
   })
 
   it('is asked of the server itself', async () => {
-    const api = Math.ceil(most / mostConnectionsOf('api'))
-    await expect(expectRoom(store, { ...none, api })).rejects.toMatchObject({ context: { most } })
-    await expectRoom(store, { ...none, api: 1 })
+    const api = Math.ceil(most / maxConnectionsOf('api'))
+    await expect(checkConnectionBudget(store, { ...none, api })).rejects.toMatchObject({ context: { most } })
+    await checkConnectionBudget(store, { ...none, api: 1 })
   })
 
   it('is asked by each process that starts by itself, beside those that are there', async () => {
     await expectRoomFor(store, 'api')
-    const there = Math.ceil((most * 0.8) / mostConnectionsOf('api'))
+    const there = Math.ceil((most * 0.8) / maxConnectionsOf('api'))
     const others = Array.from(
       { length: there },
       (_, place) =>
@@ -84,7 +84,9 @@ it('every listener of a process is counted', () => {
   const listeners = (directory: string) =>
     filesIn(directory).flatMap((file) => readFileSync(file, 'utf8').match(/\bstore\.listen\(/g) ?? []).length
   // Those of store/ are in every process that keeps the heads of the audit: replicas and control workers.
-  expect(mostConnectionsOf('api') - pools.api).toBe(listeners('api') + listeners('store'))
+  expect(maxConnectionsOf('api') - poolSizes.api).toBe(listeners('api') + listeners('store'))
   // One more erases.
-  expect(mostConnectionsOf('control') - pools.control).toBe(listeners('activities') + listeners('store') + 1)
+  expect(maxConnectionsOf('control') - poolSizes.control).toBe(
+    listeners('activities') + listeners('store') + 1,
+  )
 })

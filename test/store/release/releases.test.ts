@@ -11,7 +11,7 @@ import {
   findChampion,
   findRollbackTarget,
   listChampionHistory,
-  markProven,
+  markKnownGood,
   markWithdrawn,
   moveChampion,
 } from '../../../store/registry/champions.ts'
@@ -274,9 +274,9 @@ describe('the champion', () => {
     await move(v1, v2)
     const target = () => findRollbackTarget(store, { model, from: v2 })
     expect(await target()).toBeUndefined()
-    await markProven(store, v0)
+    await markKnownGood(store, v0)
     expect(await target()).toBe(v0)
-    await markProven(store, v1)
+    await markKnownGood(store, v1)
     expect(await target()).toBe(v1)
     await markWithdrawn(store, v1)
     expect(await target()).toBe(v0)

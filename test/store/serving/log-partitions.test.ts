@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { dropDays, forgetRows, makeDays } from '../../../store/serving/log-partitions.ts'
+import { dropPartitions, forgetRows, makeDays } from '../../../store/serving/log-partitions.ts'
 import { settleAccount } from '../../../store/serving/log-accounts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
@@ -90,9 +90,9 @@ describe('the days of the log', () => {
       )
     const ids = await Promise.all([3, 2, 1, 0].map((back) => insert(midnight(-back) + dayMs - 1)))
     // What ended two days ago to the moment is as old as it may be; only the day before it is too old.
-    expect(await dropDays(store, 2)).toEqual([nameOf(midnight(-3))])
-    expect(await dropDays(store, 2)).toEqual([])
-    expect(await dropDays(store, 1)).toEqual([nameOf(midnight(-2))])
+    expect(await dropPartitions(store, 2)).toEqual([nameOf(midnight(-3))])
+    expect(await dropPartitions(store, 2)).toEqual([])
+    expect(await dropPartitions(store, 1)).toEqual([nameOf(midnight(-2))])
     const { rows } = await store.pool.query<{ id: string }>('select id from predictions order by at')
     expect(rows.map(({ id }) => id)).toEqual(ids.slice(2))
   })
@@ -127,11 +127,11 @@ describe('the days of the log', () => {
     const reader = await store.pool.connect()
     await reader.query('begin')
     await reader.query('select count(*) from predictions')
-    await expect(dropDays(store, 5)).rejects.toMatchObject({ code: '55P03' })
+    await expect(dropPartitions(store, 5)).rejects.toMatchObject({ code: '55P03' })
     await insert(midnight(0))
     await reader.query('rollback')
     reader.release()
-    expect(await dropDays(store, 5)).toEqual([nameOf(midnight(-9))])
+    expect(await dropPartitions(store, 5)).toEqual([nameOf(midnight(-9))])
   })
 })
 

@@ -2,12 +2,12 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
-import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
 import {
   findRouting,
-  issuesOfFollowers,
+  laggingReplicas,
   listFollowers,
   renewExposure,
   writeRoute,
@@ -30,7 +30,7 @@ const routeTo = (version: string, release = 'rel_1'): Omit<Route, 'epoch' | 'gen
   salt: 's',
   arms: [
     { arm: 'canary', version, shareBp: 100 },
-    { arm: 'champion', version: 'v1', shareBp: wholeBp - 100 },
+    { arm: 'champion', version: 'v1', shareBp: totalBp - 100 },
   ],
   proven: 'v1',
 })
@@ -164,7 +164,7 @@ describe('exposure', () => {
 describe('followers', () => {
   const join = (id: string, leaseMs = 60_000) =>
     renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
-  const problems = async () => issuesOfFollowers(await listFollowers(store, model), first.route)
+  const problems = async () => laggingReplicas(await listFollowers(store, model), first.route)
 
   it('are all live replicas, and each that does not follow is named', async () => {
     const [a, b, gone] = [uniqueName('a'), uniqueName('b'), uniqueName('gone')]

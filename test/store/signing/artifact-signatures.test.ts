@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
-import { expectVouched, vouchFor } from '../../../store/signing/artifact-signatures.ts'
+import { verifyArtifact, signArtifact } from '../../../store/signing/artifact-signatures.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-vouching-'))
 afterAll(() => rmSync(root, { recursive: true }))
@@ -13,11 +13,11 @@ let signer: Signer
 let signature: Buffer
 beforeAll(async () => {
   signer = await openSigner(join(root, 'signing.pem'))
-  signature = vouchFor(signer, vouched)
+  signature = signArtifact(signer, vouched)
 })
 
 it('what was signed is vouched for', () => {
-  expect(() => expectVouched(signer, { ...vouched, signature })).not.toThrow()
+  expect(() => verifyArtifact(signer, { ...vouched, signature })).not.toThrow()
 })
 
 it.each([
@@ -28,14 +28,14 @@ it.each([
   ['an empty signature', { signature: Buffer.alloc(0) }],
   ['a signature of other length', { signature: Buffer.alloc(10) }],
 ])('%s is not', (_name, change) => {
-  expect(() => expectVouched(signer, { ...vouched, signature, ...change })).toThrow(
+  expect(() => verifyArtifact(signer, { ...vouched, signature, ...change })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),
   )
 })
 
 it('and nothing is that another key has signed', async () => {
   const other = await openSigner(join(root, 'other.pem'))
-  expect(() => expectVouched(signer, { ...vouched, signature: vouchFor(other, vouched) })).toThrow(
+  expect(() => verifyArtifact(signer, { ...vouched, signature: signArtifact(other, vouched) })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),
   )
 })

@@ -37,7 +37,7 @@ export const events: Readonly<Record<string, readonly ReleaseEvent[]>> = {
     judged(kind, false),
     judged(kind, true),
   ]),
-  taken_back: [
+  rolled_back: [
     returned(false),
     returned(true),
     returned(true, 'm_v1.1.0'),
@@ -76,9 +76,9 @@ function keyOf(state: ReleaseState): string {
       : state.approvals.length > 0,
     state.breakGlass !== undefined,
     state.lastVerdict?.kind === 'fail',
-    state.undecided,
+    state.undecidedStage,
     state.promoted,
-    state.takeBack?.outcome,
+    state.rollbackOrder?.outcome,
     state.outcome,
     state.closed,
     state.shareBp,

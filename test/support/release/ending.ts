@@ -4,11 +4,11 @@
  */
 import sql from 'sql-template-tag'
 import { commandNames } from '../../../domain/release/state.ts'
-import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease, listCommands } from '../../../store/release/releases.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listFollowers } from '../../../store/serving/routing.ts'
 
 /** Names of versions are given by their place, so that the endings of two models can be compared. */
 export interface Ending {
@@ -82,7 +82,7 @@ export async function issuesOfInvariants(
   const { state } = release
   claim(release.endedAt !== undefined && state.closed, 'its end is not written down')
   claim(
-    sharesOf(routing.route) === wholeBp && routing.route.arms.length === 1,
+    sharesOf(routing.route) === totalBp && routing.route.arms.length === 1,
     `the last route is ${JSON.stringify(routing.route.arms)}`,
   )
   claim(routing.route.arms[0]?.version === champion.version, 'the champion is not the one routed to')
@@ -101,7 +101,7 @@ export async function issuesOfInvariants(
   )
   for (const { detail } of routes)
     if (detail.route)
-      claim(sharesOf(detail.route) === wholeBp, `shares are ${JSON.stringify(detail.route.arms)}`)
+      claim(sharesOf(detail.route) === totalBp, `shares are ${JSON.stringify(detail.route.arms)}`)
   const history = await listChampionHistory(store, model)
   claim(history[0]?.version === champion.version, 'the history ends with another champion')
   const moves = audited.filter(({ action }) => action.startsWith('champion.'))
@@ -109,7 +109,7 @@ export async function issuesOfInvariants(
     moves.length === history.length - seated,
     `${moves.length} audit rows stand for ${history.length - seated} moves`,
   )
-  const problems = issuesOfFollowers(await listFollowers(store, model), routing.route)
+  const problems = laggingReplicas(await listFollowers(store, model), routing.route)
   claim(problems.length === 0, `not followed: ${problems.join('; ')}`)
   issues.push(...(await issuesOfWindows(store, releaseId)))
   return issues

@@ -1,7 +1,7 @@
 /** A replica whose lines to Temporal and to Postgres can be cut, a worker behind them, and releases that wait for approvals. */
 import sql from 'sql-template-tag'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
-import { answerMs } from '../../../api/temporal/client.ts'
+import { callTimeoutMs } from '../../../api/temporal/client.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { insertModel, type Registry } from './candidates.ts'
@@ -98,7 +98,7 @@ export async function openOutbox(): Promise<Outbox> {
     back() {
       toTemporal.mend()
       const ask = () =>
-        api.deps.temporal.call(answerMs, ({ workflowService }) => workflowService.getSystemInfo({}))
+        api.deps.temporal.call(callTimeoutMs, ({ workflowService }) => workflowService.getSystemInfo({}))
       return until(
         () =>
           ask().then(

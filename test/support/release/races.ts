@@ -104,7 +104,7 @@ export async function racePromotion(stage: Stage): ReturnType<Race> {
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
   const [report, wasChampion] = await Promise.all([
     promote(stage.deps)(state),
-    stage.store.transaction((database) => returnToBaseline(database, { ...state, takeBack: order })),
+    stage.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
   ])
   // However late a step of the release comes, it moves nothing any more.
   const late = await promote(stage.deps)(state)
@@ -124,7 +124,7 @@ export async function racePromotion(stage: Stage): ReturnType<Race> {
     ...(promoted === wasChampion ? [] : [`promoted: ${promoted}, taken back as champion: ${wasChampion}`]),
     ...(changes.length === (promoted ? 3 : 1) ? [] : [`the history says ${changes.join(', ')}`]),
     ...(JSON.stringify(audited) === JSON.stringify(expected) ? [] : [`the audit says ${audited.join(', ')}`]),
-    ...(promoted || late.kind === 'outdated' ? [] : [`a late promotion was ${late.kind}`]),
+    ...(promoted || late.kind === 'stale' ? [] : [`a late promotion was ${late.kind}`]),
   ]
   return { winner: promoted ? 'promote' : 'rollback', issues }
 }
@@ -202,7 +202,7 @@ export function raceEvents(
   const { state: end } = second
   if (end.approvals.length > 1 && end.approvals[0]?.by === end.approvals[1]?.by)
     issues.push('one person has approved twice')
-  if (end.denials.length > 0 && end.outcome !== 'rejected' && end.stage !== 'rolling_back')
+  if (end.rejections.length > 0 && end.outcome !== 'rejected' && end.stage !== 'rolling_back')
     issues.push(`rejected, and yet ${end.stage}`)
   if (first.state.stage === 'rolling_back' && end.stage !== 'rolling_back')
     issues.push(`taken back, and yet ${end.stage}`)

@@ -54,15 +54,15 @@ export const reports: Record<StepEvent['kind'], StepEvent> = {
   disqualified: { kind: 'disqualified', atMs: 10, reason: 'its weights are not finite' },
   routed: { kind: 'routed', atMs: 10, epoch: 1, generation: 4, startedMs: 9 },
   unacknowledged: { kind: 'unacknowledged', atMs: 10, epoch: 1, generation: 4, problems: ['r1 is deaf'] },
-  outdated: { kind: 'outdated', atMs: 10, reason: 'the champion has changed' },
+  stale: { kind: 'stale', atMs: 10, reason: 'the champion has changed' },
   judged: { kind: 'judged', atMs: 10, verdict: 'pass', reason: 'all well', due: false },
   promoted: { kind: 'promoted', atMs: 10, epoch: 1, generation: 5 },
   refused: { kind: 'refused', atMs: 10, reason: 'the last verdict is fail' },
-  taken_back: {
-    kind: 'taken_back',
+  rolled_back: {
+    kind: 'rolled_back',
     atMs: 10,
     problems: [],
-    recovery: { champion: 'm_v1.0.0', wasChampion: false, orderedMs: 7, acknowledgedMs: 9 },
+    rollbackResult: { champion: 'm_v1.0.0', wasChampion: false, orderedMs: 7, acknowledgedMs: 9 },
   },
   closed: { kind: 'closed', atMs: 10 },
   timed_out: { kind: 'timed_out', atMs: 10 },
@@ -84,10 +84,10 @@ export const returned = (
   problems: string[] = [],
   misfits?: string[],
 ): StepEvent => ({
-  kind: 'taken_back',
+  kind: 'rolled_back',
   atMs: 10,
   problems,
-  recovery: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9, ...(misfits && { misfits }) },
+  rollbackResult: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9, ...(misfits && { misfits }) },
 })
 export const judged = (
   verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',

@@ -1,6 +1,11 @@
 /** Sheets to compare: what two readers of the same body have understood. */
 import type { Columns } from '../../../api/serving/codec/feature-columns.ts'
-import { beginSheet, createSheet, keepRow, type Sheet } from '../../../api/serving/codec/input-buffer.ts'
+import {
+  resetInput,
+  createInputBuffer,
+  writeRow,
+  type InputBuffer,
+} from '../../../api/serving/codec/input-buffer.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { Row } from '../../../domain/model/features.ts'
 import { manifestOf, topologyOf, weightsOf, type ArtifactSpec } from './artifact.ts'
@@ -15,33 +20,33 @@ export function loadedOf(spec: ArtifactSpec): LoadedVersion {
 }
 
 /** A sheet that says these rows; what the network is fed with is left out. */
-export function sheetOf(columns: Columns, rows: readonly object[]): Sheet {
-  const sheet = createSheet()
-  beginSheet(sheet, columns, rows.length)
-  rows.forEach((row, index) => keepRow(sheet, columns, row as Row, index))
-  return sheet
+export function sheetOf(columns: Columns, rows: readonly object[]): InputBuffer {
+  const input = createInputBuffer()
+  resetInput(input, columns, rows.length)
+  rows.forEach((row, index) => writeRow(input, columns, row as Row, index))
+  return input
 }
 
 /** Everything that the sheet says, as plain data. */
-export function said(sheet: Sheet, { columns }: LoadedVersion) {
+export function said(input: InputBuffer, { columns }: LoadedVersion) {
   return {
-    rows: sheet.rows,
-    routingKey: sheet.routingKey,
-    callerId: sheet.callerId,
-    wanted: sheet.wanted,
-    input: [...sheet.input.subarray(0, sheet.rows * columns.width)],
-    numbers: [...sheet.numbers.subarray(0, sheet.rows * columns.numbers)],
-    texts: sheet.texts.toString('hex', 0, sheet.textBytes),
+    rows: input.rows,
+    routingKey: input.routingKey,
+    callerId: input.callerId,
+    wanted: input.wanted,
+    input: [...input.input.subarray(0, input.rows * columns.width)],
+    numbers: [...input.numbers.subarray(0, input.rows * columns.numbers)],
+    texts: input.texts.toString('hex', 0, input.textBytes),
   }
 }
 
 /** What a reader understands; the code of its error where it refuses. */
-export function understood(loaded: LoadedVersion, read: (sheet: Sheet) => void) {
-  const sheet = createSheet()
+export function understood(loaded: LoadedVersion, read: (input: InputBuffer) => void) {
+  const input = createInputBuffer()
   try {
-    read(sheet)
+    read(input)
   } catch (error) {
     return (error as { code: string }).code
   }
-  return said(sheet, loaded)
+  return said(input, loaded)
 }

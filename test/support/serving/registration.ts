@@ -1,7 +1,7 @@
 /** Registers artifacts that no training of this house has made, and routes callers to them: for tests of serving and for measuring. */
 import sql from 'sql-template-tag'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
-import { wholeBp, type Route } from '../../../domain/serving/route.ts'
+import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
@@ -61,7 +61,7 @@ export async function nextRoute(
     route: {
       model,
       salt: 'salt',
-      arms: [{ arm: 'champion', version, shareBp: wholeBp }],
+      arms: [{ arm: 'champion', version, shareBp: totalBp }],
       proven: version,
       ...change,
     },

@@ -1,12 +1,12 @@
 /** Seats a proven first champion without a release, where hundreds of models are needed and how they began is not the point. */
-import { markProven, moveChampion } from '../../../store/registry/champions.ts'
+import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
 
 export async function seatChampion(store: Store, model: string, version: string): Promise<void> {
   await store.transaction(async (database) => {
     await moveChampion(database, { model, to: version, cause: 'promotion', actor: 'test', reason: 'first' })
-    await markProven(database, version)
+    await markKnownGood(database, version)
     await writeRoute(database, {
       route: {
         model,

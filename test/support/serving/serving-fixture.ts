@@ -7,7 +7,7 @@ import { createApp } from '../../../api/app.ts'
 import { openAuthentication } from '../../../api/auth/authentication.ts'
 import type { ApiDeps } from '../../../api/deps.ts'
 import { createMetrics } from '../../../api/metrics/registry.ts'
-import type { Ink } from '../../../api/serving/codec/byte-writer.ts'
+import type { ByteWriter } from '../../../api/serving/codec/byte-writer.ts'
 import type { Request } from '../../../api/serving/request/protocol.ts'
 import { openServing, type Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTemporalClient } from '../../../api/temporal/client.ts'
@@ -201,7 +201,7 @@ export async function askLater(
 }
 
 /** Of a model that answers in one turn. */
-function parsedInk(ink: Ink | Promise<Ink>): PredictAnswer {
+function parsedInk(ink: ByteWriter | Promise<ByteWriter>): PredictAnswer {
   if (ink instanceof Promise) throw new Error('the model does not answer in one turn')
   return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
 }
@@ -254,7 +254,7 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
     nowMs: replica.serving.wall,
     cacheFile: join(replica.stateDir, 'keys.json'),
     publicPredictions: options.publicPredictions ?? false,
-    onTrouble: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
+    onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
   const signer = await openSigner(options.signingKey ?? signingKeyOf(house.artifactRoot))
   const heads = openHeads(headFiles({ stateDir: replica.stateDir, artifactRoot: house.artifactRoot }), signer)

@@ -188,10 +188,10 @@ describe('evidence against it', () => {
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
     expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
     expect(await shares(show)).toEqual([[first, 10_000]])
-    const { recovery } = (await findRelease(stage.store, release.id))!.state
-    expect(recovery).toMatchObject({ champion: first, wasChampion: true })
-    expect(recovery!.acknowledgedMs).toBeGreaterThanOrEqual(recovery!.orderedMs)
-    expect(recovery!.orderedMs).toBeGreaterThanOrEqual(recovery!.decidedMs!)
+    const { rollbackResult } = (await findRelease(stage.store, release.id))!.state
+    expect(rollbackResult).toMatchObject({ champion: first, wasChampion: true })
+    expect(rollbackResult!.acknowledgedMs).toBeGreaterThanOrEqual(rollbackResult!.orderedMs)
+    expect(rollbackResult!.orderedMs).toBeGreaterThanOrEqual(rollbackResult!.decidedMs!)
     const [alert] = await listAlerts(stage.store, { model: show.name })
     expect(alert).toMatchObject({ kind: 'release_rolled_back', severity: 'critical' })
     // A version that was taken back by evidence is not released again.

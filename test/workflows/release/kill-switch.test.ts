@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { promote } from '../../../activities/release/promote.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { writeFlag } from '../../../store/serving/kill-switches.ts'
-import type { FlagWay } from '../../../domain/serving/kill-switch.ts'
+import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import {
   openStage,
   quickPolicy,
@@ -27,7 +27,7 @@ afterAll(async () => {
 })
 /** Long enough that a switch comes in time, and the only one. */
 const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
-const set = (serve: FlagWay) =>
+const set = (serve: KillSwitchMode) =>
   writeFlag(stage.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
 const start = async (changes = {}): Promise<PlayedRelease> => {
   const release = await model.start(await model.register(champion), changes)
@@ -52,7 +52,7 @@ it('a watched stage passes on nothing while it is pinned, and on its evidence af
       kind: 'no_data',
       reasons: expect.arrayContaining([
         {
-          code: 'pinned',
+          code: 'kill_switch',
           message: expect.stringMatching(/is pinned to its champion by olga since .*\(it looks wrong\)/),
           values: {},
         },
@@ -105,7 +105,7 @@ it('nothing is promoted while it is pinned', async () => {
   const release = await start()
   await set('fallback')
   expect(await promote(stage.deps)(await release.state())).toMatchObject({
-    kind: 'outdated',
+    kind: 'stale',
     reason: expect.stringMatching(/is pinned to its fallback by olga/),
   })
   await set('normal')

@@ -36,7 +36,7 @@ it('holds the stage, by name, and lets it go on once it follows again', async ()
   await expect.poll(watchedMs).toBeGreaterThan(minMs + 300)
   expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex: 0 })
   const [last] = await listDecisions(stage.store, release.id, 1)
-  expect(last?.verdict).toMatchObject({ kind: 'no_data', reasons: [{ code: 'not_followed' }, {}] })
+  expect(last?.verdict).toMatchObject({ kind: 'no_data', reasons: [{ code: 'replica_lagging' }, {}] })
   expect(last?.verdict.reasons[0]?.message).toBe(
     'not every replica follows: replica r2 on test: there is no such artifact',
   )

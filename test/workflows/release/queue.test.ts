@@ -1,6 +1,6 @@
 /** A second release of a model: it waits, takes the place of another, or is refused; and the way of a hotfix. On the real servers. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { recordTurn } from '../../../activities/release/release-queue.ts'
+import { markDequeued } from '../../../activities/release/release-queue.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -148,9 +148,9 @@ describe('a release that comes while another is open', () => {
       const releaseId = `rel_${show.name}` as const
       const turn = { id: releaseId, turn: waiting.id, workflowId: releaseWorkflowId(show.name), runId: 'run' }
       const opening = { ...turn, model: show.name, version, requestedBy: 'olga', atMs: Date.now() }
-      if (when === 'after') await recordTurn(deps)({ waiting, releaseId })
+      if (when === 'after') await markDequeued(deps)({ waiting, releaseId })
       expect(await openRelease(deps)(opening)).toHaveProperty('refused')
-      if (when === 'before') await recordTurn(deps)({ waiting, releaseId })
+      if (when === 'before') await markDequeued(deps)({ waiting, releaseId })
       expect(await listWaiting(store, { model: show.name })).toMatchObject([
         {
           state: 'refused',

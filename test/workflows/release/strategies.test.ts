@@ -144,7 +144,7 @@ describe('blue_green', () => {
     const scene = await approved(way)
     scene.show.traffic.invalid.set(scene.candidate, 0.5)
     await taken(scene, /bad|invalid/)
-    expect((await findRelease(stage.store, scene.release.id))!.state.recovery).toMatchObject({
+    expect((await findRelease(stage.store, scene.release.id))!.state.rollbackResult).toMatchObject({
       wasChampion: true,
       champion: scene.champion,
     })

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { compareVersions, type VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import { comparedOf } from '../../../services/version-diff.ts'
 import { resolveVersion } from '../../../services/resolve-version.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { Comparison } from './compare-fields.tsx'
 
@@ -22,7 +22,7 @@ export const compare = page<Compared, z.infer<typeof query>>({
     const found = await Promise.all(
       [one, other].map(async (each) => {
         const version = await resolveVersion(store, each)
-        expectInScope(actor, version.model)
+        requireModelAccess(actor, version.model)
         return comparedOf(store, version)
       }),
     )

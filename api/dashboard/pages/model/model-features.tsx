@@ -7,7 +7,7 @@ import { findWindow } from '../../../../store/serving/feature-counts.ts'
 import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
 import { Badge, type Tone } from '../../components/elements.tsx'
@@ -35,7 +35,7 @@ interface Features {
 export const featuresPage = page<Features>({
   async load({ store, serving }, { actor, params }) {
     const { name: model } = await getModel(store, params['name']!)
-    expectInScope(actor, model)
+    requireModelAccess(actor, model)
     const champion = await findChampion(store, model)
     if (champion === undefined) return { model, parts: [], total: 0 }
     const nowMs = serving.wall()

@@ -7,7 +7,7 @@ import { findTrainingRun } from '../../../../store/training/training-search.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { durationText } from '../../components/elements.tsx'
 import { page, type PageAsk, type View } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -31,7 +31,7 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageAsk) {
       'version_not_found',
       `${JSON.stringify(version)} is no version of ${JSON.stringify(name)}`,
     )
-  expectInScope(actor, found.model)
+  requireModelAccess(actor, found.model)
   return found
 }
 

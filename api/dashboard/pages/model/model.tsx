@@ -32,7 +32,7 @@ import { getModel } from '../../../../store/registry/models.ts'
 import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { searchedMoment } from '../../../http/schemas.ts'
 import { page, type View } from '../../page.ts'
 import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
@@ -73,7 +73,7 @@ export const model = page<Model, z.infer<typeof query>>({
   query,
   async load({ store }, { actor, params, query: { at, cursor } }) {
     const { name, definition } = await getModel(store, params['name']!)
-    expectInScope(actor, name)
+    requireModelAccess(actor, name)
     const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live] =
       await Promise.all([
         findChampion(store, name),

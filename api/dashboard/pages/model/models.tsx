@@ -1,8 +1,8 @@
 /** Every model of the house: what it is for, who answers for it, and when it last learnt anything. */
 import { z } from 'zod'
-import { listModelLines, type ModelLine } from '../../../../store/dashboard/model-list.ts'
+import { listModelLines, type ModelListItem } from '../../../../store/dashboard/model-list.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, Onward } from '../../components/pager.tsx'
 import { Age, Badge, Table } from '../../components/elements.tsx'
@@ -13,7 +13,7 @@ const rowsAPage = 50
 const query = z.strictObject({ after: modelName.optional() })
 
 interface Models {
-  lines: ModelLine[]
+  lines: ModelListItem[]
   more: boolean
   nowMs: number
 }
@@ -22,7 +22,7 @@ export const models = page<Models, z.infer<typeof query>>({
   query,
   async load({ store, serving }, { actor, query: { after } }) {
     const lines = await listModelLines(store, {
-      ...heldTo(actor),
+      ...modelFilter(actor),
       ...(after === undefined ? {} : { after }),
       limit: rowsAPage + 1,
     })
@@ -106,7 +106,7 @@ const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
   </span>
 )
 
-const Outcome = ({ retrained }: { retrained: ModelLine['retrained'] | undefined }) => {
+const Outcome = ({ retrained }: { retrained: ModelListItem['retrained'] | undefined }) => {
   if (retrained === undefined) return <span class="quiet">none</span>
   const { outcome } = retrained
   if (outcome === undefined) return <Badge tone="info">going on</Badge>

@@ -4,7 +4,7 @@ import { findVersions, type FoundVersion } from '../../../../store/registry/vers
 import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
 import { versionSearchFields } from '../../../services/version-search.ts'
 import { expectInOrder } from '../../../http/schemas.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, Onward } from '../../components/pager.tsx'
 import { Search } from './versions-search.tsx'
@@ -29,7 +29,7 @@ export const versions = page<Found, Query>({
     expectInOrder(since, until)
     const found = await findVersions(store, {
       ...(Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as object),
-      ...heldTo(actor),
+      ...modelFilter(actor),
       ...(metric === undefined ? {} : { conditions: metric }),
       ...(since === undefined ? {} : { since }),
       ...(until === undefined ? {} : { until }),

@@ -4,9 +4,9 @@ import { resolveAlertById } from '../../../../store/dashboard/alert-list.ts'
 import { acknowledgeAlert, findAlert, type Alert } from '../../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../../store/audit/audit-log.ts'
 import type { Database } from '../../../../store/postgres.ts'
-import type { Answer, Ask } from '../../../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
 const words = {
@@ -17,7 +17,10 @@ const words = {
   },
 } as const
 
-export async function sayToAlert({ store, log }: ApiDeps, ask: Ask<unknown, unknown>): Promise<Answer> {
+export async function updateAlert(
+  { store, log }: ApiDeps,
+  ask: RouteRequest<unknown, unknown>,
+): Promise<RouteResponse> {
   const actor = ask.actor!
   const form = ask.body as Record<string, string>
   const word = form['word'] ?? ''
@@ -34,7 +37,7 @@ export async function sayToAlert({ store, log }: ApiDeps, ask: Ask<unknown, unkn
   if (found === undefined) throw new DomainError('not_found', `there is no alert ${text.slice(0, 40)}`)
   if (found.model === undefined ? actor.models !== undefined : false)
     throw new DomainError('forbidden', `the key ${actor.name} may not touch what belongs to no model`)
-  if (found.model !== undefined) expectInScope(actor, found.model)
+  if (found.model !== undefined) requireModelAccess(actor, found.model)
   const said = words[word as keyof typeof words]
   await store.transaction(async (database) => {
     const done = await said.do(database, { id, by: actor.name })

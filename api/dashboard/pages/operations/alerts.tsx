@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, Onward } from '../../components/pager.tsx'
 import { Badge, Table, Time } from '../../components/elements.tsx'
@@ -30,7 +30,7 @@ export const alerts = page<Alerts, Query>({
   query,
   async load({ store, serving }, { actor, query: { model, before } }) {
     const filter = {
-      ...heldTo(actor),
+      ...modelFilter(actor),
       ...(model === undefined ? {} : { model }),
     }
     const [open, resolved] = await Promise.all([

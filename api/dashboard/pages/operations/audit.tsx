@@ -1,7 +1,7 @@
 /** Who changed what in production, row by row, and whether the record is whole. */
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { searchAudit } from '../../../../store/audit/audit-search.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, Onward } from '../../components/pager.tsx'
 import { Table, Time } from '../../components/elements.tsx'
@@ -22,7 +22,7 @@ export const audit = page<Audit, AuditQuery>({
     ) as AuditQuery
     const rows = await searchAudit(store, {
       ...(asked as Record<string, never>),
-      ...heldTo(actor),
+      ...modelFilter(actor),
       limit: rowsAPage + 1,
     })
     return { rows: rows.slice(0, rowsAPage), more: rows.length > rowsAPage }

@@ -6,7 +6,7 @@ import { findDrill, listDrills, type Drill } from '../../../../store/release/dri
 import { duration } from '../../../../charts/figures.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
 import { addressOf, Onward } from '../../components/pager.tsx'
@@ -30,7 +30,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
     if (before !== undefined && (await findDrill(store, before)) === undefined)
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
     const found = await listDrills(store, {
-      ...heldTo(actor),
+      ...modelFilter(actor),
       ...(model === undefined ? {} : { model }),
       ...(before === undefined ? {} : { before }),
       limit: rowsAPage + 1,

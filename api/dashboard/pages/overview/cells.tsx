@@ -1,6 +1,6 @@
 /** What the overview says of one model, a cell each. */
 import { sparkline } from '../../../../charts/sparkline.ts'
-import type { Glance, RecentTraffic } from '../../../../store/dashboard/overview.ts'
+import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { View } from '../../page.ts'
 import { Badge, countText, numberText } from '../../components/elements.tsx'
@@ -11,7 +11,7 @@ import { plain, stageText, stageTone } from '../../labels.ts'
 export const trafficParts = 20
 export const trafficPartMs = 30_000
 
-export const ModelCell = ({ model, about, serve }: Glance): View => (
+export const ModelCell = ({ model, about, serve }: OverviewRow): View => (
   <>
     <a class="nowrap" href={`/models/${encodeURIComponent(model)}`} title={about}>
       {model}
@@ -25,7 +25,7 @@ export const ModelCell = ({ model, about, serve }: Glance): View => (
   </>
 )
 
-export const ChampionCell = ({ glance: { champion, model } }: { glance: Glance }): View => {
+export const ChampionCell = ({ glance: { champion, model } }: { glance: OverviewRow }): View => {
   if (champion === undefined) return <span class="quiet">none yet</span>
   const short = champion.version.startsWith(`${model}_`)
     ? champion.version.slice(model.length + 1)
@@ -61,7 +61,7 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
   )
 }
 
-export const QualityCell = ({ quality, evaluated, positives }: Glance): View => {
+export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): View => {
   if (quality !== undefined && quality.value !== null) {
     const interval = qualityInterval(quality, positives)
     return (
@@ -94,7 +94,7 @@ export const QualityCell = ({ quality, evaluated, positives }: Glance): View => 
   )
 }
 
-export const DriftCell = ({ drift }: Glance): View => {
+export const DriftCell = ({ drift }: OverviewRow): View => {
   if (drift === undefined) return <span class="quiet">not judged yet</span>
   const { level, worst } = drift
   const tone = level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'

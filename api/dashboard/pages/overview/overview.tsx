@@ -5,14 +5,14 @@
 import { listAlerts, type Alert } from '../../../../store/monitoring/alerts.ts'
 import {
   listGlances,
-  readHouse,
+  readFleet,
   readTraffic,
-  type Glance,
+  type OverviewRow,
   type RecentTraffic,
 } from '../../../../store/dashboard/overview.ts'
 import { listReleases, type Release } from '../../../../store/release/releases.ts'
 import { listWaiting, type WaitingRelease } from '../../../../store/release/release-queue.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { OpenAlerts, Waiting } from './attention.tsx'
 import {
@@ -31,7 +31,7 @@ import { Age, Live, Table } from '../../components/elements.tsx'
 const mostModels = 500
 
 interface Overview {
-  models: { glance: Glance; traffic?: RecentTraffic; release?: Release; alerts: number }[]
+  models: { glance: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
   open: Release[]
   waiting: WaitingRelease[]
   alerts: Alert[]
@@ -41,14 +41,14 @@ interface Overview {
 
 export const overview = page<Overview>({
   async load({ store }, { actor }) {
-    const held = heldTo(actor)
+    const held = modelFilter(actor)
     const [glances, traffic, open, waiting, alerts, house] = await Promise.all([
       listGlances(store, { ...held, limit: mostModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: mostModels }),
       listWaiting(store, { ...held, open: true, limit: 100 }),
       listAlerts(store, { ...held, open: true, limit: mostModels }),
-      readHouse(store),
+      readFleet(store),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
     return {

@@ -12,11 +12,11 @@ import {
 } from '../../../../domain/release/state.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findReleasable } from '../../../../store/release/releases.ts'
-import { expectAllowed, type Actor } from '../../../auth/authentication.ts'
-import type { Answer, Ask } from '../../../http/route.ts'
+import { requireRole, type Actor } from '../../../auth/authentication.ts'
+import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { recorded } from '../../../services/deferred-commands.ts'
-import { getReleaseInScope, sayToRelease } from '../../../services/release-commands.ts'
+import { deferredMessage } from '../../../services/deferred-commands.ts'
+import { getReleaseInScope, sendReleaseCommand } from '../../../services/release-commands.ts'
 import { pageText } from '../../render-page.tsx'
 import type { View } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
@@ -43,18 +43,18 @@ type Sent = z.infer<typeof sent>
 /** What says yes to what was shown, or goes on with it. Stopping and taking back are never refused for being late. */
 const bound: readonly CommandName[] = ['approve', 'reject', 'resume', 'promoteNow']
 
-export async function say(deps: ApiDeps, ask: Ask<unknown, unknown>): Promise<Answer> {
+export async function say(deps: ApiDeps, ask: RouteRequest<unknown, unknown>): Promise<RouteResponse> {
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = parsed(ask.body)
-  expectAllowed(actor, commandRoles[form.command])
+  requireRole(actor, commandRoles[form.command])
   const { state } = await getReleaseInScope(deps.store, actor, id)
   const changes = bound.includes(form.command) ? await changesSince(deps, state, form) : []
   if (changes.length > 0)
     return refusal({ actor, state, token: ask.session?.token, word: form.command, changes, stale: true })
   try {
     const { artifact, evaluation, policy } = form
-    const answer = await sayToRelease(deps, {
+    const answer = await sendReleaseCommand(deps, {
       name: form.command,
       id,
       actor,
@@ -118,14 +118,14 @@ interface Told {
 }
 
 /** Temporal is away. The page of the release would look as if nothing had been said. */
-async function waiting({ actor, state, token, word }: Told): Promise<Answer> {
+async function waiting({ actor, state, token, word }: Told): Promise<RouteResponse> {
   const title = 'It is recorded'
   const children: View = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
-        Temporal does not answer. “{plain(word)}” is {recorded}. What {state.version} then says to it stands
-        on the page of the release and in the audit.
+        Temporal does not answer. “{plain(word)}” is {deferredMessage}. What {state.version} then says to it
+        stands on the page of the release and in the audit.
       </p>
       <p>
         <a class="button" href={`/releases/${state.id}`}>
@@ -144,7 +144,7 @@ interface Refusal extends Told {
   stale: boolean
 }
 
-async function refusal({ actor, state, token, word, changes, stale }: Refusal): Promise<Answer> {
+async function refusal({ actor, state, token, word, changes, stale }: Refusal): Promise<RouteResponse> {
   const title = stale ? 'The page was out of date' : 'The release has refused this'
   const body: View = (
     <section class="card warn narrow" aria-label={title}>

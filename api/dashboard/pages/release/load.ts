@@ -1,7 +1,7 @@
 /** Everything the page of a release shows, read by a dozen statements whatever its length, and its charts. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import type { Routing } from '../../../../store/serving/routing.ts'
-import { findRouting, issuesOfFollowers, listFollowers } from '../../../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listFollowers } from '../../../../store/serving/routing.ts'
 import { findChampion, type Champion } from '../../../../store/registry/champions.ts'
 import { findFlag } from '../../../../store/serving/kill-switches.ts'
 import { readTraffic } from '../../../../store/dashboard/overview.ts'
@@ -74,7 +74,7 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     arms,
     watches,
     drift,
-    behind: routing === undefined ? [] : issuesOfFollowers(followers, routing.route),
+    behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
     rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
     nowMs: Date.now(),
     ...(candidate === undefined ? {} : { candidate }),

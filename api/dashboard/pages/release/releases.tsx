@@ -1,7 +1,7 @@
 /** All releases, a page at a time, to be narrowed down to a model or an outcome. */
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
-import { listReleaseLines, type ReleaseLine } from '../../../../store/dashboard/release-detail.ts'
+import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { page, type View } from '../../page.ts'
 import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
@@ -20,7 +20,7 @@ type Query = z.infer<typeof query>
 
 interface Releases {
   models: string[]
-  lines: ReleaseLine[]
+  lines: ReleaseListItem[]
   more: boolean
 }
 
@@ -77,7 +77,7 @@ export const releases = page<Releases, Query>({
   ),
 })
 
-const Outcome = ({ line }: { line: ReleaseLine }): View => (
+const Outcome = ({ line }: { line: ReleaseListItem }): View => (
   <>
     {line.outcome === undefined ? (
       <Badge tone={stageTone(line)}>{stageText(line)}</Badge>

@@ -9,7 +9,7 @@ import type { SimulationOrder } from '../../../processes/simulator.ts'
 
 /** Beyond its own time a process gets this much to start and to answer, and is then ended. */
 const graceMs = 10_000
-const mostWaiting = 4
+const maxQueued = 4
 const mostKept = 50
 
 const kept = new Map<string, Promise<SimulationSummary[]>>()
@@ -21,7 +21,7 @@ export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummar
   const key = createHash('sha256').update(JSON.stringify(order)).digest('hex')
   const known = kept.get(key)
   if (known !== undefined) return known
-  if (waiting >= mostWaiting)
+  if (waiting >= maxQueued)
     return Promise.reject(new DomainError('overloaded', `${waiting} simulations are waited for already`))
   waiting++
   const played = last.then(() => play(order)).finally(() => waiting--)

@@ -59,7 +59,7 @@ export function planOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planne
 
 export function wayOf({ release, arms, verdicts, watches }: ReleaseSubject): WayRow[] {
   const { state } = release
-  const now = state.stage === 'awaiting_decision' ? (state.undecided ?? 'canary') : state.stage
+  const now = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? 'canary') : state.stage
   return planOf(state).map((planned) => {
     const { stage, stageIndex } = planned
     const isIt = (each: { stage: ReleaseStage; stageIndex: number }) =>

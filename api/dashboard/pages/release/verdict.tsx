@@ -88,11 +88,11 @@ export const Verdict = ({ subject }: { subject: ReleaseSubject }): View => {
         {release.endedAt === undefined ? '' : `, ended ${release.endedAt.slice(0, 16).replace('T', ' ')} UTC`}
         .
       </p>
-      {state.recovery !== undefined && (
+      {state.rollbackResult !== undefined && (
         <p class="quiet small">
           Taken back: every replica had dropped it{' '}
-          {Math.max(0, Math.round(state.recovery.acknowledgedMs - state.recovery.orderedMs))} ms after the
-          order.
+          {Math.max(0, Math.round(state.rollbackResult.acknowledgedMs - state.rollbackResult.orderedMs))} ms
+          after the order.
         </p>
       )}
     </section>

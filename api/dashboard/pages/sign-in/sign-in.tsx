@@ -4,7 +4,7 @@
  */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { endSession } from '../../../../store/access/revoked-sessions.ts'
-import type { Answer, Ask } from '../../../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
@@ -13,17 +13,17 @@ import { createAttempts } from '../../../auth/sign-in-limit.ts'
 import type { View } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 
-type AnyAsk = Ask<unknown, unknown>
+type AnyAsk = RouteRequest<unknown, unknown>
 
 export const attempts = createAttempts()
 
-export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
+export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const next = nextOf(new URLSearchParams(ask.target.split('?')[1] ?? '').get('next'))
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
   return signInPage({ next, elsewhere: deps.oidc !== undefined })
 }
 
-export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
+export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   // Read here, and not from the checked body: there keys are taken out of every text.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
@@ -54,7 +54,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   }
 }
 
-export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promise<Answer> {
+export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promise<RouteResponse> {
   if (session !== undefined) await endSession(deps.store, session)
   return {
     status: 303,
@@ -89,7 +89,7 @@ export async function signInPage({
   message,
   headers = {},
   elsewhere = false,
-}: SignIn): Promise<Answer> {
+}: SignIn): Promise<RouteResponse> {
   const text = await pageText({
     title: 'Sign in',
     path: '/sign-in',

@@ -2,7 +2,7 @@
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { keepPersonKey } from '../../../../store/access/sso-keys.ts'
 import type { OidcConfig } from '../../../../temporal.config.ts'
-import type { Answer, Ask } from '../../../http/route.ts'
+import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { cookieIn, isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
@@ -10,7 +10,7 @@ import { pageHeaders } from '../../security-headers.ts'
 import { attemptCookie, attemptMs, beginSignIn, finishSignIn, readAttempt } from '../../../auth/oidc.ts'
 import { nextOf, signInPage } from './sign-in.tsx'
 
-type AnyAsk = Ask<unknown, unknown>
+type AnyAsk = RouteRequest<unknown, unknown>
 
 const queryOf = ({ target }: AnyAsk): URLSearchParams => new URLSearchParams(target.split('?')[1] ?? '')
 
@@ -19,7 +19,7 @@ const keep = (value: string, { header }: AnyAsk, ageS: number): string =>
   `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header) ? '; Secure' : ''}`
 
 /** Throws `not_found` where no provider is configured. */
-export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
+export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const { location, kept } = await beginSignIn(configOf(deps), deps.signer, {
     next: nextOf(queryOf(ask).get('next')),
     nowMs: deps.serving.wall(),
@@ -28,7 +28,7 @@ export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
   return { status: 303, headers: { ...pageHeaders, location, 'set-cookie': cookie } }
 }
 
-export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<Answer> {
+export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const config = configOf(deps)
   const nowMs = deps.serving.wall()
   const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie), nowMs)

@@ -2,13 +2,13 @@
 import type { View } from '../../page.ts'
 import { countText, numberText, Table } from '../../components/elements.tsx'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
-import { mostResults } from '../../components/validation-report.ts'
+import { maxResults } from '../../components/validation-report.ts'
 
 export const Columns = ({ columns }: { columns: ColumnSummary[] }): View => (
   <section class="card">
     <Table
       caption="Columns"
-      rows={columns.slice(0, mostResults)}
+      rows={columns.slice(0, maxResults)}
       empty="It keeps no summary of its columns."
       columns={[
         { head: 'Column', names: true, cell: ({ column }) => column },

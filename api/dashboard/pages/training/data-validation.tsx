@@ -3,7 +3,7 @@ import type { ExpectationResult, ValidationVerdict } from '../../../../domain/va
 import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
 import type { View } from '../../page.ts'
 import { Badge, countText, Table, Time, type Tone } from '../../components/elements.tsx'
-import { mostResults, reportOf } from '../../components/validation-report.ts'
+import { maxResults, reportOf } from '../../components/validation-report.ts'
 import { plain } from '../../labels.ts'
 
 export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
@@ -35,7 +35,7 @@ export const Validation = ({ validation }: { validation: StoredValidation }): Vi
       </p>
       <Table
         caption="Expectations"
-        rows={results.toSorted((one, other) => rank(one) - rank(other)).slice(0, mostResults)}
+        rows={results.toSorted((one, other) => rank(one) - rank(other)).slice(0, maxResults)}
         empty="It keeps no results."
         columns={[
           { head: 'Expectation', names: true, cell: ({ check }) => plain(check) },

@@ -3,7 +3,7 @@ import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { drawnOnce } from '../../components/chart-cache.ts'
 import { Chart, countText, Live, Time } from '../../components/elements.tsx'
@@ -22,7 +22,7 @@ export const retrainingPage = page<RetrainingData>({
     const retraining = await findRetraining(store, id)
     if (retraining === undefined)
       throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
-    expectInScope(actor, retraining.model)
+    requireModelAccess(actor, retraining.model)
     const training = await findTrainingOf(store, retraining)
     if (training === undefined) return { retraining }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>

@@ -6,7 +6,7 @@ import {
 } from '../../../../store/dashboard/data-lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytes } from '../../../../charts/figures.ts'
-import { expectInScope } from '../../../auth/authorization.ts'
+import { requireModelAccess } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { Badge, countText, Table, Time } from '../../components/elements.tsx'
 import { reportOf } from '../../components/validation-report.ts'
@@ -23,7 +23,7 @@ interface SnapshotPage {
 export const snapshotPage = page<SnapshotPage>({
   async load({ store }, { actor, params }) {
     const snapshot = await getSnapshot(store, params['digest']!)
-    expectInScope(actor, snapshot.model)
+    requireModelAccess(actor, snapshot.model)
     const [validations, versions] = await Promise.all([
       listValidations(store, { snapshotDigest: snapshot.digest, limit: 5 }),
       listVersionsOf(store, { snapshotDigest: snapshot.digest, limit: 20 }),

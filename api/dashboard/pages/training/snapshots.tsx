@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { heldTo } from '../../../auth/authorization.ts'
+import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, keyParts, Onward } from '../../components/pager.tsx'
 import { Badge, countText, Table, Time } from '../../components/elements.tsx'
@@ -25,7 +25,7 @@ export const data = page<Data, z.infer<typeof query>>({
   async load({ store }, { actor, query: { model, after } }) {
     const [at, digest] = after === undefined ? [] : keyParts(after, 2)
     const lines = await listSnapshotLines(store, {
-      ...heldTo(actor),
+      ...modelFilter(actor),
       ...(model === undefined ? {} : { model }),
       ...(at === undefined || digest === undefined ? {} : { after: { at: momentOfKey(at), digest } }),
       limit: rowsAPage + 1,

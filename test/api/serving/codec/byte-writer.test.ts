@@ -2,22 +2,22 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  createInk,
-  longestFloat,
-  put,
-  putFloat,
-  putId,
-  putWhole,
+  createByteWriter,
+  maxFloatBytes,
+  writeText,
+  writeFloat,
+  writeId,
+  writeInteger,
   reserve,
-  type Ink,
+  type ByteWriter,
 } from '../../../../api/serving/codec/byte-writer.ts'
 
-const written = (write: (ink: Ink) => void): string => {
-  const ink = createInk()
+const written = (write: (ink: ByteWriter) => void): string => {
+  const ink = createByteWriter()
   write(ink)
   return ink.bytes.toString('latin1', 0, ink.at)
 }
-const float = (value: number): string => written((ink) => putFloat(ink, value))
+const float = (value: number): string => written((ink) => writeFloat(ink, value))
 const bits = new Uint32Array(1)
 const ofBits = (pattern: number): number => {
   bits[0] = pattern
@@ -28,7 +28,7 @@ describe('a 32-bit number', () => {
   const expectFaithful = (value: number): void => {
     const text = float(value)
     expect(text).toMatch(/^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/)
-    expect(text.length).toBeLessThanOrEqual(longestFloat)
+    expect(text.length).toBeLessThanOrEqual(maxFloatBytes)
     expect(Math.fround(JSON.parse(text) as number), text).toBe(value === 0 ? 0 : value)
   }
 
@@ -84,15 +84,15 @@ describe('a 32-bit number', () => {
 
 it('whole numbers, pieces and ids', () => {
   for (const value of [0, 9, 10, 99, 100, 1_000, 65_535, 999_999_999])
-    expect(written((ink) => putWhole(ink, value))).toBe(String(value))
-  expect(written((ink) => put(ink, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
+    expect(written((ink) => writeInteger(ink, value))).toBe(String(value))
+  expect(written((ink) => writeText(ink, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
   const id = Uint8Array.from({ length: 16 }, (_, index) => index * 16 + 1)
-  expect(written((ink) => putId(ink, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
+  expect(written((ink) => writeId(ink, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
 })
 
 it('grows and keeps what is there', () => {
-  const ink = createInk()
-  put(ink, Buffer.from('abc'))
+  const ink = createByteWriter()
+  writeText(ink, Buffer.from('abc'))
   reserve(ink, 1_000_000)
   expect(ink.bytes.byteLength).toBeGreaterThanOrEqual(1_000_003)
   expect(ink.bytes.toString('latin1', 0, ink.at)).toBe('abc')

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
-import { createSheet } from '../../../../api/serving/codec/input-buffer.ts'
+import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { scanNumber, type Cursor } from '../../../../api/serving/codec/json-scanner.ts'
 import { flightSpec, irisSpec } from '../../../support/serving/artifact.ts'
 import { loadedOf, said, understood } from '../../../support/serving/input-buffers.ts'
@@ -12,13 +12,13 @@ const iris = loadedOf(irisSpec())
 const flight = loadedOf(flightSpec())
 /** The same version, always read by JSON.parse. */
 const slowly = (loaded: typeof iris, body: Buffer) =>
-  understood(loaded, (sheet) =>
-    createPredictProtocol(most).read({ ...loaded, scan: () => false }, body, sheet),
+  understood(loaded, (input) =>
+    createPredictProtocol(most).read({ ...loaded, scan: () => false }, body, input),
   )
 
 function scanned(loaded: typeof iris, body: Buffer) {
-  const sheet = createSheet()
-  return loaded.scan(body, sheet, most) ? said(sheet, loaded) : undefined
+  const input = createInputBuffer()
+  return loaded.scan(body, input, most) ? said(input, loaded) : undefined
 }
 
 const number = fc.oneof(

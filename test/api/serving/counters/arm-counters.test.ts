@@ -72,7 +72,7 @@ describe('what is counted', () => {
     const { model, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(10_000), 60_000))
-    replica.serving.routing.find(model)!.full.arms[0]!.loaded.invalidShare = 1
+    replica.serving.routing.find(model)!.complete.arms[0]!.loaded.invalidShare = 1
     const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/no valid answer/)
     for (let i = 0; i < 30; i++) fail('one caller')
     for (let i = 0; i < 50; i++) fail(`caller ${i}`)
@@ -150,7 +150,7 @@ describe('the shadow', () => {
         60_000,
       ),
     )
-    const { shadow } = replica.serving.routing.find(model)!.full
+    const { shadow } = replica.serving.routing.find(model)!.complete
     shadow!.arm.loaded.predictor.run = () => {
       throw new Error('out of order')
     }
@@ -159,7 +159,7 @@ describe('the shadow', () => {
     expect(waiting.waiting).toBe(1_000)
     expect(waiting.dropped).toBe(500)
     await until(() => replica.serving.shadow.counts().waiting === 0, 'the queue')
-    expect(shadow!.arm.tally.errors).toBe(1_000)
+    expect(shadow!.arm.counters.errors).toBe(1_000)
   })
 
   it('is shown no more than fits into the memory that it may take', async () => {

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'
-import { createInk } from '../../../../api/serving/codec/byte-writer.ts'
+import { createByteWriter } from '../../../../api/serving/codec/byte-writer.ts'
 import { createLookups } from '../../../../api/serving/features/lookup.ts'
 import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../../domain/model/feature-view.ts'
 import { findNewest, insertValues } from '../../../../store/features/feature-values.ts'
@@ -253,7 +253,7 @@ describe('while the store does not answer', () => {
     const lookups = createLookups({ cache, clock, routing, native, mostInstances })
     for (const loaded of routing.loaded()) lookups.knows(loaded)
     const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
-    const given = lookups.around(() => createInk())(native, { model, body })
+    const given = lookups.around(() => createByteWriter())(native, { model, body })
     expect(given).toBeInstanceOf(Promise)
     expect((await given).at).toBe(0)
   })
@@ -288,7 +288,7 @@ describe('the memory of values', () => {
     const cache = createFeatureCache({
       store,
       now: () => 0,
-      onTrouble: () => {},
+      onError: () => {},
       mostEntries: 100,
       mostBytes: 1e6,
     })
@@ -299,7 +299,7 @@ describe('the memory of values', () => {
     expect(cache.counts().entries).toBe(100)
     expect(cache.find(entity('e2499'), 1_000)?.known?.values).toEqual({ a: 'e2499' })
     expect(cache.find(entity('e0'), 1_000)).toBeUndefined()
-    const small = createFeatureCache({ store, now: () => 0, onTrouble: () => {}, mostBytes: 10_000 })
+    const small = createFeatureCache({ store, now: () => 0, onError: () => {}, mostBytes: 10_000 })
     await Promise.all(Array.from({ length: 500 }, (_, i) => small.read(entity(`e${i}`)) ?? Promise.resolve()))
     expect(small.counts().bytes).toBeLessThanOrEqual(10_000)
     expect(small.counts().entries).toBeGreaterThan(10)
@@ -309,7 +309,7 @@ describe('the memory of values', () => {
     let [now, fails] = [0, true]
     const troubles: string[] = []
     const store: Database = { query: () => (fails ? Promise.reject(new Error('away')) : Promise.resolve([])) }
-    const cache = createFeatureCache({ store, now: () => now, onTrouble: (what) => troubles.push(what) })
+    const cache = createFeatureCache({ store, now: () => now, onError: (what) => troubles.push(what) })
     await cache.read(entity('a'))
     expect(troubles).toEqual(['features cannot be looked up'])
     expect(cache.read(entity('a'))).toBeUndefined()
@@ -322,7 +322,7 @@ describe('the memory of values', () => {
   it('reads what is in use again before it is too old', async () => {
     let now = 0
     const { store, asked } = fake(() => [])
-    const cache = createFeatureCache({ store, now: () => now, onTrouble: () => {} })
+    const cache = createFeatureCache({ store, now: () => now, onError: () => {} })
     await cache.read(entity('a'))
     now = 400
     expect(cache.find(entity('a'), 1_000)).toBeDefined()

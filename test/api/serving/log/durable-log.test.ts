@@ -58,7 +58,7 @@ afterAll(async () => {
 
 function logOf(options: Partial<DurableLogOptions> = {}) {
   const troubles: string[] = []
-  const log = openDurableLog({ store, onTrouble: (what) => troubles.push(what), ...options })
+  const log = openDurableLog({ store, onError: (what) => troubles.push(what), ...options })
   open.push(log)
   return { log, troubles }
 }
@@ -218,7 +218,7 @@ describe('a replica that logs durably', () => {
   const rowsOf = async (id: string) =>
     (await store.pool.query('select * from predictions where id = $1', [id])).rows
   const totalOf = ({ serving }: TestReplica, of: string) =>
-    [...serving.tallies.totals()]
+    [...serving.counters.totals()]
       .filter(({ version }) => version === of)
       .reduce((sum, { answered, errors, invalid }) => sum + answered + errors + invalid, 0)
 

@@ -61,7 +61,7 @@ async function logOf(options: Partial<LogOptions> & { spoolBytes?: number; direc
   const directory = options.directory ?? mkdtempSync(join(root, 'spool-'))
   const spool = await openSpool(directory, options.spoolBytes ?? 100_000_000)
   const troubles: string[] = []
-  const log = openLog({ store, spool, onTrouble: (what) => troubles.push(what), flushMs: 20, ...options })
+  const log = openLog({ store, spool, onError: (what) => troubles.push(what), flushMs: 20, ...options })
   open.push(log)
   return { log, troubles, directory }
 }

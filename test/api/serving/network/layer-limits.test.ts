@@ -15,7 +15,7 @@ import {
 } from '../../../support/serving/artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
-const tensors = createTensors({ onTrouble: () => {} })
+const tensors = createTensors({ onError: () => {} })
 afterAll(() => tensors.stop())
 
 interface Parts {

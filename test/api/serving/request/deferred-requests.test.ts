@@ -52,7 +52,7 @@ function hold({ predictor }: LoadedVersion, { begun = true } = {}) {
 const loadedOf = (replica: TestReplica, model: string, version: string): LoadedVersion =>
   [...replica.serving.routing.loaded()].find((each) => each.model === model && each.version === version)!
 const totalsOf = ({ serving }: TestReplica, of: string) => {
-  const all = [...serving.tallies.totals()].filter(({ version }) => version === of)
+  const all = [...serving.counters.totals()].filter(({ version }) => version === of)
   const sum = (name: 'answered' | 'errors' | 'invalid') => all.reduce((total, each) => total + each[name], 0)
   return { answered: sum('answered'), errors: sum('errors'), invalid: sum('invalid') }
 }
@@ -70,9 +70,9 @@ async function heldChampion(options?: { begun?: boolean }) {
   await replica.follows(await house.route(model, { proven: champion, arms }))
   const loaded = loadedOf(replica, model, champion)
   const held = hold(loaded, options)
-  const { full } = replica.serving.routing.find(model)!
+  const { complete } = replica.serving.routing.find(model)!
   const key = Array.from({ length: 50 }, (_, i) => `key ${i}`).find(
-    (each) => armOf(full, each).loaded === loaded,
+    (each) => armOf(complete, each).loaded === loaded,
   )
   return { ...names, replica, held, loaded, body: request(key) }
 }
@@ -127,7 +127,7 @@ describe('a request that waits', () => {
     await new Promise((resolve) => setTimeout(resolve, 60))
     held.open()
     await answer
-    const [totals] = [...replica.serving.tallies.totals()].filter(({ version }) => version === champion)
+    const [totals] = [...replica.serving.counters.totals()].filter(({ version }) => version === champion)
     expect(totals!.latencyUs).toBeGreaterThan(50_000)
     expect(totals!.latencyUs).toBeLessThan((performance.now() - began) * 1_000 + 1)
   })

@@ -262,7 +262,7 @@ it('a model that answers nonsense gives 500 output_invalid, counted and never lo
   const broken = irisSpec('broken')
   const version = await house.register(broken)
   await api.follows(await house.route('broken', { proven: version, release: 'rel_broken' }))
-  const loaded = api.serving.routing.find('broken')!.full.arms[0]!.loaded
+  const loaded = api.serving.routing.find('broken')!.complete.arms[0]!.loaded
   loaded.invalidShare = 1
   const before = api.serving.log.counts().served
   const answer = await predict('broken', { instances: [irisRow], routing_key: 'k' })
@@ -275,7 +275,7 @@ it('a model that answers nonsense gives 500 output_invalid, counted and never lo
     status: 500,
   })
   expect(api.serving.log.counts().served).toBe(before)
-  const [totals] = [...api.serving.tallies.totals()].filter((each) => each.version === version)
+  const [totals] = [...api.serving.counters.totals()].filter((each) => each.version === version)
   expect(totals).toMatchObject({ answered: 0, invalid: 1, errors: 1 })
 })
 

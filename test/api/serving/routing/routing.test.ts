@@ -4,10 +4,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { armOf, buildLive } from '../../../../api/serving/routing/route-table.ts'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
-import { createTallies } from '../../../../api/serving/counters/arm-counters.ts'
+import { createCounterRegistry } from '../../../../api/serving/counters/arm-counters.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { chooseArm, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
-import { listFollowers, renewExposure, issuesOfFollowers } from '../../../../store/serving/routing.ts'
+import { listFollowers, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
 import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
@@ -50,7 +50,7 @@ async function rowsOnce<T>(read: () => Promise<T>, holds: (value: T) => boolean)
 }
 const acknowledged = async (route: Route) => {
   const followers = await listFollowers(house.store, route.model)
-  return issuesOfFollowers(followers, route)
+  return laggingReplicas(followers, route)
 }
 
 describe('an arm', () => {
@@ -70,7 +70,7 @@ describe('an arm', () => {
     arms,
     proven: 'a',
   })
-  const tableOf = (of: Route) => buildLive(of, versions, createTallies(createClock())).full
+  const tableOf = (of: Route) => buildLive(of, versions, createCounterRegistry(createClock())).complete
   const keys = Array.from({ length: 100_000 }, (_, i) => `customer ${i}`)
 
   it('is the one that the domain chooses, for 100,000 keys', () => {
@@ -208,7 +208,7 @@ describe('a replica', () => {
     const replica = await replicaOf()
     const guarded = { ...canary(10_000), guard: { rate: 0.02, alpha: 0.001 } }
     await replica.follows(await house.route(model, guarded, 60_000))
-    const { loaded } = replica.serving.routing.find(model)!.full.arms[0]!
+    const { loaded } = replica.serving.routing.find(model)!.complete.arms[0]!
     loaded.invalidShare = 1
     for (let i = 0; i < 100; i++)
       expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)

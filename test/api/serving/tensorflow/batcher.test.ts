@@ -129,7 +129,7 @@ describe('rows', () => {
   })
 
   it('are refused when too many wait', () => {
-    const lane = stage({ mostWaiting: 2 }).laneOf('a')
+    const lane = stage({ maxPending: 2 }).laneOf('a')
     void lane.run(new Float32Array(4), 2, new Float32Array(2), orderOf())
     expect(() => void lane.run(new Float32Array(2), 1, new Float32Array(1), orderOf())).toThrow(
       expect.objectContaining({ code: 'overloaded' }),

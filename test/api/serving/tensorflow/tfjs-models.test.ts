@@ -73,7 +73,7 @@ describe('a model that is not compiled', () => {
       ),
     )
     expect(replica.serving.log.counts().served).toBe(before + bodies.length)
-    const totals = [...replica.serving.tallies.totals()].find(({ version }) => version === layered)!
+    const totals = [...replica.serving.counters.totals()].find(({ version }) => version === layered)!
     expect(totals.answered).toBe(byLayered.length)
     // Alone as in a batch, to the last bit.
     const one = together.findIndex(({ version }) => version === layered)
@@ -129,8 +129,8 @@ describe('a model that is not compiled', () => {
     for (let i = 0; i < 150; i++)
       expect(replica.ask(spec.model, { instances: [rowOf(i)], routing_key: `key ${i}` }).version).toBe(dense)
     await until(() => replica.serving.shadow.counts().answered === 150, 'the copies')
-    const { tally } = replica.serving.routing.find(spec.model)!.full.shadow!.arm
-    expect([tally.errors, tally.invalid]).toEqual([0, 0])
+    const { counters } = replica.serving.routing.find(spec.model)!.complete.shadow!.arm
+    expect([counters.errors, counters.invalid]).toEqual([0, 0])
     const differences = replica.serving.shadow.pairs.map(({ difference }) => difference)
     for (const difference of differences) expect(difference).toBeLessThan(1e-5)
   })
@@ -155,7 +155,7 @@ describe('a model that is not compiled', () => {
     expect(probabilitiesOf(half)[0]).toEqual(probabilitiesOf(once)[1])
     expect(memo.counts()).toMatchObject({ hits: 3, misses: 3, entries: 3 })
     expect(replica.serving.log.counts().served).toBe(served + 3)
-    const [totals] = [...replica.serving.tallies.totals()].filter(({ version }) => version === first)
+    const [totals] = [...replica.serving.counters.totals()].filter(({ version }) => version === first)
     expect(totals!.answered).toBe(3)
     await replica.follows(await house.route(spec.model, { proven: second }))
     const other = await askLater(replica, spec.model, body)
@@ -199,7 +199,7 @@ describe('the thread', () => {
 
   it('that a model holds up is ended: callers are told, the others come back, and in the end without that model', async () => {
     const troubles: string[] = []
-    const tensors = createTensors({ onTrouble: (what) => troubles.push(what), runMs: 700 })
+    const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: 700 })
     started.push(tensors)
     const slow = await tensors.open('slow', endless(65_000), 1)
     const fine = await tensors.open('fine', quick(), 3)
@@ -221,7 +221,7 @@ describe('the thread', () => {
   })
 
   it('is started by the first model and ended with the last', async () => {
-    const tensors = createTensors({ onTrouble: () => {} })
+    const tensors = createTensors({ onError: () => {} })
     started.push(tensors)
     const first = await tensors.open('first', quick(), 3)
     first.close!()

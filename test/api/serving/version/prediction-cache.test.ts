@@ -1,6 +1,6 @@
 /** What is remembered: exact rows, of one model, so many and no more. */
 import { describe, expect, it } from 'vitest'
-import { createMemo } from '../../../../api/serving/version/prediction-cache.ts'
+import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
 import type { Predictor } from '../../../../api/serving/network/scalar-predictor.ts'
 
 /** Adds a number to each row's one value, later; counts the rows it is asked. */
@@ -29,8 +29,8 @@ async function ask({ run }: Predictor, ...values: number[]): Promise<number[]> {
 describe('the memory', () => {
   it('answers what it knows and asks for the rest alone', async () => {
     const { predictor, asked } = adder(1)
-    const memo = createMemo({ entries: 10 })
-    const remembering = memo.remembering(predictor)
+    const memo = createPredictionCache({ entries: 10 })
+    const remembering = memo.cached(predictor)
     expect(await ask(remembering, 1, 2)).toEqual([2, 3])
     expect(await ask(remembering, 2, 3, 1)).toEqual([3, 4, 2])
     expect(asked).toEqual([1, 2, 3])
@@ -40,8 +40,8 @@ describe('the memory', () => {
 
   it('never gives one model the answers of another, and forgets those of a model that goes', async () => {
     const [one, two] = [adder(1), adder(10)]
-    const memo = createMemo({ entries: 10 })
-    const [first, second] = [memo.remembering(one.predictor), memo.remembering(two.predictor)]
+    const memo = createPredictionCache({ entries: 10 })
+    const [first, second] = [memo.cached(one.predictor), memo.cached(two.predictor)]
     expect([await ask(first, 5), await ask(second, 5), await ask(first, 5)]).toEqual([[6], [15], [6]])
     first.close!()
     expect(memo.counts().entries).toBe(1)
@@ -51,16 +51,16 @@ describe('the memory', () => {
 
   it('keeps so many rows, and those that were asked last', async () => {
     const { predictor, asked } = adder(1)
-    const memo = createMemo({ entries: 2 })
-    const remembering = memo.remembering(predictor)
+    const memo = createPredictionCache({ entries: 2 })
+    const remembering = memo.cached(predictor)
     for (const value of [1, 2, 1, 3, 1, 2]) await ask(remembering, value)
     expect(asked).toEqual([1, 2, 3, 2])
     expect(memo.counts().entries).toBe(2)
   })
 
   it('keeps so many bytes', async () => {
-    const memo = createMemo({ entries: 1_000, bytes: 2_000 })
-    const remembering = memo.remembering(adder(1).predictor)
+    const memo = createPredictionCache({ entries: 1_000, bytes: 2_000 })
+    const remembering = memo.cached(adder(1).predictor)
     for (let i = 0; i < 100; i++) await ask(remembering, i)
     expect(memo.counts().bytes).toBeLessThanOrEqual(2_000)
     expect(memo.counts().entries).toBeGreaterThan(5)
@@ -69,7 +69,7 @@ describe('the memory', () => {
 
   it('is not asked for rows that nobody waits for', async () => {
     const { predictor, asked } = adder(1)
-    const remembering = createMemo({ entries: 10 }).remembering(predictor)
+    const remembering = createPredictionCache({ entries: 10 }).cached(predictor)
     const order = { background: true, cancelled: false, begunMs: 0 }
     for (let i = 0; i < 2; i++) await remembering.run(Float32Array.of(1), 1, new Float32Array(1), order)
     expect(asked).toEqual([1, 1])

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../../api/services/command-delivery.ts'
-import { claimParcels } from '../../../../store/release/command-outbox.ts'
+import { claimDue } from '../../../../store/release/command-outbox.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { openOutbox, type Outbox } from '../../../support/release/outbox-fixture.ts'
@@ -100,9 +100,7 @@ it('of one release the first is sent first, and what is taken is nobody else’s
   await approve('anna', id)
   await approve('ben', id)
   const take = async () =>
-    (await claimParcels(house.store, { limit: 100, leaseMs: 60_000 })).filter(
-      ({ releaseId }) => releaseId === id,
-    )
+    (await claimDue(house.store, { limit: 100, leaseMs: 60_000 })).filter(({ releaseId }) => releaseId === id)
   const taken = (await Promise.all([take(), take(), take()])).flat()
   expect(taken.map(({ message }) => message.by)).toEqual(['anna'])
   expect(await take()).toEqual([])

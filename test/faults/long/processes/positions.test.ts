@@ -162,7 +162,7 @@ async function expectHeld(release: PlayedRelease, who: string): Promise<Held> {
           decisions: { reasons: { code: string; message: string }[] }[]
         }
         seen.state = told.state
-        const reasons = told.decisions[0]?.reasons.filter(({ code }) => code === 'not_followed') ?? []
+        const reasons = told.decisions[0]?.reasons.filter(({ code }) => code === 'replica_lagging') ?? []
         seen.said = (told.state.routed ? reasons.map(({ message }) => message) : told.state.blockedBy).join(
           '; ',
         )
