@@ -179,7 +179,7 @@ export interface Command {
   /** ISO 8601: heard later than that it is refused. For what ends a wait, when it may be long on its way. */
   until?: string
   /** Shows that the bearer of the key has said it; asked for where a bare name is not believed. */
-  warrant?: string
+  signature?: string
 }
 
 export interface CommandResult {
@@ -277,7 +277,7 @@ export interface RollbackRequest {
   reason: string
   /** What the warrant is for, and the warrant: see `Command`. */
   id?: string
-  warrant?: string
+  signature?: string
   /** ISO 8601: when it was said, if not now. A version that has become champion since is not meant. */
   recordedAt?: string
 }

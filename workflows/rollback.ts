@@ -20,9 +20,9 @@ const graceMs = 2_000
 const drillWait = { everyMs: 250, tries: 120 }
 
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
-  const { model, by, reason, warrant, recordedAt } = request
+  const { model, by, reason, signature: signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
-  const said = { id: request.id ?? uuid4(), by, reason, ...(warrant === undefined ? {} : { warrant }) }
+  const said = { id: request.id ?? uuid4(), by, reason, ...(signature === undefined ? {} : { signature }) }
   const [who] = await patient.authorize({
     names: [by],
     model,

@@ -112,7 +112,7 @@ const unsigned = (name: string): string =>
   '(use the API or the `tenure` command, or set TENURE_UNSIGNED_SIGNALS=on where only trusted people reach Temporal)'
 
 const unwarranted = (name: string): string =>
-  `the warrant is not for this command of ${name}, is too old, or was signed with another key than that of the workers`
+  `the signature is not for this command of ${name}, is too old, or was signed with another key than that of the workers`
 
 async function standingOf(
   store: Deps['store'],

@@ -136,7 +136,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
       evidence: {
         release: id,
         version,
-        recovery: state.rollbackResult ?? null,
+        rollbackResult: state.rollbackResult ?? null,
         breakGlass: state.breakGlass ?? null,
       },
     })

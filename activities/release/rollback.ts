@@ -54,7 +54,7 @@ export const rollBackCandidate =
       const recovery: Recovery = {
         ...(champion === undefined ? {} : { champion }),
         wasChampion,
-        ...(misfits.length === 0 ? {} : { misfits }),
+        ...(misfits.length === 0 ? {} : { incompatibilities: misfits }),
         ...(last?.verdict.kind === 'fail' ? { decidedMs: Date.parse(last.at) } : {}),
         orderedMs,
         acknowledgedMs: Math.max(atMs, orderedMs),

@@ -69,7 +69,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
 }
 
 function showFigures(narrator: Narrator, world: World, story: Story, startedMs: number): void {
-  const tally = world.replay?.tally()
+  const tally = world.replay?.counts()
   const served = (version: string) =>
     (tally?.served ?? [])
       .filter((each) => each.version === version)

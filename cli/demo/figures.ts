@@ -25,7 +25,7 @@ export function rollbackFiguresOf({ replay }: World, { state }: Release): Rollba
   if (rollbackResult === undefined) return undefined
   const decidedMs = rollbackResult.decidedMs ?? rollbackResult.orderedMs
   const startedMs = state.routings.find(({ stage }) => stage === 'canary')?.startedMs ?? decidedMs
-  const served = (replay?.tally().served ?? []).filter(
+  const served = (replay?.counts().served ?? []).filter(
     ({ version, arm }) => version === state.version && arm === 'canary',
   )
   const answeredMs = served.flatMap((each) => each.answeredMs)

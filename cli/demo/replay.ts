@@ -46,7 +46,7 @@ export interface Replay {
   /** The replayed moment. */
   nowMs(): number
   pace(next: Pace): void
-  tally(): ReplayCounts
+  counts(): ReplayCounts
   /** Resolves when the recorded events are used up. */
   ended: Promise<void>
   stop(): Promise<void>
@@ -71,7 +71,7 @@ const timeoutMs = 5_000
 
 export function startReplay(options: ReplayOptions): Replay {
   const agent = new Agent({ keepAlive: true, maxSockets: maxOpen })
-  const tally: ReplayCounts = { requests: 0, outcomes: 0, failures: {}, served: [] }
+  const counts: ReplayCounts = { requests: 0, outcomes: 0, failures: {}, served: [] }
   const late = createLateOutcomes()
   let { pace } = options
   let nowMs = 0
@@ -80,24 +80,24 @@ export function startReplay(options: ReplayOptions): Replay {
 
   const headers = { authorization: `Bearer ${options.key}` }
   const post = (path: string, body: unknown) =>
-    sendJson<AnswerBody>(agent, `${options.urls[tally.requests % options.urls.length]}${path}`, body, {
+    sendJson<AnswerBody>(agent, `${options.urls[counts.requests % options.urls.length]}${path}`, body, {
       timeoutMs,
       headers,
     })
 
   const ask = async (event: LiveRequest) => {
     open += 1
-    tally.requests += 1
+    counts.requests += 1
     try {
       const answer = await post(`/v1/models/${options.model}/predict`, {
         instances: [event.instance],
         routing_key: event.routingKey,
       })
-      count(tally, answer)
+      addAnswer(counts, answer)
       const id = answer.body.predictions?.[0]?.id
       if (id !== undefined) late.add({ id, value: event.outcome, knownAtMs: event.knownAtMs })
     } catch (error) {
-      fail(tally, error instanceof Error ? error.message : String(error))
+      fail(counts, error instanceof Error ? error.message : String(error))
     } finally {
       open -= 1
     }
@@ -113,10 +113,10 @@ export function startReplay(options: ReplayOptions): Replay {
     }))
     try {
       const { status, body } = await post('/v1/outcomes', { outcomes })
-      if (status < 300) tally.outcomes += known.length
-      else fail(tally, `outcomes ${body.code ?? status}`)
+      if (status < 300) counts.outcomes += known.length
+      else fail(counts, `outcomes ${body.code ?? status}`)
     } catch (error) {
-      fail(tally, `outcomes ${error instanceof Error ? error.message : String(error)}`)
+      fail(counts, `outcomes ${error instanceof Error ? error.message : String(error)}`)
     }
   }
 
@@ -153,10 +153,10 @@ export function startReplay(options: ReplayOptions): Replay {
   return {
     nowMs: () => nowMs,
     pace: (next) => void (pace = next),
-    tally: () => ({
-      ...tally,
-      failures: { ...tally.failures },
-      served: tally.served.map((each) => ({ ...each })),
+    counts: () => ({
+      ...counts,
+      failures: { ...counts.failures },
+      served: counts.served.map((each) => ({ ...each })),
     }),
     ended,
     async stop() {
@@ -175,21 +175,21 @@ interface AnswerBody {
   predictions?: { id: string }[]
 }
 
-function count(tally: ReplayCounts, { status, body }: Sent<AnswerBody>): void {
-  if (status >= 400) fail(tally, body.code ?? String(status))
+function addAnswer(counts: ReplayCounts, { status, body }: Sent<AnswerBody>): void {
+  if (status >= 400) fail(counts, body.code ?? String(status))
   if (body.version === undefined || body.arm === undefined) return
-  let served = tally.served.find((each) => each.version === body.version && each.arm === body.arm)
+  let served = counts.served.find((each) => each.version === body.version && each.arm === body.arm)
   if (served === undefined) {
     served = { version: body.version, arm: body.arm, requests: 0, harmed: 0, answeredMs: [] }
-    tally.served.push(served)
+    counts.served.push(served)
   }
   served.requests += 1
   if (status >= 500) served.harmed += 1
   if (body.arm === 'canary') served.answeredMs.push(Date.now())
 }
 
-function fail(tally: ReplayCounts, code: string): void {
-  tally.failures[code] = (tally.failures[code] ?? 0) + 1
+function fail(counts: ReplayCounts, code: string): void {
+  counts.failures[code] = (counts.failures[code] ?? 0) + 1
 }
 
 interface LateOutcome {

@@ -101,12 +101,12 @@ async function nextDays(world: World, untilMs: number): Promise<void> {
   const flights = ((untilMs - fromMs) / dayMs) * flightsPerDay
   const everyNth = Math.max(1, Math.round(flights / passing.requests))
   const replay = world.flow({ requestsPerSecond: passing.requestsPerSecond, everyNth })
-  const before = replay.tally()
+  const before = replay.counts()
   const passed = async () => {
     while (replay.nowMs() < untilMs) await new Promise((resolve) => setTimeout(resolve, 100))
   }
   await narrator.during(() => {
-    const { requests, outcomes } = replay.tally()
+    const { requests, outcomes } = replay.counts()
     const nowMs = Math.max(replay.nowMs(), fromMs)
     const counts = `${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes known`
     return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${moment(nowMs)}  ${counts}`

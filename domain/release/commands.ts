@@ -153,7 +153,7 @@ function approve(state: ReleaseState, given: Statement): Advance {
 /** A denial ends the release at once and stays in it; whoever has denied one may approve a later one of the same version. */
 function reject(state: ReleaseState, said: Statement): Advance {
   const denied = { ...said, digests: state.digests }
-  const next = { ...withdrawn(state, said), denials: [...state.rejections, denied] }
+  const next = { ...withdrawn(state, said), rejections: [...state.rejections, denied] }
   const reason = words('reject', said)
   if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
   return applied(orderRollback(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)

@@ -85,7 +85,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
         event.reason,
       )
     case 'rolled_back':
-      return takenBack(state, event)
+      return afterRollback(state, event)
     case 'closed':
       return applied({ ...state, closed: true }, 'the end is written down')
     case 'timed_out':
@@ -206,7 +206,10 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
 /** How often replicas that do not follow are asked again before the release ends without them, with an alert. */
 const mostReturns = 6
 
-function takenBack(state: ReleaseState, { atMs, problems, rollbackResult }: Step<'rolled_back'>): Advance {
+function afterRollback(
+  state: ReleaseState,
+  { atMs, problems, rollbackResult }: Step<'rolled_back'>,
+): Advance {
   const order = state.rollbackOrder
   if (order === undefined)
     throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
@@ -216,13 +219,13 @@ function takenBack(state: ReleaseState, { atMs, problems, rollbackResult }: Step
       { ...state, attempts: state.attempts + 1, blockedBy: problems },
       `not every replica has returned yet: ${named}`,
     )
-  const next = { ...state, recovery: rollbackResult }
+  const next = { ...state, rollbackResult }
   if (rollbackResult.champion === state.version) {
     const reason = `${order.reason}; but it was champion already, and there is no earlier proven version to return to`
     return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
   }
   const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
-  const { champion = '', misfits = [] } = rollbackResult
+  const { champion = '', incompatibilities: misfits = [] } = rollbackResult
   const reason = [
     order.reason,
     ...(problems.length === 0 ? [] : [`not acknowledged: ${named}`]),

@@ -123,7 +123,7 @@ export interface Recovery {
   /** Whether the candidate had become champion before. */
   wasChampion: boolean
   /** Why what its callers send and read by now does not fit who answers; absent when it does, or it was not champion. */
-  misfits?: string[]
+  incompatibilities?: string[]
   /** The verdict that led to it; absent when a person or a deadline did. */
   decidedMs?: number
   /** When the order was written. */

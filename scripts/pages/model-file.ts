@@ -33,14 +33,14 @@ const parts: readonly Part[] = [
     title: 'Feature views',
     about:
       'Values of entities that change over time, and features that come from them: [how they work](../features.md).',
-    file: define('view'),
+    file: define('data/view'),
     calls: ['view'],
     types: [['ViewFile', 'It takes a name and:']],
   },
   {
     title: 'Features of views',
     about: '',
-    file: define('lookup'),
+    file: define('data/lookup'),
     calls: ['lookup'],
     types: [['LookupOptions', 'It takes a view, the name of a value and:']],
   },
@@ -54,7 +54,7 @@ const parts: readonly Part[] = [
   {
     title: 'Source',
     about: 'All times are UTC. Paths are relative to the checkout.',
-    file: define('source'),
+    file: define('data/source'),
     calls: ['csv', 'parquet', 'postgres'],
     types: [['SourceOptions', 'Each takes as its last argument:']],
   },
@@ -62,7 +62,7 @@ const parts: readonly Part[] = [
     title: 'Expectations',
     about:
       'Each blocks the batch, unless it stands in `warn(…)`. Those over columns take `{ mostly: 0.99 }`: the share of rows that must comply.',
-    file: define('expect'),
+    file: define('data/expect'),
     calls: 'all',
   },
   { title: 'Split', about: '', file: define('split'), calls: 'all' },
@@ -103,7 +103,7 @@ const parts: readonly Part[] = [
 ]
 
 /** What is exported for the code behind the words. */
-const behind = /^(?:lower|check|issuesOf|is)[A-Z]/
+const behind = /^(?:compile|check|issuesOf|is)[A-Z]/
 
 export function modelFilePage(): string {
   return [

@@ -9,7 +9,16 @@ import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { readDeclarations, type Member } from './members.ts'
 import { code, table, valueOf } from './markdown-table.ts'
 
-const files = ['policy', 'canary-policy', 'alpha', 'ab', 'drill', 'gate-policy', 'monitoring', 'triggers']
+const files = [
+  'release/policy',
+  'canary/policy',
+  'sequential/alpha-split',
+  'canary/ab-test',
+  'drill',
+  'evaluation/policy',
+  'monitoring/policy',
+  'monitoring/retraining-triggers',
+]
 
 interface Section {
   title: string

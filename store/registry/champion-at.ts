@@ -50,8 +50,8 @@ const told = (alias: 'releases' | 'earned'): Sql => {
   return sql`case when ${each('id')} is not null then jsonb_build_object(
     'id', ${each('id')}, 'version', ${each('version')}, 'strategy', ${each('strategy')},
     'requestedBy', ${each('requested_by')}, 'digests', ${each('state')} -> 'digests', 'outcome', ${each('outcome')},
-    'approvals', ${each('state')} -> 'approvals', 'voided', coalesce(${each('state')} -> 'voided', '[]'),
-    'denials', ${each('state')} -> 'denials', 'breakGlass', ${each('state')} -> 'breakGlass') end`
+    'approvals', ${each('state')} -> 'approvals', 'voided', coalesce(${each('state')} -> 'voidedApprovals', '[]'),
+    'denials', ${each('state')} -> 'rejections', 'breakGlass', ${each('state')} -> 'breakGlass') end`
 }
 
 /** How many verdicts are told; the release has all of them. */

@@ -120,8 +120,8 @@ export const plants: readonly Plant[] = [
     'return-not-awaited',
     'a rollback counts as acknowledged at once',
     'activities/release/rollback.ts',
-    "return { kind: 'rolled_back', problems, recovery }",
-    "return { kind: 'rolled_back', problems: [], recovery }",
+    "return { kind: 'rolled_back', problems, rollbackResult: recovery }",
+    "return { kind: 'rolled_back', problems: [], rollbackResult: recovery }",
   ),
   plant(
     'pass-on-no-data',
@@ -183,7 +183,7 @@ export const plants: readonly Plant[] = [
     'fenced-keeps-canary',
     'a replica without its lease goes on with its route',
     'domain/serving/route.ts',
-    "arms: [{ arm: 'champion', version: route.proven, shareBp: wholeBp }] }",
+    "arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }",
     'arms: route.arms }',
   ),
   plant(

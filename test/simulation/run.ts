@@ -102,7 +102,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       route: route(deps),
       watch: watch(deps),
       promote: promote(deps),
-      takeBack: rollBackCandidate(deps),
+      rollBackCandidate: rollBackCandidate(deps),
       rollBackModel: rollBackModel(deps, { qualify: () => Promise.resolve({ ok: true } as never) }),
     }) as unknown as Worker['activities']
   }

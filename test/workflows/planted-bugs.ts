@@ -50,7 +50,7 @@ export const first: readonly PlantedChange[] = [
     '',
   ]),
   planted('a changed state machine', opened, 'domain/release/reducer.ts', [
-    "enter(state, 'awaiting_approval', event.atMs)",
+    "enterStage(state, 'awaiting_approval', event.atMs)",
     'goOn(state, event.atMs)',
   ]),
 ]
@@ -86,7 +86,7 @@ export const further: readonly PlantedChange[] = [
     "if (name !== 'abort') setHandler(commandSignals[name], (sent)",
   ]),
   planted('a handler that does nothing any more', ['superseded'], machine, [
-    'if (state !== undefined && !shut) await giveWay()',
+    'if (state !== undefined && !shut) await offerSupersede()',
     '',
   ]),
   planted(

@@ -177,9 +177,9 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
           : applyCommand(letter, who)
       answers.set(command.id, result)
       replies.push({ letter, result })
-      const { by: actor, reason, warrant } = command
+      const { by: actor, reason, signature: signature } = command
       const id = `${release}/${command.id}`
-      const signed = warrant !== undefined
+      const signed = signature !== undefined
       return [
         { id, releaseId: release, command: name, actor, signed, ...(reason ? { reason } : {}), ...result },
       ]
@@ -249,7 +249,7 @@ const texts = [
   'evaluationDigest',
   'policyDigest',
   'until',
-  'warrant',
+  'signature',
 ] as const
 const longest = {
   by: 200,
@@ -259,7 +259,7 @@ const longest = {
   evaluationDigest: 100,
   policyDigest: 100,
   until: 40,
-  warrant: 200,
+  signature: 200,
 }
 
 /** A command of any shape as one that can be answered and written down. Postgres holds neither NUL nor half characters. */

@@ -34,14 +34,14 @@ export const rollbackRoutes = ({ store, temporal, log, signer, serving }: ApiDep
     async handle({ actor, params, body, command, recordedAt }) {
       const { name: model } = await getModel(store, params['name']!)
       const said = { id: command, by: actor!.name, reason: body.reason, model }
-      const warrant = signCommand(
+      const signature = signCommand(
         signer,
         { ...said, command: 'rollback' },
         { keyId: actor!.id, nowMs: serving.wall() },
       )
       const request: RollbackRequest = {
         ...said,
-        warrant,
+        signature,
         ...(recordedAt === undefined ? {} : { recordedAt }),
       }
       // Nobody waits for what was written down, and it is asked for again.

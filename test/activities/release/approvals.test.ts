@@ -162,7 +162,8 @@ interface Said {
   evaluationDigest?: string
   policyDigest?: string
   reason?: string
-  warrant?: 'right' | 'of another command' | 'of another release' | 'of another person' | 'forged' | 'too old'
+  signature?:
+    'right' | 'of another command' | 'of another release' | 'of another person' | 'forged' | 'too old'
 }
 
 let count = 0
@@ -172,13 +173,13 @@ async function speak(
   state: ReleaseState,
   command: CommandName,
   by: string,
-  { warrant: kind, ...more }: Said = {},
+  { signature: kind, ...more }: Said = {},
   config = deps.config,
 ) {
   const id = `command-${count++}`
   const said = { id, by, ...more }
-  const warrant = kind && warrantOf(kind, { state, command, said })
-  const asked = { ...said, command, ...(warrant === undefined ? {} : { warrant }) }
+  const signature = kind && signatureOf(kind, { state, command, said })
+  const asked = { ...said, command, ...(signature === undefined ? {} : { signature }) }
   const { model: name, version, id: release } = state
   const found = await authorize({ ...deps, config })({
     names: [by],
@@ -226,8 +227,8 @@ async function speak(
   return { ...result, after, audit: audit! }
 }
 
-function warrantOf(
-  kind: NonNullable<Said['warrant']>,
+function signatureOf(
+  kind: NonNullable<Said['signature']>,
   { state, command, said }: { state: ReleaseState; command: CommandName; said: { id: string; by: string } },
 ): string {
   const claim = { ...said, command, model, release: state.id }
@@ -746,8 +747,8 @@ describe('what is said, and to what', () => {
     expect(after).toMatchObject({
       outcome: 'rejected',
       approvals: [],
-      voided: [{ by: 'ben', why: 'ben has denied it since' }],
-      denials: [{ by: 'ben', reason: 'on reflection', digests: opened.digests }],
+      voidedApprovals: [{ by: 'ben', why: 'ben has denied it since' }],
+      rejections: [{ by: 'ben', reason: 'on reflection', digests: opened.digests }],
     })
     expect(audit.detail).toMatchObject({ key: ids['ben'] })
     const later = await speak(situations.waiting(), 'approve', 'ben')
@@ -775,7 +776,7 @@ describe('on ground that has changed', () => {
         stage: 'ended',
         outcome: 'superseded',
         approvals: [],
-        voided: [{ by: 'ben' }],
+        voidedApprovals: [{ by: 'ben' }],
       })
     }
   })
@@ -793,7 +794,7 @@ describe('on ground that has changed', () => {
     })
     expect(stale.after).toMatchObject({
       approvals: [],
-      voided: [{ by: 'ben' }],
+      voidedApprovals: [{ by: 'ben' }],
       digests: { evaluation: 'newer' },
     })
     const again = await speak(stale.after, 'approve', 'ben', { evaluationDigest: 'newer' })
@@ -885,24 +886,24 @@ describe('where a bare name is not believed', () => {
   const strict = () => ({ ...deps.config, unsignedSignals: false })
   it.each([
     [undefined, /^nothing shows that anna has said it: this namespace takes signed commands alone/],
-    ['of another command', /^the warrant is not for this command of anna/],
-    ['of another release', /^the warrant is not for this command of anna/],
-    ['forged', /^the warrant is not for this command of anna/],
-    ['too old', /^the warrant is not for this command of anna/],
+    ['of another command', /^the signature is not for this command of anna/],
+    ['of another release', /^the signature is not for this command of anna/],
+    ['forged', /^the signature is not for this command of anna/],
+    ['too old', /^the signature is not for this command of anna/],
     ['of another person', /^no active key is named "anna"/],
-  ] as const)('a warrant %s is refused', async (warrant, message) => {
-    const said = warrant === undefined ? {} : { warrant }
+  ] as const)('a signature %s is refused', async (signature, message) => {
+    const said = signature === undefined ? {} : { signature }
     const result = await speak(situations.waiting(), 'approve', 'anna', said, strict())
     expect(result).toMatchObject({ accepted: false, message: expect.stringMatching(message) as string })
     expect(result.after.approvals).toEqual([])
   })
 
   it('the right one counts, and a wrong one is refused also where names are believed', async () => {
-    const right = await speak(situations.waiting(), 'approve', 'anna', { warrant: 'right' }, strict())
+    const right = await speak(situations.waiting(), 'approve', 'anna', { signature: 'right' }, strict())
     expect(right).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
-    const wrong = await speak(situations.waiting(), 'approve', 'anna', { warrant: 'forged' })
+    const wrong = await speak(situations.waiting(), 'approve', 'anna', { signature: 'forged' })
     expect(wrong.accepted).toBe(false)
-    const revoked = await speak(situations.waiting(), 'approve', 'rita', { warrant: 'right' }, strict())
+    const revoked = await speak(situations.waiting(), 'approve', 'rita', { signature: 'right' }, strict())
     expect(revoked).toMatchObject({ accepted: false, message: 'no active key is named "rita"' })
   })
 })

@@ -70,14 +70,16 @@ describe('the replay', () => {
       Array.from({ length: 60 }, (_, n) => n),
     )
     expect(asked[0]?.body.routing_key).toBe('key-0')
-    expect(replay.tally().served).toMatchObject([{ version: 'v1', arm: 'champion', requests: 60, harmed: 0 }])
+    expect(replay.counts().served).toMatchObject([
+      { version: 'v1', arm: 'champion', requests: 60, harmed: 0 },
+    ])
   })
 
   it('lets days pass faster by sending every n-th', async () => {
     const replay = start(recorded(60, 0), 20)
     await replay.ended
     await replay.stop()
-    expect(replay.tally().requests).toBe(3)
+    expect(replay.counts().requests).toBe(3)
     expect(replay.nowMs()).toBe(59 * minute)
   })
 
@@ -98,7 +100,7 @@ describe('the replay', () => {
       }
     }
     expect(outcomes).toBeGreaterThan(0)
-    expect(replay.tally().outcomes).toBe(outcomes)
+    expect(replay.counts().outcomes).toBe(outcomes)
   })
 
   it('counts whom a failing model has harmed, and other failures by their code', async () => {
@@ -111,7 +113,7 @@ describe('the replay', () => {
     const replay = start(recorded(30, 0))
     await replay.ended
     await replay.stop()
-    const { served, failures } = replay.tally()
+    const { served, failures } = replay.counts()
     expect(failures).toEqual({ output_invalid: 10, not_ready: 10 })
     expect(served.find(({ arm }) => arm === 'canary')).toMatchObject({ requests: 10, harmed: 10 })
     expect(served.find(({ arm }) => arm === 'champion')).toMatchObject({ requests: 10, harmed: 0 })
@@ -123,7 +125,7 @@ describe('the replay', () => {
     const replay = start(recorded(10, 0))
     await replay.ended
     await replay.stop()
-    expect(replay.tally().failures).toEqual({ ECONNREFUSED: 10 })
+    expect(replay.counts().failures).toEqual({ ECONNREFUSED: 10 })
   })
 
   it('stops at once', async () => {
@@ -137,7 +139,7 @@ describe('the replay', () => {
     await expect.poll(() => received.length).toBeGreaterThan(3)
     await replay.stop()
     const count = received.length
-    expect(replay.tally().requests).toBe(count)
+    expect(replay.counts().requests).toBe(count)
     expect(count).toBeLessThan(1_000)
   })
 })

@@ -75,7 +75,7 @@ describe('broken glass', () => {
       const after = run(canaried, glass, judged(kind))
       expect(after).toMatchObject({
         stage: 'rolling_back',
-        takeBack: { outcome: 'rolled_back', withdraw: false },
+        rollbackOrder: { outcome: 'rolled_back', withdraw: false },
       })
       expect(after.rollbackOrder?.reason).toMatch(/broken by root, and at the deadline/)
     },

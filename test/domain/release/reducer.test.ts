@@ -86,7 +86,7 @@ describe('every pair of stage and event', () => {
     ['a time-out of a stage that nobody paused', shadowed, reports.timed_out],
     [
       'a return that nobody ordered',
-      { ...rolling, takeBack: undefined } as unknown as ReleaseState,
+      { ...rolling, rollbackOrder: undefined } as unknown as ReleaseState,
       reports.rolled_back,
     ],
   ])('%s is a defect and says so', (_name, state, event) => {
@@ -160,7 +160,7 @@ describe('the way to promotion', () => {
     ])
     expect(run(warm, reports.promoted)).toMatchObject({ stage: 'probation', promoted: true })
     const deaf = run(warming, { ...reports.unacknowledged, atMs: 10 ** 9 } as StepEvent)
-    expect(deaf).toMatchObject({ stage: 'rolling_back', takeBack: { withdraw: false } })
+    expect(deaf).toMatchObject({ stage: 'rolling_back', rollbackOrder: { withdraw: false } })
   })
 
   it('of rolling gives whole replicas to the candidate', () => {
@@ -297,7 +297,7 @@ describe('what speaks against a candidate', () => {
   it('a champion of another schema is returned to all the same, and the reason says what does not fit', () => {
     const misfits = ['it does not read z']
     const back = run(rolling, returned(true, 'm_v1.0.0', [], misfits))
-    expect(back).toMatchObject({ outcome: 'rolled_back', recovery: { misfits } })
+    expect(back).toMatchObject({ outcome: 'rolled_back', rollbackResult: { incompatibilities: misfits } })
     expect(back.reason).toBe(
       'it is fail; what callers of m_v1.1.0 send and read does not fit m_v1.0.0: it does not read z',
     )
@@ -309,7 +309,11 @@ describe('what speaks against a candidate', () => {
     expect([once.stage, once.attempts, once.blockedBy]).toEqual(['rolling_back', 1, ['r1 is deaf']])
     expect(run(once, reports.rolled_back).reason).toBe('it is fail')
     const given = run(rolling, deaf, deaf, deaf, deaf, deaf, deaf)
-    expect(given).toMatchObject({ stage: 'ended', outcome: 'rolled_back', recovery: { acknowledgedMs: 9 } })
+    expect(given).toMatchObject({
+      stage: 'ended',
+      outcome: 'rolled_back',
+      rollbackResult: { acknowledgedMs: 9 },
+    })
     expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)
   })
 

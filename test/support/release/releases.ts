@@ -82,12 +82,18 @@ export const returned = (
   wasChampion: boolean,
   champion = 'm_v1.0.0',
   problems: string[] = [],
-  misfits?: string[],
+  incompatibilities?: string[],
 ): StepEvent => ({
   kind: 'rolled_back',
   atMs: 10,
   problems,
-  rollbackResult: { champion, wasChampion, orderedMs: 7, acknowledgedMs: 9, ...(misfits && { misfits }) },
+  rollbackResult: {
+    champion,
+    wasChampion,
+    orderedMs: 7,
+    acknowledgedMs: 9,
+    ...(incompatibilities && { incompatibilities }),
+  },
 })
 export const judged = (
   verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',

@@ -25,8 +25,8 @@ it('commands whose sender cannot be found out are refused one by one, with the r
   const key = await readFile(signingKey)
   await writeFile(signingKey, 'no key at all')
   try {
-    // Whose warrant it is cannot be found out without the key, also not at another attempt.
-    const said = { by: 'anna', reason: 'r', warrant: 'key.9999999999999.c2lnbmF0dXJl' }
+    // Whose signature it is cannot be found out without the key, also not at another attempt.
+    const said = { by: 'anna', reason: 'r', signature: 'key.9999999999999.c2lnbmF0dXJl' }
     await release.signal('approve', { ...said, id: 'by signal' })
     const answer = await release.say('approve', 'anna', { ...said, id: 'by update' })
     const refused = {

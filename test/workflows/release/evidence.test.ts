@@ -105,7 +105,10 @@ describe('too little evidence', () => {
   it('asks a person, who may pass the stage or give it more time', async () => {
     const { show, version } = await candidate()
     const release = await approved(await show.start(version, { shadow: false, probation: false, stages }))
-    expect(await release.reaches('awaiting_decision')).toMatchObject({ undecided: 'canary', shareBp: 1_000 })
+    expect(await release.reaches('awaiting_decision')).toMatchObject({
+      undecidedStage: 'canary',
+      shareBp: 1_000,
+    })
     expect(await release.say('approve', 'olga')).toMatchObject({ accepted: false })
     expect(await release.say('resume', 'anna')).toMatchObject({ accepted: true, stage: 'canary' })
     await release.reaches('awaiting_decision')

@@ -97,7 +97,7 @@ describe('a champion with another schema than the one before', () => {
     expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
     expect((await release.state()).rollbackResult).toMatchObject({
       champion,
-      misfits: ['it does not read z'],
+      incompatibilities: ['it does not read z'],
     })
     const told = (await listAlerts(stage.store, { model: show.name, open: true })).find(
       ({ kind }) => kind === 'release_rolled_back',
@@ -115,7 +115,7 @@ describe('a champion with another schema than the one before', () => {
     await release.reaches('canary')
     await release.say('abort', 'anna', { reason: 'enough' })
     expect((await release.result()).reason).not.toContain('does not fit')
-    expect((await release.state()).rollbackResult).not.toHaveProperty('misfits')
+    expect((await release.state()).rollbackResult).not.toHaveProperty('incompatibilities')
   })
 
   it('is taken back as well when its workflow was ended from outside', async () => {
