@@ -142,9 +142,8 @@ export function readConfig(environment: Environment = process.env): Config {
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
       slot: text('TENURE_REPLICA', '1'),
-      ...(environment['TENURE_SHARED_FD'] === undefined
-        ? {}
-        : { sharedFd: whole('TENURE_SHARED_FD', 3, 3, 1_023) }),
+      sharedFd:
+        environment['TENURE_SHARED_FD'] === undefined ? undefined : whole('TENURE_SHARED_FD', 3, 3, 1_023),
     },
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
@@ -152,9 +151,10 @@ export function readConfig(environment: Environment = process.env): Config {
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
       artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
-    ...(environment['TENURE_TRAINING_MEMORY_MB'] === undefined
-      ? {}
-      : { trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', 4_096, 256, 100_000_000) }),
+    trainingMemoryMb:
+      environment['TENURE_TRAINING_MEMORY_MB'] === undefined
+        ? undefined
+        : whole('TENURE_TRAINING_MEMORY_MB', 4_096, 256, 100_000_000),
     worker: {
       maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
@@ -188,12 +188,12 @@ export function readCommandConfig(environment: Environment = process.env): Comma
   const ownerDatabaseUrl = given('TENURE_OWNER_DATABASE_URL')
   const temporalAddress = given('TEMPORAL_ADDRESS')
   const config: CommandConfig = {
-    ...(stateDir === undefined ? {} : { stateDir: resolve(stateDir) }),
-    ...(url === undefined ? {} : { url }),
-    ...(key === undefined ? {} : { key }),
-    ...(databaseUrl === undefined ? {} : { databaseUrl }),
-    ...(ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl }),
-    ...(temporalAddress === undefined ? {} : { temporalAddress }),
+    stateDir: stateDir === undefined ? undefined : resolve(stateDir),
+    url,
+    key,
+    databaseUrl,
+    ownerDatabaseUrl,
+    temporalAddress,
     host: text('TENURE_HOST', '127.0.0.1'),
     ports: {
       api: whole('TENURE_PORT', 7400, 0, 65_535),
@@ -238,7 +238,7 @@ function readerOf(environment: Environment) {
       if (url === undefined) return {}
       if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
         issues.push(`${name}_URL is an http:// or https:// address`)
-      return { [target]: { url, ...(token === undefined ? {} : { token }) } }
+      return { [target]: { url, token } }
     },
   }
 }
@@ -258,10 +258,8 @@ function readTemporal(environment: Environment, issues: string[]): Config['tempo
     return {
       address: read.connectionOptions.address ?? '127.0.0.1:7233',
       namespace: read.namespace ?? 'default',
-      ...(read.connectionOptions.apiKey === undefined
-        ? {}
-        : { apiKey: String(read.connectionOptions.apiKey) }),
-      ...(read.connectionOptions.tls === undefined ? {} : { tls: read.connectionOptions.tls }),
+      apiKey: read.connectionOptions.apiKey === undefined ? undefined : String(read.connectionOptions.apiKey),
+      tls: read.connectionOptions.tls,
     }
   } catch (error) {
     issues.push(`TEMPORAL_*: ${error instanceof Error ? error.message : String(error)}`)

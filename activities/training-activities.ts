@@ -16,7 +16,7 @@ export const pipelineActivities = (deps: Deps) =>
     takeSnapshot: withLineage(
       deps,
       'snapshot',
-      ({ model, asOf }, made) => ({ model, asOf, ...(made === undefined ? {} : { snapshot: made.digest }) }),
+      ({ model, asOf }, made) => ({ model, asOf, snapshot: made === undefined ? undefined : made.digest }),
       takeSnapshot(deps),
     ),
     validate: validate(deps),

@@ -147,8 +147,8 @@ function connect({ temporal }: Config): Promise<NativeConnection> {
   const { address, apiKey, tls } = temporal
   return NativeConnection.connect({
     address,
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(tls === undefined ? {} : { tls: tls as true }),
+    apiKey,
+    tls: tls === undefined ? undefined : (tls as true),
   })
 }
 

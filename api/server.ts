@@ -172,7 +172,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     signer,
     log: logger,
     refusals,
-    ...(config.oidc === undefined ? {} : { oidc: config.oidc }),
+    oidc: config.oidc,
     stopping,
   })
   mounted.rest = listener

@@ -147,7 +147,7 @@ function optionsOf(runs: string, seconds?: string): Options {
     seed: Number(seed),
     runs: Number(runs),
     trace,
-    ...(seconds === undefined ? {} : { seconds: Number(seconds) }),
+    seconds: seconds === undefined ? undefined : Number(seconds),
     ...(mode === 'safety' || mode === 'liveness' ? { mode } : {}),
   }
 }

@@ -135,7 +135,7 @@ async function run<T extends object>(on: pg.PoolClient, statement: Sql, { saw, w
     const result = await on.query<T & pg.QueryResultRow>({
       text: statement.text,
       values: statement.values.map(kept),
-      ...(withinMs === undefined ? {} : { query_timeout: withinMs }),
+      query_timeout: withinMs,
     } as pg.QueryConfig)
     return result.rows
   } catch (error) {

@@ -75,11 +75,13 @@ describe('the configuration of the command', () => {
   it('needs no variable at all', () => {
     const config = readCommandConfig({})
     expect(config).toMatchObject({ host: '127.0.0.1', ports: { api: 7400, temporal: 7233 } })
-    expect(config).not.toHaveProperty('databaseUrl')
+    expect(config).not.toMatchObject({ databaseUrl: expect.anything() })
   })
 
   it('takes an empty variable for an absent one', () => {
-    expect(readCommandConfig({ DATABASE_URL: '', TENURE_KEY: '' })).not.toHaveProperty('key')
+    expect(readCommandConfig({ DATABASE_URL: '', TENURE_KEY: '' })).not.toMatchObject({
+      key: expect.anything(),
+    })
   })
 
   it('reports all wrong variables together', () => {

@@ -78,7 +78,7 @@ async function rehearse({ changes, ...drill }: Rehearsal): Promise<{ passed: boo
   return CancellationScope.nonCancellable(async () => {
     const { passed = false, message = '' } = await recording.endDrill({
       id,
-      ...(refused === undefined ? {} : { refused }),
+      refused,
     })
     return { passed, message }
   })

@@ -17,7 +17,7 @@ const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
 
 export async function materialise({ view, from }: MaterialiseRequest): Promise<MaterialiseOutcome> {
   try {
-    const done = await materialiseView({ view, ...(from === undefined ? {} : { from }) })
+    const done = await materialiseView({ view, from })
     const { read, added, late } = done
     const message = `${read} rows read, ${added} of them new, ${late} came late`
     setCurrentDetails(message)

@@ -37,14 +37,14 @@ export async function monitor({ model, afterMs }: MonitorRequest): Promise<void>
   upsertSearchAttributes({ Model: [model] })
   let after = afterMs
   for (let windows = 0; windows < windowsARun && !workflowInfo().continueAsNewSuggested; windows++) {
-    const seen = await monitorModel({ model, ...(after === undefined ? {} : { afterMs: after }) })
+    const seen = await monitorModel({ model, afterMs: after })
     if (seen.gone) return
     after = seen.toMs
     setCurrentDetails(seen.summary)
     if (seen.ask !== undefined) await askForRetraining(seen.ask)
     if (seen.waitMs > 0) await sleep(Math.min(seen.waitMs, longestSleepMs))
   }
-  await continueAsNew<typeof monitor>({ model, ...(after === undefined ? {} : { afterMs: after }) })
+  await continueAsNew<typeof monitor>({ model, afterMs: after })
 }
 
 /** Started and not waited for. One that runs already is answer enough: what still holds then will be found again. */

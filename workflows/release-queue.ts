@@ -56,8 +56,8 @@ export async function queue({ model }: QueueRequest): Promise<void> {
       version,
       requestedBy,
       turn: waiting.id,
-      ...(policy === undefined ? {} : { policy }),
-      ...(hotfixReason === undefined ? {} : { hotfix: { reason: hotfixReason } }),
+      policy,
+      hotfix: hotfixReason === undefined ? undefined : { reason: hotfixReason },
     })
     if (releaseId !== undefined) {
       await patient.markDequeued({ waiting, releaseId })

@@ -229,7 +229,7 @@ function publish(state: ReleaseState): void {
     Model: [state.model],
     CandidateVersion: [state.version],
     ReleaseStage: [state.stage],
-    ...(state.outcome === undefined ? {} : { Outcome: [state.outcome] }),
+    Outcome: state.outcome === undefined ? undefined : [state.outcome],
   })
   setCurrentDetails(`**${state.stage}**: ${releaseStages[state.stage]}\n\n${whyWaiting(state)}`)
 }

@@ -54,15 +54,15 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
       reason,
       requestedBy,
       evidence,
-      ...(dedupeKey === undefined ? {} : { dedupeKey }),
+      dedupeKey,
     })
     .catch(refuse)
   if (opened.braked !== undefined) return throttled(request, progress, opened.braked)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = {
-    ...(snapshotDigest === undefined ? {} : { snapshotDigest }),
-    ...(version === undefined ? {} : { version }),
+    snapshotDigest,
+    version,
   }
   const { outcome, message, alert } = ending
   // A cancelled run writes its end down all the same.
@@ -161,7 +161,7 @@ async function startRelease(
   version: string,
   progress: RetrainProgress,
 ): Promise<Ending> {
-  const order: ReleaseRequest = { model, version, requestedBy, ...(policy === undefined ? {} : { policy }) }
+  const order: ReleaseRequest = { model, version, requestedBy, policy }
   try {
     const release = await startChild('release', {
       workflowId: releaseWorkflowId(model),

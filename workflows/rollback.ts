@@ -22,7 +22,7 @@ const drillWait = { everyMs: 250, tries: 120 }
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
   const { model, by, reason, signature: signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
-  const said = { id: request.id ?? uuid4(), by, reason, ...(signature === undefined ? {} : { signature }) }
+  const said = { id: request.id ?? uuid4(), by, reason, signature }
   const [who] = await patient.authorize({
     names: [by],
     model,
@@ -43,8 +43,8 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
         model,
         by,
         reason,
-        ...(interrupted === undefined ? {} : { interrupted }),
-        ...(recordedAt === undefined ? {} : { recordedAt }),
+        interrupted,
+        recordedAt,
       })
       switch (report.outcome) {
         case 'refused':

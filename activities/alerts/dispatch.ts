@@ -110,10 +110,10 @@ async function channelsOf({ store, config }: Deps): Promise<Channel[]> {
 
 const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Alert): AlertFacts => ({
   severity,
-  ...(model === undefined ? {} : { model }),
+  model,
   raisedMs: Date.parse(raisedAt),
-  ...(acknowledgedAt === undefined ? {} : { acknowledgedMs: Date.parse(acknowledgedAt) }),
-  ...(resolvedAt === undefined ? {} : { resolvedMs: Date.parse(resolvedAt) }),
+  acknowledgedMs: acknowledgedAt === undefined ? undefined : Date.parse(acknowledgedAt),
+  resolvedMs: resolvedAt === undefined ? undefined : Date.parse(resolvedAt),
 })
 
 /** What of a channel is nobody's business: the addresses of some are all that it takes to write there. */

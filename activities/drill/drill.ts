@@ -159,9 +159,9 @@ export const endDrill =
     const harmed = drill.traffic === 'live' ? (drill.kind === 'slow' ? seen.slow : seen.bad) : 0
     const found = judgeDrill({
       kind: drill.kind,
-      ...(state?.outcome === undefined ? {} : { outcome: state.outcome }),
+      outcome: state?.outcome === undefined ? undefined : state.outcome,
       reason: refused ?? state?.reason ?? 'its release was never opened',
-      ...(failure === undefined ? {} : { failure }),
+      failure,
       exposed: seen.requests,
       harmed,
       harmBudget: drill.harmBudget,
@@ -180,7 +180,7 @@ export const endDrill =
       message: found.message,
       exposed: seen.requests,
       harmed,
-      ...(found.detectedBy === undefined ? {} : { detectedBy: found.detectedBy }),
+      detectedBy: found.detectedBy,
       ...(isLoss || began === undefined ? {} : { beganMs: began }),
       ...(isLoss || recovery === undefined
         ? {}

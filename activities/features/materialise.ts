@@ -45,7 +45,7 @@ export const materialiseView =
       for (const each of used) {
         const counted = await ingestView(store, each, {
           untilMs,
-          ...(from === undefined ? {} : { fromMs: Date.parse(from) }),
+          fromMs: from === undefined ? undefined : Date.parse(from),
           onBatch: () => beat.check(),
         })
         total.read += counted.read

@@ -33,7 +33,7 @@ export const withLineage =
     const keep = (type: LineageType, refs: LineageRefs, problem?: string): Promise<void> =>
       insertEvent(store, {
         subject: runId,
-        payload: { job, type, runId, refs, ...(problem === undefined ? {} : { problem }) },
+        payload: { job, type, runId, refs, problem },
       })
     // The step needs the same database: without it, it is tried again, and what it has done stands already.
     await keep('START', refsOf(input))

@@ -89,7 +89,7 @@ export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<s
     await post(mirror, 'runs/update', {
       run_id: runId,
       status: status === 'done' ? 'FINISHED' : 'FAILED',
-      ...(endedAt === undefined ? {} : { end_time: Date.parse(endedAt) }),
+      end_time: endedAt === undefined ? undefined : Date.parse(endedAt),
     })
   return runId
 }

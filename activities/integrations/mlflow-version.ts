@@ -33,7 +33,7 @@ export async function upsertModelVersion(deps: MlflowDeps, version: string): Pro
       // A name of the bytes and no place to load them from: nobody but Tenure vouches for them.
       source: `tenure://artifacts/${found.artifactDigest}`,
       tags,
-      ...(runId === undefined ? {} : { run_id: runId }),
+      run_id: runId,
     },
   )
   return made.version

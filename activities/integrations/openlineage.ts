@@ -53,7 +53,7 @@ async function factsOf(
     at: new Date(at).toISOString(),
     job,
     build,
-    ...(problem === undefined ? {} : { problem }),
+    problem,
   }
   if (job === 'release') return releaseOf(store, subject, said)
   if (refs === undefined || runId === undefined) return undefined

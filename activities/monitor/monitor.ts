@@ -182,7 +182,7 @@ async function lookAt(
       quality: quality ?? { level: 'insufficient', reasons: ['nothing is known of how late outcomes are'] },
       breakdown,
       estimate,
-      ...(skew === undefined ? {} : { skew }),
+      skew,
     },
     ...(trigger === undefined ? {} : { trigger: { ...trigger } }),
     judge: serviceJudge,
@@ -255,7 +255,7 @@ async function findTrigger(
     champion: version,
     windowEndMs: toMs,
     driftAlarms,
-    ...(measured === undefined ? {} : { quality: measured }),
+    quality: measured,
     ...(newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }),
   }
   const [trigger] = findTriggers(facts, brakes)

@@ -153,12 +153,12 @@ async function partsOf(
     return {
       slices: parts,
       groups: compared,
-      ...(worth === undefined
-        ? {}
-        : {
-            worth:
-              typeof worth === 'string' ? worth : worth.map((cell) => (cell === null ? null : Number(cell))),
-          }),
+      worth:
+        worth === undefined
+          ? undefined
+          : typeof worth === 'string'
+            ? worth
+            : worth.map((cell) => (cell === null ? null : Number(cell))),
     }
   })
 }

@@ -70,8 +70,8 @@ export const authorize = ({ store, config }: Deps) => {
       const known = {
         id,
         name,
-        ...(standing === undefined ? {} : { standing }),
-        ...(answered === undefined ? {} : { answered }),
+        standing,
+        answered,
       }
       if (signature === undefined) {
         const key = keys.find((each) => each.name === name)
@@ -123,7 +123,7 @@ async function standingOf(
     findReleasable(store, version),
   ])
   return {
-    ...(champion === undefined ? {} : { champion: champion.version }),
+    champion: champion === undefined ? undefined : champion.version,
     withdrawn: candidate?.withdrawn ?? false,
     ...(candidate === undefined
       ? {}

@@ -94,7 +94,7 @@ export async function completeRoute(
     salt: now.salt,
     arms: [{ arm: 'champion', version, shareBp: totalBp }],
     proven: version,
-    ...(standby === undefined ? {} : { standby }),
+    standby,
   }
 }
 

@@ -44,7 +44,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
       staleMs: evidence.staleMs,
       watchedMs: observation.watchedMs,
       ticks: evidence.ticks.length,
-      ...(evidence.paired === undefined ? {} : { paired: evidence.paired }),
+      paired: evidence.paired,
       canary: total('canary'),
       control: total('control'),
     },

@@ -60,7 +60,7 @@ export const promote =
         const actor = state.breakGlass?.by ?? approvedBy.at(-1) ?? state.requestedBy
         const moved = await moveChampion(database, {
           model: state.model,
-          ...(state.baseline === undefined ? {} : { from: state.baseline }),
+          from: state.baseline,
           to: state.version,
           releaseId: state.id,
           cause: 'promotion',

@@ -29,7 +29,7 @@ export const enqueueRelease =
         version,
         requestedBy,
         over,
-        ...(policy === undefined ? {} : { policy }),
+        policy,
       }),
     )
     log.info({ model, version, waiting: id, over }, 'a release waits for its turn')

@@ -52,7 +52,7 @@ export const rollBackCandidate =
           : []
       const [last] = await listDecisions(deps.store, id, 1)
       const recovery: Recovery = {
-        ...(champion === undefined ? {} : { champion }),
+        champion,
         wasChampion,
         ...(misfits.length === 0 ? {} : { incompatibilities: misfits }),
         ...(last?.verdict.kind === 'fail' ? { decidedMs: Date.parse(last.at) } : {}),
@@ -153,7 +153,7 @@ async function flip(
     return {
       outcome: 'open_release',
       releaseId: open.state.id,
-      ...(open.state.drill === undefined ? {} : { drill: true as const }),
+      drill: open.state.drill === undefined ? undefined : (true as const),
     }
   if (open) {
     await endInterrupted(database, open.state)

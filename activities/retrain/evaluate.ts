@@ -73,7 +73,7 @@ export const evaluate =
       snapshotDigest,
       artifactRoot: config.artifactRoot,
       challenger: artifactDigest,
-      ...(baseline === undefined ? {} : { champion: baseline.artifactDigest }),
+      champion: baseline === undefined ? undefined : baseline.artifactDigest,
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
@@ -85,14 +85,14 @@ export const evaluate =
       trainingId,
       snapshotDigest,
       artifactDigest,
-      ...(baseline === undefined ? {} : { baselineVersion: baseline.version }),
+      baselineVersion: baseline === undefined ? undefined : baseline.version,
       verdict: report.verdict,
       report,
       inputs,
       page: gateMarkdown(report, {
         model,
         challenger: `the challenger of ${trainingId}`,
-        ...(baseline === undefined ? {} : { champion: baseline.version }),
+        champion: baseline === undefined ? undefined : baseline.version,
         asOf,
         snapshot: snapshotDigest,
       }),
@@ -122,7 +122,7 @@ async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Pro
         job,
         signal: context.cancellationSignal,
         silentMs,
-        ...(limitMb === undefined ? {} : { limitMb }),
+        limitMb,
       }),
     )
   } catch (error) {
@@ -140,6 +140,6 @@ function resultOf({ id, verdict, report, reportDigest, baselineVersion }: Evalua
     needsPerson: report.needsPerson,
     reasons: report.reasons.map(({ message }) => message),
     reportDigest,
-    ...(baselineVersion === undefined ? {} : { baseline: baselineVersion }),
+    baseline: baselineVersion,
   }
 }

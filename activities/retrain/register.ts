@@ -64,7 +64,7 @@ export const register =
       trainingId,
       evaluationId,
       retrainingId,
-      ...(evaluation.baselineVersion === undefined ? {} : { baseline: evaluation.baselineVersion }),
+      baseline: evaluation.baselineVersion,
       requestedBy: retraining?.requestedBy ?? 'unknown',
       reason: retraining?.reason ?? 'manual',
     }

@@ -44,9 +44,8 @@ export const takeSnapshot =
         asOf,
         store,
         artifacts,
-        ...(definition.subject === undefined
-          ? {}
-          : { subjectKey: subjectKeyOf(await openSigner(config.signingKey)) }),
+        subjectKey:
+          definition.subject === undefined ? undefined : subjectKeyOf(await openSigner(config.signingKey)),
       }).catch((error: unknown) => {
         throw asUnreadable(name, error)
       })
@@ -94,7 +93,7 @@ export async function writeSnapshot(options: {
     const plan = planRows(definition, {
       asOfMs,
       root: checkout,
-      ...(sinceMs === undefined ? {} : { sinceMs }),
+      sinceMs,
     })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')

@@ -74,7 +74,7 @@ export const train =
       snapshotDigest,
       artifactRoot: config.artifactRoot,
       seed: training.seed,
-      ...(last?.checkpoint === undefined ? {} : { checkpoint: last.checkpoint }),
+      checkpoint: last?.checkpoint === undefined ? undefined : last.checkpoint,
     }
     log.info({ training: trainingId, model, attempt: training.attempts, from: last?.epoch ?? 0 }, 'training')
     const keeper = keepSteps(deps, training, last)
@@ -86,7 +86,7 @@ export const train =
             job,
             signal: context.cancellationSignal,
             silentMs,
-            ...(config.trainingMemoryMb === undefined ? {} : { limitMb: config.trainingMemoryMb }),
+            limitMb: config.trainingMemoryMb,
             onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
             onStep: async (step) => {
               await keeper.keep(step)
@@ -147,10 +147,10 @@ function keepSteps({ store, artifacts }: Deps, training: Training, last: Partial
         id: training.id,
         attempt: training.attempts,
         record: { epoch, loss },
-        ...(checkpoint === undefined ? {} : { checkpointDigest: checkpoint }),
+        checkpointDigest: checkpoint,
       })
       if (!written) throw superseded(training)
-      beat = { epoch, epochs, loss, ...(checkpoint === undefined ? {} : { checkpoint }) }
+      beat = { epoch, epochs, loss, checkpoint }
       if (checkpoint === undefined || kept.includes(checkpoint)) return
       kept.push(checkpoint)
       for (const old of kept.splice(0, kept.length - 2)) await artifacts.remove('checkpoints', old)

@@ -61,7 +61,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
       kills !== undefined && kills > (killedBefore ?? Infinity)
         ? 'the kernel killed it because no memory was left'
         : (lines.starved() ?? (crashed ? memory?.nearLimit() : undefined))
-    return { how, ...(starved === undefined ? {} : { starved }) }
+    return { how, starved }
   })
   if (child.pid !== undefined) options.onStart?.(child.pid)
   const kill = () => {

@@ -68,17 +68,19 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     challenger,
     champion: typeof champion === 'string' ? null : champion,
     anchor: anchor?.answers ?? null,
-    ...(baseline === undefined
-      ? {}
-      : { baseline: columnAnswers(column(baseline), naiveAnswers(y, policy, challenger[0]?.length ?? 1)) }),
+    baseline:
+      baseline === undefined
+        ? undefined
+        : columnAnswers(column(baseline), naiveAnswers(y, policy, challenger[0]?.length ?? 1)),
     slices: found.slices,
     groups: groups.map((attribute) => ({
       attribute,
       values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
     })),
-    ...(entity === undefined
-      ? {}
-      : { entities: column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))) }),
+    entities:
+      entity === undefined
+        ? undefined
+        : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
     leakage: found.leakage,
     testSetUses: job.testSetUses,
   }

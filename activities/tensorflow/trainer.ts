@@ -89,7 +89,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
         encode: (row, into, offset) => encoder(data.rows[row] ?? {}, into, offset),
         targets: targetsOf(data.labels, definition.label.output),
       },
-      ...(resume === undefined ? {} : { resume }),
+      resume,
       onBatch: parent.yieldToEventLoop,
       onEpoch: async (step, checkpoint) => {
         const stored = await artifacts.put('checkpoints', encodeCheckpoint(checkpoint))

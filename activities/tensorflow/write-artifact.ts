@@ -142,7 +142,7 @@ function profileOf(
         )
   return {
     rows: data.rows.length,
-    ...(monitor?.countMs === undefined ? {} : { everyMs: monitor.countMs }),
+    everyMs: monitor?.countMs === undefined ? undefined : monitor.countMs,
     features: Object.entries(features).map(([name, feature]) => {
       const values = data.rows.map((row) => row[name] ?? null)
       return feature.kind === 'number' ? numbers(name, values) : texts(name, values)

@@ -20,7 +20,7 @@ export async function bundleWorkflows(
   const compile = () =>
     bundleWorkflowCode({
       workflowsPath: join(checkout, 'workflows/index.ts'),
-      ...(logger === undefined ? {} : { logger }),
+      logger,
     })
   return { code: await keptBundle(checkout, async () => (await compile()).code) }
 }

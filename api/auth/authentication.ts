@@ -229,13 +229,13 @@ function keyIn(authorization: string, browsed: boolean): string | undefined {
 
 function heldOf(key: ActiveKey, before: Pace | undefined): HeldKey[] {
   const { id, name, role, models, hash, expiresAtMs = Infinity, previous, rate } = key
-  const actor: Actor = { id, name, role, ...(models === undefined ? {} : { models: new Set(models) }) }
+  const actor: Actor = { id, name, role, models: models === undefined ? undefined : new Set(models) }
   const pace = rate && paceOf(rate, before)
   const held = (hexadecimal: string, untilMs: number): HeldKey => ({
     actor,
     hash: Buffer.from(hexadecimal, 'hex'),
     expiresAtMs: Math.min(expiresAtMs, untilMs),
-    ...(pace === undefined ? {} : { pace }),
+    pace,
   })
   return [held(hash, Infinity), ...(previous === undefined ? [] : [held(previous.hash, previous.untilMs)])]
 }

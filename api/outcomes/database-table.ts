@@ -49,7 +49,7 @@ export async function takeTable(
         value: columns.value,
         observedAt: columns.observed_at,
       },
-      ...(since === undefined ? {} : { since }),
+      since,
       limit: tableRows,
     },
     async (outcomes) => {

@@ -65,7 +65,7 @@ export async function runOrDefer(
     const message = {
       keyId: actor.id,
       by: actor.name,
-      ...(body.reason === undefined ? {} : { reason: body.reason }),
+      reason: body.reason,
       params,
       body,
     }
@@ -120,7 +120,7 @@ async function actorOf(
   const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
   if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} opens no more`)
   const { id, name, role, models } = key
-  const actor: Actor = { id, name, role, ...(models === undefined ? {} : { models: new Set(models) }) }
+  const actor: Actor = { id, name, role, models: models === undefined ? undefined : new Set(models) }
   if (typeof allow !== 'string') requireRole(actor, allow, model)
   return actor
 }

@@ -26,9 +26,9 @@ export async function readCard(
     artifactDigest,
     manifest,
     lineage,
-    ...(about === undefined ? {} : { about }),
-    ...(provenAt === undefined ? {} : { provenAt }),
-    ...(withdrawnAt === undefined ? {} : { withdrawnAt }),
+    about,
+    provenAt,
+    withdrawnAt,
     ...(evaluation === undefined
       ? {}
       : {
@@ -36,9 +36,7 @@ export async function readCard(
             id: evaluation.id,
             verdict: evaluation.verdict,
             report: evaluation.report,
-            ...(evaluation.baselineVersion === undefined
-              ? {}
-              : { baselineVersion: evaluation.baselineVersion }),
+            baselineVersion: evaluation.baselineVersion,
           },
         }),
   }

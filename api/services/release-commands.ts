@@ -47,7 +47,7 @@ export async function sendReleaseCommand(deps: ApiDeps, saying: ReleaseCommandIn
     // Two people may choose the same name for their commands.
     id: once === undefined ? randomUUID() : `${actor.id}/${once}`,
     by: actor.name,
-    ...(reason === undefined ? {} : { reason }),
+    reason,
     artifactDigest: seen.artifact ?? digests.artifact,
     evaluationDigest: seen.evaluation ?? digests.evaluation,
     policyDigest: seen.policy ?? digests.policy,

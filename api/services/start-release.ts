@@ -66,8 +66,8 @@ export async function startRelease(
       version,
       requestedBy,
       over,
-      ...(request.policy === undefined ? {} : { policy: request.policy }),
-      ...(request.hotfix === undefined ? {} : { hotfixReason: request.hotfix.reason }),
+      policy: request.policy,
+      hotfixReason: request.hotfix === undefined ? undefined : request.hotfix.reason,
     }),
   )
   const answer = await letWait(deps, waiting, `${busy}; ${version} waits for its turn`)

@@ -22,9 +22,9 @@ export async function comparedOf(store: Database, version: Version): Promise<Com
     training: {
       epochs: training?.epoch ?? 0,
       dependencies: training?.dependencies ?? {},
-      ...(training?.loss === undefined ? {} : { loss: training.loss }),
-      ...(training?.durationMs === undefined ? {} : { durationMs: training.durationMs }),
-      ...(training?.buildId === undefined ? {} : { buildId: training.buildId }),
+      loss: training?.loss === undefined ? undefined : training.loss,
+      durationMs: training?.durationMs === undefined ? undefined : training.durationMs,
+      buildId: training?.buildId === undefined ? undefined : training.buildId,
     },
   }
 }

@@ -145,8 +145,8 @@ async function connect({ address, namespace, apiKey, tls }: Config['temporal']):
     connectTimeout: callTimeoutMs,
     // By default a server that was away for long is tried again only every two minutes.
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000 },
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(tls === undefined ? {} : { tls: tls as NonNullable<ConnectionOptions['tls']> }),
+    apiKey,
+    tls: tls === undefined ? undefined : (tls as NonNullable<ConnectionOptions['tls']>),
   })
   return new Client({ connection, namespace })
 }

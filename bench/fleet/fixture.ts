@@ -41,7 +41,7 @@ export async function registerChampions(
 
 /** Gives every caller of the model to a version, and waits until all replicas follow; each keeps the standby loaded. */
 export async function routeTo(stage: FleetStage, version: string, standby?: string): Promise<Route> {
-  const change = { proven: version, ...(standby === undefined ? {} : { standby }) }
+  const change = { proven: version, standby }
   const route = await nextRoute(stage.store, model, change)
   await untilFollowed(stage, route.generation)
   return route

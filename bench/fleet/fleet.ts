@@ -71,7 +71,11 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   rollbacks: () => rollbacks(100),
   async cut() {
     const lines: Line[] = []
-    const behindLine = async ({ databaseUrl }: { databaseUrl: string }) => {
+    const behindLine = async ({
+      databaseUrl,
+    }: {
+      databaseUrl: string
+    }): Promise<Record<string, string>[]> => {
       lines.push(await openLine(databaseUrl))
       return [{}, {}, { DATABASE_URL: lines[0]!.url }]
     }

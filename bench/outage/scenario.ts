@@ -92,7 +92,7 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
     path: '/v1/models/iris/predict',
     body,
     callers,
-    ...(rate === undefined ? {} : { rate }),
+    rate,
   })
   let counted = { answered: 0, failed: 0 }
   const measure = async (ms: number): Promise<Window> => {
@@ -125,7 +125,7 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
     const answer = await fetch(`${api.url}${path}`, {
       method,
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      ...(content === undefined ? {} : { body: JSON.stringify(content) }),
+      body: content === undefined ? undefined : JSON.stringify(content),
     })
     const text = await answer.text()
     return { ms: performance.now() - from, status: answer.status, text }

@@ -86,7 +86,8 @@ export async function startSystem(
     restRss: residentMb(api.pid),
     async startBeside({ environment: more, replicas = 1 }) {
       const shared = replicas > 1 ? bindSharedPort({ host: '127.0.0.1', port: 0 }) : undefined
-      const sharing = shared === undefined ? {} : { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
+      const sharing: Record<string, string> =
+        shared === undefined ? {} : { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
       const started: Awaited<ReturnType<typeof startApi>>[] = []
       for (let each = 0; each < replicas; each++) {
         const state = `beside-${beside.length}`

@@ -51,7 +51,7 @@ export function connectToApi(options: { url?: string } = {}): Client {
     })
   // The stored key belongs to the stored address and is sent nowhere else.
   const key = config.key ?? (url === found?.url ? found.key : undefined)
-  return createClient({ url, ...(key === undefined ? {} : { key }) })
+  return createClient({ url, key })
 }
 
 /** Postgres and Temporal for the few commands that write without the API. */

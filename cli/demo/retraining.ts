@@ -79,7 +79,7 @@ async function followRetraining(
   await narrator.during(line, look())
   const evaluation =
     progress.evaluationId === undefined ? undefined : await findEvaluation(store, progress.evaluationId)
-  return { retraining: ended as unknown as Retraining, ...(evaluation === undefined ? {} : { evaluation }) }
+  return { retraining: ended as unknown as Retraining, evaluation }
 }
 
 function trained(training: Training | undefined, ms: number): string {

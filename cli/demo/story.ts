@@ -221,6 +221,6 @@ async function conclude(world: World, story: Story, ending: Ending): Promise<voi
     outcome: String(ended.outcome),
     auc: evaluation === undefined ? '–' : metricOf(evaluation, 'auc'),
     brier: evaluation === undefined ? '–' : metricOf(evaluation, 'brier'),
-    ...(rollbackFigures === undefined ? {} : { rollbackFigures }),
+    rollbackFigures,
   })
 }

@@ -113,7 +113,7 @@ function sceneOf(): Scene {
       TENURE_STATE: stateDir,
       // Only to read the rest by: without a database nothing is asked of it.
       DATABASE_URL: databaseUrl ?? 'postgres://127.0.0.1/none',
-      ...(temporalAddress === undefined ? {} : { TEMPORAL_ADDRESS: temporalAddress }),
+      TEMPORAL_ADDRESS: temporalAddress,
     }),
   )
   return {
@@ -122,8 +122,8 @@ function sceneOf(): Scene {
     stateDir,
     running,
     temporalKnown: temporalAddress !== undefined,
-    ...(databaseUrl === undefined ? {} : { databaseUrl }),
-    ...(url === undefined ? {} : { url }),
+    databaseUrl,
+    url,
   }
 }
 

@@ -76,7 +76,7 @@ async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
   })
   return {
     address: server.address,
-    ...(server.uiUrl === undefined ? {} : { uiUrl: server.uiUrl }),
+    uiUrl: server.uiUrl,
     pid: running.pid,
     async stop() {
       await running.stop()

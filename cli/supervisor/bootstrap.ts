@@ -63,8 +63,8 @@ export async function prepareCore(core: {
     return {
       broken,
       localKey,
-      ...(adminKey === undefined ? {} : { adminKey }),
-      ...(weakness === undefined ? {} : { warning: weakness }),
+      adminKey,
+      warning: weakness,
     }
   } finally {
     await store.close()

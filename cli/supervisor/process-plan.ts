@@ -54,12 +54,11 @@ export async function planCore(options: CoreOptions): Promise<Core> {
       postgres === undefined
         ? String(options.databaseUrl)
         : urlAs(postgres.url, applicationRole, postgres.applicationPassword),
-    ...(ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl }),
-    ...(postgres?.applicationPassword === undefined
-      ? {}
-      : { applicationPassword: postgres.applicationPassword }),
+    ownerDatabaseUrl,
+    applicationPassword:
+      postgres?.applicationPassword === undefined ? undefined : postgres.applicationPassword,
     temporalAddress: temporal?.address ?? String(options.temporalAddress),
-    ...(temporal?.uiUrl === undefined ? {} : { temporalUi: temporal.uiUrl }),
+    temporalUi: temporal?.uiUrl === undefined ? undefined : temporal.uiUrl,
     servers: [postgres, temporal].filter((each) => each !== undefined),
   }
 }
@@ -132,8 +131,8 @@ const probeMs = 1_000
 export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
   return {
     address,
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(tls === undefined ? {} : { tls: tls as ConnectionOptions['tls'] & object }),
+    apiKey,
+    tls: tls === undefined ? undefined : (tls as ConnectionOptions['tls'] & object),
   }
 }
 

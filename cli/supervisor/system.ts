@@ -59,9 +59,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const core = await planCore({
     stateDir,
     ports,
-    ...(command.databaseUrl === undefined ? {} : { databaseUrl: command.databaseUrl }),
-    ...(command.ownerDatabaseUrl === undefined ? {} : { ownerDatabaseUrl: command.ownerDatabaseUrl }),
-    ...(command.temporalAddress === undefined ? {} : { temporalAddress: command.temporalAddress }),
+    databaseUrl: command.databaseUrl,
+    ownerDatabaseUrl: command.ownerDatabaseUrl,
+    temporalAddress: command.temporalAddress,
   })
   const environment = {
     ...options.environment,
@@ -90,7 +90,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     servers: core.servers,
     environment,
     apiPorts: ports.api,
-    ...(sharedPort === undefined ? {} : { sharedPort }),
+    sharedPort,
     prepare,
   })
   let interrupted = false
@@ -116,7 +116,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       stateDir,
       url,
       urls,
-      ...(core.temporalUi === undefined ? {} : { temporalUi: core.temporalUi }),
+      temporalUi: core.temporalUi,
       log,
       prepared,
       supervision,

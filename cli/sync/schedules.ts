@@ -33,8 +33,8 @@ export async function syncSchedule(
   const request: RetrainRequest = { model: name, reason: 'schedule', requestedBy: `schedule/${name}` }
   const options = {
     spec: {
-      ...(retrain.cron === undefined ? {} : { cronExpressions: [retrain.cron] }),
-      ...(retrain.everyMs === undefined ? {} : { intervals: [{ every: retrain.everyMs }] }),
+      cronExpressions: retrain.cron === undefined ? undefined : [retrain.cron],
+      intervals: retrain.everyMs === undefined ? undefined : [{ every: retrain.everyMs }],
     },
     action: {
       type: 'startWorkflow' as const,
@@ -71,8 +71,8 @@ export async function syncDrills(
   const request: DrillRequest = { model: name, requestedBy: `schedule/${name}` }
   const options = {
     spec: {
-      ...(cron === undefined ? {} : { cronExpressions: [cron] }),
-      ...(everyMs === undefined ? {} : { intervals: [{ every: everyMs }] }),
+      cronExpressions: cron === undefined ? undefined : [cron],
+      intervals: everyMs === undefined ? undefined : [{ every: everyMs }],
     },
     action: {
       type: 'startWorkflow' as const,

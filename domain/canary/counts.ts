@@ -82,7 +82,7 @@ export function canaryLedger(): CanaryLedger {
     excess: () => excessBad(exposures()),
     since: (startedMs) => between(firstFrom(startedMs)),
 
-    missing(stage, staleMs, maxStaleMs) {
+    missing(stage, staleMs, maxStaleMs): Reason | null {
       if (staleMs === null || staleMs > maxStaleMs) {
         const age = staleMs === null ? 'there are no counters' : `the newest counters are ${staleMs} ms old`
         return {

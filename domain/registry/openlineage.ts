@@ -73,11 +73,10 @@ export function lineageEvent(facts: LineageFacts) {
       runId,
       facets: {
         processing_engine: facet('processing_engine', { name: 'tenure', version: build }),
-        ...(problem === undefined
-          ? {}
-          : {
-              errorMessage: facet('errorMessage', { message: problem, programmingLanguage: 'TypeScript' }),
-            }),
+        errorMessage:
+          problem === undefined
+            ? undefined
+            : facet('errorMessage', { message: problem, programmingLanguage: 'TypeScript' }),
       },
     },
     job: {
@@ -89,7 +88,7 @@ export function lineageEvent(facts: LineageFacts) {
           integration: 'TENURE',
           jobType: job.toUpperCase(),
         }),
-        ...(query === undefined ? {} : { sql: facet('sql', { query }) }),
+        sql: query === undefined ? undefined : facet('sql', { query }),
       },
     },
     inputs: inputs.map((each) => datasetOf(model, each)),
@@ -133,7 +132,7 @@ function statisticsOf(dataset: LineageDataset): Record<string, object> {
   return {
     outputStatistics: facet('outputStatistics', {
       rowCount: dataset.rows,
-      ...(dataset.bytes === undefined ? {} : { size: dataset.bytes }),
+      size: dataset.bytes,
     }),
   }
 }

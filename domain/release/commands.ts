@@ -66,9 +66,9 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
   if (refusal !== undefined) return ignored(state, refusal)
   const said: Statement = {
     by: event.by,
-    ...(event.key === undefined ? {} : { key: event.key }),
+    key: event.key,
     atMs: event.atMs,
-    ...(event.reason === undefined ? {} : { reason: event.reason }),
+    reason: event.reason,
   }
   switch (event.command) {
     case 'approve':

@@ -96,7 +96,7 @@ export function evidenceOf(
       // Of a request that is copied, the shadow gets one answer and the champion another.
       shareBp:
         stage === 'shadow' ? Math.round((10_000 * state.shareBp) / (10_000 + state.shareBp)) : state.shareBp,
-      ...(nextShareBp === undefined ? {} : { nextShareBp }),
+      nextShareBp,
       startedMs,
       elapsedMs: Math.min(watchedMs, countedMs),
       minMs: policy?.minMs ?? 0,
@@ -107,6 +107,6 @@ export function evidenceOf(
         (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
     },
     staleMs,
-    ...(paired === undefined ? {} : { paired }),
+    paired,
   }
 }

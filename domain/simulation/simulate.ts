@@ -125,7 +125,7 @@ export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRel
       stage: {
         index: state.stageIndex,
         shareBp: exposedBp(state),
-        ...(nextShareBp === undefined ? {} : { nextShareBp }),
+        nextShareBp,
         startedMs: state.routings.at(-1)?.startedMs ?? 0,
         elapsedMs,
         minMs: limits.minMs,

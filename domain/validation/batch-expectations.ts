@@ -72,8 +72,8 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   if (value === null)
     return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is wanted` }
   const passed = isWithin(value, {
-    ...(min === undefined ? {} : { min }),
-    ...(max === undefined ? {} : { max }),
+    min,
+    max,
   })
   const shown = Number(value.toPrecision(6))
   return {

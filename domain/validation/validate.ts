@@ -47,7 +47,7 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
   if (feature.kind === 'number') {
     const { min, max } = feature
     if (min === undefined && max === undefined) return []
-    const range = { ...(min === undefined ? {} : { min }), ...(max === undefined ? {} : { max }) }
+    const range = { min, max }
     return [{ check: 'between', column, ...range, mostly: mostlyInRange, severity }]
   }
   if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]

@@ -29,7 +29,7 @@ export const previousChampion = (options: FallbackOptions & { otherwise?: Answer
   ...options,
 })
 
-export function lowerFallback(
+export function compileFallback(
   report: IssueCollector,
   spec: FallbackSpec,
   { output }: LabelDefinition,
@@ -40,19 +40,19 @@ export function lowerFallback(
   const more = automatic === true ? { automatic } : {}
   if (spec.kind === 'previous') {
     if (spec.otherwise === undefined) return { kind: 'previous', ...more }
-    const rule = lowerAnswer(report, spec.otherwise, output)
-    return { kind: 'previous', ...(rule === undefined ? {} : { otherwise: rule }), ...more }
+    const rule = compileAnswer(report, spec.otherwise, output)
+    return { kind: 'previous', otherwise: rule, ...more }
   }
   if (spec.kind !== 'always') {
     report('fallback', 'always(…) or previousChampion() is wanted')
     return { kind: 'previous' }
   }
-  const outputs = lowerAnswer(report, spec.answer, output)
+  const outputs = compileAnswer(report, spec.answer, output)
   return outputs === undefined ? { kind: 'previous' } : { kind: 'answer', outputs, ...more }
 }
 
 /** What a network would give that answers so. */
-function lowerAnswer(
+function compileAnswer(
   report: IssueCollector,
   answer: Answer,
   output: LabelDefinition['output'],

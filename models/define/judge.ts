@@ -105,7 +105,7 @@ export function compileJudge(
     policy,
     slices,
     groups: [...(spec.groups ?? [])],
-    ...(spec.entity === undefined ? {} : { entity: spec.entity }),
-    ...(spec.baseline === undefined ? {} : { baseline: spec.baseline }),
+    entity: spec.entity,
+    baseline: spec.baseline,
   }
 }

@@ -33,11 +33,11 @@ export function quantity(
   options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
 ): LabelDefinition {
   const { unit, min, max, ...rest } = options
-  const limits = { ...(min === undefined ? {} : { min }), ...(max === undefined ? {} : { max }) }
+  const limits = { min, max }
   return {
     column: 'label',
     ...rest,
-    output: { kind: 'number', ...(unit === undefined ? {} : { unit }), ...limits },
+    output: { kind: 'number', unit, ...limits },
   }
 }
 

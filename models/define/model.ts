@@ -8,18 +8,18 @@ import type { LabelDefinition, ModelDefinition } from '../../domain/model-defini
 import { DomainError } from '../../domain/errors.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
-import { lowerExpectations, type ExpectSpec } from './data/expect.ts'
-import { lowerFallback, type FallbackSpec } from './fallback.ts'
+import { compileExpectations, type ExpectSpec } from './data/expect.ts'
+import { compileFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './data/features.ts'
 import { compileJudge, type JudgeSpec } from './judge.ts'
 import { checkLabel } from './label.ts'
-import { lowerViews } from './data/lookup.ts'
-import { lowerMonitor, type MonitorSpec } from './monitor.ts'
+import { compileViews } from './data/lookup.ts'
+import { compileMonitor, type MonitorSpec } from './monitor.ts'
 import { compileRelease, type ReleaseSpec } from './release.ts'
 import { collectIssues, type IssueCollector } from './issues.ts'
-import { lowerRetrain, type RetrainSpec } from './retrain.ts'
-import { lowerSource, type SourceSpec } from './data/source.ts'
-import { lowerSplit, type SplitSpec } from './split.ts'
+import { compileRetrain, type RetrainSpec } from './retrain.ts'
+import { compileSource, type SourceSpec } from './data/source.ts'
+import { compileSplit, type SplitSpec } from './split.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
 
@@ -101,7 +101,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   file: ModelFile<F, H>,
 ): Model {
   const { report, issues } = collectIssues()
-  const definition = lowerModel(report, file as unknown as ModelFile<Features, Hyperparameters>)
+  const definition = compileModel(report, file as unknown as ModelFile<Features, Hyperparameters>)
   if (issues.length > 0)
     throw new DomainError(
       'invalid_model_file',
@@ -114,7 +114,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 const wantedParts = ['features', 'label', 'source', 'split', 'judge', 'release'] as const
 type Part = (typeof wantedParts)[number]
 
-function lowerModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
+function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
   if (typeof file.train !== 'function') report('train', 'a function is wanted')
@@ -146,32 +146,32 @@ function lowerModel(report: IssueCollector, file: ModelFile<Features, Hyperparam
   const retrain =
     file.retrain === undefined
       ? {}
-      : { retrain: part('retrain', [], () => lowerRetrain(report, file.retrain as RetrainSpec)) }
+      : { retrain: part('retrain', [], () => compileRetrain(report, file.retrain as RetrainSpec)) }
   const fallback =
     file.fallback === undefined
       ? {}
       : {
           fallback: part('fallback', ['label'], () =>
-            lowerFallback(report, file.fallback as FallbackSpec, label),
+            compileFallback(report, file.fallback as FallbackSpec, label),
           ),
         }
   const monitor =
     file.monitor === undefined
       ? {}
-      : { monitor: part('monitor', [], () => lowerMonitor(report, file.monitor as MonitorSpec)) }
+      : { monitor: part('monitor', [], () => compileMonitor(report, file.monitor as MonitorSpec)) }
   const views =
-    part('features', ['features', 'source'], () => lowerViews(report, features, source.options)) ?? []
+    part('features', ['features', 'source'], () => compileViews(report, features, source.options)) ?? []
   const definition: ModelDefinition = {
     name: file.name,
-    ...(file.about === undefined ? {} : { about: String(file.about).trim() }),
+    about: file.about === undefined ? undefined : String(file.about).trim(),
     features,
     label,
-    source: part('source', ['source'], () => lowerSource(report, source)),
+    source: part('source', ['source'], () => compileSource(report, source)),
     expectations: part('expect', ['features', 'label'], () =>
-      lowerExpectations(file.expect ?? [], { report, features, label }),
+      compileExpectations(file.expect ?? [], { report, features, label }),
     ),
     split: part('split', ['split', 'source'], () =>
-      lowerSplit(report, file.split, source.options.eventTime !== undefined),
+      compileSplit(report, file.split, source.options.eventTime !== undefined),
     ),
     hyperparameters,
     seed,

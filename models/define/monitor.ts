@@ -82,7 +82,7 @@ export interface MonitorSpec {
   }
 }
 
-export function lowerMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
+export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
   const usual = defaultMonitorPolicy
   const at = (place: string, text: Duration | undefined, otherwise: number) =>
     text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)
@@ -92,7 +92,7 @@ export function lowerMonitor(report: IssueCollector, spec: MonitorSpec): Monitor
     everyMs: at('every', spec.every, usual.everyMs),
     settleMs: at('settle', spec.settle, usual.settleMs),
     spanMs: at('span', spec.span, usual.spanMs),
-    ...(spec.count === undefined ? {} : { countMs: at('count', spec.count, usual.everyMs) }),
+    countMs: spec.count === undefined ? undefined : at('count', spec.count, usual.everyMs),
     observedMs: at('outcomesWithin', spec.outcomesWithin, usual.observedMs),
     service: {
       ...usual.service,
@@ -105,9 +105,9 @@ export function lowerMonitor(report: IssueCollector, spec: MonitorSpec): Monitor
       cpuShare: resources.cpuShare ?? usual.service.cpuShare,
       loopDelayMs: at('resources.loopDelay', resources.loopDelay, usual.service.loopDelayMs),
     },
-    ...(spec.business === undefined ? {} : { business: spec.business }),
-    ...(spec.cost === undefined ? {} : { cost: spec.cost }),
-    ...(quality === undefined ? {} : { quality }),
+    business: spec.business,
+    cost: spec.cost,
+    quality,
     retrain,
     brakes: {
       ...usual.brakes,

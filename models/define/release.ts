@@ -160,9 +160,9 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
   const shared = {
     strategy,
     approval: { approvers: by, withinMs: at('approval.within', within) },
-    watch: lowerWatch(at, spec.watch ?? {}),
+    watch: compileWatch(at, spec.watch ?? {}),
     limits: { ...defaultCanaryPolicy, ...spec.limits },
-    ...lowerCommon(at, spec),
+    ...compileCommon(at, spec),
   }
   if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
   const soakMs = at('soak', spec.soak ?? '30 min')
@@ -215,17 +215,17 @@ function timesOf(
 }
 
 /** What is only there when it is said, but for the drills, which are only away when that is said. */
-function lowerCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
+function compileCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
   const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec
   const soakMs = at('hotfix.soak', hotfix?.soak ?? '5 min')
   const deadlineMs = hotfix?.deadline === undefined ? undefined : at('hotfix.deadline', hotfix.deadline)
   return {
-    ...(whenInconclusive === undefined ? {} : { whenInconclusive }),
-    ...(whenBusy === undefined ? {} : { whenBusy }),
-    ...(hotfix === undefined
-      ? {}
-      : {
-          hotfix: {
+    whenInconclusive,
+    whenBusy,
+    hotfix:
+      hotfix === undefined
+        ? undefined
+        : {
             stages: hotfix.stages.map((each, index) => ({
               shareBp: Math.round(each.percent * 100),
               ...timesOf(
@@ -236,16 +236,18 @@ function lowerCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
               ),
             })),
           },
-        }),
-    ...(qualification === undefined ? {} : { qualification }),
-    ...(drill === 'off' ? {} : { drill: lowerDrill(at, drill) }),
+    qualification,
+    ...(drill === 'off' ? {} : { drill: compileDrill(at, drill) }),
     ...(requireDrill === undefined
       ? {}
       : { requireDrill: { withinMs: at('requireDrill.within', requireDrill.within) } }),
   }
 }
 
-function lowerDrill(at: At, { every, cron, kinds, percent: share, within, ...rest }: DrillSpec): DrillPolicy {
+function compileDrill(
+  at: At,
+  { every, cron, kinds, percent: share, within, ...rest }: DrillSpec,
+): DrillPolicy {
   const { everyMs: monthly, ...standard } = defaultDrill
   const everyMs = every === undefined ? (cron === undefined ? monthly : undefined) : at('drill.every', every)
   return {
@@ -259,7 +261,7 @@ function lowerDrill(at: At, { every, cron, kinds, percent: share, within, ...res
   }
 }
 
-function lowerWatch(at: At, watch: NonNullable<CanarySpec['watch']>): WatchPolicy {
+function compileWatch(at: At, watch: NonNullable<CanarySpec['watch']>): WatchPolicy {
   const { tick, every, exposure, acknowledge, decision } = watch
   return {
     tickMs: tick === undefined ? defaultWatch.tickMs : at('watch.tick', tick),

@@ -8,7 +8,7 @@ export type RetrainSpec = ({ every: Duration } | { cron: string }) & {
   catchUp?: Duration
 }
 
-export function lowerRetrain(report: IssueCollector, spec: RetrainSpec): RetrainSchedule {
+export function compileRetrain(report: IssueCollector, spec: RetrainSpec): RetrainSchedule {
   const catchUpMs = durationAt(report, 'retrain.catchUp', spec.catchUp ?? '1 h')
   if ('every' in spec) return { everyMs: durationAt(report, 'retrain.every', spec.every), catchUpMs }
   if (!/^[^\s]+(\s+[^\s]+){4}$/.test(spec.cron?.trim() ?? ''))

@@ -35,7 +35,7 @@ export const byTime = (options: {
   maxRows?: { train?: number; test?: number }
 }): SplitSpec => ({ kind: 'time', ...options })
 
-export function lowerSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
+export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
   if (spec.kind === 'hash') {
     if (!(spec.test > 0 && spec.test < 1))
       report('split.test', `a share between 0 and 1 is wanted, not ${spec.test}`)
@@ -51,7 +51,7 @@ export function lowerSplit(report: IssueCollector, spec: SplitSpec, timed: boole
     trainMs: durationAt(report, 'split.train', spec.train),
     testMs: durationAt(report, 'split.test', spec.test),
     maturedMs: spec.matured === undefined ? 0 : durationAt(report, 'split.matured', spec.matured),
-    ...(train === undefined ? {} : { maxTrain: train }),
-    ...(test === undefined ? {} : { maxTest: test }),
+    maxTrain: train,
+    maxTest: test,
   }
 }

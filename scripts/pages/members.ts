@@ -122,9 +122,7 @@ function entriesOf(source: Text, properties: readonly Node[]): Entry[] {
     if (node.type !== 'Property') return []
     heading = lineBefore(source, node.start) ?? heading
     const name = source.text.slice(node.key.start, node.key.end).replace(/^'|'$/g, '')
-    return [
-      { name, meaning: commentBefore(source, node.start), ...(heading === undefined ? {} : { heading }) },
-    ]
+    return [{ name, meaning: commentBefore(source, node.start), heading }]
   })
 }
 

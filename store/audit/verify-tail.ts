@@ -33,7 +33,7 @@ export async function verifyTail(
   for (;;) {
     const rows: AuditRow[] = await listAudit(database, {
       limit: page,
-      ...(later === undefined ? {} : { before: later.seq }),
+      before: later === undefined ? undefined : later.seq,
     })
     if (later === undefined) {
       const newest = rows[0]?.seq ?? 0

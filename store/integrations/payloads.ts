@@ -35,7 +35,7 @@ export async function findMirroredVersion(
     status,
     artifactDigest,
     trainingId,
-    ...(lineage.snapshot === undefined ? {} : { snapshot: lineage.snapshot }),
+    snapshot: lineage.snapshot,
   }
 }
 

@@ -86,10 +86,10 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     return {
       server,
       migrations,
-      ...(replicas === undefined ? {} : { replicas }),
-      ...(champions === undefined ? {} : { champions }),
-      ...(versions === undefined ? {} : { versions }),
-      ...(auditWeakness === undefined ? {} : { auditWeakness }),
+      replicas,
+      champions,
+      versions,
+      auditWeakness,
     }
   } catch (error) {
     return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }

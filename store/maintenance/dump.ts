@@ -146,7 +146,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
     tables: tables.filter(({ name }) => own.has(name) && !notKept.has(name)),
     days: days.map(({ day }) => day),
     epoch: found!.epoch,
-    ...(newest === undefined ? {} : { auditHead: { seq: Number(newest.seq), hash: newest.hash } }),
+    auditHead: newest === undefined ? undefined : { seq: Number(newest.seq), hash: newest.hash },
     takenAt: found!.at.toISOString(),
     server: found!.server,
   }

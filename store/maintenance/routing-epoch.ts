@@ -44,7 +44,7 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
         salt,
         arms: [{ arm: 'champion', version, shareBp: totalBp }],
         proven,
-        ...(standby === undefined ? {} : { standby }),
+        standby,
       },
       replaces: now.route,
     })

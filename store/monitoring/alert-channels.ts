@@ -58,9 +58,9 @@ function parseChannels(file: string, text: string): Channel[] {
     name,
     target: withoutAbsent(to),
     severities: wanted,
-    ...(models === undefined ? {} : { models }),
+    models,
     afterMs: afterMinutes * 60_000,
-    ...(repeatMinutes === undefined ? {} : { repeatMs: repeatMinutes * 60_000 }),
+    repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
   }))
 }
 

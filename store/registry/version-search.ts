@@ -58,7 +58,7 @@ export async function findVersions(
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
     versions: rows.slice(0, limit).map(toFound),
-    ...(last === undefined ? {} : { next: keyOf(order, last) }),
+    next: last === undefined ? undefined : keyOf(order, last),
   }
 }
 

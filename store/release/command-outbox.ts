@@ -258,7 +258,7 @@ export async function refuseParcel(store: Store, parcel: OutboxItem, message: st
       releaseId,
       command,
       actor,
-      ...(reason === undefined ? {} : { reason }),
+      reason,
       ...answer,
     })
     await database.query(sql`update command_outbox set next_at = null, problem = null where id = ${id}`)

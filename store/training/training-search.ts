@@ -76,7 +76,7 @@ export async function findTrainings(
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
     trainings: rows.slice(0, limit).map(toTraining),
-    ...(last === undefined ? {} : { next: { at: last.at, id: last.id } }),
+    next: last === undefined ? undefined : { at: last.at, id: last.id },
   }
 }
 

@@ -227,9 +227,11 @@ describe('in a terminal', () => {
   })
 })
 
+type ChartedVerdict = Parameters<typeof evidenceOf>[0][number]['verdict']
+
 describe('the evidence of verdicts', () => {
-  const waiting = {
-    kind: 'inconclusive' as const,
+  const waiting: ChartedVerdict = {
+    kind: 'inconclusive',
     reasons: [
       { code: 'minimum_requests', message: '', values: { requests: 50, minRequests: 200 } },
       { code: 'promotion_evidence', message: '', values: { metric: 'errors', logE: 1, threshold: 4 } },

@@ -48,7 +48,7 @@ it('a worker that dies there changes nothing of how its release ends', { timeout
   await Promise.all([1, 2, 3, 4, 5, 6].map(work))
   expect(failures).toEqual([])
   expect(died).toBe(sample.length)
-  expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(house.store)).not.toMatchObject({ breach: expect.anything() })
 })
 
 it('the points of a release are its events, its tasks, and the edges of all it writes', () => {

@@ -172,5 +172,5 @@ describe('reset', () => {
 
 it('the time until it is closed is bounded by two looks', async () => {
   expect(2 * sweepMs).toBeLessThanOrEqual(60_000)
-  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
 })

@@ -50,5 +50,5 @@ it('two releases started at once under one workflow id: one runs', async () => {
 })
 
 it('leaves an audit that fits', async () => {
-  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
 })

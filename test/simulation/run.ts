@@ -234,7 +234,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       atMs: world.now(),
     })
     world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
-    const body = { by, id: `${id}-${firstRunId}`, ...(reason === undefined ? {} : { reason }), ...digests }
+    const body = { by, id: `${id}-${firstRunId}`, reason, ...digests }
     if (isSignal) temporal.signal(workflowId, command, body)
     else temporal.update(workflowId, command, body.id, body, () => {})
   }

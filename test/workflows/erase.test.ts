@@ -207,7 +207,7 @@ describe('a person', { timeout: 180_000 }, () => {
     expect(rows.map(({ action }) => action)).toEqual(['erasure.done', 'erasure.requested'])
     const { hashOf } = subjectKeyOf(await openSigner(core.config.signingKey))
     for (const { detail } of rows) expect(detail).toMatchObject({ subjectHash: hashOf(anna) })
-    expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(house.store)).not.toMatchObject({ breach: expect.anything() })
     // Another installation gives another name to the same person.
     expect(subjectKeyOf(await openSigner(`${core.config.stateDir}/other.pem`)).hashOf(anna)).not.toBe(
       hashOf(anna),

@@ -66,7 +66,7 @@ beforeAll(async () => {
     ['petra', 'predictor', undefined],
     ['hugo', 'operator', [hidden]],
   ] as const)
-    keys[who] = await house.key({ name: who, role, ...(models === undefined ? {} : { models: [...models] }) })
+    keys[who] = await house.key({ name: who, role, models: models === undefined ? undefined : [...models] })
   const { address, namespace } = core.config.temporal
   api = await startApi(house, {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
@@ -96,7 +96,7 @@ const sync = () =>
   )
 const stored = async () => (await listViews(core.store, { name }))[0]
 const ask = (method: string, path: string, who = 'olga', body?: object) =>
-  api.request(method, path, { key: keys[who]!, ...(body === undefined ? {} : { body }) })
+  api.request(method, path, { key: keys[who]!, body })
 const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run', 60_000)
 
 it('a view is taken in by its schedule, each row once, however often it runs and however many at once', async () => {

@@ -15,7 +15,7 @@ export interface Narrowed {
 export async function narrowed(store: Database, actor: Actor, model: string | undefined): Promise<Narrowed> {
   const models = filterVisible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
   const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
-  return { models, ...(asked === undefined ? {} : { asked: { models: asked } }) }
+  return { models, asked: asked === undefined ? undefined : { models: asked } }
 }
 
 export const ModelChoice = ({ models, chosen }: { models: string[]; chosen: string | undefined }): View => (

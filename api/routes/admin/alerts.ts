@@ -30,7 +30,7 @@ export const alertRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
           actor: actor!.name,
           action: 'alert.acknowledged',
           subject: `alert/${id}`,
-          ...(done.model === undefined ? {} : { model: done.model }),
+          model: done.model,
           detail: { kind: done.kind, reason: body.reason ?? null },
         })
         return done

@@ -77,7 +77,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteD
       const [at, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'newest', cursorKey)
       const found = await listErasures(store, {
         limit: query.limit + 1,
-        ...(query.model === undefined ? {} : { model: query.model }),
+        model: query.model,
         ...modelFilter(actor),
         ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
       })
@@ -86,7 +86,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteD
       return {
         json: {
           erasures: shown.map(receiptOf),
-          ...(last === undefined ? {} : { next_cursor: encodeCursor('newest', [last.requestedAt, last.id]) }),
+          next_cursor: last === undefined ? undefined : encodeCursor('newest', [last.requestedAt, last.id]),
         },
       }
     },

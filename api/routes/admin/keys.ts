@@ -59,9 +59,9 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
         const inserted = await insertKey(database, {
           name,
           role,
-          ...(models === undefined ? {} : { models }),
-          ...(expiresAt === undefined ? {} : { expiresAt }),
-          ...(rate === undefined ? {} : { rate }),
+          models,
+          expiresAt,
+          rate,
         })
         const detail = {
           name,

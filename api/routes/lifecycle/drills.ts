@@ -65,12 +65,12 @@ export const drillRoutes = ({ store, temporal, log }: ApiDeps): RouteDefinition[
       const request: DrillRequest = {
         model,
         requestedBy: actor!.name,
-        ...(body.kinds === undefined ? {} : { kinds: body.kinds }),
+        kinds: body.kinds,
         changes: {
-          ...(body.traffic === undefined ? {} : { traffic: body.traffic }),
-          ...(body.harm_budget === undefined ? {} : { harmBudget: body.harm_budget }),
-          ...(body.share_bp === undefined ? {} : { shareBp: body.share_bp }),
-          ...(body.within_ms === undefined ? {} : { withinMs: body.within_ms }),
+          traffic: body.traffic,
+          harmBudget: body.harm_budget,
+          shareBp: body.share_bp,
+          withinMs: body.within_ms,
         },
       }
       const workflowId = drillWorkflowId(model)

@@ -134,8 +134,8 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         model,
         version: body.version,
         requestedBy: actor!.name,
-        ...(body.policy === undefined ? {} : { policy: body.policy }),
-        ...(body.hotfix === undefined ? {} : { hotfix: body.hotfix }),
+        policy: body.policy,
+        hotfix: body.hotfix,
       }
       return startRelease(deps, request, ask)
     },
@@ -157,7 +157,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         const said = {
           id: params['id']!,
           actor: actor!,
-          ...(body.reason === undefined ? {} : { reason: body.reason }),
+          reason: body.reason,
         }
         if (name === 'abort' && isQueueId(said.id)) return cancelQueued(deps, said)
         return sendReleaseCommand(deps, {

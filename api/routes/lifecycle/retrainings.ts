@@ -39,9 +39,9 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
         model,
         reason: 'manual',
         requestedBy: actor!.name,
-        ...(body.as_of === undefined ? {} : { asOf: new Date(body.as_of).toISOString() }),
-        ...(body.reason === undefined ? {} : { evidence: { reason: body.reason } }),
-        ...(body.policy === undefined ? {} : { policy: body.policy }),
+        asOf: body.as_of === undefined ? undefined : new Date(body.as_of).toISOString(),
+        evidence: body.reason === undefined ? undefined : { reason: body.reason },
+        policy: body.policy,
       }
       return start(deps, request, command)
     },

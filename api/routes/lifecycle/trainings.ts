@@ -47,7 +47,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       return {
         json: {
           trainings: trainings.map(toWire),
-          ...(next === undefined ? {} : { next_cursor: encodeCursor(order, [next.at, next.id]) }),
+          next_cursor: next === undefined ? undefined : encodeCursor(order, [next.at, next.id]),
         },
       }
     },

@@ -85,7 +85,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
         )
       const request: MaterialiseRequest = {
         view,
-        ...(body.from === undefined ? {} : { from: new Date(body.from).toISOString() }),
+        from: body.from === undefined ? undefined : new Date(body.from).toISOString(),
       }
       const workflowId = materialiseWorkflowId(view)
       const begun = await deps.temporal.call(callTimeoutMs, (client) =>

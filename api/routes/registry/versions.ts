@@ -45,7 +45,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       return {
         json: {
           versions: versions.map((each) => ({ ...toWire(each), metrics: each.lineage.metrics ?? {} })),
-          ...(next === undefined ? {} : { next_cursor: cursorOfKey(next, order) }),
+          next_cursor: next === undefined ? undefined : cursorOfKey(next, order),
         },
       }
     },

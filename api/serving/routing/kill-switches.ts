@@ -119,7 +119,7 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
       [...flags.values()].flatMap((flag) => {
         const { model, revision } = flag
         const problem = unmet.get(model)
-        const acknowledgement = { model, revision, ...(problem === undefined ? {} : { problem }) }
+        const acknowledgement = { model, revision, problem }
         return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
       }),
     acknowledged(acknowledgement) {

@@ -53,10 +53,10 @@ export const keysGroup: CommandGroup = {
         const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
           role,
-          ...(models === undefined ? {} : { models: String(models).split(',') }),
-          ...(expires === undefined ? {} : { expires_at: expires }),
-          ...(rate === undefined ? {} : { requests_per_second: Number(rate) }),
-          ...(burst === undefined ? {} : { burst: Number(burst) }),
+          models: models === undefined ? undefined : String(models).split(','),
+          expires_at: expires,
+          requests_per_second: rate === undefined ? undefined : Number(rate),
+          burst: burst === undefined ? undefined : Number(burst),
         })
         terminal.answer(answer, shown(answer.key))
       },

@@ -47,7 +47,7 @@ export const drillCommand: CommandSpec = {
     const { kind, live, within } = options
     const answer = await api().post<{ model: string; workflow_id: string }>('/v1/drills', {
       model,
-      ...(kind === undefined ? {} : { kinds: [kind] }),
+      kinds: kind === undefined ? undefined : [kind],
       ...(live === true ? { traffic: 'live' } : {}),
       ...(options['harmBudget'] === undefined ? {} : { harm_budget: Number(options['harmBudget']) }),
       ...(within === undefined ? {} : { within_ms: Math.round(Number(within) * 1_000) }),

@@ -55,7 +55,7 @@ export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
       fromMs: startedMs,
       toMs: next?.startedMs ?? (endedAt === undefined ? null : Date.parse(endedAt)),
       shareBp: stage === 'shadow' ? 0 : shareOf(state, stage, stageIndex),
-      ...(last === undefined ? {} : { verdict: last.kind }),
+      verdict: last === undefined ? undefined : last.kind,
     })
   }
   const harm = oldestFirst(decisions).flatMap(({ at, statistics }) => {

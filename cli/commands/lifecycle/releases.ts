@@ -56,7 +56,7 @@ export const releaseGroup: CommandGroup = {
         const answer = await api().post<Partial<Answered>>('/v1/releases', {
           model,
           version,
-          ...(options['hotfix'] === undefined ? {} : { hotfix: { reason: options['hotfix'] } }),
+          hotfix: options['hotfix'] === undefined ? undefined : { reason: options['hotfix'] },
         })
         if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
         terminal.answer(answer, answer.message ?? `${version} is being released as ${answer.id ?? ''}`)

@@ -38,8 +38,8 @@ export const retrainCommand: CommandSpec = {
     const started = await api().post<Answered & { id: string; workflow_id: string }>(
       `/v1/models/${encodeURIComponent(String(args[0]))}/retrainings`,
       {
-        ...(asOf === undefined ? {} : { as_of: new Date(String(asOf)).toISOString() }),
-        ...(options['reason'] === undefined ? {} : { reason: options['reason'] }),
+        as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
+        reason: options['reason'],
       },
     )
     if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))

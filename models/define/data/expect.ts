@@ -124,7 +124,7 @@ export const labelAfterEvent = (options: Mostly = {}): ExpectSpec =>
     ...options,
   })
 
-export function lowerExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
+export function compileExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
   return specs.map((spec, index) => {
     if (typeof spec !== 'function') {
       place.report(`expect[${index}]`, 'made with one of the builders: rowCount, complete, between, …')

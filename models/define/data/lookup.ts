@@ -69,7 +69,7 @@ export function lookup<
       timeToLiveMs,
       freshMs: durationAt(report, 'fresh', options.fresh ?? '1 min'),
       withinMs: durationAt(report, 'within', options.within ?? '20 ms'),
-      ...(otherwise === undefined ? {} : { otherwise }),
+      otherwise,
     },
   }
   views.set(made, { view: of as unknown as View<Features>, issues })
@@ -77,7 +77,7 @@ export function lookup<
 }
 
 /** The views of a model's features, with what is wrong with them and with how they are used. */
-export function lowerViews(
+export function compileViews(
   report: IssueCollector,
   features: Features,
   { eventTime }: { eventTime?: string | undefined },

@@ -50,7 +50,7 @@ export const postgres = (options: SourceOptions & { rows: string }): SourceSpec 
 
 const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
-export function lowerSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
+export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
   const { kind, files, options } = spec
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
@@ -67,8 +67,8 @@ export function lowerSource(report: IssueCollector, spec: SourceSpec): SourceDef
     kind,
     files,
     rows: (options.rows ?? 'select * from source').trim().replace(/;$/, ''),
-    ...(options.derive === undefined ? {} : { derive: options.derive.trim().replace(/;$/, '') }),
-    ...(options.eventTime === undefined ? {} : { eventTime: options.eventTime }),
+    derive: options.derive === undefined ? undefined : options.derive.trim().replace(/;$/, ''),
+    eventTime: options.eventTime,
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],
   }

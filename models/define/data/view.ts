@@ -9,7 +9,7 @@ import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
-import { lowerSource, type SourceSpec } from './source.ts'
+import { compileSource, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
   /** What a reader should know of it. */
@@ -66,7 +66,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     durationAt(place, String(field), (file[field] as Duration | undefined) ?? usual)
   const entity = lower('entity', [], () => listOf(file.entity))
   const source = lower('source', { kind: 'csv' as const, files: {}, rows: '' }, () =>
-    lowerRows(place, file.source),
+    compileRows(place, file.source),
   )
   const columns = { entity, eventTime: [file.source?.options?.eventTime], knownAt: [file.knownAt] }
   for (const [field, names] of Object.entries(columns)) {
@@ -91,7 +91,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     kind: 'tenure-view',
     definition: {
       name,
-      ...(file.about === undefined ? {} : { about: String(file.about).trim() }),
+      about: file.about === undefined ? undefined : String(file.about).trim(),
       digest: `sha256:${createHash('sha256')
         .update(canonicalJson({ name, ...definition }))
         .digest('hex')}`,
@@ -106,8 +106,8 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
   }
 }
 
-function lowerRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
-  const { kind, files, rows } = lowerSource(report, spec)
+function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
+  const { kind, files, rows } = compileSource(report, spec)
   for (const word of ['derive', 'lookback', 'key'] as const)
     if (spec.options[word] !== undefined)
       report(`source.${word}`, 'is for models: a view says all of it in rows')

@@ -165,7 +165,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
       moveChampion(store, {
         model,
         to,
-        ...(from === undefined ? {} : { from }),
+        from,
         cause: 'promotion',
         actor: 'a',
         reason: 'r',
@@ -357,7 +357,7 @@ describe('OpenLineage', () => {
       withLineage(
         deps,
         'snapshot',
-        (_input, made) => ({ model, ...(made === undefined ? {} : { snapshot: made }) }),
+        (_input, made) => ({ model, snapshot: made }),
         () => Promise.resolve(snapshot),
       ),
     )

@@ -199,10 +199,10 @@ async function speak(
     command,
     by,
     inScope: who?.inScope ?? false,
-    ...(who?.role === undefined ? {} : { role: who.role }),
-    ...(who?.key === undefined ? {} : { key: who.key }),
-    ...(who?.rejectedBecause === undefined ? {} : { rejectedBecause: who.rejectedBecause }),
-    ...(who?.standing === undefined ? {} : { standing: who.standing }),
+    role: who?.role === undefined ? undefined : who.role,
+    key: who?.key === undefined ? undefined : who.key,
+    rejectedBecause: who?.rejectedBecause === undefined ? undefined : who.rejectedBecause,
+    standing: who?.standing === undefined ? undefined : who.standing,
     ...more,
   })
   const result = { accepted: applied, stage: after.stage, message }
@@ -212,7 +212,7 @@ async function speak(
     releaseId: after.id,
     command,
     actor: by,
-    ...(reason === undefined ? {} : { reason }),
+    reason,
     ...result,
   }
   await recordRelease(deps)({ state: after, commands: [record] })

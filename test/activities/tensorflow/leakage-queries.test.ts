@@ -65,5 +65,5 @@ it('the same entities before and after a moment are no leak', async () => {
     ['a', 'p1', 'train', 1, 2, 1, 0],
     ['b', 'p1', 'test', 3, 4, 1, 1],
   ]
-  expect(await leaks(facts, { ...definition, split })).not.toHaveProperty('entityOverlap')
+  expect(await leaks(facts, { ...definition, split })).not.toMatchObject({ entityOverlap: expect.anything() })
 })

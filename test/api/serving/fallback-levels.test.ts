@@ -150,8 +150,7 @@ describe('a broken champion', () => {
 })
 
 describe('the monitor', () => {
-  const definition = (name: string, fallback?: Fallback) =>
-    ({ name, ...(fallback === undefined ? {} : { fallback }) }) as ModelDefinition
+  const definition = (name: string, fallback?: Fallback) => ({ name, fallback }) as ModelDefinition
   const give = (model: string, version: string, fallback?: Fallback) =>
     activateFallback(
       { store: house.store, log },

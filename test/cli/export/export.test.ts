@@ -211,7 +211,7 @@ describe('in Node', () => {
       { origin: 3 },
       { hour: 1e300 },
     ]) {
-      const row = { ...good, ...change } as Row
+      const row = { ...good, ...change } as unknown as Row
       const wanted = codeOf(() => replica.ask('flight', { instances: [row] }))
       expect(wanted).toMatch(/^[a-z_]+$/)
       expect(codeOf(() => predictor.predict([row]))).toBe(wanted)

@@ -174,7 +174,7 @@ describe('the way to promotion', () => {
     )
     expect(rollingWay.stage).toBe('canary')
     expect(routePlan(rollingWay)).toMatchObject({ byReplica: true })
-    expect(routePlan(canary)).not.toHaveProperty('byReplica')
+    expect(routePlan(canary)).not.toMatchObject({ byReplica: expect.anything() })
   })
 
   it('of shadow ends by proof on paired answers where that is asked for, and without evidence by policy', () => {

@@ -27,7 +27,7 @@ export async function startBrowser(): Promise<Browser> {
   const home = await unpacked()
   const executablePath = join(home, 'chromium')
   const lacking = librariesLackedBy(executablePath, {})
-  const libraries = lacking.length === 0 ? {} : { LD_LIBRARY_PATH: join(home, 'lib') }
+  const libraries: Record<string, string> = lacking.length === 0 ? {} : { LD_LIBRARY_PATH: join(home, 'lib') }
   const still = lacking.length === 0 ? [] : librariesLackedBy(executablePath, libraries)
   if (still.length > 0)
     throw new Error(

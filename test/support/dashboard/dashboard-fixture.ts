@@ -242,9 +242,9 @@ async function describe(
     retrainingId: 'retrain/1',
     requestedBy: 'olga',
     reason: 'manual',
-    ...(against === undefined ? {} : { baseline: against }),
+    baseline: against,
   }
-  const subject = { model, challenger: version, ...(against === undefined ? {} : { champion: against }) }
+  const subject = { model, challenger: version, champion: against }
   const curve = Array.from({ length: 12 }, (_, i) => ({ epoch: i + 1, loss: 0.4 + 0.3 / (i + 1) }))
   await store.query(sql`
     update trainings set epoch = 12, curve = ${JSON.stringify(curve)}, ended_at = started_at + interval '26 seconds',

@@ -84,7 +84,7 @@ export async function replay(
   )
   const replayed: Replayed[] = []
   for await (const { runId, error } of results)
-    replayed.push({ name: named.get(runId)!, ...(error === undefined ? {} : { problem: error.message }) })
+    replayed.push({ name: named.get(runId)!, problem: error === undefined ? undefined : error.message })
   return replayed.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 

@@ -68,7 +68,7 @@ export async function startToldWorker(
     pid: child.pid ?? 0,
     alive: () => child.exitCode === null && child.signalCode === null,
     async begin(workflowId, point) {
-      await ask({ kind: 'begin', workflowId, ...(point === undefined ? {} : { point }) }, 'begun')
+      await ask({ kind: 'begin', workflowId, point }, 'begun')
     },
     lived: async () => (await ask({ kind: 'tell' }, 'lived')).lived,
     signal: (signal) => void child.kill(signal),

@@ -79,7 +79,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     environment,
     apiPorts,
     sharedPort,
-    ...(replicaEnvironments === undefined ? {} : { replicaEnvironments }),
+    replicaEnvironments,
     prepare: () => migrateAsOwner(core.databaseUrl, core),
   }).filter(({ name }) => name !== 'train')
   const control = processes.find(({ name }) => name === 'control')!

@@ -65,7 +65,7 @@ async function prepare(
     const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
       workflowId: releaseWorkflowId(model),
       taskQueue: config.taskQueues.control,
-      args: [{ model, version, requestedBy: 'olga', ...(changed === undefined ? {} : { policy: changed }) }],
+      args: [{ model, version, requestedBy: 'olga', policy: changed }],
     })
     return playedRelease(store, handle)
   }

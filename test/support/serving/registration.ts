@@ -66,7 +66,7 @@ export async function nextRoute(
       ...change,
     },
     replaces: now?.route ?? { epoch: 1, generation: 0 },
-    ...(exposureMs === undefined ? {} : { exposureMs }),
+    exposureMs,
   })
   return route
 }

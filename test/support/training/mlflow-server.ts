@@ -69,7 +69,7 @@ const runAnswer = (id: string, run: NonNullable<ReturnType<State['runs']['get']>
     experiment_id: run.experiment,
     status: run.status,
     start_time: run.start,
-    ...(run.end === undefined ? {} : { end_time: run.end }),
+    end_time: run.end,
   },
   data: { params: pairs(run.params), metrics: [...run.metrics.values()], tags: pairs(run.tags) },
 })

@@ -34,7 +34,7 @@ describe('before any request', () => {
       outcome: 'rejected',
       reason: 'rejected by anna: not this week',
     })
-    expect(await routed()).not.toHaveProperty('release')
+    expect(await routed()).not.toMatchObject({ release: expect.anything() })
   })
 
   it('approvals that do not come in time let it expire', async () => {

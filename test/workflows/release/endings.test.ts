@@ -271,7 +271,7 @@ it('a release is found in Temporal by model, stage, version and outcome, and say
   await release.say('reject', 'anna')
   await release.result()
   expect((await release.handle.describe()).searchAttributes).toMatchObject({ Outcome: ['rejected'] })
-  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
   expect(
     await stage.store.query(sql`select model from champions group by model having count(*) > 1`),
   ).toEqual([])

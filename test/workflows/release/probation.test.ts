@@ -115,7 +115,7 @@ describe('a champion with another schema than the one before', () => {
     await release.reaches('canary')
     await release.say('abort', 'anna', { reason: 'enough' })
     expect((await release.result()).reason).not.toContain('does not fit')
-    expect((await release.state()).rollbackResult).not.toHaveProperty('incompatibilities')
+    expect((await release.state()).rollbackResult).not.toMatchObject({ incompatibilities: expect.anything() })
   })
 
   it('is taken back as well when its workflow was ended from outside', async () => {

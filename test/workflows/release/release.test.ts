@@ -42,7 +42,7 @@ it('promotes: approvals, shadow, shares, promotion, probation', async () => {
   ])
   const kinds = new Set((await listDecisions(stage.store, release.id)).map(({ verdict }) => verdict.kind))
   expect(kinds.has('pass')).toBe(true)
-  expect(await verifyAudit(stage.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
   const actions = (await listAudit(stage.store, { model: show.name })).map(({ action }) => action).reverse()
   expect(actions.slice(actions.lastIndexOf('release.opened'))).toEqual([
     'release.opened',

@@ -62,9 +62,9 @@ export const versionPage = page<VersionPage>({
     ])
     return {
       card,
-      ...(source.evaluation === undefined ? {} : { evaluationId: source.evaluation.id }),
-      ...(gains === undefined ? {} : { gains }),
-      ...(loss === undefined ? {} : { loss }),
+      evaluationId: source.evaluation === undefined ? undefined : source.evaluation.id,
+      gains,
+      loss,
       ...(run === undefined
         ? {}
         : {
@@ -72,7 +72,7 @@ export const versionPage = page<VersionPage>({
               epochs: run.epoch,
               attempts: run.attempts,
               status: run.status,
-              ...(run.durationMs === undefined ? {} : { durationMs: run.durationMs }),
+              durationMs: run.durationMs,
             },
           }),
     }

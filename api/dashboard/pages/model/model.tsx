@@ -82,7 +82,7 @@ export const model = page<Model, z.infer<typeof query>>({
           model: name,
           order: 'version',
           limit: versionsAPage,
-          ...(cursor === undefined ? {} : { after: keyOfCursor(cursor, 'version') }),
+          after: cursor === undefined ? undefined : keyOfCursor(cursor, 'version'),
         }),
         listChampionHistory(store, name, 10),
         listQualityWeeks(store, { model: name, weeks }),
@@ -136,9 +136,9 @@ export const model = page<Model, z.infer<typeof query>>({
       driftWindows,
       quality: { points, metric, chart: qualityChart, weekly },
       nowMs: Date.now(),
-      ...(champion === undefined ? {} : { champion }),
-      ...(flag === undefined ? {} : { flag }),
-      ...(found.next === undefined ? {} : { next: cursorOfKey(found.next, 'version') }),
+      champion,
+      flag,
+      next: found.next === undefined ? undefined : cursorOfKey(found.next, 'version'),
       ...(lastDrift === undefined || driftChart === undefined
         ? {}
         : { drift: { ...lastDrift, chart: driftChart } }),

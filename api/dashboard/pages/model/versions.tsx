@@ -39,7 +39,7 @@ export const versions = page<Found, Query>({
     })
     return {
       versions: found.versions,
-      ...(found.next === undefined ? {} : { next: cursorOfKey(found.next, order) }),
+      next: found.next === undefined ? undefined : cursorOfKey(found.next, order),
     }
   },
   title: () => 'Versions',

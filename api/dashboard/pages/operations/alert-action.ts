@@ -46,7 +46,7 @@ export async function updateAlert(
       actor: actor.name,
       action: said.action,
       subject: `alert/${id}`,
-      ...(done.model === undefined ? {} : { model: done.model }),
+      model: done.model,
       detail: { kind: done.kind, reason: reason === '' ? null : reason },
     })
   })

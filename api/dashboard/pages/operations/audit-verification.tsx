@@ -22,7 +22,7 @@ export const verification = page<Verification>({
       report,
       issues,
       tookMs: performance.now() - fromMs,
-      ...(last === undefined ? {} : { signedUpTo: last.seq }),
+      signedUpTo: last === undefined ? undefined : last.seq,
     }
   },
   title: () => 'Verification of the audit',

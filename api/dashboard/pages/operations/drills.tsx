@@ -54,7 +54,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
             bars,
             spansSvg,
           )
-    return { drills: shown, more: found.length > rowsAPage, ...(chart === undefined ? {} : { chart }) }
+    return { drills: shown, more: found.length > rowsAPage, chart }
   },
   title: () => 'Drills',
   view: ({ drills: found, more, chart }, { query: { model, before } }) => (

@@ -56,8 +56,8 @@ export const overview = page<Overview>({
         const [asked, release] = [traffic.get(glance.model), releaseOf.get(glance.model)]
         return {
           glance,
-          ...(asked === undefined ? {} : { traffic: asked }),
-          ...(release === undefined ? {} : { release }),
+          traffic: asked,
+          release,
           alerts: alerts.filter(({ model }) => model === glance.model).length,
         }
       }),

@@ -77,9 +77,9 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
     rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
     nowMs: Date.now(),
-    ...(candidate === undefined ? {} : { candidate }),
-    ...(champion === undefined ? {} : { champion }),
-    ...(routing === undefined ? {} : { routing }),
-    ...(pinned === undefined ? {} : { pinned }),
+    candidate,
+    champion,
+    routing,
+    pinned,
   }
 }

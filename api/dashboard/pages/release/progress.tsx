@@ -44,7 +44,7 @@ export async function drawProgress(
             fromMs: fromMs!,
             toMs: toMs ?? null,
             shareBp: stage === 'shadow' ? 0 : shareBp,
-            ...(verdict === undefined ? {} : { verdict: verdict.kind }),
+            verdict: verdict === undefined ? undefined : verdict.kind,
           })),
           harm: named.flatMap(({ atMs, verdict: { statistics } }) => {
             const excess = statistics['excessBad']

@@ -340,7 +340,7 @@ describe('nothing that was planted leaves the processes', () => {
     await until(async () => (await toldOf()).length > 0, 'a refusal of what follows the lineage', 60_000)
     const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
     expect(texts.map(([table]) => table)).toEqual([])
-    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     // Whoever reaches Temporal has written it there; it is not ours to have sent it, and ends with the workflow.
     await client.workflowService.deleteWorkflowExecution({
       namespace: config.temporal.namespace,

@@ -178,7 +178,7 @@ describe.skipIf(!canSkew())('clocks', () => {
         stop()
       }
       expect(callers.failures).toEqual([])
-      expect(await verifyAudit(show.system.store)).not.toHaveProperty('breach')
+      expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
       // What is counted and logged carries the database's time, whoever has counted it.
       const [written] = await show.system.store.query<{ ticks: number; rows: number; strange: number }>(sql`
       select (select count(*) from tick_counters) as ticks, (select count(*) from predictions) as rows,
@@ -249,7 +249,7 @@ describe.skipIf(!canSkew())('clocks', () => {
         .toBeGreaterThan(100)
       expect([...callers.answered.keys()]).toHaveLength(1)
       expect(callers.failures).toEqual([])
-      expect(await verifyAudit(show.system.store)).not.toHaveProperty('breach')
+      expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
       reached(
         'F19',
         `Postgres set by ${aheadMs / minuteMs} min: last answer ${lastMs} ms after the watcher's death, then ${outcome}`,
@@ -280,7 +280,7 @@ async function ask(
   const answer = await fetch(`${show.system.urls[place]}${path}`, {
     method,
     headers: { ...headers, authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    body: body === undefined ? undefined : JSON.stringify(body),
   })
   return { status: answer.status, json: (await answer.json()) as Record<string, unknown> }
 }

@@ -32,7 +32,7 @@ beforeAll(async () => {
   stage = await openFleetStage({
     replicas: 3,
     leaseMs,
-    async replicaEnvironments({ databaseUrl }) {
+    async replicaEnvironments({ databaseUrl }): Promise<Record<string, string>[]> {
       line = await openLine(databaseUrl)
       return [{}, {}, { DATABASE_URL: line.url }]
     },

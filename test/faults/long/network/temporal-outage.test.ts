@@ -226,7 +226,7 @@ it('what is said while it is away is recorded within the second and done once wh
   const missed = (await runs(client)).filter((at) => at > awayFromMs + everyMs && at < backMs - everyMs)
   await close()
   expect(missed.length).toBeLessThanOrEqual(1)
-  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
   reached(
     'F15',
     `away for ${Math.round(awayMs / 1_000)} s: ${recorded} commands answered 202 within ${Math.round(slowestMs)} ms, ` +

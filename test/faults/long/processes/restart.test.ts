@@ -38,7 +38,7 @@ it.each([1, 2])(
     expect(postgres.atOnce).toBeLessThanOrEqual(postgres.mayHold / 2)
     expect(postgres.opened).toBeLessThanOrEqual(3 * postgres.mayHold)
     expect(temporal.atOnce).toBeLessThanOrEqual(3 * temporal.mayHold)
-    expect(await verifyAudit(show.system.store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
   },
 )
 

@@ -128,7 +128,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     const answer = await fetch(`${api.url}${path}`, {
       method,
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      body: body === undefined ? undefined : JSON.stringify(body),
     })
     const text = await answer.text()
     return {
@@ -232,7 +232,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     const healedMs = await healed()
     expect(healedMs).toBeLessThanOrEqual(healMs)
     await expectAnswered()
-    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     reached('F11', `tables: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
   }, 300_000)
 
@@ -255,7 +255,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     const healedMs = await healed()
     expect(healedMs).toBeLessThanOrEqual(healMs)
     await expectAnswered()
-    expect(await verifyAudit(store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     // What was acknowledged is there, and what was refused is not.
     const keys = await count(sql`select count(*) from api_keys where name like 'somebody-%'`)
     const audited = await count(

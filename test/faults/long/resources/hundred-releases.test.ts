@@ -168,7 +168,7 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
     sql`select count(*)::int as n from audit where action = 'release.abort'`,
   )
   expect(commands).toEqual([{ n: releases }])
-  expect(await verifyAudit(system.store)).not.toHaveProperty('breach')
+  expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
   const count = (stage: Where) => `${started.filter(({ where }) => where === stage).length} ${stage}`
   const all = [...new Set(places)].map(count).join(', ')
   reached(
