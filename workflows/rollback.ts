@@ -20,7 +20,7 @@ const graceMs = 2_000
 const drillWait = { everyMs: 250, tries: 120 }
 
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
-  const { model, by, reason, signature: signature, recordedAt } = request
+  const { model, by, reason, signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
   const said = { id: request.id ?? uuid4(), by, reason, signature }
   const [who] = await patient.authorize({

@@ -177,7 +177,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
           : applyCommand(letter, who)
       answers.set(command.id, result)
       replies.push({ letter, result })
-      const { by: actor, reason, signature: signature } = command
+      const { by: actor, reason, signature } = command
       const id = `${release}/${command.id}`
       const signed = signature !== undefined
       return [
