@@ -77,8 +77,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     onError: (error) => trouble('a connection to Postgres broke', error),
   })
   const refused = findRefusal(store)
-  const { mostConnections } = socketLimits
-  const server = createSockets(() => trouble(`more than ${mostConnections} connections are refused`))
+  const { maxConnections } = socketLimits
+  const server = createSockets(() => trouble(`more than ${maxConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
   const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []
@@ -180,7 +180,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const stopDelivery = startDelivery({ store, temporal, log: logger, routes }, trouble)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
-  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, mostConnections })
+  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })
   void showFirstKey(store, logger)
 
   return {

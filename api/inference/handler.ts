@@ -13,8 +13,8 @@ export const inferMedia = ['application/json', 'application/octet-stream']
 /** `header` is what was sent as the length header. What is answered stands until the next call, what is promised for good. */
 export type Infer = (request: Request, header: string | undefined) => ByteWriter | Promise<ByteWriter>
 
-export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 'mostInstances'>): Infer {
-  const plain = createInferProtocol(mostInstances)
+export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | 'maxInstances'>): Infer {
+  const plain = createInferProtocol(maxInstances)
   return (request, header) => {
     if (header === undefined) return answer(plain, request)
     const jsonBytes = Number(header)
@@ -23,7 +23,7 @@ export function createInfer({ answer, mostInstances }: Pick<Serving, 'answer' | 
         'invalid_request',
         `Inference-Header-Content-Length is no number of bytes from 0 to ${request.body.byteLength}`,
       )
-    return answer(createInferProtocol(mostInstances, jsonBytes), request)
+    return answer(createInferProtocol(maxInstances, jsonBytes), request)
   }
 }
 

@@ -10,10 +10,10 @@ import { readSlowly } from './request-parser.ts'
 import { scanMatrix } from './request-scanner.ts'
 
 /** `jsonBytes`: where the binary part of the body begins, when it has one. */
-export const createInferProtocol = (mostInstances: number, jsonBytes?: number): Protocol => ({
+export const createInferProtocol = (maxInstances: number, jsonBytes?: number): Protocol => ({
   read(loaded, body, input) {
-    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, mostInstances)) return
-    readSlowly(loaded, body, jsonBytes, input, mostInstances)
+    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, maxInstances)) return
+    readSlowly(loaded, body, jsonBytes, input, maxInstances)
     // Before the network has run: a wrong name is the caller's mistake and not to be counted as an answer.
     if (input.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
   },

@@ -73,7 +73,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
       `(${quote(name)}) has the datatype ${quote(String(datatype))}, not one of ${datatypeNames.join(', ')}`,
     )
   if (!isShape(shape))
-    refuse(place, `(${quote(name)}) has no shape of at most ${mostDimensions} whole numbers`)
+    refuse(place, `(${quote(name)}) has no shape of at most ${maxDimensions} whole numbers`)
   const count = shape.reduce((product: number, size: number) => product * size, 1)
   const size = sizeIn(parameters)
   if (size !== undefined) {
@@ -108,11 +108,11 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
 }
 
 /** Rows and columns; what has more is told of with all of them. */
-const mostDimensions = 8
+const maxDimensions = 8
 
 const isShape = (shape: unknown): shape is number[] =>
   Array.isArray(shape) &&
-  shape.length <= mostDimensions &&
+  shape.length <= maxDimensions &&
   shape.every((size) => Number.isInteger(size) && size >= 0)
 
 /** The bytes behind the JSON of a request, handed out in the order of its inputs. */
@@ -124,17 +124,17 @@ export interface BinaryPart {
 }
 
 /** Eight megabytes are eight million values of one byte: looked at one by one before they are too many, they hold everybody up. */
-export function binaryPart(bytes: Buffer, mostValues: number): BinaryPart {
+export function binaryPart(bytes: Buffer, maxValues: number): BinaryPart {
   let at = 0
   let values = 0
   return {
     expectModest(more) {
       values += more
-      if (values > mostValues)
+      if (values > maxValues)
         throw new DomainError(
           'batch_too_large',
-          `the inputs have more than the ${mostValues} values of the largest request`,
-          { values: mostValues },
+          `the inputs have more than the ${maxValues} values of the largest request`,
+          { values: maxValues },
         )
     },
     take(size, place) {

@@ -47,7 +47,7 @@ export interface Serving {
   /** The protocol of our own predict route. */
   native: Protocol
   /** Most instances in one request. */
-  mostInstances: number
+  maxInstances: number
   routing: ReplicaRouting
   log: PredictionLog
   /** Where answers wait until they are logged; absent in best-effort mode. */
@@ -90,8 +90,8 @@ export interface ServingDeps {
   leaseMs: number
   drills: boolean
   events: ServingEvents
-  mostInstances?: number
-  mostSpoolBytes?: number
+  maxInstances?: number
+  maxSpoolBytes?: number
   /** Whether an answer waits until it is in the log. */
   durableLog?: boolean
   /** Answers remembered of models that are not compiled; none when 0 or absent. */
@@ -163,14 +163,14 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onFollow: events.followed,
     onProblem: events.refused,
   })
-  const mostInstances = Math.min(deps.mostInstances ?? defaultMostInstances, maxPlaces)
-  const native = createPredictProtocol(mostInstances)
+  const maxInstances = Math.min(deps.maxInstances ?? defaultMostInstances, maxPlaces)
+  const native = createPredictProtocol(maxInstances)
   const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
-  const lookups = createLookups({ cache: features, clock, routing, native, mostInstances })
+  const lookups = createLookups({ cache: features, clock, routing, native, maxInstances })
   if (remembered !== undefined) await routing.recall(remembered)
   const log = openLog({
     store,
-    spool: await openSpool(join(deps.stateDir, 'spool'), deps.mostSpoolBytes ?? defaultMostSpoolBytes),
+    spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMostSpoolBytes),
     findSift: () => findSift(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
@@ -207,7 +207,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   return {
     answer: lookups.around(answering.answer),
     native,
-    mostInstances,
+    maxInstances,
     routing,
     log,
     durable,

@@ -12,24 +12,24 @@ export interface BodyAssembler {
 export interface BodyAssemblerLimits {
   /** How long a body may take, in milliseconds. */
   withinMs: number
-  mostHeldBytes: number
+  maxHeldBytes: number
 }
 
 /** Begins a body of so many bytes. */
-export function createBodyAssemblers(limits: BodyAssemblerLimits): (wholeBytes: number) => BodyAssembler {
+export function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: number) => BodyAssembler {
   let heldBytes = 0
-  return (wholeBytes) => {
+  return (totalBytes) => {
     const untilMs = performance.now() + limits.withinMs
     const pieces: Buffer[] = []
     let bytes = 0
     const isOver = (): boolean =>
-      bytes > wholeBytes || heldBytes > limits.mostHeldBytes || performance.now() > untilMs
+      bytes > totalBytes || heldBytes > limits.maxHeldBytes || performance.now() > untilMs
     return {
       add(piece) {
         pieces.push(piece)
         bytes += piece.byteLength
         heldBytes += piece.byteLength
-        if (bytes === wholeBytes) return 'whole'
+        if (bytes === totalBytes) return 'whole'
         return isOver() ? 'over' : 'waits'
       },
       end() {

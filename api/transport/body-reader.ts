@@ -15,16 +15,16 @@ export interface BodyReader {
 }
 
 export function createBodyReader({
-  mostBytes,
-  mostHeldBytes,
+  maxBytes,
+  maxHeldBytes,
 }: {
-  mostBytes: number
-  mostHeldBytes: number
+  maxBytes: number
+  maxHeldBytes: number
 }): BodyReader {
   let heldBytes = 0
   return {
     collect(request, onBody, onRefusal) {
-      const wholeBytes = Number(request.headers['content-length'])
+      const totalBytes = Number(request.headers['content-length'])
       let pieces: Buffer[] = []
       let bytes = 0
       let held = 0
@@ -43,14 +43,14 @@ export function createBodyReader({
       request.on('data', (chunk: Buffer) => {
         if (over) return
         bytes += chunk.byteLength
-        if (bytes > mostBytes) return refuse(tooLarge(mostBytes))
+        if (bytes > maxBytes) return refuse(tooLarge(maxBytes))
         pieces.push(chunk)
         // Most bodies are whole at once; they are answered in the same turn and held by nobody.
-        if (held === 0 && bytes === wholeBytes) return
+        if (held === 0 && bytes === totalBytes) return
         if (held === 0) request.on('close', giveBack)
         heldBytes += bytes - held
         held = bytes
-        if (heldBytes > mostHeldBytes) refuse(overloaded(mostHeldBytes))
+        if (heldBytes > maxHeldBytes) refuse(overloaded(maxHeldBytes))
       })
       request.on('end', () => {
         if (over) return

@@ -38,10 +38,10 @@ interface ClientConnection {
 
 const headEnd = '\r\n\r\n'
 /** Longer ones are Node's. */
-const mostHeadBytes = 8_192
+const maxHeadBytes = 8_192
 /** A body that is larger than this is Node's from the beginning, one that breaks the limits from then on. */
-const mostBodyBytes = 1_048_576
-const usualLimits: BodyAssemblerLimits = { withinMs: 1_000, mostHeldBytes: 67_108_864 }
+const maxBodyBytes = 1_048_576
+const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
 /** Behind the time that callers are told, as Node's server adds: one who asks at the last moment is answered. */
 const marginMs = 1_000
 
@@ -49,7 +49,7 @@ const marginMs = 1_000
 export function openFastPath<Target>(
   server: Server,
   desk: PredictHandler<Target>,
-  limits = usualLimits,
+  limits = defaultLimits,
 ): FastPath {
   const toNode = server.listeners('connection') as ((socket: Socket) => void)[]
   server.removeAllListeners('connection')
@@ -112,7 +112,7 @@ export function openFastPath<Target>(
       if (asked === undefined) return handOver(chunk)
       const bytes = chunk.byteLength - head.length
       if (bytes === asked.bodyBytes) return begin(chunk.subarray(head.length))
-      if (asked.bodyBytes > mostBodyBytes) return handOver(chunk)
+      if (asked.bodyBytes > maxBodyBytes) return handOver(chunk)
       socket.setTimeout(limits.withinMs)
       assembler = beginBody(asked.bodyBytes)
       gather(assembler, chunk.subarray(head.length))
@@ -194,7 +194,7 @@ export function openFastPath<Target>(
 
 function headOf(chunk: Buffer): string {
   const end = chunk.indexOf(headEnd)
-  return end < 0 || end > mostHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
+  return end < 0 || end > maxHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
 }
 
 const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/

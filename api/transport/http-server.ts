@@ -15,7 +15,7 @@ export interface SocketLimits {
   /** How often late callers are looked for; twice a minute unless told otherwise, so that they would hold on for most of one. */
   connectionsCheckingInterval: number
   /** Each has one request at a time, so this bounds how many can wait here; more wait where they come from. */
-  mostConnections: number
+  maxConnections: number
 }
 
 export const socketLimits: SocketLimits = {
@@ -23,7 +23,7 @@ export const socketLimits: SocketLimits = {
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 500,
-  mostConnections: 8_192,
+  maxConnections: 8_192,
 }
 
 /**
@@ -34,9 +34,9 @@ export const waitingConnections = 4_096
 
 /** A server that listens to nothing yet. `onFull` is told of each connection that is turned away. */
 export function createSockets(onFull: () => void, limits: SocketLimits = socketLimits): Server {
-  const { mostConnections, ...patience } = limits
+  const { maxConnections, ...patience } = limits
   const server = createServer(patience)
-  server.maxConnections = mostConnections
+  server.maxConnections = maxConnections
   server.on('drop', onFull)
   const [seeOffIdle, seeOffLate] = [createConnectionReaper(), createConnectionReaper()]
   const asksOf = watchRequests(server)

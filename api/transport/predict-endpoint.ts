@@ -29,16 +29,16 @@ export interface PredictEndpoint {
 
 export interface EndpointLimits {
   /** A request that has waited longer than this for the process is refused as overloaded. */
-  mostWaitMs: number
+  maxWaitMs: number
   /** Bytes of one body, and of all that are not complete yet. */
-  mostBytes: number
-  mostHeldBytes: number
+  maxBytes: number
+  maxHeldBytes: number
 }
 
 export const defaultLimits: EndpointLimits = {
-  mostWaitMs: 250,
-  mostBytes: predictBytes,
-  mostHeldBytes: 134_217_728,
+  maxWaitMs: 250,
+  maxBytes: predictBytes,
+  maxHeldBytes: 134_217_728,
 }
 
 /** No caller keeps a request for longer. */
@@ -51,7 +51,7 @@ export function createPredictEndpoint(
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
   const infer = createInfer(serving)
-  const queue = createWorkQueue(limits.mostHeldBytes)
+  const queue = createWorkQueue(limits.maxHeldBytes)
   const throttle = createReadThrottle(queue.isIdle)
   const uploads = createBodyReader(limits)
 
@@ -81,8 +81,8 @@ export function createPredictEndpoint(
   const tooLate = (waitedMs: number, leftMs: number | undefined): DomainError | undefined => {
     if (leftMs !== undefined && leftMs < 0)
       return new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
-    if (waitedMs <= limits.mostWaitMs) return undefined
-    return new DomainError('overloaded', `requests wait for more than ${limits.mostWaitMs} ms here`)
+    if (waitedMs <= limits.maxWaitMs) return undefined
+    return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms here`)
   }
   const answer = (target: Target, exchange: Exchange, body: Buffer, waitedMs: number): void => {
     // A caller who has gone away while it waited is told nothing.
@@ -94,7 +94,7 @@ export function createPredictEndpoint(
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(exchange, late)
       requireRole(authentication.callerOf(headers.authorization), callers, model)
-      const plain = unpacked(body, headers['content-encoding'], limits.mostBytes)
+      const plain = unpacked(body, headers['content-encoding'], limits.maxBytes)
       expectNoKey(plain)
       const type = headers['content-type']
       if (type !== json && type !== undefined)
@@ -119,7 +119,7 @@ export function createPredictEndpoint(
   }
   const takeTurn = (target: Target, exchange: Exchange, body: Buffer): void => {
     if (queue.enqueue(body.byteLength, (waitedMs) => answer(target, exchange, body, waitedMs))) return
-    const refusal = `requests with ${limits.mostHeldBytes} bytes wait here`
+    const refusal = `requests with ${limits.maxHeldBytes} bytes wait here`
     refuseLate(exchange, new DomainError('overloaded', refusal))
   }
   return {

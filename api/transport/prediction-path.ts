@@ -10,7 +10,7 @@ export interface Target {
 }
 
 /** Paths come from outside, and somebody may send ever new ones. */
-const mostKnown = 1_000
+const maxKnown = 1_000
 
 export function createTargets(): (
   method: string | undefined,
@@ -21,7 +21,7 @@ export function createTargets(): (
     if (method !== 'POST' || path === undefined) return undefined
     const found = known.get(path) ?? targetOf(path)
     if (found === undefined) return undefined
-    if (known.size >= mostKnown) known.clear()
+    if (known.size >= maxKnown) known.clear()
     known.set(path, found)
     return found
   }

@@ -13,14 +13,14 @@ export interface ReadThrottle {
 
 /** How often it looks for calm, and how many it takes up again each time: all at once would be the next crowd. */
 const lookMs = 25
-const mostAtOnce = 64
+const resumeBatchSize = 64
 
 export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
   const resting: { socket: Socket; until: number }[] = []
   let timer: NodeJS.Timeout | undefined
   const look = (): void => {
     const now = performance.now()
-    const calm = isIdle() ? mostAtOnce : 0
+    const calm = isIdle() ? resumeBatchSize : 0
     const due = resting.findIndex(({ until }) => until > now)
     const several = Math.max(calm, due < 0 ? resting.length : due)
     for (const { socket } of resting.splice(0, several)) if (!socket.destroyed) socket.resume()

@@ -15,7 +15,7 @@ export interface SharedListener {
 export interface SharedOptions {
   fd: number
   isReady: () => boolean
-  mostConnections: number
+  maxConnections: number
   /** After so long a replica that is not ready joins all the same: an answer that says why is better than none. */
   patienceMs?: number
 }
@@ -25,12 +25,12 @@ const pollMs = 10
 const backlog = 4_096
 
 export function joinShared(server: Server, options: SharedOptions): SharedListener {
-  const { fd, isReady, mostConnections, patienceMs = 5_000 } = options
+  const { fd, isReady, maxConnections, patienceMs = 5_000 } = options
   // As the server's own connections are opened; it takes them over with everything that it limits.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     server.emit('connection', socket),
   )
-  listener.maxConnections = mostConnections
+  listener.maxConnections = maxConnections
   let left = false
   const join = async (): Promise<void> => {
     const until = performance.now() + patienceMs

@@ -20,9 +20,9 @@ interface Waiting {
 /** What a turn answers; more makes others late, less makes the loop itself dear. */
 const turnMs = 4
 /** Work that is done and still stands at the head of the queue; under a lasting overload it never becomes empty. */
-const mostDone = 1_024
+const maxDone = 1_024
 
-export function createWorkQueue(mostBytes: number, now: () => number = () => performance.now()): WorkQueue {
+export function createWorkQueue(maxBytes: number, now: () => number = () => performance.now()): WorkQueue {
   /** When this turn began to answer; nothing while it has not. */
   let began: number | undefined
   let isScheduled = false
@@ -42,7 +42,7 @@ export function createWorkQueue(mostBytes: number, now: () => number = () => per
       work(now() - atMs)
     }
     began = undefined
-    if (next === queue.length || next > mostDone) {
+    if (next === queue.length || next > maxDone) {
       queue = queue.slice(next)
       next = 0
     }
@@ -57,7 +57,7 @@ export function createWorkQueue(mostBytes: number, now: () => number = () => per
         work(0)
         return true
       }
-      if (heldBytes + bytes > mostBytes) return false
+      if (heldBytes + bytes > maxBytes) return false
       heldBytes += bytes
       queue.push({ work, bytes, atMs })
       return true

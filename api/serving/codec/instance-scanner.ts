@@ -8,7 +8,7 @@ import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor 
 import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
-export type InstanceScanner = (body: Buffer, input: InputBuffer, mostInstances: number) => boolean
+export type InstanceScanner = (body: Buffer, input: InputBuffer, maxInstances: number) => boolean
 
 const instancesKey = Buffer.from('"instances"')
 const routingKeyKey = Buffer.from('"routing_key"')

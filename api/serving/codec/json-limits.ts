@@ -11,7 +11,7 @@ export const deepest = 64
 export type Excess = 'depth' | 'values'
 
 /** What the text has too much of; nothing when it has not. Values are counted by the commas and brackets outside of texts. */
-export function excessOf(bytes: Uint8Array, mostValues = Infinity): Excess | undefined {
+export function excessOf(bytes: Uint8Array, maxValues = Infinity): Excess | undefined {
   let depth = 0
   let values = 0
   let inText = false
@@ -26,7 +26,7 @@ export function excessOf(bytes: Uint8Array, mostValues = Infinity): Excess | und
       values++
     } else if (byte === 0x5d || byte === 0x7d) depth--
     else if (byte === 0x2c) values++
-    if (values > mostValues) return 'values'
+    if (values > maxValues) return 'values'
   }
   return undefined
 }
@@ -35,16 +35,16 @@ export function excessOf(bytes: Uint8Array, mostValues = Infinity): Excess | und
 const roomForMore = 65_536
 
 /** Throws `invalid_request` or `batch_too_large` for a body that no request of so many rows can be, each with so many values. */
-export function expectModest(body: Uint8Array, mostRows: number, width: number): void {
+export function expectModest(body: Uint8Array, maxRows: number, width: number): void {
   // In lists of lists each value has its own brackets.
-  const mostValues = 4 * mostRows * (width + 1) + roomForMore
-  const excess = excessOf(body, mostValues)
+  const maxValues = 4 * maxRows * (width + 1) + roomForMore
+  const excess = excessOf(body, maxValues)
   if (excess === 'depth')
     throw new DomainError('invalid_request', `the body is nested more than ${deepest} levels deep`)
   if (excess === 'values')
     throw new DomainError(
       'batch_too_large',
-      `the body has more than ${mostValues} values, and a request has at most ${mostRows} rows`,
-      { limit: mostRows },
+      `the body has more than ${maxValues} values, and a request has at most ${maxRows} rows`,
+      { limit: maxRows },
     )
 }

@@ -26,9 +26,9 @@ export const code = {
 /** Powers of ten that a double holds exactly. */
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
 /** A whole number is a double up to here. */
-const mostExact = 2 ** 53
+const maxExact = 2 ** 53
 /** So many digits are below 2³¹, whichever they are. */
-const wholeDigits = 9
+const maxExactDigits = 9
 
 /** Skips white space and answers the byte there; 0 at the end. */
 export function peek(cursor: Cursor): number {
@@ -77,7 +77,7 @@ export function scanNumber(cursor: Cursor): number {
     decimals = at - point
     if (decimals === 0) return NaN
   }
-  const isPlain = whole + decimals <= wholeDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
+  const isPlain = whole + decimals <= maxExactDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
   if (!isPlain || byte === 0x65 || byte === 0x45) return scanAnyNumber(cursor)
   cursor.at = at
   return ((1 - 2 * negative) * digits) / powers[decimals]!
@@ -129,7 +129,7 @@ function scanAnyNumber(cursor: Cursor): number {
     exponent += down ? -power : power
   }
   cursor.at = at
-  if (mantissa <= mostExact && exponent >= -22 && exponent <= 22) {
+  if (mantissa <= maxExact && exponent >= -22 && exponent <= 22) {
     const size = exponent < 0 ? mantissa / powers[-exponent]! : mantissa * powers[exponent]!
     return negative ? -size : size
   }
@@ -175,7 +175,8 @@ export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): 
       decimals = at - point
       if (decimals === 0) return false
     }
-    const isPlain = whole + decimals <= wholeDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
+    const isPlain =
+      whole + decimals <= maxExactDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
     if (isPlain && byte !== 0x65 && byte !== 0x45) {
       into[n] = ((1 - 2 * negative) * digits) / powers[decimals]!
       continue

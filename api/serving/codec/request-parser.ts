@@ -24,8 +24,8 @@ const fields = new Set(['instances', 'routing_key'])
  * The one place where the body of a prediction is parsed; `width` is how many values an instance has. The values of the
  * instances are still unchecked.
  */
-export function parsePredict(body: Buffer, mostInstances: number, width: number): PredictRequest {
-  expectModest(body, mostInstances, width)
+export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
+  expectModest(body, maxInstances, width)
   if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
   let parsed: unknown
   try {
@@ -45,11 +45,11 @@ export function parsePredict(body: Buffer, mostInstances: number, width: number)
   if (!Array.isArray(instances))
     throw new DomainError('invalid_request', `"instances" is ${kindOf(instances)}, not a list`)
   if (instances.length === 0) throw new DomainError('no_instances', '"instances" is empty')
-  if (instances.length > mostInstances)
+  if (instances.length > maxInstances)
     throw new DomainError(
       'batch_too_large',
-      `the request has ${instances.length} instances, more than ${mostInstances}`,
-      { limit: mostInstances },
+      `the request has ${instances.length} instances, more than ${maxInstances}`,
+      { limit: maxInstances },
     )
   if (routingKey !== undefined && !isRoutingKey(routingKey))
     throw new DomainError(

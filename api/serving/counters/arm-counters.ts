@@ -61,10 +61,10 @@ export interface CounterRegistry {
 }
 
 /** Routing keys remembered per release; beyond, a bad answer counts each time. */
-const mostBadKeys = 50_000
-const mostReleases = 16
+const maxBadKeys = 50_000
+const maxReleases = 16
 /** Closed ticks kept while the database is away: a day of three arms at ten seconds. */
-const mostClosed = 26_000
+const maxClosed = 26_000
 
 export function createCounterRegistry(clock: Clock): CounterRegistry {
   const open = new Map<string, ArmCounters>()
@@ -80,11 +80,11 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
     if (seen === undefined) {
       badKeys.set(release, (seen = new Set()))
       const oldest = badKeys.keys().next()
-      if (badKeys.size > mostReleases && oldest.value !== undefined) badKeys.delete(oldest.value)
+      if (badKeys.size > maxReleases && oldest.value !== undefined) badKeys.delete(oldest.value)
     }
     const key = `${metric} ${routingKey}`
     if (seen.has(key)) return false
-    if (seen.size < mostBadKeys) seen.add(key)
+    if (seen.size < maxBadKeys) seen.add(key)
     return true
   }
   const hand = (counters: ArmCounters): void => {
@@ -106,7 +106,7 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
       slow99,
       latency: sparse(counters.latency),
     })
-    if (closed.length > mostClosed) {
+    if (closed.length > maxClosed) {
       closed.shift()
       dropped++
     }

@@ -20,7 +20,7 @@ export interface FeatureHistograms {
 }
 
 /** Spans of versions kept while the database is away; beyond, the oldest are lost. */
-const mostHours = 200
+const maxHours = 200
 
 /** An hour, or as long as the profile says. */
 interface Hour {
@@ -86,7 +86,7 @@ export function createFeatureHistograms(): FeatureHistograms {
       }))
       hours.set(key, (hour = { startMs, lengthMs: counter.everyMs, changes: 0, written: 0, rows }))
       const [oldest = key] = hours.keys()
-      if (hours.size > mostHours) hours.delete(oldest)
+      if (hours.size > maxHours) hours.delete(oldest)
     }
     counter.hour = hour
     return hour

@@ -23,8 +23,8 @@ export interface FeatureCacheOptions {
   store: Database
   now: () => number
   onError: (what: string, error?: unknown) => void
-  mostEntries?: number
-  mostBytes?: number
+  maxEntries?: number
+  maxBytes?: number
 }
 
 interface Entry extends Found {
@@ -39,17 +39,17 @@ interface Batch {
 }
 
 /** Entities of one query, and queries at a time: the pool is for everybody. */
-const mostAtOnce = 1_000
-const mostRunning = 2
+const maxBatchSize = 1_000
+const maxRunning = 2
 /** Entities that wait to be asked for. */
-const mostAsked = 20_000
+const maxAsked = 20_000
 /** How long Postgres is left alone after it did not answer. */
 const retryMs = 500
 /** What an entry takes beside its key and its values. */
 const entryBytes = 200
 
 export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
-  const { store, now, onError, mostEntries = 100_000, mostBytes = 33_554_432 } = options
+  const { store, now, onError, maxEntries = 100_000, maxBytes = 33_554_432 } = options
   const entries = new Map<string, Entry>()
   const reading = new Map<string, Promise<void>>()
   const waiting: Batch[] = []
@@ -64,7 +64,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     entries.delete(key)
     entries.set(key, { known, readAt, bytes: size })
     for (const [oldest, entry] of entries) {
-      if (entries.size <= mostEntries && bytes <= mostBytes) break
+      if (entries.size <= maxEntries && bytes <= maxBytes) break
       entries.delete(oldest)
       bytes -= entry.bytes
     }
@@ -90,7 +90,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     next()
   }
   const next = (): void => {
-    while (running < mostRunning) {
+    while (running < maxRunning) {
       const batch = waiting.shift()
       if (batch === undefined) return
       void run(batch)
@@ -98,7 +98,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
   }
   const batchWithRoom = (): Batch => {
     const last = waiting.at(-1)
-    if (last !== undefined && last.asked.size < mostAtOnce) return last
+    if (last !== undefined && last.asked.size < maxBatchSize) return last
     let end = (): void => {}
     const done = new Promise<void>((resolve) => (end = resolve))
     const batch = { asked: new Map<string, Asked>(), done, end }
@@ -111,7 +111,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     const key = keyOf(asked)
     const before = reading.get(key)
     if (before !== undefined) return before
-    if (reading.size >= mostAsked || now() < awayUntil) return undefined
+    if (reading.size >= maxAsked || now() < awayUntil) return undefined
     const batch = batchWithRoom()
     batch.asked.set(key, asked)
     reading.set(key, batch.done)

@@ -28,7 +28,7 @@ export interface LookupDeps {
   clock: Pick<Clock, 'now' | 'wall'>
   routing: Pick<ReplicaRouting, 'find' | 'loaded'>
   native: Protocol
-  mostInstances: number
+  maxInstances: number
 }
 
 /** What a request has to wait for, and how long that is worth. */
@@ -40,7 +40,7 @@ interface Wait {
 /** Requests that wait for values at once; beyond, they are answered without. */
 const maxPendingLookups = 1_024
 
-export function createLookups({ cache, clock, routing, native, mostInstances }: LookupDeps): Lookups {
+export function createLookups({ cache, clock, routing, native, maxInstances }: LookupDeps): Lookups {
   const needsOf = createNeeds(routing)
   const counts = new Map<string, Record<LookupResult, number>>()
   let isUsed = false
@@ -103,7 +103,7 @@ export function createLookups({ cache, clock, routing, native, mostInstances }: 
         const of = needsOf.model(live)
         if (of.all.length === 0) return answer(protocol, request)
         const width = live.complete.likeliest.loaded.columns.all.length + of.fields.size
-        const asked = parsePredict(request.body, mostInstances, width)
+        const asked = parsePredict(request.body, maxInstances, width)
         const wait = waitFor(asked, of)
         if (wait.work.length === 0 || waiting >= maxPendingLookups) return answer(reader(asked, of), request)
         return answerLater(answer, request, asked, { of, ...wait })

@@ -53,7 +53,7 @@ export interface DurableLogOptions {
   /** How long a row may wait. */
   patienceMs?: number
   /** Most bytes that wait. */
-  mostBytes?: number
+  maxBytes?: number
 }
 
 interface Row {
@@ -92,7 +92,7 @@ const probeMs = 500
 export function openDurableLog(options: DurableLogOptions): DurableLog {
   const { store, onError } = options
   const patienceMs = options.patienceMs ?? 1_000
-  const mostBytes = options.mostBytes ?? 16_777_216
+  const maxBytes = options.maxBytes ?? 16_777_216
   const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
   let heldBytes = 0
   let away = false
@@ -237,9 +237,9 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
   return {
     append(origin, record, mayRepeat) {
       const bytes = sizeOf(origin, record)
-      if (heldBytes + bytes > mostBytes) {
+      if (heldBytes + bytes > maxBytes) {
         counts.refused++
-        return Promise.reject(unavailable(`more than ${mostBytes} bytes wait to be written`))
+        return Promise.reject(unavailable(`more than ${maxBytes} bytes wait to be written`))
       }
       const id = mayRepeat ? hexOf(record.id) : ''
       const group = groupFor(mayRepeat ? repeatable : plain, id, bytes)

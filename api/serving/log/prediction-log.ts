@@ -62,7 +62,7 @@ export interface LogOptions {
   onError: (message: string, error?: unknown) => void
   blockBytes?: number
   /** Most bytes waiting in memory. */
-  mostBytes?: number
+  maxBytes?: number
   flushMs?: number
 }
 
@@ -77,12 +77,12 @@ const uncounted =
 
 /** How long Postgres is left alone after it did not answer. */
 const retryMs = 500
-const blocksAtOnce = 4
+const blockBatchSize = 4
 
 export function openLog(options: LogOptions): PredictionLog {
   const { store, spool, onError } = options
   const blockBytes = options.blockBytes ?? 262_144
-  const mostBytes = options.mostBytes ?? 33_554_432
+  const maxBytes = options.maxBytes ?? 33_554_432
   const full: Block[] = []
   const free: Buffer[] = []
   let current: Block = { buffer: Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
@@ -103,7 +103,7 @@ export function openLog(options: LogOptions): PredictionLog {
     fullBytes += current.used
     current = { buffer: free.pop() ?? Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
     wake()
-    if (fullBytes > mostBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
+    if (fullBytes > maxBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
   }
   const recycle = (block: Block): void => {
     if (block.buffer.byteLength === blockBytes && free.length < 16) free.push(block.buffer)
@@ -117,7 +117,7 @@ export function openLog(options: LogOptions): PredictionLog {
 
   const pump = async (): Promise<void> => {
     while (full.length > 0) {
-      const blocks = full.splice(0, blocksAtOnce)
+      const blocks = full.splice(0, blockBatchSize)
       const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
       fullBytes -= blocks.reduce((sum, block) => sum + block.used, 0)
       inFlight = rows
@@ -131,7 +131,7 @@ export function openLog(options: LogOptions): PredictionLog {
    * Postgres needs for the same rows; the memory is for what the disk does not take either.
    */
   const spill = async (): Promise<void> => {
-    while (!closing && fullBytes > mostBytes / 2 && performance.now() >= spoolFullUntil) {
+    while (!closing && fullBytes > maxBytes / 2 && performance.now() >= spoolFullUntil) {
       const block = full.pop()
       if (block === undefined) return
       fullBytes -= block.used
@@ -229,7 +229,7 @@ export function openLog(options: LogOptions): PredictionLog {
   }
   let draining: Promise<unknown> | undefined
   const drain = (): void => {
-    if (closing || performance.now() < awayUntil || fullBytes > mostBytes / 4) return
+    if (closing || performance.now() < awayUntil || fullBytes > maxBytes / 4) return
     if (spool.bytes() === 0 && spool.left().length === 0) return
     draining ??= spool
       .drain(restore)
@@ -263,10 +263,10 @@ export function openLog(options: LogOptions): PredictionLog {
       const need = sizeOf(origin, record)
       if (current.used + need > current.buffer.byteLength) {
         rotate()
-        if (need > current.buffer.byteLength && fullBytes + need <= mostBytes)
+        if (need > current.buffer.byteLength && fullBytes + need <= maxBytes)
           current = { buffer: Buffer.allocUnsafeSlow(need), used: 0, rows: 0 }
       }
-      if (fullBytes + current.used + need > mostBytes || need > current.buffer.byteLength) {
+      if (fullBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {
         counts.dropped++
         return
       }

@@ -50,7 +50,7 @@ const headBytes = 16
 const segmentBytes = 16_777_216
 
 /** Opens the directory and takes over what processes left behind that no longer live. */
-export async function openSpool(directory: string, mostBytes: number): Promise<Spool> {
+export async function openSpool(directory: string, maxBytes: number): Promise<Spool> {
   await mkdir(directory, { recursive: true })
   const left = await adoptAccounts(directory)
   const account = openAccount(directory)
@@ -101,7 +101,7 @@ export async function openSpool(directory: string, mostBytes: number): Promise<S
       head.writeUInt32BE(bytes.byteLength, 8)
       head.writeUInt32BE(crc32(bytes), 12)
       writing = writing.then(() => {
-        if (total + headBytes + bytes.byteLength > mostBytes) return false
+        if (total + headBytes + bytes.byteLength > maxBytes) return false
         return write(openSegment(), Buffer.concat([head, bytes]), rows)
       })
       return writing

@@ -35,7 +35,7 @@ const served = new Set(
 const wrappers = new Set(['Bidirectional', 'TimeDistributed'])
 const modelKinds = new Set(['Sequential', 'Model', 'Functional'])
 /** Sizes of whatever kind in the configuration of a layer. */
-const mostSize = 65_536
+const maxSize = 65_536
 const deepest = 12
 const forbidden = new Set(['__proto__', 'constructor', 'prototype'])
 
@@ -88,8 +88,8 @@ function checkLayer({ kind, name, config }: LayerConfig): void {
 }
 
 function checkSizes(value: unknown, what: string): void {
-  if (typeof value === 'number' && !(Math.abs(value) <= mostSize))
-    refuse(`${what} is ${value}, more than ${mostSize}`)
+  if (typeof value === 'number' && !(Math.abs(value) <= maxSize))
+    refuse(`${what} is ${value}, more than ${maxSize}`)
   if (what.startsWith('units of') && typeof value === 'number' && value > networkLimits.units)
     refuse(`${what} is ${value}, more than ${networkLimits.units}`)
   if (typeof value === 'object' && value !== null)

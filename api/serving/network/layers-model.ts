@@ -32,7 +32,7 @@ const denseKinds = new Set([
   'BatchNormalization',
 ])
 /** A normalisation that stands alone becomes a square of weights. */
-const mostNormalised = 512
+const maxNormalised = 512
 
 export type Config = Record<string, unknown>
 
@@ -68,7 +68,7 @@ export function isDense({ model }: ReadModel): boolean {
   const { kind, layers } = layersOf(model)
   if (kind !== 'Sequential' || !layers.every((layer) => denseKinds.has(layer.kind))) return false
   const normalises = layers.some((layer) => layer.kind === 'BatchNormalization')
-  return !normalises || layers.every(({ config }) => !(Number(config['units']) > mostNormalised))
+  return !normalises || layers.every(({ config }) => !(Number(config['units']) > maxNormalised))
 }
 
 /** The layers of a dense network. Throws `artifact_invalid`. */
@@ -100,8 +100,8 @@ export function networkOf({ model, named: all }: ReadModel): Network {
       }
       case 'BatchNormalization': {
         if (width === undefined) refuse(`the input width is not given before layer ${name}`)
-        if (width > mostNormalised)
-          refuse(`layer ${name} normalises ${width} numbers, more than ${mostNormalised}`)
+        if (width > maxNormalised)
+          refuse(`layer ${name} normalises ${width} numbers, more than ${maxNormalised}`)
         settle()
         const affine = readNormalisation(name, config, width, named)
         const last = layers.at(-1)

@@ -9,9 +9,9 @@ const comma = Buffer.from(',')
 const end = Buffer.from(']}')
 const staleEnd = Buffer.from('],"stale":true}')
 
-export const createPredictProtocol = (mostInstances: number): Protocol => ({
+export const createPredictProtocol = (maxInstances: number): Protocol => ({
   read(loaded, body, input) {
-    if (!loaded.scan(body, input, mostInstances)) readSlowly(loaded, body, input, mostInstances)
+    if (!loaded.scan(body, input, maxInstances)) readSlowly(loaded, body, input, maxInstances)
   },
   write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded
@@ -28,9 +28,9 @@ export const createPredictProtocol = (mostInstances: number): Protocol => ({
 })
 
 /** By way of JSON.parse: for whatever the scanner gives up on, and to say what is wrong. */
-function readSlowly(loaded: LoadedVersion, body: Buffer, input: InputBuffer, mostInstances: number): void {
+function readSlowly(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
   const { columns } = loaded
-  const { instances, routingKey } = parsePredict(body, mostInstances, columns.all.length)
+  const { instances, routingKey } = parsePredict(body, maxInstances, columns.all.length)
   resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
     loaded.read(instances[i], i, input.input, i * columns.width)

@@ -41,15 +41,15 @@ export interface WaitingCounts {
   abandoned: number
 }
 
-const usualMostWaiting = 1_024
-const mostWaitingBytes = 134_217_728
-const usualPatienceMs = 5_000
+const defaultMaxWaiting = 1_024
+const maxWaitingBytes = 134_217_728
+const defaultDeadlineMs = 5_000
 
 export function createPredict(deps: PredictDeps): Answering {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
-  const slots = createSlotPool(deps.maxPending ?? usualMostWaiting, mostWaitingBytes)
-  const patienceMs = deps.patienceMs ?? usualPatienceMs
+  const slots = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
+  const patienceMs = deps.patienceMs ?? defaultDeadlineMs
   const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slots, patienceMs })
   let slot = createRequestSlot()
   /** The desk stays with a request that waits; the next one gets another. */

@@ -30,7 +30,7 @@ export interface SlotPool {
 
 /** What an unused desk may hold. */
 const roomyBytes = 65_536
-const mostUnused = 256
+const maxUnused = 256
 
 export function createRequestSlot(): RequestSlot {
   return {
@@ -44,14 +44,14 @@ export function createRequestSlot(): RequestSlot {
   }
 }
 
-export function createSlotPool(most: number, mostBytes: number): SlotPool {
+export function createSlotPool(most: number, maxBytes: number): SlotPool {
   const unused: RequestSlot[] = []
   let taken = 0
   let heldBytes = 0
   return {
     release(waiting, bodyBytes) {
       const bytes = bytesOf(waiting) + bodyBytes
-      if (taken >= most || heldBytes + bytes > mostBytes)
+      if (taken >= most || heldBytes + bytes > maxBytes)
         throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait here`)
       taken++
       heldBytes += bytes
@@ -61,7 +61,7 @@ export function createSlotPool(most: number, mostBytes: number): SlotPool {
     acquire(slot) {
       taken--
       heldBytes -= slot.heldBytes
-      if (bytesOf(slot) > roomyBytes || unused.length >= mostUnused) return
+      if (bytesOf(slot) > roomyBytes || unused.length >= maxUnused) return
       slot.order = { background: false, cancelled: false, begunMs: 0 }
       unused.push(slot)
     },

@@ -17,7 +17,7 @@ export interface ChampionGuard extends CandidateGuard {
   version: string
 }
 
-const usualTickMs = 10_000
+const defaultTickMs = 10_000
 
 /** The guard of the candidate of a route; the same one for every generation of its release. */
 export function createGuards(clock: Clock): (route: Route) => CandidateGuard | undefined {
@@ -27,7 +27,7 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
     if (release === undefined || limits === undefined) return undefined
     let kept = guards.get(model)
     if (kept?.release !== release) {
-      kept = { release, guard: candidateGuard(limits, route.tickMs ?? usualTickMs, clock) }
+      kept = { release, guard: candidateGuard(limits, route.tickMs ?? defaultTickMs, clock) }
       guards.set(model, kept)
     }
     return kept.guard
@@ -42,7 +42,7 @@ export function createChampionGuards(
   return ({ model, version, revision }) => {
     const kept = guards.get(model)
     if (kept?.guard.version === version && kept.revision === revision) return kept.guard
-    const guard = { version, ...candidateGuard(championBreakerLimits, usualTickMs, clock) }
+    const guard = { version, ...candidateGuard(championBreakerLimits, defaultTickMs, clock) }
     guards.set(model, { revision, guard })
     return guard
   }

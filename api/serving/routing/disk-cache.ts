@@ -53,13 +53,13 @@ const kind = 'tenure-remembered@2\n'
 export function openCache(directory: string, artifacts: Artifacts, { signer, slot }: CacheOptions): Cache {
   const own = openArtifacts(join(directory, 'files'))
   const path = join(directory, `routing-${slot}.signed`)
-  const bytesOf = async (digest: string, mostBytes: number | undefined): Promise<Buffer> => {
+  const bytesOf = async (digest: string, maxBytes: number | undefined): Promise<Buffer> => {
     try {
-      return await own.get('artifacts', digest, mostBytes)
+      return await own.get('artifacts', digest, maxBytes)
     } catch (error) {
       if (!isError(error, 'artifact_corrupt')) throw error
     }
-    const bytes = await artifacts.get('artifacts', digest, mostBytes)
+    const bytes = await artifacts.get('artifacts', digest, maxBytes)
     // A full disk here must not keep a version from being served.
     await own.put('artifacts', bytes).catch(() => {})
     return bytes

@@ -64,8 +64,8 @@ const rollMs = 50
 const binsMs = 5_000
 /** How often a replica says what it needs of its machine. */
 const resourcesMs = 10_000
-const ticksAtOnce = 1_000
-const pairsAtOnce = 500
+const tickBatchSize = 1_000
+const pairBatchSize = 500
 
 export function startReplica(deps: ReplicaDeps): RunningReplica {
   const { store, bins, clock, lease, routing, shadow, switches, counters, replica } = deps
@@ -154,7 +154,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
   const handOn = async (): Promise<void> => {
     counters.closeTick()
     while (counters.closed.length > 0) {
-      const ticks = counters.closed.slice(0, ticksAtOnce)
+      const ticks = counters.closed.slice(0, tickBatchSize)
       await writeTicks(store, { replica: replica.id, ticks })
       // The oldest may have been dropped meanwhile, for room; only what was written is taken away.
       const written = new Set(ticks)
@@ -162,7 +162,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     }
     if (shadow.pairs.length === 0 || clock.now() - lastPairs < 500) return
     lastPairs = clock.now()
-    const pairs = shadow.pairs.slice(0, pairsAtOnce)
+    const pairs = shadow.pairs.slice(0, pairBatchSize)
     await insertPairs(store, pairs)
     shadow.pairs.splice(0, pairs.length)
   }

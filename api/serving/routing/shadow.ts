@@ -41,11 +41,11 @@ export interface Shadow {
 
 const maxPendingShadows = 1_000
 /** Bytes of the bodies that wait: a thousand of the largest would be eight gigabytes. */
-const mostBytes = 67_108_864
+const maxBytes = 67_108_864
 const noBody = Buffer.alloc(0)
-const mostPairs = 5_000
+const maxPairs = 5_000
 /** Copies that are computed elsewhere at once; the others wait here, where they are counted. */
-const mostElsewhere = 64
+const maxElsewhere = 64
 const background: Order = { background: true, cancelled: false, begunMs: 0 }
 /** How long one turn may keep the process from answering callers. */
 const turnMs = 1
@@ -63,7 +63,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
   const turn = (): void => {
     scheduled = false
     const until = performance.now() + turnMs
-    while (queue.length > 0 && elsewhere < mostElsewhere && performance.now() < until) {
+    while (queue.length > 0 && elsewhere < maxElsewhere && performance.now() < until) {
       const request = queue.shift()!
       heldBytes -= request.body.byteLength
       answer(request)
@@ -71,7 +71,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
     schedule()
   }
   const schedule = (): void => {
-    if (scheduled || queue.length === 0 || elsewhere >= mostElsewhere) return
+    if (scheduled || queue.length === 0 || elsewhere >= maxElsewhere) return
     scheduled = true
     setImmediate(turn)
   }
@@ -130,7 +130,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
     const { release, loaded } = arm
     if (release === undefined || served.format.width !== loaded.format.width) return
     for (let i = 0; i < rows; i++) {
-      if (pairs.length >= mostPairs) {
+      if (pairs.length >= maxPairs) {
         counts.droppedPairs++
         continue
       }
@@ -151,7 +151,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
     counts: () => ({ waiting: queue.length, ...counts }),
     offer(request) {
       const { byteLength } = request.body
-      if (queue.length >= maxPendingShadows || heldBytes + byteLength > mostBytes) {
+      if (queue.length >= maxPendingShadows || heldBytes + byteLength > maxBytes) {
         counts.dropped++
         return
       }

@@ -36,7 +36,7 @@ export interface BatcherOptions {
   /** How long a batch waits for others at most. */
   waitMs?: number
   /** Most rows of a batch. */
-  mostRows?: number
+  maxRows?: number
   /** How long a batch should take: rows are left for the next one when they would make it longer. */
   batchMs?: number
   /** Most rows that wait for one model. */
@@ -79,7 +79,7 @@ export function createBatcher(
   options: BatcherOptions = {},
   now: () => number = () => performance.now(),
 ): Batcher {
-  const { waitMs = 2, mostRows = 256, batchMs = 20, maxPending = 16_384 } = options
+  const { waitMs = 2, maxRows = 256, batchMs = 20, maxPending = 16_384 } = options
   const queues = new Set<Queue>()
   const sizes: Record<number, number> = {}
   const counts = { batches: 0, rows: 0 }
@@ -90,7 +90,7 @@ export function createBatcher(
   let floorMs = 0
 
   const roomOf = ({ rowMs }: Queue): number =>
-    rowMs === 0 ? Math.min(8, mostRows) : Math.max(1, Math.min(mostRows, Math.floor(batchMs / rowMs)))
+    rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
   /** When the batch of a queue goes. */
   const dueAt = (queue: Queue): number => {
     const [first] = queue.waits

@@ -50,7 +50,7 @@ interface Call {
 
 /** In megabytes; what tensors hold lies outside of it, and is bounded by the checks on the layers. */
 const heapMb = 256
-const mostStrikes = 3
+const maxStrikes = 3
 const firstPauseMs = 100
 const longestPauseMs = 5_000
 
@@ -111,7 +111,7 @@ export function createTensors(options: TensorsOptions): Tensors {
   const revive = (): void => {
     again = undefined
     for (const model of models) {
-      if (model.strikes >= mostStrikes) {
+      if (model.strikes >= maxStrikes) {
         model.trouble = `the thread has died ${model.strikes} times with it; another version must be released`
         onError(`${model.key} is not loaded again: ${model.trouble}`)
         continue

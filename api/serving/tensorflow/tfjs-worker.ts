@@ -19,7 +19,7 @@ export type Told = { id: number } & (
 export type Said = { id: number; output?: Float32Array; error?: string }
 
 /** Numbers that a layer may make of one row. */
-const mostFloats = 262_144
+const maxFloats = 262_144
 
 const models = new Map<string, LayersModel>()
 
@@ -45,8 +45,8 @@ function expectServable(model: LayersModel, outputs: number): void {
   for (const layer of model.layers) {
     const shapes = [layer.outputShape].flat(2)
     const floats = shapes.reduce<number>((product, size) => product * (size ?? 1), 1)
-    if (floats > mostFloats)
-      throw new Error(`layer ${layer.name} makes ${floats} numbers of a row, more than ${mostFloats}`)
+    if (floats > maxFloats)
+      throw new Error(`layer ${layer.name} makes ${floats} numbers of a row, more than ${maxFloats}`)
   }
   const [output] = model.outputs
   if (model.outputs.length !== 1 || output?.shape.length !== 2 || output.shape[1] !== outputs)

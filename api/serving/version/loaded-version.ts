@@ -43,8 +43,8 @@ const warmUpRows = 2_000
 const warmUpMs = 8
 
 /** Most golden rows, and most multiplications to answer them: a manifest must not keep a replica busy. */
-const mostGoldenRows = 1_000
-const mostGoldenWork = 500_000_000
+const maxGoldenRows = 1_000
+const maxGoldenWork = 500_000_000
 
 export interface VersionFiles {
   topology: Uint8Array
@@ -89,7 +89,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 function* loadDense(version: string, manifest: Manifest, network: Network): Generator<void, LoadedVersion> {
   const parts = partsOf(version, manifest, network)
   const work = network.layers.reduce((sum, { inputs, units }) => sum + inputs * units, 0)
-  if (work * manifest.golden.instances.length > mostGoldenWork)
+  if (work * manifest.golden.instances.length > maxGoldenWork)
     refuse(`${manifest.golden.instances.length} golden rows of so large a network take too long to answer`)
   yield
   let loaded: LoadedVersion = { ...parts, predictor: compileDense(network) }
@@ -257,8 +257,8 @@ function checkManifest(manifest: Manifest): void {
   if (!numbers.every(Number.isFinite)) refuse('the preprocessing holds a number that is not finite')
   if (!Array.isArray(golden?.instances) || golden.instances.length === 0)
     refuse('the manifest has no golden rows')
-  if (golden.instances.length > mostGoldenRows)
-    refuse(`the manifest has ${golden.instances.length} golden rows, more than ${mostGoldenRows}`)
+  if (golden.instances.length > maxGoldenRows)
+    refuse(`the manifest has ${golden.instances.length} golden rows, more than ${maxGoldenRows}`)
   if (golden.outputs.length !== golden.instances.length)
     refuse(`the manifest has ${golden.instances.length} golden rows and ${golden.outputs.length} outputs`)
 }

@@ -24,13 +24,13 @@ export interface PredictionCacheLimits {
   bytes?: number
 }
 
-const usualBytes = 67_108_864
+const defaultBytes = 67_108_864
 /** What an entry takes beside its row and its outputs. */
 const entryBytes = 160
 
 export function createPredictionCache({
-  entries: mostEntries,
-  bytes: mostBytes = usualBytes,
+  entries: maxEntries,
+  bytes: maxBytes = defaultBytes,
 }: PredictionCacheLimits): PredictionCache {
   /** In the order in which they were last asked for. */
   const known = new Map<string, Float32Array>()
@@ -60,7 +60,7 @@ export function createPredictionCache({
     known.set(key, outputs)
     bytes += costOf(key, outputs)
     for (const [oldest, held] of known) {
-      if (known.size <= mostEntries && bytes <= mostBytes) break
+      if (known.size <= maxEntries && bytes <= maxBytes) break
       forget(oldest, held)
     }
   }

@@ -8,7 +8,7 @@ import { until } from '../../support/serving/serving-fixture.ts'
 /** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
 async function listen() {
   let readBytes = 0
-  const uploads = createBodyReader({ mostBytes: 1_000, mostHeldBytes: 1_000 })
+  const uploads = createBodyReader({ maxBytes: 1_000, maxHeldBytes: 1_000 })
   const server = createServer((request, response) => {
     uploads.collect(
       request,

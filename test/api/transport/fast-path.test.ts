@@ -19,7 +19,7 @@ interface Site {
   taken: Exchange[]
 }
 
-const patient: BodyAssemblerLimits = { withinMs: 60_000, mostHeldBytes: 67_108_864 }
+const patient: BodyAssemblerLimits = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
 afterEach(() => {
@@ -51,7 +51,7 @@ async function open({
   answer = echo,
   gathering = patient,
 }: Options = {}): Promise<Site> {
-  const { mostConnections: _, ...times } = { ...socketLimits, ...limits }
+  const { maxConnections: _, ...times } = { ...socketLimits, ...limits }
   const server = fast ? createSockets(() => {}, { ...socketLimits, ...limits }) : createServer(times)
   server.on('request', (request, response) => {
     const chunks: Buffer[] = []
@@ -439,7 +439,7 @@ describe("a body that stays away is Node's", () => {
   })
 
   it('when all that are unfinished would hold too much, until one of them is gone', async () => {
-    const site = await open({ gathering: { ...patient, mostHeldBytes: 1_000 } })
+    const site = await open({ gathering: { ...patient, maxHeldBytes: 1_000 } })
     const half = (path: string): string => post(path, [], 'x'.repeat(800)).slice(0, -100)
     const rest = 'x'.repeat(100)
     const first = dial(site)

@@ -90,7 +90,7 @@ it('who is late with a body while its answer is on its way gets nothing put into
 
 it('more connections than the limit are turned away, and told of', async () => {
   let turnedAway = 0
-  const server = await listen({ mostConnections: 20 }, () => turnedAway++)
+  const server = await listen({ maxConnections: 20 }, () => turnedAway++)
   const port = portOf(server)
   const held = Array.from({ length: 20 }, () => hold(port, slowBody))
   await until(async () => (await connectionsOf(server)) === 20, 'twenty connections')

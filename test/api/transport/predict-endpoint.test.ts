@@ -136,7 +136,7 @@ async function askAtOnce(port: number, count: number, headers = ''): Promise<Ans
 
 describe('a request that has waited', () => {
   it('longer than the limit is refused, and told to come back; the others are answered', async () => {
-    const port = await listen({ mostWaitMs: 100 })
+    const port = await listen({ maxWaitMs: 100 })
     const answers = await askAtOnce(port, 30)
     const statuses = new Set(answers.map(({ status }) => status))
     expect(statuses).toEqual(new Set([200, 503]))
@@ -240,7 +240,7 @@ describe('a body that is packed', () => {
     ['and cut off', 'gzip', gzipSync(body).subarray(0, -9), { status: 400, code: 'invalid_request' }],
     ['from more than is taken', 'gzip', gzipSync(' '.repeat(2_000)), { status: 413, code: 'body_too_large' }],
   ])('%s is refused', async (_name, encoding, packed, refusal) => {
-    const port = await listen({ mostBytes: 1_000 })
+    const port = await listen({ maxBytes: 1_000 })
     expect(await ask(port, { 'content-encoding': encoding }, packed)).toMatchObject(refusal)
   })
 
@@ -286,7 +286,7 @@ describe('bodies that are not complete', () => {
   }
 
   it('hold only so many bytes together, and give them back when their senders go', async () => {
-    const port = await listen({ mostHeldBytes: 50_000 })
+    const port = await listen({ maxHeldBytes: 50_000 })
     const first = await begin(port, 30_000)
     const second = await begin(port, 30_000)
     await until(() => second.answer() !== '', 'the refusal')
@@ -305,7 +305,7 @@ describe('bodies that are not complete', () => {
   })
 
   it('are refused when they become too large', async () => {
-    const port = await listen({ mostBytes: 20_000 })
+    const port = await listen({ maxBytes: 20_000 })
     const { answer } = await begin(port, 30_000)
     await until(() => answer() !== '', 'the refusal')
     expect(answer()).toMatch(/^HTTP\/1.1 413 /)

@@ -3,9 +3,9 @@ import { expect, it } from 'vitest'
 import { createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
 /** A clock that moves only with the work, each piece of which takes two milliseconds. */
-function scene(mostBytes = 1_000) {
+function scene(maxBytes = 1_000) {
   let ms = 0
-  const turns = createWorkQueue(mostBytes, () => ms)
+  const turns = createWorkQueue(maxBytes, () => ms)
   const done: { name: number; waitedMs: number }[] = []
   const take = (name: number, bytes = 10): boolean =>
     turns.enqueue(bytes, (waitedMs) => {

@@ -93,7 +93,7 @@ export interface ReplicaOptions {
   databaseUrl?: string
   leaseMs?: number
   drills?: boolean
-  mostSpoolBytes?: number
+  maxSpoolBytes?: number
   durableLog?: boolean
   /** Answers remembered of models that are not compiled. */
   remembered?: number
@@ -154,7 +154,7 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     drills: options.drills ?? false,
     durableLog: options.durableLog ?? false,
     remembered: options.remembered ?? 0,
-    ...(options.mostSpoolBytes === undefined ? {} : { mostSpoolBytes: options.mostSpoolBytes }),
+    ...(options.maxSpoolBytes === undefined ? {} : { maxSpoolBytes: options.maxSpoolBytes }),
     events: {
       followed: () => {},
       refused: (model, { text }) => troubles.push(`${model}: ${text}`),

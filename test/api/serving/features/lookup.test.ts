@@ -246,11 +246,11 @@ describe('while the store does not answer', () => {
 
   it('a request goes on at its deadline, also when a read never ends', async () => {
     const model = await start(looking({ withinMs: 20 }))
-    const { routing, native, mostInstances } = replica.serving
+    const { routing, native, maxInstances } = replica.serving
     const never = new Promise<void>(() => {})
     const cache = { find: () => undefined, read: () => never, counts: () => ({ entries: 0, bytes: 0 }) }
     const clock = { now: () => 0, wall: () => 0 }
-    const lookups = createLookups({ cache, clock, routing, native, mostInstances })
+    const lookups = createLookups({ cache, clock, routing, native, maxInstances })
     for (const loaded of routing.loaded()) lookups.knows(loaded)
     const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
     const given = lookups.around(() => createByteWriter())(native, { model, body })
@@ -289,8 +289,8 @@ describe('the memory of values', () => {
       store,
       now: () => 0,
       onError: () => {},
-      mostEntries: 100,
-      mostBytes: 1e6,
+      maxEntries: 100,
+      maxBytes: 1e6,
     })
     await Promise.all(
       Array.from({ length: 3_000 }, (_, i) => cache.read(entity(`e${i % 2_500}`)) ?? Promise.resolve()),
@@ -299,7 +299,7 @@ describe('the memory of values', () => {
     expect(cache.counts().entries).toBe(100)
     expect(cache.find(entity('e2499'), 1_000)?.known?.values).toEqual({ a: 'e2499' })
     expect(cache.find(entity('e0'), 1_000)).toBeUndefined()
-    const small = createFeatureCache({ store, now: () => 0, onError: () => {}, mostBytes: 10_000 })
+    const small = createFeatureCache({ store, now: () => 0, onError: () => {}, maxBytes: 10_000 })
     await Promise.all(Array.from({ length: 500 }, (_, i) => small.read(entity(`e${i}`)) ?? Promise.resolve()))
     expect(small.counts().bytes).toBeLessThanOrEqual(10_000)
     expect(small.counts().entries).toBeGreaterThan(10)

@@ -156,7 +156,7 @@ describe('the durable log', () => {
   })
 
   it('refuses at once what would be too much to hold', async () => {
-    const { log } = logOf({ mostBytes: 300 })
+    const { log } = logOf({ maxBytes: 300 })
     const first = log.append(origin, recordOf(), false)
     await expect(log.append(origin, recordOf(), false)).rejects.toMatchObject(unavailable)
     await first

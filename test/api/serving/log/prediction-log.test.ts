@@ -168,8 +168,8 @@ describe('the log', () => {
 
   it('never makes an answer wait for a frozen Postgres, and holds no more memory than it may', async () => {
     const before = await storedRows()
-    const mostBytes = 2_000_000
-    const { log } = await logOf({ mostBytes, blockBytes: 65_536, spoolBytes: 0 })
+    const maxBytes = 2_000_000
+    const { log } = await logOf({ maxBytes, blockBytes: 65_536, spoolBytes: 0 })
     const thaw = freeze(postgres.pid)
     let slowest = 0
     for (let i = 0; i < 200; i++) {
@@ -182,7 +182,7 @@ describe('the log', () => {
     const { waiting, dropped } = log.counts()
     expect(slowest).toBeLessThan(500)
     expect(dropped).toBeGreaterThan(0)
-    expect(waiting * (numbers.byteLength + texts.byteLength)).toBeLessThan(mostBytes)
+    expect(waiting * (numbers.byteLength + texts.byteLength)).toBeLessThan(maxBytes)
     thaw()
     await log.flush()
     expectBalance(log)
@@ -207,7 +207,7 @@ describe('the log', () => {
 
   it('leaves to the disk what Postgres cannot take so fast, drops nothing, and stores it later', async () => {
     const before = await storedRows()
-    const { log } = await logOf({ mostBytes: 400_000, blockBytes: 16_384 })
+    const { log } = await logOf({ maxBytes: 400_000, blockBytes: 16_384 })
     let spooled = 0
     for (let i = 0; i < 100; i++) {
       serve(log, 200)

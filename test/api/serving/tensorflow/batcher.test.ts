@@ -92,7 +92,7 @@ describe('rows', () => {
   })
 
   it('go at once when the batch is full, and the rest goes with the next', async () => {
-    const { laneOf, log, goOn } = stage({ waitMs: 60_000, mostRows: 4, batchMs: 1e9 })
+    const { laneOf, log, goOn } = stage({ waitMs: 60_000, maxRows: 4, batchMs: 1e9 })
     const lane = laneOf('a')
     const before = [lane.ask([0, 0]), lane.ask([0, 0])]
     await goOn()
@@ -148,7 +148,7 @@ describe('rows', () => {
 
 describe('the models', () => {
   it('share the time: one with a hundred requests delays another by one batch', async () => {
-    const { laneOf, log, step, goOn } = stage({ mostRows: 2, batchMs: 1e9 })
+    const { laneOf, log, step, goOn } = stage({ maxRows: 2, batchMs: 1e9 })
     const [busy, calm] = [laneOf('busy'), laneOf('calm')]
     const all = Array.from({ length: 100 }, (_, i) => busy.ask([i, i]))
     await step()
@@ -163,7 +163,7 @@ describe('the models', () => {
   })
 
   it('come before rows that nobody waits for', async () => {
-    const { laneOf, log, step, goOn } = stage({ mostRows: 1, batchMs: 1e9 })
+    const { laneOf, log, step, goOn } = stage({ maxRows: 1, batchMs: 1e9 })
     const [shadow, live] = [laneOf('shadow'), laneOf('live')]
     const copies = Array.from({ length: 5 }, () => shadow.ask([1, 1], orderOf({ background: true })))
     const asked = Array.from({ length: 5 }, () => live.ask([2, 2]))
