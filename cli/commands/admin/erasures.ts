@@ -1,10 +1,11 @@
-/** `tenure erasures`: what was erased, where, and which snapshots go when. */
-import type { Client } from '../../client/client.ts'
-import type { CommandSpec } from '../../program.ts'
+/** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
+import { readFileSync } from 'node:fs'
+import { failure, type Client } from '../../client/client.ts'
+import type { CommandGroup, Options, Session } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { time } from '../format.ts'
 
-export interface ErasureAnswer {
+interface ErasureAnswer {
   id: string
   model: string
   status: 'running' | 'done'
@@ -17,39 +18,114 @@ export interface ErasureAnswer {
   snapshots: { digest: string; holds: string; drop_after: string; dropped_at?: string }[]
 }
 
-export const erasuresCommand: CommandSpec = {
-  name: 'erasures [id]',
-  summary: 'lists erasures, or shows the receipt of one',
-  options: [['--model <model>', 'of this model only']],
-  examples: ['erasures', 'erasures era_…'],
-  async run({ terminal, api }, { args, options }) {
-    if (args[0] !== undefined) {
-      const one = await findErasure(api(), args[0])
-      return terminal.answer(one, receiptOf(one))
-    }
-    const answer = await api().get<{ erasures: ErasureAnswer[] }>('/v1/erasures', {
-      model: options['model'] as string | undefined,
-    })
-    const rows = answer.erasures.map((each) => [
-      each.id,
-      each.model,
-      each.status === 'done' ? 'done' : each.stage,
-      String(each.counts['requests'] ?? 0),
-      String(each.counts['outcomes'] ?? 0),
-      each.requested_by,
-      time(each.requested_at),
-    ])
-    terminal.answer(
-      answer,
-      tableOf(['erasure', 'model', 'stage', 'requests', 'outcomes', 'by', 'asked (UTC)'], rows),
-    )
-  },
+const pollMs = 500
+
+export const erasuresGroup: CommandGroup = {
+  name: 'erasures',
+  summary: 'Delete the data of a subject, and show the receipts',
+  commands: [
+    {
+      name: 'list',
+      isDefault: true,
+      summary: 'List erasures',
+      options: [['--model <model>', 'Only this model']],
+      examples: ['erasures', 'erasures list --model iris'],
+      async run({ terminal, api }, { options }) {
+        const answer = await api().get<{ erasures: ErasureAnswer[] }>('/v1/erasures', {
+          model: options['model'] as string | undefined,
+        })
+        const rows = answer.erasures.map((each) => [
+          each.id,
+          each.model,
+          each.status === 'done' ? 'done' : each.stage,
+          String(each.counts['requests'] ?? 0),
+          String(each.counts['outcomes'] ?? 0),
+          each.requested_by,
+          time(each.requested_at),
+        ])
+        terminal.answer(
+          answer,
+          tableOf(
+            ['erasure', 'model', 'stage', 'requests', 'outcomes', 'requested by', 'requested (UTC)'],
+            rows,
+          ),
+        )
+      },
+    },
+    {
+      name: 'show <id>',
+      summary: 'Show the receipt of an erasure',
+      examples: ['erasures show era_…'],
+      async run({ terminal, api }, { args }) {
+        const erasure = await getErasure(api(), String(args[0]))
+        terminal.answer(erasure, receiptOf(erasure))
+      },
+    },
+    {
+      name: 'create <model>',
+      summary:
+        'Erase a subject from the log, outcomes, batches and features of a model, and from later snapshots',
+      options: [
+        [
+          '--subject <key>',
+          'Key of the subject; - reads it from standard input, to keep it out of the shell history',
+        ],
+        ['--predictions <ids>', 'Ids of further predictions of the subject, separated by commas'],
+        ['--watch', 'Wait for the end and show the receipt'],
+      ],
+      examples: [
+        'erasures create flight-delay --subject 4711 --watch',
+        'echo 4711 | tenure erasures create flight-delay --subject -',
+      ],
+      run: createErasure,
+    },
+  ],
 }
 
-export const findErasure = (api: Client, id: string): Promise<ErasureAnswer> =>
+async function createErasure(
+  session: Session,
+  { args, options }: { args: string[]; options: Options },
+): Promise<void> {
+  const { terminal, api } = session
+  const given = options['subject'] as string | undefined
+  if (given === undefined)
+    throw failure({
+      code: 'usage',
+      detail: '--subject is missing',
+      remedy: 'Name the subject to erase with --subject.',
+    })
+  const subject = given === '-' ? readFileSync(0, 'utf8').trim() : given
+  const predictions = options['predictions'] as string | undefined
+  const started = await api().post<{ id: string }>('/v1/erasures', {
+    model: String(args[0]),
+    subject,
+    prediction_ids: predictions === undefined ? [] : predictions.split(',').map((id) => id.trim()),
+  })
+  if (options['watch'] !== true)
+    return terminal.answer(
+      started,
+      `Erasure ${started.id} started. Follow it: \`tenure erasures show ${started.id}\``,
+    )
+  const ended = await followErasure(session, started.id)
+  terminal.answer(ended, receiptOf(ended))
+}
+
+async function followErasure({ terminal, api }: Session, id: string): Promise<ErasureAnswer> {
+  for (;;) {
+    const now = await getErasure(api(), id)
+    if (now.status === 'done') {
+      terminal.progress(undefined)
+      return now
+    }
+    terminal.progress(`${now.stage}, ${now.counts['requests'] ?? 0} requests erased`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}
+
+const getErasure = (api: Client, id: string): Promise<ErasureAnswer> =>
   api.get<ErasureAnswer>(`/v1/erasures/${encodeURIComponent(id)}`)
 
-export function receiptOf({
+function receiptOf({
   id,
   model,
   status,
@@ -62,8 +138,8 @@ export function receiptOf({
   const found = Object.entries(counts).map(([what, count]) => `  ${what.replaceAll('_', ' ')}: ${count}`)
   const held = snapshots.map(
     ({ digest, holds, drop_after: dropAfter, dropped_at: droppedAt }) =>
-      `  ${digest.slice(0, 19)}… ${holds === 'yes' ? 'holds' : 'may hold'} the person; ${
-        droppedAt === undefined ? `it goes after ${time(dropAfter)}` : `removed ${time(droppedAt)}`
+      `  ${digest.slice(0, 19)}… ${holds === 'yes' ? 'holds' : 'may hold'} the subject; ${
+        droppedAt === undefined ? `dropped after ${time(dropAfter)}` : `dropped ${time(droppedAt)}`
       }`,
   )
   return [
@@ -73,7 +149,7 @@ export function receiptOf({
     ...(outstanding.length === 0
       ? []
       : [
-          `replicas that said nothing in time (what they still hold is kept out when it comes): ${outstanding.join(', ')}`,
+          `replicas that did not acknowledge in time (their late rows are filtered): ${outstanding.join(', ')}`,
         ]),
     ...notes,
   ].join('\n')

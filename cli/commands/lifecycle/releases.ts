@@ -1,4 +1,4 @@
-/** `tenure releases` and `tenure release show`: where each release stands, why, and on what evidence. */
+/** `tenure releases`: lists, starts and shows releases with their evidence. */
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type {
@@ -9,46 +9,60 @@ import type {
   WaitingAnswer,
 } from '../../client/responses.ts'
 import { failure, type Client } from '../../client/client.ts'
-import type { CommandGroup, CommandSpec } from '../../program.ts'
+import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
 import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
 import { coloured, orDash, share, short, time } from '../format.ts'
 
-export const releasesCommand: CommandSpec = {
-  name: 'releases',
-  summary: 'lists releases, the newest first, and those that wait for their turn',
-  options: [
-    ['--model <model>', 'of this model only'],
-    ['--open', 'only those that have not ended'],
-  ],
-  examples: ['releases', 'releases --model iris --open', 'releases --json'],
-  async run({ terminal, api }, { options }) {
-    const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>('/v1/releases', {
-      model: options['model'],
-      open: options['open'],
-    })
-    const waits = waitingOf(terminal, answer.waiting ?? [])
-    terminal.answer(answer, [listOf(terminal, answer.releases), ...waits].join('\n'))
-  },
-}
-
-export const releaseGroup: CommandGroup = {
-  name: 'release',
-  summary: 'one release',
+export const commandsGroup: CommandGroup = {
+  name: 'commands',
+  summary: 'Show commands that were queued while Temporal was unreachable',
   commands: [
     {
-      name: 'start <version>',
-      summary: 'releases a registered version, or lets it wait behind the open release of its model',
+      name: 'show <id>',
+      summary: 'Show whether a queued command was delivered',
+      examples: ['commands show cmd_01h…', 'commands show cmd_01h… --json'],
+      async run({ terminal, api }, { args }) {
+        const answer = await api().get<RecordedAnswer>(`/v1/commands/${encodeURIComponent(String(args[0]))}`)
+        const { state, command, model, release = model, message, recorded_at: at } = answer
+        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
+      },
+    },
+  ],
+}
+
+export const releasesGroup: CommandGroup = {
+  name: 'releases',
+  summary: 'List, start and show releases',
+  commands: [
+    {
+      name: 'list',
+      isDefault: true,
+      summary: 'List releases, newest first, and the release queue',
       options: [
-        [
-          '--hotfix <reason>',
-          "takes the shorter way of the model's hotfixes and the place of an open release; for approvers and admins",
-        ],
+        ['--model <model>', 'Only this model'],
+        ['--open', 'Only releases that have not ended'],
+      ],
+      examples: ['releases', 'releases list --model iris --open', 'releases --json'],
+      async run({ terminal, api }, { options }) {
+        const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>(
+          '/v1/releases',
+          { model: options['model'], open: options['open'] },
+        )
+        const queue = queueLines(terminal, answer.waiting ?? [])
+        terminal.answer(answer, [releaseTable(terminal, answer.releases), ...queue].join('\n'))
+      },
+    },
+    {
+      name: 'start <version>',
+      summary: 'Start a release of a registered version, or queue it behind the open one',
+      options: [
+        ['--hotfix <reason>', 'Use the hotfix plan and replace an open release (approvers and admins)'],
       ],
       examples: [
-        'release start flight-delay_v1.4.0',
-        'release start iris_v2.0.1 --hotfix "wrong unit in production"',
+        'releases start flight-delay_v1.4.0',
+        'releases start iris_v2.0.1 --hotfix "wrong unit in production"',
       ],
       async run({ terminal, api }, { args, options }) {
         const version = String(args[0])
@@ -59,28 +73,28 @@ export const releaseGroup: CommandGroup = {
           hotfix: options['hotfix'] === undefined ? undefined : { reason: options['hotfix'] },
         })
         if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
-        terminal.answer(answer, answer.message ?? `${version} is being released as ${answer.id ?? ''}`)
+        terminal.answer(answer, answer.message ?? `Releasing ${version} as ${answer.id ?? ''}`)
       },
     },
     {
       name: 'show <release>',
-      summary: 'shows a release: its state, charts of its gains, stages and evidence, verdicts and commands',
+      summary: 'Show a release: state, offline gates, stages, evidence, verdicts and commands',
       options: [
-        ['--decisions <n>', 'how many of the last verdicts (default: 10)'],
-        ['--svg <file>', 'write the charts to a picture as well'],
+        ['--decisions <n>', 'Number of latest verdicts (default: 10)'],
+        ['--svg <file>', 'Also write the charts to an SVG file'],
       ],
       examples: [
-        'release show rel_01h…',
-        'release show iris --decisions 3',
-        'release show iris --svg iris.svg',
-        'release show iris --json',
+        'releases show rel_01h…',
+        'releases show iris --decisions 3',
+        'releases show iris --svg iris.svg',
+        'releases show iris --json',
       ],
       async run({ terminal, api }, { args, options }) {
         const most = Number(options['decisions'] ?? 10)
         if (!Number.isInteger(most) || most < 0)
           throw failure({
             code: 'usage',
-            detail: `--decisions is a whole number from 0, not ${options['decisions']}`,
+            detail: `--decisions must be a whole number from 0, not ${options['decisions']}`,
           })
         const id = await releaseIdOf(api(), String(args[0]))
         const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
@@ -95,18 +109,8 @@ export const releaseGroup: CommandGroup = {
         const shown = detailOf(terminal, answer, most)
         terminal.answer(
           { ...answer, evaluation, ...(svg === undefined ? {} : { svg }) },
-          `${shown}${gateOf(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nThe charts are in ${svg}`}`,
+          `${shown}${gateOf(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nCharts written to ${svg}`}`,
         )
-      },
-    },
-    {
-      name: 'command <id>',
-      summary: 'shows what has become of a command that was recorded while Temporal was away',
-      examples: ['release command cmd_01h…', 'release command cmd_01h… --json'],
-      async run({ terminal, api }, { args }) {
-        const answer = await api().get<RecordedAnswer>(`/v1/commands/${encodeURIComponent(String(args[0]))}`)
-        const { state, command, model, release = model, message, recorded_at: at } = answer
-        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
       },
     },
   ],
@@ -114,11 +118,11 @@ export const releaseGroup: CommandGroup = {
 
 async function drawTo(file: string, svg: string): Promise<void> {
   await writeFile(file, svg).catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${file} cannot be written: ${error.message}` })
+    throw failure({ code: 'usage', detail: `${file} is not writable: ${error.message}` })
   })
 }
 
-/** What the gate said of a version before its release. */
+/** The offline evaluation that the release is based on. */
 async function evaluationOf(client: Client, version: string): Promise<EvaluationAnswer> {
   const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(
     `/v1/versions/${encodeURIComponent(version)}`,
@@ -128,7 +132,7 @@ async function evaluationOf(client: Client, version: string): Promise<Evaluation
 
 interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {
   commands: CommandAnswer[]
-  /** What was said while Temporal was away and has no answer yet. */
+  /** Commands queued while Temporal was unreachable and not delivered yet. */
   recorded?: RecordedAnswer[]
 }
 
@@ -142,8 +146,8 @@ export async function releaseIdOf(
   return releases[0]?.id ?? named
 }
 
-function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string {
-  if (releases.length === 0) return 'No release yet. `tenure retrain <model>` leads to one.'
+function releaseTable(terminal: Terminal, releases: readonly ReleaseAnswer[]): string {
+  if (releases.length === 0) return 'No releases yet. Start one: `tenure retrain <model>`'
   return tableOf(
     ['release', 'version', 'stage', 'serves', 'outcome', 'started', 'reason'],
     releases.map((each) => [
@@ -154,7 +158,7 @@ function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string 
         ...(each.paused ? ['(paused)'] : []),
         ...(each.drill ? [`(drill: ${each.drill})`] : []),
       ].join(' '),
-      shown(each),
+      trafficOf(each),
       coloured(terminal, each.outcome),
       time(each.started_at),
       terminal.paint('dim', orDash(each.reason)),
@@ -162,11 +166,11 @@ function listOf(terminal: Terminal, releases: readonly ReleaseAnswer[]): string 
   )
 }
 
-/** What its version answers of the callers now, also when the release is long over; in shadow, what it is shown. */
-const shown = (each: ReleaseAnswer): string =>
+/** The share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
+const trafficOf = (each: ReleaseAnswer): string =>
   each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.serves_bp ?? each.share_bp)
 
-function waitingOf({ paint }: Terminal, waiting: readonly WaitingAnswer[]): string[] {
+function queueLines({ paint }: Terminal, waiting: readonly WaitingAnswer[]): string[] {
   const open = waiting.filter(({ state }) => state === 'waiting')
   if (open.length === 0) return []
   const rows = open.map((each) => [
@@ -178,8 +182,8 @@ function waitingOf({ paint }: Terminal, waiting: readonly WaitingAnswer[]): stri
   ])
   return [
     '',
-    paint('bold', 'waiting for their turn'),
-    tableOf(['waits as', 'version', 'asked for by', 'since', 'hotfix'], rows),
+    paint('bold', 'Release queue'),
+    tableOf(['queue id', 'version', 'requested by', 'since', 'hotfix'], rows),
   ]
 }
 
@@ -199,7 +203,7 @@ function gateOf(
     each.low === null ? '–' : `${figure(each.low)} to ${figure(each.high)}`,
     each.verdict.replace('_', ' '),
   ])
-  const title = `before its release: ${verdict.replace('_', ' ')} (against ${against ?? 'its floors'}, ${id})`
+  const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
   const head = ['metric', 'champion', 'challenger', 'baseline', 'gain', 'interval', 'verdict']
   return `\n\n${paint('bold', title)}\n${tableOf(head, rows)}`
 }
@@ -211,21 +215,21 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     ['replaces', orDash(release.baseline_version)],
     ['strategy', release.strategy],
     ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
-    ['answers now', `${share(release.serves_bp ?? 0)} of the callers`],
+    ['serves now', `${share(release.serves_bp ?? 0)} of traffic`],
     ['outcome', coloured(terminal, release.outcome)],
     ['why', orDash(release.reason ?? release.why)],
-    ['asked for by', release.requested_by],
+    ['requested by', release.requested_by],
     ['started', time(release.started_at)],
     ['ended', time(release.ended_at)],
     ['artifact', short(release.artifact_digest)],
     ['evaluation', short(release.evaluation_digest)],
     ['policy', short(release.policy_digest)],
   ].map(([name = '', value = '']) => [paint('dim', name), value])
-  const said = release.commands.map((each) => [
+  const commands = release.commands.map((each) => [
     time(each.at),
     each.actor,
     each.command,
-    each.accepted ? paint('green', 'accepted') : paint('yellow', 'ignored'),
+    each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected'),
     each.message,
   ])
   const recorded = (release.recorded ?? []).map((each) => [
@@ -246,8 +250,12 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
   return [
     paint('bold', release.id),
     tableOf([], facts),
-    ...(said.length === 0 ? [] : ['', tableOf(['at', 'who', 'command', 'answer', 'message'], said)]),
-    ...(recorded.length === 0 ? [] : ['', tableOf(['at', 'who', 'command', 'recorded', 'as'], recorded)]),
-    ...(verdicts.length === 0 ? [] : ['', tableOf(['at', 'stage', 'verdict', 'because'], verdicts)]),
+    ...(commands.length === 0
+      ? []
+      : ['', tableOf(['at', 'actor', 'command', 'result', 'message'], commands)]),
+    ...(recorded.length === 0
+      ? []
+      : ['', tableOf(['at', 'actor', 'queued command', 'state', 'id'], recorded)]),
+    ...(verdicts.length === 0 ? [] : ['', tableOf(['at', 'stage', 'verdict', 'reason'], verdicts)]),
   ].join('\n')
 }

@@ -47,8 +47,19 @@ afterEach(() => vi.unstubAllEnvs())
 it('there is every command that is promised', () => {
   const names = new Set([...named.map(([name]) => name), ...commands.map(({ name }) => wordOf(name))])
   for (const name of [
-    ['up', 'status', 'models', 'models sync', 'retrain', 'releases', 'release show', 'release start'],
-    ['approve', 'reject', 'pause', 'resume', 'abort', 'rollback', 'drill', 'simulate', 'live-at'],
+    ['up', 'status', 'models', 'models sync', 'retrain', 'releases', 'releases show', 'releases start'],
+    [
+      'approve',
+      'reject',
+      'pause',
+      'resume',
+      'abort',
+      'rollback',
+      'drills run',
+      'simulate',
+      'models champion',
+      'commands show',
+    ],
     ['versions search', 'versions compare', 'versions card', 'batch', 'keys', 'audit verify'],
     ['backup', 'restore', 'export', 'doctor', 'reset'],
   ].flat())
@@ -102,19 +113,23 @@ const asking: readonly (readonly string[])[] = [
   ['models'],
   ['retrain', 'iris'],
   ['releases'],
-  ['release', 'show', 'iris'],
-  ['release', 'start', 'iris_v1.0.0'],
+  ['releases', 'show', 'iris'],
+  ['releases', 'start', 'iris_v1.0.0'],
   ...['approve', 'reject', 'pause', 'resume', 'abort', 'promote-now', 'rollback'].map((name) => [
     name,
     'rel_1',
   ]),
-  ['drill', 'iris'],
+  ['drills', 'run', 'iris'],
   ['drills'],
   ['versions'],
   ['versions', 'search', 'x'],
   ['versions', 'compare', 'a', 'b'],
   ['versions', 'card', 'iris'],
-  ['live-at', 'iris', '2026-01-01T00:00:00Z'],
+  ['models', 'champion', 'iris', '--at', '2026-01-01T00:00:00Z'],
+  ['commands', 'show', 'cmd_1'],
+  ['erasures'],
+  ['erasures', 'show', 'era_1'],
+  ['erasures', 'create', 'iris', '--subject', 'x'],
   ['batch'],
   ['batch', 'run', 'iris', '--input', 'x.csv'],
   ['export', 'iris', join(tmpdir(), 'tenure-never-made')],
@@ -141,9 +156,9 @@ it.each(asking)('tenure %s %s says how to reach Tenure when nothing answers', as
 describe('a command that there is not', () => {
   it.each([
     [['doctr'], 'tenure doctor'],
-    [['relase', 'show'], 'tenure release'],
+    [['relases', 'show'], 'tenure releases'],
     [['models', 'lits'], 'tenure models list'],
-    [['release', 'shwo', 'iris'], 'tenure release show'],
+    [['releases', 'shwo', 'iris'], 'tenure releases show'],
     [['audit', 'verfy'], 'tenure audit verify'],
   ])('%j leads to %s', async (words, meant) => {
     const { code, err } = await tenure(...words)
@@ -169,7 +184,7 @@ it.each([
   [['keys', 'create', 'x', '--role', 'king'], '--role is one of'],
   [['flags', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> is one of'],
   [['batch', 'run', 'iris'], 'one of --input and --query'],
-  [['release', 'show', 'iris', '--decisions', 'all'], '--decisions is a whole number'],
+  [['releases', 'show', 'iris', '--decisions', 'all'], '--decisions must be a whole number'],
   [['up', '--replicas', '0'], '--replicas is a whole number from 1 to 16'],
   [['up', '--exit'], '--exit ends the story'],
   [['restore'], 'the file of a backup is missing'],

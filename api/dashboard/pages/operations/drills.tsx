@@ -81,7 +81,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
           empty={
             <>
               No drill has been held{model === undefined ? '' : ` of ${model}`} yet.{' '}
-              <code>tenure drill {model ?? 'iris'}</code> holds one.
+              <code>tenure drills run {model ?? 'iris'}</code> holds one.
             </>
           }
           columns={[

@@ -1,9 +1,8 @@
-/** `tenure erase` and `tenure erasures`, against what the API answers. */
+/** `tenure erasures` against a stub of the API. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { eraseCommand } from '../../../../cli/commands/admin/erase.ts'
-import { erasuresCommand } from '../../../../cli/commands/admin/erasures.ts'
+import { erasuresGroup } from '../../../../cli/commands/admin/erasures.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
@@ -53,29 +52,38 @@ beforeAll(async () => {
 })
 afterAll(() => void server.close())
 
-const run = (...words: string[]) => runCommand([eraseCommand, erasuresCommand], [...words, '--url', url])
+const run = (...words: string[]) => runCommand([erasuresGroup], [...words, '--url', url])
 
-it('asks, waits for the end and shows the receipt', async () => {
-  const { code, out } = await run('erase', 'iris', '--subject', '4711', '--predictions', 'a, b', '--watch')
+it('erasures create --watch waits for the end and prints the receipt without the subject', async () => {
+  const { code, out } = await run(
+    'erasures',
+    'create',
+    'iris',
+    '--subject',
+    '4711',
+    '--predictions',
+    'a, b',
+    '--watch',
+  )
   expect(code).toBe(exitCodes.done)
   expect(JSON.parse(asked[0]!.body)).toEqual({ model: 'iris', subject: '4711', prediction_ids: ['a', 'b'] })
   expect(looks).toBe(2)
   expect(out).toMatch(/era_1 of iris: done/)
   expect(out).toMatch(/requests: 3/)
-  expect(out).toMatch(/sha256:a+… holds the person; it goes after 2026-03-31/)
-  expect(out).toMatch(/sha256:b+… may hold the person; removed 2026-04-01/)
-  expect(out).toMatch(/nothing in time.*replica-2/)
+  expect(out).toMatch(/sha256:a+… holds the subject; dropped after 2026-03-31/)
+  expect(out).toMatch(/sha256:b+… may hold the subject; dropped 2026-04-01/)
+  expect(out).toMatch(/not acknowledge in time.*replica-2/)
   expect(out).toMatch(/a note/)
   expect(out).not.toContain('4711')
 })
 
-it('wants to know whom', async () => {
-  const { code, err } = await run('erase', 'iris')
+it('erasures create refuses a missing --subject', async () => {
+  const { code, err } = await run('erasures', 'create', 'iris')
   expect(code).toBe(exitCodes.usage)
   expect(err).toMatch(/--subject/)
 })
 
-it('lists what was asked for', async () => {
+it('erasures list and show print stage, counts and requester', async () => {
   expect((await run('erasures')).out).toMatch(/era_1.*iris.*logs.*3.*2.*ada/)
-  expect((await run('erasures', 'era_1')).out).toMatch(/era_1 of iris/)
+  expect((await run('erasures', 'show', 'era_1')).out).toMatch(/era_1 of iris/)
 })

@@ -181,7 +181,7 @@ describe('tenure up', () => {
   it('takes the approval from another key only', async () => {
     const { key } = await json<{ key: string }>('keys', 'create', 'ada', '--role', 'approver')
     approverKey = key
-    const awaited = async () => (await here('release', 'show', 'iris')).out
+    const awaited = async () => (await here('releases', 'show', 'iris')).out
     await expect.poll(awaited, { timeout: 30_000, interval: 500 }).toContain('awaiting_approval')
     const own = await here('approve', 'iris')
     expect(own.code).toBe(exitCodes.refused)
@@ -189,7 +189,7 @@ describe('tenure up', () => {
     const { code, out } = await here({ TENURE_KEY: key }, 'approve', 'iris', '--reason', 'looks right')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('approved by ada')
-    const outcome = async () => (await json<{ outcome?: string }>('release', 'show', 'iris')).outcome
+    const outcome = async () => (await json<{ outcome?: string }>('releases', 'show', 'iris')).outcome
     await expect.poll(outcome, { timeout: 60_000, interval: 500 }).toBe('promoted')
   }, 120_000)
 
@@ -216,8 +216,10 @@ describe('tenure up', () => {
     expect(status.code).toBe(exitCodes.done)
     expect(status.out).toContain('iris_v1.0.0')
     expect((await here('versions', 'iris')).out).toContain('iris_v1.0.0')
-    expect((await here('live-at', 'iris', new Date().toISOString())).out).toContain('promotion (')
-    expect((await here('live-at', 'iris', '2001-01-01T00:00:00Z')).code).toBe(exitCodes.notFound)
+    expect((await here('models', 'champion', 'iris')).out).toContain('promotion (')
+    expect((await here('models', 'champion', 'iris', '--at', '2001-01-01T00:00:00Z')).code).toBe(
+      exitCodes.notFound,
+    )
     expect((await here('audit', 'verify')).out).toContain('unbroken')
     expect((await here('audit')).out).toContain('iris')
     expect((await here('releases', '--model', 'iris')).out).toContain('promoted')
@@ -225,7 +227,7 @@ describe('tenure up', () => {
 
   it('answers wrong commands with their own exit codes', async () => {
     expect((await here('retrain', 'nothing')).code).toBe(exitCodes.notFound)
-    expect((await here('release', 'show', 'rel_nothing')).code).toBe(exitCodes.notFound)
+    expect((await here('releases', 'show', 'rel_nothing')).code).toBe(exitCodes.notFound)
     expect((await here('retrain', 'iris', '--as-of', 'tomorrow')).code).toBe(exitCodes.usage)
     expect((await here('keys', 'create', 'x', '--role', 'king')).code).toBe(exitCodes.usage)
     expect((await here({ TENURE_KEY: approverKey }, 'retrain', 'iris')).code).toBe(exitCodes.refused)
@@ -244,9 +246,9 @@ describe('tenure up', () => {
     ['versions', 'search', '--model', 'iris', '--metric', 'accuracy>0.1', '--order', 'accuracy'],
     ['versions', 'compare', 'iris@champion', 'iris_v1.0.0', '--all'],
     ['versions', 'card', 'iris'],
-    ['live-at', 'iris', 'now'],
+    ['models', 'champion', 'iris', '--at', 'now'],
     ['releases'],
-    ['release', 'show', 'iris', '--svg', join(tmpdir(), `tenure-up-${process.pid}.svg`)],
+    ['releases', 'show', 'iris', '--svg', join(tmpdir(), `tenure-up-${process.pid}.svg`)],
     ['drills'],
     ['batch'],
     ['flags'],

@@ -1,0 +1,138 @@
+/** `tenure drills`: rehearses rollbacks and lists their detection and recovery times. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { drillKindNames } from '../../../domain/drill.ts'
+import type { Client } from '../../client/client.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
+import type { CommandGroup, Options, Session } from '../../program.ts'
+import { tableOf, type Terminal } from '../../terminal.ts'
+import { orDash, time } from '../format.ts'
+
+interface DrillAnswer {
+  id: string
+  model: string
+  kind: string
+  traffic: string
+  held: boolean
+  passed?: boolean
+  message?: string
+  detection_ms?: number
+  recovery_ms?: number
+  exposed?: number
+  harmed?: number
+  harm_budget: number
+  started_at: string
+  ended_at?: string
+}
+
+const pollMs = 500
+
+export const drillsGroup: CommandGroup = {
+  name: 'drills',
+  summary: 'Rehearse rollbacks with a deliberately faulty version',
+  commands: [
+    {
+      name: 'list',
+      isDefault: true,
+      summary: 'List drills, newest first',
+      options: [['--model <model>', 'Only this model']],
+      examples: ['drills', 'drills list --model iris --json'],
+      async run({ terminal, api }, { options }) {
+        const drills = await drillsOf(api(), options['model'] as string | undefined)
+        terminal.answer({ drills }, drillTable(terminal, drills))
+      },
+    },
+    {
+      name: 'run <model>',
+      summary: 'Rehearse a rollback with a deliberately faulty version (never promoted)',
+      options: [
+        ['--kind <kind>', `One of ${drillKindNames.join(', ')} (default: the kinds of the model's policy)`],
+        ['--live', 'Use live traffic, within the harm budget (default: as the policy says)'],
+        ['--harm-budget <n>', 'Maximum number of failed requests'],
+        ['--within <seconds>', 'Time limit for detection'],
+        ['--watch', 'Wait for the end; exit code 6 if a drill does not pass'],
+      ],
+      examples: [
+        'drills run flight-delay --kind nan --watch',
+        'drills run iris --live --harm-budget 20',
+        'drills run iris --json',
+      ],
+      run: runDrills,
+    },
+  ],
+}
+
+async function runDrills(
+  { terminal, api }: Session,
+  { args, options }: { args: string[]; options: Options },
+): Promise<ExitCode> {
+  const model = String(args[0])
+  const since = new Set((await drillsOf(api(), model)).map(({ id }) => id))
+  const { kind, live, harmBudget, within } = options
+  const answer = await api().post<{ model: string; workflow_id: string }>('/v1/drills', {
+    model,
+    kinds: kind === undefined ? undefined : [kind],
+    traffic: live === true ? 'live' : undefined,
+    harm_budget: harmBudget === undefined ? undefined : Number(harmBudget),
+    within_ms: within === undefined ? undefined : Math.round(Number(within) * 1_000),
+  })
+  if (options['watch'] !== true) {
+    terminal.answer(answer, `Drill of ${model} started. Follow it: \`tenure drills list --model ${model}\``)
+    return exitCodes.done
+  }
+  const ended = await untilOver(api(), model, since)
+  terminal.answer({ drills: ended }, drillTable(terminal, ended))
+  return ended.length > 0 && ended.every(({ passed }) => passed === true)
+    ? exitCodes.done
+    : exitCodes.otherwise
+}
+
+const drillsOf = async (client: Client, model?: string): Promise<DrillAnswer[]> =>
+  (await client.get<{ drills: DrillAnswer[] }>('/v1/drills', { model })).drills
+
+/** Waits until every drill started since has ended and no further one starts. */
+async function untilOver(client: Client, model: string, since: ReadonlySet<string>): Promise<DrillAnswer[]> {
+  for (let quiet = 0; ; await pause(pollMs)) {
+    const mine = (await drillsOf(client, model)).filter(({ id }) => !since.has(id))
+    quiet = mine.every(({ ended_at: endedAt }) => endedAt !== undefined) ? quiet + 1 : 0
+    if (quiet >= 6) return mine.reverse()
+  }
+}
+
+function drillTable({ paint }: Terminal, drills: readonly DrillAnswer[]): string {
+  if (drills.length === 0) return 'No drills yet. Start one: `tenure drills run <model>`'
+  return tableOf(
+    [
+      'started',
+      'model',
+      'drill',
+      'traffic',
+      'result',
+      'detected in',
+      'recovered in',
+      'exposed',
+      'affected',
+      'reason',
+    ],
+    drills.map((each) => [
+      time(each.started_at),
+      each.model,
+      each.kind,
+      each.traffic,
+      resultOf(each, paint),
+      seconds(each.detection_ms),
+      seconds(each.recovery_ms),
+      orDash(each.exposed),
+      each.harmed === undefined ? '–' : `${each.harmed} of ${each.harm_budget}`,
+      paint('dim', orDash(each.message)),
+    ]),
+  )
+}
+
+function resultOf({ held, passed }: DrillAnswer, paint: Terminal['paint']): string {
+  if (passed === undefined) return 'running'
+  if (!held) return paint('yellow', 'skipped')
+  return passed ? paint('green', 'passed') : paint('red', 'failed')
+}
+
+const seconds = (ms: number | undefined): string =>
+  ms === undefined ? '–' : `${Number((ms / 1_000).toPrecision(3))} s`
