@@ -1,27 +1,52 @@
 /**
- * The digest of a piece of code: of a file and of every project file it imports, however deep. A version names the code
- * that made it; the revision of the checkout would not do, for it changes with every README and misses what is not
- * committed.
+ * Computes the digest of a source file and of all project files that it imports, which a version records as its code. The digest
+ * covers the code that runs: comments, types and layout do not change it, and neither does a commit to unrelated files.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { dirname, relative, resolve } from 'node:path'
+import { dirname, extname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
+const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
+  '.ts': 'ts',
+  '.tsx': 'tsx',
+  '.js': 'js',
+  '.mjs': 'js',
+}
 
-/** `sha256:…` over the paths and contents of the files and all that they import from the project. */
+/**
+ * `sha256:…` over the paths and the code of the entries and their relative imports, at any depth. Throws when a file cannot be
+ * read or parsed.
+ */
 export async function codeDigest(...entries: string[]): Promise<string> {
-  const contents = new Map<string, string>()
+  const digests = new Map<string, string>()
   const visit = async (path: string): Promise<void> => {
-    if (contents.has(path)) return
-    contents.set(path, '')
-    const text = await readFile(path, 'utf8')
-    contents.set(path, createHash('sha256').update(text).digest('hex'))
-    for (const [, specifier = ''] of text.matchAll(imports)) await visit(resolve(dirname(path), specifier))
+    if (digests.has(path)) return
+    digests.set(path, '')
+    const code = await codeOf(path)
+    digests.set(path, createHash('sha256').update(code).digest('hex'))
+    for (const [, specifier = ''] of code.matchAll(imports)) await visit(resolve(dirname(path), specifier))
   }
   for (const entry of entries) await visit(resolve(entry))
-  const lines = [...contents].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
+  const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
   return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
+}
+
+/** The source without comments, types and layout; a file that is not code as it is. */
+async function codeOf(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8')
+  const loader = loaders[extname(path)]
+  if (loader === undefined) return text
+  // Loaded on use, because most processes that import the model files never compute a digest.
+  const { transform } = await import('esbuild')
+  const { code } = await transform(text, {
+    loader,
+    sourcefile: path,
+    legalComments: 'none',
+    minifyWhitespace: true,
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
+  })
+  return code
 }

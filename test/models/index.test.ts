@@ -66,7 +66,7 @@ describe('the model files', () => {
 })
 
 describe('the digest of code', () => {
-  it('covers what a file imports, however deep, and nothing else', async () => {
+  it('covers a file and its imports at any depth, and no other file', async () => {
     await write('a.ts', `import { b } from './b.ts'\nexport const a = b`)
     await write('b.ts', `export { c as b } from "./c.ts"`)
     await write('c.ts', 'export const c = 1')
@@ -76,5 +76,28 @@ describe('the digest of code', () => {
     expect(await codeDigest(join(directory, 'a.ts'))).toBe(before)
     await write('c.ts', 'export const c = 2')
     expect(await codeDigest(join(directory, 'a.ts'))).not.toBe(before)
+  })
+
+  it.each([
+    ['a comment', '// One.\nexport const one = 1 /* one */\n'],
+    ['the layout', 'export const one =\n  1'],
+    ['a type', 'type One = 1\nexport const one: One = 1'],
+  ])('is unchanged by a change of %s', async (_, text) => {
+    await write('one.ts', 'export const one = 1')
+    const before = await codeDigest(join(directory, 'one.ts'))
+    await write('one.ts', text)
+    expect(await codeDigest(join(directory, 'one.ts'))).toBe(before)
+  })
+
+  it.each([
+    ['a value', 'export const text = "// 2"'],
+    ['the text of a query', 'export const text = `-- 1\nselect 1`'],
+    ['a side-effect import', "import './d.ts'\nexport const text = '// 1'"],
+  ])('changes with %s', async (_, text) => {
+    await write('text.ts', "export const text = '// 1'")
+    await write('d.ts', '')
+    const before = await codeDigest(join(directory, 'text.ts'))
+    await write('text.ts', text)
+    expect(await codeDigest(join(directory, 'text.ts'))).not.toBe(before)
   })
 })

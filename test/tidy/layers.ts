@@ -26,7 +26,11 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
-  'models/define': { values: ['domain'], packages: ['node:*'], typePackages: ['@tensorflow/tfjs'] },
+  'models/define': {
+    values: ['domain'],
+    packages: ['node:*', 'esbuild'],
+    typePackages: ['@tensorflow/tfjs'],
+  },
   'models/index': { values: ['domain', 'models', 'models/define'], packages: ['node:*'] },
   workflows: {
     values: ['domain', 'workflows/messages'],
