@@ -1,6 +1,6 @@
-# One image for every process of Tenure; the command chooses which: `api/start.mjs` (the default), `--import tsx
-# activities/worker.ts control`, `--import tsx activities/worker.ts train`. Postgres and Temporal run elsewhere (see
-# compose.yaml).
+# One image for every process of Tenure; the command chooses which: `api/start.mjs` (the default),
+# `scripts/launch.mjs activities/worker.ts control`, `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run
+# elsewhere (see compose.yaml).
 #
 # Written with care, but it could not be built where it was written: no container engine was at hand.
 
@@ -15,13 +15,14 @@ ENV TENURE_CACHE=/opt/tenure-cache
 COPY package.json package-lock.json .npmrc ./
 COPY scripts/setup.mjs scripts/setup.mjs
 COPY scripts/setup scripts/setup
+COPY scripts/build scripts/build
 RUN node scripts/setup.mjs --without=temporal,postgres \
  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 COPY . .
-# An API replica starts from one file that is put together from the sources; the user below may not write here, so it is made
-# now. It is made anew when a package has another size or time: layers keep whole seconds only, so all get one of those.
-RUN find node_modules -type f -exec touch -d @1700000000 {} + \
- && node --input-type=module -e "const { makeBundle } = await import('/opt/tenure/api/start/make-bundle.mjs'); await makeBundle('/opt/tenure', 'api/server.ts')"
+# The user below cannot write here, so the processes are compiled now. A start compares the times of all sources with those of
+# the build, and layers keep whole seconds only; so all files get one of those first.
+RUN find . -type f -exec touch -d @1700000000 {} + \
+ && node scripts/build.mjs
 
 FROM node:22-bookworm-slim
 ARG BUILD_ID=unversioned

@@ -91,6 +91,8 @@ export interface Mirror {
 }
 
 export const checkout = dirname(fileURLToPath(import.meta.url))
+/** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
+export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
 /** What the `tenure` command needs to know before anything runs. */
 export interface CommandConfig {

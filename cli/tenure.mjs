@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // @ts-check
-// The `tenure` command. It only makes Node able to read TypeScript, wherever the caller's directory is.
-import { register } from 'tsx/esm/api'
+// Runs the `tenure` command, compiled by scripts/build.
+import { launch } from '../scripts/build/launch.mjs'
 
-register()
-await import('./tenure.ts')
+await launch('cli/tenure.ts', process.argv.slice(2))

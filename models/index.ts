@@ -60,13 +60,21 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   }
 }
 
+/** Defined by scripts/build. A compiled process cannot read TypeScript until the first model file is imported. */
+declare const isCompiled: boolean | undefined
+
+let reader: Promise<{ import(url: string, from: string): Promise<unknown> }> | undefined
+
+async function importFile(url: string): Promise<Record<string, unknown>> {
+  if (typeof isCompiled === 'undefined') return (await import(url)) as Record<string, unknown>
+  reader ??= import('tsx/esm/api').then(({ register }) => register({ namespace: 'models' }))
+  return (await (await reader).import(url, import.meta.url)) as Record<string, unknown>
+}
+
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
   const digest = await codeDigest(path)
-  // Modules are cached by their address; the digest in it makes an edited file a new one.
-  const exported = (await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<
-    string,
-    unknown
-  >
+  // Modules are cached by their URL; the digest in it makes an edited file a new one.
+  const exported = await importFile(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)
   const found = Object.values(exported).filter(isModel)
   if (found.length !== 1 || found[0] === undefined)
     throw new DomainError('invalid_model_file', 'one model per file is wanted', {

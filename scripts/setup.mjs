@@ -1,9 +1,10 @@
 // @ts-check
-// Brings everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
-// Temporal server and the Postgres binaries. It needs nothing but Node. What is heavy is kept in a cache outside the
-// checkout (TENURE_CACHE, else ~/.cache/tenure) and hash-checked; when all is there it only looks, in well under a
-// second and without network. `npm run setup -- --verify` hashes every cached file again; `--without=temporal,postgres`
-// leaves out servers that run elsewhere; `--report` changes nothing and prints what is there and what is not, as JSON.
+// Installs everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
+// Temporal server, the Postgres binaries and the compiled processes. It needs only Node; if nothing is missing it ends in
+// less than a second, without network.
+// - Heavy parts are kept in a cache outside the checkout (TENURE_CACHE, else ~/.cache/tenure) and checked by their hashes.
+// - `--verify` hashes every cached file again; `--without=temporal,postgres` leaves out servers that run elsewhere.
+// - `--report` changes nothing and prints as JSON which parts are present.
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +12,7 @@ import { takeLock } from './setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
 import { packages } from './setup/packages.mjs'
 import { postgres, postgresHome } from './setup/postgres.mjs'
+import { processes } from './setup/processes.mjs'
 import { since, startProgress } from './setup/progress.mjs'
 import { cacheOf } from './setup/step.mjs'
 import { addon, tensorflow } from './setup/tensorflow.mjs'
@@ -59,7 +61,7 @@ try {
 
 /** Of each step whether its part is in place, and what the machine lacks to make it. */
 async function report() {
-  const steps = [packages, tensorflow, addon, temporal, postgres].map((step) => step(context))
+  const steps = [packages, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
   return Promise.all(
     steps.map(async ({ name, needs, wishes = [], missing }) => {
       const fault = await missing({ deep }).catch((error) => String(error.message))
@@ -91,7 +93,7 @@ async function setUp() {
       : Promise.resolve()
     await Promise.all([
       installed.then(async () => {
-        for (const step of [tensorflow(context), addon(context), postgres(context)])
+        for (const step of [tensorflow(context), addon(context), postgres(context), processes(context)])
           await performIfMissing(step)
       }),
       performIfMissing(temporal({ ...context, ready: installed })),
@@ -119,7 +121,7 @@ function makeCache() {
  * @param {{ deep: boolean }} options
  */
 async function work(options) {
-  const steps = [packages, tensorflow, addon, temporal, postgres]
+  const steps = [packages, tensorflow, addon, temporal, postgres, processes]
     .map((step) => step(context))
     .filter(({ name }) => !without.has(name))
   const reasons = await Promise.all(steps.map((step) => step.missing(options)))

@@ -2,7 +2,6 @@
  * Asks whether serving still does what training did: logged rows are encoded and answered again. A difference is a bug in one of
  * the two, and without this it would be taken for a model that is getting worse.
  */
-import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -12,7 +11,6 @@ import { insertServingJudgement } from '../../store/monitoring/serving-judgement
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
-import { checkout } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { outputsOf } from '../data/rows.ts'
@@ -64,7 +62,7 @@ export const findServingSkew =
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
         {
-          script: join(checkout, 'api/processes/skew-replayer.ts'),
+          script: 'api/processes/skew-replayer.ts',
           timeoutMs: childMs,
           input: JSON.stringify(logged),
         },

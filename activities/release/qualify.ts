@@ -2,7 +2,6 @@
  * Loads the candidate in a serving process of its own before any caller meets it, and refuses it with the reason when it
  * is not in order. Were the first replica the one to find out, its callers would pay for it.
  */
-import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -10,7 +9,6 @@ import { findCollected } from '../../store/registry/artifact-retention.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
-import { checkout } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runServingChild, type NotServed } from '../runtime/serving-child.ts'
@@ -89,7 +87,7 @@ const timesOf = ({ measurements = 1 }: Pick<Qualified, 'measurements'>): string 
 export function runQualifier(
   argv: string[],
   {
-    script = join(checkout, 'api/processes/qualifier.ts'),
+    script = 'api/processes/qualifier.ts',
     timeoutMs = qualificationLimits.timeoutMs,
   }: { script?: string; timeoutMs?: number } = {},
 ): Promise<Found> {

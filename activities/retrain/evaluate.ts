@@ -118,7 +118,7 @@ async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Pro
   try {
     return await withHeartbeat(() =>
       runChild<never, EvaluatorResult>({
-        file: '../tensorflow/evaluator.ts',
+        file: 'activities/tensorflow/evaluator.ts',
         job,
         signal: context.cancellationSignal,
         silentMs,

@@ -82,7 +82,7 @@ export const train =
       const result = await withHeartbeat(
         () =>
           runChild<TrainerStep, TrainerResult>({
-            file: '../tensorflow/trainer.ts',
+            file: 'activities/tensorflow/trainer.ts',
             job,
             signal: context.cancellationSignal,
             silentMs,

@@ -3,18 +3,15 @@
  * it is a second of silence, and a crash of the native library would take the worker along.
  */
 import { fork, type ChildProcess } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
-import { trainerEnvironment } from '../../temporal.config.ts'
+import { launcher, trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory, withMemoryLimit } from './memory-limit.ts'
 
-const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const keptLines = 20
 
 export interface ChildOptions<Step> {
-  /** The child's file in this directory. */
+  /** The child's source file, relative to the checkout. */
   file: string
   job: object
   /** Aborting kills the child. */
@@ -43,9 +40,9 @@ interface Ended {
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
   const { execArgv, ...limited } = withMemoryLimit(options.limitMb)
-  const child = fork(fileURLToPath(new URL(options.file, import.meta.url)), [], {
+  const child = fork(launcher, [options.file], {
     ...limited,
-    execArgv: [...execArgv, '--import', loader],
+    execArgv,
     env: trainerEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })

@@ -1,9 +1,8 @@
 /** A process that answers rows as a replica would, piece by piece. Activities may not import what serves. */
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
 import { DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { createFrames, type Frame } from '../../domain/message-framing.ts'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, launcher } from '../../temporal.config.ts'
 
 export interface Piece {
   rows: number
@@ -46,7 +45,7 @@ interface Reply {
 export function startScorer(argv: readonly string[], signal: AbortSignal): Scorer {
   const child = spawn(
     process.execPath,
-    ['--max-old-space-size=512', '--import', 'tsx', join(checkout, 'api/processes/batch-scorer.ts'), ...argv],
+    ['--max-old-space-size=512', launcher, 'api/processes/batch-scorer.ts', ...argv],
     { cwd: checkout, stdio: ['pipe', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' },
   )
   const waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = []

@@ -1,6 +1,6 @@
 /** Runs what serves in a process of its own: activities may not import it, and a bad artifact must not meet a worker. */
 import { spawn } from 'node:child_process'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, launcher } from '../../temporal.config.ts'
 
 export interface NotServed {
   ok: false
@@ -9,7 +9,7 @@ export interface NotServed {
 }
 
 export interface ServingChildOptions {
-  /** The child's file. */
+  /** The child's source file, relative to the checkout. */
   script: string
   timeoutMs: number
   /** What it reads from its standard input. */
@@ -22,7 +22,7 @@ export function runServingChild<T>(
   { script, timeoutMs, input = '' }: ServingChildOptions,
 ): Promise<T | NotServed> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--max-old-space-size=256', '--import', 'tsx', script, ...argv], {
+    const child = spawn(process.execPath, ['--max-old-space-size=256', launcher, script, ...argv], {
       cwd: checkout,
       stdio: ['pipe', 'pipe', 'pipe'],
       timeout: timeoutMs,

@@ -2,28 +2,20 @@
  * A worker of one kind, with its limits. The control worker runs all workflows and the short activities; the training
  * worker runs one heavy activity at a time, so that two trainings never share a machine's memory.
  */
-import { bundleWorkflowCode, Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
-import { join } from 'node:path'
+import { Worker, type Logger, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
+import { workflowCode } from '../../scripts/build/workflows.mjs'
 import { checkout } from '../../temporal.config.ts'
 import { controlActivities } from '../control-activities.ts'
 import { deploymentName } from './worker-versioning.ts'
 import type { Deps } from '../deps.ts'
-import { keptBundle } from './bundle-cache.ts'
 import { trainingActivities } from '../training-activities.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
-/** Compiles the workflows for the sandbox, which takes seconds of a core, unless that was done already. */
-export async function bundleWorkflows(
-  logger?: NonNullable<Parameters<typeof bundleWorkflowCode>[0]['logger']>,
-): Promise<{ code: string }> {
-  const compile = () =>
-    bundleWorkflowCode({
-      workflowsPath: join(checkout, 'workflows/index.ts'),
-      logger,
-    })
-  return { code: await keptBundle(checkout, async () => (await compile()).code) }
-}
+/** The workflows, compiled for the sandbox by the build. */
+export const bundleWorkflows = async (logger?: Logger): Promise<{ code: string }> => ({
+  code: await workflowCode(checkout, logger),
+})
 
 /** What every worker has in common. */
 function sharedOptions({ config }: Deps, connection: NativeConnection) {

@@ -2,10 +2,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/serving/batches.ts'
-import { checkout, environmentWith } from '../../temporal.config.ts'
+import { checkout, launcher, environmentWith } from '../../temporal.config.ts'
 import { register } from '../../test/support/serving/registration.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
@@ -26,21 +25,17 @@ export async function openBatchStage(spec: ArtifactSpec): Promise<BatchStage> {
 
 /** Resolves when it takes tasks. */
 export async function startTrainWorker({ config }: BatchStage): Promise<ChildProcess> {
-  const worker = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(checkout, 'activities/worker.ts'), 'train'],
-    {
-      cwd: checkout,
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: environmentWith({
-        DATABASE_URL: config.databaseUrl,
-        TEMPORAL_ADDRESS: config.temporal.address,
-        TENURE_STATE: config.stateDir,
-        TENURE_ARTIFACTS: config.artifactRoot,
-        TENURE_BATCHES: config.batchDir,
-      }),
-    },
-  )
+  const worker = spawn(process.execPath, [launcher, 'activities/worker.ts', 'train'], {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: environmentWith({
+      DATABASE_URL: config.databaseUrl,
+      TEMPORAL_ADDRESS: config.temporal.address,
+      TENURE_STATE: config.stateDir,
+      TENURE_ARTIFACTS: config.artifactRoot,
+      TENURE_BATCHES: config.batchDir,
+    }),
+  })
   await new Promise<void>((resolve, reject) => {
     worker.stdout.on('data', (chunk: Buffer) => chunk.includes('takes tasks') && resolve())
     worker.once('exit', (code) => reject(new Error(`the training worker ended with ${code}`)))

@@ -11,7 +11,7 @@ import { ensureSearchAttributes } from '../../cli/sync/search-attributes.ts'
 import { supervise, type Supervision } from '../../cli/supervisor/supervisor.ts'
 import { syncModels, withTemporal } from '../../cli/sync/sync-models.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { checkout, environmentWith, readConfig, type Config } from '../../temporal.config.ts'
+import { launcher, environmentWith, readConfig, type Config } from '../../temporal.config.ts'
 
 export interface System {
   config: Config
@@ -67,7 +67,7 @@ export async function startSystem(models: string): Promise<System> {
     spec.name === 'train'
       ? {
           ...spec,
-          args: ['--import', 'tsx', join(checkout, 'test/support/training/train-worker.ts'), models],
+          args: [launcher, 'test/support/training/train-worker.ts', models],
         }
       : spec,
   )

@@ -127,7 +127,7 @@ export function findingOfPollers({ name, queue, kind, count, workersExpected }: 
   const found = `${count} ask for ${kind} on ${queue}`
   if (count > 0) return ok('workers', found)
   const variable = name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'
-  const next = `Start one: node --import tsx activities/worker.ts ${name}. One that runs asks on another queue: compare ${variable}.`
+  const next = `Start one: node scripts/launch.mjs activities/worker.ts ${name}. One that runs asks on another queue: compare ${variable}.`
   return workersExpected
     ? broken('workers', `nobody asks for ${kind} on ${queue}`, next)
     : warning('workers', `nobody asks for ${kind} on ${queue}; nothing runs`, next)

@@ -1,9 +1,9 @@
 /** Shares the simulated releases out over the cores and puts the answers together in their order. */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import type { RivalName } from '../../domain/simulation/baseline-rules.ts'
 import type { SimulatedRelease } from '../../domain/simulation/simulate.ts'
+import { launcher } from '../../temporal.config.ts'
 import type { Answer, Share } from './worker.ts'
 
 export interface Plan extends Omit<Share, 'from' | 'to' | 'rule'> {
@@ -31,9 +31,7 @@ export async function simulate(
 function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> {
   return new Promise((resolve, reject) => {
     let answer: SimulatedRelease[] | undefined
-    const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), {
-      execArgv: ['--import', import.meta.resolve('tsx')],
-    })
+    const child = fork(launcher, ['cli/simulate/worker.ts'], { execArgv: [] })
     child.on('message', (message: Answer) => {
       if ('done' in message) onOne()
       else answer = message.releases

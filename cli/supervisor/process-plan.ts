@@ -5,7 +5,7 @@
 import { Connection, type ConnectionOptions } from '@temporalio/client'
 import { join } from 'node:path'
 import { applicationRole } from '../../store/database/application-role.ts'
-import { checkout, searchAttributes, type Config } from '../../temporal.config.ts'
+import { checkout, launcher, searchAttributes, type Config } from '../../temporal.config.ts'
 import { planPostgres } from '../embedded/postgres.ts'
 import { planTemporal } from '../embedded/temporal.ts'
 import { replicaName } from './rolling-restart.ts'
@@ -94,7 +94,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const prepare = () => (prepared ??= options.prepare())
   const script = (...args: string[]) => ({ command: process.execPath, args, cwd: checkout, after, prepare })
   const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
-    ...script('--import', 'tsx', 'activities/worker.ts', kind),
+    ...script(launcher, 'activities/worker.ts', kind),
     name: kind,
     env: environment,
     graceMs: 15_000,

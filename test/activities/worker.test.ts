@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { freePort } from '../../cli/embedded/process.ts'
-import { checkout, environmentWith } from '../../temporal.config.ts'
+import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import { freshDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-worker-'))
@@ -27,7 +27,7 @@ interface Started {
 }
 
 function start(args: string[], environment: Record<string, string>): Started {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'activities/worker.ts', ...args], {
+  const child = spawn(process.execPath, [launcher, 'activities/worker.ts', ...args], {
     cwd: checkout,
     env: environmentWith({
       TENURE_STATE: stateDir,

@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { prepareCore } from '../../cli/supervisor/bootstrap.ts'
 import { maxConnectionsOf, nameOfProcess } from '../../store/database/connection-budget.ts'
-import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
+import { checkout, environmentWith, launcher, readConfig } from '../../temporal.config.ts'
 import { reached } from '../support/docs/fault-figures.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const start = (...args: string[]) =>
   new Promise<{ code: number | null; said: string }>((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', ...args], {
+    const child = spawn(process.execPath, [launcher, ...args], {
       cwd: checkout,
       env: environmentWith(environment),
       stdio: ['ignore', 'pipe', 'inherit'],

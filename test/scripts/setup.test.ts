@@ -275,8 +275,8 @@ describe('the whole set-up', () => {
     for (const name of readdirSync(real).filter((entry) => /^(tensorflow|tfjs-addon)/.test(entry)))
       symlinkSync(join(real, name), join(cache(), name))
     mkdirSync(root())
-    cpSync(join(checkout, 'scripts', 'setup'), join(root(), 'scripts', 'setup'), { recursive: true })
-    cpSync(join(checkout, 'scripts', 'setup.mjs'), join(root(), 'scripts', 'setup.mjs'))
+    for (const part of ['setup', 'build', 'setup.mjs'])
+      cpSync(join(checkout, 'scripts', part), join(root(), 'scripts', part), { recursive: true })
     const { packages: all } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8'))
     const kept = [
       'node_modules/@tensorflow/tfjs-node',
@@ -389,6 +389,22 @@ describe('the whole set-up', () => {
     expect(await running.ended).toBe(0)
     expect(running.output()).toMatch(/✓ packages[^]*✓ addon[^]*all parts are in place/)
     expect(running.output()).not.toMatch(/temporal|postgres/)
+  })
+
+  it('compiles the processes, and again after a source has changed', async () => {
+    const source = join(root(), 'activities', 'worker.ts')
+    mkdirSync(dirname(source))
+    writeFileSync(source, `export const one: number = 1\n`)
+    mkdirSync(join(root(), 'node_modules'))
+    symlinkSync(join(checkout, 'node_modules', 'esbuild'), join(root(), 'node_modules', 'esbuild'))
+    expect((await finish()).output).toMatch(/✓ processes +compiled: workers/)
+    expect((await finish()).output).toMatch(/^set-up: all parts are in place/)
+    writeFileSync(source, `export const one: number = \n`)
+    const broken = await finish()
+    expect(broken.code).toBe(1)
+    expect(broken.output).toMatch(
+      /set-up failed: ✘ \[ERROR\] Unexpected end of file[^]*activities\/worker\.ts:2:0/,
+    )
   })
 
   it('says so when the cache cannot be written', async () => {

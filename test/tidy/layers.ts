@@ -31,7 +31,11 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'esbuild'],
     typePackages: ['@tensorflow/tfjs'],
   },
-  'models/index': { values: ['domain', 'models', 'models/define'], packages: ['node:*'] },
+  'models/index': {
+    values: ['domain', 'models', 'models/define'],
+    packages: ['node:*'],
+    only: { tsx: ['models/index.ts'] },
+  },
   workflows: {
     values: ['domain', 'workflows/messages'],
     types: ['activities'],
@@ -40,7 +44,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   // What the processes share that run no workflow.
   'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
-    values: ['domain', 'store', 'models', 'temporal.config.ts'],
+    values: ['domain', 'store', 'models', 'temporal.config.ts', 'scripts/build'],
     types: ['workflows'],
     packages: ['node:*', '@temporalio/activity', 'arquero', '@duckdb/node-api', 'pino', 'sql-template-tag'],
     typePackages: ['@tensorflow/tfjs'],
@@ -54,14 +58,19 @@ export const layers: Readonly<Record<string, Layer>> = {
   // Data to a picture or to text: for pages and for the terminal alike.
   charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
-    values: ['domain', 'store', 'models', 'charts', 'workflows/messages.ts', 'temporal.config.ts'],
+    values: [
+      'domain',
+      'store',
+      'models',
+      'charts',
+      'workflows/messages.ts',
+      'temporal.config.ts',
+      'scripts/build',
+    ],
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
-    // What puts the process together before it runs.
     only: {
-      tsx: ['api/start.mjs', 'api/serving/tensorflow/tfjs-worker-start.mjs'],
       hyparquet: ['api/outcomes/parquet-files.ts', 'api/outcomes/parquet-limits.ts'],
-      esbuild: ['api/start/'],
       jose: ['api/auth/oidc.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-core': ['api/serving/tensorflow/tfjs-worker.ts'],
@@ -69,13 +78,23 @@ export const layers: Readonly<Record<string, Layer>> = {
     },
   },
   cli: {
-    values: ['domain', 'store', 'models', 'charts', 'workflows/messages.ts', 'temporal.config.ts'],
+    values: [
+      'domain',
+      'store',
+      'models',
+      'charts',
+      'workflows/messages.ts',
+      'temporal.config.ts',
+      'scripts/build',
+    ],
     types: ['workflows'],
-    packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3', 'tsx'],
+    packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3'],
     only: { '@duckdb/node-api': ['cli/demo/'] },
   },
   'temporal.config.ts': { values: ['domain'], packages: ['node:*', '@temporalio/envconfig'] },
   'vitest.config.ts': { values: everything, packages: everything },
+  // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
+  'scripts/build': { values: [], packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker'] },
   scripts: { values: everything, packages: everything },
   bench: { values: everything, packages: everything },
   test: { values: everything, packages: everything },
@@ -83,7 +102,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 
 /** The layer of a path: its first directory, or the file itself at the root. What others share of a layer is one too. */
 export function layerOf(path: string): string {
-  const shared = /^(?:models\/(?:define|index)|workflows\/messages)(?=[./])/.exec(path)?.[0]
+  const shared = /^(?:models\/(?:define|index)|scripts\/build|workflows\/messages)(?=[./])/.exec(path)?.[0]
   return shared ?? path.split('/')[0] ?? path
 }
 

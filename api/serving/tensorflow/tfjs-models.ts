@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { DomainError } from '../../../domain/errors.ts'
+import { launcher } from '../../../temporal.config.ts'
 import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
 import type { Order, Predictor } from '../network/scalar-predictor.ts'
@@ -68,7 +69,8 @@ export function createTensors(options: TensorsOptions): Tensors {
   let stopped = false
 
   const start = (): Thread => {
-    const worker = new Worker(new URL('./tfjs-worker-start.mjs', import.meta.url), {
+    const worker = new Worker(launcher, {
+      argv: ['api/serving/tensorflow/tfjs-worker.ts'],
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     })

@@ -300,7 +300,7 @@ describe('a child process', () => {
   it('that says nothing is killed', async () => {
     const started: number[] = []
     const child = runChild({
-      file: new URL('../../support/training/silent-child.ts', import.meta.url).href,
+      file: 'test/support/training/silent-child.ts',
       job: {},
       signal,
       silentMs: 300,
@@ -323,7 +323,7 @@ describe('a child process', () => {
 
   it('is not begun for what is cancelled already', async () => {
     const child = runChild({
-      file: new URL('../../support/training/silent-child.ts', import.meta.url).href,
+      file: 'test/support/training/silent-child.ts',
       job: {},
       signal: AbortSignal.abort(),
       silentMs: 20_000,

@@ -19,7 +19,7 @@ it('is not read into what a model file throws', () =>
 
 it('of a limited child is its end, with the line that says so', async () => {
   const child = runChild({
-    file: new URL('../../support/training/hungry-child.ts', import.meta.url).href,
+    file: 'test/support/training/hungry-child.ts',
     job: {},
     signal: new AbortController().signal,
     silentMs: 60_000,

@@ -1,11 +1,9 @@
 /** The API's way to Temporal, where nobody is at its end. */
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { launcher } from '../../../temporal.config.ts'
 import { openLine } from '../../support/servers/cuttable-link.ts'
-
-const closingClient = fileURLToPath(new URL('../../support/servers/closing-client.ts', import.meta.url))
 
 it('a client that is closed over a call that was given up ends nobody: the library asks again from a timer', async () => {
   const line = await openLine('tcp://127.0.0.1:1')
@@ -13,9 +11,8 @@ it('a client that is closed over a call that was given up ends nobody: the libra
   try {
     // It ends once no timer is left; an exception of one ends it with another code.
     const { stdout } = await promisify(execFile)(process.execPath, [
-      '--import',
-      'tsx',
-      closingClient,
+      launcher,
+      'test/support/servers/closing-client.ts',
       new URL(line.url).host,
     ])
     expect(stdout).toMatch(/^Temporal did not answer: /)

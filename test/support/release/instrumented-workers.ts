@@ -3,15 +3,12 @@ import { bundleWorkflowCode } from '@temporalio/worker'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { checkout } from '../../../temporal.config.ts'
+import { fileURLToPath } from 'node:url'
+import { checkout, launcher } from '../../../temporal.config.ts'
 import type { Lived, Order, Point, Saying } from './kill-point.ts'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-const script = fileURLToPath(new URL('./instrumented-worker.ts', import.meta.url))
 const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
 
 /** Compiles the workflows of a directory that looks like the checkout into a file, once for all told workers. */
@@ -44,9 +41,9 @@ export async function startToldWorker(
   codePath: string,
   environment: Record<string, string>,
 ): Promise<ToldWorker> {
-  const child = fork(script, [codePath], {
+  const child = fork(launcher, ['test/support/release/instrumented-worker.ts', codePath], {
     cwd: checkout,
-    execArgv: ['--import', loader],
+    execArgv: [],
     env: { PATH: '/usr/bin:/bin', ...environment },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })

@@ -17,7 +17,7 @@ export async function startApiProcess(
   environment: Record<string, string>,
   { awaitReady = true } = {},
 ): Promise<ApiProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'api/server.ts'], {
+  const child = spawn(process.execPath, ['api/start.mjs'], {
     cwd: checkout,
     env: environmentWith({ TENURE_PORT: '0', TENURE_BUILD_ID: 'test', ...environment }),
     stdio: ['ignore', 'pipe', 'inherit'],

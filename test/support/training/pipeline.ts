@@ -4,13 +4,12 @@ import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { rosesDirectory } from './example-model.ts'
+import { launcher } from '../../../temporal.config.ts'
 import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
 
 export interface Pipeline extends Core {
@@ -51,9 +50,7 @@ export async function openPipeline(options: { trainer?: false } = {}): Promise<P
 
 /** A training worker as a process of its own, which takes tasks when this resolves. */
 export async function spawnTrainWorker({ config, models }: Pipeline): Promise<ChildProcess> {
-  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-  const script = fileURLToPath(new URL('./train-worker.ts', import.meta.url))
-  const worker = spawn(process.execPath, ['--import', loader, script, models], {
+  const worker = spawn(process.execPath, [launcher, 'test/support/training/train-worker.ts', models], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: '/usr/bin:/bin',

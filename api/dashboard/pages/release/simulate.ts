@@ -1,10 +1,9 @@
 /** Has releases played in a process of their own: one at a time, within seconds, and the same question once. */
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { DomainError } from '../../../../domain/errors.ts'
 import type { SimulationSummary } from '../../../../domain/simulation/summary.ts'
-import { checkout } from '../../../../temporal.config.ts'
+import { checkout, launcher } from '../../../../temporal.config.ts'
 import type { SimulationOrder } from '../../../processes/simulator.ts'
 
 /** Beyond its own time a process gets this much to start and to answer, and is then ended. */
@@ -35,9 +34,9 @@ export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummar
 
 function play(order: SimulationOrder): Promise<SimulationSummary[]> {
   return new Promise((resolve, reject) => {
-    const child = fork(join(checkout, 'api/processes/simulator.ts'), {
+    const child = fork(launcher, ['api/processes/simulator.ts'], {
       cwd: checkout,
-      execArgv: ['--import', 'tsx'],
+      execArgv: [],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
     let answer: SimulationSummary[] | undefined

@@ -159,7 +159,7 @@ it('what is said while it is away is recorded within the second and done once wh
   expect((await say('ben', own, 'approve')).status).toBe(409)
   const cli = await promisify(execFile)(
     process.execPath,
-    ['--import', 'tsx', 'cli/tenure.ts', 'approve', typed, '--reason', 'typed'],
+    ['cli/tenure.mjs', 'approve', typed, '--reason', 'typed'],
     { cwd: checkout, env: environmentWith({ TENURE_URL: system.urls[0]!, TENURE_KEY: keys.anna }) },
   )
   expect(cli.stdout).toMatch(/recorded; it will be delivered when Temporal is back/)

@@ -216,6 +216,7 @@ function makeOldCode(root: string): void {
     'charts',
     'domain',
     'models',
+    'scripts',
     'store',
     'workflows',
     'temporal.config.ts',

@@ -3,13 +3,13 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { keptBundle } from '../../../activities/worker/bundle-cache.ts'
+import { keptCode } from '../../../scripts/build/workflows.mjs'
 
 let root: string
 let made = 0
 const write = (path: string, text: string): void => writeFileSync(join(root, path), text)
-const bundle = () => keptBundle(root, () => Promise.resolve(`code ${++made}`))
-const keptIn = () => readdirSync(join(root, 'node_modules', '.tenure', 'workflows'))
+const bundle = () => keptCode(root, () => Promise.resolve(`code ${++made}`))
+const keptIn = () => readdirSync(join(root, 'dist', 'workflows'))
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tenure-bundle-'))
   for (const part of ['workflows', 'domain', 'domain/deep', 'node_modules']) mkdirSync(join(root, part))
@@ -44,7 +44,7 @@ it('is compiled each time where nobody knows which packages there are', async ()
 })
 
 it('is not kept when a source changes while it is compiled', async () => {
-  const code = await keptBundle(root, () => {
+  const code = await keptCode(root, () => {
     write('workflows/release.ts', 'mended')
     return Promise.resolve('code 0')
   })
@@ -55,6 +55,6 @@ it('is not kept when a source changes while it is compiled', async () => {
 
 it('an empty one is not believed', async () => {
   await bundle()
-  write(join('node_modules', '.tenure', 'workflows', keptIn()[0]!), '')
+  write(join('dist', 'workflows', keptIn()[0]!), '')
   expect(await bundle()).toBe('code 2')
 })

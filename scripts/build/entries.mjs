@@ -1,0 +1,46 @@
+// @ts-check
+// Lists the processes that the build compiles, in groups that share code.
+
+import { flatName } from './manifest.mjs'
+
+/**
+ * @typedef {object} Group
+ * @property {string} name
+ * @property {'inside' | 'outside'} packages Whether npm packages are compiled in, which starts a process faster.
+ * @property {string[]} entries Source files, relative to the checkout.
+ */
+
+/** @type {readonly Group[]} */
+export const groups = [
+  { name: 'cli', packages: 'inside', entries: ['cli/tenure.ts', 'cli/simulate/worker.ts'] },
+  {
+    name: 'api',
+    packages: 'inside',
+    entries: [
+      'api/server.ts',
+      'api/processes/batch-scorer.ts',
+      'api/processes/qualifier.ts',
+      'api/processes/simulator.ts',
+      'api/processes/skew-replayer.ts',
+      'api/serving/tensorflow/tfjs-worker.ts',
+    ],
+  },
+  // The Temporal worker and TensorFlow load native code from their packages.
+  {
+    name: 'workers',
+    packages: 'outside',
+    entries: [
+      'activities/worker.ts',
+      'activities/tensorflow/trainer.ts',
+      'activities/tensorflow/evaluator.ts',
+    ],
+  },
+]
+
+/** The group of an entry. An entry that no group lists, such as a test's process, is a group by itself. @param {string} entry */
+export const groupOf = (entry) =>
+  groups.find(({ entries }) => entries.includes(entry)) ?? {
+    name: flatName(entry),
+    packages: /** @type {const} */ ('outside'),
+    entries: [entry],
+  }

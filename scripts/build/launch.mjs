@@ -1,0 +1,52 @@
+// @ts-check
+// Runs a process from its compiled code, and compiles it first if there is none or a source has changed since.
+import nodeModule from 'node:module'
+import { dirname, isAbsolute, join, relative } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findCompiled, outputOf } from './manifest.mjs'
+import { showSources } from './source-maps.mjs'
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+
+/**
+ * `source` is the file of the process, relative to the checkout. The process sees it as the script that Node was started with.
+ * @param {string} source @param {readonly string[]} args
+ */
+export async function launch(source, args) {
+  const entry = isAbsolute(source) ? relative(root, source) : source
+  process.argv.splice(1, Infinity, join(root, entry), ...args)
+  if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
+  // Node 22 caches the code that it has compiled; Node 20 has no such function.
+  const caching = /** @type {{ enableCompileCache?: (directory: string) => unknown }} */ (
+    /** @type {unknown} */ (nodeModule)
+  )
+  caching.enableCompileCache?.(join(outputOf(root), 'compile-cache'))
+  const compiled = findCompiled(root, entry) ?? (await compile(entry))
+  if (compiled === undefined) {
+    process.setSourceMapsEnabled(true)
+    const { register } = await import('tsx/esm/api')
+    register()
+  } else showSources(new URL('.', pathToFileURL(compiled)).href)
+  await import(pathToFileURL(compiled ?? join(root, entry)).href)
+}
+
+/**
+ * Undefined where the checkout cannot be written: the process then runs from its sources, which takes a second longer. Ends the
+ * process if a source has an error.
+ * @param {string} entry
+ */
+async function compile(entry) {
+  const { compileEntry, explain } = await import('./compile.mjs')
+  try {
+    return await compileEntry(root, entry)
+  } catch (error) {
+    const explained = await explain(error)
+    if (explained !== undefined) {
+      process.stderr.write(explained)
+      process.exit(1)
+    }
+    const msg = `dist/ cannot be written, so ${entry} starts from its sources: ${error}`
+    process.stderr.write(`${JSON.stringify({ level: 40, name: 'build', msg })}\n`)
+    return undefined
+  }
+}

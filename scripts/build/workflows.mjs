@@ -1,0 +1,84 @@
+// @ts-check
+// Compiles the workflows for Temporal's sandbox, which takes seconds of a core, and keeps the result in dist/. Kept code is used
+// only while no source and no package has changed, because other workflow code breaks the releases that are running.
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { outputOf } from './manifest.mjs'
+
+/** All that goes into the code, apart from packages; test/tidy.test.ts holds the workflows to it. */
+const sources = ['workflows', 'domain']
+/** npm writes it whenever a package changes. */
+const packages = join('node_modules', '.package-lock.json')
+
+/** @typedef {import('@temporalio/worker').Logger} Logger */
+
+/**
+ * The code of the workflows below `root`, kept or compiled now.
+ * @param {string} root @param {Logger} [logger]
+ */
+export const workflowCode = (root, logger) =>
+  keptCode(root, async () => {
+    const { bundleWorkflowCode } = await import('@temporalio/worker')
+    const workflowsPath = join(root, 'workflows', 'index.ts')
+    const { code } = await bundleWorkflowCode(
+      logger === undefined ? { workflowsPath } : { workflowsPath, logger },
+    )
+    return code
+  })
+
+/**
+ * The kept code, or that of `compile`, which is kept from then on.
+ * @param {string} root @param {() => Promise<string>} compile
+ */
+export async function keptCode(root, compile) {
+  const kept = await findCode(root)
+  if (kept !== undefined) return kept
+  const path = await pathOf(root)
+  const code = await compile()
+  // A source that changed meanwhile may be in it or not. A checkout that cannot be written compiles each time.
+  if (path !== undefined && path === (await pathOf(root))) await keep(path, code).catch(() => {})
+  return code
+}
+
+/** Undefined if there is none for the present sources. @param {string} root */
+export async function findCode(root) {
+  const path = await pathOf(root)
+  const kept = path && (await readFile(path, 'utf8').catch(() => undefined))
+  return kept || undefined
+}
+
+/** Undefined where the packages are unknown. @param {string} root */
+async function pathOf(root) {
+  try {
+    const hash = createHash('sha256').update(process.version)
+    hash.update(await readFile(join(root, packages)))
+    for (const source of sources) await addFiles(hash, root, source)
+    return join(outputOf(root), 'workflows', `${hash.digest('hex')}.js`)
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {import('node:crypto').Hash} hash @param {string} root @param {string} directory */
+async function addFiles(hash, root, directory) {
+  const entries = await readdir(join(root, directory), { withFileTypes: true })
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(directory, entry.name)
+    if (entry.isDirectory()) await addFiles(hash, root, path)
+    else hash.update(`${path}\n`).update(await readFile(join(root, path)))
+  }
+}
+
+/** Writes in one step, because other processes may start at the same time, and deletes the code of earlier sources. @param {string} path @param {string} code */
+async function keep(path, code) {
+  const directory = dirname(path)
+  await mkdir(directory, { recursive: true })
+  const draft = `${path}.${process.pid}`
+  await writeFile(draft, code)
+  await rename(draft, path)
+  for (const name of await readdir(directory)) {
+    const other = join(directory, name)
+    if (other !== path && name.endsWith('.js')) await rm(other, { force: true })
+  }
+}
