@@ -29,12 +29,3 @@ export function guardTest(limit: number, grid: readonly number[] = ratioGrid): G
     plainLogE: process.plainLogE,
   }
 }
-
-/** The log evidence after `events` bad ones of `total`; null where the counts or the limit make no sense. */
-export function guardEvidence(total: number, events: number, limit: number): number | null {
-  const readable = Number.isFinite(total) && events >= 0 && events <= total && limit > 0 && limit < 0.95
-  if (!readable) return null
-  const test = guardTest(limit)
-  test.add(total, events)
-  return test.plainLogE()
-}

@@ -5,7 +5,7 @@
  * false alarm on most healthy days.
  */
 
-import { chiSquareUpperTail, logBeta } from '../statistics/distributions.ts'
+import { logBeta } from '../statistics/distributions.ts'
 
 export interface SrmOptions {
   /** How far, relative to the configured share, the realised share may lie by right (sticky keys are lumpy). */
@@ -41,17 +41,4 @@ export function srmEvidence(
   const best = Math.min(high, Math.max(low, a / (a + b)))
   const mixture = logBeta(100 * share + a, 100 * (1 - share) + b) - logBeta(100 * share, 100 * (1 - share))
   return mixture - a * Math.log(best) - b * Math.log1p(-best)
-}
-
-export interface SrmTest {
-  stat: number | null
-  p: number | null
-}
-
-/** The textbook chi-square for one look, for people and reports. */
-export function srmChiSquare(canary: number, control: number, share: number): SrmTest {
-  const total = canary + control
-  if (!(total > 0 && canary >= 0 && control >= 0 && share > 0 && share < 1)) return { stat: null, p: null }
-  const stat = (canary - total * share) ** 2 / (total * share * (1 - share))
-  return { stat, p: chiSquareUpperTail(stat, 1) }
 }

@@ -65,22 +65,3 @@ export function isRateTick(tick: RateTick): boolean {
     controlEvents <= controlTotal
   )
 }
-
-export type RateEvidence =
-  | { status: 'ok'; logE: number[]; maxLogE: number }
-  | { status: 'no_data' | 'invalid'; logE: number[]; maxLogE: null }
-
-/** The whole course of the evidence, one value a tick, from the first start alone. */
-export function rateEvidence(ticks: readonly RateTick[], options: RateTestOptions = {}): RateEvidence {
-  const { ratio = 1, grid = ratioGrid } = options
-  const readable =
-    Number.isFinite(ratio) && ratio > 0 && grid.length > 0 && grid.every((r) => Number.isFinite(r) && r > 0)
-  if (!readable || !ticks.every(isRateTick)) return { status: 'invalid', logE: [], maxLogE: null }
-  if (ticks.length === 0) return { status: 'no_data', logE: [], maxLogE: null }
-  const test = rateTest(options)
-  const logE = ticks.map((tick) => {
-    test.add(tick)
-    return test.plainLogE()
-  })
-  return { status: 'ok', logE, maxLogE: Math.max(...logE) }
-}

@@ -152,13 +152,6 @@ export function betaQuantile(p: number, a: number, b: number): number | null {
   return x
 }
 
-/** P(T ≤ t) for Student's t. */
-export function studentCdf(t: number, dof: number): number | null {
-  if (!(dof > 0 && dof < Infinity) || Number.isNaN(t)) return null
-  const tail = betaCdf(dof / (dof + t * t), dof / 2, 0.5)
-  return tail === null ? null : t > 0 ? 1 - tail / 2 : tail / 2
-}
-
 /** P(X = k) for a binomial variable. */
 export function binomialPmf(k: number, n: number, p: number): number | null {
   const readable = Number.isInteger(k) && Number.isInteger(n) && n >= 0 && p >= 0 && p <= 1

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { delayedStartEvidence } from '../../../domain/sequential/delayed-start.ts'
-import { guardEvidence, guardTest } from '../../../domain/sequential/one-arm-rate-test.ts'
+import { guardTest } from '../../../domain/sequential/one-arm-rate-test.ts'
 import { nonInferiorityEvidence } from '../../../domain/sequential/non-inferiority-test.ts'
 import { pairedEvidence } from '../../../domain/sequential/paired-test.ts'
 import { eProcess, inverseGrid, ratioGrid } from '../../../domain/sequential/e-process.ts'
 import { rateTest, type RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
 import { seeded } from '../../../domain/statistics/random.ts'
 import { binomial } from '../../../domain/statistics/random-variates.ts'
+import { delayedStartEvidence } from '../../../scripts/reference/delayed-start.ts'
+import { guardEvidence } from '../../../scripts/reference/sequential-evidence.ts'
 
 const tick = (
   canaryTotal: number,

@@ -1,21 +1,25 @@
 /**
- * K1 with delayed starts: the same test begun again at each of `starts` (indices into the ticks), so that a
- * fault that appears at hour twelve is found in minutes and does not have to outweigh twelve good hours.
+ * Computes K1 with delayed starts one by one: the same test begins again at each of `starts`, so that a fault that appears at hour
+ * twelve is found in minutes. It checks the folded form in domain/sequential/e-process.ts.
  */
+import { logAddExp } from '../../domain/statistics/distributions.ts'
+import {
+  isRateTick,
+  rateTest,
+  type RateTestOptions,
+  type RateTick,
+} from '../../domain/sequential/two-arm-rate-test.ts'
 
-import { logAddExp } from '../statistics/distributions.ts'
-import { isRateTick, rateTest, type RateTestOptions, type RateTick } from './two-arm-rate-test.ts'
-
-export interface DelayedEvidence {
+interface DelayedEvidence {
   status: 'ok' | 'invalid'
   logE: number | null
-  /** The evidence of the test begun at the first tick, alone. */
+  /** The evidence of the test that begins at the first tick. */
   plainLogE: number | null
 }
 
 /**
- * E = Σ_j w_j·E^(j), w_j = 1/(j(j+1)) for the j-th start; the mass left, 1/(J+1), counts 1.
- * A start beyond the last tick has not happened and counts 1 as well.
+ * E = Σ_j w_j·E^(j), w_j = 1/(j(j+1)) for the j-th start; the remaining mass, 1/(J+1), counts 1, and so does a start beyond the
+ * last tick. `starts` are indices into the ticks.
  */
 export function delayedStartEvidence(
   ticks: readonly RateTick[],

@@ -1,11 +1,10 @@
 /**
- * The Kolmogorov-Smirnov distance between two samples, for people to look at. It never gates: on a million rows
- * it calls a difference nobody could notice significant.
+ * Computes the two-sample Kolmogorov–Smirnov test. No judgement uses it: on a million rows it calls a negligible difference
+ * significant.
  */
+import { logGamma, sumOf } from '../../domain/statistics/distributions.ts'
 
-import { logGamma, sumOf } from './distributions.ts'
-
-export interface KolmogorovSmirnov {
+interface KolmogorovSmirnov {
   status: 'ok' | 'no_data'
   /** The largest distance between the two empirical distribution functions. */
   distance: number | null
@@ -51,7 +50,7 @@ function roundToEven(value: number): number {
 const clip = (p: number): number => Math.min(1, Math.max(0, p))
 
 /** P(K > x) = 2·Σ_{k≥1} (−1)^(k−1)·exp(−2k²x²); below 1 by the theta transform, where that series is slow. */
-export function kolmogorovTail(x: number): number {
+function kolmogorovTail(x: number): number {
   if (x <= 0) return 1
   let sum = 0
   if (x < 1) {
@@ -63,9 +62,9 @@ export function kolmogorovTail(x: number): number {
 }
 
 /**
- * P(D_n ≥ d) of one sample of n, by the method that is exact or good to seven digits where it is used:
- * Durbin's matrix for small samples, twice the one-sided tail where the two sides hardly meet, and the
- * expansion of Pelz and Good for large samples (the division of labour of Simard and L'Ecuyer, 2011).
+ * P(D_n ≥ d) of one sample of n, exact or accurate to seven digits; null unless n is a positive integer and d a number. The choice
+ * of the method follows Simard and L'Ecuyer (2011): Durbin's matrix for small samples, twice the one-sided tail where both tails
+ * hardly overlap, and the expansion of Pelz and Good for large samples.
  */
 export function kolmogorovTailOf(n: number, d: number): number | null {
   if (!(Number.isInteger(n) && n > 0) || Number.isNaN(d)) return null
@@ -98,7 +97,7 @@ function oneSidedTail(n: number, d: number): number {
 
 /**
  * Durbin's matrix (in the form of Marsaglia, Tsang and Wang): P(D_n < d) = n!/nⁿ · (Hⁿ)_kk with d = (k − h)/n.
- * One row of the power is enough, so it is a vector times H, n times, scaled by i/n at each step.
+ * One row of the power suffices: a vector times H, n times, scaled by i/n at each step.
  */
 function durbin(n: number, d: number): number {
   const k = Math.ceil(n * d)
@@ -124,7 +123,7 @@ function durbin(n: number, d: number): number {
       for (let j = 0; j < Math.min(size, i + 2); j++) next[j]! += weight * matrix[i * size + j]!
     }
     row = next
-    const high = row.reduce((most, value) => Math.max(most, value), 0)
+    const high = row.reduce((max, value) => Math.max(max, value), 0)
     const scale = high > 1e100 ? -100 : high > 0 && high < 1e-100 ? 100 : 0
     if (scale !== 0) {
       for (let j = 0; j < size; j++) row[j]! *= 10 ** scale
@@ -163,10 +162,10 @@ function pelzGood(n: number, d: number): number {
         pi4 * (212 * z ** 4 - 60 * z * z) * half * half +
         pi6 * (5 - 30 * z * z) * half ** 3) *
       odd
-    const whole = k * k
-    const even = Math.exp((-pi2 * whole) / (2 * z * z))
-    k2b += pi2 * whole * even
-    k3b += (3 * pi2 * whole * z * z - pi4 * whole * whole) * even
+    const square = k * k
+    const even = Math.exp((-pi2 * square) / (2 * z * z))
+    k2b += pi2 * square * even
+    k3b += (3 * pi2 * square * z * z - pi4 * square * square) * even
   }
   const zeroth = (2 * root * k0) / z
   const first = (root * k1) / (3 * z ** 4)

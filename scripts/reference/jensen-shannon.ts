@@ -1,12 +1,11 @@
 /**
- * The Jensen-Shannon divergence (not its root) between two rows of counts: symmetric, defined for empty bins, and
- * in [0, 1] to base 2. For people to look at; it never gates.
+ * Computes the Jensen–Shannon divergence (not its square root) between two rows of counts: symmetric, defined for empty bins, and
+ * in [0, 1] to base 2.
  */
+import { areCounts } from '../../domain/statistics/chi-square.ts'
+import { sumOf } from '../../domain/statistics/distributions.ts'
 
-import { areCounts } from './chi-square.ts'
-import { sumOf } from './distributions.ts'
-
-/** Null without data on a side, for counts that cannot be compared, and for a base that is no base. */
+/** Null when a side has no data, for counts of different length, and for a base of 1, 0 or less. */
 export function jensenShannon(p: readonly number[], q: readonly number[], base = 2): number | null {
   if (!areCounts(p, q) || !(base > 0 && base !== 1 && base < Infinity)) return null
   const [n, m] = [sumOf(p), sumOf(q)]

@@ -1,11 +1,7 @@
-/**
- * The Wasserstein distance between two samples: by how much, in the feature's own unit, values have moved. For
- * people to look at; it never gates.
- */
+/** Computes the Wasserstein distance between two samples, in the unit of the feature. */
+import { sumOf } from '../../domain/statistics/distributions.ts'
 
-import { sumOf } from './distributions.ts'
-
-export interface Wasserstein {
+interface Wasserstein {
   status: 'ok' | 'no_data'
   distance: number | null
   /** In standard deviations of the reference (population, at least 0.001). */
