@@ -40,6 +40,8 @@ export interface Config {
     predictionLog: 'best-effort' | 'durable'
     /** Answers remembered of models that are not compiled. */
     predictionCache: number
+    /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
+    fastPath: boolean
     /** Which of the API processes on this machine it is. */
     slot: string
     /** The number of the open file that is the port it shares with the others; absent when it shares none. */
@@ -142,6 +144,7 @@ export function readConfig(environment: Environment = process.env): Config {
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
       predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
+      fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
       slot: text('TENURE_REPLICA', '1'),
       sharedFd:

@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { RequestListener, Server } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,15 +19,16 @@ import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/conne
 import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen } from './auth/authentication.ts'
-import { createEarlyHealth } from './transport/startup-health.ts'
+import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
 import { joinShared, type SharedListener } from './transport/shared-port.ts'
-import { createSockets, socketLimits, waitingConnections } from './transport/http-server.ts'
-import { createTargets } from './transport/prediction-path.ts'
+import { createHttpServer, socketLimits, listenBacklog } from './transport/http-server.ts'
+import { stopListening } from './transport/node-internals.ts'
+import { createTargetParser } from './transport/prediction-path.ts'
 import { createTemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
@@ -78,7 +78,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const refused = findRefusal(store)
   const { maxConnections } = socketLimits
-  const server = createSockets(() => trouble(`more than ${maxConnections} connections are refused`))
+  const server = createHttpServer(() => trouble(`more than ${maxConnections} connections are refused`))
   // What is asked before the routes are mounted waits for them.
   const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
   const early: Parameters<RequestListener>[] = []
@@ -137,10 +137,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const refusals = new Map<string, number>()
   const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
-  const targetOf = createTargets()
+  const targetOf = createTargetParser()
   let ending: string | undefined
   const stopping = () => ending
-  const health = createEarlyHealth({ serving, authentication, stopping })
+  const health = createStartupHealth({ serving, authentication, stopping })
   const handle: RequestListener = (request, response) => {
     if (ending !== undefined) response.shouldKeepAlive = false
     const target = targetOf(request.method, request.url)
@@ -149,13 +149,15 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     else if (!health(request, response)) early.push([request, response])
   }
   mounted.handle = handle
-  const fastPath = openFastPath(server, {
-    targetOf: (path) => targetOf('POST', path),
-    answer(target, exchange, body) {
-      if (ending !== undefined) exchange.shouldKeepAlive = false
-      predict.answer(target, exchange, body)
-    },
-  })
+  const fastPath = config.api.fastPath
+    ? openFastPath(server, {
+        targetOf: (path) => targetOf('POST', path),
+        answer(target, exchange, body) {
+          if (ending !== undefined) exchange.shouldKeepAlive = false
+          predict.answer(target, exchange, body)
+        },
+      })
+    : undefined
   for (const asked of early.splice(0)) handle(...asked)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are answered: it is most of what there is to load.
@@ -209,7 +211,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 function listen(server: Server, api: Config['api']): Promise<{ host: string; port: number }> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host: api.host, port: api.port, backlog: waitingConnections }, () => {
+    server.listen({ host: api.host, port: api.port, backlog: listenBacklog }, () => {
       const address = server.address()
       resolve({
         host: api.host,
@@ -223,22 +225,22 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
  * Takes no new connections at once. Those that stand are closed with their next answer: a connection that is closed while it
  * seems idle may be carrying a request already, and its caller would get nothing.
  */
-function drain(server: Server, fastPath: FastPath, shared: SharedListener | undefined): Promise<void> {
+function drain(
+  server: Server,
+  fastPath: FastPath | undefined,
+  shared: SharedListener | undefined,
+): Promise<void> {
   return new Promise((resolve) => {
     const quiet = setTimeout(() => {
-      fastPath.closeIdle()
+      fastPath?.closeIdle()
       server.closeIdleConnections()
     }, farewellMs)
     const late = setTimeout(() => {
-      fastPath.closeAll()
+      fastPath?.closeAll()
       server.closeAllConnections()
     }, drainMs)
-    // Not the server's own `close`, which begins with closing what seems idle.
-    const closed = new Promise<void>((done) => {
-      NetServer.prototype.close.call(server, () => done())
-    })
     // Those of the shared port are the server's too, but only the port knows when the last of them is closed.
-    void Promise.all([closed, shared?.leave()]).then(() => {
+    void Promise.all([stopListening(server), shared?.leave()]).then(() => {
       clearTimeout(quiet)
       clearTimeout(late)
       resolve()

@@ -1,11 +1,11 @@
 /**
- * Bodies that come in pieces, as all but the smallest do on a network. What all unfinished ones hold together is bounded, and so is
- * the time of each: a thousand slow senders would otherwise fill the memory.
+ * Assembles bodies that arrive in pieces. The bytes of all incomplete bodies and the time of each are bounded, because a thousand
+ * slow senders would otherwise fill the memory.
  */
 export interface BodyAssembler {
-  /** `over` when more has come than the body has, it takes too long, or all together hold too much. */
-  add(piece: Buffer): 'whole' | 'waits' | 'over'
-  /** Everything that has come; from then on nothing is held. */
+  /** `over` when the body is longer than announced, too slow, or all incomplete bodies hold too many bytes. */
+  add(piece: Buffer): 'complete' | 'partial' | 'over'
+  /** Everything that has arrived; afterwards nothing is held. */
   end(): Buffer
 }
 
@@ -15,7 +15,7 @@ export interface BodyAssemblerLimits {
   maxHeldBytes: number
 }
 
-/** Begins a body of so many bytes. */
+/** Starts a body of `totalBytes`. */
 export function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: number) => BodyAssembler {
   let heldBytes = 0
   return (totalBytes) => {
@@ -29,8 +29,8 @@ export function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: 
         pieces.push(piece)
         bytes += piece.byteLength
         heldBytes += piece.byteLength
-        if (bytes === totalBytes) return 'whole'
-        return isOver() ? 'over' : 'waits'
+        if (bytes === totalBytes) return 'complete'
+        return isOver() ? 'over' : 'partial'
       },
       end() {
         heldBytes -= bytes

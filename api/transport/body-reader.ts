@@ -1,12 +1,12 @@
 /**
- * Collects the body of a request on the bare HTTP server. One request's bytes are bounded, and those that all unfinished ones
- * hold together: a thousand slow senders of the largest body would otherwise fill the memory.
+ * Reads the body of a request from Node's HTTP server. The bytes of one body and of all incomplete bodies are bounded, because a
+ * thousand slow senders of the largest body would otherwise fill the memory.
  */
 import type { IncomingMessage } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 
 export interface BodyReader {
-  /** Calls back once, with the body or with why it is not taken; never when the sender goes away before the end. */
+  /** Calls back once, with the body or the reason of its refusal; never when the client disconnects first. */
   collect(
     request: IncomingMessage,
     onBody: (body: Buffer) => void,
@@ -14,13 +14,13 @@ export interface BodyReader {
   ): void
 }
 
-export function createBodyReader({
-  maxBytes,
-  maxHeldBytes,
-}: {
+export interface BodyLimits {
   maxBytes: number
+  /** Of all bodies that are not complete yet. */
   maxHeldBytes: number
-}): BodyReader {
+}
+
+export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyReader {
   let heldBytes = 0
   return {
     collect(request, onBody, onRefusal) {
@@ -29,15 +29,15 @@ export function createBodyReader({
       let bytes = 0
       let held = 0
       let over = false
-      const giveBack = (): void => {
+      const release = (): void => {
         heldBytes -= held
         held = 0
       }
       const refuse = (refusal: DomainError): void => {
-        // The rest is read and forgotten, so that the answer arrives; a connection cut off in the middle hides it.
+        // The rest is read and discarded: closing the connection within a body would hide the response.
         over = true
         pieces = []
-        giveBack()
+        release()
         onRefusal(refusal)
       }
       request.on('data', (chunk: Buffer) => {
@@ -45,16 +45,16 @@ export function createBodyReader({
         bytes += chunk.byteLength
         if (bytes > maxBytes) return refuse(tooLarge(maxBytes))
         pieces.push(chunk)
-        // Most bodies are whole at once; they are answered in the same turn and held by nobody.
+        // Most bodies arrive in one piece; they are served in the same turn and are not counted.
         if (held === 0 && bytes === totalBytes) return
-        if (held === 0) request.on('close', giveBack)
+        if (held === 0) request.on('close', release)
         heldBytes += bytes - held
         held = bytes
         if (heldBytes > maxHeldBytes) refuse(overloaded(maxHeldBytes))
       })
       request.on('end', () => {
         if (over) return
-        giveBack()
+        release()
         onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes))
       })
     },
@@ -65,4 +65,4 @@ const tooLarge = (limit: number): DomainError =>
   new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
 
 const overloaded = (limit: number): DomainError =>
-  new DomainError('overloaded', `unfinished requests hold more than ${limit} bytes already`)
+  new DomainError('overloaded', `incomplete requests hold more than ${limit} bytes already`)

@@ -1,13 +1,13 @@
 /**
- * Sees off callers who have been too slow, a few at a time. Those who came together are late together: to close a thousand at once
- * keeps everybody else waiting for 50 ms, and a moment later they are all at the door again.
+ * Closes late connections a few at a time. Clients that connect together are late together, and closing a thousand at once
+ * delays all other requests by 50 ms and brings them all back at the same moment.
  */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 export type CloseLater = (socket: Duplex, close: () => void) => void
 
-/** For one who has been silent; who has said something when its turn comes stays. */
+/** Closes a silent connection, unless it has sent something before its turn. */
 export function closeIfIdle(socket: Socket): () => void {
   const { bytesRead } = socket
   return () => {
@@ -15,11 +15,11 @@ export function closeIfIdle(socket: Socket): () => void {
   }
 }
 
-const everyMs = 10
-/** Of those who wait to be seen off, at each turn. */
+const intervalMs = 10
+/** The share of the waiting connections that are closed at each interval. */
 const share = 0.01
 
-/** Each is closed once, the first of them soonest; a thousand are gone after some three seconds. */
+/** Closes each connection once, in order; a thousand take about three seconds. */
 export function createConnectionReaper(): CloseLater {
   const waiting = new Map<Duplex, () => void>()
   let timer: NodeJS.Timeout | undefined
@@ -30,10 +30,10 @@ export function createConnectionReaper(): CloseLater {
       waiting.delete(socket)
       if (!socket.destroyed) close()
     }
-    timer = waiting.size === 0 ? undefined : setTimeout(closeSome, everyMs).unref()
+    timer = waiting.size === 0 ? undefined : setTimeout(closeSome, intervalMs).unref()
   }
   return (socket, close) => {
     if (!waiting.has(socket)) waiting.set(socket, close)
-    timer ??= setTimeout(closeSome, everyMs).unref()
+    timer ??= setTimeout(closeSome, intervalMs).unref()
   }
 }

@@ -1,42 +1,42 @@
-/** A request whose body is there, and the way back to its caller: as far as a prediction needs them, whoever has read it. */
+/** Describes a prediction request with its body and the way to respond, whichever parser has read it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 
-/** How long the caller is willing to wait, in milliseconds; an answer that would come later is not computed. */
+/** How long the caller waits, in milliseconds; a response that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'
 
-/** The caller's own mark of a request, which its refusal and the log bear too. */
-export const markHeader = 'x-request-id'
+/** The caller's name of a request, repeated in its refusal and in the log. */
+export const correlationHeader = 'x-request-id'
 
-/** What is looked at; the rest of the headers is nobody's business here. */
-export const askedHeaders = [
+/** The headers that a prediction depends on; all others are ignored. */
+export const readHeaders = [
   'authorization',
   'content-type',
   'content-encoding',
   deadlineHeader,
   requestIdHeader,
-  markHeader,
+  correlationHeader,
   lengthHeader,
 ] as const
 
-export type AskedHeaders = Readonly<Partial<Record<(typeof askedHeaders)[number], string>>>
+export type ReadHeaders = Readonly<Partial<Record<(typeof readHeaders)[number], string>>>
 
 export interface Exchange {
   readonly path: string
-  readonly headers: AskedHeaders
+  readonly headers: ReadHeaders
   readonly socket: Socket
-  /** Tells that nobody waits for an answer any more. */
+  /** Emits `close` when the client disconnects. */
   readonly caller: Caller
-  /** Whether nobody waits any more. */
+  /** Whether the client has disconnected. */
   readonly closed: boolean
-  /** Whether the connection stays open behind the answer. */
+  /** Whether the connection stays open after the response. */
   shouldKeepAlive: boolean
-  /** Each character of the text is a byte. The headers are names and values in turn, without the length. Once. */
+  /** Sends the response, once. Each character of the text is a byte; headers are names and values in turn, without the length. */
   send(status: number, headers: readonly string[], text: string): void
-  /** Calls back once when the answer has been sent. */
+  /** Calls back once when the response has been sent. */
   onSent(listener: () => void): void
 }
 
@@ -44,7 +44,7 @@ export interface Exchange {
 export function exchangeOf(request: IncomingMessage, response: ServerResponse): Exchange {
   return {
     path: request.url ?? '',
-    headers: request.headers as AskedHeaders,
+    headers: request.headers as ReadHeaders,
     socket: request.socket,
     caller: response,
     get closed() {

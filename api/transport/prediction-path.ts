@@ -1,18 +1,15 @@
-/**
- * Which prediction a path asks for, whatever query it carries. Callers ask for the same few paths again and again, so each is
- * taken apart once; what asks for anything else is the application's.
- */
+/** Parses the path of a prediction request. Clients request few paths many times, so each is parsed once. */
 export interface Target {
   protocol: 'predict' | 'infer'
   model: string
-  /** The version that alone may answer. */
+  /** The only version that may serve the request. */
   version?: string
 }
 
-/** Paths come from outside, and somebody may send ever new ones. */
-const maxKnown = 1_000
+/** Bounds the memory of a client that sends a new path each time. */
+const maxPaths = 1_000
 
-export function createTargets(): (
+export function createTargetParser(): (
   method: string | undefined,
   path: string | undefined,
 ) => Target | undefined {
@@ -21,16 +18,16 @@ export function createTargets(): (
     if (method !== 'POST' || path === undefined) return undefined
     const found = known.get(path) ?? targetOf(path)
     if (found === undefined) return undefined
-    if (known.size >= maxKnown) known.clear()
+    if (known.size >= maxPaths) known.clear()
     known.set(path, found)
     return found
   }
 }
 
-/** What a path may begin with: callers behind a proxy name the server too. */
+/** Clients of a proxy send the address of the server before the path. */
 const origin = /^https?:\/\/[^/?]*/i
 
-/** Each name is decoded by itself, as the application does it: written otherwise, a path asks for the same. */
+/** Decodes each segment by itself, as the router of the application does. */
 function targetOf(path: string): Target | undefined {
   const [plain = ''] = path.replace(origin, '').split('?')
   const [start, root, models, model, ...rest] = plain.split('/').map(decoded)

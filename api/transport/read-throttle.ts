@@ -1,40 +1,39 @@
 /**
- * Leaves those unread for a while who were refused because too many ask. A caller who asks again at once costs nearly as much
- * as one who is answered, so that refusing everybody quickly would leave little time for anybody; what stays in the kernel
- * costs nothing. Who waits as long as Retry-After says notices nothing of it.
+ * Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs
+ * nearly as much as one that is served, and bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.
  */
 import type { Socket } from 'node:net'
 import { retryAfterS } from '../http/problem.ts'
 
 export interface ReadThrottle {
-  /** Reads nothing more from this connection until the process is calm, or until the time in Retry-After has passed. */
+  /** Reads nothing from this connection until the process is idle or the time in Retry-After has passed. */
   pause(socket: Socket): void
 }
 
-/** How often it looks for calm, and how many it takes up again each time: all at once would be the next crowd. */
-const lookMs = 25
+const intervalMs = 25
+/** Connections resumed at each interval while the process is idle: all at once would be the next overload. */
 const resumeBatchSize = 64
 
 export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
-  const resting: { socket: Socket; until: number }[] = []
+  const paused: { socket: Socket; until: number }[] = []
   let timer: NodeJS.Timeout | undefined
-  const look = (): void => {
+  const resumeSome = (): void => {
     const now = performance.now()
-    const calm = isIdle() ? resumeBatchSize : 0
-    const due = resting.findIndex(({ until }) => until > now)
-    const several = Math.max(calm, due < 0 ? resting.length : due)
-    for (const { socket } of resting.splice(0, several)) if (!socket.destroyed) socket.resume()
-    if (resting.length > 0) return
+    const allowed = isIdle() ? resumeBatchSize : 0
+    const notDue = paused.findIndex(({ until }) => until > now)
+    const count = Math.max(allowed, notDue < 0 ? paused.length : notDue)
+    for (const { socket } of paused.splice(0, count)) if (!socket.destroyed) socket.resume()
+    if (paused.length > 0) return
     clearInterval(timer)
     timer = undefined
   }
   return {
     pause(socket) {
-      // The server itself stops reading when answers pile up on a connection; it is not for this to go on then.
+      // The server pauses a connection too when its responses are not read; the throttle must not resume it then.
       if (socket.destroyed || socket.isPaused()) return
       socket.pause()
-      resting.push({ socket, until: performance.now() + retryAfterS * 1_000 })
-      timer ??= setInterval(look, lookMs)
+      paused.push({ socket, until: performance.now() + retryAfterS * 1_000 })
+      timer ??= setInterval(resumeSome, intervalMs)
     },
   }
 }

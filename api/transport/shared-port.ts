@@ -1,14 +1,15 @@
 /**
- * The port that the API processes of one machine share, handed down by the process that started them. Each has a port of
- * its own beside it: there it tells how it is, and there its metrics are read, because nobody can know which process answers
- * on the shared one. A replica joins only when it is ready, so that no caller meets one that still reads its routes.
+ * Accepts connections on the port that the API processes of one machine share, on a socket inherited from the supervisor. A replica
+ * joins when it is ready; health and metrics are read on its own port, because the kernel chooses the process on the shared one.
  */
 import type { Server } from 'node:http'
 import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
+import { listenBacklog } from './http-server.ts'
+import { adoptConnection } from './node-internals.ts'
 
 export interface SharedListener {
-  /** Takes no more connections; resolves when those it has taken are closed. */
+  /** Accepts no more connections; resolves when the accepted ones are closed. */
   leave(): Promise<void>
 }
 
@@ -16,26 +17,24 @@ export interface SharedOptions {
   fd: number
   isReady: () => boolean
   maxConnections: number
-  /** After so long a replica that is not ready joins all the same: an answer that says why is better than none. */
-  patienceMs?: number
+  /** After so long a replica joins unready: a response with the reason is better than no response. */
+  maxWaitMs?: number
 }
 
 const pollMs = 10
-/** Connections that wait in the kernel while every process is busy or away. */
-const backlog = 4_096
 
 export function joinShared(server: Server, options: SharedOptions): SharedListener {
-  const { fd, isReady, maxConnections, patienceMs = 5_000 } = options
-  // As the server's own connections are opened; it takes them over with everything that it limits.
+  const { fd, isReady, maxConnections, maxWaitMs = 5_000 } = options
+  // The options with which an HTTP server opens its own connections.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-    server.emit('connection', socket),
+    adoptConnection(server, socket),
   )
   listener.maxConnections = maxConnections
   let left = false
   const join = async (): Promise<void> => {
-    const until = performance.now() + patienceMs
+    const until = performance.now() + maxWaitMs
     while (!left && !isReady() && performance.now() < until) await pause(pollMs)
-    if (!left) listener.listen({ fd, backlog })
+    if (!left) listener.listen({ fd, backlog: listenBacklog })
   }
   const joined = join()
   return {

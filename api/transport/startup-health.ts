@@ -1,21 +1,20 @@
 /**
- * Answers that the process lives and is ready while the rest of the application is still being loaded. Predictions are answered
- * by then, and whoever waits to send some should not wait for the routes of people. What is not a plain yes waits for the
- * application, which says why.
+ * Serves `/livez` and a positive `/readyz` while the application is still loading, because predictions are served by then. Every
+ * other response waits for the application, which reports the reason.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Actor } from '../auth/authentication.ts'
 import { alive, readyState, whyNotReady, type HealthDeps } from '../routes/health.ts'
 
-/** Whether it has answered. */
-export type EarlyHealth = (request: IncomingMessage, response: ServerResponse) => boolean
+/** Whether it has responded. */
+export type StartupHealth = (request: IncomingMessage, response: ServerResponse) => boolean
 
-export function createEarlyHealth(deps: HealthDeps): EarlyHealth {
+export function createStartupHealth(deps: HealthDeps): StartupHealth {
   const actorOf = (authorization: string | undefined): Actor | undefined => {
     try {
       return authorization === undefined ? undefined : deps.authentication.actorOf(authorization)
     } catch {
-      // Everybody may know whether it is ready.
+      // Readiness is public.
       return undefined
     }
   }

@@ -1,47 +1,45 @@
 /**
- * Shares the turns of the event loop between answering and everything else. All that has arrived is read in one turn, and a turn
- * that also answered all of it would take as long as there are callers: meanwhile one new connection is taken, no timer runs, and
- * nobody knows how long the next request has waited in the kernel. So a turn works for a few milliseconds, and what is left waits
- * here, in order, where it can be seen.
+ * Divides each turn of the event loop between predictions and everything else. A turn that served all arrived requests would block
+ * timers and new connections, so a turn works for a few milliseconds and the rest waits in order in this queue.
  */
 export interface WorkQueue {
-  /** Does the work now or in a later turn, and tells it for how many milliseconds it has waited. False when too much waits. */
+  /** Does the work now or in a later turn, with the milliseconds that it waited. False when too many bytes are queued. */
   enqueue(bytes: number, work: (waitedMs: number) => void): boolean
-  /** Whether nothing waits. */
+  /** Whether nothing is queued. */
   isIdle(): boolean
 }
 
-interface Waiting {
+interface QueuedWork {
   work: (waitedMs: number) => void
   bytes: number
   atMs: number
 }
 
-/** What a turn answers; more makes others late, less makes the loop itself dear. */
+/** The work of one turn: more delays everything else, less makes the event loop itself expensive. */
 const turnMs = 4
-/** Work that is done and still stands at the head of the queue; under a lasting overload it never becomes empty. */
+/** Finished entries kept at the head of the queue, which never becomes empty under a lasting overload. */
 const maxDone = 1_024
 
 export function createWorkQueue(maxBytes: number, now: () => number = () => performance.now()): WorkQueue {
-  /** When this turn began to answer; nothing while it has not. */
-  let began: number | undefined
+  /** When this turn started its first work; absent before. */
+  let startedMs: number | undefined
   let isScheduled = false
-  let queue: Waiting[] = []
+  let queue: QueuedWork[] = []
   let next = 0
   let heldBytes = 0
   const schedule = (): void => {
-    if (!isScheduled) setImmediate(end)
+    if (!isScheduled) setImmediate(runTurn)
     isScheduled = true
   }
-  const end = (): void => {
+  const runTurn = (): void => {
     isScheduled = false
-    began = now()
-    while (next < queue.length && now() - began < turnMs) {
+    startedMs = now()
+    while (next < queue.length && now() - startedMs < turnMs) {
       const { work, bytes, atMs } = queue[next++]!
       heldBytes -= bytes
       work(now() - atMs)
     }
-    began = undefined
+    startedMs = undefined
     if (next === queue.length || next > maxDone) {
       queue = queue.slice(next)
       next = 0
@@ -51,9 +49,9 @@ export function createWorkQueue(maxBytes: number, now: () => number = () => perf
   return {
     enqueue(bytes, work) {
       const atMs = now()
-      began ??= atMs
+      startedMs ??= atMs
       schedule()
-      if (queue.length === 0 && atMs - began < turnMs) {
+      if (queue.length === 0 && atMs - startedMs < turnMs) {
         work(0)
         return true
       }

@@ -115,6 +115,11 @@ export const variables: Readonly<Record<string, Variable>> = {
     group: api,
     meaning: 'Answers remembered by exact row and version, of models that are not compiled.',
   },
+  TENURE_FAST_PATH: {
+    group: api,
+    meaning:
+      '`off`: Node’s HTTP server parses every request, also predictions. Slower; see `api/transport/README.md`.',
+  },
   TENURE_REPLICA_LEASE_MS: {
     group: api,
     meaning:

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
 import type { Serving } from '../../../api/serving/replica-assembly.ts'
-import { createTargets } from '../../../api/transport/prediction-path.ts'
+import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import type { RouteArm } from '../../../domain/serving/route.ts'
 import { writeFlag } from '../../../store/serving/kill-switches.ts'
@@ -47,7 +47,7 @@ beforeAll(async () => {
   void second
   api = await startApi(house)
   for (const route of routes) await api.follows(route)
-  const targetOf = createTargets()
+  const targetOf = createTargetParser()
   const endpoint = createPredictEndpoint(api.deps, refusals)
   server = createServer((request, response) => {
     const target = targetOf(request.method, request.url)
@@ -432,7 +432,7 @@ describe('the description', () => {
 })
 
 it('a path is asked of the application when it is no prediction', () => {
-  const targetOf = createTargets()
+  const targetOf = createTargetParser()
   expect(targetOf('POST', '/v2/models/a%2Fb/versions/%ff/infer')).toEqual({
     protocol: 'infer',
     model: 'a/b',

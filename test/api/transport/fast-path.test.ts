@@ -2,10 +2,10 @@
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { askedHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
+import { readHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
 import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
 import type { BodyAssemblerLimits } from '../../../api/transport/body-assembler.ts'
-import { createSockets, socketLimits } from '../../../api/transport/http-server.ts'
+import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
 import { dial as dialPort, serve, type Line as PlainLine } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
@@ -28,7 +28,7 @@ afterEach(() => {
 
 /** Tells what it was asked. */
 function echo(exchange: Exchange, body: Buffer): void {
-  const headers = Object.fromEntries(askedHeaders.map((name) => [name, exchange.headers[name]]))
+  const headers = Object.fromEntries(readHeaders.map((name) => [name, exchange.headers[name]]))
   const said = JSON.stringify({ path: exchange.path, headers, body: body.toString('latin1') })
   exchange.send(
     exchange.path === '/refused' ? 429 : 200,
@@ -52,7 +52,7 @@ async function open({
   gathering = patient,
 }: Options = {}): Promise<Site> {
   const { maxConnections: _, ...times } = { ...socketLimits, ...limits }
-  const server = fast ? createSockets(() => {}, { ...socketLimits, ...limits }) : createServer(times)
+  const server = fast ? createHttpServer(() => {}, { ...socketLimits, ...limits }) : createServer(times)
   server.on('request', (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -139,7 +139,7 @@ const taken: [name: string, ...packets: string[]][] = [
     'every header that is asked for',
     post(
       '/a',
-      askedHeaders.map((name) => `${name}: of ${name}`),
+      readHeaders.map((name) => `${name}: of ${name}`),
     ),
   ],
   ['names in any case and spaces around values', post('/a', ['AUTHORIZATION:   Bearer x \t', 'X-Other:'])],

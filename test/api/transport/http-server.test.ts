@@ -2,12 +2,12 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
-import { createSockets, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
+import { createHttpServer, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
 import { dial, serve, type Line } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
-  const server = createSockets(onFull, { ...socketLimits, ...limits })
+  const server = createHttpServer(onFull, { ...socketLimits, ...limits })
   server.on('request', (request, response) => {
     request.resume()
     request.on('end', () => response.end('well'))
@@ -76,7 +76,7 @@ it('who is late and finishes before it is seen off is answered, and stays', asyn
 })
 
 it('who is late with a body while its answer is on its way gets nothing put into that answer', async () => {
-  const server = createSockets(() => {}, {
+  const server = createHttpServer(() => {}, {
     ...socketLimits,
     headersTimeout: 100,
     requestTimeout: 200,

@@ -8,7 +8,7 @@ import {
   defaultLimits,
   type EndpointLimits,
 } from '../../../api/transport/predict-endpoint.ts'
-import { createTargets } from '../../../api/transport/prediction-path.ts'
+import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
   openHouse,
@@ -56,7 +56,7 @@ async function listen(
   limits: Partial<EndpointLimits>,
   refusals = new Map<string, number>(),
 ): Promise<number> {
-  const targetOf = createTargets()
+  const targetOf = createTargetParser()
   const endpoint = createPredictEndpoint(api.deps, refusals, { ...defaultLimits, ...limits })
   const server = createServer((request, response) =>
     endpoint.collect(targetOf(request.method, request.url)!, request, response),

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createEarlyHealth } from '../../../api/transport/startup-health.ts'
+import { createStartupHealth } from '../../../api/transport/startup-health.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
   const route = await house.route('iris', { proven: await house.register(irisSpec()) })
   api = await startApi(house)
   await api.follows(route)
-  const health = createEarlyHealth({ ...api.deps, stopping: () => ending })
+  const health = createStartupHealth({ ...api.deps, stopping: () => ending })
   server = createServer((request, response) => {
     if (!health(request, response)) response.writeHead(418).end()
   })

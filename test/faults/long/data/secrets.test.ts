@@ -225,7 +225,7 @@ describe('nothing that was planted leaves the processes', () => {
       { instances: [golden[0]], [key]: 1 },
     ]) {
       const refused = await ask('POST', predict, body)
-      expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('the body holds a key')])
+      expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('the body contains an API key')])
       answers.push(refused)
     }
 

@@ -1,0 +1,66 @@
+/**
+ * Touches what Node does not document: socket handles, the HTTP server's own connection listener and its pending response.
+ * Each function names what it relies on, so that a Node upgrade is checked here and in `test/api/transport/`.
+ */
+import type { Server } from 'node:http'
+import { Server as NetServer, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** Hands a connection to Node's HTTP server, with the bytes that were read from it. */
+export type HandToNode = (socket: Socket, received: Buffer) => void
+
+/**
+ * Puts `onConnection` in front of Node's HTTP parser. Relies on the parser being a `connection` listener of the server, and on it
+ * reading bytes that are put back by `unshift` before those of the handle.
+ */
+export function interceptConnections(server: Server, onConnection: (socket: Socket) => void): HandToNode {
+  const parsers = server.listeners('connection') as ((socket: Socket) => void)[]
+  server.removeAllListeners('connection')
+  server.on('connection', onConnection)
+  return (socket, received) => {
+    for (const parser of parsers) parser.call(server, socket)
+    socket.unshift(received)
+  }
+}
+
+/** Gives an HTTP server a connection that another listener accepted. Node documents that `connection` may be emitted. */
+export const adoptConnection = (server: Server, socket: Socket): void =>
+  void server.emit('connection', socket)
+
+/** Stops listening and keeps idle connections. `http.Server.close` closes them, and one may be carrying a request already. */
+export const stopListening = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    NetServer.prototype.close.call(server, () => resolve())
+  })
+
+/** Whether the headers of a response are sent on this connection. Relies on `socket._httpMessage`, the response under way. */
+export const hasStartedResponse = (socket: Duplex): boolean =>
+  (socket as Duplex & { _httpMessage?: { _headerSent: boolean } | null })._httpMessage?._headerSent ?? false
+
+interface Handle {
+  reading: boolean
+  readStart(): void
+  readStop(): void
+}
+
+const handleOf = (socket: Socket): Handle | null | undefined =>
+  (socket as unknown as { _handle?: Handle | null })._handle
+
+/**
+ * Stops reading from the kernel. A paused stream buffers up to 75 kB for each connection, which no limit counts. Relies on
+ * `socket._handle`, as Node's HTTP server does. Call it a turn after `pause`, because the stream begins one more read.
+ */
+export function stopKernelReads(socket: Socket): void {
+  const handle = handleOf(socket)
+  if (!socket.isPaused() || handle?.reading !== true) return
+  handle.reading = false
+  handle.readStop()
+}
+
+/** Reverts `stopKernelReads`. */
+export function startKernelReads(socket: Socket): void {
+  const handle = handleOf(socket)
+  if (handle?.reading !== false) return
+  handle.reading = true
+  handle.readStart()
+}

@@ -1,0 +1,55 @@
+/**
+ * Parses the head of a prediction request, and leaves to Node's parser every head that two parsers could read differently.
+ */
+import { readHeaders, type ReadHeaders } from './exchange.ts'
+
+/** A request up to its body. */
+export interface RequestHead {
+  path: string
+  headers: ReadHeaders
+  bodyBytes: number
+}
+
+const headEnd = '\r\n\r\n'
+/** Longer heads are left to Node. */
+const maxHeadBytes = 8_192
+
+/** The head at the start of these bytes with its empty line; an empty text when it is incomplete or too long. */
+export function headOf(chunk: Buffer): string {
+  const end = chunk.indexOf(headEnd)
+  return end < 0 || end > maxHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
+}
+
+const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
+/** Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
+const fieldLine = /^([\w!#$%&'*+.^`|~-]+):([\t\x20-\x7e\x80-\x9f\xa1-\xff]*)$/
+/** They change how a request is framed or what happens to its connection. */
+const unsupported: ReadonlySet<string> = new Set([
+  'transfer-encoding',
+  'expect',
+  'upgrade',
+  'trailer',
+  'proxy-connection',
+])
+/** A second value of these would be ambiguous. */
+const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
+
+/** Absent when the head is for Node's parser, which also words the refusal of a malformed one. */
+export function parseHead(text: string): RequestHead | undefined {
+  const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
+  const path = requestLine.exec(first)?.[1]
+  if (path === undefined) return undefined
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    const [, field, value] = fieldLine.exec(line) ?? []
+    const name = field?.toLowerCase()
+    if (name === undefined || unsupported.has(name)) return undefined
+    if (!single.has(name)) continue
+    if (headers[name] !== undefined) return undefined
+    headers[name] = value!.trim()
+  }
+  const { host, connection = 'keep-alive', 'content-length': bytes = '' } = headers
+  if (host === undefined || connection.toLowerCase() !== 'keep-alive' || !/^\d{1,9}$/.test(bytes))
+    return undefined
+  return { path, headers, bodyBytes: Number(bytes) }
+}
