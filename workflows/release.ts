@@ -229,7 +229,8 @@ function publish(state: ReleaseState): void {
     Model: [state.model],
     CandidateVersion: [state.version],
     ReleaseStage: [state.stage],
-    Outcome: state.outcome === undefined ? undefined : [state.outcome],
+    // The server accepts no absent value.
+    ...(state.outcome === undefined ? {} : { Outcome: [state.outcome] }),
   })
   setCurrentDetails(`**${state.stage}**: ${releaseStages[state.stage]}\n\n${whyWaiting(state)}`)
 }

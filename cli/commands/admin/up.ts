@@ -2,7 +2,6 @@
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, Session } from '../../program.ts'
-import { addresses, welcome } from '../../supervisor/welcome.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -36,6 +35,7 @@ export const upCommand: CommandSpec = {
 
 async function stay({ terminal }: Session, replicas: number) {
   const { startSystem } = await import('../../supervisor/system.ts')
+  const { addresses, welcome } = await import('../../supervisor/welcome.ts')
   const say = (line: string) => terminal.say(line)
   const system = await startSystem({ replicas, say, echo: say })
   terminal.answer(addresses(system), welcome(system).join('\n'))
