@@ -23,8 +23,8 @@ import { settle, type Settled } from './after-restore.ts'
 export interface RestoreOptions {
   file: string
   replace: boolean
-  /** Whether the key of this installation is to vouch for the versions of another one. */
-  vouch: boolean
+  /** Whether to sign the versions of another installation with the key of this one. */
+  reSign: boolean
   actor: string
   onProgress?: (what: string) => void
 }
@@ -47,12 +47,12 @@ export async function restoreBackup(place: Place, options: RestoreOptions): Prom
   await expectWhole(archive, manifest, options)
   const signer = await openSigner(config.signingKey)
   const isOurs = signer.publicPem === manifest.publicKey
-  if (!isOurs && !options.vouch)
+  if (!isOurs && !options.reSign)
     throw failure({
       code: 'refused',
       detail: `the versions of this backup were signed with another key than ${config.signingKey}`,
       remedy:
-        'Put the key of that installation there (or name it in TENURE_SIGNING_KEY), or add --vouch: then the key that is here vouches for all of them.',
+        'Provide the key of that installation (TENURE_SIGNING_KEY), or add --re-sign to sign its versions with the key of this one.',
     })
   const artifacts = await placeArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
@@ -73,7 +73,7 @@ export async function restoreBackup(place: Place, options: RestoreOptions): Prom
           actor: options.actor,
           action: 'database.restored',
           why: `the database was restored from a backup of ${manifest.takenAt}`,
-          detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, vouchedAnew: !isOurs },
+          detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, reSigned: !isOurs },
         })
         await aside?.undo()
         aside = await setHeadsAside(files, {

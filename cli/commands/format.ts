@@ -1,7 +1,7 @@
-/** How values read in tables and sentences; said once, so that two commands show the same thing alike. */
+/** Formats values for tables and sentences, so that every command shows them alike. */
 import type { Terminal } from '../terminal.ts'
 
-/** `2001-02-03 14:05:09`, of UTC. */
+/** `2001-02-03 14:05:09` in UTC. */
 export const time = (iso: string | null | undefined): string =>
   iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
 
@@ -11,11 +11,11 @@ export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %
 export const orDash = (text: string | number | null | undefined): string =>
   text === undefined || text === null || text === '' ? '–' : String(text)
 
-/** The first characters of a digest, enough to tell two apart. */
+/** The first 12 characters of a digest. */
 export const short = (digest: string | null | undefined): string =>
   digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** An outcome in the colour a person expects of it. */
+/** An outcome in green, yellow or red. */
 export function coloured(terminal: Terminal, outcome: string | null | undefined): string {
   switch (outcome) {
     case 'promoted':

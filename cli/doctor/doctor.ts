@@ -31,17 +31,17 @@ import { checkTemporal } from './temporal.ts'
 export async function examine({
   deep,
   verify,
-  tell,
+  onFinding,
 }: {
   deep: boolean
   /** Whether every cached file of the set-up is hashed again. */
   verify: boolean
-  tell: (finding: Finding) => void
+  onFinding: (finding: Finding) => void
 }): Promise<Finding[]> {
   const all: Finding[] = []
   const note = (...findings: Finding[]): void => {
     all.push(...findings)
-    findings.forEach(tell)
+    findings.forEach(onFinding)
   }
   /** What a check did not foresee is a finding as well. */
   const attempt = async (check: string, work: () => Promise<void> | void): Promise<void> => {

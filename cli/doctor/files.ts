@@ -36,7 +36,7 @@ export async function checkKey(
           : broken(
               'signing key',
               `${file} is not there, and ${versions} version(s) are signed with it`,
-              'Put it back from where it is kept. When it is lost: restore a backup with --vouch.',
+              'Put it back from where it is kept. When it is lost: restore a backup with --re-sign.',
             ),
     }
   try {

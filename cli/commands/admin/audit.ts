@@ -1,4 +1,4 @@
-/** `tenure audit`: who changed what in production, and whether the record of it is whole. */
+/** `tenure audit`: lists the changes of production and verifies the hash chain of the audit log. */
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
@@ -15,15 +15,15 @@ interface AuditAnswer {
 
 export const auditGroup: CommandGroup = {
   name: 'audit',
-  summary: 'the audit of production changes: list, verify',
+  summary: 'List and verify the audit log of production changes',
   commands: [
     {
       name: 'list',
       isDefault: true,
-      summary: 'lists changes of production, the newest first',
+      summary: 'List production changes, newest first',
       options: [
-        ['--model <model>', 'of this model only'],
-        ['--limit <n>', 'how many (default: 20)'],
+        ['--model <model>', 'Only this model'],
+        ['--limit <n>', 'Number of rows (default: 20)'],
       ],
       examples: ['audit', 'audit list --model iris --limit 100'],
       async run({ terminal, api }, { options }) {
@@ -39,12 +39,12 @@ export const auditGroup: CommandGroup = {
           each.subject,
           short(each.hash),
         ])
-        terminal.answer(answer, tableOf(['#', 'at (UTC)', 'who', 'what', 'subject', 'hash'], rows))
+        terminal.answer(answer, tableOf(['#', 'at (UTC)', 'actor', 'action', 'target', 'hash'], rows))
       },
     },
     {
       name: 'verify',
-      summary: 'follows the whole hash chain to its signed heads; exit code 6 when it is broken',
+      summary: 'Verify the hash chain and the signed heads; exit code 6 if broken',
       examples: ['audit verify', 'audit verify --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{
@@ -56,17 +56,17 @@ export const auditGroup: CommandGroup = {
         if (answer.breach !== undefined)
           throw failure({
             code: 'otherwise',
-            detail: `the audit is broken after ${answer.rows} row(s): ${answer.breach}`,
-            remedy: 'Compare the database with a backup; the rows before the breach still hold.',
+            detail: `the audit log is broken after ${answer.rows} entries: ${answer.breach}`,
+            remedy: 'Compare the database with a backup. The entries before the breach are intact.',
           })
         const { signed_head: signed } = answer
         const kept =
           signed === undefined
-            ? 'no signed head is kept here yet: a cut tail would not show'
-            : `signed up to row ${signed.seq} at ${time(signed.at)} (UTC)`
+            ? 'no signed head yet, so a truncated tail would go undetected'
+            : `signed up to entry ${signed.seq} at ${time(signed.at)} (UTC)`
         terminal.answer(
           answer,
-          `${answer.rows} row(s), unbroken; head ${answer.head?.seq ?? 0} ${short(answer.head?.hash)}; ${kept}`,
+          `✓ Audit log intact: ${answer.rows} entries, head ${answer.head?.seq ?? 0} ${short(answer.head?.hash)}; ${kept}`,
         )
       },
     },

@@ -1,4 +1,4 @@
-/** `tenure backup` and `tenure restore`: everything in one file, and back from it without old routing coming back too. */
+/** `tenure backup` and `tenure restore`: writes the installation to one file, and restores it under a new routing epoch. */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import type { Place } from '../../backup/installation.ts'
@@ -9,13 +9,10 @@ import { time } from '../format.ts'
 
 export const backupCommand: CommandSpec = {
   name: 'backup <file>',
-  summary: 'writes the database, the artifacts and the audit heads to one file; also while Tenure runs',
+  summary: 'Write the database, artifacts and audit heads to one file (also while Tenure runs)',
   options: [
-    [
-      '--without-snapshots',
-      'leave out the rows that versions were trained on; a training cannot be repeated then',
-    ],
-    ['--allow-missing', 'leave out artifacts of versions that are not there, instead of making no backup'],
+    ['--without-snapshots', 'Leave out training snapshots; trainings cannot be repeated from such a backup'],
+    ['--allow-missing', 'Leave out missing artifacts instead of failing'],
   ],
   examples: ['backup /backups/tenure-2026-03-01.tar', 'backup nightly.tar --without-snapshots --json'],
   async run(session, { args, options }) {
@@ -34,9 +31,9 @@ export const backupCommand: CommandSpec = {
         made,
         [
           `${made.file}: ${megabytes(made.bytes)}, as of ${time(made.taken_at)} (UTC)`,
-          `${made.rows} row(s) of ${made.tables} tables, ${made.artifacts} file(s) of artifacts and snapshots`,
+          `${made.rows} rows of ${made.tables} tables, ${made.artifacts} files of artifacts and snapshots`,
           ...made.missing.map((each) => terminal.paint('yellow', `left out: ${each}`)),
-          `The private key is not in it: keep ${place.config.signingKey} elsewhere.`,
+          `The signing key is not included: back up ${place.config.signingKey} separately.`,
         ].join('\n'),
       )
     } finally {
@@ -47,13 +44,13 @@ export const backupCommand: CommandSpec = {
 
 export const restoreCommand: CommandSpec = {
   name: 'restore [file]',
-  summary: 'puts a backup back and raises the routing epoch, so that routing from before cannot come back',
+  summary: 'Restore a backup and raise the routing epoch',
   options: [
-    ['--replace', 'in the place of what is there; without it the database must be empty'],
-    ['--vouch', 'let the signing key that is here vouch for the versions of the backup'],
+    ['--replace', 'Replace a database that is not empty'],
+    ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],
     [
       '--after-point-in-time',
-      'no file: the database was put back to an earlier moment by other means; do what belongs to it',
+      'No file: the database was restored by other means; only raise the epoch and close open work',
     ],
   ],
   examples: [
@@ -67,13 +64,11 @@ export const restoreCommand: CommandSpec = {
     if ((file === undefined) !== byOtherMeans)
       throw failure({
         code: 'usage',
-        detail: byOtherMeans
-          ? '--after-point-in-time takes no file: the database is there already'
-          : 'the file of a backup is missing',
+        detail: byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing',
         remedy: 'See `tenure restore --help`.',
       })
     if (file !== undefined) {
-      // Before a database is made for it.
+      // Checked before a database is created for it.
       const { openArchive } = await import('../../backup/read-archive.ts')
       await openArchive(resolve(file))
     }
@@ -96,7 +91,7 @@ async function fromFile(
   const done = await restoreBackup(place, {
     file: resolve(file),
     replace: options['replace'] === true,
-    vouch: options['vouch'] === true,
+    reSign: options['reSign'] === true,
     actor: actor(),
     onProgress: (what) => terminal.progress(what),
   })
@@ -104,9 +99,9 @@ async function fromFile(
   terminal.answer(
     done,
     [
-      `${done.file} of ${time(done.taken_at)} (UTC) is back: ${done.rows} row(s), ${done.artifacts} file(s)`,
-      ...told(done),
-      ...done.missing.map((each) => `was not in the backup: ${each}`),
+      `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
+      ...afterwardsLines(done),
+      ...done.missing.map((each) => `missing in the backup: ${each}`),
     ].join('\n'),
   )
 }
@@ -115,10 +110,10 @@ async function afterPointInTime({ terminal }: Session, place: Place): Promise<vo
   const { settleAsIs } = await import('../../backup/after-restore.ts')
   const done = await settleAsIs(place, actor())
   if (place.running) await renewLocalKey(place)
-  terminal.answer(done, told(done).join('\n'))
+  terminal.answer(done, afterwardsLines(done).join('\n'))
 }
 
-function told(done: {
+function afterwardsLines(done: {
   epoch: number
   routes: { model: string; version: string; generation: number }[]
   ended: Record<string, number>
@@ -127,21 +122,21 @@ function told(done: {
   const ended = Object.entries(done.ended).filter(([, count]) => count > 0)
   return [
     ...(done.routes.length === 0
-      ? [`The routing epoch is ${done.epoch} now; no model has a route yet.`]
+      ? [`Routing epoch ${done.epoch}; no model has a route yet.`]
       : [
-          `The routing epoch is ${done.epoch} now; every replica follows these routes and none from before:`,
+          `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
           tableOf(
             ['model', 'champion', 'generation'],
             done.routes.map(({ model, version, generation }) => [model, version, String(generation)]),
           ),
         ]),
-    ...ended.map(([kind, count]) => `${count} open ${kind} ended: nobody carries them any more`),
-    ...done.set_aside.map((each) => `The heads of the audit that went further are kept in ${each}`),
-    'Keys that were rotated since the backup have their earlier secret again: rotate them anew.',
+    ...ended.map(([kind, count]) => `closed ${count} open ${kind}: their workflows no longer run`),
+    ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),
+    'API keys rotated since the backup have their old secret again. Rotate them now.',
   ]
 }
 
-/** The commands of this machine go on working where the backup does not know their key. */
+/** Renews the key of the commands on this machine, because the backup may not contain it. */
 async function renewLocalKey({ config, databaseUrl }: Place): Promise<void> {
   const { findConnection, writeConnection } = await import('../../client/connection.ts')
   const { ensureKey } = await import('../../supervisor/bootstrap.ts')
@@ -157,7 +152,7 @@ async function renewLocalKey({ config, databaseUrl }: Place): Promise<void> {
   }
 }
 
-/** Nobody asks for a key here: whoever may read the owner's password may do anything. */
+/** No key is required: access to the owner's database password already permits everything. */
 const actor = (): string => `cli/${userInfo().username}`
 
 const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`

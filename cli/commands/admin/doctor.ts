@@ -1,4 +1,4 @@
-/** `tenure doctor`: what is wrong with this machine, this configuration or this installation, and what to do about it. */
+/** `tenure doctor`: checks machine, configuration and installation, and prints a remedy for each problem. */
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -7,31 +7,26 @@ import type { Finding, FindingState } from '../../doctor/finding.ts'
 export const doctorCommand: CommandSpec = {
   name: 'doctor',
   summary:
-    'looks at everything Tenure needs, running or not, and says what to do; exit code 6 when something is broken',
+    'Check machine, configuration and installation (running or not); exit code 6 if something is broken',
   options: [
-    ['--strict', 'exit code 6 for warnings too'],
-    ['--verify', 'hash every cached file of the set-up again, about 1 GB'],
-    ['--deep', 'start the embedded database for a look when it does not run'],
+    ['--strict', 'Exit code 6 for warnings too'],
+    ['--verify', 'Hash every cached file of the set-up again (about 1 GB)'],
+    ['--deep', 'Start the embedded database for the check if it is stopped'],
   ],
-  examples: [
-    'doctor',
-    'doctor --deep',
-    'doctor --json',
-    'doctor --strict || echo "not before somebody has looked"',
-  ],
+  examples: ['doctor', 'doctor --deep', 'doctor --json', 'doctor --strict || exit 1'],
   async run({ terminal }, { options }) {
     const { examine } = await import('../../doctor/doctor.ts')
     const findings = await examine({
       deep: options['deep'] === true,
       verify: options['verify'] === true,
-      tell: (finding) => terminal.say(...linesOf(terminal, finding)),
+      onFinding: (finding) => terminal.say(...linesOf(terminal, finding)),
     })
     const count = (state: FindingState) => findings.filter((each) => each.state === state).length
     const [faults, warnings] = [count('broken'), count('warning')]
     const summary =
       faults + warnings === 0
-        ? terminal.paint('green', 'Everything is as it should be.')
-        : `${faults} broken, ${warnings} to be looked at.`
+        ? terminal.paint('green', 'All checks passed')
+        : `${faults} broken, ${warnings} warnings`
     terminal.answer({ broken: faults, warnings, findings }, `\n${summary}`)
     return faults > 0 || (options['strict'] === true && warnings > 0) ? exitCodes.otherwise : exitCodes.done
   },

@@ -1,4 +1,4 @@
-/** `tenure flags`: the kill switch of a model, which works while Temporal is down and while a release is under way. */
+/** `tenure flags`: sets the kill switch of a model. It works during a release and while Temporal is down. */
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import { flagNames } from '../../../domain/serving/kill-switch.ts'
@@ -19,12 +19,12 @@ interface FlagAnswer {
 
 export const flagsGroup: CommandGroup = {
   name: 'flags',
-  summary: 'kill switches: pin a model to its champion or its fallback',
+  summary: 'Pin a model to its champion or fallback (kill switch)',
   commands: [
     {
       name: 'list',
       isDefault: true,
-      summary: 'lists the switches, and the replicas that do not follow',
+      summary: 'List kill switches and the replicas that lag behind',
       examples: ['flags', 'flags list --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{ flags: FlagAnswer[] }>('/v1/flags')
@@ -34,15 +34,15 @@ export const flagsGroup: CommandGroup = {
           each.actor,
           time(each.at),
           each.reason,
-          each.problems.length === 0 ? 'every replica' : each.problems.join('; '),
+          each.problems.length === 0 ? 'all replicas' : each.problems.join('; '),
         ])
         terminal.answer(answer, tableOf(['model', 'serves', 'by', 'since', 'reason', 'followed by'], rows))
       },
     },
     {
       name: 'set <model> <serve>',
-      summary: `throws a switch: ${flagNames.join(', ')}`,
-      options: [['--reason <text>', 'why; kept with the audit']],
+      summary: `Set the kill switch of a model: ${flagNames.join(', ')}`,
+      options: [['--reason <text>', 'Reason, stored in the audit log']],
       examples: [
         'flags set iris champion --reason "the canary looks wrong"',
         'flags set iris fallback --reason "bad data upstream"',
@@ -52,11 +52,14 @@ export const flagsGroup: CommandGroup = {
         const [model, serve] = args
         const { reason } = options
         if (!flagNames.some((each) => each === serve))
-          throw failure({ code: 'usage', detail: `<serve> is one of ${flagNames.join(', ')}, not ${serve}` })
+          throw failure({
+            code: 'usage',
+            detail: `<serve> must be one of ${flagNames.join(', ')}, not ${serve}`,
+          })
         if (typeof reason !== 'string' || reason === '')
           throw failure({
             code: 'usage',
-            detail: '--reason is missing; whoever finds the switch will ask for it',
+            detail: '--reason is missing',
           })
         const answer = await api().put<FlagAnswer>(`/v1/flags/${encodeURIComponent(String(model))}`, {
           serve,
@@ -64,8 +67,8 @@ export const flagsGroup: CommandGroup = {
         })
         const followed =
           answer.problems.length === 0
-            ? 'Every live replica does it.'
-            : `Not every replica does it yet: ${answer.problems.join('; ')}`
+            ? 'Every live replica follows.'
+            : `Replicas catching up: ${answer.problems.join('; ')}`
         terminal.answer(answer, `${answer.model}: ${answer.serve}. ${answer.means}\n${followed}`)
         return answer.problems.length === 0 ? exitCodes.done : exitCodes.otherwise
       },

@@ -1,4 +1,4 @@
-/** `tenure keys`: who may do what. A secret is shown once, when it is made. */
+/** `tenure keys`: manages API keys. A secret is shown once, on creation. */
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
 import { failure, type Client } from '../../client/client.ts'
@@ -8,12 +8,12 @@ import { orDash, time } from '../format.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',
-  summary: 'API keys: create, list, rotate, revoke',
+  summary: 'Create, list, rotate and revoke API keys',
   commands: [
     {
       name: 'list',
       isDefault: true,
-      summary: 'lists the keys, without their secrets',
+      summary: 'List keys (without secrets)',
       examples: ['keys', 'keys list --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
@@ -34,13 +34,13 @@ export const keysGroup: CommandGroup = {
     },
     {
       name: 'create <name>',
-      summary: 'makes a key and shows it once',
+      summary: 'Create a key and show it once',
       options: [
-        ['--role <role>', `one of ${roles.join(', ')}`],
-        ['--models <models>', 'the models it may touch, separated by commas (default: all)'],
-        ['--expires <time>', 'ISO 8601; never when absent'],
-        ['--rate <n>', 'requests a second at each replica (default: as many as it likes)'],
-        ['--burst <n>', 'how many of them may come at once (default: the rate)'],
+        ['--role <role>', `One of ${roles.join(', ')}`],
+        ['--models <models>', 'Models the key has access to, separated by commas (default: all)'],
+        ['--expires <time>', 'Expiry time in ISO 8601 (default: never)'],
+        ['--rate <n>', 'Requests per second at each replica (default: unlimited)'],
+        ['--burst <n>', 'Maximum burst of requests (default: the rate)'],
       ],
       examples: ['keys create ada --role approver', 'keys create shop --role predictor --models iris'],
       async run({ terminal, api }, { args, options }) {
@@ -48,7 +48,7 @@ export const keysGroup: CommandGroup = {
         if (!roles.some((each) => each === role))
           throw failure({
             code: 'usage',
-            detail: `--role is one of ${roles.join(', ')}, not ${orDash(role as string)}`,
+            detail: `--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`,
           })
         const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
@@ -63,8 +63,10 @@ export const keysGroup: CommandGroup = {
     },
     {
       name: 'rotate <id-or-name>',
-      summary: 'gives a key a new secret and shows it once; the one before opens a while longer',
-      options: [['--overlap <seconds>', 'how long the one before opens (default: 3600; 0 ends it at once)']],
+      summary: 'Replace the secret of a key and show it once; the previous secret stays valid for a while',
+      options: [
+        ['--overlap <seconds>', 'How long the previous secret stays valid (default: 3600; 0: revoke it now)'],
+      ],
       examples: ['keys rotate shop', 'keys rotate shop --overlap 86400'],
       async run({ terminal, api }, { args, options }) {
         const named = String(args[0])
@@ -72,17 +74,17 @@ export const keysGroup: CommandGroup = {
         const { overlap } = options
         const answer = await api().post<KeyAnswer & { key: string; previous_until: string }>(
           `/v1/keys/${encodeURIComponent(id)}/rotate`,
-          overlap === undefined ? {} : { overlap_s: Number(overlap) },
+          { overlap_s: overlap === undefined ? undefined : Number(overlap) },
         )
         terminal.answer(
           answer,
-          `${shown(answer.key)}\nThe one before opens until ${time(answer.previous_until)} (UTC).`,
+          `${shown(answer.key)}\nThe previous secret is valid until ${time(answer.previous_until)} (UTC).`,
         )
       },
     },
     {
       name: 'revoke <id-or-name>',
-      summary: 'makes a key useless at once',
+      summary: 'Revoke a key',
       examples: ['keys revoke ada', 'keys revoke 0b1c2d3e4f50'],
       async run({ terminal, api }, { args }) {
         const named = String(args[0])
@@ -90,7 +92,7 @@ export const keysGroup: CommandGroup = {
         const answer = await api().delete<KeyAnswer | undefined>(
           `/v1/keys/${encodeURIComponent(found?.id ?? named)}`,
         )
-        terminal.answer(answer ?? { id: found?.id ?? named }, `${named} is revoked.`)
+        terminal.answer(answer ?? { id: found?.id ?? named }, `Revoked ${named}.`)
       },
     },
   ],
@@ -102,4 +104,4 @@ async function findKey(client: Client, named: string): Promise<KeyAnswer | undef
 }
 
 const shown = (key: string): string =>
-  `${key}\n\nIt is shown this once. Use it as TENURE_KEY, or as "Authorization: Bearer <key>".`
+  `${key}\n\nShown once. Use it as TENURE_KEY, or as "Authorization: Bearer <key>".`

@@ -1,4 +1,4 @@
-/** `tenure reset`: forgets everything that `tenure up` has kept on this machine. */
+/** `tenure reset`: deletes the state directory of this machine. */
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -8,13 +8,13 @@ import { openStateDir } from '../../embedded/state-dir.ts'
 import { claim } from '../../supervisor/pidfile.ts'
 import type { CommandSpec } from '../../program.ts'
 
-/** The set-up's own; it may run at this moment. */
+/** The lock of the set-up, which may be running. */
 const kept = ['setup.lock']
 
 export const resetCommand: CommandSpec = {
   name: 'reset',
-  summary: 'deletes all versions, releases, records and keys that are kept on this machine',
-  options: [['--yes', 'do not ask']],
+  summary: 'Delete all versions, releases, records and keys on this machine',
+  options: [['--yes', 'Do not ask for confirmation']],
   examples: ['reset', 'reset --yes'],
   async run({ terminal }, { options }) {
     const config = readCommandConfig()
@@ -23,15 +23,15 @@ export const resetCommand: CommandSpec = {
       throw failure({
         code: 'usage',
         detail: `${stateDir} was not deleted`,
-        remedy: 'Add --yes to delete it without being asked.',
+        remedy: 'Add --yes to delete it without confirmation.',
       })
-    // Refuses while Tenure runs here, and ends what a killed one has left behind.
+    // Refuses while Tenure runs here, and ends the orphans of a killed supervisor.
     const held = await claim(join(stateDir, 'supervisor.json'))
     const names = readdirSync(stateDir).filter((name) => !kept.includes(name))
     for (const name of names) rmSync(join(stateDir, name), { recursive: true, force: true })
     held.release()
-    const elsewhere = config.databaseUrl === undefined ? '' : ' The database of DATABASE_URL is untouched.'
-    terminal.answer({ stateDir, deleted: names }, `${stateDir} is empty.${elsewhere}`)
+    const elsewhere = config.databaseUrl === undefined ? '' : ' The database at DATABASE_URL is unchanged.'
+    terminal.answer({ stateDir, deleted: names }, `Deleted the contents of ${stateDir}.${elsewhere}`)
   },
 }
 

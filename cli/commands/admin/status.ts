@@ -1,4 +1,4 @@
-/** `tenure status`: whether everything answers, who is live, and what waits for a person. */
+/** `tenure status`: shows readiness, live versions and open releases. */
 import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { problemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
@@ -6,12 +6,12 @@ import type { CommandSpec } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { orDash, share, time } from '../format.ts'
 
-/** Predictions go on without it, so a replica is ready all the same. */
-const isTrouble = (ready: object): ready is { database: { detail: string } } => 'database' in ready
+/** A replica is ready without the database, because predictions continue. */
+const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
 
 export const statusCommand: CommandSpec = {
   name: 'status',
-  summary: 'shows whether everything answers, who is live and what waits; exit code 3 when not ready',
+  summary: 'Show health, live versions and open releases; exit code 3 if not ready',
   examples: ['status', 'status --json'],
   async run({ terminal, api }) {
     const client = api()
@@ -28,7 +28,7 @@ export const statusCommand: CommandSpec = {
     const { paint } = terminal
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
-      ...(isTrouble(ready) ? [paint('yellow', ready.database.detail)] : []),
+      ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
       '',
       tableOf(
         ['model', 'champion', 'since (UTC)'],

@@ -1,17 +1,17 @@
-/** `tenure up`: the whole system on this machine, until Ctrl-C. */
+/** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, Session } from '../../program.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
-  summary: 'starts Postgres, Temporal, the workers and the API on this machine',
+  summary: 'Start Postgres, Temporal, the workers and the API on this machine',
   options: [
-    ['--demo', 'tell the story of three versions on 3,000,000 recorded flights'],
-    ['--exit', 'end after the story, with 0 only if every step ended as told'],
+    ['--demo', 'Run the demo: three versions on 3,000,000 recorded flights'],
+    ['--exit', 'Exit after the demo; exit code 0 only if every step passes'],
     [
       '--replicas <n>',
-      'how many API processes on one port (default: 1, with --demo 2); SIGUSR2 restarts them in turn',
+      'API processes on one port (default: 1, with --demo 2); SIGUSR2 restarts them one by one',
     ],
   ],
   examples: ['up', 'up --replicas 3', 'up --demo', 'up --demo --exit'],
@@ -21,19 +21,21 @@ export const upCommand: CommandSpec = {
     if (exit && !demo)
       throw failure({
         code: 'usage',
-        detail: '--exit ends the story of --demo and has no meaning without it',
+        detail: '--exit requires --demo',
       })
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
       throw failure({
         code: 'usage',
-        detail: `--replicas is a whole number from 1 to 16, not ${options['replicas']}`,
+        detail: `--replicas must be a whole number from 1 to 16, not ${options['replicas']}`,
       })
-    return demo ? await tell(session, { exit, replicas }) : await stay(session, replicas)
+    return demo
+      ? await runDemonstration(session, { exit, replicas })
+      : await runUntilStopped(session, replicas)
   },
 }
 
-async function stay({ terminal }: Session, replicas: number) {
+async function runUntilStopped({ terminal }: Session, replicas: number) {
   const { startSystem } = await import('../../supervisor/system.ts')
   const { addresses, welcome } = await import('../../supervisor/welcome.ts')
   const say = (line: string) => terminal.say(line)
@@ -41,11 +43,14 @@ async function stay({ terminal }: Session, replicas: number) {
   terminal.answer(addresses(system), welcome(system).join('\n'))
   await system.supervision.stopped
   await system.stop()
-  terminal.say('Everything is stopped; `tenure up` goes on from here.')
+  terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
   return exitCodes.done
 }
 
-async function tell({ terminal }: Session, { exit, replicas }: { exit: boolean; replicas: number }) {
+async function runDemonstration(
+  { terminal }: Session,
+  { exit, replicas }: { exit: boolean; replicas: number },
+) {
   const { runDemo } = await import('../../demo/demo.ts')
   return runDemo({ terminal, exit, replicas })
 }

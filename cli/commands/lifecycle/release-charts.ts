@@ -1,7 +1,4 @@
-/**
- * The charts of a release from what the API says of it: by how much the challenger was better, how the stages went, and how far
- * the evidence is. The same data give text for a terminal and a file to be shown to others.
- */
+/** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
 import type { EvidencePoint } from '../../../charts/evidence.ts'
 import { evidenceOf, evidenceText } from '../../../charts/evidence.ts'
 import type { IntervalRow } from '../../../charts/intervals.ts'
@@ -30,14 +27,14 @@ export interface ChartedRelease {
   decisions: ChartedDecision[]
 }
 
-/** Gains with an interval; a first version has nobody to be compared with. */
+/** Gains with an interval; a first version has no champion to compare with. */
 export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
   return (report.metrics ?? [])
     .filter(({ low }) => low !== null)
     .map((row) => intervalOf({ ...row, verdict: row.verdict as IntervalRow['verdict'] }))
 }
 
-/** Stages in the order in which they were routed. A release that nobody has routed yet has none. */
+/** Stages in routing order; empty before the first routing. */
 export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
   const { state, decisions, ended_at: endedAt } = release
   const stages: TimelineStage[] = []
@@ -89,7 +86,7 @@ function nameOf(state: ReleaseState, stage: string, stageIndex: number): string 
   return stage === 'canary' || stage === 'shadow' ? `${stage} ${share}` : stage.replace('_', ' ')
 }
 
-/** The charts for a terminal, each under its question; nothing for those that have nothing to show. */
+/** The charts that have data, as text under a title. */
 export function chartsText(
   release: ChartedRelease,
   evaluation: EvaluationAnswer,
@@ -99,19 +96,15 @@ export function chartsText(
   const timeline = timelineOf(release, nowMs)
   const points = evidencePointsOf(release)
   return [
-    ...(rows.length === 0
-      ? []
-      : [{ title: 'By how much is it better?', text: intervalsText(rows, { width }) }]),
-    ...(timeline.stages.length === 0
-      ? []
-      : [{ title: 'How has it gone?', text: timelineText(timeline, { width }) }]),
+    ...(rows.length === 0 ? [] : [{ title: 'Gains', text: intervalsText(rows, { width }) }]),
+    ...(timeline.stages.length === 0 ? [] : [{ title: 'Stages', text: timelineText(timeline, { width }) }]),
     ...(points.length === 0
       ? []
-      : [{ title: 'How far is the evidence from its thresholds?', text: evidenceText(points, { width }) }]),
+      : [{ title: 'Evidence against thresholds', text: evidenceText(points, { width }) }]),
   ]
 }
 
-/** One picture of all of them, one below the other. The drawing library is loaded only here. */
+/** All charts in one SVG, stacked. The drawing library is loaded only here. */
 export async function chartsSvg(
   release: ChartedRelease,
   evaluation: EvaluationAnswer,
@@ -123,16 +116,16 @@ export async function chartsSvg(
     import('../../../charts/evidence.ts'),
     import('../../../charts/colours.ts'),
   ])
-  const questions = {
-    gates: 'By how much is the challenger better?',
-    timeline: 'How has the release gone so far?',
-    evidence: 'How far is the evidence from its thresholds?',
+  const titles = {
+    gates: 'Gains over the champion',
+    timeline: 'Stages',
+    evidence: 'Evidence against thresholds',
   }
-  const frame = (id: keyof typeof questions) => ({ id, title: questions[id] })
+  const frame = (id: keyof typeof titles) => ({ id, title: titles[id] })
   const drawings = [
-    { title: questions.gates, svg: await intervalsSvg(intervalsOf(evaluation), frame('gates')) },
-    { title: questions.timeline, svg: await timelineSvg(timelineOf(release, nowMs), frame('timeline')) },
-    { title: questions.evidence, svg: await evidenceSvg(evidencePointsOf(release), frame('evidence')) },
+    { title: titles.gates, svg: await intervalsSvg(intervalsOf(evaluation), frame('gates')) },
+    { title: titles.timeline, svg: await timelineSvg(timelineOf(release, nowMs), frame('timeline')) },
+    { title: titles.evidence, svg: await evidenceSvg(evidencePointsOf(release), frame('evidence')) },
   ]
   const title = `${release.version}${release.baseline_version ? ` against ${release.baseline_version}` : ''}`
   return standAlone(stacked(title, drawings))
@@ -145,18 +138,18 @@ interface Drawing {
   svg: string
 }
 
-/** Drawings inside of one drawing, each under its question and at its own height. */
+/** Stacks the drawings in one SVG, each under its title. */
 function stacked(title: string, drawings: readonly Drawing[]): string {
   let at: number = room.above
   let width = 0
-  const placed = drawings.map(({ title: question, svg }) => {
+  const placed = drawings.map(({ title: heading, svg }) => {
     const [tag = ''] = /^<svg[^>]*>/.exec(svg) ?? []
     const sizeOf = (name: string, usual: number) =>
       Number(new RegExp(` ${name}="([\\d.]+)"`).exec(tag)?.[1] ?? usual)
     const top = at + room.title
     at = top + sizeOf('height', 200) + room.below
     width = Math.max(width, sizeOf('width', 640))
-    return `${textAt(top - 8, 13, question)}\n${svg.replace(/^<svg/, `<svg y="${top}"`)}`
+    return `${textAt(top - 8, 13, heading)}\n${svg.replace(/^<svg/, `<svg y="${top}"`)}`
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${at}" viewBox="0 0 ${width} ${at}" font-family="system-ui, sans-serif" color="#24292f">`,

@@ -12,7 +12,7 @@ import { failure, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
 import { coloured, orDash, share, short, time } from '../format.ts'
 
 export const commandsGroup: CommandGroup = {
@@ -67,7 +67,7 @@ export const releasesGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const version = String(args[0])
         const { model } = await api().get<{ model: string }>(`/v1/versions/${encodeURIComponent(version)}`)
-        const answer = await api().post<Partial<Answered>>('/v1/releases', {
+        const answer = await api().post<Partial<CommandResult>>('/v1/releases', {
           model,
           version,
           hotfix: options['hotfix'] === undefined ? undefined : { reason: options['hotfix'] },

@@ -1,26 +1,25 @@
-/** `tenure retrain`: asks for a challenger, and follows it when told to. */
+/** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { lossText } from '../../../charts/loss.ts'
 import type { RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, Session } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
 import { coloured } from '../format.ts'
 
 const pollMs = 500
-/** Outcomes after which there is a new version, or a release of one. */
+/** Outcomes with a new version. */
 const good = ['released', 'registered']
-/** In their order; what a person sees of each while it goes on, and when it is over. */
 const stages = ['snapshot', 'validate', 'train', 'evaluate', 'register', 'release'] as const
 
 export const retrainCommand: CommandSpec = {
   name: 'retrain <model>',
-  summary: 'trains a challenger on what was known at a moment, and releases it if it is good enough',
+  summary: 'Train a challenger and release it if it passes the gates',
   options: [
-    ['--as-of <time>', 'use what was known then (ISO 8601; default: now)'],
-    ['--reason <text>', 'why; it stands in the record'],
-    ['--watch', 'show stages and loss until its end; exit code 6 when it leads to no version'],
+    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    ['--reason <text>', 'Reason, stored with the retraining'],
+    ['--watch', 'Show stages and loss until the end; exit code 6 if there is no new version'],
   ],
   examples: [
     'retrain iris',
@@ -29,24 +28,25 @@ export const retrainCommand: CommandSpec = {
   ],
   async run(session, { args, options }) {
     const { terminal, api } = session
+    const model = String(args[0])
     const asOf = options['asOf']
     if (asOf !== undefined && Number.isNaN(Date.parse(String(asOf))))
       throw failure({
         code: 'usage',
-        detail: `--as-of is a time such as 2001-02-05T00:00:00Z, not ${String(asOf)}`,
+        detail: `Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`,
       })
-    const started = await api().post<Answered & { id: string; workflow_id: string }>(
-      `/v1/models/${encodeURIComponent(String(args[0]))}/retrainings`,
+    const started = await api().post<CommandResult & { id: string; workflow_id: string }>(
+      `/v1/models/${encodeURIComponent(model)}/retrainings`,
       {
         as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
         reason: options['reason'],
       },
     )
-    if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
+    if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(model, started))
     if (options['watch'] !== true)
       return terminal.answer(
         started,
-        `${started.workflow_id} has started; \`tenure retrain --watch\` would have waited.`,
+        `Retraining ${model}. Status: \`tenure releases list --model ${model}\`; add --watch to follow a retraining.`,
       )
     const { ended, seen } = await follow(session, started.id)
     const curve = await curveOf(session, seen)
@@ -59,9 +59,9 @@ export const retrainCommand: CommandSpec = {
   },
 }
 
-/** What was seen on the way: epochs may pass between two looks. */
-interface Seen {
-  /** Stage → when it was seen first, on this process's clock. */
+/** What the polls have observed; epochs may pass between two polls. */
+interface Observed {
+  /** Stage → time of its first observation, on this process's clock. */
   began: Map<string, number>
   curve: { epoch: number; loss: number }[]
   trainingId?: string
@@ -70,9 +70,9 @@ interface Seen {
 async function follow(
   { terminal, api }: Session,
   id: string,
-): Promise<{ ended: RetrainingAnswer; seen: Seen }> {
-  const seen: Seen = { began: new Map(), curve: [] }
-  let told = ''
+): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
+  const seen: Observed = { began: new Map(), curve: [] }
+  let shown = ''
   for (;;) {
     const now = await api().get<RetrainingAnswer>(`/v1/retrainings/${encodeURIComponent(id)}`)
     if (now.outcome !== undefined) {
@@ -81,15 +81,15 @@ async function follow(
     }
     note(seen, now)
     const stage = now.stage ?? 'opening'
-    if (!terminal.interactive && stage !== told) terminal.say(`${stage} …`)
-    told = stage
+    if (!terminal.interactive && stage !== shown) terminal.say(`${stage} …`)
+    shown = stage
     terminal.live(linesOf(terminal, now, seen))
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }
 
 function note(
-  seen: Seen,
+  seen: Observed,
   { stage = 'opening', epoch, loss, training_id: trainingId }: RetrainingAnswer,
 ): void {
   if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
@@ -98,16 +98,16 @@ function note(
     seen.curve.push({ epoch, loss })
 }
 
-/** A line a stage, a bar and the curve under the one that trains. */
-function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, curve }: Seen): string[] {
-  const place = stages.indexOf((now.stage ?? '') as (typeof stages)[number])
+/** One line per stage; the training stage also has a progress bar and the loss curve. */
+function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, curve }: Observed): string[] {
+  const current = stages.indexOf((now.stage ?? '') as (typeof stages)[number])
   return stages.flatMap((stage, index) => {
-    if (index > place) return [paint('dim', `○ ${stage}`)]
+    if (index > current) return [paint('dim', `○ ${stage}`)]
     const next = stages.slice(index + 1).find((each) => began.has(each))
     const since = began.get(stage)
     const until = next === undefined ? performance.now() : began.get(next)!
     const lasted = since === undefined ? '' : `  ${((until - since) / 1_000).toFixed(1)} s`
-    if (index < place) return [`${paint('green', '✔')} ${stage}${paint('dim', lasted)}`]
+    if (index < current) return [`${paint('green', '✔')} ${stage}${paint('dim', lasted)}`]
     const head = `${paint('yellow', '●')} ${paint('bold', stage)}${paint('dim', lasted)}`
     if (stage !== 'train' || now.epoch === undefined || now.epochs === undefined) return [head]
     const bar = `  ${barOf(now.epoch / now.epochs, 30)} epoch ${now.epoch} of ${now.epochs}, loss ${now.loss?.toFixed(4) ?? '–'}`
@@ -116,8 +116,8 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
   })
 }
 
-/** Every epoch, from the record; those that were seen where that does not answer. */
-async function curveOf({ api }: Session, { trainingId, curve }: Seen): Promise<Seen['curve']> {
+/** The full loss curve from the API, or the observed epochs if the API fails. */
+async function curveOf({ api }: Session, { trainingId, curve }: Observed): Promise<Observed['curve']> {
   if (trainingId === undefined) return curve
   return api()
     .get<TrainingAnswer>(`/v1/trainings/${encodeURIComponent(trainingId)}`)

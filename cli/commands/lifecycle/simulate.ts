@@ -1,7 +1,4 @@
-/**
- * `tenure simulate`: what a release policy will do, before it is used. It needs nothing that runs: the machine, the
- * judge and the breaker are functions.
- */
+/** `tenure simulate`: simulates a release policy on synthetic or recorded traffic, without a running system. */
 import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
@@ -23,25 +20,19 @@ import { barOf, tableOf, type Terminal } from '../../terminal.ts'
 
 export const simulateCommand: CommandSpec = {
   name: 'simulate',
-  summary: 'shows what a release policy does under a scenario, on simulated traffic',
+  summary: 'Simulate a release policy under a scenario',
   options: [
-    [
-      '--policy <model|file>',
-      'the policy of a model, or a JSON file (default: a day over shares from 1 to 50 %)',
-    ],
-    [
-      '--scenario <scenario>',
-      `what happens (default: good); one of ${Object.keys(scenarioForms).join(', ')}`,
-    ],
-    ['--releases <n>', 'how many releases (default: 100)'],
-    ['--rps <n>', 'requests per second over both arms (default: 100)'],
-    ['--base-error <rate>', "the champion's error rate, 0 to 1 (default: 0.005)"],
+    ['--policy <model|file>', 'Model name or JSON file (default: one day, canary shares from 1 to 50 %)'],
+    ['--scenario <scenario>', `One of (default: good) ${Object.keys(scenarioForms).join(', ')}`],
+    ['--releases <n>', 'Number of releases (default: 100)'],
+    ['--rps <n>', 'Requests per second of both arms (default: 100)'],
+    ['--base-error <rate>', 'Error rate of the champion, 0 to 1 (default: 0.005)'],
     [
       '--traffic <file>',
-      'recorded ticks of a champion instead: one JSON line {"requests","errors","invalid"} a tick',
+      'Recorded traffic of a champion: one JSON line {"requests","errors","invalid"} per tick',
     ],
-    ['--seed <n>', 'the same seed gives the same figures (default: 1)'],
-    ['--compare <rule>', `the same traffic under another rule too: ${baselineRuleNames.join(', ')}`],
+    ['--seed <n>', 'Random seed; the same seed gives the same figures (default: 1)'],
+    ['--compare <rule>', `Also run the same traffic under another rule: ${baselineRuleNames.join(', ')}`],
   ],
   examples: [
     'simulate --scenario good --releases 1000',
@@ -51,7 +42,8 @@ export const simulateCommand: CommandSpec = {
   async run({ terminal }, { options }) {
     const name = String(options['scenario'] ?? 'good')
     const scenario = parseScenario(name)
-    if (!scenario) throw wrong(`--scenario ${name} is none of: ${Object.keys(scenarioForms).join(', ')}`)
+    if (!scenario)
+      throw wrong(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
     const policy = await policyOf(options['policy'])
     const world = await worldOf(options, policy)
     const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
@@ -90,10 +82,10 @@ async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
   return policy
 }
 
-/** A file may give only what differs from the policy of a day. */
+/** Reads a policy file. Missing fields default to the one-day policy. */
 async function policyFile(path: string): Promise<ReleasePolicy> {
   const text = await readFile(path, 'utf8').catch(() => {
-    throw wrong(`--policy ${path} is neither a model nor a file`)
+    throw wrong(`--policy ${path} names no model and no readable file`)
   })
   try {
     const given = JSON.parse(text) as Partial<ReleasePolicy>
@@ -119,17 +111,17 @@ async function worldOf(options: Options, policy: ReleasePolicy): Promise<World> 
   if (options['traffic'] === undefined) return world
   const path = String(options['traffic'])
   const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw wrong(`--traffic ${path} cannot be read: ${error.message}`)
+    throw wrong(`--traffic ${path} is not readable: ${error.message}`)
   })
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   const recorded = lines.map((line, index): RecordedTick => {
     const tick = tickOf(line)
     const counts = [tick?.requests, tick?.errors, tick?.invalid]
     if (tick === undefined || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
-      throw wrong(`--traffic line ${index + 1}: {"requests","errors","invalid"} are wanted, counts from 0`)
+      throw wrong(`--traffic line ${index + 1} must have {"requests","errors","invalid"} as counts from 0`)
     return tick
   })
-  if (recorded.length === 0) throw wrong('--traffic has no tick')
+  if (recorded.length === 0) throw wrong('--traffic holds no ticks')
   return { ...world, recorded }
 }
 
@@ -146,14 +138,14 @@ function numberOf(options: Options, name: string, fallback: number, min: number,
   const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
   const value = Number(options[key] ?? fallback)
   if (!(value >= min && value <= max))
-    throw wrong(`--${name} is a number from ${min} to ${max}, not ${options[key]}`)
+    throw wrong(`--${name} must be a number from ${min} to ${max}, not ${options[key]}`)
   return value
 }
 
 function ruleOf(named: Options[string]): RivalName | undefined {
   if (named === undefined) return undefined
   const rule = baselineRuleNames.find((name) => name === named)
-  if (!rule) throw wrong(`--compare ${String(named)} is none of: ${baselineRuleNames.join(', ')}`)
+  if (!rule) throw wrong(`unknown --compare "${String(named)}"; use one of ${baselineRuleNames.join(', ')}`)
   return rule
 }
 
@@ -166,29 +158,29 @@ function explain(
   theirs: SimulationSummary | undefined,
 ): string {
   const traffic = world.recorded
-    ? `${world.recorded.length} recorded ticks, gone round`
-    : `${world.requestsPerSecond} requests/s, the champion fails ${percent(world.errorRate)}`
+    ? `${world.recorded.length} recorded ticks, repeated`
+    : `${world.requestsPerSecond} requests/s, champion error rate ${percent(world.errorRate)}`
   const shares = policy.stages.map((stage) => percent(stage.shareBp / 10_000)).join(' → ')
   const form = Object.keys(scenarioForms).find(
     (each) => each.split(/[:@]/)[0] === ours.scenario.split(/[:@]/)[0],
   )
   const rows: [string, (summary: SimulationSummary) => string, string][] = [
-    ['promoted', (s) => share(s.promoted, s), 'reached 100 % and kept it'],
-    ['rolled back', (s) => share(s.rolledBack, s), 'taken back by evidence or at a deadline without data'],
-    ['held', (s) => share(s.held, s), 'a person is asked: not enough evidence either way'],
-    ['expired', (s) => share(s.expired, s), 'nobody approved in time'],
+    ['promoted', (s) => share(s.promoted, s), 'reached 100 % and passed probation'],
+    ['rolled back', (s) => share(s.rolledBack, s), 'on evidence, or at a deadline without data'],
+    ['held', (s) => share(s.held, s), 'inconclusive: an approver decides'],
+    ['expired', (s) => share(s.expired, s), 'no approval in time'],
     [
       'false rollbacks',
       (s) => percent(s.falseRollbackRate),
-      `good candidates taken back by evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
+      `good candidates rolled back on evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
     ],
     [
       'canary requests to detect',
       (s) => spread(s.canaryRequestsToDetect),
-      'from the fault to the rollback, p50 / p95',
+      'from fault to rollback, p50 / p95',
     ],
     ['minutes to detect', (s) => spread(s.minutesToDetect), 'p50 / p95'],
-    ['excess bad answers', (s) => spread(s.excessBad), "above the champion's own, p50 / p95"],
+    ['excess failures', (s) => spread(s.excessBad), "above the champion's rate, p50 / p95"],
     ['minutes to promote', (s) => spread(s.minutesToPromote), 'p50 / p95'],
   ]
   const headings = theirs ? ['', 'tenure', rule ?? '', ''] : ['', 'tenure', '']

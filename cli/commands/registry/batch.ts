@@ -1,9 +1,9 @@
-/** `tenure batch`: answers many rows at once, and lists what a version answered that was taken back. */
+/** `tenure batch`: scores many rows with the champion, and lists batches, also those scored by a withdrawn version. */
 import { failure, problemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, Session } from '../../program.ts'
 import { barOf, tableOf } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type Answered } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
 import { coloured, orDash, time } from '../format.ts'
 
 interface BatchAnswer {
@@ -23,17 +23,17 @@ const pollMs = 500
 
 export const batchGroup: CommandGroup = {
   name: 'batch',
-  summary: 'answers many rows by the champion: run, list',
+  summary: 'Score many rows with the champion, and list batches',
   commands: [
     {
       name: 'run <model>',
-      summary: 'answers the rows of a file or a query',
+      summary: 'Score the rows of a file or a query',
       options: [
-        ['--input <path>', 'a .parquet or .csv below the directory for batches (TENURE_BATCHES)'],
-        ['--query <sql>', 'or one SELECT on the database of Tenure (admins)'],
-        ['--output <path>', 'a .parquet below the same directory; the table batch_predictions when absent'],
-        ['--key <columns>', 'columns to carry over to the answers, with commas between'],
-        ['--watch', 'wait for its end; exit code 6 when it fails'],
+        ['--input <path>', 'A .parquet or .csv file in the batch directory (TENURE_BATCHES)'],
+        ['--query <sql>', 'Or a SELECT on the database of Tenure (admins)'],
+        ['--output <path>', 'A .parquet file in the batch directory (default: the table batch_predictions)'],
+        ['--key <columns>', 'Columns to copy to the output, separated by commas'],
+        ['--watch', 'Wait for the end; exit code 6 if it fails'],
       ],
       examples: [
         'batch run flight-delay --input june.parquet --output june-answers.parquet --watch',
@@ -43,8 +43,8 @@ export const batchGroup: CommandGroup = {
         const { terminal, api } = session
         const { input, query, output, key } = options as Record<string, string | undefined>
         if ((input === undefined) === (query === undefined))
-          throw failure({ code: 'usage', detail: 'one of --input and --query is wanted' })
-        const started = await api().post<Answered & { id: string }>('/v1/batches', {
+          throw failure({ code: 'usage', detail: 'give exactly one of --input and --query' })
+        const started = await api().post<CommandResult & { id: string }>('/v1/batches', {
           model: String(args[0]),
           input: input === undefined ? { kind: 'sql', query } : { kind: 'file', path: input },
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
@@ -52,7 +52,7 @@ export const batchGroup: CommandGroup = {
         })
         if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
         if (options['watch'] !== true)
-          return terminal.answer(started, `${started.id} has begun; \`tenure batch\` shows how far it is.`)
+          return terminal.answer(started, `Started ${started.id}. Follow it: \`tenure batch\``)
         const ended = await follow(session, started.id)
         terminal.answer(ended, `${coloured(terminal, ended.status)}: ${ended.message ?? ''}`)
         return ended.status === 'done' ? exitCodes.done : exitCodes.otherwise
@@ -61,10 +61,10 @@ export const batchGroup: CommandGroup = {
     {
       name: 'list',
       isDefault: true,
-      summary: 'lists batches, the newest first',
+      summary: 'List batches, newest first',
       options: [
-        ['--model <model>', 'of this model only'],
-        ['--withdrawn', 'only those answered by a version that was taken back'],
+        ['--model <model>', 'Only this model'],
+        ['--withdrawn', 'Only batches scored by a withdrawn version'],
       ],
       examples: ['batch', 'batch list --withdrawn'],
       async run({ terminal, api }, { options }) {
@@ -74,7 +74,7 @@ export const batchGroup: CommandGroup = {
         })
         const rows = answer.batches.map((each) => [
           each.id,
-          each.version + (each.withdrawn ? terminal.paint('red', ' taken back') : ''),
+          each.version + (each.withdrawn ? terminal.paint('red', ' withdrawn') : ''),
           coloured(terminal, each.status),
           `${each.scored} of ${orDash(each.rows)}`,
           String(each.refused),
@@ -82,7 +82,7 @@ export const batchGroup: CommandGroup = {
         ])
         terminal.answer(
           answer,
-          tableOf(['batch', 'version', 'status', 'rows', 'refused', 'began (UTC)'], rows),
+          tableOf(['batch', 'version', 'status', 'rows', 'refused', 'started (UTC)'], rows),
         )
       },
     },
@@ -91,7 +91,7 @@ export const batchGroup: CommandGroup = {
 
 async function follow({ terminal, api }: Session, id: string): Promise<BatchAnswer> {
   for (;;) {
-    const now = await api().get<BatchAnswer>(`/v1/batches/${id}`).catch(orNotYet)
+    const now = await api().get<BatchAnswer>(`/v1/batches/${id}`).catch(ignoreNotFound)
     if (now !== undefined && now.status !== 'running') {
       terminal.progress(undefined)
       return now
@@ -102,7 +102,7 @@ async function follow({ terminal, api }: Session, id: string): Promise<BatchAnsw
   }
 }
 
-/** It is written down a moment after it was asked for. */
-function orNotYet(error: unknown): undefined {
+/** The batch is stored shortly after the request, so the first polls may miss it. */
+function ignoreNotFound(error: unknown): undefined {
   if (problemOf(error)?.code !== 'not_found') throw error
 }

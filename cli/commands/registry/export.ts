@@ -1,4 +1,4 @@
-/** `tenure export`: a version as files that run anywhere, without Tenure and without TensorFlow. */
+/** `tenure export`: writes a version as files that run without Tenure and TensorFlow. */
 import { resolve } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import type { ModelAnswer } from '../../client/responses.ts'
@@ -15,7 +15,7 @@ interface VersionDetail {
 export const exportCommand: CommandSpec = {
   name: 'export <model> <version-or-folder> [folder]',
   summary:
-    'writes a version (the champion unless named) as tfjs files with a predictor for browsers and Node',
+    'Export a version (default: champion) as TensorFlow.js files with a predictor for browsers and Node',
   examples: [
     'export iris ./iris-edge',
     'export iris iris_v1.2.0 ./iris-edge',
@@ -29,16 +29,16 @@ export const exportCommand: CommandSpec = {
     const { exportVersion } = await import('../../export/write.ts')
     const stateDir = openStateDir(readCommandConfig().stateDir)
     const { artifactRoot } = readConfig(
-      // Only where the artifacts are is wanted of it.
+      // Only the artifact directory is read from this configuration.
       environmentWith({ TENURE_STATE: stateDir, DATABASE_URL: 'postgres://127.0.0.1/none' }),
     )
     const done = await exportVersion({ ...version, artifactRoot, folder })
     terminal.answer(
       done,
       [
-        `${done.version} is in ${done.folder}: ${done.files.join(', ')}`,
+        `Exported ${done.version} to ${done.folder}: ${done.files.join(', ')}`,
         done.issue === undefined
-          ? `${done.golden} golden rows agree. Look at it: cd ${done.folder} && python3 -m http.server`
+          ? `${done.golden} golden predictions match. Try it: cd ${done.folder} && python3 -m http.server`
           : terminal.paint('yellow', done.issue),
       ].join('\n'),
     )
@@ -64,7 +64,7 @@ async function championOf({ api }: Pick<Session, 'api'>, model: string): Promise
   throw failure({
     code: 'no_champion',
     detail: `${model} has no champion to export`,
-    remedy: `Name a version: \`tenure versions ${model}\` lists them.`,
+    remedy: `Name a version; list them with \`tenure versions ${model}\`.`,
     status: 409,
   })
 }

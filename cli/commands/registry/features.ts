@@ -1,4 +1,4 @@
-/** `tenure features`: the feature views, what is known of an entity, and `materialise`, which takes in what is new. */
+/** `tenure features`: lists feature views, shows the values of an entity, and materialises new rows. */
 import type { CommandGroup } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { orDash, short, time } from '../format.ts'
@@ -34,12 +34,12 @@ const path = (view: unknown): string => `/v1/features/${encodeURIComponent(Strin
 
 export const featuresGroup: CommandGroup = {
   name: 'features',
-  summary: 'feature views: list, show, materialise',
+  summary: 'List, show and materialise feature views',
   commands: [
     {
       name: 'list',
       isDefault: true,
-      summary: 'lists the feature views and how far each is taken in',
+      summary: 'List feature views and their watermarks',
       examples: ['features', 'features list --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{ features: ViewAnswer[] }>('/v1/features')
@@ -54,17 +54,17 @@ export const featuresGroup: CommandGroup = {
         terminal.answer(
           answer,
           rows.length === 0
-            ? 'No feature view. docs/features.md tells how a model file declares one.'
-            : tableOf(['view', 'entity', 'values', 'models', 'taken in until (UTC)', ''], rows),
+            ? 'No feature views. See docs/features.md to declare one in a model file.'
+            : tableOf(['view', 'entity', 'values', 'models', 'watermark (UTC)', ''], rows),
         )
       },
     },
     {
       name: 'show <view>',
-      summary: 'shows a view, or what is known of an entity, or was at a moment',
+      summary: 'Show a view, or the values of an entity at a time',
       options: [
-        ['--entity <key>', 'the entity; the parts of several columns with " / " between'],
-        ['--at <time>', 'as it was known then; now when absent'],
+        ['--entity <key>', 'Entity key; separate several columns with " / "'],
+        ['--at <time>', 'Values known at this time (default: now)'],
       ],
       examples: [
         'features show airport-delays',
@@ -77,8 +77,8 @@ export const featuresGroup: CommandGroup = {
             entity,
             at: options['at'] as string | undefined,
           })
-          const rows = answer.values.map((each, place) => [
-            place === 0 ? terminal.paint('green', 'counts') : '',
+          const rows = answer.values.map((each, index) => [
+            index === 0 ? terminal.paint('green', 'current') : '',
             time(each.event_at),
             time(each.known_at),
             time(each.usable_at),
@@ -89,7 +89,7 @@ export const featuresGroup: CommandGroup = {
           return terminal.answer(
             answer,
             rows.length === 0
-              ? `Nothing is known of ${entity}.`
+              ? `No values for ${entity}.`
               : tableOf(['', 'event (UTC)', 'known', 'usable', 'values'], rows),
           )
         }
@@ -108,9 +108,9 @@ export const featuresGroup: CommandGroup = {
                   .join(', '),
               ],
               ['times', `event ${each.event_time}, known ${each.known_at}`],
-              ['taken in', `every ${each.every_ms / 1_000} s, until ${time(each.watermark)} (UTC)`],
-              ['entities', `${orDash(each.entities)}, the newest event ${time(each.newest)}`],
-              ['came late', String(each.late_rows)],
+              ['refresh', `every ${each.every_ms / 1_000} s, watermark ${time(each.watermark)} (UTC)`],
+              ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)}`],
+              ['late rows', String(each.late_rows)],
               ['used by', orDash([...each.models, ...each.versions].join(', '))],
               ['last run', `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`],
               ['source', `${each.source.kind}: ${each.source.rows.replaceAll(/\s+/g, ' ').trim()}`],
@@ -122,19 +122,19 @@ export const featuresGroup: CommandGroup = {
     },
     {
       name: 'materialise <view>',
-      summary: 'takes in what is new of a view now',
-      options: [['--from <time>', 'everything since then again: for rows that came very late']],
+      summary: 'Materialise new rows of a view now',
+      options: [['--from <time>', 'Reload everything since this time, for very late rows']],
       examples: ['features materialise airport-delays --from 2026-03-01T00:00:00Z'],
       async run({ terminal, api }, { args, options }) {
         const answer = await api().post<{ workflow_id: string; begun: boolean }>(
           `${path(args[0])}/materialise`,
-          options['from'] === undefined ? {} : { from: options['from'] },
+          { from: options['from'] },
         )
         terminal.answer(
           answer,
           answer.begun
-            ? `${answer.workflow_id} has begun; \`tenure features show ${String(args[0])}\` tells how far it is.`
-            : `${answer.workflow_id} is under way already.`,
+            ? `Started ${answer.workflow_id}. Follow it: \`tenure features show ${String(args[0])}\``
+            : `${answer.workflow_id} is already running.`,
         )
       },
     },

@@ -1,4 +1,4 @@
-/** `tenure versions`: the registry. What is there, which of it is good, how two of them differ, and what to know of one. */
+/** `tenure versions`: lists, searches and compares registered versions, and prints model cards. */
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
@@ -16,38 +16,35 @@ interface VersionPage {
   next_cursor?: string
 }
 
-const naming = 'model_v1.2.0, model@v1.2.0, model@champion or model@latest'
+const versionForms = 'model_v1.2.0, model@v1.2.0, model@champion or model@latest'
 
 export const versionsGroup: CommandGroup = {
   name: 'versions',
-  summary: 'registered versions: list, search, compare, card',
+  summary: 'List, search and compare versions, and print model cards',
   commands: [
     {
       name: 'list [model]',
       isDefault: true,
-      summary: 'lists registered versions, the highest number first',
-      options: [['--limit <n>', 'how many (default: 50)']],
+      summary: 'List registered versions, highest first',
+      options: [['--limit <n>', 'Number of versions (default: 50)']],
       examples: ['versions', 'versions iris --json', 'versions list iris --limit 200'],
       async run(session, { args, options }) {
-        await show(session, { model: args[0], limit: String(options['limit'] ?? 50) })
+        await printPage(session, { model: args[0], limit: String(options['limit'] ?? 50) })
       },
     },
     {
       name: 'search [text]',
-      summary: 'finds versions by metric, status, date, data, or a text in name, reason and hyperparameters',
+      summary: 'Find versions by metric, status, date, data, or text in name, reason and hyperparameters',
       options: [
-        ['--model <model>', 'of this model only'],
-        ['--metric <conditions>', 'such as "auc>0.8,brier<0.2"; all of them hold'],
-        ['--status <status>', `one of ${Object.keys(versionStatuses).join(', ')}`],
-        ['--since <time>', 'registered from then on: a day or a time'],
-        ['--until <time>', 'registered before then'],
-        ['--data <digest>', 'trained on the snapshot whose digest begins so'],
-        [
-          '--order <order>',
-          'version, newest, oldest, or a metric: the best first, with - before it the worst',
-        ],
-        ['--limit <n>', 'how many (default: 20)'],
-        ['--cursor <cursor>', 'go on where the page before has ended'],
+        ['--model <model>', 'Only this model'],
+        ['--metric <conditions>', 'Conditions that must all hold, such as "auc>0.8,brier<0.2"'],
+        ['--status <status>', `One of ${Object.keys(versionStatuses).join(', ')}`],
+        ['--since <time>', 'Registered at or after this day or time'],
+        ['--until <time>', 'Registered before this day or time'],
+        ['--data <digest>', 'Trained on the snapshot with this digest prefix'],
+        ['--order <order>', 'version, newest, oldest, or a metric (best first; prefix - for worst first)'],
+        ['--limit <n>', 'Number of versions (default: 20)'],
+        ['--cursor <cursor>', 'Continue after the previous page'],
       ],
       examples: [
         'versions search --model iris --metric "accuracy>0.95" --order accuracy',
@@ -57,7 +54,7 @@ export const versionsGroup: CommandGroup = {
       async run(session, { args, options }) {
         const { model, metric, status, since, until, data, order, cursor } = textsOf(options)
         const limit = String(options['limit'] ?? 20)
-        await show(session, {
+        await printPage(session, {
           text: args[0],
           model,
           metric,
@@ -73,9 +70,8 @@ export const versionsGroup: CommandGroup = {
     },
     {
       name: 'compare <one> <other>',
-      summary:
-        'shows in what two versions differ: metrics, hyperparameters, data, features, code, training, size',
-      options: [['--all', 'also what is the same in both']],
+      summary: 'Compare two versions: metrics, hyperparameters, data, features, code, training, size',
+      options: [['--all', 'Also show identical fields']],
       examples: [
         'versions compare iris_v1.0.0 iris_v1.1.0',
         'versions compare iris@champion iris@latest --all',
@@ -88,8 +84,8 @@ export const versionsGroup: CommandGroup = {
     },
     {
       name: 'card <version-or-model>',
-      summary: 'prints the card of a version, or of the champion of a model, in Markdown',
-      options: [['--out <file>', 'write it to a file instead']],
+      summary: 'Print the model card of a version, or of the champion of a model, in Markdown',
+      options: [['--out <file>', 'Write to a file']],
       examples: [
         'versions card iris',
         'versions card iris_v1.0.0 --out iris.md',
@@ -107,25 +103,28 @@ export const versionsGroup: CommandGroup = {
             code: 'usage',
             detail:
               error.code === 'EEXIST'
-                ? `${file} exists already`
-                : `${file} cannot be written: ${error.message}`,
-            remedy: 'Name another file; nothing is overwritten.',
+                ? `${file} already exists`
+                : `${file} is not writable: ${error.message}`,
+            remedy: 'Name another file. Existing files are not overwritten.',
           })
         })
-        terminal.answer({ ...card, file }, `The card of ${version} is in ${file}`)
+        terminal.answer({ ...card, file }, `Model card of ${version} written to ${file}`)
       },
     },
   ],
 }
 
-/** Options that were given a text. */
+/** The options with a text value. */
 function textsOf(options: Options): Record<string, string | undefined> {
   return Object.fromEntries(
     Object.entries(options).map(([name, value]) => [name, typeof value === 'string' ? value : undefined]),
   )
 }
 
-async function show({ terminal, api }: Session, query: Record<string, string | undefined>): Promise<void> {
+async function printPage(
+  { terminal, api }: Session,
+  query: Record<string, string | undefined>,
+): Promise<void> {
   const answer = await api().get<VersionPage>('/v1/versions', query)
   terminal.answer(answer, pageText(terminal, answer, query))
 }
@@ -137,9 +136,9 @@ function pageText(
 ): string {
   if (versions.length === 0) {
     const isSearch = Object.entries(query).some(([name, value]) => name !== 'limit' && value !== undefined)
-    return isSearch ? 'No version fits.' : 'No version yet. `tenure retrain <model>` makes one.'
+    return isSearch ? 'No versions match.' : 'No versions yet. Train one: `tenure retrain <model>`'
   }
-  // The metrics of the first name the columns: versions of one model have the same.
+  // The first row names the columns, because all versions of a model have the same metrics.
   const metrics = Object.keys(versions[0]?.metrics ?? {}).slice(0, 3)
   const rows = versions.map((each) => [
     each.version,
@@ -155,14 +154,16 @@ function pageText(
     'version',
     'status',
     'created (UTC)',
-    'asked for by',
+    'requested by',
     ...metrics,
     'artifact',
     'proven',
     'withdrawn',
   ]
   const more =
-    next === undefined ? [] : ['', `There are more: --limit, or \`versions search … --cursor ${next}\`.`]
+    next === undefined
+      ? []
+      : ['', `More versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`]
   return [tableOf(head, rows), ...more].join('\n')
 }
 
@@ -207,11 +208,11 @@ function comparisonText(
   return [
     ...notes.map((note) => paint('yellow', note)),
     rows.length === 0
-      ? `${one} and ${other} differ in nothing that is kept.`
+      ? `${one} and ${other} are identical in every recorded field.`
       : tableOf(['', one, other, 'difference'], rows),
     ...(all || same.length === 0
       ? []
-      : ['', paint('dim', `${same.length} further fields are the same (--all).`)]),
+      : ['', paint('dim', `${same.length} identical fields (--all shows them)`)]),
   ].join('\n')
 }
 
@@ -231,7 +232,7 @@ async function versionNamed({ api }: Session, named: string): Promise<string> {
   throw failure({
     code: 'version_not_found',
     status: 404,
-    detail: `${named} names no version`,
-    remedy: `Name it as ${naming}; \`tenure versions\` lists them.`,
+    detail: `Unknown version "${named}"`,
+    remedy: `Use ${versionForms}; list versions with \`tenure versions\`.`,
   })
 }

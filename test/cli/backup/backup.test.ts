@@ -346,9 +346,12 @@ describe('an installation elsewhere', () => {
     }
     const refused = await tenure(['restore', file], place)
     expect(refused.code).toBe(exitCodes.refused)
-    expect(refused.err).toContain('--vouch')
+    expect(refused.err).toContain('--re-sign')
 
-    expect(await tenure(['restore', file, '--vouch'], place)).toMatchObject({ code: exitCodes.done, err: '' })
+    expect(await tenure(['restore', file, '--re-sign'], place)).toMatchObject({
+      code: exitCodes.done,
+      err: '',
+    })
     const elsewhere = houseOn(place)
     const changed = ['audit', 'epochs', 'routing', 'flags', 'retrainings', 'versions', 'migrations']
     const found = await digests(elsewhere.store)
@@ -395,7 +398,7 @@ describe('a database that was put back by other means', () => {
   })
 
   it.each([
-    [['restore'], 'the file of a backup is missing'],
+    [['restore'], 'the backup file is missing'],
     [['restore', 'x.tar', '--after-point-in-time'], 'takes no file'],
     [['restore', 'nothing.tar'], 'cannot be read'],
     [['backup', '/nowhere/at/all.tar'], 'cannot be written'],

@@ -177,17 +177,17 @@ describe('a command that there is not', () => {
 })
 
 it.each([
-  [['simulate', '--releases', 'many'], '--releases is a number'],
-  [['simulate', '--scenario', 'odd'], '--scenario odd is none of'],
+  [['simulate', '--releases', 'many'], '--releases must be a number'],
+  [['simulate', '--scenario', 'odd'], 'unknown --scenario "odd"'],
   [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
-  [['retrain', 'iris', '--as-of', 'tomorrow'], '--as-of is a time'],
-  [['keys', 'create', 'x', '--role', 'king'], '--role is one of'],
-  [['flags', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> is one of'],
-  [['batch', 'run', 'iris'], 'one of --input and --query'],
+  [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
+  [['keys', 'create', 'x', '--role', 'king'], '--role must be one of'],
+  [['flags', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> must be one of'],
+  [['batch', 'run', 'iris'], 'exactly one of --input and --query'],
   [['releases', 'show', 'iris', '--decisions', 'all'], '--decisions must be a whole number'],
-  [['up', '--replicas', '0'], '--replicas is a whole number from 1 to 16'],
-  [['up', '--exit'], '--exit ends the story'],
-  [['restore'], 'the file of a backup is missing'],
+  [['up', '--replicas', '0'], '--replicas must be a whole number from 1 to 16'],
+  [['up', '--exit'], '--exit requires --demo'],
+  [['restore'], 'the backup file is missing'],
 ])('%j is wrong, and the answer says how and what to do', async (words, text) => {
   const { code, out, err } = await tenure(...words)
   expect([code, out]).toEqual([exitCodes.usage, ''])

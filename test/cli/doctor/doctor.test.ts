@@ -341,7 +341,7 @@ describe('files', () => {
     const state = async (file: string, versions = 3) => (await checkKey(file, { versions })).finding
     expect(await state(join(dir, 'none.pem'))).toMatchObject({
       state: 'broken',
-      next: expect.stringContaining('--vouch'),
+      next: expect.stringContaining('--re-sign'),
     })
     expect(await state(join(dir, 'none.pem'), 0)).toMatchObject({ state: 'ok' })
     const file = join(dir, 'key.pem')

@@ -41,7 +41,7 @@ it('lists the switches', async () => {
   problems = []
   const { code, out } = await run('flags')
   expect(code).toBe(exitCodes.done)
-  expect(out).toMatch(/iris.*champion.*ada.*why.*every replica/)
+  expect(out).toMatch(/iris.*champion.*ada.*why.*all replicas/)
 })
 
 it('throws one, and says what it does', async () => {
@@ -53,14 +53,14 @@ it('throws one, and says what it does', async () => {
     body: JSON.stringify({ serve: 'champion', reason: 'why' }),
   })
   expect(code).toBe(exitCodes.done)
-  expect(out).toMatch(/iris: champion. It answers.\nEvery live replica does it./)
+  expect(out).toMatch(/iris: champion. It answers.\nEvery live replica follows./)
 })
 
 it('ends otherwise when a replica does not follow, and names it', async () => {
   problems = ['replica r1 on h is at revision 0 of 1']
   const { code, out } = await run('flags', 'set', 'iris', 'champion', '--reason', 'why')
   expect(code).toBe(exitCodes.otherwise)
-  expect(out).toContain('Not every replica does it yet: replica r1 on h is at revision 0 of 1')
+  expect(out).toContain('Replicas catching up: replica r1 on h is at revision 0 of 1')
 })
 
 it.each([
@@ -68,7 +68,7 @@ it.each([
   [
     'to something else',
     ['flags', 'set', 'iris', 'off', '--reason', 'x'],
-    /one of normal, champion, fallback, refuse, not off/,
+    /must be one of normal, champion, fallback, refuse, not off/,
   ],
 ])('refuses one %s', async (_name, words, why) => {
   const { code, err } = await run(...words)

@@ -225,7 +225,7 @@ describe('tenure up', () => {
     expect((await here('models', 'champion', 'iris', '--at', '2001-01-01T00:00:00Z')).code).toBe(
       exitCodes.notFound,
     )
-    expect((await here('audit', 'verify')).out).toContain('unbroken')
+    expect((await here('audit', 'verify')).out).toContain('Audit log intact')
     expect((await here('audit')).out).toContain('iris')
     expect((await here('releases', '--model', 'iris')).out).toContain('promoted')
   }, 120_000)
@@ -328,7 +328,7 @@ describe('tenure up', () => {
       )?.epoch
     }
     await expect.poll(followed, { timeout: 30_000, interval: 200 }).toBe(epoch)
-    expect((await here('audit', 'verify')).out).toContain('unbroken')
+    expect((await here('audit', 'verify')).out).toContain('Audit log intact')
     // What came after the backup is gone, and keys are no exception.
     const late = async () => (await here({ TENURE_KEY: key }, 'models')).code
     await expect.poll(late, { timeout: 30_000, interval: 500 }).toBe(exitCodes.refused)
