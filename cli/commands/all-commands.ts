@@ -9,7 +9,7 @@ import { drillsGroup } from './lifecycle/drills.ts'
 import { featuresGroup } from './registry/features.ts'
 import { erasuresGroup } from './admin/erasures.ts'
 import { exportCommand } from './registry/export.ts'
-import { flagsGroup } from './admin/flags.ts'
+import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
 import { modelsGroup } from './registry/models.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
@@ -35,7 +35,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   featuresGroup,
   exportCommand,
   erasuresGroup,
-  flagsGroup,
+  killSwitchesGroup,
   keysGroup,
   auditGroup,
   simulateCommand,

@@ -52,6 +52,6 @@ export function pinReason(flag: Flag | undefined): string | undefined {
   const how = serve === 'refuse' ? 'is kept from answering' : `is pinned to its ${serve}`
   return (
     `${model} ${how} by ${actor} since ${at} (${reason}), so that no caller meets the candidate; ` +
-    `\`tenure flags set ${model} normal\` ends it`
+    `\`tenure kill-switches set ${model} normal\` ends it`
   )
 }

@@ -63,7 +63,7 @@ describe('what is read of a source file', () => {
     expect(tables.size).toBeGreaterThan(0)
     expect(readDeclarations('domain/errors.ts').tables.get('errorTable')?.[0]).toMatchObject({
       name: 'body_not_json',
-      heading: 'What a request may get wrong.',
+      heading: 'Requests.',
     })
   })
 

@@ -44,7 +44,7 @@ export const modelsGroup: CommandGroup = {
           ...gone.flatMap((name) => [
             terminal.paint('yellow', `${name.padEnd(24)} file removed: still serving, schedules paused`),
             `  Restore models/${name}.ts and sync again to train it. Its versions are kept.`,
-            `  To stop serving its versions: \`tenure flags set ${name} fallback --reason "…"\`.`,
+            `  To stop serving its versions: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
           ]),
         )
         terminal.answer({ models, broken, gone }, lines.join('\n'))

@@ -256,7 +256,7 @@ describe('tenure up', () => {
     ['releases', 'show', 'iris', '--svg', join(tmpdir(), `tenure-up-${process.pid}.svg`)],
     ['drills'],
     ['batch'],
-    ['flags'],
+    ['kill-switches'],
     ['keys'],
     ['audit'],
     ['audit', 'verify'],

@@ -1,4 +1,4 @@
-/** `tenure flags`: sets the kill switch of a model. It works during a release and while Temporal is down. */
+/** `tenure kill-switches`: sets the kill switch of a model. It works during a release and while Temporal is down. */
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import { flagNames } from '../../../domain/serving/kill-switch.ts'
@@ -17,15 +17,15 @@ interface FlagAnswer {
   problems: string[]
 }
 
-export const flagsGroup: CommandGroup = {
-  name: 'flags',
+export const killSwitchesGroup: CommandGroup = {
+  name: 'kill-switches',
   summary: 'Pin a model to its champion or fallback (kill switch)',
   commands: [
     {
       name: 'list',
       isDefault: true,
       summary: 'List kill switches and the replicas that lag behind',
-      examples: ['flags', 'flags list --json'],
+      examples: ['kill-switches', 'kill-switches list --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{ flags: FlagAnswer[] }>('/v1/flags')
         const rows = answer.flags.map((each) => [
@@ -44,9 +44,9 @@ export const flagsGroup: CommandGroup = {
       summary: `Set the kill switch of a model: ${flagNames.join(', ')}`,
       options: [['--reason <text>', 'Reason, stored in the audit log']],
       examples: [
-        'flags set iris champion --reason "the canary looks wrong"',
-        'flags set iris fallback --reason "bad data upstream"',
-        'flags set iris normal --reason "over"',
+        'kill-switches set iris champion --reason "the canary looks wrong"',
+        'kill-switches set iris fallback --reason "bad data upstream"',
+        'kill-switches set iris normal --reason "over"',
       ],
       async run({ terminal, api }, { args, options }) {
         const [model, serve] = args

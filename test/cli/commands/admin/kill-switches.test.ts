@@ -1,8 +1,8 @@
-/** `tenure flags`, against what the API answers. */
+/** `tenure kill-switches`, against what the API answers. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { flagsGroup } from '../../../../cli/commands/admin/flags.ts'
+import { killSwitchesGroup } from '../../../../cli/commands/admin/kill-switches.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
@@ -35,18 +35,18 @@ beforeAll(async () => {
 })
 afterAll(() => void server.close())
 
-const run = (...words: string[]) => runCommand([flagsGroup], [...words, '--url', url])
+const run = (...words: string[]) => runCommand([killSwitchesGroup], [...words, '--url', url])
 
 it('lists the switches', async () => {
   problems = []
-  const { code, out } = await run('flags')
+  const { code, out } = await run('kill-switches')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/iris.*champion.*ada.*why.*all replicas/)
 })
 
 it('throws one, and says what it does', async () => {
   problems = []
-  const { code, out } = await run('flags', 'set', 'iris', 'champion', '--reason', 'why')
+  const { code, out } = await run('kill-switches', 'set', 'iris', 'champion', '--reason', 'why')
   expect(asked.at(-1)).toEqual({
     method: 'PUT',
     url: '/v1/flags/iris',
@@ -58,16 +58,16 @@ it('throws one, and says what it does', async () => {
 
 it('ends otherwise when a replica does not follow, and names it', async () => {
   problems = ['replica r1 on h is at revision 0 of 1']
-  const { code, out } = await run('flags', 'set', 'iris', 'champion', '--reason', 'why')
+  const { code, out } = await run('kill-switches', 'set', 'iris', 'champion', '--reason', 'why')
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain('Replicas catching up: replica r1 on h is at revision 0 of 1')
 })
 
 it.each([
-  ['without a reason', ['flags', 'set', 'iris', 'champion'], /--reason is missing/],
+  ['without a reason', ['kill-switches', 'set', 'iris', 'champion'], /--reason is missing/],
   [
     'to something else',
-    ['flags', 'set', 'iris', 'off', '--reason', 'x'],
+    ['kill-switches', 'set', 'iris', 'off', '--reason', 'x'],
     /must be one of normal, champion, fallback, refuse, not off/,
   ],
 ])('refuses one %s', async (_name, words, why) => {
