@@ -7,9 +7,9 @@ import { parseArgs } from 'node:util'
 import { simulate, type Plan } from '../cli/simulate/run.ts'
 import { totalAlpha } from '../domain/sequential/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
-import { baselineRuleNames, rivalRules, type RivalName } from '../domain/simulation/baseline-rules.ts'
+import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
-import { summarize, type SimulationSummary } from '../domain/simulation/summary.ts'
+import { summarizeReleases, type SimulationSummary } from '../domain/simulation/summary.ts'
 
 const { values } = parseArgs({
   options: { seed: { type: 'string', default: '1' }, releases: { type: 'string', default: '1000' } },
@@ -27,12 +27,12 @@ const fivePercent: ReleasePolicy = {
 async function measure(
   name: string,
   policy: ReleasePolicy,
-  { rule, n = releases }: { rule?: RivalName; n?: number } = {},
+  { rule, n = releases }: { rule?: BaselineRuleName; n?: number } = {},
 ): Promise<SimulationSummary> {
   const scenario = parseScenario(name)
   if (!scenario) throw new Error(`${name} is no scenario`)
   const plan: Plan = { policy, scenario, world: defaultWorld, seed, releases: n }
-  const summary = summarize(name, scenario, await simulate(plan, () => {}, rule))
+  const summary = summarizeReleases(name, scenario, await simulate(plan, () => {}, rule))
   console.log(`${rule ?? 'tenure'} ${JSON.stringify(summary)}`)
   return summary
 }
@@ -41,7 +41,7 @@ const percent = (value: number) => `${Number((100 * value).toPrecision(3))} %`
 const figure = (value: number | null) => (value === null ? '–' : String(Math.round(value)))
 const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 
-const rules: (RivalName | undefined)[] = [undefined, ...baselineRuleNames]
+const rules: (BaselineRuleName | undefined)[] = [undefined, ...baselineRuleNames]
 const heading = (first: string) => [
   row([first, ...rules.map((rule) => rule ?? 'tenure')]),
   row(['---', ...rules.map(() => '---')]),

@@ -29,7 +29,7 @@ export interface DrillFault {
 }
 
 /** The fault that the version of a drill carries; none where the candidate is sound and something else fails. */
-export function faultOf(kind: DrillKind, slowMs: number): DrillFault | undefined {
+export function drillFaultOf(kind: DrillKind, slowMs: number): DrillFault | undefined {
   switch (kind) {
     case 'bad':
     case 'nan':

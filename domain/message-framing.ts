@@ -3,19 +3,19 @@
  * answered. A line that begins with `{"bytes":N` has N bytes behind it, every other one none.
  */
 
-export interface Frame {
+export interface MessageFrame {
   line: string
   bytes: Uint8Array<ArrayBuffer>
 }
 
 /** Takes what comes in whatever pieces; answers the frames that have become whole. */
-export function createFrames(): (chunk: Uint8Array) => Frame[] {
+export function createFrames(): (chunk: Uint8Array) => MessageFrame[] {
   const decoder = new TextDecoder()
   let heads: Uint8Array[] = []
-  let frame: Frame | undefined
+  let frame: MessageFrame | undefined
   let filled = 0
   return (chunk) => {
-    const whole: Frame[] = []
+    const whole: MessageFrame[] = []
     let rest = chunk
     while (rest.byteLength > 0) {
       if (frame === undefined) {

@@ -5,7 +5,7 @@
  */
 import type { Expectation } from './validation/expectations.ts'
 import type { FeatureView } from './model/feature-view.ts'
-import type { Features, Output, Row } from './model/features.ts'
+import type { Features, Output, FeatureRow } from './model/features.ts'
 import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
@@ -22,7 +22,7 @@ export interface ModelDefinition {
   split: SplitDefinition
   hyperparameters: Record<string, number | string | boolean>
   seed: number
-  judge: JudgeDefinition
+  evaluation: EvaluationDefinition
   release: ReleasePolicy
   retrain?: RetrainSchedule
   /** How it is watched while it serves; the usual limits when absent. */
@@ -34,7 +34,7 @@ export interface ModelDefinition {
   /** The views from which features are looked up; absent without any. */
   views?: FeatureView[]
   /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */
-  golden: Row[]
+  golden: FeatureRow[]
 }
 
 export type LabelDefinition = {
@@ -80,7 +80,7 @@ export type SplitDefinition =
       maxTest?: number
     }
 
-export interface JudgeDefinition {
+export interface EvaluationDefinition {
   policy: GatePolicy
   /** Predeclared parts of the test rows: all values of a column, or the rows that meet a condition in DuckDB SQL. */
   slices: SliceDefinition[]
@@ -116,4 +116,4 @@ export const snapshotColumns = {
   key: '_key',
   part: '_part',
 } as const
-export type Part = 'train' | 'test'
+export type SnapshotPart = 'train' | 'test'

@@ -8,7 +8,7 @@ const unstorable = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/
 
 export const isStorable = (value: unknown): boolean => !unstorable.test(JSON.stringify(value) ?? '')
 
-const longestShown = 100
+const maxShownLength = 100
 // oxlint-disable-next-line no-control-regex -- what cannot be kept or seen is what it is about
 const invisible = /[\u0000-\u001F\u007F]|\p{Surrogate}/gu
 
@@ -16,6 +16,6 @@ const invisible = /[\u0000-\u001F\u007F]|\p{Surrogate}/gu
 export function shown(value: unknown): string {
   const text = String(value)
   const cut =
-    text.length > longestShown ? `${text.slice(0, longestShown)}… (${text.length} characters)` : text
+    text.length > maxShownLength ? `${text.slice(0, maxShownLength)}… (${text.length} characters)` : text
   return cut.replace(invisible, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

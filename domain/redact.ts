@@ -68,9 +68,9 @@ export function withoutExcerpt(message: string): string {
 /** Also without these: what another system was told in confidence, it may say again in a refusal. */
 export function redactedOf(text: string, secrets: readonly (string | undefined)[]): string {
   const without = (now: string, secret = '') =>
-    secret.length < shortest ? now : now.replaceAll(secret, '[redacted]')
+    secret.length < minSecretLength ? now : now.replaceAll(secret, '[redacted]')
   return redacted(secrets.reduce<string>(without, text))
 }
 
 /** Shorter ones are parts of words. */
-const shortest = 6
+const minSecretLength = 6

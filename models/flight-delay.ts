@@ -114,7 +114,7 @@ export const flightDelay = defineModel({
     await fit(network, { epochs, batchSize })
     return network
   },
-  judge: {
+  evaluation: {
     primary: 'auc',
     floors: { auc: 0.58 },
     guards: ['brier'],

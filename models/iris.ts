@@ -39,7 +39,7 @@ export const iris = defineModel({
     await fit(network, { epochs, batchSize })
     return network
   },
-  judge: {
+  evaluation: {
     primary: 'accuracy',
     floors: { accuracy: 0.9 },
     margin: 0.05,

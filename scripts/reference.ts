@@ -7,11 +7,11 @@
  */
 
 import { createInterface } from 'node:readline'
-import { answer, finite } from './reference/answer.ts'
+import { answer, withoutNaN } from './reference/answer.ts'
 
 // A reader that has seen enough closes the pipe; that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-  if (line.trim() !== '') process.stdout.write(`${JSON.stringify(answer(line), finite)}\n`)
+  if (line.trim() !== '') process.stdout.write(`${JSON.stringify(answer(line), withoutNaN)}\n`)
 }

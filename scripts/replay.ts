@@ -201,7 +201,7 @@ async function playMonitor({ client, config, model, store }: Stage): Promise<voi
   const show = await model()
   await show.champion()
   const definition = {
-    judge: { policy: defaultGatePolicy('binary') },
+    evaluation: { policy: defaultGatePolicy('binary') },
     monitor: { ...defaultMonitorPolicy, everyMs: 500, settleMs: 0 },
   }
   await store.query(sql`

@@ -4,10 +4,10 @@
  */
 import {
   issuesOfBatch,
-  layoutOf,
+  batchLayoutOf,
   shardRows,
   type BatchSpec,
-  type Part,
+  type ShardRange,
 } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { getManifest } from '../../store/artifacts.ts'
@@ -105,8 +105,8 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       rows,
       done.map(({ shard }) => shard),
     )
-    const layout = layoutOf(manifest.features, manifest.preprocessing)
-    const end = async (part: Part, pieces: Promise<ScoredColumns>[]): Promise<void> => {
+    const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
+    const end = async (part: ShardRange, pieces: Promise<ScoredColumns>[]): Promise<void> => {
       const answers = joined(await Promise.all(pieces), part.to - part.from)
       await explainRefused(writer, { path, manifest, scorer, part }, answers)
       const refused = answers.problems.size
@@ -122,7 +122,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
     }
     // A part is written down while the next one is answered.
     let ending = Promise.resolve()
-    let part: Part | undefined
+    let part: ShardRange | undefined
     let pieces: Promise<ScoredColumns>[] = []
     const columns = readColumns(reader, { path, layout, parts: missing.map((shard) => partOf(shard, rows)) })
     for await (const piece of columns) {
@@ -145,7 +145,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   }
 }
 
-const partOf = (shard: number, rows: number): Part => ({
+const partOf = (shard: number, rows: number): ShardRange => ({
   shard,
   from: shard * shardRows,
   to: Math.min(rows, (shard + 1) * shardRows),

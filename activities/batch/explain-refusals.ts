@@ -1,8 +1,8 @@
 /** Says of rows that a version cannot read why, in the words that a caller would hear: from their values, which the codes do not have. */
-import type { Part } from '../../domain/model/batch-spec.ts'
-import type { Cell } from '../../domain/validation/expectations.ts'
+import type { ShardRange } from '../../domain/model/batch-spec.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quoted } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Answers } from './write-answers.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 import type { Scorer } from '../runtime/scoring-child.ts'
@@ -11,7 +11,7 @@ const pieceRows = 5_000
 
 export async function explainRefused(
   duck: Duck,
-  { path, manifest, scorer, part }: { path: string; manifest: Manifest; scorer: Scorer; part: Part },
+  { path, manifest, scorer, part }: { path: string; manifest: Manifest; scorer: Scorer; part: ShardRange },
   { rows, refused, problems }: Answers,
 ): Promise<void> {
   const places: number[] = []
@@ -19,14 +19,14 @@ export async function explainRefused(
   if (places.length === 0) return
   const features = Object.entries(manifest.features).map(
     ([name, { kind }]) =>
-      `cast(${quoted(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
+      `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
   )
   const { columns } = await duck.table(`
     select ${features.join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
     where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
   for (let at = 0; at < places.length; at += pieceRows) {
     const some = places.slice(at, at + pieceRows)
-    const cut = (cells: ArrayLike<Cell>) => some.map((row) => sendable(cells[row] ?? null))
+    const cut = (cells: ArrayLike<BatchCell>) => some.map((row) => sendable(cells[row] ?? null))
     const scored = await scorer.score({
       rows: some.length,
       columns: Object.fromEntries(Object.entries(columns).map(([name, cells]) => [name, cut(cells)])),
@@ -36,7 +36,7 @@ export async function explainRefused(
 }
 
 /** JSON would make null of a number that is not finite, which many a model fills in; as a text it is refused. */
-function sendable(cell: Cell): number | string | null {
+function sendable(cell: BatchCell): number | string | null {
   if (typeof cell === 'number') return Number.isFinite(cell) ? cell : String(cell)
   return typeof cell === 'boolean' ? Number(cell) : cell
 }

@@ -1,8 +1,8 @@
 /** Stores the answers of a part of a batch in a table, for those who read them with SQL. */
-import { answerOf, type Part } from '../../domain/model/batch-spec.ts'
-import type { Cell } from '../../domain/validation/expectations.ts'
+import { predictedText, type ShardRange } from '../../domain/model/batch-spec.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quoted } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import { storeShard, type BatchRow } from '../../store/serving/batch-rows.ts'
 import type { Batch, BatchShard } from '../../store/serving/batches.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -13,7 +13,7 @@ import { literal, type Duck } from '../data/duckdb.ts'
 export async function insertAnswers(
   store: Store,
   duck: Duck,
-  into: { batch: Batch; manifest: Manifest; path: string; part: Part; counted: BatchShard },
+  into: { batch: Batch; manifest: Manifest; path: string; part: ShardRange; counted: BatchShard },
   { rows, width, outputs, problems }: Answers,
 ): Promise<void> {
   const { batch, manifest, path, part, counted } = into
@@ -25,7 +25,7 @@ export async function insertAnswers(
       row: part.from + place,
       key: keys[place] ?? {},
       outputs: given,
-      answer: given && answerOf(manifest.output, given),
+      answer: given && predictedText(manifest.output, given),
       problem: problem ?? null,
     }
   }
@@ -40,11 +40,11 @@ export async function insertAnswers(
 async function readKeys(
   duck: Duck,
   path: string,
-  { from, to }: Part,
+  { from, to }: ShardRange,
   key: readonly string[],
-): Promise<Record<string, Cell>[]> {
+): Promise<Record<string, BatchCell>[]> {
   if (key.length === 0) return []
   return duck.rows(`
-    select ${key.map(quoted).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+    select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
     where file_row_number >= ${from} and file_row_number < ${to} order by file_row_number`)
 }

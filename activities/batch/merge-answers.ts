@@ -2,7 +2,7 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Output } from '../../domain/model/features.ts'
-import { quoted } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
@@ -36,10 +36,10 @@ export async function mergeAnswers(
   const rows =
     key.length === 0
       ? `(select * from ${kept})`
-      : `(select ${key.map((name) => `asked.${quoted(name)}`).join(', ')},
+      : `(select ${key.map((name) => `asked.${quotedIdentifier(name)}`).join(', ')},
           answered.* replace (case when answered.row = asked.file_row_number then answered.row else error('the parts of the batch are not in order') end as row)
         from read_parquet(${literal(path)}, file_row_number = true) as asked positional join (select * from ${kept}) as answered)`
-  const carried = key.map((name) => `${quoted(name)}, `).join('')
+  const carried = key.map((name) => `${quotedIdentifier(name)}, `).join('')
   await duck.run(`
     copy (
       select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,

@@ -3,13 +3,13 @@
  * objects of them.
  */
 import type { DuckDBVector } from '@duckdb/node-api'
-import { bytesOfRow, textCodes, type Layout, type Part } from '../../domain/model/batch-spec.ts'
+import { bytesOfRow, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { quoted } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
 export interface PieceOfColumns {
-  part: Part
+  part: ShardRange
   rows: number
   /** The row of the input behind its last one. */
   to: number
@@ -22,13 +22,13 @@ const pieceRows = 16_384
 /** The rows of some parts, in their order and in one pass over the file; a piece never reaches over the end of a part. */
 export async function* readColumns(
   duck: Duck,
-  { path, layout, parts }: { path: string; layout: Layout; parts: readonly Part[] },
+  { path, layout, parts }: { path: string; layout: BatchLayout; parts: readonly ShardRange[] },
 ): AsyncGenerator<PieceOfColumns> {
   const [first] = parts
   if (first === undefined) return
   const result = await duck.connection.stream(await columnsQuery(duck, { path, layout, from: first.from }))
   const waiting = [...parts]
-  let open: { part: Part; rows: number; view: PieceView } | undefined
+  let open: { part: ShardRange; rows: number; view: PieceView } | undefined
   let row = first.from
   for (;;) {
     const chunk = await result.fetchChunk()
@@ -72,7 +72,7 @@ interface PieceView {
   columns: Items[]
 }
 
-function pieceView(layout: Layout, rows: number): PieceView {
+function pieceView(layout: BatchLayout, rows: number): PieceView {
   const bytes = new Uint8Array(rows * bytesOfRow(layout))
   const textsAt = layout.numbers.length * rows * 8
   return {
@@ -95,16 +95,16 @@ function itemsOf(vector: DuckDBVector): Items {
 /** Numbers as doubles, NaN where nothing is and infinity where no number is; texts as their codes. */
 async function columnsQuery(
   duck: Duck,
-  { path, layout, from }: { path: string; layout: Layout; from: number },
+  { path, layout, from }: { path: string; layout: BatchLayout; from: number },
 ): Promise<string> {
   const numbers = layout.numbers.map((name) => {
-    const value = `cast(${quoted(name)} as double)`
-    return `case when ${quoted(name)} is null then 'nan'::double when isfinite(${value}) then ${value} else 'infinity'::double end`
+    const value = `cast(${quotedIdentifier(name)} as double)`
+    return `case when ${quotedIdentifier(name)} is null then 'nan'::double when isfinite(${value}) then ${value} else 'infinity'::double end`
   })
   const texts: string[] = []
   for (const [place, { name, codes }] of layout.texts.entries()) {
-    const text = `cast(${quoted(name)} as varchar)`
-    const missing = `case when ${quoted(name)} is null then ${textCodes.missing}
+    const text = `cast(${quotedIdentifier(name)} as varchar)`
+    const missing = `case when ${quotedIdentifier(name)} is null then ${textCodes.missing}
       when contains(${text}, chr(0)) then ${textCodes.unstorable} else ${textCodes.other} end`
     if (codes.length === 0) {
       texts.push(`cast(${missing} as integer)`)

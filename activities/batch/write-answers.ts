@@ -7,7 +7,7 @@ import {
   type DuckDBAppender,
   type DuckDBValue,
 } from '@duckdb/node-api'
-import type { Part } from '../../domain/model/batch-spec.ts'
+import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
@@ -29,7 +29,7 @@ const chunkRows = 2_048
 export async function keepAnswers(
   artifacts: Artifacts,
   duck: Duck,
-  { from }: Part,
+  { from }: ShardRange,
   { rows, width, outputs, problems }: Answers,
 ): Promise<string> {
   const names = Array.from({ length: width }, (_, output) => `o${output}`)

@@ -8,13 +8,13 @@ import {
   type DuckDBConnection,
   type DuckDBValue,
 } from '@duckdb/node-api'
-import type { Cell, Table } from '../../domain/validation/expectations.ts'
+import type { BatchCell, BatchTable } from '../../domain/validation/expectations.ts'
 
 export interface Duck {
   run(statement: string): Promise<void>
   rows<T extends object>(statement: string): Promise<T[]>
   /** Column-wise; times become milliseconds and whole numbers doubles. */
-  table(statement: string): Promise<Table>
+  table(statement: string): Promise<BatchTable>
   connection: DuckDBConnection
 }
 
@@ -44,7 +44,7 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> 
     table: async (statement) => {
       const reader = await connection.runAndReadAll(statement)
       // A column may have any name, also one that every object has.
-      const columns = Object.create(null) as Record<string, Cell[]>
+      const columns = Object.create(null) as Record<string, BatchCell[]>
       const values = reader.getColumns()
       reader.columnNames().forEach((name, index) => {
         columns[name] = values[index]?.map(toCell) ?? []
@@ -61,7 +61,7 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> 
   }
 }
 
-function toCell(value: DuckDBValue): Cell {
+function toCell(value: DuckDBValue): BatchCell {
   if (value === null || typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean')
     return value
   if (typeof value === 'bigint') return Number(value)

@@ -1,21 +1,21 @@
 /** The rows of a snapshot as training and evaluation need them. */
-import { snapshotColumns, type Part } from '../../domain/model-definition.ts'
-import type { Cell, Table } from '../../domain/validation/expectations.ts'
-import type { Output, Row } from '../../domain/model/features.ts'
+import { snapshotColumns, type SnapshotPart } from '../../domain/model-definition.ts'
+import type { BatchCell, BatchTable } from '../../domain/validation/expectations.ts'
+import type { Output, FeatureRow } from '../../domain/model/features.ts'
 import { literal, withDuck } from './duckdb.ts'
 
 const { label, part } = snapshotColumns
 
 export interface LabelledRows {
-  rows: Row[]
-  labels: Cell[]
-  table: Table
+  rows: FeatureRow[]
+  labels: BatchCell[]
+  table: BatchTable
 }
 
 /** One part of a snapshot, with every column of it. */
 export async function readPart(
   path: string,
-  which: Part,
+  which: SnapshotPart,
   features: readonly string[],
 ): Promise<LabelledRows> {
   const table = await withDuck((duck) =>
@@ -25,14 +25,14 @@ export async function readPart(
 }
 
 /** The rows of some columns; throws on a column the snapshot does not have. */
-export function rowsOf({ rows, columns }: Table, features: readonly string[]): Row[] {
+export function rowsOf({ rows, columns }: BatchTable, features: readonly string[]): FeatureRow[] {
   const cells = features.map((name) => {
     const column = columns[name]
     if (column === undefined) throw new RangeError(`the snapshot has no column ${name}`)
     return column
   })
   return Array.from({ length: rows }, (_, row) => {
-    const values: Row = {}
+    const values: FeatureRow = {}
     features.forEach((name, index) => {
       const cell = cells[index]?.[row] ?? null
       values[name] = typeof cell === 'boolean' ? Number(cell) : cell
@@ -45,7 +45,7 @@ export function rowsOf({ rows, columns }: Table, features: readonly string[]): R
 export const outputsOf = (output: Output): number => (output.kind === 'classes' ? output.classes.length : 1)
 
 /** What the network should answer: one-hot classes, 0 or 1, or the number. */
-export function targetsOf(labels: readonly Cell[], output: Output): Float32Array {
+export function targetsOf(labels: readonly BatchCell[], output: Output): Float32Array {
   if (output.kind !== 'classes') return Float32Array.from(labels, Number)
   const targets = new Float32Array(labels.length * output.classes.length)
   labels.forEach((cell, row) => {
@@ -55,7 +55,7 @@ export function targetsOf(labels: readonly Cell[], output: Output): Float32Array
 }
 
 /** Labels as the gate counts them: the index of the class, 0 or 1, or the number. */
-export function judgedLabels(labels: readonly Cell[], output: Output): number[] {
+export function judgedLabels(labels: readonly BatchCell[], output: Output): number[] {
   return labels.map((cell) =>
     output.kind === 'classes' ? output.classes.indexOf(String(cell)) : Number(cell),
   )

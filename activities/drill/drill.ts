@@ -4,7 +4,7 @@
  */
 import {
   defaultDrill,
-  faultOf,
+  drillFaultOf,
   issuesOfDrill,
   judgeDrill,
   type DrillKind,
@@ -101,7 +101,7 @@ export const openDrill =
       return refuse(`${champion} has answered too few requests within a day to tell what slow is`)
     await insertDrill(store, wanted)
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
-    const fault = faultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
+    const fault = drillFaultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
     log.info({ drill: id, kind, version, traffic }, 'drill opened')
     return { version, policy: drillReleasePolicy(base, drill) }
@@ -110,7 +110,7 @@ export const openDrill =
 /** The champion once more, with the fault in its manifest. */
 async function makeVersion(
   { store, artifacts, config }: Deps,
-  { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof faultOf> },
+  { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof drillFaultOf> },
 ): Promise<string> {
   const original = await getVersion(store, champion)
   const manifest = await getManifest(artifacts, original.artifactDigest)

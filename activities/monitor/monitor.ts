@@ -95,7 +95,7 @@ export const monitorModel =
     })
 
 /** A model file may set its own; the usual floors apply where accuracy is what it is judged by. */
-function policyOf({ monitor: stored, judge }: ModelDefinition): MonitorPolicy {
+function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): MonitorPolicy {
   const monitor = completeMonitorPolicy(stored)
   if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
   return { ...monitor, quality: accuracyFloors }
@@ -169,7 +169,11 @@ async function lookAt(
   const broken = failing?.message ?? floored
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   const trigger = policy.retrain
-    ? await findTrigger(deps, { model, version, toMs }, { drift, labelDrift, quality, brakes: policy.brakes })
+    ? await findTrigger(
+        deps,
+        { model, version, toMs },
+        { drift, labelDrift, quality, cooldown: policy.cooldown },
+      )
     : undefined
   return {
     ...span,
@@ -237,10 +241,10 @@ async function findTrigger(
     drift: Said<DriftResult>
     labelDrift: Said<DriftResult>
     quality: Said<QualityResult | undefined>
-    brakes: TriggerPolicy
+    cooldown: TriggerPolicy
   },
 ): Promise<StoredTrigger | undefined> {
-  const { drift, labelDrift, quality, brakes } = said
+  const { drift, labelDrift, quality, cooldown } = said
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
   const { newRows, trainingRows } = await countNewRows(store, model)
   const measured =
@@ -258,11 +262,11 @@ async function findTrigger(
     quality: measured,
     ...(newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }),
   }
-  const [trigger] = findTriggers(facts, brakes)
+  const [trigger] = findTriggers(facts, cooldown)
   if (trigger === undefined) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }
-  const { action, message } = judgeTrigger(trigger, history, nowMs, brakes)
+  const { action, message } = judgeTrigger(trigger, history, nowMs, cooldown)
   return { trigger, action, said: message }
 }
 

@@ -52,7 +52,7 @@ export const estimateQuality =
     const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
     const { rows, cohort } = maturedTruths(answered)
     const recent = { model, version, fromMs: Math.max(span.toMs, nowMs - windowMs), toMs: nowMs }
-    const gate = (await getModel(store, model)).definition.judge.policy
+    const gate = (await getModel(store, model)).definition.evaluation.policy
     const report = judgeEstimate(
       {
         matured: cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y, p: answer[0] ?? NaN })) : [],

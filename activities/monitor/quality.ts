@@ -50,7 +50,7 @@ export const judgeQuality =
     if (version === undefined) return undefined
     const { definition } = await getModel(store, model)
     const { manifest, lineage } = await getVersion(store, version)
-    const { policy } = definition.judge
+    const { policy } = definition.evaluation
     const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
     if (matured === undefined) return undefined
     const { late, fromMs, toMs } = matured

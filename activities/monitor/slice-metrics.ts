@@ -8,7 +8,7 @@ import {
   type BreakdownReport,
 } from '../../domain/monitoring/slice-metrics.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import type { Cell } from '../../domain/validation/expectations.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
@@ -18,7 +18,7 @@ import { findEvaluation } from '../../store/training/evaluations.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { quoted } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Deps } from '../deps.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { findMaturity } from './matured-window.ts'
@@ -52,7 +52,7 @@ export async function judgeBreakdownOf(
     const y = truthOf(typeof each.value === 'boolean' ? Number(each.value) : each.value, output)
     return y === null ? [] : [{ ...each, y }]
   })
-  const gate = definition.judge.policy
+  const gate = definition.evaluation.policy
   const answers = told.map(({ outputs }) => [...outputs])
   if (told.length < gate.evidence.sliceRows)
     return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
@@ -118,13 +118,13 @@ async function partsOf(
     predicted,
   }: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Int32Array },
 ) {
-  const slices = listed(definition.judge.slices)
-  const groups = listed(definition.judge.groups)
+  const slices = listed(definition.evaluation.slices)
+  const groups = listed(definition.evaluation.groups)
   const { business } = policy
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
     await load(duck, rows, { manifest, predicted })
-    const cells = async (expression: string): Promise<Cell[] | string> => {
+    const cells = async (expression: string): Promise<BatchCell[] | string> => {
       try {
         const { columns } = await duck.table(`select ${expression} as cell from served`)
         return Array.from(columns['cell'] ?? [])
@@ -141,7 +141,7 @@ async function partsOf(
     }
     const compared = []
     for (const attribute of groups) {
-      const values = await cells(`cast(${quoted(attribute)} as varchar)`)
+      const values = await cells(`cast(${quotedIdentifier(attribute)} as varchar)`)
       compared.push({
         attribute,
         values:
@@ -177,7 +177,9 @@ async function load(
   const isClasses = output.kind === 'classes'
   const told = isClasses ? 'varchar' : 'double'
   const columns = [
-    ...features.map(({ name, kind }) => `${quoted(name)} ${kind === 'number' ? 'double' : 'varchar'}`),
+    ...features.map(
+      ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
+    ),
     `prediction ${told}`,
     `predicted ${isClasses ? 'varchar' : 'double'}`,
     `outcome ${told}`,

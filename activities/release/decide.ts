@@ -4,7 +4,7 @@ import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
 import { badAnswers } from '../../domain/canary/counts.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
-import { evidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
+import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict } from '../../domain/verdict.ts'
 import { insertDecision } from '../../store/release/decisions.ts'
@@ -19,7 +19,7 @@ export interface Judgement {
 }
 
 export function judge(state: ReleaseState, observation: Observation): Judgement {
-  const evidence = evidenceOf(state, observation)
+  const evidence = canaryEvidenceOf(state, observation)
   const finding = abFinding(state, evidence, observation)
   const whole = judgeCanary(evidence, state.policy.limits)
   // By break-glass it must not be worse; it is not waited for until it has won.

@@ -1,12 +1,12 @@
 /** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
 import { op, table as tableOf } from 'arquero'
-import type { ColumnSummary, Table } from '../../domain/validation/expectations.ts'
+import type { ColumnSummary, BatchTable } from '../../domain/validation/expectations.ts'
 import { shown } from '../../domain/postgres-text.ts'
 
 const mostFrequent = 10
 
 /** One entry a column, in the order given. Columns that the table does not have are left out. */
-export function summarize({ columns }: Table, names: readonly string[]): ColumnSummary[] {
+export function summarize({ columns }: BatchTable, names: readonly string[]): ColumnSummary[] {
   return names.flatMap((name) => {
     const cells = columns[name]
     if (cells === undefined) return []

@@ -64,8 +64,8 @@ export const openRetraining =
       trainQueue: config.taskQueues.train,
       approvers: definition.release.approval.approvers,
     }
-    const { brakes } = definition.monitor ?? defaultMonitorPolicy
-    const braked = await brakeOf(store, { retrainingId, ...input }, brakes)
+    const { cooldown } = definition.monitor ?? defaultMonitorPolicy
+    const braked = await brakeOf(store, { retrainingId, ...input }, cooldown)
     if (braked !== undefined) {
       log.info({ retraining: retrainingId, model, reason: input.reason, braked }, 'retraining held back')
       return { ...opened, braked }

@@ -2,7 +2,12 @@
  * Gives a challenger its name and writes down where it came from. One training is one version, however often it is
  * registered; a retried activity that made a second version would be released twice.
  */
-import { formatVersion, nextVersion, type Lineage, type Numbered } from '../../domain/registry/version.ts'
+import {
+  formatVersion,
+  nextVersion,
+  type VersionLineage,
+  type Numbered,
+} from '../../domain/registry/version.ts'
 import { getManifest } from '../../store/artifacts.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
@@ -51,7 +56,7 @@ export const register =
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signingKey)
     const { report } = evaluation
-    const lineage: Lineage = {
+    const lineage: VersionLineage = {
       snapshot: training.snapshotDigest,
       asOf: retraining?.asOf ?? snapshot.asOf,
       code: manifest.training.code,

@@ -1,7 +1,7 @@
 /** A process that answers rows as a replica would, piece by piece. Activities may not import what serves. */
 import { spawn } from 'node:child_process'
 import { DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
-import { createFrames, type Frame } from '../../domain/message-framing.ts'
+import { createFrames, type MessageFrame } from '../../domain/message-framing.ts'
 import { checkout, launcher } from '../../temporal.config.ts'
 
 export interface Piece {
@@ -39,7 +39,7 @@ type Said = ({ ok: true } & Partial<Scored>) | { ok: false; code: string; messag
 
 interface Reply {
   said: Partial<Scored>
-  bytes: Frame['bytes']
+  bytes: MessageFrame['bytes']
 }
 
 export function startScorer(argv: readonly string[], signal: AbortSignal): Scorer {

@@ -7,8 +7,8 @@ import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
-import type { Cell } from '../../domain/validation/expectations.ts'
-import { widthOf } from '../../domain/model/features.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
+import { inputWidthOf } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
@@ -61,7 +61,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     }
   })
   const column = (name: string) => Array.from(test.table.columns[name] ?? [])
-  const { entity, groups, policy, baseline } = definition.judge
+  const { entity, groups, policy, baseline } = definition.evaluation
   const anchor = bestOf(released, y, policy)
   const input: GateInput = {
     y,
@@ -100,7 +100,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
 }
 
 /** A column's answers; where it has none, what is answered without looking. */
-function columnAnswers(cells: readonly Cell[], naive: readonly number[][]): number[][] {
+function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]): number[][] {
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
@@ -120,7 +120,7 @@ async function ask(
   const encoder = compileEncoder(manifest.features, manifest.preprocessing)
   return answersOf(tf, network, {
     rows: rows.length,
-    inputs: widthOf(manifest.preprocessing),
+    inputs: inputWidthOf(manifest.preprocessing),
     encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
   })
 }
@@ -153,7 +153,7 @@ function incomparable(report: GateReport, why: string): GateReport {
 /** The places of each declared slice among the test rows, in their order. */
 async function sliceRows(
   duck: Duck,
-  { judge }: ModelDefinition,
+  { evaluation: judge }: ModelDefinition,
 ): Promise<{ name: string; rows: number[] }[]> {
   const slices = []
   for (const { name, where } of judge.slices) {

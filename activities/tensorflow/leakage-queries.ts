@@ -30,7 +30,7 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
  */
 async function findEntityOverlap(
   duck: Duck,
-  { judge: { entity }, split }: ModelDefinition,
+  { evaluation: { entity }, split }: ModelDefinition,
 ): Promise<number | undefined> {
   if (entity === undefined || split.kind !== 'hash') return undefined
   const name = `"${entity.replaceAll('"', '""')}"`

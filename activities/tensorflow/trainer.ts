@@ -6,9 +6,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { widthOf } from '../../domain/model/features.ts'
+import { inputWidthOf } from '../../domain/model/features.ts'
 import { compileEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
-import { seeded } from '../../domain/statistics/random.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import type { Training } from '../../models/define/model.ts'
 import { loadModel, type LoadedModel } from '../../models/index.ts'
@@ -65,11 +65,11 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const fits = fitFeatures(data.rows, definition.features)
   const encoder = compileEncoder(definition.features, fits)
   const tf = await loadTensorflow()
-  const inputs = widthOf(fits)
+  const inputs = inputWidthOf(fits)
   const outputs = outputsOf(definition.label.output)
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
   // What a model file draws without a seed comes again as well.
-  Math.random = seeded(job.seed)
+  Math.random = seededRandom(job.seed)
   const network = await trainNetwork(model, {
     tf,
     rows: data.rows as unknown as Training['rows'],

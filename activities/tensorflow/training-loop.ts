@@ -3,7 +3,7 @@
  * library shuffles with an unseeded generator, so that no training could be repeated or resumed exactly.
  */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
-import { seeded } from '../../domain/statistics/random.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, type Checkpoint } from './checkpoint.ts'
@@ -51,9 +51,9 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
     let checkpoint = resume?.phase === phase ? resume : undefined
     for (let epoch = (checkpoint?.epoch ?? 0) + 1; epoch <= epochs; epoch++) {
       if (checkpoint !== undefined) await restore(tf, network, checkpoint)
-      const chance = seeded(hash32(`${seed}/${phase}/${epoch}`))
+      const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
       // Layers that draw, such as dropout without a seed, must draw the same after a resumption.
-      Math.random = seeded(hash32(`${seed}/${phase}/${epoch}/layers`))
+      Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
       const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
       checkpoint = await capture(tf, network, { of, phase, epoch })
       await deps.onEpoch({ epoch: done + epoch, epochs: before, loss }, checkpoint)

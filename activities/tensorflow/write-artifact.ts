@@ -2,7 +2,7 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { widthOf, type FeatureFit, type Row } from '../../domain/model/features.ts'
+import { inputWidthOf, type FeatureFit, type FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import {
@@ -32,9 +32,9 @@ export interface Trained {
 export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, trained: Trained): Promise<string> {
   const { definition, network, fits, data, training } = trained
   const encoder = compileEncoder(definition.features, fits)
-  const inputs = widthOf(fits)
+  const inputs = inputWidthOf(fits)
   checkShape(network, { inputs, outputs: outputsOf(definition.label.output) })
-  const answer = (rows: readonly Row[]) =>
+  const answer = (rows: readonly FeatureRow[]) =>
     answersOf(tf, network, {
       rows: rows.length,
       inputs,
@@ -101,7 +101,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
 }
 
 /** Rows evenly spread over the training rows, and one with everything missing that may be. */
-function chooseGolden({ features }: ModelDefinition, rows: readonly Row[]): Row[] {
+function chooseGolden({ features }: ModelDefinition, rows: readonly FeatureRow[]): FeatureRow[] {
   const chosen = spread(rows, goldenRows)
   const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
   const first = chosen[0]

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
-import type { Row } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import { expectModest } from '../serving/codec/json-limits.ts'
 import type { Columns } from '../serving/codec/feature-columns.ts'
@@ -78,7 +78,7 @@ function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
   { all }: Columns,
-): (row: number) => Row {
+): (row: number) => FeatureRow {
   const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
   const seen = new Set<string>()
   for (const { name } of matrix === undefined ? tensors : []) {
@@ -104,7 +104,7 @@ function rowReader(
 function fillRows(
   loaded: LoadedVersion,
   rows: number,
-  rowAt: (row: number) => Row,
+  rowAt: (row: number) => FeatureRow,
   input: InputBuffer,
 ): void {
   const { columns } = loaded

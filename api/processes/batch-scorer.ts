@@ -6,10 +6,10 @@
  * how many bytes follow the line, in the layout of a batch, and is answered with as many outputs and marks behind the line.
  */
 import { once } from 'node:events'
-import { bytesOfRow, layoutOf, type Layout } from '../../domain/model/batch-spec.ts'
+import { bytesOfRow, batchLayoutOf, type BatchLayout } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
-import type { Row } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import type { ColumnBlock } from '../serving/columnar/column-source.ts'
 import { compileColumns } from '../serving/columnar/column-predictor.ts'
@@ -36,7 +36,7 @@ try {
   const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
   const loaded = await openVersion(version, manifest, files, tensors)
   const read = readModel(files.topology, files.weights)
-  const layout = layoutOf(manifest.features, manifest.preprocessing)
+  const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
   const score = compileScorer(loaded)
   const scoreColumns = compileColumnScorer(
     loaded,
@@ -63,7 +63,7 @@ async function say({ line, bytes = [] }: Reply): Promise<void> {
 
 function compileColumnScorer(
   { format, predictor }: LoadedVersion,
-  layout: Layout,
+  layout: BatchLayout,
   answer: ReturnType<typeof compileColumns>,
 ) {
   return async (rows: number, bytes: Uint8Array<ArrayBuffer>): Promise<Reply> => {
@@ -83,7 +83,7 @@ function compileColumnScorer(
   }
 }
 
-function blockOf(layout: Layout, rows: number, bytes: Uint8Array<ArrayBuffer>): ColumnBlock {
+function blockOf(layout: BatchLayout, rows: number, bytes: Uint8Array<ArrayBuffer>): ColumnBlock {
   if (bytes.byteLength !== rows * bytesOfRow(layout))
     throw new RangeError(`${bytes.byteLength} bytes are not ${rows} rows`)
   const { numbers, texts } = layout
@@ -104,7 +104,7 @@ function compileScorer({ manifest, predictor, read, format }: LoadedVersion) {
     if (outputs.length < rows * predictor.outputs) outputs = new Float32Array(rows * predictor.outputs)
     const problems: Record<number, string> = {}
     const cells = names.map((name) => columns[name] ?? [])
-    const row: Row = {}
+    const row: FeatureRow = {}
     for (let i = 0; i < rows; i++) {
       for (let f = 0; f < names.length; f++) row[names[f]!] = cells[f]![i] ?? null
       try {

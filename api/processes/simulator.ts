@@ -3,15 +3,15 @@
  * must not stand still for seconds while a person wonders.
  */
 import { setPriority } from 'node:os'
-import { seeded } from '../../domain/statistics/random.ts'
-import { parseScenario, type World } from '../../domain/simulation/scenario.ts'
-import { summarize, type SimulationSummary } from '../../domain/simulation/summary.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { parseScenario, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
+import { summarizeReleases, type SimulationSummary } from '../../domain/simulation/summary.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export interface SimulationOrder {
   policy: ReleasePolicy
-  world: World
+  world: SimulatedWorld
   /** As `tenure simulate` names them. */
   scenarios: readonly string[]
   /** Of each scenario, unless the time is up before. */
@@ -37,9 +37,9 @@ function play({ policy, world, scenarios, releases, withinMs }: SimulationOrder)
     const [next] = due.sort((one, other) => one.spentMs - other.spentMs)
     if (next === undefined) break
     const fromMs = performance.now()
-    const uniform = seeded(0x9e3779b1 + next.played.length)
+    const uniform = seededRandom(0x9e3779b1 + next.played.length)
     next.played.push(simulateRelease({ policy, scenario: next.scenario, world, uniform }))
     next.spentMs += performance.now() - fromMs
   }
-  return games.map(({ name, scenario, played }) => summarize(name, scenario, played))
+  return games.map(({ name, scenario, played }) => summarizeReleases(name, scenario, played))
 }

@@ -6,7 +6,7 @@
  */
 import { text } from 'node:stream/consumers'
 import { isError } from '../../domain/errors.ts'
-import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../../domain/monitoring/training-serving-skew.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
@@ -16,7 +16,7 @@ import { openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
   predictionId: string
-  row: Row
+  row: FeatureRow
   /** Null where an output was not finite. */
   outputs: (number | null)[]
 }
@@ -44,7 +44,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   const encode = compileEncoder(manifest.features, fits)
   const sheet = createInputBuffer()
   const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
-  const answer = async (row: Row): Promise<Float32Array> => {
+  const answer = async (row: FeatureRow): Promise<Float32Array> => {
     encode(row, trained, 0)
     const outputs = new Float32Array(predictor.outputs)
     await predictor.run(trained, 1, outputs)
@@ -80,9 +80,9 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
 
 /** How far each output may lie from the one that was given for what the log has rounded off. */
 async function slackOf(
-  row: Row,
+  row: FeatureRow,
   outputs: Float32Array,
-  answer: (row: Row) => Promise<Float32Array>,
+  answer: (row: FeatureRow) => Promise<Float32Array>,
 ): Promise<number[]> {
   const slack = Array.from(outputs, () => 0)
   for (const [name, value] of Object.entries(row)) {

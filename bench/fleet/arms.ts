@@ -1,6 +1,6 @@
 /** Whether the arms get the shares that the route says: over a million keys in this process, and asked of every replica. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { chooseArm, totalBp, type Route } from '../../domain/serving/route.ts'
+import { armOfKey, totalBp, type Route } from '../../domain/serving/route.ts'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
 import { model, row, untilFollowed, type FleetStage } from './fixture.ts'
@@ -26,7 +26,7 @@ export function measureShares(keys: number, shares: readonly number[]) {
     let canaries = 0
     let movedBack = 0
     for (let i = 0; i < keys; i++) {
-      const isCanary = chooseArm(route, `customer ${i}`).arm === 'canary'
+      const isCanary = armOfKey(route, `customer ${i}`).arm === 'canary'
       if (isCanary) canaries++
       else if (had[i] === 1) movedBack++
       had[i] = isCanary ? 1 : 0
@@ -69,7 +69,7 @@ export async function measureReplicas(
       const counts = found[target]!
       counts.answers++
       if (version === canary) counts.canaries++
-      if (chooseArm(route, routingKey).version !== version) counts.wrong++
+      if (armOfKey(route, routingKey).version !== version) counts.wrong++
     },
   })
   while (found.some((counts) => counts.answers < answers)) await pause(20)

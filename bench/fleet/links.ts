@@ -3,7 +3,7 @@
  * come to rest by itself: the release ends, every replica follows the newest route, the audit is whole, no row of the log is missing.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { seeded } from '../../domain/statistics/random.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findRouting, laggingReplicas, listFollowers } from '../../store/serving/routing.ts'
 import type { LinkedShow } from '../../test/support/servers/linked-fleet.ts'
@@ -50,7 +50,7 @@ const patienceMs = 120_000
 
 export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settled> {
   const { system, links, model } = show
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
   const champion = { version: '', answers: 0, strange: 0 }
   const asker = startAsker({

@@ -67,9 +67,9 @@ function edits(clock: Clock, { trainRows, testRows }: Sizes): (readonly [from: s
     // Outside of releases requests are counted by ten seconds, which are days here.
     silent: ${days(7)},
     outcomesStopped: ${days(2)},
-    brakes: {
-      coolDown: { drift: ${hours(24)}, quality: ${hours(6)}, labels: ${hours(24)} },
-      longest: ${days(7)},
+    cooldown: {
+      after: { drift: ${hours(24)}, quality: ${hours(6)}, labels: ${hours(24)} },
+      max: ${days(7)},
       week: ${days(7)},
       newRows: 1,
     },

@@ -3,7 +3,7 @@
  * 32-128-64-1. The peers' weights are taken when they are there, so that all give the same numbers; else seeded ones.
  */
 import { readFileSync } from 'node:fs'
-import type { Features, Output, Row } from '../../domain/model/features.ts'
+import type { Features, Output, FeatureRow } from '../../domain/model/features.ts'
 import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/serving/artifact.ts'
 
 export type NetName = 'iris' | 'wide'
@@ -38,7 +38,7 @@ function specOf(name: NetName, plain: PlainWeights | undefined): ArtifactSpec {
     output: outputs[name],
     preprocessing: names.map((each) => ({ name: each, kind: 'number', mean: 0, std: 1, fill: 0 })),
     layers,
-    golden: Array.from({ length: goldenRows }, (): Row =>
+    golden: Array.from({ length: goldenRows }, (): FeatureRow =>
       Object.fromEntries(names.map((each) => [each, Math.fround(3 * next())])),
     ),
   }

@@ -6,7 +6,7 @@
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { join } from 'node:path'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import type { Row } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { checkout } from '../../temporal.config.ts'
 import type { LiveRequest } from './replay.ts'
 
@@ -67,7 +67,7 @@ export async function openEvents({
       knownAtMs: Number(row['known_ms']),
       routingKey: String(row['routing_key']),
       outcome: plain(row['outcome']) ?? 0,
-      instance: Object.fromEntries(names.map((name) => [name, plain(row[name])])) as Row,
+      instance: Object.fromEntries(names.map((name) => [name, plain(row[name])])) as FeatureRow,
     }))
   }
 

@@ -4,7 +4,7 @@
  * known. Were outcomes sent with their requests, the demonstration would show a world in which labels are never late.
  */
 import { Agent } from 'node:http'
-import type { Row } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { sendJson, type Sent } from './http.ts'
 
 /** One recorded event. */
@@ -13,7 +13,7 @@ export interface LiveRequest {
   /** When its outcome became known. */
   knownAtMs: number
   routingKey: string
-  instance: Row
+  instance: FeatureRow
   outcome: number | string
 }
 

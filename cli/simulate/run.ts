@@ -1,7 +1,7 @@
 /** Shares the simulated releases out over the cores and puts the answers together in their order. */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import type { RivalName } from '../../domain/simulation/baseline-rules.ts'
+import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import type { SimulatedRelease } from '../../domain/simulation/simulate.ts'
 import { launcher } from '../../temporal.config.ts'
 import type { Answer, Share } from './worker.ts'
@@ -14,7 +14,7 @@ export interface Plan extends Omit<Share, 'from' | 'to' | 'rule'> {
 export async function simulate(
   plan: Plan,
   onProgress: (done: number) => void,
-  rule?: RivalName,
+  rule?: BaselineRuleName,
 ): Promise<SimulatedRelease[]> {
   const { releases, ...rest } = plan
   const processes = Math.max(1, Math.min(availableParallelism(), releases))

@@ -1,19 +1,19 @@
 /** A process that simulates a part of the releases; several of them use all cores. */
-import { seeded } from '../../domain/statistics/random.ts'
-import type { RivalName } from '../../domain/simulation/baseline-rules.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
-import type { Scenario, World } from '../../domain/simulation/scenario.ts'
+import type { TrafficScenario, SimulatedWorld } from '../../domain/simulation/scenario.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export interface Share {
   policy: ReleasePolicy
-  scenario: Scenario
-  world: World
+  scenario: TrafficScenario
+  world: SimulatedWorld
   /** Release i draws from a stream of its own, so that the sharing out changes nothing. */
   seed: number
   from: number
   to: number
-  rule?: RivalName
+  rule?: BaselineRuleName
 }
 
 export type Answer = { done: number } | { releases: SimulatedRelease[] }
@@ -21,7 +21,7 @@ export type Answer = { done: number } | { releases: SimulatedRelease[] }
 process.once('message', (share: Share) => {
   const releases: SimulatedRelease[] = []
   for (let i = share.from; i < share.to; i++) {
-    const uniform = seeded(Math.imul(share.seed, 0x9e3779b1) + i)
+    const uniform = seededRandom(Math.imul(share.seed, 0x9e3779b1) + i)
     releases.push(simulateRelease({ ...share, uniform }, share.rule))
     process.send?.({ done: 1 } satisfies Answer)
   }

@@ -8,7 +8,7 @@ import type { Output } from '../model/features.ts'
 import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../monitoring/quality.ts'
 
-export interface Answered {
+export interface AbPrediction {
   arm: 'canary' | 'control'
   atMs: number
   outputs: readonly number[]
@@ -28,7 +28,7 @@ export interface CohortQuestion {
 const minDelays = 20
 
 /** The matured cohorts, oldest first; none while it is not known how late outcomes are, or too few of them come. */
-export function cohortsOf(answered: readonly Answered[], question: CohortQuestion): AbCohort[] {
+export function cohortsOf(answered: readonly AbPrediction[], question: CohortQuestion): AbCohort[] {
   const { metric, output, nowMs, spanMs } = question
   const horizonMs = horizonOf(answered, nowMs)
   if (horizonMs === null) return []
@@ -56,7 +56,7 @@ export function cohortsOf(answered: readonly Answered[], question: CohortQuestio
 }
 
 /** How late most outcomes are, told by the older half of the predictions. */
-function horizonOf(answered: readonly Answered[], nowMs: number): number | null {
+function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | null {
   const firstMs = answered.reduce((first, { atMs }) => Math.min(first, atMs), nowMs)
   const endMs = firstMs + (nowMs - firstMs) / 2
   const delaysMs = answered

@@ -28,7 +28,7 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
  */
 const firstMass = 0.8
 
-export interface Comparison {
+export interface ArmComparison {
   add(tick: CanaryTick): void
   /** Begins the test afresh beside the older starts. */
   restart(atMs: number): void
@@ -38,7 +38,7 @@ export interface Comparison {
   describe(statistics: Verdict['statistics']): void
 }
 
-export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison {
+export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmComparison {
   const { code, alpha, noun } = kinds[metric]
   const fewerIsWorse = metric === 'conversions'
   const tolerated =
@@ -64,7 +64,7 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
 
   // Since the start, or since any restart: a fault of the last hour is not diluted by twelve good ones. A restart of
   // a moment ago says nothing yet: one bad answer in five would be a difference of a fifth.
-  const largestDelta = (nowMs: number, sign: number): number =>
+  const maxDelta = (nowMs: number, sign: number): number =>
     origins.reduce((most, origin) => {
       const since = weight - origin.weight
       if (since <= 0 || nowMs - origin.atMs < policy.restartMs / 4) return most
@@ -95,13 +95,13 @@ export function comparison(metric: RateMetric, policy: CanaryPolicy): Comparison
       logE = test.logE()
       if (logE > peak) peak = logE
       if (found !== null || logE < threshold) return
-      const delta = largestDelta(startMs, fewerIsWorse ? -1 : 1)
+      const delta = maxDelta(startMs, fewerIsWorse ? -1 : 1)
       if (delta < policy.minDelta) return
       found = {
         code,
         message:
-          `canary ${percent(rate(total.canaryEvents, total.canary))} ${noun} against ` +
-          `${percent(rate(total.controlEvents, total.control))}: logE ${round(logE)} ≥ ${round(threshold)}`,
+          `canary ${percentText(rate(total.canaryEvents, total.canary))} ${noun} against ` +
+          `${percentText(rate(total.controlEvents, total.control))}: logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
         values: {
           canaryEvents: total.canaryEvents,
           canaryRequests: total.canary,
@@ -178,10 +178,10 @@ export function rate(events: number, total: number): number | null {
 }
 
 /** A share of one as a person reads it: `0.053 %`, `12 %`. */
-export function percent(share: number | null): string {
+export function percentText(share: number | null): string {
   return share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
 }
 
-export function round(value: number): number {
+export function fourDigitNumber(value: number): number {
   return Number(value.toPrecision(4))
 }

@@ -4,7 +4,7 @@
  */
 
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { excessBad, type Exposure } from './harm-budget.ts'
+import { excessBad, type ExposureCounts } from './harm-budget.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface StageCounts {
@@ -15,11 +15,11 @@ export interface StageCounts {
   sharedControl: number
 }
 
-export interface CanaryLedger {
+export interface CanaryCounts {
   add(tick: CanaryTick): void
   lastStartMs(): number | undefined
   /** Over the whole release. */
-  exposure(): Exposure
+  exposure(): ExposureCounts
   excess(): number
   since(startedMs: number): StageCounts
   /** Why there is nothing to judge by, or null. */
@@ -31,11 +31,11 @@ export function badAnswers(arm: ArmCounts): number {
   return Math.min(arm.requests, arm.errors + arm.invalid)
 }
 
-export function canaryLedger(): CanaryLedger {
+export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []
   // Cumulative counts before each tick, so that a stage is one subtraction.
   const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0 }]
-  const byShare = new Map<number | null, Exposure>()
+  const byShare = new Map<number | null, ExposureCounts>()
 
   const firstFrom = (ms: number): number => {
     let low = 0
@@ -119,11 +119,11 @@ export function canaryLedger(): CanaryLedger {
   }
 }
 
-function emptyExposure(): Exposure {
+function emptyExposure(): ExposureCounts {
   return { canaryRequests: 0, canaryBad: 0, controlRequests: 0, controlBad: 0 }
 }
 
-function addExposure(a: Exposure, b: Exposure): Exposure {
+function addExposure(a: ExposureCounts, b: ExposureCounts): ExposureCounts {
   return {
     canaryRequests: a.canaryRequests + b.canaryRequests,
     canaryBad: a.canaryBad + b.canaryBad,

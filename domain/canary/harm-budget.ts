@@ -7,7 +7,7 @@
 import { betaQuantile } from '../statistics/distributions.ts'
 
 /** What one stage (or one share) has seen so far. */
-export interface Exposure {
+export interface ExposureCounts {
   canaryRequests: number
   canaryBad: number
   controlRequests: number
@@ -17,7 +17,7 @@ export interface Exposure {
 const rate = (bad: number, requests: number): number | null => (requests > 0 ? bad / requests : null)
 
 /** Σ over stages of max(0, x − n·p̂b). A stage without control traffic counts every bad answer. */
-export function excessBad(stages: readonly Exposure[]): number {
+export function excessBad(stages: readonly ExposureCounts[]): number {
   return stages.reduce((sum, stage) => {
     const base = rate(stage.controlBad, stage.controlRequests) ?? 0
     return sum + Math.max(0, stage.canaryBad - stage.canaryRequests * base)
@@ -35,7 +35,7 @@ export interface RampInput {
   requestsPerSecond: number
   /** How long a bad canary goes on before it is noticed and dropped: tick length plus the delay of acting. */
   reactionSeconds: number
-  seen: Exposure
+  seen: ExposureCounts
 }
 
 const steps = [100, 500, 1000, 2500, 5000] as const

@@ -6,13 +6,13 @@
 
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { comparison, percent, promotionProof, rate, round } from './arm-comparison.ts'
+import { compareArms, percentText, promotionProof, rate, fourDigitNumber } from './arm-comparison.ts'
 import {
   badAnswers,
-  canaryLedger,
+  createCanaryCounts,
   unreadableStage,
   unreadableTick,
-  type CanaryLedger,
+  type CanaryCounts,
   type StageCounts,
 } from './counts.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
@@ -37,8 +37,8 @@ const harmGrid = geometric(1.05, 4, 16)
 
 export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
   const problems = checkCanaryPolicy(policy).map((issue) => `the policy cannot be used: ${issue}`)
-  const ledger = canaryLedger()
-  const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => comparison(metric, policy))
+  const ledger = createCanaryCounts()
+  const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => compareArms(metric, policy))
   const promotion = policy.promotion
   const proofs =
     problems.length > 0 || promotion === 'off'
@@ -56,8 +56,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
     found.set('guard', {
       code: 'guard',
       message:
-        `${bad} of ${requests} canary answers were bad, at most ${percent(policy.guardRate)} are accepted: ` +
-        `logE ${round(logE)} ≥ ${round(threshold)}`,
+        `${bad} of ${requests} canary answers were bad, at most ${percentText(policy.guardRate)} are accepted: ` +
+        `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
       values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs: tick.startMs },
     })
   }
@@ -71,8 +71,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
     found.set('harm_budget', {
       code: 'harm_budget',
       message:
-        `${round(excess)} bad answers above the champion's rate, the budget is ${policy.harmBudget}: ` +
-        `logE ${round(logE)} ≥ ${round(threshold)}`,
+        `${fourDigitNumber(excess)} bad answers above the champion's rate, the budget is ${policy.harmBudget}: ` +
+        `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
       values: { excess, budget: policy.harmBudget, logE, threshold, atMs: tick.startMs },
     })
   }
@@ -154,7 +154,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
             code: 'paired_quality',
             message:
               `the champion alone was right ${paired.b} times, the canary alone ${paired.c} times: ` +
-              `logE ${round(logE)} ≥ ${round(threshold)}`,
+              `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
             values: { b: paired.b, c: paired.c, logE, threshold },
           })
         }
@@ -180,8 +180,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
           waits.push({
             code: 'srm',
             message:
-              `the canary got ${percent(rate(canary, canary + control))} of the requests, configured are ` +
-              `${percent(share)}: logE ${round(logE)} ≥ ${round(threshold)}; the arms cannot be compared`,
+              `the canary got ${percentText(rate(canary, canary + control))} of the requests, configured are ` +
+              `${percentText(share)}: logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}; the arms cannot be compared`,
             values: { canary, control, share, logE, threshold },
           })
         }
@@ -192,7 +192,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       if (stage.elapsedMs < stage.minMs && !mayHurry) {
         waits.push({
           code: 'minimum_time',
-          message: `${round(stage.elapsedMs / 1000)} s of at least ${round(stage.minMs / 1000)} s have passed`,
+          message: `${fourDigitNumber(stage.elapsedMs / 1000)} s of at least ${fourDigitNumber(stage.minMs / 1000)} s have passed`,
           values: { elapsedMs: stage.elapsedMs, minMs: stage.minMs },
         })
       }
@@ -211,7 +211,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
             code: 'promotion_evidence',
             message:
               `not proven yet that ${each.metric} stay below ${promotion.ratio} times the champion's: ` +
-              `logE ${round(logE)} < ${round(promotion.logE)}`,
+              `logE ${fourDigitNumber(logE)} < ${fourDigitNumber(promotion.logE)}`,
             values: { metric: each.metric, logE, threshold: promotion.logE, ratio: promotion.ratio },
           })
         }
@@ -226,7 +226,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
             code: 'quality_evidence',
             message:
               `not proven yet on ${b + c + (same ?? 0)} paired answers that accuracy falls by less than ` +
-              `${percent(margin)}: logE ${round(logE)} < ${round(threshold)}`,
+              `${percentText(margin)}: logE ${fourDigitNumber(logE)} < ${fourDigitNumber(threshold)}`,
             values: { b, c, same: same ?? null, margin, logE, threshold },
           })
         }
@@ -235,7 +235,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       return answer('pass', [
         {
           code: 'stage_passed',
-          message: `${inStage.canary} canary requests in ${round(stage.elapsedMs / 1000)} s, nothing against the canary`,
+          message: `${inStage.canary} canary requests in ${fourDigitNumber(stage.elapsedMs / 1000)} s, nothing against the canary`,
           values: { requests: inStage.canary, elapsedMs: stage.elapsedMs },
         },
       ])
@@ -248,7 +248,7 @@ function affordableShareBp(
   { ramp, harmBudget }: CanaryPolicy,
   stage: CanaryStage,
   inStage: StageCounts,
-  ledger: CanaryLedger,
+  ledger: CanaryCounts,
 ): number | null {
   if (ramp === undefined || stage.elapsedMs <= 0) return null
   return nextShareBp({

@@ -6,20 +6,20 @@ import { pointValue } from '../statistics/bootstrap.ts'
 import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
-export interface Asked {
+export interface AnchorCandidate {
   version: string
   answers: number[][]
 }
 
 /** The one with the best primary metric; undefined when none has one. */
 export function bestOf(
-  asked: readonly Asked[],
+  asked: readonly AnchorCandidate[],
   y: readonly number[],
   policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold'>,
-): (Asked & { value: number }) | undefined {
+): (AnchorCandidate & { value: number }) | undefined {
   const { task, primary, threshold } = policy
   const sign = higherIsBetter(primary) ? 1 : -1
-  let best: (Asked & { value: number }) | undefined
+  let best: (AnchorCandidate & { value: number }) | undefined
   for (const each of asked) {
     if (unreadableAnswers(task, each.answers, y.length) !== null) continue
     const value = pointValue(statisticOf(primary, score(task, y, each.answers, threshold)), y.length)

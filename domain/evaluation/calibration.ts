@@ -4,7 +4,7 @@
  */
 
 import { calibration } from '../metrics/calibration.ts'
-import { correctness, type Scored } from './metrics.ts'
+import { correctness, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
 export interface CalibrationFigures {
@@ -21,8 +21,8 @@ export interface GateCalibration {
 
 /** Null where the task has no probabilities or the policy asks for nothing. */
 export function judgeCalibration(
-  challenger: Scored,
-  champion: Scored | null,
+  challenger: ScoredRows,
+  champion: ScoredRows | null,
   policy: Pick<GatePolicy, 'calibration'>,
 ): GateCalibration | null {
   if (policy.calibration === 'off' || challenger.task === 'regression') return null
@@ -35,7 +35,7 @@ export function judgeCalibration(
 }
 
 /** Binary: of the probability of class 1. Multiclass: of the probability of the predicted class. */
-function figures(scored: Scored): CalibrationFigures {
+function figures(scored: ScoredRows): CalibrationFigures {
   const { ece, mce } =
     scored.task === 'binary'
       ? calibration(scored.y, scored.score)

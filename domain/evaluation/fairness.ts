@@ -5,7 +5,7 @@
 
 import { bootstrap, percentileInterval, type Statistic } from '../statistics/bootstrap.ts'
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
-import type { Scored } from './metrics.ts'
+import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 import { ratioOf } from '../metrics/metrics.ts'
 
@@ -35,7 +35,7 @@ const nothing: Estimate = { value: null, low: null, high: null }
 export function judgeFairness(
   attribute: string,
   values: readonly (string | null)[],
-  challenger: Scored,
+  challenger: ScoredRows,
   policy: Pick<GatePolicy, 'fairness' | 'resamples' | 'seed' | 'confidence'>,
   entities?: readonly (string | number)[],
 ): GateFairnessRow {
@@ -133,7 +133,7 @@ function compare(
   rate: Rate,
   pair: Extremes,
   values: readonly (string | null)[],
-  { y, predicted }: Scored,
+  { y, predicted }: ScoredRows,
 ): Statistic {
   const counted = (i: number) => rate === 'selectionRate' || y[i] === (rate === 'tpr' ? 1 : 0)
   const columns = [pair.low, pair.high].flatMap((group) => {

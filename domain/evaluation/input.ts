@@ -30,7 +30,7 @@ export interface GateInput {
   testSetUses?: number
 }
 
-const mostSlices = 50
+const maxSlices = 50
 
 /** Why the input cannot be judged, each with the verdict it leads to; empty when it can. */
 export function unreadableInput(
@@ -66,11 +66,11 @@ export function unreadableInput(
     else if (policy.task === 'multiclass' && each.rows[0]?.length !== challenger[0]?.length)
       add('insufficient', `${each.name}_unreadable`, `the ${each.name} knows another number of classes`)
   }
-  if ((slices?.length ?? 0) > mostSlices)
+  if ((slices?.length ?? 0) > maxSlices)
     add(
       'not_better',
       'too_many_slices',
-      `${slices!.length} slices are declared, at most ${mostSlices} are judged`,
+      `${slices!.length} slices are declared, at most ${maxSlices} are judged`,
     )
   for (const { attribute, values } of groups ?? []) {
     if (values.length !== rows)

@@ -4,8 +4,8 @@
  */
 
 import { pointValue } from '../statistics/bootstrap.ts'
-import { gains, type Gain, type Pair } from './paired-gain.ts'
-import { higherIsBetter, isMean, metricsFor, statisticOf, type Scored } from './metrics.ts'
+import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
+import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GateMetric, GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -35,13 +35,13 @@ export interface GateMetricRow {
 }
 
 export interface Models {
-  challenger: Scored
-  champion: Scored | null
-  anchor: Scored | null
-  baseline: Scored
+  challenger: ScoredRows
+  champion: ScoredRows | null
+  anchor: ScoredRows | null
+  baseline: ScoredRows
 }
 
-export interface Comparison {
+export interface GateComparison {
   metrics: GateMetricRow[]
   /** What blocks: the primary metric, a guard, the anchor or the baseline. */
   against: Reason[]
@@ -51,7 +51,7 @@ export function compareAll(
   { challenger, champion, anchor, baseline }: Models,
   policy: GatePolicy,
   entities?: readonly (string | number)[],
-): Comparison {
+): GateComparison {
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
   const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
@@ -59,7 +59,7 @@ export function compareAll(
   const cheap = (metric: GateMetric) =>
     isMean(metric) || metric === 'f1' || metric === 'rmse' || (metric === 'auc' && entities === undefined)
   const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
-  const pairs: Pair[] =
+  const pairs: ScoredPair[] =
     champion === null ? [] : withInterval.map((metric) => ({ metric, challenger, reference: champion }))
   const versusBaseline = pairs.push({ metric: primary, challenger, reference: baseline }) - 1
   const versusAnchor =
@@ -97,7 +97,7 @@ function tableRow(
   { challenger, champion, baseline }: Pick<Models, 'challenger' | 'champion' | 'baseline'>,
   policy: GatePolicy,
 ): GateMetricRow {
-  const value = (scored: Scored | null) =>
+  const value = (scored: ScoredRows | null) =>
     scored === null ? null : pointValue(statisticOf(metric, scored), scored.y.length)
   const now = value(challenger)
   const before = value(champion)
@@ -166,18 +166,18 @@ function notBetter(
       values,
     }
   }
-  const figures = `${metric} ${figure(gain.challenger)} against the ${who}'s ${figure(gain.reference)}`
+  const figures = `${metric} ${fourDigits(gain.challenger)} against the ${who}'s ${fourDigits(gain.reference)}`
   return {
     code: what === 'primary' || what === 'guard' ? `${what}_not_better` : `${what}_not_met`,
     message:
       what === 'baseline'
-        ? `${figures}: the gain is at least ${figure(gain.low)}, it must be above 0`
-        : `${figures}: the gain is at least ${figure(gain.oneSidedLow)}, it must be above −${figure(row.margin)}`,
+        ? `${figures}: the gain is at least ${fourDigits(gain.low)}, it must be above 0`
+        : `${figures}: the gain is at least ${fourDigits(gain.oneSidedLow)}, it must be above −${fourDigits(row.margin)}`,
     values,
   }
 }
 
 /** A number as a person reads it in a sentence. */
-export function figure(value: number | null): string {
+export function fourDigits(value: number | null): string {
   return value === null ? 'undefined' : String(Number(value.toPrecision(4)))
 }

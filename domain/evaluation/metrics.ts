@@ -8,7 +8,7 @@ import type { Statistic } from '../statistics/bootstrap.ts'
 import type { GateMetric, Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
 
-export interface Scored {
+export interface ScoredRows {
   task: Task
   y: Float64Array
   /** Binary: the probability of class 1. Regression: the predicted value. Multiclass: the probability of the truth. */
@@ -23,7 +23,7 @@ export interface Scored {
 }
 
 /** Some of the rows. */
-export function pick(scored: Scored, rows: readonly number[]): Scored {
+export function pick(scored: ScoredRows, rows: readonly number[]): ScoredRows {
   const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
   return {
     ...scored,
@@ -90,10 +90,10 @@ export function score(
   y: readonly number[],
   answers: readonly number[][],
   threshold: number,
-): Scored {
+): ScoredRows {
   const rows = y.length
   const classes = task === 'regression' ? 0 : task === 'binary' ? 2 : (answers[0]?.length ?? 0)
-  const scored: Scored = {
+  const scored: ScoredRows = {
     task,
     y: Float64Array.from(y),
     score: new Float64Array(rows),
@@ -139,12 +139,12 @@ export function isCounted(metric: GateMetric): boolean {
 }
 
 /** 1 where the predicted class is the true one. */
-export function correctness({ y, predicted }: Scored): Float64Array {
+export function correctness({ y, predicted }: ScoredRows): Float64Array {
   return Float64Array.from(predicted, (label, i) => (label === y[i] ? 1 : 0))
 }
 
 /** Each row's share of a metric that is a mean over rows, or the root of one; null for metrics that are not. */
-export function rowLosses(metric: GateMetric, scored: Scored): Float64Array | null {
+export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array | null {
   const { task, y, score } = scored
   switch (metric) {
     case 'accuracy':
@@ -164,7 +164,7 @@ export function rowLosses(metric: GateMetric, scored: Scored): Float64Array | nu
 
 const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null)
 
-export function statisticOf(metric: GateMetric, scored: Scored): Statistic {
+export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
   const losses = rowLosses(metric, scored)
   if (losses !== null) {
     const root = metric === 'rmse'
@@ -195,7 +195,7 @@ export function statisticOf(metric: GateMetric, scored: Scored): Statistic {
 }
 
 /** The mean F1 over the classes that occur or are predicted; null when none does. */
-function f1({ y, predicted }: Scored, classes: number[]): Statistic {
+function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
   const indicator = (holds: (i: number) => boolean) => Float64Array.from(y, (_, i) => (holds(i) ? 1 : 0))
   return {
     kind: 'sums',
@@ -218,7 +218,7 @@ function f1({ y, predicted }: Scored, classes: number[]): Statistic {
   }
 }
 
-function explained({ y, score }: Scored): Statistic {
+function explained({ y, score }: ScoredRows): Statistic {
   const mean = y.reduce((sum, value) => sum + value, 0) / y.length
   const centred = y.map((value) => value - mean) // so that Σy² − (Σy)²/n does not lose all its digits
   return {
@@ -232,7 +232,7 @@ function explained({ y, score }: Scored): Statistic {
 }
 
 /** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
-function ranked({ y, score }: Scored, of: 'area' | 'precision'): Statistic {
+function ranked({ y, score }: ScoredRows, of: 'area' | 'precision'): Statistic {
   const order = highestFirst(score)
   const positive = Float64Array.from(order, (row) => (y[row] === 1 ? 1 : 0))
   const ends: number[] = []

@@ -18,16 +18,16 @@ import {
   isMean,
   rowLosses,
   statisticOf,
-  type Scored,
+  type ScoredRows,
 } from './metrics.ts'
 import type { GateMetric, GatePolicy } from './policy.ts'
 import { mcnemarP } from '../metrics/mcnemar.ts'
 import { betaQuantile, normalQuantile } from '../statistics/distributions.ts'
 
-export interface Pair {
+export interface ScoredPair {
   metric: GateMetric
-  challenger: Scored
-  reference: Scored
+  challenger: ScoredRows
+  reference: ScoredRows
 }
 
 export interface Gain extends Interval {
@@ -41,7 +41,7 @@ export interface Gain extends Interval {
 
 /** One gain a pair. `entities` is given only when some entity has several rows. */
 export function gains(
-  pairs: readonly Pair[],
+  pairs: readonly ScoredPair[],
   policy: Pick<GatePolicy, 'confidence' | 'resamples' | 'seed'>,
   entities?: readonly (string | number)[],
 ): Gain[] {
@@ -68,7 +68,11 @@ export function gains(
   return found.map((gain) => gain!)
 }
 
-function points({ metric, challenger, reference }: Pair): Pick<Gain, 'challenger' | 'reference' | 'delta'> {
+function points({
+  metric,
+  challenger,
+  reference,
+}: ScoredPair): Pick<Gain, 'challenger' | 'reference' | 'delta'> {
   const rows = challenger.y.length
   const a = pointValue(statisticOf(metric, challenger), rows)
   const b = pointValue(statisticOf(metric, reference), rows)
@@ -76,7 +80,7 @@ function points({ metric, challenger, reference }: Pair): Pick<Gain, 'challenger
   return { challenger: a, reference: b, delta: a === null || b === null ? null : sign * (a - b) }
 }
 
-function analytic(pair: Pair, confidence: number): Gain | null {
+function analytic(pair: ScoredPair, confidence: number): Gain | null {
   if (pair.metric === 'auc') return byDelong(pair, confidence)
   if (pair.metric === 'accuracy') return byMcNemar(pair, confidence)
   return null
@@ -84,7 +88,7 @@ function analytic(pair: Pair, confidence: number): Gain | null {
 
 const quantile = (p: number): number => normalQuantile(p) ?? NaN
 
-function byDelong({ challenger, reference }: Pair, confidence: number): Gain {
+function byDelong({ challenger, reference }: ScoredPair, confidence: number): Gain {
   const test = delong(challenger.y, challenger.score, reference.score, confidence)
   const delta = test.auc1 === null || test.auc2 === null ? null : test.auc1 - test.auc2
   const [low, high] = test.interval ?? [null, null]
@@ -107,7 +111,7 @@ function byDelong({ challenger, reference }: Pair, confidence: number): Gain {
  * Δ = (won − lost)/n. From 25 disagreements on the interval is normal; below it is exact in the share won among
  * the disagreements, as the exact test is.
  */
-function byMcNemar(pair: Pair, confidence: number): Gain {
+function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   const [a, b] = [correctness(pair.challenger), correctness(pair.reference)]
   const n = a.length
   let [won, lost] = [0, 0]
@@ -141,7 +145,7 @@ function byMcNemar(pair: Pair, confidence: number): Gain {
 }
 
 /** The gain as one statistic, so that both models are measured on the same resample. */
-function difference({ metric, challenger, reference }: Pair): Statistic {
+function difference({ metric, challenger, reference }: ScoredPair): Statistic {
   const sign = higherIsBetter(metric) ? 1 : -1
   if (isMean(metric)) {
     const [a, b] = [rowLosses(metric, challenger)!, rowLosses(metric, reference)!]

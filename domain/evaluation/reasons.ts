@@ -7,7 +7,7 @@ import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
-import { figure, type GateMetricRow } from './metric-table.ts'
+import { fourDigits, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
 
 /** Floors every version meets. The first version of a model has nothing else to be measured by. */
@@ -24,7 +24,7 @@ export function floorReasons(
     .filter((row) => row.floorMet === false)
     .map(({ metric, challenger, floor, higherIsBetter }) => ({
       code: 'floor_missed',
-      message: `${metric} is ${figure(challenger)}, it must be ${higherIsBetter ? 'at least' : 'at most'} ${floor}`,
+      message: `${metric} is ${fourDigits(challenger)}, it must be ${higherIsBetter ? 'at least' : 'at most'} ${floor}`,
       values: { metric, challenger, floor },
     }))
 }
@@ -41,8 +41,8 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
       {
         code: 'slice_worse',
         message:
-          `on "${name}" ${metric} went from ${figure(champion)} to ${figure(challenger)}, ` +
-          `by more than ${points}: adjusted p ${figure(adjustedP)} < ${alpha}`,
+          `on "${name}" ${metric} went from ${fourDigits(champion)} to ${fourDigits(challenger)}, ` +
+          `by more than ${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`,
         values: { slice: name, metric, champion, challenger, delta, adjustedP },
       },
     ]
@@ -58,8 +58,8 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
     {
       code: 'calibration',
       message:
-        `the calibration error is ${figure(ece)}, above ${limit}` +
-        (before === null ? '' : ` and above the champion's ${figure(before)} + ${overChampion}`),
+        `the calibration error is ${fourDigits(ece)}, above ${limit}` +
+        (before === null ? '' : ` and above the champion's ${fourDigits(before)} + ${overChampion}`),
       values: { ece, championEce: before, limit, overChampion },
     },
   ]
@@ -71,7 +71,8 @@ export function fairnessReasons(
   verdict: 'blocked' | 'doubtful',
 ): Reason[] {
   const { selectionRatio, rateDifference } = policy.fairness
-  const said = ({ value, low, high }: Estimate) => `${figure(value)} [${figure(low)}, ${figure(high)}]`
+  const said = ({ value, low, high }: Estimate) =>
+    `${fourDigits(value)} [${fourDigits(low)}, ${fourDigits(high)}]`
   return rows
     .filter((row) => row.verdict === verdict)
     .map((row) => ({
@@ -98,7 +99,7 @@ export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GateP
   return [
     {
       code: 'too_good',
-      message: `${row.metric} rose by ${figure(row.delta)}, more than ${gain}: a person has to look for a leak first`,
+      message: `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: a person has to look for a leak first`,
       values: { metric: row.metric, delta: row.delta, limit: gain },
     },
   ]
@@ -120,19 +121,19 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const { metric, champion, challenger, delta, low, high, oneSidedLow, margin } = primary
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
-    const message = `the first version meets its floors and beats the baseline: ${metric} ${figure(challenger)}`
+    const message = `the first version meets its floors and beats the baseline: ${metric} ${fourDigits(challenger)}`
     return { code: 'first_version', message, values }
   }
-  const figures = `${metric} ${figure(challenger)} against ${figure(champion)}`
+  const figures = `${metric} ${fourDigits(challenger)} against ${fourDigits(champion)}`
   return primary.verdict === 'better'
     ? {
         code: 'better',
-        message: `${figures}: the gain lies in [${figure(low)}, ${figure(high)}], above 0`,
+        message: `${figures}: the gain lies in [${fourDigits(low)}, ${fourDigits(high)}], above 0`,
         values,
       }
     : {
         code: 'not_worse',
-        message: `${figures}: the gain is at least ${figure(oneSidedLow)}, above −${figure(margin)}`,
+        message: `${figures}: the gain is at least ${fourDigits(oneSidedLow)}, above −${fourDigits(margin)}`,
         values,
       }
 }

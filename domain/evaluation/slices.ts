@@ -6,7 +6,7 @@
 import { holm } from '../statistics/multiple-testing.ts'
 import { ownersOf, pointValue } from '../statistics/bootstrap.ts'
 import { delong } from '../metrics/delong.ts'
-import { higherIsBetter, pick, rowLosses, statisticOf, type Scored } from './metrics.ts'
+import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GatePolicy, SliceMetric } from './policy.ts'
 import { mcnemarP } from '../metrics/mcnemar.ts'
 import { normalTwoSided } from '../statistics/distributions.ts'
@@ -25,16 +25,16 @@ export interface GateSliceRow {
   verdict: 'ok' | 'blocked' | 'insufficient' | 'missing'
 }
 
-export interface Slice {
+export interface RowSlice {
   name: string
   /** Indices of test rows. */
   rows: readonly number[]
 }
 
 export function judgeSlices(
-  slices: readonly Slice[],
-  challenger: Scored,
-  champion: Scored | null,
+  slices: readonly RowSlice[],
+  challenger: ScoredRows,
+  champion: ScoredRows | null,
   policy: Pick<GatePolicy, 'slices' | 'evidence'>,
   entities?: readonly (string | number)[],
 ): GateSliceRow[] {
@@ -49,9 +49,9 @@ export function judgeSlices(
 }
 
 function compareSlice(
-  slice: Slice,
-  challenger: Scored,
-  champion: Scored | null,
+  slice: RowSlice,
+  challenger: ScoredRows,
+  champion: ScoredRows | null,
   policy: Pick<GatePolicy, 'slices' | 'evidence'>,
   entities?: readonly (string | number)[],
 ): GateSliceRow {
@@ -87,8 +87,8 @@ function gain(metric: SliceMetric, value: number | null, old: number | null): nu
 /** Two-sided p for "no difference" on the slice. */
 function sliceP(
   metric: SliceMetric,
-  challenger: Scored,
-  champion: Scored,
+  challenger: ScoredRows,
+  champion: ScoredRows,
   entities?: readonly (string | number)[],
 ): number | null {
   if (metric === 'auc') {

@@ -9,7 +9,7 @@ export interface Recalibration {
   offset: number
 }
 
-const most = 1e-6
+const max = 1e-6
 
 /** Maximum likelihood, by Newton's steps. Null when one of the outcomes is missing, or the promises tell them apart without fail. */
 export function fitRecalibration(y: readonly number[], p: readonly number[]): Recalibration | null {
@@ -43,7 +43,7 @@ export const recalibrated = ({ slope, offset }: Recalibration, p: number): numbe
   logistic(slope * logOdds(p) + offset)
 
 function logOdds(p: number): number {
-  const within = Math.min(1 - most, Math.max(most, p))
+  const within = Math.min(1 - max, Math.max(max, p))
   return Math.log(within / (1 - within))
 }
 

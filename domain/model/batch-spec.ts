@@ -26,7 +26,7 @@ export interface BatchSpec {
 export const shardRows = 200_000
 
 /** A part of the rows of a batch: from one place in its input to another, which is not in it. */
-export interface Part {
+export interface ShardRange {
   shard: number
   from: number
   to: number
@@ -59,7 +59,7 @@ export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>):
 }
 
 /** What a row was answered in a word: whether the threshold is reached, or the likeliest class; null for a number, which says it itself. */
-export function answerOf(output: Output, outputs: readonly (number | null)[]): string | null {
+export function predictedText(output: Output, outputs: readonly (number | null)[]): string | null {
   switch (output.kind) {
     case 'probability':
       return String((outputs[0] ?? 0) >= output.threshold)
@@ -80,14 +80,14 @@ export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
  * The layout of rows on their way to the process that answers them: column by column, the numbers first, each as doubles with NaN
  * where nothing is and infinity where no number is; then the texts, each as whole numbers of 32 bits.
  */
-export interface Layout {
+export interface BatchLayout {
   numbers: string[]
   /** With the texts that have a code, in their order. */
   texts: { name: string; codes: string[] }[]
 }
 
-export function layoutOf(features: Features, fits: readonly FeatureFit[]): Layout {
-  const layout: Layout = { numbers: [], texts: [] }
+export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): BatchLayout {
+  const layout: BatchLayout = { numbers: [], texts: [] }
   for (const [name, feature] of Object.entries(features)) {
     if (feature.kind === 'number') {
       layout.numbers.push(name)
@@ -101,4 +101,4 @@ export function layoutOf(features: Features, fits: readonly FeatureFit[]): Layou
   return layout
 }
 
-export const bytesOfRow = ({ numbers, texts }: Layout): number => numbers.length * 8 + texts.length * 4
+export const bytesOfRow = ({ numbers, texts }: BatchLayout): number => numbers.length * 8 + texts.length * 4

@@ -58,13 +58,13 @@ export type Missing = 'no_entity' | 'absent' | 'old' | 'late'
 export type FeatureValue = number | string | null
 
 /** What is known of an entity: its newest usable values. */
-export interface Known {
+export interface EntityValues {
   eventMs: number
   values: Readonly<Record<string, FeatureValue>>
 }
 
 const separator = '\u001f'
-const longestKey = 256
+const maxKeyLength = 256
 
 /** The text that names an entity, as `entityColumn` in SQL makes it; undefined when a part is missing or cannot be one. */
 export function entityKey(parts: readonly unknown[]): string | undefined {
@@ -74,7 +74,7 @@ export function entityKey(parts: readonly unknown[]): string | undefined {
     texts.push(String(part))
   }
   const key = texts.join(separator)
-  if (key.length > longestKey || key.includes('\0') || key.split(separator).length !== parts.length)
+  if (key.length > maxKeyLength || key.includes('\0') || key.split(separator).length !== parts.length)
     return undefined
   return key
 }
@@ -85,7 +85,7 @@ export const keyOfText = (text: string): string => text.split(' / ').join(separa
 /** The value of an entity at a moment by what is known of it, or what stands in and why. */
 export function valueAt(
   { value, timeToLiveMs, otherwise: standIn }: FeatureOrigin,
-  known: Known | undefined,
+  known: EntityValues | undefined,
   atMs: number,
 ): { value: FeatureValue; missing?: Missing } {
   const otherwise = standIn ?? null

@@ -45,7 +45,7 @@ export type Output =
   | { kind: 'number'; unit?: string; min?: number; max?: number }
 
 /** A row as it is sent and stored: one value a feature. */
-export type Row = Record<string, number | string | null>
+export type FeatureRow = Record<string, number | string | null>
 
 /** What training has fitted for each feature, in input order; the same numbers serve. */
 export type FeatureFit =
@@ -54,6 +54,6 @@ export type FeatureFit =
   | { name: string; kind: 'category'; vocabulary: string[] }
 
 /** The number of input columns that a fit produces. */
-export function widthOf(fits: readonly FeatureFit[]): number {
+export function inputWidthOf(fits: readonly FeatureFit[]): number {
   return fits.reduce((sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1), 0)
 }

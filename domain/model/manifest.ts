@@ -3,7 +3,7 @@
  * SHA-256 of their bytes; the digest of the manifest names the whole.
  */
 import type { DrillFault } from '../drill.ts'
-import type { FeatureFit, Features, Output, Row } from './features.ts'
+import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
 
 export interface FileDigest {
@@ -22,7 +22,7 @@ export interface Manifest {
   /** tfjs LayersModel files. */
   files: { 'model.json': FileDigest; 'weights.bin': FileDigest }
   /** Rows with the outputs that tfjs-node gave: every predictor must reproduce them to 1e-5. */
-  golden: { instances: Row[]; outputs: number[][] }
+  golden: { instances: FeatureRow[]; outputs: number[][] }
   /** What the features and the score looked like on the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
   /** Of a version that was made for a drill: what replicas make of its answers. */

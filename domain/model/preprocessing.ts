@@ -3,23 +3,23 @@
  * numbers fitted in training; a second implementation would differ one day, and nobody would see it but the users.
  */
 import { DomainError } from '../errors.ts'
-import type { FeatureFit, Features, Row } from './features.ts'
+import type { FeatureFit, Features, FeatureRow } from './features.ts'
 
 /** Writes one row's input columns into `into`, from `offset` on. Allocates nothing. */
-export type Encoder = (row: Row, into: Float32Array, offset: number) => void
+export type Encoder = (row: FeatureRow, into: Float32Array, offset: number) => void
 
 /** Values of a category beyond this many, the rarest first, count as "other". */
 export const maxVocabulary = 1_000
 
 /** Fits every feature on the training rows, in the order in which the features are declared. */
-export function fitFeatures(rows: readonly Row[], features: Features): FeatureFit[] {
+export function fitFeatures(rows: readonly FeatureRow[], features: Features): FeatureFit[] {
   return Object.entries(features).map(([name, feature]) =>
     feature.kind === 'number' ? fitNumber(rows, name) : fitCategory(rows, name),
   )
 }
 
 /** Mean and population standard deviation of what is there, in two passes; a constant is scaled by 1. */
-function fitNumber(rows: readonly Row[], name: string): FeatureFit {
+function fitNumber(rows: readonly FeatureRow[], name: string): FeatureFit {
   let count = 0
   let sum = 0
   for (const row of rows) {
@@ -39,7 +39,7 @@ function fitNumber(rows: readonly Row[], name: string): FeatureFit {
 }
 
 /** The values seen in training, in the order of their text. */
-function fitCategory(rows: readonly Row[], name: string): FeatureFit {
+function fitCategory(rows: readonly FeatureRow[], name: string): FeatureFit {
   const counts = new Map<string, number>()
   for (const row of rows) {
     const value = row[name]

@@ -42,8 +42,8 @@ export interface ReferenceProfile {
 }
 
 const decileProbabilities = Array.from({ length: 9 }, (_, i) => (i + 1) / 10)
-const mostCategories = 30
-const mostRare = 1000
+const maxCategories = 30
+const maxRareCategories = 1000
 
 export function numberProfile(name: string, values: readonly (number | null)[], bins = 10): NumberProfile {
   const present = values.filter((value): value is number => value !== null && Number.isFinite(value))
@@ -58,13 +58,13 @@ export function categoryProfile(name: string, values: readonly (string | null)[]
   const tally = new Map<string, number>()
   for (const value of values) if (value !== null) tally.set(value, (tally.get(value) ?? 0) + 1)
   const sorted = [...tally.entries()].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([v]) => v)
-  const categories = sorted.slice(0, mostCategories)
-  const rare = sorted.slice(mostCategories)
+  const categories = sorted.slice(0, maxCategories)
+  const rare = sorted.slice(maxCategories)
   const profile: CategoryProfile = {
     name,
     kind: 'category',
     categories,
-    rare: rare.length > mostRare ? null : rare,
+    rare: rare.length > maxRareCategories ? null : rare,
     counts: [],
   }
   return { ...profile, counts: countBins(profile, values) }

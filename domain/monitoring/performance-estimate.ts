@@ -5,7 +5,7 @@
 import { auc } from '../metrics/auc.ts'
 import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
-import { figure, marginOf } from '../evaluation/metric-table.ts'
+import { fourDigits, marginOf } from '../evaluation/metric-table.ts'
 import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -127,8 +127,8 @@ function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[]
   if (promisedThen === null || promisedNow === null || limit === null) return []
   if (!(promisedThen - promisedNow > limit)) return []
   const message =
-    `${metric} is estimated at ${figure(estimate)} on ${rows.recent} answers without outcomes: it was ${figure(measured)} on ` +
-    `${rows.matured} matured ones, and the answers promise ${figure(promisedNow)} instead of ${figure(promisedThen)}, ` +
-    `which is more than ${figure(limit)} less`
+    `${metric} is estimated at ${fourDigits(estimate)} on ${rows.recent} answers without outcomes: it was ${fourDigits(measured)} on ` +
+    `${rows.matured} matured ones, and the answers promise ${fourDigits(promisedNow)} instead of ${fourDigits(promisedThen)}, ` +
+    `which is more than ${fourDigits(limit)} less`
   return [{ code: 'estimated_quality', message, values: { ...each } }]
 }

@@ -88,7 +88,7 @@ export interface MonitorPolicy {
   /** Whether what is found may ask for a retraining. It can never release anything by itself. */
   retrain: boolean
   /** What holds such a request back. */
-  brakes: TriggerPolicy
+  cooldown: TriggerPolicy
 }
 
 const hourMs = 3_600_000
@@ -112,7 +112,7 @@ export const defaultMonitorPolicy: MonitorPolicy = {
     loopDelayMs: 250,
   },
   retrain: true,
-  brakes: defaultTriggerPolicy,
+  cooldown: defaultTriggerPolicy,
 }
 
 /** The usual floors of accuracy; other metrics have none of their own. */
@@ -148,7 +148,7 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
     issues.push('quality.warn and quality.alarm are finite numbers')
   if (policy.business !== undefined) issues.push(...issuesOfBusiness(policy.business))
   if (policy.cost !== undefined) issues.push(...issuesOfCost(policy.cost))
-  issues.push(...issuesOfTriggers(policy.brakes).map((issue) => `brakes.${issue}`))
+  issues.push(...issuesOfTriggers(policy.cooldown).map((issue) => `cooldown.${issue}`))
   return issues
 }
 

@@ -7,7 +7,7 @@ import type { Output } from '../model/features.ts'
 import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
-import { figure, marginOf } from '../evaluation/metric-table.ts'
+import { fourDigits, marginOf } from '../evaluation/metric-table.ts'
 import {
   defaultLabelPolicy,
   maturedCohort,
@@ -82,7 +82,7 @@ export function judgeQuality(
   if (cohort.status === 'insufficient')
     return unmeasured(
       'low_coverage',
-      `${figure(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
+      `${fourDigits(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
         `${100 * labelPolicy.minCoverage} % are needed`,
     )
   const y = rows.map((row) => row.y)
@@ -104,8 +104,8 @@ export function judgeQuality(
   const loss = report.higherIsBetter ? baseline - value : value - baseline
   if (loss <= margin) return { ...report, level: 'held', value }
   const message =
-    `${metric} on ${rows.length} matured outcomes is ${figure(value)}, it was ${figure(baseline)}: ` +
-    `worse by more than ${figure(margin)}`
+    `${metric} on ${rows.length} matured outcomes is ${fourDigits(value)}, it was ${fourDigits(baseline)}: ` +
+    `worse by more than ${fourDigits(margin)}`
   return {
     ...report,
     level: 'lost',

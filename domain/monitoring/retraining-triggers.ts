@@ -17,7 +17,7 @@ export interface Trigger {
 
 export interface TriggerPolicy {
   /** How long after a training another may start by itself. */
-  coolDownMs: {
+  afterMs: {
     /** When drift asks. */
     drift: number
     /** When lost quality asks. */
@@ -26,9 +26,9 @@ export interface TriggerPolicy {
     labels: number
   }
   /** What trainings that brought nothing can stretch the cool-down to. */
-  longestCoolDownMs: number
+  maxMs: number
   /** Trainings in a week from which none starts by itself. */
-  perWeek: number
+  maxPerWeek: number
   /** How long that week is: seven days, but where time runs faster. */
   weekMs: number
   /** New matured rows, as a share of the training rows, that are a reason by themselves. */
@@ -43,9 +43,9 @@ const hourMs = 3_600_000
 const weekMs = 168 * hourMs
 
 export const defaultTriggerPolicy: TriggerPolicy = {
-  coolDownMs: { drift: 24 * hourMs, quality: 6 * hourMs, labels: 24 * hourMs },
-  longestCoolDownMs: weekMs,
-  perWeek: 4,
+  afterMs: { drift: 24 * hourMs, quality: 6 * hourMs, labels: 24 * hourMs },
+  maxMs: weekMs,
+  maxPerWeek: 4,
   weekMs,
   newRowsShare: 0.2,
   newRowsAfterRejectShare: 0.1,
@@ -184,7 +184,7 @@ function brakeOf(
   if (last === undefined) return null
   const { rejects, failures } = fruitlessInARow(trainings)
   const fruitless = rejects + failures
-  const coolDownMs = coolDown(reason, fruitless, policy)
+  const coolDownMs = cooldownMs(reason, fruitless, policy)
   const coolAtMs = last.startedMs + coolDownMs
   if (nowMs < coolAtMs) {
     const after = fruitless > 0 ? `, after ${fruitless} in a row that brought nothing better` : ''
@@ -192,10 +192,10 @@ function brakeOf(
     return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
   }
   const week = trainings.filter(({ startedMs }) => startedMs > nowMs - policy.weekMs)
-  if (week.length >= policy.perWeek) {
-    const freeAtMs = week[policy.perWeek - 1]!.startedMs + policy.weekMs
+  if (week.length >= policy.maxPerWeek) {
+    const freeAtMs = week[policy.maxPerWeek - 1]!.startedMs + policy.weekMs
     const span = policy.weekMs === weekMs ? 'seven days' : hours(policy.weekMs)
-    const message = `${week.length} trainings started in the last ${span}, ${policy.perWeek} are the limit`
+    const message = `${week.length} trainings started in the last ${span}, ${policy.maxPerWeek} are the limit`
     return { action: 'skip', code: 'weekly_cap', message, retryAtMs: freeAtMs }
   }
   const { newRows, trainingRows } = history
@@ -226,29 +226,21 @@ function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: numbe
 }
 
 /** Doubled for each training that brought nothing; after `rejectsToBreak` of them the longest at once. */
-export function coolDown(reason: Automatic, fruitless: number, policy: TriggerPolicy): number {
-  if (fruitless >= policy.rejectsToBreak) return policy.longestCoolDownMs
-  return Math.min(policy.longestCoolDownMs, policy.coolDownMs[reason] * 2 ** fruitless)
+export function cooldownMs(reason: Automatic, fruitless: number, policy: TriggerPolicy): number {
+  if (fruitless >= policy.rejectsToBreak) return policy.maxMs
+  return Math.min(policy.maxMs, policy.afterMs[reason] * 2 ** fruitless)
 }
 
 const figure = (value: number): string => String(Number(value.toPrecision(4)))
 const hours = (ms: number): string => `${figure(ms / hourMs)} h`
 
-/** What is wrong with a policy, field by field; empty when it may be used. */
+/** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfTriggers(policy: TriggerPolicy): string[] {
-  const {
-    coolDownMs,
-    longestCoolDownMs,
-    perWeek,
-    weekMs: week,
-    newRowsShare,
-    newRowsAfterRejectShare,
-  } = policy
+  const { afterMs, maxMs, maxPerWeek, weekMs: periodMs, rejectsToBreak } = policy
+  const { newRowsShare, newRowsAfterRejectShare } = policy
   const issues: string[] = []
-  const times = { ...coolDownMs, longestCoolDownMs, weekMs: week }
-  for (const [name, value] of Object.entries(times))
-    if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
-  for (const [name, value] of Object.entries({ perWeek, rejectsToBreak: policy.rejectsToBreak }))
+  const integers = { ...afterMs, maxMs, weekMs: periodMs, maxPerWeek, rejectsToBreak }
+  for (const [name, value] of Object.entries(integers))
     if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
   for (const [name, value] of Object.entries({ newRowsShare, newRowsAfterRejectShare }))
     if (!(value > 0 && Number.isFinite(value))) issues.push(`${name} is above 0, not ${value}`)

@@ -12,7 +12,7 @@ import {
   pick,
   rowLosses,
   statisticOf,
-  type Scored,
+  type ScoredRows,
 } from '../evaluation/metrics.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
@@ -23,7 +23,7 @@ import type { Reason } from '../verdict.ts'
 export const breakdownJudge = 'breakdown@1'
 
 export interface BreakdownEvidence {
-  scored: Scored
+  scored: ScoredRows
   /** The rows of each part; a text says why it could not be told. */
   slices: readonly { name: string; rows: readonly number[] | string }[]
   groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
@@ -122,7 +122,7 @@ export function judgeBreakdown(
 const enough = (rows: number, { evidence }: GatePolicy): boolean => rows >= evidence.rows
 
 function judgeSlices(
-  scored: Scored,
+  scored: ScoredRows,
   slices: BreakdownEvidence['slices'],
   baseline: Readonly<Record<string, number | null>>,
   policy: GatePolicy,
@@ -154,7 +154,7 @@ function judgeSlices(
 }
 
 /** The standard error of a metric on some rows; of an AUC after Hanley and McNeil (1982). */
-function errorOf(metric: SliceMetric, part: Scored, value: number): number | null {
+function errorOf(metric: SliceMetric, part: ScoredRows, value: number): number | null {
   if (metric === 'auc') {
     const positives = sumOf(part.y)
     const negatives = part.y.length - positives
@@ -189,7 +189,7 @@ function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Bre
 }
 
 /** Undefined where there are no probabilities, or nobody asks for their meaning. */
-function calibrationOf(scored: Scored, policy: GatePolicy): number | null | undefined {
+function calibrationOf(scored: ScoredRows, policy: GatePolicy): number | null | undefined {
   if (policy.calibration === 'off' || scored.task === 'regression') return undefined
   return scored.task === 'binary'
     ? calibration(scored.y, scored.score).ece

@@ -17,7 +17,7 @@ export interface SkewColumn {
   name: string
   mismatches: number
   /** The largest difference of two numbers; null when none was compared. */
-  largest: number | null
+  maxDifference: number | null
   /** One prediction to look at. */
   example: string
 }
@@ -45,10 +45,10 @@ export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewRe
       const [a, b] = [served[name], replayed[name]]
       if (isSame(a, b, tolerance)) continue
       differs = true
-      const column = columns.get(name) ?? { name, mismatches: 0, largest: null, example: predictionId }
+      const column = columns.get(name) ?? { name, mismatches: 0, maxDifference: null, example: predictionId }
       column.mismatches++
       if (typeof a === 'number' && typeof b === 'number' && Number.isFinite(a - b)) {
-        column.largest = Math.max(column.largest ?? 0, Math.abs(a - b))
+        column.maxDifference = Math.max(column.maxDifference ?? 0, Math.abs(a - b))
       }
       columns.set(name, column)
     }

@@ -7,7 +7,7 @@ import type { GateReport } from '../evaluation/gate.ts'
 import type { GateMetricRow } from '../evaluation/metric-table.ts'
 import type { GateSliceRow } from '../evaluation/slices.ts'
 import type { Manifest } from '../model/manifest.ts'
-import type { Lineage } from './version.ts'
+import type { VersionLineage } from './version.ts'
 
 export interface CardSource {
   version: string
@@ -22,7 +22,7 @@ export interface CardSource {
   artifactDigest: string
   /** Of artifacts made elsewhere little is known. */
   manifest: Partial<Manifest>
-  lineage: Partial<Lineage>
+  lineage: Partial<VersionLineage>
   evaluation?: { id: string; verdict: string; baselineVersion?: string; report: Partial<GateReport> }
 }
 
@@ -50,7 +50,7 @@ export interface ModelCard {
     code: string | null
     dependencies: string | null
     seed: number | null
-    hyperparameters: Lineage['hyperparameters']
+    hyperparameters: VersionLineage['hyperparameters']
   }
   evaluation: {
     verdict: string

@@ -5,7 +5,7 @@
 import { higherIsBetter } from '../evaluation/metrics.ts'
 import type { Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
-import type { Lineage } from './version.ts'
+import type { VersionLineage } from './version.ts'
 
 export interface ComparedVersion {
   version: string
@@ -13,7 +13,7 @@ export interface ComparedVersion {
   status: string
   createdAt: string
   createdBy: string
-  lineage: Partial<Lineage>
+  lineage: Partial<VersionLineage>
   manifest: Partial<Manifest>
   training: {
     epochs: number

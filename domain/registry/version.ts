@@ -11,7 +11,7 @@ export interface VersionNumber {
 }
 
 /** Where a version came from: what is needed to make it again and to answer who, when and why. */
-export interface Lineage {
+export interface VersionLineage {
   snapshot: string
   asOf: string
   code: string

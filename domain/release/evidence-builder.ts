@@ -73,7 +73,7 @@ export interface Observation {
  * What the judge is given at a look. The time of a stage is the time for which it was both watched and counted: a gap in
  * either shortens no window.
  */
-export function evidenceOf(
+export function canaryEvidenceOf(
   state: ReleaseState,
   { counted, staleMs, watchedMs, paired }: Observation,
 ): CanaryEvidence {

@@ -7,7 +7,7 @@ import type { ReleasePolicy } from './policy.ts'
 /** Whose place a waiting release may take. */
 export type Preemption = 'none' | 'unexposed' | 'exposed'
 
-export interface QueueRequest {
+export interface QueueFacts {
   policy: Pick<ReleasePolicy, 'whenBusy'>
   /** Whether a person asks, and not a retraining that has come to its end. */
   byPerson: boolean
@@ -15,7 +15,7 @@ export interface QueueRequest {
 }
 
 /** Whose place it may take while it waits; `refuse` when it may not even wait. */
-export function queuePolicy({ policy, byPerson, hotfix }: QueueRequest): Preemption | 'refuse' {
+export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemption | 'refuse' {
   if (hotfix) return 'exposed'
   switch (policy.whenBusy ?? 'queue') {
     case 'refuse':

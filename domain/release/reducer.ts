@@ -204,7 +204,7 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
 }
 
 /** How often replicas that do not follow are asked again before the release ends without them, with an alert. */
-const mostReturns = 6
+const maxRollbackAttempts = 6
 
 function afterRollback(
   state: ReleaseState,
@@ -214,7 +214,7 @@ function afterRollback(
   if (order === undefined)
     throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
   const named = problems.join('; ')
-  if (problems.length > 0 && state.attempts + 1 < mostReturns)
+  if (problems.length > 0 && state.attempts + 1 < maxRollbackAttempts)
     return applied(
       { ...state, attempts: state.attempts + 1, blockedBy: problems },
       `not every replica has returned yet: ${named}`,

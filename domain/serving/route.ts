@@ -75,7 +75,7 @@ export function placeOf(salt: string, routingKey: string): number {
 }
 
 /** The arm of a routing key. The same key gets the same arm on every replica of one generation. */
-export function chooseArm(route: Route, routingKey: string): RouteArm {
+export function armOfKey(route: Route, routingKey: string): RouteArm {
   const first = route.arms[0]
   if (first !== undefined && route.arms.length === 1) return first
   let reached = 0

@@ -5,23 +5,23 @@
 import type { CanaryTick } from '../canary/evidence.ts'
 import { normalQuantile } from '../statistics/distributions.ts'
 
-export interface Rival {
+export interface BaselineRule {
   /** Takes one tick in and says whether the rule rolls the canary back now. */
   add(tick: CanaryTick): boolean
 }
 
 export const baselineRuleNames = ['argo', 'flagger', 'z-test'] as const
-export type RivalName = (typeof baselineRuleNames)[number]
+export type BaselineRuleName = (typeof baselineRuleNames)[number]
 
 /** What each rule looks at, in one sentence with its source. */
-export const rivalRules: Record<RivalName, string> = {
+export const rivalRules: Record<BaselineRuleName, string> = {
   argo: 'success rate of the canary at least 95 %, measured each 5 minutes, more than 3 failures roll back (Argo Rollouts, "Analysis", success-rate example)',
   flagger:
     'success rate of the canary at least 99 %, measured each minute, 5 failed checks roll back (Flagger, "How it works", canary example)',
   'z-test': 'one-sided two-proportion z-test of errors at 1 %, looked at each minute',
 }
 
-export function baselineRule(name: RivalName): Rival {
+export function baselineRule(name: BaselineRuleName): BaselineRule {
   switch (name) {
     case 'argo':
       return successRate({ windowMs: 300_000, minSuccess: 0.95, failures: 4 })
@@ -32,7 +32,7 @@ export function baselineRule(name: RivalName): Rival {
   }
 }
 
-function successRate(rule: { windowMs: number; minSuccess: number; failures: number }): Rival {
+function successRate(rule: { windowMs: number; minSuccess: number; failures: number }): BaselineRule {
   let openedMs: number | undefined
   let requests = 0
   let errors = 0
@@ -53,7 +53,7 @@ function successRate(rule: { windowMs: number; minSuccess: number; failures: num
   }
 }
 
-function zTest(rule: { everyMs: number; alpha: number }): Rival {
+function zTest(rule: { everyMs: number; alpha: number }): BaselineRule {
   const limit = normalQuantile(1 - rule.alpha) ?? 0
   const canary = { n: 0, x: 0 }
   const control = { n: 0, x: 0 }

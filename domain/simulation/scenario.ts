@@ -6,7 +6,7 @@ import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
 
-export type Scenario =
+export type TrafficScenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }
   /** The canary fails with this probability, from `fromMs` on. */
   | { kind: 'error'; rate: number; fromMs: number }
@@ -17,7 +17,7 @@ export type Scenario =
   /** The counters stop coming at this time. */
   | { kind: 'stale'; fromMs: number }
 
-export interface World {
+export interface SimulatedWorld {
   requestsPerSecond: number
   tickMs: number
   /** The champion's rates. */
@@ -33,7 +33,7 @@ export interface RecordedTick {
   invalid: number
 }
 
-export const defaultWorld: World = {
+export const defaultWorld: SimulatedWorld = {
   requestsPerSecond: 100,
   tickMs: 10_000,
   errorRate: 0.005,
@@ -42,7 +42,7 @@ export const defaultWorld: World = {
 
 /** The expected requests and the champion's rates of the tick at this time. */
 export function worldAt(
-  world: World,
+  world: SimulatedWorld,
   atMs: number,
 ): { requests: number; errorRate: number; invalidRate: number } {
   const { recorded, tickMs } = world
@@ -70,7 +70,7 @@ export const scenarioForms: Record<string, string> = {
 const hourMs = 3_600_000
 
 /** Reads a scenario as it is typed; absent when it is none of the forms. */
-export function parseScenario(text: string): Scenario | undefined {
+export function parseScenario(text: string): TrafficScenario | undefined {
   const [, word, argument, hours] =
     /^([a-z-]+)(?::([\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
   const value = Number(argument)
@@ -110,7 +110,7 @@ const stormRequests = 500
 /** Long enough after the start that the early evidence is for the canary. */
 const stormAtMs = 600_000
 
-export interface Traffic {
+export interface SimulatedTraffic {
   /** The counters of the tick that starts now; undefined when none come. */
   tick(startMs: number, shareBp: number): CanaryTick | undefined
   /** Discordant pairs so far from requests that both models answered: b against the canary, c for it. */
@@ -118,7 +118,11 @@ export interface Traffic {
 }
 
 /** The traffic of one release under a scenario, drawn from `uniform`; times count from the start of the canary. */
-export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): Traffic {
+export function trafficOf(
+  scenario: TrafficScenario,
+  world: SimulatedWorld,
+  uniform: Uniform,
+): SimulatedTraffic {
   const failed = new Set<number>()
   let pairs = { b: 0, c: 0 }
 
@@ -126,14 +130,14 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
     const share95 = slowShare(0.95, factor)
     return { share95, nested: slowShare(0.99, factor) / share95 }
   }
-  const usual = slowness(1)
-  const canarys = scenario.kind === 'latency' ? slowness(scenario.factor) : usual
+  const defaultSlowness = slowness(1)
+  const canarys = scenario.kind === 'latency' ? slowness(scenario.factor) : defaultSlowness
 
   const arm = (
     requests: number,
     errorRate: number,
     invalidRate: number,
-    { share95, nested } = usual,
+    { share95, nested } = defaultSlowness,
   ): ArmCounts => {
     const errors = binomial(uniform, requests, errorRate)
     const slow95 = binomial(uniform, requests, share95)
@@ -149,17 +153,12 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
   return {
     tick(startMs, shareBp) {
       if (scenario.kind === 'stale' && startMs >= scenario.fromMs) return undefined
-      const usually = worldAt(world, startMs)
-      const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, usually.requests)
+      const rates = worldAt(world, startMs)
+      const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, rates.requests)
       const drift = scenario.kind === 'router-drift' ? 1.6 : 1
       const canaryRequests = binomial(uniform, total, Math.min(1, (shareBp / 10_000) * drift))
       const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
-      const canary = arm(
-        canaryRequests,
-        broken ? scenario.rate : usually.errorRate,
-        usually.invalidRate,
-        canarys,
-      )
+      const canary = arm(canaryRequests, broken ? scenario.rate : rates.errorRate, rates.invalidRate, canarys)
       if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
@@ -176,7 +175,7 @@ export function trafficOf(scenario: Scenario, world: World, uniform: Uniform): T
       const control =
         scenario.kind === 'control-gone'
           ? none
-          : arm(total - canaryRequests, usually.errorRate, usually.invalidRate)
+          : arm(total - canaryRequests, rates.errorRate, rates.invalidRate)
       return { startMs, shareBp, canary, control }
     },
     paired: () => pairs,

@@ -9,9 +9,9 @@ import type { CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy } from '../release/policy.ts'
 import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
-import { baselineRule, type RivalName } from './baseline-rules.ts'
+import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
-import { trafficOf, worldAt, type Scenario, type World } from './scenario.ts'
+import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import type { VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {
@@ -31,13 +31,13 @@ export interface SimulatedRelease {
 
 export interface Simulated {
   policy: ReleasePolicy
-  scenario: Scenario
-  world: World
+  scenario: TrafficScenario
+  world: SimulatedWorld
   uniform: Uniform
 }
 
 /** Who ends a release: our judge, or another controller's rule with our stages and clocks. */
-export function simulateRelease(plan: Simulated, rule?: RivalName): SimulatedRelease {
+export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): SimulatedRelease {
   const { policy, world, uniform, scenario } = plan
   const traffic = trafficOf(scenario, world, uniform)
   const watch = incrementalJudge(policy.limits)
@@ -186,7 +186,7 @@ function exposedBp(state: ReleaseState): number {
 }
 
 /** When the candidate begins to be worse than the champion; absent when it never is. */
-export function faultStart(scenario: Scenario): number | undefined {
+export function faultStart(scenario: TrafficScenario): number | undefined {
   switch (scenario.kind) {
     case 'error':
       return scenario.fromMs

@@ -4,7 +4,7 @@
  */
 import { quantileOfSorted } from '../statistics/quantiles.ts'
 import { faultStart, type SimulatedRelease } from './simulate.ts'
-import type { Scenario } from './scenario.ts'
+import type { TrafficScenario } from './scenario.ts'
 
 /** What a policy does under a scenario, over many releases. */
 export interface SimulationSummary {
@@ -25,9 +25,9 @@ export interface SimulationSummary {
 
 export type Spread = { p50: number | null; p95: number | null }
 
-export function summarize(
+export function summarizeReleases(
   name: string,
-  scenario: Scenario,
+  scenario: TrafficScenario,
   releases: readonly SimulatedRelease[],
 ): SimulationSummary {
   const count = (outcome: SimulatedRelease['outcome']) =>

@@ -5,7 +5,7 @@
  */
 
 import { quantileOfSorted } from './quantiles.ts'
-import { seeded } from './random.ts'
+import { seededRandom } from './random.ts'
 import { binomial } from './random-variates.ts'
 
 /** A metric that is a function of sums over rows. */
@@ -59,7 +59,7 @@ export function bootstrap(
   const cells =
     owner === null && statistics.every((each) => each.kind === 'sums') ? cellsOf(columns, rows) : null
   const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
-  const uniform = seeded(seed)
+  const uniform = seededRandom(seed)
   const values = statistics.map(() => new Float64Array(resamples))
   const found = statistics.map(() => 0)
 
@@ -106,7 +106,7 @@ interface Cell {
   values: number[]
 }
 
-const mostCells = 200
+const maxCells = 200
 
 /** The distinct rows, where there are few: all that 0/1 columns can make. Null where there are many. */
 function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null {
@@ -117,7 +117,7 @@ function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null 
     const cell = cells.get(key) ?? { rows: 0, values }
     cell.rows++
     cells.set(key, cell)
-    if (cells.size > mostCells || cells.size * 10 > rows) return null
+    if (cells.size > maxCells || cells.size * 10 > rows) return null
   }
   return [...cells.values()]
 }

@@ -122,8 +122,8 @@ function betaFraction(x: number, a: number, b: number): number {
     return Math.abs(c * d - 1)
   }
   // The terms needed grow with the square root of the larger parameter.
-  const most = 200 + 20 * Math.sqrt(Math.max(a, b))
-  for (let m = 1; m < most; m++) {
+  const maxSteps = 200 + 20 * Math.sqrt(Math.max(a, b))
+  for (let m = 1; m < maxSteps; m++) {
     step((m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)))
     if (step((-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1))) < 1e-16) break
   }

@@ -4,7 +4,7 @@
  */
 
 /** Uniform numbers in [0, 1) by xoshiro128** (Blackman and Vigna 2021), its state filled by SplitMix32 from the seed. */
-export function seeded(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let mixer = seed | 0
   const mix = (): number => {
     mixer = (mixer + 0x9e3779b9) | 0

@@ -1,5 +1,11 @@
 /** Expectations of a whole batch: its shape, its size and age, and the statistics of its columns. */
-import type { Cell, Expectation, ExpectationContext, ExpectationResult, Table } from './expectations.ts'
+import type {
+  BatchCell,
+  Expectation,
+  ExpectationContext,
+  ExpectationResult,
+  BatchTable,
+} from './expectations.ts'
 import { isWithin } from './row-expectations.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import { shown } from '../postgres-text.ts'
@@ -8,12 +14,12 @@ type Range = { min?: number; max?: number }
 type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }
 
 /** Earlier snapshots that a median is worth computing of. */
-const fewestRuns = 3
+const minRuns = 3
 
 /** Judges an expectation of the batch; undefined for one of single rows. */
 export function judgeBatch(
   expectation: Expectation,
-  table: Table,
+  table: BatchTable,
   context: ExpectationContext,
 ): ExpectationResult | undefined {
   const finding = findingOf(expectation, table, context)
@@ -22,7 +28,11 @@ export function judgeBatch(
   return { check, subject: 'column' in expectation ? expectation.column : 'batch', severity, ...finding }
 }
 
-function findingOf(expectation: Expectation, table: Table, context: ExpectationContext): Finding | undefined {
+function findingOf(
+  expectation: Expectation,
+  table: BatchTable,
+  context: ExpectationContext,
+): Finding | undefined {
   const column = 'column' in expectation ? table.columns[expectation.column] : undefined
   const missing = (name: string): Finding => ({
     passed: false,
@@ -35,7 +45,7 @@ function findingOf(expectation: Expectation, table: Table, context: ExpectationC
     case 'rows':
       return range('rows', table.rows, expectation)
     case 'rows_as_usual':
-      return judgeUsualRows(expectation, table.rows, context.earlierRows)
+      return judgeTypicalRowCount(expectation, table.rows, context.earlierRows)
     case 'fresh':
       return judgeAge(expectation.withinMs, table, context)
     case 'distinct':
@@ -83,14 +93,14 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   }
 }
 
-const kinds: Record<string, (cell: Cell) => boolean> = {
+const kinds: Record<string, (cell: BatchCell) => boolean> = {
   number: (cell) => typeof cell === 'number',
   time: (cell) => typeof cell === 'number',
   text: (cell) => typeof cell === 'string',
   flag: (cell) => typeof cell === 'boolean' || cell === 0 || cell === 1,
 }
 
-function judgeSchema(columns: Record<string, string>, table: Table): Finding {
+function judgeSchema(columns: Record<string, string>, table: BatchTable): Finding {
   const issues = Object.entries(columns).flatMap(([name, kind]) => {
     const cells = table.columns[name]
     if (cells === undefined) return [`${name} is missing`]
@@ -105,12 +115,12 @@ function judgeSchema(columns: Record<string, string>, table: Table): Finding {
   }
 }
 
-function judgeUsualRows(
+function judgeTypicalRowCount(
   { minRatio, maxRatio }: { minRatio: number; maxRatio: number },
   rows: number,
   earlier: readonly number[],
 ): Finding {
-  if (earlier.length < fewestRuns)
+  if (earlier.length < minRuns)
     return {
       passed: true,
       observed: null,
@@ -122,7 +132,7 @@ function judgeUsualRows(
   return { ...finding, message: `${finding.message} (${rows} to ${median})` }
 }
 
-function judgeAge(withinMs: number, table: Table, { asOfMs, eventAt }: ExpectationContext): Finding {
+function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: ExpectationContext): Finding {
   const times = eventAt === undefined ? [] : numbersOf(table.columns[eventAt] ?? [])
   let newest = -Infinity
   for (const time of times) newest = Math.max(newest, time)
@@ -135,32 +145,36 @@ function judgeAge(withinMs: number, table: Table, { asOfMs, eventAt }: Expectati
   }
 }
 
-function judgeClasses(classes: readonly (string | number)[], min: number, cells: ArrayLike<Cell>): Finding {
-  const counts = new Map<Cell, number>(classes.map((each) => [each, 0]))
+function judgeClasses(
+  classes: readonly (string | number)[],
+  min: number,
+  cells: ArrayLike<BatchCell>,
+): Finding {
+  const counts = new Map<BatchCell, number>(classes.map((each) => [each, 0]))
   for (const cell of Array.from(cells)) {
     const count = counts.get(cell)
     if (count !== undefined) counts.set(cell, count + 1)
   }
-  const fewest = Math.min(...counts.values())
+  const minRows = Math.min(...counts.values())
   const listed = [...counts].map(([name, count]) => `${String(name)} ${count}`).join(', ')
   return {
-    passed: fewest >= min,
-    observed: fewest,
+    passed: minRows >= min,
+    observed: minRows,
     message: `rows of each class: ${listed}; at least ${min} is wanted`,
   }
 }
 
-const numbersOf = (cells: ArrayLike<Cell>): number[] =>
+const numbersOf = (cells: ArrayLike<BatchCell>): number[] =>
   Array.from(cells).filter((cell): cell is number => typeof cell === 'number' && !Number.isNaN(cell))
 
-function distinctOf(cells: ArrayLike<Cell>): Set<Cell> {
-  const values = new Set<Cell>(Array.from(cells))
+function distinctOf(cells: ArrayLike<BatchCell>): Set<BatchCell> {
+  const values = new Set<BatchCell>(Array.from(cells))
   values.delete(null)
   return values
 }
 
 /** Mean and sample standard deviation; null where undefined. */
-function momentsOf(cells: ArrayLike<Cell>): { mean: number | null; std: number | null } {
+function momentsOf(cells: ArrayLike<BatchCell>): { mean: number | null; std: number | null } {
   const values = numbersOf(cells)
   if (values.length === 0) return { mean: null, std: null }
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length

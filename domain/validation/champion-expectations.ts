@@ -4,18 +4,18 @@
  * challenger and its test rows would be broken alike, so that nothing behind this would notice before its callers do.
  */
 import type { ModelDefinition } from '../model-definition.ts'
-import type { Cell, Expectation, ExpectationResult, Table } from './expectations.ts'
+import type { BatchCell, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
 /** So many times wider or narrower is another unit, not another season. */
-const mostSpread = 100
+const maxSpread = 100
 /** A value that was there, as good as always, and now is not in most rows. */
 const missingBefore = 0.1
 const missingNow = 0.5
 /** The share of rows with a category that the champion has never seen. */
-const mostUnseen = 0.5
+const maxUnseenShare = 0.5
 
 /** One expectation a feature that is declared as it was then; another kind or unit is a change that somebody wanted. */
 export function expectedOfChampion(
@@ -33,7 +33,7 @@ export function expectedOfChampion(
 }
 
 /** Judges such an expectation; undefined for another one. */
-export function judgeAsTrained(expectation: Expectation, table: Table): ExpectationResult | undefined {
+export function judgeAsTrained(expectation: Expectation, table: BatchTable): ExpectationResult | undefined {
   if (expectation.check !== 'as_trained') return undefined
   const { check, column, reference, severity } = expectation
   const cells = table.columns[column]
@@ -61,7 +61,7 @@ interface Found {
 const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
 const digits = (value: number): string => String(Number(value.toPrecision(4)))
 
-function judgeMissing(cells: ArrayLike<Cell>, { counts }: Profile): Found | undefined {
+function judgeMissing(cells: ArrayLike<BatchCell>, { counts }: Profile): Found | undefined {
   const rows = counts.reduce((sum, count) => sum + count, 0)
   const before = rows === 0 ? 1 : (counts.at(-1) ?? 0) / rows
   const now = Array.from(cells).filter((cell) => cell === null).length / Math.max(1, cells.length)
@@ -72,32 +72,32 @@ function judgeMissing(cells: ArrayLike<Cell>, { counts }: Profile): Found | unde
   }
 }
 
-function judgeValues(cells: ArrayLike<Cell>, reference: Profile): Found {
+function judgeValues(cells: ArrayLike<BatchCell>, reference: Profile): Found {
   return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
 }
 
 /** From the tenth to the ninetieth percentile: a few outliers move neither. */
-function judgeSpread(cells: ArrayLike<Cell>, edges: readonly number[]): Found {
+function judgeSpread(cells: ArrayLike<BatchCell>, edges: readonly number[]): Found {
   const values = Array.from(cells).filter((cell): cell is number => Number.isFinite(cell))
   const [low, high] = quantiles(values, [0.1, 0.9])
   const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
   if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0)) return { observed: null }
   const ratio = (high - low) / before
-  if (ratio <= mostSpread && ratio >= 1 / mostSpread) return { observed: ratio }
+  if (ratio <= maxSpread && ratio >= 1 / maxSpread) return { observed: ratio }
   const spans = `from ${digits(low)} to ${digits(high)}, where the champion met ${digits(edges[0] ?? 0)} to ${digits(edges.at(-1) ?? 0)}`
   return { observed: ratio, issue: `eight tenths of the rows lie ${spans}: another unit, or another column` }
 }
 
 function judgeUnseen(
-  cells: ArrayLike<Cell>,
+  cells: ArrayLike<BatchCell>,
   { categories, rare }: Extract<Profile, { kind: 'category' }>,
 ): Found {
   // There were too many to keep them all: nobody knows what is new.
   if (rare === null) return { observed: null }
-  const known = new Set<Cell>([...categories, ...rare])
+  const known = new Set<BatchCell>([...categories, ...rare])
   const present = Array.from(cells).filter((cell) => cell !== null)
   const unseen = present.filter((cell) => !known.has(cell)).length / Math.max(1, present.length)
-  if (unseen <= mostUnseen) return { observed: unseen }
-  const issue = `${percent(unseen)} of the rows have a value that the champion has never seen, at most ${percent(mostUnseen)} is accepted`
+  if (unseen <= maxUnseenShare) return { observed: unseen }
+  const issue = `${percent(unseen)} of the rows have a value that the champion has never seen, at most ${percent(maxUnseenShare)} is accepted`
   return { observed: unseen, issue }
 }

@@ -5,7 +5,7 @@
 
 import type { Profile } from '../model/reference-profile.ts'
 
-export type Severity = 'block' | 'warn'
+export type ExpectationSeverity = 'block' | 'warn'
 
 export type Check =
   /** The columns a snapshot must have, and what they hold. */
@@ -38,17 +38,17 @@ export type Check =
   | { check: 'as_trained'; column: string; reference: Profile }
 
 export type Expectation = Check & {
-  severity: Severity
+  severity: ExpectationSeverity
   /** The share of rows that must comply, for checks of single rows; 1 when absent. */
   mostly?: number
 }
 
 /** Column-wise rows; times are milliseconds. */
-export interface Table {
+export interface BatchTable {
   rows: number
-  columns: Record<string, ArrayLike<Cell>>
+  columns: Record<string, ArrayLike<BatchCell>>
 }
-export type Cell = number | string | boolean | null
+export type BatchCell = number | string | boolean | null
 
 /** What a person looks at first of a column, when a batch was blocked. */
 export interface ColumnSummary {
@@ -76,7 +76,7 @@ export interface ExpectationResult {
   check: Check['check']
   /** What it looked at, e.g. `distance`. */
   subject: string
-  severity: Severity
+  severity: ExpectationSeverity
   passed: boolean
   /** One sentence with its arithmetic. */
   message: string

@@ -2,7 +2,7 @@
  * Expectations of single rows: the share that complies is compared with `mostly`. Missing values are left to
  * `complete`; a column without a single value complies with nothing.
  */
-import type { Cell, Check, Expectation, ExpectationResult, Table } from './expectations.ts'
+import type { BatchCell, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import { shown } from '../postgres-text.ts'
 
 type Complies = (row: number) => boolean | 'skip'
@@ -11,7 +11,7 @@ type RowCheck = Extract<
   'unique' | 'complete' | 'complete_when' | 'finite' | 'in_set' | 'between' | 'length' | 'matches' | 'ordered'
 >
 
-const mostExamples = 5
+const maxExamples = 5
 
 /**
  * The columns a check looks at, and how one row is tested, or each of its cells by itself; undefined for checks of another
@@ -19,10 +19,10 @@ const mostExamples = 5
  */
 function testOf(
   expectation: Expectation,
-  table: Table,
-): { columns: string[]; complies: Complies; each?: (cell: Cell | undefined) => boolean } | undefined {
-  const column = (name: string): ArrayLike<Cell> => table.columns[name] ?? []
-  const each = (name: string, test: (value: Exclude<Cell, null>) => boolean) => {
+  table: BatchTable,
+): { columns: string[]; complies: Complies; each?: (cell: BatchCell | undefined) => boolean } | undefined {
+  const column = (name: string): ArrayLike<BatchCell> => table.columns[name] ?? []
+  const each = (name: string, test: (value: Exclude<BatchCell, null>) => boolean) => {
     const cells = column(name)
     return {
       columns: [name],
@@ -49,12 +49,12 @@ function testOf(
     }
     case 'finite': {
       const cells = expectation.columns.map(column)
-      const isFinite = (cell: Cell | undefined) => cell === null || Number.isFinite(cell)
+      const isFinite = (cell: BatchCell | undefined) => cell === null || Number.isFinite(cell)
       const complies = (row: number) => cells.every((each) => isFinite(each[row]))
       return { columns: expectation.columns, complies, each: isFinite }
     }
     case 'in_set': {
-      const values = new Set<Cell>(expectation.values)
+      const values = new Set<BatchCell>(expectation.values)
       return each(expectation.column, (value) => values.has(value))
     }
     case 'between':
@@ -81,7 +81,7 @@ function testOf(
 }
 
 /** Judges an expectation of single rows; undefined for one of another kind. */
-export function judgeRows(expectation: Expectation, table: Table): ExpectationResult | undefined {
+export function judgeRows(expectation: Expectation, table: BatchTable): ExpectationResult | undefined {
   const test = testOf(expectation, table)
   if (test === undefined) return undefined
   const { columns, complies, each } = test
@@ -107,7 +107,7 @@ export function judgeRows(expectation: Expectation, table: Table): ExpectationRe
     if (each && columns.length > 1)
       for (const name of columns)
         if (!each(table.columns[name]?.[row])) culprits.set(name, (culprits.get(name) ?? 0) + 1)
-    if (examples.length < mostExamples)
+    if (examples.length < maxExamples)
       examples.push(columns.map((name) => shown(table.columns[name]?.[row] ?? null)).join(', '))
   }
   if (tested === 0)
@@ -136,13 +136,13 @@ const listed = (culprits: ReadonlyMap<string, number>): string =>
     : ` (${[...culprits].map(([name, rows]) => `${name}: ${rows} ${rows === 1 ? 'row' : 'rows'}`).join(', ')})`
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
-const isPresent = (cell: Cell | undefined): cell is Exclude<Cell, null> =>
+const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null> =>
   cell !== null && cell !== undefined && !Number.isNaN(cell)
 export const isWithin = (value: number, { min, max }: { min?: number; max?: number }): boolean =>
   !Number.isNaN(value) && (min === undefined || value >= min) && (max === undefined || value <= max)
 
 /** The first row of a key complies, its repetitions do not. */
-function firstOfItsKind(columns: readonly ArrayLike<Cell>[]): Complies {
+function firstOfItsKind(columns: readonly ArrayLike<BatchCell>[]): Complies {
   const seen = new Set<string>()
   return (row) => {
     const before = seen.size

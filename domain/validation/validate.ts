@@ -8,7 +8,7 @@ import {
   type Expectation,
   type ExpectationContext,
   type ExpectationResult,
-  type Table,
+  type BatchTable,
   type ValidationVerdict,
 } from './expectations.ts'
 import type { Feature } from '../model/features.ts'
@@ -38,7 +38,7 @@ export function impliedExpectations({ features, label }: ModelDefinition): Expec
 /** The share of rows within the usual range of a number; single ones outside are usual, too. */
 const mostlyInRange = 0.9
 /** In characters; nobody sends a category that is longer. */
-const longestCategory = 1_000
+const maxCategoryLength = 1_000
 /** No control characters, of which Postgres cannot keep NUL, and no sign of a text that was read in the wrong encoding. */
 const readable = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
 
@@ -52,7 +52,7 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
   }
   if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]
   return [
-    { check: 'length', column, max: longestCategory, severity },
+    { check: 'length', column, max: maxCategoryLength, severity },
     { check: 'matches', column, pattern: readable, severity },
     // The rest is told apart from nothing.
     { check: 'distinct', column, max: maxVocabulary, severity: 'warn' },
@@ -70,7 +70,7 @@ function impliedByLabel(output: ModelDefinition['label']['output']): Expectation
 
 export function judgeValidation(
   expectations: readonly Expectation[],
-  table: Table,
+  table: BatchTable,
   context: ExpectationContext,
 ): { verdict: ValidationVerdict; results: ExpectationResult[] } {
   const results = expectations.map(

@@ -11,7 +11,7 @@ import { isStorable } from '../../domain/postgres-text.ts'
 import { compileExpectations, type ExpectSpec } from './data/expect.ts'
 import { compileFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './data/features.ts'
-import { compileJudge, type JudgeSpec } from './judge.ts'
+import { compileEvaluation, type EvaluationSpec } from './evaluation.ts'
 import { checkLabel } from './label.ts'
 import { compileViews } from './data/lookup.ts'
 import { compileMonitor, type MonitorSpec } from './monitor.ts'
@@ -75,7 +75,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   /** Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. */
   train: (training: Training<F, H>) => LayersModel | Promise<LayersModel>
   /** What the gate asks of a challenger. */
-  judge: JudgeSpec
+  evaluation: EvaluationSpec
   /** How a version that has passed the gate is released: `canary(…)` or another strategy. */
   release: ReleaseSpec
   /** When it is retrained by the calendar; by requests alone when absent. */
@@ -111,7 +111,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   return { kind: 'tenure-model', definition, train: file.train as unknown as Model['train'] }
 }
 
-const wantedParts = ['features', 'label', 'source', 'split', 'judge', 'release'] as const
+const wantedParts = ['features', 'label', 'source', 'split', 'evaluation', 'release'] as const
 type Part = (typeof wantedParts)[number]
 
 function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
@@ -175,7 +175,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     ),
     hyperparameters,
     seed,
-    judge: part('judge', ['judge', 'label'], () => compileJudge(report, file.judge, label)),
+    evaluation: part('evaluation', ['evaluation', 'label'], () =>
+      compileEvaluation(report, file.evaluation, label),
+    ),
     release: part('release', ['release'], () => compileRelease(report, file.release)),
     ...retrain,
     ...monitor,

@@ -61,9 +61,9 @@ export interface MonitorSpec {
   /** False: what is found is told, and asks for no retraining. */
   retrain?: boolean
   /** How often such a request may lead to a training. */
-  brakes?: {
+  cooldown?: {
     /** After a training, by what asks: drift 24 h, quality 6 h, labels 24 h. */
-    coolDown?: {
+    after?: {
       /** 24 h. */
       drift?: Duration
       /** 6 h. */
@@ -72,10 +72,10 @@ export interface MonitorSpec {
       labels?: Duration
     }
     /** What trainings in a row that brought nothing may stretch it to: 7 d. */
-    longest?: Duration
+    max?: Duration
     /** At most so many trainings, 4, in so long, 7 d. */
-    perWeek?: number
-    /** The span of `perWeek`: 7 d. */
+    maxPerWeek?: number
+    /** The period of `maxPerWeek`: 7 d. */
     week?: Duration
     /** New matured rows that are a reason by themselves, as a share of those trained on: 0.2. */
     newRows?: number
@@ -83,43 +83,43 @@ export interface MonitorSpec {
 }
 
 export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
-  const usual = defaultMonitorPolicy
+  const defaults = defaultMonitorPolicy
   const at = (place: string, text: Duration | undefined, otherwise: number) =>
     text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)
-  const { errors, quality, retrain = usual.retrain, brakes = {}, resources = {} } = spec
-  const { coolDown = {} } = brakes
+  const { errors, quality, retrain = defaults.retrain, cooldown = {}, resources = {} } = spec
+  const { after = {} } = cooldown
   const policy: MonitorPolicy = {
-    everyMs: at('every', spec.every, usual.everyMs),
-    settleMs: at('settle', spec.settle, usual.settleMs),
-    spanMs: at('span', spec.span, usual.spanMs),
-    countMs: spec.count === undefined ? undefined : at('count', spec.count, usual.everyMs),
-    observedMs: at('outcomesWithin', spec.outcomesWithin, usual.observedMs),
+    everyMs: at('every', spec.every, defaults.everyMs),
+    settleMs: at('settle', spec.settle, defaults.settleMs),
+    spanMs: at('span', spec.span, defaults.spanMs),
+    countMs: spec.count === undefined ? undefined : at('count', spec.count, defaults.everyMs),
+    observedMs: at('outcomesWithin', spec.outcomesWithin, defaults.observedMs),
     service: {
-      ...usual.service,
+      ...defaults.service,
       ...(errors === undefined ? {} : { errorWarn: errors.warn / 100, errorAlarm: errors.alarm / 100 }),
-      latencyP95Ms: at('latencyP95', spec.latencyP95, usual.service.latencyP95Ms),
-      silentMs: at('silent', spec.silent, usual.service.silentMs),
-      outcomesMs: at('outcomesStopped', spec.outcomesStopped, usual.service.outcomesMs),
-      outsideShare: spec.outside === undefined ? usual.service.outsideShare : spec.outside / 100,
-      rssMb: resources.rssMb ?? usual.service.rssMb,
-      cpuShare: resources.cpuShare ?? usual.service.cpuShare,
-      loopDelayMs: at('resources.loopDelay', resources.loopDelay, usual.service.loopDelayMs),
+      latencyP95Ms: at('latencyP95', spec.latencyP95, defaults.service.latencyP95Ms),
+      silentMs: at('silent', spec.silent, defaults.service.silentMs),
+      outcomesMs: at('outcomesStopped', spec.outcomesStopped, defaults.service.outcomesMs),
+      outsideShare: spec.outside === undefined ? defaults.service.outsideShare : spec.outside / 100,
+      rssMb: resources.rssMb ?? defaults.service.rssMb,
+      cpuShare: resources.cpuShare ?? defaults.service.cpuShare,
+      loopDelayMs: at('resources.loopDelay', resources.loopDelay, defaults.service.loopDelayMs),
     },
     business: spec.business,
     cost: spec.cost,
     quality,
     retrain,
-    brakes: {
-      ...usual.brakes,
-      coolDownMs: {
-        drift: at('brakes.coolDown.drift', coolDown.drift, usual.brakes.coolDownMs.drift),
-        quality: at('brakes.coolDown.quality', coolDown.quality, usual.brakes.coolDownMs.quality),
-        labels: at('brakes.coolDown.labels', coolDown.labels, usual.brakes.coolDownMs.labels),
+    cooldown: {
+      ...defaults.cooldown,
+      afterMs: {
+        drift: at('cooldown.after.drift', after.drift, defaults.cooldown.afterMs.drift),
+        quality: at('cooldown.after.quality', after.quality, defaults.cooldown.afterMs.quality),
+        labels: at('cooldown.after.labels', after.labels, defaults.cooldown.afterMs.labels),
       },
-      longestCoolDownMs: at('brakes.longest', brakes.longest, usual.brakes.longestCoolDownMs),
-      perWeek: brakes.perWeek ?? usual.brakes.perWeek,
-      weekMs: at('brakes.week', brakes.week, usual.brakes.weekMs),
-      newRowsShare: brakes.newRows ?? usual.brakes.newRowsShare,
+      maxMs: at('cooldown.max', cooldown.max, defaults.cooldown.maxMs),
+      maxPerWeek: cooldown.maxPerWeek ?? defaults.cooldown.maxPerWeek,
+      weekMs: at('cooldown.week', cooldown.week, defaults.cooldown.weekMs),
+      newRowsShare: cooldown.newRows ?? defaults.cooldown.newRowsShare,
     },
   }
   for (const issue of issuesOfMonitor(policy)) report('monitor', issue)

@@ -2,7 +2,7 @@
 import { commands } from '../../cli/commands/all-commands.ts'
 import { exitCodeHelp } from '../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../cli/program.ts'
-import { code, table } from './markdown-table.ts'
+import { markdownCode, markdownTable } from './markdown-table.ts'
 
 export function commandsPage(): string {
   const all = commands.flatMap((each) =>
@@ -19,11 +19,11 @@ export function commandsPage(): string {
     '',
     '## Exit codes',
     '',
-    table(['code', 'meaning'], exitCodes()),
+    markdownTable(['code', 'meaning'], exitCodes()),
     '',
     '## Commands',
     '',
-    table(
+    markdownTable(
       ['command', 'what it does'],
       all.map(({ name, summary }) => [`[\`${name}\`](#${anchorOf(name)})`, summary]),
     ),
@@ -42,9 +42,9 @@ function sectionOf({ name, summary, options = [], examples, isDefault }: Command
     ...(options.length === 0
       ? []
       : [
-          table(
+          markdownTable(
             ['option', 'meaning'],
-            options.map(([flags, description]) => [code(flags), description]),
+            options.map(([flags, description]) => [markdownCode(flags), description]),
           ),
           '',
         ]),
@@ -67,4 +67,4 @@ const exitCodes = (): string[][] =>
     .split('\n')
     .slice(1)
     .map((line) => /^\s*(\d+)\s+(.+)$/.exec(line))
-    .map((found) => [code(found?.[1] ?? ''), found?.[2] ?? ''])
+    .map((found) => [markdownCode(found?.[1] ?? ''), found?.[2] ?? ''])

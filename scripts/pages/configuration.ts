@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
 import { isError } from '../../domain/errors.ts'
 import { cacheDir, checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
-import { code, table } from './markdown-table.ts'
+import { markdownCode, markdownTable } from './markdown-table.ts'
 import { setUp, variables } from './variables.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
@@ -34,22 +34,22 @@ export function configurationPage(): string {
     ...groups.flatMap((group) => [
       `## ${group}`,
       '',
-      table(
+      markdownTable(
         ['variable', 'default', 'values', 'meaning'],
         told
           .filter((name) => variables[name]!.group === group)
           .map((name) => {
             const { meaning, otherwise } = variables[name]!
-            return [code(name), otherwise ?? defaults.get(name) ?? '', rangeOf(name), meaning]
+            return [markdownCode(name), otherwise ?? defaults.get(name) ?? '', rangeOf(name), meaning]
           }),
       ),
       '',
     ]),
     '## Only while it is set up',
     '',
-    table(
+    markdownTable(
       ['variable', 'default', 'meaning'],
-      setUp.map(({ name, otherwise, meaning }) => [code(name), otherwise, meaning]),
+      setUp.map(({ name, otherwise, meaning }) => [markdownCode(name), otherwise, meaning]),
     ),
     '',
   ].join('\n')
@@ -96,7 +96,7 @@ function defaultsInCalls(): Map<string, string> {
     if (callee.type !== 'Identifier' || !['text', 'whole', 'oneOf'].includes(callee.name)) return
     const [name, fallback] = given
     if (name?.type !== 'Literal' || typeof name.value !== 'string') return
-    if (fallback?.type === 'Literal') found.set(name.value, code(String(fallback.value)))
+    if (fallback?.type === 'Literal') found.set(name.value, markdownCode(String(fallback.value)))
   }
   new Visitor({ CallExpression: visit }).visit(program)
   return found

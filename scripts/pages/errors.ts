@@ -1,7 +1,7 @@
 /** The page about errors: the one table, with the comments in it. */
 import { errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { readDeclarations } from './members.ts'
-import { code, table } from './markdown-table.ts'
+import { markdownCode, markdownTable } from './markdown-table.ts'
 
 export function errorsPage(): string {
   const entries = readDeclarations('domain/errors.ts').tables.get('errorTable') ?? []
@@ -16,14 +16,14 @@ export function errorsPage(): string {
     ...headings.flatMap((heading) => [
       `## ${heading.replace(/\.$/, '')}`,
       '',
-      table(
+      markdownTable(
         ['code', 'status', 'again', 'meaning', 'what to do'],
         entries
           .filter((each) => (each.heading ?? '') === heading)
           .map(({ name, meaning }) => {
             if (meaning === '') throw new Error(`the error ${name} has no comment that says what it means`)
             const { status, retryable, remedy } = errorTable[name as ErrorCode]
-            return [code(name), String(status), retryable ? 'yes' : 'no', meaning, remedy]
+            return [markdownCode(name), String(status), retryable ? 'yes' : 'no', meaning, remedy]
           }),
       ),
       '',

@@ -1,10 +1,10 @@
 /** Tables of Markdown, whose cells may hold anything. */
 
-export const code = (text: string): string => (text === '' ? '–' : `\`${text}\``)
+export const markdownCode = (text: string): string => (text === '' ? '–' : `\`${text}\``)
 
 const cell = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|').trim() || '–'
 
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
   return [line(head), `| ${head.map(() => '---').join(' | ')} |`, ...rows.map(line)].join('\n')
 }
@@ -12,12 +12,12 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 /** Milliseconds, basis points and bytes as people read them, beside the number. */
 export function valueOf(name: string, value: unknown): string {
   if (value === undefined || value === null) return value === null ? '`null`' : '–'
-  if (typeof value === 'string' || typeof value === 'boolean') return code(String(value))
+  if (typeof value === 'string' || typeof value === 'boolean') return markdownCode(String(value))
   if (Array.isArray(value) && value.some((each) => typeof each === 'object')) return ''
   if (Array.isArray(value))
-    return value.length === 0 ? 'none' : value.map((each) => code(String(each))).join(', ')
+    return value.length === 0 ? 'none' : value.map((each) => markdownCode(String(each))).join(', ')
   if (typeof value !== 'number') return ''
-  const shown = code(
+  const shown = markdownCode(
     Number.isInteger(value) ? value.toLocaleString('en') : String(Number(value.toPrecision(4))),
   )
   if (name.endsWith('Ms') || /Ms\.\w+$/.test(name)) return `${shown} (${durationOf(value)})`

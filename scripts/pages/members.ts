@@ -18,7 +18,7 @@ export interface Member {
   members: Member[]
 }
 
-export interface Entry {
+export interface TableEntry {
   name: string
   meaning: string
   /** The `//` comment that begins the group it stands in. */
@@ -32,7 +32,7 @@ export interface Declarations {
   /** Types that are one of some words, by their name. */
   unions: ReadonlyMap<string, string[]>
   /** Tables (`export const name = { … }`) by their name. */
-  tables: ReadonlyMap<string, Entry[]>
+  tables: ReadonlyMap<string, TableEntry[]>
   /** Functions that are exported, also as constants, with their comments. */
   functions: ReadonlyMap<string, string>
 }
@@ -42,7 +42,7 @@ export function readDeclarations(path: string): Declarations {
   const { program, comments, errors } = parseSync(path, text)
   if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message}`)
   const types = new Map<string, Member[]>()
-  const tables = new Map<string, Entry[]>()
+  const tables = new Map<string, TableEntry[]>()
   const functions = new Map<string, string>()
   const unions = new Map<string, string[]>()
   const source: Text = { text, comments }
@@ -116,7 +116,7 @@ function objectIn(node: Node): Node[] | undefined {
   return undefined
 }
 
-function entriesOf(source: Text, properties: readonly Node[]): Entry[] {
+function entriesOf(source: Text, properties: readonly Node[]): TableEntry[] {
   let heading: string | undefined
   return properties.flatMap((node) => {
     if (node.type !== 'Property') return []

@@ -1,6 +1,6 @@
 /** The page about model files: every word a data scientist can write, with what its comment in the code says of it. */
 import { readDeclarations, type Declarations, type Member } from './members.ts'
-import { code, table } from './markdown-table.ts'
+import { markdownCode, markdownTable } from './markdown-table.ts'
 
 interface Part {
   title: string
@@ -75,7 +75,7 @@ const parts: readonly Part[] = [
       ['FitOptions', '`fit` takes:'],
     ],
   },
-  { title: 'Judge', about: '', file: define('judge'), types: [['JudgeSpec', '']] },
+  { title: 'Evaluation', about: '', file: define('evaluation'), types: [['EvaluationSpec', '']] },
   {
     title: 'Release',
     about:
@@ -118,10 +118,10 @@ export function modelFilePage(): string {
         `## ${title}`,
         '',
         ...(about === '' ? [] : [about, '']),
-        ...(calls.length === 0 ? [] : [table(['word', 'meaning'], callsOf(declared, calls)), '']),
+        ...(calls.length === 0 ? [] : [markdownTable(['word', 'meaning'], callsOf(declared, calls)), '']),
         ...types.flatMap(([type, before]) => [
           ...(before === '' ? [] : [before, '']),
-          table(['name', 'type', 'meaning'], rowsOf(membersOf(declared, type), '', type)),
+          markdownTable(['name', 'type', 'meaning'], rowsOf(membersOf(declared, type), '', type)),
           '',
         ]),
       ]
@@ -135,7 +135,7 @@ function callsOf({ functions, path }: Declarations, wanted: readonly string[] | 
     const meaning = functions.get(name)
     if (meaning === undefined || meaning === '')
       throw new Error(`${path} has no ${name} with a comment that says what it is`)
-    return [code(name), meaning]
+    return [markdownCode(name), meaning]
   })
 }
 
@@ -153,8 +153,8 @@ function rowsOf(members: readonly Member[], prefix: string, type: string): strin
     const inner = rowsOf(member.members, `${name}.`, type)
     return [
       [
-        code(`${name}${member.optional ? '?' : ''}`),
-        inner.length > 0 || member.type.length > 60 ? '' : code(member.type),
+        markdownCode(`${name}${member.optional ? '?' : ''}`),
+        inner.length > 0 || member.type.length > 60 ? '' : markdownCode(member.type),
         member.meaning,
       ],
       ...inner,

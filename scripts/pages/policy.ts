@@ -7,7 +7,7 @@ import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { readDeclarations, type Member } from './members.ts'
-import { code, table, valueOf } from './markdown-table.ts'
+import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
 
 const files = [
   'release/policy',
@@ -62,7 +62,7 @@ const release: Whole = {
   good: wholeRelease,
   issues: issuesOfPolicy,
 }
-const judge: Whole = { defaults: defaultGatePolicy('binary') }
+const evaluation: Whole = { defaults: defaultGatePolicy('binary') }
 const monitor: Whole = {
   defaults: defaultMonitorPolicy,
   good: {
@@ -106,9 +106,9 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
     ],
   },
   {
-    title: 'Judge',
-    about: 'What `judge` in a model file becomes. The defaults are those of a model that answers yes or no.',
-    whole: judge,
+    title: 'Evaluation',
+    about: 'What `evaluation` in a model file becomes. The defaults are those of a binary model.',
+    whole: evaluation,
     sections: [{ title: 'The gate', type: 'GatePolicy', at: '', about: '' }],
   },
   {
@@ -120,7 +120,7 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
       { title: 'The limits of a service', type: 'ServiceLimits', at: 'service', about: '' },
       { title: 'What an answer is worth', type: 'BusinessPolicy', at: 'business', about: '' },
       { title: 'What it costs', type: 'CostPolicy', at: 'cost', about: '' },
-      { title: 'The brakes of retraining', type: 'TriggerPolicy', at: 'brakes', about: '' },
+      { title: 'The cooldown of retraining', type: 'TriggerPolicy', at: 'cooldown', about: '' },
     ],
   },
 ]
@@ -153,7 +153,7 @@ export function policyPage(): string {
         `### ${each.title}`,
         '',
         ...(each.about === '' ? [] : [each.about, '']),
-        table(
+        markdownTable(
           ['field', 'type', 'default', 'range', 'meaning'],
           rowsOf(membersOf(types, each.type), '', each.at, whole),
         ),
@@ -178,8 +178,8 @@ function rowsOf(members: readonly Member[], prefix: string, at: string, whole: W
     const value = find(whole.defaults, path)
     return [
       [
-        code(`${field}${member.optional ? '?' : ''}`),
-        inner.length > 0 ? '' : code(member.type),
+        markdownCode(`${field}${member.optional ? '?' : ''}`),
+        inner.length > 0 ? '' : markdownCode(member.type),
         typeof value === 'object' && value !== null && !Array.isArray(value) ? '' : valueOf(field, value),
         inner.length > 0 ? '' : rangeOf(whole, path) || alternativesOf(member.type),
         member.meaning,

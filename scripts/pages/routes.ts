@@ -3,7 +3,7 @@ import type { ApiDeps } from '../../api/deps.ts'
 import type { Access, RouteDefinition } from '../../api/http/route.ts'
 import { describe } from '../../api/http/openapi.ts'
 import { routesOf } from '../../api/routes/all-routes.ts'
-import { code, table } from './markdown-table.ts'
+import { markdownCode, markdownTable } from './markdown-table.ts'
 
 /** A declaration says nothing of what its handler needs, so the handlers get something that is whatever they ask for. */
 const nothing: unknown = new Proxy(() => {}, {
@@ -65,10 +65,12 @@ function sectionOf(route: RouteDefinition, operation: Operation | undefined): st
     summary,
     '',
     `For ${whoOf(allow)}. Answers ${Object.entries(answers)
-      .map(([status, meaning]) => `${code(status)} (${meaning})`)
-      .join(', ')}.${contentTypes === undefined ? '' : ` Takes ${contentTypes.map(code).join(', ')}.`}`,
+      .map(([status, meaning]) => `${markdownCode(status)} (${meaning})`)
+      .join(
+        ', ',
+      )}.${contentTypes === undefined ? '' : ` Takes ${contentTypes.map(markdownCode).join(', ')}.`}`,
     '',
-    ...(rows.length === 0 ? [] : [table(['field', 'in', 'type', 'required'], rows), '']),
+    ...(rows.length === 0 ? [] : [markdownTable(['field', 'in', 'type', 'required'], rows), '']),
   ]
 }
 
@@ -82,7 +84,12 @@ function whoOf(allow: Access): string {
 const queryOf = (operation: Operation | undefined): string[][] =>
   (operation?.parameters ?? [])
     .filter((each) => each.in === 'query')
-    .map(({ name, required, schema }) => [code(name), 'query', typeOf(schema), required ? 'yes' : 'no'])
+    .map(({ name, required, schema }) => [
+      markdownCode(name),
+      'query',
+      typeOf(schema),
+      required ? 'yes' : 'no',
+    ])
 
 function bodyOf(operation: Operation | undefined): string[][] {
   const schema = operation?.requestBody?.content['application/json']?.schema
@@ -92,7 +99,7 @@ function bodyOf(operation: Operation | undefined): string[][] {
 function fieldsOf(schema: Schema | undefined, prefix: string): string[][] {
   return Object.entries(schema?.properties ?? {}).flatMap(([name, field]) => [
     [
-      code(`${prefix}${name}`),
+      markdownCode(`${prefix}${name}`),
       'body',
       typeOf(field),
       schema?.required?.includes(name) === true ? 'yes' : 'no',
@@ -104,8 +111,8 @@ function fieldsOf(schema: Schema | undefined, prefix: string): string[][] {
 function typeOf(schema: Schema): string {
   const choices = schema.anyOf ?? schema.oneOf
   if (choices !== undefined) return [...new Set(choices.map(typeOf))].join(' or ')
-  if (schema.const !== undefined) return code(String(schema.const))
-  if (schema.enum !== undefined) return schema.enum.map((each) => code(String(each))).join(', ')
+  if (schema.const !== undefined) return markdownCode(String(schema.const))
+  if (schema.enum !== undefined) return schema.enum.map((each) => markdownCode(String(each))).join(', ')
   if (schema.type === 'array')
     return `list of ${schema.items === undefined ? 'anything' : typeOf(schema.items)}`
   return Array.isArray(schema.type) ? schema.type.join(' or ') : (schema.type ?? 'anything')

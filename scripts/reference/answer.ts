@@ -182,7 +182,7 @@ const functions: Record<string, (read: ReturnType<typeof reader>) => Output> = {
 }
 
 /** The last guard: JSON has no NaN, and an infinite statistic is undefined. For `JSON.stringify`. */
-export function finite(_key: string, value: unknown): unknown {
+export function withoutNaN(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value
 }
 

@@ -7,7 +7,7 @@ import type { DriftLevel, DriftReport } from '../../domain/monitoring/drift.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { ReleaseOutcomeKind, ReleaseStage } from '../../domain/release/state.ts'
 import type { Reason, VerdictKind } from '../../domain/verdict.ts'
-import type { Lineage } from '../../domain/registry/version.ts'
+import type { VersionLineage } from '../../domain/registry/version.ts'
 import type { Database } from '../postgres.ts'
 import type { ReleaseCommand } from '../release/releases.ts'
 
@@ -75,7 +75,7 @@ export interface Candidate {
   evaluationId: string
   /** Absent when it is none that this build can read. */
   report?: GateReport
-  lineage: Partial<Lineage>
+  lineage: Partial<VersionLineage>
   createdBy: string
   createdAt: string
   training: { epochs: number; attempts: number; ms?: number }
@@ -90,7 +90,7 @@ export async function findCandidate(database: Database, version: string): Promis
     evaluation: string
     evaluation_id: string
     report: Partial<GateReport>
-    lineage: Partial<Lineage>
+    lineage: Partial<VersionLineage>
     created_by: string
     created_at: Date
     epochs: number

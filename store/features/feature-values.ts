@@ -3,7 +3,7 @@
  * be said again without changing what it has done.
  */
 import sql from 'sql-template-tag'
-import type { FeatureValue, Known } from '../../domain/model/feature-view.ts'
+import type { FeatureValue, EntityValues } from '../../domain/model/feature-view.ts'
 import type { Database } from '../postgres.ts'
 
 /** One value as the view gives it. Times are ISO 8601 with microseconds, of which two may differ in nothing else. */
@@ -63,8 +63,11 @@ export interface Asked {
 }
 
 /** The newest values of entities; those that have none are absent. */
-export async function findNewest(database: Database, asked: readonly Asked[]): Promise<(Asked & Known)[]> {
-  return database.query<Asked & Known>(sql`
+export async function findNewest(
+  database: Database,
+  asked: readonly Asked[],
+): Promise<(Asked & EntityValues)[]> {
+  return database.query<Asked & EntityValues>(sql`
     select digest, entity, extract(epoch from event_at)::float8 * 1000 as "eventMs", features as "values"
     from unnest(${asked.map(({ digest }) => digest)}::text[], ${asked.map(({ entity }) => entity)}::text[])
         as asked (digest, entity)

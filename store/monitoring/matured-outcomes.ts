@@ -1,6 +1,6 @@
 /** What was answered and what became true of it, for judging quality in use: a sample of requests with all their outcomes. */
 import sql from 'sql-template-tag'
-import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import type { Database } from '../postgres.ts'
 
@@ -85,9 +85,9 @@ export async function listLogged(
   database: Database,
   asked: Span & { version: string; fits: readonly FeatureFit[]; width: number },
   limit: number,
-): Promise<{ predictionId: string; row: Row; outputs: number[] }[]> {
+): Promise<{ predictionId: string; row: FeatureRow; outputs: number[] }[]> {
   const { model, version, fromMs, toMs, fits, width } = asked
-  const found = await database.query<{ id: string; place: number; row: Row; outputs: number[] }>(sql`
+  const found = await database.query<{ id: string; place: number; row: FeatureRow; outputs: number[] }>(sql`
     with sample as (
       select id, instances, features, outputs from predictions
       where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}

@@ -1,10 +1,10 @@
 /** What was asked, answered and came true, row by row with its features: for figures that look at parts of the rows. */
 import sql from 'sql-template-tag'
-import type { FeatureFit, Row } from '../../domain/model/features.ts'
+import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 
 export interface MaturedRow {
-  row: Row
+  row: FeatureRow
   outputs: number[]
   /** The last revision that had arrived by the moment of the look. */
   value: number | string | boolean

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import type { Lineage } from '../../domain/registry/version.ts'
+import type { VersionLineage } from '../../domain/registry/version.ts'
 import type { Database } from '../postgres.ts'
 
 /** What a version is called, what it was made from and when; without its manifest, which is large. */
@@ -16,7 +16,7 @@ export interface VersionLine {
   artifactDigest: string
   evaluationId: string
   trainingId: string
-  lineage: Lineage
+  lineage: VersionLineage
   createdBy: string
   /** ISO 8601. */
   createdAt: string
@@ -122,7 +122,7 @@ export interface VersionLineRow {
   artifact_digest: string
   evaluation_id: string
   training_id: string
-  lineage: Lineage
+  lineage: VersionLineage
   created_by: string
   created_at: Date
   proven_at: Date | null

@@ -9,7 +9,7 @@ import { errorTable } from '../../domain/errors.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { readDeclarations } from '../../scripts/pages/members.ts'
 import { differing, makePages } from '../../scripts/pages/pages.ts'
-import { durationOf, table, valueOf } from '../../scripts/pages/markdown-table.ts'
+import { durationOf, markdownTable, valueOf } from '../../scripts/pages/markdown-table.ts'
 
 let pages: ReadonlyMap<string, string>
 let directory: string
@@ -68,7 +68,7 @@ describe('what is read of a source file', () => {
   })
 
   it('is shown so that it breaks no table', () => {
-    expect(table(['a'], [['x | y\nz'], ['']])).toBe('| a |\n| --- |\n| x \\| y z |\n| – |')
+    expect(markdownTable(['a'], [['x | y\nz'], ['']])).toBe('| a |\n| --- |\n| x \\| y z |\n| – |')
     expect([durationOf(90_000), durationOf(3_600_000), durationOf(50)]).toEqual(['90 s', '1 h', '50 ms'])
     expect(valueOf('shareBp', 500)).toBe('`500` (5 %)')
   })

@@ -1,14 +1,14 @@
 /** What is said to a release may come twice, late and in any order: told again it ends alike, and no end is left again. */
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
-import { seeded } from '../../domain/statistics/random.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
 import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
 import type { ReleaseEvent } from '../../domain/release/events.ts'
 import { at, judged, opened, reports, say, stages } from '../support/release/releases.ts'
 
 describe('10,000 random sequences at the reducer', () => {
   const people = ['anna', 'ben', 'olga', 'root']
-  const random = seeded(21)
+  const random = seededRandom(21)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
   const steps = [...Object.values(reports), judged('pass'), judged('fail'), judged('inconclusive')]
   const draw = (): ReleaseEvent =>

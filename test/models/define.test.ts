@@ -21,7 +21,7 @@ const base: ModelFile<typeof features, Record<never, never>> = {
   source: words.csv('models/data/roses.csv'),
   split: words.random({ test: 0.25 }),
   train: () => Promise.reject(new Error('is not called here')),
-  judge: { floors: { auc: 0.6 } },
+  evaluation: { floors: { auc: 0.6 } },
   release: words.direct(),
 }
 const define = (change: object) => words.defineModel({ ...base, ...change } as unknown as typeof base)
@@ -44,17 +44,17 @@ describe('a model file', () => {
       monitor: {
         every: '10 min',
         errors: { warn: 3, alarm: 5 },
-        brakes: { perWeek: 2, coolDown: { quality: '1 h' } },
+        cooldown: { maxPerWeek: 2, after: { quality: '1 h' } },
       },
     }).definition
     expect(monitor).toEqual({
       ...defaultMonitorPolicy,
       everyMs: 600_000,
       service: { ...defaultMonitorPolicy.service, errorWarn: 0.03, errorAlarm: 0.05 },
-      brakes: {
-        ...defaultMonitorPolicy.brakes,
-        perWeek: 2,
-        coolDownMs: { ...defaultMonitorPolicy.brakes.coolDownMs, quality: 3_600_000 },
+      cooldown: {
+        ...defaultMonitorPolicy.cooldown,
+        maxPerWeek: 2,
+        afterMs: { ...defaultMonitorPolicy.cooldown.afterMs, quality: 3_600_000 },
       },
     })
     expect(define({}).definition.monitor).toBeUndefined()
@@ -93,14 +93,14 @@ describe('a model file', () => {
         features: { ...features, size: number({ min: 5, max: 1 }) },
         label: words.yesNo({ column: 'colour', positive: 'blooms' }),
         split: words.byTime({ train: '3 weeks', test: '1 d' }),
-        judge: { floors: { rmse: 3 } },
+        evaluation: { floors: { rmse: 3 } },
         release: words.canary({ stages: [percent(5)], soak: '30 mn' as '30 min' }),
       }),
     ).toEqual([
       'features.size: min 5 is above max 1',
       'label.column: colour is also a feature: the model would be told the answer',
       'split: byTime needs the eventTime of the source',
-      'judge.floors: a binary model is judged by auc, accuracy, brier, logLoss, f1, averagePrecision, not by rmse',
+      'evaluation.floors: a binary model is judged by auc, accuracy, brier, logLoss, f1, averagePrecision, not by rmse',
       `release.soak: a duration such as '30 min' or '7 d' is wanted, not "30 mn"`,
     ]))
 
@@ -109,7 +109,7 @@ describe('a model file', () => {
       issuesWith({
         features: undefined,
         source: null,
-        judge: undefined,
+        evaluation: undefined,
         label: words.oneOf(['one']),
         release: { strategy: 'canary' },
         seed: -1,
@@ -117,7 +117,7 @@ describe('a model file', () => {
     ).toEqual([
       'features: is missing',
       'source: is missing',
-      'judge: is missing',
+      'evaluation: is missing',
       'seed: a whole number from 0 is wanted, not -1',
       expect.stringContaining('release: is not of the shape that is wanted'),
     ]))
@@ -160,7 +160,7 @@ describe('a model file', () => {
       { features: { size: number({ missing: 'drop' as 'fill' }) } },
       "features.size.missing: 'fill' or",
     ],
-    ['classes', { label: words.oneOf(['a']), judge: { floors: { accuracy: 1 } } }, 'label: at least 2'],
+    ['classes', { label: words.oneOf(['a']), evaluation: { floors: { accuracy: 1 } } }, 'label: at least 2'],
     [
       'threshold',
       { label: words.yesNo({ positive: 'a', threshold: 1 }) },
@@ -171,7 +171,7 @@ describe('a model file', () => {
     ['label time', { label: words.yesNo({ positive: 'a', knownAt: 'size' }) }, 'label.knownAt: size is also'],
     [
       'label range',
-      { label: words.quantity({ min: 2, max: 1 }), judge: { floors: { rmse: 1 } } },
+      { label: words.quantity({ min: 2, max: 1 }), evaluation: { floors: { rmse: 1 } } },
       'label: min 2',
     ],
     ['absolute path', { source: words.csv('/etc/passwd') }, 'source.source: a path inside'],
@@ -197,7 +197,11 @@ describe('a model file', () => {
     ['freshness', { expect: [words.fresh('soon' as '1 d')] }, 'expect: fresh: a duration'],
     [
       'classes of a quantity',
-      { label: words.quantity(), judge: { floors: { rmse: 1 } }, expect: [words.everyClass({ min: 1 })] },
+      {
+        label: words.quantity(),
+        evaluation: { floors: { rmse: 1 } },
+        expect: [words.everyClass({ min: 1 })],
+      },
       'expect: everyClass: a quantity',
     ],
     ['share', { split: words.stratified({ test: 1 }) }, 'split.test: a share between'],
@@ -213,34 +217,34 @@ describe('a model file', () => {
     ['subject', { subject: '' }, 'subject: the name of a column'],
     ['subject that is no text', { subject: 7 }, 'subject: the name of a column'],
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
-    ['primary', { judge: { primary: 'f2', floors: { auc: 1 } } }, 'judge.primary: a binary model'],
-    ['guard', { judge: { guards: ['r2'], floors: { auc: 1 } } }, 'judge.guards: a binary model'],
+    ['primary', { evaluation: { primary: 'f2', floors: { auc: 1 } } }, 'evaluation.primary: a binary model'],
+    ['guard', { evaluation: { guards: ['r2'], floors: { auc: 1 } } }, 'evaluation.guards: a binary model'],
     [
       'baseline',
-      { label: words.oneOf(['a', 'b']), judge: { baseline: 'x', floors: { accuracy: 0.5 } } },
-      'judge.baseline: one column cannot',
+      { label: words.oneOf(['a', 'b']), evaluation: { baseline: 'x', floors: { accuracy: 0.5 } } },
+      'evaluation.baseline: one column cannot',
     ],
-    ['no floor', { judge: { floors: {} } }, 'judge.floors: at least one'],
-    ['floor', { judge: { floors: { auc: NaN } } }, 'judge.floors.auc: a finite'],
+    ['no floor', { evaluation: { floors: {} } }, 'evaluation.floors: at least one'],
+    ['floor', { evaluation: { floors: { auc: NaN } } }, 'evaluation.floors.auc: a finite'],
     [
       'slice',
       {
-        judge: {
+        evaluation: {
           floors: { auc: 1 },
           slices: Array.from({ length: 2 }, () => ({ name: 'a', where: 'true' })),
         },
       },
-      'judge.slices: a name stands twice',
+      'evaluation.slices: a name stands twice',
     ],
     [
       'many slices',
       {
-        judge: {
+        evaluation: {
           floors: { auc: 1 },
           slices: Array.from({ length: 51 }, (_, i) => ({ name: `${i}`, where: 'true' })),
         },
       },
-      'judge.slices: at most 50',
+      'evaluation.slices: at most 50',
     ],
     [
       'policy',

@@ -9,7 +9,7 @@ const base = {
   source: words.csv('models/data/roses.csv'),
   split: words.random({ test: 0.25 }),
   train: () => Promise.reject(new Error('is not called here')),
-  judge: { floors: {} },
+  evaluation: { floors: {} },
   release: words.direct(),
 }
 const labels = {
@@ -20,7 +20,7 @@ const labels = {
 const floors = { class: { accuracy: 0.5 }, probability: { auc: 0.6 }, number: { rmse: 5 } }
 const define = (label: keyof typeof labels, fallback: unknown) => {
   try {
-    const file = { ...base, label: labels[label], judge: { floors: floors[label] }, fallback }
+    const file = { ...base, label: labels[label], evaluation: { floors: floors[label] }, fallback }
     return words.defineModel(file as never).definition.fallback
   } catch (error) {
     return isError(error, 'invalid_model_file') ? error.context['issues'] : error

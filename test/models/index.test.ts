@@ -16,7 +16,7 @@ const model = (name: string, more = '') => `
 import { csv, defineModel, direct, number, quantity, random } from '${modelsDirectory}define.ts'
 export const model = defineModel({
   name: '${name}', features: { size: number() }, label: quantity(), source: csv('a.csv'), split: random({ test: 0.5 }),
-  judge: { floors: { rmse: 1 } }, release: direct(), train: () => Promise.reject(new Error()), ${more}
+  evaluation: { floors: { rmse: 1 } }, release: direct(), train: () => Promise.reject(new Error()), ${more}
 })`
 
 describe('the model files', () => {

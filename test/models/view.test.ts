@@ -29,7 +29,7 @@ const file = (features: object, more: object = {}) => ({
   train: () => {
     throw new Error('nobody trains it')
   },
-  judge: { floors: { auc: 0.5 } },
+  evaluation: { floors: { auc: 0.5 } },
   release: direct({ approval: { by: 1, within: '1 h' } }),
   ...more,
 })

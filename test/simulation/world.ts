@@ -3,7 +3,7 @@
  * and the links between them. Everything that happens in a run comes out of one seed; a second source of chance or time
  * would make a failure that nobody can see again.
  */
-import { seeded } from '../../domain/statistics/random.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
 import { carried } from './temporal/sandbox.ts'
 
 export interface Machine {
@@ -77,7 +77,7 @@ const nextTurn = globalThis.setImmediate
 export const settle = (process as unknown as { _tickCallback: () => void })._tickCallback
 
 export function createWorld(seed: number, { traced = false } = {}): World {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const heap: Happening[] = []
   const cuts = new Set<string>()
   const trace: string[] = []

@@ -42,7 +42,7 @@ beforeEach(async () => {
   await store.query(sql`
     update versions set manifest = ${JSON.stringify(manifest)}, lineage = '{"metrics": {"auc": 0.83}}'
     where version = ${version}`)
-  const definition = { judge: { policy: gate }, monitor }
+  const definition = { evaluation: { policy: gate }, monitor }
   await store.query(sql`
     update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
   const move = { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' } as const

@@ -2,7 +2,7 @@
  * What one request asks, as numbers in arrays that every request of the process fills anew. Arrays of its own would cost
  * each request more than its prediction, and the collector's pauses are what callers see as slow answers.
  */
-import type { Row } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { Columns } from './feature-columns.ts'
 
 export interface InputBuffer {
@@ -59,7 +59,12 @@ export function resetInput(input: InputBuffer, columns: Columns, rows: number): 
 }
 
 /** Writes down what a checked row said. */
-export function writeRow(input: InputBuffer, { all, numbers }: Columns, row: Row, index: number): void {
+export function writeRow(
+  input: InputBuffer,
+  { all, numbers }: Columns,
+  row: FeatureRow,
+  index: number,
+): void {
   for (let i = 0; i < all.length; i++) {
     const column = all[i]!
     const value = row[column.name]

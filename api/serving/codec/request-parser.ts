@@ -5,14 +5,14 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../../domain/errors.ts'
-import type { Feature, Features, Row } from '../../../domain/model/features.ts'
+import type { Feature, Features, FeatureRow } from '../../../domain/model/features.ts'
 import { compileEncoder, scaled } from '../../../domain/model/preprocessing.ts'
 import { withoutExcerpt } from '../../../domain/redact.ts'
 import type { FeatureFit } from '../../../domain/model/features.ts'
 import { expectModest } from './json-limits.ts'
 
 export interface PredictRequest {
-  instances: Row[]
+  instances: FeatureRow[]
   routingKey: string | undefined
 }
 
@@ -56,7 +56,7 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
       'invalid_request',
       `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
     )
-  return { instances: instances as Row[], routingKey: routingKey as string | undefined }
+  return { instances: instances as FeatureRow[], routingKey: routingKey as string | undefined }
 }
 
 /** Checks one instance and writes its columns into `into` from `offset` on. */
@@ -74,7 +74,7 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
   return (instance, index, into, offset) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
       throw new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
-    const row = instance as Row
+    const row = instance as FeatureRow
     for (let i = 0; i < count; i++) checks[i]!(row[names[i]!], index)
     let sent = 0
     for (const _name in row) sent++
@@ -136,7 +136,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   }
 }
 
-function refuseUnknown(row: Row, features: Features, index: number): void {
+function refuseUnknown(row: FeatureRow, features: Features, index: number): void {
   for (const name in row)
     if (!Object.hasOwn(features, name))
       throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quote(name)}`)

@@ -3,7 +3,7 @@
  * additions where the loops over all inputs are thousands. The terms that are left out are zeros, and the others are added in the
  * same order and precision: a row gets the same bits as in a replica.
  */
-import type { Layout } from '../../../domain/model/batch-spec.ts'
+import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf, type Activation } from '../network/activations.ts'
 import { codesBefore, sourcesOf, type AnswerColumns, type ColumnBlock, type Source } from './column-source.ts'
 import { answerWhole } from './row-adapter.ts'
@@ -14,7 +14,7 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 const blockRows = 256
 
 /** `network` where it is a dense one: its first layer is then read sparsely, if that gives the first rows the same bits. */
-export function compileColumns(loaded: LoadedVersion, layout: Layout, network?: Network): AnswerColumns {
+export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, network?: Network): AnswerColumns {
   const sources = sourcesOf(loaded, layout)
   const whole = answerWhole(loaded, sources)
   if (network === undefined || layout.texts.length === 0) return whole

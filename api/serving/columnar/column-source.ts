@@ -1,5 +1,5 @@
 /** Rows as columns, and what each value of a column is to the network of a version. */
-import { textCodes, type Layout } from '../../../domain/model/batch-spec.ts'
+import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { scaled } from '../../../domain/model/preprocessing.ts'
 import type { Column } from '../codec/feature-columns.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -22,7 +22,7 @@ export type Source =
 
 export const codesBefore = -textCodes.unstorable
 /** In the order of the inputs of the network. */
-export function sourcesOf({ columns }: LoadedVersion, layout: Layout): Source[] {
+export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Source[] {
   return columns.all.map((column): Source => {
     if (column.kind === 'number') {
       const { name, start, mean, std, fill, fillable } = column

@@ -3,7 +3,7 @@
  * with what others ask for in the same moment, and values in use are read again before they are too old. Without it each request
  * of a model with looked-up features would be a query.
  */
-import type { Known } from '../../../domain/model/feature-view.ts'
+import type { EntityValues } from '../../../domain/model/feature-view.ts'
 import { findNewest, type Asked } from '../../../store/features/feature-values.ts'
 import type { Database } from '../../../store/postgres.ts'
 
@@ -16,7 +16,7 @@ export interface FeatureCache {
 }
 
 export interface Found {
-  known: Known | undefined
+  known: EntityValues | undefined
 }
 
 export interface FeatureCacheOptions {
@@ -57,7 +57,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
   let running = 0
   let awayUntil = 0
 
-  const keep = (key: string, known: Known | undefined, readAt: number): void => {
+  const keep = (key: string, known: EntityValues | undefined, readAt: number): void => {
     const size = entryBytes + key.length * 2 + (known === undefined ? 0 : sizeOf(known))
     bytes += size - (entries.get(key)?.bytes ?? 0)
     // To the end: what was read last is forgotten last, and what is in use is read again and again.
@@ -132,7 +132,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
 
 const keyOf = ({ digest, entity }: Asked): string => `${digest.slice(-16)} ${entity}`
 
-function sizeOf({ values }: Known): number {
+function sizeOf({ values }: EntityValues): number {
   let size = 0
   for (const name in values) {
     const value = values[name]

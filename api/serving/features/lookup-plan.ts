@@ -1,6 +1,6 @@
 /** What the versions of a model look up, found once for each version and each route. */
 import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
-import type { Feature, Row } from '../../../domain/model/features.ts'
+import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { ActiveRoute } from '../routing/route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -50,7 +50,7 @@ export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>): NeedsOf {
 }
 
 /** The entity that a row names. */
-export const entityOf = ({ by }: FeatureOrigin, row: Row): string | undefined =>
+export const entityOf = ({ by }: FeatureOrigin, row: FeatureRow): string | undefined =>
   entityKey(by.map((field) => (Object.hasOwn(row, field) ? row[field] : undefined)))
 
 /** A value that the reader of the version would refuse would be told to the caller as a mistake of theirs. */

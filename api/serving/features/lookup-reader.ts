@@ -5,7 +5,7 @@ import {
   type FeatureValue,
   type Missing,
 } from '../../../domain/model/feature-view.ts'
-import type { Row } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { FeatureCache, Found } from './feature-cache.ts'
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
@@ -44,7 +44,7 @@ export function readerOf(
 ): Protocol {
   const seen = new Map<string, Found | undefined>()
   const readings = new Map<LoadedVersion, Reading>()
-  const lookUp = (from: FeatureOrigin, row: Row): { value: FeatureValue; missing?: Missing } => {
+  const lookUp = (from: FeatureOrigin, row: FeatureRow): { value: FeatureValue; missing?: Missing } => {
     const otherwise = from.otherwise ?? null
     const entity = entityOf(from, row)
     if (entity === undefined) return { value: otherwise, missing: 'no_entity' }
@@ -53,9 +53,14 @@ export function readerOf(
     const found = seen.get(key)
     return found === undefined ? { value: otherwise, missing: 'late' } : valueAt(from, found.known, atMs)
   }
-  const rowOf = (loaded: LoadedVersion, instance: Row, index: number, reading: Reading): Row => {
+  const rowOf = (
+    loaded: LoadedVersion,
+    instance: FeatureRow,
+    index: number,
+    reading: Reading,
+  ): FeatureRow => {
     const { features } = loaded.manifest
-    const row: Row = {}
+    const row: FeatureRow = {}
     for (const name in instance)
       if (Object.hasOwn(features, name) || !fields.has(name)) row[name] = instance[name]!
     for (const { name, from, fits } of needsOf.version(loaded)) {
@@ -97,5 +102,5 @@ export function readerOf(
 }
 
 /** What is no object is left to the reader of the version, which says so. */
-export const isPlain = (instance: unknown): instance is Row =>
+export const isPlain = (instance: unknown): instance is FeatureRow =>
   typeof instance === 'object' && instance !== null && !Array.isArray(instance)

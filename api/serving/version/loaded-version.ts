@@ -3,7 +3,7 @@
  * outputs that the training library gave. Nothing is served that has not passed here.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import { widthOf } from '../../../domain/model/features.ts'
+import { inputWidthOf } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { columnsOf, type Columns } from '../codec/feature-columns.ts'
 import { compileDense } from '../network/simd-predictor.ts'
@@ -133,7 +133,7 @@ function partsOf(
   network: Pick<Network, 'inputs' | 'outputs'>,
 ): Omit<LoadedVersion, 'predictor'> {
   const format = compileFormat(manifest.output)
-  const width = widthOf(manifest.preprocessing)
+  const width = inputWidthOf(manifest.preprocessing)
   if (network.inputs !== width)
     refuse(`the network takes ${network.inputs} columns, the preprocessing gives ${width}`)
   if (network.outputs !== format.width)

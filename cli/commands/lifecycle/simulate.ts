@@ -3,15 +3,19 @@ import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
-import { baselineRuleNames, rivalRules, type RivalName } from '../../../domain/simulation/baseline-rules.ts'
+import {
+  baselineRuleNames,
+  rivalRules,
+  type BaselineRuleName,
+} from '../../../domain/simulation/baseline-rules.ts'
 import {
   defaultWorld,
   parseScenario,
   scenarioForms,
   type RecordedTick,
-  type World,
+  type SimulatedWorld,
 } from '../../../domain/simulation/scenario.ts'
-import { summarize, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
+import { summarizeReleases, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
 import { loadModels } from '../../../models/index.ts'
 import { failure } from '../../client/client.ts'
 import type { CommandSpec, Options } from '../../program.ts'
@@ -51,14 +55,14 @@ export const simulateCommand: CommandSpec = {
     const rule = ruleOf(options['compare'])
     const plan = { policy, scenario, world, seed, releases }
 
-    const summaryOf = async (by?: RivalName): Promise<SimulationSummary> => {
+    const summaryOf = async (by?: BaselineRuleName): Promise<SimulationSummary> => {
       const show = (done: number) =>
         terminal.progress(
           `${barOf(done / releases, 30)} ${done} of ${releases} releases${by ? ` under ${by}` : ''}`,
         )
       const simulated = await simulate(plan, show, by)
       terminal.progress(undefined)
-      return summarize(name, scenario, simulated)
+      return summarizeReleases(name, scenario, simulated)
     }
     const ours = await summaryOf()
     const theirs = rule === undefined ? undefined : await summaryOf(rule)
@@ -101,8 +105,8 @@ async function policyFile(path: string): Promise<ReleasePolicy> {
   }
 }
 
-async function worldOf(options: Options, policy: ReleasePolicy): Promise<World> {
-  const world: World = {
+async function worldOf(options: Options, policy: ReleasePolicy): Promise<SimulatedWorld> {
+  const world: SimulatedWorld = {
     ...defaultWorld,
     tickMs: policy.watch.tickMs,
     requestsPerSecond: numberOf(options, 'rps', defaultWorld.requestsPerSecond, 0, 1_000_000),
@@ -142,7 +146,7 @@ function numberOf(options: Options, name: string, fallback: number, min: number,
   return value
 }
 
-function ruleOf(named: Options[string]): RivalName | undefined {
+function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   if (named === undefined) return undefined
   const rule = baselineRuleNames.find((name) => name === named)
   if (!rule) throw wrong(`unknown --compare "${String(named)}"; use one of ${baselineRuleNames.join(', ')}`)
@@ -153,8 +157,8 @@ function explain(
   terminal: Terminal,
   ours: SimulationSummary,
   policy: ReleasePolicy,
-  world: World,
-  rule: RivalName | undefined,
+  world: SimulatedWorld,
+  rule: BaselineRuleName | undefined,
   theirs: SimulationSummary | undefined,
 ): string {
   const traffic = world.recorded

@@ -3,7 +3,7 @@ import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-v
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
-import { identifier, listOf, type View } from './view.ts'
+import { identifier, listOf, type FeatureViewHandle } from './view.ts'
 
 export interface LookupOptions {
   /** The fields of a row that name the entity, where they are called otherwise than in the view. */
@@ -20,7 +20,7 @@ type Looked<F, O> = O extends { otherwise: number | string }
   ? Omit<F, 'missing'> & { from: FeatureOrigin }
   : Omit<F, 'missing'> & { missing: 'fill'; from: FeatureOrigin }
 
-const views = new WeakMap<object, { view: View<Features>; issues: string[] }>()
+const views = new WeakMap<object, { view: FeatureViewHandle<Features>; issues: string[] }>()
 
 /**
  * A feature that is looked up in a view, so that callers need not send it: `lookup(airportDelays, 'mean', { by: 'origin' })`. It
@@ -30,7 +30,7 @@ export function lookup<
   V extends Features,
   K extends keyof V & string,
   const O extends LookupOptions = Record<never, never>,
->(of: View<V>, value: K, options: O = {} as O): Looked<V[K], O> {
+>(of: FeatureViewHandle<V>, value: K, options: O = {} as O): Looked<V[K], O> {
   const { report, issues } = collectIssues()
   const { definition, features, timeToLiveMs } = of
   const feature = features[value]
@@ -72,7 +72,7 @@ export function lookup<
       otherwise,
     },
   }
-  views.set(made, { view: of as unknown as View<Features>, issues })
+  views.set(made, { view: of as unknown as FeatureViewHandle<Features>, issues })
   return made as unknown as Looked<V[K], O>
 }
 

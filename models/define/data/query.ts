@@ -15,10 +15,10 @@ export interface RowsPlan {
 }
 
 const { label, eventAt, knownAt, key, part } = snapshotColumns
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+export const quotedIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
 /** A moment as DuckDB and Postgres both read it. */
-export const moment = (ms: number): string =>
+export const timestampLiteral = (ms: number): string =>
   `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
 
 /** How the rows of a model are read as of a moment. `sinceMs` leaves out events from before, to save time. */
@@ -30,13 +30,15 @@ export function planRows(
   const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
   const views = Object.entries(source.files).map(
     ([name, path]) =>
-      `create view ${quoted(name)} as select * from ${read}(${literal(`${options.root}/${path}`)})`,
+      `create view ${quotedIdentifier(name)} as select * from ${read}(${literal(`${options.root}/${path}`)})`,
   )
-  const at = moment(options.asOfMs)
+  const at = timestampLiteral(options.asOfMs)
   const times = [source.eventTime, definition.label.knownAt].filter((column) => column !== undefined)
-  const conditions = times.map((column) => `${quoted(column)} <= ${at}`)
+  const conditions = times.map((column) => `${quotedIdentifier(column)} <= ${at}`)
   if (source.eventTime !== undefined && options.sinceMs !== undefined)
-    conditions.push(`${quoted(source.eventTime)} > ${moment(options.sinceMs - source.lookbackMs)}`)
+    conditions.push(
+      `${quotedIdentifier(source.eventTime)} > ${timestampLiteral(options.sinceMs - source.lookbackMs)}`,
+    )
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`
   return { views, known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
 }
@@ -46,27 +48,29 @@ function shapedRows(definition: ModelDefinition): string {
   const { source, features } = definition
   const typed = Object.entries(features).map(
     ([name, feature]) =>
-      `cast(${quoted(name)} as ${feature.kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
+      `cast(${quotedIdentifier(name)} as ${feature.kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
   )
   const time = (column: string | undefined) =>
-    column === undefined ? 'cast(null as timestamp)' : `cast(${quoted(column)} as timestamp)`
+    column === undefined ? 'cast(null as timestamp)' : `cast(${quotedIdentifier(column)} as timestamp)`
   const row =
-    source.key.length === 0 ? 'cast(derived as varchar)' : `cast(row(${source.key.map(quoted)}) as varchar)`
+    source.key.length === 0
+      ? 'cast(derived as varchar)'
+      : `cast(row(${source.key.map(quotedIdentifier)}) as varchar)`
   const columns = [
     ...typed,
     `${labelExpression(definition)} as ${label}`,
     `${time(source.eventTime)} as ${eventAt}`,
     `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
     `md5(${row}) as ${key}`,
-    `derived.* exclude (${Object.keys(features).map(quoted)})`,
+    `derived.* exclude (${Object.keys(features).map(quotedIdentifier)})`,
   ]
   return `select ${columns.join(', ')} from (${withLookups(definition, source.derive ?? 'select * from known')}) as derived`
 }
 
 function labelExpression({ label: { column, output } }: ModelDefinition): string {
-  if (output.kind === 'classes') return `cast(${quoted(column)} as varchar)`
-  if (output.kind === 'number') return `cast(${quoted(column)} as double)`
-  return `cast(cast(${quoted(column)} as boolean) as double)`
+  if (output.kind === 'classes') return `cast(${quotedIdentifier(column)} as varchar)`
+  if (output.kind === 'number') return `cast(${quotedIdentifier(column)} as double)`
+  return `cast(cast(${quotedIdentifier(column)} as boolean) as double)`
 }
 
 /** The first moment whose events a snapshot as of `asOfMs` needs; absent when it needs all. */
@@ -87,11 +91,11 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
     return `select *, ${side} as ${part} from shaped order by all`
   }
   const endMs = asOfMs - split.maturedMs
-  const testFrom = moment(endMs - split.testMs)
-  const trainFrom = moment(endMs - split.testMs - split.trainMs)
+  const testFrom = timestampLiteral(endMs - split.testMs)
+  const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
   // What was not yet known when the test began would not have been known to a model that had to answer then.
   const side = `case
-    when ${eventAt} > ${moment(endMs)} then null
+    when ${eventAt} > ${timestampLiteral(endMs)} then null
     when ${eventAt} > ${testFrom} then 'test'
     when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
   const sampled = `select *, row_number() over (partition by ${part} order by ${key}) as _place

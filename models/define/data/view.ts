@@ -32,7 +32,7 @@ export interface ViewFile<V extends Features> {
   keep?: Duration
 }
 
-export interface View<V extends Features> {
+export interface FeatureViewHandle<V extends Features> {
   kind: 'tenure-view'
   definition: FeatureView
   features: V
@@ -45,7 +45,7 @@ export const listOf = (given: string | readonly string[]): string[] =>
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
 /** Values of an entity that change over time. Never throws: what is wrong is told by the models that use it. */
-export function view<const V extends Features>(name: string, file: ViewFile<V>): View<V> {
+export function view<const V extends Features>(name: string, file: ViewFile<V>): FeatureViewHandle<V> {
   const { report, issues } = collectIssues()
   const at =
     (place: string): IssueCollector =>
@@ -62,8 +62,8 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
       return otherwise
     }
   }
-  const duration = (field: keyof ViewFile<V>, usual: Duration): number =>
-    durationAt(place, String(field), (file[field] as Duration | undefined) ?? usual)
+  const duration = (field: keyof ViewFile<V>, fallback: Duration): number =>
+    durationAt(place, String(field), (file[field] as Duration | undefined) ?? fallback)
   const entity = lower('entity', [], () => listOf(file.entity))
   const source = lower('source', { kind: 'csv' as const, files: {}, rows: '' }, () =>
     compileRows(place, file.source),

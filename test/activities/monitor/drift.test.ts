@@ -11,7 +11,7 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { findDriftJudgement } from '../../../store/monitoring/drift-judgements.ts'
@@ -25,7 +25,7 @@ import { sheetOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
 const noon = Date.parse('2026-03-01T12:00:00Z')
-const uniform = seeded(11)
+const uniform = seededRandom(11)
 const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
 const colour = () => (uniform() < 0.5 ? 'red' : 'white')
 const rows = (n: number, shift = 0) =>

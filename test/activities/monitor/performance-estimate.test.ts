@@ -37,7 +37,7 @@ beforeEach(async () => {
   version = await (await insertModel(deps.store, { model, policy: release, artifactRoot })).register()
   await describeOutput({ kind: 'probability', positive: 'late', threshold: 0.5 })
   await deps.store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ judge: { policy: gate } })}::jsonb
+    update models set definition = definition || ${JSON.stringify({ evaluation: { policy: gate } })}::jsonb
     where name = ${model}`)
 })
 

@@ -44,7 +44,7 @@ beforeEach(async () => {
     update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}}'
     where version = ${version}`)
   await deps.store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ judge: { policy } })}::jsonb where name = ${model}`)
+    update models set definition = definition || ${JSON.stringify({ evaluation: { policy } })}::jsonb where name = ${model}`)
 })
 
 const live = (days: Days) => liveThrough(deps.store, { model, version, now }, days)

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { runServingChild } from '../../../activities/runtime/serving-child.ts'
 import { findServingSkew, type SkewInput, type SkewResult } from '../../../activities/monitor/skew.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -62,7 +62,7 @@ beforeAll(async () => {
     signingKey: signingKeyOf(house.artifactRoot),
   }
   deps = { store: house.store, artifacts: openArtifacts(house.artifactRoot), config, log: quiet }
-  const chance = seeded(5)
+  const chance = seededRandom(5)
   const flightOf = (distance: number) => ({
     distance: chance() < 0.1 ? null : distance,
     hour: 24 * chance(),
@@ -140,7 +140,7 @@ describe('serving and training', () => {
       mismatchedRows: 1,
       columns: [{ name: 'score', mismatches: 1, example }],
     })
-    expect(result.columns[0]?.largest).toBeCloseTo(2e-5, 6)
+    expect(result.columns[0]?.maxDifference).toBeCloseTo(2e-5, 6)
     expect(await openAlerts('flight')).toMatchObject([
       {
         kind: 'serving_skew',

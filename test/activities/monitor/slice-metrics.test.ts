@@ -9,7 +9,7 @@ import {
   type BusinessPolicy,
   type MonitorPolicy,
 } from '../../../domain/monitoring/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -69,7 +69,7 @@ beforeEach(async () => {
 
 /** Four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */
 async function live(right: (x: number, sort: string) => number): Promise<void> {
-  const chance = seeded(7)
+  const chance = seededRandom(7)
   const requests: object[] = []
   const outcomes: object[] = []
   for (let atMs = now - 96 * hour; atMs < now; atMs += hour / 10) {

@@ -9,8 +9,8 @@ import type { Deps } from '../../../activities/deps.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
-import { evidenceOf } from '../../../domain/release/evidence-builder.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
@@ -85,7 +85,7 @@ function countsOf(state: ReleaseState, at: number, chance: () => number): TickCo
 }
 
 it('after every tick, across a change of stage: a new worker, the old one and the fold agree', async () => {
-  const chance = seeded(3)
+  const chance = seededRandom(3)
   const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
   const fold = incrementalJudge(policy.limits)
   const kinds = new Set<string>()
@@ -100,7 +100,7 @@ it('after every tick, across a change of stage: a new worker, the old one and th
     const read = { ...(await createObserver(deps, replayed)()), ...watched }
     const verdict = judge(state, seen)
     expect(judge(replayed, read)).toEqual(verdict)
-    const { ticks: all, ...evidence } = evidenceOf(state, seen)
+    const { ticks: all, ...evidence } = canaryEvidenceOf(state, seen)
     fold.add(all.at(-1)!)
     expect(fold.judge(evidence)).toEqual(verdict.verdict)
     kinds.add(verdict.verdict.kind)
@@ -111,7 +111,7 @@ it('after every tick, across a change of stage: a new worker, the old one and th
 })
 
 it('is the same row when it is taken again from the same counts', async () => {
-  const chance = seeded(4)
+  const chance = seededRandom(4)
   for (let at = 0; at < ticks; at++)
     await writeTicks(deps.store, {
       replica: 'r1',

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import { summarize } from '../../../activities/retrain/column-summary.ts'
-import type { Table } from '../../../domain/validation/expectations.ts'
+import type { BatchTable } from '../../../domain/validation/expectations.ts'
 
-const table: Table = {
+const table: BatchTable = {
   rows: 5,
   columns: {
     size: [1, 2, 3, 4, null],

@@ -8,7 +8,7 @@ const definition = {
   features: { size: { kind: 'number' }, colour: { kind: 'category' } },
   label: { column: 'late', output: { kind: 'probability', positive: 'late', threshold: 0.5 }, knownAt: 'k' },
   split: { kind: 'hash', test: 0.5, stratified: false },
-  judge: { entity: 'the "plane"' },
+  evaluation: { entity: 'the "plane"' },
 } as unknown as ModelDefinition
 
 /** Rows of [key, plane, part, event, known, size, label]. */

@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exportVersion } from '../../../cli/export/write.ts'
-import type { Row } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import {
@@ -33,7 +33,7 @@ import {
 } from '../../support/serving/serving-fixture.ts'
 
 interface Predictor {
-  predict(rows: Row[]): Answer[]
+  predict(rows: FeatureRow[]): Answer[]
   checkGolden(): { rows: number; worst: number }
 }
 interface Answer {
@@ -44,7 +44,7 @@ interface Answer {
 }
 interface PredictorModule {
   loadPredictor(base?: string | URL): Promise<Predictor>
-  createEncoder(manifest: unknown): { width: number; encode(row: Row): Float32Array }
+  createEncoder(manifest: unknown): { width: number; encode(row: FeatureRow): Float32Array }
 }
 
 let house: House
@@ -53,9 +53,9 @@ let root: string
 const next = seeded(11)
 const chance = (): number => next() * 0.5 + 0.5
 const pick = <T>(values: readonly T[]): T => values[Math.floor(chance() * values.length) % values.length]!
-const some = (count: number, make: () => Row): Row[] => Array.from({ length: count }, make)
+const some = (count: number, make: () => FeatureRow): FeatureRow[] => Array.from({ length: count }, make)
 
-const models: Record<string, { spec: () => Promise<string> | string; rows: () => Row[] }> = {
+const models: Record<string, { spec: () => Promise<string> | string; rows: () => FeatureRow[] }> = {
   flight: {
     spec: () => house.register(flightSpec('flight')),
     rows: () =>
@@ -211,13 +211,13 @@ describe('in Node', () => {
       { origin: 3 },
       { hour: 1e300 },
     ]) {
-      const row = { ...good, ...change } as unknown as Row
+      const row = { ...good, ...change } as unknown as FeatureRow
       const wanted = codeOf(() => replica.ask('flight', { instances: [row] }))
       expect(wanted).toMatch(/^[a-z_]+$/)
       expect(codeOf(() => predictor.predict([row]))).toBe(wanted)
     }
     const { hour: _hour, ...less } = good
-    expect(codeOf(() => predictor.predict([less as Row]))).toBe('missing_feature')
+    expect(codeOf(() => predictor.predict([less as FeatureRow]))).toBe('missing_feature')
   })
 })
 

@@ -1,7 +1,7 @@
 /** The sequential test of an A/B release: it finds what is there, both ways, and finds nothing where nothing is. */
 import { describe, expect, it } from 'vitest'
 import { judgeAb, type AbCohort, type AbPolicy } from '../../../domain/canary/ab-test.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const accuracy: AbPolicy = { metric: 'accuracy', alpha: 0.05 }
 const cohort = (canary: [number, number], control: [number, number], atMs = 0): AbCohort => ({
@@ -39,7 +39,7 @@ describe('an A/B test', () => {
   })
 
   it('looked at after every outcome, finds a winner among equals in at most α of the tests', () => {
-    const random = seeded(7)
+    const random = seededRandom(7)
     const arm = () => ({
       total: 20,
       events: Array.from({ length: 20 }, () => random()).filter((u) => u < 0.2).length,

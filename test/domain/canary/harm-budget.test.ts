@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { excessBad, nextShareBp, type RampInput } from '../../../domain/canary/harm-budget.ts'
 import { srmEvidence } from '../../../domain/sequential/sample-ratio-mismatch.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { binomial } from '../../../domain/statistics/random-variates.ts'
 
 describe('the harm ledger', () => {
@@ -52,7 +52,7 @@ describe('the ramp', () => {
 
 describe('the sample ratio', () => {
   it('of a router that sends 8 % instead of 5 % is found within 4,000 requests', () => {
-    const uniform = seeded(1)
+    const uniform = seededRandom(1)
     const found = Array.from({ length: 100 }, () => {
       const canary = binomial(uniform, 4_000, 0.08)
       return srmEvidence(canary, 4_000 - canary, 0.05)! >= Math.log(1_000)
@@ -61,7 +61,7 @@ describe('the sample ratio', () => {
   })
 
   it('of a healthy router raises no alarm in a day of looks', () => {
-    const uniform = seeded(2)
+    const uniform = seededRandom(2)
     let alarms = 0
     for (let day = 0; day < 100; day++) {
       let [canary, control] = [0, 0]

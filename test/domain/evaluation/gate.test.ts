@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const rows = 1_500
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
 
 /** Rows whose true log odds are known; a model sees them through noise of its own. */
 function world(seed = 1) {
-  const uniform = seeded(seed)
+  const uniform = seededRandom(seed)
   const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
   const odds = Array.from({ length: rows }, () => -1 + 1.5 * normal())
   const y = odds.map((odd) => (uniform() < sigmoid(odd) ? 1 : 0))

@@ -2,9 +2,9 @@ import { expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { reversedReasons } from '../../../domain/evaluation/inverted-labels.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 
-const chance = seeded(7)
+const chance = seededRandom(7)
 const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))
 /** Scores that tell the classes apart, or the wrong way round. */
 const scores = (towards: number) =>

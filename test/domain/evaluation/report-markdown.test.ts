@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 
-const uniform = seeded(1)
+const uniform = seededRandom(1)
 const y = Array.from({ length: 1_200 }, () => (uniform() < 0.4 ? 1 : 0))
 const guess = (sharpness: number) => y.map((label) => [0.5 + sharpness * (label - 0.5) * uniform()])
 const policy = { ...defaultGatePolicy('binary'), resamples: 100, floors: { auc: 0.5, brier: 0.01 } }

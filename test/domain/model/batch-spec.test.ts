@@ -1,6 +1,6 @@
 /** What may be asked of a batch, and what an answer is in a word. */
 import { describe, expect, it } from 'vitest'
-import { answerOf, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
+import { predictedText, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
 
 const file = (path: string) => ({ kind: 'file', path }) as const
 const sound = { input: file('in.csv'), output: file('out/2026/a.parquet'), key: ['id'] }
@@ -43,8 +43,8 @@ describe('a batch', () => {
 describe('an answer in a word', () => {
   it('is the threshold, the likeliest class, or nothing', () => {
     const yes = { kind: 'probability', positive: 'late', threshold: 0.4 } as const
-    expect([answerOf(yes, [0.4]), answerOf(yes, [0.39])]).toEqual(['true', 'false'])
-    expect(answerOf({ kind: 'classes', classes: ['a', 'b', 'c'] }, [0.2, 0.5, 0.3])).toBe('b')
-    expect(answerOf({ kind: 'number' }, [7])).toBeNull()
+    expect([predictedText(yes, [0.4]), predictedText(yes, [0.39])]).toEqual(['true', 'false'])
+    expect(predictedText({ kind: 'classes', classes: ['a', 'b', 'c'] }, [0.2, 0.5, 0.3])).toBe('b')
+    expect(predictedText({ kind: 'number' }, [7])).toBeNull()
   })
 })

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
-import { widthOf, type Features, type Row } from '../../../domain/model/features.ts'
+import { inputWidthOf, type Features, type FeatureRow } from '../../../domain/model/features.ts'
 import { compileEncoder, fitFeatures, maxVocabulary } from '../../../domain/model/preprocessing.ts'
 
 const features: Features = {
   size: { kind: 'number', missing: 'fill' },
   colour: { kind: 'category', missing: 'fill' },
 }
-const rows: Row[] = [
+const rows: FeatureRow[] = [
   { size: 1, colour: 'red' },
   { size: 3, colour: 'blue' },
   { size: null, colour: 'red' },
@@ -31,7 +31,10 @@ describe('fitting', () => {
   })
 
   it('leaves the rarest values of a very long category to "other"', () => {
-    const many: Row[] = Array.from({ length: maxVocabulary + 5 }, (_, i) => ({ size: 1, colour: `c${i}` }))
+    const many: FeatureRow[] = Array.from({ length: maxVocabulary + 5 }, (_, i) => ({
+      size: 1,
+      colour: `c${i}`,
+    }))
     const fits = fitFeatures([...many, ...many.slice(10)], features)
     expect(fits[1]).toMatchObject({ kind: 'category' })
     const vocabulary = fits[1]?.kind === 'category' ? fits[1].vocabulary : []
@@ -42,8 +45,8 @@ describe('fitting', () => {
 
 describe('encoding', () => {
   const fits = fitFeatures(rows, features)
-  const encode = (row: Row): number[] => {
-    const into = new Float32Array(widthOf(fits) + 2).fill(9)
+  const encode = (row: FeatureRow): number[] => {
+    const into = new Float32Array(inputWidthOf(fits) + 2).fill(9)
     compileEncoder(features, fits)(row, into, 1)
     return [...into]
   }

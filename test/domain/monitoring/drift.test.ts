@@ -8,9 +8,9 @@ import {
   numberProfile,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 
-const uniform = seeded(5)
+const uniform = seededRandom(5)
 const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
 const numbers = (n: number, shift = 0) => Array.from({ length: n }, () => normal() + shift)
 const letters = (n: number, alphabet: string) =>

@@ -152,8 +152,8 @@ describe('skew', () => {
       notReplayed: 1,
       mismatchedRows: 2,
       columns: [
-        { name: 'a', mismatches: 2, largest: 4, example: 'p' },
-        { name: 'b', mismatches: 1, largest: 2, example: 'q' },
+        { name: 'a', mismatches: 2, maxDifference: 4, example: 'p' },
+        { name: 'b', mismatches: 1, maxDifference: 2, example: 'q' },
       ],
     })
   })

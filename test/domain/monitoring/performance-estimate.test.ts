@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { judgeEstimate } from '../../../domain/monitoring/performance-estimate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { fitRecalibration, recalibrated } from '../../../domain/metrics/platt-scaling.ts'
 
 const gate = defaultGatePolicy('binary')
@@ -14,7 +14,7 @@ function days(
   kept: (p: number) => number,
   answer = (uniform: number) => uniform,
 ) {
-  const chance = seeded(seed)
+  const chance = seededRandom(seed)
   return Array.from({ length: rows }, () => {
     const p = answer(chance())
     return { p, y: Number(chance() < kept(p)) }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
-  coolDown,
+  cooldownMs,
   defaultTriggerPolicy,
   findTriggers,
   judgeTrigger,
@@ -172,7 +172,7 @@ describe('a request', () => {
 
   it('stretches no cool-down beyond the longest', () => {
     expect(
-      [0, 1, 2, 3, 50].map((rejects) => coolDown('quality', rejects, defaultTriggerPolicy) / hour),
+      [0, 1, 2, 3, 50].map((rejects) => cooldownMs('quality', rejects, defaultTriggerPolicy) / hour),
     ).toEqual([6, 12, 24, 168, 168])
   })
 

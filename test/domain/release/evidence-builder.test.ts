@@ -1,6 +1,6 @@
 /** What the judge is given: told apart by version, in the order of time, with a clock that gaps do not shorten. */
 import { describe, expect, it } from 'vitest'
-import { canaryTicks, evidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
+import { canaryTicks, canaryEvidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import {
   canaried,
@@ -71,7 +71,7 @@ describe('ticks', () => {
 describe('the stage', () => {
   const rows = [100, 110, 120].flatMap((at) => [row(at, candidate, 5, 5), row(at, baseline, 5, 95)])
   const look = (state: ReleaseState, watchedMs: number, counted = rows) =>
-    evidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
+    canaryEvidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
 
   it('lasts as long as it was both watched and counted', () => {
     const state = since(canaried, 5)
@@ -109,8 +109,8 @@ describe('the stage', () => {
   it('carries the pairs whose outcome is known', () => {
     const paired = { b: 1, c: 2, same: 3 }
     const state = since(shadowed, 5)
-    expect(evidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0, paired }).paired).toEqual(paired)
-    expect(evidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0 })).not.toMatchObject({
+    expect(canaryEvidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0, paired }).paired).toEqual(paired)
+    expect(canaryEvidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0 })).not.toMatchObject({
       paired: expect.anything(),
     })
   })

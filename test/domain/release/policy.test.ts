@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
-import { defaultDrill, drillKindNames, faultOf } from '../../../domain/drill.ts'
+import { defaultDrill, drillKindNames, drillFaultOf } from '../../../domain/drill.ts'
 import {
   defaultWatch,
   hotfixPolicy,
@@ -172,7 +172,7 @@ describe('a hotfix', () => {
 
 describe('a drill', () => {
   it('of each kind spoils the candidate alone, or leaves it sound', () => {
-    const faults = Object.fromEntries(drillKindNames.map((kind) => [kind, faultOf(kind, 5)?.kind]))
+    const faults = Object.fromEntries(drillKindNames.map((kind) => [kind, drillFaultOf(kind, 5)?.kind]))
     expect(faults).toEqual({
       bad: 'bad',
       nan: 'nan',
@@ -181,7 +181,7 @@ describe('a drill', () => {
       'lost-replica': undefined,
       'dead-worker': undefined,
     })
-    expect(faultOf('slow', 5)?.slowMs).toBe(5)
+    expect(drillFaultOf('slow', 5)?.slowMs).toBe(5)
     expect(issuesOfPolicy({ ...good, drill: defaultDrill })).toEqual([])
   })
 })

@@ -4,7 +4,7 @@ import { nonInferiorityEvidence } from '../../../domain/sequential/non-inferiori
 import { pairedEvidence } from '../../../domain/sequential/paired-test.ts'
 import { eProcess, inverseGrid, ratioGrid } from '../../../domain/sequential/e-process.ts'
 import { rateTest, type RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { binomial } from '../../../domain/statistics/random-variates.ts'
 import { delayedStartEvidence } from '../../../scripts/reference/delayed-start.ts'
 import { guardEvidence } from '../../../scripts/reference/sequential-evidence.ts'
@@ -50,7 +50,7 @@ describe('evidence looked at after every tick', () => {
     ['against a canary exactly at the tolerated ratio', 1.5, 0.015, 0.01],
     ['against a canary with a common event', 1, 0.2, 0.2],
   ])('rises above ln 20 in at most one run of twenty: %s', (_, ratio, canaryRate, controlRate) => {
-    const uniform = seeded(7)
+    const uniform = seededRandom(7)
     const runs = 250
     let alarms = 0
     for (let run = 0; run < runs; run++) {
@@ -66,7 +66,7 @@ describe('evidence looked at after every tick', () => {
   })
 
   it('of the inverse grid does not prove a doubled rate to be less than doubled', () => {
-    const uniform = seeded(8)
+    const uniform = seededRandom(8)
     let proofs = 0
     for (let run = 0; run < 250; run++) {
       const test = rateTest({ ratio: 2, grid: inverseGrid })
@@ -80,7 +80,7 @@ describe('evidence looked at after every tick', () => {
   })
 
   it('rises above ln 20 in nearly every run when the canary is three times as bad', () => {
-    const uniform = seeded(9)
+    const uniform = seededRandom(9)
     const found = Array.from({ length: 50 }, () => {
       const test = rateTest()
       for (const each of traffic(uniform, 120, 0.03, 0.01)) test.add(each)
@@ -92,7 +92,7 @@ describe('evidence looked at after every tick', () => {
 
 describe('restarts', () => {
   it('folded into one number equal the tests begun one by one', () => {
-    const ticks = traffic(seeded(3), 40, 0.02, 0.01)
+    const ticks = traffic(seededRandom(3), 40, 0.02, 0.01)
     const starts = [0, 7, 19, 31]
     const test = rateTest()
     ticks.forEach((each, i) => {
@@ -132,7 +132,7 @@ describe('the guard', () => {
   })
 
   it('fires at p0 itself in fewer than one run of a thousand, looked at after each request', () => {
-    const uniform = seeded(4)
+    const uniform = seededRandom(4)
     let alarms = 0
     for (let run = 0; run < 500; run++) {
       const guard = guardTest(0.02)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   championAlone,
-  chooseArm,
+  armOfKey,
   fenced,
   hasCandidate,
   hash32,
@@ -42,7 +42,7 @@ describe('the hash', () => {
 describe('the arm of a key', () => {
   it('is observed in the share that the route says, within binomial 99.9 % bounds', () => {
     for (const shareBp of [100, 500, 2_500, 5_000]) {
-      const n = keys.filter((key) => chooseArm(route(shareBp), key).arm === 'canary').length
+      const n = keys.filter((key) => armOfKey(route(shareBp), key).arm === 'canary').length
       const p = shareBp / 10_000
       expect(Math.abs(n - keys.length * p)).toBeLessThan(3.29 * Math.sqrt(keys.length * p * (1 - p)))
     }
@@ -56,16 +56,16 @@ describe('the arm of a key', () => {
         fc.integer({ min: 0, max: 10_000 }),
         (key, a, b) => {
           const [low, high] = a < b ? [a, b] : [b, a]
-          if (chooseArm(route(low), key).arm === 'canary')
-            expect(chooseArm(route(high), key).arm).toBe('canary')
+          if (armOfKey(route(low), key).arm === 'canary')
+            expect(armOfKey(route(high), key).arm).toBe('canary')
         },
       ),
     )
   })
 
   it('is never an arm of share 0', () => {
-    expect(keys.some((key) => chooseArm(route(0), key).arm === 'canary')).toBe(false)
-    expect(keys.some((key) => chooseArm(route(10_000), key).arm === 'champion')).toBe(false)
+    expect(keys.some((key) => armOfKey(route(0), key).arm === 'canary')).toBe(false)
+    expect(keys.some((key) => armOfKey(route(10_000), key).arm === 'champion')).toBe(false)
   })
 
   it('depends on the release, so that two releases do not try the same callers first', () => {
@@ -82,7 +82,7 @@ describe('the arm of a key', () => {
         { arm: 'canary' as const, version: 'b', shareBp: 0 },
       ],
     }
-    expect(() => chooseArm(broken, 'x')).toThrow(expect.objectContaining({ code: 'invalid_route' }))
+    expect(() => armOfKey(broken, 'x')).toThrow(expect.objectContaining({ code: 'invalid_route' }))
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import {
   defaultWorld,
   parseScenario,
@@ -9,8 +9,8 @@ import {
   worldAt,
 } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
-import { summarize } from '../../../domain/simulation/summary.ts'
-import type { RivalName } from '../../../domain/simulation/baseline-rules.ts'
+import { summarizeReleases } from '../../../domain/simulation/summary.ts'
+import type { BaselineRuleName } from '../../../domain/simulation/baseline-rules.ts'
 
 const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
 const hourMs = 3_600_000
@@ -25,13 +25,13 @@ const short: ReleasePolicy = {
   })),
 }
 
-const run = (scenario: string, releases: number, policy = short, rule?: RivalName) => {
+const run = (scenario: string, releases: number, policy = short, rule?: BaselineRuleName) => {
   const parsed = parseScenario(scenario)!
-  return summarize(
+  return summarizeReleases(
     scenario,
     parsed,
     Array.from({ length: releases }, (_, i) =>
-      simulateRelease({ policy, scenario: parsed, world: defaultWorld, uniform: seeded(i + 1) }, rule),
+      simulateRelease({ policy, scenario: parsed, world: defaultWorld, uniform: seededRandom(i + 1) }, rule),
     ),
   )
 }
@@ -136,7 +136,7 @@ describe('a scenario', () => {
     expect(worldAt(world, 0)).toEqual({ requests: 40, errorRate: 0.1, invalidRate: 0 })
     expect(worldAt(world, 10_000)).toEqual({ requests: 0, errorRate: 0, invalidRate: 0 })
     expect(worldAt(world, 20_000).requests).toBe(40)
-    const traffic = trafficOf({ kind: 'good' }, world, seeded(1))
+    const traffic = trafficOf({ kind: 'good' }, world, seededRandom(1))
     expect(traffic.tick(10_000, 500)).toMatchObject({ canary: { requests: 0 }, control: { requests: 0 } })
   })
 })

@@ -8,7 +8,7 @@ import {
 } from '../../../domain/statistics/bootstrap.ts'
 import { midranks, orderOf } from '../../../domain/metrics/auc.ts'
 import { mcnemarP } from '../../../domain/metrics/mcnemar.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import {
   betaCdf,
   betaQuantile,
@@ -109,7 +109,7 @@ describe("McNemar's p", () => {
 })
 
 describe('the bootstrap', () => {
-  const uniform = seeded(2)
+  const uniform = seededRandom(2)
   const values = Float64Array.from({ length: 400 }, () => uniform())
   const mean: Statistic = { kind: 'sums', columns: [values], value: (sums, weight) => sums[0]! / weight }
   const weighted: Statistic = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { expectedOfChampion } from '../../../domain/validation/champion-expectations.ts'
-import type { Cell } from '../../../domain/validation/expectations.ts'
+import type { BatchCell } from '../../../domain/validation/expectations.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { categoryProfile, numberProfile } from '../../../domain/model/reference-profile.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
@@ -17,7 +17,7 @@ const champion = {
   profile: { rows, features: [numberProfile('age', ages), categoryProfile('plot', plots)] },
 }
 
-const judge = (columns: Record<string, Cell[]>, now: Features = features, then = champion) => {
+const judge = (columns: Record<string, BatchCell[]>, now: Features = features, then = champion) => {
   const expectations = expectedOfChampion({ features: now }, then)
   const table = { rows, columns: { age: ages, plot: plots, ...columns } }
   const { results } = judgeValidation(expectations, table, { asOfMs: 0, earlierRows: [] })
@@ -27,14 +27,14 @@ const judge = (columns: Record<string, Cell[]>, now: Features = features, then =
 describe('rows are as the champion was trained on', () => {
   it('when they are', () => expect(judge({})).toEqual([]))
 
-  it.each<[string, Record<string, Cell[]>]>([
+  it.each<[string, Record<string, BatchCell[]>]>([
     ['the values have moved on', { age: ages.map((age) => (age === null ? null : age * 3 + 500)) }],
     ['a few are wild', { age: ages.map((age, row) => (row < 15 ? 1e12 : age)) }],
     ['a third is missing', { age: ages.map((age, row) => (row % 3 === 0 ? null : age)) }],
     ['a third of the places are new', { plot: plots.map((plot, row) => (row % 3 === 0 ? 'new' : plot)) }],
   ])('also when %s', (_what, columns) => expect(judge(columns)).toEqual([]))
 
-  it.each<[string, Record<string, Cell[]>, RegExp]>([
+  it.each<[string, Record<string, BatchCell[]>, RegExp]>([
     [
       'in another unit',
       { age: ages.map((age) => (age === null ? null : age * 1_000)) },
@@ -54,7 +54,7 @@ describe('rows are as the champion was trained on', () => {
   )
 
   it('not when the column is gone', () =>
-    expect(judge({ age: undefined as unknown as Cell[] })).toEqual(['age: there is no column age']))
+    expect(judge({ age: undefined as unknown as BatchCell[] })).toEqual(['age: there is no column age']))
 
   it('a declared change of kind or unit is compared with nothing', () => {
     const hours = { age: ages.map((age) => (age === null ? null : age * 1_000)) }

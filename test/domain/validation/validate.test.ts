@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type {
-  Cell,
+  BatchCell,
   Check,
   Expectation,
   ExpectationContext,
-  Table,
+  BatchTable,
 } from '../../../domain/validation/expectations.ts'
 import { impliedExpectations, judgeValidation } from '../../../domain/validation/validate.ts'
 
 const noon = Date.parse('2024-05-01T12:00:00Z')
 const hour = 3_600_000
-const table: Table = {
+const table: BatchTable = {
   rows: 5,
   columns: {
     id: [1, 2, 3, 4, 4],
@@ -80,7 +80,7 @@ describe('an expectation of single rows', () => {
   })
 
   it('keeps a few examples only', () => {
-    const many: Table = { rows: 100, columns: { size: Array.from({ length: 100 }, (_, row) => row) } }
+    const many: BatchTable = { rows: 100, columns: { size: Array.from({ length: 100 }, (_, row) => row) } }
     expect(judge({ check: 'between', column: 'size', max: -1 }, {}, many)).toMatchObject({
       failing: 100,
       examples: ['0', '1', '2', '3', '4'],
@@ -185,7 +185,7 @@ describe('a validation', () => {
   })
 
   it('of no rows, or by no expectation, blocks', () => {
-    const none: Table = { rows: 0, columns: { size: [] as Cell[] } }
+    const none: BatchTable = { rows: 0, columns: { size: [] as BatchCell[] } }
     expect(verdict([{ check: 'rows', max: 5, severity: 'warn' }], none)).toBe('block')
     expect(verdict([])).toBe('block')
   })
@@ -201,11 +201,11 @@ describe('what features imply', () => {
     },
     label: { column: 'sold', output: { kind: 'probability', positive: 'sold', threshold: 0.5 } },
   } as unknown as ModelDefinition
-  const clean: Table = {
+  const clean: BatchTable = {
     rows: 2,
     columns: { size: [1, 2], age: [null, 2], colour: ['red', 'blue'], plate: ['a', 'b'], _label: [0, 1] },
   }
-  const verdict = (columns: Record<string, Cell[]>) =>
+  const verdict = (columns: Record<string, BatchCell[]>) =>
     judgeValidation(
       impliedExpectations(definition),
       { rows: 2, columns: { ...clean.columns, ...columns } },
@@ -213,7 +213,7 @@ describe('what features imply', () => {
     )
 
   it('lets through what the API would', () => expect(verdict({}).verdict).toBe('pass'))
-  it.each<[string, Record<string, Cell[]>, string]>([
+  it.each<[string, Record<string, BatchCell[]>, string]>([
     ['a text for a number', { size: ['1', '2'] }, 'schema'],
     ['a missing value that is not filled in', { size: [1, null] }, 'complete'],
     ['an infinite number', { age: [Infinity, 1] }, 'finite'],

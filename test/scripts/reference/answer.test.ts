@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { answer, finite } from '../../../scripts/reference/answer.ts'
+import { answer, withoutNaN } from '../../../scripts/reference/answer.ts'
 
 interface Case {
   id: string
@@ -17,7 +17,7 @@ const cases = ['reference-cases.json', 'known-values.json'].flatMap(
 )
 
 const ask = (fn: string, input: unknown): Record<string, unknown> =>
-  (JSON.parse(JSON.stringify(answer(JSON.stringify({ id: 1, fn, input })), finite)) as { output: never })
+  (JSON.parse(JSON.stringify(answer(JSON.stringify({ id: 1, fn, input })), withoutNaN)) as { output: never })
     .output
 
 /** The places where `got` differs from `wanted` by more than tol·max(1, |wanted|). */

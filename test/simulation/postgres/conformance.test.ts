@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
@@ -105,7 +105,7 @@ describe('the database in memory', () => {
   it.each([1, 2, 3, 4, 5, 6])(
     'answers as Postgres does, seed %i',
     async (seed) => {
-      const random = seeded(seed)
+      const random = seededRandom(seed)
       const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
       const model = uniqueName('model')
       const registry: Registry = await insertModel(store, { model, policy, artifactRoot: '/tmp' })

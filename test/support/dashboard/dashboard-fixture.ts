@@ -10,7 +10,7 @@ import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { judgeGate, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Role } from '../../../domain/roles.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
@@ -180,7 +180,7 @@ async function ask(address: string, signal: AbortSignal): Promise<void> {
 
 /** What the real gate says of a challenger that sees more than the champion, and of parts of the rows. */
 function gateReport(hostile: string): GateReport {
-  const random = seeded(7)
+  const random = seededRandom(7)
   const rows = 1_500
   const truth = Array.from({ length: rows }, () => random())
   const y = truth.map((chance) => Number(random() < chance))
@@ -255,6 +255,6 @@ async function describe(
     update evaluations set report = ${JSON.stringify(report)}, page = ${gateMarkdown(report, subject)}
     where id = ${`e-${version}`}`)
   await store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ about: `Will it be late? ${hostile}`, judge: { policy: report.policy, slices: [], groups: [] } })}
+    update models set definition = definition || ${JSON.stringify({ about: `Will it be late? ${hostile}`, evaluation: { policy: report.policy, slices: [], groups: [] } })}
     where name = ${model}`)
 }

@@ -11,7 +11,7 @@ import {
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
 import type { QualityReport } from '../../../domain/monitoring/quality.ts'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -61,7 +61,7 @@ export async function furnish(
   store: Store,
   { model, champion, hostile = '', nowMs = Date.now() }: Furnished,
 ): Promise<void> {
-  const random = seeded(11)
+  const random = seededRandom(11)
   const hours = (count: number, shift: number) =>
     Array.from({ length: count }, () => Math.round((random() + random()) * 11 + shift))
   const carrier = (count: number, share: number) =>
@@ -95,7 +95,7 @@ export async function furnish(
   await store.query(sql`
     update models set definition = ${JSON.stringify({
       about: `Will the train be late? ${hostile}`.trim(),
-      judge: { policy: defaultGatePolicy('binary'), slices: [], groups: [] },
+      evaluation: { policy: defaultGatePolicy('binary'), slices: [], groups: [] },
     })}::jsonb || definition where name = ${model}`)
   await store.query(sql`
     update versions set manifest = ${JSON.stringify({

@@ -1,6 +1,6 @@
 /** Signals to one release: each twice, out of order, late ones among them, all in one burst. */
 import sql from 'sql-template-tag'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandSignals, type Command } from '../../../workflows/messages.ts'
@@ -117,7 +117,7 @@ export async function lengthsOf(
 }
 
 function shuffled<T>(list: T[]): T[] {
-  const random = seeded(7)
+  const random = seededRandom(7)
   for (let i = list.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1))
     ;[list[i], list[j]] = [list[j]!, list[i]!]

@@ -2,7 +2,7 @@
  * Artifacts for tests of serving, made without TensorFlow: a small dense network with seeded weights, and golden outputs that
  * are computed here in doubles, independently of the predictor under test.
  */
-import type { FeatureFit, Features, Output, Row } from '../../../domain/model/features.ts'
+import type { FeatureFit, Features, Output, FeatureRow } from '../../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 
@@ -22,7 +22,7 @@ export interface ArtifactSpec {
   layers: Layer[]
   /** Further layers behind the first one, as tfjs writes them; the golden outputs know nothing of them. */
   behind?: object[]
-  golden: Row[]
+  golden: FeatureRow[]
 }
 
 /** The same network with a layer that changes nothing and is not compiled. */
@@ -37,7 +37,7 @@ export const irisFeatures: Features = {
   petalLength: { kind: 'number' },
   petalWidth: { kind: 'number' },
 }
-export const irisRow: Row = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
+export const irisRow: FeatureRow = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }
 
 /** Numbers in [-1, 1), the same for the same seed. */
 export function seeded(seed: number): () => number {
@@ -108,7 +108,7 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
 }
 
 /** The outputs of a row, in doubles, straight from the definition. */
-export function answerOf({ preprocessing, layers }: ArtifactSpec, row: Row): number[] {
+export function answerOf({ preprocessing, layers }: ArtifactSpec, row: FeatureRow): number[] {
   let values = preprocessing.flatMap((fit) => {
     const value = row[fit.name]
     if (fit.kind === 'number') return [((typeof value === 'number' ? value : fit.fill) - fit.mean) / fit.std]

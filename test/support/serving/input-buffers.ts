@@ -7,7 +7,7 @@ import {
   type InputBuffer,
 } from '../../../api/serving/codec/input-buffer.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
-import type { Row } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
 import { manifestOf, topologyOf, weightsOf, type ArtifactSpec } from './artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
@@ -23,7 +23,7 @@ export function loadedOf(spec: ArtifactSpec): LoadedVersion {
 export function sheetOf(columns: Columns, rows: readonly object[]): InputBuffer {
   const input = createInputBuffer()
   resetInput(input, columns, rows.length)
-  rows.forEach((row, index) => writeRow(input, columns, row as Row, index))
+  rows.forEach((row, index) => writeRow(input, columns, row as FeatureRow, index))
   return input
 }
 

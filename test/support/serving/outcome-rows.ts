@@ -1,7 +1,7 @@
 /** Days of answers and of what became of them, in the tables where serving would have left them. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Store } from '../../../store/postgres.ts'
 
 const hour = 3_600_000
@@ -29,7 +29,7 @@ export async function liveThrough(
 ): Promise<void> {
   const { from, to, turned = 0, late = () => 2, as = (truth) => truth } = days
   const { answer = (uniform) => uniform, chanceOf = (likely) => likely } = days
-  const chance = seeded(Math.round(from * 100 + to))
+  const chance = seededRandom(Math.round(from * 100 + to))
   const requests: object[] = []
   const outcomes: object[] = []
   for (let atMs = now - from * 24 * hour; atMs < now - to * 24 * hour; atMs += hour / 20) {

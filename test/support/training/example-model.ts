@@ -6,7 +6,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { seeded } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
 import { loadModel, modelsDirectory } from '../../../models/index.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { upsertModel } from '../../../store/registry/models.ts'
@@ -66,7 +66,7 @@ export const roses = defineModel({
     await fit(network, { epochs, batchSize })
     return network
   },
-  judge: { primary: 'auc', floors: { auc: 0.7 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },
+  evaluation: { primary: 'auc', floors: { auc: 0.7 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },
   release: direct({ approval: { by: 1, within: '1 h' } }),
   ${more}
 })
@@ -91,7 +91,7 @@ export async function plantRoses(
     )`)
   const rows = []
   for (let each = from * perDay; each < to * perDay; each++) {
-    const chance = seeded(each)
+    const chance = seededRandom(each)
     const size = Math.round(chance() * 1000) / 100
     const colour = chance() < 0.5 ? 'red' : 'white'
     const blooms = chance() < 1 / (1 + Math.exp(5 - size - (colour === 'red' ? 2 : -2)))

@@ -162,7 +162,7 @@ describe('a retraining', () => {
   it('without enough rows to judge by is insufficient', async () => {
     await syncRoses(pipeline.store, pipeline.models, {
       name: model,
-      more: `judge: { floors: { auc: 0.7 }, evidence: { rows: 5_000 } },`,
+      more: `evaluation: { floors: { auc: 0.7 }, evidence: { rows: 5_000 } },`,
     })
     expect(await retrain(37)).toMatchObject({ outcome: 'insufficient' })
     await syncRoses(pipeline.store, pipeline.models, { name: model })

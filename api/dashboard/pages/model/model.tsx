@@ -103,7 +103,9 @@ export const model = page<Model, z.infer<typeof query>>({
     const weekly = byWeek.length >= 3
     const points = pointsOf(weekly ? byWeek : byWindow, share)
     const metric =
-      (weekly ? byWeek : byWindow).at(-1)?.report.metric ?? definition.judge?.policy?.primary ?? 'quality'
+      (weekly ? byWeek : byWindow).at(-1)?.report.metric ??
+      definition.evaluation?.policy?.primary ??
+      'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const [qualityChart, driftChart, calibration] = await Promise.all([
       drawn({ id: 'quality', title: `${metric} of ${name} in use` }, points, (data, frame) =>
@@ -168,7 +170,7 @@ export const model = page<Model, z.infer<typeof query>>({
           </p>
           <VersionTable
             versions={data.versions}
-            primary={data.definition.judge?.policy?.primary}
+            primary={data.definition.evaluation?.policy?.primary}
             empty={
               <>
                 No version is registered yet. <code>tenure retrain {data.name}</code> makes the first one.

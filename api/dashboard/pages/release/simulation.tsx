@@ -3,7 +3,7 @@
  * same state machine and the same judge that decide over the release itself.
  */
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
-import { defaultWorld, type World } from '../../../../domain/simulation/scenario.ts'
+import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
 import { readRecorded } from '../../../../store/dashboard/overview.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
@@ -36,7 +36,7 @@ export const simulationPage = page<Simulation>({
     const { model, policy } = release.state
     const { tickMs } = policy.watch
     const recorded = await readRecorded(store, { model, tickMs })
-    const world: World = {
+    const world: SimulatedWorld = {
       ...defaultWorld,
       tickMs,
       ...(recorded.length < fewestTicks ? {} : { recorded }),

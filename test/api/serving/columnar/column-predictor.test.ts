@@ -7,8 +7,8 @@ import type { ColumnBlock } from '../../../../api/serving/columnar/column-source
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
 import { networkOf, readModel, type Network } from '../../../../api/serving/network/layers-model.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
-import { layoutOf, textCodes, type Layout } from '../../../../domain/model/batch-spec.ts'
-import type { Row } from '../../../../domain/model/features.ts'
+import { batchLayoutOf, textCodes, type BatchLayout } from '../../../../domain/model/batch-spec.ts'
+import type { FeatureRow } from '../../../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../../../store/artifacts.ts'
 import {
   flightSpec,
@@ -24,18 +24,18 @@ afterAll(() => rmSync(root, { recursive: true }))
 
 const load = async (
   spec: ArtifactSpec,
-): Promise<{ loaded: LoadedVersion; network: Network; layout: Layout }> => {
+): Promise<{ loaded: LoadedVersion; network: Network; layout: BatchLayout }> => {
   const { manifest, ...files } = await getArtifact(openArtifacts(root), await putArtifact(root, spec))
   const loaded = loadVersion('v', manifest, files)
   return {
     loaded,
     network: networkOf(readModel(files.topology, files.weights)),
-    layout: layoutOf(manifest.features, manifest.preprocessing),
+    layout: batchLayoutOf(manifest.features, manifest.preprocessing),
   }
 }
 
 /** As DuckDB hands them over. */
-const blockOf = ({ numbers, texts }: Layout, rows: readonly Row[]): ColumnBlock => ({
+const blockOf = ({ numbers, texts }: BatchLayout, rows: readonly FeatureRow[]): ColumnBlock => ({
   rows: rows.length,
   numbers: numbers.map((name) => Float64Array.from(rows, (row) => (row[name] as number | null) ?? NaN)),
   texts: texts.map(({ name, codes }) =>
@@ -50,7 +50,7 @@ const blockOf = ({ numbers, texts }: Layout, rows: readonly Row[]): ColumnBlock 
 
 const next = seeded(5)
 const pick = <T>(values: readonly T[]): T => values[Math.floor(((next() + 1) / 2) * values.length)]!
-const drawn = (count: number): Row[] =>
+const drawn = (count: number): FeatureRow[] =>
   Array.from({ length: count }, () => ({
     distance: pick([null, 300, next() * 1_000, -0, 1e39, 1e300, Infinity]),
     hour: pick([8, next() * 24, 23, null]),
@@ -59,7 +59,7 @@ const drawn = (count: number): Row[] =>
   }))
 
 /** What a replica answers: bits, or that it cannot read the row. */
-function served({ read, predictor }: LoadedVersion, rows: readonly Row[]): (number | undefined)[] {
+function served({ read, predictor }: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
   const [input, output] = [new Float32Array(predictor.inputs), new Float32Array(predictor.outputs)]
   return rows.map((row, index) => {
     try {

@@ -9,7 +9,7 @@ import { activations } from '../../../../api/serving/network/activations.ts'
 import { compilePredictor } from '../../../../api/serving/network/scalar-predictor.ts'
 import { networkLimits, readNetwork } from '../../../../api/serving/network/layers-model.ts'
 import { goldenIssueOf, loadVersion } from '../../../../api/serving/version/loaded-version.ts'
-import type { FeatureFit, Row } from '../../../../domain/model/features.ts'
+import type { FeatureFit, FeatureRow } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../../store/artifacts.ts'
 import { openSigner } from '../../../../store/signing/signing-key.ts'
@@ -78,7 +78,7 @@ describe('the predictor', () => {
           )
           const given = predict(layers, rows)
           rows.forEach((row, index) => {
-            const named: Row = Object.fromEntries(row.map((value, i) => [`x${i}`, value]))
+            const named: FeatureRow = Object.fromEntries(row.map((value, i) => [`x${i}`, value]))
             const wanted = answerOf({ preprocessing: plainFits(width), layers } as ArtifactSpec, named)
             wanted.forEach((value, i) =>
               expect(Math.abs(given[index]![i]! - value)).toBeLessThanOrEqual(

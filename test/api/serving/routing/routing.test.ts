@@ -6,7 +6,7 @@ import { createClock } from '../../../../api/serving/clock.ts'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
 import { createCounterRegistry } from '../../../../api/serving/counters/arm-counters.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
-import { chooseArm, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
+import { armOfKey, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
 import { listFollowers, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
 import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
@@ -80,7 +80,7 @@ describe('an arm', () => {
       { arm: 'champion', version: 'a', shareBp: 9_000 },
     ])
     const table = tableOf(three)
-    for (const key of keys) expect(armOf(table, key).arm).toBe(chooseArm(three, key).arm)
+    for (const key of keys) expect(armOf(table, key).arm).toBe(armOfKey(three, key).arm)
   })
 
   it('is sticky, and a larger share moves nobody back', () => {

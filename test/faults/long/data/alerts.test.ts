@@ -148,8 +148,8 @@ it('a thousand drift alerts train a model once', async () => {
 
 it('a loop of retrainings that the gate rejects is broken after three', async () => {
   const { store, models } = pipeline
-  const monitor = `monitor: { brakes: {
-    coolDown: { drift: '1 s', quality: '1 s', labels: '1 s' }, longest: '1 h', perWeek: 1000 } },`
+  const monitor = `monitor: { cooldown: {
+    after: { drift: '1 s', quality: '1 s', labels: '1 s' }, max: '1 h', maxPerWeek: 1000 } },`
   const { model } = await served(monitor)
   // What is trained from here on has learnt nothing.
   await syncRoses(store, models, { name: model, learningRate: 0.000_1, epochs: 1, more: monitor })

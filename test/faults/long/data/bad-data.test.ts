@@ -33,7 +33,7 @@ const more = `
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }), plot: category() },
   source: postgres({ rows: 'select * from roses', eventTime: 'planted_at', key: ['id'] }),
   expect: [rowCount({ min: 500 }), positiveRate({ min: 0.1, max: 0.9 }), labelAfterEvent(), unique(), fresh('3 d')],
-  judge: { primary: 'auc', floors: { auc: 0.7 }, margin: 0.05, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },
+  evaluation: { primary: 'auc', floors: { auc: 0.7 }, margin: 0.05, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off' },
 `
 const moreOfFiles = `
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), plot: category() },

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../../../../domain/monitoring/policy.ts'
-import { seeded } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../../domain/release/state.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
@@ -41,7 +41,7 @@ it('a monitor looks at every window once, over as many runs as that takes', asyn
   const { name: model, register } = await stage.model()
   const version = await register()
   const monitor = { ...defaultMonitorPolicy, everyMs, settleMs: 0 }
-  const definition = { judge: { policy: defaultGatePolicy('binary') }, monitor }
+  const definition = { evaluation: { policy: defaultGatePolicy('binary') }, monitor }
   await store.query(sql`
     update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
   await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
@@ -93,7 +93,7 @@ it('what is said to a release while its runs hand over counts once, and is answe
   await release.say('approve', 'anna', { id: 'first' })
   await release.reaches('shadow', 0)
 
-  const chance = seeded(32)
+  const chance = seededRandom(32)
   const handle = client.workflow.getHandle(workflowId)
   const sent = new Set<string>()
   const answers = new Map<string, string>()

@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { seeded } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../../domain/statistics/random.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findTraining } from '../../../../store/training/trainings.ts'
 import { listVersions } from '../../../../store/registry/versions.ts'
@@ -135,7 +135,7 @@ async function killAt(begun: Begun, place: number, epochMs: number): Promise<Dea
 }
 
 it(`killed at ${points} random points: resumed elsewhere, one version, the same bytes`, async () => {
-  const chance = seeded(seed)
+  const chance = seededRandom(seed)
   const places = Array.from({ length: points }, () => chance())
   const deaths: Death[] = []
   const lane = async (number: number): Promise<void> => {

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { Client, Connection } from '@temporalio/client'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { seeded } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '../../../../domain/statistics/random.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { environmentWith, readConfig, type Config } from '../../../../temporal.config.ts'
 import type { RetentionOutcome } from '../../../../workflows/messages.ts'
@@ -110,7 +110,7 @@ it(`killed ${kills} times, it never takes what is in use or leaves a row without
   const before = bytesBelow(config.artifactRoot)
   expect(before).toBeGreaterThan(3 * budgetMb * mib)
   await expectWhole()
-  const chance = seeded(seed)
+  const chance = seededRandom(seed)
   for (let kill = 0; kill < kills; kill++) {
     // All in all there are some 840 writes: rows first, then files.
     const write = 1 + Math.floor((chance() * 1_200) / kills)

@@ -1,5 +1,5 @@
 /** The gate of a model: what a challenger must reach before it may meet real traffic. */
-import type { JudgeDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
+import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import {
   defaultGatePolicy,
   type GateMetric,
@@ -9,7 +9,7 @@ import {
 } from '../../domain/evaluation/policy.ts'
 import type { IssueCollector } from './issues.ts'
 
-export interface JudgeSpec {
+export interface EvaluationSpec {
   /** The metric the verdict is about: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
   primary?: GateMetric
   /** What every version must reach; the only gate of the first version, so at least one is wanted. */
@@ -55,11 +55,11 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
   regression: ['rmse', 'mae', 'r2'],
 }
 
-export function compileJudge(
+export function compileEvaluation(
   report: IssueCollector,
-  spec: JudgeSpec,
+  spec: EvaluationSpec,
   label: LabelDefinition,
-): JudgeDefinition {
+): EvaluationDefinition {
   const task = taskOf[label.output.kind]
   const base = defaultGatePolicy(task)
   const primary = spec.primary ?? base.primary
@@ -84,23 +84,24 @@ export function compileJudge(
     if (!metricsOf[task].some((each) => each === metric))
       report(place, `a ${task} model is judged by ${metricsOf[task].join(', ')}, not by ${metric}`)
   }
-  known('judge.primary', primary)
-  for (const metric of policy.guards) known('judge.guards', metric)
+  known('evaluation.primary', primary)
+  for (const metric of policy.guards) known('evaluation.guards', metric)
   for (const [metric, floor] of Object.entries(policy.floors)) {
-    known('judge.floors', metric)
-    if (!Number.isFinite(floor)) report(`judge.floors.${metric}`, `a finite number is wanted, not ${floor}`)
+    known('evaluation.floors', metric)
+    if (!Number.isFinite(floor))
+      report(`evaluation.floors.${metric}`, `a finite number is wanted, not ${floor}`)
   }
   if (Object.keys(policy.floors).length === 0)
     report(
-      'judge.floors',
+      'evaluation.floors',
       'at least one floor is wanted: the first version has no champion to be measured by',
     )
   if (spec.baseline !== undefined && task === 'multiclass')
-    report('judge.baseline', 'one column cannot answer with a probability for each class')
+    report('evaluation.baseline', 'one column cannot answer with a probability for each class')
   const slices = [...(spec.slices ?? [])]
-  if (slices.length > 50) report('judge.slices', `at most 50 are judged, not ${slices.length}`)
+  if (slices.length > 50) report('evaluation.slices', `at most 50 are judged, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
-    report('judge.slices', 'a name stands twice')
+    report('evaluation.slices', 'a name stands twice')
   return {
     policy,
     slices,
