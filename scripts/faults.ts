@@ -10,7 +10,7 @@ import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../temporal.config.ts'
 import { faults, type Fault, type FaultNumber } from '../test/faults/table.ts'
-import { figuresFile, type Figure } from '../test/support/docs/fault-figures.ts'
+import { figuresFile, type Figure } from '../test/faults/figures.ts'
 
 interface Run {
   file: string

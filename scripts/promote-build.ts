@@ -5,7 +5,7 @@
 import { Connection } from '@temporalio/client'
 import { parseArgs } from 'node:util'
 import { deploymentName, findBuilds, makeCurrent } from '../activities/worker/worker-versioning.ts'
-import { connectionOf } from '../cli/supervisor/process-plan.ts'
+import { connectionOf } from '../cli/client/temporal-connection.ts'
 import { readConfig } from '../temporal.config.ts'
 
 const { values, positionals } = parseArgs({

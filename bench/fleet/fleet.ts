@@ -17,7 +17,7 @@ import { openLine, type Line } from './proxy.ts'
 import { restartAll } from './restart.ts'
 import { measureRestored } from './restored.ts'
 import { measureRollbacks } from './rollbacks.ts'
-import { openLinkedShow } from '../../test/support/servers/linked-fleet.ts'
+import { openLinkedShow } from '../../test/support/fleet/linked-fleet.ts'
 import { model, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fixture.ts'
 
 const { values, positionals } = parseArgs({

@@ -1,7 +1,7 @@
 /** Temporal: whether it answers, knows our namespace and search attributes, keeps its schedules, and whether workers ask it for work. */
 import { Connection } from '@temporalio/client'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
-import { connectionOf } from '../supervisor/process-plan.ts'
+import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingOfSchedules, listSchedules } from './schedules.ts'
 

@@ -2,11 +2,12 @@
  * The processes of one machine and what each waits for, as data for the supervisor: servers first, then the workers
  * and the API replicas, which all need a migrated database.
  */
-import { Connection, type ConnectionOptions } from '@temporalio/client'
+import { Connection } from '@temporalio/client'
 import { join } from 'node:path'
 import { applicationRole } from '../../store/database/application-role.ts'
 import { checkout, launcher, searchAttributes, type Config } from '../../temporal.config.ts'
 import { planPostgres } from '../embedded/postgres.ts'
+import { connectionOf } from '../client/temporal-connection.ts'
 import { planTemporal } from '../embedded/temporal.ts'
 import { replicaName } from './rolling-restart.ts'
 import type { SharedPort } from './shared-port.ts'
@@ -126,15 +127,6 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
  */
 const sharing = { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
-
-/** What a Temporal client connects with. */
-export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
-  return {
-    address,
-    apiKey,
-    tls: tls === undefined ? undefined : (tls as ConnectionOptions['tls'] & object),
-  }
-}
 
 async function isAlive(url: string): Promise<boolean> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(probeMs) })

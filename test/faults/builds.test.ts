@@ -12,7 +12,7 @@ import { findChampion } from '../../store/registry/champions.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 import { checkout, readConfig } from '../../temporal.config.ts'
 import type { PlayedRelease } from '../support/release/release-fixture.ts'
-import { reached } from '../support/docs/fault-figures.ts'
+import { reached } from './figures.ts'
 import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { quickPolicy } from '../support/release/release-fixture.ts'
 import {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { prepareCore } from '../../cli/supervisor/bootstrap.ts'
 import { maxConnectionsOf, nameOfProcess } from '../../store/database/connection-budget.ts'
 import { checkout, environmentWith, launcher, readConfig } from '../../temporal.config.ts'
-import { reached } from '../support/docs/fault-figures.ts'
+import { reached } from './figures.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tenure-connections-'))

@@ -11,7 +11,7 @@ import { findChampion, listChampionHistory } from '../../store/registry/champion
 import { findRelease } from '../../store/release/releases.ts'
 import { releaseWorkflowId } from '../../workflows/messages.ts'
 import { issuesOfInvariants } from '../support/release/ending.ts'
-import { reached } from '../support/docs/fault-figures.ts'
+import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import {

@@ -1,7 +1,7 @@
 /** Two hands on one release at the same moment: one of them wins, and there is one audit row for what was done. `npm run test:races` does it a thousand times. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { reached } from '../support/docs/fault-figures.ts'
+import { reached } from './figures.ts'
 import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/release/races.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'

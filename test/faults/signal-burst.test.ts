@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { burst } from '../support/release/signal-burst.ts'
-import { reached } from '../support/docs/fault-figures.ts'
+import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { quickPolicy, openStage, type Stage } from '../support/release/release-fixture.ts'

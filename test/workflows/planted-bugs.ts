@@ -3,14 +3,7 @@
  * notice; and changes that no history notices, because a replay compares what is asked for and not with what.
  */
 
-export interface PlantedChange {
-  name: string
-  file: string
-  /** Text of the file → what stands there instead. */
-  changes: readonly (readonly [from: string, to: string])[]
-  /** The histories that no longer replay; all others do. */
-  breaks: readonly string[]
-}
+import type { PlantedChange } from '../support/release/histories.ts'
 
 const machine = 'workflows/release.ts'
 /** Releases from their first run on, and all releases. */

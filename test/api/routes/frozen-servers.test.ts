@@ -7,7 +7,7 @@ import { startPostgres, type RunningServer } from '../../../cli/embedded/postgre
 import { startTemporal, type RunningTemporal } from '../../../cli/embedded/temporal.ts'
 import { migrate } from '../../../store/database/migrate.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { reached } from '../../support/docs/fault-figures.ts'
+import { reached } from '../../faults/figures.ts'
 import { freeze } from '../../support/servers/freeze.ts'
 import { houseOn, startApi, until, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
 

@@ -10,7 +10,7 @@ import { iris } from '../../../models/iris.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { reached } from '../../support/docs/fault-figures.ts'
+import { reached } from '../../faults/figures.ts'
 import { rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 

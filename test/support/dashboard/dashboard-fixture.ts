@@ -2,6 +2,7 @@
  * What the pages are shown on: a running replica on real servers, a model with a champion, a challenger whose gate has judged real
  * rows, people with keys, and in every text that comes from outside an attempt to become markup.
  */
+import type { Servers } from '../servers/servers.ts'
 import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { startServer, type RunningServer } from '../../../api/server.ts'
@@ -19,7 +20,7 @@ import { releaseWorkflowId, releaseIdOf } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { until } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
-import { startCore, type Core, type Servers } from '../release/core.ts'
+import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { furnish, furnishedAddresses } from './half-year-rows.ts'
 

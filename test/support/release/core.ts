@@ -1,4 +1,5 @@
 /** A control worker in the test's own process, on the real servers, with a database and a task queue of the file's own. */
+import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { NativeConnection } from '@temporalio/worker'
 import { randomBytes } from 'node:crypto'
@@ -30,12 +31,6 @@ const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 let bundled: Promise<WorkflowBundle> | undefined
 
 const queue = (kind: string) => `${kind}-${randomBytes(5).toString('hex')}`
-
-/** The two servers that a core stands on. */
-export interface Servers {
-  databaseUrl: string
-  temporalAddress: string
-}
 
 export async function startCore(servers: Servers): Promise<Core> {
   quietRuntime()

@@ -2,6 +2,7 @@
  * One release after another, each with a worker that dies at a given point and is started again at once. How each ends is
  * held against the same release without a death.
  */
+import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
@@ -16,7 +17,6 @@ import { findRelease } from '../../../store/release/releases.ts'
 import { commandUpdates, releaseIdOf, releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from './candidates.ts'
-import type { Servers } from './core.ts'
 import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
 import { startFleet } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'

@@ -18,9 +18,17 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkout } from '../../../temporal.config.ts'
-import type { PlantedChange } from '../../workflows/planted-bugs.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')
+
+export interface PlantedChange {
+  name: string
+  file: string
+  /** Text of the file → what stands there instead. */
+  changes: readonly (readonly [from: string, to: string])[]
+  /** The histories that no longer replay; all others do. */
+  breaks: readonly string[]
+}
 
 export interface Recorded {
   /** What the history shows, which is the name of its file. */

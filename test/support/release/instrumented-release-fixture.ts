@@ -1,4 +1,5 @@
 /** Releases played by workers in processes of their own: to kill for good, or to run other workflow code. */
+import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,6 @@ import { checkout } from '../../../temporal.config.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from './candidates.ts'
-import type { Servers } from './core.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { playedRelease, type PlayedRelease } from './release-fixture.ts'

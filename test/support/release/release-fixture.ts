@@ -1,4 +1,5 @@
 /** Where releases are played: a core, models with a first champion, a fleet of replicas, and people with keys. */
+import type { Servers } from '../servers/servers.ts'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,7 +20,7 @@ import {
 } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
-import { startCore, type Core, type Servers } from './core.ts'
+import { startCore, type Core } from './core.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 
 const patienceMs = 20_000

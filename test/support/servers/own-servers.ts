@@ -6,7 +6,7 @@ import { startPostgres } from '../../../cli/embedded/postgres.ts'
 import { startTemporal } from '../../../cli/embedded/temporal.ts'
 import { migrate } from '../../../store/database/migrate.ts'
 import { searchAttributes } from '../../../temporal.config.ts'
-import type { Servers } from '../release/core.ts'
+import type { Servers } from './servers.ts'
 
 /** Starts both, does the work, and leaves nothing behind. */
 export async function withServers(work: (servers: Servers) => Promise<void>): Promise<void> {

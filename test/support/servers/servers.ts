@@ -130,3 +130,9 @@ interface Outcome {
 function hasFailed(task: Outcome): boolean {
   return task.result?.state === 'fail' || (task.tasks ?? []).some(hasFailed)
 }
+
+/** The two servers that a core stands on. */
+export interface Servers {
+  databaseUrl: string
+  temporalAddress: string
+}

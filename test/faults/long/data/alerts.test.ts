@@ -23,7 +23,7 @@ import {
   releaseWorkflowId,
   retrainWorkflowId,
 } from '../../../../workflows/messages.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../../support/training/pipeline.ts'
 import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'

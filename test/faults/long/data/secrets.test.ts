@@ -19,7 +19,7 @@ import { insertKey } from '../../../../store/access/api-keys.ts'
 import { commandSignals, releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { flightSpec } from '../../../support/serving/artifact.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { nextRoute, register } from '../../../support/serving/registration.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
@@ -225,7 +225,10 @@ describe('nothing that was planted leaves the processes', () => {
       { instances: [golden[0]], [key]: 1 },
     ]) {
       const refused = await ask('POST', predict, body)
-      expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('the body contains an API key')])
+      expect([refused.status, refused.text]).toEqual([
+        400,
+        expect.stringContaining('the body contains an API key'),
+      ])
       answers.push(refused)
     }
 

@@ -12,7 +12,7 @@ import {
 } from '../../../../bench/fleet/cut.ts'
 import { openLine, type Line } from '../../../../bench/fleet/proxy.ts'
 import { openFleetStage, type FleetStage } from '../../../../bench/fleet/fixture.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 
 const leaseMs = 5_000
 const forMs = 8_000

@@ -4,8 +4,8 @@
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { cutAllLinks, linkedStage, type Settled } from '../../../../bench/fleet/links.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
-import { openLinkedShow, type LinkedShow } from '../../../support/servers/linked-fleet.ts'
+import { reached } from '../../figures.ts'
+import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 
 const seeds = [1, 2, 3, 4, 5]
 const mostSettleMs = 30_000

@@ -18,7 +18,7 @@ import { findRelease } from '../../../../store/release/releases.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import { freshClient, startAwaySystem, type AwaySystem } from '../../../support/servers/temporal-outage.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
 import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 

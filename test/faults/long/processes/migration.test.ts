@@ -22,7 +22,7 @@ import {
   type Load,
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { nextRoute, register } from '../../../support/serving/registration.ts'
 import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 

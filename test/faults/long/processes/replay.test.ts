@@ -3,7 +3,7 @@
  * suite plants four of them.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { readHistories, replayWith } from '../../../support/release/histories.ts'
 import { quietRuntime } from '../../../support/servers/silence-temporal.ts'
 import { first, further, unnoticed } from '../../../workflows/planted-bugs.ts'

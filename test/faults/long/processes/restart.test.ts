@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { linkedStage } from '../../../../bench/fleet/links.ts'
 import { restartAll, type Restarted } from '../../../../bench/fleet/restart.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
-import { openLinkedShow, type LinkedShow } from '../../../support/servers/linked-fleet.ts'
+import { reached } from '../../figures.ts'
+import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 
 /** In the better of two times: another of these tests may have the machine for itself in one of them. */
 const mostSteadyMs = 15_000

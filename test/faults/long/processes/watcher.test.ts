@@ -16,7 +16,7 @@ import {
   setUpCanaries,
   system,
 } from '../../../support/release/canary-fixture.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 
 setUpCanaries()
 

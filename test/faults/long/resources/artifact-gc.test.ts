@@ -15,7 +15,7 @@ import { seededRandom } from '../../../../domain/statistics/random.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { environmentWith, readConfig, type Config } from '../../../../temporal.config.ts'
 import type { RetentionOutcome } from '../../../../workflows/messages.ts'
-import { reached } from '../../../support/docs/fault-figures.ts'
+import { reached } from '../../figures.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
 import {
   bytesBelow,

@@ -5,8 +5,8 @@
 import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
 import { openLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import { openShow, type Show } from '../serving/fleet-fixture.ts'
-import { withEnvironment } from './system-fixture.ts'
+import { openShow, type Show } from './fleet-fixture.ts'
+import { withEnvironment } from '../servers/system-fixture.ts'
 
 export interface NamedLink extends Link {
   /** As the supervisor knows it. */

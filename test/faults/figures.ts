@@ -5,7 +5,7 @@
 import { appendFileSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { FaultNumber } from '../../faults/table.ts'
+import type { FaultNumber } from './table.ts'
 
 export interface Figure {
   fault: FaultNumber
