@@ -1,6 +1,8 @@
 /** Holds the architecture: what review forgets, this remembers. Every rule is also shown a breach it must find. */
 import { describe, expect, it } from 'vitest'
 import { errorTable } from '../domain/errors.ts'
+import { issuesOfExports } from './tidy/exports.ts'
+import { issuesOfFolderCycles, issuesOfFolders, largeFolders, maxFiles } from './tidy/folders.ts'
 import {
   issuesOfBarrels,
   issuesOfCycles,
@@ -8,10 +10,11 @@ import {
   issuesOfImports,
   issuesOfNames,
   issuesOfSizes,
-  issuesOfWords,
+  issuesOfSyntax,
   longFiles,
 } from './tidy/rules.ts'
-import { parseSource, readSources } from './tidy/source.ts'
+import { listFiles, parseSource, readSources } from './tidy/source.ts'
+import { bannedPhrases, countWords, issuesOfWords, privateNames } from './tidy/words.ts'
 
 const sources = readSources()
 const codes = Object.keys(errorTable)
@@ -23,7 +26,9 @@ describe('the tree', () => {
   it('has files one can read at once', () => expect(issuesOfSizes(sources, longFiles)).toEqual([]))
   it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
-  it('has no banned word', () => expect(issuesOfWords(sources)).toEqual([]))
+  it('has folders one can read at once', () => expect(issuesOfFolders(listFiles(), largeFolders)).toEqual([]))
+  it('has no cycle of folders', () => expect(issuesOfFolderCycles(sources)).toEqual([]))
+  it('has no banned syntax', () => expect(issuesOfSyntax(sources)).toEqual([]))
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
       expect(remedy, code).toMatch(/^[A-Z].{10,}\.$/)
@@ -105,7 +110,7 @@ describe('a planted breach is found', () => {
     ['the environment', 'api/a.ts', `export const a = process.env['A']`, 'process.env'],
     ['the environment in a script that is not set-up', 'scripts/a.ts', `process.env.A`, 'process.env'],
   ])('%s', (_name, path, text, word) =>
-    expect(issuesOfWords(planted(path, text))).toEqual([`${path} has ${word}`]),
+    expect(issuesOfSyntax(planted(path, text))).toEqual([`${path} has ${word}`]),
   )
 
   it.each([
@@ -118,7 +123,7 @@ describe('a planted breach is found', () => {
     ['a word in a message', 'domain/a.ts', "export const a = 'Date.now() is not any enum'"],
     ['console in a command', 'cli/a.ts', `console.log('x')`],
     ['the environment in the configuration', 'temporal.config.ts', `export const a = process.env`],
-  ])('but not %s', (_name, path, text) => expect(issuesOfWords(planted(path, text))).toEqual([]))
+  ])('but not %s', (_name, path, text) => expect(issuesOfSyntax(planted(path, text))).toEqual([]))
 
   it.each(['domain/utils.ts', 'api/common/auth.ts', 'store/lib/a.ts', 'api/user.service.ts', 'api/Auth.ts'])(
     'the name %s',
@@ -145,6 +150,60 @@ describe('a planted breach is found', () => {
     ]
     expect(issuesOfCycles(ring)).toEqual(['a cycle: api/a.ts → api/b.ts → api/c.ts → api/a.ts'])
     expect(issuesOfCycles(ring.slice(0, 2))).toEqual([])
+  })
+
+  it('a folder that holds too much, and an exception that is not needed', () => {
+    const paths = Array.from({ length: maxFiles + 1 }, (_, i) => `domain/a/${i}.ts`)
+    expect(issuesOfFolders(paths, {})).toEqual(['domain/a holds 17 files, more than 16'])
+    expect(issuesOfFolders(paths, { 'domain/a': 'a table' })).toEqual([])
+    expect(issuesOfFolders(paths.slice(1), { 'domain/a': 'a table' })).toHaveLength(1)
+  })
+
+  it('a cycle of sibling folders, but not a folder and what stands beside it', () => {
+    const ring = [
+      ...planted('api/a/one.ts', `import { b } from '../b/two.ts'`),
+      ...planted('api/b/two.ts', `import type { C } from '../c/deep/three.ts'`),
+      ...planted('api/c/four.ts', `import { a } from '../a/one.ts'`),
+    ]
+    expect(issuesOfFolderCycles(ring)).toEqual(['a cycle of folders: api/a → api/b → api/c → api/a'])
+    const beside = [
+      ...planted('api/app.ts', `import { b } from './b/two.ts'`),
+      ...planted('api/b/two.ts', `import { app } from '../app.ts'`),
+    ]
+    expect(issuesOfFolderCycles(beside)).toEqual([])
+  })
+
+  it('a name that two files export, and an exception that is not needed', () => {
+    const both = [
+      ...planted('api/a.ts', 'export const limit = 1'),
+      ...planted('store/a.ts', 'export interface limit {}'),
+    ]
+    expect(issuesOfExports(both, {})).toEqual(['limit is exported by api/a.ts and store/a.ts'])
+    expect(issuesOfExports(both, { limit: 'one is a type' })).toEqual([])
+    expect(issuesOfExports([], { limit: 'one is a type' })).toHaveLength(1)
+    expect(
+      issuesOfExports([...both.slice(1), ...planted('api/b.ts', `export { limit } from './a.ts'`)], {}),
+    ).toEqual([])
+  })
+
+  it.each([
+    ['a phrase in a comment', 'a.ts', '// Nobody reads this.', 'Nobody'],
+    ['a phrase in a title', 'a.test.ts', `it('is taken back', () => {})`, 'taken back'],
+    ['a phrase in a page', 'docs/a.md', 'Whoever asks', 'Whoever'],
+    ['a private name', 'a.ts', 'const ink = 1', 'ink'],
+    ['a private name inside of another', 'a.sql', 'taken_back_at timestamptz', 'taken_back'],
+  ])('%s', (_name, path, text, word) => {
+    expect(issuesOfWords([{ path, text }])).toEqual([`${path}:1 says "${word}"`])
+    expect(countWords([{ text }])).toSatisfy((counts: Record<string, number>) =>
+      Object.values(counts).includes(1),
+    )
+  })
+  it('but not a quotation', () =>
+    expect(issuesOfWords([{ path: 'docs/a.md', text: '> Nobody expects it.' }])).toEqual([]))
+  it('each phrase and each name is one that the rule finds', () => {
+    for (const name of Object.keys(privateNames))
+      expect(issuesOfWords([{ path: 'a.ts', text: name }]), name).not.toEqual([])
+    expect(bannedPhrases.length).toBeGreaterThan(5)
   })
 
   it('an error that nothing raises and no test trips', () => {

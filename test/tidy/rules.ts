@@ -77,7 +77,7 @@ export function issuesOfCycles(sources: readonly Source[]): string[] {
   return issues
 }
 
-export function issuesOfWords(sources: readonly Source[]): string[] {
+export function issuesOfSyntax(sources: readonly Source[]): string[] {
   return sources.flatMap(({ path, nodes }) =>
     nodes.flatMap((node) => {
       const word = bannedWord(node)

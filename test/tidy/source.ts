@@ -17,25 +17,37 @@ export interface Source {
   imports: Import[]
   /** Whether the file passes on what another file exports. */
   reexports: boolean
+  /** Names declared and exported here; what is passed on from another file is not among them. */
+  exported: string[]
   nodes: Node[]
 }
 
 /** Every TypeScript and JavaScript file that is committed or about to be. */
 export function readSources(): Source[] {
-  const listed = execFileSync(
-    'git',
-    ['ls-files', '-co', '--exclude-standard', '--', '*.ts', '*.tsx', '*.mjs'],
-    {
-      cwd: checkout,
-      encoding: 'utf8',
-    },
+  return read(listFiles('*.ts', '*.tsx', '*.mjs').filter((path) => !path.endsWith('.d.ts'))).map(
+    ({ path, text }) => parseSource(path, text),
   )
-  const paths = [...new Set(listed.split('\n'))]
-    .filter((path) => path !== '' && !path.endsWith('.d.ts'))
-    .sort()
+}
+
+/** Every file that people read: sources, SQL, pages. The rule about words itself quotes them. */
+export function readTexts(): { path: string; text: string }[] {
+  const patterns = ['*.ts', '*.tsx', '*.mjs', '*.js', '*.css', '*.html', '*.sql', '*.md', '*.yml', '*.yaml']
+  return read(listFiles(...patterns).filter((path) => path !== 'test/tidy/words.ts'))
+}
+
+/** Paths of files that are committed or about to be. */
+export function listFiles(...patterns: string[]): string[] {
+  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', ...patterns], {
+    cwd: checkout,
+    encoding: 'utf8',
+  })
+  return [...new Set(listed.split('\n'))].filter((path) => path !== '').sort()
+}
+
+function read(paths: readonly string[]): { path: string; text: string }[] {
   return paths.flatMap((path) => {
     const text = readIfThere(join(checkout, path))
-    return text === undefined ? [] : [parseSource(path, text)]
+    return text === undefined ? [] : [{ path, text }]
   })
 }
 
@@ -62,6 +74,15 @@ export function parseSource(path: string, text: string): Source {
     lines: text.split('\n').length - 1,
     imports: [...imported, ...passedOn, ...loaded].map((each) => importOf(path, each)),
     reexports: passedOn.length > 0,
+    exported: [
+      ...new Set(
+        module.staticExports.flatMap(({ entries }) =>
+          entries.flatMap((entry) =>
+            entry.moduleRequest === null && entry.exportName.name !== null ? [entry.exportName.name] : [],
+          ),
+        ),
+      ),
+    ],
     nodes: allNodes(program),
   }
 }
@@ -93,7 +114,7 @@ function allNodes(root: unknown): Node[] {
   return found
 }
 
-/** Other people may be moving files while this looks. */
+/** A listed file may be deleted in the working tree. */
 function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8')

@@ -1,0 +1,24 @@
+/** An exported name means one thing in the whole tree, so that a search for it leads to one place. */
+import type { Source } from './source.ts'
+
+/** Names that several files may export, each with its reason. */
+export const sharedNames: Readonly<Record<string, string>> = {}
+
+/** Names that two files or more export and that are not allowed to, and exceptions that are no longer needed. */
+export function issuesOfExports(
+  sources: readonly Source[],
+  allowed: Readonly<Record<string, string>>,
+): string[] {
+  const owners = new Map<string, string[]>()
+  for (const { path, exported } of sources)
+    for (const name of exported) owners.set(name, [...(owners.get(name) ?? []), path])
+  const shared = [...owners].filter(([, paths]) => paths.length > 1)
+  return [
+    ...shared
+      .filter(([name]) => !Object.hasOwn(allowed, name))
+      .map(([name, paths]) => `${name} is exported by ${paths.join(' and ')}`),
+    ...Object.keys(allowed)
+      .filter((name) => !shared.some(([each]) => each === name))
+      .map((name) => `${name} needs no exception any more: one file exports it`),
+  ]
+}

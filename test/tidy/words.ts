@@ -1,0 +1,103 @@
+/**
+ * Words that the project does not use: phrases without a thing as their subject, and private names that the field has a term for.
+ * Quotations in Markdown are exempt.
+ */
+
+/** Phrases that comments, strings, titles and pages do not use. */
+export const bannedPhrases: readonly RegExp[] = [
+  /\b(?:whoever|whomever|nobody|somebody|anybody|everybody)\b/i,
+  /\b(?:is|are) none\b/i,
+  /\bin vain\b/i,
+  /\bof before\b/i,
+  /\b(?:were|had) (?:it|there|they)\b(?= \w)/,
+  /\b(?:taken|take|takes|took|taking) back\b/i,
+  /\bleft alone\b/i,
+]
+
+/** Names that were private to the project → the field's term that replaced each. */
+export const privateNames: Readonly<Record<string, string>> = {
+  ink: 'byte writer',
+  desk: 'request slot',
+  sheet: 'input buffer',
+  tally: 'counters',
+  patience: 'deadline',
+  respite: 'read throttle',
+  farewell: 'connection reaper',
+  seeOff: 'close later',
+  gathering: 'body assembler',
+  rung: 'fallback level',
+  rungs: 'fallback levels',
+  giveWay: 'activate fallback, offer supersede',
+  flagWays: 'kill switch modes',
+  brokenChampion: 'champion breaker limits',
+  memo: 'prediction cache',
+  takeBack: 'roll back',
+  take_back: 'roll_back',
+  taken_back: 'rolled_back',
+  takenBack: 'rolled back',
+  lifeline: 'Temporal reachability',
+  isHurried: 'isBreakGlass',
+  lostGround: 'basis lost',
+  goTheWay: 'run stages',
+  heed: 'apply command',
+  clerk: 'process inbox',
+  letGo: 'release',
+  mayTouch: 'can access',
+  heldTo: 'model filter',
+  carryOut: 'execute idempotent',
+  parcel: 'outbox item',
+  parcels: 'outbox items',
+  warrant: 'command signature',
+  vouch: 'sign',
+  vouches: 'signs',
+  vouched: 'signed',
+  vouching: 'artifact signature',
+  disbelieved: 'rejected because',
+  glance: 'overview row',
+  misfit: 'incompatibility',
+  misfits: 'incompatibilities',
+  tellPeople: 'dispatch alerts',
+  tellMirrors: 'sync integrations',
+  makeLogDays: 'create log partitions',
+  giveUpArtifact: 'delete artifact',
+  isStarved: 'is out of memory',
+  spoil: 'inject fault',
+  canaryWatch: 'incremental judge',
+  contestants: 'models',
+  braked: 'throttled',
+  roses: 'example model',
+}
+
+/** A breach with its place: `path:line says "nobody"`. */
+export function issuesOfWords(files: readonly { path: string; text: string }[]): string[] {
+  return files.flatMap(({ path, text }) =>
+    text.split('\n').flatMap((line, at) => {
+      if (path.endsWith('.md') && line.startsWith('>')) return []
+      const found = [...bannedPhrases, privateName].flatMap((phrase) => phrase.exec(line)?.[0] ?? [])
+      return found.map((word) => `${path}:${at + 1} says "${word}"`)
+    }),
+  )
+}
+
+/** Also finds the longer ones inside of other names: `openTally`, `tallyOf`, `taken_back_at`. */
+function patternOf(name: string): string {
+  if (name.length < 5) return `\\b${name}s?\\b`
+  const [first = ''] = name
+  return `(?:\\b|(?<=[a-z_]))[${first.toLowerCase()}${first.toUpperCase()}]${name.slice(1)}(?:\\b|(?=[A-Z_]))`
+}
+
+const privateName = new RegExp(Object.keys(privateNames).map(patternOf).join('|'))
+
+/** How often each private name and banned phrase stands in the files. */
+export function countWords(files: readonly { text: string }[]): Record<string, number> {
+  const all = files.map(({ text }) => text).join('\n')
+  const names = Object.keys(privateNames).map((name): [string, number] => [
+    name,
+    all.match(new RegExp(patternOf(name), 'g'))?.length ?? 0,
+  ])
+  const phrases = bannedPhrases.map((phrase): [string, number] => [
+    phrase.source,
+    all.match(new RegExp(phrase.source, `${phrase.flags}g`))?.length ?? 0,
+  ])
+  return Object.fromEntries([...names, ...phrases])
+}
