@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { simulate, type Plan } from '../cli/simulate/run.ts'
+import { simulateReleases, type SimulationPlan } from '../cli/simulate/run.ts'
 import { totalAlpha } from '../domain/sequential/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
@@ -31,8 +31,8 @@ async function measure(
 ): Promise<SimulationSummary> {
   const scenario = parseScenario(name)
   if (!scenario) throw new Error(`${name} is no scenario`)
-  const plan: Plan = { policy, scenario, world: defaultWorld, seed, releases: n }
-  const summary = summarizeReleases(name, scenario, await simulate(plan, () => {}, rule))
+  const plan: SimulationPlan = { policy, scenario, world: defaultWorld, seed, releases: n }
+  const summary = summarizeReleases(name, scenario, await simulateReleases(plan, () => {}, rule))
   console.log(`${rule ?? 'tenure'} ${JSON.stringify(summary)}`)
   return summary
 }

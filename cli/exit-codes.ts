@@ -36,14 +36,14 @@ export const exitCodeHelp = `Exit codes:
   130  interrupted`
 
 /** What went wrong, in the words of a problem document. */
-export interface Problem {
+export interface CommandProblem {
   code: ErrorCode | 'unreachable' | 'usage' | 'interrupted' | 'otherwise' | 'refused'
   detail: string
   remedy?: string
   status?: number
 }
 
-export function exitCodeOf({ code, status }: Problem): ExitCode {
+export function exitCodeOf({ code, status }: CommandProblem): ExitCode {
   if (
     code === 'otherwise' ||
     code === 'interrupted' ||

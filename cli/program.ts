@@ -7,13 +7,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorTable, isError } from '../domain/errors.ts'
 import { checkout } from '../temporal.config.ts'
-import { failure, problemOf, type Client } from './client/client.ts'
+import { failure, commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
-import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type Problem } from './exit-codes.ts'
+import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
 import { nearestOf } from './suggestion.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
 
-export interface Session {
+export interface CommandSession {
   terminal: Terminal
   /** The API, found at the first call. */
   api(): Client
@@ -33,7 +33,10 @@ export interface CommandSpec {
   /** What its group does when nothing more is said. */
   isDefault?: true
   /** Does it; the exit code is `done` unless it answers another. */
-  run(session: Session, input: { args: string[]; options: Options }): Promise<ExitCode | undefined | void>
+  run(
+    session: CommandSession,
+    input: { args: string[]; options: Options },
+  ): Promise<ExitCode | undefined | void>
 }
 
 export interface CommandGroup {
@@ -159,8 +162,8 @@ function unknown(word: string, known: readonly string[], group: string) {
   })
 }
 
-function describe(error: unknown, path: readonly string[]): Problem {
-  const known = problemOf(error)
+function describe(error: unknown, path: readonly string[]): CommandProblem {
+  const known = commandProblemOf(error)
   const remedy = `See \`tenure ${[...path, '--help'].join(' ')}\`.`
   if (known !== undefined) return known.code === 'usage' ? { remedy, ...known } : known
   if (error instanceof CommanderError) {
@@ -178,7 +181,7 @@ function describe(error: unknown, path: readonly string[]): Problem {
   }
 }
 
-function complain(terminal: Terminal, problem: Problem): void {
+function complain(terminal: Terminal, problem: CommandProblem): void {
   if (terminal.json) return terminal.complain(JSON.stringify(problem))
   terminal.complain(`${terminal.paint('red', 'error')} ${problem.detail} (${problem.code})`)
   if (problem.remedy !== undefined) terminal.complain(`      ${problem.remedy}`)

@@ -113,6 +113,6 @@ export function barOf(share: number, width: number): string {
 }
 
 /** The number of columns a text takes, without its colours. */
-export function widthOf(text: string): number {
+export function textWidth(text: string): number {
   return stripVTControlCharacters(text).length
 }

@@ -20,7 +20,7 @@ import {
   openBatchStage,
   partsDone,
   startTrainWorker,
-  watchMemory,
+  sampleMemory,
   type BatchStage,
 } from './fixture.ts'
 
@@ -82,7 +82,7 @@ function python(words: readonly string[]): void {
 async function runOurs(on: BatchStage, output: string): Promise<Run> {
   const worker = await startTrainWorker(on)
   try {
-    const memory = watchMemory(worker.pid!)
+    const memory = sampleMemory(worker.pid!)
     const began = performance.now()
     const { ended } = await beginBatch(on, output)
     const outcome = await ended
@@ -101,7 +101,7 @@ async function runTheirs(output: string): Promise<Run & { whole: number }> {
   const child = spawn(values.python, [peer, 'score', model, input, output], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const memory = watchMemory(child.pid!)
+  const memory = sampleMemory(child.pid!)
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))

@@ -73,7 +73,7 @@ export const partsDone = async ({ store }: BatchStage, id: string): Promise<numb
   (await findBatch(store, id)) === undefined ? 0 : (await listShards(store, id)).length
 
 /** The most that a process and those below it have held at once, in megabytes, looked at all the time until `stop`. */
-export function watchMemory(pid: number): { stop(): number } {
+export function sampleMemory(pid: number): { stop(): number } {
   let most = 0
   const look = (): void => void (most = Math.max(most, residentMb(pid)))
   const timer = setInterval(look, 50)

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { armOfKey, totalBp, type Route } from '../../domain/serving/route.ts'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
-import { model, row, untilFollowed, type FleetStage } from './fixture.ts'
+import { fleetModel, row, untilFollowed, type FleetStage } from './fixture.ts'
 
 /** Of the normal distribution: 99.9 % lie within so many standard deviations. */
 const within = 3.2905
@@ -13,7 +13,7 @@ export function measureShares(keys: number, shares: readonly number[]) {
   const had = new Uint8Array(keys)
   return shares.map((shareBp) => {
     const route: Route = {
-      model,
+      model: fleetModel,
       epoch: 1,
       generation: 1,
       salt: 'rel_01a1f8a8',
@@ -45,7 +45,7 @@ export async function measureReplicas(
   const [champion, canary] = versions
   const route = await nextRoute(
     stage.store,
-    model,
+    fleetModel,
     {
       release: 'rel_bench',
       salt: 'rel_bench',
@@ -62,7 +62,7 @@ export async function measureReplicas(
   const asker = startAsker({
     targets: stage.urls,
     each: 4,
-    model,
+    model: fleetModel,
     row,
     onAnswer({ version, generation, target, routingKey }) {
       if (generation !== route.generation) return

@@ -4,7 +4,7 @@
  */
 import { connect, type Socket } from 'node:net'
 
-export interface Answered {
+export interface CallerResponse {
   version: string
   generation: number
   /** Of the replica that was asked: its place among the targets. */
@@ -29,7 +29,7 @@ export interface AskerOptions {
   model: string
   row: object
   /** Looks at an answer. */
-  onAnswer?: (answer: Answered) => void
+  onAnswer?: (answer: CallerResponse) => void
   /** Between an answer and the next request of the same caller. */
   pauseMs?: number
 }

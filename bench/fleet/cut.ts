@@ -8,7 +8,7 @@ import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { insertModel, type Registry } from '../../test/support/release/candidates.ts'
 import { startAsker } from './callers.ts'
-import type { Line } from './proxy.ts'
+import type { ProxyLine } from './proxy.ts'
 import { untilFollowed, type FleetStage } from './fixture.ts'
 
 export const cutRow = { x: 1, y: 1 }
@@ -105,7 +105,7 @@ export interface CutOptions {
 }
 
 /** The last replica is the one behind the line. */
-export async function measureCut(stage: FleetStage, line: Line, played: Canary, options: CutOptions) {
+export async function measureCut(stage: FleetStage, line: ProxyLine, played: Canary, options: CutOptions) {
   const { urls, key } = stage
   const { model, champion, candidate, release } = played
   const place = urls.length - 1

@@ -10,7 +10,7 @@ import {
   type RealSystemOptions,
 } from '../../test/support/servers/system-fixture.ts'
 
-export const model = 'fleet'
+export const fleetModel = 'fleet'
 export const row = irisRow
 
 export interface FleetStage extends RealSystem {
@@ -34,15 +34,15 @@ export async function registerChampions(
 ): Promise<string[]> {
   const versions: string[] = []
   for (let minor = 0; minor < count; minor++)
-    versions.push(await register(store, artifactRoot, irisSpec(model, minor + 1), minor))
-  for (const version of versions) await writeChampion(store, model, version)
+    versions.push(await register(store, artifactRoot, irisSpec(fleetModel, minor + 1), minor))
+  for (const version of versions) await writeChampion(store, fleetModel, version)
   return versions
 }
 
 /** Gives every caller of the model to a version, and waits until all replicas follow; each keeps the standby loaded. */
 export async function routeTo(stage: FleetStage, version: string, standby?: string): Promise<Route> {
   const change = { proven: version, standby }
-  const route = await nextRoute(stage.store, model, change)
+  const route = await nextRoute(stage.store, fleetModel, change)
   await untilFollowed(stage, route.generation)
   return route
 }
@@ -51,13 +51,13 @@ export async function routeTo(stage: FleetStage, version: string, standby?: stri
 export async function untilFollowed(
   { urls, key }: Pick<FleetStage, 'urls' | 'key'>,
   generation: number,
-  of = model,
+  of = fleetModel,
 ): Promise<void> {
   for (const url of urls) {
     const until = performance.now() + 30_000
     for (;;) {
       const state = await stateOf(url, key)
-      if ((state.models?.find((each) => each.model === of)?.generation ?? 0) >= generation) break
+      if ((state.models?.find((each) => each.fleetModel === of)?.generation ?? 0) >= generation) break
       if (performance.now() > until) throw new Error(`${url} does not follow generation ${generation}`)
       await pause(20)
     }
@@ -68,7 +68,7 @@ interface ReadyState {
   status?: string
   /** Whether it has no lease, and answers with what it knew last. */
   stale?: boolean
-  models?: { model: string; epoch: number; generation: number; problem?: string }[]
+  models?: { fleetModel: string; epoch: number; generation: number; problem?: string }[]
 }
 
 /** What a replica says of itself; nothing while it is not ready. */

@@ -13,12 +13,12 @@ import { measureCut, playCanary, playChampion } from './cut.ts'
 import { measureKillsAtTwicePeak } from './kills.ts'
 import { cutAllLinks, linkedStage } from './links.ts'
 import { measureKills, measureRolls, measureTakings } from './port.ts'
-import { openLine, type Line } from './proxy.ts'
+import { openProxyLine, type ProxyLine } from './proxy.ts'
 import { restartAll } from './restart.ts'
 import { measureRestored } from './restored.ts'
 import { measureRollbacks } from './rollbacks.ts'
 import { openLinkedShow } from '../../test/support/fleet/linked-fleet.ts'
-import { model, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fixture.ts'
+import { fleetModel, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fixture.ts'
 
 const { values, positionals } = parseArgs({
   options: {
@@ -70,13 +70,13 @@ const cuts = [
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   rollbacks: () => rollbacks(100),
   async cut() {
-    const lines: Line[] = []
+    const lines: ProxyLine[] = []
     const behindLine = async ({
       databaseUrl,
     }: {
       databaseUrl: string
     }): Promise<Record<string, string>[]> => {
-      lines.push(await openLine(databaseUrl))
+      lines.push(await openProxyLine(databaseUrl))
       return [{}, {}, { DATABASE_URL: lines[0]!.url }]
     }
     await on({ replicas, leaseMs, replicaEnvironments: behindLine }, async (stage) => {
@@ -150,7 +150,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       await on({ replicas: count, leaseMs }, async (stage) => {
         const [, version] = (await registerChampions(stage, 2)) as [string, string]
         await routeTo(stage, version)
-        const port = { system: stage, model, row, callers: 32 }
+        const port = { system: stage, model: fleetModel, row, callers: 32 }
         tell('port', { replicas: count, ...(await measureTakings(port, { forMs: 5_000, key: stage.key })) })
         if (count < replicas) return
         tell('rolls', await measureRolls({ ...port, callers: 8 }, { rounds: 3, answers: 100_000 }))

@@ -13,7 +13,7 @@ import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import { checkout } from '../../temporal.config.ts'
 import { nextRoute, register } from '../../test/support/serving/registration.ts'
 import { deepSpec, inferBody } from '../serving/networks.ts'
-import type { OpenPlan, OpenResult } from '../serving/open-load.ts'
+import type { OpenPlan, OpenLoadResult } from '../serving/open-load.ts'
 import { quantileOf } from './callers.ts'
 import { untilBack } from './port.ts'
 import { untilFollowed, type FleetStage } from './fixture.ts'
@@ -100,8 +100,8 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
 }
 
 /** What became of the requests that were sent. */
-function partsOf(results: readonly OpenResult[]) {
-  const sum = (of: (result: OpenResult) => number): number =>
+function partsOf(results: readonly OpenLoadResult[]) {
+  const sum = (of: (result: OpenLoadResult) => number): number =>
     results.reduce((total, result) => total + of(result), 0)
   const sent = sum(({ offered, unsent }) => offered - unsent)
   const good = sum((result) => result.good)
@@ -125,13 +125,13 @@ function partsOf(results: readonly OpenResult[]) {
 /** Tells each phase as it ends, by the number of the next. */
 async function runLoad(
   plan: OpenPlan,
-  onPhase: (result: OpenResult, next: number) => void = () => {},
-): Promise<OpenResult[]> {
+  onPhase: (result: OpenLoadResult, next: number) => void = () => {},
+): Promise<OpenLoadResult[]> {
   const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
   const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
-  const found: OpenResult[] = []
+  const found: OpenLoadResult[] = []
   createInterface({ input: child.stdout }).on('line', (line) => {
-    found.push(JSON.parse(line) as OpenResult)
+    found.push(JSON.parse(line) as OpenLoadResult)
     onPhase(found.at(-1)!, found.length)
   })
   const code = await new Promise((resolve) => child.once('close', resolve))

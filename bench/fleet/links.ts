@@ -12,7 +12,7 @@ import { startAsker } from './callers.ts'
 import { cutRow } from './cut.ts'
 import { stateOf } from './fixture.ts'
 
-export interface Settled {
+export interface LinkResult {
   seed: number
   /** How the release has ended. */
   outcome: string
@@ -48,7 +48,7 @@ export const linkedStage = { replicas: 3, workers: 2, leaseMs: 2_000, policy: sh
 
 const patienceMs = 120_000
 
-export async function cutAllLinks(show: LinkedShow, seed: number): Promise<Settled> {
+export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkResult> {
   const { system, links, model } = show
   const random = seededRandom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!

@@ -21,7 +21,7 @@ export interface Link {
 }
 
 /** A link to Postgres. */
-export interface Line extends Link {
+export interface ProxyLine extends Link {
   /** Where the database is, seen through the line. */
   url: string
 }
@@ -74,7 +74,7 @@ export async function openLink(to: { host: string; port: number }): Promise<Link
   }
 }
 
-export async function openLine(databaseUrl: string): Promise<Line> {
+export async function openProxyLine(databaseUrl: string): Promise<ProxyLine> {
   const url = new URL(databaseUrl)
   const link = await openLink({ host: url.hostname, port: Number(url.port) })
   url.hostname = '127.0.0.1'

@@ -3,20 +3,20 @@ import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
-import { model, row, routeTo, untilFollowed, type FleetStage } from './fixture.ts'
+import { fleetModel, row, routeTo, untilFollowed, type FleetStage } from './fixture.ts'
 
 export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
   const { store, urls } = stage
   const [old, present] = versions
   const backup = await routeTo(stage, old)
-  for (let i = 0; i < 4; i++) await nextRoute(store, model, { proven: present })
+  for (let i = 0; i < 4; i++) await nextRoute(store, fleetModel, { proven: present })
   const last = await routeTo(stage, present)
   let raised = false
   const seen = urls.map(() => ({ answers: 0, movedBack: 0, afterRaise: 0 }))
   const asker = startAsker({
     targets: urls,
     each: 2,
-    model,
+    model: fleetModel,
     row,
     pauseMs: 1,
     onAnswer({ generation, version, target }) {
@@ -30,8 +30,8 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
   // What a restore brings back: the row as it was, and a notice as of any write.
   await store.query(sql`
     update routing set epoch = ${backup.epoch}, generation = ${backup.generation}, route = ${JSON.stringify(backup)}
-    where model = ${model}`)
-  await store.query(sql`select pg_notify('tenure_routing', ${model})`)
+    where model = ${fleetModel}`)
+  await store.query(sql`select pg_notify('tenure_routing', ${fleetModel})`)
   // Two polls, beside the notice.
   await pause(5_000)
   const movedBack = seen.reduce((sum, each) => sum + each.movedBack, 0)
@@ -39,7 +39,7 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
   await store.query(
     sql`insert into epochs (epoch, reason) select max(epoch) + 1, 'restored from a backup' from epochs`,
   )
-  const next = await nextRoute(store, model, { proven: old })
+  const next = await nextRoute(store, fleetModel, { proven: old })
   const fromMs = performance.now()
   await untilFollowed(stage, 1)
   await untilEpoch(stage, next.epoch)
@@ -61,7 +61,7 @@ async function untilEpoch({ urls, key }: FleetStage, epoch: number): Promise<voi
     for (;;) {
       const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })
       const { models } = (await answer.json()) as { models: { model: string; epoch: number }[] }
-      if (models.find((each) => each.model === model)?.epoch === epoch) break
+      if (models.find((each) => each.model === fleetModel)?.epoch === epoch) break
       await pause(10)
     }
 }

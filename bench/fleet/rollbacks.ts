@@ -5,8 +5,8 @@
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { quantileOf, startAsker, type Answered } from './callers.ts'
-import { model, row, type FleetStage } from './fixture.ts'
+import { quantileOf, startAsker, type CallerResponse } from './callers.ts'
+import { fleetModel, row, type FleetStage } from './fixture.ts'
 
 export interface RollbackOptions {
   /** How many orders; the model has at least one more proven version. */
@@ -16,7 +16,7 @@ export interface RollbackOptions {
   callersEach: number
 }
 
-export interface Violation extends Answered {
+export interface RollbackViolation extends CallerResponse {
   why: string
 }
 
@@ -31,7 +31,7 @@ export function createCheck() {
   const acknowledged: Acknowledged[] = []
   const takenBackAt = new Map<string, number>()
   const versionOf = new Map<number, string>()
-  const wrongWith = ({ version, generation, sentMs }: Answered): string | undefined => {
+  const wrongWith = ({ version, generation, sentMs }: CallerResponse): string | undefined => {
     let last = acknowledged.length - 1
     while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
     const least = acknowledged[last]?.generation ?? 0
@@ -44,13 +44,13 @@ export function createCheck() {
   }
   const check = {
     checked: 0,
-    violations: [] as Violation[],
+    violations: [] as RollbackViolation[],
     /** Every live replica has acknowledged the rollback. */
     acknowledge(order: Acknowledged) {
       acknowledged.push(order)
       takenBackAt.set(order.from, order.atMs)
     },
-    look(answer: Answered) {
+    look(answer: CallerResponse) {
       check.checked++
       const why = wrongWith(answer)
       if (why !== undefined) check.violations.push({ ...answer, why })
@@ -72,7 +72,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   const asker = startAsker({
     targets: urls,
     each: options.callersEach,
-    model,
+    model: fleetModel,
     row,
     onAnswer: check.look,
   })
@@ -83,7 +83,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   for (let order = 0; order < options.orders; order++) {
     const enough = asker.answered + options.answersEach
     const fromMs = performance.now()
-    const answer = await fetch(`${urls[order % urls.length]}/v1/models/${model}/rollback`, {
+    const answer = await fetch(`${urls[order % urls.length]}/v1/models/${fleetModel}/rollback`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ reason: `order ${order}` }),
@@ -95,7 +95,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     wholeMs.push(atMs - fromMs)
     acknowledgeMs.push(await acknowledgedWithin(store))
     const [{ generation } = { generation: 0 }] = await store.query<{ generation: number }>(
-      sql`select generation from routing where model = ${model}`,
+      sql`select generation from routing where model = ${fleetModel}`,
     )
     check.acknowledge({ atMs, from: said.from, generation })
     while (asker.answered < enough) await pause(5)
@@ -126,6 +126,6 @@ async function acknowledgedWithin(store: FleetStage['store']): Promise<number> {
   const [found] = await store.query<{ ms: number }>(sql`
     select (extract(epoch from max(acknowledgements.at) - max(routing.updated_at)) * 1000)::float8 as ms
     from routing join acknowledgements using (model) join replicas on replicas.id = replica_id
-    where model = ${model} and lease_until > clock_timestamp()`)
+    where model = ${fleetModel} and lease_until > clock_timestamp()`)
   return found?.ms ?? NaN
 }

@@ -11,7 +11,7 @@ import { binaryMetrics } from '../../domain/metrics/metrics.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import type { Week } from './traffic.ts'
 
-export interface Quality {
+export interface BaselineQuality {
   rows: number
   auc: number | null
   brier: number | null
@@ -34,7 +34,7 @@ export async function trainAsOf(
 }
 
 /** What an artifact answers to the flights of some weeks. */
-export async function answersOf(
+export async function baselineProbabilities(
   deps: Deps,
   artifactDigest: string,
   weeks: readonly Week[],
@@ -53,7 +53,7 @@ export async function answersOf(
   }
 }
 
-export function qualityOf(outcomes: readonly number[], answers: readonly (number | null)[]): Quality {
+export function qualityOf(outcomes: readonly number[], answers: readonly (number | null)[]): BaselineQuality {
   const { rows, auc, brier } = binaryMetrics(outcomes, answers)
   return { rows, auc, brier }
 }

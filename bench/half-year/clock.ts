@@ -3,7 +3,7 @@
  * so that every time of the records has one place on the wall, and what asks for "now" gets the recorded moment.
  */
 
-export interface Clock {
+export interface SteppedClock {
   /** How long a recorded week takes here. */
   weekMs: number
   /** Recorded milliseconds in one of the wall. */
@@ -18,7 +18,11 @@ export const hourMs = 3_600_000
 export const dayMs = 24 * hourMs
 export const realWeekMs = 7 * dayMs
 
-export function createClock(options: { recordedMs: number; wallMs: number; weekMs: number }): Clock {
+export function createSteppedClock(options: {
+  recordedMs: number
+  wallMs: number
+  weekMs: number
+}): SteppedClock {
   const { recordedMs: recordedFrom, wallMs: wallFrom, weekMs } = options
   const ratio = realWeekMs / weekMs
   return {

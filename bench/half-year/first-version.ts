@@ -4,23 +4,23 @@ import sql from 'sql-template-tag'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findOpenRelease, type Release } from '../../store/release/releases.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
-import { modelName } from './model.ts'
-import type { System } from './system.ts'
+import { halfYearModel } from './model.ts'
+import type { HalfYearSystem } from './system.ts'
 
 /** Asks for the first version and approves it: there is no champion to beat, so a person answers for it. */
 export async function seatFirst(
-  system: System,
+  system: HalfYearSystem,
   asOfMs: number,
   say: (line: string) => void,
 ): Promise<string> {
   const { store, operator, approver } = system
   const { definition } = (
     await store.query<{ definition: { release: object & { approval: object } } }>(
-      sql`select definition from models where name = ${modelName}`,
+      sql`select definition from models where name = ${halfYearModel}`,
     )
   )[0]!
   const { release } = definition
-  await operator.post(`/v1/models/${modelName}/retrainings`, {
+  await operator.post(`/v1/models/${halfYearModel}/retrainings`, {
     as_of: new Date(asOfMs).toISOString(),
     reason: 'the first version',
     policy: { ...release, approval: { approvers: 1, withinMs: 120_000 } },
@@ -28,13 +28,13 @@ export async function seatFirst(
   const deadline = Date.now() + 180_000
   let approved = false
   for (;;) {
-    const champion = await findChampion(store, modelName)
-    if (champion !== undefined && (await findOpenRelease(store, modelName)) === undefined)
+    const champion = await findChampion(store, halfYearModel)
+    if (champion !== undefined && (await findOpenRelease(store, halfYearModel)) === undefined)
       return champion.version
-    const [last] = await listRetrainings(store, { model: modelName, limit: 1 })
+    const [last] = await listRetrainings(store, { model: halfYearModel, limit: 1 })
     if (last?.outcome !== undefined && last.outcome !== 'released')
       throw new Error(`the first version was not released: ${last.outcome}, ${last.message}`)
-    const open = await findOpenRelease(store, modelName)
+    const open = await findOpenRelease(store, halfYearModel)
     if (!approved && open?.state.stage === 'awaiting_approval') {
       await approve(approver, open)
       approved = true
@@ -45,7 +45,7 @@ export async function seatFirst(
   }
 }
 
-async function approve(approver: System['approver'], { state }: Release): Promise<void> {
+async function approve(approver: HalfYearSystem['approver'], { state }: Release): Promise<void> {
   await approver.post(`/v1/releases/${state.id}/approve`, {
     reason: 'floors met',
     artifact_digest: state.digests.artifact,

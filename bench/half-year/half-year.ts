@@ -10,11 +10,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
-import { createClock } from './clock.ts'
+import { createSteppedClock } from './clock.ts'
 import { chartOf } from './chart.ts'
 import type { HalfYear } from './settings.ts'
-import { page } from './report.ts'
-import { firstDayMs, liveThrough } from './run.ts'
+import { reportPage } from './report.ts'
+import { firstDayMs, runHalfYear } from './run.ts'
 
 const { values } = parseArgs({
   options: {
@@ -37,7 +37,7 @@ const kept = values.from === undefined ? await live() : read(values.from)
 mkdirSync(dirname(values.out), { recursive: true })
 const chart = values.out.replace(/\.md$/, '.svg')
 writeFileSync(chart, chartOf(kept.lived))
-writeFileSync(values.out, page(kept.lived, { tookMs: kept.tookMs, chart: basename(chart) }))
+writeFileSync(values.out, reportPage(kept.lived, { tookMs: kept.tookMs, chart: basename(chart) }))
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(kept))
 say(`${values.out} is written`)
 
@@ -47,7 +47,7 @@ interface Kept {
 }
 
 async function live(): Promise<Kept> {
-  const lived = await liveThrough(
+  const lived = await runHalfYear(
     {
       weekMs: Number(values.week) * 1_000,
       weeks: Number(values.weeks),
@@ -67,5 +67,8 @@ function read(file: string): Kept {
   const { lived, tookMs } = JSON.parse(readFileSync(file, 'utf8')) as Kept
   const wallMs = Date.parse(lived.retrainings[0]?.asOf ?? '')
   const { weekMs } = lived.plan
-  return { lived: { ...lived, clock: createClock({ recordedMs: firstDayMs, wallMs, weekMs }) }, tookMs }
+  return {
+    lived: { ...lived, clock: createSteppedClock({ recordedMs: firstDayMs, wallMs, weekMs }) },
+    tookMs,
+  }
 }

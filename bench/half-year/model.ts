@@ -6,9 +6,9 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { modelsDirectory } from '../../models/index.ts'
-import { dayMs, hourMs, type Clock } from './clock.ts'
+import { dayMs, hourMs, type SteppedClock } from './clock.ts'
 
-export const modelName = 'flight-delay'
+export const halfYearModel = 'flight-delay'
 
 export interface Sizes {
   trainRows: number
@@ -16,18 +16,19 @@ export interface Sizes {
 }
 
 /** A directory with the one model file. A line that is no longer in the file that ships is an error. */
-export async function writeModel(clock: Clock, sizes: Sizes): Promise<string> {
+export async function writeModel(clock: SteppedClock, sizes: Sizes): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tenure-half-year-'))
-  let text = await readFile(join(modelsDirectory, `${modelName}.ts`), 'utf8')
+  let text = await readFile(join(modelsDirectory, `${halfYearModel}.ts`), 'utf8')
   for (const [from, to] of edits(clock, sizes)) {
-    if (!text.includes(from)) throw new Error(`models/${modelName}.ts has no longer ${JSON.stringify(from)}`)
+    if (!text.includes(from))
+      throw new Error(`models/${halfYearModel}.ts has no longer ${JSON.stringify(from)}`)
     text = text.replace(from, () => to)
   }
-  await writeFile(join(directory, `${modelName}.ts`), text)
+  await writeFile(join(directory, `${halfYearModel}.ts`), text)
   return directory
 }
 
-function edits(clock: Clock, { trainRows, testRows }: Sizes): (readonly [from: string, to: string])[] {
+function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [from: string, to: string])[] {
   const span = (recordedMs: number) => `'${clock.shrunk(recordedMs)} ms'`
   const days = (count: number) => span(count * dayMs)
   const hours = (count: number) => span(count * hourMs)
@@ -80,7 +81,7 @@ function edits(clock: Clock, { trainRows, testRows }: Sizes): (readonly [from: s
 }
 
 /** A recorded time as it stands on the wall, to the microsecond. */
-function moved(clock: Clock, column: string): string {
+function moved(clock: SteppedClock, column: string): string {
   const atZeroUs = Math.round(clock.wallOf(0) * 1_000)
   return `make_timestamp(cast(${atZeroUs} + epoch_us(${column}) / ${clock.ratio} as bigint))`
 }

@@ -1,7 +1,7 @@
 /** The half-year in tables, from what the callers got, what Postgres holds, and what the others answered. */
 import { cpus } from 'node:os'
 import type { HalfYear, WeekReport } from './settings.ts'
-import type { Quality } from './baselines.ts'
+import type { BaselineQuality } from './baselines.ts'
 import { dayMs, hourMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
 
@@ -27,7 +27,7 @@ function mean(
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
-export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart: string }): string {
+export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart: string }): string {
   const { clock, weeks, plan } = lived
   const asked = lived.retrainings.slice(1)
   const trained = asked.filter(({ outcome }) => outcome !== 'braked')
@@ -165,7 +165,7 @@ export function page(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart
 
 function summary(lived: HalfYear, name: Contender, asked: number): string[] {
   const { weeks, champions, weeklyTrainings } = lived
-  const of = (week: WeekReport): Quality | undefined => week[name]
+  const of = (week: WeekReport): BaselineQuality | undefined => week[name]
   const aucs = weeks.map((week) => of(week)?.auc).filter((value) => typeof value === 'number')
   const harmed = weeks.reduce(
     (sum, { failures }) => sum + Object.values(failures).reduce((all, count) => all + count, 0),

@@ -13,14 +13,14 @@ import { findChampion, listChampionHistory } from '../../store/registry/champion
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { answersOf, qualityOf, trainAsOf } from './baselines.ts'
-import { createClock, type Clock } from './clock.ts'
+import { baselineProbabilities, qualityOf, trainAsOf } from './baselines.ts'
+import { createSteppedClock, type SteppedClock } from './clock.ts'
 import { seatFirst } from './first-version.ts'
 import { readLeft } from './unfinished-work.ts'
-import { modelName, writeModel } from './model.ts'
-import type { HalfYear, Plan, WeekReport } from './settings.ts'
-import { startSystem, type System } from './system.ts'
-import { startTraffic, type Traffic, type Week } from './traffic.ts'
+import { halfYearModel, writeModel } from './model.ts'
+import type { HalfYear, HalfYearPlan, WeekReport } from './settings.ts'
+import { startHalfYearSystem, type HalfYearSystem } from './system.ts'
+import { startTraffic, type HalfYearTraffic, type Week } from './traffic.ts'
 import { readVitals, type Vitals } from './resource-usage.ts'
 
 /** Three weeks to train on, three days to be tested on and half a day for late outcomes lie before it. */
@@ -28,12 +28,12 @@ export const firstDayMs = Date.UTC(2001, 0, 29)
 /** The first version is trained in this time: what it may learn from is known already, and a request may lie so far ahead. */
 const headStartMs = 45_000
 
-export async function liveThrough(plan: Plan, say: (line: string) => void): Promise<HalfYear> {
+export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => void): Promise<HalfYear> {
   const wallMs = Date.now() + headStartMs
-  const clock = createClock({ recordedMs: firstDayMs, wallMs, weekMs: plan.weekMs })
+  const clock = createSteppedClock({ recordedMs: firstDayMs, wallMs, weekMs: plan.weekMs })
   const models = await writeModel(clock, plan)
-  const { definition } = await loadModel(modelName, models)
-  const system = await startSystem(models)
+  const { definition } = await loadModel(halfYearModel, models)
+  const system = await startHalfYearSystem(models)
   const deps = depsOf(system)
   const events = await openEvents({
     definition,
@@ -47,10 +47,10 @@ export async function liveThrough(plan: Plan, say: (line: string) => void): Prom
     const first = await seatFirst(system, wallMs, say)
     const fromMs = Math.max(wallMs, Date.now())
     const untilMs = wallMs + plan.weeks * plan.weekMs
-    say(`${first} is champion; the traffic begins on ${day(clock.recordedOf(fromMs))}`)
+    say(`${first} is champion; the traffic begins on ${dayText(clock.recordedOf(fromMs))}`)
     const traffic = startTraffic({
       url: system.url,
-      model: modelName,
+      model: halfYearModel,
       events: flights,
       clock,
       fromMs: wallMs,
@@ -59,10 +59,10 @@ export async function liveThrough(plan: Plan, say: (line: string) => void): Prom
     })
     const vitals = await watch(system, { traffic, clock, say })
     const liveMs = Date.now() - fromMs
-    const champions = await listChampionHistory(system.store, modelName)
+    const champions = await listChampionHistory(system.store, halfYearModel)
     const found = {
-      windows: (await listMonitorWindows(system.store, { model: modelName, limit: 10_000 })).reverse(),
-      retrainings: (await listRetrainings(system.store, { model: modelName, limit: 10_000 })).reverse(),
+      windows: (await listMonitorWindows(system.store, { model: halfYearModel, limit: 10_000 })).reverse(),
+      retrainings: (await listRetrainings(system.store, { model: halfYearModel, limit: 10_000 })).reverse(),
       releases: await readReleases(system),
       champions: champions.reverse(),
       alerts: await system.store.query<{ kind: string; open: boolean; count: number }>(sql`
@@ -70,7 +70,7 @@ export async function liveThrough(plan: Plan, say: (line: string) => void): Prom
     }
     const left = await readLeft(system)
     // Nothing of what was asked for may still go on while others are trained.
-    await system.temporal.workflow.getHandle(`monitor/${modelName}`).terminate('the half-year is over')
+    await system.temporal.workflow.getHandle(`monitor/${halfYearModel}`).terminate('the half-year is over')
     const { weeks, weeklyTrainings } = await compare(deps, {
       plan,
       clock,
@@ -115,15 +115,15 @@ function readAhead<T>(source: AsyncGenerator<T>): AsyncIterable<T> {
   })()
 }
 
-function depsOf({ config, store }: System): Deps {
+function depsOf({ config, store }: HalfYearSystem): Deps {
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   return { config, store, artifacts: openArtifacts(config.artifactRoot), log }
 }
 
 /** Tells each week what has happened, and reads the vital signs twice a week. */
 async function watch(
-  system: System,
-  { traffic, clock, say }: { traffic: Traffic; clock: Clock; say: (line: string) => void },
+  system: HalfYearSystem,
+  { traffic, clock, say }: { traffic: HalfYearTraffic; clock: SteppedClock; say: (line: string) => void },
 ): Promise<Vitals[]> {
   const vitals: Vitals[] = []
   let ended = false
@@ -137,12 +137,12 @@ async function watch(
     const week = traffic.weeks.length - 1
     if (week <= told) continue
     told = week
-    const [window] = await listMonitorWindows(system.store, { model: modelName, limit: 1 })
-    const [retraining] = await listRetrainings(system.store, { model: modelName, limit: 1 })
-    const champion = await findChampion(system.store, modelName)
+    const [window] = await listMonitorWindows(system.store, { model: halfYearModel, limit: 1 })
+    const [retraining] = await listRetrainings(system.store, { model: halfYearModel, limit: 1 })
+    const champion = await findChampion(system.store, halfYearModel)
     const quality = window?.findings['quality'] as { value?: number; level?: string } | undefined
     say(
-      `week ${week} (${day(clock.recordedOf(Date.now()))}): ${champion?.version}, quality ${quality?.value?.toFixed(4) ?? '–'} ${quality?.level ?? ''}; ` +
+      `week ${week} (${dayText(clock.recordedOf(Date.now()))}): ${champion?.version}, quality ${quality?.value?.toFixed(4) ?? '–'} ${quality?.level ?? ''}; ` +
         `last retraining ${retraining?.reason} ${retraining?.outcome ?? 'runs'}; lag ${Math.round(traffic.worstLagMs)} ms`,
     )
   }
@@ -150,7 +150,7 @@ async function watch(
   return vitals
 }
 
-async function readReleases({ store }: System): Promise<HalfYear['releases']> {
+async function readReleases({ store }: HalfYearSystem): Promise<HalfYear['releases']> {
   const rows = await store.query<{
     version: string
     outcome: string | null
@@ -159,7 +159,7 @@ async function readReleases({ store }: System): Promise<HalfYear['releases']> {
     ended_at: Date | null
   }>(sql`
     select state->>'version' as version, outcome, reason, started_at, ended_at from releases
-    where model = ${modelName} order by started_at`)
+    where model = ${halfYearModel} order by started_at`)
   return rows.map((row) => ({
     version: row.version,
     outcome: row.outcome ?? 'runs',
@@ -173,11 +173,11 @@ async function readReleases({ store }: System): Promise<HalfYear['releases']> {
 async function compare(
   deps: Deps,
   options: {
-    plan: Plan
-    clock: Clock
+    plan: HalfYearPlan
+    clock: SteppedClock
     models: string
     first: string
-    traffic: Traffic
+    traffic: HalfYearTraffic
     wallMs: number
     say: (line: string) => void
   },
@@ -190,11 +190,11 @@ async function compare(
   const weekly: (number | null)[][] = []
   if (plan.compare) {
     say('the first version is asked about all flights')
-    never = await answersOf(deps, (await getVersion(deps.store, first)).artifactDigest, played)
+    never = await baselineProbabilities(deps, (await getVersion(deps.store, first)).artifactDigest, played)
     for (const [index, week] of played.entries()) {
       const id = `trn_weekly${index}`
-      const digest = await trainAsOf(deps, { model: modelName, models, asOfMs: week.beganMs, id })
-      weekly.push((await answersOf(deps, digest, [week]))[0]!)
+      const digest = await trainAsOf(deps, { model: halfYearModel, models, asOfMs: week.beganMs, id })
+      weekly.push((await baselineProbabilities(deps, digest, [week]))[0]!)
       say(`the version of week ${index} is trained and asked`)
     }
   }
@@ -216,4 +216,4 @@ async function compare(
   }
 }
 
-export const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+export const dayText = (ms: number): string => new Date(ms).toISOString().slice(0, 10)

@@ -2,11 +2,11 @@
 import type { ChampionChange } from '../../store/registry/champions.ts'
 import type { MonitorWindow } from '../../store/monitoring/monitor-windows.ts'
 import type { Retraining } from '../../store/training/retrainings.ts'
-import type { Quality } from './baselines.ts'
-import type { Clock } from './clock.ts'
+import type { BaselineQuality } from './baselines.ts'
+import type { SteppedClock } from './clock.ts'
 import type { Vitals } from './resource-usage.ts'
 
-export interface Plan {
+export interface HalfYearPlan {
   /** How long a recorded week takes. */
   weekMs: number
   weeks: number
@@ -23,17 +23,17 @@ export interface WeekReport {
   fromMs: number
   rows: number
   lateShare: number
-  tenure: Quality
-  never: Quality | undefined
-  weekly: Quality | undefined
+  tenure: BaselineQuality
+  never: BaselineQuality | undefined
+  weekly: BaselineQuality | undefined
   versions: [version: string, flights: number][]
   requests: number
   failures: Record<string, number>
 }
 
 export interface HalfYear {
-  plan: Plan
-  clock: Clock
+  plan: HalfYearPlan
+  clock: SteppedClock
   weeks: WeekReport[]
   windows: MonitorWindow[]
   retrainings: Retraining[]

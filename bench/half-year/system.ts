@@ -14,7 +14,7 @@ import { syncModels, withTemporal } from '../../cli/sync/sync-models.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { launcher, environmentWith, readConfig, type Config } from '../../temporal.config.ts'
 
-export interface System {
+export interface HalfYearSystem {
   config: Config
   store: Store
   temporal: Client
@@ -30,7 +30,7 @@ export interface System {
   stop(): Promise<void>
 }
 
-export async function startSystem(models: string): Promise<System> {
+export async function startHalfYearSystem(models: string): Promise<HalfYearSystem> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-bench-'))
   // Postgres runs as another user when this one is root.
   chmodSync(stateDir, 0o711)

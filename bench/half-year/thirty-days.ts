@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
 import type { HalfYear } from './settings.ts'
-import { liveThrough } from './run.ts'
+import { runHalfYear } from './run.ts'
 import type { Vitals } from './resource-usage.ts'
 
 const { values } = parseArgs({
@@ -24,7 +24,7 @@ const { values } = parseArgs({
 const days = Number(values.days)
 const startedMs = Date.now()
 const say = (line: string) => console.log(`${Math.round((Date.now() - startedMs) / 1_000)} s  ${line}`)
-const lived = await liveThrough(
+const lived = await runHalfYear(
   {
     weekMs: Number(values.day) * 7_000,
     weeks: days / 7,

@@ -6,7 +6,7 @@ import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createLateOutcomes, type LiveRequest } from '../../cli/demo/replay.ts'
 import { sendJson } from '../../cli/demo/http.ts'
-import type { Clock } from './clock.ts'
+import type { SteppedClock } from './clock.ts'
 
 /** The flights of one recorded week, feature by feature. */
 export interface Week {
@@ -21,7 +21,7 @@ export interface Week {
   failures: Record<string, number>
 }
 
-export interface Traffic {
+export interface HalfYearTraffic {
   weeks: Week[]
   outcomes: number
   /** How far the replay was behind its clock at worst. */
@@ -34,7 +34,7 @@ export interface TrafficOptions {
   url: string
   model: string
   events: AsyncIterable<LiveRequest[]>
-  clock: Clock
+  clock: SteppedClock
   /** Where the first week begins, on the wall. */
   fromMs: number
   untilMs: number
@@ -48,11 +48,11 @@ const beatMs = 10
 const outcomesAtOnce = 500
 const timeoutMs = 10_000
 
-export function startTraffic(options: TrafficOptions): Traffic {
+export function startTraffic(options: TrafficOptions): HalfYearTraffic {
   const { clock, fromMs, untilMs, everyNth, together } = options
   const agent = new Agent({ keepAlive: true, maxSockets: mostOpen })
   const late = createLateOutcomes()
-  const traffic: Omit<Traffic, 'ended' | 'stop'> = { weeks: [], outcomes: 0, worstLagMs: 0 }
+  const traffic: Omit<HalfYearTraffic, 'ended' | 'stop'> = { weeks: [], outcomes: 0, worstLagMs: 0 }
   const texts = new Map<string, string>()
   let open = 0
   let stopped = false

@@ -1,10 +1,10 @@
 /** What is unfinished when the traffic has ended: a system that leaves something behind each month is full one day. */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import type { System } from './system.ts'
+import type { HalfYearSystem } from './system.ts'
 
 /** Waits until what is under way has come to its end, for as long as a release may take, and counts what has not. */
-export async function readLeft({ store }: System): Promise<Record<string, number>> {
+export async function readLeft({ store }: HalfYearSystem): Promise<Record<string, number>> {
   const deadline = Date.now() + 180_000
   for (;;) {
     const [row] = await store.query<{ [what: string]: number }>(sql`

@@ -32,7 +32,7 @@ export const shapes: readonly Shape[] = [
   { name: 'wide × 100', width: 32, outputs: 1, instances: 100 },
 ]
 
-export interface Way {
+export interface IngestMethod {
   name: string
   /** Bytes of one transaction, and how many transactions are under way at once. */
   bytes: number
@@ -54,7 +54,7 @@ const origin = encodeOrigin({
   generation: 7,
 })
 
-const copy: Way['store'] = async (client, { records, buffer }) => {
+const copy: IngestMethod['store'] = async (client, { records, buffer }) => {
   let at = 0
   for (const record of records) at = encodePrediction(buffer, at, origin, record)
   const entry = { account: 'bench', rows: records.length }
@@ -62,7 +62,7 @@ const copy: Way['store'] = async (client, { records, buffer }) => {
 }
 
 /** As parallel arrays in one parameterised statement, which the server takes apart again. */
-const unnest: Way['store'] = async (client, { records }) => {
+const unnest: IngestMethod['store'] = async (client, { records }) => {
   await client.query({
     name: 'unnest',
     text: `insert into predictions (model, version, arm, generation, id, at, routing_key, instances, features, outputs, latency_us)
@@ -83,7 +83,7 @@ const unnest: Way['store'] = async (client, { records }) => {
 
 const kB = 1_024
 
-export const ways: readonly Way[] = [
+export const ways: readonly IngestMethod[] = [
   { name: 'UNNEST, 256 kB, 1 connection', bytes: 256 * kB, connections: 1, store: unnest },
   { name: 'UNNEST, 1 MB, 1 connection', bytes: 1_024 * kB, connections: 1, store: unnest },
   ...[256, 1_024, 4_096].flatMap((size) =>
@@ -131,7 +131,7 @@ export async function measureIngest({ rounds, ms }: { rounds: number; ms: number
   return measured
 }
 
-async function measure(store: Store, shape: Shape, way: Way, ms: number): Promise<Measured> {
+async function measure(store: Store, shape: Shape, way: IngestMethod, ms: number): Promise<Measured> {
   const ids = createIds(createClock())
   const batches = Array.from({ length: way.connections }, () => batchOf(shape, way.bytes))
   const rowBytes = sizeOf(origin, batches[0]!.records[0]!)

@@ -1,14 +1,14 @@
 /** What is measured, of whom, and what is asked of the product beside each peer. */
 import type { NetName } from './networks.ts'
 
-export interface Cell {
+export interface ServingCell {
   model: NetName
   rows: 1 | 100
   /** Connections, each with one request at a time. */
   c: number
 }
 
-export interface Measurement extends Cell {
+export interface Measurement extends ServingCell {
   peer: string
   /** The run it belongs to, and the rotation in it: only what was measured within one rotation is compared. */
   slice: string
@@ -25,7 +25,7 @@ export interface Measurement extends Cell {
 }
 
 /** What a run tells besides. */
-export interface Slice {
+export interface CellSlice {
   slice: string
   machine: string
   node: string
@@ -42,12 +42,12 @@ export interface Slice {
 
 export const product = 'tenure'
 
-export const cells: readonly Cell[] = (['iris', 'wide'] as const).flatMap((model) =>
+export const cells: readonly ServingCell[] = (['iris', 'wide'] as const).flatMap((model) =>
   ([1, 100] as const).flatMap((rows) => [1, 16, 64, 256].map((c) => ({ model, rows, c }))),
 )
 
 /** The four cells with a bar, in the order of the lists below. */
-export const barCells: readonly Cell[] = [
+export const barCells: readonly ServingCell[] = [
   { model: 'iris', rows: 1, c: 64 },
   { model: 'iris', rows: 100, c: 16 },
   { model: 'wide', rows: 1, c: 64 },
@@ -69,15 +69,15 @@ export const bars: readonly { peers: readonly string[]; least: readonly number[]
 /** The 99th percentile of the product against that of the Hono echo, at most. */
 export const slowest: readonly number[] = [2, 2.5, 2, 1.5]
 
-export const textOf = ({ model, rows, c }: Cell): string => `${model}:${rows}:${c}`
+export const cellText = ({ model, rows, c }: ServingCell): string => `${model}:${rows}:${c}`
 
 /** `bars` for the four cells with a bar, nothing for all, else a list such as `iris:1:64,wide:100:16`. */
-export function cellsOf(text: string | undefined): readonly Cell[] {
+export function cellsOf(text: string | undefined): readonly ServingCell[] {
   if (text === undefined) return cells
   if (text === 'bars') return barCells
   return text.split(',').map((name) => {
-    const cell = cells.find((each) => textOf(each) === name)
-    if (cell === undefined) throw new Error(`there is no cell ${name}; one is ${textOf(barCells[0]!)}`)
+    const cell = cells.find((each) => cellText(each) === name)
+    if (cell === undefined) throw new Error(`there is no cell ${name}; one is ${cellText(barCells[0]!)}`)
     return cell
   })
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { watchOthers } from './processes.ts'
 
-export interface Load {
+export interface LoadRun {
   url: string
   /** The file that is sent. */
   body: string
@@ -35,7 +35,7 @@ const isThere = (command: string): boolean => {
 /** The load generator's name and version, for the report. */
 export const generator = isThere('wrk') ? 'wrk' : 'bench/serving/load.ts'
 
-export async function measure(load: Load): Promise<Loaded> {
+export async function measure(load: LoadRun): Promise<Loaded> {
   const { url, body, connections, seconds, authorization } = load
   const [command, args] =
     generator === 'wrk'

@@ -18,7 +18,7 @@ export interface OpenPlan {
   phases: { name: string; rate?: number; connections?: number; seconds: number }[]
 }
 
-export interface OpenResult {
+export interface OpenLoadResult {
   name: string
   /** Requests that were due, and of these those that no connection was free for. */
   offered: number
@@ -44,7 +44,7 @@ interface Connection {
   got: Buffer | undefined
 }
 
-interface Counting extends OpenResult {
+interface Counting extends OpenLoadResult {
   beganAt: number
   times: number[]
 }

@@ -11,9 +11,9 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
 import { deepSpec, inferBody, netSpecs } from './networks.ts'
-import type { OpenPlan, OpenResult } from './open-load.ts'
+import type { OpenPlan, OpenLoadResult } from './open-load.ts'
 import { residentMb } from './processes.ts'
-import { startSystem, type MeasuredSystem } from './system.ts'
+import { startServingSystem, type MeasuredSystem } from './system.ts'
 
 const { values } = parseArgs({
   options: {
@@ -47,7 +47,7 @@ writeFileSync(bodyOf('deep'), inferBody('wide', 1))
 writeFileSync(bodyOf('iris'), inferBody('iris', 1))
 
 const loadBefore = loadavg()[0]!
-const system = await startSystem([...Object.values(netSpecs(undefined)), deepSpec()])
+const system = await startServingSystem([...Object.values(netSpecs(undefined)), deepSpec()])
 const lines: string[] = []
 try {
   if (values.part !== 'slow')
@@ -100,7 +100,13 @@ async function overload({ url, authorization, pids }: MeasuredSystem, name: stri
   ]
 }
 
-function rowOf(round: number, factor: number, peak: number, over: OpenResult, after: OpenResult): string[] {
+function rowOf(
+  round: number,
+  factor: number,
+  peak: number,
+  over: OpenLoadResult,
+  after: OpenLoadResult,
+): string[] {
   const perSecond = (count: number): string => Math.round(count / seconds).toLocaleString('en-US')
   return [
     String(round + 1),
@@ -118,7 +124,7 @@ function rowOf(round: number, factor: number, peak: number, over: OpenResult, af
 }
 
 /** When answers are good again, and stay so. */
-function recoveryOf({ quarters }: OpenResult): string {
+function recoveryOf({ quarters }: OpenLoadResult): string {
   const bad = quarters.findLastIndex(({ offered, good }) => good < 0.99 * offered)
   return bad === quarters.length - 1 ? `more than ${recoveryS} s` : `${((bad + 1) / 4).toFixed(2)} s`
 }
@@ -135,7 +141,7 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
   })
   const [closed] = await openLoad(healthy([{ name: 'peak', connections: 64, seconds }]))
   const rate = closed!.good / seconds / 3
-  const rows: { without: OpenResult; with: OpenResult }[] = []
+  const rows: { without: OpenLoadResult; with: OpenLoadResult }[] = []
   let mostMb = 0
   for (let round = 0; round < rounds; round++) {
     const measured = async () =>
@@ -165,7 +171,7 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
     '| round | p50 ms without / with | p99 ms without / with | × | bad answers without / with |',
     '|--:|--:|--:|--:|--:|',
     ...rows.map((row, round) => {
-      const both = (of: (result: OpenResult) => string): string => `${of(row.without)} / ${of(row.with)}`
+      const both = (of: (result: OpenLoadResult) => string): string => `${of(row.without)} / ${of(row.with)}`
       return `| ${round + 1} | ${both(({ p50Ms }) => p50Ms.toFixed(2))} | ${both(({ p99Ms }) => p99Ms.toFixed(2))} | ${(row.with.p99Ms / row.without.p99Ms).toFixed(2)} | ${both(({ offered, good }) => String(offered - good))} |`
     }),
     '',
@@ -174,11 +180,13 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
   ]
 }
 
-async function openLoad(plan: OpenPlan): Promise<OpenResult[]> {
+async function openLoad(plan: OpenPlan): Promise<OpenLoadResult[]> {
   const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
   const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
-  const found: OpenResult[] = []
-  createInterface({ input: child.stdout }).on('line', (line) => found.push(JSON.parse(line) as OpenResult))
+  const found: OpenLoadResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) =>
+    found.push(JSON.parse(line) as OpenLoadResult),
+  )
   const code = await new Promise((resolve) => child.once('close', resolve))
   if (code !== 0) throw new Error(`the load ended with ${String(code)}`)
   return found

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import type { Cell } from './cells.ts'
+import type { ServingCell } from './cells.ts'
 import type { NetName } from './networks.ts'
 import { family } from './processes.ts'
 
@@ -18,7 +18,7 @@ export interface Peer {
   name: string
   pids: readonly number[]
   /** Absent when it serves only the other network. */
-  requestOf(cell: Cell): { url: string; body: string } | undefined
+  requestOf(cell: ServingCell): { url: string; body: string } | undefined
   stop(): Promise<void>
 }
 
@@ -26,7 +26,7 @@ const readyMs = 120_000
 const startedAtOnce = 3
 const endMs = 6_000
 
-export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: Cell) => string): Promise<Peer> {
+export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: ServingCell) => string): Promise<Peer> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bench/serving/echo.ts', kind], {
     cwd: checkout,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -61,7 +61,7 @@ export async function startPeers(
       env: environmentWith({ ...environment, F_MODEL: served[0]! }),
       stdio: 'ignore',
     })
-    const requestOf = ({ model, rows }: Cell) =>
+    const requestOf = ({ model, rows }: ServingCell) =>
       served.includes(model)
         ? { url: told('url', name, String(port), model), body: told('body', name, model, String(rows)) }
         : undefined

@@ -2,7 +2,16 @@
  * The measurements as tables: every server's lowest, median and highest rate, and how the product stands beside it. A ratio
  * is the median of the ratios within each rotation: rates of different minutes are not comparable on a machine that is shared.
  */
-import { barCells, bars, cells, product, slowest, type Cell, type Measurement, type Slice } from './cells.ts'
+import {
+  barCells,
+  bars,
+  cells,
+  product,
+  slowest,
+  type ServingCell,
+  type Measurement,
+  type CellSlice,
+} from './cells.ts'
 
 const row = (values: readonly string[]): string => `| ${values.join(' | ')} |`
 const thousands = (value: number): string => Math.round(value).toLocaleString('en-US')
@@ -19,18 +28,18 @@ function median(values: readonly number[]): number {
 const spread = (values: readonly number[], text: (value: number) => string): string =>
   [Math.min(...values), median(values), Math.max(...values)].map(text).join(' / ')
 
-const nameOf = ({ model, rows, c }: Cell): string =>
+const nameOf = ({ model, rows, c }: ServingCell): string =>
   `${model} × ${rows}, ${c} connection${c === 1 ? '' : 's'}`
 
 type Kind = 'rps' | 'p50_us' | 'p99_us'
 
-const foundOf = (all: readonly Measurement[], cell: Cell, peer: string): Measurement[] =>
+const foundOf = (all: readonly Measurement[], cell: ServingCell, peer: string): Measurement[] =>
   all.filter(
     (each) => each.peer === peer && each.model === cell.model && each.rows === cell.rows && each.c === cell.c,
   )
 
 /** Of the product to a peer, one for each rotation in which both were measured. */
-function ratios(all: readonly Measurement[], cell: Cell, peer: string, kind: Kind): number[] {
+function ratios(all: readonly Measurement[], cell: ServingCell, peer: string, kind: Kind): number[] {
   const others = foundOf(all, cell, peer)
   return foundOf(all, cell, product).flatMap((own) => {
     const other = others.find(({ slice, round }) => slice === own.slice && round === own.round)
@@ -87,7 +96,7 @@ export function barTable(all: readonly Measurement[]): string {
     })
     return [row([measured.join(', '), ...marks])]
   })
-  const within = (cell: Cell, kind: Kind, most: number): string => {
+  const within = (cell: ServingCell, kind: Kind, most: number): string => {
     const found = ratios(all, cell, 'hono-echo', kind)
     return told(found.length === 0 ? Infinity : median(found), most, (value, bar) => value <= bar, '≤')
   }
@@ -154,7 +163,7 @@ export function floorShares(all: readonly Measurement[]): string[] {
 }
 
 /** The whole page. */
-export function pageOf(slices: readonly Slice[], all: readonly Measurement[], command: string): string {
+export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[], command: string): string {
   const first = slices[0]!
   const sum = (state: string): number => slices.reduce((total, { logged }) => total + (logged[state] ?? 0), 0)
   const served = sum('served')

@@ -20,13 +20,21 @@ import { cpus, homedir, loadavg, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
-import { cells, cellsOf, product, textOf, type Cell, type Measurement, type Slice } from './cells.ts'
+import {
+  cells,
+  cellsOf,
+  product,
+  cellText,
+  type ServingCell,
+  type Measurement,
+  type CellSlice,
+} from './cells.ts'
 import { generator, measure } from './measure.ts'
 import { inferBody, netSpecs } from './networks.ts'
 import { startEcho, startPeers, type Peer } from './peers.ts'
 import { residentMb } from './processes.ts'
 import { barTable, pageOf } from './report.ts'
-import { startSystem, type MeasuredSystem, type Way } from './system.ts'
+import { startServingSystem, type MeasuredSystem, type ServingMode } from './system.ts'
 
 const { values } = parseArgs({
   options: {
@@ -53,7 +61,7 @@ const { values } = parseArgs({
 /** An interrupted run ends what it has started. */
 let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (interrupted = true))
-const ways: Record<string, Way> = {
+const ways: Record<string, ServingMode> = {
   two: { replicas: 2 },
   durable: { environment: { TENURE_PREDICTION_LOG: 'durable' } },
 }
@@ -73,13 +81,13 @@ async function run(): Promise<void> {
   const slice = new Date().toISOString().slice(0, 16)
   const loadBefore = loadavg()[0]!
   const weights = join(values.home, 'models', 'weights.json')
-  const bodyOf = (cell: Cell): string => join(root, `${cell.model}.${cell.rows}.json`)
+  const bodyOf = (cell: ServingCell): string => join(root, `${cell.model}.${cell.rows}.json`)
   for (const cell of cells) writeFileSync(bodyOf(cell), inferBody(cell.model, cell.rows))
   const peers: Peer[] = []
   let system: MeasuredSystem | undefined
   try {
     // The product first, while nothing else is busy: how fast it starts is measured too.
-    system = await startSystem(Object.values(netSpecs(existsSync(weights) ? weights : undefined)))
+    system = await startServingSystem(Object.values(netSpecs(existsSync(weights) ? weights : undefined)))
     const { authorization, url, pids } = system
     peers.push(
       {
@@ -117,7 +125,7 @@ async function run(): Promise<void> {
       coldMs: system.coldMs,
       restRss: system.restRss,
       logged: await system.logged(),
-    } satisfies Slice)
+    } satisfies CellSlice)
   } finally {
     await Promise.all(peers.map(({ stop }) => stop()))
     await system?.stop()
@@ -146,19 +154,19 @@ async function rotate(peers: readonly Peer[], authorization: string, slice: stri
           round,
           rss: sum(pids.map(residentMb)),
         } satisfies Measurement)
-        console.log(`${textOf(cell)} ${server} ${Math.round(found.rps)}/s p99 ${found.p99_us} µs`)
+        console.log(`${cellText(cell)} ${server} ${Math.round(found.rps)}/s p99 ${found.p99_us} µs`)
       }
 }
 
-function append(line: Slice | Measurement): void {
+function append(line: CellSlice | Measurement): void {
   appendFileSync(values.data, `${JSON.stringify(line)}\n`)
 }
 
 /** Measurements of a run that did not come to its end are left out with it. */
-function readData(): { slices: Slice[]; measured: Measurement[] } {
+function readData(): { slices: CellSlice[]; measured: Measurement[] } {
   const text = existsSync(values.data) ? readFileSync(values.data, 'utf8').trim() : ''
-  const lines = text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as Slice | Measurement)
-  const slices = lines.filter((line): line is Slice => 'coldMs' in line)
+  const lines = text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as CellSlice | Measurement)
+  const slices = lines.filter((line): line is CellSlice => 'coldMs' in line)
   const whole = new Set(slices.map(({ slice }) => slice))
   const measured = lines.filter((line): line is Measurement => 'peer' in line && whole.has(line.slice))
   return { slices, measured }

@@ -29,11 +29,11 @@ export interface MeasuredSystem {
   /** Rows of the prediction log by what became of them. */
   logged(): Promise<Record<string, number>>
   /** Starts the product once more on the same database, in another way; it ends with the rest. */
-  startBeside(way: Way): Promise<{ url: string; pids: number[] }>
+  startBeside(way: ServingMode): Promise<{ url: string; pids: number[] }>
   stop(): Promise<void>
 }
 
-export interface Way {
+export interface ServingMode {
   environment?: Record<string, string>
   /** Processes that share a port. */
   replicas?: number
@@ -44,7 +44,7 @@ const readyMs = 30_000
 /** As the supervisor starts it: a small young generation keeps the memory small, and costs nothing that can be measured. */
 const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
-export async function startSystem(
+export async function startServingSystem(
   specs: readonly ArtifactSpec[],
   { environment = {} }: { environment?: Record<string, string> } = {},
 ): Promise<MeasuredSystem> {

@@ -9,9 +9,9 @@ import { setHeadsAside, type SetAside } from '../../store/maintenance/archive-au
 import { openStore, type Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
-import type { Place } from './installation.ts'
+import type { Installation } from './installation.ts'
 
-export interface Settled {
+export interface RestoredState {
   epoch: number
   /** Where each model's callers go now. */
   routes: { model: string; version: string; generation: number }[]
@@ -19,10 +19,10 @@ export interface Settled {
   ended: Record<string, number>
 }
 
-export async function settle(
+export async function completeRestore(
   database: Database,
   entry: { actor: string; action: string; why: string; detail: Record<string, unknown> },
-): Promise<Settled> {
+): Promise<RestoredState> {
   const { actor, action, why, detail } = entry
   const { epoch, routes } = await raiseEpoch(database, why)
   const ended = await endInterruptedWork(database, why)
@@ -44,10 +44,10 @@ export async function settle(
 /** How long following a whole audit may take. */
 const queryMs = 60_000
 
-export async function settleAsIs(
-  { config, databaseUrl }: Pick<Place, 'config' | 'databaseUrl'>,
+export async function completePointInTimeRestore(
+  { config, databaseUrl }: Pick<Installation, 'config' | 'databaseUrl'>,
   actor: string,
-): Promise<Settled & { set_aside: string[] }> {
+): Promise<RestoredState & { set_aside: string[] }> {
   const store = openStore(databaseUrl, { name: 'tenure restore', max: 2, queryMs, idleMs: queryMs })
   const files = headFiles(config)
   try {
@@ -65,7 +65,7 @@ export async function settleAsIs(
     let aside: SetAside | undefined
     try {
       return await store.transaction(async (database) => {
-        const settled = await settle(database, { actor, action: 'database.restored', why, detail })
+        const settled = await completeRestore(database, { actor, action: 'database.restored', why, detail })
         aside = await setHeadsAside(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
         return { ...settled, set_aside: aside.files }
       })

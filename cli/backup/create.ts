@@ -19,7 +19,7 @@ import {
   tableName,
   type BackupManifest,
 } from './manifest.ts'
-import type { Place } from './installation.ts'
+import type { Installation } from './installation.ts'
 
 export interface BackupOptions {
   file: string
@@ -40,7 +40,7 @@ export interface BackupMade {
   missing: string[]
 }
 
-export async function makeBackup(place: Place, options: BackupOptions): Promise<BackupMade> {
+export async function makeBackup(place: Installation, options: BackupOptions): Promise<BackupMade> {
   const { config } = place
   const signer = await openSigner(config.signingKey)
   const archive = await createArchive(options.file)

@@ -11,7 +11,7 @@ import { openStateDir } from '../embedded/state-dir.ts'
 import { claim, isClaimed } from '../supervisor/pidfile.ts'
 import { failure } from '../client/client.ts'
 
-export interface Place {
+export interface Installation {
   /** Of the owner of the tables. */
   databaseUrl: string
   config: Config
@@ -21,10 +21,10 @@ export interface Place {
 }
 
 /** Throws `usage` when there is no database of this machine and none may be made. */
-export async function openPlace({ make }: { make: boolean }): Promise<Place> {
+export async function openInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
-  const placeOn = (databaseUrl: string, rest: Pick<Place, 'running' | 'close'>): Place => ({
+  const placeOn = (databaseUrl: string, rest: Pick<Installation, 'running' | 'close'>): Installation => ({
     databaseUrl,
     config: readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir })),
     ...rest,

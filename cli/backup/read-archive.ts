@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { failure } from '../client/client.ts'
-import type { Entry } from './write-archive.ts'
+import type { ArchiveEntry } from './write-archive.ts'
 import { block, readHeader } from './tar-header.ts'
 
 export interface Archive {
@@ -14,7 +14,7 @@ export interface Archive {
   /** The same in one piece, for small ones. */
   bytes(name: string): Promise<Buffer>
   /** Of its bytes as they are now. */
-  measure(name: string): Promise<Omit<Entry, 'name'>>
+  measure(name: string): Promise<Omit<ArchiveEntry, 'name'>>
 }
 
 /** Finds the entries of a backup. Throws `usage` for what is no such file, `otherwise` for one that is cut or damaged. */

@@ -17,8 +17,8 @@ import { expectWhole, readManifest } from './verify.ts'
 import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
 import { placeArtifacts } from './restore-artifacts.ts'
-import type { Place } from './installation.ts'
-import { settle, type Settled } from './after-restore.ts'
+import type { Installation } from './installation.ts'
+import { completeRestore, type RestoredState } from './after-restore.ts'
 
 export interface RestoreOptions {
   file: string
@@ -29,7 +29,7 @@ export interface RestoreOptions {
   onProgress?: (what: string) => void
 }
 
-export interface RestoreResult extends Settled {
+export interface RestoreResult extends RestoredState {
   file: string
   taken_at: string
   rows: number
@@ -39,7 +39,7 @@ export interface RestoreResult extends Settled {
   missing: string[]
 }
 
-export async function restoreBackup(place: Place, options: RestoreOptions): Promise<RestoreResult> {
+export async function restoreBackup(place: Installation, options: RestoreOptions): Promise<RestoreResult> {
   const { file, onProgress } = options
   const { config } = place
   const archive = await openArchive(file)
@@ -58,7 +58,7 @@ export async function restoreBackup(place: Place, options: RestoreOptions): Prom
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
   let aside: SetAside | undefined
-  let settled: Settled | undefined
+  let settled: RestoredState | undefined
   try {
     await loadDump(place.databaseUrl, {
       facts: manifest,
@@ -69,7 +69,7 @@ export async function restoreBackup(place: Place, options: RestoreOptions): Prom
         onProgress?.('checking the audit')
         await expectAudit(database, manifest, { file, files, signer })
         if (!isOurs) await resignArtifacts(database, signer)
-        settled = await settle(database, {
+        settled = await completeRestore(database, {
           actor: options.actor,
           action: 'database.restored',
           why: `the database was restored from a backup of ${manifest.takenAt}`,

@@ -9,7 +9,7 @@ import { createGzip } from 'node:zlib'
 import { failure } from '../client/client.ts'
 import { block, headerOf } from './tar-header.ts'
 
-export interface Entry {
+export interface ArchiveEntry {
   name: string
   bytes: number
   /** Of the bytes as they stand in the file, in hexadecimal. */
@@ -18,14 +18,14 @@ export interface Entry {
 
 export interface Sink {
   write(chunk: Buffer): Promise<void>
-  end(): Promise<Entry>
+  end(): Promise<ArchiveEntry>
 }
 
 export interface ArchiveWriter {
   /** One entry at a time. */
   begin(name: string, options?: { gzip: boolean }): Sink
   /** A whole entry. */
-  add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<Entry>
+  add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<ArchiveEntry>
   /** Makes it durable and gives it its name. Throws when something of that name has come meanwhile. */
   finish(): Promise<number>
   /** Leaves nothing behind. */
@@ -62,7 +62,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       size += bytes.byteLength
       await put(bytes)
     }
-    const close = async (): Promise<Entry> => {
+    const close = async (): Promise<ArchiveEntry> => {
       await put(Buffer.alloc((block - (size % block)) % block))
       await file.write(headerOf(name, size), 0, block, headerAt)
       return { name, bytes: size, sha256: hash.digest('hex') }

@@ -2,7 +2,7 @@
  * Speaks to Tenure's HTTP API. Every failure leaves here as one problem with a code, a sentence and what to do, also
  * when nothing listens or something else does; a stack trace would tell the caller none of it.
  */
-import type { Problem } from '../exit-codes.ts'
+import type { CommandProblem } from '../exit-codes.ts'
 
 export interface Client {
   get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T>
@@ -20,13 +20,13 @@ export interface ClientOptions {
 }
 
 /** Thrown by everything a command does; the one place that prints it is the program's end. */
-export function failure(problem: Problem): Error & { problem: Problem } {
+export function failure(problem: CommandProblem): Error & { problem: CommandProblem } {
   return Object.assign(new Error(problem.detail), { problem })
 }
 
-export function problemOf(thrown: unknown): Problem | undefined {
+export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
   if (typeof thrown !== 'object' || thrown === null || !('problem' in thrown)) return undefined
-  return thrown.problem as Problem
+  return thrown.problem as CommandProblem
 }
 
 export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): Client {
@@ -91,9 +91,9 @@ function readProblem(
   status: number,
   body: unknown,
   { base, path, hasKey }: { base: string; path: string; hasKey: boolean },
-): Problem {
+): CommandProblem {
   const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
-  const code = typeof fields['code'] === 'string' ? (fields['code'] as Problem['code']) : undefined
+  const code = typeof fields['code'] === 'string' ? (fields['code'] as CommandProblem['code']) : undefined
   if (code === undefined)
     return {
       code: 'unreachable',

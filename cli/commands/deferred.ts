@@ -1,7 +1,7 @@
 /** Describes commands that are queued because Temporal is unreachable. */
 
 /** The result of a command, or its queue entry while Temporal is unreachable. */
-export interface CommandResult {
+export interface CommandReply {
   message: string
   accepted?: boolean
   stage?: string
@@ -10,8 +10,8 @@ export interface CommandResult {
   state?: string
 }
 
-export const isDeferredAnswer = ({ id, state }: Partial<CommandResult>): boolean =>
+export const isDeferredAnswer = ({ id, state }: Partial<CommandReply>): boolean =>
   id !== undefined && state === 'waiting'
 
-export const deferredText = (subject: string, { id = '', message = '' }: Partial<CommandResult>): string =>
+export const deferredText = (subject: string, { id = '', message = '' }: Partial<CommandReply>): string =>
   `${subject}: ${message}. Check it: \`tenure commands show ${id}\``

@@ -12,7 +12,7 @@ export const orDash = (text: string | number | null | undefined): string =>
   text === undefined || text === null || text === '' ? '–' : String(text)
 
 /** The first 12 characters of a digest. */
-export const short = (digest: string | null | undefined): string =>
+export const digestPrefix = (digest: string | null | undefined): string =>
   digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
 
 /** An outcome in green, yellow or red. */

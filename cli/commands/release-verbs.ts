@@ -5,9 +5,9 @@
 import { randomUUID } from 'node:crypto'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
-import { isDeferredAnswer, deferredText, type CommandResult } from './deferred.ts'
-import { releaseIdOf } from './lifecycle/releases.ts'
-import { short } from './format.ts'
+import { isDeferredAnswer, deferredText, type CommandReply } from './deferred.ts'
+import { findReleaseId } from './lifecycle/releases.ts'
+import { digestPrefix } from './format.ts'
 
 /** The names are those of the API's routes. */
 const verbs = {
@@ -30,12 +30,12 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const named = String(args[0])
     if (named.startsWith('wait_')) {
       const path = `/v1/releases/${encodeURIComponent(named)}/${name}`
-      const answer = await api().post<CommandResult>(path, reason, headers)
+      const answer = await api().post<CommandReply>(path, reason, headers)
       return terminal.answer(answer, answer.message)
     }
-    const id = await releaseIdOf(api(), named)
+    const id = await findReleaseId(api(), named)
     const release = await api().get<ReleaseAnswer>(`/v1/releases/${encodeURIComponent(id)}`)
-    const answer = await api().post<CommandResult>(
+    const answer = await api().post<CommandReply>(
       `/v1/releases/${encodeURIComponent(id)}/${name}`,
       {
         ...reason,
@@ -46,7 +46,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
       headers,
     )
     const { accepted, message, stage = '' } = answer
-    const text = `${release.version}: ${message} (${stage}, artifact ${short(release.artifact_digest)})`
+    const text = `${release.version}: ${message} (${stage}, artifact ${digestPrefix(release.artifact_digest)})`
     terminal.answer(
       isDeferredAnswer(answer) ? answer : { release: id, accepted, message, stage },
       isDeferredAnswer(answer) ? deferredText(release.version, answer) : text,
@@ -69,7 +69,7 @@ export const rollbackCommand: CommandSpec = {
     const path = named.startsWith('rel_')
       ? `/v1/releases/${encodeURIComponent(named)}/rollback`
       : `/v1/models/${encodeURIComponent(named)}/rollback`
-    const answer = await api().post<CommandResult>(path, body, headers)
+    const answer = await api().post<CommandReply>(path, body, headers)
     terminal.answer(answer, isDeferredAnswer(answer) ? deferredText(named, answer) : answer.message)
   },
 }

@@ -1,12 +1,12 @@
 /** `tenure up --demo`: starts the system, tells the story, shows its figures, and stays up or ends. */
-import { problemOf } from '../client/client.ts'
+import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
 import { welcome } from '../supervisor/welcome.ts'
-import { createNarrator, duration, whole, type Narrator } from './narrator.ts'
-import { tellStory, type Story } from './story.ts'
-import { openWorld, type World } from './world.ts'
+import { createNarrator, lapseText, whole, type Narrator } from './narrator.ts'
+import { tellStory, type DemoResult } from './story.ts'
+import { openWorld, type DemoWorld } from './world.ts'
 
 export interface DemoOptions {
   terminal: Terminal
@@ -57,7 +57,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     return exitCodes.done
   } catch (error) {
     if (stopping) return exitCodes.interrupted
-    const problem = problemOf(error)
+    const problem = commandProblemOf(error)
     narrator.wrong(problem?.detail ?? (error instanceof Error ? error.message : String(error)))
     narrator.tell(`The log is ${system.log.path}`)
     return exitCodes.otherwise
@@ -68,7 +68,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
   }
 }
 
-function showFigures(narrator: Narrator, world: World, story: Story, startedMs: number): void {
+function showFigures(narrator: Narrator, world: DemoWorld, story: DemoResult, startedMs: number): void {
   const tally = world.replay?.counts()
   const served = (version: string) =>
     (tally?.served ?? [])
@@ -83,7 +83,7 @@ function showFigures(narrator: Narrator, world: World, story: Story, startedMs: 
     whole(served(version)),
     rollbackFigures === undefined ? '0' : whole(rollbackFigures.harmed),
     rollbackFigures === undefined ? '–' : `${whole(rollbackFigures.canaryRequests)} requests`,
-    rollbackFigures === undefined ? '–' : duration(rollbackFigures.droppedMs),
+    rollbackFigures === undefined ? '–' : lapseText(rollbackFigures.droppedMs),
   ])
   const headings = [
     'version',
@@ -100,7 +100,7 @@ function showFigures(narrator: Narrator, world: World, story: Story, startedMs: 
   narrator.tell(
     '',
     `${whole(tally?.requests ?? 0)} requests, ${whole(tally?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
-    `The story took ${duration(Date.now() - startedMs)}.`,
+    `The story took ${lapseText(Date.now() - startedMs)}.`,
   )
   for (const text of story.wrong) narrator.wrong(text)
   if (story.wrong.length === 0) narrator.done('Every step ended as told.')

@@ -2,8 +2,8 @@
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
-import { duration, whole } from './narrator.ts'
-import type { World } from './world.ts'
+import { lapseText, whole } from './narrator.ts'
+import type { DemoWorld } from './world.ts'
 
 /** What it has cost to take a candidate back. */
 export interface RollbackFigures {
@@ -20,7 +20,7 @@ export interface RollbackFigures {
 }
 
 /** As the callers have seen it; this process, the replicas and the database share one clock. */
-export function rollbackFiguresOf({ replay }: World, { state }: Release): RollbackFigures | undefined {
+export function rollbackFiguresOf({ replay }: DemoWorld, { state }: Release): RollbackFigures | undefined {
   const { rollbackResult } = state
   if (rollbackResult === undefined) return undefined
   const decidedMs = rollbackResult.decidedMs ?? rollbackResult.orderedMs
@@ -68,9 +68,9 @@ export function metricOf({ report }: Evaluation, name: string): string {
 export function rollbackLines(figures: RollbackFigures): string[] {
   return [
     `harmed requests                       ${whole(figures.harmed)}`,
-    `noticed after                         ${whole(figures.canaryRequests)} canary requests, ${duration(figures.noticedMs)}`,
-    `every replica had dropped it after    ${duration(figures.droppedMs)}`,
-    `its last answer to a caller           ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${duration(figures.lastAnswerMs)} after the verdict`}`,
+    `noticed after                         ${whole(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
+    `every replica had dropped it after    ${lapseText(figures.droppedMs)}`,
+    `its last answer to a caller           ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
   ]
 }
 

@@ -2,7 +2,7 @@
  * Tells the story in the terminal: titles, sentences, figures, and one live line while something is awaited. In a pipe
  * the live line is left out and its last state is told, so that a log of the story reads as well as the story.
  */
-import { barOf, widthOf, type Terminal } from '../terminal.ts'
+import { barOf, textWidth, type Terminal } from '../terminal.ts'
 
 export interface Narrator {
   title(text: string): void
@@ -24,7 +24,7 @@ const redrawMs = 100
 export function createNarrator(terminal: Terminal): Narrator {
   const { paint, say } = terminal
   const fit = (line: string) =>
-    widthOf(line) <= terminal.columns - 1 ? line : cut(line, terminal.columns - 2)
+    textWidth(line) <= terminal.columns - 1 ? line : cut(line, terminal.columns - 2)
   return {
     title: (text) => say('', paint('bold', text)),
     act: (number, title) => say('', `${paint(['bold', 'cyan'], `${number}`)}  ${paint('bold', title)}`),
@@ -72,14 +72,14 @@ const escape = '\u001b'
 export const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
 
 /** `3.2 s`, `4 min 5 s` */
-export function duration(ms: number): string {
+export function lapseText(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
 }
 
 /** `Thu 1 Feb 2001 14:05` of UTC. */
-export function moment(ms: number): string {
+export function timeText(ms: number): string {
   const at = new Date(ms)
   const day = at.toLocaleDateString('en-GB', {
     timeZone: 'UTC',

@@ -5,7 +5,7 @@
 import { readServiceState, writeServiceState } from '../../store/database/key-value.ts'
 import type { Store } from '../../store/postgres.ts'
 
-export interface Place {
+export interface DemoProgress {
   /** The replayed moment. */
   replayedToMs: number
   /** How often the story has been told to its end. */
@@ -36,12 +36,12 @@ export const chapterAfter = (ms: number): Chapter | undefined =>
   chapters.find(({ challengerMs }) => challengerMs > ms)
 
 /** Begins again with the first flights when they are used up. */
-export async function readPlace(store: Store): Promise<Place> {
-  const found = await readServiceState<Place>(store, name)
+export async function readProgress(store: Store): Promise<DemoProgress> {
+  const found = await readServiceState<DemoProgress>(store, name)
   if (found === undefined) return { replayedToMs: firstDayMs, told: 0 }
   return chapterAfter(found.replayedToMs) === undefined ? { ...found, replayedToMs: firstDayMs } : found
 }
 
-export async function writePlace(store: Store, place: Place): Promise<void> {
+export async function writeProgress(store: Store, place: DemoProgress): Promise<void> {
   await writeServiceState(store, name, place)
 }

@@ -5,17 +5,17 @@ import { findTicks } from '../../store/release/tick-counters.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
 import { commandSignals, releaseWorkflowId } from '../../workflows/messages.ts'
-import { duration, whole } from './narrator.ts'
-import { modelName, people, type World } from './world.ts'
+import { lapseText, whole } from './narrator.ts'
+import { demoModel, people, type DemoWorld } from './world.ts'
 
 const pollMs = 200
 /** The sum of all deadlines of the story's policy is less. */
 const mostMs = 600_000
 
 /** Waits until the release asks for an approval, and answers what is to be approved. */
-export async function awaitApproval(world: World): Promise<Release> {
+export async function awaitApproval(world: DemoWorld): Promise<Release> {
   const open = async () => {
-    const release = await findOpenRelease(world.store, modelName)
+    const release = await findOpenRelease(world.store, demoModel)
     return release?.state.stage === 'awaiting_approval' ? release : undefined
   }
   let release: Release | undefined
@@ -30,7 +30,7 @@ export async function awaitApproval(world: World): Promise<Release> {
 }
 
 /** The approver's key, through the API: bound to the bytes, the evidence and the policy that it was shown. */
-export async function approveByApi(world: World, { state }: Release): Promise<void> {
+export async function approveByApi(world: DemoWorld, { state }: Release): Promise<void> {
   const { message } = await world.approver.post<{ message: string }>(`/v1/releases/${state.id}/approve`, {
     reason: 'floors met',
     artifact_digest: state.digests.artifact,
@@ -41,21 +41,21 @@ export async function approveByApi(world: World, { state }: Release): Promise<vo
 }
 
 /** The same by a plain Temporal signal, as `temporal workflow signal` sends it. */
-export async function approveBySignal(world: World, { state }: Release): Promise<void> {
-  const handle = world.temporal.workflow.getHandle(releaseWorkflowId(modelName))
+export async function approveBySignal(world: DemoWorld, { state }: Release): Promise<void> {
+  const handle = world.temporal.workflow.getHandle(releaseWorkflowId(demoModel))
   await handle.signal(commandSignals.approve, { by: people.approver, reason: 'better on the same rows' })
   await until(async () => {
     const release = await findRelease(world.store, state.id)
     return release !== undefined && release.state.stage !== 'awaiting_approval' ? release : undefined
   })
   world.narrator.done(
-    `approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(modelName)})`,
+    `approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(demoModel)})`,
   )
 }
 
 /** Follows a release to its end and tells each stage as it is passed. `onStage` hears of each stage that is routed. */
 export async function followRelease(
-  world: World,
+  world: DemoWorld,
   id: string,
   onStage: (state: ReleaseState) => Promise<void> = () => Promise.resolve(),
 ): Promise<Release> {
@@ -75,7 +75,7 @@ export async function followRelease(
     }
     const passing = until(async () => {
       release = await mustFind(world, id)
-      if (Date.now() > deadline) throw new Error(`${id} did not end within ${duration(mostMs)}`)
+      if (Date.now() > deadline) throw new Error(`${id} did not end within ${lapseText(mostMs)}`)
       line = await lineOf(world, release.state, enteredMs)
       return release.endedAt !== undefined ||
         nameOf(release.state) !== name ||
@@ -113,10 +113,10 @@ export function nameOf(state: ReleaseState): string {
 const share = (bp: number): string => `${bp / 100} %`
 
 function passedLine(name: string, enteredMs: number): string {
-  return `${name}: over after ${duration(Date.now() - enteredMs)}`
+  return `${name}: over after ${lapseText(Date.now() - enteredMs)}`
 }
 
-async function lineOf(world: World, state: ReleaseState, enteredMs: number): Promise<string> {
+async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number): Promise<string> {
   const policy = watchedPolicy(state)
   if (policy === undefined || !state.routed) return `${nameOf(state)} …`
   const requests = await requestsIn(world, state)
@@ -128,7 +128,7 @@ async function lineOf(world: World, state: ReleaseState, enteredMs: number): Pro
 }
 
 /** The candidate's requests since the present stage was routed. */
-async function requestsIn({ store }: World, state: ReleaseState): Promise<number> {
+async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<number> {
   const startedMs = state.routings.at(-1)?.startedMs ?? 0
   return canaryTicks(state, await findTicks(store, state.id))
     .filter((tick) => tick.startMs >= startedMs)
@@ -137,7 +137,7 @@ async function requestsIn({ store }: World, state: ReleaseState): Promise<number
 
 /** The last verdict on a stage that is over, in the judge's own words. */
 async function tellVerdict(
-  { narrator, store }: World,
+  { narrator, store }: DemoWorld,
   id: string,
   { stage, stageIndex }: ReleaseState,
 ): Promise<void> {
@@ -155,7 +155,7 @@ export function stagesOf(state: ReleaseState): string {
   return [...steps, '100 %', ...(state.policy.probation ? ['probation'] : [])].join(' → ')
 }
 
-async function mustFind({ store }: World, id: string): Promise<Release> {
+async function mustFind({ store }: DemoWorld, id: string): Promise<Release> {
   const release = await findRelease(store, id)
   if (release === undefined) throw new Error(`there is no release ${id}`)
   return release
@@ -166,7 +166,7 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
-    if (Date.now() > deadline) throw new Error(`nothing happened within ${duration(mostMs)}`)
+    if (Date.now() > deadline) throw new Error(`nothing happened within ${lapseText(mostMs)}`)
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }

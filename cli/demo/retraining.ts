@@ -3,9 +3,9 @@ import { findEvaluation, type Evaluation } from '../../store/training/evaluation
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
 import { findTraining, type Training } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
-import { duration, moment } from './narrator.ts'
+import { lapseText, timeText } from './narrator.ts'
 import { storyPolicy } from './policy.ts'
-import { modelName, type World } from './world.ts'
+import { demoModel, type DemoWorld } from './world.ts'
 
 export interface Retrained {
   retraining: Retraining
@@ -26,15 +26,15 @@ const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
 }
 
 /** Asks for a retraining as of a moment and follows it to its end. */
-export async function retrain(world: World, asOfMs: number): Promise<Retrained> {
+export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise<Retrained> {
   const { narrator, scheduler } = world
   const before = (await newest(world))?.id
-  await scheduler.post(`/v1/models/${modelName}/retrainings`, {
+  await scheduler.post(`/v1/models/${demoModel}/retrainings`, {
     as_of: new Date(asOfMs).toISOString(),
     reason: 'the next chapter of the story',
     policy: storyPolicy,
   })
-  narrator.tell(`${modelName} is retrained on what was known on ${moment(asOfMs)}.`)
+  narrator.tell(`${demoModel} is retrained on what was known on ${timeText(asOfMs)}.`)
   return followRetraining(world, async () => {
     const found = await newest(world)
     return found?.id === before ? undefined : found
@@ -42,7 +42,7 @@ export async function retrain(world: World, asOfMs: number): Promise<Retrained> 
 }
 
 /** A retraining that was under way when the story was last left. */
-export async function finishRetraining(world: World): Promise<Retrained | undefined> {
+export async function finishRetraining(world: DemoWorld): Promise<Retrained | undefined> {
   const open = await newest(world)
   if (open === undefined || open.endedAt !== undefined) return undefined
   world.narrator.tell('A retraining was under way; it goes on where it was.')
@@ -50,11 +50,11 @@ export async function finishRetraining(world: World): Promise<Retrained | undefi
 }
 
 async function followRetraining(
-  world: World,
+  world: DemoWorld,
   find: () => Promise<Retraining | undefined>,
 ): Promise<Retrained> {
   const { narrator, store, temporal, definition } = world
-  const handle = temporal.workflow.getHandle(retrainWorkflowId(modelName))
+  const handle = temporal.workflow.getHandle(retrainWorkflowId(demoModel))
   const epochs = Number(definition.hyperparameters['epochs'] ?? 0)
   const startedMs = Date.now()
   let progress: RetrainProgress = { stage: 'opening' }
@@ -84,10 +84,10 @@ async function followRetraining(
 
 function trained(training: Training | undefined, ms: number): string {
   const losses = (training?.curve ?? []).map(({ loss }) => loss.toFixed(4))
-  if (losses.length === 0) return `ended after ${duration(ms)}`
-  return `trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${duration(ms)} in all)`
+  if (losses.length === 0) return `ended after ${lapseText(ms)}`
+  return `trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${lapseText(ms)} in all)`
 }
 
-async function newest({ store }: World): Promise<Retraining | undefined> {
-  return (await listRetrainings(store, { model: modelName, limit: 1 }))[0]
+async function newest({ store }: DemoWorld): Promise<Retraining | undefined> {
+  return (await listRetrainings(store, { model: demoModel, limit: 1 }))[0]
 }

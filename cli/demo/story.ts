@@ -9,13 +9,13 @@ import { findOpenRelease, type Release } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
 import { comparisonOf, metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
-import { moment, whole } from './narrator.ts'
+import { timeText, whole } from './narrator.ts'
 import { chapterAfter } from './progress.ts'
-import { finishRetraining, retrain } from './retraining.ts'
-import { modelName, type World } from './world.ts'
+import { finishRetraining, trainChallenger } from './retraining.ts'
+import { demoModel, type DemoWorld } from './world.ts'
 
 /** One version of the story and what became of it. */
-export interface Told {
+export interface VersionResult {
   version: string
   outcome: string
   /** Each with the champion's on the same rows. */
@@ -24,8 +24,8 @@ export interface Told {
   rollbackFigures?: RollbackFigures
 }
 
-export interface Story {
-  versions: Told[]
+export interface DemoResult {
+  versions: VersionResult[]
   /** What ended otherwise than told. */
   wrong: string[]
 }
@@ -44,8 +44,8 @@ const mostTries = 3
 /** The share of the third version's answers that the fault makes invalid. */
 const faultShare = 0.3
 
-export async function tellStory(world: World): Promise<Story> {
-  const story: Story = { versions: [], wrong: [] }
+export async function tellStory(world: DemoWorld): Promise<DemoResult> {
+  const story: DemoResult = { versions: [], wrong: [] }
   await finishWhatWasBegun(world)
   await firstChampion(world, story)
   const chapter = chapterAfter(world.place.replayedToMs)
@@ -60,14 +60,14 @@ export async function tellStory(world: World): Promise<Story> {
 }
 
 /** A start after a stop in the middle: Temporal has kept both the retraining and the release. */
-async function finishWhatWasBegun(world: World): Promise<void> {
+async function finishWhatWasBegun(world: DemoWorld): Promise<void> {
   const { narrator, store } = world
   const retrained = await finishRetraining(world)
   const begun = retrained?.retraining.outcome === 'released'
-  const open = begun ? await awaitApproval(world) : await findOpenRelease(store, modelName)
+  const open = begun ? await awaitApproval(world) : await findOpenRelease(store, demoModel)
   if (open === undefined) return
   narrator.tell(`The release of ${open.state.version} was under way; it goes on where it was.`)
-  if ((await findChampion(store, modelName)) !== undefined) world.flow(paces.releasing)
+  if ((await findChampion(store, demoModel)) !== undefined) world.flow(paces.releasing)
   if (begun) await approveByApi(world, open)
   else if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
     await approveByApi(world, await awaitApproval(world))
@@ -75,15 +75,15 @@ async function finishWhatWasBegun(world: World): Promise<void> {
   narrator.tell(`${ended.state.version}: ${ended.outcome} (${ended.reason ?? ''})`)
 }
 
-async function firstChampion(world: World, story: Story): Promise<void> {
+async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void> {
   const { narrator, store, place } = world
   narrator.act(1, 'The first champion')
-  const champion = await findChampion(store, modelName)
+  const champion = await findChampion(store, demoModel)
   if (champion !== undefined) {
     narrator.tell(`${champion.version} is champion since ${champion.since}; the story goes on from there.`)
     return
   }
-  const { retraining, evaluation } = await retrain(world, place.replayedToMs)
+  const { retraining, evaluation } = await trainChallenger(world, place.replayedToMs)
   if (evaluation !== undefined) narrator.tell(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
   if (retraining.outcome !== 'released')
     throw new Error(`the first version was not released: ${retraining.outcome}, ${retraining.message}`)
@@ -95,7 +95,7 @@ async function firstChampion(world: World, story: Story): Promise<void> {
 }
 
 /** Replays until a day, in about as many requests however far it is. */
-async function nextDays(world: World, untilMs: number): Promise<void> {
+async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
   const { narrator } = world
   const fromMs = Math.max(world.replay?.nowMs() ?? 0, world.place.replayedToMs)
   const flights = ((untilMs - fromMs) / dayMs) * flightsPerDay
@@ -109,13 +109,13 @@ async function nextDays(world: World, untilMs: number): Promise<void> {
     const { requests, outcomes } = replay.counts()
     const nowMs = Math.max(replay.nowMs(), fromMs)
     const counts = `${whole(requests - before.requests)} requests, ${whole(outcomes - before.outcomes)} outcomes known`
-    return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${moment(nowMs)}  ${counts}`
+    return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${timeText(nowMs)}  ${counts}`
   }, passed())
   world.flow(paces.training)
   await world.keepPlace()
 }
 
-async function challengerThatEarnsIt(world: World, story: Story, asOfMs: number): Promise<void> {
+async function challengerThatEarnsIt(world: DemoWorld, story: DemoResult, asOfMs: number): Promise<void> {
   const { narrator } = world
   narrator.act(3, 'A challenger that earns its place')
   const found = await challenger(world, story, asOfMs)
@@ -129,14 +129,14 @@ async function challengerThatEarnsIt(world: World, story: Story, asOfMs: number)
   world.flow(paces.training)
 }
 
-async function challengerThatDoesNot(world: World, story: Story, asOfMs: number): Promise<void> {
+async function challengerThatDoesNot(world: DemoWorld, story: DemoResult, asOfMs: number): Promise<void> {
   const { narrator, store } = world
   narrator.act(5, 'A challenger that does not')
   const found = await challenger(world, story, asOfMs)
   if (found === undefined) return
   const { release, evaluation } = found
   const { version, id } = release.state
-  const champion = (await findChampion(store, modelName))?.version
+  const champion = (await findChampion(store, demoModel))?.version
   await approveByApi(world, release)
   world.flow(paces.releasing)
   let faulty = false
@@ -167,13 +167,13 @@ async function challengerThatDoesNot(world: World, story: Story, asOfMs: number)
  * later ones may meet a champion that nothing can be learned against.
  */
 async function challenger(
-  world: World,
-  story: Story,
+  world: DemoWorld,
+  story: DemoResult,
   firstAsOfMs: number,
 ): Promise<{ release: Release; evaluation: Evaluation | undefined } | undefined> {
   const { narrator, place } = world
   for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
-    const { retraining, evaluation } = await retrain(world, asOfMs)
+    const { retraining, evaluation } = await trainChallenger(world, asOfMs)
     if (evaluation !== undefined) narrator.tell(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
     if (retraining.outcome === 'released') {
       narrator.done(
@@ -202,11 +202,11 @@ interface Ending {
 }
 
 /** Tells how an act has ended, and notes what is not as told. */
-async function conclude(world: World, story: Story, ending: Ending): Promise<void> {
+async function conclude(world: DemoWorld, story: DemoResult, ending: Ending): Promise<void> {
   const { narrator, store } = world
   const { ended, evaluation, rollbackFigures } = ending
   const { version } = ended.state
-  const champion = (await findChampion(store, modelName))?.version
+  const champion = (await findChampion(store, demoModel))?.version
   const wrong = [
     ...(ended.outcome === ending.outcome
       ? []

@@ -13,10 +13,10 @@ import { ensureKey } from '../supervisor/bootstrap.ts'
 import type { System } from '../supervisor/system.ts'
 import { openEvents, type RecordedEvents } from './events.ts'
 import type { Narrator } from './narrator.ts'
-import { readPlace, writePlace, type Place } from './progress.ts'
+import { readProgress, writeProgress, type DemoProgress } from './progress.ts'
 import { startReplay, type Pace, type Replay } from './replay.ts'
 
-export const modelName = 'flight-delay'
+export const demoModel = 'flight-delay'
 /** Who asks for retrainings, and who approves: never the same. */
 export const people = {
   scheduler: 'demo-scheduler',
@@ -24,7 +24,7 @@ export const people = {
   traffic: 'demo-traffic',
 } as const
 
-export interface World {
+export interface DemoWorld {
   narrator: Narrator
   system: System
   store: Store
@@ -34,7 +34,7 @@ export interface World {
   approver: ApiClient
   definition: ModelDefinition
   events: RecordedEvents
-  place: Place
+  place: DemoProgress
   /** The live traffic; there is none before the first champion. */
   replay?: Replay
   /** Lets the traffic flow from the place where the story is, at this pace. */
@@ -49,7 +49,7 @@ const eventWindowMs = 2 * 86_400_000
 /** How long an answer of the servers is waited for. */
 const temporalMs = 10_000
 
-export async function openWorld(system: System, narrator: Narrator): Promise<World> {
+export async function openWorld(system: System, narrator: Narrator): Promise<DemoWorld> {
   const { config, urls } = system
   const store = openStore(config.databaseUrl, { name: 'tenure demo', max: 3 })
   const connection = await Connection.connect({
@@ -57,7 +57,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
     connectTimeout: temporalMs,
   })
   const temporal = new Client({ connection, namespace: config.temporal.namespace })
-  const { definition } = await getModel(store, modelName)
+  const { definition } = await getModel(store, demoModel)
   // A story that was ended in its last act has left its fault switched on.
   await writeFaults(store, {})
   const events = await openEvents({
@@ -68,7 +68,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
   const key = (name: string, role: 'operator' | 'approver' | 'predictor') => ensureKey(store, { name, role })
   const url = urls[0] ?? ''
   const trafficKey = await key(people.traffic, 'predictor')
-  const world: World = {
+  const world: DemoWorld = {
     narrator,
     system,
     store,
@@ -77,13 +77,13 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
     approver: createClient({ url, key: await key(people.approver, 'approver') }),
     definition,
     events,
-    place: await readPlace(store),
+    place: await readProgress(store),
     flow(pace) {
       if (world.replay === undefined)
         world.replay = startReplay({
           urls,
           key: trafficKey,
-          model: modelName,
+          model: demoModel,
           events: events.from(world.place.replayedToMs),
           pace,
         })
@@ -92,7 +92,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Wor
     },
     async keepPlace() {
       world.place = { ...world.place, replayedToMs: world.replay?.nowMs() || world.place.replayedToMs }
-      await writePlace(store, world.place)
+      await writeProgress(store, world.place)
     },
     async close() {
       await world.replay?.stop()

@@ -14,7 +14,7 @@ import {
   type CommandConfig,
   type Config,
 } from '../../temporal.config.ts'
-import { openPlace } from '../backup/installation.ts'
+import { openInstallation } from '../backup/installation.ts'
 import { findConnection } from '../client/connection.ts'
 import { readParts } from '../embedded/binaries.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
@@ -139,7 +139,7 @@ async function examineDatabase(scene: Scene, { deep, note }: Look): Promise<void
   note(data)
   if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
     return note(skipped('database', 'it does not run; `tenure doctor --deep` starts it for a look'))
-  const place = await openPlace({ make: false })
+  const place = await openInstallation({ make: false })
   try {
     // It is opened as its owner, as whom no process works: what that role may do tells nothing.
     await lookInto(scene, place.databaseUrl, (...findings) =>

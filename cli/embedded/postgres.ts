@@ -21,7 +21,7 @@ import {
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { expectFree, freePort, launch, whenReady } from './process.ts'
+import { expectFree, freePort, spawnProcess, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
 import { serverUser } from './state-dir.ts'
 
@@ -43,7 +43,7 @@ export interface PostgresServer extends ProcessSpec {
   port: number
 }
 
-export interface RunningServer {
+export interface RunningPostgres {
   url: string
   port: number
   pid: number
@@ -74,10 +74,10 @@ const SETTINGS = {
 const FAST = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '200' }
 
 /** Starts it and waits until it serves. */
-export async function startPostgres(options: PostgresOptions): Promise<RunningServer> {
+export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const server = await planPostgres(options)
   const lines: string[] = []
-  const running = await launch(server, (line) => {
+  const running = await spawnProcess(server, (line) => {
     options.log?.(line)
     lines.push(line)
   })

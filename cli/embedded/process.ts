@@ -52,7 +52,10 @@ const DEFAULT_GRACE_MS = 10_000
 /** Part of Debian's base system; asks the kernel to signal the process when its parent dies. */
 const TIE = '/usr/bin/setpriv'
 
-export async function launch(spec: ProcessSpec, onLine: (line: string) => void): Promise<RunningProcess> {
+export async function spawnProcess(
+  spec: ProcessSpec,
+  onLine: (line: string) => void,
+): Promise<RunningProcess> {
   await spec.prepare?.()
   const stopSignal = spec.stopSignal ?? 'SIGTERM'
   const own = [spec.command, ...spec.args]

@@ -7,10 +7,10 @@ import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { expectFree, freePort, launch, whenReady } from './process.ts'
+import { expectFree, freePort, spawnProcess, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
 
-export interface TemporalOptions {
+export interface TemporalServerOptions {
   /** Its state; kept and used again by the next start. In memory when absent. */
   dbFile?: string
   /** A free one unless given. */
@@ -54,7 +54,7 @@ const DYNAMIC = [
 const attempts = 3
 
 /** Starts it and waits until it serves. */
-export async function startTemporal(options: TemporalOptions = {}): Promise<RunningTemporal> {
+export async function startTemporal(options: TemporalServerOptions = {}): Promise<RunningTemporal> {
   for (let attempt = 1; ; attempt++)
     try {
       return await startOnce(options)
@@ -63,10 +63,10 @@ export async function startTemporal(options: TemporalOptions = {}): Promise<Runn
     }
 }
 
-async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
+async function startOnce(options: TemporalServerOptions): Promise<RunningTemporal> {
   const server = await planTemporal(options)
   const lines: string[] = []
-  const running = await launch(server, (line) => {
+  const running = await spawnProcess(server, (line) => {
     options.log?.(line)
     lines.push(line)
   })
@@ -85,7 +85,7 @@ async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
 }
 
 /** Says how to run the server, for `startTemporal` and the supervisor. */
-export async function planTemporal(options: TemporalOptions = {}): Promise<TemporalServer> {
+export async function planTemporal(options: TemporalServerOptions = {}): Promise<TemporalServer> {
   const { dbFile, searchAttributes = [] } = options
   if (options.port !== undefined) await expectFree(options.port, 'Temporal', 1_000)
   if (typeof options.uiPort === 'number') await expectFree(options.uiPort, "Temporal's user interface")

@@ -4,15 +4,15 @@ import { availableParallelism } from 'node:os'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import type { SimulatedRelease } from '../../domain/simulation/simulate.ts'
 import { launcher } from '../../temporal.config.ts'
-import type { Answer, Share } from './worker.ts'
+import type { WorkerMessage, Share } from './worker.ts'
 
-export interface Plan extends Omit<Share, 'from' | 'to' | 'rule'> {
+export interface SimulationPlan extends Omit<Share, 'from' | 'to' | 'rule'> {
   releases: number
 }
 
 /** The same plan gives the same releases on any number of cores. `rule` decides in the place of our judge. */
-export async function simulate(
-  plan: Plan,
+export async function simulateReleases(
+  plan: SimulationPlan,
   onProgress: (done: number) => void,
   rule?: BaselineRuleName,
 ): Promise<SimulatedRelease[]> {
@@ -32,7 +32,7 @@ function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> 
   return new Promise((resolve, reject) => {
     let answer: SimulatedRelease[] | undefined
     const child = fork(launcher, ['cli/simulate/worker.ts'], { execArgv: [] })
-    child.on('message', (message: Answer) => {
+    child.on('message', (message: WorkerMessage) => {
       if ('done' in message) onOne()
       else answer = message.releases
     })

@@ -16,14 +16,14 @@ export interface Share {
   rule?: BaselineRuleName
 }
 
-export type Answer = { done: number } | { releases: SimulatedRelease[] }
+export type WorkerMessage = { done: number } | { releases: SimulatedRelease[] }
 
 process.once('message', (share: Share) => {
   const releases: SimulatedRelease[] = []
   for (let i = share.from; i < share.to; i++) {
     const uniform = seededRandom(Math.imul(share.seed, 0x9e3779b1) + i)
     releases.push(simulateRelease({ ...share, uniform }, share.rule))
-    process.send?.({ done: 1 } satisfies Answer)
+    process.send?.({ done: 1 } satisfies WorkerMessage)
   }
-  process.send?.({ releases } satisfies Answer, () => process.disconnect())
+  process.send?.({ releases } satisfies WorkerMessage, () => process.disconnect())
 })

@@ -20,7 +20,7 @@ const levels: Readonly<Record<number, string>> = {
 /** What every line has and nobody reads. */
 const silent = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'v', 'name'])
 
-export interface Log {
+export interface MergedLog {
   path: string
   write(process: string, line: string): void
   /** The last lines of a process, for the one who has to know why it did not start. */
@@ -29,7 +29,7 @@ export interface Log {
 }
 
 /** Appends to `tenure.log`; the one before is kept when it has grown large. `echo` gets every line too. */
-export function openLog(stateDir: string, echo?: (line: string) => void): Log {
+export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
   mkdirSync(stateDir, { recursive: true })
   const path = join(stateDir, 'tenure.log')
   if (existsSync(path) && statSync(path).size > maxBytes) renameSync(path, `${path}.1`)

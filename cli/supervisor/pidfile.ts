@@ -19,7 +19,7 @@ interface Record {
   groups: Entry[]
 }
 
-export interface Claim {
+export interface StateDirLock {
   /** Notes the process groups that run now, so that the next claimant can end them if this one is killed. */
   note(pids: readonly number[]): void
   release(): void
@@ -32,7 +32,7 @@ const GRACE_MS = 20_000
  * Claims the file for this process, after ending what a dead claimant left. Throws `configuration_invalid` while
  * another claimant lives.
  */
-export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<Claim> {
+export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<StateDirLock> {
   const holder = entryOf(process.pid)
   const textOf = (groups: Entry[]) => JSON.stringify({ holder, groups } satisfies Record)
   while (!created(path, textOf([]))) {

@@ -13,7 +13,7 @@ import { replicaName } from './rolling-restart.ts'
 import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
 
-export interface Core {
+export interface CorePlan {
   /** Of the processes. */
   databaseUrl: string
   /** Of the owner, who migrates; absent when there is one role for all. */
@@ -34,7 +34,7 @@ export interface CoreOptions {
 }
 
 /** The two servers, unless the caller has some of their own. */
-export async function planCore(options: CoreOptions): Promise<Core> {
+export async function planCore(options: CoreOptions): Promise<CorePlan> {
   const { stateDir, ports } = options
   const postgres =
     options.databaseUrl === undefined

@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { launch, whenReady } from '../embedded/process.ts'
+import { spawnProcess, whenReady } from '../embedded/process.ts'
 import type { ProcessSpec, RunningProcess } from '../embedded/process.ts'
 import { claim } from './pidfile.ts'
 
@@ -87,7 +87,7 @@ export async function supervise(
 
   const start = async (child: Child): Promise<void> => {
     if (stopping.signal.aborted) throw new Error(`${child.spec.name} was not started any more`)
-    const running = await launch(child.spec, (line) => log(child.spec.name, line))
+    const running = await spawnProcess(child.spec, (line) => log(child.spec.name, line))
     child.running = running
     note()
     void running.exited.then(() => delete child.running)

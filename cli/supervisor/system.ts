@@ -15,7 +15,7 @@ import { planCore, planProcesses } from './process-plan.ts'
 import { failure } from '../client/client.ts'
 import { findConnection, writeConnection } from '../client/connection.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
-import { openLog, type Log } from './merged-log.ts'
+import { openMergedLog, type MergedLog } from './merged-log.ts'
 import { expectUnclaimed } from './pidfile.ts'
 import { choosePort } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
@@ -42,7 +42,7 @@ export interface System {
   /** The API replicas, each alone: for their metrics and for looking at one of them. */
   urls: string[]
   temporalUi?: string
-  log: Log
+  log: MergedLog
   prepared: Prepared
   supervision: Supervision
   /** Ends everything, also the log. */
@@ -71,7 +71,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
   const config = readConfig(environmentWith(environment))
   const urls = ports.api.map((port) => `http://${config.api.host}:${port}`)
-  const log = openLog(stateDir, options.echo)
+  const log = openMergedLog(stateDir, options.echo)
   let prepared: Prepared | undefined
   const prepare = async () => {
     prepared = await prepareCore({
@@ -142,7 +142,7 @@ const rollSignal = 'SIGUSR2'
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Why a process did not start stands in its own last lines, so they are told with it. */
-function explained(error: unknown, log: Log): unknown {
+function explained(error: unknown, log: MergedLog): unknown {
   if (!(error instanceof Error) || isError(error)) return error
   const tail = log.tail(error.message.split(' ')[0] ?? '').map((line) => `\n  ${line}`)
   return failure({

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/serving/artifact.ts'
@@ -17,7 +17,7 @@ import { signingKeyOf } from '../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
 chmodSync(root, 0o711)
-let postgres: RunningServer
+let postgres: RunningPostgres
 let house: House
 let key: string
 const children = new Set<ChildProcess>()

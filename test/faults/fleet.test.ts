@@ -8,7 +8,7 @@ import { measureKills, measureRolls } from '../../bench/fleet/port.ts'
 import { measureRestored } from '../../bench/fleet/restored.ts'
 import { createCheck, measureRollbacks } from '../../bench/fleet/rollbacks.ts'
 import {
-  model,
+  fleetModel,
   openFleetStage,
   registerChampions,
   routeTo,
@@ -35,7 +35,7 @@ afterAll(async () => {
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${stage.lines.slice(-60).join('\n')}\n`)
 })
-const port = () => ({ system: stage, model, row, callers: 6 })
+const port = () => ({ system: stage, model: fleetModel, row, callers: 6 })
 
 it('every replica takes connections of the shared port, and tells its own figures on its own', async () => {
   const headers = { authorization: `Bearer ${stage.key}`, 'content-type': 'application/json' }
@@ -44,7 +44,7 @@ it('every replica takes connections of the shared port, and tells its own figure
   const askAtOnce = () =>
     Promise.all(
       Array.from({ length: 30 }, async () => {
-        const answer = await fetch(`${stage.sharedUrl}/v1/models/${model}/predict`, {
+        const answer = await fetch(`${stage.sharedUrl}/v1/models/${fleetModel}/predict`, {
           method: 'POST',
           headers: { ...headers, connection: 'close' },
           body,

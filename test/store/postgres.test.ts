@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { startPostgres, type RunningServer } from '../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { freeze } from '../support/servers/freeze.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
 chmodSync(root, 0o711)
-let postgres: RunningServer
+let postgres: RunningPostgres
 let store: Store
 const errors: string[] = []
 

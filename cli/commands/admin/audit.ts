@@ -2,7 +2,7 @@
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
-import { short, time } from '../format.ts'
+import { digestPrefix, time } from '../format.ts'
 
 interface AuditAnswer {
   seq: number
@@ -37,7 +37,7 @@ export const auditGroup: CommandGroup = {
           each.actor,
           each.action,
           each.subject,
-          short(each.hash),
+          digestPrefix(each.hash),
         ])
         terminal.answer(answer, tableOf(['#', 'at (UTC)', 'actor', 'action', 'target', 'hash'], rows))
       },
@@ -66,7 +66,7 @@ export const auditGroup: CommandGroup = {
             : `signed up to entry ${signed.seq} at ${time(signed.at)} (UTC)`
         terminal.answer(
           answer,
-          `✓ Audit log intact: ${answer.rows} entries, head ${answer.head?.seq ?? 0} ${short(answer.head?.hash)}; ${kept}`,
+          `✓ Audit log intact: ${answer.rows} entries, head ${answer.head?.seq ?? 0} ${digestPrefix(answer.head?.hash)}; ${kept}`,
         )
       },
     },

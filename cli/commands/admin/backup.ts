@@ -1,9 +1,9 @@
 /** `tenure backup` and `tenure restore`: writes the installation to one file, and restores it under a new routing epoch. */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
-import type { Place } from '../../backup/installation.ts'
+import type { Installation } from '../../backup/installation.ts'
 import { failure } from '../../client/client.ts'
-import type { CommandSpec, Session } from '../../program.ts'
+import type { CommandSpec, CommandSession } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { time } from '../format.ts'
 
@@ -17,7 +17,7 @@ export const backupCommand: CommandSpec = {
   examples: ['backup /backups/tenure-2026-03-01.tar', 'backup nightly.tar --without-snapshots --json'],
   async run(session, { args, options }) {
     const { terminal } = session
-    const { openPlace } = await import('../../backup/installation.ts')
+    const { openInstallation: openPlace } = await import('../../backup/installation.ts')
     const { makeBackup } = await import('../../backup/create.ts')
     const place = await openPlace({ make: false })
     try {
@@ -72,7 +72,7 @@ export const restoreCommand: CommandSpec = {
       const { openArchive } = await import('../../backup/read-archive.ts')
       await openArchive(resolve(file))
     }
-    const { openPlace } = await import('../../backup/installation.ts')
+    const { openInstallation: openPlace } = await import('../../backup/installation.ts')
     const place = await openPlace({ make: !byOtherMeans })
     try {
       if (file === undefined) await afterPointInTime(session, place)
@@ -84,8 +84,8 @@ export const restoreCommand: CommandSpec = {
 }
 
 async function fromFile(
-  { terminal }: Session,
-  { place, file, options }: { place: Place; file: string; options: Readonly<Record<string, unknown>> },
+  { terminal }: CommandSession,
+  { place, file, options }: { place: Installation; file: string; options: Readonly<Record<string, unknown>> },
 ): Promise<void> {
   const { restoreBackup } = await import('../../backup/restore.ts')
   const done = await restoreBackup(place, {
@@ -106,8 +106,8 @@ async function fromFile(
   )
 }
 
-async function afterPointInTime({ terminal }: Session, place: Place): Promise<void> {
-  const { settleAsIs } = await import('../../backup/after-restore.ts')
+async function afterPointInTime({ terminal }: CommandSession, place: Installation): Promise<void> {
+  const { completePointInTimeRestore: settleAsIs } = await import('../../backup/after-restore.ts')
   const done = await settleAsIs(place, actor())
   if (place.running) await renewLocalKey(place)
   terminal.answer(done, afterwardsLines(done).join('\n'))
@@ -137,7 +137,7 @@ function afterwardsLines(done: {
 }
 
 /** Renews the key of the commands on this machine, because the backup may not contain it. */
-async function renewLocalKey({ config, databaseUrl }: Place): Promise<void> {
+async function renewLocalKey({ config, databaseUrl }: Installation): Promise<void> {
   const { findConnection, writeConnection } = await import('../../client/connection.ts')
   const { ensureKey } = await import('../../supervisor/bootstrap.ts')
   const { openStore } = await import('../../../store/postgres.ts')

@@ -1,7 +1,7 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
 import { readFileSync } from 'node:fs'
 import { failure, type Client } from '../../client/client.ts'
-import type { CommandGroup, Options, Session } from '../../program.ts'
+import type { CommandGroup, Options, CommandSession } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { time } from '../format.ts'
 
@@ -83,7 +83,7 @@ export const erasuresGroup: CommandGroup = {
 }
 
 async function createErasure(
-  session: Session,
+  session: CommandSession,
   { args, options }: { args: string[]; options: Options },
 ): Promise<void> {
   const { terminal, api } = session
@@ -110,7 +110,7 @@ async function createErasure(
   terminal.answer(ended, receiptOf(ended))
 }
 
-async function followErasure({ terminal, api }: Session, id: string): Promise<ErasureAnswer> {
+async function followErasure({ terminal, api }: CommandSession, id: string): Promise<ErasureAnswer> {
   for (;;) {
     const now = await getErasure(api(), id)
     if (now.status === 'done') {

@@ -1,6 +1,6 @@
 /** `tenure status`: shows readiness, live versions and open releases. */
 import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
-import { problemOf } from '../../client/client.ts'
+import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
@@ -18,7 +18,7 @@ export const statusCommand: CommandSpec = {
     const ready = await client.get<Record<string, unknown>>('/readyz').then(
       (body) => ({ ok: true, ...body }),
       (error: unknown) => {
-        const problem = problemOf(error)
+        const problem = commandProblemOf(error)
         if (problem === undefined || problem.code === 'unreachable') throw error
         return { ok: false, detail: problem.detail }
       },

@@ -1,7 +1,7 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandSpec, Session } from '../../program.ts'
+import type { CommandSpec, CommandSession } from '../../program.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -35,7 +35,7 @@ export const upCommand: CommandSpec = {
   },
 }
 
-async function runUntilStopped({ terminal }: Session, replicas: number) {
+async function runUntilStopped({ terminal }: CommandSession, replicas: number) {
   const { startSystem } = await import('../../supervisor/system.ts')
   const { addresses, welcome } = await import('../../supervisor/welcome.ts')
   const say = (line: string) => terminal.say(line)
@@ -48,7 +48,7 @@ async function runUntilStopped({ terminal }: Session, replicas: number) {
 }
 
 async function runDemonstration(
-  { terminal }: Session,
+  { terminal }: CommandSession,
   { exit, replicas }: { exit: boolean; replicas: number },
 ) {
   const { runDemo } = await import('../../demo/demo.ts')

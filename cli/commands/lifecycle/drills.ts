@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { drillKindNames } from '../../../domain/drill.ts'
 import type { Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
-import type { CommandGroup, Options, Session } from '../../program.ts'
+import type { CommandGroup, Options, CommandSession } from '../../program.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
 
@@ -62,7 +62,7 @@ export const drillsGroup: CommandGroup = {
 }
 
 async function runDrills(
-  { terminal, api }: Session,
+  { terminal, api }: CommandSession,
   { args, options }: { args: string[]; options: Options },
 ): Promise<ExitCode> {
   const model = String(args[0])

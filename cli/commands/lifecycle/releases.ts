@@ -12,8 +12,8 @@ import { failure, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
-import { coloured, orDash, share, short, time } from '../format.ts'
+import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
 
 export const commandsGroup: CommandGroup = {
   name: 'commands',
@@ -67,7 +67,7 @@ export const releasesGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const version = String(args[0])
         const { model } = await api().get<{ model: string }>(`/v1/versions/${encodeURIComponent(version)}`)
-        const answer = await api().post<Partial<CommandResult>>('/v1/releases', {
+        const answer = await api().post<Partial<CommandReply>>('/v1/releases', {
           model,
           version,
           hotfix: options['hotfix'] === undefined ? undefined : { reason: options['hotfix'] },
@@ -96,7 +96,7 @@ export const releasesGroup: CommandGroup = {
             code: 'usage',
             detail: `--decisions must be a whole number from 0, not ${options['decisions']}`,
           })
-        const id = await releaseIdOf(api(), String(args[0]))
+        const id = await findReleaseId(api(), String(args[0]))
         const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
         const evaluation = await evaluationOf(api(), answer.version)
         const nowMs = Date.now()
@@ -137,7 +137,7 @@ interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'd
 }
 
 /** A release by its id, or the latest of a model by the model's name. */
-export async function releaseIdOf(
+export async function findReleaseId(
   client: { get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T> },
   named: string,
 ): Promise<string> {
@@ -221,9 +221,9 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     ['requested by', release.requested_by],
     ['started', time(release.started_at)],
     ['ended', time(release.ended_at)],
-    ['artifact', short(release.artifact_digest)],
-    ['evaluation', short(release.evaluation_digest)],
-    ['policy', short(release.policy_digest)],
+    ['artifact', digestPrefix(release.artifact_digest)],
+    ['evaluation', digestPrefix(release.evaluation_digest)],
+    ['policy', digestPrefix(release.policy_digest)],
   ].map(([name = '', value = '']) => [paint('dim', name), value])
   const commands = release.commands.map((each) => [
     time(each.at),

@@ -3,9 +3,9 @@ import { lossText } from '../../../charts/loss.ts'
 import type { RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
 import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandSpec, Session } from '../../program.ts'
+import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
 import { coloured } from '../format.ts'
 
 const pollMs = 500
@@ -35,7 +35,7 @@ export const retrainCommand: CommandSpec = {
         code: 'usage',
         detail: `Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`,
       })
-    const started = await api().post<CommandResult & { id: string; workflow_id: string }>(
+    const started = await api().post<CommandReply & { id: string; workflow_id: string }>(
       `/v1/models/${encodeURIComponent(model)}/retrainings`,
       {
         as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
@@ -68,7 +68,7 @@ interface Observed {
 }
 
 async function follow(
-  { terminal, api }: Session,
+  { terminal, api }: CommandSession,
   id: string,
 ): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
   const seen: Observed = { began: new Map(), curve: [] }
@@ -117,7 +117,7 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
 }
 
 /** The full loss curve from the API, or the observed epochs if the API fails. */
-async function curveOf({ api }: Session, { trainingId, curve }: Observed): Promise<Observed['curve']> {
+async function curveOf({ api }: CommandSession, { trainingId, curve }: Observed): Promise<Observed['curve']> {
   if (trainingId === undefined) return curve
   return api()
     .get<TrainingAnswer>(`/v1/trainings/${encodeURIComponent(trainingId)}`)

@@ -19,7 +19,7 @@ import { summarizeReleases, type SimulationSummary, type Spread } from '../../..
 import { loadModels } from '../../../models/index.ts'
 import { failure } from '../../client/client.ts'
 import type { CommandSpec, Options } from '../../program.ts'
-import { simulate } from '../../simulate/run.ts'
+import { simulateReleases } from '../../simulate/run.ts'
 import { barOf, tableOf, type Terminal } from '../../terminal.ts'
 
 export const simulateCommand: CommandSpec = {
@@ -60,7 +60,7 @@ export const simulateCommand: CommandSpec = {
         terminal.progress(
           `${barOf(done / releases, 30)} ${done} of ${releases} releases${by ? ` under ${by}` : ''}`,
         )
-      const simulated = await simulate(plan, show, by)
+      const simulated = await simulateReleases(plan, show, by)
       terminal.progress(undefined)
       return summarizeReleases(name, scenario, simulated)
     }

@@ -1,9 +1,9 @@
 /** `tenure batch`: scores many rows with the champion, and lists batches, also those scored by a withdrawn version. */
-import { failure, problemOf } from '../../client/client.ts'
+import { failure, commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandGroup, Session } from '../../program.ts'
+import type { CommandGroup, CommandSession } from '../../program.ts'
 import { barOf, tableOf } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandResult } from '../deferred.ts'
+import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, time } from '../format.ts'
 
 interface BatchAnswer {
@@ -44,7 +44,7 @@ export const batchGroup: CommandGroup = {
         const { input, query, output, key } = options as Record<string, string | undefined>
         if ((input === undefined) === (query === undefined))
           throw failure({ code: 'usage', detail: 'give exactly one of --input and --query' })
-        const started = await api().post<CommandResult & { id: string }>('/v1/batches', {
+        const started = await api().post<CommandReply & { id: string }>('/v1/batches', {
           model: String(args[0]),
           input: input === undefined ? { kind: 'sql', query } : { kind: 'file', path: input },
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
@@ -89,7 +89,7 @@ export const batchGroup: CommandGroup = {
   ],
 }
 
-async function follow({ terminal, api }: Session, id: string): Promise<BatchAnswer> {
+async function follow({ terminal, api }: CommandSession, id: string): Promise<BatchAnswer> {
   for (;;) {
     const now = await api().get<BatchAnswer>(`/v1/batches/${id}`).catch(ignoreNotFound)
     if (now !== undefined && now.status !== 'running') {
@@ -104,5 +104,5 @@ async function follow({ terminal, api }: Session, id: string): Promise<BatchAnsw
 
 /** The batch is stored shortly after the request, so the first polls may miss it. */
 function ignoreNotFound(error: unknown): undefined {
-  if (problemOf(error)?.code !== 'not_found') throw error
+  if (commandProblemOf(error)?.code !== 'not_found') throw error
 }

@@ -4,7 +4,7 @@ import { environmentWith, readCommandConfig, readConfig } from '../../../tempora
 import type { ModelAnswer } from '../../client/responses.ts'
 import { failure } from '../../client/client.ts'
 import { openStateDir } from '../../embedded/state-dir.ts'
-import type { CommandSpec, Session } from '../../program.ts'
+import type { CommandSpec, CommandSession } from '../../program.ts'
 
 interface VersionDetail {
   version: string
@@ -45,7 +45,7 @@ export const exportCommand: CommandSpec = {
   },
 }
 
-async function versionOf({ api }: Session, model: string, named: string | undefined) {
+async function versionOf({ api }: CommandSession, model: string, named: string | undefined) {
   const full = named === undefined || named.startsWith(`${model}_`) ? named : `${model}_${named}`
   const version = full ?? (await championOf({ api }, model))
   const found = await api().get<VersionDetail>(`/v1/versions/${encodeURIComponent(version)}`)
@@ -58,7 +58,7 @@ async function versionOf({ api }: Session, model: string, named: string | undefi
   return { version: found.version, digest: found.artifact_digest }
 }
 
-async function championOf({ api }: Pick<Session, 'api'>, model: string): Promise<string> {
+async function championOf({ api }: Pick<CommandSession, 'api'>, model: string): Promise<string> {
   const { champion } = await api().get<ModelAnswer>(`/v1/models/${encodeURIComponent(model)}`)
   if (champion !== undefined) return champion.version
   throw failure({

@@ -1,7 +1,7 @@
 /** `tenure features`: lists feature views, shows the values of an entity, and materialises new rows. */
 import type { CommandGroup } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
-import { orDash, short, time } from '../format.ts'
+import { orDash, digestPrefix, time } from '../format.ts'
 
 interface ViewAnswer {
   name: string
@@ -98,7 +98,7 @@ export const featuresGroup: CommandGroup = {
           tableOf(
             [],
             [
-              ['view', `${each.name} (${short(each.digest)})`],
+              ['view', `${each.name} (${digestPrefix(each.digest)})`],
               ['about', orDash(each.about)],
               ['entity', each.entity.join(', ')],
               [

@@ -1,9 +1,9 @@
 /** `tenure models`: lists models, shows the champion at a time, and applies new or edited model files. */
 import type { ModelAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandGroup, Options, Session } from '../../program.ts'
+import type { CommandGroup, Options, CommandSession } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
-import { orDash, short, time } from '../format.ts'
+import { orDash, digestPrefix, time } from '../format.ts'
 
 export const modelsGroup: CommandGroup = {
   name: 'models',
@@ -91,7 +91,7 @@ interface LiveAnswer {
 }
 
 async function showChampion(
-  { terminal, api }: Session,
+  { terminal, api }: CommandSession,
   { args, options }: { args: string[]; options: Options },
 ): Promise<void> {
   const answer = await api().get<LiveAnswer>(`/v1/models/${encodeURIComponent(String(args[0]))}/champion`, {
@@ -109,17 +109,17 @@ async function showChampion(
     ],
     ['replaced', orDash(answer.previous_version)],
     ['by', `${answer.cause} (${answer.actor}): ${answer.reason}`],
-    ['artifact', short(answer.artifact_digest)],
+    ['artifact', digestPrefix(answer.artifact_digest)],
     [
       'evaluation',
-      evaluation ? `${evaluation.verdict} (${evaluation.id}, ${short(evaluation.digest)})` : '–',
+      evaluation ? `${evaluation.verdict} (${evaluation.id}, ${digestPrefix(evaluation.digest)})` : '–',
     ],
     ['release', release ? `${release.id}, requested by ${release.requestedBy}` : '–'],
     ...(earned && earned !== release ? [['promoted by', earned.id]] : []),
     ['approved by', orDash(earned?.approvals.map(said).join(', '))],
     ...(earned?.breakGlass ? [['emergency promote by', said(earned.breakGlass)]] : []),
     ['last verdict', verdict ? `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total` : '–'],
-    ['audit', audit ? `row ${audit.seq}, ${audit.action}, ${short(audit.hash)}` : '–'],
+    ['audit', audit ? `row ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}` : '–'],
   ].map(([name = '', value = '']) => [terminal.paint('dim', name), value])
   terminal.answer(answer, tableOf([], facts))
 }

@@ -7,9 +7,9 @@ import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { failure } from '../../client/client.ts'
-import type { CommandGroup, Options, Session } from '../../program.ts'
+import type { CommandGroup, Options, CommandSession } from '../../program.ts'
 import { tableOf, type Terminal } from '../../terminal.ts'
-import { orDash, short, time } from '../format.ts'
+import { orDash, digestPrefix, time } from '../format.ts'
 
 interface VersionPage {
   versions: VersionAnswer[]
@@ -122,7 +122,7 @@ function textsOf(options: Options): Record<string, string | undefined> {
 }
 
 async function printPage(
-  { terminal, api }: Session,
+  { terminal, api }: CommandSession,
   query: Record<string, string | undefined>,
 ): Promise<void> {
   const answer = await api().get<VersionPage>('/v1/versions', query)
@@ -146,7 +146,7 @@ function pageText(
     time(each.created_at),
     each.created_by,
     ...metrics.map((name) => figure(each.metrics?.[name])),
-    short(each.artifact_digest),
+    digestPrefix(each.artifact_digest),
     time(each.proven_at),
     time(each.withdrawn_at),
   ])
@@ -217,7 +217,7 @@ function comparisonText(
 }
 
 /** A version by its name, or the champion of a model by the model's. */
-async function versionNamed({ api }: Session, named: string): Promise<string> {
+async function versionNamed({ api }: CommandSession, named: string): Promise<string> {
   const [, model = named, alias] = /^(.+)@(.+)$/.exec(named) ?? []
   if (alias === undefined && /_v\d/.test(named)) return named
   if (alias !== undefined && /^v?\d/.test(alias))

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { startPostgres, type RunningServer } from '../../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../../cli/embedded/postgres.ts'
 import { startTemporal, type RunningTemporal } from '../../../cli/embedded/temporal.ts'
 import { migrate } from '../../../store/database/migrate.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
@@ -13,7 +13,7 @@ import { houseOn, startApi, until, type House, type TestApi } from '../../suppor
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-frozen-'))
 chmodSync(root, 0o711)
-let postgres: RunningServer
+let postgres: RunningPostgres
 let temporal: RunningTemporal
 let house: House
 let api: TestApi

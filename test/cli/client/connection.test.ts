@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { problemOf } from '../../../cli/client/client.ts'
+import { commandProblemOf } from '../../../cli/client/client.ts'
 import {
   connectToApi,
   coreAddresses,
@@ -74,7 +74,7 @@ describe('where a command finds the system', () => {
       try {
         return work()
       } catch (error) {
-        return problemOf(error)
+        return commandProblemOf(error)
       }
     }
     for (const work of [connectToApi, () => coreAddresses(readCommandConfig())]) {

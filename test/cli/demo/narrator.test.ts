@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { createNarrator, duration, moment, whole } from '../../../cli/demo/narrator.ts'
+import { createNarrator, lapseText, timeText, whole } from '../../../cli/demo/narrator.ts'
 import { barOf, openTerminal, tableOf } from '../../../cli/terminal.ts'
 
 function terminal({ isTTY }: { isTTY: boolean }) {
@@ -48,11 +48,11 @@ describe('words for figures', () => {
     [12, '12 ms'],
     [3_240, '3.2 s'],
     [245_000, '4 min 5 s'],
-  ])('%i ms is %s', (ms, text) => expect(duration(ms)).toBe(text))
+  ])('%i ms is %s', (ms, text) => expect(lapseText(ms)).toBe(text))
 
   it('moments are UTC', () => {
     const ms = Date.UTC(2001, 1, 1, 14, 5)
-    expect(moment(ms)).toBe('Thu 1 Feb 2001 14:05')
+    expect(timeText(ms)).toBe('Thu 1 Feb 2001 14:05')
     expect(whole(12_345.4)).toBe('12,345')
   })
 

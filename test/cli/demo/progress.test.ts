@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { chapterAfter, chapters, readPlace, writePlace } from '../../../cli/demo/progress.ts'
+import { chapterAfter, chapters, readProgress, writeProgress } from '../../../cli/demo/progress.ts'
 import { storyPolicy } from '../../../cli/demo/policy.ts'
 import { issuesOfPolicy } from '../../../domain/release/policy.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
@@ -13,19 +13,19 @@ afterAll(() => store.close())
 
 describe('the place of the story', () => {
   it('is the first day for which there is enough to train on', async () => {
-    expect(await readPlace(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 0 })
+    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 0 })
   })
 
   it('is where it was left', async () => {
     const place = { replayedToMs: Date.UTC(2001, 2, 4), told: 1 }
-    await writePlace(store, place)
-    await writePlace(store, place)
-    expect(await readPlace(store)).toEqual(place)
+    await writeProgress(store, place)
+    await writeProgress(store, place)
+    expect(await readProgress(store)).toEqual(place)
   })
 
   it('is the first day again when the records are used up', async () => {
-    await writePlace(store, { replayedToMs: Date.UTC(2001, 5, 12), told: 4 })
-    expect(await readPlace(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 4 })
+    await writeProgress(store, { replayedToMs: Date.UTC(2001, 5, 12), told: 4 })
+    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 4 })
   })
 })
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openLog, readableLine } from '../../../cli/supervisor/merged-log.ts'
+import { openMergedLog, readableLine } from '../../../cli/supervisor/merged-log.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'tenure-log-'))))
@@ -36,7 +36,7 @@ describe('the log', () => {
   })
 
   it('remembers the last lines of each process', async () => {
-    const log = openLog(dir)
+    const log = openMergedLog(dir)
     for (let n = 0; n < 20; n++) log.write('api', `line ${n}`)
     log.write('train', 'other')
     expect(log.tail('api').map((line) => line.split(' ').at(-1))).toEqual(
@@ -49,7 +49,7 @@ describe('the log', () => {
   it('appends, skips empty lines and echoes', async () => {
     const echoed: string[] = []
     for (const text of ['one', '', 'two']) {
-      const log = openLog(dir, (line) => echoed.push(line))
+      const log = openMergedLog(dir, (line) => echoed.push(line))
       log.write('api', text)
       await log.close()
     }
@@ -59,7 +59,7 @@ describe('the log', () => {
   })
 
   it('keeps no secret of a line, whoever has written it', async () => {
-    const log = openLog(dir)
+    const log = openMergedLog(dir)
     log.write('postgres', `STATEMENT:  alter role tenure_app login password 'hunter2'`)
     log.write('api', JSON.stringify({ level: 40, msg: 'no answer', cause: 'postgres://u:hunter2@h/db' }))
     expect(log.tail('postgres')[0]).toMatch(/password '\[redacted\]'$/)
@@ -69,7 +69,7 @@ describe('the log', () => {
 
   it('begins a new file when the old one has grown large', async () => {
     writeFileSync(join(dir, 'tenure.log'), 'x'.repeat(20_000_001))
-    const log = openLog(dir)
+    const log = openMergedLog(dir)
     log.write('api', 'fresh')
     await log.close()
     expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).toMatch(/^\S+ api {6}fresh\n$/)

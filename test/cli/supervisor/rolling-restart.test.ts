@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { afterEach, expect, it } from 'vitest'
-import { launch } from '../../../cli/embedded/process.ts'
+import { spawnProcess } from '../../../cli/embedded/process.ts'
 import { restartReplicas } from '../../../cli/supervisor/rolling-restart.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 
@@ -27,7 +27,7 @@ it('a shared port is listened on by several processes, and outlives each of them
       args: ['-e', listens],
       inherits: [shared.handle],
     }
-    const running = await launch(spec, (line) => (told += line))
+    const running = await spawnProcess(spec, (line) => (told += line))
     ends.push(() => running.kill('SIGKILL'))
     await expect.poll(() => told).toContain('listens')
     return running

@@ -3,7 +3,7 @@
  * to count who connects to what.
  */
 import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
-import { openLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
+import { openProxyLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { openShow, type Show } from './fleet-fixture.ts'
 import { withEnvironment } from '../servers/system-fixture.ts'
@@ -42,7 +42,7 @@ export async function openLinkedShow(options: {
           const [host = '', port] = temporalAddress.split(':')
           const environments = new Map<string, Record<string, string>>()
           for (const process of names) {
-            const line = await openLine(databaseUrl)
+            const line = await openProxyLine(databaseUrl)
             const link = await openLink({ host, port: Number(port) })
             links.push({ ...line, process, to: 'postgres' }, { ...link, process, to: 'temporal' })
             environments.set(process, {

@@ -7,7 +7,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { planCore, planProcesses, type Core } from '../../../cli/supervisor/process-plan.ts'
+import { planCore, planProcesses, type CorePlan } from '../../../cli/supervisor/process-plan.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
@@ -38,7 +38,7 @@ export interface RealSystemOptions {
   /** Control workers; one unless told otherwise. The second is `control-2`. */
   workers?: number
   /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
-  changes?: (core: Core & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
+  changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
 
 /** The same process with variables of its own. */

@@ -11,7 +11,7 @@ import {
   type DurableLogOptions,
 } from '../../../../api/serving/log/durable-log.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
-import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { encodeOrigin, type PredictionRecord } from '../../../../store/serving/prediction-log.ts'
@@ -30,7 +30,7 @@ import {
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-durable-'))
 chmodSync(root, 0o711)
-let postgres: RunningServer
+let postgres: RunningPostgres
 let store: Store
 let house: House
 const open: DurableLog[] = []

@@ -8,7 +8,7 @@ import { createClock } from '../../../../api/serving/clock.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
 import { openLog, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
-import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
@@ -58,7 +58,7 @@ function expectBalance(log: PredictionLog): void {
 }
 
 describe.runIf(mayMount)('a full disk', () => {
-  let postgres: RunningServer
+  let postgres: RunningPostgres
   let store: Store
   let log: PredictionLog | undefined
   const data = join(root, 'data')

@@ -17,7 +17,7 @@ import { createClock } from '../../../../api/serving/clock.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
 import { openLog, type LogOptions, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
-import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { withClient } from '../../../../store/database/binary-copy.ts'
 import { settleAccount, sumAccounts } from '../../../../store/serving/log-accounts.ts'
@@ -35,7 +35,7 @@ import { until } from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-log-'))
 chmodSync(root, 0o711)
-let postgres: RunningServer
+let postgres: RunningPostgres
 let store: Store
 const open: PredictionLog[] = []
 const ids = createIds(createClock())

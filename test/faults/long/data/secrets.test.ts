@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { openLog } from '../../../../cli/supervisor/merged-log.ts'
+import { openMergedLog } from '../../../../cli/supervisor/merged-log.ts'
 import { startAlerts } from '../../../../cli/sync/start-monitors.ts'
 import { upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
@@ -366,7 +366,7 @@ describe('nothing that was planted leaves the processes', () => {
     const told = await histories()
     for (const [id, text] of told) places.set(`the history ${id}`, text)
     // As they stand in the file.
-    const log = openLog(dir)
+    const log = openMergedLog(dir)
     for (const line of system.lines) {
       const [, name = '', rest = ''] = /^(\S+) ([\s\S]*)$/.exec(line) ?? []
       log.write(name, rest)

@@ -6,7 +6,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openLine, type Line } from '../../../../bench/fleet/proxy.ts'
+import { openProxyLine, type ProxyLine } from '../../../../bench/fleet/proxy.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { reached } from '../../figures.ts'
@@ -28,7 +28,7 @@ const atStart: Record<string, number> = {
 }
 
 let show: Show
-let line: Line
+let line: ProxyLine
 let callers: Callers
 const clocks = new Map<string, WallClock>()
 const set = (name: string, aheadMs: number): void => clocks.get(name)!.set(aheadMs)
@@ -40,7 +40,7 @@ describe.skipIf(!canSkew())('clocks', () => {
       leaseMs,
       async changes({ databaseUrl, stateDir }) {
         const makeClock = clockMaker(stateDir)
-        line = await openLine(databaseUrl)
+        line = await openProxyLine(databaseUrl)
         return (spec) => {
           // A Go program reads the clock past every library.
           if (spec.name === 'temporal') return spec

@@ -10,7 +10,7 @@ import {
   type Canary,
   type Played,
 } from '../../../../bench/fleet/cut.ts'
-import { openLine, type Line } from '../../../../bench/fleet/proxy.ts'
+import { openProxyLine, type ProxyLine } from '../../../../bench/fleet/proxy.ts'
 import { openFleetStage, type FleetStage } from '../../../../bench/fleet/fixture.ts'
 import { reached } from '../../figures.ts'
 
@@ -23,7 +23,7 @@ const ways = [
 ] as const
 
 let stage: FleetStage
-let line: Line
+let line: ProxyLine
 let played: Played
 let canary: Canary
 const exposed: number[] = []
@@ -33,7 +33,7 @@ beforeAll(async () => {
     replicas: 3,
     leaseMs,
     async replicaEnvironments({ databaseUrl }): Promise<Record<string, string>[]> {
-      line = await openLine(databaseUrl)
+      line = await openProxyLine(databaseUrl)
       return [{}, {}, { DATABASE_URL: line.url }]
     },
   })

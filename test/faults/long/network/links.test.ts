@@ -3,7 +3,7 @@
  * `npm run bench:fleet -- links` plays twenty.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { cutAllLinks, linkedStage, type Settled } from '../../../../bench/fleet/links.ts'
+import { cutAllLinks, linkedStage, type LinkResult } from '../../../../bench/fleet/links.ts'
 import { reached } from '../../figures.ts'
 import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 
@@ -11,7 +11,7 @@ const seeds = [1, 2, 3, 4, 5]
 const mostSettleMs = 30_000
 
 let show: LinkedShow
-const all: Settled[] = []
+const all: LinkResult[] = []
 beforeAll(async () => {
   show = await openLinkedShow(linkedStage)
 }, 120_000)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { startPostgres, type RunningServer } from '../../../../cli/embedded/postgres.ts'
+import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { migrate, migrationsDir } from '../../../../store/database/migrate.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
@@ -42,7 +42,7 @@ function copyOf(name: string, which: readonly string[]): string {
   return directory
 }
 
-let postgres: RunningServer
+let postgres: RunningPostgres
 let store: Store
 const processes: ApiProcess[] = []
 const migrators: ChildProcess[] = []

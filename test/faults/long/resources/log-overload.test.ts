@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
-import type { OpenPlan, OpenResult } from '../../../../bench/serving/open-load.ts'
+import type { OpenPlan, OpenLoadResult } from '../../../../bench/serving/open-load.ts'
 import { startPostgres } from '../../../../cli/embedded/postgres.ts'
 import { sumAccounts } from '../../../../store/serving/log-accounts.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
@@ -77,7 +77,7 @@ async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string
       return thaw
     },
     /** A load from a process of its own, and the most memory that the API needed meanwhile. */
-    async load(phase: OpenPlan['phases'][number]): Promise<OpenResult & { mb: number }> {
+    async load(phase: OpenPlan['phases'][number]): Promise<OpenLoadResult & { mb: number }> {
       const plan: OpenPlan = {
         url: `${api.url}${path}`,
         body: bodyFile,
@@ -120,17 +120,19 @@ function mayMount(): boolean {
   }
 }
 
-async function openLoad(plan: OpenPlan): Promise<OpenResult> {
+async function openLoad(plan: OpenPlan): Promise<OpenLoadResult> {
   const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
   const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
-  const found: OpenResult[] = []
-  createInterface({ input: child.stdout }).on('line', (line) => found.push(JSON.parse(line) as OpenResult))
+  const found: OpenLoadResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) =>
+    found.push(JSON.parse(line) as OpenLoadResult),
+  )
   const code = await new Promise((resolve) => child.once('close', resolve))
   if (code !== 0 || found[0] === undefined) throw new Error(`the load ended with ${String(code)}`)
   return found[0]
 }
 
-const answersOf = (results: readonly OpenResult[]) =>
+const answersOf = (results: readonly OpenLoadResult[]) =>
   results.reduce((sum, { good, late }) => sum + good + late, 0)
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 
