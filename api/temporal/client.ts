@@ -29,8 +29,8 @@ export const callTimeoutMs = 900
 /** The same before a command, which has to be written down within the second when there is no answer. */
 const pingTimeoutMs = 800
 /**
- * Of a start: by this id the server knows what it has started already. It answers the same run again, also when that has ended, and
- * not that one is running. The client keeps the option to itself, because its own parts repeat their starts by it.
+ * Makes a workflow start idempotent: the server returns the run that it started with this request id, also when that run has ended.
+ * Uses an internal option of Temporal's client, because its public options have no request id; check it at each upgrade of the SDK.
  */
 export const withRequestId = (id: string): object => ({
   [Symbol.for('__temporal_internal_client_workflow_start_options')]: { requestId: id },

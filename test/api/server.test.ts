@@ -119,9 +119,11 @@ function speak(url: string, bytes: string): Promise<string> {
   })
 }
 
+const modes = ['on', 'off'] as const
+
 describe('the process', () => {
-  it('answers predictions on its own path as the application does, and refuses as it does', async () => {
-    const { url, lines } = await startProcess()
+  it.each(modes)('serves and refuses predictions with the fast path %s', async (mode) => {
+    const { url, lines } = await startProcess({ environment: { TENURE_FAST_PATH: mode } })
     const right = await predict(url)
     expect(right.status).toBe(200)
     expect(await right.json()).toMatchObject({
@@ -195,8 +197,8 @@ describe('the process', () => {
     expect(lines.at(-1)?.['msg']).toMatch(/2 issue\(s\): TENURE_PORT .*LOG_LEVEL/)
   })
 
-  it('ends with 0 on SIGTERM, costs no caller an answer, and is waited for no more', async () => {
-    const { url, child, exited, lines } = await startProcess()
+  it.each(modes)('exits with 0 on SIGTERM without a failed request, fast path %s', async (mode) => {
+    const { url, child, exited, lines } = await startProcess({ environment: { TENURE_FAST_PATH: mode } })
     const { hostname, port } = new URL(url)
     const agent = new Agent({ keepAlive: true, maxSockets: 8 })
     const results: string[] = []

@@ -1,4 +1,4 @@
-/** The fast path on real sockets, beside Node's server: what it takes is answered alike, and what it leaves is answered by Node. */
+/** Compares the fast path, the server without it (`TENURE_FAST_PATH=off`) and a bare Node server on real sockets. */
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -15,66 +15,71 @@ interface Site {
   ends: Socket[]
   port: number
   fast: FastPath | undefined
-  /** Requests that the fast path has taken. */
+  /** Requests that the fast path has served. */
   taken: Exchange[]
 }
 
-const patient: BodyAssemblerLimits = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
+const unhurried: BodyAssemblerLimits = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
 afterEach(() => {
   for (const { fast } of sites.splice(0)) fast?.closeAll()
 })
 
-/** Tells what it was asked. */
+/** Responds with what it has received. */
 function echo(exchange: Exchange, body: Buffer): void {
   const headers = Object.fromEntries(readHeaders.map((name) => [name, exchange.headers[name]]))
-  const said = JSON.stringify({ path: exchange.path, headers, body: body.toString('latin1') })
+  const text = JSON.stringify({ path: exchange.path, headers, body: body.toString('latin1') })
   exchange.send(
     exchange.path === '/refused' ? 429 : 200,
     ['content-type', 'application/json'],
-    Buffer.from(said).toString('latin1'),
+    Buffer.from(text).toString('latin1'),
   )
 }
 
+/** As TENURE_FAST_PATH says; `node` is a bare server of Node, which both must equal. */
+type Mode = 'on' | 'off' | 'node'
+const modes = ['on', 'off'] as const
+
 interface Options {
-  /** Without it everything is Node's. */
-  fast?: boolean
+  mode?: Mode
   limits?: Partial<typeof socketLimits>
   answer?: (exchange: Exchange, body: Buffer) => void
-  gathering?: BodyAssemblerLimits
+  bodies?: BodyAssemblerLimits
 }
 
 async function open({
-  fast = true,
+  mode = 'on',
   limits = {},
   answer = echo,
-  gathering = patient,
+  bodies = unhurried,
 }: Options = {}): Promise<Site> {
   const { maxConnections: _, ...times } = { ...socketLimits, ...limits }
-  const server = fast ? createHttpServer(() => {}, { ...socketLimits, ...limits }) : createServer(times)
+  const server =
+    mode === 'node' ? createServer(times) : createHttpServer(() => {}, { ...socketLimits, ...limits })
   server.on('request', (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => answer(exchangeOf(request, response), Buffer.concat(chunks)))
   })
   const taken: Exchange[] = []
-  const path = fast
-    ? openFastPath(
-        server,
-        {
-          targetOf: (target) => (target === '/elsewhere' ? undefined : target),
-          answer(_, exchange, body) {
-            taken.push({ ...exchange })
-            answer(exchange, body)
+  const fast =
+    mode === 'on'
+      ? openFastPath(
+          server,
+          {
+            targetOf: (target) => (target === '/elsewhere' ? undefined : target),
+            answer(_, exchange, body) {
+              taken.push({ ...exchange })
+              answer(exchange, body)
+            },
           },
-        },
-        gathering,
-      )
-    : undefined
+          bodies,
+        )
+      : undefined
   const ends: Socket[] = []
   server.on('connection', (socket) => void ends.push(socket))
-  const site = { server, ends, port: await serve(server), fast: path, taken }
+  const site = { server, ends, port: await serve(server), fast, taken }
   sites.push(site)
   return site
 }
@@ -88,8 +93,8 @@ function dial(site: Site): Line {
   return { ...line, answers: () => line.got().split('HTTP/1.1 ').length - 1 }
 }
 
-/** Until it has been read, or nobody reads any more. */
-async function tell({ ends }: Site, { socket, closed }: Line, packet: string | Buffer): Promise<void> {
+/** Sends a packet and waits until the server has read it or the connection is closed. */
+async function send({ ends }: Site, { socket, closed }: Line, packet: string | Buffer): Promise<void> {
   socket.write(typeof packet === 'string' ? Buffer.from(packet, 'latin1') : packet)
   const hasRead = ({ remotePort, bytesRead, destroyed }: Socket): boolean =>
     remotePort === socket.localPort && (bytesRead === socket.bytesWritten || destroyed)
@@ -98,12 +103,12 @@ async function tell({ ends }: Site, { socket, closed }: Line, packet: string | B
 
 const timeless = (text: string): string => text.replaceAll(/Date: [^\r]+/g, 'Date: then')
 
-/** Everything that comes back for these packets, until so many answers are there or the connection is closed. */
+/** The responses to these packets, until as many have arrived or the connection is closed. */
 async function ask(site: Site, packets: readonly (string | Buffer)[], answers = 1): Promise<string> {
   const line = dial(site)
   for (const [place, packet] of packets.entries()) {
     if (place > 0) await until(() => line.socket.bytesWritten > 0, 'the first packet')
-    await tell(site, line, packet)
+    await send(site, line, packet)
   }
   await until(() => line.closed() || isWhole(line.got(), answers), 'the answers')
   return timeless(line.got())
@@ -124,19 +129,19 @@ function isWhole(text: string, answers: number): boolean {
 const post = (path: string, headers: readonly string[], body = '{"a":1}'): string =>
   [`POST ${path} HTTP/1.1`, 'Host: x', ...headers, `Content-Length: ${body.length}`, '', body].join('\r\n')
 
-const whole = post('/a', [])
+const complete = post('/a', [])
 const large = post('/a', [], 'x'.repeat(1_048_577))
-const gathered = post('/a', [], 'y'.repeat(1_048_576))
+const megabyte = post('/a', [], 'y'.repeat(1_048_576))
 
 const taken: [name: string, ...packets: string[]][] = [
-  ['a plain one', post('/a', [])],
+  ['a plain request', post('/a', [])],
   ['a head and its body behind it', post('/a', []).slice(0, -7), post('/a', []).slice(-7)],
-  ['a head with half of its body', whole.slice(0, -4), whole.slice(-4)],
-  ['a body in pieces', whole.slice(0, -7), '{"a', '":', '1', '}'],
-  ['a body of a megabyte', gathered.slice(0, 200), gathered.slice(200)],
-  ['a refused one', post('/refused', [])],
+  ['a head with half of its body', complete.slice(0, -4), complete.slice(-4)],
+  ['a body in pieces', complete.slice(0, -7), '{"a', '":', '1', '}'],
+  ['a body of a megabyte', megabyte.slice(0, 200), megabyte.slice(200)],
+  ['a refused request', post('/refused', [])],
   [
-    'every header that is asked for',
+    'every header that is read',
     post(
       '/a',
       readHeaders.map((name) => `${name}: of ${name}`),
@@ -148,17 +153,24 @@ const taken: [name: string, ...packets: string[]][] = [
   ['Connection: Keep-Alive', post('/a', ['Connection: Keep-Alive'])],
   ['an empty body', post('/a', [], '')],
   ['a body of any bytes', post('/a', [], '\x00\r\n\r\n\xff POST / HTTP/1.1')],
-  ['headers twice that nobody looks at', post('/a', ['Accept: a', 'Accept: b'])],
+  ['an ignored header twice', post('/a', ['Accept: a', 'Accept: b'])],
   ['a path with a query', post('/a?b=%20c', [])],
 ]
 
-describe('what is taken is answered as Node answers it, headers and all', () => {
+/** The responses of a new server in each mode, and how many requests the fast path has served. */
+async function compare(packets: readonly (string | Buffer)[], answers = 1) {
+  const sites = await Promise.all([open(), open({ mode: 'off' }), open({ mode: 'node' })])
+  const [on, off, node] = await Promise.all(sites.map((site) => ask(site, packets, answers)))
+  return { on, off, node, taken: sites[0].taken.length }
+}
+
+describe('the fast path serves with the same bytes as Node', () => {
   it.each(taken)('%s', async (_, ...packets) => {
-    const [fast, node] = await Promise.all([open(), open({ fast: false })])
-    const [ours, theirs] = await Promise.all([ask(fast, packets), ask(node, packets)])
-    expect(fast.taken).toHaveLength(1)
-    expect(ours).toBe(theirs)
-    expect(ours).toMatch(/^HTTP\/1\.1 (200 OK|429 Too Many Requests)\r\n/)
+    const { on, off, node, taken: count } = await compare(packets)
+    expect(count).toBe(1)
+    expect(on).toBe(node)
+    expect(off).toBe(node)
+    expect(on).toMatch(/^HTTP\/1\.1 (200 OK|429 Too Many Requests)\r\n/)
   })
 })
 
@@ -166,13 +178,13 @@ const left: [name: string, packets: string[], answers?: number][] = [
   ['another path', [post('/elsewhere', [])]],
   ['another method', ['GET /a HTTP/1.1\r\nHost: x\r\n\r\n']],
   ['a body of more than a megabyte that comes later', [large.slice(0, 200), large.slice(200)]],
-  ['half a body, and more than the rest', [whole.slice(0, -4), whole.slice(-4) + whole], 2],
-  ['a head, and more than its body', [whole.slice(0, -7), whole.slice(-7) + whole], 2],
-  ['a head for elsewhere and its body', [post('/elsewhere', []).slice(0, -7), whole.slice(-7)]],
-  ['a head in two pieces', [whole.slice(0, 20), whole.slice(20)]],
-  ['a head that ends in two pieces', [whole.slice(0, -9), whole.slice(-9)]],
-  ['two at once', [whole + whole], 2],
-  ['one and a half', [whole + whole.slice(0, 30), whole.slice(30)], 2],
+  ['half a body, and more than the rest', [complete.slice(0, -4), complete.slice(-4) + complete], 2],
+  ['a head, and more than its body', [complete.slice(0, -7), complete.slice(-7) + complete], 2],
+  ['a head for elsewhere and its body', [post('/elsewhere', []).slice(0, -7), complete.slice(-7)]],
+  ['a head in two pieces', [complete.slice(0, 20), complete.slice(20)]],
+  ['a head that ends in two pieces', [complete.slice(0, -9), complete.slice(-9)]],
+  ['two requests in one read', [complete + complete], 2],
+  ['one and a half requests', [complete + complete.slice(0, 30), complete.slice(30)], 2],
   [
     'a chunked body',
     ['POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n'],
@@ -187,12 +199,12 @@ const left: [name: string, packets: string[], answers?: number][] = [
   ['a length with a sign', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}']],
   ['a length that is no number', ['POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}']],
   ['no host', ['POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}']],
-  ['a header twice that is looked at', [post('/a', ['Authorization: a', 'Authorization: b'])]],
-  ['HTTP/1.0', [whole.replace('1.1', '1.0')]],
+  ['a header twice that is read', [post('/a', ['Authorization: a', 'Authorization: b'])]],
+  ['HTTP/1.0', [complete.replace('1.1', '1.0')]],
   ['Connection: close', [post('/a', ['Connection: close'])]],
   ['Connection: upgrade', [post('/a', ['Connection: upgrade', 'Upgrade: h2c'])]],
   ['Expect', [post('/a', ['Expect: something'])]],
-  ['lines that end without a carriage return', [whole.replaceAll('\r\n', '\n')]],
+  ['lines that end without a carriage return', [complete.replaceAll('\r\n', '\n')]],
   ['a folded line', [post('/a', ['X-Other: a\r\n b'])]],
   [
     'a length with a no-break space',
@@ -208,32 +220,32 @@ const left: [name: string, packets: string[], answers?: number][] = [
   ['no HTTP at all', ['hello\r\n\r\n']],
 ]
 
-describe('what is left is answered by Node, as if it had never been here', () => {
+describe('the fast path hands to Node', () => {
   it.each(left)('%s', async (_, packets, answers = 1) => {
-    const [fast, node] = await Promise.all([open(), open({ fast: false })])
-    const [ours, theirs] = await Promise.all([ask(fast, packets, answers), ask(node, packets, answers)])
-    expect(fast.taken).toHaveLength(0)
-    expect(ours).toBe(theirs)
-    expect(ours).toMatch(/^HTTP\/1\.1 \d\d\d /)
+    const { on, off, node, taken: count } = await compare(packets, answers)
+    expect(count).toBe(0)
+    expect(on).toBe(node)
+    expect(off).toBe(node)
+    expect(on).toMatch(/^HTTP\/1\.1 \d\d\d /)
   })
 })
 
-it('a connection goes on by the fast path with other headers, and by Node when one request is unusual', async () => {
+it('the fast path serves a connection while its headers change and leaves it to Node after an unusual request', async () => {
   const site = await open()
   const line = dial(site)
   for (const packets of [
-    [whole.slice(0, -3), whole.slice(-3)],
+    [complete.slice(0, -3), complete.slice(-3)],
     [post('/b', ['Authorization: x'])],
-    [whole],
+    [complete],
   ]) {
     const before = line.answers()
-    for (const packet of packets) await tell(site, line, packet)
+    for (const packet of packets) await send(site, line, packet)
     await until(() => line.answers() === before + 1, 'an answer')
   }
   expect(site.taken.map(({ path }) => path)).toEqual(['/a', '/b', '/a'])
-  line.socket.write(whole + whole)
+  line.socket.write(complete + complete)
   await until(() => line.answers() === 5, 'the fourth and the fifth')
-  line.socket.write(whole)
+  line.socket.write(complete)
   await until(() => line.answers() === 6, 'the sixth')
   expect(site.taken).toHaveLength(3)
 })
@@ -241,62 +253,68 @@ it('a connection goes on by the fast path with other headers, and by Node when o
 const connectionsOf = ({ server }: Site): Promise<number> =>
   new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
 
-describe('an answer that takes its time', () => {
-  interface Kept {
+describe('a response that takes time', () => {
+  interface Pending {
     exchange: Exchange
     body: string
   }
-  const keep = (kept: Kept[]) => (exchange: Exchange, body: Buffer) =>
-    void kept.push({ exchange, body: body.toString() })
-  const say = ({ exchange, body }: Kept): void => exchange.send(200, ['x-said', 'yes'], body)
+  const keep = (pending: Pending[]) => (exchange: Exchange, body: Buffer) =>
+    void pending.push({ exchange, body: body.toString() })
+  const respond = ({ exchange, body }: Pending): void => exchange.send(200, ['x-test', 'yes'], body)
 
-  it('is waited for by what is asked behind it, in order, one at a time', async () => {
-    const kept: Kept[] = []
-    const site = await open({ answer: keep(kept) })
+  it('delays pipelined requests, which are served in order, one at a time', async () => {
+    const pending: Pending[] = []
+    const site = await open({ answer: keep(pending) })
     const line = dial(site)
     line.socket.write(post('/a', [], 'first'))
-    await until(() => kept.length === 1, 'the request')
+    await until(() => pending.length === 1, 'the request')
     line.socket.write(post('/a', [], 'second'))
     await until(() => site.taken[0]!.socket.isPaused(), 'the second to wait')
-    expect(kept).toHaveLength(1)
-    say(kept[0]!)
-    await until(() => kept.length === 2, 'the second request')
-    say(kept[1]!)
+    expect(pending).toHaveLength(1)
+    respond(pending[0]!)
+    await until(() => pending.length === 2, 'the second request')
+    respond(pending[1]!)
     await until(() => line.answers() === 2, 'both answers')
     expect(line.got()).toMatch(/first[^]*second$/)
     expect(site.taken).toHaveLength(2)
   })
 
   it.each([
-    ['hangs up', (line: Line) => line.socket.end()],
-    ['is cut off', (line: Line) => line.socket.resetAndDestroy()],
-  ])('is told of a caller who %s, and says nothing then', async (_, leave) => {
-    const kept: Kept[] = []
-    let gone = false
-    const site = await open({
-      answer: (exchange, body) => {
-        keep(kept)(exchange, body)
-        exchange.caller.once('close', () => (gone = true))
-      },
-    })
-    const line = dial(site)
-    line.socket.write(whole)
-    await until(() => kept.length === 1, 'the request')
-    expect(kept[0]!.exchange.closed).toBe(false)
-    leave(line)
-    await until(() => gone, 'the end of the caller')
-    expect(kept[0]!.exchange.closed).toBe(true)
-    say(kept[0]!)
-    await until(() => line.closed(), 'the end of the connection')
-    expect(line.got()).toBe('')
-  })
+    ['on', 'has closed its side', (line: Line) => line.socket.end()],
+    ['on', 'has reset the connection', (line: Line) => line.socket.resetAndDestroy()],
+    ['off', 'has closed its side', (line: Line) => line.socket.end()],
+    ['off', 'has reset the connection', (line: Line) => line.socket.resetAndDestroy()],
+  ] as [Mode, string, (line: Line) => void][])(
+    'is not sent after the client disconnects, fast path %s, client %s',
+    async (mode, _, leave) => {
+      const pending: Pending[] = []
+      let closed = false
+      const site = await open({
+        mode,
+        answer: (exchange, body) => {
+          keep(pending)(exchange, body)
+          exchange.caller.once('close', () => (closed = true))
+        },
+      })
+      const line = dial(site)
+      line.socket.write(complete)
+      await until(() => pending.length === 1, 'the request')
+      expect(pending[0]!.exchange.closed).toBe(false)
+      leave(line)
+      await until(() => closed, 'the disconnection')
+      expect(pending[0]!.exchange.closed).toBe(true)
+      respond(pending[0]!)
+      await until(() => line.closed(), 'the end of the connection')
+      expect(line.got()).toBe('')
+    },
+  )
 
-  it('leaves what is asked behind it in the kernel, also while its caller is to rest', async () => {
-    const kept: Kept[] = []
-    const site = await open({ answer: keep(kept) })
+  it('leaves pipelined bytes in the kernel, also while the read throttle pauses the connection', async () => {
+    const pending: Pending[] = []
+    const site = await open({ answer: keep(pending) })
     const line = dial(site)
-    line.socket.write(whole)
-    await until(() => kept.length === 1, 'the request')
+    line.socket.write(complete)
+    await until(() => pending.length === 1, 'the request')
     const { socket } = site.taken[0]!
     line.socket.write(post('/b', []))
     await until(() => socket.isPaused(), 'the second to wait')
@@ -306,64 +324,69 @@ describe('an answer that takes its time', () => {
     await new Promise<void>((resolve) => line.socket.write(Buffer.alloc(40_000), () => resolve()))
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
     expect(socket.bytesRead).toBe(read)
-    kept[0]!.exchange.onSent(() => void socket.pause())
-    say(kept[0]!)
+    pending[0]!.exchange.onSent(() => void socket.pause())
+    respond(pending[0]!)
     await until(() => line.answers() === 1, 'the answer')
     await new Promise((resolve) => setImmediate(resolve))
-    expect(kept).toHaveLength(1)
+    expect(pending).toHaveLength(1)
     socket.resume()
-    await until(() => kept.length === 2, 'the second request')
-    expect(kept[1]!.exchange.path).toBe('/b')
+    await until(() => pending.length === 2, 'the second request')
+    expect(pending[1]!.exchange.path).toBe('/b')
   })
 
-  it('is the last of its connection when it says so, and tells when it is sent', async () => {
-    let sent = 0
-    const line = dial(
-      await open({
-        answer: (exchange, body) => {
-          exchange.shouldKeepAlive = false
-          exchange.onSent(() => sent++)
-          echo(exchange, body)
-        },
-      }),
-    )
-    line.socket.write(whole)
-    await until(() => line.closed(), 'the end of the connection')
-    expect(line.got()).toContain('Connection: close')
-    expect(sent).toBe(1)
-  })
+  it.each(modes)(
+    'closes its connection when told to and reports that it is sent, fast path %s',
+    async (mode) => {
+      let sent = 0
+      const line = dial(
+        await open({
+          mode,
+          answer: (exchange, body) => {
+            exchange.shouldKeepAlive = false
+            exchange.onSent(() => sent++)
+            echo(exchange, body)
+          },
+        }),
+      )
+      line.socket.write(complete)
+      await until(() => line.closed(), 'the end of the connection')
+      expect(line.got()).toContain('Connection: close')
+      expect(sent).toBe(1)
+    },
+  )
 
-  it('outlives the time for which a connection may be idle, which ends the connection behind it', async () => {
-    const kept: Kept[] = []
-    const site = await open({ answer: keep(kept), limits: { keepAliveTimeout: 100 } })
+  it('may take longer than the idle timeout, which closes the connection after it', async () => {
+    const pending: Pending[] = []
+    const site = await open({ answer: keep(pending), limits: { keepAliveTimeout: 100 } })
     const line = dial(site)
-    line.socket.write(whole)
-    await until(() => kept.length === 1, 'the request')
+    line.socket.write(complete)
+    await until(() => pending.length === 1, 'the request')
     let idle = 0
     site.taken[0]!.socket.on('timeout', () => idle++)
     await until(() => idle > 0, 'an idle while')
     expect(line.closed()).toBe(false)
-    say(kept[0]!)
+    respond(pending[0]!)
     await until(() => line.closed(), 'the end of the connection')
     expect(line.answers()).toBe(1)
   })
 })
 
-it('a caller who says goodbye in the middle of a body is told that this was no request, as Node tells it', async () => {
-  const said = async (fast: boolean): Promise<string> => {
-    const site = await open({ fast })
+it('a client that closes its side within a body gets 400, as from Node', async () => {
+  const responseOf = async (mode: Mode): Promise<string> => {
+    const site = await open({ mode })
     const line = dial(site)
-    await tell(site, line, whole.slice(0, -3))
+    await send(site, line, complete.slice(0, -3))
     line.socket.end()
     await until(() => line.closed(), 'the end of the connection')
     return line.got()
   }
-  const ours = await said(true)
-  expect(ours).toBe(await said(false))
-  expect(ours).toMatch(/^HTTP\/1\.1 400 /)
+  const [on, off, node] = await Promise.all([...modes, 'node' as const].map(responseOf))
+  expect(on).toBe(node)
+  expect(off).toBe(node)
+  expect(on).toMatch(/^HTTP\/1\.1 400 /)
 })
 
-it('a caller who does not read is not asked for more until it does', async () => {
+it('a client that does not read its responses is not read from', async () => {
   let asked = 0
   const large = 'x'.repeat(5_000_000)
   const site = await open({
@@ -374,9 +397,9 @@ it('a caller who does not read is not asked for more until it does', async () =>
   })
   const line = dial(site)
   line.socket.pause()
-  line.socket.write(whole)
+  line.socket.write(complete)
   await until(() => asked === 1, 'the first request')
-  line.socket.write(whole)
+  line.socket.write(complete)
   await until(() => site.taken[0]!.socket.isPaused(), 'the second to wait')
   expect(asked).toBe(1)
   line.socket.resume()
@@ -384,34 +407,39 @@ it('a caller who does not read is not asked for more until it does', async () =>
   expect(site.taken).toHaveLength(2)
 })
 
-it('a connection that never says anything is closed when headers would be late', async () => {
-  const line = dial(await open({ limits: { headersTimeout: 100, requestTimeout: 200 } }))
+it.each(modes)('a silent connection is closed after the header timeout, fast path %s', async (mode) => {
+  const limits = { headersTimeout: 100, requestTimeout: 200, connectionsCheckingInterval: 50 }
+  const line = dial(await open({ mode, limits }))
   await until(() => line.closed(), 'the end of the connection')
-  expect(line.answers()).toBe(0)
+  // Node responds with 408 to a request that has not begun.
+  expect(line.answers()).toBe(mode === 'on' ? 0 : 1)
 })
 
-it('a connection that says something before it is seen off stays', async () => {
+it('a late connection that sends a request before it is closed stays open', async () => {
   const site = await open({ limits: { headersTimeout: 100, requestTimeout: 200 } })
   const silent = Array.from({ length: 60 }, () => dial(site))
   const speaker = dial(site)
   silent.push(...Array.from({ length: 40 }, () => dial(site)))
   await until(() => silent.filter(({ closed }) => closed()).length >= 30, 'the end of some')
-  // Unusual, so that it is Node's by then.
+  // Node serves it, so the fast path must not close it later.
   speaker.socket.write('GET /a HTTP/1.1\r\nHost: x\r\n\r\n')
   await until(() => speaker.answers() === 1, 'an answer')
   await until(() => silent.every(({ closed }) => closed()), 'the end of all others')
   expect(speaker.closed()).toBe(false)
 })
 
-describe("a body that stays away is Node's", () => {
+describe('an incomplete body', () => {
   it.each([
-    ['which never comes', () => {}],
-    ['of which a byte comes now and then', trickle],
-  ] as [name: string, goOn: (line: Line) => void][])(
-    '%s, and called late after its time',
-    async (_, goOn) => {
+    ['on', 'stops', () => {}],
+    ['off', 'stops', () => {}],
+    ['on', 'continues a byte at a time', trickle],
+    ['off', 'continues a byte at a time', trickle],
+  ] as [mode: Mode, name: string, goOn: (line: Line) => void][])(
+    'gets 408 after the request timeout, fast path %s, when it %s',
+    async (mode, _, goOn) => {
       const site = await open({
-        gathering: { ...patient, withinMs: 100 },
+        mode,
+        bodies: { ...unhurried, withinMs: 100 },
         limits: { headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 },
       })
       const line = dial(site)
@@ -423,32 +451,32 @@ describe("a body that stays away is Node's", () => {
     },
   )
 
-  it('a few at a time; one that is whole by then is taken', async () => {
+  it('is handed to Node a few at a time; one that becomes complete meanwhile stays', async () => {
     const site = await open({
-      gathering: { ...patient, withinMs: 100 },
+      bodies: { ...unhurried, withinMs: 100 },
       limits: { headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 },
     })
     const lines = Array.from({ length: 100 }, () => dial(site))
-    for (const { socket } of lines) socket.write(whole.slice(0, -3))
+    for (const { socket } of lines) socket.write(complete.slice(0, -3))
     const last = lines[95]!
     await until(() => lines.filter(({ closed }) => closed()).length >= 10, 'the end of some')
-    last.socket.write(whole.slice(-3))
+    last.socket.write(complete.slice(-3))
     await until(() => lines.filter(({ closed }) => closed()).length === 99, 'the end of all others')
     expect(last.answers()).toBe(1)
     expect(site.taken).toHaveLength(1)
   })
 
-  it('when all that are unfinished would hold too much, until one of them is gone', async () => {
-    const site = await open({ gathering: { ...patient, maxHeldBytes: 1_000 } })
+  it('is handed to Node while all incomplete bodies hold too many bytes', async () => {
+    const site = await open({ bodies: { ...unhurried, maxHeldBytes: 1_000 } })
     const half = (path: string): string => post(path, [], 'x'.repeat(800)).slice(0, -100)
     const rest = 'x'.repeat(100)
     const first = dial(site)
-    await tell(site, first, half('/first'))
+    await send(site, first, half('/first'))
     expect(await ask(site, [half('/second'), rest])).toMatch(/^HTTP\/1\.1 200 /)
     expect(site.taken).toHaveLength(0)
     first.socket.destroy()
     await until(async () => (await connectionsOf(site)) === 1, 'the end of the first')
-    // What was whole is held no more either.
+    // A complete body is not counted any more.
     for (const path of ['/third', '/fourth']) await ask(site, [half(path), rest])
     expect(site.taken.map(({ path }) => path)).toEqual(['/third', '/fourth'])
   })
@@ -459,19 +487,19 @@ function trickle({ socket }: Line): void {
   socket.on('close', () => clearInterval(timer))
 }
 
-it('idle connections are closed when it is told to, busy ones only with all', async () => {
-  const kept: Exchange[] = []
-  const site = await open({ answer: (exchange) => void kept.push(exchange) })
-  const [idle, busy, gathering] = [dial(site), dial(site), dial(site)]
-  busy.socket.write(whole)
-  await until(() => kept.length === 1, 'the request')
-  await tell(site, gathering, whole.slice(0, -3))
+it('closeIdle closes idle connections and closeAll the busy ones', async () => {
+  const pending: Exchange[] = []
+  const site = await open({ answer: (exchange) => void pending.push(exchange) })
+  const [idle, busy, partial] = [dial(site), dial(site), dial(site)]
+  busy.socket.write(complete)
+  await until(() => pending.length === 1, 'the request')
+  await send(site, partial, complete.slice(0, -3))
   await until(async () => (await connectionsOf(site)) === 3, 'all connections')
   site.fast!.closeIdle()
   await until(() => idle.closed(), 'the end of the idle one')
-  expect([busy.closed(), gathering.closed()]).toEqual([false, false])
-  gathering.socket.write(whole.slice(-3))
-  await until(() => kept.length === 2, 'the request that was unfinished')
+  expect([busy.closed(), partial.closed()]).toEqual([false, false])
+  partial.socket.write(complete.slice(-3))
+  await until(() => pending.length === 2, 'the request that was unfinished')
   site.fast!.closeAll()
   await until(() => busy.closed(), 'the end of the busy one')
 })

@@ -1,62 +1,67 @@
-/** Connections of callers who were refused, on real sockets: when they are read again. */
+/** Pauses and resumes reading on real sockets, with a clock that the test advances. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { createReadThrottle } from '../../../api/transport/read-throttle.ts'
 
 let server: Server | undefined
-const callers: Socket[] = []
+const sockets: Socket[] = []
 afterEach(() => {
-  for (const each of callers.splice(0)) each.destroy()
+  vi.useRealTimers()
+  for (const each of sockets.splice(0)) each.destroy()
   server?.close()
 })
 
-/** A caller, and its end here, which tells what it has read. */
-async function meet(): Promise<{ caller: Socket; socket: Socket; read: () => string }> {
+/** A client, and the server's end of its connection with what it has read. */
+async function connection(): Promise<{ client: Socket; socket: Socket; read: () => string }> {
   let read = ''
-  const met = new Promise<Socket>((resolve) => {
+  const accepted = new Promise<Socket>((resolve) => {
     server = createServer(resolve)
   })
   await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
-  const caller = connect((server!.address() as AddressInfo).port, '127.0.0.1')
-  const socket = await met
-  callers.push(caller, socket)
+  const client = connect((server!.address() as AddressInfo).port, '127.0.0.1')
+  const socket = await accepted
+  sockets.push(client, socket)
   socket.on('data', (chunk: Buffer) => (read += chunk.toString()))
-  return { caller, socket, read: () => read }
+  return { client, socket, read: () => read }
 }
 
-it('a connection rests until the process is calm', async () => {
-  let calm = false
-  const { caller, socket, read } = await meet()
-  const respite = createReadThrottle(() => calm)
-  respite.pause(socket)
-  respite.pause(socket)
+it('reading resumes when the process is idle', async () => {
+  let idle = false
+  const { client, socket, read } = await connection()
+  const throttle = createReadThrottle(() => idle)
+  throttle.pause(socket)
+  throttle.pause(socket)
   expect(socket.isPaused()).toBe(true)
-  await new Promise((resolve) => caller.write('again', resolve))
+  await new Promise((resolve) => client.write('again', resolve))
   expect(read()).toBe('')
-  calm = true
+  idle = true
   await expect.poll(read).toBe('again')
   expect(socket.isPaused()).toBe(false)
 })
 
-it('and for no longer than Retry-After says, however busy it is', async () => {
-  const { caller, socket, read } = await meet()
-  const began = performance.now()
+it('reading resumes after the time in Retry-After although the process is busy', async () => {
+  const { client, socket, read } = await connection()
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
   createReadThrottle(() => false).pause(socket)
-  caller.write('later')
+  vi.advanceTimersByTime(999)
+  expect(socket.isPaused()).toBe(true)
+  vi.advanceTimersByTime(26)
+  expect([socket.isPaused(), vi.getTimerCount()]).toEqual([false, 0])
+  vi.useRealTimers()
+  client.write('later')
   await expect.poll(read).toBe('later')
-  expect(performance.now() - began).toBeGreaterThanOrEqual(1_000)
 })
 
-it('one that is closed meanwhile is forgotten', async () => {
-  let calm = false
-  const { socket, read } = await meet()
-  const other = await meet()
-  const respite = createReadThrottle(() => calm)
-  respite.pause(socket)
-  respite.pause(other.socket)
+it('a connection that has closed meanwhile is skipped', async () => {
+  let idle = false
+  const { socket, read } = await connection()
+  const other = await connection()
+  const throttle = createReadThrottle(() => idle)
+  throttle.pause(socket)
+  throttle.pause(other.socket)
   socket.destroy()
-  other.caller.write('here')
-  calm = true
+  other.client.write('here')
+  idle = true
   await expect.poll(other.read).toBe('here')
   expect(read()).toBe('')
 })
