@@ -1,7 +1,7 @@
-/** What several charts have in common: axes of time, the room that labels need, and labels that do not lie on each other. */
+/** Computes what several charts share: time axes, the width of labels, and positions that keep labels apart. */
 import { lengthOf } from './figures.ts'
 
-/** A day and a time of day on one axis, in as few letters as the span allows; all in UTC. */
+/** The shortest format of times in UTC that a span allows. */
 export function timeFormat(spanMs: number): (at: Date | number) => string {
   const text = (at: Date | number) => new Date(at).toISOString()
   if (spanMs < 3 * 60_000) return (at) => text(at).slice(11, 19)
@@ -13,7 +13,7 @@ export function timeFormat(spanMs: number): (at: Date | number) => string {
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
 
-/** Of one moment there is no span; then some time around it is shown. */
+/** The range of the times; around a single time, 30 min on each side. */
 export function timeDomain(times: readonly number[]): [Date, Date] {
   let [from, to] = [Infinity, -Infinity]
   for (const time of times) {
@@ -26,11 +26,11 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
   return [new Date(from - around), new Date(to + around)]
 }
 
-/** The pixels that names need at 11 pixels a letter's height. */
+/** The width of the longest name in pixels, at a font size of 11. */
 export const roomFor = (names: readonly string[]): number =>
   18 + 6.4 * names.reduce((most, name) => Math.max(most, lengthOf(name)), 0)
 
-/** Moves places apart until each is at least `gap` from its neighbours, all within [low, high] as far as there is room. */
+/** Moves positions apart until each is at least `gap` from its neighbours, within [low, high] as far as they fit. */
 export function apart(
   places: readonly number[],
   { gap, low, high }: { gap: number; low: number; high: number },

@@ -1,6 +1,6 @@
 /**
- * The colours of all charts, as custom properties that a page sets for light and for dark. Each has a value of its own for
- * the drawing that stands alone in a file. Colour never carries a meaning alone: shape, place or word say it as well.
+ * Defines the colours of all charts as custom properties that a page sets for light and dark mode, with defaults for files. A shape, a
+ * position or a word repeats the meaning of each colour.
  */
 const colour = (name: string, alone: string): string => `var(--chart-${name}, ${alone})`
 
@@ -9,11 +9,11 @@ export const colours = {
   neutral: colour('neutral', '#57606a'),
   bad: colour('bad', '#c2341d'),
   warn: colour('warn', '#a66300'),
-  /** What is looked at, and what it is compared with. */
+  /** The subject of a chart, and its reference. */
   main: colour('main', '#2563c9'),
   other: colour('other', '#8a6bbf'),
   line: colour('line', '#8b949e'),
 } as const
 
-/** For a file: readers other than browsers know no custom properties. */
+/** Replaces custom properties by their defaults, because SVG readers other than browsers do not support them. */
 export const standAlone = (svg: string): string => svg.replace(/var\(--chart-[a-z]+, (#[0-9a-f]{6})\)/g, '$1')

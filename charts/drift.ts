@@ -1,7 +1,4 @@
-/**
- * How far each feature has moved from what the model was trained on, the furthest first, beside the limits from which people
- * are told and a retraining is asked for. Sorted by name it would be a list to search; sorted by size it is an answer.
- */
+/** Draws the drift of each feature from the training data, largest first, with the limits of warning and alarm. */
 import type { DriftLevel } from '../domain/monitoring/drift.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
@@ -23,8 +20,8 @@ const shades: Readonly<Record<DriftLevel, string>> = {
   unreadable: colours.neutral,
 }
 
-/** The furthest are drawn; the table beside the chart has all. */
-const most = 40
+/** The largest are drawn; the table beside the chart has all. */
+const maxBars = 40
 
 export async function driftSvg(
   given: readonly DriftBar[],
@@ -33,12 +30,12 @@ export async function driftSvg(
   const bars = given
     .map((bar) => ({ ...bar, psi: finite(bar.psi) }))
     .sort((one, other) => (other.psi ?? -1) - (one.psi ?? -1))
-    .slice(0, most)
+    .slice(0, maxBars)
     .map((bar, i) => ({ ...bar, key: String(i), size: Math.max(0, bar.psi ?? 0) }))
-  if (bars.length === 0) return drawNothing({ ...frame, description: '' }, 'No drift has been judged yet.')
+  if (bars.length === 0) return drawNothing({ ...frame, description: '' }, 'No drift data yet')
   const moved = bars.filter(({ level }) => level === 'warn' || level === 'alarm')
   const description =
-    `${moved.length} of ${given.length} have moved; the furthest: ` +
+    `${moved.length} of ${given.length} features drifted; the largest: ` +
     bars
       .slice(0, 5)
       .map(({ name, psi, level }) => `${short(name, 40)} ${psiText(psi)} (${level})`)
@@ -46,7 +43,7 @@ export async function driftSvg(
   const full = { ...frame, description }
   const narrow = isNarrow(full)
   const name = new Map(bars.map((bar) => [bar.key, short(bar.name, narrow ? 14 : 22)]))
-  // One feature that is utterly different must not make all others look alike.
+  // Caps the axis, so that one extreme feature does not flatten all others.
   const sizes = bars.map(({ size }) => size)
   const reach = Math.max(alarm * 1.25, Math.min(Math.max(...sizes), alarm * 8))
   return draw(full, (plot) => ({

@@ -1,7 +1,6 @@
 /**
- * The evidence of a release on its way to the thresholds at which it decides: for the candidate, so that a stage is over,
- * and against it, so that it is taken back. Each is drawn as a share of its own threshold, because an approver asks "how far
- * is it?" and not "is 3.9 much?".
+ * Draws the evidence of a release: for the candidate, which completes a stage, and against it, which rolls it back. Each line is a
+ * share of its own decision threshold, so that lines of different units compare.
  */
 import type { Verdict } from '../domain/verdict.ts'
 import { apart, timeDomain, timeFormat } from './axis.ts'
@@ -12,18 +11,18 @@ import { thin } from './thin.ts'
 
 export interface EvidencePoint {
   atMs: number
-  /** The stage as people call it; where it changes, a line is drawn. */
+  /** The name of the stage; a rule marks each change. */
   stage: string
-  /** What is counted: `errors`, `requests`, … */
+  /** The measure: `errors`, `requests`, … */
   name: string
   side: 'for' | 'against'
-  /** Of the threshold; from 1 on it decides. */
+  /** Share of the threshold; 1 or more decides. */
   share: number
 }
 
-/** What stands in verdicts that wait, and how it is called here. */
+/** Reason codes of inconclusive verdicts, with the line that each feeds. */
 const awaited: Readonly<Record<string, { name: string; have: string; need: string }>> = {
-  minimum_time: { name: 'time', have: 'elapsedMs', need: 'minMs' },
+  minimum_time: { name: 'observed time', have: 'elapsedMs', need: 'minMs' },
   minimum_requests: { name: 'requests', have: 'requests', need: 'minRequests' },
   promotion_evidence: { name: 'proof', have: 'logE', need: 'threshold' },
   quality_evidence: { name: 'quality', have: 'logE', need: 'threshold' },
@@ -37,7 +36,7 @@ const against: Readonly<Record<string, string>> = {
   conversions: 'conversions',
 }
 
-/** What the verdicts of a release say of its evidence. What a stage does not wait for any more is complete. */
+/** Reads the evidence from the verdicts of a release. A requirement that a stage no longer lists is complete. */
 export function evidenceOf(
   verdicts: readonly {
     atMs: number
@@ -55,7 +54,7 @@ export function evidenceOf(
       const kind = awaited[code]
       const [have, need] = [Number(values[kind?.have ?? '']), Number(values[kind?.need ?? ''])]
       if (kind !== undefined && Number.isFinite(have) && need > 0)
-        // Of several proofs the one that is furthest behind holds the stage.
+        // The proof furthest behind holds the stage.
         now.set(kind.name, Math.min(now.get(kind.name) ?? Infinity, Math.max(0, have / need)))
     }
     for (const name of now.keys()) names.add(name)
@@ -71,9 +70,9 @@ export function evidenceOf(
   return points
 }
 
-/** Beyond this nothing more is to be seen: it has decided. */
+/** The upper end of the axis: evidence above 1 has decided. */
 const top = 1.15
-/** What has never come this far is named in the description and not drawn. */
+/** Lines below this share are named in the description and not drawn. */
 const quietShare = 0.02
 
 interface Line {
@@ -121,12 +120,14 @@ export async function evidenceSvg(
     return drawNothing(
       { ...frame, description: '' },
       quiet.length > 0
-        ? `Nothing speaks against the candidate: ${quiet.join(', ')} are quiet.`
-        : 'No verdict has been given yet.',
+        ? `No evidence against the candidate: ${quiet.join(', ')} below 2 %`
+        : 'No verdict yet',
     )
   const description = [
-    ...lines.map(({ name, side, last }) => `${side} it, ${name}: ${percent(last.share)} of the threshold`),
-    ...(quiet.length > 0 ? [`quiet: ${quiet.join(', ')}`] : []),
+    ...lines.map(
+      ({ name, side, last }) => `${name} ${side} the candidate: ${percent(last.share)} of the threshold`,
+    ),
+    ...(quiet.length > 0 ? [`below 2 %: ${quiet.join(', ')}`] : []),
   ].join('; ')
   const full = { ...frame, description }
   const narrow = isNarrow(full)
@@ -172,7 +173,7 @@ export async function evidenceSvg(
         dx: 4,
         dy: (high * (top - 1)) / top - 3,
         lineAnchor: 'bottom',
-        text: () => 'decides',
+        text: () => 'decision threshold',
         textAnchor: 'start',
         fontStyle: 'italic',
         fillOpacity: 0.75,
@@ -231,9 +232,9 @@ export function evidenceText(
   const cells = Math.max(10, Math.min(40, width - nameWidth - 12))
   const drawn = lines.map(({ name, side, last }) => {
     const filled = Math.round(Math.min(1, last.share) * cells)
-    const state = last.share >= 1 ? ' decides' : ''
+    const state = last.share >= 1 ? ' decided' : ''
     return `${`${side} ${name}`.padEnd(nameWidth)}  ${'█'.repeat(filled)}${'░'.repeat(cells - filled)} ${figure(Math.round(100 * last.share)).padStart(3)} %${state}`
   })
-  const silent = quiet.length > 0 ? [`nothing against it by ${quiet.join(', ')}`] : []
-  return [...drawn, ...silent].join('\n') || 'No verdict has been given yet.'
+  const silent = quiet.length > 0 ? [`no evidence against it: ${quiet.join(', ')}`] : []
+  return [...drawn, ...silent].join('\n') || 'No verdict yet'
 }

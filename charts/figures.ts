@@ -1,15 +1,12 @@
-/**
- * Numbers, spans of time and names as a person reads them, the same beside a chart as in it. A chart that says 0.0233 next to
- * a table that says 2.3 % makes people compare spellings instead of models.
- */
+/** Formats numbers, durations, times and names, the same in charts and beside them. */
 
-/** What cannot be drawn is absent: a NaN in an SVG makes a browser drop the whole shape, in silence. */
+/** Null for a number that cannot be drawn: a browser silently drops an SVG shape with NaN in it. */
 export const finite = (value: number | null | undefined): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? value : null
 
 export const none = '–'
 
-/** Four digits that count. */
+/** Four significant digits. */
 export function figure(value: number | null | undefined): string {
   const known = finite(value)
   if (known === null) return none
@@ -18,7 +15,7 @@ export function figure(value: number | null | undefined): string {
   return String(Number(known.toPrecision(4))).replace('-', '−')
 }
 
-/** A population stability index: two digits say all there is to say. */
+/** A population stability index with two significant digits. */
 export function psiText(value: number | null | undefined): string {
   const known = finite(value)
   if (known === null) return none
@@ -58,7 +55,7 @@ const spans = [
   { unit: 's', ms: 1_000 },
 ] as const
 
-/** A span of time in its largest unit and the next one: 2 h 5 min, 350 ms. */
+/** A duration in its largest unit and the next one: 2 h 5 min, 350 ms. */
 export function duration(ms: number | null | undefined): string {
   const known = finite(ms)
   if (known === null) return none
@@ -82,13 +79,13 @@ export function bytes(value: number | null | undefined): string {
   return `${Number((known / 1000 ** step).toPrecision(3))} ${bytesUnits[step]}`
 }
 
-/** A minute in UTC, the same for everybody who looks: 2026-03-01 12:00. */
+/** A time in UTC to the minute: 2026-03-01 12:00. */
 export const moment = (ms: number): string =>
   Number.isFinite(ms) && Math.abs(ms) <= 8.64e15
     ? new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
     : none
 
-/** At most so many characters; what is cut off shows as an ellipsis. Signs that nobody sees are taken out. */
+/** Cuts a name to `most` characters with an ellipsis, and removes invisible characters. */
 export function short(name: string, most: number): string {
   // eslint-disable-next-line no-control-regex
   const shown = name.replace(/[\p{Cc}\p{Cf}\p{Cs}\s]+/gu, ' ').trim()
@@ -96,5 +93,5 @@ export function short(name: string, most: number): string {
   return letters.length <= most ? shown : `${letters.slice(0, Math.max(0, most - 1)).join('')}…`
 }
 
-/** In letters, not in the units of a string: a letter outside the basic plane is one. */
+/** The number of characters; a surrogate pair is one. */
 export const lengthOf = (text: string): number => Array.from(text).length

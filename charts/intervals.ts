@@ -1,24 +1,21 @@
-/**
- * The gains of the gate with their intervals and limits. Two numbers side by side invite to believe the larger one; an
- * interval that reaches beyond its limit shows why the gate does not.
- */
+/** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
 import { colours } from './colours.ts'
 import { figure, finite, lengthOf, short, signed } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
 export interface IntervalRow {
-  /** The metric, or the slice. */
+  /** The metric or the slice. */
   label: string
-  /** Positive speaks for the challenger, whatever the direction of the metric. */
+  /** Positive when the challenger is better, in either direction of the metric. */
   delta: number | null
   low: number | null
   high: number | null
-  /** The gain above which the challenger is not worse: minus what it may lose. */
+  /** The gain above which there is no regression: minus the margin. */
   limit: number | null
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
 }
 
-/** What the gate says of a metric, as its chart takes it. */
+/** Converts a metric of the gate to a row of the chart. */
 export const intervalOf = ({
   metric,
   delta,
@@ -28,7 +25,7 @@ export const intervalOf = ({
   verdict,
 }: Pick<IntervalRow, 'delta' | 'low' | 'high' | 'verdict'> & {
   metric: string
-  /** How much worse would still be not worse. */
+  /** The loss that still counts as no regression. */
   margin?: number | null
 }): IntervalRow => ({ label: metric, delta, low, high, limit: margin == null ? null : -margin, verdict })
 
@@ -42,11 +39,11 @@ const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
 
 const words = (verdict: IntervalRow['verdict']): string => verdict.replace('_', ' ')
 
-/** Gains as unlike as seconds and shares have no common scale: then each row fills its own. */
-const mostUnlike = 25
+/** Above this ratio of the largest to the smallest gain, each row has its own scale. */
+const maxScaleRatio = 25
 
 interface Placed extends IntervalRow {
-  /** Where things lie on the axis; per row when scales are unlike. */
+  /** Positions on the axis, scaled per row when each row has its own scale. */
   at: { delta: number | null; low: number | null; high: number | null; limit: number | null }
 }
 
@@ -61,7 +58,7 @@ function place(rows: readonly IntervalRow[]): { rows: Placed[]; own: boolean; ex
   )
   const used = extents.filter((extent) => extent > 0)
   const extent = Math.max(0, ...used)
-  const own = used.length > 1 && extent / Math.min(...used) > mostUnlike
+  const own = used.length > 1 && extent / Math.min(...used) > maxScaleRatio
   return {
     own,
     extent: own ? 1 : extent || 1,
@@ -87,16 +84,16 @@ function described(rows: readonly IntervalRow[]): string {
   return rows.map((row) => `${short(row.label, 60)}: ${gainText(row)}, ${words(row.verdict)}`).join('; ')
 }
 
-/** At most so many rows are drawn; the table beside the chart has all of them. */
-const mostRows = 60
+/** The first rows are drawn; the table beside the chart has all. */
+const maxRows = 60
 
 export async function intervalsSvg(
   given: readonly IntervalRow[],
   frame: Omit<Frame, 'description'> & { description?: string },
 ): Promise<string> {
-  const { rows, own, extent } = place(given.slice(0, mostRows))
+  const { rows, own, extent } = place(given.slice(0, maxRows))
   const full = { ...frame, description: frame.description ?? described(rows) }
-  if (rows.length === 0) return drawNothing(full, 'There is no gain to show.')
+  if (rows.length === 0) return drawNothing(full, 'No gains to show')
   const narrow = isNarrow(full)
   const keyed = rows.map((row, i) => ({ ...row, key: String(i), end: gainText(row) }))
   const name = new Map(keyed.map(({ key, label }) => [key, short(label, narrow ? 14 : 24)]))
@@ -158,7 +155,7 @@ export async function intervalsSvg(
           title: shown,
         },
       ),
-      // Whoever has no room for a column gets the figures above each interval.
+      // A narrow chart has no room for a column of figures; they stand above each interval.
       narrow
         ? plot.text(keyed, {
             x: 0,
@@ -185,13 +182,13 @@ export async function intervalsSvg(
 
 const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figure(value)}`)
 
-/** The same for a terminal, where neither colour nor a font is certain: `●` the gain, `━` its interval, `╎` its limit. */
+/** The chart for a terminal: `●` is the gain, `━` its interval, `╎` its limit. */
 export function intervalsText(
   given: readonly IntervalRow[],
   { width = 96 }: { width?: number } = {},
 ): string {
-  const { rows, own, extent } = place(given.slice(0, mostRows))
-  if (rows.length === 0) return 'There is no gain to show.'
+  const { rows, own, extent } = place(given.slice(0, maxRows))
+  if (rows.length === 0) return 'No gains to show'
   const names = rows.map(({ label }) => short(label, 24))
   const nameWidth = Math.max(...names.map((name) => lengthOf(name)))
   const ends = rows.map((row) => `${gainText(row)}  ${words(row.verdict)}`)

@@ -1,4 +1,4 @@
-/** How the loss of a training fell, epoch by epoch. A curve that rises again, or never fell, explains a challenger that lost. */
+/** Draws the training loss per epoch. */
 import { colours } from './colours.ts'
 import { figure, finite } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
@@ -7,7 +7,7 @@ import { thin } from './thin.ts'
 export interface Epoch {
   epoch: number
   loss: number
-  /** On rows held back from it, where the model file says one. */
+  /** Loss on held-out rows, where the model file defines it. */
   validationLoss?: number
 }
 
@@ -23,7 +23,7 @@ function described(curve: readonly Epoch[]): string {
 
 export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'description'>): Promise<string> {
   const known = readable(given)
-  if (known.length === 0) return drawNothing({ ...frame, description: '' }, 'No epoch has ended yet.')
+  if (known.length === 0) return drawNothing({ ...frame, description: '' }, 'No epochs yet')
   const full = { ...frame, description: described(known) }
   const curve = thin(known, ({ loss }) => loss)
   const held = curve.filter(({ validationLoss }) => finite(validationLoss) !== null)
@@ -88,10 +88,10 @@ export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'descr
 
 const rows = 6
 
-/** The same for a terminal: a line of braille would need a font, blocks of eighths need none. */
+/** The chart for a terminal, in block characters, which every font has. */
 export function lossText(given: readonly Epoch[], { width = 60 }: { width?: number } = {}): string {
   const known = readable(given)
-  if (known.length === 0) return 'No epoch has ended yet.'
+  if (known.length === 0) return 'No epochs yet'
   const curve = thin(known, ({ loss }) => loss, Math.max(4, 4 * width))
   const [low, high] = [Math.min(...curve.map(({ loss }) => loss)), Math.max(...curve.map(({ loss }) => loss))]
   const cells = Math.max(1, Math.min(width - 10, Math.max(curve.length * 4, 12)))
@@ -104,7 +104,7 @@ export function lossText(given: readonly Epoch[], { width = 60 }: { width?: numb
     const bottom = rows - 1 - i
     const drawn = levels
       .map((level) => {
-        // The lowest point keeps one eighth, so that it is seen.
+        // The lowest point keeps one eighth of a block, so that it is visible.
         const within = Math.max(1, Math.round(level * rows * 8)) - bottom * 8
         return within <= 0 ? ' ' : eighths[Math.min(8, within) - 1]!
       })

@@ -1,7 +1,4 @@
-/**
- * What a feature looked like in training and what it looks like in use, bin by bin. A drift figure says that a feature has
- * moved; only this says whereto.
- */
+/** Draws the distribution of a feature in training and in live traffic, bin by bin. */
 import { binNames, type Profile } from '../domain/model/reference-profile.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
@@ -9,15 +6,15 @@ import { count, figure, finite, percent, short } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
 export interface ProfileBin {
-  /** Apart from each other even when their names are not. */
+  /** Unique, unlike the names. */
   key: string
   name: string
-  /** Shares of all rows; the second is null where nothing was counted in use. */
+  /** Shares of all rows; `live` is null without live counts. */
   training: number
   live: number | null
 }
 
-/** In the order of the profile; bins of a category that nobody has ever met are left out. */
+/** The bins in the order of the profile, without empty categories. */
 export function profileBins(profile: Profile, live?: readonly number[]): ProfileBin[] {
   const sum = (counts: readonly number[]) => counts.reduce((total, each) => total + (finite(each) ?? 0), 0)
   const rows = sum(profile.counts)
@@ -42,7 +39,7 @@ const words: Readonly<Record<string, string>> = {
   __missing__: 'missing',
 }
 
-/** As a person reads an interval: `12 – 15.5`. */
+/** Names of the bins; a numeric one as `12 – 15.5`. */
 function namesOf(profile: Profile): string[] {
   const last = binNames(profile).map((name) => words[name] ?? name)
   if (profile.kind === 'category') return last
@@ -54,17 +51,17 @@ function namesOf(profile: Profile): string[] {
   })
 }
 
-const most = 24
+const maxBins = 24
 
 export async function profileSvg(
   given: readonly ProfileBin[],
   { subject, ...frame }: Omit<Frame, 'description'> & { subject: string },
 ): Promise<string> {
   const bins = given
-    .slice(0, most)
+    .slice(0, maxBins)
     .map((bin) => ({ ...bin, training: finite(bin.training) ?? 0, live: finite(bin.live) }))
   if (bins.length === 0)
-    return drawNothing({ ...frame, description: '' }, `Nothing is known of ${short(subject, 40)}.`)
+    return drawNothing({ ...frame, description: '' }, `No data for ${short(subject, 40)}`)
   const compared = bins.some(({ live }) => live !== null)
   const gap = bins.reduce((widest, bin) =>
     Math.abs((bin.live ?? bin.training) - bin.training) >
@@ -75,13 +72,13 @@ export async function profileSvg(
   const full = {
     ...frame,
     description: compared
-      ? `${short(subject, 60)}: the largest change is in ${short(gap.name, 40)}, ${percent(gap.training)} in training and ${percent(gap.live)} in use.`
+      ? `${short(subject, 60)}: the largest change is in ${short(gap.name, 40)}, ${percent(gap.training)} in training and ${percent(gap.live)} live.`
       : `${short(subject, 60)} in training: ${bins.map(({ name, training }) => `${short(name, 30)} ${percent(training)}`).join(', ')}.`,
   }
   const narrow = isNarrow(full)
   const name = new Map(bins.map((bin) => [bin.key, short(bin.name, narrow ? 14 : 20)]))
   const two = (bin: (typeof bins)[number]) =>
-    `${short(bin.name, 80)}: ${percent(bin.training)} in training${bin.live === null ? '' : `, ${percent(bin.live)} in use`}`
+    `${short(bin.name, 80)}: ${percent(bin.training)} in training${bin.live === null ? '' : `, ${percent(bin.live)} live`}`
   return draw(full, (plot) => ({
     height: 30 + bins.length * 20,
     marginLeft: roomFor([...name.values()]),
@@ -118,6 +115,6 @@ export async function profileSvg(
   }))
 }
 
-/** What the shades of the chart mean, in words beside it. */
+/** The legend of the chart. */
 export const profileLegend = (rows: number, liveRows: number | null): string =>
-  `wide: ${count(rows)} training rows${liveRows === null ? '' : `; narrow: ${count(liveRows)} in use`}`
+  `Wide: ${count(rows)} training rows${liveRows === null ? '' : ` · narrow: ${count(liveRows)} live rows`}`

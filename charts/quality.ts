@@ -1,24 +1,21 @@
-/**
- * Quality in use over time, with its interval, the value a version was released with and the least that is accepted. One
- * figure a week without its interval would send people after noise.
- */
+/** Draws live quality over time with its intervals, the value at release and the limit. */
 import { timeDomain, timeFormat } from './axis.ts'
 import { colours } from './colours.ts'
 import { figure, finite, moment, short } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
 export interface QualityPoint {
-  /** The middle of what was measured. */
+  /** The middle of the window. */
   atMs: number
   value: number | null
   low: number | null
   high: number | null
-  /** What the version had when it was judged, and what it may not fall behind. */
+  /** The value at release, and the worst accepted value. */
   baseline: number | null
   limit: number | null
   version: string
   level: 'held' | 'lost' | 'insufficient'
-  /** Outcomes it rests on. */
+  /** Number of outcomes. */
   rows: number
 }
 
@@ -28,8 +25,8 @@ const shades: Readonly<Record<QualityPoint['level'], string>> = {
   insufficient: colours.neutral,
 }
 
-/** The newest are kept: older ones stand in the table. */
-const most = 400
+/** The newest points are drawn. */
+const maxPoints = 400
 
 export async function qualitySvg(
   given: readonly QualityPoint[],
@@ -47,24 +44,22 @@ export async function qualitySvg(
       at: new Date(point.atMs),
     }))
     .sort((one, other) => one.atMs - other.atMs)
-    .slice(-most)
+    .slice(-maxPoints)
   const measured = points.filter(({ value }) => value !== null)
   if (measured.length === 0)
     return drawNothing(
       { ...frame, description: '' },
-      points.length === 0
-        ? 'No quality has been measured yet.'
-        : 'Too few outcomes have come to measure quality.',
+      points.length === 0 ? 'No outcomes yet' : 'Too few outcomes to measure quality',
     )
   const last = measured.at(-1)!
-  const told = (point: (typeof points)[number]): string =>
+  const described = (point: (typeof points)[number]): string =>
     `${moment(point.atMs)}, ${short(point.version, 60)}: ${metric} ${figure(point.value)}` +
     (point.low === null || point.high === null ? '' : ` (${figure(point.low)} to ${figure(point.high)})`) +
     `, ${point.level}, ${point.rows} outcomes`
   const lost = measured.filter(({ level }) => level === 'lost').length
   const full = {
     ...frame,
-    description: `${measured.length} measurements of ${metric}, ${lost} below the limit; the last: ${told(last)}.`,
+    description: `${measured.length} measurements of ${metric}, ${lost} below the limit; the last: ${described(last)}.`,
   }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(measured.map(({ atMs }) => atMs))
@@ -99,7 +94,7 @@ export async function qualitySvg(
         x: 'at',
         strokeOpacity: 0.4,
         strokeDasharray: '2,3',
-        title: ({ version }: QualityPoint) => `from here on ${short(version, 80)}`,
+        title: ({ version }: QualityPoint) => `since here ${short(version, 80)}`,
       }),
       plot.lineY(
         measured.filter(({ baseline }) => baseline !== null),
@@ -151,7 +146,7 @@ export async function qualitySvg(
         fill: (point: QualityPoint) => (point.level === 'lost' ? 'none' : shades[point.level]),
         stroke: (point: QualityPoint) => shades[point.level],
         strokeWidth: (point: QualityPoint) => (point.level === 'lost' ? 2 : 0),
-        title: told,
+        title: described,
       }),
     ],
     symbol: { type: 'identity' } as never,

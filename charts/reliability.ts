@@ -1,33 +1,32 @@
-/**
- * Of the answers that said 70 %, did 70 % come true? On the diagonal they did; the distance from it is what a user of the
- * probability pays.
- */
+/** Draws predicted probabilities against observed rates. On the diagonal the model is calibrated. */
 import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
 import type { Calibration } from '../domain/metrics/calibration.ts'
 import { colours } from './colours.ts'
 import { count, figure, finite, percent } from './figures.ts'
 import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
-const mostBins = 100
+const maxBins = 100
 
 export async function reliabilitySvg(
   { bins, ece }: Pick<Calibration, 'bins' | 'ece'>,
   frame: Omit<Frame, 'description'>,
 ): Promise<string> {
-  const points = bins.slice(0, mostBins).flatMap(({ rows, meanProbability, positiveRate }) => {
-    const [said, came] = [finite(meanProbability), finite(positiveRate)]
-    if (said === null || came === null || !(rows > 0)) return []
-    const [low, high] = binomialInterval(Math.round(came * rows), rows).wilson ?? [came, came]
-    return [{ said, came, rows, low, high }]
+  const points = bins.slice(0, maxBins).flatMap(({ rows, meanProbability, positiveRate }) => {
+    const [predicted, observed] = [finite(meanProbability), finite(positiveRate)]
+    if (predicted === null || observed === null || !(rows > 0)) return []
+    const interval = binomialInterval(Math.round(observed * rows), rows).wilson
+    const [low, high] = interval ?? [observed, observed]
+    return [{ predicted, observed, rows, low, high }]
   })
-  if (points.length === 0) return drawNothing({ ...frame, description: '' }, 'No answer has an outcome yet.')
+  if (points.length === 0)
+    return drawNothing({ ...frame, description: '' }, 'No predictions with outcomes yet')
   const rows = points.reduce((sum, point) => sum + point.rows, 0)
   const worst = points.reduce((most, point) =>
-    Math.abs(point.said - point.came) > Math.abs(most.said - most.came) ? point : most,
+    Math.abs(point.predicted - point.observed) > Math.abs(most.predicted - most.observed) ? point : most,
   )
   const full = {
     ...frame,
-    description: `On ${count(rows)} answers the mean gap between promise and outcome is ${percent(ece)}; the widest: ${percent(worst.said)} promised, ${percent(worst.came)} came true.`,
+    description: `On ${count(rows)} predictions the mean gap between prediction and outcome is ${percent(ece)}; the widest: ${percent(worst.predicted)} predicted, ${percent(worst.observed)} observed.`,
   }
   const largest = Math.max(...points.map((point) => point.rows))
   const share = (value: number) => `${Math.round(100 * value)} %`
@@ -40,13 +39,13 @@ export async function reliabilitySvg(
     marginTop: 24,
     x: {
       domain: [0, 1],
-      label: 'promised',
+      label: 'predicted',
       labelAnchor: 'center',
       labelArrow: 'none',
       tickFormat: share,
       ticks: 5,
     },
-    y: { domain: [0, 1], label: 'came true', labelArrow: 'none', tickFormat: share, ticks: 5, grid: true },
+    y: { domain: [0, 1], label: 'observed', labelArrow: 'none', tickFormat: share, ticks: 5, grid: true },
     marks: [
       plot.link([0], {
         x1: 0,
@@ -58,14 +57,14 @@ export async function reliabilitySvg(
         strokeDasharray: '4,3',
       }),
       plot.lineY(points, {
-        x: 'said',
-        y: 'came',
+        x: 'predicted',
+        y: 'observed',
         stroke: colours.main,
         strokeWidth: 1.5,
         strokeOpacity: 0.6,
       }),
       plot.ruleX(points, {
-        x: 'said',
+        x: 'predicted',
         y1: 'low',
         y2: 'high',
         stroke: colours.main,
@@ -74,12 +73,12 @@ export async function reliabilitySvg(
         strokeLinecap: 'round',
       }),
       plot.dot(points, {
-        x: 'said',
-        y: 'came',
+        x: 'predicted',
+        y: 'observed',
         r: (point: { rows: number }) => 2 + 5 * Math.sqrt(point.rows / largest),
         fill: colours.main,
-        title: (point: { said: number; came: number; rows: number }) =>
-          `${count(point.rows)} answers: ${figure(point.said)} promised, ${figure(point.came)} came true`,
+        title: (point: { predicted: number; observed: number; rows: number }) =>
+          `${count(point.rows)} predictions: ${figure(point.predicted)} predicted, ${figure(point.observed)} observed`,
       }),
     ],
     r: { type: 'identity' },

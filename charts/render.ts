@@ -1,18 +1,17 @@
 /**
- * From marks to the text of an SVG, for pages and files alike. Pages allow no inline style, so none may be left in what
- * comes out: the browser would refuse it and report a violation. Colours are custom properties with a value of their own
- * (see colours.ts), sizes are attributes.
+ * Renders marks to the text of an SVG, for pages and files. It removes inline styles, because the content security policy of the pages
+ * forbids them.
  */
 import type * as Plot from '@observablehq/plot'
 
 export interface Frame {
-  /** Names the chart on its page; two charts of a page have two of them. */
+  /** Unique on the page. */
   id: string
-  /** What a screen reader says first: the question the chart answers. */
+  /** Read first by a screen reader. */
   title: string
-  /** And then: what it shows, in a sentence with its figures. */
+  /** The content of the chart in a sentence with its figures. */
   description: string
-  /** In pixels of the drawing, at which its letters have their size; 640 when absent. */
+  /** In pixels of the drawing; 640 by default. */
   width?: number
 }
 
@@ -20,10 +19,10 @@ export type PlotModule = typeof Plot
 export type Drawing = Plot.PlotOptions
 
 export const defaultWidth = 640
-/** On a screen this narrow there is room for a few words beside a bar. */
+/** A narrow chart has room for a few words beside a bar. */
 export const isNarrow = ({ width = defaultWidth }: Pick<Frame, 'width'>): boolean => width < 480
 
-/** What a shape is called and how it is quoted: linkedom's documents have no types here, as there is no browser. */
+/** The part of the DOM in use: linkedom's types need the browser's library. */
 interface SvgElement {
   outerHTML: string
   setAttribute(name: string, value: string): void
@@ -37,7 +36,7 @@ interface SvgDocument {
   createElementNS(namespace: string, name: string): SvgElement
 }
 
-/** Both packages cost some 20 MB and a quarter of a second: whoever draws nothing does not load them. */
+/** Loads both packages on first use, because they cost 20 MB and 250 ms. */
 async function open(): Promise<{ plot: PlotModule; document: SvgDocument }> {
   const [plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')])
   const { document } = parseHTML('<!doctype html><html><body></body></html>') as { document: unknown }
@@ -46,7 +45,7 @@ async function open(): Promise<{ plot: PlotModule; document: SvgDocument }> {
 
 let opened: ReturnType<typeof open> | undefined
 
-/** Loads what draws before anything is drawn. */
+/** Loads the packages ahead of the first chart. */
 export function loadPlot(): void {
   opened ??= open()
 }
@@ -63,7 +62,7 @@ export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing)
   }) as unknown as SvgElement
   for (const each of svg.querySelectorAll('style')) each.remove()
   for (const each of svg.querySelectorAll('[style]')) each.removeAttribute('style')
-  // One name and one description for the whole; the parts would be read as a hundred loose numbers.
+  // Screen readers get one title and description instead of a hundred loose numbers.
   for (const each of svg.querySelectorAll('[aria-label]')) each.removeAttribute('aria-label')
   const named = `${frame.id}-${width}`.replace(/[^\w-]/g, '-')
   const [title, description] = ['title', 'desc'].map((name) => {
@@ -82,7 +81,7 @@ export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing)
   return svg.outerHTML
 }
 
-/** The drawing of nothing: says so, in the place where the chart will be. */
+/** A chart without data: shows the words in its place. */
 export const drawNothing = (frame: Frame, words: string): Promise<string> =>
   draw({ ...frame, description: words }, (plot) => ({
     height: 72,

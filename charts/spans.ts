@@ -1,7 +1,4 @@
-/**
- * How soon something was noticed and how soon it was over, one bar each. Times in a table say which drill was slower; bars
- * say that one was ten times slower than all others.
- */
+/** Draws the detection time and the recovery time of drills, one bar each. */
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { duration, finite, short } from './figures.ts'
@@ -9,13 +6,13 @@ import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
 
 export interface SpanBar {
   label: string
-  /** Counted from the beginning. */
+  /** Since the start of the drill. */
   detectionMs: number | null
   recoveryMs: number | null
   failed: boolean
 }
 
-const most = 30
+const maxBars = 30
 
 export async function spansSvg(
   given: readonly SpanBar[],
@@ -25,18 +22,17 @@ export async function spansSvg(
     const time = finite(value)
     return time === null ? null : Math.max(0, time)
   }
-  const bars = given.slice(0, most).map((bar, i) => ({
+  const bars = given.slice(0, maxBars).map((bar, i) => ({
     ...bar,
     key: String(i),
     detectionMs: known(bar.detectionMs),
     recoveryMs: known(bar.recoveryMs),
   }))
   const measured = bars.filter(({ detectionMs, recoveryMs }) => detectionMs !== null || recoveryMs !== null)
-  if (measured.length === 0)
-    return drawNothing({ ...frame, description: '' }, 'Nothing has been measured yet.')
-  const told = ({ label, detectionMs, recoveryMs, failed }: (typeof bars)[number]) =>
-    `${short(label, 60)}: noticed after ${duration(detectionMs)}, over after ${duration(recoveryMs)}${failed ? ', failed' : ''}`
-  const full = { ...frame, description: bars.map(told).join('; ') }
+  if (measured.length === 0) return drawNothing({ ...frame, description: '' }, 'No measurements yet')
+  const described = ({ label, detectionMs, recoveryMs, failed }: (typeof bars)[number]) =>
+    `${short(label, 60)}: detected in ${duration(detectionMs)}, recovered in ${duration(recoveryMs)}${failed ? ', failed' : ''}`
+  const full = { ...frame, description: bars.map(described).join('; ') }
   const narrow = isNarrow(full)
   const name = new Map(bars.map((bar) => [bar.key, short(bar.label, narrow ? 16 : 30)]))
   const longest = Math.max(
@@ -68,7 +64,7 @@ export async function spansSvg(
     marks: [
       plot.barX(
         bars.filter(({ recoveryMs }) => recoveryMs !== null),
-        { x: 'recoveryMs', y: 'key', fill: colours.line, fillOpacity: 0.5, title: told },
+        { x: 'recoveryMs', y: 'key', fill: colours.line, fillOpacity: 0.5, title: described },
       ),
       plot.barX(
         bars.filter(({ detectionMs }) => detectionMs !== null),
@@ -78,7 +74,7 @@ export async function spansSvg(
           insetTop: 4,
           insetBottom: 4,
           fill: (bar: SpanBar) => (bar.failed ? colours.bad : colours.main),
-          title: told,
+          title: described,
         },
       ),
       plot.text(bars, {

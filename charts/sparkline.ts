@@ -1,9 +1,9 @@
-/** A row of figures in as many letters as there are figures: enough to see a trend in a table or a log. */
+/** Draws a row of numbers as block characters, one a number. */
 import { finite } from './figures.ts'
 
 const blocks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
 
-/** The newest figures when there are more than fit; `·` where there is none. */
+/** The newest numbers that fit; `·` stands for a missing one. */
 export function sparkline(
   values: readonly (number | null)[],
   { width = 40 }: { width?: number } = {},
@@ -20,7 +20,7 @@ export function sparkline(
     .join('')
 }
 
-/** A share as a bar of fixed width with eighths of a letter: 0.5 of 8 is `████    `. */
+/** A share as a bar of fixed width in eighths of a character: 0.5 of 8 is `████    `. */
 export function barText(share: number | null, width: number): string {
   const known = Math.min(1, Math.max(0, finite(share) ?? 0))
   const eighths = Math.round(known * width * 8)

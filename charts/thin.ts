@@ -1,7 +1,4 @@
-/**
- * Ten thousand points in the width of a page are a smear that takes seconds to send. What is kept is what the eye would see:
- * of every column of pixels the first, the lowest, the highest and the last point, so that no peak is lost.
- */
+/** Thins out points: it keeps the first, lowest, highest and last point of every column, so that no peak is lost. */
 export function thin<T>(points: readonly T[], valueOf: (point: T) => number | null, most = 800): T[] {
   if (points.length <= most) return [...points]
   const columns = Math.max(1, Math.floor(most / 4))

@@ -1,7 +1,4 @@
-/**
- * The way of a release through its stages: the share of the callers over time, and above it how much of the harm budget was
- * used. "Was it quick or careful, and what did it cost?" is answered by one look, and by no table of stages.
- */
+/** Draws the stages of a release: the traffic share over time, and the used share of the failure budget. */
 import { timeDomain, timeFormat } from './axis.ts'
 import { colours } from './colours.ts'
 import { count, duration, finite, moment, percent, short } from './figures.ts'
@@ -10,23 +7,23 @@ import { barText } from './sparkline.ts'
 import { thin } from './thin.ts'
 
 export interface TimelineStage {
-  /** As people call it: `canary 5 %`. */
+  /** For example `canary 5 %`. */
   name: string
   fromMs: number
-  /** Null while it lasts. */
+  /** Null while the stage runs. */
   toMs: number | null
-  /** Of the callers who get the candidate's answers, in basis points; 0 in a shadow. */
+  /** The candidate's share of traffic in basis points; 0 in a shadow. */
   shareBp: number
-  /** What has become of it: `pass`, `fail`, … */
+  /** `pass`, `fail`, … */
   verdict?: string
 }
 
 export interface Timeline {
   stages: readonly TimelineStage[]
-  /** Bad answers above the champion's rate, cumulative. */
+  /** Failed requests above the champion's rate, cumulative. */
   harm?: readonly { atMs: number; excess: number }[]
   harmBudget?: number
-  /** To which stages that still last are drawn. */
+  /** The end of running stages in the chart. */
   nowMs: number
 }
 
@@ -36,8 +33,8 @@ interface Drawn extends TimelineStage {
   share: number
 }
 
-/** No release has as many; the last are drawn. */
-const mostStages = 100
+/** The last stages are drawn. */
+const maxStages = 100
 
 function drawable({ stages, nowMs }: Timeline): Drawn[] {
   return stages
@@ -49,14 +46,14 @@ function drawable({ stages, nowMs }: Timeline): Drawn[] {
       share: Math.min(1, Math.max(0, (finite(stage.shareBp) ?? 0) / 10_000)),
     }))
     .sort((one, other) => one.fromMs - other.fromMs)
-    .slice(-mostStages)
+    .slice(-maxStages)
 }
 
-const told = (stage: Drawn): string =>
-  `${short(stage.name, 60)}: ${percent(stage.share)} of the callers for ${duration(stage.to.getTime() - stage.fromMs)}` +
+const described = (stage: Drawn): string =>
+  `${short(stage.name, 60)}: ${percent(stage.share)} of traffic for ${duration(stage.to.getTime() - stage.fromMs)}` +
   (stage.verdict === undefined
     ? stage.toMs === null
-      ? ', still going on'
+      ? ', in progress'
       : ''
     : `, ${stage.verdict.replace('_', ' ')}`)
 
@@ -64,7 +61,7 @@ const isBad = (verdict: string | undefined): boolean => verdict === 'fail' || ve
 
 export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'description'>): Promise<string> {
   const stages = drawable(timeline)
-  if (stages.length === 0) return drawNothing({ ...frame, description: '' }, 'No stage has begun yet.')
+  if (stages.length === 0) return drawNothing({ ...frame, description: '' }, 'No stages yet')
   const budget = finite(timeline.harmBudget ?? null)
   const harm = thin(
     (timeline.harm ?? []).filter(({ atMs, excess }) => Number.isFinite(atMs) && finite(excess) !== null),
@@ -80,15 +77,13 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
         }))
   const lastUsed = used.at(-1)
   const spent =
-    lastUsed === undefined
-      ? ''
-      : `; ${count(lastUsed.excess)} of ${count(budget)} bad answers of the harm budget are used`
-  const full = { ...frame, description: `${stages.map(told).join('; ')}${spent}` }
+    lastUsed === undefined ? '' : `; ${count(lastUsed.excess)} of ${count(budget)} excess failures`
+  const full = { ...frame, description: `${stages.map(described).join('; ')}${spent}` }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(stages.flatMap((stage) => [stage.from.getTime(), stage.to.getTime()]))
   const spanMs = to.getTime() - from.getTime()
   const pixelsPerMs = ((frame.width ?? 640) - 64) / spanMs
-  // A name that is wider than its stage is told when one points at it.
+  // A name wider than its stage stands in the tooltip alone.
   const named = stages.filter(
     (stage) => (stage.to.getTime() - stage.fromMs) * pixelsPerMs > 6.2 * short(stage.name, 24).length,
   )
@@ -122,7 +117,7 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
         fill: (stage) =>
           isBad(stage.verdict) ? colours.bad : stage.shareBp > 0 ? colours.main : colours.other,
         fillOpacity: 0.35,
-        title: told,
+        title: described,
       }),
       plot.ruleX(stages.slice(1), {
         x: 'from',
@@ -150,7 +145,7 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
             plot.text([lastUsed!], {
               x: 'at',
               y: 'share',
-              text: () => 'harm',
+              text: () => 'excess failures',
               textAnchor: 'end',
               dy: -8,
               fill: colours.bad,
@@ -161,16 +156,16 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
   }))
 }
 
-/** The same for a terminal: one line a stage, its bar the share of the callers. */
+/** The chart for a terminal: one line a stage, with its share of traffic as a bar. */
 export function timelineText(timeline: Timeline, { width = 96 }: { width?: number } = {}): string {
   const stages = drawable(timeline)
-  if (stages.length === 0) return 'No stage has begun yet.'
+  if (stages.length === 0) return 'No stages yet'
   const names = stages.map(({ name }) => short(name, 28))
   const nameWidth = Math.max(...names.map((name) => name.length))
   const cells = Math.max(8, Math.min(24, width - nameWidth - 50))
   const lines = stages.map((stage, i) => {
     const lasted = duration(stage.to.getTime() - stage.fromMs)
-    const state = stage.verdict?.replace('_', ' ') ?? (stage.toMs === null ? 'going on' : 'over')
+    const state = stage.verdict?.replace('_', ' ') ?? (stage.toMs === null ? 'in progress' : 'ended')
     return [
       names[i]!.padEnd(nameWidth),
       moment(stage.fromMs),
@@ -185,7 +180,7 @@ export function timelineText(timeline: Timeline, { width = 96 }: { width?: numbe
   const last = (timeline.harm ?? []).filter(({ excess }) => finite(excess) !== null).at(-1)
   if (last !== undefined && finite(timeline.harmBudget ?? null) !== null)
     lines.push(
-      `harm: ${count(last.excess)} of ${count(timeline.harmBudget)} bad answers above the champion's rate`,
+      `excess failures: ${count(last.excess)} of ${count(timeline.harmBudget)} (above the champion's rate)`,
     )
   return lines.join('\n')
 }

@@ -1,6 +1,6 @@
 /**
- * The files of the pages. Each is asked for by a name with a part of its hash, so that browsers keep it for ever and never show a
- * page with the style sheet of another release.
+ * Serves the static files of the pages. Each name contains a part of the file's hash, so that browsers cache it forever and never use
+ * the style sheet of another build.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -15,15 +15,15 @@ const types = {
 
 const own = (name: string) => fileURLToPath(new URL(`./assets/${name}`, import.meta.url))
 
-/** Name → where it lies. */
-const places = {
+/** Name → path of the file. */
+const paths = {
   'style.css': () => own('style.css'),
   'page.js': () => own('page.js'),
   'icon.svg': () => own('icon.svg'),
   'htmx.js': () => createRequire(import.meta.url).resolve('htmx.org/dist/htmx.min.js'),
 } as const
 
-export type AssetName = keyof typeof places
+export type AssetName = keyof typeof paths
 
 interface Held {
   bytes: Uint8Array<ArrayBuffer>
@@ -35,7 +35,7 @@ const held = new Map<AssetName, Promise<Held>>()
 function hold(name: AssetName): Promise<Held> {
   const known = held.get(name)
   if (known !== undefined) return known
-  const reading = readFile(places[name]()).then((bytes) => ({
+  const reading = readFile(paths[name]()).then((bytes) => ({
     bytes: Uint8Array.from(bytes),
     hash: createHash('sha256').update(bytes).digest('hex').slice(0, 12),
   }))
@@ -44,9 +44,9 @@ function hold(name: AssetName): Promise<Held> {
   return reading
 }
 
-/** Where each file is to be asked for. */
-export async function addressesOfAssets(): Promise<Record<AssetName, string>> {
-  const names = Object.keys(places) as AssetName[]
+/** The URL path of each file. */
+export async function assetPaths(): Promise<Record<AssetName, string>> {
+  const names = Object.keys(paths) as AssetName[]
   const found = await Promise.all(
     names.map(async (name) => {
       const [stem, ending] = name.split('.')
@@ -59,14 +59,14 @@ export async function addressesOfAssets(): Promise<Record<AssetName, string>> {
 export interface Asset {
   bytes: Uint8Array<ArrayBuffer>
   type: string
-  /** Whether the hash in its name is that of its bytes. A replica that was just replaced may have made the page. */
+  /** Whether the hash in the name is that of the bytes. It differs when a replica of another build rendered the page. */
   isCurrent: boolean
 }
 
 export async function findAsset(file: string): Promise<Asset | undefined> {
   const [, stem, hash, ending] = /^([a-z]+)\.([0-9a-f]{12})\.([a-z]+)$/.exec(file) ?? []
   const name = `${stem}.${ending}`
-  if (!Object.hasOwn(places, name)) return undefined
+  if (!Object.hasOwn(paths, name)) return undefined
   const { bytes, hash: current } = await hold(name as AssetName)
   return { bytes, type: types[ending as keyof typeof types], isCurrent: hash === current }
 }

@@ -1,7 +1,4 @@
-/**
- * What a person is shown in place of a page: what is wrong, what to do, and where to go on. Nobody is told more than the problem
- * document says; what nobody foresaw is in the log under the number shown.
- */
+/** Renders an error as a page with its remedy. It shows no more than the problem document; the log has the details. */
 import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
@@ -35,8 +32,8 @@ export async function failurePage(
 }
 
 /**
- * A cookie of ours does not come along when another site, or a mail, led here: the page is asked for once more by itself, and then
- * it does. Who has no session is sent to sign in and comes back.
+ * Redirects to the sign-in page, which returns to the target. The browser sends no session cookie with a link from another site or a
+ * mail, so such a request is first reloaded by the page itself.
  */
 async function toSignIn({ target, safe, header }: FailedAsk): Promise<RouteResponse> {
   if (header('hx-request') !== undefined)
@@ -57,12 +54,12 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
     <p>{problem.remedy}</p>
     {problem.code === 'postgres_unavailable' && (
       <p>
-        <strong>Predictions go on</strong>: every replica answers from its memory. This page comes back when
-        the database does.
+        <strong>Predictions continue</strong>: every replica serves from memory. Reload this page once the
+        database is back.
       </p>
     )}
     <p>
-      <a href="/">To the overview</a>
+      <a href="/">Go to overview</a>
     </p>
     <p class="quiet">
       {problem.code} · request {requestId}
@@ -71,19 +68,19 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
 )
 
 function headingOf({ status, code, title }: Problem): string {
-  if (code === 'postgres_unavailable') return 'The database does not answer'
-  if (code === 'temporal_unavailable') return 'Temporal does not answer'
+  if (code === 'postgres_unavailable') return 'Database unreachable'
+  if (code === 'temporal_unavailable') return 'Temporal unreachable'
   switch (status) {
     case 400:
-      return 'This address asks for something odd'
+      return 'Invalid request'
     case 403:
-      return 'Not for this key'
+      return 'No access'
     case 404:
-      return 'There is nothing here'
+      return 'Page not found'
     case 409:
-      return 'Not now'
+      return 'Conflict'
     case 500:
-      return 'Something is broken'
+      return 'Something went wrong'
     default:
       return title
   }

@@ -1,4 +1,4 @@
-/** How states are called and coloured on every page, so that one thing has one name. */
+/** Names and colours the states of releases, verdicts and versions, the same on every page. */
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
 import type { Tone } from './components/elements.tsx'
@@ -6,28 +6,27 @@ import { shareText } from './components/elements.tsx'
 
 const stageWords: Readonly<Record<ReleaseStage, string>> = {
   qualifying: 'qualifying',
-  awaiting_approval: 'awaits approval',
+  awaiting_approval: 'awaiting approval',
   shadow: 'shadow',
   canary: 'canary',
-  awaiting_decision: 'awaits a decision',
+  awaiting_decision: 'decision needed',
   promoting: 'promoting',
   probation: 'probation',
-  rolling_back: 'being taken back',
+  rolling_back: 'rolling back',
   ended: 'ended',
 }
 
-/** Where a release stands: `canary 5 %`, `shadow 25 % copied`. */
+/** The stage of a release with its share: `canary 5 %`, `shadow 25 %`. */
 export function stageText({
   stage,
   shareBp,
   paused,
 }: Pick<ReleaseState, 'stage' | 'shareBp' | 'paused'>): string {
-  const share =
-    stage === 'canary' ? ` ${shareText(shareBp)}` : stage === 'shadow' ? ` ${shareText(shareBp)} copied` : ''
+  const share = stage === 'canary' || stage === 'shadow' ? ` ${shareText(shareBp)}` : ''
   return `${stageWords[stage]}${share}${paused ? ', paused' : ''}`
 }
 
-/** Whether nothing goes on before a person has spoken. */
+/** Whether the release needs a command from an approver or an operator before it continues. */
 export const asksPerson = ({ stage, paused }: Pick<ReleaseState, 'stage' | 'paused'>): boolean =>
   stage === 'awaiting_approval' || stage === 'awaiting_decision' || paused
 
@@ -55,12 +54,19 @@ export const verdictTones: Readonly<Record<VerdictKind, Tone>> = {
   error: 'bad',
 }
 
-/** `rolled_back` as people write it. */
+/** An identifier as words: `rolled_back` → `rolled back`. */
 export const plain = (word: string): string => word.replaceAll('_', ' ')
 
-/** The first letters of a digest, enough to compare two by eye. */
+/** A drift level as a word: `warn` → `warning`. */
+export const driftText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
+
+/** The metric as headings write it: `auc` → `AUC`. */
+export const metricName = (metric: string): string =>
+  ['auc', 'rmse', 'mae'].includes(metric) ? metric.toUpperCase() : metric
+
+/** The first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** Moments within a sentence, to the minute: the sentence was made for programs as well. */
+/** Shortens the ISO 8601 times in a sentence to minutes. */
 export const readable = (sentence: string): string =>
   sentence.replaceAll(/(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z/g, '$1 $2 UTC')

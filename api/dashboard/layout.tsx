@@ -1,4 +1,4 @@
-/** The frame of every page: head, navigation, who is signed in, and the place of what the page shows. */
+/** Renders the frame of every page: head, navigation, signed-in user and main content. */
 import type { Child } from 'hono/jsx'
 import type { Actor } from '../auth/authentication.ts'
 import type { AssetName } from './assets.ts'
@@ -13,18 +13,18 @@ export interface NavItem {
 export interface Frame {
   title: string
   assets: Record<AssetName, string>
-  /** The path of the page; the navigation shows where it lies. */
+  /** The path of the page; the navigation marks its entry. */
   path: string
-  /** Who looks; nobody before sign-in, and when it is not known. */
+  /** The signed-in user; absent before sign-in and on error pages. */
   actor?: Actor | undefined
-  /** The pages that this person may look at, in order. */
+  /** The pages that the user may open, in order. */
   nav?: readonly NavItem[]
   /** The token of the session, for signing out. */
   token?: string | undefined
   children?: Child
 }
 
-/** What runs may not be made from texts, and style sheets lie in files: the policy of the pages allows neither. */
+/** Keeps htmx within the content security policy: no inline styles and no evaluated code. */
 const htmxConfig = JSON.stringify({
   includeIndicatorCSS: false,
   history: false,

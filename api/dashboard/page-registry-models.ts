@@ -1,4 +1,4 @@
-/** The pages of models, of data and of the records, with who may use them; `places.ts` takes them in. */
+/** Lists the pages of models, data and operations with their roles, for the page registry. */
 import { admins, viewers } from '../http/route.ts'
 import { alertHandlers } from './pages/operations/alert-roles.ts'
 import type { FormPlace, Place } from './page.ts'
@@ -7,44 +7,44 @@ export const modelPlaces: readonly Place[] = [
   {
     path: '/models',
     allow: viewers,
-    summary: 'Every model, its champion and its newest version.',
+    summary: 'List models with their champion and latest version.',
     nav: 'Models',
     find: async () => (await import('./pages/model/models.tsx')).models,
   },
   {
     path: '/models/:name',
     allow: viewers,
-    summary: 'One model: versions through time, what was live at a moment, quality and drift.',
+    summary: 'Show a model: versions, champion at a time, quality and drift.',
     find: async () => (await import('./pages/model/model.tsx')).model,
   },
   {
     path: '/models/:name/features',
     allow: viewers,
-    summary: 'What a model is asked, beside what its champion was trained on.',
+    summary: 'Compare the live inputs of a model with the training data of its champion.',
     find: async () => (await import('./pages/model/model-features.tsx')).featuresPage,
   },
   {
     path: '/models/:name/versions/:version',
     allow: viewers,
-    summary: 'One version: how it was judged, how its training went, and its card.',
+    summary: 'Show a version: evaluation, training and model card.',
     find: async () => (await import('./pages/model/model-version.tsx')).versionPage,
   },
   {
     path: '/models/:name/versions/:version/card',
     allow: viewers,
-    summary: 'The card of a version, to be read or printed.',
+    summary: 'Show the model card of a version.',
     find: async () => (await import('./pages/model/model-version.tsx')).cardPage,
   },
   {
     path: '/versions',
     allow: viewers,
-    summary: 'Searches the versions of all models.',
+    summary: 'Search the versions of all models.',
     find: async () => (await import('./pages/model/versions.tsx')).versions,
   },
   {
     path: '/compare',
     allow: viewers,
-    summary: 'Two versions side by side, what differs first.',
+    summary: 'Compare two versions.',
     find: async () => (await import('./pages/model/compare.tsx')).compare,
   },
 ]
@@ -53,47 +53,47 @@ export const recordPlaces: readonly Place[] = [
   {
     path: '/data',
     allow: viewers,
-    summary: 'The snapshots that models learn from.',
+    summary: 'List training snapshots.',
     nav: 'Data',
     find: async () => (await import('./pages/training/snapshots.tsx')).data,
   },
   {
     path: '/data/:digest',
     allow: viewers,
-    summary: 'One snapshot with its validation.',
+    summary: 'Show a snapshot with its validation.',
     find: async () => (await import('./pages/training/snapshot.tsx')).snapshotPage,
   },
   {
     path: '/alerts',
     allow: viewers,
-    summary: 'What a person should know; what is open first.',
+    summary: 'List alerts, open ones first.',
     nav: 'Alerts',
     find: async () => (await import('./pages/operations/alerts.tsx')).alerts,
   },
   {
     path: '/runbooks/:page',
     allow: viewers,
-    summary: 'What to do about an alert.',
+    summary: 'Show the runbook of an alert.',
     find: async () => (await import('./pages/operations/runbook.tsx')).runbook,
   },
   {
     path: '/drills',
     allow: viewers,
-    summary: 'Rehearsed releases and how soon each was noticed.',
+    summary: 'List drills with their detection and recovery times.',
     nav: 'Drills',
     find: async () => (await import('./pages/operations/drills.tsx')).drills,
   },
   {
     path: '/audit',
     allow: viewers,
-    summary: 'Who changed what in production.',
+    summary: 'List the audit log.',
     nav: 'Audit',
     find: async () => (await import('./pages/operations/audit.tsx')).audit,
   },
   {
     path: '/audit/verification',
     allow: admins,
-    summary: 'Follows the newest rows of the audit back, and says whether they are whole.',
+    summary: 'Verify the newest entries of the audit log.',
     find: async () => (await import('./pages/operations/audit-verification.tsx')).verification,
   },
 ]
@@ -102,7 +102,7 @@ export const recordForms: readonly FormPlace[] = [
   {
     path: '/alerts/:id',
     allow: alertHandlers,
-    summary: 'Takes an alert on, or says that it is over.',
+    summary: 'Acknowledge or resolve an alert.',
     find: async () => (await import('./pages/operations/alert-action.ts')).updateAlert,
   },
 ]

@@ -1,6 +1,6 @@
 /**
- * A page as data: what it reads and how it looks. Pages are only ever mounted from `places.ts`, where each names who may look, and
- * what a page reads goes through a store that counts, so that no list of a thousand becomes a thousand statements.
+ * Defines pages as data: what a page loads and how it renders. The registry mounts each page with its roles, and a counting store
+ * limits its statements, so that a list of 1,000 rows never costs 1,000 statements.
  */
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { z } from 'zod'
@@ -11,46 +11,46 @@ import type { ApiDeps } from '../deps.ts'
 
 export type View = JSX.Element
 
-/** What a page is asked for, after everything was checked. */
+/** The validated request for a page. */
 export interface PageAsk<Query = undefined> {
   actor: Actor
   params: Readonly<Record<string, string>>
   query: Query
-  /** The path with its query. */
+  /** The path with the query. */
   target: string
-  /** For `<Form token>`; absent for a key without a session, which only looks. */
+  /** The CSRF token for forms; absent for a key without a session, which only reads. */
   token: string | undefined
 }
 
 export interface Page<Data, Query = undefined> {
-  /** Strict: what it does not name is refused with 400. */
+  /** Strict: an unknown field is refused with 400. */
   query?: z.ZodType<Query>
-  /** Everything the page shows, by a number of statements that does not grow with what there is. `deps.store` counts them. */
+  /** Loads all data by a number of statements that does not grow with the rows. `deps.store` counts them. */
   load: (deps: ApiDeps, ask: PageAsk<Query>) => Promise<Data>
   title: (data: Data) => string
-  /** What stands in `<main>`, without reading anything more. */
+  /** Renders the content of `<main>` from the data alone. */
   view: (data: Data, ask: PageAsk<Query>) => View
 }
 
 export type AnyPage = Page<unknown, unknown>
 
-/** Forgets what data and query are, once load and view are bound to them. */
+/** Erases the types of data and query once load and view agree on them. */
 export function page<Data, Query = undefined>(spec: Page<Data, Query>): AnyPage {
   return spec as unknown as AnyPage
 }
 
-/** Where a page is, and for whom. The page itself is loaded when somebody first looks at it. */
+/** The path and the roles of a page. Its module is loaded with the first request. */
 export interface Place {
   /** With parameters as `:name`. */
   path: string
   allow: readonly Role[]
   summary: string
-  /** Its word in the navigation, when it has one. */
+  /** Its label in the navigation, where it has one. */
   nav?: string
   find: () => Promise<AnyPage>
 }
 
-/** Where a form is sent. It answers by sending the browser to a page, or with a page that says why not. */
+/** The target of a form. It redirects to a page, or responds with an error page. */
 export interface FormPlace {
   path: string
   allow: readonly Role[] | 'public'

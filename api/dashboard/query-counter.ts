@@ -1,4 +1,4 @@
-/** A store that counts its statements, for one page. */
+/** Counts the statements that a page runs. */
 import type { Database, Store } from '../../store/postgres.ts'
 
 export interface CountedStore {

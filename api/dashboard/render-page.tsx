@@ -1,9 +1,9 @@
-/** Answers for a page: reads what it shows, renders it into the frame, and says in Server-Timing what that took. */
+/** Renders a page into the layout and reports its statements and times in Server-Timing. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { addressesOfAssets } from './assets.ts'
+import { assetPaths } from './assets.ts'
 import { countStatements } from './query-counter.ts'
 import type { AnyPage, PageAsk, Place, View } from './page.ts'
 import { html, pageHeaders } from './security-headers.ts'
@@ -11,11 +11,11 @@ import { Layout, type Frame, type NavItem } from './layout.tsx'
 
 export interface Asked {
   place: Place
-  /** Every page there is, for the navigation. */
+  /** All pages, for the navigation. */
   places: readonly Place[]
 }
 
-/** Whoever looks at one page looks at one with charts next; this replica has been asked for pages, and others need not be ready. */
+/** Loads the chart packages after the first page, because a page with charts usually follows. */
 setTimeout(() => void import('../../charts/render.ts').then(({ loadPlot }) => loadPlot()), 250).unref()
 
 export async function answerPage(
@@ -24,7 +24,7 @@ export async function answerPage(
   ask: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { actor, params, target, session } = ask
-  if (actor === undefined) throw new DomainError('unauthenticated', 'nobody is signed in')
+  if (actor === undefined) throw new DomainError('unauthenticated', 'not signed in')
   const found = await place.find()
   const asked: PageAsk<unknown> = {
     actor,
@@ -57,18 +57,18 @@ export async function answerPage(
   return { text, type: html, headers: { ...pageHeaders, 'server-timing': timing.join(', ') } }
 }
 
-/** A whole page in its frame. */
+/** A complete HTML page in the layout. */
 export async function pageText(frame: Omit<Frame, 'assets'>): Promise<string> {
-  const assets = await addressesOfAssets()
+  const assets = await assetPaths()
   const view: View = <Layout {...frame} assets={assets} />
   return `<!doctype html>${String(await view)}`
 }
 
-/** What a page without a schema is asked beside its path means nothing to it. */
+/** Validates the query of a page; a page without a schema ignores it. */
 function queryOf({ query }: AnyPage, target: string): unknown {
   if (query === undefined) return undefined
   const sent = Object.fromEntries(new URLSearchParams(target.split('?')[1] ?? ''))
-  // An empty field of a form is one that was not filled in.
+  // A form sends its empty fields too.
   const filled = Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== ''))
   const checked = query.safeParse(filled)
   if (checked.success) return checked.data

@@ -1,6 +1,6 @@
 /**
- * The dashboard as routes. Only this is there from the start; what makes pages is loaded at the first request for one, because a
- * replica that answers predictions must not pay for it.
+ * Mounts the dashboard as routes. The modules of the pages are loaded with the first request for one, so that replicas without
+ * dashboard traffic save the memory.
  */
 import { Counter } from 'prom-client'
 import { z } from 'zod'
@@ -13,9 +13,9 @@ import { findAsset } from './assets.ts'
 import { reportPath } from './security-headers.ts'
 import { forms, places } from './page-registry.ts'
 
-/** Most bytes of a form: a reason and some digests. */
-const formBytes = 32_768
-const reportBytes = 65_536
+/** A form has a reason and a few digests. */
+const maxFormBytes = 32_768
+const maxReportBytes = 65_536
 const formMedia = ['application/x-www-form-urlencoded']
 
 export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
@@ -38,10 +38,10 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         allow: form.allow,
         page: true,
         summary: form.summary,
-        rawBytes: formBytes,
+        rawBytes: maxFormBytes,
         contentTypes: formMedia,
         body: z.record(z.string(), z.string()),
-        answers: { 303: 'It was done; what came of it is shown there' },
+        answers: { 303: 'Done; redirects to the page with the result' },
         handle: async (ask: RouteRequest<Record<string, string>, undefined>) =>
           (await form.find())(deps, ask),
       }),
@@ -51,17 +51,17 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       path: '/sign-in',
       allow: 'public',
       page: true,
-      summary: 'Where a person signs in.',
+      summary: 'Show the sign-in page.',
       answers: { 200: 'A page' },
       handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
     }),
     defineRoute({
       method: 'get',
-      path: '/sign-in/elsewhere',
+      path: '/sign-in/sso',
       allow: 'public',
       page: true,
-      summary: 'Leads to the identity provider, where there is one.',
-      answers: { 303: 'The way there' },
+      summary: 'Redirect to the identity provider.',
+      answers: { 303: 'Redirects to the provider' },
       handle: async (ask) => (await import('./pages/sign-in/sso.ts')).leave(deps, ask),
     }),
     defineRoute({
@@ -69,23 +69,20 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       path: '/sign-in/callback',
       allow: 'public',
       page: true,
-      summary: 'Where the identity provider sends people back to.',
-      answers: { 303: 'Signed in', 403: 'Not believed, or without a role here' },
+      summary: 'Complete the sign-in after the identity provider redirects back.',
+      answers: { 303: 'Signed in', 403: 'Invalid token, or no role in Tenure' },
       handle: async (ask) => (await import('./pages/sign-in/sso.ts')).comeBack(deps, ask),
     }),
     defineRoute({
       method: 'get',
       path: '/assets/:file',
       allow: 'public',
-      summary: 'A style sheet, script or picture of the pages, named with its content.',
+      summary: 'Get a style sheet, script or image of the pages by its hashed name.',
       answers: { 200: 'The file' },
       async handle({ params }) {
         const asset = await findAsset(params['file']!)
         if (asset === undefined)
-          throw new DomainError(
-            'not_found',
-            `there is no file ${JSON.stringify(params['file']!.slice(0, 100))}`,
-          )
+          throw new DomainError('not_found', `unknown file ${JSON.stringify(params['file']!.slice(0, 100))}`)
         const { bytes, type, isCurrent } = asset
         const caching = isCurrent ? 'public, max-age=31536000, immutable' : 'no-cache'
         return {
@@ -99,31 +96,31 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
   ]
 }
 
-/** Where browsers tell of what a page was not allowed to do: never anything, unless somebody tries. */
+/** Receives browser reports on violations of the content security policy. */
 function reports({ log, metrics }: ApiDeps): RouteDefinition {
-  const say = createThrottledLog(log)
+  const warn = createThrottledLog(log)
   const { help } = metricTable.tenure_page_reports_total
   const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
   return defineRoute({
     method: 'post',
     path: reportPath,
     allow: 'public',
-    summary: 'Takes what browsers report of the Content-Security-Policy.',
-    rawBytes: reportBytes,
+    summary: 'Report a violation of the Content-Security-Policy.',
+    rawBytes: maxReportBytes,
     contentTypes: ['application/csp-report', 'application/reports+json', 'application/json'],
-    answers: { 204: 'It was counted' },
+    answers: { 204: 'Counted' },
     handle({ bytes }) {
       counter.inc()
-      say(`a page was kept from what its policy forbids: ${directiveOf(bytes)}`)
+      warn(`content security policy violated: ${directiveOf(bytes)}`)
       return { status: 204 }
     },
   })
 }
 
-/** The directive alone: the rest comes from outside and would fill the log with whatever somebody likes. */
+/** The directive alone, because the rest of a report is unchecked text from outside. */
 function directiveOf(bytes: Buffer): string {
   const found = /"(?:effective-directive|effectiveDirective|violated-directive)"\s*:\s*"([a-z-]{1,40})/.exec(
     bytes.toString('utf8'),
   )
-  return found?.[1] ?? 'it does not say'
+  return found?.[1] ?? 'unknown directive'
 }

@@ -1,6 +1,6 @@
-/** What every page tells the browser: to load nothing but what this host has, to send forms nowhere else, to be in nobody's frame. */
+/** Defines the response headers of every page: it loads from this host alone, posts to it alone, and is never framed. */
 
-/** Where browsers tell of what a page was not allowed to do. */
+/** The target of reports on the content security policy. */
 export const reportPath = '/csp-reports'
 
 export const pageHeaders: Readonly<Record<string, string>> = {
@@ -11,12 +11,12 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'reporting-endpoints': `csp="${reportPath}"`,
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
-  // Not `no-referrer`: with it a browser hides where a form of ours comes from, also from us.
+  // Not `no-referrer`: it would hide the origin of forms from this host too.
   'referrer-policy': 'same-origin',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
-  // What a page shows is for who asked, and of this moment.
+  // A page is for one user and one moment.
   'cache-control': 'no-store',
 }
 

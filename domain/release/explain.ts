@@ -1,4 +1,4 @@
-/** Why a release is where it is, in a sentence for people. It reads the state and nothing else, so it cannot be out of date. */
+/** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
@@ -6,51 +6,63 @@ export function whyWaiting(state: ReleaseState): string {
   const effect = nextEffect(state)
   switch (effect.kind) {
     case 'qualify':
-      return `A process of its own is loading ${state.version} and checking it.`
+      return `Running pre-flight checks of ${state.version}.`
     case 'wait': {
       const missing = state.policy.approval.approvers - state.approvals.length
-      return `It waits for ${missing} more approval(s) until ${time(effect.untilMs)}; ${state.requestedBy}, who asked for it, cannot give one.`
+      return `Needs ${missing} ${missing === 1 ? 'approval' : 'approvals'} by ${time(effect.untilMs)}; requested by ${state.requestedBy} (cannot self-approve).`
     }
     case 'route':
       return state.blockedBy.length > 0
-        ? `Not every replica follows generation ${state.generation}: ${state.blockedBy.join('; ')}.`
+        ? `Waiting for replicas to reach generation ${state.generation}: ${state.blockedBy.join('; ')}.`
         : isWarming(state)
-          ? `Every replica is loading ${state.version} before the champion moves.`
-          : `The replicas are being told to ${state.stage === 'shadow' ? 'show' : 'give'} ${share(state.shareBp)} to ${state.version}.`
+          ? `Every replica is loading ${state.version} before the champion changes.`
+          : `${state.stage === 'shadow' ? 'Copying' : 'Routing'} ${share(state.shareBp)} of traffic to ${state.version}.`
     case 'watch':
       return watching(state, effect.untilMs)
     case 'promote':
-      return `${state.version} is being made champion.`
+      return `Promoting ${state.version} to champion.`
     case 'roll_back':
-      return `It is being taken back: ${state.rollbackOrder?.reason ?? ''}${tried(state)}.`
+      return `Rolling back: ${state.rollbackOrder?.reason ?? ''}${tried(state)}.`
     case 'close':
-      return `It has ended (${state.outcome ?? ''}) and the end is being written down${tried(state)}.`
+      return `Ended (${plain(state.outcome)}); recording the result${tried(state)}.`
     case 'none':
-      return `It has ended (${state.outcome ?? ''}): ${state.reason ?? ''}.`
+      return `Ended (${plain(state.outcome)}): ${state.reason ?? ''}.`
     default:
       return effect satisfies never
   }
 }
 
 function watching(state: ReleaseState, untilMs: number | undefined): string {
-  const until = untilMs === undefined ? '' : ` until ${time(untilMs)}, then it is taken back`
+  const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`
   if (state.stage === 'awaiting_decision')
-    return `A person is asked to approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
-  if (state.paused) return `${state.pause?.by ?? 'A person'} has paused it${until}.`
-  const asked = watchedPolicy(state)
+    return `Approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
+  if (state.paused) return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}${until}.`
+  const policy = watchedPolicy(state)
+  const requests = policy?.minRequests ?? 0
   if (isBreakGlass(state))
     return (
-      `${state.breakGlass?.by} has broken the glass: ${state.version} goes on to all callers when ` +
-      `${asked?.minRequests ?? 0} requests at ${share(state.shareBp)} show nothing against it${until}.`
+      `Emergency promotion by ${state.breakGlass?.by}: ${state.version} gets all traffic after ` +
+      `${requests} requests at ${share(state.shareBp)} without a regression${until}.`
     )
-  return (
-    `${state.version} is watched at ${share(state.shareBp)} for at least ${seconds(asked?.minMs)} and ` +
-    `${asked?.minRequests ?? 0} requests, and for at most ${seconds((asked?.deadlineMs ?? 0) * (1 + state.extensions))}.`
-  )
+  const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)
+  const stage = `${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`
+  return `${stage} ${share(state.shareBp)}: needs ${duration(policy?.minMs)} and ${requests} requests; deadline ${duration(deadlineMs)}.`
 }
 
+const units = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+] as const
+
+/** In the largest unit that divides it. */
+function duration(ms = 0): string {
+  const [unit, name] = units.find(([each]) => ms > 0 && ms % each === 0) ?? [1_000, 's']
+  return `${ms / unit} ${name}`
+}
+
+const plain = (outcome = ''): string => outcome.replaceAll('_', ' ')
 const share = (basisPoints: number): string => `${basisPoints / 100} %`
-const seconds = (ms = 0): string => `${ms / 1000} s`
 const time = (ms: number): string => new Date(ms).toISOString()
 const tried = (state: ReleaseState): string =>
-  state.attempts === 0 ? '' : ` (tried ${state.attempts} times: ${state.blockedBy.join('; ')})`
+  state.attempts === 0 ? '' : ` (${state.attempts} attempts failed: ${state.blockedBy.join('; ')})`

@@ -1,4 +1,4 @@
-/** Every chart with what is odd: nothing, one point, numbers that are none, ten thousand points, names nobody has foreseen. */
+/** Tests every chart with unusual data: none, one point, NaN, 10,000 points, hostile names. */
 import { describe, expect, it } from 'vitest'
 import { standAlone } from '../../charts/colours.ts'
 import { driftSvg, type DriftBar } from '../../charts/drift.ts'
@@ -15,7 +15,7 @@ type Draw = (n: number, odd: { name: string; value: number }, width: number) => 
 
 const start = Date.UTC(2026, 2, 1)
 const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
-const frame = (width: number) => ({ id: 'chart', title: 'What is asked', width })
+const frame = (width: number) => ({ id: 'chart', title: 'A chart', width })
 
 const interval = (i: number, { name, value }: { name: string; value: number }): IntervalRow => ({
   label: name,
@@ -55,7 +55,7 @@ const quality = (i: number, { name, value }: { name: string; value: number }): Q
   rows: 100,
 })
 
-/** Each chart from n things, some of them odd. */
+/** Each chart from n items, some of them unusual. */
 const drawings: Record<string, Draw> = {
   intervals: (n, odd, width) =>
     intervalsSvg(
@@ -128,47 +128,47 @@ const drawings: Record<string, Draw> = {
 
 const plain = { name: 'auc', value: 0.01 }
 const scripted = `<script>alert(1)</script>"'&\u0000\u202e${'x'.repeat(5_000)}`
-/** What a browser would refuse, or drop without a word. */
+/** Content that a browser refuses or silently drops. */
 const refused = /<script|<style|\sstyle=|NaN|Infinity|undefined|javascript:|\son\w+=/
 const refusedIn = (svg: string): string | undefined => refused.exec(svg)?.[0]
 
 describe.each(Object.entries(drawings))('the chart %s', (name, drawing) => {
-  it.each([0, 1, 2, 12])('draws %i things, wide and narrow', async (n) => {
+  it.each([0, 1, 2, 12])('draws %i items, wide and narrow', async (n) => {
     for (const width of [640, 340]) {
       const svg = await drawing(n, plain, width)
       expect(svg).toMatch(/^<svg [^>]*role="img"[^>]*>/)
       expect(svg).toContain(
-        `<title id="chart-${svg.match(/id="chart-(\d+)-title"/)?.[1]}-title">What is asked</title>`,
+        `<title id="chart-${svg.match(/id="chart-(\d+)-title"/)?.[1]}-title">A chart</title>`,
       )
       expect(svg).toMatch(/<desc id="chart-\d+-desc">[^<]{10,}<\/desc>/)
       expect(refusedIn(svg)).toBeUndefined()
     }
   })
   it.each([NaN, Infinity, -Infinity, 1e300, -1e300, 0])(
-    'draws %s as nothing or as something',
+    'draws a value of %s without NaN, Infinity or undefined in the SVG',
     async (value) => {
       for (const n of [1, 5])
         expect(refusedIn(await drawing(n, { name: 'auc', value }, 640)), name).toBeUndefined()
     },
   )
-  it('draws ten thousand things in the size of a page', async () => {
+  it('draws 10,000 items in the size of a page', async () => {
     const svg = await drawing(10_000, plain, 640)
     expect(svg.length).toBeLessThan(600_000)
     expect(Number(/height="(\d+)"/.exec(svg)?.[1])).toBeLessThan(3_000)
   })
-  it('quotes names that are markup, and cuts long ones', async () => {
+  it('escapes names that contain markup, and cuts long ones', async () => {
     const svg = await drawing(3, { name: scripted, value: 0.01 }, 640)
     expect(refusedIn(svg)).toBeUndefined()
     expect(svg.includes('x'.repeat(300))).toBe(false)
   })
 })
 
-describe('in a terminal', () => {
+describe('a chart for the terminal', () => {
   const rows: IntervalRow[] = [
     { label: 'auc', delta: 0.02, low: 0.01, high: 0.03, limit: -0.01, verdict: 'better' },
     { label: 'accuracy', delta: -0.02, low: -0.03, high: -0.01, limit: -0.01, verdict: 'not_better' },
   ]
-  it('an interval stands on its side of nothing', () => {
+  it('draws a positive gain right of zero and a negative one left of it', () => {
     const [better, worse] = intervalsText(rows)
       .split('\n')
       .map((line) => [line.indexOf('│'), line.indexOf('●'), line.indexOf('╎')])
@@ -176,7 +176,7 @@ describe('in a terminal', () => {
     expect(worse![1]).toBeLessThan(worse![0]!)
     expect(better![2]).toBeLessThan(better![0]!)
   })
-  it('gains of unlike size have scales of their own', () => {
+  it('scales each row on its own when gains differ by orders of magnitude', () => {
     const unlike = intervalsText([
       { ...rows[0]! },
       { ...rows[0]!, label: 'rmse', delta: 200, low: 100, high: 300 },
@@ -184,12 +184,12 @@ describe('in a terminal', () => {
     expect(unlike).toContain('each row on its own scale')
     expect(intervalsText(rows)).not.toContain('its own scale')
   })
-  it('a loss that falls falls', () => {
+  it('draws a falling loss falling', () => {
     const lines = lossText(list(20, (i) => ({ epoch: i + 1, loss: 1 / (i + 1) }))).split('\n')
     expect(lines[0]!.trimEnd().length).toBeLessThan(lines[5]!.length)
     expect(lines.at(-1)).toContain('epoch 1 to 20; loss 1 → 0.05')
   })
-  it('the stages of a release stand one below the other with their shares', () => {
+  it('lists the stages of a release with their shares', () => {
     const text = timelineText({
       stages: [
         { name: 'shadow', fromMs: start, toMs: start + 60_000, shareBp: 0, verdict: 'pass' },
@@ -200,10 +200,10 @@ describe('in a terminal', () => {
       nowMs: start + 90_000,
     })
     expect(text.split('\n')).toHaveLength(3)
-    expect(text).toMatch(/canary 5 %.*30 s.*5 %\s+going on/)
-    expect(text).toContain('harm: 3 of 50')
+    expect(text).toMatch(/canary 5 %.*30 s.*5 %\s+in progress/)
+    expect(text).toContain('excess failures: 3 of 50')
   })
-  it.each([0, 1, 3, 10_000])('%i odd things stay within the width', (n) => {
+  it.each([0, 1, 3, 10_000])('keeps %i unusual items within the width', (n) => {
     for (const value of [NaN, Infinity, 1e300, 0.1]) {
       const odd = { name: scripted, value }
       const texts = [
@@ -241,7 +241,7 @@ describe('the evidence of verdicts', () => {
   }
   const passed = { kind: 'pass' as const, reasons: [], statistics: { errorsLogE: -3, errorsThreshold: 5 } }
 
-  it('is a share of its threshold, and of several proofs the one furthest behind', () => {
+  it('is a share of its threshold, and takes the proof furthest behind', () => {
     const found = evidenceOf([
       { atMs: 2, stage: 'canary', verdict: passed },
       { atMs: 1, stage: 'canary', verdict: waiting },
@@ -255,7 +255,7 @@ describe('the evidence of verdicts', () => {
       [2, 'against', 'errors', 0],
     ])
   })
-  it('does not call complete what another stage has waited for', () => {
+  it('does not complete requirements of another stage', () => {
     const found = evidenceOf([
       { atMs: 1, stage: 'canary 1', verdict: waiting },
       { atMs: 2, stage: 'canary 2', verdict: passed },
@@ -266,7 +266,7 @@ describe('the evidence of verdicts', () => {
 
 describe('a profile', () => {
   const feature = { name: 'distance', kind: 'number' as const, edges: [1, 2], counts: [10, 20, 10, 0] }
-  it('has one bin for each interval, and one for what is missing only where something is', () => {
+  it('has one bin for each interval, and one for missing values only where there are any', () => {
     expect(profileBins(feature).map(({ name, training, live }) => [name, training, live])).toEqual([
       ['< 1', 0.25, null],
       ['1 – 2', 0.5, null],
@@ -274,12 +274,12 @@ describe('a profile', () => {
     ])
     expect(profileBins(feature, [0, 0, 0, 5]).at(-1)).toMatchObject({ name: 'missing', training: 0, live: 1 })
   })
-  it('is not compared with counts of other bins', () => {
+  it('ignores live counts with another number of bins', () => {
     expect(profileBins(feature, [1, 2]).every(({ live }) => live === null)).toBe(true)
   })
 })
 
-it('a drawing that stands alone knows its colours', async () => {
+it('a chart for a file has no custom properties', async () => {
   const svg = await drawings['intervals']!(2, plain, 640)
   expect(svg).toContain('var(--chart-')
   expect(standAlone(svg)).not.toContain('var(')

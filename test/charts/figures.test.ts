@@ -1,4 +1,4 @@
-/** Numbers as people read them, with those that are none. */
+/** Tests the formats of numbers, durations and names, with NaN and infinite values. */
 import { expect, it } from 'vitest'
 import { apart, timeDomain, timeFormat } from '../../charts/axis.ts'
 import {
@@ -53,7 +53,7 @@ it.each([
   [barText(NaN, 2), '  '],
 ])('%s', (said, expected) => expect(said).toBe(expected))
 
-it('a peak among ten thousand points is kept', () => {
+it('thinning 10,000 points keeps their peak', () => {
   const points = Array.from({ length: 10_000 }, (_, i) =>
     i === 7_777 ? 99 : i === 3_333 ? NaN : Math.sin(i),
   )
@@ -63,7 +63,7 @@ it('a peak among ten thousand points is kept', () => {
   expect([kept[0], kept.at(-1)]).toEqual([points[0], points.at(-1)])
 })
 
-it('labels are moved apart and stay within', () => {
+it('labels are moved apart within their range', () => {
   const moved = apart([50, 50, 51, 99], { gap: 10, low: 0, high: 100 })
   const sorted = [...moved].sort((one, other) => one - other)
   for (const [i, place] of sorted.entries())
@@ -71,7 +71,7 @@ it('labels are moved apart and stay within', () => {
   expect(sorted.at(-1)).toBeLessThanOrEqual(100)
 })
 
-it('a moment has some time around it, and no time at all is some time too', () => {
+it('the time axis of one point or of none has a width', () => {
   const [from, to] = timeDomain([1e12, NaN])
   expect(to.getTime()).toBeGreaterThan(from.getTime())
   expect(timeDomain([])[1].getTime()).toBe(1)

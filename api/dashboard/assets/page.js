@@ -1,5 +1,5 @@
-// What the pages do in the browser beside htmx: say when what they show has stopped being renewed, and keep a form from being sent
-// twice. They work without it.
+// Shows a lost connection, reloads a release page whose form is out of date, and keeps forms from being sent twice. The pages work
+// without it.
 ;(() => {
   const connection = document.getElementById('connection')
   let lostAt
@@ -7,8 +7,8 @@
   const lost = () => {
     if (connection === null || lostAt !== undefined) return
     lostAt = new Date()
-    const time = lostAt.toTimeString().slice(0, 8)
-    connection.textContent = `No answer since ${time}. What is shown may be out of date; it is asked for again by itself.`
+    const time = lostAt.toISOString().slice(11, 19)
+    connection.textContent = `Connection lost at ${time} UTC. Retrying…`
   }
   const found = () => {
     if (connection === null || lostAt === undefined) return
@@ -18,7 +18,7 @@
   document.addEventListener('htmx:error', lost)
   document.addEventListener('htmx:response:error', lost)
   document.addEventListener('htmx:after:swap', found)
-  // A form that shows an earlier stage than the page around it: renewed by itself while nobody has typed into it.
+  // The form shows an earlier stage than the page around it: reload, unless a reason has been typed.
   document.addEventListener('htmx:after:swap', () => {
     const stage = document.querySelector('[data-stage]')?.dataset.stage
     const form = document.querySelector('form[data-shows]')
@@ -29,12 +29,12 @@
   })
   document.addEventListener('submit', (event) => {
     if (event.target.method !== 'post') return
-    // After the browser has taken down which button was pressed.
+    // Deferred, because a disabled button is not part of the form data.
     setTimeout(() => {
       for (const button of event.target.querySelectorAll('button')) button.disabled = true
     })
   })
-  // A page that comes back from the browser's memory can be sent again.
+  // A page restored by the back button can be sent again.
   window.addEventListener('pageshow', () => {
     for (const button of document.querySelectorAll('form[method=post] button')) button.disabled = false
   })

@@ -1,8 +1,5 @@
-/**
- * Charts that were drawn, kept for who looks next: a page that is live asks for the same few every few seconds, and each costs some
- * milliseconds in which this process answers nobody.
- */
-const most = 200
+/** Caches drawn charts, because live pages request the same ones every few seconds and drawing blocks the event loop. */
+const maxCharts = 200
 const kept = new Map<string, Promise<string>>()
 
 /** `key` names everything the chart shows. */
@@ -12,7 +9,7 @@ export function drawnOnce(key: string, draw: () => Promise<string>): Promise<str
   const drawing = draw()
   drawing.catch(() => kept.delete(key))
   const [oldest] = kept.keys()
-  if (kept.size >= most && oldest !== undefined) kept.delete(oldest)
+  if (kept.size >= maxCharts && oldest !== undefined) kept.delete(oldest)
   kept.set(key, drawing)
   return drawing
 }

@@ -1,4 +1,4 @@
-/** A chart in two widths: letters that are read on a phone are too large on a desk, and a drawing that is scaled scales them too. */
+/** Renders a chart in two widths, because scaling one drawing would scale its text too. */
 import { raw } from 'hono/html'
 import type { View } from '../page.ts'
 import { drawnOnce } from './chart-cache.ts'
@@ -8,7 +8,7 @@ export interface Drawn {
   narrow: string
 }
 
-/** `data` is everything that the chart shows. */
+/** Draws a chart once per width. `data` must hold everything that the chart shows, because it is the key of the cache. */
 export async function drawn<Data>(
   { id, title, wide = 640, narrow = 340 }: { id: string; title: string; wide?: number; narrow?: number },
   data: Data,
@@ -19,7 +19,7 @@ export async function drawn<Data>(
   return { wide: await of(wide), narrow: await of(narrow) }
 }
 
-/** What a process has drawn; texts in it were quoted there. */
+/** A chart drawn by this process, which has escaped its texts. */
 export const Drawing = ({ chart, note }: { chart: Drawn; note?: string | undefined }): View => (
   <figure class="chart">
     <div class="wide">{raw(chart.wide)}</div>

@@ -1,7 +1,7 @@
-/** What every form carries. */
+/** Renders the hidden CSRF token of a form. */
 import type { View } from '../page.ts'
 
-/** Without it a form is refused: it shows that the form stands on a page of this session. */
+/** A form with another session's token, or with none, is refused. */
 export const TokenField = ({ token }: { token: string }): View => (
   <input type="hidden" name="token" value={token} />
 )

@@ -1,20 +1,21 @@
-/** What several pages are made of. Texts from outside are only ever children or attributes, which the renderer escapes. */
+/** Elements that several pages share. Texts from outside are children or attributes alone, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
+import { count } from '../../../charts/figures.ts'
 import type { View } from '../page.ts'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
 
-/** A word whose colour repeats what it says, and never says more. */
+/** A state as a word; its colour repeats the word. */
 export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): View => (
   <span class={`badge ${tone}`}>{children}</span>
 )
 
-/** A moment; read aloud and copied as ISO 8601, shown in UTC to the minute. */
+/** A time in UTC to the minute; its `datetime` and title hold ISO 8601. */
 export const Time = ({ at }: { at: string | undefined }): View =>
   at === undefined ? <>–</> : <time datetime={at} title={at}>{`${at.slice(0, 10)} ${at.slice(11, 16)}`}</time>
 
-/** How long ago a moment was, in one unit. */
+/** The time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): View =>
   at === undefined ? (
     <>–</>
@@ -24,6 +25,16 @@ export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): V
     </time>
   )
 
+/** A time with the time since it: `2026-11-21 05:25 (51 min)`. */
+export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): View =>
+  at === undefined ? (
+    <span class="quiet">—</span>
+  ) : (
+    <span class="nowrap">
+      <Time at={at} /> <span class="quiet">({durationText(nowMs - Date.parse(at))})</span>
+    </span>
+  )
+
 const units: readonly [number, string][] = [
   [86_400_000, 'd'],
   [3_600_000, 'h'],
@@ -31,7 +42,7 @@ const units: readonly [number, string][] = [
   [1_000, 's'],
 ]
 
-/** In its largest unit, or in two while the first is below three: `45 s`, `1 h 20 min`, `12 d`. */
+/** A duration in its largest unit, or in two below three of the first: `45 s`, `1 h 20 min`, `12 d`. */
 export function durationText(ms: number): string {
   const index = units.findIndex(([unit]) => ms >= unit)
   const [unit, name] = units[index] ?? [1_000, 's']
@@ -41,23 +52,24 @@ export function durationText(ms: number): string {
   return rest > 0 ? `${whole} ${name} ${rest} ${smallName}` : `${whole} ${name}`
 }
 
-/** Whole numbers with a space after each three digits. */
-export const countText = (count: number): string =>
-  Math.round(count)
-    .toString()
-    .replaceAll(/\B(?=(\d{3})+$)/g, '\u202f')
+/** A whole number with a comma after each three digits. */
+export const countText = count
+
+/** A share as per cent; a small one is not rounded to zero. */
+export const percentText = (share: number): string =>
+  share > 0 && share < 0.0001 ? '< 0.01 %' : `${numberText(Number((100 * share).toPrecision(2)))} %`
 
 /** Basis points as per cent. */
 export const shareText = (basisPoints: number): string => `${basisPoints / 100} %`
 
-/** A number as people compare it: four significant places, a sign when asked for. */
+/** A number with four significant digits; its sign when `signed`. */
 export function numberText(value: number | null | undefined, signed = false): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
   const text = Math.abs(value) >= 1_000 ? countText(value) : Number(value.toPrecision(4)).toString()
   return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
 }
 
-/** A difference: three significant places and its sign. */
+/** A difference with three significant digits and its sign. */
 export function gainText(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
   return numberText(Math.abs(value) >= 1_000 ? value : Number(value.toPrecision(3)), true)
@@ -65,14 +77,14 @@ export function gainText(value: number | null | undefined): string {
 
 export interface Column<Row> {
   head: string
-  /** Numbers stand to the right. */
+  /** Aligns numbers to the right. */
   numeric?: boolean
-  /** Names the row, for those who hear it. */
+  /** Makes the cell the header of its row for screen readers. */
   names?: boolean
   cell: (row: Row) => Child
 }
 
-/** A table with a caption, that scrolls by itself where it is wider than the page. `empty` says what it means that there is nothing. */
+/** A table with a caption; it scrolls inside the page where it is too wide. `empty` stands in its place when there are no rows. */
 export function Table<Row>({
   caption,
   hideCaption,
@@ -81,7 +93,7 @@ export function Table<Row>({
   empty,
 }: {
   caption: string
-  /** The caption stands in a heading above already; it is still read aloud. */
+  /** Leaves the caption to screen readers, where a heading above says the same. */
   hideCaption?: boolean
   columns: readonly Column<Row>[]
   rows: readonly Row[]
@@ -119,7 +131,7 @@ export function Table<Row>({
   )
 }
 
-/** What is known of one thing, name by name. */
+/** Name and value pairs. */
 export const Facts = ({ facts }: { facts: readonly (readonly [name: string, value: Child])[] }): View => (
   <dl class="facts">
     {facts.map(([name, value]) => (
@@ -132,8 +144,8 @@ export const Facts = ({ facts }: { facts: readonly (readonly [name: string, valu
 )
 
 /**
- * A part of a page that is fetched anew every few seconds from the page's own address. What people type into must not stand in
- * it. `id` is unique on the page. What has come to its end is told a last time, with `over`, and asks no more.
+ * A part of a page that reloads itself every few seconds from the page's address. It must not contain form fields, because a reload
+ * drops what was typed. With `over` it stops reloading.
  */
 export const Live = ({
   id,
@@ -164,10 +176,10 @@ export const Live = ({
     </div>
   )
 
-/** A chart that this process has drawn, which says itself what it shows; never a text that came from outside. */
+/** A chart drawn by this process, with its title and description inside; never a text from outside. */
 export const Chart = ({ svg }: { svg: string }): View => <figure class="chart">{raw(svg)}</figure>
 
-/** To the pages before and after. `target` is the path with every other part of the query. */
+/** Links to the previous and the next page of a numbered list. */
 export const Pager = ({
   page,
   more,

@@ -1,4 +1,4 @@
-/** A list that may be narrowed down to one model: which models a key may choose from, and what is read for its choice. */
+/** Filters a list by model, within the models that a key may access. */
 import type { Database } from '../../../store/postgres.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -6,16 +6,16 @@ import { filterVisible } from '../../auth/authorization.ts'
 import type { View } from '../page.ts'
 
 export interface Narrowed {
-  /** The names of what the key may see. */
+  /** The models that the key may access. */
   models: string[]
-  /** Those whose rows are read; of all when absent. A model that the key may not see, or that is none, has no rows here. */
+  /** The models whose rows are read; all when absent. Empty for an unknown model and for one out of scope. */
   asked?: { models: readonly string[] }
 }
 
 export async function narrowed(store: Database, actor: Actor, model: string | undefined): Promise<Narrowed> {
   const models = filterVisible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
   const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
-  return { models, asked: asked === undefined ? undefined : { models: asked } }
+  return { models, asked: asked && { models: asked } }
 }
 
 export const ModelChoice = ({ models, chosen }: { models: string[]; chosen: string | undefined }): View => (

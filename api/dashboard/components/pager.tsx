@@ -1,4 +1,4 @@
-/** Lists that go on from a key: to the page after, and back to the first. A number of a page would show rows twice when one is added. */
+/** Renders the links of keyset-paged lists. Page numbers would repeat rows when a row is added. */
 import { DomainError } from '../../../domain/errors.ts'
 import type { View } from '../page.ts'
 
@@ -6,9 +6,9 @@ export const Onward = ({
   first,
   next,
 }: {
-  /** The address of the first page; absent on it. */
+  /** The address of the first page; absent on the first page. */
   first?: string | undefined
-  /** The address of the page after; absent on the last. */
+  /** The address of the next page; absent on the last page. */
   next?: string | undefined
 }): View =>
   first === undefined && next === undefined ? (
@@ -24,7 +24,7 @@ export const Onward = ({
     </nav>
   )
 
-/** The address of a list with what it was asked for. Parts without a value are left out. */
+/** The address of a list with its query. Parameters without a value are omitted. */
 export function addressOf(
   path: string,
   query: Readonly<Record<string, string | number | undefined>>,
@@ -35,10 +35,10 @@ export function addressOf(
   return text === '' ? path : `${path}?${text}`
 }
 
-/** Splits what a list was given as its key; throws `invalid_request` for what is none. */
+/** Splits the cursor of a list; throws `invalid_request` for another text. */
 export function keyParts(text: string, count: number): string[] {
   const parts = text.split('~')
   if (parts.length !== count || parts.some((part) => part === ''))
-    throw new DomainError('invalid_request', 'after: is not where a page of this list ends')
+    throw new DomainError('invalid_request', 'after: not a cursor of this list')
   return parts
 }

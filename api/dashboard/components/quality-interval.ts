@@ -1,4 +1,4 @@
-/** The interval of a quality, where it follows from its value and the rows it rests on. */
+/** Computes the 95 % interval of a quality metric from its value and its number of rows. */
 import { aucInterval } from '../../../domain/metrics/auc-interval.ts'
 import { binomialInterval } from '../../../domain/statistics/binomial-interval.ts'
 
@@ -8,7 +8,7 @@ interface Quality {
   rows: number
 }
 
-/** At 95 %: of an accuracy after Wilson, of an AUC after Hanley and McNeil, for which `positives` is their share of the rows. */
+/** Accuracy: Wilson. AUC: Hanley and McNeil, where `positives` is the share of positive rows. Other metrics have none. */
 export function qualityInterval(
   { metric, value, rows }: Quality,
   positives?: number,

@@ -1,11 +1,11 @@
-/** Windows of quality as points of its chart, each with the interval that its metric has. */
+/** Converts quality windows to chart points with intervals. */
 import type { QualityPoint } from '../../../charts/quality.ts'
 import type { QualityWindow } from '../../../store/dashboard/quality-windows.ts'
 import { qualityInterval } from './quality-interval.ts'
 
 export type DatedPoint = QualityPoint & { toMs: number }
 
-/** `positives`: their share among the test rows, from which those of a window are taken. */
+/** `positives`: the share of positive test rows, which stands in for that of a window. */
 export function pointsOf(windows: readonly QualityWindow[], positives: number | undefined): DatedPoint[] {
   return windows.map(({ version, fromMs, toMs, report }) => {
     const { value, baseline, margin, rows, metric, level, higherIsBetter } = report

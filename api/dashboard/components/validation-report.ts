@@ -1,4 +1,4 @@
-/** The report of a validation as it was stored; one of an older build may lack parts. */
+/** Reads the stored report of a validation. */
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
 
@@ -12,5 +12,5 @@ export function reportOf({ report }: StoredValidation): Report {
   return { results: list(report['results']), columns: list(report['columns']) }
 }
 
-/** More of a report is not shown at once. */
+/** The most results and columns that a page shows. */
 export const maxResults = 300

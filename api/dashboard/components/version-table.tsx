@@ -1,10 +1,10 @@
-/** Versions in a table from which two can be chosen to be compared: on the page of their model and in the search of all. */
+/** Renders a table of versions, with a form that compares two of them. */
 import type { FoundVersion } from '../../../store/registry/version-search.ts'
 import type { VersionStatus } from '../../../domain/registry/version-query.ts'
 import type { Column, Tone } from './elements.tsx'
 import type { View } from '../page.ts'
 import { Badge, numberText, Table, Time } from './elements.tsx'
-import { shortDigest } from '../labels.ts'
+import { metricName, shortDigest } from '../labels.ts'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   champion: 'good',
@@ -18,7 +18,7 @@ export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
 export const versionHref = ({ model, version }: Pick<FoundVersion, 'model' | 'version'>): string =>
   `/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`
 
-/** The metrics that are shown of a mixed list: those that most of it has. */
+/** The three metrics that most versions of a mixed list have, the primary one first. */
 function metricsOf(versions: readonly FoundVersion[], primary: string | undefined): string[] {
   const counts = new Map<string, number>()
   for (const { lineage } of versions)
@@ -36,7 +36,7 @@ export function VersionTable({
   empty,
 }: {
   versions: readonly FoundVersion[]
-  /** The metric that decides; it stands first. */
+  /** The primary metric of the model; it stands first. */
   primary?: string | undefined
   empty: View | string
 }): View {
@@ -65,12 +65,12 @@ export function VersionTable({
         { head: 'Version', names: true, cell: (each) => <a href={versionHref(each)}>{each.version}</a> },
         { head: 'Status', cell: ({ status }) => <Badge tone={statusTones[status]}>{status}</Badge> },
         ...metrics.map((metric) => ({
-          head: metric,
+          head: metricName(metric),
           numeric: true,
           cell: ({ lineage }: FoundVersion) => numberText(lineage.metrics?.[metric]),
         })),
         { head: 'Registered (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
-        { head: 'Why', cell: ({ lineage }) => lineage.reason ?? '–' },
+        { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '–' },
         {
           head: 'Data',
           cell: ({ lineage }) =>

@@ -60,7 +60,7 @@ describe('every route', () => {
       if (status !== 401) open.push(route.path)
       else expect(json['code']).toBe('unauthenticated')
     }
-    const signIn = ['/sign-in', '/sign-in', '/sign-in/elsewhere', '/sign-in/callback']
+    const signIn = ['/sign-in', '/sign-in', '/sign-in/sso', '/sign-in/callback']
     const plain = ['/assets/:file', '/csp-reports']
     expect(open).toEqual([
       '/v2',

@@ -49,7 +49,7 @@ const get = (path: string, cookie = '') =>
 const cookieOf = (answer: Response) => answer.headers.get('set-cookie')?.split(';')[0] ?? ''
 /** To the provider and back to where it sends; the cookie is that of the way. */
 const wayBack = async (next = '/releases') => {
-  const sent = await get(`/sign-in/elsewhere?next=${encodeURIComponent(next)}`)
+  const sent = await get(`/sign-in/sso?next=${encodeURIComponent(next)}`)
   return { back: await provider.logIn(sent.headers.get('location')!), cookie: cookieOf(sent), sent }
 }
 const signIn = async (): Promise<Response> => {
@@ -58,7 +58,7 @@ const signIn = async (): Promise<Response> => {
 }
 
 it('leads there with what binds the answer to this browser, and comes back as who the provider says', async () => {
-  expect(await (await get('/sign-in')).text()).toContain('href="/sign-in/elsewhere"')
+  expect(await (await get('/sign-in')).text()).toContain('href="/sign-in/sso"')
   const { back, cookie, sent } = await wayBack()
   const asked = new URL(sent.headers.get('location')!).searchParams
   expect(asked.get('code_challenge_method')).toBe('S256')
@@ -120,11 +120,11 @@ it('an answer of another attempt, of none, or used twice is refused', async () =
 
 it('is not there without a provider, and says so when the provider is away', async () => {
   const headers = { accept: 'text/html' }
-  expect((await api.request('GET', '/sign-in/elsewhere', { headers })).status).toBe(404)
-  expect((await api.request('GET', '/sign-in', { headers })).text).not.toContain('/sign-in/elsewhere')
+  expect((await api.request('GET', '/sign-in/sso', { headers })).status).toBe(404)
+  expect((await api.request('GET', '/sign-in', { headers })).text).not.toContain('/sign-in/sso')
   const { oidc } = readConfig(environment('http://127.0.0.1:1'))
   const away = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
-  const answer = await away.request('/sign-in/elsewhere', { headers })
+  const answer = await away.request('/sign-in/sso', { headers })
   expect(answer.status).toBe(503)
   expect(await answer.text()).toContain('the identity provider does not answer')
 })

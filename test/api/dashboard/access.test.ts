@@ -73,9 +73,9 @@ describe('a person', () => {
   it('with a key that does not open is told so, and with a predictor key as well', async () => {
     const wrong = await send('/sign-in', { key: `${keys.viewer.slice(0, -1)}x` })
     expect(wrong.status).toBe(403)
-    expect(wrong.text).toContain('This key does not open')
+    expect(wrong.text).toContain('Invalid or expired key')
     expect(wrong.headers.get('set-cookie')).toBeNull()
-    expect((await send('/sign-in', { key: keys.predictor })).text).toContain('for predictions alone')
+    expect((await send('/sign-in', { key: keys.predictor })).text).toContain('for predictions only')
     expect((await send('/sign-in', {})).status).toBe(403)
   })
 
@@ -185,7 +185,7 @@ describe('a page', () => {
   it('that is not there is told as one to a person, and as a document to a program', async () => {
     const page = await get('/nothing<script>')
     expect(page.status).toBe(404)
-    expect(page.text).toContain('There is nothing here')
+    expect(page.text).toContain('Page not found')
     expect(page.text).not.toContain('nothing<script>')
     const program = await api.request('GET', '/nothing')
     expect(program.json).toMatchObject({ code: 'not_found' })
@@ -232,8 +232,8 @@ it('without a database a page says so, and that predictions go on', async () => 
   const cut = await startApi(house, { stateDir: api.stateDir, databaseUrl: 'postgres://127.0.0.1:1/none' })
   const asked = await cut.request('GET', '/', { headers: { ...browser, cookie } })
   expect(asked.status).toBe(503)
-  expect(asked.text).toContain('The database does not answer')
-  expect(asked.text).toContain('Predictions go on')
+  expect(asked.text).toContain('Database unreachable')
+  expect(asked.text).toContain('Predictions continue')
   expect(asked.headers.get('retry-after')).toBe('1')
   expect(asked.headers.get('content-security-policy')).toContain("default-src 'none'")
   await cut.stop()
@@ -255,5 +255,5 @@ it('who tries keys is held back for a while, and nobody else', async () => {
   const refused = await send('/sign-in', { key: keys.viewer })
   expect(refused.status).toBe(429)
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
-  expect(refused.text).toContain('Too many keys')
+  expect(refused.text).toContain('Too many attempts')
 })

@@ -88,19 +88,19 @@ afterAll(async () => {
 const at = (path: string) => `/models/${model}${path}`
 const pages: [string, string][] = [
   ['/models', 'Will the train be late?'],
-  [at(''), 'Quality by week'],
-  [at(''), 'the mean gap between promise and outcome'],
-  [at('?at=2099-01-01'), 'promotion through anna'],
+  [at(''), 'Live quality by week'],
+  [at(''), 'the mean gap between prediction and outcome'],
+  [at('?at=2099-01-01'), 'promotion by anna'],
   [at('?at=2001-01-01'), 'had no champion then'],
-  [at('/features'), 'hour in training and in use'],
+  [at('/features'), 'hour: live vs training data'],
   [at(`/versions/${champion}`), 'What should be known before relying on it'],
   [at(`/versions/${champion}/card`), 'What it is asked'],
   ['/versions', `${model}_v1.44.0`],
   [`/versions?metric=auc>=0.64&order=auc&model=${model}`, `${model}_v1.44.0`],
-  [`/compare?one=${model}@v1.1.0&other=${champion}`, 'What differs'],
+  [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
   ['/compare', 'Compare two versions'],
   ['/data', 'Snapshots'],
-  [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'It has not been validated yet'],
+  [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'Not validated yet'],
   ['/alerts', 'quality lost'],
   ['/runbooks/quality-lost', 'The model is less right than it was'],
   ['/runbooks/overloaded', 'What to do'],
@@ -141,8 +141,8 @@ it.each([
 ])('where there is nothing, %s says so', async (path) => {
   const { status, text } = await get(path)
   expect(status).toBe(404)
-  expect(text).toContain('There is nothing here')
-  expect(text).toContain('To the overview')
+  expect(text).toContain('Page not found')
+  expect(text).toContain('Go to overview')
 })
 
 it.each([
@@ -162,7 +162,7 @@ it.each([
 ])('what is asked oddly, %s, is refused with what is odd', async (path) => {
   const { status, text } = await get(path)
   expect(status).toBe(400)
-  expect(text).toContain('This address asks for something odd')
+  expect(text).toContain('Invalid request')
 })
 
 it('a drill that was not held is no failed one, and has no bar', async () => {
@@ -178,7 +178,7 @@ it('a drill that was not held is no failed one, and has no bar', async () => {
     message: `a release of ${model} is open`,
   })
   const { text } = await get('/drills')
-  expect(text).toMatch(new RegExp(`not held</span>.*a release of ${model} is open`, 's'))
+  expect(text).toMatch(new RegExp(`skipped</span>.*a release of ${model} is open`, 's'))
   expect(before).toContain('lost-replica')
   expect(chartOf(text)).toBe(before)
 })
@@ -241,7 +241,7 @@ describe('a list', () => {
     expect(await follow('/audit?action=test.even', rows)).toHaveLength(30)
     expect(await follow('/audit?action=test.', rows)).toHaveLength(60)
     expect(await follow('/audit?actor=many&subject=s7', rows)).toHaveLength(1)
-    expect((await get('/audit?actor=nobody')).text).toContain('No row is like this')
+    expect((await get('/audit?actor=absent')).text).toContain('No entries match')
   })
 })
 
@@ -263,7 +263,7 @@ describe('an alert', () => {
     const id = await raise('taken on')
     const done = await post(`/alerts/${id}`, { word: 'acknowledge', reason: 'on it' }, 'operator')
     expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
-    expect((await get('/alerts', 'admin')).text).toContain('olga looks after it')
+    expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
     const late = await post(`/alerts/${id}`, { word: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
     expect(late.text).toContain('olga looks after alert')
@@ -297,8 +297,8 @@ describe('the verification', () => {
   })
   it('says how far it went, and what it found', async () => {
     const { text } = await get('/audit/verification', 'admin')
-    expect(text).toMatch(/\d+ rows are whole/)
-    expect(text).toMatch(/row \d+ back to row 1/)
+    expect(text).toMatch(/\d+ entries intact/)
+    expect(text).toMatch(/entry \d+ back to entry 1/)
     expect(text).toMatch(/\d+ ms/)
   })
   it('stops when its time is over', async () => {
@@ -314,7 +314,7 @@ describe('the verification', () => {
   ])('finds a row that was %s', async (_how, statement, breach) => {
     await tampered(statement, async () => {
       const { text } = await get('/audit/verification', 'admin')
-      expect(text).toContain('The audit is broken')
+      expect(text).toContain('Audit log broken')
       expect(text).toMatch(breach)
     })
   })

@@ -88,7 +88,7 @@ describe('a viewer', () => {
     await page.getByRole('heading', { name: 'Gates' }).waitFor()
     expect(await page.getByRole('button').allInnerTexts()).toEqual(['Sign out'])
     const token = await page.locator('input[name=token]').first().getAttribute('value')
-    const forged = await page.request.post(`${releasePath()}/say`, {
+    const forged = await page.request.post(`${releasePath()}/commands`, {
       form: { token: token!, command: 'approve', reason: 'forged', once: 'a', ...(await shownTo('anna')) },
       headers: { accept: 'text/html' },
     })
@@ -133,9 +133,9 @@ describe('an approver', () => {
       await anna.page.getByRole('alert').waitFor()
       await anna.signIn(scene.keys.anna)
       const { page } = anna
-      await page.getByRole('heading', { name: 'Waits for a person' }).waitFor()
+      await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
       await page.getByRole('link', { name: scene.candidate }).first().click()
-      await page.getByText('It waits for 1 more approval').waitFor()
+      await page.getByText('Needs 1 approval by').waitFor()
 
       // Without a reason the browser itself keeps the form, and so does the server.
       await page.getByRole('button', { name: 'Approve' }).click()
@@ -147,9 +147,7 @@ describe('an approver', () => {
       expect(await isHurt(page)).toBe(false)
 
       // Ben has been typing meanwhile; his page tells him, and does not throw away what he wrote.
-      await ben.page
-        .getByText('The release has gone on since this form was made')
-        .waitFor({ timeout: patienceMs })
+      await ben.page.getByText('This release has changed').waitFor({ timeout: patienceMs })
       await ben.page.getByRole('button', { name: 'Approve' }).click()
       await ben.page.getByRole('heading', { name: 'The page was out of date' }).waitFor()
       expect(await ben.page.locator('main').innerText()).toContain(
@@ -160,9 +158,7 @@ describe('an approver', () => {
 
       scene.call()
       await page.getByText('promoted', { exact: true }).first().waitFor({ timeout: 90_000 })
-      expect(await page.locator('body').innerText()).toContain(
-        `${scene.candidate} answers 100 % of the callers and is champion`,
-      )
+      expect(await page.locator('body').innerText()).toContain('Serving 100 % of traffic as champion')
       expect([...anna.wrong, ...ben.wrong]).toEqual([])
       await anna.close()
       await ben.close()

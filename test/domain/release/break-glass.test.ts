@@ -98,7 +98,7 @@ describe('broken glass', () => {
     expect(nextEffect(paused)).toMatchObject({ hold: true, untilMs })
     expect(run(paused, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     expect(whyWaiting(hurried)).toMatch(
-      /^root has broken the glass: .* 10 requests at 1 % .* until 1970-01-01T01/,
+      /^Emergency promotion by root: .* 10 requests at 1 % .* at 1970-01-01T01/,
     )
   })
 

@@ -1,4 +1,4 @@
-/** What was live at a moment, by whose word and on what evidence. */
+/** Shows the champion at a point in time, with its release, approvals and evidence. */
 import type { LiveAt } from '../../../../store/registry/champion-at.ts'
 import type { View } from '../../page.ts'
 import { Badge, Time } from '../../components/elements.tsx'
@@ -18,15 +18,15 @@ export const LiveAtForm = ({
   model: string
 }): View => (
   <section class="card">
-    <h2>What was live at</h2>
-    <form class="filter" method="get" action={path} role="search" aria-label="What was live at">
+    <h2>Live at a point in time</h2>
+    <form class="filter" method="get" action={path} role="search" aria-label="Live at a point in time">
       <div>
         <label for="at">Time (UTC)</label>
         <input
           id="at"
           name="at"
           value={at ?? ''}
-          placeholder="2026-03-01T12:00:00Z"
+          placeholder="2026-03-01 12:00"
           maxlength={40}
           required
           autocomplete="off"
@@ -37,23 +37,23 @@ export const LiveAtForm = ({
     </form>
     {at === undefined ? (
       <p class="hint" id="at-hint">
-        A day, or a time with its zone.
+        A day or an ISO 8601 time, e.g. 2026-03-01T12:00:00Z
       </p>
     ) : live === undefined ? (
       <p id="at-hint">
         {first === undefined
-          ? `${model} has never had a champion.`
-          : `${model} had no champion then; its first was ${first.version}, from ${first.at.slice(0, 16).replace('T', ' ')} UTC on.`}
+          ? `${model} has had no champion yet.`
+          : `${model} had no champion then; the first was ${first.version}, since ${first.at.slice(0, 16).replace('T', ' ')} UTC.`}
       </p>
     ) : (
-      <Answer live={live} path={path} />
+      <ChampionThen live={live} path={path} />
     )}
   </section>
 )
 
-const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
+const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): View => {
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
-  // Whoever approved the version that was taken back has not approved this one.
+  // A rollback restores an earlier version: its approvals belong to the release that promoted it.
   const release = cause === 'rollback' ? live.earnedBy : live.release
   return (
     <dl class="facts" id="at-hint">
@@ -74,15 +74,15 @@ const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
           </>
         )}
       </dd>
-      <dt>By</dt>
+      <dt>Cause</dt>
       <dd>
-        {cause} through {actor}: {reason}
+        {cause} by {actor}: {reason}
       </dd>
       {release !== undefined && (
         <>
-          <dt>{cause === 'rollback' ? 'Earned by' : 'Release'}</dt>
+          <dt>{cause === 'rollback' ? 'Promoted by' : 'Release'}</dt>
           <dd>
-            <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> asked for by{' '}
+            <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
             {release.requestedBy}
             {release.approvals.length > 0 &&
               `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
@@ -91,10 +91,10 @@ const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
       )}
       {evaluation !== undefined && (
         <>
-          <dt>Judged</dt>
+          <dt>Evaluation</dt>
           <dd>
             {plain(evaluation.verdict)}
-            {evaluation.against !== undefined && ` against ${evaluation.against}`}
+            {evaluation.against !== undefined && ` vs ${evaluation.against}`}
           </dd>
         </>
       )}
@@ -109,7 +109,7 @@ const Answer = ({ live, path }: { live: LiveAt; path: string }): View => {
                 </Badge>{' '}
               </>
             ))}
-            {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} before</span>}
+            {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} earlier</span>}
           </dd>
         </>
       )}

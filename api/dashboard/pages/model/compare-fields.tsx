@@ -1,7 +1,7 @@
-/** What differs between two versions and what is the same, field by field. */
+/** Lists the fields in which two versions differ, and the identical ones. */
 import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import type { View } from '../../page.ts'
-import { Badge, numberText, Table } from '../../components/elements.tsx'
+import { Badge, countText, numberText, Table } from '../../components/elements.tsx'
 import { shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
@@ -28,18 +28,20 @@ export const Comparison = ({
       <p class="notice warn">{`${note.charAt(0).toUpperCase()}${note.slice(1)}.`}</p>
     ))}
     <section class="card">
-      <h2>What differs</h2>
+      <h2>Differences</h2>
       <Fields
-        caption="What differs"
+        caption="Differences"
         fields={differences}
         names={[linkOf(models[0], one), linkOf(models[1], other)]}
-        empty="Nothing of what is kept of them differs."
+        empty="No differences"
       />
     </section>
     <section class="card">
       <details>
-        <summary>What is the same ({same.length})</summary>
-        <Fields caption="What is the same" fields={same} names={[one, other]} empty="Nothing is the same." />
+        <summary>
+          {same.length} identical {same.length === 1 ? 'field' : 'fields'}
+        </summary>
+        <Fields caption="Identical fields" fields={same} names={[one, other]} empty="No identical fields" />
       </details>
     </section>
   </>
@@ -62,7 +64,7 @@ const Fields = ({
 }): View => (
   <>
     <p class="small">
-      A is {names[0]}, B is {names[1]}.
+      A: {names[0]} · B: {names[1]}
     </p>
     <Table
       caption={caption}
@@ -71,10 +73,10 @@ const Fields = ({
       empty={empty}
       columns={[
         {
-          head: 'Of',
+          head: 'Group',
           cell: ({ section, first }) => (first ? <span class="quiet">{titles[section]}</span> : ''),
         },
-        { head: 'What', names: true, cell: ({ field }) => field },
+        { head: 'Field', names: true, cell: ({ field }) => field },
         {
           head: 'A',
           numeric: true,
@@ -96,7 +98,7 @@ const Fields = ({
 )
 
 const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }): View => {
-  if (value === null) return <span class="quiet">none</span>
+  if (value === null) return <span class="quiet">—</span>
   if (typeof value === 'number')
     return (
       <>
@@ -105,9 +107,7 @@ const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }):
             <Badge tone="good">better</Badge>{' '}
           </>
         )}
-        {Number.isInteger(value) && Math.abs(value) < 1e15
-          ? value.toLocaleString('en').replaceAll(',', '\u202f')
-          : numberText(value)}
+        {Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)}
       </>
     )
   const text = String(value)

@@ -1,4 +1,4 @@
-/** Two versions side by side, what differs first. */
+/** Compares two versions, with the differences first. */
 import { z } from 'zod'
 import { compareVersions, type VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import { comparedOf } from '../../../services/version-diff.ts'

@@ -1,4 +1,4 @@
-/** What a model is asked, feature by feature, beside what its champion was trained on. */
+/** Compares the live inputs of a model with the training data of its champion, feature by feature. */
 import { psiText } from '../../../../charts/figures.ts'
 import { profileBins, profileLegend, profileSvg } from '../../../../charts/profile.ts'
 import type { Profile } from '../../../../domain/model/reference-profile.ts'
@@ -11,9 +11,10 @@ import { requireModelAccess } from '../../../auth/authorization.ts'
 import { page, type View } from '../../page.ts'
 import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
 import { Badge, type Tone } from '../../components/elements.tsx'
+import { driftText } from '../../labels.ts'
 
-/** A page of a model with hundreds of features shows those that have moved most. */
-const mostFeatures = 24
+/** With more features the page shows those with the highest PSI. */
+const maxFeatures = 24
 const hourMs = 3_600_000
 const hours = 24
 
@@ -60,11 +61,11 @@ export const featuresPage = page<Features>({
     const score =
       profile.score === undefined
         ? []
-        : [{ name: 'what it answers', reference: profile.score, counts: live?.score }]
+        : [{ name: 'prediction', reference: profile.score, counts: live?.score }]
     const shown = [
       ...score,
       ...ranked
-        .slice(0, mostFeatures)
+        .slice(0, maxFeatures)
         .map((reference) => ({ name: reference.name, reference, counts: live?.features[reference.name] })),
     ]
     const parts = await Promise.all(
@@ -73,7 +74,7 @@ export const featuresPage = page<Features>({
         return {
           name,
           chart: await drawn(
-            { id: `feature-${i}`, title: `${name} in training and in use`, wide: 350 },
+            { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
             bins,
             (data, frame) => profileSvg(data, { ...frame, subject: name }),
           ),
@@ -85,22 +86,22 @@ export const featuresPage = page<Features>({
     )
     return { model, version: champion.version, parts, total: profile.features.length }
   },
-  title: ({ model }) => `Features of ${model}`,
+  title: ({ model }) => `Inputs of ${model}`,
   view: ({ model, version, parts, total }) => (
     <>
       <p class="crumbs">
         <a href="/models">Models</a> › <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
       </p>
-      <h1>Features of {model}</h1>
+      <h1>Inputs of {model}</h1>
       {version === undefined ? (
-        <p class="empty">No version answers for {model}, so nothing is asked.</p>
+        <p class="empty">{model} has no live version</p>
       ) : parts.length === 0 ? (
-        <p class="empty">{version} keeps no profile of its training rows.</p>
+        <p class="empty">{version} has no profile of its training data</p>
       ) : (
         <>
           <p>
-            What {version} was trained on, and what it was asked in the last {hours} hours
-            {total > mostFeatures && `: the ${mostFeatures} of ${total} features that have moved most`}.
+            Live inputs of {version} (last {hours} h) vs its training data
+            {total > maxFeatures && ` · ${maxFeatures} of ${total} features, highest PSI first`}
           </p>
           <div class="grid">
             {parts.map((part) => (
@@ -121,8 +122,8 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): View => (
       {name}{' '}
       {level !== undefined && (
         <Badge tone={tones[level] ?? 'quiet'}>
-          {level}
-          {psi !== null && ` ${psiText(psi)}`}
+          {driftText(level)}
+          {psi !== null && ` · PSI ${psiText(psi)}`}
         </Badge>
       )}
     </h2>

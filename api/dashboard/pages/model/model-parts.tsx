@@ -1,4 +1,4 @@
-/** The parts of a model's page: its quality and its drift in use, and who was champion. */
+/** Renders the live quality, the drift and the champion history on a model's page. */
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { QualityPoint } from '../../../../charts/quality.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
@@ -7,13 +7,13 @@ import type { View } from '../../page.ts'
 import { Drawing, type Drawn } from '../../components/chart.tsx'
 import { Badge, numberText, Table, Time, type Tone } from '../../components/elements.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { plain } from '../../labels.ts'
+import { driftText, metricName } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
   metric: string
   chart: Drawn
-  /** Whether each stands for a week, or for one window. */
+  /** Whether each point covers a week instead of one window. */
   weekly: boolean
 }
 
@@ -27,26 +27,26 @@ const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
 
 export const Quality = ({ points, metric, chart, weekly }: QualityPart): View => (
   <section class="card">
-    <h2>Quality {weekly ? 'by week' : 'in use'}</h2>
+    <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
       <Drawing
         chart={chart}
         note={
           points.length === 0
             ? undefined
-            : 'Line: at its release. Dashed: the least that is accepted. Bars: 95 % intervals where the metric has one.'
+            : 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
         }
       />
       <Table
-        caption={weekly ? 'The last weeks' : 'The last windows'}
+        caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
-        empty="Quality is measured when outcomes have had the time to come: POST /v1/outcomes."
+        empty="No outcomes yet. Send them to POST /v1/outcomes"
         columns={[
           {
-            head: 'Until (UTC)',
+            head: 'To (UTC)',
             cell: ({ toMs }) => <Until at={new Date(toMs).toISOString()} weekly={weekly} />,
           },
-          { head: metric, numeric: true, cell: ({ value }) => numberText(value) },
+          { head: metricName(metric), numeric: true, cell: ({ value }) => numberText(value) },
           {
             head: '95 % interval',
             numeric: true,
@@ -54,14 +54,14 @@ export const Quality = ({ points, metric, chart, weekly }: QualityPart): View =>
               low === null || high === null ? '–' : `${numberText(low)} – ${numberText(high)}`,
           },
           { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
-          { head: 'Said', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
+          { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
         ]}
       />
     </div>
   </section>
 )
 
-/** Of a week the day is enough. */
+/** A week ends on a day, a window at a time. */
 const Until = ({ at, weekly }: { at: string; weekly: boolean }): View =>
   weekly ? (
     <time datetime={at} title={at}>
@@ -85,13 +85,13 @@ export const Drift = ({
   <section class="card">
     <h2>Drift</h2>
     {drift === undefined ? (
-      <p class="empty">No window has been judged yet: a window needs some hundred requests.</p>
+      <p class="empty">Not enough traffic yet (a few hundred requests)</p>
     ) : (
       <>
         <p>
-          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{plain(drift.report.level)}</Badge> in the
-          window until <Time at={drift.toAt} /> UTC, against the training rows of {drift.version}.{' '}
-          <a href={`${path}/features`}>Feature by feature</a>
+          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{driftText(drift.report.level)}</Badge>{' '}
+          Window to <Time at={drift.toAt} /> UTC vs training data of {drift.version} ·{' '}
+          <a href={`${path}/features`}>All features</a>
         </p>
         {drift.report.reasons.length > 0 && (
           <ul>
@@ -100,13 +100,10 @@ export const Drift = ({
             ))}
           </ul>
         )}
-        <Drawing
-          chart={drift.chart}
-          note="Population stability index: how far the shares of the bins have moved."
-        />
+        <Drawing chart={drift.chart} note="Population stability index (PSI) per feature" />
         {windows.length > 1 && (
           <p>
-            <span class="hint">The largest of each of the last {windows.length} windows: </span>
+            <span class="hint">Highest PSI in each of the last {windows.length} windows: </span>
             <span
               class="spark"
               role="img"
@@ -124,25 +121,25 @@ export const Drift = ({
 export const Changes = ({ changes }: { changes: ChampionChange[] }): View => (
   <section class="card">
     <Table
-      caption="Who was champion"
+      caption="Champion history"
       rows={changes}
-      empty="There has been no champion yet."
+      empty="No champion yet"
       columns={[
         { head: 'Since (UTC)', cell: ({ at }) => <Time at={at} /> },
         { head: 'Version', names: true, cell: ({ version }) => version },
         {
-          head: 'By',
+          head: 'Cause',
           cell: ({ cause }) => <Badge tone={cause === 'promotion' ? 'good' : 'bad'}>{cause}</Badge>,
         },
-        { head: 'Who', cell: ({ actor }) => actor },
-        { head: 'Why', cell: ({ reason }) => reason },
+        { head: 'Actor', cell: ({ actor }) => actor },
+        { head: 'Reason', cell: ({ reason }) => reason },
         {
           head: 'Release',
           cell: ({ releaseId }) =>
             releaseId === undefined ? (
               '–'
             ) : (
-              <a href={`/releases/${encodeURIComponent(releaseId)}`}>its page</a>
+              <a href={`/releases/${encodeURIComponent(releaseId)}`}>View release</a>
             ),
         },
       ]}

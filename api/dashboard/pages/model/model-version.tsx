@@ -1,4 +1,4 @@
-/** One version: its card, how it was judged, how its training went, and the way to all that it came from. */
+/** Shows one version: its evaluation, its training, its model card, and links to its data. */
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import { lossSvg } from '../../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
@@ -16,13 +16,12 @@ import { Markdown } from '../../components/markdown.tsx'
 
 interface VersionPage {
   card: ModelCard
-  evaluationId?: string
   gains?: Drawn
   loss?: Drawn
-  training?: { epochs: number; durationMs?: number; attempts: number; status: string }
+  training?: { epoch: number; durationMs?: number; attempts: number }
 }
 
-/** Throws `version_not_found` for a version that is not of the model in the path. */
+/** Throws `version_not_found` when the version belongs to another model than the path. */
 async function versionOf({ store }: ApiDeps, { actor, params }: PageAsk) {
   const { name, version } = params
   const found = await getVersion(store, version!)
@@ -48,33 +47,19 @@ export const versionPage = page<VersionPage>({
       rows.length === 0
         ? undefined
         : drawn(
-            { id: 'gains', title: `Gains of ${card.version} over its champion`, wide: 500 },
+            { id: 'gains', title: `Gains of ${card.version} over the champion at the time`, wide: 500 },
             rows,
             intervalsSvg,
           ),
       run === undefined || run.curve.length === 0
         ? undefined
-        : drawn(
-            { id: 'loss', title: `Loss of the training of ${card.version}`, wide: 480 },
-            run.curve,
-            lossSvg,
-          ),
+        : drawn({ id: 'loss', title: `Training loss of ${card.version}`, wide: 480 }, run.curve, lossSvg),
     ])
     return {
       card,
-      evaluationId: source.evaluation === undefined ? undefined : source.evaluation.id,
       gains,
       loss,
-      ...(run === undefined
-        ? {}
-        : {
-            training: {
-              epochs: run.epoch,
-              attempts: run.attempts,
-              status: run.status,
-              durationMs: run.durationMs,
-            },
-          }),
+      training: run,
     }
   },
   title: ({ card }) => card.version,
@@ -85,11 +70,8 @@ export const versionPage = page<VersionPage>({
       <div class="grid">
         {gains !== undefined && (
           <section class="card">
-            <h2>Against the champion of that day</h2>
-            <Drawing
-              chart={gains}
-              note="A gain to the right of its dashed limit is not worse; right of the line, better."
-            />
+            <h2>vs champion at the time</h2>
+            <Drawing chart={gains} note="Right of dashed = no regression, right of 0 = better" />
           </section>
         )}
         {loss !== undefined && (
@@ -98,7 +80,7 @@ export const versionPage = page<VersionPage>({
             <Drawing chart={loss} />
             {training !== undefined && (
               <p class="hint">
-                {training.epochs} epochs
+                {training.epoch} epochs
                 {training.durationMs !== undefined && ` in ${durationText(training.durationMs)}`}
                 {training.attempts > 1 && `, in ${training.attempts} attempts`}
               </p>
@@ -140,23 +122,24 @@ const Links = ({ card }: { card: ModelCard }): View => {
   const address = `/v1/versions/${encodeURIComponent(card.version)}/card`
   return (
     <p class="small">
-      The same card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
+      Card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
       {card.data.snapshot !== null && (
         <>
-          ; <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>the data it was trained on</a>
+          {' '}
+          · <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>Training data</a>
         </>
       )}
       {card.evaluation?.against != null && (
         <>
-          ;{' '}
+          {' '}
+          ·{' '}
           <a
             href={`/compare?one=${encodeURIComponent(card.evaluation.against)}&other=${encodeURIComponent(card.version)}`}
           >
-            compared with {card.evaluation.against}
+            Compare with {card.evaluation.against}
           </a>
         </>
       )}
-      .
     </p>
   )
 }

@@ -1,7 +1,4 @@
-/**
- * One model: who answers for it and since when, how good it has been in use, what has moved, and every version there ever was.
- * "What was live at three in the morning?" is answered here by people who were asleep then.
- */
+/** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
@@ -37,7 +34,8 @@ import { searchedMoment } from '../../../http/schemas.ts'
 import { page, type View } from '../../page.ts'
 import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
 import { addressOf, Onward } from '../../components/pager.tsx'
-import { Age, Time } from '../../components/elements.tsx'
+import { Since } from '../../components/elements.tsx'
+import { metricName } from '../../labels.ts'
 import { calibrationOf } from '../../components/calibration.ts'
 import { pointsOf } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
@@ -47,8 +45,8 @@ import { LiveAtForm } from './champion-at.tsx'
 const versionsAPage = 20
 const weeks = 26
 const windows = 60
-/** Of all models together; a calibration needs some hundred. */
-const outcomes = 3_000
+/** A calibration needs a few hundred. */
+const maxOutcomes = 3_000
 
 const query = z.strictObject({ at: searchedMoment.optional(), cursor: cursorText.optional() })
 
@@ -97,9 +95,9 @@ export const model = page<Model, z.infer<typeof query>>({
       champion === undefined ? undefined : getVersion(store, champion.version),
       champion === undefined
         ? []
-        : listNewestOutcomes(store, { model: name, version: champion.version, limit: outcomes }),
+        : listNewestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
     ])
-    // A house of three days has no weeks to compare.
+    // An installation younger than three weeks has windows alone.
     const weekly = byWeek.length >= 3
     const points = pointsOf(weekly ? byWeek : byWindow, share)
     const metric =
@@ -108,7 +106,7 @@ export const model = page<Model, z.infer<typeof query>>({
       'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const [qualityChart, driftChart, calibration] = await Promise.all([
-      drawn({ id: 'quality', title: `${metric} of ${name} in use` }, points, (data, frame) =>
+      drawn({ id: 'quality', title: `Live ${metricName(metric)} of ${name}` }, points, (data, frame) =>
         qualitySvg(data, { ...frame, metric }),
       ),
       lastDrift === undefined
@@ -128,7 +126,7 @@ export const model = page<Model, z.infer<typeof query>>({
           ),
       calibrated === undefined
         ? undefined
-        : drawn({ id: 'calibration', title: `Calibration of ${name} in use` }, calibrated, reliabilitySvg),
+        : drawn({ id: 'calibration', title: `Live calibration of ${name}` }, calibrated, reliabilitySvg),
     ])
     return {
       name,
@@ -141,12 +139,10 @@ export const model = page<Model, z.infer<typeof query>>({
       champion,
       flag,
       next: found.next === undefined ? undefined : cursorOfKey(found.next, 'version'),
-      ...(lastDrift === undefined || driftChart === undefined
-        ? {}
-        : { drift: { ...lastDrift, chart: driftChart } }),
-      ...(calibration === undefined ? {} : { calibration }),
-      ...(live === undefined ? {} : { live }),
-      ...(first === undefined ? {} : { first }),
+      drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
+      calibration,
+      live,
+      first,
     }
   },
   title: ({ name }) => name,
@@ -164,16 +160,16 @@ export const model = page<Model, z.infer<typeof query>>({
           <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
         </div>
         <section class="card">
-          <h2>Versions through time</h2>
+          <h2>Versions</h2>
           <p class="small">
-            <a href={addressOf('/versions', { model: data.name })}>Search the versions of {data.name}</a>
+            <a href={addressOf('/versions', { model: data.name })}>Search versions of {data.name}</a>
           </p>
           <VersionTable
             versions={data.versions}
             primary={data.definition.evaluation?.policy?.primary}
             empty={
               <>
-                No version is registered yet. <code>tenure retrain {data.name}</code> makes the first one.
+                No versions yet. Train the first: <code>tenure retrain {data.name}</code>
               </>
             }
           />
@@ -188,7 +184,7 @@ export const model = page<Model, z.infer<typeof query>>({
             <h2>Calibration</h2>
             <Drawing
               chart={data.calibration}
-              note="Of the answers that promised so much, how much came true, on the newest outcomes. On the dashed line it is exact."
+              note="Predicted vs observed on the latest outcomes. Dashed line = perfect calibration."
             />
           </section>
         )}
@@ -204,8 +200,7 @@ const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; pat
     <h2>Live now</h2>
     {champion === undefined ? (
       <p>
-        No version answers for {name}. The first one meets its floors, and a person approves it:{' '}
-        <code>tenure retrain {name}</code>.
+        No live version. Train the first: <code>tenure retrain {name}</code>
       </p>
     ) : (
       <dl class="facts">
@@ -215,27 +210,27 @@ const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; pat
             <strong>{champion.version}</strong>
           </a>
         </dd>
-        <dt>For</dt>
+        <dt>Live since (UTC)</dt>
         <dd>
-          <Age at={champion.since} nowMs={nowMs} />, since <Time at={champion.since} /> UTC
+          <Since at={champion.since} nowMs={nowMs} />
         </dd>
         {champion.releaseId !== undefined && (
           <>
-            <dt>By</dt>
+            <dt>Released by</dt>
             <dd>
-              <a href={`/releases/${encodeURIComponent(champion.releaseId)}`}>its release</a>
+              <a href={`/releases/${encodeURIComponent(champion.releaseId)}`}>View release</a>
             </dd>
           </>
         )}
-        <dt>Features</dt>
+        <dt>Inputs</dt>
         <dd>
-          <a href={`${path}/features`}>what is asked, beside training</a>
+          <a href={`${path}/features`}>Live vs training data</a>
         </dd>
       </dl>
     )}
     {flag !== undefined && flag.serve !== 'normal' && (
       <p class="notice bad">
-        Pinned to its {flag.serve} by {flag.actor}: {flag.reason}
+        Pinned to {flag.serve} by {flag.actor}: {flag.reason}
       </p>
     )}
   </section>

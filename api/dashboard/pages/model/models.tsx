@@ -1,11 +1,11 @@
-/** Every model of the house: what it is for, who answers for it, and when it last learnt anything. */
+/** Lists the models with their purpose, champion, latest version and last retraining. */
 import { z } from 'zod'
 import { listModelLines, type ModelListItem } from '../../../../store/dashboard/model-list.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { addressOf, Onward } from '../../components/pager.tsx'
-import { Age, Badge, Table } from '../../components/elements.tsx'
+import { Age, Badge, Since, Table } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 50
@@ -23,7 +23,7 @@ export const models = page<Models, z.infer<typeof query>>({
   async load({ store, serving }, { actor, query: { after } }) {
     const lines = await listModelLines(store, {
       ...modelFilter(actor),
-      ...(after === undefined ? {} : { after }),
+      after,
       limit: rowsAPage + 1,
     })
     return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: serving.wall() }
@@ -43,12 +43,11 @@ export const models = page<Models, z.infer<typeof query>>({
           empty={
             after === undefined ? (
               <>
-                There is no model yet. Write one file in <code>models/</code> and run{' '}
-                <code>tenure models sync</code>.
+                No models yet. Add a file to <code>models/</code>, then run <code>tenure models sync</code>.
               </>
             ) : (
               <>
-                No model comes after this one. <a href="/models">Show the first</a>
+                No more models. <a href="/models">First page</a>
               </>
             )
           }
@@ -59,23 +58,22 @@ export const models = page<Models, z.infer<typeof query>>({
               cell: ({ model }) => <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>,
             },
             {
-              head: 'What it is for',
-              cell: ({ about }) => about ?? <span class="quiet">it does not say</span>,
+              head: 'Description',
+              cell: ({ about }) => about ?? <span class="quiet">—</span>,
             },
             {
               head: 'Champion',
               cell: ({ champion }) =>
-                champion === undefined ? <span class="quiet">none yet</span> : shortVersion(champion.version),
+                champion === undefined ? <span class="quiet">—</span> : shortVersion(champion.version),
             },
             {
-              head: 'Live for',
-              numeric: true,
-              cell: ({ champion }) => <Age at={champion?.since} nowMs={nowMs} />,
+              head: 'Live since (UTC)',
+              cell: ({ champion }) => <Since at={champion?.since} nowMs={nowMs} />,
             },
             {
-              head: 'Newest version',
+              head: 'Latest version',
               cell: ({ latest }) =>
-                latest === undefined ? <span class="quiet">none yet</span> : shortVersion(latest.version),
+                latest === undefined ? <span class="quiet">—</span> : shortVersion(latest.version),
             },
             {
               head: 'Registered',
@@ -107,9 +105,9 @@ const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
 )
 
 const Outcome = ({ retrained }: { retrained: ModelListItem['retrained'] | undefined }) => {
-  if (retrained === undefined) return <span class="quiet">none</span>
+  if (retrained === undefined) return <span class="quiet">—</span>
   const { outcome } = retrained
-  if (outcome === undefined) return <Badge tone="info">going on</Badge>
+  if (outcome === undefined) return <Badge tone="info">running</Badge>
   return <Badge tone={outcomeTones[outcome] ?? 'quiet'}>{plain(outcome)}</Badge>
 }
 
@@ -122,5 +120,5 @@ const outcomeTones: Readonly<Record<string, 'good' | 'bad' | 'warn' | 'quiet'>> 
   failed: 'bad',
 }
 
-/** `flight-delay_v1.2.0` beside its model's name is `v1.2.0`. */
+/** `flight-delay_v1.2.0` → `v1.2.0`, beside the name of the model. */
 const shortVersion = (version: string) => <span title={version}>{version.replace(/^.*_v/, 'v')}</span>

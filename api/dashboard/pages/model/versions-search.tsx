@@ -1,4 +1,4 @@
-/** The form that asks the registry. */
+/** Renders the search form of the versions page. */
 import { versionStatuses } from '../../../../domain/registry/version-query.ts'
 import type { View } from '../../page.ts'
 import { versionStatusNames } from '../../../services/version-search.ts'
@@ -15,7 +15,7 @@ const orders = [
 
 export const Search = ({ sent }: { sent: Record<string, string> }): View => (
   <form class="filter" method="get" action="/versions" role="search" aria-label="Versions">
-    <Field name="text" label="Name, who or why" sent={sent} hint="ada" />
+    <Field name="text" label="Name, actor or reason" sent={sent} hint="ada" />
     <Field name="model" label="Model" sent={sent} hint="iris" />
     <Field name="metric" label="Metric" sent={sent} hint="auc>0.7,brier<0.2" />
     <Field name="since" label="Since" sent={sent} hint="2026-03-01" />

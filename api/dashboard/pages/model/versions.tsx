@@ -1,4 +1,4 @@
-/** The registry, searched by what people remember of a version: how it was called, how good it was, when, from what data. */
+/** Searches the versions of all models by text, metric, date, status and data. */
 import { z } from 'zod'
 import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
 import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
@@ -12,9 +12,7 @@ import { VersionTable } from '../../components/version-table.tsx'
 
 const rowsAPage = 50
 
-const query = z.strictObject({
-  ...versionSearchFields,
-})
+const query = z.strictObject(versionSearchFields)
 type Query = z.infer<typeof query>
 
 interface Found {
@@ -28,12 +26,12 @@ export const versions = page<Found, Query>({
     const { metric, cursor, order = 'newest', since, until, ...rest } = query
     expectInOrder(since, until)
     const found = await findVersions(store, {
-      ...(Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as object),
+      ...rest,
       ...modelFilter(actor),
-      ...(metric === undefined ? {} : { conditions: metric }),
-      ...(since === undefined ? {} : { since }),
-      ...(until === undefined ? {} : { until }),
-      ...(cursor === undefined ? {} : { after: keyOfCursor(cursor, order) }),
+      conditions: metric,
+      since,
+      until,
+      after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
       order,
       limit: rowsAPage,
     })
@@ -58,10 +56,10 @@ export const versions = page<Found, Query>({
             versions={found}
             empty={
               Object.keys(sent).length === 0 ? (
-                'No version is registered yet.'
+                'No versions yet'
               ) : (
                 <>
-                  No version is like this. <a href="/versions">Show all</a>
+                  No versions match. <a href="/versions">Clear filters</a>
                 </>
               )
             }
@@ -76,6 +74,6 @@ export const versions = page<Found, Query>({
   },
 })
 
-/** As it was typed, which is what the fields show again. */
+/** The fields as typed, so that the form shows them again. */
 const sentOf = (target: string): Record<string, string> =>
   Object.fromEntries([...new URLSearchParams(target.split('?')[1] ?? '')].filter(([, value]) => value !== ''))

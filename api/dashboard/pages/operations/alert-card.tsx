@@ -1,4 +1,4 @@
-/** An open alert: what it says, who looks after it, what to do, and the buttons of those who may press them. */
+/** Renders an open alert with its runbook link, its assignee and the form that acknowledges or resolves it. */
 import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { View } from '../../page.ts'
@@ -50,20 +50,20 @@ export const Open = ({
       <p>{message}</p>
       <p class="small">
         <span class="quiet">
-          For <Age at={raisedAt} nowMs={nowMs} />
+          Open for <Age at={raisedAt} nowMs={nowMs} />
         </span>
         {' · '}
         {acknowledgedBy === undefined ? (
-          <strong>Nobody looks after it</strong>
+          <strong>Unassigned</strong>
         ) : (
           <>
-            {acknowledgedBy} looks after it, since <Time at={acknowledgedAt} /> UTC
+            Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} /> UTC
           </>
         )}
         {isAlertKind(kind) && (
           <>
             {' · '}
-            <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>What to do</a>
+            <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>Runbook</a>
           </>
         )}
       </p>
@@ -82,16 +82,16 @@ const Say = ({ alert: { id, acknowledgedBy }, token }: { alert: Alert; token: st
         name="reason"
         maxlength={2_000}
         autocomplete="off"
-        placeholder="why, or what was done"
+        placeholder="Add a note (optional)"
       />
     </div>
     {acknowledgedBy === undefined && (
       <button name="word" value="acknowledge">
-        I look after it
+        Acknowledge
       </button>
     )}
     <button class="second" name="word" value="resolve">
-      It is over
+      Resolve
     </button>
   </form>
 )

@@ -1,4 +1,4 @@
-/** Who may take an alert on, or say that it is over. */
+/** Lists the roles that may acknowledge and resolve alerts. */
 import type { Role } from '../../../../domain/roles.ts'
 
 export const alertHandlers: readonly Role[] = ['operator', 'approver', 'admin']

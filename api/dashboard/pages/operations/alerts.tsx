@@ -1,4 +1,4 @@
-/** What a person should know: what is open first, with the page that says what to do, and one button to take it on. */
+/** Lists open alerts with their actions, and resolved ones below. */
 import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
@@ -10,7 +10,7 @@ import { Badge, Table, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
 import { Open, Runbook, severityTones } from './alert-card.tsx'
 
-const mostOpen = 100
+const maxOpen = 100
 const rowsAPage = 30
 
 const query = z.strictObject({
@@ -29,17 +29,10 @@ interface Alerts {
 export const alerts = page<Alerts, Query>({
   query,
   async load({ store, serving }, { actor, query: { model, before } }) {
-    const filter = {
-      ...modelFilter(actor),
-      ...(model === undefined ? {} : { model }),
-    }
+    const filter = { ...modelFilter(actor), model }
     const [open, resolved] = await Promise.all([
-      before === undefined ? listOpenAlerts(store, { ...filter, limit: mostOpen }) : [],
-      listResolvedAlerts(store, {
-        ...filter,
-        ...(before === undefined ? {} : { before }),
-        limit: rowsAPage + 1,
-      }),
+      before === undefined ? listOpenAlerts(store, { ...filter, limit: maxOpen }) : [],
+      listResolvedAlerts(store, { ...filter, before, limit: rowsAPage + 1 }),
     ])
     return {
       open,
@@ -54,32 +47,32 @@ export const alerts = page<Alerts, Query>({
       <h1>Alerts</h1>
       {model !== undefined && (
         <p>
-          Of {model} alone. <a href="/alerts">Show all</a>
+          Model {model} · <a href="/alerts">Clear filters</a>
         </p>
       )}
-      {before === undefined && open.length === 0 && <p class="notice good">No alert is open.</p>}
+      {before === undefined && open.length === 0 && <p class="notice good">No open alerts</p>}
       {open.map((alert) => (
         <Open alert={alert} nowMs={nowMs} token={alertHandlers.includes(actor.role) ? token : undefined} />
       ))}
-      {open.length === mostOpen && (
-        <p class="hint">The {mostOpen} worst are shown; others are open as well.</p>
+      {open.length === maxOpen && (
+        <p class="hint">Showing the {maxOpen} most severe alerts; more are open.</p>
       )}
       <section class="card">
         <Table
-          caption="Over"
+          caption="Resolved"
           rows={resolved}
-          empty="No alert has ended yet."
+          empty="No resolved alerts"
           columns={[
             { head: 'Raised (UTC)', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
-            { head: 'Over', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
+            { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
             {
               head: 'Severity',
               cell: ({ severity }) => <Badge tone={severityTones[severity]}>{severity}</Badge>,
             },
             { head: 'Kind', names: true, cell: ({ kind }) => <Runbook kind={kind} /> },
             { head: 'Model', cell: (alert) => alert.model ?? '–' },
-            { head: 'What', cell: ({ message }) => <span class="small">{message}</span> },
-            { head: 'Looked after by', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '–' },
+            { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },
+            { head: 'Assignee', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '–' },
           ]}
         />
         <Onward

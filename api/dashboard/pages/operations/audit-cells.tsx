@@ -1,4 +1,4 @@
-/** How the audit is narrowed down, and what stands in its cells. */
+/** Renders the filter and the cells of the audit page. */
 import { z } from 'zod'
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { modelName } from '../../../http/schemas.ts'
@@ -15,7 +15,7 @@ export const auditQuery = z.strictObject({
 })
 export type AuditQuery = z.infer<typeof auditQuery>
 
-/** A value that narrows the list down to itself. */
+/** A value that links to the list filtered by it. */
 export const Narrow = ({
   asked,
   field,
@@ -34,7 +34,7 @@ export const Narrow = ({
   </a>
 )
 
-const mostLetters = 4_000
+const maxDetailLength = 4_000
 
 export const Detail = ({ detail }: { detail: AuditRow['detail'] }): View => {
   const text = JSON.stringify(detail, null, 1)
@@ -43,7 +43,7 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): View => {
   return (
     <details>
       <summary>{typeof reason === 'string' && reason !== '' ? reason.slice(0, 80) : 'Show'}</summary>
-      <pre tabindex={0}>{text.length > mostLetters ? `${text.slice(0, mostLetters)}…` : text}</pre>
+      <pre tabindex={0}>{text.length > maxDetailLength ? `${text.slice(0, maxDetailLength)}…` : text}</pre>
     </details>
   )
 }
@@ -63,11 +63,11 @@ export const Filter = ({ query }: { query: AuditQuery }): View => (
         />
       </div>
     ))}
-    <button class="second">Show</button>
+    <button class="second">Filter</button>
   </form>
 )
 
-const labels = { actor: 'Who', action: 'What', subject: 'To what', model: 'Model' }
+const labels = { actor: 'Actor', action: 'Action', subject: 'Target', model: 'Model' }
 const hints = {
   actor: 'ada',
   action: 'champion.',

@@ -1,9 +1,9 @@
-/** Whether the record of production changes is whole: the newest rows, followed as long as somebody waits for a page. */
+/** Verifies the newest entries of the audit log and shows the result. */
 import { verifyTail, type TailReport } from '../../../../store/audit/verify-tail.ts'
 import { page } from '../../page.ts'
 import { countText, numberText } from '../../components/elements.tsx'
 
-/** Longer nobody waits for a page, and this process answers others meanwhile. */
+/** The verification stops here, so that the page loads and other requests are served. */
 const withinMs = 5_000
 
 interface Verification {
@@ -25,7 +25,7 @@ export const verification = page<Verification>({
       signedUpTo: last === undefined ? undefined : last.seq,
     }
   },
-  title: () => 'Verification of the audit',
+  title: () => 'Audit verification',
   view: ({ report, tookMs, signedUpTo, issues }) => {
     const { rows, newest, oldest, heads, stopped } = report
     const breach = report.breach ?? issues[0]
@@ -34,7 +34,7 @@ export const verification = page<Verification>({
         <p class="crumbs">
           <a href="/audit">Audit</a>
         </p>
-        <h1>Verification of the audit</h1>
+        <h1>Audit verification</h1>
         <section
           class={`card ${breach === undefined ? 'good' : 'bad'}`}
           role={breach === undefined ? 'status' : 'alert'}
@@ -42,40 +42,40 @@ export const verification = page<Verification>({
           <p class="lead">
             {breach === undefined
               ? rows === 0
-                ? 'There is no row yet.'
-                : `${countText(rows)} rows are whole: none was changed, moved, added or taken away.`
-              : `The audit is broken: ${breach}.`}
+                ? 'No entries yet'
+                : `Verified: ${countText(rows)} entries intact`
+              : `Audit log broken: ${breach}`}
           </p>
           <dl class="facts">
-            <dt>Followed</dt>
+            <dt>Range</dt>
             <dd>
-              {rows === 0 ? 'nothing' : `row ${newest} back to row ${oldest}`}
-              {stopped && `, as far as ${withinMs / 1_000} s reach`}
+              {rows === 0 ? '—' : `entry ${newest} back to entry ${oldest}`}
+              {stopped && ` (stopped after ${withinMs / 1_000} s)`}
             </dd>
-            <dt>Signed heads met</dt>
+            <dt>Signed heads matched</dt>
             <dd>{countText(heads)}</dd>
             <dt>Signed up to</dt>
             <dd>
               {signedUpTo === undefined
-                ? 'no head is kept here yet: a cut tail would not show'
-                : `row ${signedUpTo}`}
+                ? 'no signed head on this host yet: removed newest entries would go unnoticed'
+                : `entry ${signedUpTo}`}
             </dd>
-            <dt>It took</dt>
+            <dt>Duration</dt>
             <dd>{numberText(Math.round(tookMs))} ms</dd>
           </dl>
           {breach !== undefined && (
             <p>
-              Compare the database with a backup; <a href="/runbooks/audit-broken">what to do</a>.
+              Compare the database with a backup · <a href="/runbooks/audit-broken">Runbook</a>
             </p>
           )}
           {stopped && breach === undefined && (
             <p>
-              <code>tenure audit verify</code> follows the whole chain, however long it is.
+              Verify all entries: <code>tenure audit verify</code>
             </p>
           )}
         </section>
         <form method="get" action="/audit/verification" aria-label="Verification">
-          <button class="second">Verify once more</button>
+          <button class="second">Verify again</button>
         </form>
       </>
     )

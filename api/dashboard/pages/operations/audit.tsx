@@ -1,4 +1,4 @@
-/** Who changed what in production, row by row, and whether the record is whole. */
+/** Lists the entries of the audit log, newest first. */
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { searchAudit } from '../../../../store/audit/audit-search.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
@@ -17,11 +17,8 @@ interface Audit {
 export const audit = page<Audit, AuditQuery>({
   query: auditQuery,
   async load({ store }, { actor, query }) {
-    const asked = Object.fromEntries(
-      Object.entries(query).filter(([, value]) => value !== undefined),
-    ) as AuditQuery
     const rows = await searchAudit(store, {
-      ...(asked as Record<string, never>),
+      ...query,
       ...modelFilter(actor),
       limit: rowsAPage + 1,
     })
@@ -34,45 +31,42 @@ export const audit = page<Audit, AuditQuery>({
     return (
       <>
         <h1>Audit</h1>
-        <p>
-          Each change of production is one row, chained to the one before it by its hash; the head is signed
-          and kept outside of the database.
-        </p>
+        <p>Tamper-evident log of every production change</p>
         {actor.role === 'admin' && (
           <form class="filter" method="get" action="/audit/verification" aria-label="Verification">
-            <button class="second">Verify the newest rows</button>
+            <button class="second">Verify</button>
           </form>
         )}
         <Filter query={query} />
         <section class="card">
           <Table
-            caption="Changes of production, the newest first"
+            caption="Audit log, newest first"
             hideCaption
             rows={rows}
             empty={
               narrowed || before !== undefined ? (
                 <>
-                  No row is like this. <a href="/audit">Show all</a>
+                  No entries match. <a href="/audit">Clear filters</a>
                 </>
               ) : (
-                'Nothing has been changed in production yet.'
+                'No entries yet'
               )
             }
             columns={[
               {
-                head: 'Row',
+                head: 'Entry',
                 numeric: true,
                 cell: ({ seq, hash }) => <span title={`hash ${hash}`}>{seq}</span>,
               },
-              { head: 'At (UTC)', cell: ({ at }) => <Time at={at} /> },
-              { head: 'Who', cell: (row) => <Narrow asked={asked} field="actor" value={row.actor} /> },
+              { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
+              { head: 'Actor', cell: (row) => <Narrow asked={asked} field="actor" value={row.actor} /> },
               {
-                head: 'What',
+                head: 'Action',
                 names: true,
                 cell: (row) => <Narrow asked={asked} field="action" value={row.action} />,
               },
               {
-                head: 'To what',
+                head: 'Target',
                 cell: (row) => <Narrow asked={asked} field="subject" value={row.subject} />,
               },
               {

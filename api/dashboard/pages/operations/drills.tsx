@@ -1,4 +1,4 @@
-/** Rehearsed releases: what each was to show, how soon it was noticed and over, and how many callers it harmed. */
+/** Lists drills with their detection time, recovery time and affected requests. */
 import { z } from 'zod'
 import { spansSvg } from '../../../../charts/spans.ts'
 import { drillKinds } from '../../../../domain/drill.ts'
@@ -31,8 +31,8 @@ export const drills = page<Drills, z.infer<typeof query>>({
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
     const found = await listDrills(store, {
       ...modelFilter(actor),
-      ...(model === undefined ? {} : { model }),
-      ...(before === undefined ? {} : { before }),
+      model,
+      before,
       limit: rowsAPage + 1,
     })
     const shown = found.slice(0, rowsAPage)
@@ -50,7 +50,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
       bars.length === 0
         ? undefined
         : await drawn(
-            { id: 'drills', title: 'How soon drills were noticed and over', wide: 720 },
+            { id: 'drills', title: 'Detection and recovery time of drills', wide: 720 },
             bars,
             spansSvg,
           )
@@ -60,17 +60,11 @@ export const drills = page<Drills, z.infer<typeof query>>({
   view: ({ drills: found, more, chart }, { query: { model, before } }) => (
     <>
       <h1>Drills</h1>
-      <p>
-        A candidate that is known to be bad goes the real way, and what is measured is how soon it is noticed
-        and gone. No drill's version is ever champion.
-      </p>
+      <p>Rehearse a rollback with a deliberately faulty version (never promoted)</p>
       {chart !== undefined && (
         <section class="card">
-          <h2>Noticed and over</h2>
-          <Drawing
-            chart={chart}
-            note="Narrow: until it was noticed. Wide: until every replica had returned."
-          />
+          <h2>Detection and recovery</h2>
+          <Drawing chart={chart} note="Narrow: detected. Wide: recovered on every replica." />
         </section>
       )}
       <section class="card">
@@ -80,8 +74,8 @@ export const drills = page<Drills, z.infer<typeof query>>({
           rows={found}
           empty={
             <>
-              No drill has been held{model === undefined ? '' : ` of ${model}`} yet.{' '}
-              <code>tenure drills run {model ?? 'iris'}</code> holds one.
+              No drills yet{model === undefined ? '' : ` of ${model}`}. Start one:{' '}
+              <code>tenure drills run {model ?? '<model>'}</code>
             </>
           }
           columns={[
@@ -101,27 +95,27 @@ export const drills = page<Drills, z.infer<typeof query>>({
             },
             { head: 'Traffic', cell: ({ traffic }) => traffic },
             { head: 'Outcome', cell: (drill) => <Outcome drill={drill} /> },
-            { head: 'Noticed after', numeric: true, cell: ({ detectionMs }) => duration(detectionMs) },
-            { head: 'Over after', numeric: true, cell: ({ recoveryMs }) => duration(recoveryMs) },
+            { head: 'Detected in', numeric: true, cell: ({ detectionMs }) => duration(detectionMs) },
+            { head: 'Recovered in', numeric: true, cell: ({ recoveryMs }) => duration(recoveryMs) },
             {
-              head: 'Met it',
+              head: 'Exposed',
               numeric: true,
               cell: ({ exposed }) => (exposed === undefined ? '–' : countText(exposed)),
             },
             {
-              head: 'Harmed',
+              head: 'Affected',
               numeric: true,
               cell: ({ harmed, harmBudget }) =>
                 harmed === undefined ? '–' : `${countText(harmed)} of ${countText(harmBudget)}`,
             },
-            { head: 'What came of it', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+            { head: 'Result', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
             {
               head: 'Release',
               cell: ({ releaseId }) =>
                 releaseId === undefined ? (
                   '–'
                 ) : (
-                  <a href={`/releases/${encodeURIComponent(releaseId)}`}>its page</a>
+                  <a href={`/releases/${encodeURIComponent(releaseId)}`}>View release</a>
                 ),
             },
           ]}
@@ -137,9 +131,9 @@ export const drills = page<Drills, z.infer<typeof query>>({
 
 const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): View =>
   endedAt === undefined ? (
-    <Badge tone="info">going on</Badge>
+    <Badge tone="info">running</Badge>
   ) : !held ? (
-    <Badge tone="warn">not held</Badge>
+    <Badge tone="warn">skipped</Badge>
   ) : (
     <Badge tone={passed === true ? 'good' : 'bad'}>{passed === true ? 'passed' : 'failed'}</Badge>
   )

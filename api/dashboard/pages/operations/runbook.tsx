@@ -1,4 +1,4 @@
-/** What to do when Tenure calls: the pages of docs/runbooks, where they are needed. */
+/** Shows a runbook from docs/runbooks. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../../../domain/errors.ts'
@@ -11,7 +11,7 @@ interface Runbook {
   source: string
 }
 
-/** A name is letters and dashes, so that no path can be made of it. */
+/** The name is letters and dashes, so that it cannot be a path. */
 async function readRunbook(name: string): Promise<string | undefined> {
   if (!/^[a-z][a-z0-9-]{0,60}$/.test(name)) return undefined
   for (const place of [`${name}.md`, join('prometheus', `${name}.md`)]) {
@@ -26,7 +26,7 @@ export const runbook = page<Runbook>({
     const name = params['page'] ?? ''
     const source = await readRunbook(name)
     if (source === undefined)
-      throw new DomainError('not_found', `there is no runbook ${JSON.stringify(name.slice(0, 60))}`)
+      throw new DomainError('not_found', `unknown runbook ${JSON.stringify(name.slice(0, 60))}`)
     return { source, title: /^#\s+(.*)$/m.exec(source)?.[1] ?? name }
   },
   title: ({ title }) => title,

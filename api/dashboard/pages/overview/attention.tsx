@@ -1,4 +1,4 @@
-/** What of the overview asks for somebody: releases that wait for a person, and open alerts. */
+/** Lists what needs attention on the overview: releases that need an approval or a decision, and open alerts. */
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { Release } from '../../../../store/release/releases.ts'
@@ -9,13 +9,13 @@ import { asksPerson, readable, stageText, stageTone } from '../../labels.ts'
 
 const mostAlerts = 20
 
-/** What a person is needed for, before anything else. */
+/** Releases that need an approval or a decision, and queued ones. */
 export const Waiting = ({ open, waiting }: { open: Release[]; waiting: WaitingRelease[] }): View => {
   const asking = open.filter(({ state }) => asksPerson(state))
   if (asking.length + waiting.length === 0) return <></>
   return (
     <section class="card warn">
-      <h2>Waits for a person</h2>
+      <h2>Needs your attention ({asking.length + waiting.length})</h2>
       <ul class="plain-list">
         {asking.map(({ state }) => (
           <li>
@@ -25,8 +25,8 @@ export const Waiting = ({ open, waiting }: { open: Release[]; waiting: WaitingRe
         ))}
         {waiting.map((each) => (
           <li>
-            {each.version} <Badge tone="quiet">waits for its turn</Badge> asked for by {each.requestedBy}; it
-            begins when the open release of {each.model} has ended.
+            {each.version} <Badge tone="quiet">queued</Badge> Starts after the current release of {each.model}
+            ; requested by {each.requestedBy}.
           </li>
         ))}
       </ul>
@@ -34,15 +34,15 @@ export const Waiting = ({ open, waiting }: { open: Release[]; waiting: WaitingRe
   )
 }
 
-/** The newest of what somebody should know. */
+/** The newest open alerts. */
 export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): View => (
   <section class="card">
     <Table
       caption="Open alerts"
       rows={alerts.slice(0, mostAlerts)}
-      empty="No alert is open."
+      empty="No open alerts"
       columns={[
-        { head: 'For', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
+        { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
         {
           head: 'Severity',
           cell: ({ severity }) => (
@@ -52,10 +52,10 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
           ),
         },
         { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '–'}</span> },
-        { head: 'What', cell: ({ message }) => message },
+        { head: 'Alert', cell: ({ message }) => message },
         {
-          head: 'Looked after by',
-          cell: ({ acknowledgedBy }) => acknowledgedBy ?? <span class="quiet">nobody</span>,
+          head: 'Assignee',
+          cell: ({ acknowledgedBy }) => acknowledgedBy ?? <span class="quiet">Unassigned</span>,
         },
       ]}
     />

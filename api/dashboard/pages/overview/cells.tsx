@@ -1,13 +1,13 @@
-/** What the overview says of one model, a cell each. */
+/** Renders the cells of a model's row on the overview. */
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { View } from '../../page.ts'
-import { Badge, countText, numberText } from '../../components/elements.tsx'
+import { Badge, countText, numberText, percentText } from '../../components/elements.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { plain, stageText, stageTone } from '../../labels.ts'
+import { metricName, plain, stageText, stageTone } from '../../labels.ts'
 
-/** The traffic of the last ten minutes, in parts of half a minute. */
+/** The traffic of the last 10 minutes, in parts of 30 s. */
 export const trafficParts = 20
 export const trafficPartMs = 30_000
 
@@ -19,28 +19,28 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): View => (
     {serve !== 'normal' && (
       <>
         {' '}
-        <Badge tone="bad">pinned to its {serve}</Badge>
+        <Badge tone="bad">pinned to {serve}</Badge>
       </>
     )}
   </>
 )
 
 export const ChampionCell = ({ glance: { champion, model } }: { glance: OverviewRow }): View => {
-  if (champion === undefined) return <span class="quiet">none yet</span>
+  if (champion === undefined) return <span class="quiet">—</span>
   const short = champion.version.startsWith(`${model}_`)
     ? champion.version.slice(model.length + 1)
     : champion.version
   return champion.releaseId === undefined ? (
     <span title={champion.version}>{short}</span>
   ) : (
-    <a href={`/releases/${champion.releaseId}`} title={`${champion.version}: how it became champion`}>
+    <a href={`/releases/${champion.releaseId}`} title={`Release of ${champion.version}`}>
       {short}
     </a>
   )
 }
 
 export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): View => {
-  if (traffic === undefined) return <span class="quiet">none</span>
+  if (traffic === undefined) return <span class="quiet">—</span>
   const total = traffic.requests.reduce((sum, count) => sum + count, 0)
   const rate = total / ((trafficParts * trafficPartMs) / 1_000)
   return (
@@ -53,7 +53,7 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
         <>
           {' '}
           <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
-            {numberText((100 * traffic.bad) / total)} % bad
+            {countText(traffic.bad)} failed ({percentText(traffic.bad / total)})
           </Badge>
         </>
       )}
@@ -67,13 +67,8 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Vie
     return (
       <>
         <span class="nowrap">
-          {quality.metric} {numberText(quality.value)}
-          {interval && (
-            <span class="quiet">
-              {' '}
-              ({numberText(interval[0])} to {numberText(interval[1])})
-            </span>
-          )}
+          {metricName(quality.metric)} {numberText(quality.value)}
+          {interval && <span class="quiet"> ({intervalText(interval)})</span>}
         </span>{' '}
         <Badge tone={quality.level === 'lost' ? 'bad' : quality.level === 'held' ? 'good' : 'quiet'}>
           {quality.level}
@@ -81,21 +76,22 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Vie
       </>
     )
   }
-  if (evaluated === undefined || evaluated.value === null) return <span class="quiet">–</span>
+  if (evaluated === undefined || evaluated.value === null) return <span class="quiet">—</span>
   const before = { metric: evaluated.metric, value: evaluated.value, rows: evaluated.rows }
   const interval = qualityInterval(before, positives)
   return (
     <span class="nowrap">
-      {evaluated.metric} {numberText(evaluated.value)}
-      <span class="quiet">
-        {interval && ` (${numberText(interval[0])} to ${numberText(interval[1])})`} before its release
-      </span>
+      {metricName(evaluated.metric)} {numberText(evaluated.value)}{' '}
+      <span class="quiet">offline{interval && ` (${intervalText(interval)})`}</span>
     </span>
   )
 }
 
+const intervalText = ([low, high]: [number, number]): string =>
+  `95 % CI ${Number(low.toPrecision(3))}–${Number(high.toPrecision(3))}`
+
 export const DriftCell = ({ drift }: OverviewRow): View => {
-  if (drift === undefined) return <span class="quiet">not judged yet</span>
+  if (drift === undefined) return <span class="quiet">No data yet</span>
   const { level, worst } = drift
   const tone = level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
   return (
@@ -108,7 +104,7 @@ export const DriftCell = ({ drift }: OverviewRow): View => {
 
 export const ReleaseCell = ({ release }: { release: Release | undefined }): View =>
   release === undefined ? (
-    <span class="quiet">none open</span>
+    <span class="quiet">—</span>
   ) : (
     <>
       <a href={`/releases/${release.state.id}`}>{release.state.version.replace(/^.*_v/, 'v')}</a>{' '}

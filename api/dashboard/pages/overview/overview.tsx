@@ -1,7 +1,4 @@
-/**
- * Every model at a glance, and first of all what waits for a person. On call at three in the morning this page has to say within
- * seconds what is live, since when, whether it is well, and whether somebody is needed.
- */
+/** Shows every model with its champion, traffic, quality and open release; what needs attention stands first. */
 import { listAlerts, type Alert } from '../../../../store/monitoring/alerts.ts'
 import {
   listGlances,
@@ -25,10 +22,9 @@ import {
   trafficPartMs,
   TrafficCell,
 } from './cells.tsx'
-import { Age, Live, Table } from '../../components/elements.tsx'
+import { Live, Since, Table } from '../../components/elements.tsx'
 
-/** More is never shown at once. */
-const mostModels = 500
+const maxModels = 500
 
 interface Overview {
   models: { glance: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
@@ -43,11 +39,11 @@ export const overview = page<Overview>({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
     const [glances, traffic, open, waiting, alerts, house] = await Promise.all([
-      listGlances(store, { ...held, limit: mostModels }),
+      listGlances(store, { ...held, limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
-      listReleases(store, { ...held, open: true, limit: mostModels }),
+      listReleases(store, { ...held, open: true, limit: maxModels }),
       listWaiting(store, { ...held, open: true, limit: 100 }),
-      listAlerts(store, { ...held, open: true, limit: mostModels }),
+      listAlerts(store, { ...held, open: true, limit: maxModels }),
       readFleet(store),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
@@ -79,18 +75,17 @@ export const overview = page<Overview>({
             rows={data.models}
             empty={
               <>
-                There is no model yet. Write one file in <code>models/</code> and run{' '}
-                <code>tenure models sync</code>.
+                No models yet. Add a file to <code>models/</code>, then run <code>tenure models sync</code>.
               </>
             }
             columns={[
               { head: 'Model', names: true, cell: ({ glance }) => <ModelCell {...glance} /> },
               { head: 'Champion', cell: ({ glance }) => <ChampionCell glance={glance} /> },
               {
-                head: 'Live for',
-                cell: ({ glance }) => <Age at={glance.champion?.since} nowMs={data.nowMs} />,
+                head: 'Live since (UTC)',
+                cell: ({ glance }) => <Since at={glance.champion?.since} nowMs={data.nowMs} />,
               },
-              { head: 'Traffic, 10 min', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
+              { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
               { head: 'Quality', cell: ({ glance }) => <QualityCell {...glance} /> },
               { head: 'Drift', cell: ({ glance }) => <DriftCell {...glance} /> },
               { head: 'Release', cell: ({ release }) => <ReleaseCell release={release} /> },
@@ -107,8 +102,8 @@ export const overview = page<Overview>({
             ]}
           />
           <p class="quiet small">
-            {data.replicas === 1 ? '1 replica answers' : `${data.replicas} replicas answer`}. As of{' '}
-            {new Date(data.nowMs).toISOString().slice(0, 19).replace('T', ' ')} UTC.
+            {data.replicas} {data.replicas === 1 ? 'replica' : 'replicas'} healthy · updated{' '}
+            {new Date(data.nowMs).toISOString().slice(11, 19)} UTC
           </p>
         </section>
         <OpenAlerts {...data} />

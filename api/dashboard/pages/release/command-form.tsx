@@ -1,6 +1,6 @@
 /**
- * What this person may say to the release now, in one form with a reason. It carries what the page shows, so that nobody approves
- * something else than was read; the server refuses anyway what the role, the stage or the digests do not allow.
+ * Renders the commands that the user may send to a release, in one form with a reason. The form carries the digests and the stage
+ * shown on the page, so that an approval applies to exactly that.
  */
 import { commandStages } from '../../../../domain/release/commands.ts'
 import { commandNames, commandRoles, type CommandName } from '../../../../domain/release/state.ts'
@@ -19,10 +19,10 @@ const buttons: Readonly<Record<CommandName, { word: string; look: 'first' | 'sec
   resume: { word: 'Resume', look: 'second' },
   rollback: { word: 'Roll back', look: 'danger' },
   abort: { word: 'Abort', look: 'danger' },
-  promoteNow: { word: 'Promote now', look: 'danger' },
+  promoteNow: { word: 'Emergency promote', look: 'danger' },
 }
 
-/** What this role can say that would change something now. */
+/** The commands of this role that would change the release now. */
 export function possibleCommands(
   { role }: Actor,
   { release: { state, endedAt } }: ReleaseSubject,
@@ -37,7 +37,7 @@ export function possibleCommands(
   })
 }
 
-/** What the form is bound to. */
+/** The hidden fields that bind the form to the page: digests, champion and stage. */
 export function shownFields(subject: ReleaseSubject): Record<string, string> {
   const { candidate, release, champion } = subject
   const { digests, stage, stageIndex } = release.state
@@ -60,7 +60,7 @@ export const Decide = ({
   subject: ReleaseSubject
   actor: Actor
   token: string | undefined
-  /** The name of the command: a form that is sent twice is one command. */
+  /** Idempotency key: a form sent twice is one command. */
   once: string
 }): View => {
   const { state } = subject.release
@@ -74,13 +74,12 @@ export const Decide = ({
     <section class="card" aria-labelledby="decide-heading" id="decide">
       <h2 id="decide-heading">Decide</h2>
       {isRequester && commands.includes('approve') && (
-        <p class="notice">You have asked for this release, so somebody else has to approve it.</p>
+        <p class="notice">You requested this release; someone else must approve it.</p>
       )}
       <p id="moved" class="notice warn" role="status" hidden>
-        The release has gone on since this form was made.{' '}
-        <a href={`/releases/${state.id}`}>Show it as it is now</a>
+        This release has changed. <a href={`/releases/${state.id}`}>Reload</a>
       </p>
-      <form method="post" action={`/releases/${state.id}/say`} data-shows={stageKey(subject)}>
+      <form method="post" action={`/releases/${state.id}/commands`} data-shows={stageKey(subject)}>
         <TokenField token={token} />
         <input type="hidden" name="once" value={once} />
         {Object.entries(shownFields(subject)).map(([name, value]) => (
@@ -95,8 +94,7 @@ export const Decide = ({
           aria-describedby="reason-hint"
         ></textarea>
         <p id="reason-hint" class="hint">
-          It is kept with your name in the audit, for good. What you say is said to {state.version} as shown
-          here.
+          Logged with your name. Applies to {state.version} as shown.
         </p>
         <div class="actions">
           {usual.map((name) => (
@@ -105,10 +103,10 @@ export const Decide = ({
         </div>
         {shown.includes('promoteNow') && (
           <details>
-            <summary>Break glass</summary>
+            <summary>Emergency promotion</summary>
             <p>
-              Stands in for missing approvals and for waiting. The candidate meets the callers of one share,
-              and goes on to all of them when nothing speaks against it, within an hour; everybody is told.
+              Skips approvals and waits: one stage, then 100 % if no regression, within 1 h. Everyone is
+              notified.
             </p>
             <CommandButton name="promoteNow" />
           </details>
@@ -124,33 +122,37 @@ const CommandButton = ({ name }: { name: CommandName }): View => (
   </button>
 )
 
-/** Who has said what, the newest first. */
+/** The commands sent to the release, newest first. */
 export const Said = ({ subject: { commands, release } }: { subject: ReleaseSubject }): View => {
-  const { approvals, policy } = release.state
+  const { approvals, policy, stage } = release.state
+  const needed = policy.approval.approvers
   return (
-    <section class="card" aria-labelledby="said-heading">
-      <h2 id="said-heading">Approvals and commands</h2>
+    <section class="card" aria-labelledby="activity-heading">
+      <h2 id="activity-heading">Approvals and commands</h2>
       <p>
-        {approvals.length} of {policy.approval.approvers} approvals
-        {approvals.length === 0 ? '' : `: ${approvals.map(({ by }) => by).join(', ')}`}.
+        {approvals.length > 0
+          ? `${approvals.length} of ${needed} ${needed === 1 ? 'approval' : 'approvals'}: ${approvals.map(({ by }) => by).join(', ')}`
+          : stage === 'awaiting_approval' || stage === 'qualifying'
+            ? `${needed} ${needed === 1 ? 'approval' : 'approvals'} needed`
+            : 'No approvals'}
       </p>
       <Table
-        caption="What was said to the release"
+        caption="Commands"
         hideCaption
         rows={commands}
-        empty="Nobody has said anything yet."
+        empty="No activity yet"
         columns={[
-          { head: 'When (UTC)', cell: ({ at }) => <Time at={at} /> },
-          { head: 'Who', names: true, cell: ({ actor }) => actor },
-          { head: 'Said', cell: ({ command }) => plain(command) },
+          { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
+          { head: 'Actor', names: true, cell: ({ actor }) => actor },
+          { head: 'Action', cell: ({ command }) => plain(command) },
           {
-            head: '',
+            head: 'Status',
             cell: ({ accepted }) => (
-              <Badge tone={accepted ? 'good' : 'warn'}>{accepted ? 'accepted' : 'refused'}</Badge>
+              <Badge tone={accepted ? 'good' : 'warn'}>{accepted ? 'accepted' : 'rejected'}</Badge>
             ),
           },
           { head: 'Reason', cell: ({ reason }) => reason ?? '' },
-          { head: 'Answer', cell: ({ message, stage }) => `${message} (${plain(stage)})` },
+          { head: 'Result', cell: ({ message, stage: at }) => `${message} (${plain(at)})` },
         ]}
       />
     </section>

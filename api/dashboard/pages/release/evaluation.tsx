@@ -1,4 +1,4 @@
-/** What the gate said before the release: every metric with its interval and limit, the slices that got worse first. */
+/** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
@@ -38,12 +38,20 @@ export const gateTones = {
   insufficient: 'warn',
 } as const satisfies Record<GateReport['verdict'], Tone>
 
-/** The chart beside the table; nothing for a first version, which has nobody to be compared with. */
+const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
+  better: 'better',
+  not_worse: 'no regression',
+  not_better: 'not better',
+  reported: 'info only',
+  undefined: 'not computed',
+}
+
+/** The chart beside the table; absent for a first version, which has no champion to compare with. */
 export async function drawGates(digest: string, { metrics }: GateReport): Promise<string | undefined> {
   const rows = metrics.filter(({ low }) => low !== null).map(intervalOf)
   if (rows.length === 0) return undefined
   return drawnOnce(`gates ${digest}`, () =>
-    intervalsSvg(rows, { id: 'gates', title: 'By how much is the challenger better?', width: 460 }),
+    intervalsSvg(rows, { id: 'gates', title: 'Gain of the challenger over the champion', width: 460 }),
   )
 }
 
@@ -68,7 +76,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
         { head: 'Limit', cell: (row) => <Limit row={row} /> },
         {
           head: 'Verdict',
-          cell: ({ verdict }) => <Badge tone={metricTones[verdict]}>{plain(verdict)}</Badge>,
+          cell: ({ verdict }) => <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>,
         },
       ]}
     />
@@ -76,10 +84,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
   return (
     <section class="card" aria-labelledby="gates-heading">
       <h2 id="gates-heading">Gates</h2>
-      <p class="quiet small">
-        On {countText(report.rows)} frozen test rows; a gain above 0 speaks for the challenger, whatever the
-        direction of the metric.
-      </p>
+      <p class="quiet small">{countText(report.rows)} held-out rows. Positive = challenger is better.</p>
       {chart === undefined ? (
         table
       ) : (
@@ -96,9 +101,9 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
 const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): View => (
   <>
     {row.metric}
-    {row.metric === policy.primary && <span class="quiet small"> decides</span>}
+    {row.metric === policy.primary && <span class="quiet small"> primary</span>}
     {policy.guards.includes(row.metric) && row.metric !== policy.primary && (
-      <span class="quiet small"> guard</span>
+      <span class="quiet small"> guardrail</span>
     )}
   </>
 )
@@ -108,7 +113,7 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Vi
     {margin === null ? '' : `≥ ${gainText(-margin)}`}
     {floor !== null && (
       <>
-        {margin === null ? '' : ', '}floor {numberText(floor)} {floorMet ? 'met' : <strong>missed</strong>}
+        {margin === null ? '' : ' · '}floor {numberText(floor)} {floorMet ? '✓' : <strong>✗ missed</strong>}
       </>
     )}
     {margin === null && floor === null && '–'}
@@ -116,7 +121,7 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Vi
 )
 
 const GateReasons = ({ report }: { report: GateReport }): View => (
-  <>{report.reasons.map(({ message }) => message).join('; ') || 'No metric was computed.'}</>
+  <>{report.reasons.map(({ message }) => message).join('; ') || 'No metrics computed'}</>
 )
 
 const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateReport }): View => {
@@ -128,7 +133,7 @@ const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateRe
   if (notes.length === 0) return <></>
   return (
     <>
-      <h3>To be looked at</h3>
+      <h3>Other checks</h3>
       <ul>
         {notes.map((note) => (
           <li>{note}</li>
@@ -138,7 +143,7 @@ const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateRe
   )
 }
 
-/** What got worse stands first; what could not be judged last. */
+/** Slices that got worse stand first, slices without enough rows last. */
 const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
   slices.toSorted(
     (a, b) =>
@@ -149,12 +154,12 @@ const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
 
 export const Slices = ({ report }: { report: GateReport }): View => (
   <section class="card" aria-labelledby="slices-heading">
-    <h2 id="slices-heading">Slices, the worst first</h2>
+    <h2 id="slices-heading">Slices (worst first)</h2>
     <Table
       caption="Slices"
       hideCaption
       rows={worstFirst(report.slices)}
-      empty="The model file declares no slices."
+      empty="No slices defined"
       columns={[
         { head: 'Slice', names: true, cell: ({ name }) => name },
         { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },

@@ -1,4 +1,4 @@
-/** Where the candidate comes from, how its data were found, and how what it meets has drifted. */
+/** Shows the validation and drift of a candidate's data, and its lineage. */
 import type { View } from '../../page.ts'
 import {
   Badge,
@@ -10,8 +10,14 @@ import {
   Time,
   type Tone,
 } from '../../components/elements.tsx'
-import { plain, shortDigest } from '../../labels.ts'
+import { driftText, shortDigest } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
+
+const validationTexts: Readonly<Record<string, string>> = {
+  pass: 'Training data passed validation',
+  warn: 'Training data passed validation with warnings',
+  block: 'Training data failed validation',
+}
 
 const driftTone = (level: string): Tone =>
   level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
@@ -23,8 +29,9 @@ export const Drift = ({ subject: { drift, candidate, release } }: { subject: Rel
       <h2 id="drift-heading">Data and drift</h2>
       {validation !== undefined && (
         <p>
-          The training data:{' '}
           <Badge tone={validation.verdict === 'pass' ? 'good' : 'warn'}>{validation.verdict}</Badge>{' '}
+          {validationTexts[validation.verdict] ?? 'Training data'}
+          {validation.results.length > 0 && ': '}
           {validation.results.map(({ message }) => message).join('; ')}
         </p>
       )}
@@ -35,24 +42,24 @@ export const Drift = ({ subject: { drift, candidate, release } }: { subject: Rel
         return (
           <>
             <p>
-              What {version} {version === release.state.version ? '(the candidate)' : '(the champion)'} is
-              asked: <Badge tone={driftTone(level)}>{plain(level)}</Badge>{' '}
+              Input drift, {version === release.state.version ? 'candidate' : 'champion'} {version}:{' '}
+              <Badge tone={driftTone(level)}>{driftText(level)}</Badge>{' '}
               <span class="quiet small">
-                until <Time at={toAt} /> UTC
+                to <Time at={toAt} /> UTC
               </span>
             </p>
             {moved.length > 0 && (
               <Table
-                caption={`Features of ${version} that have moved`}
+                caption={`Drifted features of ${version}`}
                 rows={moved.slice(0, 10)}
                 empty=""
                 columns={[
                   { head: 'Feature', names: true, cell: ({ name }) => name },
-                  { head: 'Stability index', numeric: true, cell: ({ psi }) => numberText(psi) },
+                  { head: 'PSI', numeric: true, cell: ({ psi }) => numberText(psi) },
                   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
                   {
                     head: 'Level',
-                    cell: ({ level: each }) => <Badge tone={driftTone(each)}>{each}</Badge>,
+                    cell: ({ level: each }) => <Badge tone={driftTone(each)}>{driftText(each)}</Badge>,
                   },
                 ]}
               />
@@ -60,11 +67,7 @@ export const Drift = ({ subject: { drift, candidate, release } }: { subject: Rel
           </>
         )
       })}
-      {drift.length === 0 && (
-        <p class="empty">
-          No window of serving has been judged for drift yet, neither of it nor of the champion.
-        </p>
-      )}
+      {drift.length === 0 && <p class="empty">No drift data yet</p>}
     </section>
   )
 }
@@ -74,22 +77,22 @@ export const Lineage = ({ subject: { candidate, release } }: { subject: ReleaseS
   if (candidate === undefined) return <></>
   const { lineage, training, snapshot } = candidate
   const facts: [string, View | string][] = [
-    ['Replaces', state.baseline === undefined ? 'nobody: it is the first version' : state.baseline],
+    ['Replaces', state.baseline ?? '— (first version)'],
     [
-      'Asked for by',
-      `${state.requestedBy}; the version was made by ${candidate.createdBy}${lineage.reason === undefined ? '' : ` (${lineage.reason})`}`,
+      'Requested by',
+      `${state.requestedBy}${state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`}${lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`}`,
     ],
     [
       'Data',
       <>
-        {countText(snapshot.rows)} rows as known at <Time at={snapshot.asOf} /> UTC, snapshot{' '}
+        {countText(snapshot.rows)} rows as of <Time at={snapshot.asOf} /> UTC, snapshot{' '}
         <Digest digest={lineage.snapshot} />
       </>,
     ],
     [
       'Rows',
       lineage.rows === undefined
-        ? 'not known'
+        ? 'unknown'
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
     [

@@ -1,4 +1,4 @@
-/** Everything the page of a release shows, read by a dozen statements whatever its length, and its charts. */
+/** Reads all data of a release page with a fixed number of statements. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import type { Routing } from '../../../../store/serving/routing.ts'
 import { findRouting, laggingReplicas, listFollowers } from '../../../../store/serving/routing.ts'
@@ -34,11 +34,11 @@ export interface ReleaseSubject {
   drift: ShownDrift[]
   champion?: Champion
   routing?: Routing
-  /** Why not every replica follows the routing; empty when each does. */
+  /** The replicas that lag behind the routing, each with its reason. */
   behind: string[]
-  /** Why no caller meets the candidate, whatever the release says. */
+  /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
-  /** Requests of the model a second, over the last ten minutes. */
+  /** Requests of the model per second, over the last 10 minutes; 0 once the release has ended. */
   rate: number
   nowMs: number
 }

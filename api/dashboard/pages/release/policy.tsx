@@ -1,4 +1,4 @@
-/** What the policy of a release will do: what each stage asks for, how long that takes at the present traffic, and what it may cost. */
+/** Shows the rollout plan of a release: requirements and estimated time of each stage, and the limits that roll it back. */
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import type { View } from '../../page.ts'
 import {
@@ -11,10 +11,11 @@ import {
   Table,
 } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
-import { planOf } from './stages.ts'
+import { noStages, planOf } from './stages.ts'
 
-export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
+export const Demands = ({ release: { state, endedAt }, rate }: ReleaseSubject): View => {
   const { limits, approval, watch, whenInconclusive = 'ask' } = state.policy
+  const isOpen = endedAt === undefined
   const plan = planOf(state)
   const expected = plan.map(({ shareBp, asks }) => {
     const perSecond = (rate * shareBp) / 10_000
@@ -24,62 +25,53 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
   })
   const rows = plan.map((planned, index) => ({ ...planned, expectedMs: expected[index]! }))
   const totalMs = expected.reduce((sum, ms) => sum + ms, 0)
+  const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
+  const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
   const facts: [string, string][] = [
-    [
-      'At present traffic',
-      plan.length > 0 && rate === 0
-        ? 'no request comes: every stage would be held, and taken back at its deadline'
-        : `${numberText(Number(rate.toPrecision(3)))} requests a second; all stages take ${Number.isFinite(totalMs) ? `at least ${durationText(totalMs)}` : 'longer than anybody waits'}`,
-    ],
+    ...(isOpen
+      ? [
+          [
+            'Estimated total',
+            plan.length > 0 && rate === 0
+              ? 'No traffic: would time out and roll back'
+              : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`,
+          ] as [string, string],
+        ]
+      : []),
     ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
     [
-      'Taken back by itself',
-      `on proof of more errors than ${numberText(limits.errorRatio)} × the control's, more slow answers than ${numberText(limits.slowRatio)} ×, or more than ${numberText(100 * limits.guardRate)} % bad in one tick`,
+      'Automatic rollback',
+      `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
     ],
+    ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
+    ['Failure budget', `${numberText(limits.harmBudget)} requests above control`],
     [
-      'A good candidate is taken back wrongly',
-      `at most once in ${countText(1 / totalAlpha(limits.alpha))} releases (Σα ${numberText(totalAlpha(limits.alpha))})`,
-    ],
-    ['Harm budget', `${numberText(limits.harmBudget)} bad answers above the control's rate`],
-    [
-      'Without enough evidence at a deadline',
+      'If inconclusive',
       whenInconclusive === 'ask'
-        ? `a person is asked for ${durationText(watch.decisionMs)}, then it is taken back`
-        : 'it ends and may be released again',
+        ? `asks an approver, rolls back after ${durationText(watch.decisionMs)}`
+        : 'ends; can be released again',
     ],
-    [
-      'When its watcher dies',
-      `every replica drops the candidate within ${durationText(watch.exposureMs)} by itself`,
-    ],
+    ['If monitoring stops', `replicas return to the champion within ${durationText(watch.exposureMs)}`],
   ]
   return (
     <section class="card" aria-labelledby="policy-heading">
-      <h2 id="policy-heading">What the policy will do</h2>
+      <h2 id="policy-heading">Rollout plan</h2>
       <Table
-        caption="What each stage asks for"
+        caption="Requirements of each stage"
         hideCaption
         rows={rows}
-        empty="This strategy has no watched stage: floors and an approval decide."
+        empty={noStages}
         columns={[
           { head: 'Stage', names: true, cell: ({ name }) => name },
-          { head: 'At least', numeric: true, cell: ({ asks }) => durationText(asks.minMs) },
-          { head: 'Requests', numeric: true, cell: ({ asks }) => countText(asks.minRequests) },
+          { head: 'Min. time', numeric: true, cell: ({ asks }) => durationText(asks.minMs) },
+          { head: 'Min. requests', numeric: true, cell: ({ asks }) => countText(asks.minRequests) },
           {
-            head: 'Expected',
+            head: 'Estimate',
             numeric: true,
-            cell: ({ expectedMs, asks }) => (
-              <>
-                {Number.isFinite(expectedMs) ? durationText(expectedMs) : 'never'}
-                {expectedMs > asks.deadlineMs && (
-                  <>
-                    {' '}
-                    <Badge tone="warn">beyond its deadline</Badge>
-                  </>
-                )}
-              </>
-            ),
+            cell: ({ expectedMs, asks }) =>
+              isOpen ? <Estimate ms={expectedMs} deadlineMs={asks.deadlineMs} /> : '–',
           },
-          { head: 'At most', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
+          { head: 'Deadline', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
         ]}
       />
       <Facts facts={facts} />
@@ -94,7 +86,7 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
               hx-select="#simulation > *"
               hx-swap="innerHTML"
             >
-              Simulate it on recorded traffic
+              Simulate on recorded traffic
             </a>
           </p>
         </div>
@@ -105,3 +97,15 @@ export const Demands = ({ release: { state }, rate }: ReleaseSubject): View => {
     </section>
   )
 }
+
+const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): View => (
+  <>
+    {Number.isFinite(ms) ? durationText(ms) : 'No traffic'}
+    {ms > deadlineMs && (
+      <>
+        {' '}
+        <Badge tone="warn">will miss deadline</Badge>
+      </>
+    )}
+  </>
+)

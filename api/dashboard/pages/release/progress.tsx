@@ -1,4 +1,4 @@
-/** How the release has gone so far: charts of its stages and its evidence, and the ledger of what it has cost. */
+/** Shows the stages of a release with their requests, failures and verdicts, and charts of its evidence. */
 import { evidenceOf, evidenceSvg } from '../../../../charts/evidence.ts'
 import { timelineSvg } from '../../../../charts/timeline.ts'
 import type { View } from '../../page.ts'
@@ -9,19 +9,20 @@ import {
   countText,
   durationText,
   numberText,
+  percentText,
   Table,
   type Tone,
 } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
-import type { Side, WayRow } from './stages.ts'
+import { noStages, type Side, type WayRow } from './stages.ts'
 
 export interface ProgressCharts {
   timeline: string
   evidence: string
 }
 
-/** Nothing before the first request has reached the candidate. Drawn anew only when there is a new verdict, or a stage has begun. */
+/** Absent before the first request reaches the candidate. Redrawn when a verdict arrives or a stage starts. */
 export async function drawProgress(
   { release: { state, endedAt }, verdicts, nowMs }: ReleaseSubject,
   way: readonly WayRow[],
@@ -53,13 +54,13 @@ export async function drawProgress(
           harmBudget: state.policy.limits.harmBudget,
           nowMs,
         },
-        { id: 'timeline', title: 'How has the release gone so far?', width: 560 },
+        { id: 'timeline', title: 'Traffic share and excess failures over time', width: 560 },
       ),
     ),
     drawnOnce(`evidence ${key}`, () =>
       evidenceSvg(evidenceOf(named), {
         id: 'evidence',
-        title: 'How far is the evidence from its thresholds?',
+        title: 'Evidence as a share of its decision thresholds',
         width: 560,
       }),
     ),
@@ -67,12 +68,15 @@ export async function drawProgress(
   return { timeline, evidence }
 }
 
-const places: Readonly<Record<WayRow['place'], [Tone, string]>> = {
+const statuses: Readonly<Record<WayRow['status'], [Tone, string]>> = {
   passed: ['good', 'passed'],
-  now: ['info', 'now'],
-  to_come: ['quiet', 'to come'],
-  stopped: ['bad', 'stopped'],
+  in_progress: ['info', 'in progress'],
+  upcoming: ['quiet', 'upcoming'],
+  not_reached: ['quiet', 'not reached'],
+  failed: ['bad', 'failed'],
 }
+
+const isReached = (status: WayRow['status']): boolean => status !== 'upcoming' && status !== 'not_reached'
 
 export const Progress = ({
   way,
@@ -85,53 +89,53 @@ export const Progress = ({
 }): View => {
   const excess = way.reduce((sum, row) => sum + row.excess, 0)
   return (
-    <section class="card" aria-labelledby="way-heading">
-      <h2 id="way-heading">Stages, evidence and harm</h2>
+    <section class="card" aria-labelledby="evidence-heading">
+      <h2 id="evidence-heading">Live evidence</h2>
       <Table
         caption="Stages"
         hideCaption
         rows={way}
-        empty="This strategy has no watched stage: floors and an approval decide."
+        empty={noStages}
         columns={[
           {
             head: 'Stage',
             names: true,
-            cell: ({ name, place }) => (
+            cell: ({ name, status }) => (
               <>
-                {name} <Badge tone={places[place][0]}>{places[place][1]}</Badge>
+                {name} <Badge tone={statuses[status][0]}>{statuses[status][1]}</Badge>
               </>
             ),
           },
           {
-            head: 'Watched',
-            cell: ({ watchedMs, asks, place }) => (
+            head: 'Observed',
+            cell: ({ watchedMs, asks, status }) => (
               <Meter
-                label="time watched"
+                label="time observed"
                 have={watchedMs}
                 need={asks.minMs}
                 text={`${durationText(watchedMs)} of ${durationText(asks.minMs)}`}
-                shown={place !== 'to_come'}
+                shown={isReached(status)}
               />
             ),
           },
           {
             head: 'Requests',
-            cell: ({ candidate, asks, place }) => (
+            cell: ({ candidate, asks, status }) => (
               <Meter
                 label="requests"
                 have={candidate.requests}
                 need={asks.minRequests}
                 text={`${countText(candidate.requests)} of ${countText(asks.minRequests)}`}
-                shown={place !== 'to_come'}
+                shown={isReached(status)}
               />
             ),
           },
-          { head: 'Bad, candidate', numeric: true, cell: ({ candidate }) => badText(candidate) },
-          { head: 'Bad, control', numeric: true, cell: ({ control }) => badText(control) },
+          { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
+          { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
           {
-            head: 'Harm',
+            head: 'Excess',
             numeric: true,
-            cell: (row) => (row.place === 'to_come' ? '–' : numberText(row.excess)),
+            cell: (row) => (!isReached(row.status) ? '–' : numberText(row.excess)),
           },
           {
             head: 'Last verdict',
@@ -148,8 +152,7 @@ export const Progress = ({
         ]}
       />
       <p class="quiet small">
-        Harm is what the candidate answered badly above the control’s rate: {numberText(excess)} of a budget
-        of {numberText(budget)} bad answers.
+        Excess failures (above the control’s rate): {numberText(excess)} of {numberText(budget)}
       </p>
       {charts !== undefined && (
         <div class="grid charts">
@@ -161,8 +164,8 @@ export const Progress = ({
   )
 }
 
-const badText = ({ requests, bad }: Side): string =>
-  requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${numberText((100 * bad) / requests)} %)`
+const failedText = ({ requests, bad }: Side): string =>
+  requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentText(bad / requests)})`
 
 const Meter = ({
   label,

@@ -1,7 +1,4 @@
-/**
- * One release, in the order in which an approver reads it: the verdict and why, the gates, what got worse, the data, what the policy
- * will do, how it has gone so far, where it comes from, who has said what, and the form.
- */
+/** Shows one release in the order in which an approver reads it: verdict, gates, slices, data, plan, evidence, lineage, form. */
 import { randomUUID } from 'node:crypto'
 import { page } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
@@ -43,7 +40,7 @@ export const releasePage = page<ReleaseData>({
         <Verdict subject={subject} />
         {mayDecide && (
           <p class="jump">
-            <a href="#way-heading">To the stages</a> · <a href="#decide">To the decision</a>
+            <a href="#evidence-heading">Live evidence</a> · <a href="#decide">Decide</a>
           </p>
         )}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}

@@ -1,4 +1,4 @@
-/** All releases, a page at a time, to be narrowed down to a model or an outcome. */
+/** Lists releases page by page, filtered by model and outcome. */
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
@@ -30,7 +30,7 @@ export const releases = page<Releases, Query>({
     const { models, asked } = await narrowed(store, actor, query.model)
     const lines = await listReleaseLines(store, {
       ...asked,
-      ...(query.outcome === undefined ? {} : { outcome: query.outcome }),
+      outcome: query.outcome,
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,
     })
@@ -49,11 +49,11 @@ export const releases = page<Releases, Query>({
           empty={
             query.model === undefined && query.outcome === undefined && query.page === 1 ? (
               <>
-                There is no release yet. <code>tenure retrain iris</code> leads to one.
+                No releases yet. Start one: <code>tenure retrain &lt;model&gt;</code>
               </>
             ) : (
               <>
-                No release is like this. <a href="/releases">Show all</a>
+                No releases match. <a href="/releases">Clear filters</a>
               </>
             )
           }
@@ -65,10 +65,10 @@ export const releases = page<Releases, Query>({
             },
             { head: 'Outcome', cell: (line) => <Outcome line={line} /> },
             { head: 'Strategy', cell: ({ strategy }) => plain(strategy) },
-            { head: 'Asked for by', cell: ({ requestedBy }) => requestedBy },
+            { head: 'Requested by', cell: ({ requestedBy }) => requestedBy },
             { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
             { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
-            { head: 'Why', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
+            { head: 'Reason', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
           ]}
         />
         <Pager page={query.page} more={more} href={(page) => addressOf({ ...query, page })} />
@@ -113,7 +113,7 @@ const Filter = ({ models, query }: { models: string[]; query: Query }): View => 
         ))}
       </select>
     </div>
-    <button class="second">Show</button>
+    <button class="second">Filter</button>
   </form>
 )
 

@@ -1,4 +1,4 @@
-/** Has releases played in a process of their own: one at a time, within seconds, and the same question once. */
+/** Runs simulations in a child process, one at a time and with a time limit, and caches their results. */
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { DomainError } from '../../../../domain/errors.ts'
@@ -6,28 +6,28 @@ import type { SimulationSummary } from '../../../../domain/simulation/summary.ts
 import { checkout, launcher } from '../../../../temporal.config.ts'
 import type { SimulationOrder } from '../../../processes/simulator.ts'
 
-/** Beyond its own time a process gets this much to start and to answer, and is then ended. */
+/** Time for the process to start and to report, beyond the time of the simulation; then it is killed. */
 const graceMs = 10_000
 const maxQueued = 4
-const mostKept = 50
+const maxCached = 50
 
 const kept = new Map<string, Promise<SimulationSummary[]>>()
 let last: Promise<unknown> = Promise.resolve()
 let waiting = 0
 
-/** Throws `overloaded` when too many wait for theirs. */
+/** Throws `overloaded` when too many simulations are queued. */
 export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummary[]> {
   const key = createHash('sha256').update(JSON.stringify(order)).digest('hex')
   const known = kept.get(key)
   if (known !== undefined) return known
   if (waiting >= maxQueued)
-    return Promise.reject(new DomainError('overloaded', `${waiting} simulations are waited for already`))
+    return Promise.reject(new DomainError('overloaded', `${waiting} simulations are queued already`))
   waiting++
   const played = last.then(() => play(order)).finally(() => waiting--)
   last = played.catch(() => {})
   played.catch(() => kept.delete(key))
   const [oldest] = kept.keys()
-  if (kept.size >= mostKept && oldest !== undefined) kept.delete(oldest)
+  if (kept.size >= maxCached && oldest !== undefined) kept.delete(oldest)
   kept.set(key, played)
   return played
 }
@@ -50,7 +50,7 @@ function play(order: SimulationOrder): Promise<SimulationSummary[]> {
         reject(
           new DomainError(
             'overloaded',
-            `the simulation ended with ${signal ?? code} before it had an answer`,
+            `the simulation exited with ${signal ?? code} before it reported a result`,
           ),
         )
     })

@@ -1,6 +1,6 @@
 /**
- * What the policy of a release would do to a good candidate and to bad ones, played on the traffic that the model really had: by the
- * same state machine and the same judge that decide over the release itself.
+ * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. The state machine
+ * and the judge are those of real releases.
  */
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
@@ -8,21 +8,21 @@ import type { SimulationSummary, Spread } from '../../../../domain/simulation/su
 import { readRecorded } from '../../../../store/dashboard/overview.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { page } from '../../page.ts'
-import { durationText, numberText, Table } from '../../components/elements.tsx'
+import { countText, durationText, numberText, Table } from '../../components/elements.tsx'
 import { simulatePolicy } from './simulate.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 
 const scenarios: Readonly<Record<string, string>> = {
-  good: 'It is as good as the champion',
-  'error:0.02': 'It fails 2 % of its callers',
-  'error:0.2': 'It fails 20 % of its callers',
-  'latency:1.5': 'It takes half as long again',
-  'no-traffic': 'No request comes',
+  good: 'As good as the champion',
+  'error:0.02': '2 % errors',
+  'error:0.2': '20 % errors',
+  'latency:1.5': '50 % slower',
+  'no-traffic': 'No traffic',
 }
 const releases = 40
 const withinMs = 4_000
-/** Fewer recorded ticks say nothing of a day. */
-const fewestTicks = 20
+/** With fewer recorded ticks the default traffic is simulated. */
+const minTicks = 20
 
 interface Simulation {
   release: Release
@@ -39,51 +39,50 @@ export const simulationPage = page<Simulation>({
     const world: SimulatedWorld = {
       ...defaultWorld,
       tickMs,
-      ...(recorded.length < fewestTicks ? {} : { recorded }),
+      recorded: recorded.length < minTicks ? undefined : recorded,
     }
     const order = { policy, world, scenarios: Object.keys(scenarios), releases, withinMs }
     return { release, recorded: recorded.length, summaries: await simulatePolicy(order) }
   },
-  title: ({ release }) => `What the policy of ${release.state.version} would do`,
+  title: ({ release }) => `Simulation of ${release.state.version}`,
   view: ({ release: { state }, recorded, summaries }) => (
     <>
       <p class="crumbs">
         <a href={`/releases/${state.id}`}>Release of {state.version}</a>
       </p>
-      <h1>What the policy would do</h1>
+      <h1>Simulation</h1>
       <section class="card" id="simulation" aria-label="Simulated releases">
         <p class="quiet small">
-          {summaries[0]?.releases ?? 0} releases each, played by the state machine and the judge of real ones,
-          on{' '}
-          {recorded < fewestTicks
-            ? `${defaultWorld.requestsPerSecond} requests a second: too little was recorded of this model`
-            : `${recorded} recorded ticks of this model’s traffic`}
+          {summaries[0]?.releases ?? 0} releases per scenario, on{' '}
+          {recorded < minTicks
+            ? `${defaultWorld.requestsPerSecond} requests/s, because too little traffic of this model is recorded`
+            : `${countText(recorded)} recorded intervals of this model’s traffic`}
           .
         </p>
         <Table
-          caption="If the candidate were …"
+          caption="Scenarios"
           rows={summaries}
-          empty="Nothing could be simulated."
+          empty="No scenario could be simulated."
           columns={[
-            { head: 'If', names: true, cell: ({ scenario }) => scenarios[scenario] ?? scenario },
-            { head: 'Played', numeric: true, cell: ({ releases: played }) => played },
+            { head: 'Scenario', names: true, cell: ({ scenario }) => scenarios[scenario] ?? scenario },
+            { head: 'Runs', numeric: true, cell: ({ releases: runs }) => runs },
             { head: 'Promoted', numeric: true, cell: (each) => share(each.promoted, each) },
-            { head: 'Taken back', numeric: true, cell: (each) => share(each.rolledBack, each) },
-            { head: 'Asks a person', numeric: true, cell: (each) => share(each.held, each) },
+            { head: 'Rolled back', numeric: true, cell: (each) => share(each.rolledBack, each) },
+            { head: 'Needs decision', numeric: true, cell: (each) => share(each.held, each) },
             {
-              head: 'Requests until noticed',
+              head: 'Requests to detect',
               numeric: true,
               cell: (each) => spread(each.canaryRequestsToDetect),
             },
-            { head: 'Time', numeric: true, cell: (each) => times(each.minutesToDetect) },
-            { head: 'Bad answers', numeric: true, cell: (each) => spread(each.excessBad) },
-            { head: 'Promoted after', numeric: true, cell: (each) => times(each.minutesToPromote) },
+            { head: 'Time to detect', numeric: true, cell: (each) => times(each.minutesToDetect) },
+            { head: 'Excess failures', numeric: true, cell: (each) => spread(each.excessBad) },
+            { head: 'Time to promote', numeric: true, cell: (each) => times(each.minutesToPromote) },
           ]}
         />
         <p class="quiet small">
-          Median and 95 %. A candidate that is no worse is taken back wrongly with a probability of at most{' '}
-          {numberText(totalAlpha(state.policy.limits.alpha))}. <code>tenure simulate</code> plays more of
-          them.
+          Median / 95th percentile. False-rollback risk ≤{' '}
+          {numberText(100 * totalAlpha(state.policy.limits.alpha))} % per release. More scenarios:{' '}
+          <code>tenure simulate</code>.
         </p>
       </section>
     </>

@@ -1,4 +1,4 @@
-/** The way of a release as rows: what each stage asks for, how far it is, and what it has cost in bad answers. */
+/** Computes the stages of a release as table rows: requirements, progress, failures and last verdict. */
 import { excessBad } from '../../../../domain/canary/harm-budget.ts'
 import type { StagePolicy } from '../../../../domain/release/policy.ts'
 import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../../domain/release/state.ts'
@@ -6,7 +6,7 @@ import type { ArmTotal, ShownVerdict, StageWatch } from '../../../../store/dashb
 import { shareText } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 
-/** Requests and bad answers of one side. */
+/** Requests and failed requests of one arm. */
 export interface Side {
   requests: number
   bad: number
@@ -16,19 +16,21 @@ export interface WayRow {
   name: string
   stage: ReleaseStage
   stageIndex: number
-  /** Of the callers; of the requests copied, in a shadow. */
+  /** Share of traffic; in a shadow, of the copied requests. */
   shareBp: number
-  place: 'passed' | 'now' | 'to_come' | 'stopped'
+  status: 'passed' | 'in_progress' | 'upcoming' | 'not_reached' | 'failed'
   asks: Omit<StagePolicy, 'shareBp'>
   fromMs?: number
   toMs?: number
   watchedMs: number
   candidate: Side
   control: Side
-  /** Bad answers above the control's rate. */
+  /** Failed requests above the control's rate. */
   excess: number
   verdict?: ShownVerdict
 }
+
+export const noStages = 'This strategy has no observed stages: metric floors and an approval decide.'
 
 type Planned = Pick<WayRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'asks'>
 
@@ -47,7 +49,7 @@ export function planOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planne
       ? []
       : [
           {
-            name: `probation, ${shareText(probation.holdbackBp)} held back`,
+            name: `probation (${shareText(probation.holdbackBp)} holdback)`,
             stage: 'probation' as const,
             stageIndex: 0,
             shareBp: 10_000 - probation.holdbackBp,
@@ -79,7 +81,7 @@ export function wayOf({ release, arms, verdicts, watches }: ReleaseSubject): Way
     const verdict = verdicts.findLast(isIt)
     return {
       ...planned,
-      place: placeOf({ state, isNow, begun: first !== undefined, followed: next !== undefined, verdict }),
+      status: statusOf({ state, isNow, begun: first !== undefined, followed: next !== undefined, verdict }),
       watchedMs: watchedOf(watches, isIt),
       candidate,
       control,
@@ -91,27 +93,27 @@ export function wayOf({ release, arms, verdicts, watches }: ReleaseSubject): Way
           controlBad: control.bad,
         },
       ]),
-      ...(first === undefined ? {} : { fromMs: first.startedMs }),
-      ...(first === undefined || toMs === undefined ? {} : { toMs }),
-      ...(verdict === undefined ? {} : { verdict }),
+      fromMs: first?.startedMs,
+      toMs: first && toMs,
+      verdict,
     }
   })
 }
 
-interface Whereabouts {
+interface StagePosition {
   state: ReleaseState
   isNow: boolean
   begun: boolean
-  /** Whether another stage has been routed after it. */
+  /** Whether a later stage has been routed. */
   followed: boolean
   verdict: ShownVerdict | undefined
 }
 
-function placeOf({ state, isNow, begun, followed, verdict }: Whereabouts): WayRow['place'] {
-  if (isNow) return 'now'
-  if (!begun) return 'to_come'
+function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): WayRow['status'] {
+  if (isNow) return 'in_progress'
+  if (!begun) return state.stage === 'ended' || state.stage === 'rolling_back' ? 'not_reached' : 'upcoming'
   if (followed || state.stage === 'promoting') return 'passed'
-  return state.outcome === 'promoted' || verdict?.kind === 'pass' ? 'passed' : 'stopped'
+  return state.outcome === 'promoted' || verdict?.kind === 'pass' ? 'passed' : 'failed'
 }
 
 const watchedOf = (watches: readonly StageWatch[], isIt: (each: StageWatch) => boolean): number =>

@@ -1,19 +1,27 @@
-/** The verdict in one line, and why: the first thing an approver reads. */
+/** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { whyWaiting } from '../../../../domain/release/explain.ts'
+import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { View } from '../../page.ts'
 import { Age, Badge, gainText, numberText, shareText, type Tone } from '../../components/elements.tsx'
-import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
+import {
+  metricName,
+  outcomeTones,
+  plain,
+  readable,
+  stageText,
+  stageTone,
+  verdictTones,
+} from '../../labels.ts'
 import { gateTones } from './evaluation.tsx'
 import type { ReleaseSubject } from './load.ts'
 
 interface Line {
   tone: Tone
-  /** One word. */
   word: string
   why: string
 }
 
-/** How it ended; before that what the judge said last; before that what the gate said. */
+/** The outcome; before it the newest verdict of the canary; before that the verdict of the offline gate. */
 export function verdictLine({ release, candidate }: ReleaseSubject): Line {
   const { state } = release
   const outcome = release.outcome ?? state.outcome
@@ -30,28 +38,35 @@ export function verdictLine({ release, candidate }: ReleaseSubject): Line {
       word: plain(lastVerdict.kind),
       why: lastVerdict.reason,
     }
-  const report = candidate?.report
-  if (report === undefined) return { tone: 'quiet', word: 'not judged yet', why: '' }
+  if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
+  return gateLine(candidate.report, state.baseline)
+}
+
+function gateLine(report: GateReport, baseline: string | undefined): Line {
+  const tone = gateTones[report.verdict]
   const primary = report.metrics.find(({ metric }) => metric === report.policy.primary)
-  const against = state.baseline === undefined ? 'its floors; there is no champion yet' : state.baseline
-  const figures =
-    primary === undefined
-      ? ''
-      : ` ${primary.metric} ${numberText(primary.challenger)}` +
-        (primary.delta === null
-          ? ''
-          : `, ${gainText(primary.delta)} (${gainText(primary.low)} to ${gainText(primary.high)})`)
-  const why = report.reasons[0]?.message ?? ''
-  return {
-    tone: gateTones[report.verdict],
-    word: plain(report.verdict),
-    why: `against ${against}:${figures}${primary === undefined ? why : ''}`,
+  const value = primary && `${metricName(primary.metric)} ${numberText(primary.challenger)}`
+  const reason = report.reasons[0]?.message ?? ''
+  if (baseline === undefined) {
+    const floor =
+      primary == null || primary.floor === null
+        ? ''
+        : ` ${primary.floorMet ? 'meets' : 'misses'} its floor of ${numberText(primary.floor)}`
+    return { tone, word: 'first version', why: value === undefined ? reason : `${value}${floor}` }
   }
+  const gain =
+    primary == null || primary.delta === null
+      ? ''
+      : ` (${gainText(primary.delta)}, ${Math.round(100 * report.policy.confidence)} % CI ${gainText(primary.low)} to ${gainText(primary.high)})`
+  const preposition = report.verdict === 'insufficient' ? 'against' : 'than'
+  const why = `${preposition} ${baseline}: ${value === undefined ? reason : `${value}${gain}`}`
+  return { tone, word: plain(report.verdict), why }
 }
 
 export const Verdict = ({ subject }: { subject: ReleaseSubject }): View => {
   const { release, pinned, behind, routing, champion, nowMs, candidate } = subject
   const { state } = release
+  const outcome = release.outcome ?? state.outcome
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
   const serves = (routing?.route.arms ?? [])
@@ -65,40 +80,33 @@ export const Verdict = ({ subject }: { subject: ReleaseSubject }): View => {
       {isOpen && <p>{pinned === undefined ? readable(whyWaiting(state)) : `${pinned}.`}</p>}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
-          <Badge tone="warn">look closely</Badge> It is better than is easily believed:{' '}
+          <Badge tone="warn">check this</Badge> Improvement is implausibly large:{' '}
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
         </p>
       )}
       {isOpen && behind.length > 0 && (
         <p>
-          <Badge tone="warn">not followed yet</Badge> {behind.slice(0, 5).join('; ')}
+          <Badge tone="warn">replicas catching up</Badge> {behind.slice(0, 5).join('; ')}
         </p>
       )}
       <p class="quiet small">
-        <Badge tone={stageTone({ ...state, ...(release.outcome ? { outcome: release.outcome } : {}) })}>
-          {stageText(state)}
-        </Badge>{' '}
-        {state.version} answers {shareText(serves)} of the callers
-        {champion === undefined
-          ? ''
-          : champion.version === state.version
-            ? ' and is champion'
-            : `; ${champion.version} is champion`}
-        . Started <Age at={release.startedAt} nowMs={nowMs} /> ago
-        {release.endedAt === undefined ? '' : `, ended ${release.endedAt.slice(0, 16).replace('T', ' ')} UTC`}
-        .
+        <Badge tone={stageTone({ ...state, outcome })}>{stageText(state)}</Badge> Serving {shareText(serves)}{' '}
+        of traffic
+        {champion !== undefined &&
+          (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
+        · started <Age at={release.startedAt} nowMs={nowMs} /> ago
+        {release.endedAt !== undefined && ` · ended ${release.endedAt.slice(0, 16).replace('T', ' ')} UTC`}
       </p>
       {state.rollbackResult !== undefined && (
         <p class="quiet small">
-          Taken back: every replica had dropped it{' '}
+          Rolled back on all replicas in{' '}
           {Math.max(0, Math.round(state.rollbackResult.acknowledgedMs - state.rollbackResult.orderedMs))} ms
-          after the order.
         </p>
       )}
     </section>
   )
 }
 
-/** Changes when what people may say to the release does. */
+/** Changes when the commands that the release accepts change. */
 export const stageKey = ({ release: { state }, champion }: ReleaseSubject): string =>
   [state.stage, state.stageIndex, state.paused, state.approvals.length, champion?.version ?? ''].join('/')

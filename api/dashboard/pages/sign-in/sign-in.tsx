@@ -1,6 +1,6 @@
 /**
- * Signing in and out. The key is sent once, and what the browser keeps from then on opens nothing but these pages; who guesses
- * is held back by where they come from, so that nobody can lock others out.
+ * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key, and failed attempts are limited per
+ * client address, so that one client cannot lock others out.
  */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { endSession } from '../../../../store/access/revoked-sessions.ts'
@@ -24,7 +24,7 @@ export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespo
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
-  // Read here, and not from the checked body: there keys are taken out of every text.
+  // Read from the raw bytes, because the checked body has its keys redacted.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
   const elsewhere = deps.oidc !== undefined
@@ -34,7 +34,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
       next,
       elsewhere,
       status: 429,
-      message: `Too many keys that do not open. Try again in ${waitS} seconds.`,
+      message: `Too many attempts. Try again in ${waitS} s.`,
       headers: { 'retry-after': String(waitS) },
     })
   try {
@@ -49,7 +49,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     const message = messageOf(error)
     if (message === undefined) throw error
     attempts.failed(ask.address)
-    deps.log.warn({ address: ask.address }, 'a sign-in was refused')
+    deps.log.warn({ address: ask.address }, 'sign-in refused')
     return signInPage({ next, elsewhere, status: 403, message })
   }
 }
@@ -62,14 +62,14 @@ export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promi
   }
 }
 
-/** Undefined for what the person at the keyboard cannot mend. */
+/** Undefined for errors that another key does not fix. */
 function messageOf({ code }: DomainError): string | undefined {
-  if (code === 'unauthenticated') return 'This key does not open: it is mistyped, revoked or expired.'
-  if (code === 'forbidden') return 'This key is for predictions alone; it cannot sign in here.'
+  if (code === 'unauthenticated') return 'Invalid or expired key'
+  if (code === 'forbidden') return 'This key (role predictor) is for predictions only'
   return undefined
 }
 
-/** Only a path of this host; anything else would make this page a signpost to wherever somebody likes. */
+/** A path of this host; anything else becomes `/`, so that the page is no open redirect. */
 export function nextOf(sent: string | null): string {
   return sent !== null && /^\/(?![/\\])[\x21-\x7e]{0,1000}$/.test(sent) && !sent.includes('\\') ? sent : '/'
 }
@@ -79,7 +79,7 @@ interface SignIn {
   status?: number
   message?: string
   headers?: Record<string, string>
-  /** Whether there is an identity provider as well. */
+  /** Whether an identity provider is configured. */
   elsewhere?: boolean
 }
 
@@ -119,7 +119,7 @@ const SignInForm = ({
         <p>
           <a
             class="button"
-            href={next === '/' ? '/sign-in/elsewhere' : `/sign-in/elsewhere?next=${encodeURIComponent(next)}`}
+            href={next === '/' ? '/sign-in/sso' : `/sign-in/sso?next=${encodeURIComponent(next)}`}
           >
             Sign in with your identity provider
           </a>
@@ -144,8 +144,8 @@ const SignInForm = ({
         autofocus
       />
       <p id="hint" class="hint">
-        An admin makes one with <code>tenure keys create ada --role approver</code>. It is exchanged for a
-        session of eight hours and is not kept in this browser.
+        Create one: <code>tenure keys create ada --role approver</code>. The session lasts 8 h; the browser
+        does not store the key.
       </p>
       <div class="actions">
         <button>Sign in</button>

@@ -1,4 +1,4 @@
-/** The way to the identity provider and back. Who comes back gets a key that nobody knows, and a session of it like everybody. */
+/** Signs users in through the identity provider. Each gets a key without a known secret, and a session of that key. */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { keepPersonKey } from '../../../../store/access/sso-keys.ts'
 import type { OidcConfig } from '../../../../temporal.config.ts'
@@ -14,7 +14,7 @@ type AnyAsk = RouteRequest<unknown, unknown>
 
 const queryOf = ({ target }: AnyAsk): URLSearchParams => new URLSearchParams(target.split('?')[1] ?? '')
 
-/** Lax, because the way back begins at the provider's; it opens nothing and lasts for minutes. */
+/** SameSite=Lax, because the redirect back starts at the provider's site. The cookie opens no page and lasts minutes. */
 const keep = (value: string, { header }: AnyAsk, ageS: number): string =>
   `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header) ? '; Secure' : ''}`
 
@@ -37,8 +37,8 @@ export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespons
     const id = await keepPersonKey(deps.store, identity)
     await deps.authentication.refresh()
     const found = deps.authentication.sessionFor(id)
-    if (found === undefined) throw new DomainError('not_ready', 'the key of this person is not known yet')
-    deps.log.info({ by: found.actor.name, key: id, role: identity.role }, 'signed in elsewhere')
+    if (found === undefined) throw new DomainError('not_ready', 'the key of this user is not loaded yet')
+    deps.log.info({ by: found.actor.name, key: id, role: identity.role }, 'signed in by SSO')
     const sealed = sealSession(deps.signer, found.session, nowMs + sessionMs)
     const location = attempt?.next ?? '/'
     return {
@@ -47,8 +47,8 @@ export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespons
     }
   } catch (error) {
     if (!isError(error, 'unauthenticated') && !isError(error, 'forbidden')) throw error
-    deps.log.warn({ address: ask.address, why: error.message }, 'a sign-in was refused')
-    const message = `You are not signed in: ${error.message}.`
+    deps.log.warn({ address: ask.address, why: error.message }, 'sign-in refused')
+    const message = `Sign-in failed: ${error.message}.`
     return signInPage({ next: '/', status: 403, message, elsewhere: true })
   }
 }

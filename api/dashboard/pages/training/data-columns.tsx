@@ -1,4 +1,4 @@
-/** A summary of each column of a snapshot: what a data scientist looks at first when a batch was blocked. */
+/** Summarises each column of a snapshot. */
 import type { View } from '../../page.ts'
 import { countText, numberText, Table } from '../../components/elements.tsx'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
@@ -9,14 +9,14 @@ export const Columns = ({ columns }: { columns: ColumnSummary[] }): View => (
     <Table
       caption="Columns"
       rows={columns.slice(0, maxResults)}
-      empty="It keeps no summary of its columns."
+      empty="No column summary"
       columns={[
         { head: 'Column', names: true, cell: ({ column }) => column },
         { head: 'Missing', numeric: true, cell: ({ missing }) => countText(missing) },
         { head: 'Distinct', numeric: true, cell: ({ distinct }) => countText(distinct) },
-        { head: 'Least', numeric: true, cell: ({ min }) => shown(min) },
+        { head: 'Min', numeric: true, cell: ({ min }) => shown(min) },
         { head: 'Mean', numeric: true, cell: ({ mean }) => numberText(mean) },
-        { head: 'Most', numeric: true, cell: ({ max }) => shown(max) },
+        { head: 'Max', numeric: true, cell: ({ max }) => shown(max) },
         { head: 'Deviation', numeric: true, cell: ({ deviation }) => numberText(deviation) },
         {
           head: 'Most frequent',

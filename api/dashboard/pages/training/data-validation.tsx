@@ -1,4 +1,4 @@
-/** What a validation expected of a snapshot and what it found: what does not comply first. */
+/** Shows the results of a validation, failed expectations first. */
 import type { ExpectationResult, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
 import type { View } from '../../page.ts'
@@ -13,12 +13,12 @@ export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
 }
 
 const words = {
-  pass: 'Everything complies.',
-  warn: 'Something that warns does not comply.',
-  block: 'The batch is quarantined.',
+  pass: 'All checks passed',
+  warn: 'Passed with warnings',
+  block: 'Failed: the snapshot is quarantined',
 }
 
-/** What does not comply first, what blocks before what warns. */
+/** Failed expectations first, blocking before warning. */
 const rank = ({ passed, severity }: ExpectationResult): number => (passed ? 2 : severity === 'block' ? 0 : 1)
 
 export const Validation = ({ validation }: { validation: StoredValidation }): View => {
@@ -36,25 +36,25 @@ export const Validation = ({ validation }: { validation: StoredValidation }): Vi
       <Table
         caption="Expectations"
         rows={results.toSorted((one, other) => rank(one) - rank(other)).slice(0, maxResults)}
-        empty="It keeps no results."
+        empty="No results"
         columns={[
           { head: 'Expectation', names: true, cell: ({ check }) => plain(check) },
-          { head: 'Of', cell: ({ subject }) => subject },
+          { head: 'Column', cell: ({ subject }) => subject },
           {
             head: 'Result',
             cell: ({ passed, severity }) => (
               <Badge tone={passed ? 'good' : severity === 'block' ? 'bad' : 'warn'}>
-                {passed ? 'complies' : severity === 'block' ? 'blocks' : 'warns'}
+                {passed ? 'passed' : severity === 'block' ? 'failed' : 'warning'}
               </Badge>
             ),
           },
-          { head: 'What was seen', cell: ({ message }) => message },
+          { head: 'Observed', cell: ({ message }) => message },
           {
             head: 'Failing rows',
             numeric: true,
             cell: ({ failing }) => (failing === undefined ? '–' : countText(failing)),
           },
-          { head: 'Such as', cell: ({ examples }) => (examples ?? []).slice(0, 3).join(', ') },
+          { head: 'Examples', cell: ({ examples }) => (examples ?? []).slice(0, 3).join(', ') },
         ]}
       />
     </section>

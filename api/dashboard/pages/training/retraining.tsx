@@ -1,4 +1,4 @@
-/** One retraining, live: how far its training is, how its loss falls, and what came of it. */
+/** Shows one retraining live: its progress, its loss and its result. */
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
@@ -30,7 +30,7 @@ export const retrainingPage = page<RetrainingData>({
     )
     const key = `loss ${training.id} ${training.attempts} ${training.epoch} ${training.status}`
     const loss = await drawnOnce(key, () =>
-      lossSvg(curve, { id: 'loss', title: 'How does the loss fall?', width: 720 }),
+      lossSvg(curve, { id: 'loss', title: 'Training loss', width: 720 }),
     )
     return { retraining, training, loss }
   },
@@ -38,17 +38,17 @@ export const retrainingPage = page<RetrainingData>({
   view({ retraining, training, loss }, { target }) {
     const told = (
       <>
-        <section class="card" aria-label="What came of it">
+        <section class="card" aria-label="Result">
           <p class="lead">
             <RetrainingOutcome {...retraining} />{' '}
             {retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : '')}
           </p>
           <dl class="facts">
-            <dt>Asked for by</dt>
+            <dt>Requested by</dt>
             <dd>
               {retraining.requestedBy} ({retraining.reason})
             </dd>
-            <dt>Data as known at</dt>
+            <dt>Data as of</dt>
             <dd>
               <Time at={retraining.asOf} /> UTC
             </dd>
@@ -83,19 +83,17 @@ export const retrainingPage = page<RetrainingData>({
 })
 
 function stageOf(training: ShownTraining | undefined): string {
-  if (training === undefined) return 'The data are being taken and looked at.'
-  if (training.status === 'running') return 'It is being trained.'
-  if (training.status === 'failed') return 'The training has failed.'
-  return training.evaluation === undefined
-    ? 'It is being compared with the champion.'
-    : 'It is being registered and released.'
+  if (training === undefined) return 'Loading and validating data'
+  if (training.status === 'running') return 'Training'
+  if (training.status === 'failed') return 'Training failed'
+  return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
 }
 
 const Evaluated = ({ id, verdict, version, release }: NonNullable<ShownTraining['evaluation']>): View => (
   <>
     <dt>Evaluation</dt>
     <dd>
-      <a href={`/v1/evaluations/${encodeURIComponent(id)}`}>{plain(verdict)}</a>
+      {plain(verdict)} · <a href={`/v1/evaluations/${encodeURIComponent(id)}`}>View evaluation</a>
     </dd>
     {version !== undefined && (
       <>
@@ -113,8 +111,8 @@ const Training = ({ training, loss }: { training: ShownTraining; loss: string | 
       <h2 id="training-heading">Training</h2>
       <p>
         {epochs === undefined ? `${epoch} epochs` : `Epoch ${epoch} of ${epochs}`}
-        {attempts > 1 ? `, attempt ${attempts}: it went on from its last checkpoint` : ''}; on{' '}
-        {countText(rows)} rows of <a href={`/data/${encodeURIComponent(snapshotDigest)}`}>this snapshot</a>.
+        {attempts > 1 ? `, attempt ${attempts} (resumed from checkpoint)` : ''} · {countText(rows)} rows ·{' '}
+        <a href={`/data/${encodeURIComponent(snapshotDigest)}`}>View snapshot</a>
       </p>
       {epochs !== undefined && <progress value={Math.min(epoch, epochs)} max={epochs} aria-label="epochs" />}
       {message !== undefined && <p>{message}</p>}

@@ -1,9 +1,10 @@
-/** All retrainings, a page at a time: what asked for each, and what came of it. */
+/** Lists retrainings page by page with their requester and outcome. */
 import { z } from 'zod'
 import { listRetrainingLines, type RetrainingLine } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { page, type View } from '../../page.ts'
 import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
+import { addressOf } from '../../components/pager.tsx'
 import { Badge, Live, Pager, Table, Time, type Tone } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
@@ -37,7 +38,7 @@ export const retrainings = page<Retrainings, Query>({
       <h1>Retrainings</h1>
       <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
         <ModelChoice models={models} chosen={query.model} />
-        <button class="second">Show</button>
+        <button class="second">Filter</button>
       </form>
       <Live id="retrainings" target={target} everyMs={5_000}>
         <section class="card">
@@ -47,7 +48,7 @@ export const retrainings = page<Retrainings, Query>({
             rows={lines}
             empty={
               <>
-                There is none yet. <code>tenure retrain iris --watch</code> starts one.
+                No retrainings yet. Start one: <code>tenure retrain &lt;model&gt; --watch</code>
               </>
             }
             columns={[
@@ -57,20 +58,18 @@ export const retrainings = page<Retrainings, Query>({
                 cell: ({ id, model }) => <a href={`/retrainings/${encodeURIComponent(id)}`}>{model}</a>,
               },
               { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
-              { head: 'Asked for by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },
-              { head: 'Data as known at', cell: ({ asOf }) => <Time at={asOf} /> },
+              { head: 'Requested by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },
+              { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
               { head: 'Started (UTC)', cell: ({ startedAt }) => <Time at={startedAt} /> },
               { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
               { head: 'Version', cell: ({ version }) => version ?? '–' },
-              { head: 'Why', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+              { head: 'Reason', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
             ]}
           />
           <Pager
             page={query.page}
             more={more}
-            href={(page) =>
-              `/retrainings?${new URLSearchParams({ ...(query.model === undefined ? {} : { model: query.model }), page: String(page) })}`
-            }
+            href={(page) => addressOf('/retrainings', { model: query.model, page })}
           />
         </section>
       </Live>

@@ -1,4 +1,4 @@
-/** One snapshot: where its rows came from, what its validation expected and found, and what was trained on it. */
+/** Shows one snapshot: its validation, its columns, its source, and the versions trained on it. */
 import {
   listValidations,
   listVersionsOf,
@@ -47,7 +47,7 @@ export const snapshotPage = page<SnapshotPage>({
             </dd>
             <dt>Digest</dt>
             <dd class="code">{snapshot.digest}</dd>
-            <dt>As known at</dt>
+            <dt>Data as of</dt>
             <dd>
               <Time at={snapshot.asOf} /> UTC
             </dd>
@@ -55,10 +55,10 @@ export const snapshotPage = page<SnapshotPage>({
             <dd>
               {countText(snapshot.rows)} in {bytes(snapshot.bytes)} of Parquet
             </dd>
-            <dt>Trained on it</dt>
+            <dt>Used by</dt>
             <dd>
               {versions.length === 0
-                ? 'nothing'
+                ? '—'
                 : versions.map(({ version, model }, i) => (
                     <>
                       {i > 0 && ', '}
@@ -75,7 +75,7 @@ export const snapshotPage = page<SnapshotPage>({
         {latest === undefined ? (
           <section class="card">
             <h2>Validation</h2>
-            <p class="empty">It has not been validated yet.</p>
+            <p class="empty">Not validated yet</p>
           </section>
         ) : (
           <Validation validation={latest} />
@@ -89,7 +89,7 @@ export const snapshotPage = page<SnapshotPage>({
               rows={earlier}
               empty=""
               columns={[
-                { head: 'At (UTC)', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
+                { head: 'Time (UTC)', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
                 {
                   head: 'Verdict',
                   cell: ({ verdict }) => <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>,
@@ -106,7 +106,7 @@ export const snapshotPage = page<SnapshotPage>({
 const Source = ({ snapshot }: { snapshot: Snapshot }): View => (
   <section class="card">
     <details>
-      <summary>Where its rows came from, and the types of its columns</summary>
+      <summary>Source and column types</summary>
       <h3>Source</h3>
       <pre tabindex={0}>{JSON.stringify(snapshot.source, null, 2).slice(0, 20_000)}</pre>
       <h3>Columns</h3>

@@ -1,4 +1,4 @@
-/** The snapshots that models learn from, and what their validations said. */
+/** Lists the training snapshots with their validation. */
 import { z } from 'zod'
 import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
 import { modelName } from '../../../http/schemas.ts'
@@ -26,8 +26,8 @@ export const data = page<Data, z.infer<typeof query>>({
     const [at, digest] = after === undefined ? [] : keyParts(after, 2)
     const lines = await listSnapshotLines(store, {
       ...modelFilter(actor),
-      ...(model === undefined ? {} : { model }),
-      ...(at === undefined || digest === undefined ? {} : { after: { at: momentOfKey(at), digest } }),
+      model,
+      after: at === undefined || digest === undefined ? undefined : { at: momentOfKey(at), digest },
       limit: rowsAPage + 1,
     })
     return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
@@ -48,7 +48,7 @@ export const data = page<Data, z.infer<typeof query>>({
             autocomplete="off"
           />
         </div>
-        <button class="second">Show</button>
+        <button class="second">Filter</button>
       </form>
       <section class="card">
         <Table
@@ -58,11 +58,11 @@ export const data = page<Data, z.infer<typeof query>>({
           empty={
             model === undefined && after === undefined ? (
               <>
-                No snapshot has been taken yet. <code>tenure retrain iris</code> takes one.
+                No snapshots yet. Create one: <code>tenure retrain &lt;model&gt;</code>
               </>
             ) : (
               <>
-                No snapshot is like this. <a href="/data">Show all</a>
+                No snapshots match. <a href="/data">Clear filters</a>
               </>
             )
           }
@@ -80,23 +80,23 @@ export const data = page<Data, z.infer<typeof query>>({
               head: 'Model',
               cell: (line) => <a href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</a>,
             },
-            { head: 'Known at (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
+            { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
             { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
             { head: 'Size', numeric: true, cell: (line) => bytes(line.bytes) },
             {
               head: 'Validation',
               cell: ({ verdict }) =>
                 verdict === undefined ? (
-                  <span class="quiet">none yet</span>
+                  <span class="quiet">—</span>
                 ) : (
                   <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>
                 ),
             },
             {
-              head: 'Trained on it',
+              head: 'Used by',
               cell: ({ versions, model: of }) =>
                 versions.length === 0 ? (
-                  <span class="quiet">nothing</span>
+                  <span class="quiet">—</span>
                 ) : (
                   versions.map((version, i) => (
                     <>
@@ -108,7 +108,7 @@ export const data = page<Data, z.infer<typeof query>>({
                   ))
                 ),
             },
-            { head: 'Taken (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+            { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
           ]}
         />
         <Onward

@@ -1,4 +1,4 @@
-/** What a replica lets be simulated: one thing at a time, a few that wait, and nothing that takes it along when it fails. */
+/** Tests the simulations that a replica runs: one at a time, a bounded queue, and failures that stay in the child process. */
 import { expect, it } from 'vitest'
 import { simulatePolicy } from '../../../../api/dashboard/pages/release/simulate.ts'
 import type { SimulationOrder } from '../../../../api/processes/simulator.ts'
@@ -14,7 +14,7 @@ const order: SimulationOrder = {
   withinMs: 20_000,
 }
 
-it('answers for each scenario it knows, and the same question once', async () => {
+it('simulates each known scenario, and runs equal orders once', async () => {
   const asked = simulatePolicy(order)
   expect(simulatePolicy(structuredClone(order))).toBe(asked)
   const [good, bad, ...more] = await asked
@@ -23,15 +23,15 @@ it('answers for each scenario it knows, and the same question once', async () =>
   expect(more).toEqual([])
 })
 
-it('lets four wait and no more, and is free again afterwards', async () => {
+it('queues four simulations, refuses the fifth, and accepts new ones afterwards', async () => {
   const some = [1, 2, 3, 4].map((releases) => simulatePolicy({ ...order, scenarios: ['good'], releases }))
   await expect(simulatePolicy({ ...order, releases: 5 })).rejects.toMatchObject({ code: 'overloaded' })
   await Promise.all(some)
   await expect(simulatePolicy({ ...order, releases: 2 })).resolves.toHaveLength(2)
 })
 
-it('says so when a policy cannot be played, and does not keep that', async () => {
+it('reports a policy that cannot be simulated, and does not cache the failure', async () => {
   const broken = { ...order, policy: {} as SimulationOrder['policy'] }
   for (const _time of [1, 2])
-    await expect(simulatePolicy(broken)).rejects.toThrow(/ended with 1 before it had an answer/)
+    await expect(simulatePolicy(broken)).rejects.toThrow(/exited with 1 before it reported a result/)
 })

@@ -239,7 +239,7 @@ describe('nothing that was planted leaves the processes', () => {
       await say('GET', `/v1/releases?model=${text}&open=${text}`)
     }
     await say('GET', '/v1/models', undefined, { authorization: `Bearer ${key}x` })
-    await say('GET', '/sign-in/elsewhere')
+    await say('GET', '/sign-in/sso')
     await say('GET', `/sign-in/callback?code=${planted['the secret of the identity provider']}&state=x`)
 
     // In reasons, by the API and past it.
