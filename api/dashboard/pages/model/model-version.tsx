@@ -89,7 +89,7 @@ export const versionPage = page<VersionPage>({
         )}
       </div>
       <section class="card">
-        <Markdown source={cardMarkdown(card).replace(/^# .*\n/, '')} top={1} />
+        <Markdown source={cardMarkdown(card).replace(/^# .*\n/, '')} />
       </section>
       <Links card={card} />
     </>
@@ -105,7 +105,7 @@ export const cardPage = page<{ card: ModelCard }>({
     <>
       <Crumbs card={card} />
       <section class="card">
-        <Markdown source={cardMarkdown(card)} top={1} />
+        <Markdown source={cardMarkdown(card)} />
       </section>
       <Links card={card} />
     </>

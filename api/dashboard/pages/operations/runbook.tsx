@@ -36,7 +36,7 @@ export const runbook = page<Runbook>({
         <a href="/alerts">Alerts</a>
       </p>
       <article class="card">
-        <Markdown source={source} top={1} />
+        <Markdown source={source} />
       </article>
     </>
   ),

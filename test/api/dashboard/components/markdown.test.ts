@@ -1,0 +1,56 @@
+/** Tests that the Markdown of runbooks and cards never becomes active content. */
+import { expect, it } from 'vitest'
+import { Markdown } from '../../../../api/dashboard/components/markdown.tsx'
+
+const html = (source: string): string => String(Markdown({ source }))
+const tagsOf = (source: string): string[] => [...html(source).matchAll(/<[^>]*>/g)].map(([tag]) => tag)
+
+it.each([
+  '<script>alert(1)</script>',
+  'a <b onclick="alert(1)">b</b>',
+  '<img src=x onerror=alert(1)>',
+  '![picture](https://evil.example/x.png)',
+  '![picture](javascript:alert(1))',
+  '[a link](javascript:alert(1))',
+  '[a link](JaVaScRiPt:alert(1))',
+  '[a link](data:text/html;base64,PHNjcmlwdD4=)',
+  '[a link](http://evil.example)',
+  '[a link](//evil.example)',
+  '[a link](/sign-out)',
+  '[a link](../../secret.md)',
+  '<javascript:alert(1)>',
+  '[a][b]\n\n[b]: javascript:alert(1)',
+  '`<script>` and **<svg onload=alert(1)>**',
+  '```html\n<script>alert(1)</script>\n```',
+  '    <script>alert(1)</script>',
+  '```" onload="alert(1)\nx\n```',
+  '| a" onfocus="alert(1) | <img src=x> |\n| --- | ---: |\n| <script> | [x](javascript:alert(1)) |',
+])('escapes %j', (source) => {
+  for (const tag of tagsOf(source)) {
+    expect(tag).toMatch(/^<\/?(?:div|p|a|code|pre|strong|table|thead|tbody|tr|th|td)[ >]/)
+    const attributes = tag.replaceAll(/"[^"]*"/g, '""')
+    expect(attributes).not.toMatch(/\s(?:on\w+|style|src|href)=/)
+  }
+})
+
+it('links to https and to pages beside a runbook', () => {
+  expect(html('[Docs](https://example.org/a?b=c#d)')).toContain(
+    '<a href="https://example.org/a?b=c#d">Docs</a>',
+  )
+  expect(html('[Quality](quality-lost.md)')).toContain('<a href="/runbooks/quality-lost">Quality</a>')
+  expect(html('[Latency](./prometheus/latency.md "title")')).toContain(
+    '<a href="/runbooks/latency">Latency</a>',
+  )
+  expect(html('[secret](../../secret.md)')).toContain('<p>secret</p>')
+})
+
+it('renders headings, lists, code and tables', () => {
+  expect(html('# One\n\n- a\n- b `c`')).toMatch(
+    /<h1>One<\/h1>\s*<ul>\s*<li>a<\/li>\s*<li>b <code>c<\/code><\/li>/,
+  )
+  expect(html('```sh\nnpx tenure\n```')).toContain('<pre tabindex="0">npx tenure\n</pre>')
+  const table = html('| a | b |\n| --- | ---: |\n| x\\|y | 2 |')
+  expect(table).toContain('<div class="scroll" role="region" aria-label="Table: a, b" tabindex="0"><table>')
+  expect(table).toContain('<th scope="col" class="number">b</th>')
+  expect(table).toContain('<td>x|y</td>')
+})
