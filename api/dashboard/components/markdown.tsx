@@ -9,7 +9,7 @@ const markdown = new MarkdownIt({ html: false }).disable('image')
 const { escapeHtml } = markdown.utils
 const { rules } = markdown.renderer
 
-// A page with a text beside it: other links keep their text alone.
+// Other links are rendered as their text.
 markdown.core.ruler.push('links', ({ tokens }) => {
   for (const { children } of tokens) {
     let isHidden = false

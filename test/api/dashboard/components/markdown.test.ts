@@ -28,7 +28,7 @@ it.each([
 ])('escapes %j', (source) => {
   for (const tag of tagsOf(source)) {
     expect(tag).toMatch(/^<\/?(?:div|p|a|code|pre|strong|table|thead|tbody|tr|th|td)[ >]/)
-    const attributes = tag.replaceAll(/"[^"]*"/g, '""')
+    const attributes = tag.replace(/ href="https:[^"]*"/, '').replaceAll(/"[^"]*"/g, '""')
     expect(attributes).not.toMatch(/\s(?:on\w+|style|src|href)=/)
   }
 })
