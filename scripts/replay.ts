@@ -16,7 +16,7 @@ import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
 import { migrate } from '../store/database/migrate.ts'
 import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
-import { insertWaiting } from '../store/release/release-queue.ts'
+import { insertQueued } from '../store/release/release-queue.ts'
 import { searchAttributes } from '../temporal.config.ts'
 import { bundle, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
@@ -168,7 +168,7 @@ async function playTurn({ client, config, model, store }: Stage): Promise<void> 
   const open = await show.start(first)
   await open.reaches('awaiting_approval')
   await store.transaction((database) =>
-    insertWaiting(database, { model: show.name, version: second, requestedBy: 'olga', over: 'unexposed' }),
+    insertQueued(database, { model: show.name, version: second, requestedBy: 'olga', preemption: 'unexposed' }),
   )
   const queue = await client.workflow.start('queue', {
     workflowId: queueWorkflowId(show.name),

@@ -50,7 +50,7 @@ export interface RetrainOutcome {
     | 'failed'
     | 'cancelled'
     /** Held back before it began: the same evidence asked before, or another training was too short ago. */
-    | 'braked'
+    | 'throttled'
   message: string
   model: string
   retrainingId: string

@@ -49,7 +49,7 @@ export async function queue({ model }: QueueRequest): Promise<void> {
       if (woken) continue
       return
     }
-    const { version, requestedBy, policy, hotfixReason, over } = waiting
+    const { version, requestedBy, policy, hotfixReason, preemption: over } = waiting
     setCurrentDetails(`${version} waits for its turn since ${waiting.at}`)
     const releaseId = await start({
       model,

@@ -152,8 +152,8 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     const waiting = await CancellationScope.nonCancellable(() =>
       patient.nextQueuedRelease({ model: request.model }),
     )
-    if (waiting === null || waiting.over === 'none' || shut) return
-    const { requestedBy: by, version, over, hotfixReason: reason = '' } = waiting
+    if (waiting === null || waiting.preemption === 'none' || shut) return
+    const { requestedBy: by, version, preemption: over, hotfixReason: reason = '' } = waiting
     dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
   }
 

@@ -57,7 +57,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
       dedupeKey,
     })
     .catch(refuse)
-  if (opened.braked !== undefined) return throttled(request, progress, opened.braked)
+  if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = {
@@ -87,9 +87,9 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
 /** The brakes have written it down and ended it already: no data was looked at. */
 function throttled({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
   progress.stage = 'ended'
-  upsertSearchAttributes({ Outcome: ['braked'] })
-  setCurrentDetails(`**braked**: ${message}`)
-  return { outcome: 'braked', message, model, retrainingId: progress.retrainingId ?? '' }
+  upsertSearchAttributes({ Outcome: ['throttled'] })
+  setCurrentDetails(`**throttled**: ${message}`)
+  return { outcome: 'throttled', message, model, retrainingId: progress.retrainingId ?? '' }
 }
 
 /** The story itself: each step stands on what the one before it wrote down. */

@@ -59,8 +59,8 @@ export const simulateWorkerLoss =
       if (!(await within(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
       const isTakenOver = async () => {
         const [row] = await store.query(sql`
-          select id from drills join watches on watches.release_id = ${releaseId}
-          where drills.id = ${id} and watches.looked_at > drills.silenced_at`)
+          select id from drills join stage_clocks on stage_clocks.release_id = ${releaseId}
+          where drills.id = ${id} and stage_clocks.looked_at > drills.silenced_at`)
         return row !== undefined
       }
       if (

@@ -23,7 +23,7 @@ export interface LineageDeps {
   build: string
 }
 
-/** What `deliveries` holds of an event. */
+/** What `integration_outbox` holds of an event. */
 export interface KeptEvent {
   job: LineageJob
   type: LineageType

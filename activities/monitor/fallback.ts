@@ -18,7 +18,7 @@ export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<v
   const open = new Set(await listToldRungs(store))
   for (const { model, level, reason, replicas } of standing) {
     if (level === 'champion') continue
-    const dedupeKey = `rung/${model}/${level}`
+    const dedupeKey = `fallback/${model}/${level}`
     open.delete(dedupeKey)
     const { kind, severity } = rungAlerts[level]
     const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`

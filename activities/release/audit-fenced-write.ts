@@ -32,6 +32,6 @@ export async function auditStaleWrite(
 /** Whether the route that stands is this release's own, or of its return: its order stands in the same transaction. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {
   if ((await findRouting(store, model))?.route.release === id) return true
-  const { takenBackAt, endedAt } = (await findRelease(store, id)) ?? {}
-  return takenBackAt !== undefined || endedAt !== undefined
+  const { rolledBackAt, endedAt } = (await findRelease(store, id)) ?? {}
+  return rolledBackAt !== undefined || endedAt !== undefined
 }

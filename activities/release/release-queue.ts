@@ -3,10 +3,10 @@ import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
-  endWaiting,
-  findWaiting,
-  insertWaiting,
-  type WaitingRelease,
+  endQueued,
+  findQueued,
+  insertQueued,
+  type QueuedRelease,
 } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
@@ -24,11 +24,11 @@ export const enqueueRelease =
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy lets no release wait behind another' }
     const { id } = await store.transaction((database) =>
-      insertWaiting(database, {
+      insertQueued(database, {
         model,
         version,
         requestedBy,
-        over,
+        preemption: over,
         policy,
       }),
     )
@@ -38,15 +38,15 @@ export const enqueueRelease =
 
 export const nextQueuedRelease =
   ({ store }: Deps) =>
-  async ({ model }: { model: string }): Promise<WaitingRelease | null> =>
-    (await store.transaction((database) => findWaiting(database, model))) ?? null
+  async ({ model }: { model: string }): Promise<QueuedRelease | null> =>
+    (await store.transaction((database) => findQueued(database, model))) ?? null
 
 export const markDequeued =
   ({ store, log }: Deps) =>
-  async ({ waiting, releaseId }: { waiting: WaitingRelease; releaseId: string }): Promise<void> => {
+  async ({ waiting, releaseId }: { waiting: QueuedRelease; releaseId: string }): Promise<void> => {
     const { id, model, version, requestedBy, hotfixReason } = waiting
     await store.transaction(async (database) => {
-      if (!(await endWaiting(database, { id, state: 'started', message: 'its turn has come', releaseId })))
+      if (!(await endQueued(database, { id, state: 'started', message: 'its turn has come', releaseId })))
         return
       await appendAudit(database, {
         actor: requestedBy,

@@ -43,7 +43,7 @@ export const rollBackCandidate =
             atLeastOne: false,
           })
         : { problems: [], atMs: 0 }
-      const orderedMs = Date.parse((await findRelease(deps.store, id))?.takenBackAt ?? '') || atMs
+      const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
       const champion = (await findChampion(deps.store, model))?.version
       // A proven champion is returned to all the same: it is what answered before, and the candidate is known to be worse.
       const misfits =

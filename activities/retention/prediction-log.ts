@@ -17,12 +17,12 @@ const withPredictions: readonly Forgettable[] = [
   'erased_requests',
 ]
 const withJudgements: readonly Forgettable[] = [
-  'log_accounts',
+  'prediction_log_accounts',
   'drift_judgements',
   'quality_judgements',
   'serving_judgements',
   'monitor_windows',
-  'deliveries',
+  'integration_outbox',
   'command_outbox',
 ]
 

@@ -14,7 +14,7 @@ import {
   closeRetraining,
   countNewRows,
   findRetraining,
-  insertBraked,
+  insertThrottled,
   insertRetraining,
   listPastTrainings,
   type RetrainingEnd,
@@ -39,7 +39,7 @@ const alertKeyOf = (model: string): string => `retraining/${model}`
 
 export interface OpenResult {
   /** Why nothing begins: the request was written down and ended at once. */
-  braked?: string
+  throttled?: string
   /** The task queue of the training workers. */
   trainQueue: string
   /** How many people the model's own policy asks to approve a release. */
@@ -65,10 +65,10 @@ export const openRetraining =
       approvers: definition.release.approval.approvers,
     }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
-    const braked = await brakeOf(store, { retrainingId, ...input }, cooldown)
-    if (braked !== undefined) {
-      log.info({ retraining: retrainingId, model, reason: input.reason, braked }, 'retraining held back')
-      return { ...opened, braked }
+    const throttled = await brakeOf(store, { retrainingId, ...input }, cooldown)
+    if (throttled !== undefined) {
+      log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining held back')
+      return { ...opened, throttled }
     }
     if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
       throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
@@ -83,7 +83,7 @@ async function brakeOf(
   policy: TriggerPolicy,
 ): Promise<string | undefined> {
   const before = await findRetraining(store, id)
-  if (before !== undefined) return before.outcome === 'braked' ? before.message : undefined
+  if (before !== undefined) return before.outcome === 'throttled' ? before.message : undefined
   const { model, reason, evidence, dedupeKey = id } = input
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: id })
   const rows = await countNewRows(store, model)
@@ -94,7 +94,7 @@ async function brakeOf(
     judged.retryAtMs === undefined ? '' : `; again from ${new Date(judged.retryAtMs).toISOString()}`
   const message = `${judged.message}${until}`
   const brake = { ...judged, nowMs, ...rows, trainings, policy }
-  await insertBraked(store, { id, ...input, evidence: { ...evidence, brake }, message })
+  await insertThrottled(store, { id, ...input, evidence: { ...evidence, brake }, message })
   return message
 }
 

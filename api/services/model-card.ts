@@ -16,7 +16,7 @@ export async function readCard(
     findEvaluation(database, version.evaluationId),
   ])
   const about = model?.definition.about
-  const { manifest, lineage, createdAt, createdBy, artifactDigest, provenAt, withdrawnAt } = version
+  const { manifest, lineage, createdAt, createdBy, artifactDigest, knownGoodAt, rolledBackAt } = version
   const source: CardSource = {
     version: version.version,
     model: version.model,
@@ -27,8 +27,8 @@ export async function readCard(
     manifest,
     lineage,
     about,
-    provenAt,
-    withdrawnAt,
+    knownGoodAt,
+    rolledBackAt,
     ...(evaluation === undefined
       ? {}
       : {

@@ -11,10 +11,10 @@ import { issueOfDrills } from '../../store/release/drills.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease, findReleasable } from '../../store/release/releases.ts'
 import {
-  endWaiting,
-  findPlace,
-  insertWaiting,
-  type WaitingRelease,
+  endQueued,
+  findQueueEntry,
+  insertQueued,
+  type QueuedRelease,
 } from '../../store/release/release-queue.ts'
 import {
   queueWorkflowId,
@@ -37,10 +37,10 @@ export async function startRelease(
   { command, recordedAt }: Pick<RouteRequest<unknown, unknown>, 'command' | 'recordedAt'>,
 ): Promise<RouteResponse> {
   const { store, log } = deps
-  const place = `wait_${command.replaceAll('-', '')}` as const
+  const place = `que_${command.replaceAll('-', '')}` as const
   const { model, version, requestedBy } = request
   // Whoever was about to let it wait may have died over it.
-  const taken = recordedAt === undefined ? undefined : await findPlace(store, place)
+  const taken = recordedAt === undefined ? undefined : await findQueueEntry(store, place)
   if (taken !== undefined) return await letWait(deps, taken)
   const policy = request.policy ?? (await getModel(store, model)).definition.release
   const stale = await issueOfDrills(store, { model, policy })
@@ -60,12 +60,12 @@ export async function startRelease(
       open && { release: open.state.id },
     )
   const waiting = await store.transaction((database) =>
-    insertWaiting(database, {
+    insertQueued(database, {
       id: place,
       model,
       version,
       requestedBy,
-      over,
+      preemption: over,
       policy: request.policy,
       hotfixReason: request.hotfix === undefined ? undefined : request.hotfix.reason,
     }),
@@ -77,7 +77,7 @@ export async function startRelease(
 
 async function letWait(
   deps: ApiDeps,
-  waiting: WaitingRelease,
+  waiting: QueuedRelease,
   message = waiting.message,
 ): Promise<RouteResponse> {
   await wakeQueue(deps, waiting.model)
@@ -136,21 +136,21 @@ async function issueOfCandidate(
 }
 
 /** What waits for its turn is named otherwise than a release, and is nothing that Temporal knows of. */
-export const isQueueId = (id: string): boolean => id.startsWith('wait_')
+export const isQueueId = (id: string): boolean => id.startsWith('que_')
 
 /** Gives a place in the queue up, for a person. Throws `release_not_found`, and `command_refused` when it is none any more. */
 export async function cancelQueued(
   { store, log }: Pick<ApiDeps, 'store' | 'log'>,
   { id, actor, reason }: { id: string; actor: Actor; reason?: string },
 ): Promise<RouteResponse> {
-  const place = await findPlace(store, id)
+  const place = await findQueueEntry(store, id)
   if (place === undefined)
     throw new DomainError('release_not_found', `nothing has waited as ${JSON.stringify(id.slice(0, 100))}`)
   const { model, version } = place
   requireModelAccess(actor, model)
   const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
   const ended = await store.transaction(async (database) => {
-    const isMine = await endWaiting(database, { id, state: 'refused', message })
+    const isMine = await endQueued(database, { id, state: 'refused', message })
     if (isMine)
       await appendAudit(database, {
         actor: actor.name,
@@ -186,14 +186,14 @@ async function wakeQueue({ temporal }: ApiDeps, model: string): Promise<void> {
   )
 }
 
-export const queuedSummary = (waiting: WaitingRelease) => ({
+export const queuedSummary = (waiting: QueuedRelease) => ({
   waiting: waiting.id,
   model: waiting.model,
   version: waiting.version,
   state: waiting.state,
   requested_by: waiting.requestedBy,
   hotfix: waiting.hotfixReason,
-  may_replace: waiting.over,
+  may_replace: waiting.preemption,
   release: waiting.releaseId,
   message: waiting.message,
   at: waiting.at,

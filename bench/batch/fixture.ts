@@ -18,7 +18,7 @@ export async function openBatchStage(spec: ArtifactSpec): Promise<BatchStage> {
   const system = await startRealSystem({ replicas: 1, leaseMs: 5_000 })
   const { store, config } = system
   const version = await register(store, config.artifactRoot, spec)
-  await store.query(sql`update versions set proven_at = clock_timestamp() where version = ${version}`)
+  await store.query(sql`update versions set known_good_at = clock_timestamp() where version = ${version}`)
   await store.query(sql`insert into champions (model, version) values (${spec.model}, ${version})`)
   return { ...system, model: spec.model }
 }

@@ -37,7 +37,7 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
   const movedBack = seen.reduce((sum, each) => sum + each.movedBack, 0)
   raised = true
   await store.query(
-    sql`insert into epochs (epoch, reason) select max(epoch) + 1, 'restored from a backup' from epochs`,
+    sql`insert into routing_epochs (epoch, reason) select max(epoch) + 1, 'restored from a backup' from routing_epochs`,
   )
   const next = await nextRoute(store, fleetModel, { proven: old })
   const fromMs = performance.now()

@@ -29,14 +29,14 @@ interface Acknowledged {
 /** Checks each answer against all rollbacks that were acknowledged before its request was sent. */
 export function createCheck() {
   const acknowledged: Acknowledged[] = []
-  const takenBackAt = new Map<string, number>()
+  const rolledBackAt = new Map<string, number>()
   const versionOf = new Map<number, string>()
   const wrongWith = ({ version, generation, sentMs }: CallerResponse): string | undefined => {
     let last = acknowledged.length - 1
     while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
     const least = acknowledged[last]?.generation ?? 0
     if (generation < least) return `generation ${generation} after ${least} was acknowledged`
-    if ((takenBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after it was taken back`
+    if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after it was taken back`
     const known = versionOf.get(generation) ?? version
     versionOf.set(generation, known)
     if (known !== version) return `${version} at generation ${generation}, which is that of ${known}`
@@ -48,7 +48,7 @@ export function createCheck() {
     /** Every live replica has acknowledged the rollback. */
     acknowledge(order: Acknowledged) {
       acknowledged.push(order)
-      takenBackAt.set(order.from, order.atMs)
+      rolledBackAt.set(order.from, order.atMs)
     },
     look(answer: CallerResponse) {
       check.checked++
@@ -124,8 +124,8 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
 /** From the write of the route to the last acknowledgement of a live replica, on the database's clock. */
 async function acknowledgedWithin(store: FleetStage['store']): Promise<number> {
   const [found] = await store.query<{ ms: number }>(sql`
-    select (extract(epoch from max(acknowledgements.at) - max(routing.updated_at)) * 1000)::float8 as ms
-    from routing join acknowledgements using (model) join replicas on replicas.id = replica_id
+    select (extract(epoch from max(routing_acknowledgements.at) - max(routing.updated_at)) * 1000)::float8 as ms
+    from routing join routing_acknowledgements using (model) join replicas on replicas.id = replica_id
     where model = ${fleetModel} and lease_until > clock_timestamp()`)
   return found?.ms ?? NaN
 }

@@ -30,7 +30,7 @@ function mean(
 export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart: string }): string {
   const { clock, weeks, plan } = lived
   const asked = lived.retrainings.slice(1)
-  const trained = asked.filter(({ outcome }) => outcome !== 'braked')
+  const trained = asked.filter(({ outcome }) => outcome !== 'throttled')
   return [
     '# Half a year without a hand',
     '',

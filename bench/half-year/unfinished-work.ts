@@ -14,10 +14,10 @@ export async function readLeft({ store }: HalfYearSystem): Promise<Record<string
         (select count(*)::int from releases where ended_at is null
           and started_at < now() - interval '2 minutes') as "releases that began more than two minutes ago and run",
         (select count(*)::int from routing join replicas on lease_until > clock_timestamp()
-          left join acknowledgements on replica_id = id and acknowledgements.model = routing.model
-          where (acknowledgements.epoch, acknowledgements.generation) is distinct from (routing.epoch, routing.generation))
+          left join routing_acknowledgements on replica_id = id and routing_acknowledgements.model = routing.model
+          where (routing_acknowledgements.epoch, routing_acknowledgements.generation) is distinct from (routing.epoch, routing.generation))
           as "routes that a live replica has not acknowledged",
-        (select count(*)::int from alert_messages where next_at is not null) as "messages to people that wait",
+        (select count(*)::int from alert_notifications where next_at is not null) as "messages to people that wait",
         (select count(*)::int from outcomes where not exists (select from predictions where id = request_id))
           as "outcomes without their prediction"`)
     if (row === undefined) return {}

@@ -120,7 +120,7 @@ export async function measureIngest({ rounds, ms }: { rounds: number; ms: number
         for (const way of ways) {
           measured.push(await measure(store, shape, way, ms))
           // What one leaves to be written must not slow the next.
-          await store.pool.query('truncate predictions; truncate log_accounts')
+          await store.pool.query('truncate predictions; truncate prediction_log_accounts')
           await store.pool.query('checkpoint')
         }
   } finally {

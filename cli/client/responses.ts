@@ -16,8 +16,8 @@ export interface VersionAnswer {
   artifact_digest: string
   created_by: string
   created_at: string
-  proven_at?: string
-  withdrawn_at?: string
+  known_good_at?: string
+  rolled_back_at?: string
   /** What it is now: champion, proven, withdrawn, … */
   status?: string
   metrics?: Record<string, number>

@@ -28,7 +28,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const reason = { reason: options['reason'] }
     const headers = { 'idempotency-key': randomUUID() }
     const named = String(args[0])
-    if (named.startsWith('wait_')) {
+    if (named.startsWith('que_')) {
       const path = `/v1/releases/${encodeURIComponent(named)}/${name}`
       const answer = await api().post<CommandReply>(path, reason, headers)
       return terminal.answer(answer, answer.message)

@@ -168,7 +168,7 @@ export function judgeTrigger(
 
 type Automatic = 'drift' | 'quality' | 'labels'
 
-/** A schedule and a person have decided for themselves; only the machine's own ideas are braked. */
+/** A schedule and a person have decided for themselves; only the machine's own ideas are throttled. */
 function isAutomatic(reason: TriggerReason): reason is Automatic {
   return reason === 'drift' || reason === 'quality' || reason === 'labels'
 }

@@ -12,8 +12,8 @@ export function cardMarkdown(card: ModelCard): string {
       ['Registered', `${card.created.at} by ${text(card.created.by)}`],
       ['Asked for by', card.created.requestedBy === null ? null : text(card.created.requestedBy)],
       ['Why', card.created.reason === null ? null : text(card.created.reason)],
-      ['Proven', card.provenAt],
-      ['Taken back', card.withdrawnAt],
+      ['Proven', card.knownGoodAt],
+      ['Taken back', card.rolledBackAt],
     ]),
     [
       '## What should be known before relying on it',

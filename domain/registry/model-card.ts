@@ -17,8 +17,8 @@ export interface CardSource {
   status: string
   createdAt: string
   createdBy: string
-  provenAt?: string
-  withdrawnAt?: string
+  knownGoodAt?: string
+  rolledBackAt?: string
   artifactDigest: string
   /** Of artifacts made elsewhere little is known. */
   manifest: Partial<Manifest>
@@ -33,8 +33,8 @@ export interface ModelCard {
   about: string | null
   status: string
   created: { at: string; by: string; reason: string | null; requestedBy: string | null }
-  provenAt: string | null
-  withdrawnAt: string | null
+  knownGoodAt: string | null
+  rolledBackAt: string | null
   artifact: { digest: string; bytes: number | null; parameters: number | null }
   asks: {
     name: string
@@ -86,8 +86,8 @@ export function modelCard(source: CardSource): ModelCard {
       reason: lineage.reason ?? null,
       requestedBy: lineage.requestedBy ?? null,
     },
-    provenAt: source.provenAt ?? null,
-    withdrawnAt: source.withdrawnAt ?? null,
+    knownGoodAt: source.knownGoodAt ?? null,
+    rolledBackAt: source.rolledBackAt ?? null,
     artifact: {
       digest: source.artifactDigest,
       bytes: files === undefined ? null : files['model.json'].bytes + files['weights.bin'].bytes,
@@ -190,9 +190,9 @@ function evaluationOf({
   }
 }
 
-function limitsOf({ manifest, lineage, evaluation, withdrawnAt, about }: CardSource): string[] {
+function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
   const limits: string[] = []
-  if (withdrawnAt !== undefined) limits.push(`It was taken back at ${withdrawnAt} and is never routed again.`)
+  if (rolledBackAt !== undefined) limits.push(`It was taken back at ${rolledBackAt} and is never routed again.`)
   if (about === undefined) limits.push('Its model file says nothing of what it is for.')
   if (evaluation === undefined) limits.push('Nothing is known of how it was judged.')
   const thin = (evaluation?.report.slices ?? []).filter(

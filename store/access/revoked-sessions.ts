@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
 export async function isEnded(database: Database, id: string): Promise<boolean> {
-  const rows = await database.query(sql`select 1 from ended_sessions where id = ${id}`)
+  const rows = await database.query(sql`select 1 from revoked_sessions where id = ${id}`)
   return rows.length > 0
 }
 
@@ -13,7 +13,7 @@ export async function endSession(
   { id, untilMs }: { id: string; untilMs: number },
 ): Promise<void> {
   await database.query(sql`
-    with old as (delete from ended_sessions where until < now() - interval '1 hour')
-    insert into ended_sessions (id, until) values (${id}, to_timestamp(${untilMs}::float8 / 1000))
+    with old as (delete from revoked_sessions where until < now() - interval '1 hour')
+    insert into revoked_sessions (id, until) values (${id}, to_timestamp(${untilMs}::float8 / 1000))
     on conflict (id) do nothing`)
 }

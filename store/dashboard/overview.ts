@@ -55,12 +55,12 @@ export async function listGlances(
       (versions.lineage -> 'metrics' ->> (models.definition #>> '{judge,policy,primary}'))::float8 as evaluated,
       (versions.lineage #>> '{rows,test}')::int as test_rows,
       (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0) as positives,
-      drift.level as drift_level, drift.to_at as drift_to, drift.worst as drift_worst, flags.serve
+      drift.level as drift_level, drift.to_at as drift_to, drift.worst as drift_worst, kill_switches.serve
     from models
       left join champions on champions.model = models.name
       left join versions on versions.version = champions.version
       left join evaluations on evaluations.id = versions.evaluation_id
-      left join flags on flags.model = models.name
+      left join kill_switches on kill_switches.model = models.name
       left join lateral (
         select report, to_at from quality_judgements
         where quality_judgements.model = models.name and quality_judgements.version = champions.version

@@ -246,5 +246,5 @@ export interface StageWatch {
 
 export async function listWatches(database: Database, release: string): Promise<StageWatch[]> {
   return database.query<StageWatch>(sql`
-    select stage, stage_index as "stageIndex", watched_ms as "watchedMs" from watches where release_id = ${release} limit 200`)
+    select stage, stage_index as "stageIndex", watched_ms as "watchedMs" from stage_clocks where release_id = ${release} limit 200`)
 }

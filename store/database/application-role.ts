@@ -34,7 +34,7 @@ export async function findAuditWeakness(database: Database): Promise<string | un
       has_table_privilege('audit', 'update') or has_table_privilege('audit', 'delete')
         or has_table_privilege('audit', 'truncate')
         or pg_has_role(current_user, (select relowner from pg_class where oid = 'audit'::regclass), 'usage') as may,
-      exists (select from pg_trigger where tgrelid = 'audit'::regclass and tgname = 'audit_stays' and tgenabled = 'A')
+      exists (select from pg_trigger where tgrelid = 'audit'::regclass and tgname = 'audit_is_append_only' and tgenabled = 'A')
         as guarded`)
   if (found === undefined || (!found.may && found.guarded)) return undefined
   if (!found.guarded) return 'the trigger that keeps the audit from being rewritten is gone or switched off'

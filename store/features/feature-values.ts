@@ -39,7 +39,7 @@ export async function insertValues(
       from sent
       on conflict do nothing returning entity, event_at, known_at, usable_at, features
     ), moved as (
-      insert into feature_newest as newest (view_id, entity, event_at, known_at, features)
+      insert into feature_latest as newest (view_id, entity, event_at, known_at, features)
       select distinct on (entity) ${run.viewId}::integer, entity, event_at, known_at, features
       from added order by entity, event_at desc, known_at desc
       on conflict (view_id, entity) do update
@@ -72,7 +72,7 @@ export async function findNewest(
     from unnest(${asked.map(({ digest }) => digest)}::text[], ${asked.map(({ entity }) => entity)}::text[])
         as asked (digest, entity)
       join (select id as view_id, digest from feature_views) as views using (digest)
-      join feature_newest using (view_id, entity)`)
+      join feature_latest using (view_id, entity)`)
 }
 
 /** How many entities have a value, and how many values there are; of a large history an estimate would do, and this one counts. */
@@ -81,7 +81,7 @@ export async function countValues(
   viewId: number,
 ): Promise<{ entities: number; newest?: string }> {
   const [row] = await database.query<{ entities: number; newest: Date | null }>(sql`
-    select count(*)::float8 as entities, max(event_at) as newest from feature_newest where view_id = ${viewId}`)
+    select count(*)::float8 as entities, max(event_at) as newest from feature_latest where view_id = ${viewId}`)
   return {
     entities: row?.entities ?? 0,
     ...(row?.newest == null ? {} : { newest: row.newest.toISOString() }),
@@ -100,7 +100,7 @@ export async function forgetValues(
         where view_id = ${viewId} and usable_at < ${before}::timestamptz and event_at < ${before}::timestamptz limit ${limit}))
       returning 1
     ), gone as (
-      delete from feature_newest where view_id = ${viewId} and event_at < ${before}::timestamptz
+      delete from feature_latest where view_id = ${viewId} and event_at < ${before}::timestamptz
     )
     select 1 from old`)
   return rows.length

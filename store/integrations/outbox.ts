@@ -22,7 +22,7 @@ export interface Delivery {
 /** For a month from now what happens is kept for these. */
 export async function openMirrors(database: Database, targets: readonly MirrorTarget[]): Promise<void> {
   await database.query(sql`
-    insert into mirrors (target) select unnest(${[...targets]}::text[])
+    insert into integrations (target) select unnest(${[...targets]}::text[])
     on conflict (target) do update set renewed_at = now()`)
 }
 
@@ -32,9 +32,9 @@ export async function insertEvent(
   { subject, payload }: { subject: string; payload: Record<string, unknown> },
 ): Promise<void> {
   await database.query(sql`
-    insert into deliveries (target, kind, subject, payload)
+    insert into integration_outbox (target, kind, subject, payload)
     select 'openlineage', 'event', ${subject}::text, ${JSON.stringify(payload)}::jsonb || jsonb_build_object('at', clock_timestamp())
-    where is_mirrored('openlineage')`)
+    where is_integration_active('openlineage')`)
 }
 
 /** The next ones that are due, the oldest first; of one subject only its first. They are this caller's for so long. */
@@ -44,16 +44,16 @@ export async function claimDeliveries(
 ): Promise<Delivery[]> {
   const rows = await database.query<Delivery>(sql`
     with due as (
-      select id from deliveries as each
+      select id from integration_outbox as each
       where target = ${target} and next_at <= clock_timestamp() and not exists (
-        select from deliveries as earlier
+        select from integration_outbox as earlier
         where earlier.target = each.target and earlier.subject = each.subject and earlier.id < each.id
           and earlier.next_at is not null and earlier.kind = 'event')
       order by id limit ${limit} for update skip locked
     )
-    update deliveries set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
-    from due where deliveries.id = due.id
-    returning deliveries.id, kind, subject, payload, revision, attempts,
+    update integration_outbox set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
+    from due where integration_outbox.id = due.id
+    returning integration_outbox.id, kind, subject, payload, revision, attempts,
       extract(epoch from clock_timestamp() - at)::float8 * 1000 as "ageMs"`)
   return rows.sort((a, b) => a.id - b.id)
 }
@@ -64,7 +64,7 @@ export async function markDelivered(
   { id, revision }: Pick<Delivery, 'id' | 'revision'>,
 ): Promise<void> {
   await database.query(sql`
-    update deliveries set attempts = attempts + 1, problem = null,
+    update integration_outbox set attempts = attempts + 1, problem = null,
       sent_at = case when revision = ${revision} then clock_timestamp() end,
       next_at = case when revision = ${revision} then null else clock_timestamp() end
     where id = ${id}`)
@@ -76,7 +76,7 @@ export async function markUndelivered(
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
 ): Promise<void> {
   await database.query(sql`
-    update deliveries set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
+    update integration_outbox set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
       next_at = clock_timestamp() + ${againMs ?? null}::float8 * interval '1 millisecond',
       given_up_at = case when ${againMs === undefined}::boolean then clock_timestamp() end
     where id = ${id}`)
@@ -88,7 +88,7 @@ export async function releaseDeliveries(
   { ids, againMs }: { ids: readonly number[]; againMs: number },
 ): Promise<void> {
   await database.query(sql`
-    update deliveries set next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
+    update integration_outbox set next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
     where id = any(${[...ids]}::bigint[]) and next_at is not null`)
 }
 
@@ -104,6 +104,6 @@ export async function countBacklog(database: Database, target: MirrorTarget): Pr
     select count(*) filter (where next_at is not null) as waiting,
       (extract(epoch from clock_timestamp() - min(at) filter (where next_at is not null)) * 1000)::float8 as oldest,
       count(*) filter (where given_up_at > now() - interval '1 day') as given_up
-    from deliveries where target = ${target} and (next_at is not null or given_up_at is not null)`)
+    from integration_outbox where target = ${target} and (next_at is not null or given_up_at is not null)`)
   return { waiting: row?.waiting ?? 0, oldestMs: row?.oldest ?? 0, givenUp: row?.given_up ?? 0 }
 }

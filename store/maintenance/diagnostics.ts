@@ -129,16 +129,16 @@ async function serverFacts(database: Database): Promise<ServerFacts> {
 async function replicaFacts(database: Database): Promise<ReplicaFacts[]> {
   const rows = await database.query<ReplicaFacts>(sql`
     select replicas.id, host, url,
-      coalesce(array_agg(routing.model || ': ' || coalesce(acknowledgements.problem,
-        'at ' || coalesce(acknowledgements.epoch, 0) || '/' || coalesce(acknowledgements.generation, 0)
+      coalesce(array_agg(routing.model || ': ' || coalesce(routing_acknowledgements.problem,
+        'at ' || coalesce(routing_acknowledgements.epoch, 0) || '/' || coalesce(routing_acknowledgements.generation, 0)
           || ', the newest is ' || routing.epoch || '/' || routing.generation) order by routing.model)
-        filter (where routing.model is not null and (acknowledgements.problem is not null
-          or (coalesce(acknowledgements.epoch, 0), coalesce(acknowledgements.generation, 0)) < (routing.epoch, routing.generation))),
+        filter (where routing.model is not null and (routing_acknowledgements.problem is not null
+          or (coalesce(routing_acknowledgements.epoch, 0), coalesce(routing_acknowledgements.generation, 0)) < (routing.epoch, routing.generation))),
         '{}') as behind,
-      coalesce(array_agg(distinct acknowledgements.epoch::float8) filter (where acknowledgements.epoch is not null), '{}')
+      coalesce(array_agg(distinct routing_acknowledgements.epoch::float8) filter (where routing_acknowledgements.epoch is not null), '{}')
         as epochs
     from replicas cross join (select model, epoch, generation from routing union all select null, null, null) as routing
-      left join acknowledgements on replica_id = replicas.id and acknowledgements.model = routing.model
+      left join routing_acknowledgements on replica_id = replicas.id and routing_acknowledgements.model = routing.model
     where lease_until > clock_timestamp() group by replicas.id, host, url order by replicas.id`)
   return rows
 }

@@ -138,7 +138,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
     select right(relname, 8) as day from pg_inherits join pg_class on pg_class.oid = inhrelid
     where inhparent = 'predictions'::regclass and relname ~ '^predictions_\\d{8}$' order by 1`)
   const [found] = await database.query<{ epoch: number; at: Date; server: string }>(sql`
-    select (select max(epoch) from epochs)::float8 as epoch, clock_timestamp() as at,
+    select (select max(epoch) from routing_epochs)::float8 as epoch, clock_timestamp() as at,
       current_setting('server_version') as server`)
   const { newest } = await findLinks(database, 0)
   return {
@@ -155,12 +155,12 @@ async function factsOf(database: Database): Promise<DumpFacts> {
 async function referencesOf(database: Database): Promise<References> {
   const manifests = await database.query<{ digest: string; version: string | null }>(sql`
     select artifact_digest as digest, min(version) as version from versions
-    where artifact_digest not in (select digest from collected_artifacts) group by 1
+    where artifact_digest not in (select digest from deleted_artifacts) group by 1
     union
     select digest, null from (
       select artifact_digest as digest from evaluations
       union select artifact_digest from trainings where artifact_digest is not null) as others
-    where digest not in (select artifact_digest from versions union all select digest from collected_artifacts)
+    where digest not in (select artifact_digest from versions union all select digest from deleted_artifacts)
     order by 1`)
   const snapshots = await database.query<{ digest: string }>(sql`
     select digest from snapshots where dropped_at is null union select input_digest from batches where input_digest is not null order by 1`)

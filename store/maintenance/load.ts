@@ -87,7 +87,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
     await client.query(`alter table ${quote(table)} disable trigger ${quote(trigger)}`)
   // What the migrations have written stands in the dump as well.
   const order = await loadOrder(database, facts)
-  await client.query(`delete from epochs`)
+  await client.query(`delete from routing_epochs`)
   for (const name of order) {
     const { columns } = facts.tables.find((each) => each.name === name)!
     onTable?.(name)
@@ -158,8 +158,8 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
         sql`select id, revoked_at from api_keys where revoked_at is not null`,
       )
     : []
-  const sessions = there.has('ended_sessions')
-    ? await database.query<Kept['sessions'][number]>(sql`select id, until from ended_sessions`)
+  const sessions = there.has('revoked_sessions')
+    ? await database.query<Kept['sessions'][number]>(sql`select id, until from revoked_sessions`)
     : []
   await client.query(
     'drop schema public cascade; create schema public; grant usage on schema public to public',
@@ -175,7 +175,7 @@ async function carryOver(database: Database, { keys, sessions }: Kept): Promise<
     where api_keys.id = kept.id and api_keys.revoked_at is null`)
   if (sessions.length > 0)
     await database.query(sql`
-      insert into ended_sessions (id, until)
+      insert into revoked_sessions (id, until)
       select id, until from jsonb_to_recordset(${JSON.stringify(sessions)}::jsonb) as kept (id text, until timestamptz)
       on conflict do nothing`)
 }

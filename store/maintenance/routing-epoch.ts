@@ -25,8 +25,8 @@ export interface RaisedEpoch {
  */
 export async function raiseEpoch(database: Database, reason: string): Promise<RaisedEpoch> {
   const [row] = await database.query<{ epoch: number; leftS: number }>(sql`
-    insert into epochs (epoch, reason)
-    select greatest(coalesce(max(epoch), 0) + 1, ceil(extract(epoch from clock_timestamp()))::bigint), ${reason} from epochs
+    insert into routing_epochs (epoch, reason)
+    select greatest(coalesce(max(epoch), 0) + 1, ceil(extract(epoch from clock_timestamp()))::bigint), ${reason} from routing_epochs
     returning epoch, (epoch - extract(epoch from clock_timestamp()))::float8 as "leftS"`)
   // Whoever puts the same backup back at once afterwards does so in another second.
   await pause(1_000 * Math.min(1, Math.max(0, row!.leftS)) + 1)
@@ -77,7 +77,7 @@ export async function endInterruptedWork(database: Database, why: string): Promi
     ),
     waiting: await counted(
       database.query(sql`
-        update waiting_releases set state = 'expired', message = ${why}, ended_at = clock_timestamp()
+        update release_queue set state = 'expired', message = ${why}, ended_at = clock_timestamp()
         where ended_at is null returning id`),
     ),
   }
@@ -85,5 +85,5 @@ export async function endInterruptedWork(database: Database, why: string): Promi
 
 /** Every replica has its switch told anew, and acknowledges it: what they acknowledged before is not in a backup. */
 export async function renewFlags(database: Database, epoch: number): Promise<void> {
-  await database.query(sql`update flags set revision = greatest(revision + 1, ${epoch}::bigint)`)
+  await database.query(sql`update kill_switches set revision = greatest(revision + 1, ${epoch}::bigint)`)
 }

@@ -16,11 +16,11 @@ export async function listNewestOutcomes(
   { model, version, limit }: { model: string; version: string; limit: number },
 ): Promise<AnsweredOutcome[]> {
   return database.query(sql`
-    select answered.outputs, place_of(newest.prediction_id) as place, newest.value
+    select answered.outputs, instance_index(newest.prediction_id) as place, newest.value
     from (select prediction_id, request_id, value from outcomes order by arrived_at desc limit ${limit}) as newest
       join lateral (
         select outputs, model, version from predictions where predictions.id = newest.request_id
-          and at >= moment_of(newest.request_id) - interval '1 minute'
-          and at < moment_of(newest.request_id) + interval '10 minutes' limit 1
+          and at >= prediction_time(newest.request_id) - interval '1 minute'
+          and at < prediction_time(newest.request_id) + interval '10 minutes' limit 1
       ) as answered on answered.model = ${model} and answered.version = ${version}`)
 }

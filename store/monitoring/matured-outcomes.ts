@@ -46,7 +46,7 @@ export async function listAnswered(
     arrived_at: Date
     revision: number
   }>(sql`
-    select request_id, place_of(prediction_id) as place, value, observed_at, arrived_at, revision
+    select request_id, instance_index(prediction_id) as place, value, observed_at, arrived_at, revision
     from outcomes where request_id = any(${requests.map(({ id }) => id)}::uuid[])`)
   const key = (id: string, place: number) => `${id}/${place}`
   return {

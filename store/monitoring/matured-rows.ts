@@ -32,7 +32,7 @@ export async function listMaturedRows(
       where model = ${model} and version = ${version} and at >= ${from} and at < ${to}
       order by md5(id::text) limit ${limit}
     ), known as (
-      select distinct on (outcomes.prediction_id) sample.*, place_of(outcomes.prediction_id) as place, value
+      select distinct on (outcomes.prediction_id) sample.*, instance_index(outcomes.prediction_id) as place, value
       from sample join outcomes on request_id = sample.id
       where arrived_at <= ${now} and observed_at <= arrived_at
       order by outcomes.prediction_id, revision desc, arrived_at desc

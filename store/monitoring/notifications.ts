@@ -15,7 +15,7 @@ export async function listTellable(
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
         'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8)), '[]')
-      from alert_messages where alert_id = alerts.id
+      from alert_notifications where alert_id = alerts.id
     ) as told
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
   return {
@@ -37,7 +37,7 @@ export async function insertMessages(
     due: iso(dueMs),
   }))
   await database.query(sql`
-    insert into alert_messages (alert_id, channel, about, due_at)
+    insert into alert_notifications (alert_id, channel, about, due_at)
     select "alertId", channel, about, due
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as row ("alertId" bigint, channel text, about text, due timestamptz)
     on conflict do nothing`)
@@ -58,10 +58,10 @@ export async function listWaiting(database: Database, limit = 100): Promise<Wait
   const rows = await database.query<
     AlertRow & { message_id: number; channel: string; about: About; attempts: number; ageMs: number }
   >(sql`
-    select alerts.*, alert_messages.id as message_id, channel, about, attempts,
+    select alerts.*, alert_notifications.id as message_id, channel, about, attempts,
       extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
-    from alert_messages join alerts on alerts.id = alert_id
-    where next_at <= clock_timestamp() order by alert_messages.id limit ${limit}`)
+    from alert_notifications join alerts on alerts.id = alert_id
+    where next_at <= clock_timestamp() order by alert_notifications.id limit ${limit}`)
   return rows.map((row) => ({
     id: Number(row.message_id),
     alert: toAlert(row),
@@ -74,7 +74,7 @@ export async function listWaiting(database: Database, limit = 100): Promise<Wait
 
 export async function markNotificationSent(database: Database, id: number): Promise<void> {
   await database.query(sql`
-    update alert_messages set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
+    update alert_notifications set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
 }
 
 /** Tried again after so long; given up when there is no again. */
@@ -83,7 +83,7 @@ export async function markFailed(
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
 ): Promise<void> {
   await database.query(sql`
-    update alert_messages set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
+    update alert_notifications set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
       next_at = clock_timestamp() + ${againMs ?? null}::float8 * interval '1 millisecond',
       given_up_at = case when ${againMs === undefined}::boolean then now() end
     where id = ${id}`)

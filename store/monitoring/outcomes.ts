@@ -57,11 +57,11 @@ export async function findAnswered(
     join lateral (
       select model, instances from predictions
       where predictions.id = request_of(sent.id)
-        and at >= moment_of(sent.id) - interval '1 minute' and at < moment_of(sent.id) + interval '10 minutes'
+        and at >= prediction_time(sent.id) - interval '1 minute' and at < prediction_time(sent.id) + interval '10 minutes'
       union all
       select model, instances from predictions
-      where moment_of(sent.id) is null and predictions.id = request_of(sent.id)
-    ) as known on place_of(sent.id) < known.instances`)
+      where prediction_time(sent.id) is null and predictions.id = request_of(sent.id)
+    ) as known on instance_index(sent.id) < known.instances`)
   return new Map(rows.map(({ id, model }) => [id, model]))
 }
 

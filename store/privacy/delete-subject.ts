@@ -35,7 +35,7 @@ export async function eraseSpan(
       delete from predictions using erasure, versions
       where predictions.model = erasure.model and predictions.at >= ${fromAt} and predictions.at < ${toAt}
         and versions.version = predictions.version
-        and is_of_subject(${key}, subject_hash, subject, coalesce(versions.manifest -> 'preprocessing', '[]'),
+        and belongs_to_subject(${key}, subject_hash, subject, coalesce(versions.manifest -> 'preprocessing', '[]'),
           predictions.routing_key, predictions.features, predictions.instances)
       returning predictions.id
     ), ${hanging(sql`select id from gone`)}
@@ -96,7 +96,7 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
       delete from feature_history using erasure, views
       where view_id = views.id and subject_hash_of(${key}, entity) = subject_hash returning 1
     ), gone_newest as (
-      delete from feature_newest using erasure, views
+      delete from feature_latest using erasure, views
       where view_id = views.id and subject_hash_of(${key}, entity) = subject_hash returning 1
     )
     update erasures set counts = counts || jsonb_build_object(

@@ -17,7 +17,7 @@ export async function findSift(database: Database, { key }: SubjectKey): Promise
          delete from arrived using erasures, models, versions
          where erasures.model = arrived.model and models.name = arrived.model and versions.version = arrived.version
            and arrived.at < erasures.requested_at + interval '1 minute'
-           and (arrived.id = any(erasures.requests) or is_of_subject($1, erasures.subject_hash, models.definition ->> 'subject',
+           and (arrived.id = any(erasures.requests) or belongs_to_subject($1, erasures.subject_hash, models.definition ->> 'subject',
              coalesce(versions.manifest -> 'preprocessing', '[]'), arrived.routing_key, arrived.features, arrived.instances))
          returning arrived.id
        ), gone_outcomes as (

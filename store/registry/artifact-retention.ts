@@ -18,7 +18,7 @@ const versionsInUse = sql`
   select version from champions
   union select version from releases where ended_at is null
   union select baseline_version from releases where ended_at is null and baseline_version is not null
-  union select version from waiting_releases where state = 'waiting'
+  union select version from release_queue where state = 'waiting'
   union select version from batches where status = 'running'
   union select version from drills where ended_at is null and version is not null
   union select arm ->> 'version' from routing cross join jsonb_array_elements(route -> 'arms') as arm
@@ -30,13 +30,13 @@ const versionsInUse = sql`
       from versions where not drill) as newest
     where place = 1
   union select version from (
-      select version, row_number() over (partition by model order by proven_at desc, version) as place
-      from versions where proven_at is not null and withdrawn_at is null and not drill) as proven
+      select version, row_number() over (partition by model order by known_good_at desc, version) as place
+      from versions where known_good_at is not null and rolled_back_at is null and not drill) as proven
     where place <= ${keptProven}
   union select version from (
       select version, row_number() over (partition by versions.model order by max(champion_history.id) desc) as place
       from champion_history join versions using (version)
-      where proven_at is not null and withdrawn_at is null group by versions.model, version) as served
+      where known_good_at is not null and rolled_back_at is null group by versions.model, version) as served
     where place <= ${keptProven}`
 
 /** Every row that names an artifact, with when it did. */
@@ -83,13 +83,13 @@ export async function listArtifacts(database: Database): Promise<NamedArtifact[]
     select named.digest, (extract(epoch from max(named.at)) * 1000)::float8 as made_ms,
       (select manifest -> 'files' from versions where artifact_digest = named.digest and manifest ? 'files' limit 1) as files,
       exists (select from versions where artifact_digest = named.digest and not drill) as registered,
-      exists (select from versions where artifact_digest = named.digest and proven_at is not null) as proven,
+      exists (select from versions where artifact_digest = named.digest and known_good_at is not null) as proven,
       named.digest in (${artifactsInUse}) as in_use,
       (select array_agg(distinct snapshot) from (
         select snapshot_digest as snapshot from trainings where artifact_digest = named.digest
         union select snapshot_digest from evaluations where artifact_digest = named.digest) as stood) as stands_on
     from (${namings}) as named
-    where named.digest not in (select digest from collected_artifacts)
+    where named.digest not in (select digest from deleted_artifacts)
     group by named.digest order by named.digest`)
   return rows.map((row) => ({
     digest: row.digest,
@@ -146,7 +146,7 @@ export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =
   store.transaction(async (database) => {
     await database.query(sql`select from versions where artifact_digest = ${digest} for update`)
     const given = await database.query(sql`
-      insert into collected_artifacts (digest)
+      insert into deleted_artifacts (digest)
       select ${digest} where ${digest} not in (${artifactsInUse})
       on conflict do nothing returning digest`)
     return given.length > 0
@@ -158,15 +158,15 @@ export async function giveUpSnapshot(database: Database, digest: string): Promis
     update snapshots set dropped_at = now()
     where digest = ${digest} and dropped_at is null and digest not in (${snapshotsInUse})
       and not exists (select from trainings where snapshot_digest = snapshots.digest and artifact_digest is not null
-        and artifact_digest not in (select digest from collected_artifacts))
+        and artifact_digest not in (select digest from deleted_artifacts))
     returning digest`)
   return given.length > 0
 }
 
 /** When the files of an artifact were given up; undefined while they are kept. ISO 8601. */
 export async function findCollected(database: Database, digest: string): Promise<string | undefined> {
-  const [row] = await database.query<{ collected_at: Date }>(
-    sql`select collected_at from collected_artifacts where digest = ${digest}`,
+  const [row] = await database.query<{ deleted_at: Date }>(
+    sql`select deleted_at from deleted_artifacts where digest = ${digest}`,
   )
-  return row?.collected_at.toISOString()
+  return row?.deleted_at.toISOString()
 }

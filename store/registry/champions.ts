@@ -116,8 +116,8 @@ export async function listRollbackTargets(
     from versions join (
       select version, max(id) as last from champion_history where model = ${model} group by version
     ) as served using (version)
-    where versions.version <> ${from} and proven_at is not null and withdrawn_at is null
-      and not exists (select from collected_artifacts where digest = versions.artifact_digest)
+    where versions.version <> ${from} and known_good_at is not null and rolled_back_at is null
+      and not exists (select from deleted_artifacts where digest = versions.artifact_digest)
     order by last desc limit 20`)
   return rows.map(({ version, artifact_digest: artifactDigest, schema, now }) => ({
     version,
@@ -159,14 +159,14 @@ export async function findRollbackTarget(
 /** From now on releases may be taken back to it. */
 export async function markKnownGood(database: Database, version: string): Promise<void> {
   await database.query(sql`
-    update versions set proven_at = coalesce(proven_at, clock_timestamp()), withdrawn_at = null
+    update versions set known_good_at = coalesce(known_good_at, clock_timestamp()), rolled_back_at = null
     where version = ${version}`)
 }
 
 /** It is never a target again. */
 export async function markWithdrawn(database: Database, version: string): Promise<void> {
   await database.query(sql`
-    update versions set withdrawn_at = coalesce(withdrawn_at, clock_timestamp()) where version = ${version}`)
+    update versions set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where version = ${version}`)
 }
 
 interface RawChange {

@@ -52,7 +52,7 @@ export async function findVersions(
       order by ${orderOf(order, raw('v'), raw('ranked.value'))} limit ${limit + 1}
     )
     select v.version, v.model, page.status, v.major, v.minor, v.patch, v.artifact_digest, v.evaluation_id, v.training_id,
-      v.lineage, v.created_by, v.created_at, v.proven_at, v.withdrawn_at, page.ranked_by, v.created_at::text as at
+      v.lineage, v.created_by, v.created_at, v.known_good_at, v.rolled_back_at, page.ranked_by, v.created_at::text as at
     from page join versions as v on v.version = page.version
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
@@ -75,19 +75,19 @@ export async function findStatus(database: Database, version: string): Promise<V
 const statusOf: Sql = sql`case
   when v.drill then 'drill'
   when champions.version is not null then 'champion'
-  when v.withdrawn_at is not null then 'withdrawn'
+  when v.rolled_back_at is not null then 'withdrawn'
   when open.id is not null then 'releasing'
-  when v.proven_at is not null then 'proven'
+  when v.known_good_at is not null then 'proven'
   else 'registered' end`
 
 /** Each as it stands in `statusOf`, so that a search for one reads no others. */
 const conditionOf = {
   drill: sql`v.drill`,
   champion: sql`not v.drill and champions.version is not null`,
-  withdrawn: sql`not v.drill and champions.version is null and v.withdrawn_at is not null`,
-  releasing: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is not null`,
-  proven: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is null and v.proven_at is not null`,
-  registered: sql`not v.drill and champions.version is null and v.withdrawn_at is null and open.id is null and v.proven_at is null`,
+  withdrawn: sql`not v.drill and champions.version is null and v.rolled_back_at is not null`,
+  releasing: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is not null`,
+  proven: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is null and v.known_good_at is not null`,
+  registered: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is null and v.known_good_at is null`,
 } satisfies Record<VersionStatus, Sql>
 
 function versionFilters(search: VersionSearch): Sql[] {

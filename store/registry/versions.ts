@@ -20,8 +20,8 @@ export interface VersionLine {
   createdBy: string
   /** ISO 8601. */
   createdAt: string
-  provenAt?: string
-  withdrawnAt?: string
+  knownGoodAt?: string
+  rolledBackAt?: string
 }
 
 export interface Version extends VersionLine {
@@ -30,7 +30,7 @@ export interface Version extends VersionLine {
   manifest: Manifest
 }
 
-export type NewVersion = Omit<Version, 'createdAt' | 'provenAt' | 'withdrawnAt'>
+export type NewVersion = Omit<Version, 'createdAt' | 'knownGoodAt' | 'rolledBackAt'>
 
 /** One registration of a model at a time, until the transaction ends: two must not find the same next number free. */
 export async function lockVersions(database: Database, model: string): Promise<void> {
@@ -101,10 +101,10 @@ export async function listReleased(
     signature: Buffer | null
   }>(sql`
     select version, artifact_digest, signature from versions
-    where model = ${model} and version <> ${except} and withdrawn_at is null
-      and not exists (select from collected_artifacts where digest = artifact_digest)
-      and proven_at > now() - make_interval(days => ${days})
-    order by proven_at desc limit ${limit}`)
+    where model = ${model} and version <> ${except} and rolled_back_at is null
+      and not exists (select from deleted_artifacts where digest = artifact_digest)
+      and known_good_at > now() - make_interval(days => ${days})
+    order by known_good_at desc limit ${limit}`)
   return rows.map(({ version, artifact_digest: artifactDigest, signature }) => ({
     version,
     model,
@@ -125,8 +125,8 @@ export interface VersionLineRow {
   lineage: VersionLineage
   created_by: string
   created_at: Date
-  proven_at: Date | null
-  withdrawn_at: Date | null
+  known_good_at: Date | null
+  rolled_back_at: Date | null
 }
 
 interface VersionRow extends VersionLineRow {
@@ -146,8 +146,8 @@ export const toVersionLine = (row: VersionLineRow): VersionLine => ({
   lineage: row.lineage,
   createdBy: row.created_by,
   createdAt: row.created_at.toISOString(),
-  ...(row.proven_at === null ? {} : { provenAt: row.proven_at.toISOString() }),
-  ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at.toISOString() }),
+  ...(row.known_good_at === null ? {} : { knownGoodAt: row.known_good_at.toISOString() }),
+  ...(row.rolled_back_at === null ? {} : { rolledBackAt: row.rolled_back_at.toISOString() }),
 })
 
 const toVersion = (row: VersionRow): Version => ({

@@ -35,7 +35,7 @@ export async function listReleaseAnswers(
     from sample cross join generate_series(0, instances - 1) as place
       left join lateral (
         select (array_agg(value order by revision desc))[1] as value, min(arrived_at) as arrived_at
-        from outcomes where request_id = sample.id and place_of(prediction_id) = place
+        from outcomes where request_id = sample.id and instance_index(prediction_id) = place
       ) as known on true
     order by at`)
   const [{ now_ms: nowMs } = { now_ms: 0 }] = await database.query<{ now_ms: number }>(

@@ -158,7 +158,7 @@ export async function findRecorded(database: Database, id: string): Promise<Outb
 /** What a release has not answered yet, in the order in which it was said. */
 export async function listRecorded(database: Database, releaseId: string): Promise<OutboxCommand[]> {
   const rows = await database.query<RawCommand>(sql`
-    ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by place`)
+    ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by position`)
   return rows.map(toCommand)
 }
 
@@ -212,9 +212,9 @@ export async function claimDue(
       select id, release_id from command_outbox as each
       where next_at <= clock_timestamp() and not exists (
         select from command_outbox as earlier
-        where (earlier.release_id = each.release_id or earlier.model = each.model) and earlier.place < each.place
+        where (earlier.release_id = each.release_id or earlier.model = each.model) and earlier.position < each.position
           and earlier.next_at is not null and earlier.sent_at is null)
-      order by place limit ${limit} for update skip locked
+      order by position limit ${limit} for update skip locked
     )
     update command_outbox as outbox set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
     from due left join releases on releases.id = due.release_id where outbox.id = due.id

@@ -77,19 +77,19 @@ export async function recordLook(
 ): Promise<{ watchedMs: number; lookedMs: number }> {
   const { releaseId, stage, stageIndex, holding, mostMs } = look
   const [row] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
-    insert into watches (release_id, stage, stage_index, holding, looked_at)
+    insert into stage_clocks (release_id, stage, stage_index, holding, looked_at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${holding}, clock_timestamp())
     on conflict (release_id, stage, stage_index) do update set
-      watched_ms = watches.watched_ms + case when watches.holding or excluded.holding then 0
-        else greatest(0, least((extract(epoch from excluded.looked_at - watches.looked_at) * 1000)::float8, ${mostMs})) end,
+      watched_ms = stage_clocks.watched_ms + case when stage_clocks.holding or excluded.holding then 0
+        else greatest(0, least((extract(epoch from excluded.looked_at - stage_clocks.looked_at) * 1000)::float8, ${mostMs})) end,
       holding = excluded.holding,
       looked_at = excluded.looked_at
-    where excluded.looked_at >= watches.looked_at or watches.looked_at > clock_timestamp()
+    where excluded.looked_at >= stage_clocks.looked_at or stage_clocks.looked_at > clock_timestamp()
     returning watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms`)
   if (row) return { watchedMs: row.watched_ms, lookedMs: row.looked_ms }
   // Two watchers for a moment: the other one has looked later, and its look counts.
   const [kept] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
-    select watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms from watches
+    select watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
   return { watchedMs: kept?.watched_ms ?? 0, lookedMs: kept?.looked_ms ?? 0 }
 }

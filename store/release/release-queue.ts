@@ -8,18 +8,18 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
 import type { Database } from '../postgres.ts'
 
-export type WaitingState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
+export type QueueState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
 
-export interface WaitingRelease {
-  /** `wait_…` */
+export interface QueuedRelease {
+  /** `que_…` */
   id: string
   model: string
   version: string
   requestedBy: string
   hotfixReason?: string
   policy?: ReleasePolicy
-  over: Preemption
-  state: WaitingState
+  preemption: Preemption
+  state: QueueState
   /** Why it ended as it did. */
   message: string
   releaseId?: string
@@ -29,29 +29,29 @@ export interface WaitingRelease {
   endedAt?: string
 }
 
-export type NewWaiting = Pick<
-  WaitingRelease,
-  'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'over'
-> & { id?: `wait_${string}` }
+export type NewQueuedRelease = Pick<
+  QueuedRelease,
+  'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'preemption'
+> & { id?: `que_${string}` }
 
 /** Takes the place in the queue; an older one that waits is superseded. The same request twice waits once. */
-export async function insertWaiting(
+export async function insertQueued(
   database: Database,
-  wanted: NewWaiting,
+  wanted: NewQueuedRelease,
   waitMs = maxQueueMs,
-): Promise<WaitingRelease> {
-  const { model, version, requestedBy, hotfixReason, policy, over } = wanted
-  const { id = `wait_${randomUUID().replaceAll('-', '')}` } = wanted
+): Promise<QueuedRelease> {
+  const { model, version, requestedBy, hotfixReason, policy, preemption: over } = wanted
+  const { id = `que_${randomUUID().replaceAll('-', '')}` } = wanted
   await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)
-  const now = await findWaiting(database, model)
+  const now = await findQueued(database, model)
   if (now?.version === version && now.requestedBy === requestedBy && now.hotfixReason === hotfixReason)
     return now
   await database.query(sql`
-    update waiting_releases set state = 'superseded', ended_at = clock_timestamp(),
+    update release_queue set state = 'superseded', ended_at = clock_timestamp(),
       message = ${`${version}, asked for by ${requestedBy}, waits in its place`}
     where model = ${model} and state = 'waiting'`)
   const [row] = await database.query<RawWaiting>(sql`
-    insert into waiting_releases (id, model, version, requested_by, hotfix_reason, policy, over, until)
+    insert into release_queue (id, model, version, requested_by, hotfix_reason, policy, preemption, until)
     values (${id}, ${model}, ${version}, ${requestedBy}, ${hotfixReason ?? null},
       ${policy === undefined ? null : JSON.stringify(policy)}, ${over},
       clock_timestamp() + ${waitMs}::float8 * interval '1 millisecond')
@@ -60,34 +60,34 @@ export async function insertWaiting(
 }
 
 /** The one that waits; given up first when its time has passed. */
-export async function findWaiting(database: Database, model: string): Promise<WaitingRelease | undefined> {
+export async function findQueued(database: Database, model: string): Promise<QueuedRelease | undefined> {
   await database.query(sql`
-    update waiting_releases set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
+    update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
     where model = ${model} and state = 'waiting' and until <= clock_timestamp()`)
   const [row] = await database.query<RawWaiting>(
-    sql`select * from waiting_releases where model = ${model} and state = 'waiting'`,
+    sql`select * from release_queue where model = ${model} and state = 'waiting'`,
   )
   return row && toWaiting(row)
 }
 
 /** Absent when none of this id has ever waited. */
-export async function findPlace(database: Database, id: string): Promise<WaitingRelease | undefined> {
-  const [row] = await database.query<RawWaiting>(sql`select * from waiting_releases where id = ${id}`)
+export async function findQueueEntry(database: Database, id: string): Promise<QueuedRelease | undefined> {
+  const [row] = await database.query<RawWaiting>(sql`select * from release_queue where id = ${id}`)
   return row && toWaiting(row)
 }
 
 /** Writes how the waiting ended. False when it had ended before. */
-export async function endWaiting(
+export async function endQueued(
   database: Database,
   {
     id,
     state,
     message,
     releaseId,
-  }: Pick<WaitingRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
+  }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
 ): Promise<boolean> {
   const rows = await database.query(sql`
-    update waiting_releases set state = ${state}, message = ${message}, release_id = ${releaseId ?? null},
+    update release_queue set state = ${state}, message = ${message}, release_id = ${releaseId ?? null},
       ended_at = clock_timestamp()
     where id = ${id} and state = 'waiting' returning id`)
   return rows.length > 0
@@ -102,13 +102,13 @@ export async function rejectQueued(
   { releaseId, turn, message }: { releaseId: string; turn?: string | undefined; message: string },
 ): Promise<void> {
   await database.query(sql`
-    update waiting_releases set state = 'refused', message = ${message}, release_id = ${releaseId},
+    update release_queue set state = 'refused', message = ${message}, release_id = ${releaseId},
       ended_at = coalesce(ended_at, clock_timestamp())
     where (release_id = ${releaseId} and state = 'started') or (id = ${turn ?? null} and state = 'waiting')`)
 }
 
 /** The newest first. */
-export async function listWaiting(
+export async function listQueued(
   database: Database,
   {
     models,
@@ -122,9 +122,9 @@ export async function listWaiting(
     open?: boolean
     limit?: number
   },
-): Promise<WaitingRelease[]> {
+): Promise<QueuedRelease[]> {
   const rows = await database.query<RawWaiting>(sql`
-    select * from waiting_releases
+    select * from release_queue
     where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null})
       and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
@@ -139,8 +139,8 @@ interface RawWaiting {
   requested_by: string
   hotfix_reason: string | null
   policy: ReleasePolicy | null
-  over: Preemption
-  state: WaitingState
+  preemption: Preemption
+  state: QueueState
   message: string
   release_id: string | null
   at: Date
@@ -148,14 +148,14 @@ interface RawWaiting {
   ended_at: Date | null
 }
 
-const toWaiting = (row: RawWaiting): WaitingRelease => ({
+const toWaiting = (row: RawWaiting): QueuedRelease => ({
   id: row.id,
   model: row.model,
   version: row.version,
   requestedBy: row.requested_by,
   ...(row.hotfix_reason === null ? {} : { hotfixReason: row.hotfix_reason }),
   ...(row.policy === null ? {} : { policy: row.policy }),
-  over: row.over,
+  preemption: row.preemption,
   state: row.state,
   message: row.message,
   ...(row.release_id === null ? {} : { releaseId: row.release_id }),

@@ -19,7 +19,7 @@ export interface Release {
   runId: string
   startedAt: string
   updatedAt: string
-  takenBackAt?: string
+  rolledBackAt?: string
   outcome?: ReleaseOutcomeKind
   reason?: string
   endedAt?: string
@@ -33,7 +33,7 @@ interface RawRelease {
   reason: string | null
   started_at: Date
   updated_at: Date
-  taken_back_at: Date | null
+  rolled_back_at: Date | null
   ended_at: Date | null
 }
 
@@ -44,14 +44,14 @@ function toRelease(raw: RawRelease): Release {
     runId: raw.run_id,
     startedAt: raw.started_at.toISOString(),
     updatedAt: raw.updated_at.toISOString(),
-    ...(raw.taken_back_at === null ? {} : { takenBackAt: raw.taken_back_at.toISOString() }),
+    ...(raw.rolled_back_at === null ? {} : { rolledBackAt: raw.rolled_back_at.toISOString() }),
     ...(raw.outcome === null ? {} : { outcome: raw.outcome }),
     ...(raw.reason === null ? {} : { reason: raw.reason }),
     ...(raw.ended_at === null ? {} : { endedAt: raw.ended_at.toISOString() }),
   }
 }
 
-const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, taken_back_at, ended_at`
+const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
 
 /** What a release starts from: the version with its evidence, and the policy of its model. */
 export interface Releasable {
@@ -71,7 +71,7 @@ export async function findReleasable(database: Database, version: string): Promi
   const [row] = await database.query<Releasable>(sql`
     select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
       evaluations.report_digest as "evaluationDigest", evaluations.baseline_version as "evaluatedAgainst",
-      versions.withdrawn_at is not null as withdrawn, versions.drill, models.definition -> 'release' as policy
+      versions.rolled_back_at is not null as withdrawn, versions.drill, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)
@@ -126,7 +126,7 @@ export async function lockRelease(
   id: string,
 ): Promise<'open' | 'taken_back' | 'ended' | 'absent'> {
   const [row] = await database.query<{ taken_back: boolean; ended: boolean }>(sql`
-    select taken_back_at is not null as taken_back, ended_at is not null as ended
+    select rolled_back_at is not null as taken_back, ended_at is not null as ended
     from releases where id = ${id} for update`)
   if (!row) return 'absent'
   return row.ended ? 'ended' : row.taken_back ? 'taken_back' : 'open'
@@ -135,7 +135,7 @@ export async function lockRelease(
 /** Shuts the way to routing and promotion for this release for good. */
 export async function markTakenBack(database: Database, id: string): Promise<void> {
   await database.query(sql`
-    update releases set taken_back_at = coalesce(taken_back_at, clock_timestamp()) where id = ${id}`)
+    update releases set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where id = ${id}`)
 }
 
 export async function findRelease(database: Database, id: string): Promise<Release | undefined> {

@@ -84,13 +84,13 @@ export async function closeBatch(
 }
 
 const selected = sql`
-  select batches.*, versions.withdrawn_at is not null as withdrawn,
+  select batches.*, versions.rolled_back_at is not null as withdrawn,
     coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused
   from batches join versions using (version) left join batch_shards on batch_id = id`
 
 export async function findBatch(database: Database, id: string): Promise<Batch | undefined> {
   const [row] = await database.query<RawBatch>(
-    sql`${selected} where id = ${id} group by batches.id, versions.withdrawn_at`,
+    sql`${selected} where id = ${id} group by batches.id, versions.rolled_back_at`,
   )
   return row && toBatch(row)
 }
@@ -115,8 +115,8 @@ export async function listBatches(
     ${selected}
     where (${models ?? null}::text[] is null or batches.model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or batches.model = ${model ?? null})
-      and (not ${withdrawn}::boolean or versions.withdrawn_at is not null)
-    group by batches.id, versions.withdrawn_at order by batches.started_at desc limit ${limit}`)
+      and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
+    group by batches.id, versions.rolled_back_at order by batches.started_at desc limit ${limit}`)
   return rows.map(toBatch)
 }
 

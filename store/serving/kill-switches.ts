@@ -27,10 +27,10 @@ export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
   const { model, serve, reason, actor } = write
   return store.transaction(async (database) => {
     const [row] = await database.query<FlagRow>(sql`
-      insert into flags (model, serve, reason, actor, revision, at)
+      insert into kill_switches (model, serve, reason, actor, revision, at)
       values (${model}, ${serve}, ${reason}, ${actor}, 1, clock_timestamp())
       on conflict (model) do update set serve = excluded.serve, reason = excluded.reason, actor = excluded.actor,
-        revision = flags.revision + 1, at = excluded.at
+        revision = kill_switches.revision + 1, at = excluded.at
       returning *`)
     const flag = toFlag(row!)
     await appendAudit(database, {
@@ -47,12 +47,12 @@ export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
 
 /** In the order of the models; those that were thrown back to normal too. */
 export async function listFlags(database: Database): Promise<Flag[]> {
-  const rows = await database.query<FlagRow>(sql`select * from flags order by model`)
+  const rows = await database.query<FlagRow>(sql`select * from kill_switches order by model`)
   return rows.map(toFlag)
 }
 
 export async function findFlag(database: Database, model: string): Promise<Flag | undefined> {
-  const [row] = await database.query<FlagRow>(sql`select * from flags where model = ${model}`)
+  const [row] = await database.query<FlagRow>(sql`select * from kill_switches where model = ${model}`)
   return row && toFlag(row)
 }
 
@@ -68,7 +68,7 @@ export async function acknowledgeFlag(
   { replica, model, revision, problem }: FlagAcknowledgement & { replica: string },
 ): Promise<void> {
   await database.query(sql`
-    insert into flag_acknowledgements (replica_id, model, revision, problem)
+    insert into kill_switch_acknowledgements (replica_id, model, revision, problem)
     values (${replica}, ${model}, ${revision}, ${problem ?? null})
     on conflict (replica_id, model) do update set
       revision = excluded.revision, problem = excluded.problem, at = now()`)
@@ -86,7 +86,7 @@ export async function issuesOfFlag(
     problem: string | null
   }>(sql`
     select replicas.id, host, revision, problem
-    from replicas left join flag_acknowledgements on replica_id = replicas.id and model = ${model}
+    from replicas left join kill_switch_acknowledgements on replica_id = replicas.id and model = ${model}
     where lease_until > clock_timestamp() order by replicas.id`)
   return rows.flatMap(({ id, host, revision: reached, problem }) => {
     const who = `replica ${id} on ${host}`

@@ -17,8 +17,8 @@ export interface Entry {
  */
 export function entryText({ account, rows }: Entry): string {
   if (!/^\w+$/.test(account) || !Number.isSafeInteger(rows)) throw new Error(`${account} is no account`)
-  return `insert into log_accounts (account, stored) values ('${account}', ${rows})
-    on conflict (account) do update set stored = log_accounts.stored + excluded.stored`
+  return `insert into prediction_log_accounts (account, stored) values ('${account}', ${rows})
+    on conflict (account) do update set stored = prediction_log_accounts.stored + excluded.stored`
 }
 
 /**
@@ -30,7 +30,7 @@ export async function settleAccount(
   { account, served }: { account: string; served: number },
 ): Promise<number> {
   const [row] = await database.query<{ dropped: number }>(sql`
-    insert into log_accounts as known (account, served, dropped, settled_at)
+    insert into prediction_log_accounts as known (account, served, dropped, settled_at)
     values (${account}, ${served}, ${served}, now())
     on conflict (account) do update set
       served = coalesce(known.served, greatest(excluded.served, known.stored)),
@@ -49,6 +49,6 @@ export async function sumAccounts(
   >(sql`
     select count(*) as accounts, count(*) filter (where settled_at is null) as open,
       coalesce(sum(served), 0)::bigint as served, sum(stored)::bigint as stored, coalesce(sum(dropped), 0)::bigint as dropped
-    from log_accounts`)
+    from prediction_log_accounts`)
   return row!
 }

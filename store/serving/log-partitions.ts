@@ -34,16 +34,16 @@ const forgettable = {
   // Rows of days that had no partition when they came.
   predictions_default: sql`at < before`,
   // Of predictions that are gone. Ids that are not ours say nothing of their time.
-  outcomes: sql`case when moment_of(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
+  outcomes: sql`case when prediction_time(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
   shadow_pairs: sql`at < before`,
   tick_counters: sql`tick < before`,
   feature_counts: sql`hour < before`,
-  log_accounts: sql`settled_at < before`,
+  prediction_log_accounts: sql`settled_at < before`,
   drift_judgements: sql`at < before`,
   quality_judgements: sql`at < before`,
   serving_judgements: sql`at < before`,
   monitor_windows: sql`at < before`,
-  deliveries: sql`at < before`,
+  integration_outbox: sql`at < before`,
   command_outbox: sql`recorded_at < before and next_at is null`,
   erased_requests: sql`erased_at < before`,
 } satisfies Record<string, Sql>

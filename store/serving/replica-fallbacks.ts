@@ -17,13 +17,13 @@ export async function writeRungs(
 ): Promise<void> {
   const rows = JSON.stringify(standing)
   await database.query(sql`
-    with given as (select * from jsonb_to_recordset(${rows}::jsonb) as row (model text, rung text, reason text)),
+    with given as (select * from jsonb_to_recordset(${rows}::jsonb) as row (model text, level text, reason text)),
       gone as (
-        delete from replica_rungs where replica_id = ${replica} and model not in (select model from given)
+        delete from replica_fallbacks where replica_id = ${replica} and model not in (select model from given)
       )
-    insert into replica_rungs (replica_id, model, rung, reason)
-    select replicas.id, given.model, given.rung, given.reason from given join replicas on replicas.id = ${replica}
-    on conflict (replica_id, model) do update set rung = excluded.rung, reason = excluded.reason, at = clock_timestamp()`)
+    insert into replica_fallbacks (replica_id, model, level, reason)
+    select replicas.id, given.model, given.level, given.reason from given join replicas on replicas.id = ${replica}
+    on conflict (replica_id, model) do update set level = excluded.level, reason = excluded.reason, at = clock_timestamp()`)
 }
 
 /** The worst rung of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
@@ -36,10 +36,10 @@ export async function listRungs(
     reason: string
     replicas: number
   }>(sql`
-    select distinct on (model) model, rung, reason, count(*) over (partition by model, rung)::int as replicas
-    from replicas left join replica_rungs on replica_id = id
+    select distinct on (model) model, level, reason, count(*) over (partition by model, level)::int as replicas
+    from replicas left join replica_fallbacks on replica_id = id
     where lease_until > clock_timestamp()
-    order by model, array_position(${[...rungNames]}::text[], rung) desc`)
+    order by model, array_position(${[...rungNames]}::text[], level) desc`)
   if (rows.length === 0) return undefined
   return rows.flatMap(({ model, ...row }) => (model === null ? [] : [{ model, ...row }]))
 }
@@ -47,6 +47,6 @@ export async function listRungs(
 /** The rungs that people are told of now, of all models. */
 export async function listToldRungs(database: Database): Promise<string[]> {
   const rows = await database.query<{ key: string }>(sql`
-    select dedupe_key as key from alerts where dedupe_key like 'rung/%' and resolved_at is null`)
+    select dedupe_key as key from alerts where dedupe_key like 'fallback/%' and resolved_at is null`)
   return rows.map(({ key }) => key)
 }

@@ -85,12 +85,12 @@ export async function readRouting(database: Database): Promise<RoutingRead> {
         'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000,
         'exposedUntilMs', extract(epoch from exposed_until) * 1000)), '[]') from routing) as rows,
       (select coalesce(jsonb_agg(jsonb_build_object('model', model, 'serve', serve, 'revision', revision)), '[]')
-        from flags) as flags,
+        from kill_switches) as flags,
       (select coalesce(jsonb_agg(jsonb_build_object(
         'model', name, 'fallback', definition -> 'fallback', 'previous', previous.version)), '[]')
         from models left join lateral (
           select versions.version from champion_history join versions using (version)
-          where champion_history.model = name and proven_at is not null and withdrawn_at is null
+          where champion_history.model = name and known_good_at is not null and rolled_back_at is null
             and versions.version <> (select version from champions where champions.model = name)
           order by champion_history.id desc limit 1
         ) as previous on true
@@ -111,7 +111,7 @@ export async function acknowledge(database: Database, acknowledgement: Acknowled
   const { replica, model, epoch, generation, problem } = acknowledgement
   await database.query(sql`
     with written as (
-      insert into acknowledgements (replica_id, model, epoch, generation, problem)
+      insert into routing_acknowledgements (replica_id, model, epoch, generation, problem)
       values (${replica}, ${model}, ${epoch}, ${generation}, ${problem ?? null})
       on conflict (replica_id, model) do update set
         epoch = excluded.epoch, generation = excluded.generation, problem = excluded.problem, at = now()

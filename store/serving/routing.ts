@@ -57,7 +57,7 @@ export interface RouteWrite {
 export async function writeRoute(database: Database, write: RouteWrite): Promise<Routing> {
   const { route, replaces, exposureMs } = write
   const [{ epoch } = { epoch: 1 }] = await database.query<{ epoch: number }>(
-    sql`select max(epoch) as epoch from epochs`,
+    sql`select max(epoch) as epoch from routing_epochs`,
   )
   const next: Route = { ...route, epoch, generation: replaces.generation + 1 }
   const issues = issuesOfRoute(next)
@@ -137,7 +137,7 @@ export async function listFollowers(database: Database, model: string): Promise<
     problem: string | null
   }>(sql`
     select replicas.id, host, url, epoch, generation, problem
-    from replicas left join acknowledgements on replica_id = replicas.id and model = ${model}
+    from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
     where lease_until > clock_timestamp() order by replicas.id`)
   return rows.map(({ id, host, url, epoch, generation, problem }) => ({
     id,

@@ -37,14 +37,14 @@ export async function insertRetraining(
 }
 
 /** Writes a request down that was held back: it begins and ends at once. Nothing changes when it stands there already. */
-export async function insertBraked(
+export async function insertThrottled(
   database: Database,
   { message, ...each }: NewRetraining & { message: string },
 ): Promise<void> {
   await database.query(sql`
     insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, outcome, message, ended_at)
     values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
-      ${each.requestedBy}, ${each.asOf}, 'braked', ${message}, now())
+      ${each.requestedBy}, ${each.asOf}, 'throttled', ${message}, now())
     on conflict (id) do nothing`)
 }
 
@@ -61,7 +61,7 @@ export async function listPastTrainings(
     started_at: Date
   }>(sql`
     select id, reason, dedupe_key, outcome, started_at from retrainings
-    where model = ${model} and id <> ${except} and outcome is distinct from 'braked' and (
+    where model = ${model} and id <> ${except} and outcome is distinct from 'throttled' and (
       started_at > now() - interval '7 days' or started_at >= coalesce((
         select max(started_at) from retrainings where model = ${model} and outcome in ('released', 'registered')
       ), '-infinity')

@@ -107,7 +107,7 @@ export async function endTraining(
     end.status === 'done'
       ? // Its files lie there again, also when an artifact of the same bytes was given up before.
         await database.query(sql`
-          with back as (delete from collected_artifacts where digest = ${end.artifactDigest})
+          with back as (delete from deleted_artifacts where digest = ${end.artifactDigest})
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
             dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})}, ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)

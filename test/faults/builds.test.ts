@@ -166,7 +166,7 @@ async function clock({ store }: ToldStage): Promise<number> {
 /** When the canary was last looked at. */
 async function lookedMs({ store }: ToldStage, { id }: PlayedRelease): Promise<number> {
   const [row] = await store.query<{ ms: number }>(sql`
-    select (extract(epoch from looked_at) * 1000)::float8 as ms from watches where release_id = ${id} and stage = 'canary'`)
+    select (extract(epoch from looked_at) * 1000)::float8 as ms from stage_clocks where release_id = ${id} and stage = 'canary'`)
   return row?.ms ?? 0
 }
 

@@ -47,7 +47,7 @@ export async function bundle(plant?: Plant): Promise<{ file: string; remove: () 
   })
   if (!isPlanted) throw new Error(`${plant!.file} is no part of the simulator`)
   return {
-    file: join(directory, 'part.mjs'),
+    file: join(directory, 'seed-worker.mjs'),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   }
 }

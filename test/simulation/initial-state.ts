@@ -21,7 +21,7 @@ export function longestOf({ policy, releases }: Scenario): number {
 export function fill({ memory }: Server, { policy, hasChampion, releases }: Scenario): void {
   const at = epochMs - 1_000
   memory.load('models', model, { name: model, definition: { release: policy } })
-  memory.load('epochs', '1', { epoch: 1 })
+  memory.load('routing_epochs', '1', { epoch: 1 })
   for (const { name, role, models } of keys)
     memory.load('api_keys', name, {
       id: name,
@@ -49,8 +49,8 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
       drill: false,
       manifest: {},
       signature: null,
-      proven_at: proven ? at : null,
-      withdrawn_at: null,
+      known_good_at: proven ? at : null,
+      rolled_back_at: null,
     })
   }
   version('m_v0.9.0', true, null)

@@ -162,7 +162,7 @@ export const plants: readonly Plant[] = [
     'rollback-to-unproven',
     'a version that never earned its place is a way back',
     releaseMeaning,
-    "row['version'] !== from &&\n            row['proven_at'] !== null &&\n            row['withdrawn_at'] === null,",
+    "row['version'] !== from &&\n            row['known_good_at'] !== null &&\n            row['rolled_back_at'] === null,",
     "row['version'] !== from,",
   ),
   plant(

@@ -75,7 +75,7 @@ export function checkPromotion(
     requested_by: string
     policy: ReleasePolicy
   }
-  if (row['taken_back_at'] !== null || row['ended_at'] !== null)
+  if (row['rolled_back_at'] !== null || row['ended_at'] !== null)
     fail('abort and rollback win', `${id} promoted ${version} after it was taken back`)
   if ((before?.['version'] ?? null) !== baseline_version)
     fail(
@@ -84,7 +84,7 @@ export function checkPromotion(
     )
   const versionRow = memory.row('versions', version)
   const evaluation = memory.row('evaluations', versionRow?.['evaluation_id'] as string)
-  if (versionRow?.['withdrawn_at'] !== null)
+  if (versionRow?.['rolled_back_at'] !== null)
     fail('approval is bound', `${version} was promoted after it was withdrawn`)
   if (
     versionRow?.['artifact_digest'] !== row['artifact_digest'] ||

@@ -99,7 +99,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     const candidate = canary?.version ?? route.shadow?.version
     if (candidate !== undefined && known) {
       const standing = memory.row('releases', route.release!)
-      if (isNew && standing?.['taken_back_at'] !== null)
+      if (isNew && standing?.['rolled_back_at'] !== null)
         fail('abort and rollback win', `${candidate} was routed for ${route.release} after it was taken back`)
       if (isNew) retired.delete(candidate)
       if (canary && canary.shareBp < known.highestShareBp)
@@ -162,7 +162,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
       .every(
         (each) =>
           each['version'] === version ||
-          memory.row('versions', each['version'] as string)?.['withdrawn_at'] !== null,
+          memory.row('versions', each['version'] as string)?.['rolled_back_at'] !== null,
       )
 
   const checkReached = (row: Row, before: Row | undefined): void => {
@@ -246,7 +246,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
           )
         if (row?.['cause'] === 'rollback') {
           const target = memory.row('versions', row['version'] as string)
-          if (target?.['proven_at'] === null || target?.['withdrawn_at'] !== null)
+          if (target?.['known_good_at'] === null || target?.['rolled_back_at'] !== null)
             fail(
               'a rollback has a proven target',
               `${String(row['previous_version'])} was rolled back to ${String(row['version'])}, which is not proven or was withdrawn`,

@@ -120,7 +120,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
           return Promise.resolve()
         },
       },
-      bins: { due: () => [], wrote: () => {} } as never,
+      bins: { pending: () => [], markStored: () => {} } as never,
       shadow: { pairs: [] } as never,
       onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},

@@ -4,8 +4,8 @@ import type { Memory } from './postgres/database.ts'
 import { model } from './initial-state.ts'
 
 export function raiseEpoch(memory: Memory, atMs: number): void {
-  const epoch = 1 + Math.max(...memory.rows('epochs').map((row) => row['epoch'] as number))
-  memory.load('epochs', String(epoch), { epoch })
+  const epoch = 1 + Math.max(...memory.rows('routing_epochs').map((row) => row['epoch'] as number))
+  memory.load('routing_epochs', String(epoch), { epoch })
   const row = memory.row('routing', model)
   if (!row) return
   const place = { epoch, generation: (row['generation'] as number) + 1 }

@@ -145,7 +145,7 @@ describe('a batch', () => {
 
   it('is found by a version that was taken back', async () => {
     expect(await listBatches(pipeline.store, { model, withdrawn: true })).toEqual([])
-    await pipeline.store.query(sql`update versions set withdrawn_at = now() where version = ${version}`)
+    await pipeline.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
     const found = await listBatches(pipeline.store, { model, withdrawn: true })
     expect(found.length).toBeGreaterThan(2)
     expect(found.every((batch) => batch.withdrawn && batch.version === version)).toBe(true)

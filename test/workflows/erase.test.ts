@@ -155,7 +155,7 @@ describe('a person', { timeout: 180_000 }, () => {
       sql`insert into feature_views (name, digest, definition) values ('spending', 'd', '{"entity":["who"]}')`,
     )
     await house.store.query(sql`
-      insert into feature_newest (view_id, entity, event_at, known_at, features)
+      insert into feature_latest (view_id, entity, event_at, known_at, features)
       select id, who, now(), now(), '{}' from feature_views, unnest(array[${anna}, 'bob']) as who`)
     // On the disk of a replica that has lost Postgres.
     line.cut()
@@ -183,7 +183,7 @@ describe('a person', { timeout: 180_000 }, () => {
         sql`select count(*) as n from batch_predictions where problem = 'erased' and key is null and answer is null`,
       ),
     ).toBe(1)
-    expect(await count(sql`select count(*) as n from feature_newest`)).toBe(1)
+    expect(await count(sql`select count(*) as n from feature_latest`)).toBe(1)
 
     // The replica comes back: what it had kept for Postgres is stored, without her.
     line.mend()

@@ -13,7 +13,7 @@ import { getModel } from '../../../store/registry/models.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
 import { findShares } from '../../../store/serving/routing.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
-import { listWaiting } from '../../../store/release/release-queue.ts'
+import { listQueued } from '../../../store/release/release-queue.ts'
 import { commandNames, type ReleaseRequest } from '../../../workflows/messages.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -61,7 +61,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         ...(model === undefined ? {} : { model }),
         ...(open === undefined ? {} : { open }),
       })
-      const waiting = await listWaiting(deps.store, {
+      const waiting = await listQueued(deps.store, {
         ...modelFilter(actor),
         limit: query.limit,
         ...(model === undefined ? {} : { model }),

@@ -7,7 +7,7 @@
  * - In a living process, at every moment: served = stored + spooled + waiting + dropped, in rows, as `counts` says.
  * - Of a process that was killed: how many it has served stands in a file that is written over at each row before its answer
  *   leaves (`account.ts`); how many of them are stored stands in Postgres, written in the transaction of the rows
- *   (`log_accounts`); what it has spooled is stored by the next process that opens the directory. Then its account is
+ *   (`prediction_log_accounts`); what it has spooled is stored by the next process that opens the directory. Then its account is
  *   settled: served = stored + dropped, where dropped is what was in its memory, what it had dropped itself, and what of its
  *   spool cannot be read. So after any number of kills, and whoever of the two died first, the sums over all settled
  *   accounts are exact, and the rows in the table are those stored.

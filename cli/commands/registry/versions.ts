@@ -147,8 +147,8 @@ function pageText(
     each.created_by,
     ...metrics.map((name) => figure(each.metrics?.[name])),
     digestPrefix(each.artifact_digest),
-    time(each.proven_at),
-    time(each.withdrawn_at),
+    time(each.known_good_at),
+    time(each.rolled_back_at),
   ])
   const head = [
     'version',

@@ -84,7 +84,7 @@ const raise = (more: object = {}) =>
 const arrived = (count: number) => until(() => got.length >= count, `message ${count}`)
 const messages = () =>
   deps.store.query<{ about: string; attempts: number; problem: string | null; sent_at: Date | null }>(
-    sql`select * from alert_messages order by id`,
+    sql`select * from alert_notifications order by id`,
   )
 
 describe('people are told of an alert', () => {
@@ -222,10 +222,10 @@ describe('people are told of an alert', () => {
         20_000,
       )
       await deps.store.query(sql`
-        update alert_messages set due_at = due_at - interval '10 minutes', next_at = now() where sent_at is null`)
+        update alert_notifications set due_at = due_at - interval '10 minutes', next_at = now() where sent_at is null`)
     }
     await back()
-    await deps.store.query(sql`update alert_messages set next_at = now() where sent_at is null`)
+    await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
     const all = async () => (await messages()).every(({ sent_at }) => sent_at !== null)
     await until(async () => (await all()) && mail.mails.length > 0, 'the messages', 20_000)
     // Whatever is still under way would arrive by the time of another matter.
@@ -249,10 +249,10 @@ describe('people are told of an alert', () => {
     const id = await raise()
     await arrived(1)
     await deps.store.query(sql`
-      update alert_messages set due_at = due_at - interval '1 day', next_at = now() where alert_id = ${id}`)
+      update alert_notifications set due_at = due_at - interval '1 day', next_at = now() where alert_id = ${id}`)
     await until(
       async () =>
-        (await deps.store.query(sql`select from alert_messages where given_up_at is not null`)).length === 1,
+        (await deps.store.query(sql`select from alert_notifications where given_up_at is not null`)).length === 1,
       'the end of trying',
     )
   })

@@ -181,7 +181,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
       await endRelease(id, 'promoted')
       await told('mlflow')
       expect(await aliases()).toEqual({ champion: '2' })
-      await store.query(sql`update versions set withdrawn_at = now() where version = ${first}`)
+      await store.query(sql`update versions set rolled_back_at = now() where version = ${first}`)
       await told('mlflow')
     })
     const { model_versions: versions } = await get(
@@ -194,8 +194,8 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
   })
 
   it('is told once more of what it was told already, and has it once', async () => {
-    await store.query(sql`update deliveries set next_at = now(), sent_at = null where kind <> 'event' and id in (
-      select max(id) from deliveries group by kind, subject)`)
+    await store.query(sql`update integration_outbox set next_at = now(), sent_at = null where kind <> 'event' and id in (
+      select max(id) from integration_outbox group by kind, subject)`)
     await telling(deps, () => told('mlflow'))
     expect(await runOf(`trn_${model}_0`)).toHaveLength(1)
     expect(await aliases()).toEqual({ champion: '2' })
@@ -213,7 +213,7 @@ describe('a system that is away', () => {
       await trained(model, 0)
       await until(async () => {
         const [row] = await store.query<{ tried: number }>(
-          sql`select max(attempts) as tried from deliveries where target = 'mlflow' and next_at is not null`,
+          sql`select max(attempts) as tried from integration_outbox where target = 'mlflow' and next_at is not null`,
         )
         return (row?.tried ?? 0) >= 3
       }, 'three attempts')
@@ -249,7 +249,7 @@ describe('a system that is away', () => {
     const { training } = await trained(uniqueName('refused'), 0)
     const stateOf = async () => {
       const [row] = await store.query<{ attempts: number; given_up_at: Date | null; problem: string }>(
-        sql`select attempts, given_up_at, problem from deliveries where kind = 'training' and subject = ${training}`,
+        sql`select attempts, given_up_at, problem from integration_outbox where kind = 'training' and subject = ${training}`,
       )
       return row
     }
@@ -265,18 +265,18 @@ describe('a system that is away', () => {
     await telling(depsOf({ TENURE_MLFLOW_URL: server.url }), () =>
       until(async () => (await stateOf())?.given_up_at != null, 'it to be given up', 30_000),
     )
-    await store.query(sql`delete from deliveries`)
+    await store.query(sql`delete from integration_outbox`)
     await server.stop()
   })
 
   it('holds nobody up and is not written for when nobody has told us to', async () => {
-    await store.query(sql`delete from mirrors`)
+    await store.query(sql`delete from integrations`)
     await trained(uniqueName('nobody'), 0)
-    expect(await store.query(sql`select from deliveries`)).toEqual([])
+    expect(await store.query(sql`select from integration_outbox`)).toEqual([])
     await openMirrors(store, ['mlflow', 'openlineage'])
-    await store.query(sql`update mirrors set renewed_at = now() - interval '31 days'`)
+    await store.query(sql`update integrations set renewed_at = now() - interval '31 days'`)
     await trained(uniqueName('nobody'), 0)
-    expect(await store.query(sql`select from deliveries`)).toEqual([])
+    expect(await store.query(sql`select from integration_outbox`)).toEqual([])
     await openMirrors(store, ['mlflow', 'openlineage'])
   })
 })
@@ -343,7 +343,7 @@ describe('OpenLineage', () => {
   }
 
   it('follows each step by valid events, in their order', async () => {
-    await store.query(sql`delete from deliveries`)
+    await store.query(sql`delete from integration_outbox`)
     const model = uniqueName('lineage')
     const { training, version } = await trained(model, 0)
     const snapshot = `sha256:${model}`

@@ -127,7 +127,7 @@ describe('the quality of a version in use', () => {
     await live({ from: 3, to: 0, as: () => false })
     await deps.store.query(sql`
       insert into outcomes (prediction_id, value, observed_at, arrived_at, revision)
-      select prediction_id, to_jsonb(outputs[place_of(prediction_id) + 1] > 0.5), arrived_at, arrived_at, 2
+      select prediction_id, to_jsonb(outputs[instance_index(prediction_id) + 1] > 0.5), arrived_at, arrived_at, 2
       from outcomes join predictions on predictions.id = request_id where model = ${model}`)
     expect((await judged())?.value).toBe(1)
   })

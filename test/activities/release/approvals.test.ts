@@ -815,7 +815,7 @@ describe('on ground that has changed', () => {
     ],
     [
       'a withdrawn version',
-      () => sql`update versions set withdrawn_at = now() where version = ${opened.version}`,
+      () => sql`update versions set rolled_back_at = now() where version = ${opened.version}`,
       /has been withdrawn/,
     ],
     [

@@ -39,5 +39,5 @@ it.each([
   if (isMoved) await moveChampion(store, { ...move, from: version, to: other })
   await store.transaction((database) => close(database, end(state, 1, 'promoted', 'all stages passed')))
   expect((await findRelease(store, state.id))?.state.outcome).toBe('promoted')
-  expect((await findVersion(store, version))?.provenAt !== undefined).toBe(!isMoved)
+  expect((await findVersion(store, version))?.knownGoodAt !== undefined).toBe(!isMoved)
 })

@@ -139,10 +139,10 @@ describe('beyond the budget, what is in use stays:', () => {
     [
       'a version that waits for its turn',
       (version) => [
-        sql`insert into waiting_releases (id, model, version, requested_by, over, until)
-          values ('wait_1', ${model}, ${version}, 'olga', 'none', now() + interval '1 day')`,
+        sql`insert into release_queue (id, model, version, requested_by, preemption, until)
+          values ('que_1', ${model}, ${version}, 'olga', 'none', now() + interval '1 day')`,
       ],
-      sql`delete from waiting_releases`,
+      sql`delete from release_queue`,
     ],
     [
       'the version of a batch that runs',
@@ -258,14 +258,14 @@ describe('without any room', () => {
   it('nobody is returned to, judged against or backed up what is gone', async () => {
     const { store, config } = deps
     const proven = stock.versions.filter((each) => each.proven)
-    await store.query(sql`update versions set withdrawn_at = now()
+    await store.query(sql`update versions set rolled_back_at = now()
       where version = any(${proven.slice(-9).map(({ version }) => version)})`)
     const from = proven.at(-1)?.version ?? ''
     expect(await findRollbackTarget(store, { model, from })).toBeUndefined()
     expect(await listReleased(store, { model, days: 90, except: from, limit: 8 })).toEqual([])
-    await store.query(sql`update versions set withdrawn_at = null where proven_at is not null`)
+    await store.query(sql`update versions set rolled_back_at = null where known_good_at is not null`)
     const dump = await openDump(config.databaseUrl)
-    const gone = await store.query<{ digest: string }>(sql`select digest from collected_artifacts`)
+    const gone = await store.query<{ digest: string }>(sql`select digest from deleted_artifacts`)
     const named = new Set(dump.references.manifests.map(({ digest }) => digest))
     expect(gone.filter(({ digest }) => named.has(digest))).toEqual([])
     expect(named.size).toBeGreaterThan(0)

@@ -111,10 +111,10 @@ describe('on real flights', { timeout: 120_000 }, () => {
 
   it('a model that is worse than a recent release is stopped, even beside a weaker champion', async () => {
     const version = await registered(newer)
-    await pipeline.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+    await pipeline.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
     const { snapshotDigest } = await getTraining(pipeline.store, newer)
     const weak = await judged(await again(old, snapshotDigest))
-    await pipeline.store.query(sql`update versions set proven_at = null where version = ${version}`)
+    await pipeline.store.query(sql`update versions set known_good_at = null where version = ${version}`)
     expect(weak).toMatchObject({ verdict: 'not_better', inputs: { anchor: { version } } })
     expect(codes(weak)).toEqual(['anchor_not_met'])
   })

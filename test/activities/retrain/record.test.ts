@@ -48,67 +48,67 @@ async function ask(reason: TriggerReason, more: Partial<OpenInput> = {}) {
   const retrainingId = `retrain/${model}/${randomUUID()}`
   const request = { model, asOf: '2026-01-01T00:00:00Z', requestedBy: 'monitor', evidence: { psi: 0.3 } }
   const input: OpenInput = { retrainingId, reason, ...request, ...more }
-  const { braked } = await openRetraining(deps)(input)
-  return { braked, input, row: await findRetraining(deps.store, input.retrainingId) }
+  const { throttled } = await openRetraining(deps)(input)
+  return { throttled, input, row: await findRetraining(deps.store, input.retrainingId) }
 }
 
 describe('a request that the machine makes', () => {
   it('is held back while the last training is too young, and says until when', async () => {
     await past(20, 'released')
-    const { braked, row } = await ask('drift')
-    expect(braked).toMatch(/less than 24 h ago; again from 20\d\d-/)
+    const { throttled, row } = await ask('drift')
+    expect(throttled).toMatch(/less than 24 h ago; again from 20\d\d-/)
     expect(row).toMatchObject({
-      outcome: 'braked',
-      message: braked,
+      outcome: 'throttled',
+      message: throttled,
       reason: 'drift',
       endedAt: expect.any(String) as unknown,
       evidence: { psi: 0.3, brake: { code: 'cool_down', trainings: [{ outcome: 'released' }] } },
     })
-    expect((await ask('labels')).braked).toMatch(/less than 24 h ago/)
+    expect((await ask('labels')).throttled).toMatch(/less than 24 h ago/)
     // Lost quality is more urgent.
-    expect((await ask('quality')).braked).toBeUndefined()
+    expect((await ask('quality')).throttled).toBeUndefined()
   })
 
   it('starts when the time is over', async () => {
     await past(24.1, 'released')
-    const { braked, row } = await ask('drift')
-    expect(braked).toBeUndefined()
+    const { throttled, row } = await ask('drift')
+    expect(throttled).toBeUndefined()
     expect(row?.outcome).toBeUndefined()
   })
 
   it('waits twice as long after a training that brought nothing better, and a week after three', async () => {
     await past(30, 'not_better')
-    expect((await ask('drift')).braked).toMatch(/less than 48 h ago, after 1 in a row/)
+    expect((await ask('drift')).throttled).toMatch(/less than 48 h ago, after 1 in a row/)
     await past(200, 'not_better')
     await past(220, 'not_better')
-    expect((await ask('quality')).braked).toMatch(/less than 168 h ago, after 3 in a row/)
+    expect((await ask('quality')).throttled).toMatch(/less than 168 h ago, after 3 in a row/)
     // Those before the last one that brought a version are forgotten.
     await past(29, 'registered')
-    expect((await ask('quality')).braked).toBeUndefined()
+    expect((await ask('quality')).throttled).toBeUndefined()
   })
 
   it('waits as well after one of its own that failed, and a week after three', async () => {
     await past(30, 'failed', { reason: 'drift' })
-    expect((await ask('drift')).braked).toMatch(/less than 48 h ago, after 1 in a row/)
+    expect((await ask('drift')).throttled).toMatch(/less than 48 h ago, after 1 in a row/)
     await past(200, 'quarantined', { reason: 'labels' })
     await past(220, 'failed', { reason: 'quality' })
-    expect((await ask('quality')).braked).toMatch(/less than 168 h ago, after 3 in a row/)
-    expect((await ask('manual')).braked).toBeUndefined()
+    expect((await ask('quality')).throttled).toMatch(/less than 168 h ago, after 3 in a row/)
+    expect((await ask('manual')).throttled).toBeUndefined()
   })
 
   it('is not made a fifth time in a week', async () => {
     for (const hours of [160, 120, 80]) await past(hours, 'released')
     await past(30, 'released')
-    const { braked, row } = await ask('quality')
-    expect(braked).toContain('4 trainings started in the last seven days, 4 are the limit')
+    const { throttled, row } = await ask('quality')
+    expect(throttled).toContain('4 trainings started in the last seven days, 4 are the limit')
     expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
   })
 
   it('is made once for the same evidence, whoever asks', async () => {
     await past(200, 'released', { dedupeKey: 'drift/window-7' })
-    expect((await ask('drift', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
-    expect((await ask('manual', { dedupeKey: 'drift/window-7' })).braked).toContain('the same evidence')
-    expect((await ask('drift', { dedupeKey: 'drift/window-8' })).braked).toBeUndefined()
+    expect((await ask('drift', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
+    expect((await ask('manual', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
+    expect((await ask('drift', { dedupeKey: 'drift/window-8' })).throttled).toBeUndefined()
   })
 
   it('waits for a tenth of new rows after a training that brought nothing better', async () => {
@@ -128,30 +128,30 @@ describe('a request that the machine makes', () => {
     await tell(ids[0]!)
     await deps.store.query(sql`update outcomes set arrived_at = now() - interval '300 hours'`)
     await tell(ids[1]!)
-    expect((await ask('drift')).braked).toContain('1 of 2 new rows')
+    expect((await ask('drift')).throttled).toContain('1 of 2 new rows')
     await tell(ids[2]!)
-    expect((await ask('drift')).braked).toBeUndefined()
+    expect((await ask('drift')).throttled).toBeUndefined()
   })
 
   it('is judged once: the same id is answered as before', async () => {
     await past(20, 'released')
-    const { braked, input } = await ask('drift')
+    const { throttled, input } = await ask('drift')
     await deps.store.query(sql`delete from retrainings where model = ${model} and outcome = 'released'`)
-    expect((await openRetraining(deps)(input)).braked).toBe(braked)
+    expect((await openRetraining(deps)(input)).throttled).toBe(throttled)
   })
 
   it('is not counted when it was held back', async () => {
     await past(20, 'released')
     for (const key of ['a', 'a', 'b', 'c', 'd'])
-      expect((await ask('drift', { dedupeKey: key })).braked).toMatch(/24 h/)
+      expect((await ask('drift', { dedupeKey: key })).throttled).toMatch(/24 h/)
     await deps.store.query(
       sql`update retrainings set started_at = started_at - interval '5 h' where model = ${model} and outcome = 'released'`,
     )
-    expect((await ask('drift', { dedupeKey: 'a' })).braked).toBeUndefined()
+    expect((await ask('drift', { dedupeKey: 'a' })).throttled).toBeUndefined()
   })
 })
 
 it.each(['manual', 'schedule'] as const)('a %s request has no cool-down and no limit', async (reason) => {
   for (const hours of [1, 2, 3, 4, 5]) await past(hours, 'not_better')
-  expect((await ask(reason)).braked).toBeUndefined()
+  expect((await ask(reason)).throttled).toBeUndefined()
 })

@@ -6,7 +6,7 @@ import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
-import { insertWaiting } from '../../../store/release/release-queue.ts'
+import { insertQueued } from '../../../store/release/release-queue.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { firstFacts } from '../../support/release/releases.ts'
 import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
@@ -36,7 +36,7 @@ async function leave(model: string, version: string): Promise<void> {
   const { store } = house
   const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version }, 0)
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
-  await insertWaiting(store, { model, version, requestedBy: 'olga', over: 'none' })
+  await insertQueued(store, { model, version, requestedBy: 'olga', preemption: 'none' })
   await insertRetraining(store, {
     id: `retrain/${model}/1`,
     model,
@@ -76,9 +76,9 @@ async function crowd(): Promise<void> {
       requested_by, workflow_id, run_id, stage, state || jsonb_build_object('id', 'rel_' || crowd.model, 'model', crowd.model)
     from releases, ${models} where releases.model = ${other}`)
   await store.query(sql`
-    insert into waiting_releases (id, model, version, requested_by, over, until)
-    select 'wait_' || crowd.model, crowd.model, version, requested_by, over, until
-    from waiting_releases, ${models} where waiting_releases.model = ${other}`)
+    insert into release_queue (id, model, version, requested_by, preemption, until)
+    select 'que_' || crowd.model, crowd.model, version, requested_by, preemption, until
+    from release_queue, ${models} where release_queue.model = ${other}`)
   await store.query(sql`
     insert into alerts (dedupe_key, model, severity, kind, message)
     select 'm/' || model, model, 'warning', 'drift_warn', '' from ${models}`)

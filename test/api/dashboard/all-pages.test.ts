@@ -331,7 +331,7 @@ describe('the verification', () => {
   /** As somebody who owns the database; put back afterwards, so that the next case begins with a whole chain. */
   async function tampered(statement: string, look: () => Promise<void>): Promise<void> {
     const { store } = house
-    const guard = (word: string) => store.pool.query(`alter table audit ${word} trigger audit_stays`)
+    const guard = (word: string) => store.pool.query(`alter table audit ${word} trigger audit_is_append_only`)
     await guard('disable')
     await store.pool.query('create table audit_before as table audit')
     try {

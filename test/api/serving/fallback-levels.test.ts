@@ -42,10 +42,10 @@ const rungOf = (model: string) =>
 async function told(model: string, rung: string) {
   await until(async () => {
     await api.serving.refresh()
-    const [row] = await house.store.query<{ rung: string }>(
-      sql`select rung from replica_rungs where model = ${model}`,
+    const [row] = await house.store.query<{ level: string }>(
+      sql`select level from replica_fallbacks where model = ${model}`,
     )
-    return (row?.rung ?? 'champion') === rung
+    return (row?.level ?? 'champion') === rung
   }, `the rung ${rung}`)
   await reportFallbacks({ store: house.store })
   return (await listAlerts(house.store, { model, open: true })).map(
@@ -122,7 +122,7 @@ describe('a broken champion', () => {
   it('gives way to the rule when no version is there, which is another rung', async () => {
     const rule: Fallback = { kind: 'previous', otherwise: [0, 1, 0], automatic: true }
     const { model, champion: version, old } = await champion(rule)
-    await house.store.query(sql`update versions set withdrawn_at = now() where version = ${old}`)
+    await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
     await until(async () => {
       await api.serving.refresh()
       return !api.serving.switches
@@ -186,7 +186,7 @@ describe('the monitor', () => {
     await writeFlag(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
     expect(await give(model, version, automatic)).toBe(false)
     await writeFlag(house.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
-    await house.store.query(sql`update versions set withdrawn_at = now() where version = ${old}`)
+    await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
     expect(await give(model, version, automatic)).toBe(false)
     expect(await give(model, version, { ...automatic, otherwise: [1, 0, 0] } as Fallback)).toBe(true)
   })

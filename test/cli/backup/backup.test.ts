@@ -94,7 +94,7 @@ const headsOf = async ({ artifactRoot }: Pick<House, 'artifactRoot'>) =>
 
 /** Champion as after a release, with the row of the audit and the route. */
 async function promote(version: string): Promise<void> {
-  await house.store.query(sql`update versions set proven_at = now() where version = ${version}`)
+  await house.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
   await house.store.query(sql`insert into champions (model, version) values (${model}, ${version})
     on conflict (model) do update set version = excluded.version`)
   await appendAudit(house.store, {
@@ -353,7 +353,7 @@ describe('an installation elsewhere', () => {
       err: '',
     })
     const elsewhere = houseOn(place)
-    const changed = ['audit', 'epochs', 'routing', 'flags', 'retrainings', 'versions', 'migrations']
+    const changed = ['audit', 'routing_epochs', 'routing', 'kill_switches', 'retrainings', 'versions', 'migrations']
     const found = await digests(elsewhere.store)
     const unlike = Object.keys(before).filter(
       (name) => !changed.includes(name) && found[name] !== before[name],
@@ -385,7 +385,7 @@ describe('a database that was put back by other means', () => {
     await house.store.query(sql`
       update routing set epoch = 1, generation = 1,
         route = route || '{"epoch": 1, "generation": 1}'::jsonb where model = ${model}`)
-    await house.store.query(sql`delete from epochs where epoch > 1`)
+    await house.store.query(sql`delete from routing_epochs where epoch > 1`)
     const { code, out } = await tenure(['restore', '--after-point-in-time', '--json'])
     expect(code).toBe(exitCodes.done)
     const { epoch } = JSON.parse(out) as { epoch: number }

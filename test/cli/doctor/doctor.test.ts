@@ -232,12 +232,12 @@ describe('the database', () => {
         .join()
     await noteMigrations(store)
     expect(await found()).toBe('')
-    await store.query(sql`update migrations set name = '0008_other' where name = '0008_batches'`)
-    expect(await found()).toMatch(/0008_other.*does not know.*0008_batches has not run/)
-    await store.query(sql`update migrations set name = '0008_batches' where name = '0008_other'`)
+    await store.query(sql`update migrations set name = '0008_other' where name = '0008_audit'`)
+    expect(await found()).toMatch(/0008_other.*does not know.*0008_audit has not run/)
+    await store.query(sql`update migrations set name = '0008_audit' where name = '0008_other'`)
     await store.query(sql`
-      update service_state set value = value || '{"0001_core": "another text"}' where name = 'migration_files'`)
-    expect(await found()).toMatch(/the file of 0001_core is not the one that was run/)
+      update service_state set value = value || '{"0001_registry": "another text"}' where name = 'migration_files'`)
+    expect(await found()).toMatch(/the file of 0001_registry is not the one that was run/)
     await store.query(sql`delete from service_state where name = 'migration_files'`)
     expect(
       of(

@@ -277,5 +277,5 @@ async function copy(memory: Memory, model: string): Promise<void> {
     ['evaluations', 'id'],
   ] as const)
     for (const row of await rowsOf(table)) memory.load(table, String(row[key]), row)
-  memory.load('epochs', '1', { epoch: 1 })
+  memory.load('routing_epochs', '1', { epoch: 1 })
 }

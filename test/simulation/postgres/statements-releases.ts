@@ -26,7 +26,7 @@ const releaseColumns = (row: Row): Row => ({
   reason: row['reason'],
   started_at: date(row['started_at']),
   updated_at: date(row['updated_at']),
-  taken_back_at: date(row['taken_back_at']),
+  rolled_back_at: date(row['rolled_back_at']),
   ended_at: date(row['ended_at']),
 })
 
@@ -124,8 +124,8 @@ export const releaseStatements: Statements = {
           (row) =>
             row !== undefined &&
             row['version'] !== from &&
-            row['proven_at'] !== null &&
-            row['withdrawn_at'] === null,
+            row['known_good_at'] !== null &&
+            row['rolled_back_at'] === null,
         )
         .slice(0, 20)
         .map((row) => ({
@@ -147,8 +147,8 @@ export const releaseStatements: Statements = {
     'markProven',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
-        proven_at: row['proven_at'] ?? query.clockMs,
-        withdrawn_at: null,
+        known_good_at: row['known_good_at'] ?? query.clockMs,
+        rolled_back_at: null,
       }))
       return []
     },
@@ -157,12 +157,12 @@ export const releaseStatements: Statements = {
     'markWithdrawn',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
-        withdrawn_at: row['withdrawn_at'] ?? query.clockMs,
+        rolled_back_at: row['rolled_back_at'] ?? query.clockMs,
       }))
       return []
     },
   ],
-  f49c695f: [
+  '4c8c0c4f': [
     'findReleasable',
     (query, [version]) => {
       const row = query.find('versions', version as string)
@@ -176,7 +176,7 @@ export const releaseStatements: Statements = {
           artifactDigest: row['artifact_digest'],
           evaluationDigest: evaluation['report_digest'],
           evaluatedAgainst: evaluation['baseline_version'],
-          withdrawn: row['withdrawn_at'] !== null,
+          withdrawn: row['rolled_back_at'] !== null,
           drill: row['drill'],
           policy: (model['definition'] as Row)['release'] ?? null,
         },
@@ -223,7 +223,7 @@ export const releaseStatements: Statements = {
         reason: null,
         started_at: query.nowMs,
         updated_at: query.nowMs,
-        taken_back_at: null,
+        rolled_back_at: null,
         ended_at: null,
       })
       return [{ id }]
@@ -281,26 +281,26 @@ export const releaseStatements: Statements = {
       if (query.find('releases', id as string) === undefined) return []
       query.lock('releases', id as string)
       const row = query.find('releases', id as string)
-      return row ? [{ taken_back: row['taken_back_at'] !== null, ended: row['ended_at'] !== null }] : []
+      return row ? [{ taken_back: row['rolled_back_at'] !== null, ended: row['ended_at'] !== null }] : []
     },
   ],
   d7c21a5e: [
     'markTakenBack',
     (query, [id]) => {
       change(query, 'releases', id as string, always, (row) => ({
-        taken_back_at: row['taken_back_at'] ?? query.clockMs,
+        rolled_back_at: row['rolled_back_at'] ?? query.clockMs,
       }))
       return []
     },
   ],
-  b8a3dbb9: [
+  'a415bf6d': [
     'findRelease',
     (query, [id]) => {
       const row = query.find('releases', id as string)
       return row ? [releaseColumns(row)] : []
     },
   ],
-  fddbf27c: ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
+  '72911a80': ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
   '8bc9dc76': [
     'insertCommand',
     (query, [id, release_id, command, actor, reason, accepted, message, stage]) => {
@@ -392,22 +392,22 @@ export const releaseStatements: Statements = {
     (query, [release_id, stage, stage_index, holding, mostMs]) => {
       demand(query, 'releases', release_id)
       const key = `${release_id as string} ${stage as string} ${stage_index as number}`
-      query.lock('watches', key)
-      const known = query.find('watches', key)
+      query.lock('stage_clocks', key)
+      const known = query.find('stage_clocks', key)
       const looked_at = query.clockMs
       const added =
         !known || known['holding'] === true || holding === true
           ? 0
           : Math.max(0, Math.min(looked_at - (known['looked_at'] as number), mostMs as number))
       const watched_ms = ((known?.['watched_ms'] as number | undefined) ?? 0) + added
-      query.put('watches', key, { release_id, stage, stage_index, holding, looked_at, watched_ms })
+      query.put('stage_clocks', key, { release_id, stage, stage_index, holding, looked_at, watched_ms })
       return [{ watched_ms, looked_ms: looked_at }]
     },
   ],
   '9c137861': [
     'recordLook, kept',
     (query, [release, stage, index]) => {
-      const row = query.find('watches', `${release as string} ${stage as string} ${index as number}`)
+      const row = query.find('stage_clocks', `${release as string} ${stage as string} ${index as number}`)
       return row ? [{ watched_ms: row['watched_ms'], looked_ms: row['looked_at'] }] : []
     },
   ],
@@ -446,11 +446,11 @@ export const releaseStatements: Statements = {
   '1d78f780': [
     'refuseTurn',
     (query, [message, release_id, , turn]) => {
-      for (const row of query.all('waiting_releases')) {
+      for (const row of query.all('release_queue')) {
         const isStarted = row['release_id'] === release_id && row['state'] === 'started'
         if (!isStarted && !(row['id'] === turn && row['state'] === 'waiting')) continue
         const ended_at = row['ended_at'] ?? query.clockMs
-        change(query, 'waiting_releases', String(row['id']), always, () => ({
+        change(query, 'release_queue', String(row['id']), always, () => ({
           state: 'refused',
           message,
           release_id,
@@ -469,8 +469,8 @@ export const releaseStatements: Statements = {
             {
               ...row,
               created_at: date(0),
-              proven_at: date(row['proven_at']),
-              withdrawn_at: date(row['withdrawn_at']),
+              known_good_at: date(row['known_good_at']),
+              rolled_back_at: date(row['rolled_back_at']),
             },
           ]
         : []

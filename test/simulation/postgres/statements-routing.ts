@@ -68,7 +68,7 @@ export const routingStatements: Statements = {
   ],
   fd8c4826: [
     'writeRoute, epoch',
-    (query) => [{ epoch: Math.max(...query.all('epochs').map((row) => row['epoch'] as number)) }],
+    (query) => [{ epoch: Math.max(...query.all('routing_epochs').map((row) => row['epoch'] as number)) }],
   ],
   '98976f6c': ['writeRoute, first', writeFirst(false)],
   b47122a0: ['writeRoute, first and exposed', writeFirst(true)],
@@ -115,7 +115,7 @@ export const routingStatements: Statements = {
         .filter(isLive(query))
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
         .map(({ id, host, url }) => {
-          const said = query.find('acknowledgements', `${id as string} ${model as string}`)
+          const said = query.find('routing_acknowledgements', `${id as string} ${model as string}`)
           const { epoch = null, generation = null, problem = null } = said ?? {}
           return { id, host, url, epoch, generation, problem }
         }),
@@ -151,9 +151,9 @@ export const routingStatements: Statements = {
         if ((lease_until as number) < query.clockMs - 7 * 86_400_000) {
           query.lock('replicas', id as string)
           query.remove('replicas', id as string)
-          for (const said of query.all('acknowledgements'))
+          for (const said of query.all('routing_acknowledgements'))
             if (said['replica_id'] === id)
-              query.remove('acknowledgements', `${id as string} ${said['model'] as string}`)
+              query.remove('routing_acknowledgements', `${id as string} ${said['model'] as string}`)
         }
       return []
     },
@@ -171,7 +171,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  fd936609: [
+  'ca8c5f31': [
     'readRouting',
     (query) => [
       {
@@ -187,7 +187,7 @@ export const routingStatements: Statements = {
             exposedUntilMs: exposed_until,
           }),
         ),
-        flags: query.all('flags').map(({ model, serve, revision }) => ({ model, serve, revision })),
+        flags: query.all('kill_switches').map(({ model, serve, revision }) => ({ model, serve, revision })),
         fallbacks: [],
       },
     ],
@@ -204,8 +204,8 @@ export const routingStatements: Statements = {
       ]
       demand(query, 'replicas', replica_id)
       const key = `${replica_id} ${model}`
-      query.lock('acknowledgements', key)
-      query.put('acknowledgements', key, { replica_id, model, epoch, generation, problem, at: query.nowMs })
+      query.lock('routing_acknowledgements', key)
+      query.put('routing_acknowledgements', key, { replica_id, model, epoch, generation, problem, at: query.nowMs })
       query.notify('tenure_acknowledged', model)
       return [{ pg_notify: '' }]
     },
@@ -306,19 +306,19 @@ export const routingStatements: Statements = {
   '2e4c1a2e': [
     'findFlag',
     (query, [model]) => {
-      const row = query.find('flags', model as string)
+      const row = query.find('kill_switches', model as string)
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
   '411c53c4': ['findAlarmAgainst, nothing', () => []],
-  '1d213671': ['writeRungs, which nobody reads here', () => []],
+  'd41aa055': ['writeRungs, which nobody reads here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {
       demand(query, 'replicas', replica_id)
       const key = `${replica_id as string} ${model as string}`
-      query.lock('flag_acknowledgements', key)
-      query.put('flag_acknowledgements', key, { replica_id, model, revision, problem, at: query.nowMs })
+      query.lock('kill_switch_acknowledgements', key)
+      query.put('kill_switch_acknowledgements', key, { replica_id, model, revision, problem, at: query.nowMs })
       return []
     },
   ],

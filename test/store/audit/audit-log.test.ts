@@ -43,9 +43,9 @@ const breach = async (...heads: AuditHead[]) => (await verifyAudit(store, { head
 /** As somebody who owns the database, and has taken the guard away first. */
 const tamper = (...statements: Sql[]) =>
   store.transaction(async (database) => {
-    await database.query(sql`alter table audit disable trigger audit_stays`)
+    await database.query(sql`alter table audit disable trigger audit_is_append_only`)
     for (const statement of statements) await database.query(statement)
-    await database.query(sql`alter table audit enable always trigger audit_stays`)
+    await database.query(sql`alter table audit enable always trigger audit_is_append_only`)
   })
 const append = (actor: string, detail: Record<string, unknown> = {}) =>
   store.transaction((database) => appendAudit(database, { actor, action: 'a', subject: 's', detail }))
@@ -155,12 +155,12 @@ describe('Postgres itself refuses', () => {
     ['a removal of nothing', 'delete from audit where false'],
     ['an emptying', 'truncate audit'],
   ])('%s by the owner, as long as the guard is there', async (_name, statement) => {
-    await expect(store.query(sql`${raw(statement)}`)).rejects.toThrow(/the audit is only ever added to/)
+    await expect(store.query(sql`${raw(statement)}`)).rejects.toThrow(/the audit log is append-only/)
     const asReplica = store.transaction(async (database) => {
       await database.query(sql`set local session_replication_role = replica`)
       await database.query(sql`${raw(statement)}`)
     })
-    await expect(asReplica).rejects.toThrow(/the audit is only ever added to/)
+    await expect(asReplica).rejects.toThrow(/the audit log is append-only/)
   })
 
   it.each([
@@ -168,11 +168,11 @@ describe('Postgres itself refuses', () => {
     ['a removal', 'delete from audit where seq = 5'],
     ['an emptying', 'truncate audit'],
     ['another table in its place', 'alter table audit rename to old_audit'],
-    ['a guard that is taken away', 'alter table audit disable trigger audit_stays'],
-    ['a guard that does nothing', 'drop trigger audit_stays on audit'],
+    ['a guard that is taken away', 'alter table audit disable trigger audit_is_append_only'],
+    ['a guard that does nothing', 'drop trigger audit_is_append_only on audit'],
     [
       'a guard that lets all through',
-      'create or replace function refuse_rewriting() returns trigger language plpgsql as $$ begin return null; end $$',
+      'create or replace function forbid_update() returns trigger language plpgsql as $$ begin return null; end $$',
     ],
     ['a role that is more', 'set role tenure'],
     ['the end of the table', 'drop table audit'],

@@ -100,9 +100,9 @@ describe('a release', () => {
   it('that is taken back or has ended is locked out of routing and promotion', async () => {
     expect(await lockRelease(store, state.id)).toBe('open')
     await markTakenBack(store, state.id)
-    const { takenBackAt } = (await findRelease(store, state.id))!
+    const { rolledBackAt } = (await findRelease(store, state.id))!
     await markTakenBack(store, state.id)
-    expect((await findRelease(store, state.id))?.takenBackAt).toBe(takenBackAt)
+    expect((await findRelease(store, state.id))?.rolledBackAt).toBe(rolledBackAt)
     expect(await lockRelease(store, state.id)).toBe('taken_back')
     await closeRelease(store, end(state, 1, 'aborted', 'over'))
     expect(await lockRelease(store, state.id)).toBe('ended')
@@ -153,7 +153,7 @@ describe('the clock of a stage', () => {
     await pause(30)
     const { watchedMs } = await look()
     await store.query(sql`
-      update watches set looked_at = looked_at + interval '1 hour' where release_id = ${state.id}`)
+      update stage_clocks set looked_at = looked_at + interval '1 hour' where release_id = ${state.id}`)
     const back = await look()
     expect(back.watchedMs).toBe(watchedMs)
     expect(Math.abs(back.lookedMs - Date.now())).toBeLessThan(60_000)

@@ -45,7 +45,7 @@ const where = async (id: string): Promise<string> =>
     )
   ).rows[0]!.name
 
-beforeEach(() => store.pool.query('truncate predictions, outcomes, shadow_pairs, log_accounts'))
+beforeEach(() => store.pool.query('truncate predictions, outcomes, shadow_pairs, prediction_log_accounts'))
 
 describe('the days of the log', () => {
   it('are made ahead by the migration, and once', async () => {
@@ -141,7 +141,7 @@ describe('what belongs to a prediction', () => {
     const { rows } = await store.pool.query<{ 'QUERY PLAN': string }>(
       `explain (analyze, costs off, timing off, summary off) select known.id from (values ($1::uuid)) as sent (id)
        join lateral (select id from predictions where predictions.id = request_of(sent.id)
-         and at >= moment_of(sent.id) - interval '1 minute' and at < moment_of(sent.id) + interval '10 minutes') as known on true`,
+         and at >= prediction_time(sent.id) - interval '1 minute' and at < prediction_time(sent.id) + interval '10 minutes') as known on true`,
       [id],
     )
     const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
@@ -153,7 +153,7 @@ describe('what belongs to a prediction', () => {
   it('tells its moment by its id, to the millisecond, and nothing when the id is of another kind', async () => {
     const ms = Date.UTC(2026, 4, 6, 7, 8, 9, 123)
     const { rows } = await store.pool.query<{ at: Date; other: Date | null; first: string }>(
-      'select moment_of($1) as at, moment_of($2) as other, first_id_at($3) as first',
+      'select prediction_time($1) as at, prediction_time($2) as other, first_id_at($3) as first',
       [idAt(ms), randomUUID(), new Date(ms)],
     )
     expect(rows[0]!.at.getTime()).toBe(ms)
@@ -182,9 +182,9 @@ describe('what belongs to a prediction', () => {
     await store.query(sql`insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, at)
       select 'm', 'r', gen_random_uuid(), 'a', 'b', '{}', '{}', now() - make_interval(days => age) from unnest(array[91, 89]) as age`)
     await settleAccount(store, { account: 'old', served: 1 })
-    await store.pool.query("update log_accounts set settled_at = now() - interval '91 days'")
+    await store.pool.query("update prediction_log_accounts set settled_at = now() - interval '91 days'")
     await settleAccount(store, { account: 'young', served: 1 })
-    const forget = async (table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'log_accounts') => {
+    const forget = async (table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts') => {
       let rows = 0
       for (let deleted = 1; deleted > 0; rows += deleted)
         deleted = await forgetRows(store, { table, keepDays: 90, limit: 1 })
@@ -193,7 +193,7 @@ describe('what belongs to a prediction', () => {
     expect(await forget('outcomes')).toBe(2)
     expect(await forget('predictions_default')).toBe(1)
     expect(await forget('shadow_pairs')).toBe(1)
-    expect(await forget('log_accounts')).toBe(1)
+    expect(await forget('prediction_log_accounts')).toBe(1)
     const { rows } = await store.pool.query<{ id: string }>(
       'select prediction_id as id from outcomes union all select id from predictions',
     )

@@ -87,10 +87,10 @@ describe('compare-and-set', () => {
   })
 
   it('goes on from a restored database with a higher epoch', async () => {
-    await store.query(sql`insert into epochs (epoch, reason) values (7, 'restored')`)
+    await store.query(sql`insert into routing_epochs (epoch, reason) values (7, 'restored')`)
     const next = await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
     expect(next.route).toMatchObject({ epoch: 7, generation: 2 })
-    await store.query(sql`delete from epochs where epoch = 7`)
+    await store.query(sql`delete from routing_epochs where epoch = 7`)
   })
 })
 

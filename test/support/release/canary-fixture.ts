@@ -94,7 +94,7 @@ export async function endsAsPromoted(release: PlayedRelease, version: string): P
     ['probation', 9_000],
   ])
   const watched = await system.store.query<{ watched_ms: number }>(
-    sql`select watched_ms from watches where release_id = ${release.id}`,
+    sql`select watched_ms from stage_clocks where release_id = ${release.id}`,
   )
   expect(watched).toHaveLength(3)
   for (const { watched_ms } of watched) expect(watched_ms).toBeGreaterThanOrEqual(stage.minMs)

@@ -37,10 +37,10 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
   const audited = await auditOf(store, model)
   const actions = audited.map(({ action }) => action)
   const watched = await store.query<{ stage: string; stage_index: number }>(
-    sql`select stage, stage_index from watches where release_id = ${releaseId} order by 1, 2`,
+    sql`select stage, stage_index from stage_clocks where release_id = ${releaseId} order by 1, 2`,
   )
   const versions = await store.query<{ version: string; proven: boolean; withdrawn: boolean }>(sql`
-    select version, proven_at is not null as proven, withdrawn_at is not null as withdrawn
+    select version, known_good_at is not null as proven, rolled_back_at is not null as withdrawn
     from versions where model = ${model} order by version`)
   const changes = await listChampionHistory(store, model)
   return {
@@ -124,7 +124,7 @@ async function issuesOfWindows(store: Store, releaseId: string): Promise<string[
   )
   for (const { stage, stage_index, kind } of decisions) last.set(`${stage} ${stage_index}`, kind)
   const clocks = await store.query<{ stage: string; stage_index: number; watched_ms: number }>(
-    sql`select stage, stage_index, watched_ms from watches where release_id = ${releaseId}`,
+    sql`select stage, stage_index, watched_ms from stage_clocks where release_id = ${releaseId}`,
   )
   const passed = state.outcome === 'promoted' ? state.routings : state.routings.slice(0, -1)
   return passed.flatMap(({ stage, stageIndex }) => {

@@ -98,7 +98,7 @@ async function insertStocked(
   await insertTraining(store, { id: trainingId, model, snapshot, digest, days })
   await store.query(sql`
     insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage,
-      created_by, created_at, proven_at, withdrawn_at)
+      created_by, created_at, known_good_at, rolled_back_at)
     values (${version}, ${model}, 1, ${index}, 0, ${digest}, ${JSON.stringify(manifest)}, ${`e-${trainingId}`}, ${trainingId},
       '{}', 'test', ${at}, case when ${proven}::boolean then ${at} end, case when not ${proven}::boolean then ${at} end)`)
   if (proven)
@@ -163,11 +163,11 @@ export async function findDangling({ store, artifactRoot }: Place): Promise<stri
   }
   const named = await store.query<{ digest: string; what: string; files: Manifest['files'] | null }>(sql`
     select artifact_digest as digest, version as what, manifest -> 'files' as files from versions
-      where artifact_digest not in (select digest from collected_artifacts)
+      where artifact_digest not in (select digest from deleted_artifacts)
     union all select artifact_digest, id, null from trainings
-      where artifact_digest is not null and artifact_digest not in (select digest from collected_artifacts)
+      where artifact_digest is not null and artifact_digest not in (select digest from deleted_artifacts)
     union all select artifact_digest, id, null from evaluations
-      where artifact_digest not in (select digest from collected_artifacts)`)
+      where artifact_digest not in (select digest from deleted_artifacts)`)
   for (const { digest, what, files } of named) {
     await want(what, 'artifacts', digest)
     for (const file of Object.values(files ?? {})) await want(what, 'artifacts', file.digest)
@@ -183,7 +183,7 @@ export async function findOrphans({ store, artifactRoot }: Place): Promise<strin
     select digest from (
       select artifact_digest as digest from versions
       union select artifact_digest from trainings where artifact_digest is not null) as named
-    where digest not in (select digest from collected_artifacts)`)
+    where digest not in (select digest from deleted_artifacts)`)
   const digests = await keptSnapshots(store)
   for (const { digest } of manifests) {
     const { files } = await getManifest(artifacts, digest)

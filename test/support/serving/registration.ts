@@ -78,7 +78,7 @@ export const declareFallback = (store: Store, model: string, fallback: Fallback)
 
 /** Champion as after a release that was promoted. */
 export async function writeChampion(store: Store, model: string, version: string): Promise<void> {
-  await store.query(sql`update versions set proven_at = clock_timestamp() where version = ${version}`)
+  await store.query(sql`update versions set known_good_at = clock_timestamp() where version = ${version}`)
   await store.query(sql`
     insert into champions (model, version) values (${model}, ${version})
     on conflict (model) do update set version = excluded.version, since = clock_timestamp()`)

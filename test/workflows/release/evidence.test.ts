@@ -59,8 +59,8 @@ describe('absence of evidence never promotes', () => {
     expect(await shares(show)).toEqual([[first, 10_000]])
     // Nobody has shown that it is bad: it may be tried again.
     expect(
-      await stage.store.query(sql`select withdrawn_at from versions where version = ${version}`),
-    ).toEqual([{ withdrawn_at: null }])
+      await stage.store.query(sql`select rolled_back_at from versions where version = ${version}`),
+    ).toEqual([{ rolled_back_at: null }])
   })
 
   it('counters that stop: the candidate is exposed no longer, and then taken back', async () => {

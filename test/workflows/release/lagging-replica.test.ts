@@ -29,7 +29,7 @@ it('holds the stage, by name, and lets it go on once it follows again', async ()
 
   const watchedMs = async () => {
     const [row] = await stage.store.query<{ watched_ms: number }>(
-      sql`select watched_ms from watches where release_id = ${release.id}`,
+      sql`select watched_ms from stage_clocks where release_id = ${release.id}`,
     )
     return row?.watched_ms ?? 0
   }

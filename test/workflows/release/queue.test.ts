@@ -6,10 +6,10 @@ import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
 import {
-  findWaiting,
-  insertWaiting,
-  listWaiting,
-  type NewWaiting,
+  findQueued,
+  insertQueued,
+  listQueued,
+  type NewQueuedRelease,
 } from '../../../store/release/release-queue.ts'
 import { queueWorkflowId, releaseWorkflowId, wakeSignal } from '../../../workflows/messages.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
@@ -49,10 +49,10 @@ async function busy(policy: ReleasePolicy = quickPolicy): Promise<Scene> {
 /** What the API does when a release is open. */
 async function join(
   { show }: Pick<Scene, 'show'>,
-  wanted: Omit<NewWaiting, 'model' | 'requestedBy'> & { requestedBy?: string },
+  wanted: Omit<NewQueuedRelease, 'model' | 'requestedBy'> & { requestedBy?: string },
 ) {
   const waiting = await stage.store.transaction((database) =>
-    insertWaiting(database, { model: show.name, requestedBy: 'olga', ...wanted }),
+    insertQueued(database, { model: show.name, requestedBy: 'olga', ...wanted }),
   )
   await stage.client.workflow.signalWithStart('queue', {
     workflowId: queueWorkflowId(show.name),
@@ -64,7 +64,7 @@ async function join(
   return waiting
 }
 const waited = async (show: PlayedModel) =>
-  (await listWaiting(stage.store, { model: show.name }))
+  (await listQueued(stage.store, { model: show.name }))
     .map(({ version, state }) => [version, state])
     .reverse()
 /** The release that is open for a version now. */
@@ -84,8 +84,8 @@ describe('a release that comes while another is open', () => {
     const scene = await busy()
     const { show, second, open, champion } = scene
     const third = await show.register(champion)
-    await join(scene, { version: second, over: 'none' })
-    await join(scene, { version: third, over: 'none' })
+    await join(scene, { version: second, preemption: 'none' })
+    await join(scene, { version: third, preemption: 'none' })
     expect(await waited(show)).toEqual([
       [second, 'superseded'],
       [third, 'waiting'],
@@ -98,7 +98,7 @@ describe('a release that comes while another is open', () => {
       [third, 'started'],
     ])
     await handleOf(scene).signal('abort', { by: 'olga' })
-    const [started] = await listWaiting(stage.store, { model: show.name })
+    const [started] = await listQueued(stage.store, { model: show.name })
     expect((await listReleases(stage.store, { model: show.name })).map(({ state }) => state.id)).toContain(
       started?.releaseId,
     )
@@ -106,14 +106,14 @@ describe('a release that comes while another is open', () => {
 
   it('asked twice waits once', async () => {
     const scene = await busy()
-    const one = await join(scene, { version: scene.second, over: 'none' })
-    expect(await join(scene, { version: scene.second, over: 'none' })).toMatchObject({ id: one.id })
+    const one = await join(scene, { version: scene.second, preemption: 'none' })
+    expect(await join(scene, { version: scene.second, preemption: 'none' })).toMatchObject({ id: one.id })
     await scene.open.say('reject', 'anna')
   })
 
   it('by a person takes the place of one that only awaits approval', async () => {
     const scene = await busy()
-    await join(scene, { version: scene.second, over: 'unexposed' })
+    await join(scene, { version: scene.second, preemption: 'unexposed' })
     expect(await scene.open.result()).toMatchObject({
       outcome: 'superseded',
       reason: `superseded by ${scene.second}, asked for by olga`,
@@ -126,11 +126,11 @@ describe('a release that comes while another is open', () => {
     const scene = await busy()
     await scene.open.say('approve', 'anna')
     await scene.open.reaches('canary')
-    await join(scene, { version: scene.second, over: 'unexposed' })
+    await join(scene, { version: scene.second, preemption: 'unexposed' })
     expect(await scene.open.result()).toMatchObject({ outcome: 'promoted' })
     // It was compared with the champion of before, so that its turn comes to nothing, and says so.
     await until(async () => (await waited(scene.show))[0]?.[1] === 'refused', 'the refusal', 20_000)
-    const [row] = await listWaiting(stage.store, { model: scene.show.name })
+    const [row] = await listQueued(stage.store, { model: scene.show.name })
     expect(row?.message).toMatch(
       new RegExp(`was compared with ${scene.champion}, but ${scene.first} is champion`),
     )
@@ -143,15 +143,15 @@ describe('a release that comes while another is open', () => {
       const show = await stage.model()
       const champion = await show.champion()
       const version = await show.register()
-      const wanted = { model: show.name, version, requestedBy: 'olga', over: 'none' } as const
-      const waiting = await store.transaction((database) => insertWaiting(database, wanted))
+      const wanted = { model: show.name, version, requestedBy: 'olga', preemption: 'none' } as const
+      const waiting = await store.transaction((database) => insertQueued(database, wanted))
       const releaseId = `rel_${show.name}` as const
       const turn = { id: releaseId, turn: waiting.id, workflowId: releaseWorkflowId(show.name), runId: 'run' }
       const opening = { ...turn, model: show.name, version, requestedBy: 'olga', atMs: Date.now() }
       if (when === 'after') await markDequeued(deps)({ waiting, releaseId })
       expect(await openRelease(deps)(opening)).toHaveProperty('refused')
       if (when === 'before') await markDequeued(deps)({ waiting, releaseId })
-      expect(await listWaiting(store, { model: show.name })).toMatchObject([
+      expect(await listQueued(store, { model: show.name })).toMatchObject([
         {
           state: 'refused',
           releaseId,
@@ -165,7 +165,7 @@ describe('a release that comes while another is open', () => {
     const scene = await busy()
     await scene.open.say('approve', 'anna')
     await scene.open.reaches('canary')
-    await join(scene, { version: scene.second, over: 'exposed' })
+    await join(scene, { version: scene.second, preemption: 'exposed' })
     expect(await scene.open.result()).toMatchObject({ outcome: 'superseded' })
     expect(await findChampion(stage.store, scene.show.name)).toMatchObject({ version: scene.champion })
     const next = await openFor(scene.show, scene.second)
@@ -181,7 +181,7 @@ describe('a release that comes while another is open', () => {
       20_000,
     )
     const last = await scene.show.register(scene.champion)
-    await join(scene, { version: last, over: 'exposed' })
+    await join(scene, { version: last, preemption: 'exposed' })
     await until(
       async () => (await findRelease(stage.store, next.id))?.outcome === 'promoted',
       'promoted',
@@ -192,9 +192,9 @@ describe('a release that comes while another is open', () => {
   it('gives up when its turn does not come in time', async () => {
     const { show, second, open } = await busy()
     await stage.store.transaction((database) =>
-      insertWaiting(database, { model: show.name, version: second, requestedBy: 'olga', over: 'none' }, -1),
+      insertQueued(database, { model: show.name, version: second, requestedBy: 'olga', preemption: 'none' }, -1),
     )
-    expect(await stage.store.transaction((database) => findWaiting(database, show.name))).toBeUndefined()
+    expect(await stage.store.transaction((database) => findQueued(database, show.name))).toBeUndefined()
     expect(await waited(show)).toEqual([[second, 'expired']])
     await open.say('reject', 'anna')
   })
@@ -210,7 +210,7 @@ describe('a hotfix', () => {
     await scene.open.reaches('canary')
     await join(scene, {
       version: scene.second,
-      over: 'exposed',
+      preemption: 'exposed',
       requestedBy: 'anna',
       hotfixReason: 'it is down',
     })

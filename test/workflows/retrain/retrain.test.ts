@@ -272,24 +272,24 @@ describe('a request', () => {
     await syncRoses(pipeline.store, pipeline.models, { name: model })
   })
 
-  it('that the brakes hold back ends as braked, and nothing is looked at', async () => {
+  it('that the brakes hold back ends as throttled, and nothing is looked at', async () => {
     const trainings = () => pipeline.store.query(sql`select id from trainings where model = ${model}`)
     const before = (await trainings()).length
     const held = await retrain(37, { reason: 'drift', requestedBy: 'monitor', dedupeKey: 'drift/1' })
     expect(held).toMatchObject({
-      outcome: 'braked',
+      outcome: 'throttled',
       message: expect.stringContaining('the last training') as unknown,
     })
     expect(held.snapshotDigest).toBeUndefined()
     expect(await trainings()).toHaveLength(before)
     expect(await findRetraining(pipeline.store, held.retrainingId)).toMatchObject({
-      outcome: 'braked',
+      outcome: 'throttled',
       reason: 'drift',
       dedupeKey: 'drift/1',
       message: held.message,
     })
     const run = await pipeline.client.workflow.getHandle(retrainWorkflowId(model)).describe()
-    expect(run.searchAttributes).toMatchObject({ Outcome: ['braked'] })
+    expect(run.searchAttributes).toMatchObject({ Outcome: ['throttled'] })
   })
 
   it('after a workflow that was ended from outside finds the way free', async () => {

@@ -2,7 +2,7 @@
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { Release } from '../../../../store/release/releases.ts'
-import type { WaitingRelease } from '../../../../store/release/release-queue.ts'
+import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { View } from '../../page.ts'
 import { Age, Badge, Table } from '../../components/elements.tsx'
 import { asksPerson, readable, stageText, stageTone } from '../../labels.ts'
@@ -10,7 +10,7 @@ import { asksPerson, readable, stageText, stageTone } from '../../labels.ts'
 const mostAlerts = 20
 
 /** Releases that need an approval or a decision, and queued ones. */
-export const Waiting = ({ open, waiting }: { open: Release[]; waiting: WaitingRelease[] }): View => {
+export const Waiting = ({ open, waiting }: { open: Release[]; waiting: QueuedRelease[] }): View => {
   const asking = open.filter(({ state }) => asksPerson(state))
   if (asking.length + waiting.length === 0) return <></>
   return (

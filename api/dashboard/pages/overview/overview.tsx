@@ -8,7 +8,7 @@ import {
   type RecentTraffic,
 } from '../../../../store/dashboard/overview.ts'
 import { listReleases, type Release } from '../../../../store/release/releases.ts'
-import { listWaiting, type WaitingRelease } from '../../../../store/release/release-queue.ts'
+import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { page } from '../../page.ts'
 import { OpenAlerts, Waiting } from './attention.tsx'
@@ -29,7 +29,7 @@ const maxModels = 500
 interface Overview {
   models: { glance: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
   open: Release[]
-  waiting: WaitingRelease[]
+  waiting: QueuedRelease[]
   alerts: Alert[]
   replicas: number
   nowMs: number
@@ -42,7 +42,7 @@ export const overview = page<Overview>({
       listGlances(store, { ...held, limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: maxModels }),
-      listWaiting(store, { ...held, open: true, limit: 100 }),
+      listQueued(store, { ...held, open: true, limit: 100 }),
       listAlerts(store, { ...held, open: true, limit: maxModels }),
       readFleet(store),
     ])

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
-import { insertWaiting } from '../../../../store/release/release-queue.ts'
+import { insertQueued } from '../../../../store/release/release-queue.ts'
 import { commandUpdates, retrainWorkflowId } from '../../../../workflows/messages.ts'
 import { createTemporalClient } from '../../../../api/temporal/client.ts'
 import { insertModel, type Registry } from '../../../support/release/candidates.ts'
@@ -183,7 +183,7 @@ it('a command with the same idempotency key is carried out once', async () => {
 it('what waits for its turn is given up by one who may, once', async () => {
   const version = await registry.register(champion)
   const { id } = await house.store.transaction((database) =>
-    insertWaiting(database, { model, version, requestedBy: 'olga', over: 'none' }),
+    insertQueued(database, { model, version, requestedBy: 'olga', preemption: 'none' }),
   )
   const path = `/v1/releases/${id}/abort`
   expect((await say('vera', path)).status).toBe(403)
@@ -198,7 +198,7 @@ it('what waits for its turn is given up by one who may, once', async () => {
       detail: `${version} waits no more, it is refused: aborted by olga: not now`,
     },
   })
-  expect((await say('olga', '/v1/releases/wait_0/abort')).json).toMatchObject({ code: 'release_not_found' })
+  expect((await say('olga', '/v1/releases/que_0/abort')).json).toMatchObject({ code: 'release_not_found' })
   // What ends elsewhere may be written behind it.
   const rows = await listAudit(house.store, { model, limit: 20 })
   expect(rows.filter(({ subject }) => subject === id)).toMatchObject([

@@ -212,7 +212,7 @@ describe('the version of a drill', () => {
       core.store.query(sql`update champions set version = ${version} where model = ${model}`),
     ).rejects.toThrow(/champions_are_no_drills/)
     await expect(
-      core.store.query(sql`update versions set proven_at = now() where version = ${version}`),
+      core.store.query(sql`update versions set known_good_at = now() where version = ${version}`),
     ).rejects.toThrow(/versions_drill_is_never_proven/)
     const outcome = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),

@@ -62,9 +62,9 @@ beforeAll(async () => {
       'anna', started_at, seed = 5000
     from trainings`)
   await store.query(
-    sql`update versions set proven_at = now() where version in ('small_v1.1.0', 'small_v1.2.0', 'small_v1.3.0')`,
+    sql`update versions set known_good_at = now() where version in ('small_v1.1.0', 'small_v1.2.0', 'small_v1.3.0')`,
   )
-  await store.query(sql`update versions set withdrawn_at = now() where version = 'small_v1.2.0'`)
+  await store.query(sql`update versions set rolled_back_at = now() where version = 'small_v1.2.0'`)
   await moveChampion(store, {
     model: 'small',
     to: 'small_v1.3.0',

@@ -208,7 +208,7 @@ describe('while the store does not answer', () => {
     const client = await house.store.pool.connect()
     try {
       await client.query('begin')
-      await client.query('lock table feature_newest in access exclusive mode')
+      await client.query('lock table feature_latest in access exclusive mode')
       await work()
     } finally {
       await client.query('rollback')

@@ -279,7 +279,7 @@ describe('what a dead process has left on the disk', () => {
       copyFileSync(join(grave, name), join(directory, name))
       if (name.endsWith('.spool')) damage(join(directory, name))
     }
-    await store.pool.query('truncate predictions; truncate log_accounts')
+    await store.pool.query('truncate predictions; truncate prediction_log_accounts')
     return directory
   }
   const settled = (directory: string) => until(() => readdirSync(directory).length === 1, 'a settled account')
@@ -354,7 +354,7 @@ describe('what a dead process has left on the disk', () => {
 
 describe('a process that ends', () => {
   it('settles its own account, and leaves it to the next one while Postgres is away', async () => {
-    await store.pool.query('truncate log_accounts')
+    await store.pool.query('truncate prediction_log_accounts')
     const first = await logOf()
     serve(first.log, 10)
     await first.log.close()

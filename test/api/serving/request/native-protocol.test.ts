@@ -300,8 +300,8 @@ it('outcomes are stored once, corrections are further revisions, and find their 
   await until(async () => api.serving.log.counts().waiting === 0, 'the log')
   const { rows } = await house.store.pool.query(
     `select revision, value, outcomes.source,
-       instance_of(features, $1::jsonb, instances, place_of(prediction_id)) ->> 'origin' as origin,
-       outputs[place_of(prediction_id) + 1] as output, routing_key, instances
+       instance_of(features, $1::jsonb, instances, instance_index(prediction_id)) ->> 'origin' as origin,
+       outputs[instance_index(prediction_id) + 1] as output, routing_key, instances
      from outcomes join predictions on predictions.id = request_id order by revision`,
     [JSON.stringify(flight.preprocessing)],
   )

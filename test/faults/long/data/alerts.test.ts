@@ -130,7 +130,7 @@ it('a thousand drift alerts train a model once', async () => {
   const trainings = (await trainingsOf(model)) - before
   expect(trainings).toBe(1)
   expect(mostOpen).toBeLessThanOrEqual(1)
-  const trained = rows.filter(({ outcome }) => outcome !== 'braked')
+  const trained = rows.filter(({ outcome }) => outcome !== 'throttled')
   expect(trained).toHaveLength(1)
   expect(trained.map(({ outcome, message }) => (outcome === 'failed' ? message : ''))).toEqual([''])
   // Each that was let in stands in a row, with what held it back; the others met one that was running.
@@ -166,7 +166,7 @@ it('a loop of retrainings that the gate rejects is broken after three', async ()
   await until(loop, 'twenty that the breaker holds', 240_000)
   await until(() => isOver(model), 'the end of the last', 180_000)
   const rows = await outcomesOf(model)
-  expect(rows.filter(({ outcome }) => outcome !== 'braked').map(({ outcome }) => outcome)).toEqual(
+  expect(rows.filter(({ outcome }) => outcome !== 'throttled').map(({ outcome }) => outcome)).toEqual(
     Array.from({ length: 3 }, () => 'not_better'),
   )
   expect((await trainingsOf(model)) - before).toBe(3)

@@ -269,7 +269,7 @@ describe('nothing that was planted leaves the processes', () => {
 
     // Other systems, which say again what they were told.
     await until(
-      async () => (await system.store.query(sql`select from mirrors`)).length === 2,
+      async () => (await system.store.query(sql`select from integrations`)).length === 2,
       'the mirrors',
       30_000,
     )
@@ -284,8 +284,8 @@ describe('nothing that was planted leaves the processes', () => {
     const undelivered = async () =>
       (
         await system.store.query<{ count: number }>(sql`
-          select (select count(distinct target) from deliveries where problem is not null)
-            + (select count(distinct channel) from alert_messages where problem is not null) as count`)
+          select (select count(distinct target) from integration_outbox where problem is not null)
+            + (select count(distinct channel) from alert_notifications where problem is not null) as count`)
       )[0]!.count
     await until(async () => (await undelivered()) >= 4, 'refusals of the other systems', 60_000)
 
@@ -293,7 +293,7 @@ describe('nothing that was planted leaves the processes', () => {
     const owner = new URL(system.config.databaseUrl)
     await system.store
       .query(
-        sql`insert into flags (model, serve, reason, actor, revision) values (${model}, 'no', ${person}, 'x', 1)`,
+        sql`insert into kill_switches (model, serve, reason, actor, revision) values (${model}, 'no', ${person}, 'x', 1)`,
       )
       .catch(() => {})
     await system.store.pool
@@ -339,7 +339,7 @@ describe('nothing that was planted leaves the processes', () => {
     await handle.signal(commandSignals.abort, { by: 'root', reason: 'enough' }).catch(() => {})
     await handle.result()
     const toldOf = () =>
-      store.query(sql`select from deliveries where target = 'openlineage' and problem is not null`)
+      store.query(sql`select from integration_outbox where target = 'openlineage' and problem is not null`)
     await until(async () => (await toldOf()).length > 0, 'a refusal of what follows the lineage', 60_000)
     const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
     expect(texts.map(([table]) => table)).toEqual([])

@@ -368,7 +368,7 @@ async function expectWholeWindows({ id }: PlayedRelease): Promise<void> {
     ['probation', 9_000],
   ])
   const watched = await store.query<{ watched_ms: number }>(
-    sql`select watched_ms from watches where release_id = ${id}`,
+    sql`select watched_ms from stage_clocks where release_id = ${id}`,
   )
   expect(watched).toHaveLength(3)
   for (const { watched_ms } of watched) expect(watched_ms).toBeGreaterThanOrEqual(showPolicy.stages[0]!.minMs)

@@ -104,7 +104,7 @@ async function askAll(): Promise<void> {
 
 /** A process that migrates as every process of the house does at its start. Resolves with how it ended, and what it said. */
 function startMigrator(directory: string): { child: ChildProcess; ended: Promise<string> } {
-  const script = `import { migrate } from './store/migrate.ts'
+  const script = `import { migrate } from './store/database/migrate.ts'
     console.log('ran', (await migrate(process.argv[1], process.argv[2])).join())`
   const child = spawn(
     process.execPath,

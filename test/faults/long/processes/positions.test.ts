@@ -140,7 +140,7 @@ async function pausedAt(
 async function untilRefused(): Promise<void> {
   const problems = async () =>
     show.system.store.query(
-      sql`select problem from acknowledgements where replica_id = ${await idOfLame()} and problem is not null`,
+      sql`select problem from routing_acknowledgements where replica_id = ${await idOfLame()} and problem is not null`,
     )
   await expect.poll(async () => (await problems()).length, { timeout: 30_000 }).toBe(1)
 }

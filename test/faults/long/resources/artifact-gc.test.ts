@@ -85,7 +85,7 @@ const inUse = (): Set<string> =>
 
 async function expectWhole(): Promise<void> {
   expect(await findDangling({ store, artifactRoot: config.artifactRoot })).toEqual([])
-  const collected = await store.query<{ digest: string }>(sql`select digest from collected_artifacts`)
+  const collected = await store.query<{ digest: string }>(sql`select digest from deleted_artifacts`)
   const wanted = inUse()
   expect(collected.filter(({ digest }) => wanted.has(digest))).toEqual([])
 }

@@ -116,7 +116,7 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
   const lookedSince = async (at: string) =>
     (
       await system.store.query<{ n: number }>(sql`
-        select count(distinct release_id)::int as n from watches
+        select count(distinct release_id)::int as n from stage_clocks
         where release_id = any(${watched()}::text[]) and looked_at > ${at}::timestamptz`)
     )[0]!.n
   const now = async () =>

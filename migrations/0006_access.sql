@@ -1,0 +1,54 @@
+-- API keys, revoked sessions, idempotency, and the state of the service.
+
+create table api_keys (
+  id text primary key,
+  name text not null,
+  -- SHA-256 of the secret; the secret itself is shown once and never stored.
+  hash bytea not null unique,
+  -- The secret before the last renewal, valid until then.
+  previous_hash bytea unique,
+  previous_until timestamptz,
+  role text not null check (role in ('viewer', 'predictor', 'operator', 'approver', 'admin')),
+  -- The models this key may access; all models when null.
+  models text[],
+  -- Rate limit and burst size; unlimited when null.
+  requests_per_second integer check (requests_per_second between 1 and 100000),
+  burst integer check (burst between 1 and 1000000),
+  created_at timestamptz not null default now(),
+  expires_at timestamptz,
+  revoked_at timestamptz,
+  check ((previous_hash is null) = (previous_until is null)),
+  check ((requests_per_second is null) = (burst is null))
+);
+create unique index api_keys_active_name on api_keys (name) where revoked_at is null;
+
+-- Dashboard sessions that a user has ended. A session is a signed cookie without a row; a copy of the cookie would stay valid
+-- after sign-out.
+create table revoked_sessions (
+  id text primary key,
+  -- The expiry of the session; after it the row has no effect.
+  until timestamptz not null
+);
+create index revoked_sessions_by_end on revoked_sessions (until);
+
+-- The response to each command, under the key and the name that its sender chose. A repetition gets the same response.
+create table idempotent_requests (
+  key_id text not null,
+  name text not null,
+  -- SHA-256 of method, path and body.
+  request_hash bytea not null,
+  -- The process that executes the command, and when another process may take over.
+  holder text not null,
+  held_until timestamptz not null,
+  status integer,
+  answer jsonb,
+  at timestamptz not null default now(),
+  primary key (key_id, name)
+);
+create index idempotent_requests_by_time on idempotent_requests (at);
+
+create table service_state (
+  name text primary key,
+  value jsonb not null,
+  at timestamptz not null default now()
+);

@@ -1,0 +1,77 @@
+-- Erasure of a data subject's rows. A subject is stored only as a hash that cannot be guessed without the installation's signing
+-- key. The row remains, so that later rows of the subject are kept out.
+
+create table erasures (
+  id text primary key,
+  model text not null references models (name),
+  subject_hash text not null,
+  -- Digest of the key of the hash.
+  key_digest text not null,
+  -- Requests that were named in addition to the subject.
+  requests uuid[] not null default '{}',
+  requested_by text not null,
+  requested_at timestamptz not null default clock_timestamp(),
+  stage text not null default 'logs' check (stage in ('logs', 'replicas', 'again', 'rest', 'snapshots', 'done')),
+  -- The log is processed up to here in this stage.
+  reached_at timestamptz,
+  -- Erased rows, by place.
+  counts jsonb not null default '{}',
+  -- Replicas that did not confirm in time that they hold no earlier rows.
+  outstanding text[] not null default '{}',
+  notes text[] not null default '{}',
+  ended_at timestamptz,
+  check ((stage = 'done') = (ended_at is not null))
+);
+create unique index erasures_one_open on erasures (model, subject_hash) where ended_at is null;
+
+-- Erased requests. Their later outcomes are discarded, and their rows still spooled on a disk are not stored.
+create table erased_requests (
+  id uuid primary key,
+  erased_at timestamptz not null default now()
+);
+create index erased_requests_by_time on erased_requests (erased_at);
+
+-- A replica confirms that every row it had served before it read of the erasure is in the log.
+create table erasure_acknowledgements (
+  erasure_id text not null references erasures (id) on delete cascade,
+  replica_id text not null references replicas (id) on delete cascade,
+  at timestamptz not null default now(),
+  primary key (erasure_id, replica_id)
+);
+
+-- Earlier snapshots that hold the subject, or may hold it. A row cannot be removed from a file that is named by its content, so
+-- the complete file is deleted.
+create table erasure_snapshots (
+  erasure_id text not null references erasures (id) on delete cascade,
+  digest text not null references snapshots (digest),
+  holds text not null check (holds in ('yes', 'unknown')),
+  drop_after timestamptz not null,
+  primary key (erasure_id, digest)
+);
+create index erasure_snapshots_by_time on erasure_snapshots (drop_after);
+
+-- The subject hash as store/signing/subject-hash.ts computes it: hexadecimal SHA-256 of the key and the text; null for null.
+create function subject_hash_of(key text, subject text) returns text language sql immutable strict parallel safe
+  return encode(sha256(convert_to(key || subject, 'UTF8')), 'hex');
+
+-- Whether a request belongs to a subject: by its routing key, or by the subject feature of one of its instances.
+create function belongs_to_subject(
+  key text, hash text, subject text, fits jsonb, routing_key text, features bytea, instances integer
+) returns boolean language plpgsql immutable parallel safe as $$
+declare
+  instance integer;
+begin
+  if subject_hash_of(key, routing_key) = hash then
+    return true;
+  end if;
+  if subject is null or features = '' or not exists (
+    select from jsonb_array_elements(fits) as fit where fit ->> 'name' = subject and fit ->> 'kind' <> 'number') then
+    return false;
+  end if;
+  for instance in 0 .. instances - 1 loop
+    if subject_hash_of(key, instance_of(features, fits, instances, instance) ->> subject) = hash then
+      return true;
+    end if;
+  end loop;
+  return false;
+end $$;
