@@ -110,7 +110,7 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
         .map(changeRow),
   ],
-  b68286d5: [
+  'bcbd31d7': [
     'findRollbackTarget',
     (query, [live, model, from]) => {
       const last = new Map<unknown, number>()
@@ -143,7 +143,7 @@ export const releaseStatements: Statements = {
         .filter((version) => query.find('versions', version) !== undefined)
         .map((version) => ({ version, schema: schemaOf(query, version) })),
   ],
-  '4db1e5ed': [
+  'a1e59c42': [
     'markProven',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
@@ -153,7 +153,7 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
-  b96d6c5e: [
+  '6b613023': [
     'markWithdrawn',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
@@ -275,7 +275,7 @@ export const releaseStatements: Statements = {
         ? [{ id }]
         : [],
   ],
-  '2fda79cf': [
+  '1f7ba776': [
     'lockRelease',
     (query, [id]) => {
       if (query.find('releases', id as string) === undefined) return []
@@ -284,7 +284,7 @@ export const releaseStatements: Statements = {
       return row ? [{ taken_back: row['rolled_back_at'] !== null, ended: row['ended_at'] !== null }] : []
     },
   ],
-  d7c21a5e: [
+  '2ceac5d3': [
     'markTakenBack',
     (query, [id]) => {
       change(query, 'releases', id as string, always, (row) => ({
@@ -387,7 +387,7 @@ export const releaseStatements: Statements = {
         .slice(0, limit as number)
         .map(changeRow),
   ],
-  bb0aa19d: [
+  '50b0de66': [
     'recordLook',
     (query, [release_id, stage, stage_index, holding, mostMs]) => {
       demand(query, 'releases', release_id)
@@ -443,7 +443,7 @@ export const releaseStatements: Statements = {
       return [{ id }]
     },
   ],
-  '1d78f780': [
+  'be1e8f33': [
     'refuseTurn',
     (query, [message, release_id, , turn]) => {
       for (const row of query.all('release_queue')) {

@@ -66,7 +66,7 @@ export const routingStatements: Statements = {
       return row ? [told(query, row as RoutingRow)] : []
     },
   ],
-  fd8c4826: [
+  '16a2ea6b': [
     'writeRoute, epoch',
     (query) => [{ epoch: Math.max(...query.all('routing_epochs').map((row) => row['epoch'] as number)) }],
   ],
@@ -107,7 +107,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  efff16c6: [
+  '991c0fcd': [
     'listFollowers',
     (query, [model]) =>
       query
@@ -192,7 +192,7 @@ export const routingStatements: Statements = {
       },
     ],
   ],
-  '47a75cc1': [
+  'bc99c11c': [
     'acknowledge',
     (query, values) => {
       const [replica_id, model, epoch, generation, problem] = values as [
@@ -303,7 +303,7 @@ export const routingStatements: Statements = {
       return [{ silence_ms: silences.length === 0 ? null : Math.max(...silences) }]
     },
   ],
-  '2e4c1a2e': [
+  'f39cabfb': [
     'findFlag',
     (query, [model]) => {
       const row = query.find('kill_switches', model as string)
