@@ -168,7 +168,12 @@ async function playTurn({ client, config, model, store }: Stage): Promise<void> 
   const open = await show.start(first)
   await open.reaches('awaiting_approval')
   await store.transaction((database) =>
-    insertQueued(database, { model: show.name, version: second, requestedBy: 'olga', preemption: 'unexposed' }),
+    insertQueued(database, {
+      model: show.name,
+      version: second,
+      requestedBy: 'olga',
+      preemption: 'unexposed',
+    }),
   )
   const queue = await client.workflow.start('queue', {
     workflowId: queueWorkflowId(show.name),

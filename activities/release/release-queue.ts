@@ -2,12 +2,7 @@
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
-import {
-  endQueued,
-  findQueued,
-  insertQueued,
-  type QueuedRelease,
-} from '../../store/release/release-queue.ts'
+import { endQueued, findQueued, insertQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 

@@ -192,7 +192,8 @@ function evaluationOf({
 
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
   const limits: string[] = []
-  if (rolledBackAt !== undefined) limits.push(`It was taken back at ${rolledBackAt} and is never routed again.`)
+  if (rolledBackAt !== undefined)
+    limits.push(`It was taken back at ${rolledBackAt} and is never routed again.`)
   if (about === undefined) limits.push('Its model file says nothing of what it is for.')
   if (evaluation === undefined) limits.push('Nothing is known of how it was judged.')
   const thin = (evaluation?.report.slices ?? []).filter(

@@ -79,12 +79,7 @@ export async function findQueueEntry(database: Database, id: string): Promise<Qu
 /** Writes how the waiting ended. False when it had ended before. */
 export async function endQueued(
   database: Database,
-  {
-    id,
-    state,
-    message,
-    releaseId,
-  }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
+  { id, state, message, releaseId }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
 ): Promise<boolean> {
   const rows = await database.query(sql`
     update release_queue set state = ${state}, message = ${message}, release_id = ${releaseId ?? null},

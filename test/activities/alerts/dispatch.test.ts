@@ -252,7 +252,8 @@ describe('people are told of an alert', () => {
       update alert_notifications set due_at = due_at - interval '1 day', next_at = now() where alert_id = ${id}`)
     await until(
       async () =>
-        (await deps.store.query(sql`select from alert_notifications where given_up_at is not null`)).length === 1,
+        (await deps.store.query(sql`select from alert_notifications where given_up_at is not null`))
+          .length === 1,
       'the end of trying',
     )
   })

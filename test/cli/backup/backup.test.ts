@@ -353,7 +353,15 @@ describe('an installation elsewhere', () => {
       err: '',
     })
     const elsewhere = houseOn(place)
-    const changed = ['audit', 'routing_epochs', 'routing', 'kill_switches', 'retrainings', 'versions', 'migrations']
+    const changed = [
+      'audit',
+      'routing_epochs',
+      'routing',
+      'kill_switches',
+      'retrainings',
+      'versions',
+      'migrations',
+    ]
     const found = await digests(elsewhere.store)
     const unlike = Object.keys(before).filter(
       (name) => !changed.includes(name) && found[name] !== before[name],

@@ -61,7 +61,9 @@ describe('a card', () => {
   )
 
   it('of a version that was taken back says so first', () =>
-    expect(modelCard({ ...bare, rolledBackAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain('taken back'))
+    expect(modelCard({ ...bare, rolledBackAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain(
+      'taken back',
+    ))
 
   it('lets no name open a cell, a tag or a link', () => {
     const name = 'a|b<img src=x>[c](javascript:d)`e'

@@ -110,7 +110,7 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
         .map(changeRow),
   ],
-  'bcbd31d7': [
+  bcbd31d7: [
     'findRollbackTarget',
     (query, [live, model, from]) => {
       const last = new Map<unknown, number>()
@@ -143,7 +143,7 @@ export const releaseStatements: Statements = {
         .filter((version) => query.find('versions', version) !== undefined)
         .map((version) => ({ version, schema: schemaOf(query, version) })),
   ],
-  'a1e59c42': [
+  a1e59c42: [
     'markProven',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
@@ -293,7 +293,7 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
-  'a415bf6d': [
+  a415bf6d: [
     'findRelease',
     (query, [id]) => {
       const row = query.find('releases', id as string)
@@ -443,7 +443,7 @@ export const releaseStatements: Statements = {
       return [{ id }]
     },
   ],
-  'be1e8f33': [
+  be1e8f33: [
     'refuseTurn',
     (query, [message, release_id, , turn]) => {
       for (const row of query.all('release_queue')) {

@@ -171,7 +171,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  'ca8c5f31': [
+  ca8c5f31: [
     'readRouting',
     (query) => [
       {
@@ -192,7 +192,7 @@ export const routingStatements: Statements = {
       },
     ],
   ],
-  'bc99c11c': [
+  bc99c11c: [
     'acknowledge',
     (query, values) => {
       const [replica_id, model, epoch, generation, problem] = values as [
@@ -205,7 +205,14 @@ export const routingStatements: Statements = {
       demand(query, 'replicas', replica_id)
       const key = `${replica_id} ${model}`
       query.lock('routing_acknowledgements', key)
-      query.put('routing_acknowledgements', key, { replica_id, model, epoch, generation, problem, at: query.nowMs })
+      query.put('routing_acknowledgements', key, {
+        replica_id,
+        model,
+        epoch,
+        generation,
+        problem,
+        at: query.nowMs,
+      })
       query.notify('tenure_acknowledged', model)
       return [{ pg_notify: '' }]
     },
@@ -303,7 +310,7 @@ export const routingStatements: Statements = {
       return [{ silence_ms: silences.length === 0 ? null : Math.max(...silences) }]
     },
   ],
-  'f39cabfb': [
+  f39cabfb: [
     'findFlag',
     (query, [model]) => {
       const row = query.find('kill_switches', model as string)
@@ -311,14 +318,20 @@ export const routingStatements: Statements = {
     },
   ],
   '411c53c4': ['findAlarmAgainst, nothing', () => []],
-  'd41aa055': ['writeRungs, which nobody reads here', () => []],
+  d41aa055: ['writeRungs, which nobody reads here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {
       demand(query, 'replicas', replica_id)
       const key = `${replica_id as string} ${model as string}`
       query.lock('kill_switch_acknowledgements', key)
-      query.put('kill_switch_acknowledgements', key, { replica_id, model, revision, problem, at: query.nowMs })
+      query.put('kill_switch_acknowledgements', key, {
+        replica_id,
+        model,
+        revision,
+        problem,
+        at: query.nowMs,
+      })
       return []
     },
   ],

@@ -184,7 +184,9 @@ describe('what belongs to a prediction', () => {
     await settleAccount(store, { account: 'old', served: 1 })
     await store.pool.query("update prediction_log_accounts set settled_at = now() - interval '91 days'")
     await settleAccount(store, { account: 'young', served: 1 })
-    const forget = async (table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts') => {
+    const forget = async (
+      table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts',
+    ) => {
       let rows = 0
       for (let deleted = 1; deleted > 0; rows += deleted)
         deleted = await forgetRows(store, { table, keepDays: 90, limit: 1 })

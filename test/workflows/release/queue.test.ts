@@ -192,7 +192,11 @@ describe('a release that comes while another is open', () => {
   it('gives up when its turn does not come in time', async () => {
     const { show, second, open } = await busy()
     await stage.store.transaction((database) =>
-      insertQueued(database, { model: show.name, version: second, requestedBy: 'olga', preemption: 'none' }, -1),
+      insertQueued(
+        database,
+        { model: show.name, version: second, requestedBy: 'olga', preemption: 'none' },
+        -1,
+      ),
     )
     expect(await stage.store.transaction((database) => findQueued(database, show.name))).toBeUndefined()
     expect(await waited(show)).toEqual([[second, 'expired']])
