@@ -63,12 +63,22 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
 /** Defined by scripts/build. A compiled process cannot read TypeScript until the first model file is imported. */
 declare const isCompiled: boolean | undefined
 
-let reader: Promise<{ import(url: string, from: string): Promise<unknown> }> | undefined
+interface Reader {
+  import(url: string, from: string): Promise<unknown>
+}
+let reader: Promise<Reader> | undefined
 
 async function importFile(url: string): Promise<Record<string, unknown>> {
   if (typeof isCompiled === 'undefined') return (await import(url)) as Record<string, unknown>
-  reader ??= import('tsx/esm/api').then(({ register }) => register({ namespace: 'models' }))
+  reader ??= readTypeScript()
   return (await (await reader).import(url, import.meta.url)) as Record<string, unknown>
+}
+
+/** A model file in a folder without `"type": "module"` is read by `require`, which needs a reader of its own. */
+async function readTypeScript(): Promise<Reader> {
+  const [modules, commonjs] = await Promise.all([import('tsx/esm/api'), import('tsx/cjs/api')])
+  commonjs.register({ namespace: 'models' })
+  return modules.register({ namespace: 'models' })
 }
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
