@@ -1,17 +1,14 @@
-/** The short activities, by the names under which workflows call them. Workflows import the type of this map and nothing else. */
+/** Registers the short activities by the names that workflows call. Workflows import only the type of this map. */
 import { authorize } from './release/authorize-command.ts'
 import { failBatch, openBatch } from './batch/batch.ts'
 import { collectArtifacts } from './retention/artifact-gc.ts'
 import type { Deps } from './deps.ts'
-import { judgeDrift, judgeLabelDrift } from './monitor/drift.ts'
-import { estimateQuality } from './monitor/performance-estimate.ts'
 import { eraseStage } from './privacy/erase.ts'
 import { reportingFailures } from './runtime/failures.ts'
 import { failView, materialiseView } from './features/materialise.ts'
 import { monitorModel } from './monitor/monitor.ts'
 import { pipelineActivities } from './training-activities.ts'
 import { promote } from './release/promote.ts'
-import { judgeQuality } from './monitor/quality.ts'
 import { qualify } from './release/qualify.ts'
 import { nextQueuedRelease, enqueueRelease, markDequeued } from './release/release-queue.ts'
 import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.ts'
@@ -20,7 +17,6 @@ import { closeReleaseRow, openRelease, recordRelease } from './release/open-rele
 import { deleteExpired, createLogPartitions } from './retention/prediction-log.ts'
 import { rollBackModel, rollBackCandidate } from './release/rollback.ts'
 import { route } from './release/route.ts'
-import { findServingSkew } from './monitor/skew.ts'
 import { dispatchAlerts } from './alerts/dispatch.ts'
 import { watch } from './release/watch-stage.ts'
 
@@ -43,11 +39,6 @@ export const controlActivities = (deps: Deps) => ({
     qualify: qualify(deps),
     route: route(deps),
     watch: watch(deps),
-    judgeDrift: judgeDrift(deps),
-    judgeLabelDrift: judgeLabelDrift(deps),
-    judgeQuality: judgeQuality(deps),
-    estimateQuality: estimateQuality(deps),
-    findServingSkew: findServingSkew(deps),
     openBatch: openBatch(deps),
     failBatch: failBatch(deps),
     materialiseView: materialiseView(deps),

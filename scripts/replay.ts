@@ -175,7 +175,7 @@ async function playTurn({ client, config, model, store }: Stage): Promise<void> 
       preemption: 'unexposed',
     }),
   )
-  const queue = await client.workflow.start('queue', {
+  const queue = await client.workflow.start('releaseQueue', {
     workflowId: queueWorkflowId(show.name),
     taskQueue: config.taskQueues.control,
     args: [{ model: show.name }],

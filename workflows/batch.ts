@@ -1,4 +1,4 @@
-/** A batch prediction: bound to the champion at its start, answered on a training worker, and written down however it ends. */
+/** Runs a batch prediction: binds it to the champion at its start, scores it on a training worker and records its end. */
 import {
   CancellationScope,
   isCancellation,
@@ -20,10 +20,10 @@ export async function batchPredict(request: BatchRequest): Promise<BatchOutcome>
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })
   const { version, trainQueue } = await recording.openBatch(request)
-  setCurrentDetails(`rows of ${model} are answered by ${version}`)
+  setCurrentDetails(`${version} scores the rows of ${model}`)
   try {
     const { rows, refused, rowsPerSecond } = await training(trainQueue).scoreBatch({ id })
-    const message = `${rows} rows answered by ${version}, ${refused} of them refused, ${rowsPerSecond} rows/s`
+    const message = `${version} scored ${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
     setCurrentDetails(message)
     return { status: 'done', message, version }
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * Rehearses releases of one model, one drill after another: a candidate that is known to be bad goes the real way of a release, and
- * what is written down is how soon it was noticed and gone. The release knows that it is a drill only where it would promote.
+ * Runs the drills of one model in order: releases a candidate with a known fault through the real release workflow and records the
+ * time to detection and rollback. The release treats a drill differently only at promotion, which it refuses.
  */
 import {
   CancellationScope,
@@ -9,21 +9,14 @@ import {
   proxyActivities,
   setCurrentDetails,
   sleep,
-  startChild,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { DrillKind } from '../domain/drill.ts'
-import {
-  releaseIdOf,
-  releaseWorkflowId,
-  type DrillOutcome,
-  type DrillRequest,
-  type ReleaseOutcome,
-  type ReleaseRequest,
-} from './messages.ts'
+import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { messageOf } from './release/activities.ts'
+import { startReleaseChild } from './start-child.ts'
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
 
@@ -31,7 +24,7 @@ const recording = proxyActivities<
   Pick<ControlActivities, 'planDrills' | 'openDrill' | 'recordDrillRelease' | 'endDrill'>
 >({ startToCloseTimeout: '30 s', retry })
 
-const losing = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 'simulateWorkerLoss'>>({
+const outages = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 'simulateWorkerLoss'>>({
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '10 s',
   retry,
@@ -47,17 +40,17 @@ export async function drill(request: DrillRequest): Promise<DrillOutcome> {
   for (const [index, kind] of plan.kinds.entries()) {
     setCurrentDetails(`${kind}, ${index + 1} of ${plan.kinds.length}`)
     const id = `drl_${run}${index.toString(16).padStart(2, '0')}`
-    drills.push({ id, kind, ...(await rehearse({ id, model, kind, requestedBy, changes: request.changes })) })
+    drills.push({ id, kind, ...(await runDrill({ id, model, kind, requestedBy, changes: request.changes })) })
   }
   const failed = drills.filter(({ passed }) => !passed).map(({ kind }) => kind)
   const message =
-    failed.length === 0 ? `${drills.length} drill(s) have passed` : `failed or not held: ${failed.join(', ')}`
+    failed.length === 0 ? `${drills.length} drill(s) passed` : `failed or not held: ${failed.join(', ')}`
   upsertSearchAttributes({ Outcome: [failed.length === 0 ? 'passed' : 'failed'] })
   setCurrentDetails(message)
   return { model, drills, message }
 }
 
-interface Rehearsal {
+interface DrillRun {
   id: string
   model: string
   kind: DrillKind
@@ -65,64 +58,52 @@ interface Rehearsal {
   changes: DrillRequest['changes'] | undefined
 }
 
-async function rehearse({ changes, ...drill }: Rehearsal): Promise<{ passed: boolean; message: string }> {
+async function runDrill({ changes, ...drill }: DrillRun): Promise<{ passed: boolean; message: string }> {
   const { id, model, kind, requestedBy } = drill
-  const opened = await recording.openDrill({ ...drill, ...(changes === undefined ? {} : { changes }) })
+  const opened = await recording.openDrill({ ...drill, changes })
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
   const { version, policy } = opened
   const order: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }
-  const refused = await CancellationScope.cancellable(() => release(order, id, kind)).catch(
+  const refused = await CancellationScope.cancellable(() => runRelease(order, id, kind)).catch(
     (error: unknown) => messageOf(error),
   )
-  // A drill that is cancelled writes down how far it came.
+  // A cancelled drill records how far it came.
   return CancellationScope.nonCancellable(async () => {
-    const { passed = false, message = '' } = await recording.endDrill({
-      id,
-      refused,
-    })
+    const { passed = false, message = '' } = await recording.endDrill({ id, refused })
     return { passed, message }
   })
 }
 
-/** Carries the release to its end. Why it was never opened; undefined when it was. */
-async function release(order: ReleaseRequest, id: string, kind: DrillKind): Promise<string | undefined> {
+/** Runs the release to its end. Returns why it was not opened; undefined when it was. */
+async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): Promise<string | undefined> {
   const { model } = order
-  const child = await startRelease(order)
-  const releaseId = releaseIdOf(child.firstExecutionRunId)
+  const { child, releaseId } = await startWhenFree(order)
   await recording.recordDrillRelease({ id, releaseId })
   const withinMs = order.policy?.shadow?.deadlineMs ?? order.policy?.stages[0]?.deadlineMs ?? 0
   const loss = { id, model, releaseId, withinMs }
-  // The candidate of a lost replica or worker is sound: it has nothing to wait for when that is over.
+  // The candidate of a simulated outage has no fault, so its release is cancelled when the outage is over.
   const scope = new CancellationScope()
-  const held = scope.run(async () => {
-    if (kind === 'lost-replica') await losing.simulateReplicaLoss(loss)
-    else if (kind === 'dead-worker') await losing.simulateWorkerLoss(loss)
+  const outage = scope.run(async () => {
+    if (kind === 'lost-replica') await outages.simulateReplicaLoss(loss)
+    else if (kind === 'dead-worker') await outages.simulateWorkerLoss(loss)
     else return
     await getExternalWorkflowHandle(releaseWorkflowId(model), child.firstExecutionRunId).cancel()
   })
-  const lost = held.catch(() => {})
+  const outageEnded = outage.catch(() => {})
   const { outcome, reason } = await child.result()
   scope.cancel()
-  await lost
+  await outageEnded
   return outcome === 'failed' ? reason : undefined
 }
 
-/** A release that has written its end down runs for a moment yet, and has the id of the next one so long. */
-const closing = { tries: 20, pauseMs: 250 }
+/** A release that has recorded its end runs a moment longer, and holds the workflow id of the next one. */
+const closing = { maxTries: 20, pauseMs: 250 }
 
-async function startRelease(order: ReleaseRequest) {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await startChild<(order: ReleaseRequest) => Promise<ReleaseOutcome>>('release', {
-        workflowId: releaseWorkflowId(order.model),
-        parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-        args: [order],
-      })
-    } catch (error) {
-      // The error's class is not among what a workflow may import.
-      const isRunning = error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError'
-      if (!isRunning || tries === closing.tries) throw error
-      await sleep(closing.pauseMs)
-    }
+async function startWhenFree(order: ReleaseRequest) {
+  for (let tries = 1; tries <= closing.maxTries; tries++) {
+    const started = await startReleaseChild(order, ParentClosePolicy.REQUEST_CANCEL)
+    if (started !== undefined) return started
+    if (tries < closing.maxTries) await sleep(closing.pauseMs)
   }
+  throw new Error(`another release of ${order.model} is open`)
 }

@@ -1,4 +1,4 @@
-/** An erasure, one stage after the other until it is done. Nothing gives it up: what the law asks for is tried until it works. */
+/** Runs the stages of an erasure in order and retries each without limit, because the law requires the erasure to finish. */
 import {
   proxyActivities,
   setCurrentDetails,
@@ -15,7 +15,7 @@ const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '5 min' },
 })
 
-// It may last for days; each stage is one activity, whichever build does it.
+// It may last for days, so it follows the newest build; each stage is one activity.
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), erase)
 
 export async function erase(request: EraseRequest): Promise<void> {

@@ -1,12 +1,12 @@
-/** What the worker bundles: every export is a workflow of this name. */
+/** Lists the workflows that the worker bundles; each export name is a workflow type. */
 export { batchPredict } from './batch.ts'
-export { alerts } from './alerts.ts'
+export { alertDispatch } from './alerts.ts'
 export { monitor } from './monitor.ts'
 export { drill } from './drill.ts'
 export { erase } from './erase.ts'
-export { warmUp as getReady } from './warm-up.ts'
+export { warmUp } from './warm-up.ts'
 export { materialise } from './materialise.ts'
-export { queue } from './release-queue.ts'
+export { releaseQueue } from './release-queue.ts'
 export { release } from './release.ts'
 export { retention } from './retention.ts'
 export { retrain } from './retrain.ts'

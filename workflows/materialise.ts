@@ -1,4 +1,4 @@
-/** Takes what is new of one feature view in. Started by a schedule, or by a person who cannot wait; one at a time for a view. */
+/** Ingests the new rows of one feature view. A schedule or a user starts it; at most one run per view is open. */
 import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'
@@ -7,7 +7,7 @@ import { messageOf } from './release/activities.ts'
 const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
   startToCloseTimeout: '1 h',
   heartbeatTimeout: '30 s',
-  // The schedule tries again by itself.
+  // The schedule starts the next attempt.
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '30 s', maximumAttempts: 5 },
 })
 const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
@@ -19,7 +19,7 @@ export async function materialise({ view, from }: MaterialiseRequest): Promise<M
   try {
     const done = await materialiseView({ view, from })
     const { read, added, late } = done
-    const message = `${read} rows read, ${added} of them new, ${late} came late`
+    const message = `${read} rows read, ${added} of them new, ${late} late`
     setCurrentDetails(message)
     return { view, message, ...done }
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * Every message that goes in and out of a workflow: names, inputs, results, identities. The API, the command
- * line and the workflows share this file, so none of them can send what another does not understand.
+ * Declares the messages of all workflows: ids, inputs, results, signals, updates and queries. The API, the command line and the
+ * workflows share this file, so that their messages cannot drift apart.
  */
 import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
@@ -8,19 +8,19 @@ import type { BatchSpec } from '../domain/model/batch-spec.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
 import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release/state.ts'
 
-// What the SDK's own functions of these names give. They would bring its runtime into every process of the API and of the
-// command line, which send these messages and never receive one: a fifth of what a replica loads before it is ready.
+// Same values as the SDK's functions of these names. Importing those would load the workflow runtime into every API and command
+// line process: a fifth of what a replica loads before it is ready.
 const defineQuery = ((name: string) => ({ type: 'query', name })) as typeof sdk.defineQuery
 const defineSignal = ((name: string) => ({ type: 'signal', name })) as typeof sdk.defineSignal
 const defineUpdate = ((name: string) => ({ type: 'update', name })) as typeof sdk.defineUpdate
 
 // Identities
 
-/** At most one retraining of a model runs at a time, because there is one workflow id for it. */
+/** One id per model, so that at most one retraining of a model runs at a time. */
 export const retrainWorkflowId = (model: string): string => `retrain/${model}`
-/** At most one release of a model runs at a time, because there is one workflow id for it. */
+/** One id per model, so that at most one release of a model runs at a time. */
 export const releaseWorkflowId = (model: string): string => `release/${model}`
-/** The id of the release that a workflow run makes, so that whoever starts one knows it at once. */
+/** Derives the release id from the workflow run, so that the starter knows it at once. */
 export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.replaceAll('-', '')}`
 
 // retrain
@@ -29,14 +29,14 @@ export type RetrainReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'label
 
 export interface RetrainRequest {
   model: string
-  /** ISO 8601; rows known by then are used. The time of the start when absent. */
+  /** ISO 8601; uses the rows known by then. Default: the start time. */
   asOf?: string
   reason?: RetrainReason
-  /** The name of the key that asks; `schedule/<model>` for schedules; `temporal` when started by hand. */
+  /** The name of the requesting key; `schedule/<model>` for schedules; `temporal` when started by hand. */
   requestedBy?: string
   evidence?: Record<string, unknown>
   dedupeKey?: string
-  /** Passed on to the release; replaces the policy of the model file for this one challenger. */
+  /** Passed to the release; replaces the policy of the model file for this challenger. */
   policy?: ReleasePolicy
 }
 
@@ -49,7 +49,7 @@ export interface RetrainOutcome {
     | 'insufficient'
     | 'failed'
     | 'cancelled'
-    /** Held back before it began: the same evidence asked before, or another training was too short ago. */
+    /** Not started: a duplicate of an earlier request, or within the cooldown of another training. */
     | 'throttled'
   message: string
   model: string
@@ -59,7 +59,7 @@ export interface RetrainOutcome {
   snapshotDigest?: string
 }
 
-/** What a running retraining is doing, for `retrain --watch` and the API. */
+/** Progress of a running retraining, for `retrain --watch` and the API. */
 export interface RetrainProgress {
   stage: 'opening' | 'snapshot' | 'validate' | 'train' | 'evaluate' | 'register' | 'release' | 'ended'
   retrainingId?: string
@@ -73,14 +73,14 @@ export const retrainProgress = defineQuery<RetrainProgress>('progress')
 
 // monitor
 
-/** There is one monitor a model. */
+/** One monitor per model. */
 export const monitorWorkflowId = (model: string): string => `monitor/${model}`
-/** Who asks for a retraining when a monitor does. */
+/** The requester of a retraining that a monitor triggers. */
 export const monitorRequester = (model: string): string => `monitor/${model}`
 
 export interface MonitorRequest {
   model: string
-  /** The end of the last window that is dealt with, in milliseconds; what is stored decides when absent. */
+  /** The end of the last processed window, in milliseconds. Default: read from the database. */
   afterMs?: number
 }
 
@@ -89,9 +89,9 @@ export interface MonitorRequest {
 export const batchWorkflowId = (id: string): string => `batch/${id}`
 
 export interface BatchRequest extends BatchSpec {
-  /** Names the batch, its row and its workflow. */
+  /** Identifies the batch, its row and its workflow. */
   id: string
-  /** The name of the key that asks. */
+  /** The name of the requesting key. */
   requestedBy: string
 }
 
@@ -105,21 +105,21 @@ export interface BatchOutcome {
 
 export const eraseWorkflowId = (id: string): string => `erase/${id}`
 
-/** The person is named by the row of this id alone: whatever stands in a history stays there. */
+/** Carries no subject: only the row of this id names it, because a workflow history cannot be erased. */
 export interface EraseRequest {
   id: string
-  /** How long live replicas have to say that nothing from before waits with them; ten minutes when absent. */
+  /** How long live replicas have to acknowledge that they hold no older rows. Default: 10 minutes. */
   patienceMs?: number
 }
 
 // feature views
 
-/** At most one run of a view at a time, because there is one workflow id for it. */
+/** One id per view, so that at most one run of a view is open at a time. */
 export const materialiseWorkflowId = (view: string): string => `materialise/${view}`
 
 export interface MaterialiseRequest {
   view: string
-  /** ISO 8601: everything from then on is read again, for rows that came later than the view says they may. */
+  /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
   from?: string
 }
 
@@ -130,13 +130,13 @@ export interface MaterialiseOutcome {
   added: number
   late: number
   forgotten: number
-  /** ISO 8601: everything that was usable by then is stored. */
+  /** ISO 8601: all rows usable by then are stored. */
   watermark?: string
 }
 
 // alerts
 
-/** There is one that tells people of alerts, for all models. */
+/** One workflow dispatches the alerts of all models. */
 export const alertsWorkflowId = 'alerts'
 
 // release
@@ -146,13 +146,13 @@ export interface ReleaseRequest {
   /** The registered version to release. */
   version: string
   requestedBy: string
-  /** Replaces the policy of the model file, for tests and drills; frozen like it. */
+  /** Replaces the policy of the model file, for tests and drills; frozen in the same way. */
   policy?: ReleasePolicy
-  /** Takes the shorter way of a hotfix, and the place of an open release; asked for by an approver or an admin. */
+  /** Shortens the stages and supersedes an open release; the requester is an approver or an admin. */
   hotfix?: { reason: string }
-  /** The drill that it is part of: it is never promoted. */
+  /** The drill it belongs to; such a release is never promoted. */
   drill?: { id: string; kind: DrillKind }
-  /** The place in the queue that it had, to be told when it comes to nothing. */
+  /** The id of its queue entry, which is rejected when the release cannot open. */
   turn?: string
 }
 
@@ -167,29 +167,29 @@ export interface ReleaseOutcome {
 export { commandNames, type CommandName } from '../domain/release/state.ts'
 
 export interface Command {
-  /** The name of an active API key; its role decides what it may say. */
+  /** The name of an active API key; its role decides which commands are allowed. */
   by: string
   reason?: string
-  /** Makes a repetition harmless; the update id when absent. */
+  /** Idempotency key. Default: the update id. */
   id?: string
-  /** What the sender saw: the command is refused when it is no longer what is released. */
+  /** What the sender saw: a command is refused when the release has another digest. */
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
-  /** ISO 8601: heard later than that it is refused. For what ends a wait, when it may be long on its way. */
+  /** ISO 8601: the command is refused when it arrives later, because the wait it ends is over. */
   until?: string
-  /** Shows that the bearer of the key has said it; asked for where a bare name is not believed. */
+  /** Proves that the bearer of the key sent it; required where unsigned signals are off. */
   signature?: string
 }
 
 export interface CommandResult {
   accepted: boolean
   stage: ReleaseStage
-  /** What happened, or why nothing did. */
+  /** What the command did, or why it was refused. */
   message: string
 }
 
-/** Fire and forget; what it did stands in `release_commands` and in the audit. */
+/** Fire and forget; the result is stored in `release_commands` and in the audit log. */
 export const commandSignals = {
   approve: defineSignal<[Command]>('approve'),
   reject: defineSignal<[Command]>('reject'),
@@ -200,7 +200,7 @@ export const commandSignals = {
   promoteNow: defineSignal<[Command]>('promoteNow'),
 } as const
 
-/** The same words with an answer. */
+/** The same commands, each with a result. */
 export const commandUpdates = {
   approve: defineUpdate<CommandResult, [Command]>('approve'),
   reject: defineUpdate<CommandResult, [Command]>('reject'),
@@ -211,35 +211,35 @@ export const commandUpdates = {
   promoteNow: defineUpdate<CommandResult, [Command]>('promoteNow'),
 } as const
 
-/** Somebody waits for the place of this release; who and with what right stands in the row. */
+/** A queued release may supersede this one; its row in the queue says which and under which rule. */
 export const supersedeSignal = defineSignal('supersede')
 
 export const releaseStatus = defineQuery<ReleaseState>('status')
 
-// the turn of a release
+// release queue
 
-/** One release of a model waits at most, and one workflow brings it to its start. */
+/** At most one release of a model is queued, and one workflow starts it. */
 export const queueWorkflowId = (model: string): string => `queue/${model}`
 
 export interface QueueRequest {
   model: string
 }
 
-/** Somebody waits anew, or the open release has ended. */
-export const wakeSignal = defineSignal('wake')
+/** A release was queued, or the open release has ended. */
+export const queueChangedSignal = defineSignal('queueChanged')
 
 // drill
 
-/** One drill of a model at a time, because there is one workflow id for it. */
+/** One id per model, so that at most one drill of a model runs at a time. */
 export const drillWorkflowId = (model: string): string => `drill/${model}`
 
 export interface DrillRequest {
   model: string
-  /** The name of the key that asks; `schedule/<model>` for the monthly ones. */
+  /** The name of the requesting key; `schedule/<model>` for the monthly drills. */
   requestedBy: string
-  /** All kinds of the model's policy, one after another, when absent. */
+  /** Run one after another. Default: all kinds of the model's policy. */
   kinds?: DrillKind[]
-  /** Replace what the model's policy says. */
+  /** Override the model's drill policy. */
   changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
 }
 
@@ -251,34 +251,34 @@ export interface DrillOutcome {
 
 // retention
 
-/** One at a time in a whole system, because there is one workflow id for it. */
+/** One id per installation, so that at most one run is open at a time. */
 export const retentionWorkflowId = 'retention'
 
 export interface RetentionOutcome {
-  /** Partitions made for today and the days to come. */
+  /** Partitions created for today and the coming days. */
   daysMade: number
   daysDropped: string[]
-  /** Table → rows deleted, where there were any. */
+  /** Table → rows deleted; tables without deletions are left out. */
   rows: Record<string, number>
-  /** Artifacts and snapshots that were given up, and the files that went with them or had no row. Absent when a run from before goes on. */
-  artifacts?: { givenUp: number; removed: number; freedBytes: number }
+  /** Artifacts and snapshots selected for deletion, and the files removed with them or without a row. */
+  artifacts: { givenUp: number; removed: number; freedBytes: number }
 }
 
 // rollback outside of a release
 
-/** At most one rollback of a model runs at a time, because there is one workflow id for it. */
+/** One id per model, so that at most one rollback of a model runs at a time. */
 export const rollbackWorkflowId = (model: string): string => `rollback/${model}`
 
-/** Returns a model to its last proven version. While a release is open, the release is told instead. */
+/** Returns a model to its last proven version. An open release receives the rollback command instead. */
 export interface RollbackRequest {
   model: string
   /** The name of an active key that may roll back. */
   by: string
   reason: string
-  /** What the warrant is for, and the warrant: see `Command`. */
+  /** The signed command id and its signature: see `Command`. */
   id?: string
   signature?: string
-  /** ISO 8601: when it was said, if not now. A version that has become champion since is not meant. */
+  /** ISO 8601: when the order was given, if not now. A version promoted since then is not rolled back. */
   recordedAt?: string
 }
 
@@ -288,11 +288,11 @@ export interface RollbackOutcome {
   model: string
   /** Why it was refused. */
   code?: 'forbidden' | 'no_champion' | 'no_rollback_target' | 'command_refused'
-  /** The version taken back. */
+  /** The version rolled back. */
   from?: string
-  /** The version that answers now. */
+  /** The version that serves now. */
   to?: string
-  /** The release that was told instead. */
+  /** The open release that received the command instead. */
   releaseId?: string
   /** From the order to the last live replica's acknowledgement, in milliseconds. */
   tookMs?: number

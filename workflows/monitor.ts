@@ -1,6 +1,6 @@
 /**
- * Watches one model for as long as it exists, window by window. It tells people and may ask for a retraining; releasing is not
- * its business. It remembers nothing but the last window it has dealt with, so that it can begin anew at any time.
+ * Monitors one model, window by window, for as long as the model exists: raises alerts and may start a retraining. Its only state is
+ * the end of the last processed window, so that it can continue as new at any time.
  */
 import {
   ParentClosePolicy,
@@ -8,7 +8,6 @@ import {
   proxyActivities,
   setCurrentDetails,
   sleep,
-  startChild,
   upsertSearchAttributes,
   workflowInfo,
   setWorkflowOptions,
@@ -16,39 +15,41 @@ import {
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { Trigger } from '../domain/monitoring/retraining-triggers.ts'
 import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './messages.ts'
+import type { retrain } from './retrain.ts'
+import { startUnlessRunning } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
-/** Tried for as long as it takes: a window that was not looked at would be a hole in what is known of the model. */
+/** Retried without limit, because a skipped window would leave a gap in the model's record. */
 const { monitorModel } = proxyActivities<Pick<ControlActivities, 'monitorModel'>>({
   startToCloseTimeout: '10 min',
   heartbeatTimeout: '10 s',
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '1 min' },
 })
 
-/** After so many windows the history begins anew; each leaves some fifteen events. */
-const windowsARun = 200
-/** Even the longest windows are asked for anew within this, in case a model file has shortened them. */
-const longestSleepMs = 3_600_000
+/** Windows per run before it continues as new; each adds about fifteen events. */
+const maxWindows = 200
+/** Upper limit of one sleep, so that a shorter window in the model file takes effect. */
+const maxSleepMs = 3_600_000
 
-// It never ends, so it goes on with the newest build.
+// It never ends, so it follows the newest build.
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), monitor)
 
 export async function monitor({ model, afterMs }: MonitorRequest): Promise<void> {
   upsertSearchAttributes({ Model: [model] })
   let after = afterMs
-  for (let windows = 0; windows < windowsARun && !workflowInfo().continueAsNewSuggested; windows++) {
+  for (let windows = 0; windows < maxWindows && !workflowInfo().continueAsNewSuggested; windows++) {
     const seen = await monitorModel({ model, afterMs: after })
     if (seen.gone) return
     after = seen.toMs
     setCurrentDetails(seen.summary)
-    if (seen.ask !== undefined) await askForRetraining(seen.ask)
-    if (seen.waitMs > 0) await sleep(Math.min(seen.waitMs, longestSleepMs))
+    if (seen.ask !== undefined) await startRetraining(seen.ask)
+    if (seen.waitMs > 0) await sleep(Math.min(seen.waitMs, maxSleepMs))
   }
   await continueAsNew<typeof monitor>({ model, afterMs: after })
 }
 
-/** Started and not waited for. One that runs already is answer enough: what still holds then will be found again. */
-async function askForRetraining({ model, reason, dedupeKey, message, evidence }: Trigger): Promise<void> {
+/** Does not wait for the result. When one runs already, the next window raises the trigger again if it still holds. */
+async function startRetraining({ model, reason, dedupeKey, message, evidence }: Trigger): Promise<void> {
   const request: RetrainRequest = {
     model,
     reason,
@@ -56,14 +57,9 @@ async function askForRetraining({ model, reason, dedupeKey, message, evidence }:
     requestedBy: monitorRequester(model),
     evidence: { ...evidence, message },
   }
-  try {
-    await startChild('retrain', {
-      workflowId: retrainWorkflowId(model),
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [request],
-    })
-  } catch (error) {
-    // The error's class is not among what a workflow may import.
-    if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error
-  }
+  await startUnlessRunning<typeof retrain>('retrain', {
+    workflowId: retrainWorkflowId(model),
+    parentClosePolicy: ParentClosePolicy.ABANDON,
+    args: [request],
+  })
 }

@@ -1,14 +1,12 @@
 /**
- * The life of a release: take the next effect the state asks for, do it, turn what came back into an event, advance.
- * People speak into the same reducer at any moment; a step that the state no longer asks for is cancelled. Nothing here
- * judges or decides, and nothing here is lost when a worker dies.
+ * Runs a release: performs the next effect of the state, turns its result into an event and advances the state. Commands reach the
+ * same reducer at any time and cancel a step that the state no longer asks for.
  */
 import {
   CancellationScope,
   allHandlersFinished,
   condition,
   continueAsNew,
-  getExternalWorkflowHandle,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -18,86 +16,61 @@ import {
 } from '@temporalio/workflow'
 import { advance } from '../domain/release/reducer.ts'
 import { nextEffect, type ReleaseEffect } from '../domain/release/next-effect.ts'
-import type { ReleaseEvent, StepEvent } from '../domain/release/events.ts'
+import type { Advance, ReleaseEvent, StepEvent } from '../domain/release/events.ts'
 import type { ReleaseState } from '../domain/release/state.ts'
 import { releaseStages } from '../domain/release/state.ts'
 import { whyWaiting } from '../domain/release/explain.ts'
-import { receiveCommands, type CarriedCommands } from './release/command-handlers.ts'
+import { receiveCommands } from './release/command-handlers.ts'
+import type { CarriedCommands } from './release/inbox.ts'
 import {
-  queueWorkflowId,
   releaseIdOf,
   releaseStatus,
   supersedeSignal,
-  wakeSignal,
   type ReleaseOutcome,
   type ReleaseRequest,
 } from './messages.ts'
 import { messageOf, patient, qualifying, routing, watching } from './release/activities.ts'
+import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
 /** What one run hands to the next when its history grows long. */
 export interface Carried {
   state: ReleaseState
-  /** Absent in what was handed over by earlier builds. */
-  commands?: CarriedCommands
+  commands: CarriedCommands
 }
 
-// Ends on the build of the workers that it began with: nothing in flight changes with a deployment.
+// A release ends on the build that it began with, so that a deployment changes nothing in flight.
 setWorkflowOptions(whereVersioned('PINNED'), release)
 
 export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
-  // Started by hand, a release may lack anything.
-  const { model = '', version = '', requestedBy = 'temporal' } = (given ?? {}) as Partial<ReleaseRequest>
-  const request = {
-    ...given,
-    model: String(model),
-    version: String(version),
-    requestedBy: String(requestedBy),
-  }
-  let state: ReleaseState | undefined = carried?.state
-  let saved = carried?.state.revision ?? 1
-  let running: { key: string; scope: CancellationScope } | undefined
+  const request = parseRequest(given)
+  const steps = createSteps(carried?.state)
   let cancelled = false
-  let shut = false
+  let ending = false
 
-  /** Everything that happens to the release comes through here. */
-  const dispatch = (event: ReleaseEvent) => {
-    const result = advance(opened(), event)
-    state = result.state
-    const wanted = nextEffect(state)
-    if (running && running.key !== wanted.key) running.scope.cancel()
-    return result
-  }
-  const opened = (): ReleaseState => {
-    if (state === undefined) throw new Error('the release is not open yet')
-    return state
-  }
-  const save = async () => {
-    const now = opened()
-    if (now.revision === saved) return
-    await patient.recordRelease({ state: now, commands: [] })
-    saved = now.revision
-  }
-
-  setHandler(releaseStatus, opened)
-  const commands = receiveCommands({ state: () => state, dispatch, carried: carried?.commands })
+  setHandler(releaseStatus, steps.current)
+  const commands = receiveCommands({
+    state: steps.find,
+    dispatch: steps.dispatch,
+    carried: carried?.commands,
+  })
   const { turning } = commands
-  // A stage may be watched for weeks; the next run goes on with the watch where this one leaves it.
-  void CancellationScope.nonCancellable(() => condition(turning)).then(() => running?.scope.cancel())
+  // A stage may be watched for weeks; the next run resumes the watch.
+  void CancellationScope.nonCancellable(() => condition(turning)).then(steps.cancel)
   setHandler(supersedeSignal, async () => {
-    await condition(() => state !== undefined || shut)
-    if (state !== undefined && !shut) await offerSupersede()
+    await condition(() => steps.find() !== undefined || ending)
+    if (steps.find() !== undefined && !ending) await offerSupersede()
   })
   CancellationScope.current().cancelRequested.catch(() => {
     cancelled = true
-    if (state !== undefined) dispatch({ kind: 'cancelled', atMs: Date.now() })
+    if (steps.find() !== undefined) steps.dispatch({ kind: 'cancelled', atMs: Date.now() })
   })
 
-  // Whatever is asked of the run from outside, the candidate is taken back and the end is written down.
+  // A cancelled run still rolls its candidate back and records its end.
   return CancellationScope.nonCancellable(async () => {
-    if (state === undefined) {
+    if (steps.find() === undefined) {
       const opening = await patient.openRelease({
         ...request,
         id,
@@ -106,86 +79,136 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         atMs: Date.now(),
       })
       if ('refused' in opening) {
-        shut = true
+        ending = true
         await commands.close(opening.refused)
-        await wakeQueue(request.model)
-        return refused(request, id, opening.refused)
+        await notifyQueue(request.model)
+        return refusedOutcome(request, id, opening.refused)
       }
-      state = opening.state
-      if (cancelled) dispatch({ kind: 'cancelled', atMs: Date.now() })
+      steps.open(opening.state)
+      if (cancelled) steps.dispatch({ kind: 'cancelled', atMs: Date.now() })
     }
     for (;;) {
-      publish(opened())
-      if (nextEffect(opened()).kind === 'none') break
-      await save()
-      const effect = nextEffect(opened())
+      publish(steps.current())
+      if (nextEffect(steps.current()).kind === 'none') break
+      await steps.save()
+      const effect = nextEffect(steps.current())
       if (turning()) await handOver()
-      const event = await attempt(effect)
+      const event = await steps.attempt(effect, turning)
       if (event === undefined) continue
       try {
-        dispatch({ ...event, atMs: Date.now() } as StepEvent)
+        steps.dispatch({ ...event, atMs: Date.now() } as StepEvent)
       } catch (error) {
-        // A report that its stage cannot produce is a defect; the candidate must not stay out because of it.
-        dispatch({ kind: 'step_failed', step: effect.kind, message: messageOf(error), atMs: Date.now() })
+        // An event that its stage does not allow is a defect; the release must still end, or the candidate would stay exposed.
+        steps.dispatch({
+          kind: 'step_failed',
+          step: effect.kind,
+          message: messageOf(error),
+          atMs: Date.now(),
+        })
       }
     }
-    shut = true
+    ending = true
     await commands.close()
-    await wakeQueue(request.model)
+    await notifyQueue(request.model)
     await condition(allHandlersFinished)
-    const { outcome = 'failed', reason = '', model, version } = opened()
+    const { outcome = 'failed', reason = '', model, version } = steps.current()
     return { outcome, reason, releaseId: id, model, version }
   })
 
-  /** Goes on in a run with a history of its own. Nothing may happen between the last look at what waits and the end of this one. */
+  /** Continues as new. No command may arrive between the last check and the end of this run, so nothing is awaited there. */
   async function handOver(): Promise<never> {
     const ready = () => commands.canHandOver() && allHandlersFinished()
-    while (!ready() || opened().revision !== saved) {
+    while (!ready() || !steps.isSaved()) {
       await condition(ready)
-      await save()
+      await steps.save()
     }
-    return continueAsNew<typeof release>(request, { state: opened(), commands: commands.handOver() })
+    return continueAsNew<typeof release>(request, { state: steps.current(), commands: commands.handOver() })
   }
 
-  /** Who waits for the place, and with what right, stands in a row; the signal has only said that somebody does. */
+  /** Offers the place of this release to the queued one; its row says under which rule. */
   async function offerSupersede(): Promise<void> {
     const waiting = await CancellationScope.nonCancellable(() =>
       patient.nextQueuedRelease({ model: request.model }),
     )
-    if (waiting === null || waiting.preemption === 'none' || shut) return
+    if (waiting === null || waiting.preemption === 'none' || ending) return
     const { requestedBy: by, version, preemption: over, hotfixReason: reason = '' } = waiting
-    dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
-  }
-
-  /** Does what the state asks for. Undefined when the state stopped asking for it in the meantime. */
-  async function attempt(effect: ReleaseEffect): Promise<Report | undefined> {
-    const scope = new CancellationScope()
-    running = { key: effect.key, scope }
-    const unwanted = () => nextEffect(opened()).key !== effect.key
-    try {
-      const report = await scope.run(() => perform(effect, opened()))
-      return unwanted() ? undefined : report
-    } catch (error) {
-      // Cancelled by a pause, a step may be wanted again before it has ended: by the resume right behind it.
-      if (scope.consideredCancelled || unwanted() || turning()) return undefined
-      return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
-    } finally {
-      running = undefined
-      // What has lost a race against a timer, or the timer.
-      scope.cancel()
-    }
+    steps.dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
   }
 }
 
-/** The one that waits for its turn is told that it has come; where nobody waits, there is nobody to tell. */
-async function wakeQueue(model: string): Promise<void> {
-  await getExternalWorkflowHandle(queueWorkflowId(model))
-    .signal(wakeSignal)
-    .catch(() => {})
+/** A release started by hand may lack any field. */
+function parseRequest(given: ReleaseRequest): ReleaseRequest {
+  const { model = '', version = '', requestedBy = 'temporal' } = (given ?? {}) as Partial<ReleaseRequest>
+  return { ...given, model: String(model), version: String(version), requestedBy: String(requestedBy) }
 }
 
-/** An event that does not know its time yet. */
+/** A step event without its time. */
 type Report = StepEvent extends infer Event ? (Event extends StepEvent ? Omit<Event, 'atMs'> : never) : never
+
+interface Steps {
+  /** Undefined until the release is open. */
+  find(): ReleaseState | undefined
+  /** Throws until the release is open. */
+  current(): ReleaseState
+  open(state: ReleaseState): void
+  /** The only way to change the state. Cancels the running step when the new state asks for another one. */
+  dispatch(event: ReleaseEvent): Advance
+  /** Stores the state, unless it is stored already. */
+  save(): Promise<void>
+  isSaved(): boolean
+  cancel(): void
+  /** Performs the effect. Undefined when the state stopped asking for it in the meantime. */
+  attempt(effect: ReleaseEffect, turning: () => boolean): Promise<Report | undefined>
+}
+
+/** Holds the state of a run, the revision stored last and the running step. */
+function createSteps(carried: ReleaseState | undefined): Steps {
+  let state = carried
+  let saved = carried?.revision ?? 1
+  let running: { key: string; scope: CancellationScope } | undefined
+  const current = (): ReleaseState => {
+    if (state === undefined) throw new Error('the release is not open yet')
+    return state
+  }
+  return {
+    find: () => state,
+    current,
+    open(opened) {
+      state = opened
+    },
+    dispatch(event) {
+      const result = advance(current(), event)
+      state = result.state
+      if (running && running.key !== nextEffect(state).key) running.scope.cancel()
+      return result
+    },
+    async save() {
+      const now = current()
+      if (now.revision === saved) return
+      await patient.recordRelease({ state: now, commands: [] })
+      saved = now.revision
+    },
+    isSaved: () => current().revision === saved,
+    cancel: () => running?.scope.cancel(),
+    async attempt(effect, turning) {
+      const scope = new CancellationScope()
+      running = { key: effect.key, scope }
+      const unwanted = () => nextEffect(current()).key !== effect.key
+      try {
+        const report = await scope.run(() => perform(effect, current()))
+        return unwanted() ? undefined : report
+      } catch (error) {
+        // A step cancelled by a pause may be wanted again before it has ended, when a resume follows at once.
+        if (scope.consideredCancelled || unwanted() || turning()) return undefined
+        return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
+      } finally {
+        running = undefined
+        // Cancels the loser of a race between a step and a timer.
+        scope.cancel()
+      }
+    },
+  }
+}
 
 async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Report> {
   switch (effect.kind) {
@@ -198,10 +221,10 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
       return routing(state).route(state)
     case 'watch': {
       const { hold, deadlineMs, untilMs } = effect
-      const seen = watching.watch({ state, hold, deadlineMs })
-      if (untilMs === undefined) return seen
+      const verdict = watching.watch({ state, hold, deadlineMs })
+      if (untilMs === undefined) return verdict
       const late = sleep(Math.max(1, untilMs - Date.now())).then((): Report => ({ kind: 'timed_out' }))
-      return Promise.race([seen, late])
+      return Promise.race([verdict, late])
     }
     case 'promote':
       return patient.promote(state)
@@ -219,7 +242,7 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
   }
 }
 
-/** What must be done and cannot be done is tried again, more and more slowly. */
+/** Exponential backoff for steps that must succeed. */
 async function pauseBefore(attempts: number): Promise<void> {
   if (attempts > 0) await sleep(Math.min(250 * 2 ** attempts, 30_000))
 }
@@ -235,7 +258,7 @@ function publish(state: ReleaseState): void {
   setCurrentDetails(`**${state.stage}**: ${releaseStages[state.stage]}\n\n${whyWaiting(state)}`)
 }
 
-function refused(request: ReleaseRequest, releaseId: string, reason: string): ReleaseOutcome {
+function refusedOutcome(request: ReleaseRequest, releaseId: string, reason: string): ReleaseOutcome {
   const { model, version } = request
   upsertSearchAttributes({
     Model: [model],

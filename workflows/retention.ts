@@ -1,9 +1,8 @@
 /**
- * Makes the coming days of the prediction log, forgets what is too old and keeps the artifacts within their budget. Without it
- * the rows of a new day would have no partition of their own, and logs and artifacts would grow until the disk is full. It runs
- * every hour; each step can be left out once.
+ * Creates the coming partitions of the prediction log, deletes expired rows and keeps artifacts within their budget, so that the
+ * disk does not fill. Runs every hour; one missed run does no harm.
  */
-import { patched, proxyActivities } from '@temporalio/workflow'
+import { proxyActivities } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { RetentionOutcome } from './messages.ts'
 
@@ -16,9 +15,8 @@ const { createLogPartitions, deleteExpired, collectArtifacts } = proxyActivities
 })
 
 export async function retention(): Promise<RetentionOutcome> {
-  // First what must not be late; a row that is forgotten an hour later harms nobody.
+  // Partitions first: predictions need them at midnight, while deletions may be late.
   const daysMade = await createLogPartitions()
   const forgotten = await deleteExpired()
-  if (!patched('collects-artifacts')) return { daysMade, ...forgotten }
   return { daysMade, ...forgotten, artifacts: await collectArtifacts() }
 }

@@ -1,27 +1,22 @@
 /**
- * The way of a challenger: snapshot, validate, train, evaluate, register, release. Every run ends in one outcome that is
- * written down; what goes wrong on the way is told to the data scientist and changes nothing that is live.
+ * Retrains a model: snapshot, validate, train, evaluate, register, release. Every run records one outcome; a failure raises an alert
+ * and changes nothing in production.
  */
 import {
   ActivityFailure,
   ApplicationFailure,
   CancellationScope,
   ParentClosePolicy,
-  getExternalWorkflowHandle,
   isCancellation,
   setCurrentDetails,
   setHandler,
-  startChild,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
 import {
   queueWorkflowId,
-  releaseIdOf,
-  releaseWorkflowId,
   retrainProgress,
   retrainWorkflowId,
-  wakeSignal,
   type ReleaseRequest,
   type RetrainOutcome,
   type RetrainProgress,
@@ -29,16 +24,18 @@ import {
 } from './messages.ts'
 import { messageOf, patient } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
-import { checkRequest, type CheckedRequest } from './retrain/parse-request.ts'
+import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
+import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
+import type { releaseQueue } from './release-queue.ts'
 
 type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
-  /** What the data scientist is told when it came to nothing. */
+  /** Evidence for the alert that a run without a release raises. */
   alert?: Record<string, unknown>
 }
 
 export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const info = workflowInfo()
-  const request = checkRequest(given, info.startTime)
+  const request = parseRetrainRequest(given, info.startTime)
   upsertSearchAttributes({ Model: [request.model] })
   if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request)
 
@@ -47,25 +44,14 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   setHandler(retrainProgress, () => progress)
   const { model, asOf, reason, requestedBy, evidence = {}, dedupeKey } = request
   const opened = await recording
-    .openRetraining({
-      retrainingId,
-      model,
-      asOf,
-      reason,
-      requestedBy,
-      evidence,
-      dedupeKey,
-    })
+    .openRetraining({ retrainingId, model, asOf, reason, requestedBy, evidence, dedupeKey })
     .catch(refuse)
   if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
-  const found = {
-    snapshotDigest,
-    version,
-  }
+  const found = { snapshotDigest, version }
   const { outcome, message, alert } = ending
-  // A cancelled run writes its end down all the same.
+  // A cancelled run records its end too.
   await CancellationScope.nonCancellable(async () => {
     if (alert)
       await recording.alertRetraining({ model, kind: outcome, message, evidence: { retrainingId, ...alert } })
@@ -74,17 +60,10 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [outcome] })
   setCurrentDetails(`**${outcome}**: ${message}`)
-  return {
-    outcome,
-    message,
-    model,
-    retrainingId,
-    ...found,
-    ...(releaseId === undefined ? {} : { releaseId }),
-  }
+  return { outcome, message, model, retrainingId, ...found, releaseId }
 }
 
-/** The brakes have written it down and ended it already: no data was looked at. */
+/** `openRetraining` has recorded the end already; no data was read. */
 function throttled({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: ['throttled'] })
@@ -92,7 +71,7 @@ function throttled({ model }: CheckedRequest, progress: RetrainProgress, message
   return { outcome: 'throttled', message, model, retrainingId: progress.retrainingId ?? '' }
 }
 
-/** The story itself: each step stands on what the one before it wrote down. */
+/** Runs the stages in order; each reads what the one before it stored. */
 async function runStages(
   request: CheckedRequest,
   progress: RetrainProgress,
@@ -149,76 +128,56 @@ async function runStages(
   if (needsPerson && approvers === 0)
     return {
       outcome: 'registered',
-      message: `${version} waits for a person to release it: ${reasons.join('; ')}`,
+      message: `${version} is registered and must be released by an operator: ${reasons.join('; ')}`,
       alert: { evaluationId, reasons },
     }
-  return startRelease(request, version, progress)
+  return releaseOrQueue(request, version, progress)
 }
 
-/** Starts the release and does not wait for it. While another one is open it waits for its turn, or the version stays for later. */
-async function startRelease(
+/** Starts the release without waiting for its end. While another one is open, the version is queued or stays registered. */
+async function releaseOrQueue(
   { model, requestedBy, policy }: CheckedRequest,
   version: string,
   progress: RetrainProgress,
 ): Promise<Ending> {
   const order: ReleaseRequest = { model, version, requestedBy, policy }
-  try {
-    const release = await startChild('release', {
-      workflowId: releaseWorkflowId(model),
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [order],
-    })
-    progress.releaseId = releaseIdOf(release.firstExecutionRunId)
-    return { outcome: 'released', message: `${version} is being released as ${progress.releaseId}` }
-  } catch (error) {
-    if (!isRunning(error)) throw error
-    const busy = `${version} is registered; another release of ${model} is running`
-    const joined = await patient.enqueueRelease(order)
-    if ('refused' in joined)
-      return { outcome: 'registered', message: `${busy}, so it was not released: ${joined.refused}` }
-    await wakeQueue(model)
-    return { outcome: 'registered', message: `${busy}, and this one waits for its turn as ${joined.id}` }
+  const started = await startReleaseChild(order)
+  if (started !== undefined) {
+    progress.releaseId = started.releaseId
+    return { outcome: 'released', message: `${version} is being released as ${started.releaseId}` }
   }
+  const busy = `${version} is registered; another release of ${model} is open`
+  const queued = await patient.enqueueRelease(order)
+  if ('refused' in queued)
+    return { outcome: 'registered', message: `${busy}, so it was not released: ${queued.refused}` }
+  await startQueue(model)
+  return { outcome: 'registered', message: `${busy}, so it is queued as ${queued.id}` }
 }
 
-/** Starts the workflow that brings the waiting release to its start, or wakes the one that runs. */
-async function wakeQueue(model: string): Promise<void> {
-  try {
-    await startChild('queue', {
-      workflowId: queueWorkflowId(model),
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [{ model }],
-    })
-  } catch (error) {
-    if (!isRunning(error)) throw error
-    await getExternalWorkflowHandle(queueWorkflowId(model))
-      .signal(wakeSignal)
-      .catch(() => {})
-  }
+/** Starts the release queue of the model, or signals the one that runs. */
+async function startQueue(model: string): Promise<void> {
+  const started = await startUnlessRunning<typeof releaseQueue>('releaseQueue', {
+    workflowId: queueWorkflowId(model),
+    parentClosePolicy: ParentClosePolicy.ABANDON,
+    args: [{ model }],
+  })
+  if (started === undefined) await notifyQueue(model)
 }
 
-/** Schedules and terminals give ids of their own; the work is done under the model's id, of which there is only one. */
+/** Schedules and terminals choose their own workflow ids; the work runs under the id of the model, which is unique. */
 async function delegateToModelWorkflow(request: CheckedRequest): Promise<RetrainOutcome> {
   const { model } = request
-  try {
-    const child = await startChild(retrain, {
-      workflowId: retrainWorkflowId(model),
-      parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-      args: [request],
-    })
-    return await child.result()
-  } catch (error) {
-    if (isRunning(error))
-      throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
-    throw error
-  }
+  const child = await startUnlessRunning<typeof retrain>('retrain', {
+    workflowId: retrainWorkflowId(model),
+    parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+    args: [request],
+  })
+  if (child === undefined)
+    throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
+  return await child.result()
 }
 
-/** The error's class is not among what a workflow may import. */
-const isRunning = (error: unknown): boolean =>
-  error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError'
-
-/** Before there is a record there is nothing to close: the run fails with the reason itself. */
+/** No row exists yet, so the run itself fails with the reason. */
 function refuse(error: unknown): never {
   if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure)
     throw ApplicationFailure.nonRetryable(error.cause.message, error.cause.type)

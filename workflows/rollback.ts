@@ -1,7 +1,6 @@
 /**
- * Returns a model to its last proven version while no release is open. An open release is told instead: it knows what of
- * its candidate is out, and two hands on one route would undo each other. Only a drill is waited for: what is wrong is the champion
- * then, and whoever says so has said it once.
+ * Returns a model to its last proven version. An open release receives the rollback command instead, because two writers of one route
+ * would undo each other; a drill is ended first, because the order is about the champion.
  */
 import {
   CancellationScope,
@@ -14,38 +13,30 @@ import { commandRoles } from '../domain/release/state.ts'
 import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './messages.ts'
 import { patient, rollingBack } from './release/activities.ts'
 
-/** What a release that is ending anyway gets to write its end, before it is taken for interrupted. */
+/** How long an ending release has to record its end before it counts as interrupted. */
 const graceMs = 2_000
-/** How soon it is looked whether a drill has made way, and how often. */
-const drillWait = { everyMs: 250, tries: 120 }
+/** Polling for the end of an open drill. */
+const drillWait = { everyMs: 250, maxTries: 120 }
 
 export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
   const { model, by, reason, signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
-  const said = { id: request.id ?? uuid4(), by, reason, signature }
-  const [who] = await patient.authorize({
-    names: [by],
-    model,
-    commands: [{ ...said, command: 'rollback' }],
-  })
-  if (who?.role === undefined || !who.inScope || !commandRoles.rollback.includes(who.role))
+  const command = { id: request.id ?? uuid4(), by, reason, signature }
+  const [sender] = await patient.authorize({ model, commands: [{ ...command, command: 'rollback' }] })
+  if (sender?.role === undefined || !sender.inScope || !commandRoles.rollback.includes(sender.role))
     return {
       outcome: 'refused',
       code: 'forbidden',
       model,
-      message: who?.rejectedBecause ?? `${by} is no active key that may roll ${model} back`,
+      message:
+        sender?.rejectedBecause ??
+        `the key ${by} cannot roll ${model} back: it is unknown, revoked or lacks the role`,
     }
   return CancellationScope.nonCancellable(async () => {
     let interrupted: string | undefined
     let waits = 0
     for (;;) {
-      const report = await rollingBack.rollBackModel({
-        model,
-        by,
-        reason,
-        interrupted,
-        recordedAt,
-      })
+      const report = await rollingBack.rollBackModel({ model, by, reason, interrupted, recordedAt })
       switch (report.outcome) {
         case 'refused':
           return { outcome: 'refused', code: report.code, model, message: report.message }
@@ -59,13 +50,13 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
             from,
             to,
             tookMs,
-            message: `${from} is taken back, ${to} answers${missing}${over}`,
+            message: `${from} is rolled back, ${to} serves${missing}${over}`,
           }
         }
         case 'open_release':
           try {
-            await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, said)
-            if (report.drill === true && waits++ < drillWait.tries) {
+            await getExternalWorkflowHandle(releaseWorkflowId(model)).signal(commandSignals.rollback, command)
+            if (report.drill === true && waits++ < drillWait.maxTries) {
               await sleep(drillWait.everyMs)
               break
             }
@@ -73,7 +64,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
               outcome: 'forwarded',
               model,
               releaseId: report.releaseId,
-              message: `release ${report.releaseId} is open and has been told to take its candidate back`,
+              message: `release ${report.releaseId} is open and has received the rollback command`,
             }
           } catch {
             // No workflow of this id runs: the release has just ended, or its workflow was terminated.

@@ -1,136 +1,95 @@
 /**
- * Who has said it. A message carries a name, so what that name may do is looked up each time: a revoked key says nothing any
- * more. Whether the name is believed is settled here too, and what the release stands on at that moment is read.
+ * Authorizes commands: looks up the key of each sender, verifies its signature, and reads the basis of the release at that moment.
+ * Looked up on every command, so that a revoked key has no effect.
  */
 import type { CommandName, ReleaseBasis } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
-import { findChampion } from '../../store/registry/champions.ts'
 import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
-import { findAnswers, findReleasable } from '../../store/release/releases.ts'
+import { findReleaseBasis } from '../../store/release/basis.ts'
+import { findAnswers } from '../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
 import { verifyCommand, type Warranted } from '../../store/signing/command-signatures.ts'
 import type { CommandResult } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
 
-export interface Identity {
-  /** Of the command; absent when only the name was asked about. */
-  id?: string
+export interface CommandIdentity {
+  /** The id of the command. */
+  id: string
   name: string
-  /** Absent when it is not believed that the name's owner has said it. */
+  /** Absent when the key is unknown or revoked, or the signature is rejected. */
   role?: Role
   /** The id of the key. */
   key?: string
-  /** Why it is not believed. */
+  /** Why the signature is rejected. */
   rejectedBecause?: string
-  /** Whether the key may touch the model asked about. */
+  /** Whether the key covers the model. */
   inScope: boolean
-  /** What the release stands on. */
+  /** The basis of the release; absent when the command is not about a version. */
   standing?: ReleaseBasis
-  /** What was answered to this command before, however long ago. */
+  /** The result of the same command when it was applied before. */
   answered?: CommandResult
 }
 
-export interface Question {
-  names: string[]
+export interface AuthorizationRequest {
   model: string
-  /** The release spoken to, and the version it is about. */
+  /** The addressed release and its version. */
   release?: string
   version?: string
-  /** What was said. */
-  commands?: (Omit<Warranted, 'model' | 'release' | 'command'> & {
+  commands: (Omit<Warranted, 'model' | 'release' | 'command'> & {
     command: CommandName
     signature?: string
   })[]
 }
 
-/** Of commands, one answer each; of names alone, the active keys among them, each with its role. */
+/** Returns one identity per command, in order. */
 export const authorize = ({ store, config }: Deps) => {
   let opened: Promise<Signer> | undefined
   const signer = () => {
     opened ??= openSigner(config.signingKey)
-    // A key that is put right is good at once.
+    // Retries after a failure, so that a repaired key file takes effect at once.
     opened.catch(() => (opened = undefined))
     return opened
   }
-  return async ({ names, model, release, version, commands }: Question): Promise<Identity[]> => {
+  return async ({ model, release, version, commands }: AuthorizationRequest): Promise<CommandIdentity[]> => {
     const keys = await findActiveKeys(store)
-    const inScope = ({ models }: ActiveKey) => models === undefined || models.includes(model)
-    if (commands === undefined)
-      return keys
-        .filter(({ name }) => names.includes(name))
-        .map((key) => ({ name: key.name, key: key.id, role: key.role, inScope: inScope(key) }))
-    const standing = version === undefined ? undefined : await standingOf(store, { model, version })
+    const standing = version === undefined ? undefined : await findReleaseBasis(store, { model, version })
     const ids = commands.map(({ id }) => id)
     const answers = release === undefined ? undefined : await findAnswers(store, { release, ids })
-    const identities: Identity[] = []
-    for (const { signature, ...said } of commands) {
-      const { id, by: name } = said
-      const answered = answers?.get(id)
-      const known = {
-        id,
-        name,
-        standing,
-        answered,
-      }
+    const identities: CommandIdentity[] = []
+    for (const { signature, ...command } of commands) {
+      const { id, by: name } = command
+      const known = { id, name, standing, answered: answers?.get(id) }
+      const reject = (rejectedBecause?: string) =>
+        identities.push({ ...known, inScope: false, rejectedBecause })
+      const accept = ({ id: key, role, models }: ActiveKey) =>
+        identities.push({ ...known, key, role, inScope: models === undefined || models.includes(model) })
       if (signature === undefined) {
         const key = keys.find((each) => each.name === name)
-        if (key === undefined) {
-          identities.push({ ...known, inScope: false })
-          continue
-        }
-        const { role } = key
-        identities.push(
-          config.unsignedSignals
-            ? { ...known, key: key.id, role, inScope: inScope(key) }
-            : { ...known, inScope: false, rejectedBecause: unsigned(name) },
-        )
+        if (key === undefined) reject()
+        else if (config.unsignedSignals) accept(key)
+        else reject(unsigned(name))
         continue
       }
-      const asked = { ...said, model, ...(release === undefined ? {} : { release }) }
-      const spoken = [asked, ...(said.command === 'rollback' ? [{ ...said, model }] : [])]
+      // A rollback may be signed for the model alone, whichever release is open.
+      const claims: Warranted[] = [{ ...command, model, release }]
+      if (command.command === 'rollback') claims.push({ ...command, model })
       const trust = await signer()
       const nowMs = await databaseTime({ store })
-      const keyId = spoken
-        .map((each) => verifyCommand(trust, each, { signature, nowMs }))
+      const keyId = claims
+        .map((claim) => verifyCommand(trust, claim, { signature, nowMs }))
         .find((each) => each !== undefined)
       const key = keys.find((each) => each.id === keyId && each.name === name)
-      identities.push(
-        keyId === undefined
-          ? { ...known, inScope: false, rejectedBecause: unwarranted(name) }
-          : key === undefined
-            ? { ...known, inScope: false }
-            : { ...known, key: key.id, role: key.role, inScope: inScope(key) },
-      )
+      if (key !== undefined) accept(key)
+      else reject(keyId === undefined ? invalidSignature(name) : undefined)
     }
     return identities
   }
 }
 
 const unsigned = (name: string): string =>
-  `nothing shows that ${name} has said it: this namespace takes signed commands alone ` +
-  '(use the API or the `tenure` command, or set TENURE_UNSIGNED_SIGNALS=on where only trusted people reach Temporal)'
+  `the command of ${name} has no signature, and this namespace accepts signed commands only ` +
+  '(use the API or the `tenure` command, or set TENURE_UNSIGNED_SIGNALS=on where only trusted users reach Temporal)'
 
-const unwarranted = (name: string): string =>
-  `the signature is not for this command of ${name}, is too old, or was signed with another key than that of the workers`
-
-async function standingOf(
-  store: Deps['store'],
-  { model, version }: { model: string; version: string },
-): Promise<ReleaseBasis> {
-  const [champion, candidate] = await Promise.all([
-    findChampion(store, model),
-    findReleasable(store, version),
-  ])
-  return {
-    champion: champion === undefined ? undefined : champion.version,
-    withdrawn: candidate?.withdrawn ?? false,
-    ...(candidate === undefined
-      ? {}
-      : {
-          artifact: candidate.artifactDigest,
-          evaluation: candidate.evaluationDigest,
-          ...(candidate.evaluatedAgainst === null ? {} : { evaluatedAgainst: candidate.evaluatedAgainst }),
-        }),
-  }
-}
+const invalidSignature = (name: string): string =>
+  `the signature does not match this command of ${name}, is older than 24 h, or was made with a signing key that the workers do not have`

@@ -1,5 +1,6 @@
 /** The beginning and the end of a release as rows, and everything that is said to it in between. */
 import { isError } from '../../domain/errors.ts'
+import { basisIssues } from '../../domain/release/basis.ts'
 import {
   hotfixPolicy,
   issuesOfPolicy,
@@ -18,6 +19,7 @@ import {
 import { digestOfJson } from '../../store/artifacts.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
+import { releaseBasisOf } from '../../store/release/basis.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findLatency } from '../../store/release/tick-counters.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
@@ -130,15 +132,13 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
         ? `${version} was made for a drill and is released by nothing else`
         : `${version} was not made for a drill`,
     }
-  if (candidate.withdrawn) return { refused: `${version} has been taken back once and is not released again` }
   const baseline = (await findChampion(database, model))?.version
-  // The candidate of a drill is made from the champion of the moment and stands on its evaluation.
-  if (opening.drill === undefined && (candidate.evaluatedAgainst ?? undefined) !== baseline)
-    return {
-      refused:
-        `${version} was compared with ${candidate.evaluatedAgainst ?? 'no champion'}, ` +
-        `but ${baseline ?? 'nobody'} is champion`,
-    }
+  const expected = { version, champion: baseline }
+  // The candidate of a drill is built from the present champion and shares its evaluation.
+  const issue = basisIssues(expected, releaseBasisOf(candidate, baseline)).find(
+    ({ kind }) => kind !== 'comparison' || opening.drill === undefined,
+  )
+  if (issue !== undefined) return { refused: issue.message }
   const whole = opening.policy ?? candidate.policy
   const taken = opening.drill === undefined ? replacementIssues(opening.policy, candidate.policy) : []
   if (taken.length > 0) return { refused: `it cannot be released: ${taken.join('; ')}` }

@@ -10,10 +10,11 @@ import type { StepEvent } from '../../domain/release/events.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
-import { findChampion } from '../../store/registry/champions.ts'
+import { basisIssues } from '../../domain/release/basis.ts'
+import { findReleaseBasis } from '../../store/release/basis.ts'
 import { findFlag } from '../../store/serving/kill-switches.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findReleasable, lockRelease } from '../../store/release/releases.ts'
+import { lockRelease } from '../../store/release/releases.ts'
 import { findRouting, listFollowers, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
@@ -126,21 +127,16 @@ async function givenReplicas(
   return { ...plan, replicas }
 }
 
-/** Why nothing may be routed or promoted for this release any more; undefined when all it was built on stands. */
+/** Why this release may no longer route or promote; undefined while its basis stands. Locks the row of the release. */
 export async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
   const standing = await lockRelease(database, state.id)
   if (standing !== 'open') return `the release is ${standing.replace('_', ' ')}`
-  const champion = (await findChampion(database, state.model))?.version
-  const expected = state.promoted ? state.version : state.baseline
-  if (champion !== expected)
-    return `the champion is ${champion ?? 'nobody'}, the release was built on ${expected ?? 'nobody'}`
-  const candidate = await findReleasable(database, state.version)
-  if (candidate === undefined || candidate.withdrawn) return `${state.version} has been withdrawn`
-  if (candidate.artifactDigest !== state.digests.artifact)
-    return `the artifact of ${state.version} has changed`
-  if (candidate.evaluationDigest !== state.digests.evaluation)
-    return `the evaluation of ${state.version} has changed`
-  return undefined
+  const { model, version, digests } = state
+  const champion = state.promoted ? version : state.baseline
+  const found = await findReleaseBasis(database, { model, version })
+  // After promotion the evaluation names the previous champion; while its digest stands, the comparison stands.
+  return basisIssues({ version, champion, ...digests }, found).find(({ kind }) => kind !== 'comparison')
+    ?.message
 }
 
 /** The route a state asks for, complete but for its place. */

@@ -22,7 +22,7 @@ export async function warmUpWorker(
     namespace: temporal.namespace,
     workflowId: `ready/${randomUUID()}`,
     requestId: randomUUID(),
-    workflowType: { name: 'getReady' },
+    workflowType: { name: 'warmUp' },
     taskQueue: { name: taskQueues.control },
   })
 }

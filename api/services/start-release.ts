@@ -20,7 +20,7 @@ import {
   queueWorkflowId,
   releaseIdOf,
   releaseWorkflowId,
-  wakeSignal,
+  queueChangedSignal,
   type ReleaseRequest,
 } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -176,11 +176,11 @@ export async function cancelQueued(
 /** The row is there: whoever comes next finds it, also when nobody can be woken now. */
 async function wakeQueue({ temporal }: ApiDeps, model: string): Promise<void> {
   await temporal.call(callTimeoutMs, (client) =>
-    client.workflow.signalWithStart('queue', {
+    client.workflow.signalWithStart('releaseQueue', {
       workflowId: queueWorkflowId(model),
       taskQueue: temporal.taskQueue,
       args: [{ model }],
-      signal: wakeSignal,
+      signal: queueChangedSignal,
       signalArgs: [],
     }),
   )

@@ -118,7 +118,7 @@ export function createTemporalClient({
       try {
         await ping()
         const asked = { workflowId: `ready/${randomUUID()}`, taskQueue: taskQueues.control }
-        await within(readyMs, (client) => client.workflow.execute('getReady', asked))
+        await within(readyMs, (client) => client.workflow.execute('warmUp', asked))
       } catch {
         // Whoever asks first is told.
       }

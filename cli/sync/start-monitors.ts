@@ -13,7 +13,7 @@ export async function startMonitor(client: Client, model: string, taskQueue: str
 }
 
 export async function startAlerts(client: Client, taskQueue: string): Promise<void> {
-  await client.workflow.start('alerts', {
+  await client.workflow.start('alertDispatch', {
     workflowId: alertsWorkflowId,
     workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
     taskQueue,

@@ -2,6 +2,7 @@
  * What an approval is worth when it is given: it belongs to the bytes, the evidence and the policy that stand at that moment.
  * An approval that outlived them would let a person answer for something that this person has never seen.
  */
+import { basisIssues } from './basis.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
@@ -15,40 +16,34 @@ export const isSamePerson = (
   other: Pick<Statement, 'by' | 'key'>,
 ): boolean => one.by === other.by || (one.key !== undefined && one.key === other.key)
 
-/** The state on what stands now, and what has changed in words; nothing when all stands that it was built on. */
+/** The state on its present basis, and what has changed; undefined when nothing has changed. */
 export function recheckBasis(
   state: ReleaseState,
   standing: ReleaseBasis | undefined,
   atMs: number,
 ): { state: ReleaseState; changed: string } | undefined {
   if (standing === undefined || state.stage !== 'awaiting_approval') return undefined
-  const lost = basisLost(state, standing)
-  if (lost !== undefined) {
-    const why = `${lost}; ${voidWords(state)}`
-    return { state: end(voided(state, lost), atMs, 'superseded', lost), changed: why }
+  const { version, baseline: champion, digests } = state
+  const [issue] = basisIssues({ version, champion, ...digests }, standing)
+  if (issue === undefined) return undefined
+  const { kind, message } = issue
+  if (kind === 'evaluation' && standing.evaluation !== undefined) {
+    const evaluated: ReleaseDigests = { ...digests, evaluation: standing.evaluation }
+    return {
+      state: { ...voided(state, message), digests: evaluated },
+      changed: `${message}; ${voidWords(state)}, review it and approve again`,
+    }
   }
-  const { evaluation } = standing
-  if (evaluation === undefined || evaluation === state.digests.evaluation) return undefined
-  const change = `the evaluation of ${state.version} has changed from ${state.digests.evaluation} to ${evaluation}`
-  const digests: ReleaseDigests = { ...state.digests, evaluation }
+  // Another champion needs another evaluation, and that needs a release of its own.
+  const remedy =
+    kind === 'champion' || kind === 'comparison'
+      ? ': evaluate it against the present champion and release it again'
+      : ''
+  const lost = `${message}${remedy}`
   return {
-    state: { ...voided(state, change), digests },
-    changed: `${change}; ${voidWords(state)}, look at it and approve again`,
+    state: end(voided(state, lost), atMs, 'superseded', lost),
+    changed: `${lost}; ${voidWords(state)}`,
   }
-}
-
-/** Why the release can no longer be carried out, whoever approves; it takes an evaluation and a release of its own then. */
-function basisLost({ version, baseline, digests }: ReleaseState, standing: ReleaseBasis): string | undefined {
-  const { champion, artifact, evaluatedAgainst, withdrawn } = standing
-  const again = 'evaluate it against the champion of now and release it again, then it can be approved again'
-  if (champion !== baseline)
-    return `the champion is ${champion ?? 'nobody'}, the release was built on ${baseline ?? 'nobody'}: ${again}`
-  if (artifact === undefined || withdrawn) return `${version} has been withdrawn`
-  if (artifact !== digests.artifact)
-    return `the artifact of ${version} has changed from ${digests.artifact} to ${artifact}`
-  if (evaluatedAgainst !== baseline)
-    return `${version} was compared with ${evaluatedAgainst ?? 'no champion'} in the meantime: ${again}`
-  return undefined
 }
 
 const voidWords = ({ approvals }: ReleaseState): string =>

@@ -90,7 +90,7 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
         `${words(event.command, said)}`,
       )
     case 'promoteNow':
-      return promoteNow(state, said, event.straight === true)
+      return promoteNow(state, said)
     default:
       return event.command satisfies never
   }
@@ -177,7 +177,7 @@ function resume(state: ReleaseState, said: Statement): Advance {
   return applied({ ...kept, paused: false, enteredMs: state.enteredMs + pausedMs }, `resumed by ${said.by}`)
 }
 
-function promoteNow(state: ReleaseState, said: Statement, straight: boolean): Advance {
+function promoteNow(state: ReleaseState, said: Statement): Advance {
   if (said.reason === undefined || said.reason.trim() === '')
     return ignored(state, 'promoteNow stands in for approvals and time; it needs a reason')
   if (state.breakGlass !== undefined)
@@ -189,11 +189,7 @@ function promoteNow(state: ReleaseState, said: Statement, straight: boolean): Ad
     return ignored(state, 'it is champion already; approve ends its probation')
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
-  const next = applyBreakGlass(state, said)
-  return applied(
-    straight ? enterStage(next, 'promoting', said.atMs) : next,
-    `break-glass by ${said.by}: ${said.reason}`,
-  )
+  return applied(applyBreakGlass(state, said), `break-glass by ${said.by}: ${said.reason}`)
 }
 
 function orderOf(

@@ -24,8 +24,6 @@ export interface CommandEvent {
   /** What the release stands on now. */
   standing?: ReleaseBasis
   reason?: string
-  /** Of break-glass: heard by a build of before, which went to the promotion past every stage. */
-  straight?: true
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string

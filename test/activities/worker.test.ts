@@ -82,7 +82,7 @@ it('of the kind control has done everything once before anybody waits for it', a
   await worker.says('the worker takes tasks')
   const connection = await Connection.connect({ address: temporalAddress() })
   const done = async () => {
-    const query = `WorkflowType = 'getReady' and TaskQueue = '${queue}' and ExecutionStatus = 'Completed'`
+    const query = `WorkflowType = 'warmUp' and TaskQueue = '${queue}' and ExecutionStatus = 'Completed'`
     const { count } = await new Client({ connection }).workflow.count(query)
     return count
   }

@@ -106,8 +106,8 @@ export const plants: readonly Plant[] = [
     'evidence-may-change',
     'an approval stays good for other evidence and other bytes',
     'activities/release/route.ts',
-    '  if (candidate.artifactDigest !== state.digests.artifact)',
-    '  return undefined\n  if (candidate.artifactDigest !== state.digests.artifact)',
+    "find(({ kind }) => kind !== 'comparison')",
+    "find(({ kind }) => kind !== 'comparison' && kind !== 'artifact' && kind !== 'evaluation')",
   ),
   plant(
     'stage-before-acknowledged',
@@ -212,7 +212,7 @@ export const plants: readonly Plant[] = [
     'a run continues as new without the commands that it has not answered',
     'workflows/release.ts',
     'commands: commands.handOver() })',
-    '})',
+    'commands: { pending: [] } })',
   ),
   plant(
     'applied-twice',

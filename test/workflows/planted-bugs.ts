@@ -1,12 +1,12 @@
 /**
- * Changes of workflow code that would stop a workflow under way when they are deployed, each with the recorded histories that
- * notice; and changes that no history notices, because a replay compares what is asked for and not with what.
+ * Lists changes of workflow code that would block running workflows after a deployment, each with the recorded histories that detect
+ * it; and changes that no history detects, because a replay compares commands and not their inputs.
  */
 
 import type { PlantedChange } from '../support/release/histories.ts'
 
 const machine = 'workflows/release.ts'
-/** Releases from their first run on, and all releases. */
+/** Releases recorded from their first run; `releases` adds the continued run. */
 const opened = [
   'abort',
   'cancellation',
@@ -25,14 +25,14 @@ const planted = (
   ...changes: PlantedChange['changes']
 ): PlantedChange => ({ name, file, changes, breaks: [...breaks].sort() })
 
-/** The four that the ordinary suite replays. */
+/** Replayed by the ordinary test suite. */
 export const first: readonly PlantedChange[] = [
   planted(
-    'two steps in another order',
+    'two steps swapped',
     releases,
     machine,
-    ['publish(opened())\n      if', 'await save()\n      if'],
-    ['await save()\n      const', 'publish(opened())\n      const'],
+    ['publish(steps.current())\n      if', 'await steps.save()\n      if'],
+    ['await steps.save()\n      const', 'publish(steps.current())\n      const'],
   ),
   planted('an added timer', opened, machine, [
     'return qualifying.qualify(state)',
@@ -50,79 +50,83 @@ export const first: readonly PlantedChange[] = [
 
 export const further: readonly PlantedChange[] = [
   planted('an added activity', opened, machine, [
-    'state = opening.state\n',
-    'state = opening.state\n      await patient.findNextWaiting({ model: request.model })\n',
+    'steps.open(opening.state)\n',
+    'steps.open(opening.state)\n      await patient.nextQueuedRelease({ model: request.model })\n',
   ]),
-  planted('another activity in the place of one', ['promotion'], machine, [
+  planted('one activity replaced by another', ['promotion'], machine, [
     'return patient.promote(state)',
     'return routing(state).route(state) as never',
   ]),
   planted(
-    'a step that is recorded when it is over and not before it begins',
+    'a state saved after its step instead of before',
     releases,
     machine,
-    ['      await save()\n      const effect', '      const effect'],
-    ['const event = await attempt(effect)\n', 'const event = await attempt(effect)\n      await save()\n'],
+    ['      await steps.save()\n      const effect', '      const effect'],
+    [
+      'const event = await steps.attempt(effect, turning)\n',
+      'const event = await steps.attempt(effect, turning)\n      await steps.save()\n',
+    ],
   ),
-  planted('a patch that is removed too early', ['crowded'], 'workflows/release/command-handlers.ts', [
-    "crowded = patched('hands-over-when-crowded')",
-    'crowded = true',
-  ]),
   planted(
-    'a change that has no patch: a run hands over elsewhere',
+    'a patch around code that recorded runs have executed without it',
     ['crowded'],
     'workflows/release/command-handlers.ts',
-    ['const mostReceived = 250', 'const mostReceived = 50'],
+    ['  setHandler,\n', '  patched,\n  setHandler,\n'],
+    ['inbox.isCrowded() ||', "(inbox.isCrowded() && patched('crowded')) ||"],
   ),
-  planted('a handler of signals that is gone', ['abort'], 'workflows/release/command-handlers.ts', [
+  planted(
+    'a change without a patch: a run continues as new earlier',
+    ['crowded'],
+    'workflows/release/inbox.ts',
+    ['const maxReceived = 250', 'const maxReceived = 50'],
+  ),
+  planted('a removed signal handler', ['abort'], 'workflows/release/command-handlers.ts', [
     'setHandler(commandSignals[name], (sent)',
     "if (name !== 'abort') setHandler(commandSignals[name], (sent)",
   ]),
-  planted('a handler that does nothing any more', ['superseded'], machine, [
-    'if (state !== undefined && !shut) await offerSupersede()',
+  planted('a signal handler without effect', ['superseded'], machine, [
+    'if (steps.find() !== undefined && !ending) await offerSupersede()',
     '',
   ]),
-  planted(
-    'what the run before has handed over, forgotten',
-    ['carried'],
-    'workflows/release/command-handlers.ts',
-    ['[...(carried?.pending ?? [])]', '[]'],
-  ),
-  planted('another id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
+  planted('commands of the previous run dropped', ['carried'], 'workflows/release/inbox.ts', [
+    '[...(carried?.pending ?? [])]',
+    '[]',
+  ]),
+  planted('another workflow id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
     'releaseWorkflowId = (model: string): string => `release/',
     'releaseWorkflowId = (model: string): string => `releases/',
   ]),
   planted(
-    'steps that are left alone where they were cancelled',
+    'steps abandoned instead of cancelled',
     ['abort', 'cancellation'],
     'workflows/release/activities.ts',
     ['ActivityCancellationType.TRY_CANCEL', 'ActivityCancellationType.ABANDON'],
   ),
-  planted('a window that is waited for before it is looked at', ['monitor'], 'workflows/monitor.ts', [
+  planted('a sleep before a window is processed', ['monitor'], 'workflows/monitor.ts', [
     '    const seen = await monitorModel(',
     '    await sleep(1)\n    const seen = await monitorModel(',
   ]),
-  planted('a step of a retraining that is left out', ['retrain'], 'workflows/retrain.ts', [
+  planted('a skipped step of a retraining', ['retrain'], 'workflows/retrain.ts', [
     'const validation = await reading.validate(',
     "const validation = { verdict: 'pass', failures: [] } as never as Awaited<ReturnType<typeof reading.validate>>\n  if (asOf === '') await reading.validate(",
   ]),
-  planted('an end that a cancellation reaches too', ['cancellation'], machine, [
-    'return CancellationScope.nonCancellable(async () => {\n    if (state === undefined) {',
-    'return CancellationScope.cancellable(async () => {\n    if (state === undefined) {',
+  planted('an end that a cancellation interrupts', ['cancellation'], machine, [
+    'return CancellationScope.nonCancellable(async () => {\n    if (steps.find() === undefined) {',
+    'return CancellationScope.cancellable(async () => {\n    if (steps.find() === undefined) {',
   ]),
 ]
 
-/** No event holds what these change. What they would do to a release is seen by the tests of its stages. */
+/** No event records what these change; the tests of the release stages cover their effect. */
 export const unnoticed: readonly PlantedChange[] = [
   planted('the length of a timer', [], 'domain/release/next-effect.ts', [
     'untilMs: state.enteredMs + state.policy.approval.withinMs',
     'untilMs: state.enteredMs + 2 * state.policy.approval.withinMs',
   ]),
-  planted('how long an activity may take', [], 'workflows/release/activities.ts', [
+  planted('the timeout of an activity', [], 'workflows/release/activities.ts', [
     "startToCloseTimeout: '20 s'",
     "startToCloseTimeout: '2 s'",
   ]),
-  planted('what an activity is given', [], machine, [
+  planted('the input of an activity', [], machine, [
     'recordRelease({ state: now, commands: [] })',
     'recordRelease({ state: { ...now, shareBp: 0 }, commands: [] })',
   ]),

@@ -1,15 +1,15 @@
-/** How the steps of a release are called: how long each may take, and when a silent worker is given up. */
+/** Sets timeouts and retries of the activities of a release. */
 import { ActivityCancellationType, ActivityFailure, proxyActivities } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 
-/** Tried for as long as Postgres is away; what cannot help is not tried again (see the error table). */
+/** Retried while Postgres is unavailable; errors marked non-retryable in the error table are not. */
 const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
 
-/** A step that the state no longer asks for is not waited for: whatever it still writes is refused by the store. */
+/** A step that the state no longer asks for is not awaited; the store rejects its late writes. */
 const cancellationType = ActivityCancellationType.TRY_CANCEL
 
-/** A worker that has not been heard of for so long is taken for dead. */
+/** A worker without a heartbeat for this long counts as dead. */
 const heartbeatTimeout = '5 s'
 
 export const patient = proxyActivities<
@@ -32,7 +32,7 @@ export const qualifying = proxyActivities<Pick<ControlActivities, 'qualify'>>({
   retry: { ...retry, maximumAttempts: 10 },
 })
 
-/** The steps that wait for the replicas. */
+/** Steps that wait for acknowledgements of replicas. */
 export const routing = (state: Pick<ReleaseState, 'policy'>) =>
   proxyActivities<Pick<ControlActivities, 'route' | 'rollBackCandidate' | 'closeRelease'>>({
     startToCloseTimeout: state.policy.watch.acknowledgeMs + 30_000,
@@ -41,7 +41,7 @@ export const routing = (state: Pick<ReleaseState, 'policy'>) =>
     retry,
   })
 
-/** A watch ends by its verdict or its deadline, which its policy sets; this limit is only a stop behind those. */
+/** A watch ends by its verdict or by the deadline of its policy; this limit is only a fallback. */
 export const watching = proxyActivities<Pick<ControlActivities, 'watch'>>({
   startToCloseTimeout: '400 days',
   heartbeatTimeout,
@@ -55,7 +55,7 @@ export const rollingBack = proxyActivities<Pick<ControlActivities, 'rollBackMode
   retry,
 })
 
-/** The innermost reason of a failure, which is the one that tells something. */
+/** The message of the innermost cause, which names the actual failure. */
 export function messageOf(error: unknown): string {
   if (error instanceof ActivityFailure && error.cause) return messageOf(error.cause)
   return error instanceof Error ? error.message : String(error)

@@ -1,18 +1,18 @@
-/** How the steps of a retraining are called: how long each may take, and when a silent worker is given up. */
+/** Sets timeouts and retries of the activities of a retraining. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
 import type { PipelineActivities, TrainingActivities } from '../../activities/training-activities.ts'
 
-/** Tried for as long as Postgres is away; what cannot help is not tried again (see the error table). */
+/** Retried while Postgres is unavailable; errors marked non-retryable in the error table are not. */
 const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
 
-/** A worker that has not been heard of for so long is taken for dead. */
+/** A worker without a heartbeat for this long counts as dead. */
 const heartbeatTimeout = '10 s'
 
 export const recording = proxyActivities<
   Pick<PipelineActivities, 'openRetraining' | 'register' | 'alertRetraining' | 'endRetraining'>
 >({ startToCloseTimeout: '20 s', retry })
 
-/** Reading and judging a batch. What fails five times is broken, not busy. */
+/** Five failures mean that the data is broken, not that a server is busy. */
 export const reading = proxyActivities<Pick<PipelineActivities, 'takeSnapshot' | 'validate'>>({
   startToCloseTimeout: '1 h',
   heartbeatTimeout,
@@ -20,8 +20,8 @@ export const reading = proxyActivities<Pick<PipelineActivities, 'takeSnapshot' |
 })
 
 /**
- * Heavy work on the training workers. It may wait for a free one as long as it must, and goes on from its last checkpoint
- * when it was interrupted; a cancelled one is waited for, so that its process is gone when the run ends.
+ * Activities of the training workers. They wait in the queue without limit and resume from the last checkpoint; cancellation waits
+ * for their end, so that the child process has exited when the run ends.
  */
 export const training = (taskQueue: string) =>
   proxyActivities<TrainingActivities>({

@@ -182,7 +182,6 @@ async function speak(
   const asked = { ...said, command, ...(signature === undefined ? {} : { signature }) }
   const { model: name, version, id: release } = state
   const found = await authorize({ ...deps, config })({
-    names: [by],
     model: name,
     release,
     version,
@@ -769,8 +768,8 @@ describe('on ground that has changed', () => {
       expect({ accepted, message }).toEqual({
         accepted: false,
         message:
-          `the champion is ${rival}, the release was built on ${champion}: evaluate it against the champion of now and ` +
-          'release it again, then it can be approved again; void: 1 approval(s) by ben',
+          `the champion is now ${rival}, the release was built on ${champion}: evaluate it against the present champion and ` +
+          'release it again; void: 1 approval(s) by ben',
       })
       expect(after).toMatchObject({
         stage: 'ended',
@@ -790,7 +789,7 @@ describe('on ground that has changed', () => {
       stage: 'awaiting_approval',
       message:
         `the evaluation of ${opened.version} has changed from ${opened.digests.evaluation} to newer; ` +
-        'void: 1 approval(s) by ben, look at it and approve again',
+        'void: 1 approval(s) by ben, review it and approve again',
     })
     expect(stale.after).toMatchObject({
       approvals: [],
@@ -885,11 +884,11 @@ describe('break-glass', () => {
 describe('where a bare name is not believed', () => {
   const strict = () => ({ ...deps.config, unsignedSignals: false })
   it.each([
-    [undefined, /^nothing shows that anna has said it: this namespace takes signed commands alone/],
-    ['of another command', /^the signature is not for this command of anna/],
-    ['of another release', /^the signature is not for this command of anna/],
-    ['forged', /^the signature is not for this command of anna/],
-    ['too old', /^the signature is not for this command of anna/],
+    [undefined, /^the command of anna has no signature, and this namespace accepts signed commands only/],
+    ['of another command', /^the signature does not match this command of anna/],
+    ['of another release', /^the signature does not match this command of anna/],
+    ['forged', /^the signature does not match this command of anna/],
+    ['too old', /^the signature does not match this command of anna/],
     ['of another person', /^no active key is named "anna"/],
   ] as const)('a signature %s is refused', async (signature, message) => {
     const said = signature === undefined ? {} : { signature }

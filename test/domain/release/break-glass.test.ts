@@ -108,8 +108,4 @@ describe('broken glass', () => {
     expect(refused({ ...canaried, drill: 'bad' }).message).toBe('it is a drill, which is never promoted')
     for (const state of [promoting, probated]) expect(refused(state).applied).toBe(false)
   })
-
-  it('went straight to the promotion in builds of before, and does so where their histories are read', () => {
-    expect(run(waiting, { ...glass, straight: true })).toMatchObject({ stage: 'promoting' })
-  })
 })

@@ -31,7 +31,12 @@ const plainLayers = `
         tf.layers.dense({ units: 1, activation: 'sigmoid' }),
       `
 
-export const rosesDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 'tenure-roses-'))
+/** Outside a package of ES modules, Node would load the model file as CommonJS. */
+export async function rosesDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'tenure-roses-'))
+  await writeFile(join(directory, 'package.json'), '{"type": "module"}')
+  return directory
+}
 
 /** Writes the model file and takes it in. */
 export async function syncRoses(store: Store, directory: string, file: RosesFile = {}): Promise<void> {

@@ -201,7 +201,7 @@ describe('evidence against it', () => {
     const again = await show.start(version)
     expect(await again.result()).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('taken back once') as string,
+      reason: expect.stringContaining('has been withdrawn') as string,
     })
   })
 })

@@ -11,7 +11,7 @@ import {
   listQueued,
   type NewQueuedRelease,
 } from '../../../store/release/release-queue.ts'
-import { queueWorkflowId, releaseWorkflowId, wakeSignal } from '../../../workflows/messages.ts'
+import { queueWorkflowId, releaseWorkflowId, queueChangedSignal } from '../../../workflows/messages.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import {
@@ -54,11 +54,11 @@ async function join(
   const waiting = await stage.store.transaction((database) =>
     insertQueued(database, { model: show.name, requestedBy: 'olga', ...wanted }),
   )
-  await stage.client.workflow.signalWithStart('queue', {
+  await stage.client.workflow.signalWithStart('releaseQueue', {
     workflowId: queueWorkflowId(show.name),
     taskQueue: stage.config.taskQueues.control,
     args: [{ model: show.name }],
-    signal: wakeSignal,
+    signal: queueChangedSignal,
     signalArgs: [],
   })
   return waiting

@@ -226,13 +226,13 @@ describe('a request', () => {
   }
 
   it.each([
-    ['nothing', {}, '"model" is a text'],
-    ['an odd time', { model: 'roses', asOf: 'yesterday' }, '"asOf" is an ISO 8601 time'],
+    ['nothing', {}, '"model" must be a non-empty text'],
+    ['an odd time', { model: 'roses', asOf: 'yesterday' }, '"asOf" must be an ISO 8601 time'],
     ['a time to come', { model: 'roses', asOf: '2999-01-01' }, '"asOf" is in the future'],
-    ['a text with NUL', { model: 'roses', requestedBy: 'ol\0ga' }, 'no text has NUL'],
-    ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" is one of'],
-    ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'whole release policy'],
-    ['nobody', { model: 'roses', requestedBy: '' }, '"requestedBy" is a text'],
+    ['a text with NUL', { model: 'roses', requestedBy: 'ol\0ga' }, 'must not contain NUL'],
+    ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" must be one of'],
+    ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'complete release policy'],
+    ['an empty requester', { model: 'roses', requestedBy: '' }, '"requestedBy" must be a non-empty text'],
   ])('with %s fails at once and says what is wrong', async (_name, given, message) =>
     expect(await failure(given)).toMatchObject({
       type: 'invalid_request',

@@ -76,7 +76,7 @@ async function ask(): Promise<void> {
 it('the client gets ready with a workflow before anybody asks', async () => {
   const temporal = createTemporalClient(core.config)
   await temporal.warm()
-  const query = `WorkflowType = 'getReady' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
+  const query = `WorkflowType = 'warmUp' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
   const count = () => temporal.call(5_000, async (client) => (await client.workflow.count(query)).count)
   await until(async () => (await count()) > 0, 'the workflow that does nothing', 20_000)
   await temporal.close()

@@ -1,0 +1,53 @@
+/** Starts child workflows that are unique per model, and reports an id that another run holds instead of failing on it. */
+import {
+  ParentClosePolicy,
+  getExternalWorkflowHandle,
+  startChild,
+  type ChildWorkflowHandle,
+  type ChildWorkflowOptions,
+  type Workflow,
+} from '@temporalio/workflow'
+import {
+  queueChangedSignal,
+  queueWorkflowId,
+  releaseIdOf,
+  releaseWorkflowId,
+  type ReleaseOutcome,
+  type ReleaseRequest,
+} from './messages.ts'
+
+/** Undefined while another run holds the workflow id. */
+export async function startUnlessRunning<Child extends Workflow>(
+  type: string,
+  options: ChildWorkflowOptions & { args: Parameters<Child> },
+): Promise<ChildWorkflowHandle<Child> | undefined> {
+  try {
+    return await startChild<Child>(type, options as never)
+  } catch (error) {
+    // Workflow code may not import the class of this error.
+    if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError') return undefined
+    throw error
+  }
+}
+
+type ReleaseWorkflow = (request: ReleaseRequest) => Promise<ReleaseOutcome>
+
+/** Undefined while another release of the model is open. Outlives its parent unless another close policy is given. */
+export async function startReleaseChild(
+  request: ReleaseRequest,
+  parentClosePolicy: ParentClosePolicy = ParentClosePolicy.ABANDON,
+) {
+  const child = await startUnlessRunning<ReleaseWorkflow>('release', {
+    workflowId: releaseWorkflowId(request.model),
+    parentClosePolicy,
+    args: [request],
+  })
+  return child && { child, releaseId: releaseIdOf(child.firstExecutionRunId) }
+}
+
+/** Signals the release queue of the model. No queue runs while no release is queued, so a missing workflow is no error. */
+export async function notifyQueue(model: string): Promise<void> {
+  await getExternalWorkflowHandle(queueWorkflowId(model))
+    .signal(queueChangedSignal)
+    .catch(() => {})
+}
