@@ -6,6 +6,7 @@ export const maxFiles = 16
 
 /** Folders that may hold more: pictures, generated pages, and pages that are found by the name of an alert. */
 export const largeFolders: Readonly<Record<string, string>> = {
+  '.': 'tools and readers look for these files at the top',
   'docs/images': 'screenshots, made by npm run docs:images',
   'docs/runbooks': 'one page for each kind of alert, named after it',
 }

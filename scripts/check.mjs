@@ -1,0 +1,31 @@
+// @ts-check
+// Runs every `check:…` script of package.json, as many at a time as there are processors, and prints the output of those that fail.
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+
+/** @type {{ scripts: Record<string, string> }} */
+const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+const waiting = Object.keys(scripts).filter((name) => name.startsWith('check:'))
+
+await Promise.all(Array.from({ length: availableParallelism() }, runWaiting))
+
+async function runWaiting() {
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+    const startedMs = Date.now()
+    const { code, output } = await run(name)
+    console.log(`${code === 0 ? '✓' : '✗'} ${name} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s)`)
+    if (code === 0) continue
+    process.exitCode = 1
+    console.log(output)
+  }
+}
+
+/** @param {string} name @returns {Promise<{ code: number | null, output: string }>} */
+function run(name) {
+  const child = spawn('npm', ['run', '-s', name], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (/** @type {Buffer} */ chunk) => (output += chunk.toString()))
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, output })))
+}
