@@ -1,18 +1,18 @@
 // @ts-check
-// The page around the predictor: a field for each feature, the answer while one types, and whether the golden rows agree.
+// Shows a field for each feature, the prediction while the fields change, and whether the golden rows agree.
 import { loadPredictor } from './predictor.js'
 
 /** @param {string} id */
 const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
 
 /** @param {string} id @param {string} text @param {string} [kind] */
-function tell(id, text, kind = '') {
+function show(id, text, kind = '') {
   const element = find(id)
   element.textContent = text
   element.className = kind
 }
 
-/** @param {string} name @param {import('./predictor.js').Feature} feature @param {unknown} value */
+/** @param {string} name @param {import('./predictor.ts').Feature} feature @param {unknown} value */
 function fieldOf(name, feature, value) {
   const label = document.createElement('label')
   label.append(name)
@@ -34,7 +34,7 @@ function fieldOf(name, feature, value) {
   return label
 }
 
-/** @param {import('./predictor.js').Answer} answer */
+/** @param {import('./predictor.ts').Prediction} answer */
 function wordsOf(answer) {
   if ('value' in answer) return String(answer.value)
   if ('probability' in answer)
@@ -45,32 +45,32 @@ function wordsOf(answer) {
 
 try {
   const predictor = await loadPredictor()
-  /** @type {import('./predictor.js').Manifest} */
+  /** @type {import('./predictor.ts').Manifest} */
   const manifest = await (await fetch('manifest.json')).json()
   document.title = manifest.version
-  tell('name', manifest.version)
+  show('name', manifest.version)
   const { rows, worst } = predictor.checkGolden()
-  tell('golden', `${rows} golden rows agree with TensorFlow, the worst to ${worst.toExponential(1)}.`, 'good')
+  show('golden', `${rows} golden rows agree with TensorFlow, the worst to ${worst.toExponential(1)}.`, 'good')
   const form = /** @type {HTMLFormElement} */ (find('row'))
   const example = manifest.golden.instances[0] ?? {}
   for (const [name, feature] of Object.entries(manifest.features))
     form.append(fieldOf(name, feature, example[name]))
   const answer = () => {
-    /** @type {import('./predictor.js').Row} */
+    /** @type {import('./predictor.ts').Row} */
     const row = {}
     for (const [name, feature] of Object.entries(manifest.features)) {
       const text = String(new FormData(form).get(name) ?? '')
       row[name] = text === '' ? null : feature.kind === 'number' ? Number(text) : text
     }
     try {
-      tell('answer', wordsOf(predictor.predict([row])[0]))
+      show('answer', wordsOf(predictor.predict([row])[0]))
     } catch (error) {
-      tell('answer', /** @type {Error} */ (error).message, 'bad')
+      show('answer', /** @type {Error} */ (error).message, 'bad')
     }
   }
   form.addEventListener('input', answer)
   form.addEventListener('submit', (event) => event.preventDefault())
   answer()
 } catch (error) {
-  tell('golden', /** @type {Error} */ (error).message, 'bad')
+  show('golden', /** @type {Error} */ (error).message, 'bad')
 }

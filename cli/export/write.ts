@@ -1,7 +1,8 @@
 /**
- * Writes the folder of an exported version: the files of the artifact as they are, what a predictor must know of its rows, and
- * the predictor. It is run once before anybody hears of it, on the golden rows, from the files that were written.
+ * Writes the folder of an exported version: the files of the artifact, the facts about its rows, and the bundled predictor, which is
+ * run on the golden rows before the export succeeds.
  */
+import { build } from 'esbuild'
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -21,13 +22,13 @@ export interface Exported {
   version: string
   folder: string
   files: string[]
-  /** Golden rows that the predictor has answered as TensorFlow did. */
+  /** Golden rows that the predictor reproduces. */
   golden: number
-  /** Why the predictor does not run it; the files are good for TensorFlow.js then. */
+  /** Why the predictor does not compute this model; TensorFlow.js can load the files. */
   issue?: string
 }
 
-const own = ['predictor.js', 'page.js', 'page.css', 'index.html']
+const page = ['page.js', 'page.css', 'index.html']
 
 /** Throws `usage` for a folder that is not empty, `artifact_corrupt` for bytes that are not those of the version. */
 export async function exportVersion({
@@ -59,12 +60,13 @@ export async function exportVersion({
     'model.json': artifact.topology,
     'weights.bin': artifact.weights,
     'manifest.json': `${JSON.stringify(manifest, null, 1)}\n`,
-    // Node takes .js for a module only where a package says so.
+    // Node loads .js as a module only where a package.json says so.
     'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,
   }
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  for (const name of own) await copyFile(join(checkout, 'edge', name), join(folder, name))
-  const named = [...Object.keys(files), ...own]
+  for (const name of page) await copyFile(join(checkout, 'edge', name), join(folder, name))
+  await bundlePredictor(join(folder, 'predictor.js'))
+  const named = [...Object.keys(files), 'predictor.js', ...page]
   try {
     const { loadPredictor } = (await import(pathToFileURL(join(folder, 'predictor.js')).href)) as {
       loadPredictor: () => Promise<{ checkGolden(): { rows: number } }>
@@ -75,6 +77,19 @@ export async function exportVersion({
     if ((error as { code?: unknown }).code !== 'layer_unknown') throw error
     return { version, folder, files: named, golden: 0, issue: (error as Error).message }
   }
+}
+
+/** The server's own reader, encoder and network in one module without imports, for browsers and Node. */
+async function bundlePredictor(file: string): Promise<void> {
+  await build({
+    entryPoints: [join(checkout, 'edge', 'predictor.ts')],
+    outfile: file,
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    target: 'es2022',
+    logLevel: 'silent',
+  })
 }
 
 async function openFolder(folder: string): Promise<void> {

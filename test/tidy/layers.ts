@@ -90,7 +90,19 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3'],
-    only: { '@duckdb/node-api': ['cli/demo/'] },
+    only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'] },
+  },
+  // Bundled for browsers: only what needs neither Node nor a package.
+  edge: {
+    values: [
+      'domain',
+      'api/serving/codec/row-reader.ts',
+      'api/serving/network/activations.ts',
+      'api/serving/network/layers-model.ts',
+      'api/serving/network/scalar-predictor.ts',
+    ],
+    packages: [],
+    typePackages: ['node:fs/promises'],
   },
   'temporal.config.ts': { values: ['domain'], packages: ['node:*', '@temporalio/envconfig'] },
   'vitest.config.ts': { values: everything, packages: everything },

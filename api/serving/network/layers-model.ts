@@ -256,7 +256,7 @@ function inputWidth(config: Config): number | undefined {
 function parse(bytes: Uint8Array): Config {
   if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${deepest} levels deep`)
   try {
-    return objectOf(JSON.parse(Buffer.from(bytes).toString('utf8')), 'model.json')
+    return objectOf(JSON.parse(new TextDecoder().decode(bytes)), 'model.json')
   } catch (error) {
     if (error instanceof SyntaxError) refuse(`model.json does not parse: ${error.message}`)
     throw error

@@ -136,7 +136,7 @@ describe('a wrong request gets its own answer', () => {
       { instances: [{ ...day, day: 'holiday' }] },
       'unknown_category',
       422,
-      /instance 0: .*"day" is none of its 2 values$/,
+      /instance 0: .*"day" is not one of its 2 values$/,
     ],
     [
       'a text for a number',
@@ -160,7 +160,7 @@ describe('a wrong request gets its own answer', () => {
       { instances: [{ ...day, origin: 'A\0L' }] },
       'wrong_type',
       422,
-      /instance 0: .*"origin" has NUL/,
+      /instance 0: .*"origin" contains NUL/,
     ],
     [
       'a list for a number',

@@ -1,0 +1,100 @@
+/**
+ * Checks the values of a row against the features of a model and encodes it. The checks are compiled once for each version,
+ * because a schema library would cost more than the prediction; each refusal names the instance and the feature.
+ */
+import { DomainError } from '../../../domain/errors.ts'
+import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
+import { compileEncoder, scaled } from '../../../domain/model/preprocessing.ts'
+
+/** Checks one row and writes its columns into `into` from `offset` on. */
+export type InstanceReader = (instance: unknown, index: number, into: Float32Array, offset: number) => void
+
+/** The reader of a version's rows; it throws the error of the first wrong value. */
+export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
+  const encode = compileEncoder(features, fits)
+  const names = Object.keys(features)
+  const checks = names.map((name) => {
+    const fit = fits.find((each) => each.name === name)
+    return compileCheck(name, features[name]!, fit)
+  })
+  const count = names.length
+  return (instance, index, into, offset) => {
+    if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
+      throw new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
+    const row = instance as FeatureRow
+    for (let i = 0; i < count; i++) checks[i]!(row[names[i]!], index)
+    let sent = 0
+    for (const _name in row) sent++
+    if (sent !== count) refuseUnknown(row, features, index)
+    encode(row, into, offset)
+  }
+}
+
+type Check = (value: unknown, index: number) => void
+
+function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): Check {
+  const fillable = feature.missing === 'fill'
+  const refuseMissing = (value: unknown, index: number): void => {
+    if (value === undefined)
+      throw new DomainError('missing_feature', `instance ${index} has no feature ${quoted(name)}`)
+    if (value === null && !fillable)
+      throw new DomainError('missing_feature', `instance ${index}: feature ${quoted(name)} may not be null`)
+  }
+  const wrongType = (value: unknown, index: number): never => {
+    const wanted = feature.kind === 'number' ? 'a number' : 'a text'
+    throw new DomainError(
+      'wrong_type',
+      `instance ${index}: feature ${quoted(name)} is ${kindOf(value)}, not ${wanted}`,
+    )
+  }
+  if (feature.kind === 'number')
+    return (value, index) => {
+      if (typeof value === 'number') {
+        // The network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
+        const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
+        if (Number.isFinite(Math.fround(read)) && Number.isFinite(Math.fround(value))) return
+        throw new DomainError(
+          'not_finite',
+          `instance ${index}: feature ${quoted(name)} is not finite, or too large`,
+        )
+      }
+      refuseMissing(value, index)
+      if (value !== null) wrongType(value, index)
+    }
+  const values = feature.values === undefined ? undefined : new Set(feature.values)
+  return (value, index) => {
+    if (typeof value === 'string') {
+      if (values === undefined) {
+        // Stored with the prediction, NUL would fail every query that reads the features.
+        if (!value.includes('\0')) return
+        throw new DomainError(
+          'wrong_type',
+          `instance ${index}: feature ${quoted(name)} contains NUL, which cannot be stored`,
+        )
+      }
+      if (values.has(value)) return
+      throw new DomainError(
+        'unknown_category',
+        `instance ${index}: feature ${quoted(name)} is not one of its ${values.size} values`,
+      )
+    }
+    refuseMissing(value, index)
+    if (value !== null) wrongType(value, index)
+  }
+}
+
+function refuseUnknown(row: FeatureRow, features: Features, index: number): void {
+  for (const name in row)
+    if (!Object.hasOwn(features, name))
+      throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quoted(name)}`)
+}
+
+export const quoted = (text: string): string =>
+  JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+export function kindOf(value: unknown): string {
+  if (value === undefined) return 'absent'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value === 'string' ? 'text' : typeof value}`
+}
