@@ -71,7 +71,7 @@ async function read(url: URL): Promise<ArrayBuffer> {
   if (url.protocol === 'file:') {
     // Loaded by a name that bundlers do not follow: browsers have no file system.
     const name = 'node:fs/promises'
-    const { readFile } = (await import(name)) as typeof import('node:fs/promises')
+    const { readFile } = (await import(name)) as { readFile: (url: URL) => Promise<Uint8Array> }
     return Uint8Array.from(await readFile(url)).buffer
   }
   const response = await fetch(url)

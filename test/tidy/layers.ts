@@ -102,7 +102,6 @@ export const layers: Readonly<Record<string, Layer>> = {
       'api/serving/network/scalar-predictor.ts',
     ],
     packages: [],
-    typePackages: ['node:fs/promises'],
   },
   'temporal.config.ts': { values: ['domain'], packages: ['node:*', '@temporalio/envconfig'] },
   'vitest.config.ts': { values: everything, packages: everything },
