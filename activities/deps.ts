@@ -7,7 +7,7 @@ import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
-export interface Log {
+export interface ActivityLog {
   debug(fields: Record<string, unknown>, message: string): void
   info(fields: Record<string, unknown>, message: string): void
   warn(fields: Record<string, unknown>, message: string): void
@@ -18,5 +18,5 @@ export interface Deps {
   store: Store
   artifacts: Artifacts
   config: Config
-  log: Log
+  log: ActivityLog
 }

@@ -18,7 +18,7 @@ import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './worker/create-worker.ts'
 import { claimWhenNone } from './worker/worker-versioning.ts'
-import type { Deps, Log } from './deps.ts'
+import type { Deps, ActivityLog } from './deps.ts'
 import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
@@ -153,7 +153,7 @@ function connect({ temporal }: Config): Promise<NativeConnection> {
 }
 
 /** Temporal's own lines, among ours: what it finds worth telling is a detail to those who read about models. */
-function runtimeLogger(to: Log & { trace: Log['debug'] }) {
+function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
   const say = (level: keyof typeof to) => (message: string, fields?: Record<string, unknown>) =>
     to[level](plain(fields), message)
   const levels = {

@@ -15,7 +15,7 @@ import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
 import { moveChampion } from '../store/registry/champions.ts'
 import { checkout } from '../temporal.config.ts'
 import { insertModel } from '../test/support/release/candidates.ts'
-import { policy as release } from '../test/support/release/releases.ts'
+import { releasePolicy as release } from '../test/support/release/releases.ts'
 import { startRealSystem, type RealSystem } from '../test/support/servers/system-fixture.ts'
 
 const { values } = parseArgs({

@@ -5,9 +5,14 @@
  */
 import { parseArgs } from 'node:util'
 import { verifyAudit } from '../store/audit/audit-log.ts'
-import { openCrashHouse, stories, type CrashHouse, type StoryName } from '../test/support/release/crash.ts'
+import {
+  openCrashFixture,
+  crashScenarios,
+  type CrashFixture,
+  type CrashScenarioName,
+} from '../test/support/release/crash.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
-import { nameOfPoint, pointsOf, type Point } from '../test/support/release/kill-point.ts'
+import { killPointName, killPointsOf, type KillPoint } from '../test/support/release/kill-point.ts'
 
 const { values } = parseArgs({
   options: {
@@ -19,7 +24,7 @@ const { values } = parseArgs({
 })
 
 await withServers(async (servers) => {
-  const house = await openCrashHouse(servers)
+  const house = await openCrashFixture(servers)
   try {
     await run(house)
   } finally {
@@ -27,15 +32,17 @@ await withServers(async (servers) => {
   }
 })
 
-async function run(house: CrashHouse): Promise<void> {
+async function run(house: CrashFixture): Promise<void> {
   const from = performance.now()
-  const names = (Object.keys(stories) as StoryName[]).filter((name) => (values.story ?? name) === name)
-  const all: { story: StoryName; point: Point }[] = []
-  const references = new Map<StoryName, Awaited<ReturnType<CrashHouse['reference']>>>()
+  const names = (Object.keys(crashScenarios) as CrashScenarioName[]).filter(
+    (name) => (values.story ?? name) === name,
+  )
+  const all: { story: CrashScenarioName; point: KillPoint }[] = []
+  const references = new Map<CrashScenarioName, Awaited<ReturnType<CrashFixture['reference']>>>()
   for (const story of names) {
     const reference = await house.reference(story)
     references.set(story, reference)
-    const points = pointsOf(reference.events, reference.lived)
+    const points = killPointsOf(reference.events, reference.lived)
     all.push(...points.map((point) => ({ story, point })))
     const { events, lived, tookMs, ending } = reference
     console.log(
@@ -59,7 +66,7 @@ async function run(house: CrashHouse): Promise<void> {
       if (!died) spared++
       extra.push(tookMs - reference.tookMs)
       if (issues.length === 0) continue
-      const line = `${number}. ${story}, ${nameOfPoint(point)}: ${issues.join('; ')}`
+      const line = `${number}. ${story}, ${killPointName(point)}: ${issues.join('; ')}`
       failures.push(line)
       console.log(`FAILED ${line}`)
     }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../temporal.config.ts'
-import { faults, type Fault, type FaultNumber } from '../test/faults/table.ts'
+import { faults, type FaultCase, type FaultNumber } from '../test/faults/table.ts'
 import { figuresFile, type Figure } from '../test/faults/figures.ts'
 
 interface Run {
@@ -34,7 +34,7 @@ try {
 }
 
 /** All test files of the faults in one run of the suite's own runner. */
-async function runTests(of: readonly Fault[]): Promise<Run[]> {
+async function runTests(of: readonly FaultCase[]): Promise<Run[]> {
   const files = [...new Set(of.flatMap(({ shownBy = [] }) => shownBy.map(({ file }) => file)))]
   const report = join(home, 'report.json')
   writeFileSync(figuresFile, '')
@@ -63,7 +63,11 @@ function readFigures(): Figure[] {
     .map((line) => JSON.parse(line) as Figure)
 }
 
-function print(rows: readonly Fault[], runs: readonly Run[] | undefined, figures: readonly Figure[]): void {
+function print(
+  rows: readonly FaultCase[],
+  runs: readonly Run[] | undefined,
+  figures: readonly Figure[],
+): void {
   const table = new Table({
     head: ['#', 'fault', 'asked', 'reached', 'shown by'],
     colWidths: [5, 30, 34, 48, 38],
@@ -87,7 +91,7 @@ type State = 'shown' | 'failed' | 'open'
 
 /** A pattern that no test answers to would count as shown for ever; it counts as failed. */
 function standing(
-  { shownBy = [] }: Fault,
+  { shownBy = [] }: FaultCase,
   runs: readonly Run[] | undefined,
 ): { state: State; tests: string } {
   if (shownBy.length === 0) return { state: 'open', tests: '–' }
@@ -107,7 +111,11 @@ function standing(
   }
 }
 
-function said({ number, reached, weaker, cannot }: Fault, figures: readonly Figure[], state: State): string {
+function said(
+  { number, reached, weaker, cannot }: FaultCase,
+  figures: readonly Figure[],
+  state: State,
+): string {
   if (cannot !== undefined) return `cannot be injected here: ${cannot}`
   if (state === 'open') return 'not shown yet'
   const measured = figuresOf(number, figures)

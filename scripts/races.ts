@@ -13,10 +13,17 @@ import {
   racePromotion,
   runRaces,
   type CommandRace,
-  type Raced,
+  type RaceResult,
 } from '../test/support/release/races.ts'
-import { opened, run, say, undecided, waiting, shadowed } from '../test/support/release/releases.ts'
-import { openStage } from '../test/support/release/release-fixture.ts'
+import {
+  opened,
+  advanceAll,
+  commandEvent,
+  undecided,
+  waiting,
+  routedShadow,
+} from '../test/support/release/releases.ts'
+import { openReleaseFixture } from '../test/support/release/release-fixture.ts'
 
 const { values } = parseArgs({
   options: { count: { type: 'string', default: '1000' }, seconds: { type: 'string', default: '70' } },
@@ -26,7 +33,7 @@ const kinds: readonly CommandRace[] = ['double approve', 'approve against reject
 let failed = 0
 
 await withServers(async (servers) => {
-  const stage = await openStage(servers)
+  const stage = await openReleaseFixture(servers)
   try {
     tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(stage)))
     tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(stage)))
@@ -48,7 +55,7 @@ await withServers(async (servers) => {
 console.log(`races: ${failed} broken invariants`)
 if (failed > 0) process.exitCode = 1
 
-function tell(name: string, { winners, issues, over }: Raced & { over: number }): void {
+function tell(name: string, { winners, issues, over }: RaceResult & { over: number }): void {
   failed += issues.length
   const won = [...winners].map(([who, times]) => `${who} ${times}`).join(', ')
   console.log(`${name}: ${over} races (${won}), ${issues.length} broken`)
@@ -57,14 +64,20 @@ function tell(name: string, { winners, issues, over }: Raced & { over: number })
 
 function tellReducer(): void {
   const pairs = [
-    [say('approve'), say('approve')],
-    [say('approve'), say('reject', 'ben')],
-    [say('rollback'), say('promoteNow', 'root')],
+    [commandEvent('approve'), commandEvent('approve')],
+    [commandEvent('approve'), commandEvent('reject', 'ben')],
+    [commandEvent('rollback'), commandEvent('promoteNow', 'root')],
   ] as const
   for (const [index, [one, two]] of pairs.entries()) {
     const issues: string[] = []
     for (let i = 0; i < count; i++) {
-      const state = [opened, waiting, shadowed, undecided, run(waiting, say('approve', 'cora'))][i % 5]!
+      const state = [
+        opened,
+        waiting,
+        routedShadow,
+        undecided,
+        advanceAll(waiting, commandEvent('approve', 'cora')),
+      ][i % 5]!
       const order = i % 2 === 0 ? ([one, two] as const) : ([two, one] as const)
       issues.push(...raceEvents(state, ...order).issues)
     }

@@ -18,7 +18,7 @@ import { migrate } from '../store/database/migrate.ts'
 import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
 import { searchAttributes } from '../temporal.config.ts'
-import { bundle, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
+import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
   commandSignals,
@@ -35,12 +35,17 @@ import {
   type RollbackOutcome,
   type RollbackRequest,
 } from '../workflows/messages.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../test/support/training/example-model.ts'
 import {
-  openStage,
-  type PlayedModel,
-  type PlayedRelease,
-  type Stage,
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+} from '../test/support/training/example-model.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
 } from '../test/support/release/release-fixture.ts'
 
 const [mode, ...chosen] = process.argv.slice(2)
@@ -49,7 +54,7 @@ else await check()
 
 async function check(): Promise<void> {
   quietRuntime()
-  const replayed = await replay(await bundle(), readHistories())
+  const replayed = await replay(await bundleForReplay(), readHistories())
   for (const { name, problem } of replayed)
     console.log(`${problem === undefined ? 'fits ' : 'BREAKS'} ${name}${problem ? `: ${problem}` : ''}`)
   const broken = replayed.filter(({ problem }) => problem !== undefined)
@@ -59,9 +64,9 @@ async function check(): Promise<void> {
 
 /** What is recorded: the story of each, from an approved candidate on. */
 function stories(
-  show: PlayedModel,
-): Record<string, (release: PlayedRelease, version: string) => Promise<unknown>> {
-  const approve = async (release: PlayedRelease) => {
+  show: FixtureModel,
+): Record<string, (release: FixtureRelease, version: string) => Promise<unknown>> {
+  const approve = async (release: FixtureRelease) => {
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
   }
@@ -104,11 +109,11 @@ async function record(): Promise<void> {
   ])
   try {
     await migrate(postgres.url)
-    const stage = await openStage({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+    const stage = await openReleaseFixture({ databaseUrl: postgres.url, temporalAddress: temporal.address })
     try {
       const isChosen = (...names: string[]) =>
         chosen.length === 0 || names.some((name) => chosen.includes(name))
-      for (const name of Object.keys(stories({} as PlayedModel))) if (isChosen(name)) await play(stage, name)
+      for (const name of Object.keys(stories({} as FixtureModel))) if (isChosen(name)) await play(stage, name)
       if (isChosen('crowded', 'carried')) await playCrowd(stage)
       if (isChosen('superseded', 'queue')) await playTurn(stage)
       if (isChosen('drill')) await playDrill(stage)
@@ -124,7 +129,7 @@ async function record(): Promise<void> {
   }
 }
 
-async function play(stage: Stage, name: string): Promise<void> {
+async function play(stage: ReleaseFixture, name: string): Promise<void> {
   const show = await stage.model()
   const version = await show.register(await show.champion())
   const release = await show.start(version)
@@ -136,7 +141,7 @@ async function play(stage: Stage, name: string): Promise<void> {
 
 async function keep(
   name: string,
-  handle: { fetchHistory: PlayedRelease['handle']['fetchHistory'] },
+  handle: { fetchHistory: FixtureRelease['handle']['fetchHistory'] },
   told: string,
 ) {
   writeHistory(name, await handle.fetchHistory())
@@ -144,7 +149,7 @@ async function keep(
 }
 
 /** A release that is told so much that one run hands over to the next, with what it has not answered yet. */
-async function playCrowd({ client, model }: Stage): Promise<void> {
+async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   const show = await model()
   const release = await show.start(await show.register(await show.champion()))
   const { workflowId, firstExecutionRunId } = release.handle
@@ -161,7 +166,7 @@ async function playCrowd({ client, model }: Stage): Promise<void> {
 }
 
 /** A release that takes the place of another, and the workflow that brings it there. */
-async function playTurn({ client, config, model, store }: Stage): Promise<void> {
+async function playTurn({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const show = await model()
   const champion = await show.champion()
   const [first, second] = [await show.register(champion), await show.register(champion)]
@@ -187,7 +192,7 @@ async function playTurn({ client, config, model, store }: Stage): Promise<void> 
   await client.workflow.getHandle(releaseWorkflowId(show.name)).signal(commandSignals.abort, { by: 'olga' })
 }
 
-async function playDrill({ client, config, model }: Stage): Promise<void> {
+async function playDrill({ client, config, model }: ReleaseFixture): Promise<void> {
   const show = await model()
   await show.champion()
   // The version that a drill makes first: these replicas are played, and do not read the fault in its manifest.
@@ -202,7 +207,7 @@ async function playDrill({ client, config, model }: Stage): Promise<void> {
 }
 
 /** Windows of a model that is hardly asked: each looked at when it is over, until somebody ends it. */
-async function playMonitor({ client, config, model, store }: Stage): Promise<void> {
+async function playMonitor({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const show = await model()
   await show.champion()
   const definition = {
@@ -220,20 +225,20 @@ async function playMonitor({ client, config, model, store }: Stage): Promise<voi
 }
 
 /** From rows to a release, with a training worker of its own. */
-async function playRetraining({ client, config, deps, store }: Stage): Promise<void> {
-  const models = await rosesDirectory()
+async function playRetraining({ client, config, deps, store }: ReleaseFixture): Promise<void> {
+  const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: config.temporal.address })
   const worker = await createTrainWorker(deps, native, { models })
   const running = worker.run()
   try {
-    await syncRoses(store, models)
-    await plantRoses(store, { from: 0, to: 36 })
+    await syncExampleModel(store, models)
+    await insertExampleRows(store, { from: 0, to: 36 })
     const retraining = await client.workflow.start<(request: RetrainRequest) => Promise<RetrainOutcome>>(
       'retrain',
       {
         workflowId: retrainWorkflowId('roses'),
         taskQueue: config.taskQueues.control,
-        args: [{ model: 'roses', asOf: at(35) }],
+        args: [{ model: 'roses', asOf: exampleDay(35) }],
       },
     )
     const { outcome, message } = await retraining.result()
@@ -247,7 +252,7 @@ async function playRetraining({ client, config, deps, store }: Stage): Promise<v
   }
 }
 
-async function playRollback({ client, config, model }: Stage): Promise<void> {
+async function playRollback({ client, config, model }: ReleaseFixture): Promise<void> {
   const show = await model()
   const next = await show.register(await show.champion())
   const release = await show.start(next, { strategy: 'direct', probation: false })

@@ -18,7 +18,7 @@ export const runbookOf = (base: string, kind: string): string => `${base}/${runb
 export const titleOf = ({ about, alert }: Message): string =>
   `${about === 'resolved' ? 'RESOLVED' : alert.severity.toUpperCase()} ${alert.model ?? 'tenure'}: ${alert.kind.replaceAll('_', ' ')}`
 
-export const textOf = (message: Message): string => {
+export const alertText = (message: Message): string => {
   const { alert, runbook } = message
   return [
     titleOf(message),

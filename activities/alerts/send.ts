@@ -2,7 +2,7 @@
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
-import { textOf, titleOf, type Message } from './message.ts'
+import { alertText, titleOf, type Message } from './message.ts'
 
 /** A channel that does not answer must not keep the others waiting for long. */
 const sendMs = 10_000
@@ -10,7 +10,7 @@ const sendMs = 10_000
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
   switch (target.kind) {
     case 'slack':
-      return post(target.url, { text: textOf(message) })
+      return post(target.url, { text: alertText(message) })
     case 'webhook':
       return postSigned(target, message)
     case 'alertmanager':
@@ -79,7 +79,7 @@ async function mail(
     socketTimeout: sendMs,
   })
   try {
-    await transport.sendMail({ from, to: [...to], subject: titleOf(message), text: textOf(message) })
+    await transport.sendMail({ from, to: [...to], subject: titleOf(message), text: alertText(message) })
   } finally {
     transport.close()
   }

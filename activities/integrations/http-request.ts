@@ -15,7 +15,7 @@ const patienceMs = 10_000
 const mostBytes = 4_194_304
 
 /** The parsed answer. Throws a `Refusal` for what it did not take, and anything else when it could not be reached. */
-export async function ask<T>(
+export async function sendRequest<T>(
   { url, token }: Mirror,
   { method, path, body }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object },
 ): Promise<T> {
@@ -45,7 +45,7 @@ export async function ask<T>(
   throw Object.assign(new Error(refusal.message), refusal)
 }
 
-export const isRefusal = (error: unknown): error is Refusal =>
+export const isRequestRefusal = (error: unknown): error is Refusal =>
   (error as { refused?: unknown } | null)?.refused === true
 
 /** A name and a password in the address go where they belong: fetch takes none there. */

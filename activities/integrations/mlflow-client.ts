@@ -1,7 +1,7 @@
 /** What the requests to MLflow have in common. */
 import type { Database } from '../../store/postgres.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { ask } from './http-request.ts'
+import { sendRequest } from './http-request.ts'
 
 export interface MlflowDeps {
   store: Database
@@ -10,7 +10,7 @@ export interface MlflowDeps {
 
 export const api = '/api/2.0/mlflow'
 export const post = <T>(mirror: Mirror, path: string, body: object): Promise<T> =>
-  ask<T>(mirror, { method: 'POST', path: `${api}/${path}`, body })
+  sendRequest<T>(mirror, { method: 'POST', path: `${api}/${path}`, body })
 
 export interface Tag {
   key: string

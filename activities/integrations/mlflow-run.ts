@@ -1,7 +1,7 @@
 /** A training as a run of MLflow: found by its tag, so that there is one however often it is told of. */
 import { findMirroredTraining } from '../../store/integrations/payloads.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
-import { ask, isRefusal } from './http-request.ts'
+import { sendRequest, isRequestRefusal } from './http-request.ts'
 
 /** Of one request of log-batch. */
 const metricsAtOnce = 1_000
@@ -12,7 +12,7 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
   const name = `tenure/${model}`
   const find = async (): Promise<string> => {
     const path = `${api}/experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`
-    const { experiment } = await ask<{ experiment: { experiment_id: string } }>(mirror, {
+    const { experiment } = await sendRequest<{ experiment: { experiment_id: string } }>(mirror, {
       method: 'GET',
       path,
     })
@@ -21,12 +21,12 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
   try {
     return await find()
   } catch (error) {
-    if (!isRefusal(error) || error.status !== 404) throw error
+    if (!isRequestRefusal(error) || error.status !== 404) throw error
   }
   try {
     return (await post<{ experiment_id: string }>(mirror, 'experiments/create', { name })).experiment_id
   } catch (error) {
-    if (isRefusal(error) && error.code === 'RESOURCE_ALREADY_EXISTS') return find()
+    if (isRequestRefusal(error) && error.code === 'RESOURCE_ALREADY_EXISTS') return find()
     throw error
   }
 }

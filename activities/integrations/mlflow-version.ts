@@ -3,7 +3,7 @@ import { findMirroredVersion } from '../../store/integrations/payloads.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { upsertRun } from './mlflow-run.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
-import { ask, isRefusal } from './http-request.ts'
+import { sendRequest, isRequestRefusal } from './http-request.ts'
 
 /** Answers the number that MLflow gives it; nothing when there is no such version. */
 export async function upsertModelVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {
@@ -45,10 +45,10 @@ async function numberOf(
 ): Promise<string | undefined> {
   const filter = `name = ${quoted(model)} and tags.\`tenure.version\` = ${quoted(version)}`
   const path = `${api}/model-versions/search?max_results=1&filter=${encodeURIComponent(filter)}`
-  const found = await ask<{ model_versions?: { version: string }[] }>(mirror, { method: 'GET', path })
+  const found = await sendRequest<{ model_versions?: { version: string }[] }>(mirror, { method: 'GET', path })
   return found.model_versions?.[0]?.version
 }
 
 function orThere(error: unknown): void {
-  if (!isRefusal(error) || error.code !== 'RESOURCE_ALREADY_EXISTS') throw error
+  if (!isRequestRefusal(error) || error.code !== 'RESOURCE_ALREADY_EXISTS') throw error
 }

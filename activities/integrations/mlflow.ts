@@ -6,7 +6,7 @@ import { findAliases } from '../../store/integrations/payloads.ts'
 import { upsertRun } from './mlflow-run.ts'
 import { upsertModelVersion } from './mlflow-version.ts'
 import { api, post, type MlflowDeps } from './mlflow-client.ts'
-import { ask, isRefusal } from './http-request.ts'
+import { sendRequest, isRequestRefusal } from './http-request.ts'
 
 type Subject = 'training' | 'version' | 'aliases'
 
@@ -27,7 +27,7 @@ async function bringAliases(deps: MlflowDeps, model: string): Promise<void> {
     if (number !== undefined)
       await post(mirror, 'registered-models/alias', { name: model, alias, version: number })
     else
-      await ask(mirror, {
+      await sendRequest(mirror, {
         method: 'DELETE',
         path: `${api}/registered-models/alias`,
         body: { name: model, alias },
@@ -36,5 +36,6 @@ async function bringAliases(deps: MlflowDeps, model: string): Promise<void> {
 }
 
 function orGone(error: unknown): void {
-  if (!isRefusal(error) || (error.status !== 404 && error.code !== 'RESOURCE_DOES_NOT_EXIST')) throw error
+  if (!isRequestRefusal(error) || (error.status !== 404 && error.code !== 'RESOURCE_DOES_NOT_EXIST'))
+    throw error
 }

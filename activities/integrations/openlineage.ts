@@ -15,7 +15,7 @@ import { getSnapshot } from '../../store/training/snapshots.ts'
 import { findVersion } from '../../store/registry/versions.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { uuidOf, type LineageRefs } from './lineage-events.ts'
-import { ask } from './http-request.ts'
+import { sendRequest } from './http-request.ts'
 
 export interface LineageDeps {
   store: Database
@@ -40,7 +40,7 @@ export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: 
   if (facts === undefined) return
   const url = new URL(deps.mirror.url)
   const path = url.pathname === '/' ? '/api/v1/lineage' : ''
-  await ask(deps.mirror, { method: 'POST', path, body: lineageEvent(facts) })
+  await sendRequest(deps.mirror, { method: 'POST', path, body: lineageEvent(facts) })
 }
 
 async function factsOf(

@@ -1,6 +1,6 @@
 /** How often other systems are tried, for how long, and what is given up. */
 import type { Delivery } from '../../store/integrations/outbox.ts'
-import { isRefusal } from './http-request.ts'
+import { isRequestRefusal } from './http-request.ts'
 
 /** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
 export const mirrorPolicy = {
@@ -25,7 +25,7 @@ export function againAfter(
   error: unknown,
   policy: MirrorPolicy,
 ): number | undefined {
-  const isRefused = isRefusal(error) && error.status < 500 && !mendable.has(error.status)
+  const isRefused = isRequestRefusal(error) && error.status < 500 && !mendable.has(error.status)
   if (ageMs > policy.keptMs || (isRefused && attempts + 1 >= policy.refusals)) return undefined
   return pauseMs(attempts + 1, policy)
 }

@@ -20,7 +20,7 @@ import type { Deps } from '../deps.ts'
 import { syncMlflow } from './mlflow.ts'
 import { syncOpenLineage, type KeptEvent } from './openlineage.ts'
 import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './retry-policy.ts'
-import { isRefusal } from './http-request.ts'
+import { isRequestRefusal } from './http-request.ts'
 
 /** Tells until it is aborted; does nothing when there is nobody to tell. */
 export async function syncIntegrations(
@@ -85,7 +85,7 @@ async function tellSome(
       await markDelivered(store, delivery)
       sent++
     } catch (error) {
-      const isAway = !isRefusal(error)
+      const isAway = !isRequestRefusal(error)
       const againMs = againAfter(delivery, error, policy)
       const problem = reasonOf(error)
       await markUndelivered(store, { id: delivery.id, problem, againMs })

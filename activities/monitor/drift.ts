@@ -38,7 +38,7 @@ export interface DriftResult {
 }
 
 /** The same window is judged once. Without a champion, a profile or counts there is nothing to say, and nothing is stored. */
-export const judgeDrift =
+export const checkDrift =
   ({ store, log }: Deps) =>
   async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
     if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
@@ -75,7 +75,7 @@ export const judgeDrift =
   }
 
 /** Whether what becomes true is still as frequent as in training. On matured outcomes, and the window of them before. */
-export const judgeLabelDrift =
+export const checkLabelDrift =
   ({ store, log }: Deps) =>
   async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<DriftResult> => {
     const nowMs = Date.parse(at)

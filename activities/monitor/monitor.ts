@@ -29,13 +29,13 @@ import {
 import { countNewRows, listPastTrainings } from '../../store/training/retrainings.ts'
 import type { Deps } from '../deps.ts'
 import { judgeBreakdownOf } from './slice-metrics.ts'
-import { judgeDrift, judgeLabelDrift, type DriftResult } from './drift.ts'
+import { checkDrift, checkLabelDrift, type DriftResult } from './drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { activateFallback } from './fallback.ts'
-import { judgeQuality, type QualityResult } from './quality.ts'
-import { judgeService } from './service-level.ts'
-import { findServingSkew } from './skew.ts'
+import { checkQuality, type QualityResult } from './quality.ts'
+import { checkServiceLevel } from './service-level.ts'
+import { checkServingSkew } from './skew.ts'
 
 export interface MonitorInput {
   model: string
@@ -146,16 +146,16 @@ async function lookAt(
     }
   }
   const asked = { model, version, at: iso(toMs), windowMs, observedMs }
-  const service = await said('service', judgeService(deps, { ...span, champion }, policy))
-  const drift = await said('drift', judgeDrift(deps)({ model, version, to: iso(toMs), windowMs }))
-  const labelDrift = await said('label drift', judgeLabelDrift(deps)(asked))
-  const quality = await said('quality', judgeQuality(deps)(asked))
+  const service = await said('service', checkServiceLevel(deps, { ...span, champion }, policy))
+  const drift = await said('drift', checkDrift(deps)({ model, version, to: iso(toMs), windowMs }))
+  const labelDrift = await said('label drift', checkLabelDrift(deps)(asked))
+  const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
   // A process of its own once a day: it replays a thousand rows.
   const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
   const skew = isDaily
-    ? await said('skew', findServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
+    ? await said('skew', checkServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
     : undefined
   await tellOfFailures(deps, model, failed)
   const floored =

@@ -37,7 +37,7 @@ export interface QualityResult extends Pick<
 }
 
 /** The same window is judged once. Undefined without a champion, or while nothing is known of how late outcomes are. */
-export const judgeQuality =
+export const checkQuality =
   ({ store, log }: Deps) =>
   async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<QualityResult | undefined> => {
     const nowMs = Date.parse(at)

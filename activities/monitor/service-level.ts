@@ -14,7 +14,7 @@ import { readService, type Span } from '../../store/monitoring/monitor-windows.t
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 
-export async function judgeService(
+export async function checkServiceLevel(
   { store }: Pick<Deps, 'store'>,
   { champion, ...span }: Span & { champion: Champion },
   policy: MonitorPolicy,

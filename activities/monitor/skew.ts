@@ -39,7 +39,7 @@ const tolerance = 1e-6
 const childMs = 60_000
 
 /** The same window is judged once; one without a row is not stored. Throws what the replaying process says of an artifact. */
-export const findServingSkew =
+export const checkServingSkew =
   ({ store, config, log }: Deps) =>
   (input: SkewInput): Promise<SkewResult> =>
     withHeartbeat(async (beat) => {

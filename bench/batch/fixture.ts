@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/serving/batches.ts'
 import { checkout, launcher, environmentWith } from '../../temporal.config.ts'
-import { register } from '../../test/support/serving/registration.ts'
+import { registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
@@ -17,7 +17,7 @@ export interface BatchStage extends RealSystem {
 export async function openBatchStage(spec: ArtifactSpec): Promise<BatchStage> {
   const system = await startRealSystem({ replicas: 1, leaseMs: 5_000 })
   const { store, config } = system
-  const version = await register(store, config.artifactRoot, spec)
+  const version = await registerFixtureVersion(store, config.artifactRoot, spec)
   await store.query(sql`update versions set known_good_at = clock_timestamp() where version = ${version}`)
   await store.query(sql`insert into champions (model, version) values (${spec.model}, ${version})`)
   return { ...system, model: spec.model }

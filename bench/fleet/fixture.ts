@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Route } from '../../domain/serving/route.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
-import { nextRoute, register, writeChampion } from '../../test/support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion, writeChampion } from '../../test/support/serving/registration.ts'
 import {
   startRealSystem,
   type RealSystem,
@@ -34,7 +34,7 @@ export async function registerChampions(
 ): Promise<string[]> {
   const versions: string[] = []
   for (let minor = 0; minor < count; minor++)
-    versions.push(await register(store, artifactRoot, irisSpec(fleetModel, minor + 1), minor))
+    versions.push(await registerFixtureVersion(store, artifactRoot, irisSpec(fleetModel, minor + 1), minor))
   for (const version of versions) await writeChampion(store, fleetModel, version)
   return versions
 }

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import { checkout } from '../../temporal.config.ts'
-import { nextRoute, register } from '../../test/support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import { deepSpec, inferBody } from '../serving/networks.ts'
 import type { OpenPlan, OpenLoadResult } from '../serving/open-load.ts'
 import { quantileOf } from './callers.ts'
@@ -34,7 +34,7 @@ const windowS = 60
 export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS }: KillOptions) {
   const { store, artifactRoot, sharedUrl, urls, key } = stage
   const spec = deepSpec()
-  const proven = await register(store, artifactRoot, spec)
+  const proven = await registerFixtureVersion(store, artifactRoot, spec)
   const { generation } = await nextRoute(store, spec.model, { proven })
   await untilFollowed(stage, generation, spec.model)
   const root = mkdtempSync(join(tmpdir(), 'tenure-kills-'))

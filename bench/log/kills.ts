@@ -13,7 +13,7 @@ import { openStore } from '../../store/postgres.ts'
 import { startApiProcess, startLoad, until } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { nextRoute, register } from '../../test/support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 
 export interface KillsReport {
@@ -51,7 +51,7 @@ export async function killAgainAndAgain({
   await migrate(postgres.url)
   const store = openStore(postgres.url, { name: 'kills', onError: () => {} })
   const artifacts = join(root, 'artifacts')
-  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
   const environment = {
     DATABASE_URL: postgres.url,
     TENURE_STATE: join(root, 'state'),

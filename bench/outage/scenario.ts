@@ -16,7 +16,7 @@ import { openStore } from '../../store/postgres.ts'
 import { startApiProcess, startLoad, until } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { nextRoute, register } from '../../test/support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 
 export interface OutageOptions {
@@ -77,7 +77,7 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
   await migrate(postgres.url)
   const store = openStore(postgres.url, { name: 'outage', onError: () => {} })
   const artifacts = join(root, 'artifacts')
-  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
   const { key } = await insertKey(store, { name: 'outage', role: 'admin' })
   const api = await startApiProcess({
     DATABASE_URL: postgres.url,

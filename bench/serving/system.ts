@@ -12,7 +12,7 @@ import { insertKey } from '../../store/access/api-keys.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { nextRoute, register } from '../../test/support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { residentMb } from './processes.ts'
@@ -56,7 +56,7 @@ export async function startServingSystem(
   const store = openStore(postgres.url, { name: 'bench' })
   const artifacts = join(root, 'artifacts')
   for (const spec of specs)
-    await nextRoute(store, spec.model, { proven: await register(store, artifacts, spec) })
+    await nextRoute(store, spec.model, { proven: await registerFixtureVersion(store, artifacts, spec) })
   const { key } = await insertKey(store, { name: 'bench', role: 'admin' })
   const authorization = `Bearer ${key}`
   const start = (state: string, more: Record<string, string> = {}, handle?: object) =>

@@ -2,14 +2,14 @@
 import { expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
 import { explore } from '../support/docs/reachable-states.ts'
-import { say } from '../support/release/releases.ts'
+import { commandEvent } from '../support/release/releases.ts'
 
 it('abort and rollback win from every state that can be reached', () => {
   const { states } = explore()
   expect(states.length).toBeGreaterThan(1_000)
   const losing = states.flatMap((state) =>
     (['abort', 'rollback'] as const).filter((name) => {
-      const { state: after, applied } = advance(state, say(name, 'olga', { role: 'operator' }))
+      const { state: after, applied } = advance(state, commandEvent(name, 'olga', { role: 'operator' }))
       const isOver = state.stage === 'rolling_back' || state.stage === 'ended'
       return (
         !['rolling_back', 'ended'].includes(after.stage) ||

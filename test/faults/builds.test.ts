@@ -11,18 +11,18 @@ import { claimWhenNone, findBuilds } from '../../activities/worker/worker-versio
 import { findChampion } from '../../store/registry/champions.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 import { checkout, readConfig } from '../../temporal.config.ts'
-import type { PlayedRelease } from '../support/release/release-fixture.ts'
+import type { FixtureRelease } from '../support/release/release-fixture.ts'
 import { reached } from './figures.ts'
 import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { quickPolicy } from '../support/release/release-fixture.ts'
 import {
-  openToldStage,
-  type Change,
-  type ToldStage,
+  openInstrumentedFixture,
+  type CodeChange,
+  type InstrumentedFixture,
 } from '../support/release/instrumented-release-fixture.ts'
 
 /** A step more for every release: histories of before do not have it. */
-const change: Change = {
+const change: CodeChange = {
   file: 'workflows/release.ts',
   from: '      return qualifying.qualify(state)',
   to: '      await sleep(5)\n      return qualifying.qualify(state)',
@@ -36,7 +36,7 @@ const policy = {
   watch: { ...quickPolicy.watch, exposureMs, decisionMs: 120_000 },
   limits: { ...quickPolicy.limits, maxStaleMs: 3_000 },
 }
-let open: ToldStage | undefined
+let open: InstrumentedFixture | undefined
 const servers = async () => ({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
 afterEach(async () => {
   await open?.close()
@@ -59,12 +59,12 @@ function promoteBuild(
   })
 }
 
-const buildOf = async ({ handle }: PlayedRelease): Promise<string | null | undefined> => {
+const buildOf = async ({ handle }: FixtureRelease): Promise<string | null | undefined> => {
   const { raw } = await handle.describe()
   return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId
 }
 /** EVENT_TYPE_TIMER_STARTED before the first ACTIVITY of `qualify`, EVENT_TYPE_WORKFLOW_TASK_FAILED is 9. */
-const eventsOf = async ({ handle }: PlayedRelease, type: number): Promise<number> =>
+const eventsOf = async ({ handle }: FixtureRelease, type: number): Promise<number> =>
   ((await handle.fetchHistory()).events ?? []).filter(({ eventType }) => eventType === type).length
 
 it(
@@ -72,7 +72,7 @@ it(
   { timeout: 150_000 },
   async () => {
     const namespace = await freshNamespace()
-    const stage = (open = await openToldStage(await servers(), { namespace }))
+    const stage = (open = await openInstrumentedFixture(await servers(), { namespace }))
     const config = readConfig(stage.environment)
     const { workflowService } = stage.client
     const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
@@ -117,7 +117,7 @@ it(
   'a build that does not fit withdraws the candidate, and never promotes it',
   { timeout: 240_000 },
   async () => {
-    const stage = (open = await openToldStage(await servers()))
+    const stage = (open = await openInstrumentedFixture(await servers()))
     const [fits, breaks] = [await stage.code(), await stage.code(change)]
     const good = await stage.worker(fits)
     const show = await stage.model(policy)
@@ -157,21 +157,21 @@ it(
   },
 )
 
-async function clock({ store }: ToldStage): Promise<number> {
+async function clock({ store }: InstrumentedFixture): Promise<number> {
   const [row] = await store.query<{ ms: number }>(sql`
     select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`)
   return row?.ms ?? Infinity
 }
 
 /** When the canary was last looked at. */
-async function lookedMs({ store }: ToldStage, { id }: PlayedRelease): Promise<number> {
+async function lookedMs({ store }: InstrumentedFixture, { id }: FixtureRelease): Promise<number> {
   const [row] = await store.query<{ ms: number }>(sql`
     select (extract(epoch from looked_at) * 1000)::float8 as ms from stage_clocks where release_id = ${id} and stage = 'canary'`)
   return row?.ms ?? 0
 }
 
 /** How long after the first failed task the exposure ended. */
-async function lateness({ store }: ToldStage, { id, handle }: PlayedRelease): Promise<number> {
+async function lateness({ store }: InstrumentedFixture, { id, handle }: FixtureRelease): Promise<number> {
   const failed = (await handle.fetchHistory()).events?.find(({ eventType }) => eventType === 9)
   const [row] = await store.query<{ endMs: number }>(sql`
     select (extract(epoch from exposed_until) * 1000)::float8 as "endMs" from routing where route ->> 'release' = ${id}`)

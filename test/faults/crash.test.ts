@@ -4,14 +4,22 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { openCrashHouse, type CrashHouse, type Reference, type StoryName } from '../support/release/crash.ts'
+import {
+  openCrashFixture,
+  type CrashFixture,
+  type Reference,
+  type CrashScenarioName,
+} from '../support/release/crash.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
-import { nameOfPoint, pointsOf, type Point } from '../support/release/kill-point.ts'
+import { killPointName, killPointsOf, type KillPoint } from '../support/release/kill-point.ts'
 
-let house: CrashHouse
-const references = new Map<StoryName, Reference>()
+let house: CrashFixture
+const references = new Map<CrashScenarioName, Reference>()
 beforeAll(async () => {
-  house = await openCrashHouse({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  house = await openCrashFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
   for (const story of ['promotion', 'rollback'] as const) references.set(story, await house.reference(story))
 }, 120_000)
 afterAll(async () => {
@@ -19,7 +27,7 @@ afterAll(async () => {
 }, 60_000)
 
 /** Where a release has most to lose. */
-const sample: readonly [StoryName, Point][] = [
+const sample: readonly [CrashScenarioName, KillPoint][] = [
   ['promotion', { at: 'committed', activity: 'openRelease', run: 1, write: 1 }],
   ['promotion', { at: 'uncommitted', activity: 'promote', run: 1, write: 1 }],
   ['promotion', { at: 'committed', activity: 'promote', run: 1, write: 1 }],
@@ -42,7 +50,7 @@ it('a worker that dies there changes nothing of how its release ends', { timeout
       const [story, point] = each
       const tried = await house.attempt(slot, story, point, references.get(story)!)
       if (tried.died) died++
-      failures.push(...tried.issues.map((issue) => `${story}, ${nameOfPoint(point)}: ${issue}`))
+      failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
     }
   }
   await Promise.all([1, 2, 3, 4, 5, 6].map(work))
@@ -53,7 +61,7 @@ it('a worker that dies there changes nothing of how its release ends', { timeout
 
 it('the points of a release are its events, its tasks, and the edges of all it writes', () => {
   const { events, lived } = references.get('promotion')!
-  const names = pointsOf(events, lived).map(nameOfPoint)
+  const names = killPointsOf(events, lived).map(killPointName)
   expect(new Set(names).size).toBe(names.length)
   expect(names).toEqual(
     expect.arrayContaining(['event 1', `event ${events}`, 'workflow task 1', 'promote 1, write 1 committed']),

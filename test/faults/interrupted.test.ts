@@ -15,16 +15,19 @@ import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type PlayedRelease,
-  type Stage,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
 } from '../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
@@ -37,7 +40,7 @@ type Place = (typeof places)[number]
 async function releaseAt(
   place: Place,
   holdMs = 60_000,
-): Promise<{ show: PlayedModel; first: string; version: string; release: PlayedRelease }> {
+): Promise<{ show: FixtureModel; first: string; version: string; release: FixtureRelease }> {
   const show = await stage.model()
   const first = await show.register()
   await seatChampion(stage.store, show.name, first)
@@ -60,7 +63,7 @@ async function releaseAt(
 
 const sweeper = () =>
   createSweep(stage.deps, findRunIn(stage.client.workflowService, stage.config.temporal.namespace))
-const whole = (show: PlayedModel, { id }: PlayedRelease) =>
+const whole = (show: FixtureModel, { id }: FixtureRelease) =>
   issuesOfInvariants(stage.store, { model: show.name, releaseId: id, seated: 1 })
 
 describe('terminated', () => {

@@ -5,11 +5,14 @@ import { reached } from './figures.ts'
 import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/release/races.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
-import { openStage, type Stage } from '../support/release/release-fixture.ts'
+import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()

@@ -11,39 +11,39 @@ import { findRelease } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 import {
-  callers,
-  endsAsPromoted,
+  traffic,
+  expectPromoted,
   exposureMs,
   kill,
-  lastAnswer,
-  midCanary,
-  model,
-  policy,
-  setUpCanaries,
+  lastResponseMs,
+  startCanaryRelease,
+  canaryModel,
+  canaryFixturePolicy,
+  setUpCanaryFixture,
   system,
 } from '../support/release/canary-fixture.ts'
 import { reached } from './figures.ts'
 import { nextRoute } from '../support/serving/registration.ts'
 
-setUpCanaries()
+setUpCanaryFixture()
 
 it('of the control worker: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
-  const { release, version } = await midCanary()
+  const { release, version } = await startCanaryRelease()
   const restarted = kill('control')
-  await endsAsPromoted(release, version)
+  await expectPromoted(release, version)
   expect(restarted()).toBe(true)
-  expect(callers.failures).toEqual([])
+  expect(traffic.failures).toEqual([])
 })
 
 it(
   'of an API replica under load: promoted, and only what it was answering is lost',
   { timeout: 120_000 },
   async () => {
-    const { release, version } = await midCanary()
+    const { release, version } = await startCanaryRelease()
     const restarted = kill('api-2')
-    await endsAsPromoted(release, version)
+    await expectPromoted(release, version)
     expect(restarted()).toBe(true)
-    expect(callers.failures.every(({ url }) => url === system.urls[1])).toBe(true)
+    expect(traffic.failures.every(({ url }) => url === system.urls[1])).toBe(true)
     await expect
       .poll(async () => (await fetch(`${system.urls[1]}/readyz`)).status, { timeout: 20_000 })
       .toBe(200)
@@ -51,33 +51,33 @@ it(
 )
 
 it('of Temporal: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
-  const { release, version } = await midCanary()
+  const { release, version } = await startCanaryRelease()
   const restarted = kill('temporal')
-  await endsAsPromoted(release, version)
+  await expectPromoted(release, version)
   expect(restarted()).toBe(true)
-  expect(callers.failures).toEqual([])
+  expect(traffic.failures).toEqual([])
 })
 
 it('of Postgres: promoted all the same, and no caller noticed', { timeout: 120_000 }, async () => {
-  const { release, version } = await midCanary()
+  const { release, version } = await startCanaryRelease()
   const restarted = kill('postgres')
-  await endsAsPromoted(release, version)
+  await expectPromoted(release, version)
   expect(restarted()).toBe(true)
-  expect(callers.failures).toEqual([])
+  expect(traffic.failures).toEqual([])
 })
 
 it(
   'of the control worker, with a candidate that answers badly: taken back',
   { timeout: 120_000 },
   async () => {
-    const { release, champion, version } = await midCanary()
+    const { release, champion, version } = await startCanaryRelease()
     const restarted = kill('control')
     await writeFaults(system.store, { [version]: { invalidShare: 0.5 } })
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
     expect(restarted()).toBe(true)
-    callers.reset()
-    await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
-    expect([...callers.answered.keys()]).toEqual([champion])
+    traffic.reset()
+    await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect([...traffic.answered.keys()]).toEqual([champion])
     await writeFaults(system.store, {})
   },
 )
@@ -86,7 +86,7 @@ it(
   'a watcher that is killed and does not return: withdrawn within its lease, and on return no window is shortened',
   { timeout: 120_000 },
   async () => {
-    const { release, version, champion } = await midCanary()
+    const { release, version, champion } = await startCanaryRelease()
     const before = system.supervision.pidOf('control')
     const from = performance.now()
     system.signal('control', 'SIGKILL')
@@ -96,7 +96,7 @@ it(
     // The supervisor has brought a new one; it is held back before it has begun.
     system.signal('control', 'SIGSTOP')
     try {
-      const lastMs = await lastAnswer(version, champion, from, exposureMs + 1_000)
+      const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
       expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
       reached(
         'F2',
@@ -105,8 +105,8 @@ it(
     } finally {
       system.signal('control', 'SIGCONT')
     }
-    await endsAsPromoted(release, version)
-    expect(callers.failures).toEqual([])
+    await expectPromoted(release, version)
+    expect(traffic.failures).toEqual([])
   },
 )
 
@@ -114,13 +114,13 @@ it(
   'counters that cannot be written: withdrawn when the silence is too long, never promoted by it, and then promoted',
   { timeout: 120_000 },
   async () => {
-    const { release, version, champion } = await midCanary()
-    const silentMs = policy.limits.maxStaleMs
+    const { release, version, champion } = await startCanaryRelease()
+    const silentMs = canaryFixturePolicy.limits.maxStaleMs
     const from = performance.now()
     // By a hand of its own: a transaction of the system that stands still for so long would lose its lock.
     const hand = await system.store.pool.connect()
     await hand.query('begin; lock table tick_counters in exclusive mode')
-    const lastMs = await lastAnswer(version, champion, from, silentMs + exposureMs + 1_000)
+    const lastMs = await lastResponseMs(version, champion, from, silentMs + exposureMs + 1_000)
     expect(lastMs).toBeLessThanOrEqual(silentMs + exposureMs + 1_000)
     expect((await findRelease(system.store, release.id))?.state).toMatchObject({ stage: 'canary' })
     reached(
@@ -129,7 +129,7 @@ it(
     )
     await hand.query('rollback')
     hand.release()
-    await endsAsPromoted(release, version)
+    await expectPromoted(release, version)
   },
 )
 
@@ -137,12 +137,12 @@ it(
   'a frozen watcher that comes back after somebody else has moved the routing is fenced, and the audit says so',
   { timeout: 120_000 },
   async () => {
-    const { release, version, champion } = await midCanary()
+    const { release, version, champion } = await startCanaryRelease()
     system.signal('control', 'SIGSTOP')
     try {
-      const { route } = (await findRouting(system.store, model))!
+      const { route } = (await findRouting(system.store, canaryModel))!
       const all = [{ arm: 'champion' as const, version: champion, shareBp: totalBp }]
-      await nextRoute(system.store, model, { salt: route.salt, proven: champion, arms: all })
+      await nextRoute(system.store, canaryModel, { salt: route.salt, proven: champion, arms: all })
       await pause(exposureMs)
     } finally {
       system.signal('control', 'SIGCONT')
@@ -152,10 +152,10 @@ it(
       select actor, subject, detail ->> 'write' as write from audit
       where action = 'write.fenced' and subject = ${release.id}`)
     expect(fenced).toContainEqual({ actor: 'release', subject: release.id, write: 'exposure' })
-    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
-    callers.reset()
-    await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
-    expect(callers.answered.get(version)).toBeUndefined()
-    expect(callers.failures).toEqual([])
+    expect(await findChampion(system.store, canaryModel)).toMatchObject({ version: champion })
+    traffic.reset()
+    await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect(traffic.answered.get(version)).toBeUndefined()
+    expect(traffic.failures).toEqual([])
   },
 )

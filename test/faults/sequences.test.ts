@@ -4,16 +4,28 @@ import { advance } from '../../domain/release/reducer.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
 import type { ReleaseEvent } from '../../domain/release/events.ts'
-import { at, judged, opened, reports, say, stages } from '../support/release/releases.ts'
+import {
+  stateAt,
+  judgedEvent,
+  opened,
+  stepEvents,
+  commandEvent,
+  stages,
+} from '../support/release/releases.ts'
 
 describe('10,000 random sequences at the reducer', () => {
   const people = ['anna', 'ben', 'olga', 'root']
   const random = seededRandom(21)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
-  const steps = [...Object.values(reports), judged('pass'), judged('fail'), judged('inconclusive')]
+  const steps = [
+    ...Object.values(stepEvents),
+    judgedEvent('pass'),
+    judgedEvent('fail'),
+    judgedEvent('inconclusive'),
+  ]
   const draw = (): ReleaseEvent =>
     random() < 0.5
-      ? say(pick(commandNames), pick(people), { atMs: Math.floor(random() * 1_000) })
+      ? commandEvent(pick(commandNames), pick(people), { atMs: Math.floor(random() * 1_000) })
       : pick(steps)
   /** What cannot happen in a stage is a defect of the workflow, and changes nothing here. */
   const next = (state: ReleaseState, event: ReleaseEvent): ReleaseState => {
@@ -28,7 +40,7 @@ describe('10,000 random sequences at the reducer', () => {
     let divergences = 0
     for (let sequence = 0; sequence < 10_000; sequence++) {
       const events = Array.from({ length: 20 }, draw)
-      const states: ReleaseState[] = [pick([opened, ...stages.map((each) => at[each])])]
+      const states: ReleaseState[] = [pick([opened, ...stages.map((each) => stateAt[each])])]
       for (const event of events) states.push(next(states.at(-1)!, event))
       const again = events.reduce(next, states[0]!)
       if (JSON.stringify(again) !== JSON.stringify(states.at(-1))) divergences++
@@ -47,7 +59,7 @@ describe('10,000 random sequences at the reducer', () => {
   it('never leave an end, and never go on from an order to return', () => {
     let left = 0
     for (let sequence = 0; sequence < 10_000; sequence++) {
-      let state = pick([opened, ...stages.map((each) => at[each])])
+      let state = pick([opened, ...stages.map((each) => stateAt[each])])
       for (let step = 0; step < 20; step++) {
         const before = state
         state = next(state, draw())

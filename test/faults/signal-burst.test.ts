@@ -4,22 +4,25 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { burst } from '../support/release/signal-burst.ts'
+import { sendBurst } from '../support/release/signal-burst.ts'
 import { reached } from './figures.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
-import { quickPolicy, openStage, type Stage } from '../support/release/release-fixture.ts'
+import { quickPolicy, openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
 
 it('a burst of signals is answered once each, over more than one run', { timeout: 300_000 }, async () => {
-  const { sent, different, histories, outcome, issues, tookMs } = await burst(stage, 3_000)
+  const { sent, different, histories, outcome, issues, tookMs } = await sendBurst(stage, 3_000)
   expect(issues).toEqual([])
   expect(outcome).toBe('aborted')
   expect(different).toBe(1_500)

@@ -5,7 +5,7 @@
 
 export type FaultNumber = `F${number}`
 
-export interface Fault {
+export interface FaultCase {
   number: FaultNumber
   fault: string
   /** The figure asked for. */
@@ -27,7 +27,7 @@ const log = 'test/api/serving/log/prediction-log.test.ts'
 const routing = 'test/api/serving/routing/routing.test.ts'
 const fleet = 'test/faults/fleet.test.ts'
 
-export const faults: readonly Fault[] = [
+export const faults: readonly FaultCase[] = [
   {
     number: 'F1',
     fault: 'worker killed in training, 50 random points',

@@ -11,7 +11,7 @@ import { moveChampion } from '../../store/registry/champions.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
 import { insertModel } from '../support/release/candidates.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/training/pipeline.ts'
-import { policy } from '../support/release/releases.ts'
+import { releasePolicy } from '../support/release/releases.ts'
 import { uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
@@ -26,7 +26,11 @@ beforeAll(async () => {
   const { store, config } = pipeline
   directory = config.batchDir
   mkdirSync(directory, { recursive: true })
-  const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  const registry = await insertModel(store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: config.artifactRoot,
+  })
   version = await registry.register()
   await store.query(sql`
     update versions set manifest = manifest || ${JSON.stringify({

@@ -17,7 +17,12 @@ import { eraseWorkflowId } from '../../workflows/messages.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { openLine, type Line } from '../support/servers/cuttable-link.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../support/training/example-model.ts'
+import {
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+} from '../support/training/example-model.ts'
 import {
   houseOn,
   request,
@@ -279,10 +284,11 @@ describe('a person', { timeout: 180_000 }, () => {
 describe('snapshots', { timeout: 180_000 }, () => {
   it('from then on know nothing of the person, and those from before go in time', async () => {
     const { deps, store } = core
-    const directory = await rosesDirectory()
-    await syncRoses(store, directory, { more: `subject: 'id',` })
-    await plantRoses(store, { from: 0, to: 40 })
-    const take = () => new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: at(35) })
+    const directory = await exampleModelDirectory()
+    await syncExampleModel(store, directory, { more: `subject: 'id',` })
+    await insertExampleRows(store, { from: 0, to: 40 })
+    const take = () =>
+      new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: exampleDay(35) })
     const look = async (digest: string, query: string) => {
       const path = await deps.artifacts.locate('snapshots', digest)
       return withDuck((duck) => duck.rows(query.replaceAll('snapshot', literal(path))))
@@ -323,7 +329,10 @@ describe('snapshots', { timeout: 180_000 }, () => {
   it('are refused rather than taken under a key that cannot tell who was erased', async () => {
     const { deps } = core
     const other = { ...deps, config: { ...deps.config, signingKey: `${deps.config.stateDir}/other.pem` } }
-    const take = new MockActivityEnvironment().run(takeSnapshot(other), { model: 'roses', asOf: at(35) })
+    const take = new MockActivityEnvironment().run(takeSnapshot(other), {
+      model: 'roses',
+      asOf: exampleDay(35),
+    })
     await expect(take).rejects.toMatchObject({
       code: 'configuration_invalid',
       message: expect.stringMatching(/signing key/),
@@ -335,7 +344,10 @@ describe('snapshots', { timeout: 180_000 }, () => {
     await store.query(
       sql`update models set definition = definition || '{"subject":"ident"}' where name = 'roses'`,
     )
-    const take = new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: at(35) })
+    const take = new MockActivityEnvironment().run(takeSnapshot(deps), {
+      model: 'roses',
+      asOf: exampleDay(35),
+    })
     await expect(take).rejects.toMatchObject({
       code: 'invalid_model_file',
       message: expect.stringMatching(/no column "ident"; they have id/),

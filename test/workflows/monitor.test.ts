@@ -14,7 +14,7 @@ import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { insertModel } from '../support/release/candidates.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { liveThrough } from '../support/serving/outcome-rows.ts'
-import { policy as release } from '../support/release/releases.ts'
+import { releasePolicy as release } from '../support/release/releases.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 

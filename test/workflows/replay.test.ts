@@ -1,6 +1,6 @@
 /** Workflows under way survive a deployment: recorded histories replay, and a change that would break them is caught. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import { bundle, readHistories, replay, replayWith } from '../support/release/histories.ts'
+import { bundleForReplay, readHistories, replay, replayWith } from '../support/release/histories.ts'
 import { quietRuntime } from '../support/servers/silence-temporal.ts'
 import { first, further, unnoticed } from './planted-bugs.ts'
 
@@ -11,7 +11,7 @@ beforeAll(() => {
 })
 
 it('all that is recorded replays', async () => {
-  expect(await replay(await bundle(), recorded)).toEqual(recorded.map(({ name }) => ({ name })))
+  expect(await replay(await bundleForReplay(), recorded)).toEqual(recorded.map(({ name }) => ({ name })))
 })
 
 it('what is planted breaks every kind of workflow that is recorded, but for one', () => {

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { judgeDrift } from '../../../activities/monitor/drift.ts'
+import { checkDrift } from '../../../activities/monitor/drift.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -19,7 +19,7 @@ import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-c
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy } from '../../support/release/releases.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { sheetOf } from '../../support/serving/input-buffers.ts'
 
@@ -74,7 +74,7 @@ beforeEach(async () => {
   model = uniqueName('roses')
   const registry = await insertModel(deps.store, {
     model,
-    policy,
+    policy: releasePolicy,
     artifactRoot: deps.config.artifactRoot,
   })
   version = await registry.register()
@@ -103,7 +103,7 @@ async function serve(
   return bins
 }
 const judged = (toMs: number, windowMs = hour) =>
-  judgeDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
+  checkDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 
 describe('the drift of a version', () => {
@@ -175,7 +175,7 @@ describe('the drift of a version', () => {
   })
 
   it('is not known without a champion, a profile or a request', async () => {
-    const unknown = async () => (await judgeDrift(deps)({ model, to: iso(noon), windowMs: hour })).reasons
+    const unknown = async () => (await checkDrift(deps)({ model, to: iso(noon), windowMs: hour })).reasons
     const iso = (ms: number) => new Date(ms).toISOString()
     expect(await unknown()).toEqual([`${model} has no champion`])
     await deps.store.query(sql`insert into champions (model, version) values (${model}, ${version})`)
@@ -225,7 +225,7 @@ describe('the drift of a version', () => {
     ['no time', NaN, hour],
   ])('over %s is refused', async (_name, toMs, windowMs) => {
     const to = Number.isNaN(toMs) ? 'soon' : new Date(toMs).toISOString()
-    await expect(judgeDrift(deps)({ model, version, to, windowMs })).rejects.toMatchObject({
+    await expect(checkDrift(deps)({ model, version, to, windowMs })).rejects.toMatchObject({
       code: 'invalid_request',
     })
   })

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { judgeLabelDrift } from '../../../activities/monitor/drift.ts'
+import { checkLabelDrift } from '../../../activities/monitor/drift.ts'
 import { categoryProfile, numberProfile, type Profile } from '../../../domain/model/reference-profile.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -10,7 +10,7 @@ import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
-import { policy as release } from '../../support/release/releases.ts'
+import { releasePolicy as release } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
@@ -44,7 +44,7 @@ const describeLabel = (label: Profile | undefined) =>
     where version = ${version}`)
 const live = (days: Days) => liveThrough(deps.store, { model, version, now }, days)
 const judged = (more: object = {}) =>
-  judgeLabelDrift(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
+  checkLabelDrift(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 /** Half as often late again as it was. */
 const often = (answer: number) => 0.5 + answer / 2

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { judgeQuality } from '../../../activities/monitor/quality.ts'
+import { checkQuality } from '../../../activities/monitor/quality.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -10,7 +10,7 @@ import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
-import { policy as release } from '../../support/release/releases.ts'
+import { releasePolicy as release } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000
@@ -49,7 +49,7 @@ beforeEach(async () => {
 
 const live = (days: Days) => liveThrough(deps.store, { model, version, now }, days)
 const judged = (more: object = {}) =>
-  judgeQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
+  checkQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 
 describe('the quality of a version in use', () => {
@@ -133,7 +133,7 @@ describe('the quality of a version in use', () => {
   })
 
   it('is not asked without a champion or an outcome, nor over no time', async () => {
-    expect(await judgeQuality(deps)({ model, at, windowMs: hour, observedMs: hour })).toBeUndefined()
+    expect(await checkQuality(deps)({ model, at, windowMs: hour, observedMs: hour })).toBeUndefined()
     expect(await judged()).toBeUndefined()
     for (const wrong of [{ at: 'soon' }, { windowMs: 0 }, { observedMs: NaN }])
       await expect(judged(wrong)).rejects.toMatchObject({ code: 'invalid_request' })

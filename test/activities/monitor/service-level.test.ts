@@ -1,7 +1,7 @@
 /** How a model is served, from what the replicas have left in the real database to what people are told. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { judgeService } from '../../../activities/monitor/service-level.ts'
+import { checkServiceLevel } from '../../../activities/monitor/service-level.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { startMeter } from '../../../api/serving/counters/process-stats.ts'
@@ -17,7 +17,7 @@ import { writeResources } from '../../../store/serving/replica-resources.ts'
 import { renewLease } from '../../../store/serving/replicas.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy as release } from '../../support/release/releases.ts'
+import { releasePolicy as release } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { sheetOf } from '../../support/serving/input-buffers.ts'
 
@@ -79,7 +79,11 @@ async function serve(rows: readonly object[]): Promise<void> {
 }
 async function judged(change: Partial<MonitorPolicy> = {}) {
   const champion = (await findChampion(store, model))!
-  return judgeService({ store }, { model, fromMs, toMs, champion }, { ...defaultMonitorPolicy, ...change })
+  return checkServiceLevel(
+    { store },
+    { model, fromMs, toMs, champion },
+    { ...defaultMonitorPolicy, ...change },
+  )
 }
 const told = async () => (await listAlerts(store, { model, open: true })).map(({ kind }) => kind).sort()
 const answered = (requests: number) =>

@@ -6,7 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { runServingChild } from '../../../activities/runtime/serving-child.ts'
-import { findServingSkew, type SkewInput, type SkewResult } from '../../../activities/monitor/skew.ts'
+import { checkServingSkew, type SkewInput, type SkewResult } from '../../../activities/monitor/skew.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -95,7 +95,7 @@ const found = (model: string, more: Partial<SkewInput> = {}): Promise<SkewResult
     to: new Date(now + hour).toISOString(),
     windowMs: 2 * hour + windows++,
   }
-  return activity().run(findServingSkew(deps), { ...input, ...more })
+  return activity().run(checkServingSkew(deps), { ...input, ...more })
 }
 const openAlerts = (model: string) => listAlerts(house.store, { model, open: true })
 
@@ -179,7 +179,7 @@ describe('serving and training', () => {
       to: new Date(now).toISOString(),
       windowMs: hour,
     }
-    expect(await activity().run(findServingSkew(deps), bare)).toMatchObject({
+    expect(await activity().run(checkServingSkew(deps), bare)).toMatchObject({
       status: 'no_champion',
     })
     for (const wrong of [{ to: 'soon' }, { windowMs: 0 }, { rows: 0 }, { rows: 10_001 }])

@@ -14,7 +14,7 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy as release } from '../../support/release/releases.ts'
+import { releasePolicy as release } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const hour = 3_600_000

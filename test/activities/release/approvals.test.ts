@@ -26,7 +26,14 @@ import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
-import { judged, policy, reports, returned, run, say } from '../../support/release/releases.ts'
+import {
+  judgedEvent,
+  releasePolicy,
+  stepEvents,
+  rolledBackEvent,
+  advanceAll,
+  commandEvent,
+} from '../../support/release/releases.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 const model = 'm'
@@ -62,7 +69,7 @@ beforeAll(async () => {
   for (const { id, name } of await listKeys(store)) ids[name] = id
   await revokeKey(store, ids['rita']!)
   await rotateKey(store, { id: ids['rob']!, overlapMs: 0 })
-  registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot: config.artifactRoot })
   champion = await registry.register()
   await moveChampion(store, { model, to: champion, cause: 'promotion', actor: 'test', reason: 'first' })
 })
@@ -88,7 +95,7 @@ beforeEach(async () => {
       baseline: champion,
       requestedBy: 'olga',
       requestedByKey: ids['olga']!,
-      policy,
+      policy: releasePolicy,
       digests: { artifact: row!.artifact, evaluation: `report-${version}`, policy: 'p' },
       epoch: 1,
       generation: 3,
@@ -101,33 +108,37 @@ beforeEach(async () => {
 /** Where the release stands when it is spoken to. */
 const situations = {
   qualifying: (): ReleaseState => opened,
-  waiting: (): ReleaseState => run(opened, reports.qualified),
+  waiting: (): ReleaseState => advanceAll(opened, stepEvents.qualified),
   'approved by ben': (): ReleaseState =>
-    run(situations.waiting(), say('approve', 'ben', { key: ids['ben']! })),
+    advanceAll(situations.waiting(), commandEvent('approve', 'ben', { key: ids['ben']! })),
   shadow: (): ReleaseState =>
-    run(situations['approved by ben'](), say('approve', 'mia', { key: ids['mia']! }), reports.routed),
-  canary: (): ReleaseState => run(situations.shadow(), judged('pass'), reports.routed),
-  paused: (): ReleaseState => run(situations.canary(), say('pause', 'olga')),
-  undecided: (): ReleaseState => run(situations.canary(), judged('inconclusive')),
+    advanceAll(
+      situations['approved by ben'](),
+      commandEvent('approve', 'mia', { key: ids['mia']! }),
+      stepEvents.routed,
+    ),
+  canary: (): ReleaseState => advanceAll(situations.shadow(), judgedEvent('pass'), stepEvents.routed),
+  paused: (): ReleaseState => advanceAll(situations.canary(), commandEvent('pause', 'olga')),
+  undecided: (): ReleaseState => advanceAll(situations.canary(), judgedEvent('inconclusive')),
   'by broken glass': (): ReleaseState =>
-    run(situations.canary(), say('promoteNow', 'root', { reason: 'outage' })),
+    advanceAll(situations.canary(), commandEvent('promoteNow', 'root', { reason: 'outage' })),
   'judged against': (): ReleaseState => ({
     ...situations.canary(),
     lastVerdict: { kind: 'fail' as const, reason: 'bad', atMs: 1 },
   }),
   probation: (): ReleaseState =>
-    run(
+    advanceAll(
       situations.canary(),
-      judged('pass'),
-      reports.routed,
-      judged('pass'),
-      reports.promoted,
-      reports.routed,
+      judgedEvent('pass'),
+      stepEvents.routed,
+      judgedEvent('pass'),
+      stepEvents.promoted,
+      stepEvents.routed,
     ),
-  'rolling back': (): ReleaseState => run(situations.canary(), judged('fail')),
-  'taken back': (): ReleaseState => run(situations['rolling back'](), returned(false)),
-  rejected: (): ReleaseState => run(situations.waiting(), say('reject', 'ben')),
-  aborted: (): ReleaseState => run(situations.waiting(), say('abort', 'olga')),
+  'rolling back': (): ReleaseState => advanceAll(situations.canary(), judgedEvent('fail')),
+  'taken back': (): ReleaseState => advanceAll(situations['rolling back'](), rolledBackEvent(false)),
+  rejected: (): ReleaseState => advanceAll(situations.waiting(), commandEvent('reject', 'ben')),
+  aborted: (): ReleaseState => advanceAll(situations.waiting(), commandEvent('abort', 'olga')),
   'asked for by anna': (): ReleaseState => ({
     ...situations.waiting(),
     requestedBy: 'anna',
@@ -153,7 +164,7 @@ const situations = {
     requestedByKey: ids['root']!,
   }),
   "approved with ben's key, under another name": (): ReleaseState =>
-    run(situations.waiting(), say('approve', 'ben-before', { key: ids['ben']! })),
+    advanceAll(situations.waiting(), commandEvent('approve', 'ben-before', { key: ids['ben']! })),
 } satisfies Record<string, () => ReleaseState>
 type Situation = keyof typeof situations
 
@@ -846,7 +857,7 @@ describe('on ground that has changed', () => {
 describe('break-glass', () => {
   it('tells everybody at once, and ends after an hour', async () => {
     const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
-    const after = run(hurried, judged('pass'))
+    const after = advanceAll(hurried, judgedEvent('pass'))
     expect(after).toMatchObject({ stage: 'promoting', stageIndex: 0 })
     expect(after.breakGlass).toMatchObject({ by: 'root', key: ids['root'], digests: opened.digests })
     expect(after.breakGlass!.untilMs! - after.breakGlass!.atMs).toBe(breakGlassMs)
@@ -865,7 +876,7 @@ describe('break-glass', () => {
 
   it('does not get past a verdict against it that was written in the meantime, nor past other bytes', async () => {
     const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
-    const after = run(hurried, judged('pass'))
+    const after = advanceAll(hurried, judgedEvent('pass'))
     await store.query(sql`
       insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest)
       values (${after.id}, 'canary', 0, 'fail', '[{"code": "x", "message": "too many errors"}]', '{}', '{}', 'j', 'p')`)

@@ -11,7 +11,7 @@ import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../../store/release/releases.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { firstFacts, policy } from '../../support/release/releases.ts'
+import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-ending-'))
@@ -29,7 +29,7 @@ it.each([
   ['is no longer champion', true],
 ])('a version that %s at the end of its probation: proven, or not', async (_case, isMoved) => {
   const model = uniqueName('model')
-  const registry = await insertModel(store, { model, policy, artifactRoot })
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   const version = await registry.register()
   const other = await registry.register()
   const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version }, 0)

@@ -18,7 +18,13 @@ import { listDecisions } from '../../../store/release/decisions.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { canaried, policy, run, say, second } from '../../support/release/releases.ts'
+import {
+  routedCanary,
+  releasePolicy,
+  advanceAll,
+  commandEvent,
+  second,
+} from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
@@ -30,7 +36,7 @@ beforeAll(async () => {
 })
 afterAll(() => deps?.store.close())
 
-const tickMs = policy.watch.tickMs
+const tickMs = releasePolicy.watch.tickMs
 /** The tick in which the second stage begins. */
 const turn = 40
 const ticks = 80
@@ -39,7 +45,11 @@ let last: ReleaseState
 let [version, baseline] = ['', '']
 beforeEach(async () => {
   const model = uniqueName('model')
-  const registry = await insertModel(deps.store, { model, policy, artifactRoot: deps.config.artifactRoot })
+  const registry = await insertModel(deps.store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: deps.config.artifactRoot,
+  })
   baseline = await registry.register()
   version = await registry.register(baseline)
   const of = (state: ReleaseState): ReleaseState => {
@@ -50,7 +60,7 @@ beforeEach(async () => {
     }))
     return { ...state, id: `rel_${model}`, model, version, baseline, routings }
   }
-  first = of(canaried)
+  first = of(routedCanary)
   last = of(second)
   await deps.store.query(sql`
     insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
@@ -87,7 +97,7 @@ function countsOf(state: ReleaseState, at: number, chance: () => number): TickCo
 it('after every tick, across a change of stage: a new worker, the old one and the fold agree', async () => {
   const chance = seededRandom(3)
   const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
-  const fold = incrementalJudge(policy.limits)
+  const fold = incrementalJudge(releasePolicy.limits)
   const kinds = new Set<string>()
   for (let at = 0; at < ticks; at++) {
     const name = at < turn ? 'first' : 'last'
@@ -130,13 +140,17 @@ it('is the same row when it is taken again from the same counts', async () => {
 })
 
 it('by broken glass waits for no victory of a split and no proof, and bows to a defeat', () => {
-  const [split] = policy.stages
+  const [split] = releasePolicy.stages
   const ab: ReleaseState = {
-    ...canaried,
+    ...routedCanary,
     strategy: 'ab',
-    policy: { ...policy, stages: [{ ...split!, shareBp: 5_000 }], ab: { metric: 'errors', alpha: 0.05 } },
+    policy: {
+      ...releasePolicy,
+      stages: [{ ...split!, shareBp: 5_000 }],
+      ab: { metric: 'errors', alpha: 0.05 },
+    },
   }
-  const hurried = run(ab, say('promoteNow', 'root'))
+  const hurried = advanceAll(ab, commandEvent('promoteNow', 'root'))
   const row = (by: string | undefined, errors: number, at: number) => ({
     version: by ?? '',
     generation: 4,
@@ -159,11 +173,11 @@ it('by broken glass waits for no victory of a split and no proof, and bows to a 
 })
 
 it('counts what a slow candidate of a drill on callers has cost against its budget', () => {
-  const { baseline: before = '', version: candidate } = canaried
+  const { baseline: before = '', version: candidate } = routedCanary
   const drill: ReleaseState = {
-    ...canaried,
+    ...routedCanary,
     drill: 'slow',
-    policy: { ...policy, limits: { ...policy.limits, harmBudget: 10 } },
+    policy: { ...releasePolicy, limits: { ...releasePolicy.limits, harmBudget: 10 } },
   }
   const seen = (slow95: number) => {
     const counts = {

@@ -7,7 +7,7 @@ import { writeTicks, type TickCounts } from '../../../store/release/tick-counter
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
-import { facts } from '../../support/release/releases.ts'
+import { releaseFacts } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store
@@ -21,13 +21,13 @@ afterAll(async () => {
 beforeEach(async () => {
   const model = uniqueName('model')
   await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
-  state = openingState({ ...facts, id: `rel_${model}`, model }, 0)
+  state = openingState({ ...releaseFacts, id: `rel_${model}`, model }, 0)
 })
-const tickMs = facts.policy.watch.tickMs
+const tickMs = releaseFacts.policy.watch.tickMs
 const tick = (at: number, requests: number): TickCounts => ({
   model: state.model,
   release: state.id,
-  version: facts.version,
+  version: releaseFacts.version,
   arm: 'canary',
   generation: 4,
   tickMs: at * tickMs,

@@ -8,7 +8,7 @@ import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy } from '../../support/release/releases.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
@@ -31,7 +31,11 @@ it.each([
 ])('the time from which an answer is slow is kept %s', async (_name, latency, kept) => {
   const model = uniqueName('quick')
   const { store, config } = deps
-  const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+  const registry = await insertModel(store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: config.artifactRoot,
+  })
   const version = await registry.register()
   await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
   const tick = {

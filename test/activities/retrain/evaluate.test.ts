@@ -14,11 +14,11 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
-  at,
-  plantRoses,
-  rosesDirectory,
-  syncRoses,
-  type RosesFile,
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+  type ExampleModelFile,
 } from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -42,8 +42,8 @@ beforeAll(async () => {
     config,
     log: { ...logger },
   }
-  models = await rosesDirectory()
-  await plantRoses(deps.store, { from: 0, to: 40 })
+  models = await exampleModelDirectory()
+  await insertExampleRows(deps.store, { from: 0, to: 40 })
 })
 afterAll(async () => {
   await deps.store.close()
@@ -52,9 +52,12 @@ afterAll(async () => {
 })
 
 /** Takes a snapshot and trains on it, as the file says. */
-async function trained(trainingId: string, file: RosesFile = {}): Promise<SnapshotResult & TrainResult> {
-  await syncRoses(deps.store, models, file)
-  const snapshot = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: at(35) }))
+async function trained(
+  trainingId: string,
+  file: ExampleModelFile = {},
+): Promise<SnapshotResult & TrainResult> {
+  await syncExampleModel(deps.store, models, file)
+  const snapshot = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) }))
   const given = { trainingId, model: 'roses', snapshotDigest: snapshot.digest }
   return { ...snapshot, ...(await inActivity(() => train(deps, { models })(given))) }
 }

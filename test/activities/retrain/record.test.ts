@@ -11,7 +11,7 @@ import { openStore } from '../../../store/postgres.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy } from '../../support/release/releases.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => deps?.store.close())
 beforeEach(async () => {
   model = uniqueName('roses')
-  await insertModel(deps.store, { model, policy, artifactRoot: deps.config.artifactRoot })
+  await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot: deps.config.artifactRoot })
 })
 
 /** A training that began so many hours ago and is over. */

@@ -12,7 +12,12 @@ import { iris } from '../../../models/iris.ts'
 import { loadModel } from '../../../models/index.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
+import {
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+} from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
@@ -23,10 +28,10 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-snapshot-'))
   artifacts = openArtifacts(root)
   store = openStore(await migratedDatabase())
-  const directory = await rosesDirectory()
-  await syncRoses(store, directory)
+  const directory = await exampleModelDirectory()
+  await syncExampleModel(store, directory)
   roses = (await loadModel('roses', directory)).definition
-  await plantRoses(store, { from: 0, to: 40 })
+  await insertExampleRows(store, { from: 0, to: 40 })
 })
 afterAll(async () => {
   await store.close()
@@ -42,13 +47,16 @@ const look = async <T extends object>(digest: string, query: string): Promise<T[
 
 describe('a snapshot', () => {
   it('of the same rows has the same digest', async () => {
-    const [first, second] = [await take(iris.definition, at(0)), await take(iris.definition, at(9))]
+    const [first, second] = [
+      await take(iris.definition, exampleDay(0)),
+      await take(iris.definition, exampleDay(9)),
+    ]
     expect(second).toEqual(first)
     expect(first.parts).toEqual({ train: 105, test: 45 })
   })
 
   it('keeps identical rows on one side, and every class on both', async () => {
-    const { digest } = await take(iris.definition, at(0))
+    const { digest } = await take(iris.definition, exampleDay(0))
     expect(
       await look(digest, 'select _key from snapshot group by _key having count(distinct _part) > 1'),
     ).toEqual([])
@@ -64,7 +72,7 @@ describe('a snapshot', () => {
   })
 
   it('of Postgres has the types that the features declare, in UTC', async () => {
-    const { digest, columns } = await take(roses, at(35))
+    const { digest, columns } = await take(roses, exampleDay(35))
     expect(columns).toMatchObject({
       size: 'DOUBLE',
       colour: 'VARCHAR',
@@ -88,8 +96,8 @@ describe('a snapshot', () => {
   })
 
   it('has the last known rows as the test, and trains on what was known before it', async () => {
-    const { digest, parts } = await take(roses, at(35))
-    const days = (ms: unknown) => (Number(ms) - Date.parse(at(0))) / 86_400_000
+    const { digest, parts } = await take(roses, exampleDay(35))
+    const days = (ms: unknown) => (Number(ms) - Date.parse(exampleDay(0))) / 86_400_000
     const found = await look<Record<string, number>>(
       digest,
       `select _part, min(_event_at) as first, max(_event_at) as last, max(_known_at) as known from snapshot group by 1 order by 1`,
@@ -105,24 +113,26 @@ describe('a snapshot', () => {
   })
 
   it('does not change by what is known later, or has not happened', async () => {
-    const before = await take(roses, at(35))
-    await plantRoses(store, { from: 40, to: 41 })
+    const before = await take(roses, exampleDay(35))
+    await insertExampleRows(store, { from: 40, to: 41 })
     await store.query(sql`
       insert into roses values
-        (-1, ${at(20)}, ${at(35.01)}, 1, 'red', null, true), (-2, ${at(20)}, null, 1, 'red', null, true),
+        (-1, ${exampleDay(20)}, ${exampleDay(35.01)}, 1, 'red', null, true), (-2, ${exampleDay(20)}, null, 1, 'red', null, true),
         (-3, null, null, 1, 'red', null, true)`)
-    expect(await take(roses, at(35))).toEqual(before)
-    await store.query(sql`insert into roses values (-4, ${at(20)}, ${at(21)}, 1, 'red', null, true)`)
-    expect((await take(roses, at(35))).digest).not.toBe(before.digest)
+    expect(await take(roses, exampleDay(35))).toEqual(before)
+    await store.query(
+      sql`insert into roses values (-4, ${exampleDay(20)}, ${exampleDay(21)}, 1, 'red', null, true)`,
+    )
+    expect((await take(roses, exampleDay(35))).digest).not.toBe(before.digest)
     await store.query(sql`delete from roses where id < 0`)
   })
 
   it('is refused when nothing is known yet, or nothing to be tested on', async () => {
-    await expect(take(roses, at(-1))).rejects.toMatchObject({
+    await expect(take(roses, exampleDay(-1))).rejects.toMatchObject({
       code: 'snapshot_empty',
       message: expect.stringContaining('train') as unknown,
     })
-    await expect(take(roses, at(60))).rejects.toMatchObject({
+    await expect(take(roses, exampleDay(60))).rejects.toMatchObject({
       code: 'snapshot_empty',
       message: expect.stringContaining('test') as unknown,
     })
@@ -139,7 +149,7 @@ describe('a snapshot', () => {
       source: { ...roses.source, rows },
       split: { kind: 'hash', test: 0.5, stratified: true },
     }
-    const { parts, digest } = await take(many, at(60))
+    const { parts, digest } = await take(many, exampleDay(60))
     expect((parts['train'] ?? 0) + (parts['test'] ?? 0)).toBe(45_000)
     expect(await look(digest, 'select sum(id) as sum, count(distinct id) as n from snapshot')).toEqual([
       { sum: (45_000 * 45_001) / 2, n: 45_000 },
@@ -149,13 +159,13 @@ describe('a snapshot', () => {
   it('says that Postgres is away, and not that the query is wrong', async () => {
     const away = openStore('postgres://nobody@127.0.0.1:1/none', { connectMs: 500 })
     await expect(
-      writeSnapshot({ definition: roses, asOf: at(35), store: away, artifacts }),
+      writeSnapshot({ definition: roses, asOf: exampleDay(35), store: away, artifacts }),
     ).rejects.toMatchObject({
       code: 'postgres_unavailable',
     })
     await away.close()
     const wrong = { ...roses, source: { ...roses.source, rows: 'select nothing from nowhere' } }
-    await expect(take(wrong, at(35))).rejects.toThrow('nowhere')
+    await expect(take(wrong, exampleDay(35))).rejects.toThrow('nowhere')
   })
 })
 

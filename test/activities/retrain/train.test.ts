@@ -11,7 +11,12 @@ import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
+import {
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+} from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
@@ -36,10 +41,10 @@ beforeAll(async () => {
       void (typeof fields['pid'] === 'number' && pids.push(fields['pid'])),
   }
   deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
-  models = await rosesDirectory()
-  await syncRoses(deps.store, models)
-  await plantRoses(deps.store, { from: 0, to: 40 })
-  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: at(35) })
+  models = await exampleModelDirectory()
+  await syncExampleModel(deps.store, models)
+  await insertExampleRows(deps.store, { from: 0, to: 40 })
+  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) })
   snapshotDigest = (await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)).digest
 })
 afterAll(async () => {
@@ -166,7 +171,7 @@ describe('a training', () => {
       await fit(network, { epochs: 3, batchSize: 16 })
       return network
     },`
-    await syncRoses(deps.store, models, { more: twice })
+    await syncExampleModel(deps.store, models, { more: twice })
     const whole = await run('trn_k')
     expect(whole.epochs).toBe(5)
     await interrupt('trn_l', 3)
@@ -174,7 +179,7 @@ describe('a training', () => {
     expect((await getTraining(deps.store, 'trn_l')).curve).toEqual(
       (await getTraining(deps.store, 'trn_k')).curve,
     )
-    await syncRoses(deps.store, models)
+    await syncExampleModel(deps.store, models)
   })
 
   it('by a loop of the file itself tells where it is, and begins anew when it was interrupted', async () => {
@@ -186,18 +191,18 @@ describe('a training', () => {
       }
       return network
     },`
-    await syncRoses(deps.store, models, { more: own })
+    await syncExampleModel(deps.store, models, { more: own })
     await interrupt('trn_m', 2)
     expect(await run('trn_m')).toMatchObject({ attempts: 2, epochs: 3, loss: 1 / 3 })
     expect((await getTraining(deps.store, 'trn_m')).checkpointDigest).toBeUndefined()
-    await syncRoses(deps.store, models)
+    await syncExampleModel(deps.store, models)
   })
 
   it('of another seed is another artifact', async () => {
     const whole = await run('trn_a')
-    await syncRoses(deps.store, models, { seed: 2 })
+    await syncExampleModel(deps.store, models, { seed: 2 })
     expect((await run('trn_f')).artifactDigest).not.toBe(whole.artifactDigest)
-    await syncRoses(deps.store, models)
+    await syncExampleModel(deps.store, models)
   })
 
   it('that another worker has taken over stops and writes nothing more', async () => {
@@ -234,15 +239,15 @@ describe('a training', () => {
   })
 
   it('is refused when the model file has changed since it was taken in', async () => {
-    await syncRoses(deps.store, models, { epochs: 5 })
-    const other = await rosesDirectory()
-    await syncRoses(deps.store, other)
+    await syncExampleModel(deps.store, models, { epochs: 5 })
+    const other = await exampleModelDirectory()
+    await syncExampleModel(deps.store, other)
     await expect(run('trn_i')).rejects.toMatchObject({
       code: 'training_failed',
       message: expect.stringContaining('tenure models sync') as unknown,
     })
     expect(await getTraining(deps.store, 'trn_i')).toMatchObject({ status: 'failed' })
-    await syncRoses(deps.store, models)
+    await syncExampleModel(deps.store, models)
     await rm(other, { recursive: true })
   })
 
@@ -274,13 +279,13 @@ describe('a training', () => {
       'not all finite',
     ],
   ])('whose file %s fails for good and says why', async (name, more, code, message) => {
-    await syncRoses(deps.store, models, { more })
+    await syncExampleModel(deps.store, models, { more })
     await expect(run(`trn_${name}`)).rejects.toMatchObject({
       code,
       message: expect.stringContaining(message) as unknown,
     })
     expect(await getTraining(deps.store, `trn_${name}`)).toMatchObject({ status: 'failed' })
-    await syncRoses(deps.store, models)
+    await syncExampleModel(deps.store, models)
   })
 
   it('is refused a snapshot whose bytes have changed', async () => {

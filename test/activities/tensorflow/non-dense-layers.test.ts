@@ -12,7 +12,12 @@ import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
-import { at, plantRoses, rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
+import {
+  exampleDay,
+  insertExampleRows,
+  exampleModelDirectory,
+  syncExampleModel,
+} from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 import { askLater, houseOn, startReplica, type House } from '../../support/serving/serving-fixture.ts'
 
@@ -37,7 +42,7 @@ beforeAll(async () => {
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
   deps = { store: openStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
   house = houseOn({ databaseUrl, artifactRoot: config.artifactRoot })
-  models = await rosesDirectory()
+  models = await exampleModelDirectory()
 })
 afterAll(async () => {
   await house.close()
@@ -50,9 +55,9 @@ const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 const activity = () => new MockActivityEnvironment({}, { logger })
 
 it('is trained, qualifies, and answers callers as it did in training', async () => {
-  await syncRoses(deps.store, models, { layers, epochs: 2 })
-  await plantRoses(deps.store, { from: 0, to: 40, perDay: 20 })
-  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: at(35) })
+  await syncExampleModel(deps.store, models, { layers, epochs: 2 })
+  await insertExampleRows(deps.store, { from: 0, to: 40, perDay: 20 })
+  const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) })
   const { digest: snapshotDigest } = await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)
   const trained: TrainResult = await activity().run(train(deps, { models }), {
     trainingId: 'layers',

@@ -1,12 +1,12 @@
 /** A command that is given while Temporal is away: written down at once, and done once. `test/faults/long/network/command-outbox.test.ts` tells the rest. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openOutbox, type Outbox } from '../../support/release/outbox-fixture.ts'
+import { openOutboxFixture, type OutboxFixture } from '../../support/release/outbox-fixture.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
-let office: Outbox
+let office: OutboxFixture
 beforeAll(async () => {
-  office = await openOutbox()
+  office = await openOutboxFixture()
 })
 afterAll(async () => {
   await office?.close()

@@ -8,13 +8,13 @@ import type { Store } from '../../../store/postgres.ts'
 import { listReleases } from '../../../store/release/releases.ts'
 import { batchWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
 import type { Registry } from '../../support/release/candidates.ts'
-import { openOutbox, type Outbox } from '../../support/release/outbox-fixture.ts'
+import { openOutboxFixture, type OutboxFixture } from '../../support/release/outbox-fixture.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { until, type TestResponse } from '../../support/serving/serving-fixture.ts'
 
-let office: Outbox
+let office: OutboxFixture
 beforeAll(async () => {
-  office = await openOutbox()
+  office = await openOutboxFixture()
 })
 afterAll(async () => {
   await office?.close()

@@ -11,7 +11,7 @@ import { listModels } from '../../../store/registry/models.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { reached } from '../../faults/figures.ts'
-import { rosesDirectory, syncRoses } from '../../support/training/example-model.ts'
+import { exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 
 let connection: Connection
@@ -126,11 +126,11 @@ describe('the schedule of a model', () => {
 })
 
 it('a model file of impossible times is told, and the others are taken in', async () => {
-  const directory = await rosesDirectory()
+  const directory = await exampleModelDirectory()
   const store = openStore(await migratedDatabase())
   const [good, bad] = [uniqueName('roses'), uniqueName('rue')]
-  await syncRoses(store, directory, { name: bad, more: "retrain: { cron: '0 99 * * 1' }," })
-  await syncRoses(store, directory, { name: good })
+  await syncExampleModel(store, directory, { name: bad, more: "retrain: { cron: '0 99 * * 1' }," })
+  await syncExampleModel(store, directory, { name: good })
   await store.query(sql`delete from models`)
   const config = readConfig({
     DATABASE_URL: 'postgres://unused/here',

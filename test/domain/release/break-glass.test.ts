@@ -8,71 +8,78 @@ import type { StepEvent } from '../../../domain/release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import {
-  canaried,
-  canary,
-  facts,
-  judged,
-  policy,
+  routedCanary,
+  enteredCanary,
+  releaseFacts,
+  judgedEvent,
+  releasePolicy,
   probated,
   promoting,
-  reports,
-  run,
-  say,
+  stepEvents,
+  advanceAll,
+  commandEvent,
   second,
-  shadowed,
+  routedShadow,
   undecided,
   waiting,
 } from '../../support/release/releases.ts'
 
-const glass = say('promoteNow', 'root', { reason: 'outage' })
+const glass = commandEvent('promoteNow', 'root', { reason: 'outage' })
 const waitingBy = (strategy: Strategy, changes: Partial<ReleasePolicy> = {}): ReleaseState =>
-  run(openingState({ ...facts, policy: { ...policy, ...changes, strategy } }, 0), reports.qualified)
-const { shadow: _shadow, ...withoutShadow } = policy
+  advanceAll(
+    openingState({ ...releaseFacts, policy: { ...releasePolicy, ...changes, strategy } }, 0),
+    stepEvents.qualified,
+  )
+const { shadow: _shadow, ...withoutShadow } = releasePolicy
 const late = (kind: 'timed_out' | 'unacknowledged', ms: number) =>
-  ({ ...reports[kind], atMs: 10 + ms }) as StepEvent
+  ({ ...stepEvents[kind], atMs: 10 + ms }) as StepEvent
 
 describe('broken glass', () => {
   it.each<[string, ReleaseState, Partial<ReleaseState>]>([
     ['before the approvals', waiting, { stage: 'canary', stageIndex: 0, routed: false, shareBp: 100 }],
-    ['in the shadow', shadowed, { stage: 'canary', stageIndex: 0, routed: false, shareBp: 100 }],
+    ['in the shadow', routedShadow, { stage: 'canary', stageIndex: 0, routed: false, shareBp: 100 }],
     ['in the second share', second, { stage: 'canary', stageIndex: 1, routed: true, shareBp: 2_500 }],
     ['undecided', undecided, { stage: 'canary', stageIndex: 0, routed: true, extensions: 1 }],
-    ['paused', run(canaried, say('pause')), { stage: 'canary', routed: true, paused: false }],
+    [
+      'paused',
+      advanceAll(routedCanary, commandEvent('pause')),
+      { stage: 'canary', routed: true, paused: false },
+    ],
     ['rolling', waitingBy('rolling'), { stage: 'canary', shareBp: 100 }],
     ['in a shadow release', waitingBy('shadow'), { stage: 'shadow', shareBp: 10_000 }],
     ['in blue_green with a shadow', waitingBy('blue_green'), { stage: 'shadow' }],
     [
       'where nothing is watched',
-      run(
-        openingState({ ...facts, policy: { ...withoutShadow, strategy: 'blue_green' } }, 0),
-        reports.qualified,
+      advanceAll(
+        openingState({ ...releaseFacts, policy: { ...withoutShadow, strategy: 'blue_green' } }, 0),
+        stepEvents.qualified,
       ),
       { stage: 'promoting' },
     ],
   ])(
     '%s: the candidate meets the callers of one share, and is promoted by what they got',
     (_name, state, met) => {
-      const hurried = run(state, glass)
+      const hurried = advanceAll(state, glass)
       expect(hurried).toMatchObject({ ...met, promoted: false, breakGlass: { by: 'root', reason: 'outage' } })
       if (hurried.stage === 'promoting') return
-      const routed = hurried.routed ? hurried : run(hurried, reports.routed)
+      const routed = hurried.routed ? hurried : advanceAll(hurried, stepEvents.routed)
       expect(watchedPolicy(routed)).toMatchObject({ minMs: 0, minRequests: 10 })
-      expect(run(routed, judged('fail'))).toMatchObject({ stage: 'rolling_back' })
-      expect(run(routed, judged('inconclusive', false))).toEqual(routed)
-      const passed = run(routed, judged('pass', false))
+      expect(advanceAll(routed, judgedEvent('fail'))).toMatchObject({ stage: 'rolling_back' })
+      expect(advanceAll(routed, judgedEvent('inconclusive', false))).toEqual(routed)
+      const passed = advanceAll(routed, judgedEvent('pass', false))
       expect(passed.stage).toBe('promoting')
       // Champion, it is watched as long as any, and nothing of the order is left.
-      const champion = run(passed, reports.promoted, reports.routed)
+      const champion = advanceAll(passed, stepEvents.promoted, stepEvents.routed)
       expect(watchedPolicy(champion)).toMatchObject({ minMs: 100 })
       expect(nextEffect(champion)).not.toMatchObject({ untilMs: expect.anything() })
-      expect(run(champion, judged('inconclusive')).stage).toBe('awaiting_decision')
+      expect(advanceAll(champion, judgedEvent('inconclusive')).stage).toBe('awaiting_decision')
     },
   )
 
   it.each(['inconclusive', 'no_data', 'error'] as const)(
     'asks nobody: %s at the deadline is its end',
     (kind) => {
-      const after = run(canaried, glass, judged(kind))
+      const after = advanceAll(routedCanary, glass, judgedEvent(kind))
       expect(after).toMatchObject({
         stage: 'rolling_back',
         rollbackOrder: { outcome: 'rolled_back', withdraw: false },
@@ -83,20 +90,23 @@ describe('broken glass', () => {
 
   it('counts for an hour, whatever is waited for', () => {
     const over = /the glass was broken by root, and the hour for it is over/
-    const hurried = run(canaried, glass)
+    const hurried = advanceAll(routedCanary, glass)
     const untilMs = glass.atMs + breakGlassMs
     expect(nextEffect(hurried)).toMatchObject({ kind: 'watch', hold: false, untilMs })
-    expect(nextEffect(hurried).key).not.toBe(nextEffect(canaried).key)
-    expect(run(hurried, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
-    const unrouted = run(
-      { ...canary, policy: { ...policy, stages: [{ ...policy.stages[0]!, deadlineMs: 1e9 }] } },
+    expect(nextEffect(hurried).key).not.toBe(nextEffect(routedCanary).key)
+    expect(advanceAll(hurried, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
+    const unrouted = advanceAll(
+      {
+        ...enteredCanary,
+        policy: { ...releasePolicy, stages: [{ ...releasePolicy.stages[0]!, deadlineMs: 1e9 }] },
+      },
       glass,
     )
-    expect(run(unrouted, late('unacknowledged', breakGlassMs - 1)).stage).toBe('canary')
-    expect(run(unrouted, late('unacknowledged', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
-    const paused = run(hurried, say('pause', 'olga'))
+    expect(advanceAll(unrouted, late('unacknowledged', breakGlassMs - 1)).stage).toBe('canary')
+    expect(advanceAll(unrouted, late('unacknowledged', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
+    const paused = advanceAll(hurried, commandEvent('pause', 'olga'))
     expect(nextEffect(paused)).toMatchObject({ hold: true, untilMs })
-    expect(run(paused, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
+    expect(advanceAll(paused, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     expect(whyWaiting(hurried)).toMatch(
       /^Emergency promotion by root: .* 10 requests at 1 % .* at 1970-01-01T01/,
     )
@@ -104,8 +114,8 @@ describe('broken glass', () => {
 
   it('is broken once, for a candidate and no drill, and not for what is champion already', () => {
     const refused = (state: ReleaseState) => advance(state, glass)
-    expect(refused(run(canaried, glass)).message).toBe('the glass is broken already, by root')
-    expect(refused({ ...canaried, drill: 'bad' }).message).toBe('it is a drill, which is never promoted')
+    expect(refused(advanceAll(routedCanary, glass)).message).toBe('the glass is broken already, by root')
+    expect(refused({ ...routedCanary, drill: 'bad' }).message).toBe('it is a drill, which is never promoted')
     for (const state of [promoting, probated]) expect(refused(state).applied).toBe(false)
   })
 })

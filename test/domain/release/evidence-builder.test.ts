@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { canaryTicks, canaryEvidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import {
-  canaried,
-  judged,
+  routedCanary,
+  judgedEvent,
   probated,
-  reports,
-  run,
+  stepEvents,
+  advanceAll,
   second,
-  shadowed,
+  routedShadow,
   undecided,
 } from '../../support/release/releases.ts'
 
@@ -40,7 +40,7 @@ const since = (state: ReleaseState, generation: number, startedMs = 100): Releas
 
 describe('ticks', () => {
   it('sum replicas and arms by version, and leave other versions out', () => {
-    const state = since(canaried, 5)
+    const state = since(routedCanary, 5)
     const ticks = canaryTicks(state, [
       row(110, baseline, 5, 90),
       row(110, candidate, 5, 9, 2),
@@ -64,7 +64,7 @@ describe('ticks', () => {
       row(110, candidate, 99, 1),
     ])
     expect([mixed?.shareBp, unknown?.shareBp]).toEqual([null, null])
-    expect(canaryTicks(since(shadowed, 7), [row(100, candidate, 7, 1)])[0]?.shareBp).toBeNull()
+    expect(canaryTicks(since(routedShadow, 7), [row(100, candidate, 7, 1)])[0]?.shareBp).toBeNull()
   })
 })
 
@@ -74,7 +74,7 @@ describe('the stage', () => {
     canaryEvidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
 
   it('lasts as long as it was both watched and counted', () => {
-    const state = since(canaried, 5)
+    const state = since(routedCanary, 5)
     expect(look(state, 25).elapsedMs).toBe(25)
     expect(look(state, 1_000).elapsedMs).toBe(30)
     expect(look(state, 1_000, [row(90, candidate, 5, 5)]).elapsedMs).toBe(0)
@@ -87,28 +87,28 @@ describe('the stage', () => {
   })
 
   it('is the last before 100 % when nothing but probation follows', () => {
-    expect(look(since(shadowed, 5), 0).last).toBe(false)
-    expect(look(since(canaried, 5), 0).last).toBe(false)
+    expect(look(since(routedShadow, 5), 0).last).toBe(false)
+    expect(look(since(routedCanary, 5), 0).last).toBe(false)
     expect(look(since(second, 5), 0).last).toBe(true)
     expect(look(since(probated, 5), 0).last).toBe(true)
-    expect(look(since(run(second, judged('inconclusive')), 5), 0).last).toBe(true)
+    expect(look(since(advanceAll(second, judgedEvent('inconclusive')), 5), 0).last).toBe(true)
     expect(look(since(undecided, 5), 0)).toMatchObject({ last: false, minMs: 100 })
   })
 
   it('has the share of the answers compared', () => {
-    expect(look(since(canaried, 5), 0).shareBp).toBe(100)
-    expect(look(since(shadowed, 5), 0).shareBp).toBe(5_000)
+    expect(look(since(routedCanary, 5), 0).shareBp).toBe(100)
+    expect(look(since(routedShadow, 5), 0).shareBp).toBe(5_000)
     expect(look(since(probated, 5), 0).shareBp).toBe(9_500)
   })
 
   it('begins again with each routing', () => {
-    const routed = { ...reports.routed, generation: 9, startedMs: 777 } as typeof reports.routed
-    expect(look(run({ ...canaried, routed: false }, routed), 0).startedMs).toBe(777)
+    const routed = { ...stepEvents.routed, generation: 9, startedMs: 777 } as typeof stepEvents.routed
+    expect(look(advanceAll({ ...routedCanary, routed: false }, routed), 0).startedMs).toBe(777)
   })
 
   it('carries the pairs whose outcome is known', () => {
     const paired = { b: 1, c: 2, same: 3 }
-    const state = since(shadowed, 5)
+    const state = since(routedShadow, 5)
     expect(canaryEvidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0, paired }).paired).toEqual(paired)
     expect(canaryEvidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0 })).not.toMatchObject({
       paired: expect.anything(),

@@ -8,7 +8,7 @@ import type { CommandEvent, ReleaseEvent, StepEvent } from '../../../domain/rele
 import { commandNames, openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { issuesOfRoute } from '../../../domain/serving/route.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
-import { facts, firstFacts, reports, say } from '../../support/release/releases.ts'
+import { releaseFacts, firstFacts, stepEvents, commandEvent } from '../../support/release/releases.ts'
 
 describe('in every order of events', () => {
   const verdicts = fc.constantFrom('pass', 'fail', 'inconclusive', 'no_data', 'error')
@@ -22,7 +22,7 @@ describe('in every order of events', () => {
     reason: fc.constant('because'),
   }) as fc.Arbitrary<CommandEvent>
   const report = fc.oneof(
-    fc.constantFrom(...Object.values(reports)),
+    fc.constantFrom(...Object.values(stepEvents)),
     fc.record({
       kind: fc.constant('judged' as const),
       atMs: fc.nat(10_000),
@@ -42,7 +42,7 @@ describe('in every order of events', () => {
     list: ReleaseEvent[],
     look: (now: ReleaseState, before: ReleaseState) => void,
   ) => {
-    let state = openingState(isFirst ? firstFacts : facts, 0)
+    let state = openingState(isFirst ? firstFacts : releaseFacts, 0)
     for (const event of list) {
       const before = state
       try {
@@ -89,7 +89,7 @@ describe('in every order of events', () => {
         fc.constantFrom('abort' as const, 'rollback' as const),
         (isFirst, list, name) => {
           const state = follow(isFirst, list, () => {})
-          const { state: after } = advance(state, say(name))
+          const { state: after } = advance(state, commandEvent(name))
           expect(['rolling_back', 'ended']).toContain(after.stage)
         },
       ),

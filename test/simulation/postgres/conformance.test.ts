@@ -41,7 +41,7 @@ import {
 import { findRouting, listFollowers, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
-import { facts, policy } from '../../support/release/releases.ts'
+import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
 import { releaseStatements } from './statements-releases.ts'
@@ -108,7 +108,11 @@ describe('the database in memory', () => {
       const random = seededRandom(seed)
       const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
       const model = uniqueName('model')
-      const registry: Registry = await insertModel(store, { model, policy, artifactRoot: '/tmp' })
+      const registry: Registry = await insertModel(store, {
+        model,
+        policy: releasePolicy,
+        artifactRoot: '/tmp',
+      })
       const versions: string[] = []
       for (let i = 0; i < 3; i++)
         versions.push(await registry.register(versions[0], `sha256:${String(i).repeat(64)}`))
@@ -120,7 +124,13 @@ describe('the database in memory', () => {
       const replicas = [`${model}-r1`, `${model}-r2`]
       const stateOf = (id: string, changes: Partial<ReleaseState> = {}): ReleaseState => ({
         ...openingState(
-          { ...facts, id: id as `rel_${string}`, model, version: versions[1]!, baseline: versions[0]! },
+          {
+            ...releaseFacts,
+            id: id as `rel_${string}`,
+            model,
+            version: versions[1]!,
+            baseline: versions[0]!,
+          },
           5,
         ),
         ...changes,

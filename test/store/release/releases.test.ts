@@ -32,7 +32,7 @@ import {
   saveRelease,
 } from '../../../store/release/releases.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { firstFacts, policy } from '../../support/release/releases.ts'
+import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-releases-'))
@@ -50,7 +50,7 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   model = uniqueName('model')
-  const registry = await insertModel(store, { model, policy, artifactRoot })
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   versions = [await registry.register(), await registry.register(), await registry.register()]
   state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version: versions[0]! }, 0)
   await insertRelease(store, { state, ...run })
@@ -129,7 +129,7 @@ describe('a release', () => {
       model,
       evaluatedAgainst: null,
       withdrawn: false,
-      policy,
+      policy: releasePolicy,
     })
     expect(await findReleasable(store, 'none')).toBeUndefined()
   })

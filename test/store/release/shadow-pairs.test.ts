@@ -9,7 +9,7 @@ import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { countPairs, insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import { policy } from '../../support/release/releases.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
@@ -25,7 +25,7 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   model = uniqueName('model')
-  const registry = await insertModel(store, { model, policy, artifactRoot })
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   served = await registry.register()
   shadow = await registry.register()
   await store.query(sql`

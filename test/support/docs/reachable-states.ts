@@ -12,7 +12,15 @@ import {
   type ReleaseState,
 } from '../../../domain/release/state.ts'
 import type { Strategy } from '../../../domain/release/policy.ts'
-import { facts, firstFacts, judged, policy, reports, returned, say } from '../release/releases.ts'
+import {
+  releaseFacts,
+  firstFacts,
+  judgedEvent,
+  releasePolicy,
+  stepEvents,
+  rolledBackEvent,
+  commandEvent,
+} from '../release/releases.ts'
 
 export interface Tried {
   state: ReleaseState
@@ -27,33 +35,41 @@ export const events: Readonly<Record<string, readonly ReleaseEvent[]>> = {
   ...Object.fromEntries(
     commandNames.map((name) => [
       name,
-      [say(name, 'anna'), say(name, 'ben'), say(name, 'olga'), say(name, 'vera', { role: 'viewer' })],
+      [
+        commandEvent(name, 'anna'),
+        commandEvent(name, 'ben'),
+        commandEvent(name, 'olga'),
+        commandEvent(name, 'vera', { role: 'viewer' }),
+      ],
     ]),
   ),
-  ...Object.fromEntries(Object.entries(reports).map(([kind, event]) => [kind, [event]])),
-  unacknowledged: [reports.unacknowledged, { ...reports.unacknowledged, atMs: 100_000 }],
-  superseded: [reports.superseded, { ...reports.superseded, over: 'unexposed' } as ReleaseEvent],
+  ...Object.fromEntries(Object.entries(stepEvents).map(([kind, event]) => [kind, [event]])),
+  unacknowledged: [stepEvents.unacknowledged, { ...stepEvents.unacknowledged, atMs: 100_000 }],
+  superseded: [stepEvents.superseded, { ...stepEvents.superseded, over: 'unexposed' } as ReleaseEvent],
   judged: (['pass', 'fail', 'inconclusive', 'no_data', 'error'] as const).flatMap((kind) => [
-    judged(kind, false),
-    judged(kind, true),
+    judgedEvent(kind, false),
+    judgedEvent(kind, true),
   ]),
   rolled_back: [
-    returned(false),
-    returned(true),
-    returned(true, 'm_v1.1.0'),
-    returned(false, undefined, ['r1 is deaf']),
+    rolledBackEvent(false),
+    rolledBackEvent(true),
+    rolledBackEvent(true, 'm_v1.1.0'),
+    rolledBackEvent(false, undefined, ['r1 is deaf']),
   ],
 }
 
 const strategies: readonly Strategy[] = ['canary', 'blue_green', 'shadow', 'ab', 'rolling', 'direct']
 
-const { probation: _probation, ...withoutProbation } = policy
+const { probation: _probation, ...withoutProbation } = releasePolicy
 
 /** What a release may begin as: each strategy, one without approvals, one without probation, and the first of a model. */
 export const openings: readonly ReleaseState[] = [
-  ...strategies.map((strategy): ReleaseFacts => ({ ...facts, policy: { ...policy, strategy } })),
-  { ...facts, policy: { ...policy, approval: { approvers: 0, withinMs: 5_000 } } },
-  { ...facts, policy: withoutProbation },
+  ...strategies.map((strategy): ReleaseFacts => ({
+    ...releaseFacts,
+    policy: { ...releasePolicy, strategy },
+  })),
+  { ...releaseFacts, policy: { ...releasePolicy, approval: { approvers: 0, withinMs: 5_000 } } },
+  { ...releaseFacts, policy: withoutProbation },
   firstFacts,
 ].map((each) => openingState(each, 0))
 

@@ -8,7 +8,7 @@ import { insertKey } from '../../../store/access/api-keys.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from '../release/candidates.ts'
-import { playedRelease, quickPolicy, type PlayedRelease } from '../release/release-fixture.ts'
+import { fixtureRelease, quickPolicy, type FixtureRelease } from '../release/release-fixture.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
 
 const step = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
@@ -33,9 +33,9 @@ export interface Show {
   key: string
   champion(): Promise<string>
   /** Registers the next version and starts its release, with another policy when one is given. */
-  start(policy?: ReleasePolicy): Promise<{ release: PlayedRelease; version: string; champion: string }>
+  start(policy?: ReleasePolicy): Promise<{ release: FixtureRelease; version: string; champion: string }>
   /** The same, approved. */
-  approved(policy?: ReleasePolicy): Promise<{ release: PlayedRelease; version: string; champion: string }>
+  approved(policy?: ReleasePolicy): Promise<{ release: FixtureRelease; version: string; champion: string }>
 }
 
 /** Starts the system and releases the first version. */
@@ -61,15 +61,15 @@ async function prepare(
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
   const { key } = await insertKey(store, { name: 'root', role: 'admin' })
   const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
-  const begin = async (version: string, changed?: ReleasePolicy): Promise<PlayedRelease> => {
+  const begin = async (version: string, changed?: ReleasePolicy): Promise<FixtureRelease> => {
     const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
       workflowId: releaseWorkflowId(model),
       taskQueue: config.taskQueues.control,
       args: [{ model, version, requestedBy: 'olga', policy: changed }],
     })
-    return playedRelease(store, handle)
+    return fixtureRelease(store, handle)
   }
-  const approve = async (release: PlayedRelease): Promise<void> => {
+  const approve = async (release: FixtureRelease): Promise<void> => {
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
   }

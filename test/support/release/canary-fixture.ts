@@ -12,14 +12,14 @@ import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
-import { playedRelease, quickPolicy, type PlayedRelease } from './release-fixture.ts'
+import { fixtureRelease, quickPolicy, type FixtureRelease } from './release-fixture.ts'
 import { startCallers, startRealSystem, type Callers, type RealSystem } from '../servers/system-fixture.ts'
 
-export const model = 'pulse'
+export const canaryModel = 'pulse'
 const stage = { minMs: 3_000, minRequests: 20, deadlineMs: 60_000 }
 const leaseMs = 2_000
 export const exposureMs = 3_000
-export const policy: ReleasePolicy = {
+export const canaryFixturePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
   stages: [
@@ -32,15 +32,19 @@ export const policy: ReleasePolicy = {
 }
 
 export let system: RealSystem
-export let callers: Callers
+export let traffic: Callers
 let registry: Registry
 
 /** Registers what begins and ends with the tests of a file. */
-export function setUpCanaries(): void {
+export function setUpCanaryFixture(): void {
   beforeAll(async () => {
     system = await startRealSystem({ replicas: 2, leaseMs })
     await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-    registry = await insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
+    registry = await insertModel(system.store, {
+      model: canaryModel,
+      policy: canaryFixturePolicy,
+      artifactRoot: system.config.artifactRoot,
+    })
     const first = await start(await registry.register())
     expect(await first.result()).toMatchObject({ outcome: 'promoted' })
   }, 120_000)
@@ -48,33 +52,37 @@ export function setUpCanaries(): void {
     await system?.stop()
   }, 60_000)
   beforeEach(() => {
-    callers = startCallers(system.urls, model)
+    traffic = startCallers(system.urls, canaryModel)
   })
   afterEach(async (context) => {
-    await callers.stop()
+    await traffic.stop()
     if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
   })
 }
 
-async function start(version: string): Promise<PlayedRelease> {
+async function start(version: string): Promise<FixtureRelease> {
   const handle = await system.client.workflow.start('release', {
-    workflowId: releaseWorkflowId(model),
+    workflowId: releaseWorkflowId(canaryModel),
     taskQueue: system.config.taskQueues.control,
-    args: [{ model, version, requestedBy: 'olga' }],
+    args: [{ model: canaryModel, version, requestedBy: 'olga' }],
   })
-  const release = playedRelease(system.store, handle)
+  const release = fixtureRelease(system.store, handle)
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   return release
 }
 
 /** A release whose candidate is answering callers in its first stage. */
-export async function midCanary(): Promise<{ release: PlayedRelease; champion: string; version: string }> {
-  const champion = (await findChampion(system.store, model))!.version
+export async function startCanaryRelease(): Promise<{
+  release: FixtureRelease
+  champion: string
+  version: string
+}> {
+  const champion = (await findChampion(system.store, canaryModel))!.version
   const version = await registry.register(champion)
   const release = await start(version)
   await release.reaches('canary', 0)
-  await expect.poll(() => callers.answered.get(version) ?? 0, { timeout: 10_000 }).toBeGreaterThan(5)
+  await expect.poll(() => traffic.answered.get(version) ?? 0, { timeout: 10_000 }).toBeGreaterThan(5)
   return { release, champion, version }
 }
 
@@ -85,7 +93,7 @@ export function kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): () => bo
   return () => system.supervision.restartsOf(name) === before + 1
 }
 
-export async function endsAsPromoted(release: PlayedRelease, version: string): Promise<void> {
+export async function expectPromoted(release: FixtureRelease, version: string): Promise<void> {
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
   const { state } = (await findRelease(system.store, release.id))!
   expect(state.routings.map((each) => [each.stage, each.shareBp])).toEqual([
@@ -98,8 +106,8 @@ export async function endsAsPromoted(release: PlayedRelease, version: string): P
   )
   expect(watched).toHaveLength(3)
   for (const { watched_ms } of watched) expect(watched_ms).toBeGreaterThanOrEqual(stage.minMs)
-  expect(await findChampion(system.store, model)).toMatchObject({ version })
-  expect((await findRouting(system.store, model))!.route.arms).toEqual([
+  expect(await findChampion(system.store, canaryModel)).toMatchObject({ version })
+  expect((await findRouting(system.store, canaryModel))!.route.arms).toEqual([
     { arm: 'champion', version, shareBp: 10_000 },
   ])
   const promotions = await system.store.query(
@@ -109,15 +117,15 @@ export async function endsAsPromoted(release: PlayedRelease, version: string): P
   expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
 }
 /** Waits until the candidate has had the time to go, and says how long after the fault it answered last. */
-export async function lastAnswer(
+export async function lastResponseMs(
   version: string,
   champion: string,
   fromMs: number,
   withinMs: number,
 ): Promise<number> {
   await pause(withinMs)
-  callers.reset()
-  await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
-  expect([...callers.answered.keys()]).toEqual([champion])
-  return Math.max(0, Math.round((callers.lastMs.get(version) ?? fromMs) - fromMs))
+  traffic.reset()
+  await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+  expect([...traffic.answered.keys()]).toEqual([champion])
+  return Math.max(0, Math.round((traffic.lastMs.get(version) ?? fromMs) - fromMs))
 }

@@ -20,8 +20,8 @@ import { insertModel, insertPeople } from './candidates.ts'
 import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
 import { startFleet } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { startToldWorker, writeBundle, type ToldWorker } from './instrumented-workers.ts'
-import type { Lived, Point } from './kill-point.ts'
+import { startInstrumentedWorker, writeBundle, type InstrumentedWorker } from './instrumented-workers.ts'
+import type { RecordedRun, KillPoint } from './kill-point.ts'
 
 const step = { minMs: 60, minRequests: 20, deadlineMs: 120_000 }
 const watch = { tickMs: 50, everyMs: 30, exposureMs: 1_000, acknowledgeMs: 5_000, decisionMs: 120_000 }
@@ -32,14 +32,14 @@ const base = {
   limits: { ...defaultCanaryPolicy, maxStaleMs: 3_000, promotion: 'off' as const, srm: 'off' as const },
 }
 
-export interface Story {
+export interface CrashScenario {
   policy: ReleasePolicy
   /** What people say, and where. */
   said: { stage: ReleaseStage; command: CommandName }[]
 }
 
 /** The two releases whose every point is tried. */
-export const stories = {
+export const crashScenarios = {
   promotion: {
     policy: {
       ...base,
@@ -64,37 +64,42 @@ export const stories = {
       { stage: 'probation', command: 'rollback' },
     ],
   },
-} as const satisfies Record<string, Story>
+} as const satisfies Record<string, CrashScenario>
 
-export type StoryName = keyof typeof stories
+export type CrashScenarioName = keyof typeof crashScenarios
 
 export interface Reference {
   ending: Ending
   events: number
-  lived: Lived
+  lived: RecordedRun
   /** Without a death. */
   tookMs: number
 }
 
-export interface Tried {
+export interface CrashResult {
   /** Whether the worker did die. */
   died: boolean
   issues: string[]
   tookMs: number
 }
 
-export interface CrashHouse {
+export interface CrashFixture {
   /** The release as it goes when nothing dies. */
-  reference(story: StoryName): Promise<Reference>
+  reference(story: CrashScenarioName): Promise<Reference>
   /** The same with a death; `slot` says whose worker it is, one release at a time. */
-  attempt(slot: number, story: StoryName, point: Point, reference: Reference): Promise<Tried>
+  attempt(
+    slot: number,
+    story: CrashScenarioName,
+    point: KillPoint,
+    reference: Reference,
+  ): Promise<CrashResult>
   store: Store
   close(): Promise<void>
 }
 
-const patienceMs = 120_000
+const timeoutMs = 120_000
 
-export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
+export async function openCrashFixture(servers: Servers): Promise<CrashFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-crash-'))
   const store = openStore(servers.databaseUrl, { max: 10, onError: () => {} })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: watch.tickMs, leaseMs: 5_000 })
@@ -102,14 +107,14 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
   const client = new Client({ connection })
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
   const code = await writeBundle(join(stateDir, 'workflows.js'))
-  const workers = new Map<number, ToldWorker>()
+  const workers = new Map<number, InstrumentedWorker>()
   const stamp = Date.now().toString(36)
   const queueOf = (slot: number) => `crash-${stamp}-${slot}`
   let closing = false
   let models = 0
 
   const startWorker = (slot: number) =>
-    startToldWorker(code, {
+    startInstrumentedWorker(code, {
       DATABASE_URL: servers.databaseUrl,
       TEMPORAL_ADDRESS: servers.temporalAddress,
       TENURE_STATE: stateDir,
@@ -117,7 +122,7 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
       TENURE_BUILD_ID: 'test',
     })
   /** Keeps one worker on the queue of a slot, as a supervisor would. */
-  const workerOf = async (slot: number): Promise<ToldWorker> => {
+  const workerOf = async (slot: number): Promise<InstrumentedWorker> => {
     const known = workers.get(slot)
     if (known?.alive()) return known
     const worker = await startWorker(slot)
@@ -126,7 +131,11 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
     return worker
   }
   /** The one before may be dying still, at the last point of the release before. */
-  const workerThatBegins = async (slot: number, workflowId: string, point?: Point): Promise<ToldWorker> => {
+  const workerThatBegins = async (
+    slot: number,
+    workflowId: string,
+    point?: KillPoint,
+  ): Promise<InstrumentedWorker> => {
     const worker = await workerOf(slot)
     const begun = await worker.begin(workflowId, point).then(
       () => true,
@@ -145,8 +154,8 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
     return { model, version: await registry.register(champion) }
   }
 
-  const play = async (slot: number, name: StoryName, point?: Point) => {
-    const { policy, said }: Story = stories[name]
+  const play = async (slot: number, name: CrashScenarioName, point?: KillPoint) => {
+    const { policy, said }: CrashScenario = crashScenarios[name]
     const { model, version } = await seat(policy)
     const worker = await workerThatBegins(slot, releaseWorkflowId(model), point)
     const from = performance.now()
@@ -186,8 +195,8 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
     try {
       return await Promise.race([
         work,
-        pause(patienceMs, undefined, { signal: timer.signal }).then(() => {
-          throw new Error(`it has not ended within ${patienceMs} ms`)
+        pause(timeoutMs, undefined, { signal: timer.signal }).then(() => {
+          throw new Error(`it has not ended within ${timeoutMs} ms`)
         }),
       ])
     } finally {
@@ -197,7 +206,7 @@ export async function openCrashHouse(servers: Servers): Promise<CrashHouse> {
   const until = async (holds: () => Promise<boolean>) => {
     const from = performance.now()
     while (!(await holds())) {
-      if (performance.now() - from > patienceMs) throw new Error(`it stands still for ${patienceMs} ms`)
+      if (performance.now() - from > timeoutMs) throw new Error(`it stands still for ${timeoutMs} ms`)
       await pause(30)
     }
   }

@@ -64,7 +64,7 @@ export function writeHistory(name: string, history: History, directory = histori
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
 /** Compiles the workflows of a directory that looks like the checkout. */
-export function bundle(root = checkout): Promise<WorkflowBundleWithSourceMap> {
+export function bundleForReplay(root = checkout): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({ workflowsPath: join(root, 'workflows/index.ts'), logger: silent })
 }
 
@@ -115,7 +115,7 @@ export async function replayWith(
     for (const [i, [from]] of changes.entries()) text = text.replace(from, () => `/* ${i} */`)
     for (const [i, [, to]] of changes.entries()) text = text.replace(`/* ${i} */`, () => to)
     writeFileSync(join(root, file), text)
-    return await replay(await bundle(root), recorded)
+    return await replay(await bundleForReplay(root), recorded)
   } finally {
     rmSync(root, { recursive: true, force: true })
   }

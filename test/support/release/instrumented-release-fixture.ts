@@ -14,40 +14,40 @@ import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from './candidates.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { playedRelease, type PlayedRelease } from './release-fixture.ts'
-import { startToldWorker, writeBundle, type ToldWorker } from './instrumented-workers.ts'
+import { fixtureRelease, type FixtureRelease } from './release-fixture.ts'
+import { startInstrumentedWorker, writeBundle, type InstrumentedWorker } from './instrumented-workers.ts'
 
-export interface ToldModel {
+export interface InstrumentedModel {
   name: string
   champion: string
   traffic: Traffic
   /** Registers the next version and starts its release, approved where an approval is asked for. */
-  release(): Promise<{ version: string; release: PlayedRelease }>
+  release(): Promise<{ version: string; release: FixtureRelease }>
 }
 
-export interface ToldStage {
+export interface InstrumentedFixture {
   store: Store
   client: Client
   fleet: Fleet
   environment: Record<string, string>
-  model(policy: ReleasePolicy): Promise<ToldModel>
+  model(policy: ReleasePolicy): Promise<InstrumentedModel>
   /** Starts a worker on the stage's queue. */
-  worker(code: string, environment?: Record<string, string>): Promise<ToldWorker>
+  worker(code: string, environment?: Record<string, string>): Promise<InstrumentedWorker>
   /** The workflows as they are, or with a change, in a file. */
-  code(change?: Change): Promise<string>
+  code(change?: CodeChange): Promise<string>
   close(): Promise<void>
 }
 
-export interface Change {
+export interface CodeChange {
   file: string
   from: string
   to: string
 }
 
-export async function openToldStage(
+export async function openInstrumentedFixture(
   servers: Servers,
   { namespace = 'default', leaseMs = 1_500 }: { namespace?: string; leaseMs?: number } = {},
-): Promise<ToldStage> {
+): Promise<InstrumentedFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-told-'))
   const store = openStore(servers.databaseUrl, { max: 8, onError: () => {} })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: 50, leaseMs })
@@ -62,7 +62,7 @@ export async function openToldStage(
     TENURE_CONTROL_QUEUE: queue,
     TENURE_BUILD_ID: 'test',
   }
-  const workers: ToldWorker[] = []
+  const workers: InstrumentedWorker[] = []
   let codes = 0
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
   return {
@@ -71,7 +71,7 @@ export async function openToldStage(
     fleet,
     environment,
     async worker(code, more = {}) {
-      const worker = await startToldWorker(code, { ...environment, ...more })
+      const worker = await startInstrumentedWorker(code, { ...environment, ...more })
       workers.push(worker)
       return worker
     },
@@ -101,7 +101,7 @@ export async function openToldStage(
             workflowTaskTimeout: '3 s',
             args: [{ model: name, version, requestedBy: 'olga' }],
           })
-          const release = playedRelease(store, handle)
+          const release = fixtureRelease(store, handle)
           await release.reaches('awaiting_approval')
           await release.say('approve', 'anna')
           return { version, release }
@@ -119,7 +119,7 @@ export async function openToldStage(
 }
 
 /** A copy of the workflows with one place changed. */
-function planted(root: string, { file, from, to }: Change): string {
+function planted(root: string, { file, from, to }: CodeChange): string {
   for (const layer of ['workflows', 'domain'])
     cpSync(join(checkout, layer), join(root, layer), { recursive: true })
   mkdirSync(join(root, 'activities'))

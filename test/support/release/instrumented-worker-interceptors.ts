@@ -1,11 +1,11 @@
 /** Bundled with the workflows of a told worker: says when a workflow task has been worked off, before the server hears of it. */
 import { proxySinks, type Sinks, type WorkflowInterceptors } from '@temporalio/workflow'
 
-export interface ToldSinks extends Sinks {
+export interface InstrumentedSinks extends Sinks {
   told: { worked(): void }
 }
 
-const { told } = proxySinks<ToldSinks>()
+const { told } = proxySinks<InstrumentedSinks>()
 
 export const interceptors = (): WorkflowInterceptors => ({
   internals: [

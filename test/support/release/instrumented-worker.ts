@@ -10,21 +10,21 @@ import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { quietRuntime } from '../servers/silence-temporal.ts'
-import type { ToldSinks } from './instrumented-worker-interceptors.ts'
-import type { Deed, Lived, Order, Point, Saying } from './kill-point.ts'
+import type { InstrumentedSinks } from './instrumented-worker-interceptors.ts'
+import type { RecordedStep, RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-point.ts'
 
 const [codePath = ''] = process.argv.slice(2)
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-const here = new AsyncLocalStorage<Deed>()
-let point: Point | undefined
+const here = new AsyncLocalStorage<RecordedStep>()
+let point: KillPoint | undefined
 let workflowId = ''
-let lived: Lived = { tasks: 0, deeds: [] }
+let lived: RecordedRun = { tasks: 0, deeds: [] }
 
 quietRuntime()
 const config = readConfig()
 const connection = await NativeConnection.connect({ address: config.temporal.address })
 const store = openStore(config.databaseUrl, { max: 5, onError: () => {} })
-const say = (saying: Saying) => process.send?.(saying)
+const say = (saying: WorkerReply) => process.send?.(saying)
 const die = () => process.kill(process.pid, 'SIGKILL')
 
 const interceptors: WorkerInterceptors = {
@@ -34,7 +34,7 @@ const interceptors: WorkerInterceptors = {
         async execute(input, next) {
           const name = Context.current().info.activityType
           const run = lived.deeds.filter(({ activity }) => activity === name).length + 1
-          const deed: Deed = { activity: name, run, writes: [] }
+          const deed: RecordedStep = { activity: name, run, writes: [] }
           lived.deeds.push(deed)
           if (isHere('before', deed)) die()
           const result = await here.run(deed, () => next(input))
@@ -45,7 +45,7 @@ const interceptors: WorkerInterceptors = {
     }),
   ],
 }
-const sinks: InjectedSinks<ToldSinks> = {
+const sinks: InjectedSinks<InstrumentedSinks> = {
   told: {
     worked: {
       fn(info) {
@@ -64,7 +64,7 @@ const deps = {
   log: silent,
 }
 const worker = await createControlWorker(deps, connection, { codePath }, { interceptors, sinks })
-process.on('message', (order: Order) => {
+process.on('message', (order: WorkerOrder) => {
   if (order.kind === 'tell') return void say({ kind: 'lived', lived })
   ;({ point, workflowId } = { point: undefined, ...order })
   lived = { tasks: 0, deeds: [] }
@@ -76,7 +76,7 @@ const running = worker.run()
 say({ kind: 'ready' })
 await running
 
-function isHere(at: 'before' | 'after', { activity, run }: Deed): boolean {
+function isHere(at: 'before' | 'after', { activity, run }: RecordedStep): boolean {
   return point?.at === at && point.activity === activity && point.run === run
 }
 

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkout, launcher } from '../../../temporal.config.ts'
-import type { Lived, Order, Point, Saying } from './kill-point.ts'
+import type { RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-point.ts'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
@@ -22,13 +22,13 @@ export async function writeBundle(path: string, root = checkout): Promise<string
   return path
 }
 
-export interface ToldWorker {
+export interface InstrumentedWorker {
   pid: number
   alive(): boolean
   /** Counts from here on, for the release of this workflow; it dies at the point when one is given. */
-  begin(workflowId: string, point?: Point): Promise<void>
+  begin(workflowId: string, point?: KillPoint): Promise<void>
   /** What it did since. */
-  lived(): Promise<Lived>
+  lived(): Promise<RecordedRun>
   signal(signal: NodeJS.Signals): void
   /** Ends it at once and waits until it is gone. */
   kill(): Promise<void>
@@ -37,10 +37,10 @@ export interface ToldWorker {
 }
 
 /** Starts one and waits until it takes tasks. `environment` is what `readConfig` reads. */
-export async function startToldWorker(
+export async function startInstrumentedWorker(
   codePath: string,
   environment: Record<string, string>,
-): Promise<ToldWorker> {
+): Promise<InstrumentedWorker> {
   const child = fork(launcher, ['test/support/release/instrumented-worker.ts', codePath], {
     cwd: checkout,
     execArgv: [],
@@ -55,8 +55,8 @@ export async function startToldWorker(
     }),
   ])
   /** Rejects when it is gone before it has answered. */
-  const ask = <Kind extends Saying['kind']>(order: Order, answer: Kind) =>
-    new Promise<Extract<Saying, { kind: Kind }>>((resolve, reject) => {
+  const ask = <Kind extends WorkerReply['kind']>(order: WorkerOrder, answer: Kind) =>
+    new Promise<Extract<WorkerReply, { kind: Kind }>>((resolve, reject) => {
       void heard(child, answer).then(resolve)
       void gone.then(() => reject(new Error('a told worker has ended before it has answered')))
       child.send(order, (error) => (error === null ? undefined : reject(error)))
@@ -77,15 +77,15 @@ export async function startToldWorker(
   }
 }
 
-function heard<Kind extends Saying['kind']>(
+function heard<Kind extends WorkerReply['kind']>(
   child: ChildProcess,
   kind: Kind,
-): Promise<Extract<Saying, { kind: Kind }>> {
+): Promise<Extract<WorkerReply, { kind: Kind }>> {
   return new Promise((resolve) => {
-    const listen = (saying: Saying) => {
+    const listen = (saying: WorkerReply) => {
       if (saying.kind !== kind) return
       child.off('message', listen)
-      resolve(saying as Extract<Saying, { kind: Kind }>)
+      resolve(saying as Extract<WorkerReply, { kind: Kind }>)
     }
     child.on('message', listen)
   })

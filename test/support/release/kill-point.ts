@@ -3,7 +3,7 @@
  * them mean the same place.
  */
 
-export type Point =
+export type KillPoint =
   /** As soon as the history of the release holds this event. */
   | { at: 'event'; event: number }
   /** While it holds a workflow task of the release: all is decided, and the server has not been told. */
@@ -14,7 +14,7 @@ export type Point =
   | { at: 'uncommitted' | 'committed'; activity: string; run: number; write: number }
 
 /** What a worker did in a release that it lived through. */
-export interface Deed {
+export interface RecordedStep {
   activity: string
   /** Which execution of this activity, from 1. */
   run: number
@@ -22,17 +22,17 @@ export interface Deed {
   writes: boolean[]
 }
 
-export interface Lived {
+export interface RecordedRun {
   tasks: number
-  deeds: Deed[]
+  deeds: RecordedStep[]
 }
 
 /** What a told worker hears. */
-export type Order = { kind: 'begin'; workflowId: string; point?: Point } | { kind: 'tell' }
+export type WorkerOrder = { kind: 'begin'; workflowId: string; point?: KillPoint } | { kind: 'tell' }
 /** What it says. */
-export type Saying = { kind: 'ready' } | { kind: 'begun' } | { kind: 'lived'; lived: Lived }
+export type WorkerReply = { kind: 'ready' } | { kind: 'begun' } | { kind: 'lived'; lived: RecordedRun }
 
-export function nameOfPoint(point: Point): string {
+export function killPointName(point: KillPoint): string {
   switch (point.at) {
     case 'event':
       return `event ${point.event}`
@@ -53,13 +53,13 @@ export function nameOfPoint(point: Point): string {
 const mostWrites = 4
 
 /** Every place of a release that went as `lived` says and left a history of so many events. */
-export function pointsOf(events: number, { tasks, deeds }: Lived): Point[] {
+export function killPointsOf(events: number, { tasks, deeds }: RecordedRun): KillPoint[] {
   return [
-    ...Array.from({ length: events }, (_, index): Point => ({ at: 'event', event: index + 1 })),
-    ...Array.from({ length: tasks }, (_, index): Point => ({ at: 'task', task: index + 1 })),
-    ...deeds.flatMap(({ activity, run, writes }): Point[] => [
+    ...Array.from({ length: events }, (_, index): KillPoint => ({ at: 'event', event: index + 1 })),
+    ...Array.from({ length: tasks }, (_, index): KillPoint => ({ at: 'task', task: index + 1 })),
+    ...deeds.flatMap(({ activity, run, writes }): KillPoint[] => [
       { at: 'before', activity, run },
-      ...writes.slice(0, mostWrites).flatMap((transaction, index): Point[] => {
+      ...writes.slice(0, mostWrites).flatMap((transaction, index): KillPoint[] => {
         const place = { activity, run, write: index + 1 }
         return [
           ...(transaction ? [{ at: 'uncommitted' as const, ...place }] : []),

@@ -25,7 +25,7 @@ const policy: ReleasePolicy = {
   limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
 }
 
-export interface Outbox {
+export interface OutboxFixture {
   core: Core
   house: House
   api: TestApi
@@ -52,7 +52,7 @@ export interface Outbox {
   close(): Promise<void>
 }
 
-export async function openOutbox(): Promise<Outbox> {
+export async function openOutboxFixture(): Promise<OutboxFixture> {
   const databaseUrl = await migratedDatabase()
   const core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
   const house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
@@ -76,9 +76,9 @@ export async function openOutbox(): Promise<Outbox> {
       controlQueue: core.config.taskQueues.control,
     },
   })
-  const say: Outbox['say'] = (who, path, body = {}, headers = {}) =>
+  const say: OutboxFixture['say'] = (who, path, body = {}, headers = {}) =>
     api.request('POST', path, { key: keys[who]!, body, headers })
-  const show: Outbox['show'] = async (path, who = 'vera') =>
+  const show: OutboxFixture['show'] = async (path, who = 'vera') =>
     (await api.request('GET', path, { key: keys[who]! })).json
   const model = () =>
     insertModel(house.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })

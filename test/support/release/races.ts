@@ -13,9 +13,9 @@ import { findChampion, listChampionHistory } from '../../../store/registry/champ
 import { findRouting } from '../../../store/serving/routing.ts'
 import { insertModel, type Registry } from './candidates.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { quickPolicy, type PlayedRelease, type Stage } from './release-fixture.ts'
+import { quickPolicy, type FixtureRelease, type ReleaseFixture } from './release-fixture.ts'
 
-export interface Raced {
+export interface RaceResult {
   /** Who was first, and how often. */
   winners: Map<string, number>
   /** What must not have happened. */
@@ -29,8 +29,8 @@ export async function runRaces(
   count: number,
   race: (index: number) => ReturnType<Race>,
   { abreast = 8, withinMs = Infinity }: { abreast?: number; withinMs?: number } = {},
-): Promise<Raced & { over: number }> {
-  const raced: Raced = { winners: new Map(), issues: [] }
+): Promise<RaceResult & { over: number }> {
+  const raced: RaceResult = { winners: new Map(), issues: [] }
   const from = performance.now()
   let next = 0
   let over = 0
@@ -50,7 +50,9 @@ export async function runRaces(
 let models = 0
 const stamp = Date.now().toString(36)
 
-async function seated(stage: Stage): Promise<{ model: string; champion: string; registry: Registry }> {
+async function seated(
+  stage: ReleaseFixture,
+): Promise<{ model: string; champion: string; registry: Registry }> {
   const model = `race-${stamp}-${models++}`
   const { artifactRoot } = stage.config
   const registry = await insertModel(stage.store, { model, policy: quickPolicy, artifactRoot })
@@ -70,12 +72,15 @@ const opening = (model: string, version: string, name: string): Opening => ({
   atMs: Date.now(),
 })
 
-async function auditOf({ store }: Stage, model: string): Promise<{ action: string; subject: string }[]> {
+async function auditOf(
+  { store }: ReleaseFixture,
+  model: string,
+): Promise<{ action: string; subject: string }[]> {
   return store.query(sql`select action, subject from audit where model = ${model} order by seq`)
 }
 
 /** Two releases of one model are opened at once. */
-export async function raceOpenings(stage: Stage): ReturnType<Race> {
+export async function raceOpenings(stage: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(stage)
   const digest = `sha256:${'2'.repeat(64)}`
   const versions = [await registry.register(champion, digest), await registry.register(champion, digest)]
@@ -95,7 +100,7 @@ export async function raceOpenings(stage: Stage): ReturnType<Race> {
 }
 
 /** A candidate is made champion and taken back at once. */
-export async function racePromotion(stage: Stage): ReturnType<Race> {
+export async function racePromotion(stage: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(stage)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
   const opened = await openRelease(stage.deps)(opening(model, version, 'race'))
@@ -132,7 +137,7 @@ export async function racePromotion(stage: Stage): ReturnType<Race> {
 export type CommandRace = 'double approve' | 'approve against reject' | 'rollback against promote'
 
 /** Two people say something to one real release at once. */
-export async function raceCommands(stage: Stage, kind: CommandRace): ReturnType<Race> {
+export async function raceCommands(stage: ReleaseFixture, kind: CommandRace): ReturnType<Race> {
   const show = await stage.model()
   const first = await show.register()
   await seatChampion(stage.store, show.name, first)
@@ -181,7 +186,7 @@ export async function raceCommands(stage: Stage, kind: CommandRace): ReturnType<
 }
 
 async function both(
-  release: PlayedRelease,
+  release: FixtureRelease,
   one: [CommandName, string],
   two: [CommandName, string],
 ): Promise<[boolean, boolean]> {

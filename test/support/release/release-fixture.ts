@@ -23,7 +23,7 @@ import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 
-const patienceMs = 20_000
+const timeoutMs = 20_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 4_000 }
 
 /** A release that takes two seconds. */
@@ -40,7 +40,7 @@ export const quickPolicy: ReleasePolicy = {
   limits: { ...defaultCanaryPolicy, maxStaleMs: 1_500, promotion: 'off', srm: 'off' },
 }
 
-export interface PlayedRelease {
+export interface FixtureRelease {
   id: string
   handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>
   state(): Promise<ReleaseState>
@@ -53,12 +53,12 @@ export interface PlayedRelease {
   result(): Promise<ReleaseOutcome>
 }
 
-export interface PlayedModel extends Registry {
+export interface FixtureModel extends Registry {
   name: string
   traffic: Traffic
   /** Releases a first version and answers its name. */
   champion(): Promise<string>
-  start(version: string, changes?: PolicyChanges): Promise<PlayedRelease>
+  start(version: string, changes?: PolicyChanges): Promise<FixtureRelease>
 }
 
 export type PolicyChanges = Partial<Omit<ReleasePolicy, 'shadow' | 'probation'>> & {
@@ -67,13 +67,13 @@ export type PolicyChanges = Partial<Omit<ReleasePolicy, 'shadow' | 'probation'>>
   probation?: false | ReleasePolicy['probation']
 }
 
-export interface Stage extends Core {
+export interface ReleaseFixture extends Core {
   fleet: Fleet
-  model(policy?: ReleasePolicy): Promise<PlayedModel>
+  model(policy?: ReleasePolicy): Promise<FixtureModel>
   close(): Promise<void>
 }
 
-export async function openStage(servers: Servers): Promise<Stage> {
+export async function openReleaseFixture(servers: Servers): Promise<ReleaseFixture> {
   const core = await startCore(servers)
   const fleet = startFleet(core.store, { replicas: ['r1', 'r2'], tickMs: quickPolicy.watch.tickMs })
   await insertPeople(core.store, {
@@ -93,7 +93,7 @@ export async function openStage(servers: Servers): Promise<Stage> {
         policy,
         artifactRoot: core.config.artifactRoot,
       })
-      return playedModel(core, { name, traffic: fleet.trafficOf(name), registry, policy })
+      return fixtureModel(core, { name, traffic: fleet.trafficOf(name), registry, policy })
     },
     async close() {
       await fleet.stop()
@@ -102,7 +102,7 @@ export async function openStage(servers: Servers): Promise<Stage> {
   }
 }
 
-function playedModel(
+function fixtureModel(
   core: Core,
   {
     name,
@@ -110,7 +110,7 @@ function playedModel(
     registry,
     policy,
   }: { name: string; traffic: Traffic; registry: Registry; policy: ReleasePolicy },
-): PlayedModel {
+): FixtureModel {
   const start = async (version: string, changes: PolicyChanges = {}) => {
     const { shadow, probation, ...rest } = changes
     const changed: ReleasePolicy = { ...policy, ...rest }
@@ -123,7 +123,7 @@ function playedModel(
       taskQueue: core.config.taskQueues.control,
       args: [{ model: name, version, requestedBy: 'olga', policy: changed }],
     })
-    return playedRelease(core.store, handle)
+    return fixtureRelease(core.store, handle)
   }
   return {
     ...registry,
@@ -142,10 +142,10 @@ function playedModel(
   }
 }
 
-export function playedRelease(
+export function fixtureRelease(
   store: Store,
   handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>,
-): PlayedRelease {
+): FixtureRelease {
   const id = releaseIdOf(handle.firstExecutionRunId)
   const state = async () => (await findRelease(store, id))?.state ?? handle.query(releaseStatus)
   return {
@@ -153,7 +153,7 @@ export function playedRelease(
     handle,
     state,
     async reaches(stage, stageIndex) {
-      const until = performance.now() + patienceMs
+      const until = performance.now() + timeoutMs
       for (;;) {
         const now = (await findRelease(store, id))?.state
         if (now?.stage === stage && (stageIndex === undefined || now.stageIndex === stageIndex)) return now

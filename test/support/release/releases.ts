@@ -13,7 +13,7 @@ import {
 } from '../../../domain/release/state.ts'
 
 const stage = { minMs: 100, minRequests: 10, deadlineMs: 1_000 }
-export const policy: ReleasePolicy = {
+export const releasePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 2, withinMs: 5_000 },
   shadow: { ...stage, shareBp: 10_000 },
@@ -25,21 +25,25 @@ export const policy: ReleasePolicy = {
   watch: defaultWatch,
   limits: defaultCanaryPolicy,
 }
-export const facts: ReleaseFacts = {
+export const releaseFacts: ReleaseFacts = {
   id: 'rel_1',
   model: 'm',
   version: 'm_v1.1.0',
   baseline: 'm_v1.0.0',
   requestedBy: 'olga',
-  policy,
+  policy: releasePolicy,
   digests: { artifact: 'a', evaluation: 'e', policy: 'p' },
   epoch: 1,
   generation: 3,
 }
-const { baseline: _baseline, ...without } = facts
+const { baseline: _baseline, ...without } = releaseFacts
 export const firstFacts: ReleaseFacts = without
 
-export const say = (command: CommandName, by = 'anna', more: Partial<CommandEvent> = {}): CommandEvent => ({
+export const commandEvent = (
+  command: CommandName,
+  by = 'anna',
+  more: Partial<CommandEvent> = {},
+): CommandEvent => ({
   kind: 'command',
   atMs: 10,
   command,
@@ -49,7 +53,7 @@ export const say = (command: CommandName, by = 'anna', more: Partial<CommandEven
   reason: 'because',
   ...more,
 })
-export const reports: Record<StepEvent['kind'], StepEvent> = {
+export const stepEvents: Record<StepEvent['kind'], StepEvent> = {
   qualified: { kind: 'qualified', atMs: 10 },
   disqualified: { kind: 'disqualified', atMs: 10, reason: 'its weights are not finite' },
   routed: { kind: 'routed', atMs: 10, epoch: 1, generation: 4, startedMs: 9 },
@@ -78,7 +82,7 @@ export const reports: Record<StepEvent['kind'], StepEvent> = {
   cancelled: { kind: 'cancelled', atMs: 10 },
 }
 /** The report that the candidate is taken back, after it was champion or before. */
-export const returned = (
+export const rolledBackEvent = (
   wasChampion: boolean,
   champion = 'm_v1.0.0',
   problems: string[] = [],
@@ -95,7 +99,7 @@ export const returned = (
     ...(incompatibilities && { incompatibilities }),
   },
 })
-export const judged = (
+export const judgedEvent = (
   verdict: 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error',
   due = true,
 ): StepEvent => ({
@@ -105,31 +109,31 @@ export const judged = (
   reason: `it is ${verdict}`,
   due,
 })
-export const run = (state: ReleaseState, ...events: ReleaseEvent[]): ReleaseState =>
+export const advanceAll = (state: ReleaseState, ...events: ReleaseEvent[]): ReleaseState =>
   events.reduce((now, event) => advance(now, event).state, state)
 
-export const opened = openingState(facts, 0)
-export const waiting = run(opened, reports.qualified)
-export const shadow = run(waiting, say('approve'), say('approve', 'ben'))
-export const shadowed = run(shadow, reports.routed)
-export const canary = run(shadowed, judged('pass'))
-export const canaried = run(canary, reports.routed)
-export const second = run(canaried, judged('pass'), reports.routed)
-export const undecided = run(canaried, judged('inconclusive'))
-export const promoting = run(second, judged('pass'))
-export const probation = run(promoting, reports.promoted)
-export const probated = run(probation, reports.routed)
-export const rolling = run(canaried, judged('fail'))
-export const ended = run(probated, judged('pass'))
-export const at: Record<ReleaseStage, ReleaseState> = {
+export const opened = openingState(releaseFacts, 0)
+export const waiting = advanceAll(opened, stepEvents.qualified)
+export const enteredShadow = advanceAll(waiting, commandEvent('approve'), commandEvent('approve', 'ben'))
+export const routedShadow = advanceAll(enteredShadow, stepEvents.routed)
+export const enteredCanary = advanceAll(routedShadow, judgedEvent('pass'))
+export const routedCanary = advanceAll(enteredCanary, stepEvents.routed)
+export const second = advanceAll(routedCanary, judgedEvent('pass'), stepEvents.routed)
+export const undecided = advanceAll(routedCanary, judgedEvent('inconclusive'))
+export const promoting = advanceAll(second, judgedEvent('pass'))
+export const probation = advanceAll(promoting, stepEvents.promoted)
+export const probated = advanceAll(probation, stepEvents.routed)
+export const rollingBackState = advanceAll(routedCanary, judgedEvent('fail'))
+export const ended = advanceAll(probated, judgedEvent('pass'))
+export const stateAt: Record<ReleaseStage, ReleaseState> = {
   qualifying: opened,
   awaiting_approval: waiting,
-  shadow: shadowed,
-  canary: canaried,
+  shadow: routedShadow,
+  canary: routedCanary,
   awaiting_decision: undecided,
   promoting,
   probation: probated,
-  rolling_back: rolling,
+  rolling_back: rollingBackState,
   ended,
 }
 export const stages = Object.keys(releaseStages) as ReleaseStage[]

@@ -5,9 +5,9 @@ import type { CommandName } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandSignals, type Command } from '../../../workflows/messages.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { quickPolicy, type Stage } from './release-fixture.ts'
+import { quickPolicy, type ReleaseFixture } from './release-fixture.ts'
 
-export interface Burst {
+export interface BurstResult {
   sent: number
   /** Commands with different ids among them. */
   different: number
@@ -29,11 +29,11 @@ const words: readonly [CommandName, string][] = [
 ]
 
 /** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends it. */
-export async function burst(
-  stage: Stage,
+export async function sendBurst(
+  stage: ReleaseFixture,
   count: number,
   { patienceMs = 240_000 }: { patienceMs?: number } = {},
-): Promise<Burst> {
+): Promise<BurstResult> {
   const from = performance.now()
   const show = await stage.model()
   const first = await show.register()
@@ -101,7 +101,7 @@ export async function burst(
 
 /** The lengths of all histories from the first run on. */
 export async function lengthsOf(
-  { client }: Pick<Stage, 'client'>,
+  { client }: Pick<ReleaseFixture, 'client'>,
   workflowId: string,
   firstRunId: string,
 ): Promise<number[]> {

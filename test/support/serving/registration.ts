@@ -8,7 +8,7 @@ import { putArtifact, type ArtifactSpec } from './artifact.ts'
 import { signatureOf } from './sign-versions.ts'
 
 /** Stores the artifact and a version of it with everything that must stand behind one; answers the version's name. */
-export async function register(
+export async function registerFixtureVersion(
   store: Store,
   artifactRoot: string,
   spec: ArtifactSpec,

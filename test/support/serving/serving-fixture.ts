@@ -18,7 +18,7 @@ import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
-import { nextRoute, register } from './registration.ts'
+import { nextRoute, registerFixtureVersion } from './registration.ts'
 import { migratedDatabase, uniqueName } from '../servers/servers.ts'
 import { signingKeyOf } from './sign-versions.ts'
 
@@ -51,7 +51,7 @@ export function houseOn(options: { databaseUrl: string; artifactRoot?: string })
     databaseUrl,
     artifactRoot,
     directory: () => mkdtempSync(join(root, 'replica-')),
-    register: (spec, minor = 0) => register(store, artifactRoot, spec, minor),
+    register: (spec, minor = 0) => registerFixtureVersion(store, artifactRoot, spec, minor),
     route: (model, change, exposureMs) => nextRoute(store, model, change, exposureMs),
     async key(options = {}) {
       const made = await insertKey(store, { name: uniqueName('key'), role: 'admin', ...options })

@@ -11,7 +11,7 @@ import { loadModel, modelsDirectory } from '../../../models/index.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { upsertModel } from '../../../store/registry/models.ts'
 
-export interface RosesFile {
+export interface ExampleModelFile {
   /** Workflow ids are made of it, so files that run retrainings take a name of their own. */
   name?: string
   epochs?: number
@@ -32,14 +32,18 @@ const plainLayers = `
       `
 
 /** Outside a package of ES modules, Node would load the model file as CommonJS. */
-export async function rosesDirectory(): Promise<string> {
+export async function exampleModelDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tenure-roses-'))
   await writeFile(join(directory, 'package.json'), '{"type": "module"}')
   return directory
 }
 
 /** Writes the model file and takes it in. */
-export async function syncRoses(store: Store, directory: string, file: RosesFile = {}): Promise<void> {
+export async function syncExampleModel(
+  store: Store,
+  directory: string,
+  file: ExampleModelFile = {},
+): Promise<void> {
   const {
     name = 'roses',
     epochs = 4,
@@ -80,13 +84,14 @@ export const roses = defineModel({
   await upsertModel(store, await loadModel(name, directory))
 }
 
-export const day = 86_400_000
+export const exampleDayMs = 86_400_000
 /** When the first rose was planted. */
-export const spring = Date.parse('2024-03-01T00:00:00Z')
-export const at = (days: number): string => new Date(spring + days * day).toISOString()
+export const exampleStartMs = Date.parse('2024-03-01T00:00:00Z')
+export const exampleDay = (days: number): string =>
+  new Date(exampleStartMs + days * exampleDayMs).toISOString()
 
 /** Plants `perDay` roses a day from one day to another; each blooms, or not, a day later. The same call plants the same roses. */
-export async function plantRoses(
+export async function insertExampleRows(
   store: Store,
   { from, to, perDay = 60 }: { from: number; to: number; perDay?: number },
 ): Promise<void> {
@@ -100,11 +105,11 @@ export async function plantRoses(
     const size = Math.round(chance() * 1000) / 100
     const colour = chance() < 0.5 ? 'red' : 'white'
     const blooms = chance() < 1 / (1 + Math.exp(5 - size - (colour === 'red' ? 2 : -2)))
-    const planted = spring + (each / perDay) * day
+    const planted = exampleStartMs + (each / perDay) * exampleDayMs
     rows.push({
       id: each,
       planted_at: new Date(planted).toISOString(),
-      known_at: new Date(planted + day).toISOString(),
+      known_at: new Date(planted + exampleDayMs).toISOString(),
       size,
       colour,
       age: chance() < 0.1 ? null : Math.round(chance() * 80),

@@ -8,7 +8,7 @@ import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
 import { startCore, type Core } from '../release/core.ts'
-import { rosesDirectory } from './example-model.ts'
+import { exampleModelDirectory } from './example-model.ts'
 import { launcher } from '../../../temporal.config.ts'
 import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
 
@@ -24,7 +24,7 @@ export interface Pipeline extends Core {
 
 export async function openPipeline(options: { trainer?: false } = {}): Promise<Pipeline> {
   const core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
-  const models = await rosesDirectory()
+  const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: core.config.temporal.address })
   let worker: Worker | undefined
   if (options.trainer !== false) worker = await createTrainWorker(core.deps, native, { models })

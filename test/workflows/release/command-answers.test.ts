@@ -4,17 +4,24 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { listCommands } from '../../../store/release/releases.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
-import { openStage, type PlayedRelease, type Stage } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  type FixtureRelease,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
 
-const answersTo = async ({ id }: PlayedRelease, command: string) =>
+const answersTo = async ({ id }: FixtureRelease, command: string) =>
   (await listCommands(stage.store, id)).filter((each) => each.id === `${id}/${command}`)
 
 it('commands whose sender cannot be found out are refused one by one, with the reason, and the release goes on', async () => {

@@ -8,14 +8,21 @@ import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { listCommands } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
-let stage: Stage
-let show: PlayedModel
+let stage: ReleaseFixture
+let show: FixtureModel
 let champion: string
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
   show = await stage.model()
   champion = await show.champion()
 })

@@ -10,28 +10,31 @@ import { rollbackWorkflowId, type RollbackOutcome } from '../../../workflows/mes
 import { putNetwork } from '../../support/release/candidates.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type Stage,
+  type FixtureModel,
+  type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
-const arms = async (show: PlayedModel) => (await findRouting(stage.store, show.name))!.route.arms
-const rollBack = (show: PlayedModel, by: string): Promise<RollbackOutcome> =>
+const arms = async (show: FixtureModel) => (await findRouting(stage.store, show.name))!.route.arms
+const rollBack = (show: FixtureModel, by: string): Promise<RollbackOutcome> =>
   stage.client.workflow.execute('rollback', {
     workflowId: rollbackWorkflowId(show.name),
     taskQueue: stage.config.taskQueues.control,
     args: [{ model: show.name, by, reason: 'callers complain' }],
   })
 /** A champion and another one after it, both proven. */
-async function twoChampions(): Promise<{ show: PlayedModel; first: string; second: string }> {
+async function twoChampions(): Promise<{ show: FixtureModel; first: string; second: string }> {
   const show = await stage.model()
   const first = await show.champion()
   const second = await show.register(first)
@@ -47,17 +50,17 @@ describe('a release is not opened', () => {
     [
       'for a version that does not exist',
       /has no version/,
-      async (show: PlayedModel) => `${show.name}_v9.9.9`,
+      async (show: FixtureModel) => `${show.name}_v9.9.9`,
     ],
     [
       'for the champion',
       /was compared with|is champion already/,
-      async (_: PlayedModel, first: string) => first,
+      async (_: FixtureModel, first: string) => first,
     ],
     [
       'for a version compared with another champion',
       /was compared with no champion/,
-      (show: PlayedModel) => show.register(),
+      (show: FixtureModel) => show.register(),
     ],
   ])('%s', async (_name, reason, version) => {
     const show = await stage.model()

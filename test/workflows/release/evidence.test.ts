@@ -11,16 +11,19 @@ import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type PlayedRelease,
-  type Stage,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
@@ -32,19 +35,19 @@ const twoStages = [
 ]
 
 /** A model with a champion, and a candidate of it. */
-async function candidate(): Promise<{ show: PlayedModel; first: string; version: string }> {
+async function candidate(): Promise<{ show: FixtureModel; first: string; version: string }> {
   const show = await stage.model()
   const first = await show.champion()
   return { show, first, version: await show.register(first) }
 }
 
-async function approved(release: PlayedRelease): Promise<PlayedRelease> {
+async function approved(release: FixtureRelease): Promise<FixtureRelease> {
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   return release
 }
 
-const shares = async (show: PlayedModel) =>
+const shares = async (show: FixtureModel) =>
   (await findRouting(stage.store, show.name))!.route.arms.map(({ version, shareBp }) => [version, shareBp])
 
 describe('absence of evidence never promotes', () => {

@@ -6,19 +6,22 @@ import { listDecisions } from '../../../store/release/decisions.ts'
 import { writeFlag } from '../../../store/serving/kill-switches.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type PlayedRelease,
-  type Stage,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
-let stage: Stage
-let model: PlayedModel
+let stage: ReleaseFixture
+let model: FixtureModel
 let champion: string
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
   model = await stage.model()
   champion = await model.champion()
 })
@@ -29,17 +32,17 @@ afterAll(async () => {
 const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
 const set = (serve: KillSwitchMode) =>
   writeFlag(stage.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
-const start = async (changes = {}): Promise<PlayedRelease> => {
+const start = async (changes = {}): Promise<FixtureRelease> => {
   const release = await model.start(await model.register(champion), changes)
   await release.reaches('awaiting_approval')
   return release
 }
 /** In the stage, and followed: from here on it is watched. */
-const watched = async (release: PlayedRelease) => {
+const watched = async (release: FixtureRelease) => {
   await release.reaches('canary', 0)
   await expect.poll(async () => (await release.state()).routed, { timeout: 10_000 }).toBe(true)
 }
-const decision = async ({ id }: PlayedRelease) => (await listDecisions(stage.store, id, 1))[0]?.verdict
+const decision = async ({ id }: FixtureRelease) => (await listDecisions(stage.store, id, 1))[0]?.verdict
 
 it('a watched stage passes on nothing while it is pinned, and on its evidence afterwards', async () => {
   const release = await start({ shadow: false, probation: false, stages })

@@ -4,12 +4,19 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { acknowledge } from '../../../store/serving/replicas.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
-import { openStage, quickPolicy, type Stage } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  quickPolicy,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 
 const minMs = 1_500
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()

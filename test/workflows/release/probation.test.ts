@@ -6,11 +6,18 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
-import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
@@ -20,10 +27,10 @@ afterAll(async () => {
 const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 120_000 }
 
 async function onProbation(): Promise<{
-  show: PlayedModel
+  show: FixtureModel
   champion: string
   candidate: string
-  release: Awaited<ReturnType<PlayedModel['start']>>
+  release: Awaited<ReturnType<FixtureModel['start']>>
 }> {
   const show = await stage.model()
   const champion = await show.champion()

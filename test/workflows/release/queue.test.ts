@@ -15,27 +15,30 @@ import { queueWorkflowId, releaseWorkflowId, queueChangedSignal } from '../../..
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type PlayedRelease,
-  type Stage,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
 
 interface Scene {
-  show: PlayedModel
+  show: FixtureModel
   champion: string
   first: string
   second: string
-  open: PlayedRelease
+  open: FixtureRelease
 }
 /** A release that awaits approval, and a second candidate beside it. */
 async function busy(policy: ReleasePolicy = quickPolicy): Promise<Scene> {
@@ -63,12 +66,12 @@ async function join(
   })
   return waiting
 }
-const waited = async (show: PlayedModel) =>
+const waited = async (show: FixtureModel) =>
   (await listQueued(stage.store, { model: show.name }))
     .map(({ version, state }) => [version, state])
     .reverse()
 /** The release that is open for a version now. */
-const openFor = async (show: PlayedModel, version: string) => {
+const openFor = async (show: FixtureModel, version: string) => {
   await until(
     async () => (await findOpenRelease(stage.store, show.name))?.state.version === version,
     `the release of ${version}`,

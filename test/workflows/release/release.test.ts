@@ -6,11 +6,14 @@ import { listDecisions } from '../../../store/release/decisions.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
-import { openStage, type Stage } from '../../support/release/release-fixture.ts'
+import { openReleaseFixture, type ReleaseFixture } from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()

@@ -4,23 +4,30 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { rollbackWorkflowId, type RollbackOutcome } from '../../../workflows/messages.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
-import { openStage, type PlayedModel, type Stage } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
-const rollBack = (show: PlayedModel): Promise<RollbackOutcome> =>
+const rollBack = (show: FixtureModel): Promise<RollbackOutcome> =>
   stage.client.workflow.execute('rollback', {
     workflowId: rollbackWorkflowId(show.name),
     taskQueue: stage.config.taskQueues.control,
     args: [{ model: show.name, by: 'olga', reason: 'callers complain' }],
   })
 /** Three champions, one after the other, all proven. */
-async function threeChampions(): Promise<{ show: PlayedModel; versions: [string, string, string] }> {
+async function threeChampions(): Promise<{ show: FixtureModel; versions: [string, string, string] }> {
   const show = await stage.model()
   const versions = [await show.champion()]
   for (let i = 0; i < 2; i++) {

@@ -13,25 +13,28 @@ import { findRouting } from '../../../store/serving/routing.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 import {
-  openStage,
+  openReleaseFixture,
   quickPolicy,
-  type PlayedModel,
-  type PlayedRelease,
+  type FixtureModel,
+  type FixtureRelease,
   type PolicyChanges,
-  type Stage,
+  type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()
 })
 
 interface Scene {
-  show: PlayedModel
-  release: PlayedRelease
+  show: FixtureModel
+  release: FixtureRelease
   champion: string
   candidate: string
 }

@@ -9,7 +9,7 @@ import { findTraining, getTraining } from '../../../store/training/trainings.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../support/training/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../../support/training/example-model.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 let pipeline: Pipeline
@@ -19,8 +19,8 @@ const workers: ChildProcess[] = []
 
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
-  await syncRoses(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 32 })
-  await plantRoses(pipeline.store, { from: 0, to: 40 })
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 32 })
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
   await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
 })
 afterAll(async () => {
@@ -62,7 +62,7 @@ const isAlive = (pid: number): boolean => {
 
 it('a training whose worker is killed is finished by another one, once and with the same result', async () => {
   const first = await startWorker()
-  const handle = await pipeline.start({ model, asOf: at(35), requestedBy: 'olga' })
+  const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   const epoch = async () => (await findTraining(pipeline.store, trainingId))?.epoch ?? 0
   await expect.poll(epoch, { timeout: 50_000, interval: 20 }).toBeGreaterThanOrEqual(3)
@@ -85,7 +85,7 @@ it('a training whose worker is killed is finished by another one, once and with 
   expect(await listVersions(pipeline.store, { model })).toHaveLength(1)
 
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
-  const again = await pipeline.start({ model, asOf: at(35), requestedBy: 'olga' })
+  const again = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   expect(await again.result()).toMatchObject({ version: `${model}_v1.0.1` })
   const versions = await listVersions(pipeline.store, { model })
   // Trained without an interruption, it is the same artifact.
@@ -94,14 +94,14 @@ it('a training whose worker is killed is finished by another one, once and with 
 
 it('a training whose worker is stopped is handed back at once', async () => {
   const other = uniqueName('roses')
-  await syncRoses(pipeline.store, pipeline.models, { name: other, epochs, batchSize: 32, seed: 7 })
+  await syncExampleModel(pipeline.store, pipeline.models, { name: other, epochs, batchSize: 32, seed: 7 })
   for (const worker of workers.splice(0)) {
     if (worker.signalCode !== null) continue
     worker.kill('SIGTERM')
     await once(worker, 'exit')
   }
   const first = await startWorker()
-  const handle = await pipeline.start({ model: other, asOf: at(35), requestedBy: 'olga' })
+  const handle = await pipeline.start({ model: other, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   const find = () => findTraining(pipeline.store, trainingId)
   await expect

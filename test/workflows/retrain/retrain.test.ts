@@ -17,13 +17,13 @@ import {
   type RetrainOutcome,
 } from '../../../workflows/messages.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../../support/training/example-model.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const retrain = async (days: number, more: object = {}): Promise<RetrainOutcome> =>
-  (await pipeline.start({ model, asOf: at(days), ...more })).result()
+  (await pipeline.start({ model, asOf: exampleDay(days), ...more })).result()
 const endRelease = () => pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
 /** Those about retrainings; releases raise their own. */
 const openAlerts = async () =>
@@ -34,8 +34,8 @@ const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-
 
 beforeAll(async () => {
   pipeline = await openPipeline()
-  await syncRoses(pipeline.store, pipeline.models, { name: model })
-  await plantRoses(pipeline.store, { from: 0, to: 60 })
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model })
+  await insertExampleRows(pipeline.store, { from: 0, to: 60 })
   await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
 })
 afterAll(() => pipeline?.close())
@@ -55,7 +55,7 @@ describe('a retraining', () => {
       artifactDigest: evaluation.artifactDigest,
       lineage: {
         snapshot: first.snapshotDigest,
-        asOf: at(35),
+        asOf: exampleDay(35),
         seed: 1,
         hyperparameters: { epochs: 4 },
         metrics: { auc: expect.closeTo(0.93, 1) as unknown },
@@ -136,7 +136,7 @@ describe('a retraining', () => {
   it('is compared with the champion that is live, and stops when it is not better', async () => {
     const champion = first.version ?? ''
     await pipeline.store.query(sql`insert into champions (model, version) values (${model}, ${champion})`)
-    await syncRoses(pipeline.store, pipeline.models, { name: model, learningRate: 0.0001, epochs: 1 })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, learningRate: 0.0001, epochs: 1 })
     const worse = await retrain(36)
     expect(worse).toMatchObject({
       outcome: 'not_better',
@@ -153,23 +153,23 @@ describe('a retraining', () => {
   })
 
   it('that succeeds closes the alert', async () => {
-    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
     expect(await retrain(37)).toMatchObject({ outcome: 'released', version: `${model}_v1.2.0` })
     expect(await openAlerts()).toEqual([])
     await endRelease()
   })
 
   it('without enough rows to judge by is insufficient', async () => {
-    await syncRoses(pipeline.store, pipeline.models, {
+    await syncExampleModel(pipeline.store, pipeline.models, {
       name: model,
       more: `evaluation: { floors: { auc: 0.7 }, evidence: { rows: 5_000 } },`,
     })
     expect(await retrain(37)).toMatchObject({ outcome: 'insufficient' })
-    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
   it('of a bad batch is quarantined with a report, and nothing is trained', async () => {
-    await pipeline.store.query(sql`update roses set colour = 'blue' where planted_at > ${at(20)}`)
+    await pipeline.store.query(sql`update roses set colour = 'blue' where planted_at > ${exampleDay(20)}`)
     const bad = await retrain(38)
     await pipeline.store.query(sql`update roses set colour = 'red' where colour = 'blue'`)
     expect(bad).toMatchObject({
@@ -187,7 +187,7 @@ describe('a retraining', () => {
       outcome: 'failed',
       message: expect.stringContaining('no train rows') as unknown,
     })
-    await syncRoses(pipeline.store, pipeline.models, {
+    await syncExampleModel(pipeline.store, pipeline.models, {
       name: model,
       more: `train: () => Promise.reject(new Error('no soil')),`,
     })
@@ -198,12 +198,12 @@ describe('a retraining', () => {
     })
     expect(await findRetraining(pipeline.store, failed.retrainingId)).toMatchObject({ outcome: 'failed' })
     expect(await openAlerts()).toMatchObject([{ kind: 'failed', severity: 'critical' }])
-    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
   it('that is cancelled ends as cancelled, and its process with it', async () => {
-    await syncRoses(pipeline.store, pipeline.models, { name: model, epochs: 500 })
-    const handle = await pipeline.start({ model, asOf: at(35) })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 500 })
+    const handle = await pipeline.start({ model, asOf: exampleDay(35) })
     const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
     await expect
       .poll(async () => (await findTraining(pipeline.store, trainingId))?.epoch, { timeout: 50_000 })
@@ -212,7 +212,7 @@ describe('a retraining', () => {
     expect(await handle.result()).toMatchObject({ outcome: 'cancelled' })
     const pid = pipeline.lines.filter(({ message }) => message === 'trainer started').at(-1)?.fields['pid']
     expect(() => process.kill(Number(pid), 0)).toThrow('ESRCH')
-    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 })
 
@@ -249,8 +249,8 @@ describe('a request', () => {
   })
 
   it('under another workflow id is done under the id of the model, and never twice at a time', async () => {
-    await syncRoses(pipeline.store, pipeline.models, { name: model, epochs: 500 })
-    const handle = await pipeline.start({ model, asOf: at(35) }, uniqueName('by-hand'))
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 500 })
+    const handle = await pipeline.start({ model, asOf: exampleDay(35) }, uniqueName('by-hand'))
     const own = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
     await expect
       .poll(
@@ -262,14 +262,14 @@ describe('a request', () => {
         { timeout: 50_000 },
       )
       .toBe('train')
-    expect(await failure({ model, asOf: at(35) })).toMatchObject({
+    expect(await failure({ model, asOf: exampleDay(35) })).toMatchObject({
       cause: undefined,
       type: 'retraining_in_progress',
     })
     await handle.cancel()
     expect(await handle.result()).toMatchObject({ outcome: 'cancelled' })
     expect(await own.result()).toMatchObject({ outcome: 'cancelled' })
-    await syncRoses(pipeline.store, pipeline.models, { name: model })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
   it('that the brakes hold back ends as throttled, and nothing is looked at', async () => {
@@ -298,7 +298,7 @@ describe('a request', () => {
       model,
       reason: 'manual',
       requestedBy: 'olga',
-      asOf: at(1),
+      asOf: exampleDay(1),
       evidence: {},
     })
     expect(left?.endedAt).toBeUndefined()

@@ -25,7 +25,7 @@ import {
 } from '../../../../workflows/messages.ts'
 import { reached } from '../../figures.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../../support/training/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
@@ -38,9 +38,9 @@ let trainer: ChildProcess
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   trainer = await spawnTrainWorker(pipeline)
-  await plantRoses(pipeline.store, { from: 0, to: 36 })
+  await insertExampleRows(pipeline.store, { from: 0, to: 36 })
   // So that what is known today is what the tests of retrainings know on day 35.
-  const laterMs = Date.now() - Date.parse(at(35))
+  const laterMs = Date.now() - Date.parse(exampleDay(35))
   await pipeline.store.query(sql`
     update roses set planted_at = planted_at + ${laterMs}::float8 * interval '1 ms',
       known_at = known_at + ${laterMs}::float8 * interval '1 ms'`)
@@ -57,7 +57,7 @@ afterAll(async () => {
 async function served(monitor: string): Promise<{ model: string; version: string }> {
   const { store, client, models } = pipeline
   const model = uniqueName('roses')
-  await syncRoses(store, models, { name: model, more: monitor })
+  await syncExampleModel(store, models, { name: model, more: monitor })
   const first = await (await pipeline.start({ model })).result()
   const version = first.version ?? first.message
   await client.workflow.getHandle(releaseWorkflowId(model)).terminate('a champion is seated by hand')
@@ -152,7 +152,7 @@ it('a loop of retrainings that the gate rejects is broken after three', async ()
     after: { drift: '1 s', quality: '1 s', labels: '1 s' }, max: '1 h', maxPerWeek: 1000 } },`
   const { model } = await served(monitor)
   // What is trained from here on has learnt nothing.
-  await syncRoses(store, models, { name: model, learningRate: 0.000_1, epochs: 1, more: monitor })
+  await syncExampleModel(store, models, { name: model, learningRate: 0.000_1, epochs: 1, more: monitor })
   const before = await trainingsOf(model)
   const heldByBreaker = async () =>
     (await outcomesOf(model)).filter(({ message }) =>

@@ -18,7 +18,7 @@ import { releaseWorkflowId, type RetrainOutcome } from '../../../../workflows/me
 import { reached } from '../../figures.ts'
 import { openPipeline, type Pipeline } from '../../../support/training/pipeline.ts'
 import { writeChampion } from '../../../support/serving/registration.ts'
-import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 
 let pipeline: Pipeline
@@ -46,12 +46,12 @@ const moreOfFiles = `
 beforeAll(async () => {
   pipeline = await openPipeline()
   const { store } = pipeline
-  await plantRoses(store, { from: 0, to: 40 })
+  await insertExampleRows(store, { from: 0, to: 40 })
   await store.query(sql`alter table roses add column plot text`)
   await store.query(sql`update roses set plot = (array['north', 'south', 'east'])[id % 3 + 1]`)
   await store.query(sql`create table good as table roses`)
   await insertKey(store, { name: 'olga', role: 'operator' })
-  await syncRoses(store, pipeline.models, { name: model, more })
+  await syncExampleModel(store, pipeline.models, { name: model, more })
   await takeChampion(model)
   mkdirSync(join(checkout, folder), { recursive: true })
 }, 600_000)
@@ -61,7 +61,7 @@ afterAll(async () => {
 })
 
 const retrain = async (of: string): Promise<RetrainOutcome> =>
-  (await pipeline.start({ model: of, asOf: at(35), requestedBy: 'olga' })).result()
+  (await pipeline.start({ model: of, asOf: exampleDay(35), requestedBy: 'olga' })).result()
 const endRelease = (of: string) => pipeline.client.workflow.getHandle(releaseWorkflowId(of)).terminate()
 
 async function takeChampion(of: string): Promise<void> {
@@ -108,7 +108,7 @@ describe('of a table', () => {
     ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be flipped/],
     [
       'labels flipped in the rows of the training alone',
-      [`update roses set blooms = not blooms where planted_at < timestamptz '${at(24)}'`],
+      [`update roses set blooms = not blooms where planted_at < timestamptz '${exampleDay(24)}'`],
       'not_better',
       /auc/i,
     ],
@@ -153,7 +153,7 @@ describe('of a table', () => {
     ['another unit, of a declared range', ['update roses set size = size * 1000'], q, /between of size/],
     [
       'another unit from one week on',
-      [`update roses set size = size * 1000 where planted_at > timestamptz '${at(27)}'`],
+      [`update roses set size = size * 1000 where planted_at > timestamptz '${exampleDay(27)}'`],
       q,
       /between of size/,
     ],
@@ -193,7 +193,7 @@ describe('of a table', () => {
     ],
     [
       'stale rows',
-      [`delete from roses where planted_at > timestamptz '${at(31)}'`],
+      [`delete from roses where planted_at > timestamptz '${exampleDay(31)}'`],
       q,
       /fresh of batch .*at most 72 h/,
     ],
@@ -262,7 +262,7 @@ describe('of a file', () => {
 
   beforeAll(async () => {
     write(textOf(lines()))
-    await syncRoses(pipeline.store, pipeline.models, { name: fromFiles, more: moreOfFiles })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: fromFiles, more: moreOfFiles })
     await takeChampion(fromFiles)
   }, 600_000)
 

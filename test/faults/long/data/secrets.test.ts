@@ -20,7 +20,7 @@ import { commandSignals, releaseWorkflowId } from '../../../../workflows/message
 import { flightSpec } from '../../../support/serving/artifact.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
-import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
 import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
@@ -111,7 +111,7 @@ beforeAll(async () => {
   )
   planted['the signing key'] = readFileSync(system.config.signingKey, 'utf8').split('\n')[1]!
   const spec = flightSpec(model)
-  const version = await register(system.store, system.config.artifactRoot, spec)
+  const version = await registerFixtureVersion(system.store, system.config.artifactRoot, spec)
   await nextRoute(system.store, model, { proven: version })
 }, 120_000)
 afterAll(async () => {
@@ -273,7 +273,7 @@ describe('nothing that was planted leaves the processes', () => {
       'the mirrors',
       30_000,
     )
-    await register(system.store, system.config.artifactRoot, flightSpec(model), 1)
+    await registerFixtureVersion(system.store, system.config.artifactRoot, flightSpec(model), 1)
     await startAlerts(system.client, system.config.taskQueues.control)
     await upsertAlert(system.store, {
       dedupeKey: 'x',

@@ -20,7 +20,11 @@ import { reached } from '../../figures.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../../../support/servers/servers.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
-import { openStage, quickPolicy, type Stage } from '../../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  quickPolicy,
+  type ReleaseFixture,
+} from '../../../support/release/release-fixture.ts'
 
 const days = Number(environmentWith({})['TENURE_TEST_DAYS'] ?? 30)
 const windows = 24 * days
@@ -28,9 +32,12 @@ const everyMs = 40
 /** What a run may have. */
 const mostEvents = 5_000
 
-let stage: Stage
+let stage: ReleaseFixture
 beforeAll(async () => {
-  stage = await openStage({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  stage = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
 })
 afterAll(async () => {
   await stage?.close()

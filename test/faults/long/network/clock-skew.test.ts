@@ -11,7 +11,7 @@ import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { reached } from '../../figures.ts'
 import { openShow, showPolicy, type Show } from '../../../support/fleet/fleet-fixture.ts'
-import type { PlayedRelease } from '../../../support/release/release-fixture.ts'
+import type { FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { canSkew, clockMaker, type WallClock } from '../../../support/servers/clock-skew.ts'
 import { startCallers, withEnvironment, type Callers } from '../../../support/servers/system-fixture.ts'
 
@@ -297,7 +297,7 @@ async function signIn(place: number, key: string): Promise<string> {
   return (answer.headers.get('set-cookie') ?? '').split(';')[0]!
 }
 
-const approve = ({ id }: PlayedRelease) =>
+const approve = ({ id }: FixtureRelease) =>
   ask(0, 'POST', `/v1/releases/${id}/approve`, { body: { reason: 'it may go' } })
 
 /** Sets clock after clock, ahead and back, until the answer is called. */
@@ -359,7 +359,7 @@ async function predict(place: number, routing_key: string): Promise<string> {
   return ((await answer.json()) as { version: string }).version
 }
 
-async function expectWholeWindows({ id }: PlayedRelease): Promise<void> {
+async function expectWholeWindows({ id }: FixtureRelease): Promise<void> {
   const { store } = show.system
   const { state } = (await findRelease(store, id))!
   expect(state.routings.map((each) => [each.stage, each.shareBp])).toEqual([

@@ -5,12 +5,12 @@ import { deliverDue, deliveryPolicy } from '../../../../api/services/command-del
 import { claimDue } from '../../../../store/release/command-outbox.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
-import { openOutbox, type Outbox } from '../../../support/release/outbox-fixture.ts'
+import { openOutboxFixture, type OutboxFixture } from '../../../support/release/outbox-fixture.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
-let office: Outbox
+let office: OutboxFixture
 beforeAll(async () => {
-  office = await openOutbox()
+  office = await openOutboxFixture()
 })
 afterAll(async () => {
   await office?.close()

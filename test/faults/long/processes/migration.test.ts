@@ -23,7 +23,7 @@ import {
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
-import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-migration-'))
@@ -53,7 +53,7 @@ beforeAll(async () => {
   await migrate(postgres.url, copyOf('before', files.slice(0, -2)))
   store = openStore(postgres.url, { max: 2, connectMs: 500, queryMs: 1_000, onError: () => {} })
   const artifacts = join(root, 'artifacts')
-  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
   // Else each replica would make the first key and say it aloud.
   await insertKey(store, { name: 'root', role: 'admin' })
   const api = await startApi('old')

@@ -13,7 +13,7 @@ import type { ReleaseState } from '../../../../domain/release/state.ts'
 import { checkout } from '../../../../temporal.config.ts'
 import { reached } from '../../figures.ts'
 import { openShow, showPolicy, type Show } from '../../../support/fleet/fleet-fixture.ts'
-import type { PlayedRelease } from '../../../support/release/release-fixture.ts'
+import type { FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 
 /** The one that is not as the others. */
@@ -127,7 +127,7 @@ it.each([
 
 /** Says stop as soon as the release is there. */
 async function pausedAt(
-  release: PlayedRelease,
+  release: FixtureRelease,
   position: (typeof positions)[number] | undefined,
 ): Promise<void> {
   if (position === undefined) return
@@ -151,7 +151,7 @@ interface Held {
 }
 
 /** Waits until the release says by name who holds it, where the stage is routed or where it is watched. */
-async function expectHeld(release: PlayedRelease, who: string): Promise<Held> {
+async function expectHeld(release: FixtureRelease, who: string): Promise<Held> {
   const say = sayTo(show.system.urls[0]!, show.key)
   const seen: Held = { state: await release.state(), said: '' }
   await expect

@@ -16,7 +16,7 @@ import { environmentWith } from '../../../../temporal.config.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { reached } from '../../figures.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../../support/training/pipeline.ts'
-import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 
 const environment = environmentWith({})
@@ -47,7 +47,7 @@ async function keepWorker(): Promise<void> {
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   const { store } = pipeline
-  await plantRoses(store, { from: 0, to: 40 })
+  await insertExampleRows(store, { from: 0, to: 40 })
   await insertKey(store, { name: 'olga', role: 'operator' })
   // Every epoch that is written down, and by which attempt: what a resumption repeats shows here and nowhere else.
   await store.query(sql`create table seen (training text, attempt integer, epoch integer)`)
@@ -76,7 +76,7 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
 }
 
 const begin = async (model: string) => {
-  const handle = await pipeline.start({ model, asOf: at(35), requestedBy: 'olga' })
+  const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
   return { handle, trainingId, find: () => findTraining(pipeline.store, trainingId) }
 }
@@ -140,7 +140,12 @@ it(`killed at ${points} random points: resumed elsewhere, one version, the same 
   const deaths: Death[] = []
   const lane = async (number: number): Promise<void> => {
     const model = uniqueName('roses')
-    await syncRoses(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 64, seed: number })
+    await syncExampleModel(pipeline.store, pipeline.models, {
+      name: model,
+      epochs,
+      batchSize: 64,
+      seed: number,
+    })
     const undisturbed = await begin(model)
     await until(async () => ((await undisturbed.find())?.epoch ?? 0) >= 1 || undefined)
     const firstMs = performance.now()

@@ -6,38 +6,38 @@ import { findChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { findRouting } from '../../../../store/serving/routing.ts'
 import {
-  callers,
-  endsAsPromoted,
+  traffic,
+  expectPromoted,
   exposureMs,
   kill,
-  lastAnswer,
-  midCanary,
-  model,
-  setUpCanaries,
+  lastResponseMs,
+  startCanaryRelease,
+  canaryModel,
+  setUpCanaryFixture,
   system,
 } from '../../../support/release/canary-fixture.ts'
 import { reached } from '../../figures.ts'
 
-setUpCanaries()
+setUpCanaryFixture()
 
 it('a control worker told to end hands its watch back', { timeout: 120_000 }, async () => {
-  const { release, version } = await midCanary()
+  const { release, version } = await startCanaryRelease()
   const restarted = kill('control', 'SIGTERM')
-  await endsAsPromoted(release, version)
+  await expectPromoted(release, version)
   expect(restarted()).toBe(true)
-  expect(callers.failures).toEqual([])
+  expect(traffic.failures).toEqual([])
 })
 
 it(
   'Temporal that stands still: nobody could order the candidate back, so it is withdrawn; then promoted',
   { timeout: 120_000 },
   async () => {
-    const { release, version, champion } = await midCanary()
+    const { release, version, champion } = await startCanaryRelease()
     const from = performance.now()
     system.signal('temporal', 'SIGSTOP')
     try {
       // The watch notices within a second that nobody answers, and the lease runs from its last look.
-      const lastMs = await lastAnswer(version, champion, from, exposureMs + 1_000)
+      const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
       expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
       reached(
         'F15',
@@ -46,8 +46,8 @@ it(
     } finally {
       system.signal('temporal', 'SIGCONT')
     }
-    await endsAsPromoted(release, version)
-    expect(callers.failures).toEqual([])
+    await expectPromoted(release, version)
+    expect(traffic.failures).toEqual([])
   },
 )
 
@@ -55,7 +55,7 @@ it(
   'a release whose workflow is terminated is closed by the worker, and the champion answers',
   { timeout: 120_000 },
   async () => {
-    const { release, champion } = await midCanary()
+    const { release, champion } = await startCanaryRelease()
     const from = performance.now()
     await release.handle.terminate('by hand')
     await expect
@@ -68,8 +68,8 @@ it(
       'F39',
       `terminated mid-canary: closed as interrupted after ${Math.round((performance.now() - from) / 1000)} s`,
     )
-    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
-    expect((await findRouting(system.store, model))!.route.arms).toHaveLength(1)
+    expect(await findChampion(system.store, canaryModel)).toMatchObject({ version: champion })
+    expect((await findRouting(system.store, canaryModel))!.route.arms).toHaveLength(1)
     expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
   },
 )
@@ -78,17 +78,17 @@ it(
   'a frozen watcher: no caller gets the candidate after its lease, and on its return it goes on',
   { timeout: 120_000 },
   async () => {
-    const { release, version, champion } = await midCanary()
+    const { release, version, champion } = await startCanaryRelease()
     system.signal('control', 'SIGSTOP')
     try {
       await pause(exposureMs + 1_000)
-      callers.reset()
-      await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
-      expect([...callers.answered.keys()]).toEqual([champion])
+      traffic.reset()
+      await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+      expect([...traffic.answered.keys()]).toEqual([champion])
     } finally {
       system.signal('control', 'SIGCONT')
     }
-    await endsAsPromoted(release, version)
-    expect(callers.failures).toEqual([])
+    await expectPromoted(release, version)
+    expect(traffic.failures).toEqual([])
   },
 )

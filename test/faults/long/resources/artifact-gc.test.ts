@@ -25,9 +25,9 @@ import {
   type Stock,
 } from '../../../support/serving/artifact-fixture.ts'
 import {
-  startToldWorker,
+  startInstrumentedWorker,
   writeBundle,
-  type ToldWorker,
+  type InstrumentedWorker,
 } from '../../../support/release/instrumented-workers.ts'
 
 const seed = 20_260_101
@@ -44,7 +44,7 @@ let client: Client
 let stock: Stock
 let code: string
 let environment: Record<string, string>
-let worker: ToldWorker | undefined
+let worker: InstrumentedWorker | undefined
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'tenure-collection-'))
@@ -92,7 +92,7 @@ async function expectWhole(): Promise<void> {
 
 /** Starts the retention with a worker that dies at its n-th write, or lives. */
 async function startRetention(write?: number, at: 'committed' | 'uncommitted' = 'committed') {
-  worker = await startToldWorker(code, environment)
+  worker = await startInstrumentedWorker(code, environment)
   const workflowId = uniqueName('retention')
   await worker.begin(
     workflowId,
@@ -130,7 +130,7 @@ it('killed once more, it is ended by the next worker, within its budget and with
   const handle = await startRetention(20, 'uncommitted')
   await worker?.gone
   await expectWhole()
-  worker = await startToldWorker(code, environment)
+  worker = await startInstrumentedWorker(code, environment)
   const outcome = (await handle.result()) as RetentionOutcome
   expect(outcome.artifacts?.removed).toBeGreaterThan(0)
   await expectWhole()

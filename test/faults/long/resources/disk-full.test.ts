@@ -26,7 +26,7 @@ import {
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
-import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
 const alertMs = 10_000
@@ -92,7 +92,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     await migrate(owner)
     store = openStore(owner, { max: 2, onError: () => {} })
     const artifacts = join(root, 'artifacts')
-    await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+    await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
     ;({ key } = await insertKey(store, { name: 'root', role: 'admin' }))
     api = await startApiProcess({
       DATABASE_URL: owner,

@@ -13,7 +13,7 @@ import { temporalAnswers } from '../../../support/servers/temporal-outage.ts'
 import { insertModel, insertPeople } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
-import { playedRelease, quickPolicy, type PlayedRelease } from '../../../support/release/release-fixture.ts'
+import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { startRealSystem, withEnvironment, type RealSystem } from '../../../support/servers/system-fixture.ts'
 
 const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
@@ -35,7 +35,7 @@ type Where = 'waiting' | 'shadow' | 'canary' | 'paused'
 interface Started {
   where: Where
   model: string
-  release: PlayedRelease
+  release: FixtureRelease
 }
 /** Six of ten wait for people; the others are watched. */
 const places: readonly Where[] = [
@@ -88,7 +88,7 @@ async function start(index: number): Promise<Started> {
     taskQueue: system.config.taskQueues.control,
     args: [{ model, version: await registry.register(champion), requestedBy: 'olga' }],
   })
-  const release = playedRelease(system.store, handle)
+  const release = fixtureRelease(system.store, handle)
   const isIn = (stage: string) =>
     expect.poll(async () => (await findRelease(system.store, release.id))?.state.stage, patience).toBe(stage)
   await isIn('awaiting_approval')

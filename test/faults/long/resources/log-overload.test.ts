@@ -23,7 +23,7 @@ import { startApiProcess, until } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
-import { nextRoute, register } from '../../../support/serving/registration.ts'
+import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
 const frozenS = Number(environmentWith({})['TENURE_TEST_FROZEN_S'] ?? 20)
@@ -43,7 +43,7 @@ async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string
   await migrate(postgres.url)
   const store = openStore(postgres.url, { name: 'overload', onError: () => {} })
   const artifacts = join(root, 'artifacts')
-  await nextRoute(store, 'iris', { proven: await register(store, artifacts, irisSpec()) })
+  await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
   const { key } = await insertKey(store, { name: 'overload', role: 'admin' })
   const api = await startApiProcess({
     DATABASE_URL: postgres.url,

@@ -13,8 +13,8 @@ import { startApiProcess, type ApiProcess } from '../../../support/serving/api-p
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { openPipeline, type Pipeline } from '../../../support/training/pipeline.ts'
-import { nextRoute, register } from '../../../support/serving/registration.ts'
-import { at, plantRoses, syncRoses } from '../../../support/training/example-model.ts'
+import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
 
@@ -28,9 +28,11 @@ const limitMb = 1_024
 beforeAll(async () => {
   pipeline = await openPipeline()
   const { store, config } = pipeline
-  await syncRoses(store, pipeline.models, { name: model })
-  await plantRoses(store, { from: 0, to: 40 })
-  await nextRoute(store, served, { proven: await register(store, config.artifactRoot, irisSpec(served)) })
+  await syncExampleModel(store, pipeline.models, { name: model })
+  await insertExampleRows(store, { from: 0, to: 40 })
+  await nextRoute(store, served, {
+    proven: await registerFixtureVersion(store, config.artifactRoot, irisSpec(served)),
+  })
   api = await startApiProcess({
     DATABASE_URL: config.databaseUrl,
     TEMPORAL_ADDRESS: config.temporal.address,
@@ -89,9 +91,9 @@ let most = 0
 
 /** Trains with this `train` and answers what is known afterwards. */
 async function retrain(train: string) {
-  await syncRoses(pipeline.store, pipeline.models, { name: model, more: train })
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, more: train })
   takeTimes()
-  const handle = await pipeline.start({ model, asOf: at(35) })
+  const handle = await pipeline.start({ model, asOf: exampleDay(35) })
   const outcome = await handle.result()
   const training = await getTraining(pipeline.store, `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`)
   starved.push(...takeTimes())
