@@ -23,7 +23,7 @@ import type { Output } from '../domain/model/features.ts'
 export type { Feature } from '../domain/model/features.ts'
 export type Row = FeatureRow
 
-export interface Manifest {
+export interface EdgeManifest {
   format: string
   model: string
   version: string
@@ -82,7 +82,7 @@ async function read(url: URL): Promise<ArrayBuffer> {
 const parse = <T>(bytes: ArrayBuffer): T => JSON.parse(new TextDecoder().decode(bytes)) as T
 
 export function createPredictor(files: {
-  manifest: Manifest
+  manifest: EdgeManifest
   model: object
   weights: ArrayBuffer
 }): EdgePredictor {
@@ -127,7 +127,10 @@ function denseNetworkOf(read: ReadModel): Network {
 type Encode = (row: Row, index?: number) => Float32Array
 
 /** Encodes rows, also for TensorFlow.js where the network has layers that this file does not compute. */
-export function createEncoder({ features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>): {
+export function createEncoder({
+  features,
+  preprocessing,
+}: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
   width: number
   encode: Encode
 } {
@@ -143,7 +146,7 @@ export function createEncoder({ features, preprocessing }: Pick<Manifest, 'featu
   }
 }
 
-function worstOf({ golden }: Manifest, encode: Encode, run: Run): number {
+function worstOf({ golden }: EdgeManifest, encode: Encode, run: Run): number {
   let worst = 0
   golden.instances.forEach((row, index) => {
     const found = run(encode(row, index))

@@ -1,13 +1,13 @@
 /** Rows of numbers alone, straight into the arrays of a sheet: what most callers send most of the time. */
 import { scaled } from '../../domain/model/preprocessing.ts'
-import type { Columns } from '../serving/codec/feature-columns.ts'
+import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import type { InputBuffer } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
 /** False when a value is no finite number, or the model has other features: row by row it is then said which. */
 export function fillMatrix(
   values: ArrayLike<Value>,
-  { numeric, width, means, stds }: Columns,
+  { numeric, width, means, stds }: FeatureColumns,
   rows: number,
   input: InputBuffer,
 ): boolean {

@@ -7,7 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import { expectModest } from '../serving/codec/json-limits.ts'
-import type { Columns } from '../serving/codec/feature-columns.ts'
+import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
 import { resetInput, writeRow, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import type { LoadedVersion } from '../serving/version/loaded-version.ts'
@@ -51,7 +51,7 @@ export function readSlowly(
 }
 
 /** The one tensor that has a column for each feature, in their order. */
-function matrixOf(tensors: readonly Tensor[], { all }: Columns): Tensor | undefined {
+function matrixOf(tensors: readonly Tensor[], { all }: FeatureColumns): Tensor | undefined {
   const [first] = tensors
   if (tensors.length !== 1 || first === undefined) return undefined
   if (first.shape.length === 2 && first.shape[1] === all.length) return first
@@ -77,7 +77,7 @@ function rowsOf(tensors: readonly Tensor[]): number {
 function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
-  { all }: Columns,
+  { all }: FeatureColumns,
 ): (row: number) => FeatureRow {
   const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
   const seen = new Set<string>()

@@ -2,7 +2,7 @@
  * Reads the plainest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with
  * or without an id. It gives up on everything else, which request.ts then reads whole; both must read the same numbers.
  */
-import type { Columns } from '../serving/codec/feature-columns.ts'
+import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import {
   code,
   peek,
@@ -11,7 +11,7 @@ import {
   scanText,
   take,
   takeBytes,
-  textOf,
+  asciiText,
   type Cursor,
 } from '../serving/codec/json-scanner.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
@@ -33,7 +33,7 @@ const fp64 = bytesOf('FP64')
 const longestId = 1_000
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
-export function scanMatrix(body: Buffer, columns: Columns, input: InputBuffer, most: number): boolean {
+export function scanMatrix(body: Buffer, columns: FeatureColumns, input: InputBuffer, most: number): boolean {
   if (!columns.numeric) return false
   cursor.bytes = body
   cursor.at = 0
@@ -63,10 +63,10 @@ function scanId(): string | undefined {
   peek(cursor)
   const start = scanText(cursor)
   if (start < 0 || cursor.at - 1 - start > longestId) return undefined
-  return textOf(cursor.bytes, start, cursor.at - 1)
+  return asciiText(cursor.bytes, start, cursor.at - 1)
 }
 
-function scanInputs(columns: Columns, input: InputBuffer, most: number): boolean {
+function scanInputs(columns: FeatureColumns, input: InputBuffer, most: number): boolean {
   if (!take(cursor, code.openList) || !take(cursor, code.open)) return false
   let isNamed = false
   let rows = 0
@@ -105,7 +105,7 @@ function scanShape(width: number): number {
   return Number.isInteger(rows) ? rows : -1
 }
 
-function scanData(columns: Columns, input: InputBuffer, isDouble: boolean): boolean {
+function scanData(columns: FeatureColumns, input: InputBuffer, isDouble: boolean): boolean {
   if (!take(cursor, code.openList)) return false
   const count = input.rows * columns.width
   if (values.length < count) values = new Float64Array(count)

@@ -13,20 +13,20 @@ import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { isError } from '../../domain/errors.ts'
 import type { Route } from '../../domain/serving/route.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
-import { openCache, type RememberedVersion } from './routing/disk-cache.ts'
+import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './log/durable-log.ts'
 import { followErasures } from './routing/erasure-acknowledgement.ts'
 import { createIds, maxPlaces } from './prediction-ids.ts'
 import { withInjectedFault } from './version/drill-fault.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
-import { openLog, type PredictionLog } from './log/prediction-log.ts'
+import { openPredictionLog, type PredictionLog } from './log/prediction-log.ts'
 import { createLookups, type Lookups } from './features/lookup.ts'
 import { createPredict, type PredictFunction, type WaitingCounts } from './request/predict.ts'
 import { createPredictionCache, type PredictionCache } from './version/prediction-cache.ts'
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
-import { startReplica } from './routing/replica-sync.ts'
+import { startReplicaSync } from './routing/replica-sync.ts'
 import {
   createRouting,
   type Held,
@@ -128,7 +128,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   for (const refusal of refusals) events.forgotten(refusal)
   const known = new Map(Object.entries(remembered?.versions ?? {}))
 
-  const originOf = async (version: string): Promise<RememberedVersion> => {
+  const originOf = async (version: string): Promise<VersionOrigin> => {
     try {
       const { model, artifactDigest, signature } = await findArtifact(store, version)
       return { model, artifactDigest, signature: signature?.toString('base64') ?? '' }
@@ -168,16 +168,16 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
   const lookups = createLookups({ cache: features, clock, routing, native, maxInstances })
   if (remembered !== undefined) await routing.recall(remembered)
-  const log = openLog({
+  const log = openPredictionLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMostSpoolBytes),
     findSift: () => findSift(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
   const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })
-  const running = startReplica({
+  const running = startReplicaSync({
     store,
-    bins,
+    histograms: bins,
     cache,
     clock,
     lease,

@@ -8,7 +8,12 @@ import { fitFeatures } from '../../domain/model/preprocessing.ts'
 import { planRows } from '../../models/define/data/query.ts'
 import { flightDelay } from '../../models/flight-delay.ts'
 import { checkout } from '../../temporal.config.ts'
-import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/serving/artifact.ts'
+import {
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+  type LayerSpec,
+} from '../../test/support/serving/artifact.ts'
 
 const { definition } = flightDelay
 export const units = 16
@@ -58,7 +63,7 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
 }
 
 /** scikit-learn has no input for a text it does not know: ours is given no weight. */
-function withoutOthers(layer: Layer, fits: readonly FeatureFit[]): Layer {
+function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec {
   const kernel = [...layer.kernel]
   let start = 0
   for (const fit of fits) {
@@ -81,14 +86,14 @@ export function writeWeights(path: string, { preprocessing, layers }: ArtifactSp
     ...places.filter(({ fit }) => fit.kind === 'number'),
     ...places.filter(({ fit }) => fit.kind === 'category'),
   ]
-  const rowOf = (layer: Layer, input: number) =>
+  const rowOf = (layer: LayerSpec, input: number) =>
     layer.kernel.slice(input * layer.units, (input + 1) * layer.units).map(Math.fround)
   const kernel = ordered.flatMap(({ fit, start: from }) =>
     Array.from({ length: fit.kind === 'number' ? 1 : fit.vocabulary.length }, (_, place) =>
       rowOf(first!, from + place),
     ),
   )
-  const plain = (layer: Layer) => ({
+  const plain = (layer: LayerSpec) => ({
     kernel: Array.from({ length: layer.kernel.length / layer.units }, (_, input) => rowOf(layer, input)),
     bias: layer.bias.map(Math.fround),
   })

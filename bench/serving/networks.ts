@@ -4,7 +4,12 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Features, Output, FeatureRow } from '../../domain/model/features.ts'
-import { randomLayer, seeded, type ArtifactSpec, type Layer } from '../../test/support/serving/artifact.ts'
+import {
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+  type LayerSpec,
+} from '../../test/support/serving/artifact.ts'
 
 export type NetName = 'iris' | 'wide'
 
@@ -44,7 +49,7 @@ function specOf(name: NetName, plain: PlainWeights | undefined): ArtifactSpec {
   }
 }
 
-const importedLayers = ({ act, layers }: PlainWeights[NetName]): Layer[] =>
+const importedLayers = ({ act, layers }: PlainWeights[NetName]): LayerSpec[] =>
   layers.map(({ w, b, out }, index) => ({
     units: out,
     activation: index < layers.length - 1 ? 'relu' : act,
@@ -52,7 +57,7 @@ const importedLayers = ({ act, layers }: PlainWeights[NetName]): Layer[] =>
     bias: b,
   }))
 
-function seededLayers(name: NetName): Layer[] {
+function seededLayers(name: NetName): LayerSpec[] {
   const [inputs = 0, ...units] = sizes[name]
   const next = seeded(name === 'iris' ? 1 : 2)
   const last = name === 'iris' ? 'softmax' : 'linear'

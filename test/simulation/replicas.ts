@@ -3,8 +3,8 @@
  * come back with what their disk remembers, answering callers all the while.
  */
 import { createClock } from '../../api/serving/clock.ts'
-import type { Remembered, RememberedVersion } from '../../api/serving/routing/disk-cache.ts'
-import { startReplica } from '../../api/serving/routing/replica-sync.ts'
+import type { RoutingSnapshot, VersionOrigin } from '../../api/serving/routing/disk-cache.ts'
+import { startReplicaSync } from '../../api/serving/routing/replica-sync.ts'
 import { createRouting, type Lease, type ReplicaRouting } from '../../api/serving/routing/routing.ts'
 import { createKillSwitches } from '../../api/serving/routing/kill-switches.ts'
 import { armOf, isShadowedRequest, type RouteTable } from '../../api/serving/routing/route-table.ts'
@@ -18,7 +18,7 @@ import { wallOf, type Machine, type World } from './world.ts'
 export interface Replica {
   machine: Machine
   /** What survives a crash. */
-  disk: { remembered?: Remembered }
+  disk: { remembered?: RoutingSnapshot }
   routing?: ReplicaRouting
   lease?: Lease
   /** The monotonic clock of the present process. */
@@ -66,7 +66,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
   const counters = createCounterRegistry(clock)
   const known = new Map(Object.entries(disk.remembered?.versions ?? {}))
   const id = `${machine.name}/${machine.life}`
-  const originOf = async (version: string): Promise<RememberedVersion> => {
+  const originOf = async (version: string): Promise<VersionOrigin> => {
     try {
       const { artifactDigest } = await findArtifact(store, version)
       return { model, artifactDigest, signature: '' }
@@ -100,9 +100,9 @@ export function startProcess(replica: Replica, around: Surroundings): void {
   replica.routing = routing
   replica.lease = lease
   replica.now = now
-  const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as Remembered)
+  const remembered = disk.remembered && (JSON.parse(JSON.stringify(disk.remembered)) as RoutingSnapshot)
   void Promise.resolve(remembered && routing.recall(remembered)).then(() => {
-    startReplica({
+    startReplicaSync({
       store,
       clock,
       lease,
@@ -116,11 +116,11 @@ export function startProcess(replica: Replica, around: Surroundings): void {
         recall: () => Promise.resolve({ refusals: [] }),
         fetch: () => Promise.reject(new Error('nothing is fetched')),
         remember(what) {
-          disk.remembered = JSON.parse(JSON.stringify(what)) as Remembered
+          disk.remembered = JSON.parse(JSON.stringify(what)) as RoutingSnapshot
           return Promise.resolve()
         },
       },
-      bins: { pending: () => [], markStored: () => {} } as never,
+      histograms: { pending: () => [], markStored: () => {} } as never,
       shadow: { pairs: [] } as never,
       onError: (what, error) => world.tell(`${machine.name}: ${what}: ${(error as Error).message}`),
       onFault: () => {},

@@ -33,10 +33,10 @@ export interface CategoryColumn {
   values: ReadonlySet<string> | undefined
 }
 
-export type Column = NumberColumn | CategoryColumn
+export type FeatureColumn = NumberColumn | CategoryColumn
 
-export interface Columns {
-  all: readonly Column[]
+export interface FeatureColumns {
+  all: readonly FeatureColumn[]
   /** Inputs of the network. */
   width: number
   /** How many of the features are numbers. */
@@ -50,11 +50,11 @@ export interface Columns {
 }
 
 /** The fits must be those of the features, which `compileEncoder` checks. */
-export function columnsOf(features: Features, fits: readonly FeatureFit[]): Columns {
+export function columnsOf(features: Features, fits: readonly FeatureFit[]): FeatureColumns {
   let width = 0
   let numbers = 0
   let texts = 0
-  const all = fits.map((fit): Column => {
+  const all = fits.map((fit): FeatureColumn => {
     const feature = features[fit.name]!
     const start = width
     width += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1

@@ -3,7 +3,7 @@
  * each request more than its prediction, and the collector's pauses are what callers see as slow answers.
  */
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import type { Columns } from './feature-columns.ts'
+import type { FeatureColumns } from './feature-columns.ts'
 
 export interface InputBuffer {
   rows: number
@@ -47,7 +47,7 @@ export function createInputBuffer(): InputBuffer {
 }
 
 /** Empties the sheet for so many rows of these columns. */
-export function resetInput(input: InputBuffer, columns: Columns, rows: number): void {
+export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: number): void {
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
   input.textBytes = 0
@@ -61,7 +61,7 @@ export function resetInput(input: InputBuffer, columns: Columns, rows: number): 
 /** Writes down what a checked row said. */
 export function writeRow(
   input: InputBuffer,
-  { all, numbers }: Columns,
+  { all, numbers }: FeatureColumns,
   row: FeatureRow,
   index: number,
 ): void {

@@ -3,8 +3,8 @@
  * is unusual or wrong, so that the slow way in request.ts says what; both must read the same numbers, which a test checks.
  */
 import { scaled } from '../../../domain/model/preprocessing.ts'
-import type { CategoryColumn, Column, Columns, NumberColumn } from './feature-columns.ts'
-import { code, peek, scanNumber, scanText, take, takeBytes, textOf, type Cursor } from './json-scanner.ts'
+import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
+import { code, peek, scanNumber, scanText, take, takeBytes, asciiText, type Cursor } from './json-scanner.ts'
 import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
 /** Fills the sheet and answers true; false when the body must be read the slow way. */
@@ -17,14 +17,14 @@ const longestRoutingKey = 256
 const space = 0x20
 
 interface Field {
-  column: Column
+  column: FeatureColumn
   /** `"name":` as it stands in a plain body, and without the colon, where white space comes before that. */
   prefix: Buffer
   key: Buffer
   place: number
 }
 
-export function compileScanner(columns: Columns): InstanceScanner {
+export function compileScanner(columns: FeatureColumns): InstanceScanner {
   const fields = columns.all.map((column, place): Field => {
     const key = JSON.stringify(column.name)
     return { column, prefix: Buffer.from(`${key}:`), key: Buffer.from(key), place }
@@ -91,7 +91,7 @@ export function compileScanner(columns: Columns): InstanceScanner {
     const start = scanText(cursor)
     const length = cursor.at - 1 - start
     if (start < 0 || length < 1 || length > longestRoutingKey) return false
-    input.routingKey = textOf(cursor.bytes, start, cursor.at - 1)
+    input.routingKey = asciiText(cursor.bytes, start, cursor.at - 1)
     return true
   }
 
@@ -157,7 +157,7 @@ function scanCategory(
   }
   const from = scanText(cursor)
   if (from < 0) return false
-  const value = textOf(cursor.bytes, from, cursor.at - 1)
+  const value = asciiText(cursor.bytes, from, cursor.at - 1)
   if (values !== undefined && !values.has(value)) return false
   texts.starts[slot] = from
   texts.ends[slot] = cursor.at - 1

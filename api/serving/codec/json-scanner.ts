@@ -133,7 +133,7 @@ function scanAnyNumber(cursor: Cursor): number {
     const size = exponent < 0 ? mantissa / powers[-exponent]! : mantissa * powers[exponent]!
     return negative ? -size : size
   }
-  const value = Number(textOf(bytes, start, at))
+  const value = Number(asciiText(bytes, start, at))
   return Number.isFinite(value) ? value : NaN
 }
 
@@ -221,5 +221,5 @@ export function takeBytes(cursor: Cursor, wanted: Uint8Array): boolean {
 }
 
 /** The ASCII text between two places. */
-export const textOf = (bytes: Buffer, start: number, end: number): string =>
+export const asciiText = (bytes: Buffer, start: number, end: number): string =>
   bytes.toString('latin1', start, end)

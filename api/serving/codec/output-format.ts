@@ -6,7 +6,7 @@ import type { Output } from '../../../domain/model/features.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 
 /** What one instance was answered, as it is compared and stored for pairs. */
-export type Answer =
+export type RowPrediction =
   { probability: number; label: boolean } | { label: string; probabilities: number[] } | { value: number }
 
 export interface OutputFormat {
@@ -16,7 +16,7 @@ export interface OutputFormat {
   issueOf(outputs: Float32Array, row: number): string | undefined
   /** Writes the prediction of a row as JSON; `id` is that of the request, the row the instance's own place in it. */
   write(writer: ByteWriter, outputs: Float32Array, row: number, id: Uint8Array): void
-  answer(outputs: Float32Array, row: number): Answer
+  answer(outputs: Float32Array, row: number): RowPrediction
   /** How far two answers of a row are apart: 0 when they are the same. */
   difference(a: Float32Array, b: Float32Array, row: number): number
 }

@@ -4,7 +4,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { withoutExcerpt } from '../../../domain/redact.ts'
 import { expectModest } from './json-limits.ts'
-import { kindOf, quoted } from './row-reader.ts'
+import { kindOf, quotedName } from './row-reader.ts'
 
 export interface PredictRequest {
   instances: FeatureRow[]
@@ -33,7 +33,7 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
   const { instances, routing_key: routingKey } = parsed as Record<string, unknown>
   for (const name in parsed)
     if (!fields.has(name))
-      throw new DomainError('invalid_request', `the body has an unknown field ${quoted(name)}`)
+      throw new DomainError('invalid_request', `the body has an unknown field ${quotedName(name)}`)
   if (!Array.isArray(instances))
     throw new DomainError('invalid_request', `"instances" is ${kindOf(instances)}, not a list`)
   if (instances.length === 0) throw new DomainError('no_instances', '"instances" is empty')

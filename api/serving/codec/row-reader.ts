@@ -36,15 +36,18 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   const fillable = feature.missing === 'fill'
   const refuseMissing = (value: unknown, index: number): void => {
     if (value === undefined)
-      throw new DomainError('missing_feature', `instance ${index} has no feature ${quoted(name)}`)
+      throw new DomainError('missing_feature', `instance ${index} has no feature ${quotedName(name)}`)
     if (value === null && !fillable)
-      throw new DomainError('missing_feature', `instance ${index}: feature ${quoted(name)} may not be null`)
+      throw new DomainError(
+        'missing_feature',
+        `instance ${index}: feature ${quotedName(name)} may not be null`,
+      )
   }
   const wrongType = (value: unknown, index: number): never => {
     const wanted = feature.kind === 'number' ? 'a number' : 'a text'
     throw new DomainError(
       'wrong_type',
-      `instance ${index}: feature ${quoted(name)} is ${kindOf(value)}, not ${wanted}`,
+      `instance ${index}: feature ${quotedName(name)} is ${kindOf(value)}, not ${wanted}`,
     )
   }
   if (feature.kind === 'number')
@@ -55,7 +58,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
         if (Number.isFinite(Math.fround(read)) && Number.isFinite(Math.fround(value))) return
         throw new DomainError(
           'not_finite',
-          `instance ${index}: feature ${quoted(name)} is not finite, or too large`,
+          `instance ${index}: feature ${quotedName(name)} is not finite, or too large`,
         )
       }
       refuseMissing(value, index)
@@ -69,13 +72,13 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
         if (!value.includes('\0')) return
         throw new DomainError(
           'wrong_type',
-          `instance ${index}: feature ${quoted(name)} contains NUL, which cannot be stored`,
+          `instance ${index}: feature ${quotedName(name)} contains NUL, which cannot be stored`,
         )
       }
       if (values.has(value)) return
       throw new DomainError(
         'unknown_category',
-        `instance ${index}: feature ${quoted(name)} is not one of its ${values.size} values`,
+        `instance ${index}: feature ${quotedName(name)} is not one of its ${values.size} values`,
       )
     }
     refuseMissing(value, index)
@@ -86,10 +89,10 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
 function refuseUnknown(row: FeatureRow, features: Features, index: number): void {
   for (const name in row)
     if (!Object.hasOwn(features, name))
-      throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quoted(name)}`)
+      throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
 }
 
-export const quoted = (text: string): string =>
+export const quotedName = (text: string): string =>
   JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
 
 export function kindOf(value: unknown): string {

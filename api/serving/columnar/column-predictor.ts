@@ -5,7 +5,13 @@
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf, type Activation } from '../network/activations.ts'
-import { codesBefore, sourcesOf, type AnswerColumns, type ColumnBlock, type Source } from './column-source.ts'
+import {
+  codesBefore,
+  sourcesOf,
+  type AnswerColumns,
+  type ColumnBlock,
+  type ColumnSource,
+} from './column-source.ts'
 import { answerWhole } from './row-adapter.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import type { Network } from '../network/layers-model.ts'
@@ -39,7 +45,7 @@ export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, netwo
 /** Only what is not 0 of the first layer, then the loops of a replica over the others. */
 function answerSparsely(
   { layers, outputs: width, inputs }: Network,
-  sources: readonly Source[],
+  sources: readonly ColumnSource[],
 ): AnswerColumns {
   const [first, ...others] = layers
   const { units, kernel, bias, activations } = first!
@@ -51,7 +57,7 @@ function answerSparsely(
   const weights = new Float32Array(inputs * units)
   weights.set(kernel)
   const addNumbers = (
-    source: Extract<Source, { kind: 'number' }>,
+    source: Extract<ColumnSource, { kind: 'number' }>,
     values: Float64Array,
     from: number,
     to: number,
@@ -69,7 +75,7 @@ function answerSparsely(
     }
   }
   const addTexts = (
-    source: Extract<Source, { kind: 'text' }>,
+    source: Extract<ColumnSource, { kind: 'text' }>,
     codes: Int32Array,
     from: number,
     to: number,

@@ -1,7 +1,7 @@
 /** Rows as columns, and what each value of a column is to the network of a version. */
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { scaled } from '../../../domain/model/preprocessing.ts'
-import type { Column } from '../codec/feature-columns.ts'
+import type { FeatureColumn } from '../codec/feature-columns.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The columns of some rows, in the layout of a batch. */
@@ -15,15 +15,15 @@ export interface ColumnBlock {
 export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
 
 /** Where a column is in the block, and what its values are to the network. */
-export type Source =
+export type ColumnSource =
   | { kind: 'number'; slot: number; start: number; scale: (value: number) => number }
   /** By code, from the lowest on: the input that is 1, or -1 where the row is refused. */
   | { kind: 'text'; slot: number; places: Int32Array }
 
 export const codesBefore = -textCodes.unstorable
 /** In the order of the inputs of the network. */
-export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Source[] {
-  return columns.all.map((column): Source => {
+export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
+  return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
       const { name, start, mean, std, fill, fillable } = column
       const filled = fillable ? Math.fround(scaled(fill, mean, std)) : NaN
@@ -40,7 +40,10 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Sour
   })
 }
 
-function placesOf(column: Extract<Column, { kind: 'category' }>, codes: readonly string[]): Int32Array {
+function placesOf(
+  column: Extract<FeatureColumn, { kind: 'category' }>,
+  codes: readonly string[],
+): Int32Array {
   const { start, places, other, values, fillable } = column
   const known = Int32Array.from(codes, (text) =>
     values !== undefined && !values.has(text) ? -1 : start + (places.get(text) ?? other),

@@ -1,10 +1,10 @@
 /** Rows that are read column by column, with all inputs of each, through whatever loops the version has. */
-import { codesBefore, type AnswerColumns, type Source } from './column-source.ts'
+import { codesBefore, type AnswerColumns, type ColumnSource } from './column-source.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
 
-export function answerWhole({ predictor }: LoadedVersion, sources: readonly Source[]): AnswerColumns {
+export function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
   const input = new Float32Array(blockRows * inputs)
   const answers = new Float32Array(blockRows * width)

@@ -9,13 +9,13 @@ import type { Database } from '../../../store/postgres.ts'
 
 export interface FeatureCache {
   /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
-  find(asked: Asked, freshMs: number): Found | undefined
+  find(asked: Asked, freshMs: number): CachedValues | undefined
   /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
   read(asked: Asked): Promise<void> | undefined
   counts(): { entries: number; bytes: number }
 }
 
-export interface Found {
+export interface CachedValues {
   known: EntityValues | undefined
 }
 
@@ -27,7 +27,7 @@ export interface FeatureCacheOptions {
   maxBytes?: number
 }
 
-interface Entry extends Found {
+interface Entry extends CachedValues {
   readAt: number
   bytes: number
 }

@@ -6,7 +6,7 @@ import {
   type Missing,
 } from '../../../domain/model/feature-view.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import type { FeatureCache, Found } from './feature-cache.ts'
+import type { FeatureCache, CachedValues } from './feature-cache.ts'
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
 import type { Protocol } from '../request/protocol.ts'
@@ -42,7 +42,7 @@ export function readerOf(
   { fields }: Needs,
   atMs: number,
 ): Protocol {
-  const seen = new Map<string, Found | undefined>()
+  const seen = new Map<string, CachedValues | undefined>()
   const readings = new Map<LoadedVersion, Reading>()
   const lookUp = (from: FeatureOrigin, row: FeatureRow): { value: FeatureValue; missing?: Missing } => {
     const otherwise = from.otherwise ?? null

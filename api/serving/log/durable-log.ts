@@ -51,7 +51,7 @@ export interface DurableLogOptions {
   /** Told when the log can no longer be written, and when it can again. */
   onError: (message: string, error?: unknown) => void
   /** How long a row may wait. */
-  patienceMs?: number
+  maxWaitMs?: number
   /** Most bytes that wait. */
   maxBytes?: number
 }
@@ -91,7 +91,7 @@ const probeMs = 500
 
 export function openDurableLog(options: DurableLogOptions): DurableLog {
   const { store, onError } = options
-  const patienceMs = options.patienceMs ?? 1_000
+  const maxWaitMs = options.maxWaitMs ?? 1_000
   const maxBytes = options.maxBytes ?? 16_777_216
   const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
   let heldBytes = 0
@@ -117,7 +117,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     heldBytes -= group.used
   }
   const refuse = (group: Group): void => {
-    for (const row of group.rows) settle(group, row, unavailable(`no commit within ${patienceMs} ms`))
+    for (const row of group.rows) settle(group, row, unavailable(`no commit within ${maxWaitMs} ms`))
     close(group)
   }
   const beginGroup = (): Group => {
@@ -126,7 +126,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       used: 0,
       rows: [],
       ids: new Set(),
-      timer: setTimeout(() => refuse(group), patienceMs),
+      timer: setTimeout(() => refuse(group), maxWaitMs),
       isOver: false,
     }
     return group

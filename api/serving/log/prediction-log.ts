@@ -48,7 +48,7 @@ export interface LogCounts {
   dropped: number
   /** Rows of processes that have died, stored from their spools or lost with them; not part of this one's equation. */
   recovered: number
-  lost: number
+  markAway: number
   /** What the spool takes on the disk, with what dead processes have left there. */
   spoolBytes: number
 }
@@ -79,7 +79,7 @@ const uncounted =
 const retryMs = 500
 const blockBatchSize = 4
 
-export function openLog(options: LogOptions): PredictionLog {
+export function openPredictionLog(options: LogOptions): PredictionLog {
   const { store, spool, onError } = options
   const blockBytes = options.blockBytes ?? 262_144
   const maxBytes = options.maxBytes ?? 33_554_432
@@ -95,7 +95,7 @@ export function openLog(options: LogOptions): PredictionLog {
   let away = false
   let running: Promise<void> | undefined
   let closing = false
-  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
+  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, markAway: 0 }
 
   const rotate = (): void => {
     if (current.rows === 0) return
@@ -121,7 +121,7 @@ export function openLog(options: LogOptions): PredictionLog {
       const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
       fullBytes -= blocks.reduce((sum, block) => sum + block.used, 0)
       inFlight = rows
-      if (performance.now() < awayUntil || !(await sent(blocks))) await keep(blocks)
+      if (performance.now() < awayUntil || !(await storeBlocks(blocks))) await spoolBlocks(blocks)
       inFlight = 0
       blocks.forEach(recycle)
     }
@@ -150,7 +150,7 @@ export function openLog(options: LogOptions): PredictionLog {
     }
   }
   /** Whether Postgres has them now; what it refuses is counted as dropped. */
-  const sent = async (blocks: Block[]): Promise<boolean> => {
+  const storeBlocks = async (blocks: Block[]): Promise<boolean> => {
     const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
     try {
       await withClient(store, (client) =>
@@ -159,7 +159,7 @@ export function openLog(options: LogOptions): PredictionLog {
       settle(rows, 0)
       return true
     } catch (error) {
-      if (!isRefusal(error)) return lost(error)
+      if (!isRefusal(error)) return markAway(error)
     }
     try {
       for (const block of blocks) {
@@ -172,7 +172,7 @@ export function openLog(options: LogOptions): PredictionLog {
       }
       return true
     } catch (error) {
-      return lost(error)
+      return markAway(error)
     }
   }
   const settle = (stored: number, dropped: number): void => {
@@ -182,13 +182,13 @@ export function openLog(options: LogOptions): PredictionLog {
     if (away) onError('the prediction log reaches Postgres again')
     away = false
   }
-  const lost = (error: unknown): false => {
+  const markAway = (error: unknown): false => {
     if (!away) onError('the prediction log does without Postgres', error)
     away = true
     awayUntil = performance.now() + retryMs
     return false
   }
-  const keep = async (blocks: Block[]): Promise<void> => {
+  const spoolBlocks = async (blocks: Block[]): Promise<void> => {
     for (const block of blocks) {
       if (block.rows === 0) continue
       const onDisk = await spool.append({ rows: block.rows, bytes: bytesOf(block) })
@@ -221,9 +221,10 @@ export function openLog(options: LogOptions): PredictionLog {
   /** Closes the accounts of dead processes of which nothing waits here any more. */
   const settleLeft = async (): Promise<void> => {
     for (const left of spool.left()) {
-      const lost = await settleAccount(store, { account: left.name, served: left.served })
-      counts.lost += lost
-      if (lost > 0) onError(`a process that has ended took ${lost} rows of the prediction log with it`)
+      const markAway = await settleAccount(store, { account: left.name, served: left.served })
+      counts.markAway += markAway
+      if (markAway > 0)
+        onError(`a process that has ended took ${markAway} rows of the prediction log with it`)
       await spool.forget(left)
     }
   }
@@ -238,7 +239,7 @@ export function openLog(options: LogOptions): PredictionLog {
         counts.dropped += drained?.lostRows ?? 0
         return settleLeft()
       })
-      .catch(lost)
+      .catch(markAway)
       .finally(() => (draining = undefined))
   }
   /** Whatever waits on the disk is settled by the next process. */

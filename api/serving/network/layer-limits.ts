@@ -7,7 +7,7 @@ import {
   layersOf,
   networkLimits,
   objectOf,
-  type Config,
+  type JsonObject,
   type LayerConfig,
   type ReadModel,
 } from './layers-model.ts'
@@ -131,7 +131,7 @@ function inputOf(kind: string, config: unknown, layers: readonly LayerConfig[]):
   const [first] = layers
   let input = first?.config
   if (kind !== 'Sequential') {
-    const { input_layers: inputs, output_layers: outputs } = config as Config
+    const { input_layers: inputs, output_layers: outputs } = config as JsonObject
     if (!Array.isArray(inputs) || inputs.length !== 1) refuse('the model has not exactly one input')
     if (!Array.isArray(outputs) || outputs.length !== 1) refuse('the model has not exactly one output')
     const name: unknown = Array.isArray(inputs[0]) ? inputs[0][0] : undefined

@@ -34,7 +34,7 @@ const denseKinds = new Set([
 /** A normalisation that stands alone becomes a square of weights. */
 const maxNormalised = 512
 
-export type Config = Record<string, unknown>
+export type JsonObject = Record<string, unknown>
 
 export interface Weight {
   values: Float32Array
@@ -43,7 +43,7 @@ export interface Weight {
 
 /** A model whose bytes are in order; whether its layers are is not known yet. */
 export interface ReadModel {
-  model: Config
+  model: JsonObject
   /** By name, in the order of the bytes. */
   named: Map<string, Weight>
 }
@@ -128,7 +128,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
   return { inputs: first.inputs, outputs: last.units, layers }
 }
 
-function readDense(name: string, config: Config, inputs: number, named: Map<string, Weight>): DenseLayer {
+function readDense(name: string, config: JsonObject, inputs: number, named: Map<string, Weight>): DenseLayer {
   const units = config['units']
   if (typeof units !== 'number' || !Number.isInteger(units) || units < 1 || units > networkLimits.units)
     refuse(`layer ${name} has ${String(units)} units; 1 to ${networkLimits.units} are served`)
@@ -141,7 +141,12 @@ function readDense(name: string, config: Config, inputs: number, named: Map<stri
   }
 }
 
-function readNormalisation(name: string, config: Config, width: number, named: Map<string, Weight>): Affine {
+function readNormalisation(
+  name: string,
+  config: JsonObject,
+  width: number,
+  named: Map<string, Weight>,
+): Affine {
   const { axis, epsilon = 1e-3 } = config
   if (axis !== undefined && axis !== -1 && axis !== 1)
     refuse(`layer ${name} normalises along ${JSON.stringify(axis)}, not along its numbers`)
@@ -171,18 +176,18 @@ function takeWeights(named: Map<string, Weight>, name: string, part: string, sha
 export interface LayerConfig {
   kind: string
   name: string
-  config: Config
+  config: JsonObject
 }
 
 /** The layers of a Sequential, in order. */
-function readLayers(model: Config): LayerConfig[] {
+function readLayers(model: JsonObject): LayerConfig[] {
   const { kind, layers } = layersOf(model)
   if (kind !== 'Sequential') refuse(`the model is of the type ${kind}; Sequential is compiled`)
   return layers
 }
 
 /** What kind of model it is, and its layers. Throws `artifact_invalid`. */
-export function layersOf(model: Config): { kind: string; config: unknown; layers: LayerConfig[] } {
+export function layersOf(model: JsonObject): { kind: string; config: unknown; layers: LayerConfig[] } {
   const topology = objectOf(model['modelTopology'], 'modelTopology')
   const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
   const config = root['config']
@@ -244,7 +249,7 @@ function areFinite(values: Float32Array): boolean {
   return sum === 0
 }
 
-function inputWidth(config: Config): number | undefined {
+function inputWidth(config: JsonObject): number | undefined {
   const shape = config['batch_input_shape'] ?? config['batchInputShape']
   if (shape === undefined) return undefined
   const width: unknown = Array.isArray(shape) ? shape[1] : undefined
@@ -253,7 +258,7 @@ function inputWidth(config: Config): number | undefined {
   return width as number
 }
 
-function parse(bytes: Uint8Array): Config {
+function parse(bytes: Uint8Array): JsonObject {
   if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${deepest} levels deep`)
   try {
     return objectOf(JSON.parse(new TextDecoder().decode(bytes)), 'model.json')
@@ -263,9 +268,9 @@ function parse(bytes: Uint8Array): Config {
   }
 }
 
-export function objectOf(value: unknown, what: string): Config {
+export function objectOf(value: unknown, what: string): JsonObject {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is no object`)
-  return value as Config
+  return value as JsonObject
 }
 
 function textOf(value: unknown, what: string): string {

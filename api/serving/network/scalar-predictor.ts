@@ -14,7 +14,7 @@ export interface Predictor {
    * Answers `rows` rows from the start of `input` into the start of `output`. A compiled network is done when this returns, and
    * has allocated nothing; another one is done when the promise is, and both arrays are its own until then.
    */
-  run(input: Float32Array, rows: number, output: Float32Array, order?: Order): Promise<void> | undefined
+  run(input: Float32Array, rows: number, output: Float32Array, order?: RunTicket): Promise<void> | undefined
   /** Why nothing can be answered now; only of networks that are computed elsewhere. */
   trouble?(): string | undefined
   /** Gives back what is held elsewhere; what waits is refused. */
@@ -22,7 +22,7 @@ export interface Predictor {
 }
 
 /** What is known of somebody who waits for rows. */
-export interface Order {
+export interface RunTicket {
   /** Nobody waits for these rows: they come behind all others. */
   background: boolean
   /** Set by whoever waits, when that is over: rows that have not begun are left out. */

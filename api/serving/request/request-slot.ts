@@ -3,7 +3,7 @@
  * one that waits keeps its own until it is answered, and there are only so many, or a slow model would fill the memory.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import type { Order } from '../network/scalar-predictor.ts'
+import type { RunTicket } from '../network/scalar-predictor.ts'
 import { createInputBuffer, type InputBuffer } from '../codec/input-buffer.ts'
 
 export interface RequestSlot {
@@ -16,7 +16,7 @@ export interface RequestSlot {
   /** The id of a request that waits, and the bytes that it holds meanwhile. */
   id: Uint8Array
   heldBytes: number
-  order: Order
+  order: RunTicket
 }
 
 export interface SlotPool {

@@ -14,26 +14,26 @@ import type { Signer } from '../../../store/signing/signing-key.ts'
 import { networkLimits } from '../network/layers-model.ts'
 
 /** What a version is made of and who vouches for it, as it was read from the database. */
-export interface RememberedVersion {
+export interface VersionOrigin {
   model: string
   artifactDigest: string
   /** In base64. */
   signature: string
 }
 
-export interface Remembered {
+export interface RoutingSnapshot {
   models: string[]
   /** As they stood in the table, to be checked again. */
   routes: unknown[]
-  versions: Record<string, RememberedVersion>
+  versions: Record<string, VersionOrigin>
   flags: SwitchRow[]
   fallbacks: FallbackRow[]
 }
 
 export interface Cache {
   /** What the processes on this disk have remembered, the newest of each model; and why something is not believed. */
-  recall(): Promise<{ remembered?: Remembered; refusals: string[] }>
-  remember(what: Remembered): Promise<void>
+  recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
+  remember(what: RoutingSnapshot): Promise<void>
   /** The files of an artifact, from this disk or else from where artifacts are kept; each checked against its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }>
 }
@@ -64,14 +64,14 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
     await own.put('artifacts', bytes).catch(() => {})
     return bytes
   }
-  const read = async (name: string): Promise<Remembered | string> => {
+  const read = async (name: string): Promise<RoutingSnapshot | string> => {
     const bytes = await readFile(join(directory, name))
     const at = bytes.indexOf('\n')
     const signature = Buffer.from(bytes.toString('latin1', 0, Math.max(at, 0)), 'base64')
     const text = bytes.subarray(at + 1)
     if (at < 0 || !signer.verify(Buffer.concat([Buffer.from(kind), text]), signature))
       return `${name} is not believed: it does not carry this installation's signature over its bytes`
-    return JSON.parse(text.toString('utf8')) as Remembered
+    return JSON.parse(text.toString('utf8')) as RoutingSnapshot
   }
   const signedNames = async (): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
@@ -95,7 +95,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
   return {
     async recall() {
       const names = await signedNames()
-      const found: Remembered[] = []
+      const found: RoutingSnapshot[] = []
       const refusals: string[] = []
       for (const name of names.sort()) {
         const one = await read(name).catch((error: Error) => `${name} cannot be read: ${error.message}`)
@@ -133,7 +133,7 @@ interface Placed {
 }
 
 /** Of two processes that were ended one after the other, the later one may have followed more. */
-function newestOf(a: Remembered, b: Remembered): Remembered {
+function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {
   const routes = new Map<string, Placed>()
   for (const route of [...a.routes, ...b.routes] as Placed[]) {
     const other = routes.get(route.model)

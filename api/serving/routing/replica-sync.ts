@@ -32,7 +32,7 @@ import type { CounterRegistry } from '../counters/arm-counters.ts'
 
 export interface ReplicaDeps {
   store: Store
-  bins: FeatureHistograms
+  histograms: FeatureHistograms
   cache: Cache
   clock: Clock
   lease: Lease
@@ -61,27 +61,27 @@ const pollMs = 2_000
 /** Ticks shorter than this are handed on late. */
 const rollMs = 50
 /** How long counts for drift wait; they are for windows of hours. */
-const binsMs = 5_000
+const histogramMs = 5_000
 /** How often a replica says what it needs of its machine. */
 const resourcesMs = 10_000
 const tickBatchSize = 1_000
 const pairBatchSize = 500
 
-export function startReplica(deps: ReplicaDeps): RunningReplica {
-  const { store, bins, clock, lease, routing, shadow, switches, counters, replica } = deps
-  const trouble = (what: string) => (error: unknown) => deps.onError(what, error)
+export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
+  const { store, histograms: bins, clock, lease, routing, shadow, switches, counters, replica } = deps
+  const reportError = (what: string) => (error: unknown) => deps.onError(what, error)
   let registered = false
   /**
    * A lease after a time without one. While this replica counted as gone nobody waited for it, and a version may have been
    * taken back everywhere else: it holds only when the routes have been read after the database has counted it in.
    */
-  let unread: { at: number; until: number } | undefined
+  let pendingLease: { at: number; until: number } | undefined
   /** When the routes that were read last were asked for. */
   let readAt = clock.now()
   /** Whether the database may have forgotten what it was told. */
-  let sayAgain = false
+  let mustRepeat = false
   let remembered = ''
-  let saidRungs = '[]'
+  let writtenLevels = '[]'
   let lastPairs = 0
 
   // In a drill this replica is as good as cut off for a while: it says nothing and hears nothing, and falls back by itself.
@@ -100,10 +100,10 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     await renewLease(store, { replica, leaseMs: deps.leaseMs })
     const isFirst = !registered
     registered = true
-    const lent = { at: clock.now(), until: sentAt + deps.leaseMs }
-    if (lent.at < lease.until) lease.until = Math.max(lease.until, lent.until)
+    const newLease = { at: clock.now(), until: sentAt + deps.leaseMs }
+    if (newLease.at < lease.until) lease.until = Math.max(lease.until, newLease.until)
     else {
-      unread = lent
+      pendingLease = newLease
       await routes.wake()
     }
     if (isFirst) await forgetReplicas(store)
@@ -113,26 +113,26 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     const sentAt = clock.now()
     await routing.take(await readRouting(store), sentAt)
     readAt = sentAt
-    if (unread !== undefined && sentAt >= unread.at) {
-      lease.until = Math.max(lease.until, unread.until)
-      unread = undefined
+    if (pendingLease !== undefined && sentAt >= pendingLease.at) {
+      lease.until = Math.max(lease.until, pendingLease.until)
+      pendingLease = undefined
     }
     if (deps.drills) await takeFaults(deps)
-    await sayWhatIsFollowed()
-    await sayRungs()
+    await writeAcknowledgements()
+    await writeFallbackLevels()
     const now = JSON.stringify(routing.remembered())
     if (now === remembered) return
     await deps.cache.remember(routing.remembered())
     remembered = now
   }
-  const sayWhatIsFollowed = async (): Promise<void> => {
+  const writeAcknowledgements = async (): Promise<void> => {
     if (!registered) return
-    if (sayAgain) {
+    if (mustRepeat) {
       for (const { route } of routing.live())
         if (!routing.problems().has(route.model))
           await acknowledge(store, { replica: replica.id, ...placeOf(route) })
-      saidRungs = ''
-      sayAgain = false
+      writtenLevels = ''
+      mustRepeat = false
     }
     for (const acknowledgement of routing.acknowledgements()) {
       await acknowledge(store, { replica: replica.id, ...acknowledgement })
@@ -144,14 +144,14 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     }
   }
   /** Which models are not answered by their champion here, when they are others than was said last. */
-  const sayRungs = async (): Promise<void> => {
+  const writeFallbackLevels = async (): Promise<void> => {
     const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
     const text = JSON.stringify(standing)
-    if (!registered || text === saidRungs) return
+    if (!registered || text === writtenLevels) return
     await writeRungs(store, { replica: replica.id, standing })
-    saidRungs = text
+    writtenLevels = text
   }
-  const handOn = async (): Promise<void> => {
+  const writeCounts = async (): Promise<void> => {
     counters.closeTick()
     while (counters.closed.length > 0) {
       const ticks = counters.closed.slice(0, tickBatchSize)
@@ -167,7 +167,7 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     shadow.pairs.splice(0, pairs.length)
   }
 
-  const handOnBins = async (): Promise<void> => {
+  const writeHistograms = async (): Promise<void> => {
     const rows = bins.pending()
     if (rows.length === 0) return
     await writeFeatureCounts(store, { replica: replica.id, rows })
@@ -176,13 +176,16 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
 
   const leases = startLoop(renew, {
     everyMs: deps.leaseMs / 3,
-    onError: trouble('the lease was not renewed'),
+    onError: reportError('the lease was not renewed'),
   })
-  const routes = startLoop(follow, { everyMs: pollMs, onError: trouble('the routes were not read') })
-  const counts = startLoop(handOn, { everyMs: rollMs, onError: trouble('counts were not handed on') })
-  const binned = startLoop(handOnBins, {
-    everyMs: binsMs,
-    onError: trouble('the counts of features were not handed on'),
+  const routes = startLoop(follow, { everyMs: pollMs, onError: reportError('the routes were not read') })
+  const counts = startLoop(writeCounts, {
+    everyMs: rollMs,
+    onError: reportError('counts were not handed on'),
+  })
+  const histogramLoop = startLoop(writeHistograms, {
+    everyMs: histogramMs,
+    onError: reportError('the counts of features were not handed on'),
   })
   const { meter } = deps
   const needs =
@@ -191,11 +194,11 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
       async () => {
         if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
       },
-      { everyMs: resourcesMs, onError: trouble('what this replica needs was not said') },
+      { everyMs: resourcesMs, onError: reportError('what this replica needs was not said') },
     )
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection: the server may be another one, or the same one from a backup, without what it was told last.
-    if (payload === undefined) sayAgain = true
+    if (payload === undefined) mustRepeat = true
     void routes.wake()
   })
 
@@ -204,12 +207,14 @@ export function startReplica(deps: ReplicaDeps): RunningReplica {
     async stop() {
       await unlisten()
       meter?.stop()
-      const loops = [leases, routes, counts, binned, ...(needs === undefined ? [] : [needs])]
+      const loops = [leases, routes, counts, histogramLoop, ...(needs === undefined ? [] : [needs])]
       await Promise.all(loops.map((loop) => loop.stop()))
       counters.closeTick(true)
-      await Promise.all([handOn(), handOnBins()]).catch(trouble('the last counts were not handed on'))
+      await Promise.all([writeCounts(), writeHistograms()]).catch(
+        reportError('the last counts were not handed on'),
+      )
       lease.until = 0
-      await endLease(store, replica.id).catch(trouble('the lease was not given back'))
+      await endLease(store, replica.id).catch(reportError('the lease was not given back'))
     },
   }
 }

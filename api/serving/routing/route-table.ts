@@ -103,7 +103,7 @@ export interface TableOptions {
 export function buildTable(route: Route, options: TableOptions): RouteTable {
   const { versions, counters, guard, championGuard, quiet = false, fallback = false } = options
   const { model, generation } = route
-  const tallyOf = (
+  const countersOf = (
     arm: Arm | 'shadow',
     version: string,
     release: string | undefined,
@@ -124,7 +124,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
     arm,
     generation,
     loaded: versions.get(version)!,
-    counters: tallyOf(arm, version, release, isQuiet),
+    counters: countersOf(arm, version, release, isQuiet),
     origin: encodeOrigin({ model, version, arm, release, generation }),
     fallback,
     head: Buffer.from(
@@ -156,7 +156,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
   const counted = version === route.proven ? undefined : route.release
   const arm = {
     loaded: versions.get(version)!,
-    counters: tallyOf('shadow', version, counted, false),
+    counters: countersOf('shadow', version, counted, false),
     release: route.release,
   }
   return { ...table, shadow: { arm, seed: hash32(`shadow:${route.salt}`), belowBp: shareBp } }

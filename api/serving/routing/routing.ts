@@ -7,7 +7,7 @@ import { hasCandidate, isNewer, routeAt, type Route } from '../../../domain/serv
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
 import type { StandingRung } from '../../../store/serving/replica-fallbacks.ts'
-import type { Remembered, RememberedVersion } from './disk-cache.ts'
+import type { RoutingSnapshot, VersionOrigin } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
 import { createChampionGuards, createGuards } from './circuit-breakers.ts'
 import { parseRow } from './parse-route.ts'
@@ -30,7 +30,7 @@ export interface ReplicaRouting {
   /** Takes in what was read from the database; `sentAt` is when the question left. */
   take(read: RoutingRead, sentAt: number): Promise<void>
   /** Takes in what an earlier process remembered, as long as nothing better is known. */
-  recall(remembered: Remembered): Promise<void>
+  recall(remembered: RoutingSnapshot): Promise<void>
   /** What is to be said to the database: what each model now follows, or why not. */
   acknowledgements(): Omit<Acknowledgement, 'replica'>[]
   /** Marks one as delivered. */
@@ -42,7 +42,7 @@ export interface ReplicaRouting {
   fallbackLevels(): StandingRung[]
   /** Whether routes have come from anywhere yet. */
   isFilled(): boolean
-  remembered(): Remembered
+  remembered(): RoutingSnapshot
 }
 
 export interface RoutingProblem {
@@ -53,7 +53,7 @@ export interface RoutingProblem {
 
 /** A version in memory, and who vouches for it. */
 export interface Held {
-  origin: RememberedVersion
+  origin: VersionOrigin
   loaded: LoadedVersion
 }
 
@@ -78,7 +78,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const models = new Set<string>()
   const versions = new Map<string, Held>()
   const problems = new Map<string, RoutingProblem>()
-  const said = new Map<string, string>()
+  const sentAcknowledgements = new Map<string, string>()
   const guardOf = createGuards(clock)
   const championGuardOf = createChampionGuards(clock)
   let filled = false
@@ -86,7 +86,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
 
   const hold = async (version: string, recalled: boolean): Promise<Held> =>
     versions.get(version) ?? (await options.load(version, recalled))
-  const pinned = (model: ActiveRoute): ActiveRoute => {
+  const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { loaded } = versions.get(championOf(model.route))!
     return Object.assign(model, {
       pin: switches.pinOf(model.route, loaded),
@@ -100,7 +100,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   }
   const applySwitches = (): void => {
     for (const model of live.values()) {
-      pinned(model)
+      applyOverride(model)
       // Whoever throws a switch has looked: what was counted against the champion before counts no more.
       const guard = guardOfChampion(model.route)
       if (guard === model.championGuard) continue
@@ -148,7 +148,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       guardOfChampion(route),
     )
     const built = { ...here, route, exposedUntil: 0 }
-    live.set(route.model, pinned(built))
+    live.set(route.model, applyOverride(built))
     problems.delete(route.model)
     forget()
   }
@@ -199,9 +199,9 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     model.renewedTo = exposedUntilMs
   }
   const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const mine = turn.then(work)
-    turn = mine.catch(() => {})
-    return mine
+    const run = turn.then(work)
+    turn = run.catch(() => {})
+    return run
   }
 
   return {
@@ -253,16 +253,16 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         const route = live.get(model)?.route
         const { epoch, generation } = problem ?? route!
         const acknowledgement = { model, epoch, generation, ...(problem ? { problem: problem.text } : {}) }
-        return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
+        return sentAcknowledgements.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
       }),
     acknowledged: (acknowledgement) => {
-      said.set(acknowledgement.model, JSON.stringify(acknowledgement))
+      sentAcknowledgements.set(acknowledgement.model, JSON.stringify(acknowledgement))
     },
     live: () => live.values(),
     problems: () => problems,
     loaded: () => [...versions.values()].map(({ loaded }) => loaded),
     fallbackLevels: () => [
-      ...[...live.values()].map(rungOf),
+      ...[...live.values()].map(fallbackLevelOf),
       ...[...problems]
         .filter(([model]) => !live.has(model))
         .map(([model, { text }]): StandingRung => ({ model, level: 'refused', reason: text })),
@@ -279,7 +279,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
 
 const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version
 
-function rungOf({ route, override, fallback, championGuard }: ActiveRoute): StandingRung {
+function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRoute): StandingRung {
   const { model } = route
   const nameOf = (rung: StandingRung['level'], { table }: { table: RouteTable }) =>
     rung === 'previous' ? table.likeliest.loaded.version : fallbackName(model)

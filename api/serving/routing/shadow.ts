@@ -5,7 +5,7 @@
 import { isError } from '../../../domain/errors.ts'
 import type { Pair } from '../../../store/release/shadow-pairs.ts'
 import { placeText } from '../prediction-ids.ts'
-import type { Order } from '../network/scalar-predictor.ts'
+import type { RunTicket } from '../network/scalar-predictor.ts'
 import { createInputBuffer } from '../codec/input-buffer.ts'
 import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
 import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
@@ -46,7 +46,7 @@ const noBody = Buffer.alloc(0)
 const maxPairs = 5_000
 /** Copies that are computed elsewhere at once; the others wait here, where they are counted. */
 const maxElsewhere = 64
-const background: Order = { background: true, cancelled: false, begunMs: 0 }
+const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
 /** How long one turn may keep the process from answering callers. */
 const turnMs = 1
 

@@ -5,7 +5,7 @@
  * the others by one batch of its own and no more, and rows that nobody waits for come last.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import type { Order } from '../network/scalar-predictor.ts'
+import type { RunTicket } from '../network/scalar-predictor.ts'
 
 /** Computes rows that lie side by side; the input is its own from then on. */
 export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>
@@ -13,7 +13,7 @@ export type Compute = (input: Float32Array, rows: number) => Promise<Float32Arra
 /** The queue of one model. */
 export interface Lane {
   /** Resolves when the outputs stand in `output`, or when the order was cancelled before it began. Throws `overloaded`. */
-  run(input: Float32Array, rows: number, output: Float32Array, order: Order): Promise<void>
+  run(input: Float32Array, rows: number, output: Float32Array, order: RunTicket): Promise<void>
   /** Refuses what waits. */
   close(why: DomainError): void
 }
@@ -47,7 +47,7 @@ interface Wait {
   input: Float32Array
   rows: number
   output: Float32Array
-  order: Order
+  order: RunTicket
   /** Rows that were put into a batch, and those that are back. */
   sent: number
   done: number

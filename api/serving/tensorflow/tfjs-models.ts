@@ -8,8 +8,8 @@ import { DomainError } from '../../../domain/errors.ts'
 import { launcher } from '../../../temporal.config.ts'
 import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
-import type { Order, Predictor } from '../network/scalar-predictor.ts'
-import type { Said, Told } from './tfjs-worker.ts'
+import type { RunTicket, Predictor } from '../network/scalar-predictor.ts'
+import type { WorkerReply, WorkerCommand } from './tfjs-worker.ts'
 
 export interface Tensors {
   /** Throws `artifact_invalid` when TensorFlow.js does not take the model. */
@@ -44,7 +44,7 @@ interface Thread {
 
 interface Call {
   key: string
-  resolve: (said: Said) => void
+  resolve: (said: WorkerReply) => void
   reject: (error: Error) => void
   timer: NodeJS.Timeout
 }
@@ -55,7 +55,7 @@ const maxStrikes = 3
 const firstPauseMs = 100
 const longestPauseMs = 5_000
 
-const noOrder: Order = { background: false, cancelled: false, begunMs: 0 }
+const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
 export function createTensors(options: TensorsOptions): Tensors {
   const { onError, loadMs = 30_000, runMs = 10_000 } = options
@@ -77,7 +77,7 @@ export function createTensors(options: TensorsOptions): Tensors {
     const started: Thread = { worker, calls: new Map() }
     let why = new Error('it has ended')
     worker.on('error', (error) => (why = error as Error))
-    worker.on('message', (said: Said) => {
+    worker.on('message', (said: WorkerReply) => {
       const call = started.calls.get(said.id)
       if (call === undefined) return
       started.calls.delete(said.id)
@@ -130,10 +130,10 @@ export function createTensors(options: TensorsOptions): Tensors {
   /** Asks the thread; after the time it is ended, because nothing else stops what it does. */
   const call = (
     key: string,
-    told: (id: number) => Told,
+    told: (id: number) => WorkerCommand,
     limitMs: number,
     transfer: ArrayBuffer[] = [],
-  ): Promise<Said> =>
+  ): Promise<WorkerReply> =>
     new Promise((resolve, reject) => {
       const asked = (thread ??= start())
       const id = calls++

@@ -5,7 +5,7 @@
 import { DomainError } from '../../../domain/errors.ts'
 import { inputWidthOf } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
-import { columnsOf, type Columns } from '../codec/feature-columns.ts'
+import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import { layeredModelOf, type LayeredModel } from '../network/layer-limits.ts'
 import { compilePredictor, type Predictor } from '../network/scalar-predictor.ts'
@@ -21,7 +21,7 @@ export interface LoadedVersion {
   version: string
   manifest: Manifest
   predictor: Predictor
-  columns: Columns
+  columns: FeatureColumns
   read: InstanceReader
   scan: InstanceScanner
   format: OutputFormat

@@ -17,7 +17,7 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import {
   flightSpec,
   irisSpec,
-  manifestOf,
+  artifactManifest,
   notCompiled,
   seeded,
   type ArtifactSpec,
@@ -136,7 +136,7 @@ async function normalised(): Promise<string> {
     'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology))),
     'weights.bin': await artifacts.put('artifacts', new Uint8Array(weightData as ArrayBuffer)),
   }
-  const manifest = { ...manifestOf(spec, files), golden: { instances: golden, outputs } }
+  const manifest = { ...artifactManifest(spec, files), golden: { instances: golden, outputs } }
   const digest = await putManifest(artifacts, manifest)
   return registerDigest(house.store, house.artifactRoot, { ...spec, digest })
 }

@@ -46,7 +46,7 @@ export async function startApiProcess(
   }
 }
 
-export interface Load {
+export interface ClosedLoad {
   /** Answers with status 200. */
   answered(): number
   /** Requests that got another answer, or none. */
@@ -60,7 +60,7 @@ export interface Load {
 export function startLoad(
   url: string,
   { path, body, callers, rate }: { path: string; body: string; callers: number; rate?: number },
-): Load {
+): ClosedLoad {
   const { hostname, port } = new URL(url)
   const agent = new Agent({ keepAlive: true, maxSockets: callers })
   let going = true

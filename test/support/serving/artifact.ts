@@ -6,7 +6,7 @@ import type { FeatureFit, Features, Output, FeatureRow } from '../../../domain/m
 import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 
-export interface Layer {
+export interface LayerSpec {
   units: number
   activation: string
   /** Row by row, inputs × units. */
@@ -19,7 +19,7 @@ export interface ArtifactSpec {
   features: Features
   output: Output
   preprocessing: FeatureFit[]
-  layers: Layer[]
+  layers: LayerSpec[]
   /** Further layers behind the first one, as tfjs writes them; the golden outputs know nothing of them. */
   behind?: object[]
   golden: FeatureRow[]
@@ -48,7 +48,12 @@ export function seeded(seed: number): () => number {
   }
 }
 
-export function randomLayer(inputs: number, units: number, activation: string, next: () => number): Layer {
+export function randomLayer(
+  inputs: number,
+  units: number,
+  activation: string,
+  next: () => number,
+): LayerSpec {
   const scale = Math.sqrt(2 / inputs)
   return {
     units,
@@ -191,12 +196,12 @@ export function topologyOf({
   }
 }
 
-export function weightsOf(layers: readonly Layer[]): Buffer {
+export function weightsOf(layers: readonly LayerSpec[]): Buffer {
   const values = layers.flatMap(({ kernel, bias }) => [...kernel, ...bias])
   return Buffer.from(Float32Array.from(values).buffer)
 }
 
-export function manifestOf(
+export function artifactManifest(
   spec: ArtifactSpec,
   files: Record<'model.json' | 'weights.bin', FileDigest>,
 ): Manifest {
@@ -224,5 +229,5 @@ export async function putArtifact(
     'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topologyOf(spec)))),
     'weights.bin': await artifacts.put('artifacts', weightsOf(spec.layers)),
   }
-  return putManifest(artifacts, change(manifestOf(spec, files)))
+  return putManifest(artifacts, change(artifactManifest(spec, files)))
 }

@@ -1,5 +1,5 @@
 /** Sheets to compare: what two readers of the same body have understood. */
-import type { Columns } from '../../../api/serving/codec/feature-columns.ts'
+import type { FeatureColumns } from '../../../api/serving/codec/feature-columns.ts'
 import {
   resetInput,
   createInputBuffer,
@@ -8,19 +8,19 @@ import {
 } from '../../../api/serving/codec/input-buffer.ts'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import { manifestOf, topologyOf, weightsOf, type ArtifactSpec } from './artifact.ts'
+import { artifactManifest, topologyOf, weightsOf, type ArtifactSpec } from './artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 
 /** A version of this artifact in memory. */
 export function loadedOf(spec: ArtifactSpec): LoadedVersion {
-  const manifest = manifestOf(spec, { 'model.json': none, 'weights.bin': none })
+  const manifest = artifactManifest(spec, { 'model.json': none, 'weights.bin': none })
   const topology = Buffer.from(JSON.stringify(topologyOf(spec)))
   return loadVersion('v', manifest, { topology, weights: weightsOf(spec.layers) })
 }
 
 /** A sheet that says these rows; what the network is fed with is left out. */
-export function sheetOf(columns: Columns, rows: readonly object[]): InputBuffer {
+export function sheetOf(columns: FeatureColumns, rows: readonly object[]): InputBuffer {
   const input = createInputBuffer()
   resetInput(input, columns, rows.length)
   rows.forEach((row, index) => writeRow(input, columns, row as FeatureRow, index))

@@ -98,7 +98,7 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('the durable log', () => {
   it('has what it acknowledged exactly once, whoever kills or freezes Postgres', async () => {
-    const { log, troubles } = logOf({ patienceMs: 400 })
+    const { log, troubles } = logOf({ maxWaitMs: 400 })
     const acknowledged = new Set<string>()
     let refused = 0
     let going = true
@@ -143,7 +143,7 @@ describe('the durable log', () => {
   })
 
   it('keeps nobody waiting for longer than it says', async () => {
-    const { log } = logOf({ patienceMs: 200 })
+    const { log } = logOf({ maxWaitMs: 200 })
     const thaw = freeze(postgres.pid)
     try {
       const began = performance.now()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
-import { openLog, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
+import { openPredictionLog, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
@@ -91,7 +91,7 @@ describe.runIf(mayMount)('a full disk', () => {
     mounts(small, '256k')
     disks.push(small)
     const spool = await openSpool(small, 100_000_000)
-    log = openLog({ store, spool, onError: () => {}, blockBytes: 16_384, flushMs: 20 })
+    log = openPredictionLog({ store, spool, onError: () => {}, blockBytes: 16_384, flushMs: 20 })
     const before = await rows()
     process.kill(-postgres.pid, 'SIGKILL')
     serve(log, 2_000)
@@ -111,7 +111,7 @@ describe.runIf(mayMount)('a full disk', () => {
 
   it('of Postgres: rows wait on the disk of the replica until there is room again', async () => {
     const spool = await openSpool(join(root, 'large'), 100_000_000)
-    log = openLog({ store, spool, onError: () => {}, flushMs: 20 })
+    log = openPredictionLog({ store, spool, onError: () => {}, flushMs: 20 })
     const before = await rows()
     const { bavail, bsize } = statfsSync(data)
     const ballast = join(data, 'ballast')

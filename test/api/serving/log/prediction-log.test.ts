@@ -15,7 +15,11 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
-import { openLog, type LogOptions, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
+import {
+  openPredictionLog,
+  type LogOptions,
+  type PredictionLog,
+} from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
@@ -61,7 +65,13 @@ async function logOf(options: Partial<LogOptions> & { spoolBytes?: number; direc
   const directory = options.directory ?? mkdtempSync(join(root, 'spool-'))
   const spool = await openSpool(directory, options.spoolBytes ?? 100_000_000)
   const troubles: string[] = []
-  const log = openLog({ store, spool, onError: (what) => troubles.push(what), flushMs: 20, ...options })
+  const log = openPredictionLog({
+    store,
+    spool,
+    onError: (what) => troubles.push(what),
+    flushMs: 20,
+    ...options,
+  })
   open.push(log)
   return { log, troubles, directory }
 }
@@ -293,7 +303,7 @@ describe('what a dead process has left on the disk', () => {
   it('is stored by the next one, once, and what was lost with its memory is counted', async () => {
     const directory = await orphaned()
     const [one, two] = await Promise.all([logOf({ directory }), logOf({ directory })])
-    await until(() => one.log.counts().lost + two.log.counts().lost === 7, 'the account')
+    await until(() => one.log.counts().markAway + two.log.counts().markAway === 7, 'the account')
     expect(one.log.counts().recovered + two.log.counts().recovered).toBe(100)
     expect(await sumAccounts(store)).toEqual({ accounts: 1, open: 0, served: 107, stored: 100, dropped: 7 })
     expect(await storedRows()).toBe(100)

@@ -8,7 +8,7 @@ import { goldenIssueOf, openVersion } from '../../../../api/serving/version/load
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import {
   irisSpec,
-  manifestOf,
+  artifactManifest,
   notCompiled,
   topologyOf,
   weightsOf,
@@ -29,7 +29,7 @@ interface Parts {
 const load = (change: (parts: Parts) => void = () => {}) => {
   const spec = structuredClone(notCompiled(irisSpec()))
   const parts: Parts = {
-    manifest: manifestOf(spec, { 'model.json': none, 'weights.bin': none }),
+    manifest: artifactManifest(spec, { 'model.json': none, 'weights.bin': none }),
     topology: topologyOf(spec),
     weights: weightsOf(spec.layers),
   }

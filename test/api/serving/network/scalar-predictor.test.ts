@@ -17,14 +17,14 @@ import {
   answerOf,
   flightSpec,
   irisSpec,
-  manifestOf,
+  artifactManifest,
   putArtifact,
   randomLayer,
   seeded,
   topologyOf,
   weightsOf,
   type ArtifactSpec,
-  type Layer,
+  type LayerSpec,
 } from '../../../support/serving/artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
@@ -39,7 +39,7 @@ const plainFits = (width: number): FeatureFit[] =>
     fill: 0,
   }))
 
-function predict(layers: Layer[], rows: number[][]): number[][] {
+function predict(layers: LayerSpec[], rows: number[][]): number[][] {
   const width = rows[0]!.length
   const network = readNetwork(
     bytesOf(topologyOf({ preprocessing: plainFits(width), layers })),
@@ -123,7 +123,7 @@ describe('the predictor', () => {
 describe('a version', () => {
   const load = (spec: ArtifactSpec, change: (parts: Parts) => void = () => {}) => {
     const parts: Parts = {
-      manifest: manifestOf(spec, files),
+      manifest: artifactManifest(spec, files),
       topology: topologyOf(spec),
       weights: weightsOf(spec.layers),
     }
@@ -401,7 +401,10 @@ describe('the bytes of an artifact', () => {
   })
 
   it('are refused in another format', async () => {
-    const strange = { ...manifestOf(irisSpec(), files), format: 'tenure-artifact@9' } as unknown as Manifest
+    const strange = {
+      ...artifactManifest(irisSpec(), files),
+      format: 'tenure-artifact@9',
+    } as unknown as Manifest
     const digest = await putManifest(openArtifacts(root), strange)
     const cache = openCache(join(root, 'own'), openArtifacts(root), vouching)
     await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_invalid' })

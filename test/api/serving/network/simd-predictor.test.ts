@@ -11,7 +11,7 @@ import {
   topologyOf,
   weightsOf,
   type ArtifactSpec,
-  type Layer,
+  type LayerSpec,
 } from '../../../support/serving/artifact.ts'
 import { loadedOf } from '../../../support/serving/input-buffers.ts'
 
@@ -23,13 +23,13 @@ const fitsOf = (width: number): ArtifactSpec['preprocessing'] =>
     std: 1,
     fill: 0,
   }))
-const networkOf = (width: number, layers: Layer[]): Network =>
+const networkOf = (width: number, layers: LayerSpec[]): Network =>
   readNetwork(
     Buffer.from(JSON.stringify(topologyOf({ preprocessing: fitsOf(width), layers }))),
     weightsOf(layers),
   )
 
-function layersOf(width: number, shape: [number, string][], seed: number): Layer[] {
+function layersOf(width: number, shape: [number, string][], seed: number): LayerSpec[] {
   const next = seeded(seed)
   let inputs = width
   return shape.map(([units, activation]) => {
@@ -151,7 +151,7 @@ describe('the network', () => {
 })
 
 it('a version whose golden rows need doubles is served with doubles', () => {
-  const layers: Layer[] = [
+  const layers: LayerSpec[] = [
     { units: 2, activation: 'linear', kernel: [1e7, 1e7 + 1], bias: [0, 0] },
     { units: 1, activation: 'linear', kernel: [-1, 1], bias: [0] },
   ]

@@ -9,7 +9,7 @@ import { loadVersion, type LoadedVersion } from '../../../../api/serving/version
 import { armOfKey, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
 import { listFollowers, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
-import { irisSpec, manifestOf, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
+import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
   openHouse,
   request,
@@ -57,7 +57,7 @@ describe('an arm', () => {
   const spec = irisSpec()
   const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
   const load = (version: string): LoadedVersion =>
-    loadVersion(version, manifestOf(spec, { 'model.json': none, 'weights.bin': none }), {
+    loadVersion(version, artifactManifest(spec, { 'model.json': none, 'weights.bin': none }), {
       topology: Buffer.from(JSON.stringify(topologyOf(spec))),
       weights: weightsOf(spec.layers),
     })

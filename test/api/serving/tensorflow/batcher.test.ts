@@ -1,12 +1,12 @@
 /** Batches: who is put together, who waits how long, and who is next. */
 import { describe, expect, it } from 'vitest'
 import { createBatcher, type BatcherOptions } from '../../../../api/serving/tensorflow/batcher.ts'
-import type { Order } from '../../../../api/serving/network/scalar-predictor.ts'
+import type { RunTicket } from '../../../../api/serving/network/scalar-predictor.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 
 const shape = { inputs: 2, outputs: 1 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))
-const orderOf = (change: Partial<Order> = {}): Order => ({
+const orderOf = (change: Partial<RunTicket> = {}): RunTicket => ({
   background: false,
   cancelled: false,
   begunMs: 0,

@@ -1,7 +1,7 @@
 /** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
-import type { Order } from '../../../../api/serving/network/scalar-predictor.ts'
+import type { RunTicket } from '../../../../api/serving/network/scalar-predictor.ts'
 import { createTensors, type Tensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
 import { readModel } from '../../../../api/serving/network/layers-model.ts'
 import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
@@ -195,7 +195,7 @@ describe('the thread', () => {
     const spec = notCompiled(irisSpec())
     return layeredModelOf(readModel(Buffer.from(JSON.stringify(topologyOf(spec))), weightsOf(spec.layers)))
   }
-  const order = (): Order => ({ background: false, cancelled: false, begunMs: 0 })
+  const order = (): RunTicket => ({ background: false, cancelled: false, begunMs: 0 })
 
   it('that a model holds up is ended: callers are told, the others come back, and in the end without that model', async () => {
     const troubles: string[] = []

@@ -19,7 +19,7 @@ import {
   startLoad,
   until,
   type ApiProcess,
-  type Load,
+  type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
@@ -46,7 +46,7 @@ let postgres: RunningPostgres
 let store: Store
 const processes: ApiProcess[] = []
 const migrators: ChildProcess[] = []
-let load: Load
+let load: ClosedLoad
 
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })

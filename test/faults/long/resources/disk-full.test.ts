@@ -22,7 +22,7 @@ import {
   startLoad,
   until,
   type ApiProcess,
-  type Load,
+  type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
@@ -79,7 +79,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
   let store: Store
   let owner: string
   let api: ApiProcess
-  let load: Load
+  let load: ClosedLoad
   let key: string
   let asked = 0
   let carriedOut = 0
