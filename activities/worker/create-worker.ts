@@ -14,7 +14,7 @@ export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
 /** The workflows, compiled for the sandbox by the build. */
 export const bundleWorkflows = async (logger?: Logger): Promise<{ code: string }> => ({
-  code: await workflowCode(checkout, logger),
+  code: await workflowCode(checkout, { logger }),
 })
 
 /** What every worker has in common. */

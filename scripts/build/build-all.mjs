@@ -31,5 +31,5 @@ export async function buildAll(root) {
     throw new Error((await explain(error)) ?? String(error), { cause: error })
   }
   const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-  if (await lacksWorkflows(root)) await workflowCode(root, silent)
+  if (await lacksWorkflows(root)) await workflowCode(root, { logger: silent })
 }

@@ -14,47 +14,54 @@ const packages = join('node_modules', '.package-lock.json')
 /** @typedef {import('@temporalio/worker').Logger} Logger */
 
 /**
- * The code of the workflows below `root`, kept or compiled now.
- * @param {string} root @param {Logger} [logger]
+ * The code of the workflows below `root`, kept or compiled now. `interceptors` are files that are compiled in, for tests.
+ * @param {string} root @param {{ logger?: Logger, interceptors?: string[] }} [options]
  */
-export const workflowCode = (root, logger) =>
-  keptCode(root, async () => {
-    const { bundleWorkflowCode } = await import('@temporalio/worker')
-    const workflowsPath = join(root, 'workflows', 'index.ts')
-    const { code } = await bundleWorkflowCode(
-      logger === undefined ? { workflowsPath } : { workflowsPath, logger },
-    )
-    return code
-  })
+export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
+  keptCode(
+    root,
+    async () => {
+      const { bundleWorkflowCode } = await import('@temporalio/worker')
+      const workflowsPath = join(root, 'workflows', 'index.ts')
+      const options = { workflowsPath, workflowInterceptorModules: interceptors, logger }
+      return (await bundleWorkflowCode(options)).code
+    },
+    interceptors,
+  )
 
 /**
  * The kept code, or that of `compile`, which is kept from then on.
- * @param {string} root @param {() => Promise<string>} compile
+ * @param {string} root @param {() => Promise<string>} compile @param {string[]} [more] Files that go into it too.
  */
-export async function keptCode(root, compile) {
-  const kept = await findCode(root)
+export async function keptCode(root, compile, more = []) {
+  const kept = await findCode(root, more)
   if (kept !== undefined) return kept
-  const path = await pathOf(root)
+  const path = await pathOf(root, more)
   const code = await compile()
   // A source that changed meanwhile may be in it or not. A checkout that cannot be written compiles each time.
-  if (path !== undefined && path === (await pathOf(root))) await keep(path, code).catch(() => {})
+  if (path !== undefined && path === (await pathOf(root, more))) await keep(path, code).catch(() => {})
   return code
 }
 
-/** Undefined if there is none for the present sources. @param {string} root */
-export async function findCode(root) {
-  const path = await pathOf(root)
+/** Undefined if there is none for the present sources. @param {string} root @param {string[]} [more] */
+export async function findCode(root, more = []) {
+  const path = await pathOf(root, more)
   const kept = path && (await readFile(path, 'utf8').catch(() => undefined))
   return kept || undefined
 }
 
-/** Undefined where the packages are unknown. @param {string} root */
-async function pathOf(root) {
+/** Undefined where the packages are unknown. @param {string} root @param {string[]} more */
+async function pathOf(root, more) {
   try {
     const hash = createHash('sha256').update(process.version)
     hash.update(await readFile(join(root, packages)))
     for (const source of sources) await addFiles(hash, root, source)
-    return join(outputOf(root), 'workflows', `${hash.digest('hex')}.js`)
+    for (const path of more) hash.update(`${path}\n`).update(await readFile(path))
+    return join(
+      outputOf(root),
+      more.length > 0 ? 'workflows-tested' : 'workflows',
+      `${hash.digest('hex')}.js`,
+    )
   } catch {
     return undefined
   }

@@ -1,4 +1,4 @@
-/** What is compiled of the workflows is used again as long as it is what the sources and the packages say, and no longer. */
+/** Compiled workflow code is used while no source and no package has changed, and compiled again after that. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ afterEach(() => {
   rmSync(root, { recursive: true, force: true })
 })
 
-it('is compiled once', async () => {
+it('workflow code is compiled once for the same sources', async () => {
   expect([await bundle(), await bundle(), await bundle()]).toEqual(['code 1', 'code 1', 'code 1'])
 })
 
@@ -31,19 +31,22 @@ it.each([
   ['the domain', 'domain/deep/route.ts'],
   ['a new file', 'domain/new.ts'],
   ['the packages', 'node_modules/.package-lock.json'],
-])('is compiled again after a change of %s, and the old one is given up', async (_what, path) => {
-  expect(await bundle()).toBe('code 1')
-  write(path, 'changed')
-  expect([await bundle(), await bundle()]).toEqual(['code 2', 'code 2'])
-  expect(keptIn()).toHaveLength(1)
-})
+])(
+  'workflow code is compiled again after a change of %s, and the earlier code is deleted',
+  async (_what, path) => {
+    expect(await bundle()).toBe('code 1')
+    write(path, 'changed')
+    expect([await bundle(), await bundle()]).toEqual(['code 2', 'code 2'])
+    expect(keptIn()).toHaveLength(1)
+  },
+)
 
-it('is compiled each time where nobody knows which packages there are', async () => {
+it('workflow code is compiled each time where the packages are unknown', async () => {
   rmSync(join(root, 'node_modules/.package-lock.json'))
   expect([await bundle(), await bundle()]).toEqual(['code 1', 'code 2'])
 })
 
-it('is not kept when a source changes while it is compiled', async () => {
+it('workflow code is not kept when a source changes during the compilation', async () => {
   const code = await keptCode(root, () => {
     write('workflows/release.ts', 'mended')
     return Promise.resolve('code 0')
@@ -53,7 +56,21 @@ it('is not kept when a source changes while it is compiled', async () => {
   expect(await bundle()).toBe('code 2')
 })
 
-it('an empty one is not believed', async () => {
+it('workflow code with interceptors is kept apart, and compiled again after a change of them', async () => {
+  write('interceptors.ts', 'one')
+  const tested = () =>
+    keptCode(root, () => Promise.resolve(`code ${++made}`), [join(root, 'interceptors.ts')])
+  expect([await bundle(), await tested(), await tested(), await bundle()]).toEqual([
+    'code 1',
+    'code 2',
+    'code 2',
+    'code 1',
+  ])
+  write('interceptors.ts', 'other')
+  expect([await tested(), await bundle()]).toEqual(['code 3', 'code 1'])
+})
+
+it('an empty file of workflow code is compiled again', async () => {
   await bundle()
   write(join('dist', 'workflows', keptIn()[0]!), '')
   expect(await bundle()).toBe('code 2')

@@ -3,7 +3,7 @@
  * release that is under way when it is deployed.
  */
 import proto from '@temporalio/proto'
-import { bundleWorkflowCode, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker'
+import { Worker, type WorkflowBundle } from '@temporalio/worker'
 import type { History } from '@temporalio/common/lib/proto-utils.js'
 import {
   cpSync,
@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { workflowCode } from '../../../scripts/build/workflows.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')
@@ -64,9 +65,9 @@ export function writeHistory(name: string, history: History, directory = histori
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
 /** Compiles the workflows of a directory that looks like the checkout. */
-export function bundleForReplay(root = checkout): Promise<WorkflowBundleWithSourceMap> {
-  return bundleWorkflowCode({ workflowsPath: join(root, 'workflows/index.ts'), logger: silent })
-}
+export const bundleForReplay = async (root = checkout): Promise<WorkflowBundle> => ({
+  code: await workflowCode(root, { logger: silent }),
+})
 
 export interface Replayed {
   name: string
@@ -82,7 +83,7 @@ function startOf({ events }: History): { workflowId: string; runId: string } {
 }
 
 export async function replay(
-  workflowBundle: WorkflowBundleWithSourceMap,
+  workflowBundle: WorkflowBundle,
   recorded: readonly Recorded[],
 ): Promise<Replayed[]> {
   const named = new Map(recorded.map(({ name, history }) => [startOf(history).runId, name]))

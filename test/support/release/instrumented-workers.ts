@@ -1,10 +1,9 @@
 /** Control workers in processes of their own: told where to die, started again at once, or running other workflow code. */
-import { bundleWorkflowCode } from '@temporalio/worker'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { workflowCode } from '../../../scripts/build/workflows.mjs'
 import { checkout, launcher } from '../../../temporal.config.ts'
 import type { RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-point.ts'
 
@@ -13,12 +12,7 @@ const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.t
 
 /** Compiles the workflows of a directory that looks like the checkout into a file, once for all told workers. */
 export async function writeBundle(path: string, root = checkout): Promise<string> {
-  const { code } = await bundleWorkflowCode({
-    workflowsPath: join(root, 'workflows/index.ts'),
-    workflowInterceptorModules: [interceptors],
-    logger: silent,
-  })
-  writeFileSync(path, code)
+  writeFileSync(path, await workflowCode(root, { logger: silent, interceptors: [interceptors] }))
   return path
 }
 
