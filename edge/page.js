@@ -45,7 +45,7 @@ function wordsOf(answer) {
 
 try {
   const predictor = await loadPredictor()
-  /** @type {import('./predictor.ts').Manifest} */
+  /** @type {import('./predictor.ts').EdgeManifest} */
   const manifest = await (await fetch('manifest.json')).json()
   document.title = manifest.version
   show('name', manifest.version)
@@ -56,7 +56,7 @@ try {
   for (const [name, feature] of Object.entries(manifest.features))
     form.append(fieldOf(name, feature, example[name]))
   const answer = () => {
-    /** @type {import('./predictor.ts').Row} */
+    /** @type {import('./predictor.ts').EdgeRow} */
     const row = {}
     for (const [name, feature] of Object.entries(manifest.features)) {
       const text = String(new FormData(form).get(name) ?? '')

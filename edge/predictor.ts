@@ -21,7 +21,7 @@ import { inputWidthOf, type FeatureFit, type FeatureRow, type Features } from '.
 import type { Output } from '../domain/model/features.ts'
 
 export type { Feature } from '../domain/model/features.ts'
-export type Row = FeatureRow
+export type EdgeRow = FeatureRow
 
 export interface EdgeManifest {
   format: string
@@ -30,7 +30,7 @@ export interface EdgeManifest {
   features: Features
   output: Output
   preprocessing: FeatureFit[]
-  golden: { instances: Row[]; outputs: number[][] }
+  golden: { instances: EdgeRow[]; outputs: number[][] }
 }
 
 export type Prediction =
@@ -42,9 +42,9 @@ export interface EdgePredictor {
   model: string
   version: string
   /** Throws an Error with a `code` for a row that does not match the features. */
-  predict(rows: Row[]): Prediction[]
+  predict(rows: EdgeRow[]): Prediction[]
   /** The numbers of the network. */
-  outputs(row: Row): Float32Array
+  outputs(row: EdgeRow): Float32Array
   /** How many golden rows there are, and the largest difference from their outputs. */
   checkGolden(): { rows: number; worst: number }
 }
@@ -124,7 +124,7 @@ function denseNetworkOf(read: ReadModel): Network {
   )
 }
 
-type Encode = (row: Row, index?: number) => Float32Array
+type Encode = (row: EdgeRow, index?: number) => Float32Array
 
 /** Encodes rows, also for TensorFlow.js where the network has layers that this file does not compute. */
 export function createEncoder({

@@ -10,7 +10,7 @@ import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { sumAccounts } from '../../store/serving/log-accounts.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
-import { startApiProcess, startLoad, until } from '../../test/support/serving/api-process.ts'
+import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
 import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
@@ -88,7 +88,7 @@ export async function killAgainAndAgain({
       if (round % 2 === 1) await heal()
     }
     const last = await startApiProcess(environment)
-    await until(
+    await waitUntil(
       async () => (await sumAccounts(store)).open === 0,
       'the accounts of the dead to be settled',
       60_000,

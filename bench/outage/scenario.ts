@@ -13,7 +13,7 @@ import { insertKey } from '../../store/access/api-keys.ts'
 import { sumAccounts } from '../../store/serving/log-accounts.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { openStore } from '../../store/postgres.ts'
-import { startApiProcess, startLoad, until } from '../../test/support/serving/api-process.ts'
+import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
 import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
@@ -159,11 +159,11 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
       const { text } = await ask('GET', '/metrics')
       return Number(new RegExp(`tenure_prediction_log_rows\\{state="${state}"\\} (\\d+)`).exec(text)?.[1])
     }
-    await until(async () => (await countOf('spooled')) === 0, 'an empty spool', 300_000)
+    await waitUntil(async () => (await countOf('spooled')) === 0, 'an empty spool', 300_000)
     const drainMs = performance.now() - healedAt
     const after = await measure(calmMs)
     await load.stop()
-    await until(async () => (await countOf('waiting')) === 0, 'the rest of the log', 30_000)
+    await waitUntil(async () => (await countOf('waiting')) === 0, 'the rest of the log', 30_000)
     await api.end('SIGTERM')
     const { served, stored, dropped } = await sumAccounts(store)
     const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')

@@ -9,7 +9,7 @@ import { launcher } from '../../../temporal.config.ts'
 import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
 import type { RunTicket, Predictor } from '../network/scalar-predictor.ts'
-import type { WorkerReply, WorkerCommand } from './tfjs-worker.ts'
+import type { TensorReply, TensorCommand } from './tfjs-worker.ts'
 
 export interface Tensors {
   /** Throws `artifact_invalid` when TensorFlow.js does not take the model. */
@@ -44,7 +44,7 @@ interface Thread {
 
 interface Call {
   key: string
-  resolve: (said: WorkerReply) => void
+  resolve: (said: TensorReply) => void
   reject: (error: Error) => void
   timer: NodeJS.Timeout
 }
@@ -77,7 +77,7 @@ export function createTensors(options: TensorsOptions): Tensors {
     const started: Thread = { worker, calls: new Map() }
     let why = new Error('it has ended')
     worker.on('error', (error) => (why = error as Error))
-    worker.on('message', (said: WorkerReply) => {
+    worker.on('message', (said: TensorReply) => {
       const call = started.calls.get(said.id)
       if (call === undefined) return
       started.calls.delete(said.id)
@@ -130,10 +130,10 @@ export function createTensors(options: TensorsOptions): Tensors {
   /** Asks the thread; after the time it is ended, because nothing else stops what it does. */
   const call = (
     key: string,
-    told: (id: number) => WorkerCommand,
+    told: (id: number) => TensorCommand,
     limitMs: number,
     transfer: ArrayBuffer[] = [],
-  ): Promise<WorkerReply> =>
+  ): Promise<TensorReply> =>
     new Promise((resolve, reject) => {
       const asked = (thread ??= start())
       const id = calls++

@@ -11,12 +11,12 @@ import { parentPort } from 'node:worker_threads'
 import type { LayeredModel } from '../network/layer-limits.ts'
 
 /** What the thread is told; each is answered once, with its number. */
-export type WorkerCommand = { id: number } & (
+export type TensorCommand = { id: number } & (
   | { kind: 'load'; key: string; model: LayeredModel; outputs: number }
   | { kind: 'run'; key: string; input: Float32Array; rows: number }
   | { kind: 'drop'; key: string }
 )
-export type WorkerReply = { id: number; output?: Float32Array; error?: string }
+export type TensorReply = { id: number; output?: Float32Array; error?: string }
 
 /** Numbers that a layer may make of one row. */
 const maxFloats = 262_144
@@ -62,7 +62,7 @@ function run(key: string, input: Float32Array, rows: number): Float32Array {
   })
 }
 
-async function answer(told: WorkerCommand): Promise<WorkerReply> {
+async function answer(told: TensorCommand): Promise<TensorReply> {
   try {
     switch (told.kind) {
       case 'load':
@@ -83,7 +83,7 @@ async function answer(told: WorkerCommand): Promise<WorkerReply> {
 tf.enableProdMode()
 await tf.setBackend('cpu')
 const port = parentPort!
-port.on('message', (told: WorkerCommand) => {
+port.on('message', (told: TensorCommand) => {
   void answer(told).then((said) =>
     port.postMessage(said, said.output === undefined ? [] : [said.output.buffer as ArrayBuffer]),
   )

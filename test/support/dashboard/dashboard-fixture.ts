@@ -18,7 +18,7 @@ import { insertKey } from '../../../store/access/api-keys.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { releaseWorkflowId, releaseIdOf } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
-import { until } from '../serving/api-process.ts'
+import { waitUntil } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
@@ -127,7 +127,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
       })
       const id = releaseIdOf(handle.firstExecutionRunId)
       const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'
-      await until(asks, `the release of ${version} that awaits its approval`, 60_000)
+      await waitUntil(asks, `the release of ${version} that awaits its approval`, 60_000)
       return id
     },
     call() {

@@ -27,14 +27,18 @@ export async function startApiProcess(
     lines.push(JSON.parse(line) as Record<string, unknown>),
   )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  await until(
+  await waitUntil(
     () => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null,
     'the socket',
     30_000,
   )
   const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
   if (awaitReady)
-    await until(async () => (await fetch(`${url}/readyz`)).status === 200, 'a replica that is ready', 30_000)
+    await waitUntil(
+      async () => (await fetch(`${url}/readyz`)).status === 200,
+      'a replica that is ready',
+      30_000,
+    )
   return {
     url,
     child,
@@ -114,8 +118,8 @@ export function startLoad(
   }
 }
 
-/** Waits for a condition; here and not with the words of serving, which only tests may load. */
-export async function until(
+/** Waits for a condition. It stands here because benches load this file, and not the serving fixture. */
+export async function waitUntil(
   holds: () => boolean | Promise<boolean>,
   what: string,
   withinMs = 10_000,

@@ -17,6 +17,7 @@ import { headFiles, openHeads } from '../../../store/audit/signed-heads.ts'
 import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
+import { waitUntil } from './api-process.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
 import { nextRoute, registerFixtureVersion } from './registration.ts'
 import { migratedDatabase, uniqueName } from '../servers/servers.ts'
@@ -206,18 +207,8 @@ function parsedInk(ink: ByteWriter | Promise<ByteWriter>): PredictAnswer {
   return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
 }
 
-/** Waits for a condition, looking again every few milliseconds. */
-export async function until(
-  holds: () => boolean | Promise<boolean>,
-  what: string,
-  withinMs = 10_000,
-): Promise<void> {
-  const end = performance.now() + withinMs
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
+/** Waits for a condition, which is checked every few milliseconds. */
+export const until = waitUntil
 
 export interface TestApi extends TestReplica {
   deps: ApiDeps

@@ -17,7 +17,7 @@ import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import {
   startApiProcess,
   startLoad,
-  until,
+  waitUntil,
   type ApiProcess,
   type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
@@ -129,7 +129,7 @@ const backend = async (): Promise<number | undefined> => {
 }
 const migrating = async (): Promise<number> => {
   let pid: number | undefined
-  await until(
+  await waitUntil(
     async () => (pid = await backend().catch(() => undefined)) !== undefined,
     'the middle of it',
     60_000,
@@ -140,7 +140,7 @@ const migrating = async (): Promise<number> => {
 async function read<T extends object>(statement: Sql): Promise<T[]> {
   let rows: T[] | undefined
   const found = async () => (rows = await store.query<T>(statement).catch(() => undefined)) !== undefined
-  await until(found, 'Postgres', 30_000)
+  await waitUntil(found, 'Postgres', 30_000)
   return rows!
 }
 const applied = async (): Promise<string[]> =>
@@ -168,7 +168,7 @@ async function killTwice(directory: string): Promise<number> {
   const from = performance.now()
   first.child.kill('SIGKILL')
   expect(await first.ended).toBe('SIGKILL')
-  await until(async () => (await backend()) === undefined, 'the end of its backend', 60_000)
+  await waitUntil(async () => (await backend()) === undefined, 'the end of its backend', 60_000)
   const forgottenMs = performance.now() - from
   await unchanged()
 
@@ -226,7 +226,7 @@ it('of one to come: the code of now runs before, while and after it, and its log
   expect(load.failed()).toBe(0)
   const stored = async () =>
     (await read<{ count: number }>(sql`select count(*) from predictions where next = 7`))[0]!.count
-  await until(async () => (await stored()) >= rows, 'every row of the log', 60_000).catch(() => {})
+  await waitUntil(async () => (await stored()) >= rows, 'every row of the log', 60_000).catch(() => {})
   expect(await stored()).toBe(rows)
   reached(
     'F41',

@@ -20,7 +20,7 @@ import { openStore, type Store } from '../../../../store/postgres.ts'
 import {
   startApiProcess,
   startLoad,
-  until,
+  waitUntil,
   type ApiProcess,
   type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
@@ -188,18 +188,18 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
   /** Answers how long it took until commands are carried out, nothing waits, and nobody is warned any more. */
   const healed = async (): Promise<number> => {
     const from = performance.now()
-    await until(async () => (await command()).status === 201, 'a command that is carried out', 60_000)
-    await until(
+    await waitUntil(async () => (await command()).status === 201, 'a command that is carried out', 60_000)
+    await waitUntil(
       async () => (await metric('tenure_prediction_log_rows{state="spooled"}')) === 0,
       'an empty spool',
       60_000,
     )
-    await until(async () => (await trouble()).database === undefined, 'the end of the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database === undefined, 'the end of the warning', 60_000)
     return performance.now() - from
   }
   const expectBalance = async (): Promise<number> => {
     await load.stop()
-    await until(
+    await waitUntil(
       async () => (await metric('tenure_prediction_log_rows{state="waiting"}')) === 0,
       'the rest of the log',
       30_000,
@@ -217,7 +217,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     await pause(1_000)
     await fill()
     const from = performance.now()
-    await until(async () => (await trouble()).database?.trouble === 'full', 'the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database?.trouble === 'full', 'the warning', 60_000)
     const warnedMs = performance.now() - from
     expect(warnedMs).toBeLessThanOrEqual(alertMs)
     expect((await trouble()).database?.detail).toMatch(/^Postgres has no room on its disk: .*No space left/)
@@ -244,11 +244,11 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
       `select pg_switch_wal(); create table big as select repeat('x', 100) from generate_series(1, 300000)`,
     )
     await full.catch(() => {})
-    await until(async () => (await trouble()).database !== undefined, 'the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database !== undefined, 'the warning', 60_000)
     const warnedMs = performance.now() - from
     expect(warnedMs).toBeLessThanOrEqual(alertMs)
     await refused(/./)
-    await until(() => supervision.restartsOf('postgres') > 0, 'Postgres to give up', 60_000)
+    await waitUntil(() => supervision.restartsOf('postgres') > 0, 'Postgres to give up', 60_000)
     await pause(fullMs)
     await refused(/./)
     enlarge()

@@ -19,7 +19,7 @@ import { insertKey } from '../../../../store/access/api-keys.ts'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { openStore } from '../../../../store/postgres.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
-import { startApiProcess, until } from '../../../support/serving/api-process.ts'
+import { startApiProcess, waitUntil } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
@@ -145,12 +145,12 @@ it('best effort answers, keeps what the disk holds, and counts the rest', { time
   const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
   thaw()
   expect(over.good).toBeGreaterThan(0)
-  await until(
+  await waitUntil(
     async () => (await metric('tenure_prediction_log_rows', 'spooled')) === 0,
     'a spool that is empty',
     300_000,
   )
-  await until(
+  await waitUntil(
     async () => (await metric('tenure_prediction_log_rows', 'waiting')) === 0,
     'the rest of the log',
     60_000,
@@ -199,7 +199,7 @@ it(
         await pause(5)
       }
     })
-    await until(() => ids.length > 20, 'answers before', 30_000)
+    await waitUntil(() => ids.length > 20, 'answers before', 30_000)
     const thaw = house.freeze()
     // What was on its way to Postgres is answered or given up.
     await pause(2_000)
@@ -210,7 +210,7 @@ it(
     expect(answersOf([over])).toBe(0)
     expect(over.refused).toBeGreaterThan(0)
     expect([...told.keys()]).toEqual([503])
-    await until(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
+    await waitUntil(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
     going = false
     await Promise.all(witnesses)
     const [stored, refused] = await Promise.all(
