@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isPartName, type Role } from '../../domain/roles.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
 export interface KeyFacts {
@@ -53,6 +54,8 @@ export interface NewKey {
   rate?: KeyRate
 }
 
+const factColumns = sql`id, name, role, models, created_at, expires_at, revoked_at, previous_until, requests_per_second, burst`
+
 const newSecret = (id: string): string => `tnr_${id}_${randomBytes(24).toString('hex')}`
 
 export const hashOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
@@ -74,34 +77,34 @@ export async function insertKey(
     throw new DomainError('invalid_request', `a part of the system is named ${JSON.stringify(input.name)}`)
   const id = randomBytes(6).toString('hex')
   const key = newSecret(id)
-  const rows = await database.query<KeyRow>(sql`
+  const rows = await database.query(sql`
     with written as (
       insert into api_keys (id, name, hash, role, models, expires_at, requests_per_second, burst)
       values (${id}, ${input.name}, ${hashOfKey(key)}, ${input.role}, ${input.models ?? null}, ${input.expiresAt ?? null},
         ${input.rate?.requestsPerSecond ?? null}, ${input.rate?.burst ?? null})
       on conflict (name) where revoked_at is null do nothing
-      returning *
+      returning ${factColumns}
     )
-    select written.*, pg_notify('tenure_keys', id) from written`)
+    select written.* from written, pg_notify('tenure_keys', id)`)
   if (rows[0] === undefined)
     throw new DomainError('invalid_request', `an active key is named ${JSON.stringify(input.name)} already`)
-  return { key, facts: factsOf(rows[0]) }
+  return { key, facts: fromRow<KeyFacts>(rows[0]) }
 }
 
 export async function listKeys(database: Database): Promise<KeyFacts[]> {
-  const rows = await database.query<KeyRow>(sql`select * from api_keys order by created_at, id`)
-  return rows.map(factsOf)
+  const rows = await database.query(sql`select ${factColumns} from api_keys order by created_at, id`)
+  return rows.map(fromRow<KeyFacts>)
 }
 
 /** Throws `not_found` when no key has the id. A revoked one stays revoked since when it was. */
 export async function revokeKey(database: Database, id: string): Promise<KeyFacts> {
-  const rows = await database.query<KeyRow>(sql`
+  const rows = await database.query(sql`
     with written as (
-      update api_keys set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning *
+      update api_keys set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning ${factColumns}
     )
-    select written.*, pg_notify('tenure_keys', id) from written`)
+    select written.* from written, pg_notify('tenure_keys', id)`)
   if (rows[0] === undefined) throw new DomainError('not_found', `no key has the id ${JSON.stringify(id)}`)
-  return factsOf(rows[0])
+  return fromRow<KeyFacts>(rows[0])
 }
 
 /**
@@ -113,38 +116,27 @@ export async function rotateKey(
   { id, overlapMs }: { id: string; overlapMs: number },
 ): Promise<{ key: string; facts: KeyFacts }> {
   const key = newSecret(id)
-  const rows = await database.query<KeyRow>(sql`
+  const rows = await database.query(sql`
     with written as (
       update api_keys set previous_hash = hash, previous_until = now() + ${overlapMs} * interval '1 ms',
         hash = ${hashOfKey(key)}
-      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now()) returning *
+      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now()) returning ${factColumns}
     )
-    select written.*, pg_notify('tenure_keys', id) from written`)
+    select written.* from written, pg_notify('tenure_keys', id)`)
   if (rows[0] === undefined)
     throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
-  return { key, facts: factsOf(rows[0]) }
+  return { key, facts: fromRow<KeyFacts>(rows[0]) }
 }
 
 export async function findActiveKeys(database: Database): Promise<ActiveKey[]> {
-  const rows = await database.query<KeyRow & { hex: string; previous_hex: string | null }>(sql`
-    select *, encode(hash, 'hex') as hex,
-      case when previous_until > now() then encode(previous_hash, 'hex') end as previous_hex
+  const rows = await database.query(sql`
+    select id, name, role, models, encode(hash, 'hex') as hash, floor(extract(epoch from expires_at) * 1000)::float8 as expires_at_ms,
+      case when previous_until > now() then jsonb_build_object('hash', encode(previous_hash, 'hex'),
+        'untilMs', floor(extract(epoch from previous_until) * 1000)) end as previous,
+      case when burst is not null then jsonb_build_object('requestsPerSecond', requests_per_second, 'burst', burst) end as rate
     from api_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
-  return rows.map((row) => ({
-    id: row.id,
-    name: row.name,
-    role: row.role,
-    ...(row.models === null ? {} : { models: row.models }),
-    hash: row.hex,
-    ...(row.expires_at === null ? {} : { expiresAtMs: row.expires_at.getTime() }),
-    ...(row.previous_hex === null || row.previous_until === null
-      ? {}
-      : { previous: { hash: row.previous_hex, untilMs: row.previous_until.getTime() } }),
-    ...(row.requests_per_second === null || row.burst === null
-      ? {}
-      : { rate: { requestsPerSecond: row.requests_per_second, burst: row.burst } }),
-  }))
+  return rows.map(fromRow<ActiveKey>)
 }
 
 /** Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. */
@@ -156,29 +148,3 @@ export async function ensureAdminKey(store: Store): Promise<string | undefined> 
     return (await insertKey(database, { name: 'admin', role: 'admin' })).key
   })
 }
-
-interface KeyRow {
-  id: string
-  name: string
-  role: Role
-  models: string[] | null
-  created_at: Date
-  expires_at: Date | null
-  revoked_at: Date | null
-  previous_until: Date | null
-  requests_per_second: number | null
-  burst: number | null
-}
-
-const factsOf = (row: KeyRow): KeyFacts => ({
-  id: row.id,
-  name: row.name,
-  role: row.role,
-  ...(row.models === null ? {} : { models: row.models }),
-  createdAt: row.created_at.toISOString(),
-  ...(row.expires_at === null ? {} : { expiresAt: row.expires_at.toISOString() }),
-  ...(row.revoked_at === null ? {} : { revokedAt: row.revoked_at.toISOString() }),
-  ...(row.previous_until === null ? {} : { previousUntil: row.previous_until.toISOString() }),
-  ...(row.requests_per_second === null ? {} : { requestsPerSecond: row.requests_per_second }),
-  ...(row.burst === null ? {} : { burst: row.burst }),
-})

@@ -8,6 +8,7 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { redacted } from '../../domain/redact.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AuditEntry {
@@ -106,14 +107,14 @@ export interface AuditFilter {
 
 /** The newest rows first. */
 export async function listAudit(database: Database, filter: AuditFilter = {}): Promise<AuditRow[]> {
-  const rows = await database.query<RawRow>(sql`
+  const rows = await database.query(sql`
     select seq, at, actor, action, subject, model, detail,
       encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash
     from audit
     where (${filter.model ?? null}::text is null or model = ${filter.model ?? null})
       and (${filter.before ?? null}::bigint is null or seq < ${filter.before ?? null})
     order by seq desc limit ${filter.limit ?? 100}`)
-  return rows.map(toRow)
+  return rows.map(fromRow<AuditRow>)
 }
 
 export interface AuditReport {
@@ -147,7 +148,7 @@ export async function verifyAudit(
   let rows = 0
   const broken = (breach: string): AuditReport => ({ rows, ...(head ? { head } : {}), breach })
   const fetch = (after: number) =>
-    database.query<RawLink>(sql`
+    database.query<AuditRow>(sql`
       select seq, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, actor, action, subject, model,
         detail, encode(previous_hash, 'hex') as "previousHash", encode(hash, 'hex') as hash
       from audit where seq > ${after} order by seq limit ${page}`)
@@ -162,7 +163,7 @@ export async function verifyAudit(
       if (row.seq !== expected) return broken(`row ${expected} is missing, row ${row.seq} follows`)
       if (row.previousHash !== (head?.hash ?? genesis))
         return broken(`row ${row.seq} does not follow from the row before it`)
-      if (row.hash !== hashOf(row as Omit<AuditRow, 'hash'>)) return broken(`row ${row.seq} has been changed`)
+      if (row.hash !== hashOf(row)) return broken(`row ${row.seq} has been changed`)
       const other = known.get(row.seq)?.find(({ hash }) => hash !== row.hash)
       if (other) return broken(misfit(other, `row ${row.seq} is not the one whose hash was kept`))
       head = { seq: row.seq, hash: row.hash }
@@ -188,34 +189,3 @@ export async function verifyAudit(
 /** A head that does not fit tells of the rows when this installation has signed it, and of itself when not. */
 const misfit = ({ seq, isGenuine }: KnownHead, breach: string): string =>
   isGenuine?.() === false ? `the head that is kept of row ${seq} is not signed by this installation` : breach
-
-interface RawLink extends Omit<RawRow, 'at' | 'previous_hash'> {
-  at: string
-  previousHash: string
-}
-
-interface RawRow {
-  seq: number
-  at: Date
-  actor: string
-  action: string
-  subject: string
-  model: string | null
-  detail: Record<string, unknown>
-  previous_hash: string
-  hash: string
-}
-
-function toRow(raw: RawRow): AuditRow {
-  return {
-    seq: raw.seq,
-    at: raw.at.toISOString(),
-    actor: raw.actor,
-    action: raw.action,
-    subject: raw.subject,
-    ...(raw.model === null ? {} : { model: raw.model }),
-    detail: raw.detail,
-    previousHash: raw.previous_hash,
-    hash: raw.hash,
-  }
-}

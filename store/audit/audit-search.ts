@@ -1,6 +1,7 @@
 /** The audit narrowed down by whom, what and to what, each by an index. */
 import sql, { join, type Sql } from 'sql-template-tag'
 import type { AuditRow } from './audit-log.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AuditSearch {
@@ -25,13 +26,9 @@ export async function searchAudit(database: Database, search: AuditSearch): Prom
     filters.push(action.endsWith('.') ? sql`starts_with(action, ${action})` : sql`action = ${action}`)
   if (subject !== undefined) filters.push(sql`subject = ${subject}`)
   if (before !== undefined) filters.push(sql`seq < ${before}`)
-  const rows = await database.query<Omit<AuditRow, 'at' | 'model'> & { at: Date; model: string | null }>(sql`
+  const rows = await database.query(sql`
     select seq, at, actor, action, subject, model, detail,
-      encode(previous_hash, 'hex') as "previousHash", encode(hash, 'hex') as hash
+      encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash
     from audit where ${join(filters, ' and ')} order by seq desc limit ${limit}`)
-  return rows.map(({ at, model: of, ...row }) => ({
-    ...row,
-    at: at.toISOString(),
-    ...(of === null ? {} : { model: of }),
-  }))
+  return rows.map(fromRow<AuditRow>)
 }

@@ -1,6 +1,7 @@
 /** Alerts as a page shows them: all that are open first, then those that are over, a page at a time. */
 import sql from 'sql-template-tag'
-import { toAlert, type Alert, type AlertRow } from '../monitoring/alerts.ts'
+import { fromRow } from '../database/from-row.ts'
+import type { Alert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AlertFilter {
@@ -14,30 +15,30 @@ export interface AlertFilter {
 /** The worst first, the newest of them first. */
 export async function listOpenAlerts(database: Database, filter: AlertFilter): Promise<Alert[]> {
   const { models, model, limit } = filter
-  const rows = await database.query<AlertRow>(sql`
+  const rows = await database.query(sql`
     select * from alerts where resolved_at is null
       and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null})
     order by array_position(array['critical', 'warning', 'info'], severity), id desc limit ${limit}`)
-  return rows.map(toAlert)
+  return rows.map(fromRow<Alert>)
 }
 
 /** The newest first. */
 export async function listResolvedAlerts(database: Database, filter: AlertFilter): Promise<Alert[]> {
   const { models, model, before, limit } = filter
-  const rows = await database.query<AlertRow>(sql`
+  const rows = await database.query(sql`
     select * from alerts where resolved_at is not null
       and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null})
       and (${before ?? null}::bigint is null or id < ${before ?? null})
     order by id desc limit ${limit}`)
-  return rows.map(toAlert)
+  return rows.map(fromRow<Alert>)
 }
 
 /** A person says that it is over. Undefined when it was already. */
 export async function resolveAlertById(database: Database, id: number): Promise<Alert | undefined> {
-  const [row] = await database.query<AlertRow>(
+  const [row] = await database.query(
     sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
   )
-  return row && toAlert(row)
+  return row && fromRow<Alert>(row)
 }

@@ -1,6 +1,7 @@
 /** What the pages of data read: the snapshots with what their validations said, and one of them with all that came of it. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface SnapshotLine {
@@ -30,7 +31,7 @@ export async function listSnapshotLines(
   database: Database,
   { models, model, after, limit }: SnapshotFilter,
 ): Promise<SnapshotLine[]> {
-  const rows = await database.query<SnapshotRow>(sql`
+  const rows = await database.query(sql`
     with page as materialized (
       select digest, model, as_of, rows, bytes, created_at from snapshots
       where (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
@@ -43,29 +44,7 @@ export async function listSnapshotLines(
       array(select version from versions where lineage ->> 'snapshot' = page.digest and not drill
         order by created_at desc limit 3) as versions
     from page order by created_at desc, digest desc`)
-  return rows.map((row) => ({
-    digest: row.digest,
-    model: row.model,
-    asOf: row.as_of.toISOString(),
-    rows: row.rows,
-    bytes: row.bytes,
-    createdAt: row.created_at.toISOString(),
-    key: row.key,
-    versions: row.versions,
-    ...(row.verdict === null ? {} : { verdict: row.verdict }),
-  }))
-}
-
-interface SnapshotRow {
-  digest: string
-  model: string
-  as_of: Date
-  rows: number
-  bytes: number
-  created_at: Date
-  key: string
-  verdict: ValidationVerdict | null
-  versions: string[]
+  return rows.map(fromRow<SnapshotLine>)
 }
 
 export interface StoredValidation {
@@ -80,15 +59,10 @@ export async function listValidations(
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
 ): Promise<StoredValidation[]> {
-  const rows = await database.query<{
-    id: string
-    verdict: ValidationVerdict
-    report: Record<string, unknown>
-    created_at: Date
-  }>(sql`
+  const rows = await database.query(sql`
     select id, verdict, report, created_at from validations where snapshot_digest = ${snapshotDigest}
     order by created_at desc limit ${limit}`)
-  return rows.map(({ created_at: createdAt, ...row }) => ({ ...row, createdAt: createdAt.toISOString() }))
+  return rows.map(fromRow<StoredValidation>)
 }
 
 /** The newest versions that were trained on a snapshot. */
@@ -96,12 +70,8 @@ export async function listVersionsOf(
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
 ): Promise<{ version: string; model: string; createdAt: string }[]> {
-  const rows = await database.query<{ version: string; model: string; created_at: Date }>(sql`
+  const rows = await database.query(sql`
     select version, model, created_at from versions where lineage ->> 'snapshot' = ${snapshotDigest} and not drill
     order by created_at desc limit ${limit}`)
-  return rows.map((row) => ({
-    version: row.version,
-    model: row.model,
-    createdAt: row.created_at.toISOString(),
-  }))
+  return rows.map(fromRow<{ version: string; model: string; createdAt: string }>)
 }

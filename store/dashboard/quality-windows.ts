@@ -1,6 +1,7 @@
 /** Quality in use as pages show it: the last window of each week, or the last windows, and what their intervals rest on. */
-import sql from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface QualityWindow {
@@ -10,16 +11,19 @@ export interface QualityWindow {
   report: QualityReport
 }
 
+const spanOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.from_at) * 1000)::float8 as from_ms,
+  (extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
+
 /** The last measured window of each of the last weeks in which there was one, the oldest first. */
 export async function listQualityWeeks(
   database: Database,
   { model, weeks }: { model: string; weeks: number },
 ): Promise<QualityWindow[]> {
-  const rows = await database.query<WindowRow>(sql`
+  const rows = await database.query(sql`
     with last as (
       select max(to_at) as at from quality_judgements where model = ${model} and level <> 'insufficient'
     )
-    select week.version, week.from_at, week.to_at, week.report
+    select week.version, ${spanOf(raw('week'))}, week.report
     from last, generate_series(0, ${weeks - 1}::int) as ago
       join lateral (
         select version, from_at, to_at, report from quality_judgements
@@ -27,7 +31,7 @@ export async function listQualityWeeks(
           and to_at > last.at - (ago + 1) * interval '7 days' and to_at <= last.at - ago * interval '7 days'
         order by to_at desc limit 1) as week on true
     order by week.to_at`)
-  return rows.map(toWindow)
+  return rows.map(fromRow<QualityWindow>)
 }
 
 /** The last measured windows, the oldest first. */
@@ -35,25 +39,11 @@ export async function listQualityWindows(
   database: Database,
   { model, limit }: { model: string; limit: number },
 ): Promise<QualityWindow[]> {
-  const rows = await database.query<WindowRow>(sql`
-    select version, from_at, to_at, report from quality_judgements
+  const rows = await database.query(sql`
+    select version, ${spanOf(raw('quality_judgements'))}, report from quality_judgements
     where model = ${model} and level <> 'insufficient' order by to_at desc limit ${limit}`)
-  return rows.map(toWindow).toReversed()
+  return rows.map(fromRow<QualityWindow>).toReversed()
 }
-
-interface WindowRow {
-  version: string
-  from_at: Date
-  to_at: Date
-  report: QualityReport
-}
-
-const toWindow = (row: WindowRow): QualityWindow => ({
-  version: row.version,
-  fromMs: row.from_at.getTime(),
-  toMs: row.to_at.getTime(),
-  report: row.report,
-})
 
 /** The share of positives among the test rows of a version; undefined where the task has none. */
 export async function findPositiveShare(database: Database, version: string): Promise<number | undefined> {

@@ -1,5 +1,6 @@
 /** What the pages of retrainings show: a part of their list, and of one of them the training and what the gate said of it. */
 import sql from 'sql-template-tag'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface RetrainingLine {
@@ -20,33 +21,11 @@ export async function listRetrainingLines(
   database: Database,
   { models, limit, offset }: { models?: readonly string[]; limit: number; offset: number },
 ): Promise<RetrainingLine[]> {
-  const rows = await database.query<{
-    id: string
-    model: string
-    reason: string
-    requested_by: string
-    as_of: Date
-    started_at: Date
-    ended_at: Date | null
-    outcome: string | null
-    message: string | null
-    version: string | null
-  }>(sql`
+  const rows = await database.query(sql`
     select id, model, reason, requested_by, as_of, started_at, ended_at, outcome, message, version from retrainings
     where ${models ?? null}::text[] is null or model = any(${models ?? null}::text[])
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
-  return rows.map((row) => ({
-    id: row.id,
-    model: row.model,
-    reason: row.reason,
-    requestedBy: row.requested_by,
-    asOf: row.as_of.toISOString(),
-    startedAt: row.started_at.toISOString(),
-    ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
-    ...(row.outcome === null ? {} : { outcome: row.outcome }),
-    ...(row.message === null ? {} : { message: row.message }),
-    ...(row.version === null ? {} : { version: row.version }),
-  }))
+  return rows.map(fromRow<RetrainingLine>)
 }
 
 /** The training of a retraining, as far as it has come. */
@@ -69,25 +48,12 @@ export async function findTrainingOf(
   database: Database,
   { model, startedAt, endedAt }: { model: string; startedAt: string; endedAt?: string },
 ): Promise<ShownTraining | undefined> {
-  const [row] = await database.query<{
-    id: string
-    status: ShownTraining['status']
-    epoch: number
-    epochs: number | null
-    curve: ShownTraining['curve']
-    attempts: number
-    message: string | null
-    digest: string
-    rows: number
-    evaluation: string | null
-    verdict: string | null
-    version: string | null
-    release: string | null
-  }>(sql`
+  const [row] = await database.query(sql`
     select trainings.id, trainings.status, trainings.epoch, (trainings.hyperparameters ->> 'epochs')::float8 as epochs,
-      trainings.curve, trainings.attempts, trainings.message, trainings.snapshot_digest as digest, snapshots.rows,
-      evaluations.id as evaluation, evaluations.verdict, versions.version,
-      (select id from releases where releases.version = versions.version order by started_at desc limit 1) as release
+      trainings.curve, trainings.attempts, trainings.message, trainings.snapshot_digest, snapshots.rows,
+      case when evaluations.id is not null then jsonb_strip_nulls(jsonb_build_object(
+        'id', evaluations.id, 'verdict', evaluations.verdict, 'version', versions.version, 'release',
+        (select id from releases where releases.version = versions.version order by started_at desc limit 1))) end as evaluation
     from trainings
       join snapshots on snapshots.digest = trainings.snapshot_digest
       left join evaluations on evaluations.training_id = trainings.id
@@ -95,27 +61,5 @@ export async function findTrainingOf(
     where trainings.model = ${model} and trainings.started_at >= ${startedAt}
       and trainings.started_at <= coalesce(${endedAt ?? null}::timestamptz, now())
     order by trainings.started_at desc limit 1`)
-  return (
-    row && {
-      id: row.id,
-      status: row.status,
-      epoch: row.epoch,
-      curve: row.curve,
-      attempts: row.attempts,
-      snapshotDigest: row.digest,
-      rows: row.rows,
-      ...(row.epochs === null ? {} : { epochs: row.epochs }),
-      ...(row.message === null ? {} : { message: row.message }),
-      ...(row.evaluation === null || row.verdict === null
-        ? {}
-        : {
-            evaluation: {
-              id: row.evaluation,
-              verdict: row.verdict,
-              ...(row.version === null ? {} : { version: row.version }),
-              ...(row.release === null ? {} : { release: row.release }),
-            },
-          }),
-    }
-  )
+  return row && fromRow<ShownTraining>(row)
 }

@@ -1,28 +1,26 @@
 /** What was known of entities at a moment: the history of the feature store as training and people read it. */
 import sql from 'sql-template-tag'
 import type { FeatureValue } from '../../domain/model/feature-view.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+
+interface StoredValue {
+  eventAt: string
+  knownAt: string
+  usableAt: string
+  features: Record<string, FeatureValue>
+}
 
 /** What was known of one entity at a moment, as training sees it; the latest event first. */
 export async function listValues(
   database: Database,
   { viewId, entity, at, limit }: { viewId: number; entity: string; at: string; limit: number },
-): Promise<{ eventAt: string; knownAt: string; usableAt: string; features: Record<string, FeatureValue> }[]> {
-  const rows = await database.query<{
-    event_at: Date
-    known_at: Date
-    usable_at: Date
-    features: Record<string, FeatureValue>
-  }>(sql`
+): Promise<StoredValue[]> {
+  const rows = await database.query(sql`
     select event_at, known_at, usable_at, features from feature_history
     where view_id = ${viewId} and entity = ${entity} and usable_at <= ${at}::timestamptz
     order by event_at desc, known_at desc limit ${limit}`)
-  return rows.map((row) => ({
-    eventAt: row.event_at.toISOString(),
-    knownAt: row.known_at.toISOString(),
-    usableAt: row.usable_at.toISOString(),
-    features: row.features,
-  }))
+  return rows.map(fromRow<StoredValue>)
 }
 
 /** The statement that reads the history for a training: what was usable by `until`, of events from `since` on. */

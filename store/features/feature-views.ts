@@ -1,6 +1,7 @@
 /** The feature views that models use, how far each is taken in, and which of them nobody uses any more. */
 import sql from 'sql-template-tag'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface StoredView {
@@ -46,15 +47,15 @@ export async function listViews(
   database: Database,
   { name, limit = 1_000 }: { name?: string; limit?: number } = {},
 ): Promise<StoredView[]> {
-  const rows = await database.query<RawView>(sql`
+  const rows = await database.query(sql`
     ${selected} where ${name ?? null}::text is null or name = ${name ?? null}
     order by name, synced_at desc, id desc limit ${limit}`)
-  return rows.map(toView)
+  return rows.map(fromRow<StoredView>)
 }
 
 export async function findView(database: Database, digest: string): Promise<StoredView | undefined> {
-  const [row] = await database.query<RawView>(sql`${selected} where digest = ${digest}`)
-  return row && toView(row)
+  const [row] = await database.query(sql`${selected} where digest = ${digest}`)
+  return row && fromRow<StoredView>(row)
 }
 
 /** Whether a model file or a version that answers uses it. */
@@ -77,31 +78,3 @@ export async function readNow(database: Database): Promise<number> {
   )
   return row!.ms
 }
-
-interface RawView {
-  id: number
-  name: string
-  digest: string
-  definition: FeatureView
-  watermark: Date | null
-  late_rows: number
-  ran_at: Date | null
-  problem: string | null
-  synced_at: Date
-  models: string[]
-  versions: string[]
-}
-
-const toView = (row: RawView): StoredView => ({
-  id: row.id,
-  name: row.name,
-  digest: row.digest,
-  definition: row.definition,
-  ...(row.watermark === null ? {} : { watermark: row.watermark.toISOString() }),
-  lateRows: row.late_rows,
-  ...(row.ran_at === null ? {} : { ranAt: row.ran_at.toISOString() }),
-  ...(row.problem === null ? {} : { problem: row.problem }),
-  syncedAt: row.synced_at.toISOString(),
-  models: row.models,
-  versions: row.versions,
-})

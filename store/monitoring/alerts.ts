@@ -1,6 +1,7 @@
 /** What a person should know. An alert of one key is open once; raised again, it carries the latest evidence. */
 import sql from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewAlert {
@@ -45,15 +46,15 @@ export async function acknowledgeAlert(
   database: Database,
   { id, by }: { id: number; by: string },
 ): Promise<Alert | undefined> {
-  const [row] = await database.query<AlertRow>(sql`
+  const [row] = await database.query(sql`
     update alerts set acknowledged_at = now(), acknowledged_by = ${by}
     where id = ${id} and acknowledged_at is null and resolved_at is null returning *`)
-  return row && toAlert(row)
+  return row && fromRow<Alert>(row)
 }
 
 export async function findAlert(database: Database, id: number): Promise<Alert | undefined> {
-  const [row] = await database.query<AlertRow>(sql`select * from alerts where id = ${id}`)
-  return row && toAlert(row)
+  const [row] = await database.query(sql`select * from alerts where id = ${id}`)
+  return row && fromRow<Alert>(row)
 }
 
 /** What alarms about a version in use: that its answers fail, or that it is below its floor. Warnings are none. */
@@ -66,7 +67,7 @@ export async function findAlarmAgainst(
     where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}) and resolved_at is null
       and severity = 'critical' and evidence ->> 'version' = ${version}
     order by id limit 1`)
-  return row && { ...row, id: Number(row.id) }
+  return row
 }
 
 /** The newest first. */
@@ -85,38 +86,10 @@ export async function listAlerts(
     limit?: number
   },
 ): Promise<Alert[]> {
-  const rows = await database.query<AlertRow>(sql`
+  const rows = await database.query(sql`
     select * from alerts
     where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null}) and (not ${open}::boolean or resolved_at is null)
     order by id desc limit ${limit}`)
-  return rows.map(toAlert)
+  return rows.map(fromRow<Alert>)
 }
-
-export interface AlertRow {
-  id: number
-  dedupe_key: string
-  model: string | null
-  severity: Alert['severity']
-  kind: AlertKind
-  message: string
-  evidence: Record<string, unknown>
-  raised_at: Date
-  acknowledged_at: Date | null
-  acknowledged_by: string | null
-  resolved_at: Date | null
-}
-
-export const toAlert = (row: AlertRow): Alert => ({
-  id: Number(row.id),
-  dedupeKey: row.dedupe_key,
-  ...(row.model === null ? {} : { model: row.model }),
-  severity: row.severity,
-  kind: row.kind,
-  message: row.message,
-  evidence: row.evidence,
-  raisedAt: row.raised_at.toISOString(),
-  ...(row.acknowledged_at === null ? {} : { acknowledgedAt: row.acknowledged_at.toISOString() }),
-  ...(row.acknowledged_by === null ? {} : { acknowledgedBy: row.acknowledged_by }),
-  ...(row.resolved_at === null ? {} : { resolvedAt: row.resolved_at.toISOString() }),
-})

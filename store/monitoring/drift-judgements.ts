@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Maturity } from '../../domain/monitoring/label-maturity.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewDriftJudgement {
@@ -51,36 +52,10 @@ export async function findDriftJudgement(
     toMs,
   }: Pick<NewDriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
 ): Promise<DriftJudgement | undefined> {
-  const [row] = await database.query<DriftRow>(sql`
-    select * from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
+  const [row] = await database.query(sql`
+    select id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
+      (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at
+    from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
       and from_at = ${new Date(fromMs).toISOString()} and to_at = ${new Date(toMs).toISOString()}`)
-  return row && toJudgement(row)
+  return row && fromRow<DriftJudgement>(row)
 }
-
-interface DriftRow {
-  id: number
-  model: string
-  version: string
-  subject: DriftJudgement['subject']
-  from_at: Date
-  to_at: Date
-  level: DriftLevel
-  report: DriftReport
-  inputs: DriftJudgement['inputs']
-  policy: DriftPolicy
-  at: Date
-}
-
-const toJudgement = (row: DriftRow): DriftJudgement => ({
-  id: Number(row.id),
-  model: row.model,
-  version: row.version,
-  subject: row.subject,
-  fromMs: row.from_at.getTime(),
-  toMs: row.to_at.getTime(),
-  level: row.level,
-  report: row.report,
-  inputs: row.inputs,
-  policy: row.policy,
-  at: row.at.toISOString(),
-})

@@ -1,6 +1,7 @@
 /** What was seen of a model that serves: the figures of a window, read from what the replicas left, and the windows so far. */
 import sql from 'sql-template-tag'
 import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Span {
@@ -74,6 +75,9 @@ export interface MonitorWindow extends Span {
   judge: string
 }
 
+const windowColumns = sql`model, (extract(epoch from from_at) * 1000)::float8 as from_ms,
+  (extract(epoch from to_at) * 1000)::float8 as to_ms, version, facts, findings, trigger, judge`
+
 /** Writes the window unless it stands there already. */
 export async function insertMonitorWindow(database: Database, window: MonitorWindow): Promise<void> {
   const { model, fromMs, toMs, version, facts, findings, trigger, judge } = window
@@ -98,10 +102,10 @@ export async function findMonitorWindow(
   database: Database,
   { model, toMs }: { model: string; toMs: number },
 ): Promise<MonitorWindow | undefined> {
-  const [row] = await database.query<WindowRow>(
-    sql`select * from monitor_windows where model = ${model} and to_at = ${iso(toMs)}`,
+  const [row] = await database.query(
+    sql`select ${windowColumns} from monitor_windows where model = ${model} and to_at = ${iso(toMs)}`,
   )
-  return row && toWindow(row)
+  return row && fromRow<MonitorWindow>(row)
 }
 
 /** The newest first. */
@@ -109,30 +113,8 @@ export async function listMonitorWindows(
   database: Database,
   { model, limit = 100 }: { model: string; limit?: number },
 ): Promise<MonitorWindow[]> {
-  const rows = await database.query<WindowRow>(
-    sql`select * from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
+  const rows = await database.query(
+    sql`select ${windowColumns} from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
   )
-  return rows.map(toWindow)
+  return rows.map(fromRow<MonitorWindow>)
 }
-
-interface WindowRow {
-  model: string
-  from_at: Date
-  to_at: Date
-  version: string | null
-  facts: Record<string, unknown>
-  findings: Record<string, unknown>
-  trigger: Record<string, unknown> | null
-  judge: string
-}
-
-const toWindow = (row: WindowRow): MonitorWindow => ({
-  model: row.model,
-  fromMs: row.from_at.getTime(),
-  toMs: row.to_at.getTime(),
-  ...(row.version === null ? {} : { version: row.version }),
-  facts: row.facts,
-  findings: row.findings,
-  ...(row.trigger === null ? {} : { trigger: row.trigger }),
-  judge: row.judge,
-})

@@ -1,7 +1,8 @@
 /** What people were told of alerts: decided once, sent until it has arrived or a day has passed. */
 import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
-import { toAlert, type Alert, type AlertRow } from './alerts.ts'
+import type { Alert } from './alerts.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 const iso = (ms: number): string => new Date(ms).toISOString()
@@ -10,7 +11,7 @@ const iso = (ms: number): string => new Date(ms).toISOString()
 export async function listTellable(
   database: Database,
 ): Promise<{ nowMs: number; alerts: { alert: Alert; told: DeliveryRecord[] }[] }> {
-  const rows = await database.query<AlertRow & { told: DeliveryRecord[]; now: Date }>(sql`
+  const rows = await database.query<{ told: DeliveryRecord[]; now: Date }>(sql`
     select alerts.*, clock_timestamp() as now, (
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
@@ -20,7 +21,7 @@ export async function listTellable(
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
   return {
     nowMs: rows[0]?.now.getTime() ?? 0,
-    alerts: rows.map((row) => ({ alert: toAlert(row), told: row.told })),
+    alerts: rows.map(({ now: _, told, ...alert }) => ({ alert: fromRow<Alert>(alert), told })),
   }
 }
 
@@ -55,20 +56,18 @@ export interface WaitingMessage {
 
 /** What is to be tried now, oldest first. */
 export async function listWaiting(database: Database, limit = 100): Promise<WaitingMessage[]> {
-  const rows = await database.query<
-    AlertRow & { message_id: number; channel: string; about: About; attempts: number; ageMs: number }
-  >(sql`
-    select alerts.*, alert_notifications.id as message_id, channel, about, attempts,
+  const rows = await database.query<Omit<WaitingMessage, 'alert'> & { messageId: number }>(sql`
+    select alerts.*, alert_notifications.id as "messageId", channel, about, attempts,
       extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
     from alert_notifications join alerts on alerts.id = alert_id
     where next_at <= clock_timestamp() order by alert_notifications.id limit ${limit}`)
-  return rows.map((row) => ({
-    id: Number(row.message_id),
-    alert: toAlert(row),
-    channel: row.channel,
-    about: row.about,
-    attempts: row.attempts,
-    ageMs: row.ageMs,
+  return rows.map(({ messageId, channel, about, attempts, ageMs, ...alert }) => ({
+    id: messageId,
+    alert: fromRow<Alert>(alert),
+    channel,
+    about,
+    attempts,
+    ageMs,
   }))
 }
 

@@ -1,5 +1,6 @@
 /** Snapshots that hold a person who was erased: which, and when their files go. */
 import sql from 'sql-template-tag'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 interface HeldSnapshot {
@@ -8,18 +9,12 @@ interface HeldSnapshot {
   subjects?: string
 }
 
-type HeldRow = { digest: string; subjects: string | null }
-const toHeld = ({ digest, subjects }: HeldRow): HeldSnapshot => ({
-  digest,
-  ...(subjects === null ? {} : { subjects }),
-})
-
 /** Those whose file is still there. */
 export async function listModelSnapshots(database: Database, model: string): Promise<HeldSnapshot[]> {
-  const rows = await database.query<HeldRow>(sql`
+  const rows = await database.query(sql`
     select digest, source ->> 'subjects' as subjects from snapshots
     where model = ${model} and dropped_at is null order by created_at, digest`)
-  return rows.map(toHeld)
+  return rows.map(fromRow<HeldSnapshot>)
 }
 
 /** Kept for so many days yet; told once more, the first word stands. */
@@ -39,13 +34,13 @@ export async function keepErasedSnapshots(
 }
 
 export async function listDueSnapshots(database: Database, limit = 1_000): Promise<HeldSnapshot[]> {
-  const rows = await database.query<HeldRow>(sql`
+  const rows = await database.query(sql`
     select digest, source ->> 'subjects' as subjects from snapshots
     where dropped_at is null
       and exists (select from erasure_snapshots as held where held.digest = snapshots.digest and drop_after <= now())
       and not exists (select from trainings where snapshot_digest = digest and status = 'running')
     order by digest limit ${limit}`)
-  return rows.map(toHeld)
+  return rows.map(fromRow<HeldSnapshot>)
 }
 
 export async function markSnapshotDropped(database: Database, digest: string): Promise<void> {

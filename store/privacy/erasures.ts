@@ -4,6 +4,7 @@
  */
 import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export const erasureStages = ['logs', 'replicas', 'again', 'rest', 'snapshots', 'done'] as const
@@ -54,8 +55,8 @@ export async function insertErasure(
 }
 
 export async function findErasure(database: Database, id: string): Promise<Erasure | undefined> {
-  const [row] = await database.query<ErasureRow>(sql`${selected} where erasures.id = ${id}`)
-  return row && toErasure(row)
+  const [row] = await database.query(sql`${selected} where erasures.id = ${id}`)
+  return row && fromRow<Erasure>(row)
 }
 
 /** Throws `not_found`. */
@@ -76,13 +77,13 @@ export async function listErasures(
     limit,
   }: { model?: string; models?: readonly string[]; after?: { at: string; id: string }; limit: number },
 ): Promise<Erasure[]> {
-  const rows = await database.query<ErasureRow>(sql`${selected}
+  const rows = await database.query(sql`${selected}
     where (${model ?? null}::text is null or model = ${model ?? null})
       and (${models ? [...models] : null}::text[] is null or model = any(${models ? [...models] : null}::text[]))
       and (${after?.id ?? null}::text is null
         or (date_trunc('milliseconds', requested_at), erasures.id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}))
     order by date_trunc('milliseconds', requested_at) desc, erasures.id desc limit ${limit}`)
-  return rows.map(toErasure)
+  return rows.map(fromRow<Erasure>)
 }
 
 /** The next stage; told once more nothing changes. */
@@ -107,43 +108,9 @@ export async function noteErasure(
 }
 
 const selected: Sql = sql`
-  select erasures.*, (
-    select coalesce(jsonb_agg(jsonb_build_object('digest', held.digest, 'holds', holds, 'dropAfter', drop_after,
-      'droppedAt', dropped_at) order by held.digest), '[]')
+  select id, model, subject_hash, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
+    select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('digest', held.digest, 'holds', holds, 'dropAfter', drop_after,
+      'droppedAt', dropped_at)) order by held.digest), '[]')
     from erasure_snapshots as held join snapshots on snapshots.digest = held.digest where erasure_id = erasures.id
-  ) as held from erasures`
-
-interface ErasureRow {
-  id: string
-  model: string
-  subject_hash: string
-  key_digest: string
-  requested_by: string
-  requested_at: Date
-  stage: ErasureStage
-  reached_at: Date | null
-  counts: Record<string, number>
-  outstanding: string[]
-  notes: string[]
-  held: { digest: string; holds: 'yes' | 'unknown'; dropAfter: string; droppedAt: string | null }[]
-  ended_at: Date | null
-}
-
-const toErasure = (row: ErasureRow): Erasure => ({
-  id: row.id,
-  model: row.model,
-  subjectHash: row.subject_hash,
-  keyDigest: row.key_digest,
-  requestedBy: row.requested_by,
-  requestedAt: row.requested_at.toISOString(),
-  stage: row.stage,
-  ...(row.reached_at === null ? {} : { reachedAt: row.reached_at.toISOString() }),
-  counts: row.counts,
-  outstanding: row.outstanding,
-  notes: row.notes,
-  snapshots: row.held.map(({ droppedAt, ...held }) => ({
-    ...held,
-    ...(droppedAt === null ? {} : { droppedAt }),
-  })),
-  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
-})
+  ) as snapshots, ended_at
+  from erasures`

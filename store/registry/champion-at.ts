@@ -5,6 +5,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { ReleaseDigests, Statement } from '../../domain/release/state.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface LiveAt {
@@ -62,8 +63,8 @@ export async function findLiveAt(
   database: Database,
   { model, at }: { model: string; at: string },
 ): Promise<LiveAt | undefined> {
-  const [row] = await database.query<RawLive>(sql`
-    select change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
+  const [row] = await database.query(sql`
+    select change.model, change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
       (select min(later.at) from champion_history as later where later.model = change.model and later.id > change.id) as until,
       versions.artifact_digest,
       ${told('releases')} as release, ${told('earned')} as earned_by,
@@ -92,7 +93,15 @@ export async function findLiveAt(
         order by seq limit 1) as told on true
     where change.model = ${model} and change.at <= ${at}
     order by change.id desc limit 1`)
-  return row && toLiveAt(model, row)
+  if (row === undefined) return undefined
+  const found = fromRow<LiveAt>(row)
+  const { release, earnedBy, evaluation } = found
+  return {
+    ...found,
+    release: release && fromRow(release),
+    earnedBy: earnedBy && fromRow(earnedBy),
+    evaluation: evaluation && fromRow(evaluation),
+  }
 }
 
 /** Since when a model has had a champion at all. */
@@ -100,47 +109,8 @@ export async function findFirstChampion(
   database: Database,
   model: string,
 ): Promise<{ version: string; at: string } | undefined> {
-  const [row] = await database.query<{ version: string; at: Date }>(
+  const [row] = await database.query(
     sql`select version, at from champion_history where model = ${model} order by id limit 1`,
   )
-  return row && { version: row.version, at: row.at.toISOString() }
+  return row && fromRow<{ version: string; at: string }>(row)
 }
-
-interface RawLive {
-  version: string
-  previous_version: string | null
-  cause: LiveAt['cause']
-  actor: string
-  reason: string
-  since: Date
-  until: Date | null
-  artifact_digest: string
-  release: Record<string, unknown> | null
-  earned_by: Record<string, unknown> | null
-  evaluation: Record<string, unknown>
-  decisions: LiveAt['decisions']
-  audit: LiveAt['audit'] | null
-}
-
-function toLiveAt(model: string, row: RawLive): LiveAt {
-  return {
-    model,
-    version: row.version,
-    since: row.since.toISOString(),
-    ...(row.until === null ? {} : { until: row.until.toISOString() }),
-    ...(row.previous_version === null ? {} : { previousVersion: row.previous_version }),
-    cause: row.cause,
-    actor: row.actor,
-    reason: row.reason,
-    artifactDigest: row.artifact_digest,
-    ...(row.release === null ? {} : { release: present(row.release) as unknown as LiveRelease }),
-    ...(row.earned_by === null ? {} : { earnedBy: present(row.earned_by) as unknown as LiveRelease }),
-    evaluation: present(row.evaluation) as LiveAt['evaluation'] & object,
-    decisions: row.decisions,
-    ...(row.audit === null ? {} : { audit: row.audit! }),
-  }
-}
-
-/** What is null in a row is absent here. */
-const present = (fields: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))

@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { schemaIssues } from '../../domain/registry/schema-compatibility.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Champion {
@@ -27,17 +28,10 @@ export interface ChampionChange {
 }
 
 export async function findChampion(database: Database, model: string): Promise<Champion | undefined> {
-  const [row] = await database.query<{ version: string; release_id: string | null; since: Date }>(
+  const [row] = await database.query(
     sql`select version, release_id, since from champions where model = ${model}`,
   )
-  return (
-    row && {
-      model,
-      version: row.version,
-      ...(row.release_id === null ? {} : { releaseId: row.release_id }),
-      since: row.since.toISOString(),
-    }
-  )
+  return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
 }
 
 export interface ChampionMove {
@@ -75,10 +69,10 @@ export async function listChampionHistory(
   model: string,
   limit = 100,
 ): Promise<ChampionChange[]> {
-  const rows = await database.query<RawChange>(
-    sql`select * from champion_history where model = ${model} order by id desc limit ${limit}`,
+  const rows = await database.query(
+    sql`select model, version, previous_version, release_id, cause, actor, reason, at from champion_history where model = ${model} order by id desc limit ${limit}`,
   )
-  return rows.map(toChange)
+  return rows.map(fromRow<ChampionChange>)
 }
 
 /** The change by which a release made its candidate champion; absent when it has not. */
@@ -86,10 +80,10 @@ export async function findPromotion(
   database: Database,
   releaseId: string,
 ): Promise<ChampionChange | undefined> {
-  const [row] = await database.query<RawChange>(
-    sql`select * from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
+  const [row] = await database.query(
+    sql`select model, version, previous_version, release_id, cause, actor, reason, at from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
   )
-  return row && toChange(row)
+  return row && fromRow<ChampionChange>(row)
 }
 
 /** A version that a model could be returned to. */
@@ -167,28 +161,4 @@ export async function markKnownGood(database: Database, version: string): Promis
 export async function markWithdrawn(database: Database, version: string): Promise<void> {
   await database.query(sql`
     update versions set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where version = ${version}`)
-}
-
-interface RawChange {
-  model: string
-  version: string
-  previous_version: string | null
-  release_id: string | null
-  cause: 'promotion' | 'rollback'
-  actor: string
-  reason: string
-  at: Date
-}
-
-function toChange(raw: RawChange): ChampionChange {
-  return {
-    model: raw.model,
-    version: raw.version,
-    ...(raw.previous_version === null ? {} : { previousVersion: raw.previous_version }),
-    ...(raw.release_id === null ? {} : { releaseId: raw.release_id }),
-    cause: raw.cause,
-    actor: raw.actor,
-    reason: raw.reason,
-    at: raw.at.toISOString(),
-  }
 }

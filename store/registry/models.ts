@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface StoredModel {
@@ -28,8 +29,8 @@ export async function upsertModel(
 }
 
 export async function findModel(database: Database, name: string): Promise<StoredModel | undefined> {
-  const [row] = await database.query<ModelRow>(sql`select * from models where name = ${name}`)
-  return row && toModel(row)
+  const [row] = await database.query(sql`select * from models where name = ${name}`)
+  return row && fromRow<StoredModel>(row)
 }
 
 /** Throws `model_not_found`. */
@@ -42,20 +43,6 @@ export async function getModel(database: Database, name: string): Promise<Stored
 
 /** In the order of their names. */
 export async function listModels(database: Database): Promise<StoredModel[]> {
-  const rows = await database.query<ModelRow>(sql`select * from models order by name`)
-  return rows.map(toModel)
+  const rows = await database.query(sql`select * from models order by name`)
+  return rows.map(fromRow<StoredModel>)
 }
-
-interface ModelRow {
-  name: string
-  definition: ModelDefinition
-  code_digest: string
-  synced_at: Date
-}
-
-const toModel = (row: ModelRow): StoredModel => ({
-  name: row.name,
-  definition: row.definition,
-  codeDigest: row.code_digest,
-  syncedAt: row.synced_at.toISOString(),
-})

@@ -4,11 +4,18 @@
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import { toVersionLine, type VersionLine, type VersionLineRow } from './versions.ts'
+import type { VersionLine } from './versions.ts'
 
 export interface FoundVersion extends VersionLine {
   status: VersionStatus
+}
+
+/** Read beside a version, for the key of the next page. */
+interface PageKey {
+  ranked_by: number | null
+  at: string
 }
 
 /** The row after which a page begins, as `cursorOf` gave it. */
@@ -41,7 +48,7 @@ export async function findVersions(
 ): Promise<{ versions: FoundVersion[]; next?: VersionKey }> {
   const { limit, order = 'version' } = search
   const by = typeof order === 'object' ? order : undefined
-  const rows = await database.query<FoundRow>(sql`
+  const rows = await database.query<VersionLine & PageKey>(sql`
     with page as materialized (
       select v.version, ${statusOf} as status, ${by === undefined ? sql`null::double precision` : sql`ranked.value`} as ranked_by
       from versions as v
@@ -57,7 +64,7 @@ export async function findVersions(
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    versions: rows.slice(0, limit).map(toFound),
+    versions: rows.slice(0, limit).map(({ ranked_by: _, at: __, ...row }) => fromRow<FoundVersion>(row)),
     next: last === undefined ? undefined : keyOf(order, last),
   }
 }
@@ -139,7 +146,7 @@ function behind(order: VersionOrder, key: VersionKey): Sql {
     : sql`(ranked.value, v.version) ${than} (${key.value}, ${key.version})`
 }
 
-function keyOf(order: VersionOrder, row: FoundRow): VersionKey {
+function keyOf(order: VersionOrder, row: VersionLine & PageKey): VersionKey {
   const { version, model, major, minor, patch } = row
   if (order === 'version') return { order, model, major, minor, patch }
   if (typeof order === 'object') return { order: 'metric', value: row.ranked_by ?? 0, version }
@@ -150,11 +157,3 @@ function keyOf(order: VersionOrder, row: FoundRow): VersionKey {
 const literalOf = (text: string): string => text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)
 /** What a text that begins like this is like. */
 export const startOf = (text: string): string => `${literalOf(text)}%`
-
-interface FoundRow extends VersionLineRow {
-  status: VersionStatus
-  ranked_by: number | null
-  at: string
-}
-
-const toFound = (row: FoundRow): FoundVersion => ({ ...toVersionLine(row), status: row.status })

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** What a version is called, what it was made from and when; without its manifest, which is large. */
@@ -32,26 +33,29 @@ export interface Version extends VersionLine {
 
 export type NewVersion = Omit<Version, 'createdAt' | 'knownGoodAt' | 'rolledBackAt'>
 
+const versionColumns = sql`version, model, major, minor, patch, artifact_digest, evaluation_id, training_id, lineage, created_by,
+  created_at, known_good_at, rolled_back_at, signature, manifest`
+
 /** One registration of a model at a time, until the transaction ends: two must not find the same next number free. */
 export async function lockVersions(database: Database, model: string): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('versions'), hashtext(${model}))`)
 }
 
 export async function insertVersion(database: Database, each: NewVersion): Promise<Version> {
-  const [row] = await database.query<VersionRow>(sql`
+  const [row] = await database.query(sql`
     insert into versions (version, model, major, minor, patch, artifact_digest, signature, manifest,
       evaluation_id, training_id, lineage, created_by)
     values (${each.version}, ${each.model}, ${each.major}, ${each.minor}, ${each.patch}, ${each.artifactDigest},
       ${each.signature ?? null}, ${JSON.stringify(each.manifest)}, ${each.evaluationId}, ${each.trainingId}, ${JSON.stringify(each.lineage)},
       ${each.createdBy})
-    returning *`)
+    returning ${versionColumns}`)
   if (row === undefined) throw new DomainError('internal', `${each.version} was not stored`)
-  return toVersion(row)
+  return fromRow<Version>(row)
 }
 
 export async function findVersion(database: Database, version: string): Promise<Version | undefined> {
-  const [row] = await database.query<VersionRow>(sql`select * from versions where version = ${version}`)
-  return row && toVersion(row)
+  const [row] = await database.query(sql`select ${versionColumns} from versions where version = ${version}`)
+  return row && fromRow<Version>(row)
 }
 
 /** Throws `version_not_found`. */
@@ -66,17 +70,17 @@ export async function findVersionOfTraining(
   database: Database,
   trainingId: string,
 ): Promise<Version | undefined> {
-  const [row] = await database.query<VersionRow>(
-    sql`select * from versions where training_id = ${trainingId}`,
+  const [row] = await database.query(
+    sql`select ${versionColumns} from versions where training_id = ${trainingId}`,
   )
-  return row && toVersion(row)
+  return row && fromRow<Version>(row)
 }
 
 /** The highest version of a model. */
 export async function findLatestVersion(database: Database, model: string): Promise<Version | undefined> {
-  const [row] = await database.query<VersionRow>(sql`
-    select * from versions where model = ${model} order by major desc, minor desc, patch desc limit 1`)
-  return row && toVersion(row)
+  const [row] = await database.query(sql`
+    select ${versionColumns} from versions where model = ${model} order by major desc, minor desc, patch desc limit 1`)
+  return row && fromRow<Version>(row)
 }
 
 /** The highest first. */
@@ -84,10 +88,10 @@ export async function listVersions(
   database: Database,
   { model, limit = 100 }: { model?: string; limit?: number },
 ): Promise<Version[]> {
-  const rows = await database.query<VersionRow>(sql`
-    select * from versions where ${model ?? null}::text is null or model = ${model ?? null}
+  const rows = await database.query(sql`
+    select ${versionColumns} from versions where ${model ?? null}::text is null or model = ${model ?? null}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
-  return rows.map(toVersion)
+  return rows.map(fromRow<Version>)
 }
 
 /** The latest versions that a release has proven within some days and that were not taken back since. */
@@ -95,63 +99,11 @@ export async function listReleased(
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },
 ): Promise<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>[]> {
-  const rows = await database.query<{
-    version: string
-    artifact_digest: string
-    signature: Buffer | null
-  }>(sql`
-    select version, artifact_digest, signature from versions
+  const rows = await database.query(sql`
+    select version, model, artifact_digest, signature from versions
     where model = ${model} and version <> ${except} and rolled_back_at is null
       and not exists (select from deleted_artifacts where digest = artifact_digest)
       and known_good_at > now() - make_interval(days => ${days})
     order by known_good_at desc limit ${limit}`)
-  return rows.map(({ version, artifact_digest: artifactDigest, signature }) => ({
-    version,
-    model,
-    artifactDigest,
-    ...(signature === null ? {} : { signature }),
-  }))
+  return rows.map(fromRow<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>>)
 }
-
-export interface VersionLineRow {
-  version: string
-  model: string
-  major: number
-  minor: number
-  patch: number
-  artifact_digest: string
-  evaluation_id: string
-  training_id: string
-  lineage: VersionLineage
-  created_by: string
-  created_at: Date
-  known_good_at: Date | null
-  rolled_back_at: Date | null
-}
-
-interface VersionRow extends VersionLineRow {
-  signature: Buffer | null
-  manifest: Manifest
-}
-
-export const toVersionLine = (row: VersionLineRow): VersionLine => ({
-  version: row.version,
-  model: row.model,
-  major: row.major,
-  minor: row.minor,
-  patch: row.patch,
-  artifactDigest: row.artifact_digest,
-  evaluationId: row.evaluation_id,
-  trainingId: row.training_id,
-  lineage: row.lineage,
-  createdBy: row.created_by,
-  createdAt: row.created_at.toISOString(),
-  ...(row.known_good_at === null ? {} : { knownGoodAt: row.known_good_at.toISOString() }),
-  ...(row.rolled_back_at === null ? {} : { rolledBackAt: row.rolled_back_at.toISOString() }),
-})
-
-const toVersion = (row: VersionRow): Version => ({
-  ...toVersionLine(row),
-  ...(row.signature === null ? {} : { signature: row.signature }),
-  manifest: row.manifest,
-})

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export type QueueState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
@@ -50,13 +51,13 @@ export async function insertQueued(
     update release_queue set state = 'superseded', ended_at = clock_timestamp(),
       message = ${`${version}, asked for by ${requestedBy}, waits in its place`}
     where model = ${model} and state = 'waiting'`)
-  const [row] = await database.query<RawWaiting>(sql`
+  const [row] = await database.query(sql`
     insert into release_queue (id, model, version, requested_by, hotfix_reason, policy, preemption, until)
     values (${id}, ${model}, ${version}, ${requestedBy}, ${hotfixReason ?? null},
       ${policy === undefined ? null : JSON.stringify(policy)}, ${over},
       clock_timestamp() + ${waitMs}::float8 * interval '1 millisecond')
     returning *`)
-  return toWaiting(row!)
+  return fromRow<QueuedRelease>(row!)
 }
 
 /** The one that waits; given up first when its time has passed. */
@@ -64,16 +65,16 @@ export async function findQueued(database: Database, model: string): Promise<Que
   await database.query(sql`
     update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
     where model = ${model} and state = 'waiting' and until <= clock_timestamp()`)
-  const [row] = await database.query<RawWaiting>(
+  const [row] = await database.query(
     sql`select * from release_queue where model = ${model} and state = 'waiting'`,
   )
-  return row && toWaiting(row)
+  return row && fromRow<QueuedRelease>(row)
 }
 
 /** Absent when none of this id has ever waited. */
 export async function findQueueEntry(database: Database, id: string): Promise<QueuedRelease | undefined> {
-  const [row] = await database.query<RawWaiting>(sql`select * from release_queue where id = ${id}`)
-  return row && toWaiting(row)
+  const [row] = await database.query(sql`select * from release_queue where id = ${id}`)
+  return row && fromRow<QueuedRelease>(row)
 }
 
 /** Writes how the waiting ended. False when it had ended before. */
@@ -118,43 +119,11 @@ export async function listQueued(
     limit?: number
   },
 ): Promise<QueuedRelease[]> {
-  const rows = await database.query<RawWaiting>(sql`
+  const rows = await database.query(sql`
     select * from release_queue
     where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null})
       and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)
-  return rows.map(toWaiting)
+  return rows.map(fromRow<QueuedRelease>)
 }
-
-interface RawWaiting {
-  id: string
-  model: string
-  version: string
-  requested_by: string
-  hotfix_reason: string | null
-  policy: ReleasePolicy | null
-  preemption: Preemption
-  state: QueueState
-  message: string
-  release_id: string | null
-  at: Date
-  until: Date
-  ended_at: Date | null
-}
-
-const toWaiting = (row: RawWaiting): QueuedRelease => ({
-  id: row.id,
-  model: row.model,
-  version: row.version,
-  requestedBy: row.requested_by,
-  ...(row.hotfix_reason === null ? {} : { hotfixReason: row.hotfix_reason }),
-  ...(row.policy === null ? {} : { policy: row.policy }),
-  preemption: row.preemption,
-  state: row.state,
-  message: row.message,
-  ...(row.release_id === null ? {} : { releaseId: row.release_id }),
-  at: row.at.toISOString(),
-  until: row.until.toISOString(),
-  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
-})

@@ -11,6 +11,7 @@ import type {
   ReleaseStage,
   ReleaseState,
 } from '../../domain/release/state.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Release {
@@ -23,32 +24,6 @@ export interface Release {
   outcome?: ReleaseOutcomeKind
   reason?: string
   endedAt?: string
-}
-
-interface RawRelease {
-  state: ReleaseState
-  workflow_id: string
-  run_id: string
-  outcome: ReleaseOutcomeKind | null
-  reason: string | null
-  started_at: Date
-  updated_at: Date
-  rolled_back_at: Date | null
-  ended_at: Date | null
-}
-
-function toRelease(raw: RawRelease): Release {
-  return {
-    state: raw.state,
-    workflowId: raw.workflow_id,
-    runId: raw.run_id,
-    startedAt: raw.started_at.toISOString(),
-    updatedAt: raw.updated_at.toISOString(),
-    ...(raw.rolled_back_at === null ? {} : { rolledBackAt: raw.rolled_back_at.toISOString() }),
-    ...(raw.outcome === null ? {} : { outcome: raw.outcome }),
-    ...(raw.reason === null ? {} : { reason: raw.reason }),
-    ...(raw.ended_at === null ? {} : { endedAt: raw.ended_at.toISOString() }),
-  }
 }
 
 const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
@@ -139,15 +114,15 @@ export async function markTakenBack(database: Database, id: string): Promise<voi
 }
 
 export async function findRelease(database: Database, id: string): Promise<Release | undefined> {
-  const [row] = await database.query<RawRelease>(sql`select ${columns} from releases where id = ${id}`)
-  return row && toRelease(row)
+  const [row] = await database.query(sql`select ${columns} from releases where id = ${id}`)
+  return row && fromRow<Release>(row)
 }
 
 export async function findOpenRelease(database: Database, model: string): Promise<Release | undefined> {
-  const [row] = await database.query<RawRelease>(
+  const [row] = await database.query(
     sql`select ${columns} from releases where model = ${model} and ended_at is null`,
   )
-  return row && toRelease(row)
+  return row && fromRow<Release>(row)
 }
 
 export interface ReleaseFilter {
@@ -161,13 +136,13 @@ export interface ReleaseFilter {
 /** The newest first. */
 export async function listReleases(database: Database, filter: ReleaseFilter = {}): Promise<Release[]> {
   const { models = null, model = null, open = null, limit = 50 } = filter
-  const rows = await database.query<RawRelease>(sql`
+  const rows = await database.query(sql`
     select ${columns} from releases
     where (${models}::text[] is null or model = any(${models}::text[]))
       and (${model}::text is null or model = ${model})
       and (${open}::boolean is null or (ended_at is null) = ${open})
     order by started_at desc, id desc limit ${limit}`)
-  return rows.map(toRelease)
+  return rows.map(fromRow<Release>)
 }
 
 /** What somebody has said to a release, and the answer. */
@@ -210,22 +185,8 @@ export async function listCommands(
   database: Database,
   releaseId: string,
 ): Promise<(ReleaseCommand & { at: string })[]> {
-  const rows = await database.query<{
-    id: string
-    command: CommandName
-    actor: string
-    reason: string | null
-    accepted: boolean
-    message: string
-    stage: ReleaseStage
-    at: Date
-  }>(sql`
-    select id, command, actor, reason, accepted, message, stage, at
+  const rows = await database.query(sql`
+    select id, release_id, command, actor, reason, accepted, message, stage, at
     from release_commands where release_id = ${releaseId} order by at, id`)
-  return rows.map(({ reason, at, ...row }) => ({
-    ...row,
-    releaseId,
-    ...(reason === null ? {} : { reason }),
-    at: at.toISOString(),
-  }))
+  return rows.map(fromRow<ReleaseCommand & { at: string }>)
 }

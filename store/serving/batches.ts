@@ -1,6 +1,7 @@
 /** Batch predictions: what was asked, which parts are answered, and by which version. */
 import sql from 'sql-template-tag'
 import type { BatchInput, BatchOutput } from '../../domain/model/batch-spec.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Batch {
@@ -63,15 +64,10 @@ export async function insertShard(database: Database, id: string, each: BatchSha
 
 /** In their order. */
 export async function listShards(database: Database, id: string): Promise<BatchShard[]> {
-  const rows = await database.query<{
-    shard: number
-    rows: number
-    refused: number
-    digest: string | null
-  }>(sql`
-    select shard, rows::float8 as rows, refused::float8 as refused, digest from batch_shards
+  const rows = await database.query(sql`
+    select shard, rows, refused, digest from batch_shards
     where batch_id = ${id} order by shard`)
-  return rows.map(({ digest, ...shard }) => ({ ...shard, ...(digest === null ? {} : { digest }) }))
+  return rows.map(fromRow<BatchShard>)
 }
 
 /** Writes how it ended; the first end stays. */
@@ -89,10 +85,10 @@ const selected = sql`
   from batches join versions using (version) left join batch_shards on batch_id = id`
 
 export async function findBatch(database: Database, id: string): Promise<Batch | undefined> {
-  const [row] = await database.query<RawBatch>(
+  const [row] = await database.query(
     sql`${selected} where id = ${id} group by batches.id, versions.rolled_back_at`,
   )
-  return row && toBatch(row)
+  return row && fromRow<Batch>(row)
 }
 
 /** The newest first; only those by versions that were taken back, when asked so. */
@@ -111,47 +107,11 @@ export async function listBatches(
     limit?: number
   },
 ): Promise<Batch[]> {
-  const rows = await database.query<RawBatch>(sql`
+  const rows = await database.query(sql`
     ${selected}
     where (${models ?? null}::text[] is null or batches.model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or batches.model = ${model ?? null})
       and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
     group by batches.id, versions.rolled_back_at order by batches.started_at desc limit ${limit}`)
-  return rows.map(toBatch)
+  return rows.map(fromRow<Batch>)
 }
-
-interface RawBatch {
-  id: string
-  model: string
-  version: string
-  input: BatchInput
-  output: Batch['output']
-  requested_by: string
-  input_digest: string | null
-  rows: string | null
-  status: Batch['status']
-  message: string | null
-  started_at: Date
-  ended_at: Date | null
-  scored: number
-  refused: number
-  withdrawn: boolean
-}
-
-const toBatch = (row: RawBatch): Batch => ({
-  id: row.id,
-  model: row.model,
-  version: row.version,
-  input: row.input,
-  output: row.output,
-  requestedBy: row.requested_by,
-  ...(row.input_digest === null ? {} : { inputDigest: row.input_digest }),
-  ...(row.rows === null ? {} : { rows: Number(row.rows) }),
-  status: row.status,
-  ...(row.message === null ? {} : { message: row.message }),
-  startedAt: row.started_at.toISOString(),
-  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
-  scored: row.scored,
-  refused: row.refused,
-  withdrawn: row.withdrawn,
-})

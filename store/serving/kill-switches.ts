@@ -2,18 +2,8 @@
 import sql from 'sql-template-tag'
 import type { Flag, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { appendAudit } from '../audit/audit-log.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Store, Database } from '../postgres.ts'
-
-interface FlagRow {
-  model: string
-  serve: KillSwitchMode
-  reason: string
-  actor: string
-  revision: number
-  at: Date
-}
-
-const toFlag = ({ at, ...row }: FlagRow): Flag => ({ ...row, at: at.toISOString() })
 
 export interface FlagWrite {
   model: string
@@ -26,13 +16,13 @@ export interface FlagWrite {
 export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
   const { model, serve, reason, actor } = write
   return store.transaction(async (database) => {
-    const [row] = await database.query<FlagRow>(sql`
+    const [row] = await database.query(sql`
       insert into kill_switches (model, serve, reason, actor, revision, at)
       values (${model}, ${serve}, ${reason}, ${actor}, 1, clock_timestamp())
       on conflict (model) do update set serve = excluded.serve, reason = excluded.reason, actor = excluded.actor,
         revision = kill_switches.revision + 1, at = excluded.at
       returning *`)
-    const flag = toFlag(row!)
+    const flag = fromRow<Flag>(row!)
     await appendAudit(database, {
       actor,
       action: 'flag.set',
@@ -47,13 +37,13 @@ export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
 
 /** In the order of the models; those that were thrown back to normal too. */
 export async function listFlags(database: Database): Promise<Flag[]> {
-  const rows = await database.query<FlagRow>(sql`select * from kill_switches order by model`)
-  return rows.map(toFlag)
+  const rows = await database.query(sql`select * from kill_switches order by model`)
+  return rows.map(fromRow<Flag>)
 }
 
 export async function findFlag(database: Database, model: string): Promise<Flag | undefined> {
-  const [row] = await database.query<FlagRow>(sql`select * from kill_switches where model = ${model}`)
-  return row && toFlag(row)
+  const [row] = await database.query(sql`select * from kill_switches where model = ${model}`)
+  return row && fromRow<Flag>(row)
 }
 
 export interface FlagAcknowledgement {

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import type { GateReport, GateVerdict } from '../../domain/evaluation/gate.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Evaluation {
@@ -37,8 +38,10 @@ export async function insertEvaluation(database: Database, each: Evaluation): Pr
 }
 
 export async function findEvaluation(database: Database, id: string): Promise<Evaluation | undefined> {
-  const [row] = await database.query<EvaluationRow>(sql`select * from evaluations where id = ${id}`)
-  return row && toEvaluation(row)
+  const [row] = await database.query(sql`
+    select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
+    from evaluations where id = ${id}`)
+  return row && fromRow<Evaluation>(row)
 }
 
 export async function getEvaluation(database: Database, id: string): Promise<Evaluation> {
@@ -54,31 +57,3 @@ export async function countTestSetUses(database: Database, snapshotDigest: strin
   )
   return row?.uses ?? 0
 }
-
-interface EvaluationRow {
-  id: string
-  model: string
-  training_id: string
-  snapshot_digest: string
-  artifact_digest: string
-  baseline_version: string | null
-  verdict: GateVerdict
-  report: GateReport
-  inputs: EvaluationInputs
-  page: string
-  report_digest: string
-}
-
-const toEvaluation = (row: EvaluationRow): Evaluation => ({
-  id: row.id,
-  model: row.model,
-  trainingId: row.training_id,
-  snapshotDigest: row.snapshot_digest,
-  artifactDigest: row.artifact_digest,
-  ...(row.baseline_version === null ? {} : { baselineVersion: row.baseline_version }),
-  verdict: row.verdict,
-  report: row.report,
-  inputs: row.inputs,
-  page: row.page,
-  reportDigest: row.report_digest,
-})

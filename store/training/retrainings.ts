@@ -1,6 +1,7 @@
 /** One row a retraining, from what asked for it to how it ended. An index allows one running retraining a model. */
 import sql from 'sql-template-tag'
 import type { PastTraining, TriggerReason } from '../../domain/monitoring/retraining-triggers.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewRetraining {
@@ -131,8 +132,8 @@ export async function closeAbandoned(
 }
 
 export async function findRetraining(database: Database, id: string): Promise<Retraining | undefined> {
-  const [row] = await database.query<RetrainingRow>(sql`select * from retrainings where id = ${id}`)
-  return row && toRetraining(row)
+  const [row] = await database.query(sql`select * from retrainings where id = ${id}`)
+  return row && fromRow<Retraining>(row)
 }
 
 /** The newest first. */
@@ -149,42 +150,10 @@ export async function listRetrainings(
     limit?: number
   },
 ): Promise<Retraining[]> {
-  const rows = await database.query<RetrainingRow>(sql`
+  const rows = await database.query(sql`
     select * from retrainings
     where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
       and (${model ?? null}::text is null or model = ${model ?? null})
     order by started_at desc limit ${limit}`)
-  return rows.map(toRetraining)
+  return rows.map(fromRow<Retraining>)
 }
-
-interface RetrainingRow {
-  id: string
-  model: string
-  reason: string
-  evidence: Record<string, unknown>
-  dedupe_key: string | null
-  requested_by: string
-  as_of: Date
-  outcome: string | null
-  message: string | null
-  snapshot_digest: string | null
-  version: string | null
-  started_at: Date
-  ended_at: Date | null
-}
-
-const toRetraining = (row: RetrainingRow): Retraining => ({
-  id: row.id,
-  model: row.model,
-  reason: row.reason,
-  evidence: row.evidence,
-  ...(row.dedupe_key === null ? {} : { dedupeKey: row.dedupe_key }),
-  requestedBy: row.requested_by,
-  asOf: row.as_of.toISOString(),
-  startedAt: row.started_at.toISOString(),
-  ...(row.outcome === null ? {} : { outcome: row.outcome }),
-  ...(row.message === null ? {} : { message: row.message }),
-  ...(row.snapshot_digest === null ? {} : { snapshotDigest: row.snapshot_digest }),
-  ...(row.version === null ? {} : { version: row.version }),
-  ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
-})

@@ -1,6 +1,7 @@
 /** What is known of each snapshot; its rows lie in a Parquet file of the same digest. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Snapshot {
@@ -26,17 +27,11 @@ export async function insertSnapshot(database: Database, each: Snapshot): Promis
 }
 
 export async function getSnapshot(database: Database, digest: string): Promise<Snapshot> {
-  const [row] = await database.query<SnapshotRow>(sql`select * from snapshots where digest = ${digest}`)
+  const [row] = await database.query(
+    sql`select digest, model, as_of, rows, bytes, columns, source from snapshots where digest = ${digest}`,
+  )
   if (row === undefined) throw new DomainError('not_found', `there is no snapshot ${digest}`)
-  return {
-    digest: row.digest,
-    model: row.model,
-    asOf: row.as_of.toISOString(),
-    rows: row.rows,
-    bytes: row.bytes,
-    columns: row.columns,
-    source: row.source,
-  }
+  return fromRow<Snapshot>(row)
 }
 
 /** Row counts of the model's other snapshots, the latest first. */
@@ -48,14 +43,4 @@ export async function listEarlierRows(
     select rows from snapshots where model = ${model} and digest <> ${except}
     order by created_at desc limit ${limit}`)
   return rows.map((row) => row.rows)
-}
-
-interface SnapshotRow {
-  digest: string
-  model: string
-  as_of: Date
-  rows: number
-  bytes: number
-  columns: Record<string, string>
-  source: Record<string, unknown>
 }

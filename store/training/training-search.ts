@@ -1,5 +1,6 @@
 /** Finds trainings, each with what it ran with, what the gate measured of it, and the version that came of it. */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { startOf } from '../registry/version-search.ts'
 import type { EpochRecord } from './trainings.ts'
@@ -66,16 +67,16 @@ export async function findTrainings(
   if (after !== undefined)
     filters.push(sql`(t.started_at, t.id) ${than} (${after.at}::timestamptz, ${after.id})`)
   const direction = raw(order === 'newest' ? 'desc' : 'asc')
-  const rows = await database.query<TrainingRow>(sql`
+  const rows = await database.query<{ id: string; at: string }>(sql`
     with page as materialized (
       select t.id from trainings as t where ${join(filters, ' and ')}
       order by t.started_at ${direction}, t.id ${direction} limit ${limit + 1}
     )
-    select ${trainingColumns} from page join trainings as t on t.id = page.id ${trainingJoins}
+    select ${trainingColumns}, t.started_at::text as at from page join trainings as t on t.id = page.id ${trainingJoins}
     order by t.started_at ${direction}, t.id ${direction}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    trainings: rows.slice(0, limit).map(toTraining),
+    trainings: rows.slice(0, limit).map(({ at: _, ...row }) => fromRow<FoundTraining>(row)),
     next: last === undefined ? undefined : { at: last.at, id: last.id },
   }
 }
@@ -85,14 +86,16 @@ export async function findTrainingRun(
   database: Database,
   id: string,
 ): Promise<(FoundTraining & { curve: EpochRecord[] }) | undefined> {
-  const [row] = await database.query<TrainingRow & { curve: EpochRecord[] }>(sql`
+  const [row] = await database.query(sql`
     select ${trainingColumns}, t.curve from trainings as t ${trainingJoins} where t.id = ${id}`)
-  return row && { ...toTraining(row), curve: row.curve }
+  return row && fromRow<FoundTraining & { curve: EpochRecord[] }>(row)
 }
 
 const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.code_digest, t.build_id, t.dependencies_digest,
   t.dependencies, t.hyperparameters, t.seed, t.epoch, (t.curve -> -1 ->> 'loss')::double precision as loss, t.attempts, t.message,
-  t.artifact_digest, t.started_at, t.started_at::text as at, t.ended_at, e.id as evaluation_id, e.verdict, e.metrics, v.version`
+  t.artifact_digest, t.started_at, t.ended_at,
+  floor(extract(epoch from t.ended_at - t.started_at) * 1000)::float8 as duration_ms,
+  e.id as evaluation_id, e.verdict, coalesce(e.metrics, '{}') as metrics, v.version`
 /** The last evaluation of each; the version is there when one was registered. */
 const trainingJoins: Sql = sql`
   left join lateral (
@@ -103,57 +106,3 @@ const trainingJoins: Sql = sql`
     from evaluations where training_id = t.id order by created_at desc limit 1
   ) as e on true
   left join versions as v on v.training_id = t.id`
-
-interface TrainingRow {
-  id: string
-  model: string
-  status: FoundTraining['status']
-  snapshot_digest: string
-  code_digest: string
-  build_id: string | null
-  dependencies_digest: string
-  dependencies: Record<string, string>
-  hyperparameters: FoundTraining['hyperparameters']
-  seed: number
-  epoch: number
-  loss: number | null
-  attempts: number
-  message: string | null
-  artifact_digest: string | null
-  started_at: Date
-  at: string
-  ended_at: Date | null
-  evaluation_id: string | null
-  verdict: string | null
-  metrics: Record<string, number> | null
-  version: string | null
-}
-
-const toTraining = (row: TrainingRow): FoundTraining => ({
-  id: row.id,
-  model: row.model,
-  status: row.status,
-  snapshotDigest: row.snapshot_digest,
-  codeDigest: row.code_digest,
-  ...(row.build_id === null ? {} : { buildId: row.build_id }),
-  dependenciesDigest: row.dependencies_digest,
-  dependencies: row.dependencies,
-  hyperparameters: row.hyperparameters,
-  seed: row.seed,
-  epoch: row.epoch,
-  ...(row.loss === null ? {} : { loss: row.loss }),
-  attempts: row.attempts,
-  ...(row.message === null ? {} : { message: row.message }),
-  ...(row.artifact_digest === null ? {} : { artifactDigest: row.artifact_digest }),
-  metrics: row.metrics ?? {},
-  ...(row.evaluation_id === null ? {} : { evaluationId: row.evaluation_id }),
-  ...(row.verdict === null ? {} : { verdict: row.verdict }),
-  ...(row.version === null ? {} : { version: row.version }),
-  startedAt: row.started_at.toISOString(),
-  ...(row.ended_at === null
-    ? {}
-    : {
-        endedAt: row.ended_at.toISOString(),
-        durationMs: row.ended_at.getTime() - row.started_at.getTime(),
-      }),
-})

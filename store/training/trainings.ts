@@ -4,6 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface EpochRecord {
@@ -118,8 +119,11 @@ export async function endTraining(
 }
 
 export async function findTraining(database: Database, id: string): Promise<Training | undefined> {
-  const [row] = await database.query<TrainingRow>(sql`select * from trainings where id = ${id}`)
-  return row && toTraining(row)
+  const [row] = await database.query(sql`
+    select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
+      checkpoint_digest, artifact_digest, attempts, message
+    from trainings where id = ${id}`)
+  return row && fromRow<Training>(row)
 }
 
 export async function getTraining(database: Database, id: string): Promise<Training> {
@@ -127,37 +131,3 @@ export async function getTraining(database: Database, id: string): Promise<Train
   if (training === undefined) throw new DomainError('not_found', `there is no training ${id}`)
   return training
 }
-
-interface TrainingRow {
-  id: string
-  model: string
-  snapshot_digest: string
-  seed: number
-  code_digest: string
-  dependencies_digest: string
-  hyperparameters: Training['hyperparameters']
-  status: Training['status']
-  epoch: number
-  curve: EpochRecord[]
-  checkpoint_digest: string | null
-  artifact_digest: string | null
-  attempts: number
-  message: string | null
-}
-
-const toTraining = (row: TrainingRow): Training => ({
-  id: row.id,
-  model: row.model,
-  snapshotDigest: row.snapshot_digest,
-  seed: row.seed,
-  codeDigest: row.code_digest,
-  dependenciesDigest: row.dependencies_digest,
-  hyperparameters: row.hyperparameters,
-  status: row.status,
-  epoch: row.epoch,
-  curve: row.curve,
-  ...(row.checkpoint_digest === null ? {} : { checkpointDigest: row.checkpoint_digest }),
-  ...(row.artifact_digest === null ? {} : { artifactDigest: row.artifact_digest }),
-  attempts: row.attempts,
-  ...(row.message === null ? {} : { message: row.message }),
-})

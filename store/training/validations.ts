@@ -1,6 +1,7 @@
 /** What every validation saw, whether it let the batch pass or not. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Validation {
@@ -20,22 +21,8 @@ export async function insertValidation(database: Database, each: Validation): Pr
 }
 
 export async function findValidation(database: Database, id: string): Promise<Validation | undefined> {
-  const [row] = await database.query<ValidationRow>(sql`select * from validations where id = ${id}`)
-  return (
-    row && {
-      id: row.id,
-      model: row.model,
-      snapshotDigest: row.snapshot_digest,
-      verdict: row.verdict,
-      report: row.report,
-    }
+  const [row] = await database.query(
+    sql`select id, model, snapshot_digest, verdict, report from validations where id = ${id}`,
   )
-}
-
-interface ValidationRow {
-  id: string
-  model: string
-  snapshot_digest: string
-  verdict: ValidationVerdict
-  report: Record<string, unknown>
+  return row && fromRow<Validation>(row)
 }

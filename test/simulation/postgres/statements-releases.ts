@@ -102,7 +102,7 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
-  e447e2d4: [
+  '56b87434': [
     'findPromotion',
     (query, [release]) =>
       query
@@ -411,7 +411,7 @@ export const releaseStatements: Statements = {
       return row ? [{ watched_ms: row['watched_ms'], looked_ms: row['looked_at'] }] : []
     },
   ],
-  '42757687': [
+  e61c3c89: [
     'findActiveKeys',
     (query) =>
       query
@@ -422,7 +422,16 @@ export const releaseStatements: Statements = {
             (row['expires_at'] === null || (row['expires_at'] as number) > query.nowMs),
         )
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
-        .map((row) => ({ ...row, expires_at: date(row['expires_at']), hex: '', previous_hex: null })),
+        .map(({ id, name, role, models, expires_at }) => ({
+          id,
+          name,
+          role,
+          models,
+          hash: '',
+          expires_at_ms: expires_at,
+          previous: null,
+          rate: null,
+        })),
   ],
   '89de4f34': [
     'upsertAlert',
@@ -458,22 +467,6 @@ export const releaseStatements: Statements = {
         }))
       }
       return []
-    },
-  ],
-  bdaf1c23: [
-    'findVersion',
-    (query, [name]) => {
-      const row = query.find('versions', name as string)
-      return row
-        ? [
-            {
-              ...row,
-              created_at: date(0),
-              known_good_at: date(row['known_good_at']),
-              rolled_back_at: date(row['rolled_back_at']),
-            },
-          ]
-        : []
     },
   ],
   '7108335e': [

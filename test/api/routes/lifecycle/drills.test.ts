@@ -213,7 +213,7 @@ describe('the version of a drill', () => {
     ).rejects.toThrow(/champions_are_no_drills/)
     await expect(
       core.store.query(sql`update versions set known_good_at = now() where version = ${version}`),
-    ).rejects.toThrow(/versions_drill_is_never_proven/)
+    ).rejects.toThrow(/versions_drill_is_never_known_good/)
     const outcome = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
