@@ -24,15 +24,15 @@ const { values } = parseArgs({
 })
 
 await withServers(async (servers) => {
-  const house = await openCrashFixture(servers)
+  const fixture = await openCrashFixture(servers)
   try {
-    await run(house)
+    await run(fixture)
   } finally {
-    await house.close()
+    await fixture.close()
   }
 })
 
-async function run(house: CrashFixture): Promise<void> {
+async function run(fixture: CrashFixture): Promise<void> {
   const from = performance.now()
   const names = (Object.keys(crashScenarios) as CrashScenarioName[]).filter(
     (name) => (values.story ?? name) === name,
@@ -40,7 +40,7 @@ async function run(house: CrashFixture): Promise<void> {
   const all: { story: CrashScenarioName; point: KillPoint }[] = []
   const references = new Map<CrashScenarioName, Awaited<ReturnType<CrashFixture['reference']>>>()
   for (const story of names) {
-    const reference = await house.reference(story)
+    const reference = await fixture.reference(story)
     references.set(story, reference)
     const points = killPointsOf(reference.events, reference.lived)
     all.push(...points.map((point) => ({ story, point })))
@@ -61,7 +61,7 @@ async function run(house: CrashFixture): Promise<void> {
     for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
       const { story, point, number } = each
       const reference = references.get(story)!
-      const { died, issues, tookMs } = await house.attempt(slot, story, point, reference)
+      const { died, issues, tookMs } = await fixture.attempt(slot, story, point, reference)
       if (++tried % 50 === 0) console.log(`${tried} tried, ${failures.length} failed`)
       if (!died) spared++
       extra.push(tookMs - reference.tookMs)
@@ -72,7 +72,7 @@ async function run(house: CrashFixture): Promise<void> {
     }
   }
   await Promise.all(Array.from({ length: Math.min(Number(values.slots), todo.length) }, (_, i) => work(i)))
-  const { breach, rows } = await verifyAudit(house.store)
+  const { breach, rows } = await verifyAudit(fixture.store)
   if (breach !== undefined) failures.push(breach)
   extra.sort((a, b) => a - b)
   console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)

@@ -33,23 +33,23 @@ const kinds: readonly CommandRace[] = ['double approve', 'approve against reject
 let failed = 0
 
 await withServers(async (servers) => {
-  const stage = await openReleaseFixture(servers)
+  const fixture = await openReleaseFixture(servers)
   try {
-    tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(stage)))
-    tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(stage)))
+    tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(fixture)))
+    tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(fixture)))
     for (const kind of kinds) {
       const withinMs = Number(values.seconds) * 1000
       tell(
         `${kind}, by update to real releases`,
-        await runRaces(count, () => raceCommands(stage, kind), { abreast: 6, withinMs }),
+        await runRaces(count, () => raceCommands(fixture, kind), { abreast: 6, withinMs }),
       )
     }
     tellReducer()
-    const { breach, rows } = await verifyAudit(stage.store)
+    const { breach, rows } = await verifyAudit(fixture.store)
     if (breach !== undefined) failed++
     console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
   } finally {
-    await stage.close()
+    await fixture.close()
   }
 })
 console.log(`races: ${failed} broken invariants`)

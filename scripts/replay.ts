@@ -64,7 +64,7 @@ async function check(): Promise<void> {
 
 /** What is recorded: the story of each, from an approved candidate on. */
 function stories(
-  show: FixtureModel,
+  fixtureModel: FixtureModel,
 ): Record<string, (release: FixtureRelease, version: string) => Promise<unknown>> {
   const approve = async (release: FixtureRelease) => {
     await release.reaches('awaiting_approval')
@@ -77,7 +77,7 @@ function stories(
     async rollback(release, version) {
       await approve(release)
       await release.reaches('canary', 1)
-      show.traffic.invalid.set(version, 0.5)
+      fixtureModel.traffic.invalid.set(version, 0.5)
     },
     async rejection(release) {
       await release.reaches('awaiting_approval')
@@ -109,19 +109,20 @@ async function record(): Promise<void> {
   ])
   try {
     await migrate(postgres.url)
-    const stage = await openReleaseFixture({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+    const fixture = await openReleaseFixture({ databaseUrl: postgres.url, temporalAddress: temporal.address })
     try {
       const isChosen = (...names: string[]) =>
         chosen.length === 0 || names.some((name) => chosen.includes(name))
-      for (const name of Object.keys(stories({} as FixtureModel))) if (isChosen(name)) await play(stage, name)
-      if (isChosen('crowded', 'carried')) await playCrowd(stage)
-      if (isChosen('superseded', 'queue')) await playTurn(stage)
-      if (isChosen('drill')) await playDrill(stage)
-      if (isChosen('monitor')) await playMonitor(stage)
-      if (isChosen('retrain')) await playRetraining(stage)
-      if (isChosen('model-rollback')) await playRollback(stage)
+      for (const name of Object.keys(stories({} as FixtureModel)))
+        if (isChosen(name)) await play(fixture, name)
+      if (isChosen('crowded', 'carried')) await playCrowd(fixture)
+      if (isChosen('superseded', 'queue')) await playTurn(fixture)
+      if (isChosen('drill')) await playDrill(fixture)
+      if (isChosen('monitor')) await playMonitor(fixture)
+      if (isChosen('retrain')) await playRetraining(fixture)
+      if (isChosen('model-rollback')) await playRollback(fixture)
     } finally {
-      await stage.close()
+      await fixture.close()
     }
   } finally {
     await Promise.all([postgres.stop(), temporal.stop()])
@@ -129,11 +130,11 @@ async function record(): Promise<void> {
   }
 }
 
-async function play(stage: ReleaseFixture, name: string): Promise<void> {
-  const show = await stage.model()
-  const version = await show.register(await show.champion())
-  const release = await show.start(version)
-  await stories(show)[name]?.(release, version)
+async function play(fixture: ReleaseFixture, name: string): Promise<void> {
+  const fixtureModel = await fixture.model()
+  const version = await fixtureModel.register(await fixtureModel.champion())
+  const release = await fixtureModel.start(version)
+  await stories(fixtureModel)[name]?.(release, version)
   const { outcome, reason } = await release.result()
   writeHistory(name, await release.handle.fetchHistory())
   console.log(`${name}: ${outcome}, ${reason}`)
@@ -150,8 +151,8 @@ async function keep(
 
 /** A release that is told so much that one run hands over to the next, with what it has not answered yet. */
 async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
-  const show = await model()
-  const release = await show.start(await show.register(await show.champion()))
+  const fixtureModel = await model()
+  const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
   const { workflowId, firstExecutionRunId } = release.handle
   await release.reaches('awaiting_approval')
   const signals = Array.from({ length: 255 }, (_, i) => release.signal('pause', { by: 'nobody', id: `${i}` }))
@@ -167,40 +168,42 @@ async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
 
 /** A release that takes the place of another, and the workflow that brings it there. */
 async function playTurn({ client, config, model, store }: ReleaseFixture): Promise<void> {
-  const show = await model()
-  const champion = await show.champion()
-  const [first, second] = [await show.register(champion), await show.register(champion)]
-  const open = await show.start(first)
+  const fixtureModel = await model()
+  const champion = await fixtureModel.champion()
+  const [first, second] = [await fixtureModel.register(champion), await fixtureModel.register(champion)]
+  const open = await fixtureModel.start(first)
   await open.reaches('awaiting_approval')
   await store.transaction((database) =>
     insertQueued(database, {
-      model: show.name,
+      model: fixtureModel.name,
       version: second,
       requestedBy: 'olga',
       preemption: 'unexposed',
     }),
   )
   const queue = await client.workflow.start('releaseQueue', {
-    workflowId: queueWorkflowId(show.name),
+    workflowId: queueWorkflowId(fixtureModel.name),
     taskQueue: config.taskQueues.control,
-    args: [{ model: show.name }],
+    args: [{ model: fixtureModel.name }],
   })
   const { outcome, reason } = await open.result()
   await keep('superseded', open.handle, `${outcome}, ${reason}`)
   await queue.result()
   await keep('queue', queue, 'its turn has come')
-  await client.workflow.getHandle(releaseWorkflowId(show.name)).signal(commandSignals.abort, { by: 'olga' })
+  await client.workflow
+    .getHandle(releaseWorkflowId(fixtureModel.name))
+    .signal(commandSignals.abort, { by: 'olga' })
 }
 
 async function playDrill({ client, config, model }: ReleaseFixture): Promise<void> {
-  const show = await model()
-  await show.champion()
+  const fixtureModel = await model()
+  await fixtureModel.champion()
   // The version that a drill makes first: these replicas are played, and do not read the fault in its manifest.
-  show.traffic.invalid.set(`${show.name}_v0.0.1`, 0.5)
+  fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
   const drill = await client.workflow.start<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
-    workflowId: drillWorkflowId(show.name),
+    workflowId: drillWorkflowId(fixtureModel.name),
     taskQueue: config.taskQueues.control,
-    args: [{ model: show.name, requestedBy: 'olga', kinds: ['nan'], changes: { withinMs: 8_000 } }],
+    args: [{ model: fixtureModel.name, requestedBy: 'olga', kinds: ['nan'], changes: { withinMs: 8_000 } }],
   })
   const { message } = await drill.result()
   await keep('drill', drill, message)
@@ -208,17 +211,17 @@ async function playDrill({ client, config, model }: ReleaseFixture): Promise<voi
 
 /** Windows of a model that is hardly asked: each looked at when it is over, until somebody ends it. */
 async function playMonitor({ client, config, model, store }: ReleaseFixture): Promise<void> {
-  const show = await model()
-  await show.champion()
+  const fixtureModel = await model()
+  await fixtureModel.champion()
   const definition = {
     evaluation: { policy: defaultGatePolicy('binary') },
     monitor: { ...defaultMonitorPolicy, everyMs: 500, settleMs: 0 },
   }
   await store.query(sql`
-    update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${show.name}`)
-  await startMonitor(client, show.name, config.taskQueues.control)
-  const handle = client.workflow.getHandle(monitorWorkflowId(show.name))
-  while ((await listMonitorWindows(store, { model: show.name, limit: 9 })).length < 3)
+    update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${fixtureModel.name}`)
+  await startMonitor(client, fixtureModel.name, config.taskQueues.control)
+  const handle = client.workflow.getHandle(monitorWorkflowId(fixtureModel.name))
+  while ((await listMonitorWindows(store, { model: fixtureModel.name, limit: 9 })).length < 3)
     await new Promise((resolve) => setTimeout(resolve, 100))
   await handle.terminate('it is recorded')
   await keep('monitor', handle, 'three windows')
@@ -253,18 +256,18 @@ async function playRetraining({ client, config, deps, store }: ReleaseFixture): 
 }
 
 async function playRollback({ client, config, model }: ReleaseFixture): Promise<void> {
-  const show = await model()
-  const next = await show.register(await show.champion())
-  const release = await show.start(next, { strategy: 'direct', probation: false })
+  const fixtureModel = await model()
+  const next = await fixtureModel.register(await fixtureModel.champion())
+  const release = await fixtureModel.start(next, { strategy: 'direct', probation: false })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.result()
   const rollback = await client.workflow.start<(request: RollbackRequest) => Promise<RollbackOutcome>>(
     'rollback',
     {
-      workflowId: rollbackWorkflowId(show.name),
+      workflowId: rollbackWorkflowId(fixtureModel.name),
       taskQueue: config.taskQueues.control,
-      args: [{ model: show.name, by: 'olga', reason: 'callers complain' }],
+      args: [{ model: fixtureModel.name, by: 'olga', reason: 'callers complain' }],
     },
   )
   await keep('model-rollback', rollback, (await rollback.result()).message)

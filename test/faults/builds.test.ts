@@ -72,28 +72,28 @@ it(
   { timeout: 150_000 },
   async () => {
     const namespace = await freshNamespace()
-    const stage = (open = await openInstrumentedFixture(await servers(), { namespace }))
-    const config = readConfig(stage.environment)
-    const { workflowService } = stage.client
+    const fixture = (open = await openInstrumentedFixture(await servers(), { namespace }))
+    const config = readConfig(fixture.environment)
+    const { workflowService } = fixture.client
     const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
     await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(/not heard of/)
-    await stage.worker(await stage.code(), versioned('a'))
+    await fixture.worker(await fixture.code(), versioned('a'))
     await expect
       .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))
       .toBe(true)
     // A second worker of any build finds it claimed.
     expect(await claimWhenNone(workflowService, { ...config, buildId: 'a' })).toBe(false)
 
-    const show = await stage.model(policy)
-    const { version, release } = await show.release()
+    const fixtureModel = await fixture.model(policy)
+    const { version, release } = await fixtureModel.release()
     await release.reaches('canary', 0)
     await release.say('pause', 'olga')
-    await stage.worker(await stage.code(change), versioned('b'))
-    expect(await promoteBuild(stage.environment, 'nobody')).toMatchObject({ code: 4 })
+    await fixture.worker(await fixture.code(change), versioned('b'))
+    expect(await promoteBuild(fixture.environment, 'nobody')).toMatchObject({ code: 4 })
     await expect
       .poll(async () => (await findBuilds(workflowService, namespace))?.known)
       .toEqual(expect.arrayContaining(['a', 'b']))
-    expect(await promoteBuild(stage.environment, 'b')).toMatchObject({
+    expect(await promoteBuild(fixture.environment, 'b')).toMatchObject({
       code: 0,
       said: expect.stringContaining('build b takes new work') as string,
     })
@@ -104,9 +104,9 @@ it(
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
     expect(await buildOf(release)).toBe('a')
     expect(await eventsOf(release, 9)).toBe(0)
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
 
-    const next = await show.release()
+    const next = await fixtureModel.release()
     expect(await buildOf(next.release)).toBe('b')
     expect(await next.release.result()).toMatchObject({ outcome: 'promoted' })
     expect(await buildOf(next.release)).toBe('b')
@@ -117,34 +117,36 @@ it(
   'a build that does not fit withdraws the candidate, and never promotes it',
   { timeout: 240_000 },
   async () => {
-    const stage = (open = await openInstrumentedFixture(await servers()))
-    const [fits, breaks] = [await stage.code(), await stage.code(change)]
-    const good = await stage.worker(fits)
-    const show = await stage.model(policy)
-    const { version, release } = await show.release()
+    const fixture = (open = await openInstrumentedFixture(await servers()))
+    const [fits, breaks] = [await fixture.code(), await fixture.code(change)]
+    const good = await fixture.worker(fits)
+    const fixtureModel = await fixture.model(policy)
+    const { version, release } = await fixtureModel.release()
     await release.reaches('canary', 0)
     // It must not be over before the other build is there.
     await release.say('pause', 'olga')
-    const bad = await stage.worker(breaks)
+    const bad = await fixture.worker(breaks)
     await good.kill()
-    const exposure = async () => (await findRouting(stage.store, show.name))?.exposureMs ?? 0
-    const killed = await clock(stage)
+    const exposure = async () => (await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0
+    const killed = await clock(fixture)
     // Watching is the same in both builds. What a person says now, nobody can act on.
-    await expect.poll(() => lookedMs(stage, release), { timeout: 40_000 }).toBeGreaterThan(killed)
+    await expect.poll(() => lookedMs(fixture, release), { timeout: 40_000 }).toBeGreaterThan(killed)
     await expect.poll(exposure, { timeout: 40_000 }).toBeGreaterThan(0)
     await release.signal('resume', { by: 'anna' })
     await expect.poll(() => eventsOf(release, 9), { timeout: 40_000 }).toBe(1)
     await expect.poll(exposure, { timeout: 40_000 }).toBeLessThanOrEqual(0)
-    const answered = show.traffic.answered.get(version)
+    const answered = fixtureModel.traffic.answered.get(version)
     // It is looked at for longer than a renewal lasts, and not exposed again.
-    const withdrawn = await clock(stage)
+    const withdrawn = await clock(fixture)
     await expect
-      .poll(() => lookedMs(stage, release), { timeout: 40_000 })
+      .poll(() => lookedMs(fixture, release), { timeout: 40_000 })
       .toBeGreaterThan(withdrawn + 2 * exposureMs)
     expect(await exposure()).toBeLessThanOrEqual(0)
-    expect(show.traffic.answered.get(version)).toBe(answered)
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: show.champion })
-    const late = await lateness(stage, release)
+    expect(fixtureModel.traffic.answered.get(version)).toBe(answered)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({
+      version: fixtureModel.champion,
+    })
+    const late = await lateness(fixture, release)
     expect(late).toBeLessThanOrEqual(exposureMs + 1_000)
     reached(
       'F31',
@@ -152,7 +154,7 @@ it(
     )
 
     await bad.kill()
-    await stage.worker(fits)
+    await fixture.worker(fits)
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
   },
 )

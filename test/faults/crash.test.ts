@@ -13,17 +13,18 @@ import {
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { killPointName, killPointsOf, type KillPoint } from '../support/release/kill-point.ts'
 
-let house: CrashFixture
+let fixture: CrashFixture
 const references = new Map<CrashScenarioName, Reference>()
 beforeAll(async () => {
-  house = await openCrashFixture({
+  fixture = await openCrashFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
-  for (const story of ['promotion', 'rollback'] as const) references.set(story, await house.reference(story))
+  for (const story of ['promotion', 'rollback'] as const)
+    references.set(story, await fixture.reference(story))
 }, 120_000)
 afterAll(async () => {
-  await house?.close()
+  await fixture?.close()
 }, 60_000)
 
 /** Where a release has most to lose. */
@@ -48,7 +49,7 @@ it('a worker that dies there changes nothing of how its release ends', { timeout
   const work = async (slot: number) => {
     for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
       const [story, point] = each
-      const tried = await house.attempt(slot, story, point, references.get(story)!)
+      const tried = await fixture.attempt(slot, story, point, references.get(story)!)
       if (tried.died) died++
       failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
     }
@@ -56,7 +57,7 @@ it('a worker that dies there changes nothing of how its release ends', { timeout
   await Promise.all([1, 2, 3, 4, 5, 6].map(work))
   expect(failures).toEqual([])
   expect(died).toBe(sample.length)
-  expect(await verifyAudit(house.store)).not.toMatchObject({ breach: expect.anything() })
+  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
 })
 
 it('the points of a release are its events, its tasks, and the edges of all it writes', () => {

@@ -22,15 +22,15 @@ import {
   type ReleaseFixture,
 } from '../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 const places = ['awaiting_approval', 'shadow', 'canary', 'probation'] as const
@@ -40,14 +40,14 @@ type Place = (typeof places)[number]
 async function releaseAt(
   place: Place,
   holdMs = 60_000,
-): Promise<{ show: FixtureModel; first: string; version: string; release: FixtureRelease }> {
-  const show = await stage.model()
-  const first = await show.register()
-  await seatChampion(stage.store, show.name, first)
-  const version = await show.register(first)
+): Promise<{ fixtureModel: FixtureModel; first: string; version: string; release: FixtureRelease }> {
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.register()
+  await seatChampion(fixture.store, fixtureModel.name, first)
+  const version = await fixtureModel.register(first)
   const slow = { minMs: holdMs, minRequests: 20, deadlineMs: 2 * holdMs + 1_000 }
   const { shadow, stages, probation } = quickPolicy
-  const release = await show.start(version, {
+  const release = await fixtureModel.start(version, {
     shadow: place === 'shadow' ? { ...shadow!, ...slow } : shadow,
     stages: place === 'canary' ? [{ ...stages[0]!, ...slow }] : stages,
     probation: place === 'probation' ? { ...probation!, ...slow } : probation,
@@ -58,17 +58,17 @@ async function releaseAt(
     await release.reaches(place, 0)
     await expect.poll(async () => (await release.state()).routed).toBe(true)
   }
-  return { show, first, version, release }
+  return { fixtureModel, first, version, release }
 }
 
 const sweeper = () =>
-  createSweep(stage.deps, findRunIn(stage.client.workflowService, stage.config.temporal.namespace))
-const whole = (show: FixtureModel, { id }: FixtureRelease) =>
-  issuesOfInvariants(stage.store, { model: show.name, releaseId: id, seated: 1 })
+  createSweep(fixture.deps, findRunIn(fixture.client.workflowService, fixture.config.temporal.namespace))
+const whole = (fixtureModel: FixtureModel, { id }: FixtureRelease) =>
+  issuesOfInvariants(fixture.store, { model: fixtureModel.name, releaseId: id, seated: 1 })
 
 describe('terminated', () => {
   it.each(places)('at %s: two looks later it is closed, and the baseline answers', async (place) => {
-    const { show, first, release } = await releaseAt(place)
+    const { fixtureModel, first, release } = await releaseAt(place)
     const sweep = sweeper()
     expect(await sweep()).toEqual([])
     await release.handle.terminate('by hand')
@@ -76,42 +76,42 @@ describe('terminated', () => {
     expect(await sweep()).toEqual([])
     expect(await sweep()).toEqual([release.id])
     expect(await sweep()).toEqual([])
-    expect(await findRelease(stage.store, release.id)).toMatchObject({
+    expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: place === 'probation' ? 'rolled_back' : 'failed',
       reason: 'its workflow was ended from outside',
     })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
-    await expect.poll(() => whole(show, release)).toEqual([])
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+    await expect.poll(() => whole(fixtureModel, release)).toEqual([])
   })
 
   it('and swept by many at once: closed once', async () => {
-    const { show, release } = await releaseAt('probation')
+    const { fixtureModel, release } = await releaseAt('probation')
     await release.handle.terminate('by hand')
     const sweeps = Array.from({ length: 10 }, sweeper)
     for (const sweep of sweeps) expect(await sweep()).toEqual([])
     await Promise.all(sweeps.map((sweep) => sweep()))
-    await expect.poll(() => whole(show, release)).toEqual([])
-    expect(await listChampionHistory(stage.store, show.name)).toHaveLength(3)
+    await expect.poll(() => whole(fixtureModel, release)).toEqual([])
+    expect(await listChampionHistory(fixture.store, fixtureModel.name)).toHaveLength(3)
   })
 
   it('while Temporal does not answer: nothing is taken for interrupted', async () => {
     const { release } = await releaseAt('awaiting_approval')
-    const sweep = createSweep(stage.deps, () => Promise.reject(new Error('no answer')))
+    const sweep = createSweep(fixture.deps, () => Promise.reject(new Error('no answer')))
     for (let look = 0; look < 3; look++) await expect(sweep()).rejects.toThrow('no answer')
-    expect((await findRelease(stage.store, release.id))?.endedAt).toBeUndefined()
+    expect((await findRelease(fixture.store, release.id))?.endedAt).toBeUndefined()
     await release.say('reject', 'anna')
   })
 })
 
 describe('cancelled', () => {
   it.each(places)('at %s: taken back and closed at once', async (place) => {
-    const { show, first, release } = await releaseAt(place)
+    const { fixtureModel, first, release } = await releaseAt(place)
     const from = performance.now()
     await release.handle.cancel()
     const { outcome } = await release.result()
     expect(outcome).toBe(place === 'probation' ? 'rolled_back' : 'aborted')
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
-    await expect.poll(() => whole(show, release)).toEqual([])
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+    await expect.poll(() => whole(fixtureModel, release)).toEqual([])
     reached('F39', `cancelled: closed in ${Math.round(performance.now() - from)} ms`)
   })
 })
@@ -126,14 +126,14 @@ async function reset(handle: WorkflowHandle, to: 'first' | 'middle' | 'newest'):
   const at = { first: 0, middle: Math.floor(tasks.length / 2), newest: tasks.length - 1 }[to]
   const { workflowId } = handle
   const request = {
-    namespace: stage.config.temporal.namespace,
+    namespace: fixture.config.temporal.namespace,
     workflowExecution: { workflowId, runId: (await handle.describe()).runId },
     workflowTaskFinishEventId: tasks[at]!,
     requestId: randomUUID(),
     reason: 'by hand',
   }
-  const { runId } = await stage.client.workflowService.resetWorkflowExecution(request)
-  return stage.client.workflow.getHandle(workflowId, runId)
+  const { runId } = await fixture.client.workflowService.resetWorkflowExecution(request)
+  return fixture.client.workflow.getHandle(workflowId, runId)
 }
 
 describe('reset', () => {
@@ -142,38 +142,41 @@ describe('reset', () => {
       (['first', 'newest'] as const).map((to) => [place, to] as const),
     ),
   )('at %s to the %s task: it goes on to its end, and nothing stands twice', async (place, to) => {
-    const { show, version, release } = await releaseAt(place, 2_500)
-    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), to)
+    const { fixtureModel, version, release } = await releaseAt(place, 2_500)
+    const again = await reset(fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name)), to)
     const sweep = sweeper()
     for (let look = 0; look < 3; look++) expect(await sweep()).toEqual([])
     expect(await again.result()).toMatchObject({ outcome: 'promoted', releaseId: release.id })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
-    await expect.poll(() => whole(show, release)).toEqual([])
-    expect(await listChampionHistory(stage.store, show.name)).toHaveLength(2)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
+    await expect.poll(() => whole(fixtureModel, release)).toEqual([])
+    expect(await listChampionHistory(fixture.store, fixtureModel.name)).toHaveLength(2)
   })
 
   it.each(['first', 'newest'] as const)('after its end to the %s task: the end stands', async (to) => {
-    const { show, version, release } = await releaseAt('canary', 200)
+    const { fixtureModel, version, release } = await releaseAt('canary', 200)
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
-    const before = await findRelease(stage.store, release.id)
-    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), to)
+    const before = await findRelease(fixture.store, release.id)
+    const again = await reset(fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name)), to)
     expect(await again.result()).toMatchObject({ outcome: 'promoted' })
-    expect(await findRelease(stage.store, release.id)).toEqual(before)
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
-    expect(await whole(show, release)).toEqual([])
+    expect(await findRelease(fixture.store, release.id)).toEqual(before)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
+    expect(await whole(fixtureModel, release)).toEqual([])
   })
 
   it('to the middle of its way after it was promoted and ended: the champion stays', async () => {
-    const { show, version, release } = await releaseAt('canary', 200)
+    const { fixtureModel, version, release } = await releaseAt('canary', 200)
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
-    const again = await reset(stage.client.workflow.getHandle(releaseWorkflowId(show.name)), 'middle')
+    const again = await reset(
+      fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name)),
+      'middle',
+    )
     await again.result()
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
-    expect(await whole(show, release)).toEqual([])
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
+    expect(await whole(fixtureModel, release)).toEqual([])
   })
 })
 
 it('the time until it is closed is bounded by two looks', async () => {
   expect(2 * sweepMs).toBeLessThanOrEqual(60_000)
-  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
+  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
 })

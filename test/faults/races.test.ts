@@ -7,25 +7,25 @@ import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 it('two releases of one model opened at once: one is', async () => {
-  const { issues, over } = await runRaces(100, () => raceOpenings(stage))
+  const { issues, over } = await runRaces(100, () => raceOpenings(fixture))
   expect(issues).toEqual([])
   reached('F22', `${over} pairs of transactions, one opened in each`)
 })
 
 it('a promotion against a rollback: the baseline answers, whoever was first', async () => {
-  const { issues, winners } = await runRaces(100, () => racePromotion(stage))
+  const { issues, winners } = await runRaces(100, () => racePromotion(fixture))
   expect(issues).toEqual([])
   // A race that one side always wins has shown nothing of the other order.
   expect([...winners.keys()].sort()).toEqual(['promote', 'rollback'])
@@ -34,17 +34,17 @@ it('a promotion against a rollback: the baseline answers, whoever was first', as
 it.each(['double approve', 'approve against reject', 'rollback against promote'] as const)(
   '%s, by update to real releases',
   async (kind) => {
-    const { issues } = await runRaces(6, () => raceCommands(stage, kind), { abreast: 3 })
+    const { issues } = await runRaces(6, () => raceCommands(fixture, kind), { abreast: 3 })
     expect(issues).toEqual([])
   },
 )
 
 it('two releases started at once under one workflow id: one runs', async () => {
-  const show = await stage.model()
-  const first = await show.register()
-  await seatChampion(stage.store, show.name, first)
-  const versions = [await show.register(first), await show.register(first)]
-  const started = await Promise.allSettled(versions.map((version) => show.start(version)))
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.register()
+  await seatChampion(fixture.store, fixtureModel.name, first)
+  const versions = [await fixtureModel.register(first), await fixtureModel.register(first)]
+  const started = await Promise.allSettled(versions.map((version) => fixtureModel.start(version)))
   expect(started.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   for (const each of started) {
     if (each.status === 'rejected') expect(String(each.reason)).toMatch(/already started/)
@@ -53,5 +53,5 @@ it('two releases started at once under one workflow id: one runs', async () => {
 })
 
 it('leaves an audit that fits', async () => {
-  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
+  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
 })

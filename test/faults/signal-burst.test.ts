@@ -10,19 +10,19 @@ import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { quickPolicy, openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 it('a burst of signals is answered once each, over more than one run', { timeout: 300_000 }, async () => {
-  const { sent, different, histories, outcome, issues, tookMs } = await sendBurst(stage, 3_000)
+  const { sent, different, histories, outcome, issues, tookMs } = await sendBurst(fixture, 3_000)
   expect(issues).toEqual([])
   expect(outcome).toBe('aborted')
   expect(different).toBe(1_500)
@@ -38,22 +38,22 @@ it('a burst of signals is answered once each, over more than one run', { timeout
 })
 
 it('a pause and the resume right behind it leave the step that they interrupt as it was', async () => {
-  const show = await stage.model()
-  const first = await show.register()
-  await seatChampion(stage.store, show.name, first)
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.register()
+  await seatChampion(fixture.store, fixtureModel.name, first)
   const shadow = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
   const watch = { ...quickPolicy.watch, decisionMs: 3_600_000 }
-  const release = await show.start(await show.register(first), { shadow, watch })
+  const release = await fixtureModel.start(await fixtureModel.register(first), { shadow, watch })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
   // While the first is held up, the two come in, so that they are taken up together.
   const heldUp = async () =>
     (
-      await stage.store.query<{ it: boolean }>(sql`
+      await fixture.store.query<{ it: boolean }>(sql`
         select exists (select from pg_locks where not granted and relation = 'release_commands'::regclass) as it`)
     )[0]?.it
-  await stage.store.transaction(async (database) => {
+  await fixture.store.transaction(async (database) => {
     await database.query(sql`lock table release_commands in exclusive mode`)
     await release.signal('approve', { by: 'nobody' })
     await expect.poll(heldUp).toBe(true)
@@ -62,10 +62,10 @@ it('a pause and the resume right behind it leave the step that they interrupt as
   })
   // Answered behind them.
   expect(await release.say('resume', 'anna')).toMatchObject({ stage: 'shadow' })
-  const [now] = await stage.store.query<{ at: string }>(sql`select clock_timestamp()::text as at`)
+  const [now] = await fixture.store.query<{ at: string }>(sql`select clock_timestamp()::text as at`)
   const watched = async () =>
     (
-      await stage.store.query<{ on: boolean }>(
+      await fixture.store.query<{ on: boolean }>(
         sql`select looked_at > ${now?.at}::timestamptz and not holding as on from stage_clocks where release_id = ${release.id}`,
       )
     )[0]?.on

@@ -51,14 +51,14 @@ let models = 0
 const stamp = Date.now().toString(36)
 
 async function seated(
-  stage: ReleaseFixture,
+  fixture: ReleaseFixture,
 ): Promise<{ model: string; champion: string; registry: Registry }> {
   const model = `race-${stamp}-${models++}`
-  const { artifactRoot } = stage.config
-  const registry = await insertModel(stage.store, { model, policy: quickPolicy, artifactRoot })
+  const { artifactRoot } = fixture.config
+  const registry = await insertModel(fixture.store, { model, policy: quickPolicy, artifactRoot })
   // No race here looks into an artifact.
   const champion = await registry.register(undefined, `sha256:${'1'.repeat(64)}`)
-  await seatChampion(stage.store, model, champion)
+  await seatChampion(fixture.store, model, champion)
   return { model, champion, registry }
 }
 
@@ -80,15 +80,15 @@ async function auditOf(
 }
 
 /** Two releases of one model are opened at once. */
-export async function raceOpenings(stage: ReleaseFixture): ReturnType<Race> {
-  const { model, champion, registry } = await seated(stage)
+export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
+  const { model, champion, registry } = await seated(fixture)
   const digest = `sha256:${'2'.repeat(64)}`
   const versions = [await registry.register(champion, digest), await registry.register(champion, digest)]
-  const open = openRelease(stage.deps)
+  const open = openRelease(fixture.deps)
   const answers = await Promise.all(versions.map((version, i) => open(opening(model, version, String(i)))))
   const won = answers.findIndex((answer) => 'state' in answer)
-  const open_ = await stage.store.query(sql`select id from releases where model = ${model}`)
-  const audited = (await auditOf(stage, model)).filter(({ action }) => action === 'release.opened')
+  const open_ = await fixture.store.query(sql`select id from releases where model = ${model}`)
+  const audited = (await auditOf(fixture, model)).filter(({ action }) => action === 'release.opened')
   const issues = [
     ...(answers.filter((answer) => 'state' in answer).length === 1
       ? []
@@ -100,23 +100,23 @@ export async function raceOpenings(stage: ReleaseFixture): ReturnType<Race> {
 }
 
 /** A candidate is made champion and taken back at once. */
-export async function racePromotion(stage: ReleaseFixture): ReturnType<Race> {
-  const { model, champion, registry } = await seated(stage)
+export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
+  const { model, champion, registry } = await seated(fixture)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
-  const opened = await openRelease(stage.deps)(opening(model, version, 'race'))
+  const opened = await openRelease(fixture.deps)(opening(model, version, 'race'))
   if (!('state' in opened)) return { winner: 'nobody', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
   const [report, wasChampion] = await Promise.all([
-    promote(stage.deps)(state),
-    stage.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
+    promote(fixture.deps)(state),
+    fixture.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
   ])
   // However late a step of the release comes, it moves nothing any more.
-  const late = await promote(stage.deps)(state)
-  const now = await findChampion(stage.store, model)
-  const routing = await findRouting(stage.store, model)
-  const changes = (await listChampionHistory(stage.store, model)).map(({ cause }) => cause)
-  const audited = (await auditOf(stage, model)).map(({ action }) => action)
+  const late = await promote(fixture.deps)(state)
+  const now = await findChampion(fixture.store, model)
+  const routing = await findRouting(fixture.store, model)
+  const changes = (await listChampionHistory(fixture.store, model)).map(({ cause }) => cause)
+  const audited = (await auditOf(fixture, model)).map(({ action }) => action)
   const promoted = report.kind === 'promoted'
   const expected = promoted
     ? ['release.opened', 'champion.promoted', 'champion.rolled_back']
@@ -137,13 +137,13 @@ export async function racePromotion(stage: ReleaseFixture): ReturnType<Race> {
 export type CommandRace = 'double approve' | 'approve against reject' | 'rollback against promote'
 
 /** Two people say something to one real release at once. */
-export async function raceCommands(stage: ReleaseFixture, kind: CommandRace): ReturnType<Race> {
-  const show = await stage.model()
-  const first = await show.register()
-  await seatChampion(stage.store, show.name, first)
-  const version = await show.register(first)
+export async function raceCommands(fixture: ReleaseFixture, kind: CommandRace): ReturnType<Race> {
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.register()
+  await seatChampion(fixture.store, fixtureModel.name, first)
+  const version = await fixtureModel.register(first)
   const long = { minMs: 100_000, minRequests: 20, deadlineMs: 200_000 }
-  const release = await show.start(version, {
+  const release = await fixtureModel.start(version, {
     approval: { approvers: kind === 'double approve' ? 2 : 1, withinMs: 200_000 },
     shadow: { ...long, shareBp: 10_000 },
   })
@@ -172,12 +172,12 @@ export async function raceCommands(stage: ReleaseFixture, kind: CommandRace): Re
   }
   const { outcome } = await release.result()
   if (outcome === 'promoted') issues.push('it was promoted')
-  const now = await findChampion(stage.store, show.name)
+  const now = await findChampion(fixture.store, fixtureModel.name)
   if (now?.version !== first) issues.push(`${now?.version} is champion`)
-  const effective = await stage.store.query<{ id: string }>(
+  const effective = await fixture.store.query<{ id: string }>(
     sql`select id from release_commands where release_id = ${release.id}`,
   )
-  const audited = (await auditOf(stage, show.name)).filter(({ action }) =>
+  const audited = (await auditOf(fixture, fixtureModel.name)).filter(({ action }) =>
     /release\.(approve|reject|rollback|promoteNow|abort)$/.test(action),
   )
   if (effective.length !== audited.length)

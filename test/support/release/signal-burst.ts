@@ -30,18 +30,18 @@ const words: readonly [CommandName, string][] = [
 
 /** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends it. */
 export async function sendBurst(
-  stage: ReleaseFixture,
+  fixture: ReleaseFixture,
   count: number,
   { patienceMs = 240_000 }: { patienceMs?: number } = {},
 ): Promise<BurstResult> {
   const from = performance.now()
-  const show = await stage.model()
-  const first = await show.register()
-  await seatChampion(stage.store, show.name, first)
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.register()
+  await seatChampion(fixture.store, fixtureModel.name, first)
   const long = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
   // A pause among the signals must not run out while the burst comes in.
   const watch = { ...quickPolicy.watch, decisionMs: 3_600_000 }
-  const release = await show.start(await show.register(first), { shadow: long, watch })
+  const release = await fixtureModel.start(await fixtureModel.register(first), { shadow: long, watch })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
@@ -56,7 +56,7 @@ export async function sendBurst(
     }),
   )
   const different = new Set(signals.map(({ command }) => command.id)).size
-  const handle = stage.client.workflow.getHandle(release.handle.workflowId)
+  const handle = fixture.client.workflow.getHandle(release.handle.workflowId)
   const send = async () => {
     for (let each = signals.shift(); each !== undefined; each = signals.shift())
       await handle.signal(commandSignals[each.name], each.command)
@@ -64,7 +64,7 @@ export async function sendBurst(
   await Promise.all(Array.from({ length: 40 }, send))
 
   const recorded = async () => {
-    const [row] = await stage.store.query<{ count: number }>(sql`
+    const [row] = await fixture.store.query<{ count: number }>(sql`
       select count(*)::int as count from release_commands where release_id = ${release.id} and id like ${`%/${mark}%`}`)
     return row?.count ?? 0
   }
@@ -73,16 +73,16 @@ export async function sendBurst(
   const issues: string[] = []
   if ((await recorded()) !== different)
     issues.push(`${await recorded()} of ${different} commands are recorded`)
-  const [doubled] = await stage.store.query<{ count: number }>(sql`
+  const [doubled] = await fixture.store.query<{ count: number }>(sql`
     select count(*)::int as count from (
       select detail ->> 'id' from audit where subject = ${release.id} and detail ->> 'id' like ${`%/${mark}%`}
       group by 1 having count(*) > 1) as twice`)
   if (doubled?.count !== 0) issues.push(`${doubled?.count} commands are audited more than once`)
-  const [audited] = await stage.store.query<{ count: number }>(sql`
+  const [audited] = await fixture.store.query<{ count: number }>(sql`
     select count(*)::int as count from audit where subject = ${release.id} and detail ->> 'id' like ${`%/${mark}%`}`)
   if (audited?.count !== different)
     issues.push(`${audited?.count} audit rows stand for ${different} commands`)
-  const after = await findRelease(stage.store, release.id)
+  const after = await findRelease(fixture.store, release.id)
   if (after?.endedAt !== undefined)
     issues.push(`the burst has ended it: ${after.state.outcome}, ${after.state.reason}`)
 
@@ -92,7 +92,7 @@ export async function sendBurst(
   return {
     sent: count,
     different,
-    histories: await lengthsOf(stage, release.handle.workflowId, release.handle.firstExecutionRunId),
+    histories: await lengthsOf(fixture, release.handle.workflowId, release.handle.firstExecutionRunId),
     outcome,
     issues,
     tookMs: performance.now() - from,

@@ -10,25 +10,25 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 const answersTo = async ({ id }: FixtureRelease, command: string) =>
-  (await listCommands(stage.store, id)).filter((each) => each.id === `${id}/${command}`)
+  (await listCommands(fixture.store, id)).filter((each) => each.id === `${id}/${command}`)
 
 it('commands whose sender cannot be found out are refused one by one, with the reason, and the release goes on', async () => {
-  const show = await stage.model()
-  const release = await show.start(await show.register())
+  const fixtureModel = await fixture.model()
+  const release = await fixtureModel.start(await fixtureModel.register())
   await release.reaches('awaiting_approval')
-  const { signingKey } = stage.config
+  const { signingKey } = fixture.config
   const key = await readFile(signingKey)
   await writeFile(signingKey, 'no key at all')
   try {
@@ -46,7 +46,7 @@ it('commands whose sender cannot be found out are refused one by one, with the r
       await expect.poll(() => answersTo(release, id)).toMatchObject([refused])
     const { model, approvals } = await release.state()
     expect(approvals).toEqual([])
-    const audited = await listAudit(stage.store, { model })
+    const audited = await listAudit(fixture.store, { model })
     expect(audited.filter(({ action }) => action === 'release.approve')).toHaveLength(2)
   } finally {
     await writeFile(signingKey, key)

@@ -15,26 +15,26 @@ import {
 } from '../../support/release/release-fixture.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
-let stage: ReleaseFixture
-let show: FixtureModel
+let fixture: ReleaseFixture
+let fixtureModel: FixtureModel
 let champion: string
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
-  show = await stage.model()
-  champion = await show.champion()
+  fixtureModel = await fixture.model()
+  champion = await fixtureModel.champion()
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
-const candidate = () => show.register(champion)
-const routed = async () => (await findRouting(stage.store, show.name))!.route
+const candidate = () => fixtureModel.register(champion)
+const routed = async () => (await findRouting(fixture.store, fixtureModel.name))!.route
 
 describe('before any request', () => {
   it('a rejection ends it', async () => {
-    const release = await show.start(await candidate())
+    const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await release.say('reject', 'anna', { reason: 'not this week' })
     expect(await release.result()).toMatchObject({
@@ -45,22 +45,24 @@ describe('before any request', () => {
   })
 
   it('approvals that do not come in time let it expire', async () => {
-    const release = await show.start(await candidate(), { approval: { approvers: 1, withinMs: 300 } })
+    const release = await fixtureModel.start(await candidate(), { approval: { approvers: 1, withinMs: 300 } })
     expect(await release.result()).toMatchObject({ outcome: 'expired' })
-    expect((await listAlerts(stage.store, { model: show.name })).map(({ kind }) => kind)).toContain(
+    expect((await listAlerts(fixture.store, { model: fixtureModel.name })).map(({ kind }) => kind)).toContain(
       'release_expired',
     )
   })
 
   it('an abort ends it', async () => {
-    const release = await show.start(await candidate())
+    const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await release.say('abort', 'olga')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
 
   it('two approvals are two people', async () => {
-    const release = await show.start(await candidate(), { approval: { approvers: 2, withinMs: 20_000 } })
+    const release = await fixtureModel.start(await candidate(), {
+      approval: { approvers: 2, withinMs: 20_000 },
+    })
     await release.reaches('awaiting_approval')
     expect(await release.say('approve', 'anna')).toMatchObject({ accepted: true, stage: 'awaiting_approval' })
     expect(await release.say('approve', 'anna')).toMatchObject({
@@ -73,12 +75,12 @@ describe('before any request', () => {
   })
 
   it('a champion that has changed supersedes it', async () => {
-    const other = await stage.model()
+    const other = await fixture.model()
     const first = await other.champion()
     const [second, third] = [await other.register(first), await other.register(first)]
     const release = await other.start(third)
     await release.reaches('awaiting_approval')
-    await moveChampion(stage.store, {
+    await moveChampion(fixture.store, {
       model: other.name,
       from: first,
       to: second,
@@ -88,13 +90,15 @@ describe('before any request', () => {
     })
     await release.say('approve', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'superseded' })
-    expect(await findChampion(stage.store, other.name)).toMatchObject({ version: second })
+    expect(await findChampion(fixture.store, other.name)).toMatchObject({ version: second })
   })
 })
 
 describe('signals', () => {
   it('approve as updates do; twice, in the wrong state, malformed or by nobody they change nothing and are recorded', async () => {
-    const release = await show.start(await candidate(), { approval: { approvers: 2, withinMs: 20_000 } })
+    const release = await fixtureModel.start(await candidate(), {
+      approval: { approvers: 2, withinMs: 20_000 },
+    })
     await release.reaches('awaiting_approval')
     await release.signal('resume', { by: 'anna' })
     await release.signal('approve', { by: 'nobody' })
@@ -105,13 +109,13 @@ describe('signals', () => {
     await release.signal('approve', { by: 'anna', reason: 'bad \0 and \ud800 text' })
     await release.signal('approve', { by: 'anna', id: 'same' })
     await release.signal('approve', { by: 'anna', id: 'same' })
-    await expect.poll(async () => (await listCommands(stage.store, release.id)).length).toBe(8)
+    await expect.poll(async () => (await listCommands(fixture.store, release.id)).length).toBe(8)
     const state = await release.state()
     expect(state.stage).toBe('awaiting_approval')
     expect(state.approvals.map(({ by }) => by)).toEqual(['anna'])
-    const commands = await listCommands(stage.store, release.id)
+    const commands = await listCommands(fixture.store, release.id)
     expect(commands.filter(({ accepted }) => accepted).map(({ actor }) => actor)).toEqual(['anna'])
-    const audited = await listAudit(stage.store, { model: show.name })
+    const audited = await listAudit(fixture.store, { model: fixtureModel.name })
     const said = audited.filter(
       ({ subject, action }) => subject === release.id && action === 'release.approve',
     )
@@ -128,7 +132,7 @@ describe('signals', () => {
   })
 
   it("come from Temporal's command line too, and the release goes on", async () => {
-    const release = await show.start(await candidate())
+    const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await promisify(execFile)((await planTemporal()).command, [
       'workflow',
@@ -146,11 +150,11 @@ describe('signals', () => {
 
 describe('updates', () => {
   it('that are malformed are refused before they enter the history', async () => {
-    const release = await show.start(await candidate())
+    const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     for (const by of [undefined, '', 7, 'x'.repeat(300)])
       await expect(release.say('approve', by as string)).rejects.toThrow(/Update failed/)
-    expect(await listCommands(stage.store, release.id)).toEqual([])
+    expect(await listCommands(fixture.store, release.id)).toEqual([])
     expect(await release.say('approve', 'anna', { artifactDigest: 'another' })).toMatchObject({
       accepted: false,
       message: expect.stringContaining('another') as string,
@@ -160,7 +164,7 @@ describe('updates', () => {
   })
 
   it('break the glass for an admin with a reason: past approvals and time, by the callers of one share, to probation', async () => {
-    const other = await stage.model()
+    const other = await fixture.model()
     const first = await other.champion()
     const version = await other.register(first)
     const slow = { minMs: 600_000, minRequests: 20, deadlineMs: 3_600_000 }
@@ -185,9 +189,9 @@ describe('updates', () => {
 
   it('that break the glass do not let a bad candidate through', async () => {
     const bad = await candidate()
-    const release = await show.start(bad, { shadow: false })
+    const release = await fixtureModel.start(bad, { shadow: false })
     await release.reaches('awaiting_approval')
-    show.traffic.invalid.set(bad, 0.5)
+    fixtureModel.traffic.invalid.set(bad, 0.5)
     expect(await release.say('promoteNow', 'root', { reason: 'hurry' })).toMatchObject({ accepted: true })
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
     expect((await release.state()).promoted).toBe(false)
@@ -196,13 +200,13 @@ describe('updates', () => {
 
 describe('a pause', () => {
   it('stops the clock of the stage, and resuming lets it go on', async () => {
-    const release = await show.start(await candidate(), { shadow: false })
+    const release = await fixtureModel.start(await candidate(), { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary', 0)
     expect(await release.say('pause', 'olga')).toMatchObject({ accepted: true, stage: 'canary' })
     await expect
-      .poll(async () => show.traffic.answered.get((await release.state()).version) ?? 0)
+      .poll(async () => fixtureModel.traffic.answered.get((await release.state()).version) ?? 0)
       .toBeGreaterThan(400)
     expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex: 0, paused: true })
     expect(await release.say('resume', 'anna')).toMatchObject({ accepted: true })
@@ -213,16 +217,16 @@ describe('a pause', () => {
 
   it('does not keep a bad candidate, and does not last for ever', async () => {
     const bad = await candidate()
-    const release = await show.start(bad, { shadow: false })
+    const release = await fixtureModel.start(bad, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary', 0)
     await release.say('pause', 'olga')
-    show.traffic.invalid.set(bad, 0.5)
+    fixtureModel.traffic.invalid.set(bad, 0.5)
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
 
     const watch = { tickMs: 50, everyMs: 40, exposureMs: 1_000, acknowledgeMs: 1_000, decisionMs: 400 }
-    const forgotten = await show.start(await candidate(), { shadow: false, watch })
+    const forgotten = await fixtureModel.start(await candidate(), { shadow: false, watch })
     await forgotten.reaches('awaiting_approval')
     await forgotten.say('approve', 'anna')
     await forgotten.reaches('canary', 0)

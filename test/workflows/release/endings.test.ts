@@ -16,33 +16,34 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
-const arms = async (show: FixtureModel) => (await findRouting(stage.store, show.name))!.route.arms
-const rollBack = (show: FixtureModel, by: string): Promise<RollbackOutcome> =>
-  stage.client.workflow.execute('rollback', {
-    workflowId: rollbackWorkflowId(show.name),
-    taskQueue: stage.config.taskQueues.control,
-    args: [{ model: show.name, by, reason: 'callers complain' }],
+const arms = async (fixtureModel: FixtureModel) =>
+  (await findRouting(fixture.store, fixtureModel.name))!.route.arms
+const rollBack = (fixtureModel: FixtureModel, by: string): Promise<RollbackOutcome> =>
+  fixture.client.workflow.execute('rollback', {
+    workflowId: rollbackWorkflowId(fixtureModel.name),
+    taskQueue: fixture.config.taskQueues.control,
+    args: [{ model: fixtureModel.name, by, reason: 'callers complain' }],
   })
 /** A champion and another one after it, both proven. */
-async function twoChampions(): Promise<{ show: FixtureModel; first: string; second: string }> {
-  const show = await stage.model()
-  const first = await show.champion()
-  const second = await show.register(first)
-  const release = await show.start(second, { strategy: 'direct', probation: false })
+async function twoChampions(): Promise<{ fixtureModel: FixtureModel; first: string; second: string }> {
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.champion()
+  const second = await fixtureModel.register(first)
+  const release = await fixtureModel.start(second, { strategy: 'direct', probation: false })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
-  return { show, first, second }
+  return { fixtureModel, first, second }
 }
 
 describe('a release is not opened', () => {
@@ -50,7 +51,7 @@ describe('a release is not opened', () => {
     [
       'for a version that does not exist',
       /has no version/,
-      async (show: FixtureModel) => `${show.name}_v9.9.9`,
+      async (fixtureModel: FixtureModel) => `${fixtureModel.name}_v9.9.9`,
     ],
     [
       'for the champion',
@@ -60,44 +61,44 @@ describe('a release is not opened', () => {
     [
       'for a version compared with another champion',
       /was compared with no champion/,
-      (show: FixtureModel) => show.register(),
+      (fixtureModel: FixtureModel) => fixtureModel.register(),
     ],
   ])('%s', async (_name, reason, version) => {
-    const show = await stage.model()
-    const first = await show.champion()
-    const release = await show.start(await version(show, first))
+    const fixtureModel = await fixture.model()
+    const first = await fixtureModel.champion()
+    const release = await fixtureModel.start(await version(fixtureModel, first))
     expect(await release.result()).toMatchObject({
       outcome: 'failed',
       reason: expect.stringMatching(reason) as string,
     })
-    expect(await findRelease(stage.store, release.id)).toBeUndefined()
-    expect(await findOpenRelease(stage.store, show.name)).toBeUndefined()
+    expect(await findRelease(fixture.store, release.id)).toBeUndefined()
+    expect(await findOpenRelease(fixture.store, fixtureModel.name)).toBeUndefined()
   })
 
   it('beside another one of the model, under whatever workflow id', async () => {
-    const show = await stage.model()
-    const first = await show.champion()
-    const [one, two] = [await show.register(first), await show.register(first)]
-    const release = await show.start(one)
+    const fixtureModel = await fixture.model()
+    const first = await fixtureModel.champion()
+    const [one, two] = [await fixtureModel.register(first), await fixtureModel.register(first)]
+    const release = await fixtureModel.start(one)
     await release.reaches('awaiting_approval')
-    const other = await stage.client.workflow.execute('release', {
-      workflowId: `by-hand/${show.name}`,
-      taskQueue: stage.config.taskQueues.control,
-      args: [{ model: show.name, version: two }],
+    const other = await fixture.client.workflow.execute('release', {
+      workflowId: `by-hand/${fixtureModel.name}`,
+      taskQueue: fixture.config.taskQueues.control,
+      args: [{ model: fixtureModel.name, version: two }],
     })
     expect(other).toMatchObject({
       outcome: 'failed',
       reason: expect.stringContaining('has not ended') as string,
     })
-    await expect(show.start(two)).rejects.toThrow(/already started/)
+    await expect(fixtureModel.start(two)).rejects.toThrow(/already started/)
     await release.say('reject', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'rejected' })
   })
 
   it('for a request that says nothing', async () => {
-    const outcome = await stage.client.workflow.execute('release', {
+    const outcome = await fixture.client.workflow.execute('release', {
       workflowId: 'by-hand',
-      taskQueue: stage.config.taskQueues.control,
+      taskQueue: fixture.config.taskQueues.control,
       args: [],
     })
     expect(outcome).toMatchObject({
@@ -107,17 +108,19 @@ describe('a release is not opened', () => {
   })
 
   it('with a policy that cannot be used, or without approval for a first version', async () => {
-    const show = await stage.model()
-    const version = await show.register()
-    const odd = await show.start(version, { stages: [{ ...quickPolicy.stages[0]!, shareBp: 20_000 }] })
+    const fixtureModel = await fixture.model()
+    const version = await fixtureModel.register()
+    const odd = await fixtureModel.start(version, {
+      stages: [{ ...quickPolicy.stages[0]!, shareBp: 20_000 }],
+    })
     expect((await odd.result()).reason).toMatch(/stages\[0\]\.shareBp/)
-    const shapeless = await show.start(version, { watch: null as never })
+    const shapeless = await fixtureModel.start(version, { watch: null as never })
     expect((await shapeless.result()).reason).toMatch(/policy cannot be read/)
-    const careless = await show.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
+    const careless = await fixtureModel.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
     expect((await careless.result()).reason).toMatch(
       /approval.approvers is 0, and the model file asks for at least 1/,
     )
-    const free = await stage.model({ ...quickPolicy, approval: { approvers: 0, withinMs: 1_000 } })
+    const free = await fixture.model({ ...quickPolicy, approval: { approvers: 0, withinMs: 1_000 } })
     const unseen = await free.start(await free.register())
     expect((await unseen.result()).reason).toMatch(/first version of a model needs at least one approval/)
   })
@@ -132,17 +135,17 @@ describe('qualification', () => {
     ],
     ['an artifact without golden rows', /no golden rows/, { instances: [], outputs: [] }],
   ])('refuses %s', async (_name, reason, golden) => {
-    const show = await stage.model()
+    const fixtureModel = await fixture.model()
     const digest = await putNetwork(
-      openArtifacts(stage.config.artifactRoot),
-      show.name,
+      openArtifacts(fixture.config.artifactRoot),
+      fixtureModel.name,
       [1, -1, 0.5],
       (manifest) => ({
         ...manifest,
         golden: { ...manifest.golden, ...golden },
       }),
     )
-    const release = await show.start(await show.register(undefined, digest))
+    const release = await fixtureModel.start(await fixtureModel.register(undefined, digest))
     expect(await release.result()).toMatchObject({
       outcome: 'failed',
       reason: expect.stringMatching(reason) as string,
@@ -150,47 +153,49 @@ describe('qualification', () => {
   })
 
   it('refuses an artifact of another model, and one whose bytes are gone', async () => {
-    const show = await stage.model()
-    const foreign = await putNetwork(openArtifacts(stage.config.artifactRoot), 'another')
-    const first = await show.start(await show.register(undefined, foreign))
+    const fixtureModel = await fixture.model()
+    const foreign = await putNetwork(openArtifacts(fixture.config.artifactRoot), 'another')
+    const first = await fixtureModel.start(await fixtureModel.register(undefined, foreign))
     expect((await first.result()).reason).toMatch(/is one of another/)
-    const second = await show.start(await show.register(undefined, `sha256:${'0'.repeat(64)}`))
+    const second = await fixtureModel.start(
+      await fixtureModel.register(undefined, `sha256:${'0'.repeat(64)}`),
+    )
     expect((await second.result()).reason).toMatch(/artifact_corrupt/)
   })
 })
 
 describe('a workflow ended from outside', () => {
   it('cancelled mid-canary takes the candidate back', async () => {
-    const show = await stage.model()
-    const first = await show.champion()
-    const release = await show.start(await show.register(first), { shadow: false })
+    const fixtureModel = await fixture.model()
+    const first = await fixtureModel.champion()
+    const release = await fixtureModel.start(await fixtureModel.register(first), { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary')
     await release.handle.cancel()
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
-    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+    expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
   })
 
   it('terminated mid-canary: the exposure lapses, and the next release of the model cleans up', async () => {
-    const show = await stage.model()
-    const first = await show.champion()
-    const [lost, next] = [await show.register(first), await show.register(first)]
+    const fixtureModel = await fixture.model()
+    const first = await fixtureModel.champion()
+    const [lost, next] = [await fixtureModel.register(first), await fixtureModel.register(first)]
     const watch = { ...quickPolicy.watch, exposureMs: 400 }
-    const release = await show.start(lost, { shadow: false, watch })
+    const release = await fixtureModel.start(lost, { shadow: false, watch })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary')
     await release.handle.terminate()
-    const exposed = async () => ((await findRouting(stage.store, show.name))?.exposureMs ?? 0) > 0
+    const exposed = async () => ((await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0) > 0
     await expect.poll(exposed, { timeout: 5_000 }).toBe(false)
-    const after = await show.start(next)
+    const after = await fixtureModel.start(next)
     await after.reaches('awaiting_approval')
-    expect(await findRelease(stage.store, release.id)).toMatchObject({
+    expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'failed',
       reason: 'its workflow was ended from outside',
     })
-    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+    expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
     await after.say('reject', 'anna')
     expect(await after.result()).toMatchObject({ outcome: 'rejected' })
   })
@@ -198,15 +203,15 @@ describe('a workflow ended from outside', () => {
 
 describe('the rollback of a model', () => {
   it('returns to the last proven version, which every live replica follows', async () => {
-    const { show, first, second } = await twoChampions()
-    expect(await rollBack(show, 'vera')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
-    expect(await rollBack(show, 'nobody')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
-    const outcome = await rollBack(show, 'olga')
+    const { fixtureModel, first, second } = await twoChampions()
+    expect(await rollBack(fixtureModel, 'vera')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
+    expect(await rollBack(fixtureModel, 'nobody')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
+    const outcome = await rollBack(fixtureModel, 'olga')
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: second, to: first })
     expect(outcome.tookMs).toBeLessThan(10_000)
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
-    expect(await arms(show)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
-    const [change] = await listChampionHistory(stage.store, show.name)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+    expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
+    const [change] = await listChampionHistory(fixture.store, fixtureModel.name)
     expect(change).toMatchObject({
       cause: 'rollback',
       actor: 'olga',
@@ -214,68 +219,74 @@ describe('the rollback of a model', () => {
       version: first,
     })
     // What was taken back is no target, and there is nothing before the first.
-    expect(await rollBack(show, 'olga')).toMatchObject({ outcome: 'refused', code: 'no_rollback_target' })
-    const audited = (await listAudit(stage.store, { model: show.name })).filter(
+    expect(await rollBack(fixtureModel, 'olga')).toMatchObject({
+      outcome: 'refused',
+      code: 'no_rollback_target',
+    })
+    const audited = (await listAudit(fixture.store, { model: fixtureModel.name })).filter(
       ({ action }) => action === 'champion.rolled_back',
     )
     expect(audited).toHaveLength(1)
   })
 
   it('is refused for a model without a champion', async () => {
-    expect(await rollBack(await stage.model(), 'olga')).toMatchObject({ code: 'no_champion' })
+    expect(await rollBack(await fixture.model(), 'olga')).toMatchObject({ code: 'no_champion' })
   })
 
   it('tells an open release, which takes its candidate back', async () => {
-    const { show, second } = await twoChampions()
-    const release = await show.start(await show.register(second), { shadow: false })
+    const { fixtureModel, second } = await twoChampions()
+    const release = await fixtureModel.start(await fixtureModel.register(second), { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary')
-    expect(await rollBack(show, 'olga')).toMatchObject({ outcome: 'forwarded', releaseId: release.id })
+    expect(await rollBack(fixtureModel, 'olga')).toMatchObject({
+      outcome: 'forwarded',
+      releaseId: release.id,
+    })
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: 'rolled back by olga: callers complain',
     })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: second })
-    expect((await listCommands(stage.store, release.id)).at(-1)).toMatchObject({
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: second })
+    expect((await listCommands(fixture.store, release.id)).at(-1)).toMatchObject({
       command: 'rollback',
       accepted: true,
     })
   })
 
   it('ends a release whose workflow is gone', async () => {
-    const { show, second } = await twoChampions()
-    const candidate = await show.register(second)
-    const release = await show.start(candidate, { shadow: false })
+    const { fixtureModel, second } = await twoChampions()
+    const candidate = await fixtureModel.register(second)
+    const release = await fixtureModel.start(candidate, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary')
     await release.handle.terminate()
-    expect(await rollBack(show, 'olga')).toMatchObject({
+    expect(await rollBack(fixtureModel, 'olga')).toMatchObject({
       outcome: 'rolled_back',
       from: candidate,
       to: second,
     })
-    expect(await arms(show)).toEqual([{ arm: 'champion', version: second, shareBp: 10_000 }])
-    expect(await findOpenRelease(stage.store, show.name)).toBeUndefined()
+    expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: second, shareBp: 10_000 }])
+    expect(await findOpenRelease(fixture.store, fixtureModel.name)).toBeUndefined()
   })
 })
 
 it('a release is found in Temporal by model, stage, version and outcome, and says why it waits', async () => {
-  const show = await stage.model()
-  const first = await show.champion()
-  const release = await show.start(await show.register(first))
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.champion()
+  const release = await fixtureModel.start(await fixtureModel.register(first))
   await release.reaches('awaiting_approval')
   const described = await release.handle.describe()
   expect(described.searchAttributes).toMatchObject({
-    Model: [show.name],
+    Model: [fixtureModel.name],
     ReleaseStage: ['awaiting_approval'],
   })
   await release.say('reject', 'anna')
   await release.result()
   expect((await release.handle.describe()).searchAttributes).toMatchObject({ Outcome: ['rejected'] })
-  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
+  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
   expect(
-    await stage.store.query(sql`select model from champions group by model having count(*) > 1`),
+    await fixture.store.query(sql`select model from champions group by model having count(*) > 1`),
   ).toEqual([])
 })

@@ -18,15 +18,15 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 const short = { minMs: 150, minRequests: 20, deadlineMs: 600 }
 const twoStages = [
@@ -35,10 +35,10 @@ const twoStages = [
 ]
 
 /** A model with a champion, and a candidate of it. */
-async function candidate(): Promise<{ show: FixtureModel; first: string; version: string }> {
-  const show = await stage.model()
-  const first = await show.champion()
-  return { show, first, version: await show.register(first) }
+async function candidate(): Promise<{ fixtureModel: FixtureModel; first: string; version: string }> {
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.champion()
+  return { fixtureModel, first, version: await fixtureModel.register(first) }
 }
 
 async function approved(release: FixtureRelease): Promise<FixtureRelease> {
@@ -47,58 +47,65 @@ async function approved(release: FixtureRelease): Promise<FixtureRelease> {
   return release
 }
 
-const shares = async (show: FixtureModel) =>
-  (await findRouting(stage.store, show.name))!.route.arms.map(({ version, shareBp }) => [version, shareBp])
+const shares = async (fixtureModel: FixtureModel) =>
+  (await findRouting(fixture.store, fixtureModel.name))!.route.arms.map(({ version, shareBp }) => [
+    version,
+    shareBp,
+  ])
 
 describe('absence of evidence never promotes', () => {
   it('no requests at all', async () => {
-    const { show, first, version } = await candidate()
-    show.traffic.requests = 0
-    const release = await approved(await show.start(version, { shadow: false, stages: twoStages }))
+    const { fixtureModel, first, version } = await candidate()
+    fixtureModel.traffic.requests = 0
+    const release = await approved(await fixtureModel.start(version, { shadow: false, stages: twoStages }))
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: expect.stringMatching(/no data to judge by.*no request/) as string,
     })
-    expect(await shares(show)).toEqual([[first, 10_000]])
+    expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
     // Nobody has shown that it is bad: it may be tried again.
     expect(
-      await stage.store.query(sql`select rolled_back_at from versions where version = ${version}`),
+      await fixture.store.query(sql`select rolled_back_at from versions where version = ${version}`),
     ).toEqual([{ rolled_back_at: null }])
   })
 
   it('counters that stop: the candidate is exposed no longer, and then taken back', async () => {
-    const { show, version } = await candidate()
+    const { fixtureModel, version } = await candidate()
     const limits = { ...quickPolicy.limits, maxStaleMs: 500 }
     const watch = { ...quickPolicy.watch, exposureMs: 500 }
     const stages = [{ ...short, minMs: 60_000, deadlineMs: 61_000, shareBp: 1_000 }]
-    const release = await approved(await show.start(version, { shadow: false, stages, limits, watch }))
+    const release = await approved(
+      await fixtureModel.start(version, { shadow: false, stages, limits, watch }),
+    )
     await release.reaches('canary')
-    const exposed = async () => ((await findRouting(stage.store, show.name))?.exposureMs ?? 0) > 0
+    const exposed = async () => ((await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0) > 0
     await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
-    show.traffic.counting = false
+    fixtureModel.traffic.counting = false
     await expect.poll(exposed, { timeout: 3_000 }).toBe(false)
-    expect((await listDecisions(stage.store, release.id, 1))[0]?.verdict.kind).toBe('no_data')
-    show.traffic.counting = true
+    expect((await listDecisions(fixture.store, release.id, 1))[0]?.verdict.kind).toBe('no_data')
+    fixtureModel.traffic.counting = true
     await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
     await release.say('abort', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
 
   it('no live replica', async () => {
-    const { show, version } = await candidate()
-    for (const id of stage.fleet.replicas) stage.fleet.dead.add(id)
+    const { fixtureModel, version } = await candidate()
+    for (const id of fixture.fleet.replicas) fixture.fleet.dead.add(id)
     await expect
-      .poll(() => stage.store.query(sql`select id from replicas where lease_until > clock_timestamp()`), {
+      .poll(() => fixture.store.query(sql`select id from replicas where lease_until > clock_timestamp()`), {
         timeout: 5_000,
       })
       .toEqual([])
     const watch = { ...quickPolicy.watch, acknowledgeMs: 200 }
-    const release = await approved(await show.start(version, { shadow: false, stages: twoStages, watch }))
+    const release = await approved(
+      await fixtureModel.start(version, { shadow: false, stages: twoStages, watch }),
+    )
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: expect.stringContaining('no replica is live') as string,
     })
-    stage.fleet.dead.clear()
+    fixture.fleet.dead.clear()
   })
 })
 
@@ -106,8 +113,10 @@ describe('too little evidence', () => {
   const stages = [{ ...short, minRequests: 1_000_000, shareBp: 1_000 }]
 
   it('asks a person, who may pass the stage or give it more time', async () => {
-    const { show, version } = await candidate()
-    const release = await approved(await show.start(version, { shadow: false, probation: false, stages }))
+    const { fixtureModel, version } = await candidate()
+    const release = await approved(
+      await fixtureModel.start(version, { shadow: false, probation: false, stages }),
+    )
     expect(await release.reaches('awaiting_decision')).toMatchObject({
       undecidedStage: 'canary',
       shareBp: 1_000,
@@ -120,16 +129,16 @@ describe('too little evidence', () => {
   })
 
   it('and silence takes it back; so does evidence against it in the meantime', async () => {
-    const { show, version } = await candidate()
+    const { fixtureModel, version } = await candidate()
     const watch = { ...quickPolicy.watch, decisionMs: 300 }
-    const quiet = await approved(await show.start(version, { shadow: false, stages, watch }))
+    const quiet = await approved(await fixtureModel.start(version, { shadow: false, stages, watch }))
     expect(await quiet.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: expect.stringContaining('nobody decided') as string,
     })
-    const again = await approved(await show.start(version, { shadow: false, stages }))
+    const again = await approved(await fixtureModel.start(version, { shadow: false, stages }))
     await again.reaches('awaiting_decision')
-    show.traffic.invalid.set(version, 0.6)
+    fixtureModel.traffic.invalid.set(version, 0.6)
     expect(await again.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: expect.stringContaining('bad') as string,
@@ -139,28 +148,28 @@ describe('too little evidence', () => {
 
 describe('evidence against it', () => {
   it('in the shadow, before any caller has met it', async () => {
-    const { show, first, version } = await candidate()
-    show.traffic.invalid.set(version, 0.5)
-    const release = await approved(await show.start(version))
+    const { fixtureModel, first, version } = await candidate()
+    fixtureModel.traffic.invalid.set(version, 0.5)
+    const release = await approved(await fixtureModel.start(version))
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
-    const { state } = (await findRelease(stage.store, release.id))!
+    const { state } = (await findRelease(fixture.store, release.id))!
     expect(state.routings.map((each) => each.stage)).toEqual(['shadow'])
-    expect(await shares(show)).toEqual([[first, 10_000]])
+    expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
   })
 
   it('in the outcomes: the champion was right where it was wrong', async () => {
-    const { show, first, version } = await candidate()
+    const { fixtureModel, first, version } = await candidate()
     const release = await approved(
-      await show.start(version, {
+      await fixtureModel.start(version, {
         shadow: { shareBp: 10_000, minMs: 60_000, minRequests: 1, deadlineMs: 61_000 },
       }),
     )
     await release.reaches('shadow')
     const ids = Array.from({ length: 60 }, () => randomUUID())
     await insertPairs(
-      stage.store,
+      fixture.store,
       ids.map((predictionId) => ({
-        model: show.name,
+        model: fixtureModel.name,
         release: release.id,
         predictionId,
         servedVersion: first,
@@ -171,7 +180,7 @@ describe('evidence against it', () => {
       })),
     )
     const observedAt = new Date().toISOString()
-    await insertOutcomes(stage.store, {
+    await insertOutcomes(fixture.store, {
       outcomes: ids.map((predictionId) => ({ predictionId, value: true, observedAt })),
       source: 'test',
     })
@@ -182,26 +191,26 @@ describe('evidence against it', () => {
   })
 
   it('on probation: the previous champion answers again, every replica has said so, and people are told', async () => {
-    const { show, first, version } = await candidate()
+    const { fixtureModel, first, version } = await candidate()
     const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 61_000 }
     const release = await approved(
-      await show.start(version, { strategy: 'blue_green', shadow: false, stages: [], probation }),
+      await fixtureModel.start(version, { strategy: 'blue_green', shadow: false, stages: [], probation }),
     )
     await release.reaches('probation')
-    await expect.poll(() => show.traffic.answered.get(version) ?? 0).toBeGreaterThan(300)
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version })
-    show.traffic.invalid.set(version, 0.5)
+    await expect.poll(() => fixtureModel.traffic.answered.get(version) ?? 0).toBeGreaterThan(300)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
+    fixtureModel.traffic.invalid.set(version, 0.5)
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
-    expect(await shares(show)).toEqual([[first, 10_000]])
-    const { rollbackResult } = (await findRelease(stage.store, release.id))!.state
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+    expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
+    const { rollbackResult } = (await findRelease(fixture.store, release.id))!.state
     expect(rollbackResult).toMatchObject({ champion: first, wasChampion: true })
     expect(rollbackResult!.acknowledgedMs).toBeGreaterThanOrEqual(rollbackResult!.orderedMs)
     expect(rollbackResult!.orderedMs).toBeGreaterThanOrEqual(rollbackResult!.decidedMs!)
-    const [alert] = await listAlerts(stage.store, { model: show.name })
+    const [alert] = await listAlerts(fixture.store, { model: fixtureModel.name })
     expect(alert).toMatchObject({ kind: 'release_rolled_back', severity: 'critical' })
     // A version that was taken back by evidence is not released again.
-    const again = await show.start(version)
+    const again = await fixtureModel.start(version)
     expect(await again.result()).toMatchObject({
       outcome: 'failed',
       reason: expect.stringContaining('has been withdrawn') as string,
@@ -211,15 +220,15 @@ describe('evidence against it', () => {
 
 describe('replicas', () => {
   it('that cannot follow block the stage by name, and it goes on when they can', async () => {
-    const { show, version } = await candidate()
+    const { fixtureModel, version } = await candidate()
     const watch = { ...quickPolicy.watch, acknowledgeMs: 150 }
-    show.traffic.deaf.set('r2', 'the artifact could not be read')
-    const release = await approved(await show.start(version, { shadow: false, watch }))
+    fixtureModel.traffic.deaf.set('r2', 'the artifact could not be read')
+    const release = await approved(await fixtureModel.start(version, { shadow: false, watch }))
     await expect
       .poll(async () => (await release.state()).blockedBy, { timeout: 5_000 })
       .toEqual(['replica r2 on test: the artifact could not be read'])
     expect((await release.state()).routed).toBe(false)
-    show.traffic.deaf.clear()
+    fixtureModel.traffic.deaf.clear()
     await release.reaches('canary', 1)
     await release.say('abort', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })

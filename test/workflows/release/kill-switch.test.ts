@@ -14,24 +14,24 @@ import {
 } from '../../support/release/release-fixture.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 let model: FixtureModel
 let champion: string
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
-  model = await stage.model()
+  model = await fixture.model()
   champion = await model.champion()
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 /** Long enough that a switch comes in time, and the only one. */
 const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
 const set = (serve: KillSwitchMode) =>
-  writeFlag(stage.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
+  writeFlag(fixture.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
 const start = async (changes = {}): Promise<FixtureRelease> => {
   const release = await model.start(await model.register(champion), changes)
   await release.reaches('awaiting_approval')
@@ -42,7 +42,7 @@ const watched = async (release: FixtureRelease) => {
   await release.reaches('canary', 0)
   await expect.poll(async () => (await release.state()).routed, { timeout: 10_000 }).toBe(true)
 }
-const decision = async ({ id }: FixtureRelease) => (await listDecisions(stage.store, id, 1))[0]?.verdict
+const decision = async ({ id }: FixtureRelease) => (await listDecisions(fixture.store, id, 1))[0]?.verdict
 
 it('a watched stage passes on nothing while it is pinned, and on its evidence afterwards', async () => {
   const release = await start({ shadow: false, probation: false, stages })
@@ -107,7 +107,7 @@ it('a switch that is forgotten ends the release as a forgotten pause does', asyn
 it('nothing is promoted while it is pinned', async () => {
   const release = await start()
   await set('fallback')
-  expect(await promote(stage.deps)(await release.state())).toMatchObject({
+  expect(await promote(fixture.deps)(await release.state())).toMatchObject({
     kind: 'stale',
     reason: expect.stringMatching(/is pinned to its fallback by olga/),
   })

@@ -11,42 +11,42 @@ import {
 } from '../../support/release/release-fixture.ts'
 
 const minMs = 1_500
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 it('holds the stage, by name, and lets it go on once it follows again', async () => {
   const { shadow: _shadow, probation: _probation, ...policy } = quickPolicy
   const stages = [{ minMs, minRequests: 20, deadlineMs: 60_000, shareBp: 1_000 }]
-  const show = await stage.model({ ...policy, stages })
-  const release = await show.start(await show.register(await show.champion()))
+  const fixtureModel = await fixture.model({ ...policy, stages })
+  const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await expect.poll(async () => (await release.state()).routed).toBe(true)
   const { epoch, generation } = await release.state()
-  const place = { replica: 'r2', model: show.name, epoch, generation }
-  await acknowledge(stage.store, { ...place, problem: 'there is no such artifact' })
+  const place = { replica: 'r2', model: fixtureModel.name, epoch, generation }
+  await acknowledge(fixture.store, { ...place, problem: 'there is no such artifact' })
 
   const watchedMs = async () => {
-    const [row] = await stage.store.query<{ watched_ms: number }>(
+    const [row] = await fixture.store.query<{ watched_ms: number }>(
       sql`select watched_ms from stage_clocks where release_id = ${release.id}`,
     )
     return row?.watched_ms ?? 0
   }
   await expect.poll(watchedMs).toBeGreaterThan(minMs + 300)
   expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex: 0 })
-  const [last] = await listDecisions(stage.store, release.id, 1)
+  const [last] = await listDecisions(fixture.store, release.id, 1)
   expect(last?.verdict).toMatchObject({ kind: 'no_data', reasons: [{ code: 'replica_lagging' }, {}] })
   expect(last?.verdict.reasons[0]?.message).toBe(
     'not every replica follows: replica r2 on test: there is no such artifact',
   )
-  await acknowledge(stage.store, place)
+  await acknowledge(fixture.store, place)
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
 })

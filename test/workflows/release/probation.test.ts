@@ -12,30 +12,30 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 /** Long enough that nothing but the alarm can end it. */
 const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 120_000 }
 
 async function onProbation(): Promise<{
-  show: FixtureModel
+  fixtureModel: FixtureModel
   champion: string
   candidate: string
   release: Awaited<ReturnType<FixtureModel['start']>>
 }> {
-  const show = await stage.model()
-  const champion = await show.champion()
-  const candidate = await show.register(champion)
-  const release = await show.start(candidate, {
+  const fixtureModel = await fixture.model()
+  const champion = await fixtureModel.champion()
+  const candidate = await fixtureModel.register(champion)
+  const release = await fixtureModel.start(candidate, {
     strategy: 'blue_green',
     shadow: false,
     stages: [],
@@ -44,7 +44,7 @@ async function onProbation(): Promise<{
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('probation')
-  return { show, champion, candidate, release }
+  return { fixtureModel, champion, candidate, release }
 }
 const alarm = (model: string, version: string, change: Partial<NewAlert> = {}): NewAlert => ({
   dedupeKey: `quality_floor/${model}`,
@@ -63,29 +63,32 @@ it.each([
     { kind: 'service_errors', message: 'too many errors: 3 % > 2 %' } as const,
   ],
 ])('is taken back when %s', async (_name, change) => {
-  const { show, champion, candidate, release } = await onProbation()
-  const key = 'kind' in change ? { dedupeKey: `service/${show.name}/errors` } : {}
+  const { fixtureModel, champion, candidate, release } = await onProbation()
+  const key = 'kind' in change ? { dedupeKey: `service/${fixtureModel.name}/errors` } : {}
   // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
-  await upsertAlert(stage.store, alarm(show.name, candidate, { ...change, ...key, severity: 'warning' }))
-  await upsertAlert(stage.store, alarm(show.name, champion, { ...change, ...key }))
-  await resolveAlert(stage.store, alarm(show.name, candidate, key).dedupeKey)
-  const before = (await listDecisions(stage.store, release.id)).length
+  await upsertAlert(
+    fixture.store,
+    alarm(fixtureModel.name, candidate, { ...change, ...key, severity: 'warning' }),
+  )
+  await upsertAlert(fixture.store, alarm(fixtureModel.name, champion, { ...change, ...key }))
+  await resolveAlert(fixture.store, alarm(fixtureModel.name, candidate, key).dedupeKey)
+  const before = (await listDecisions(fixture.store, release.id)).length
   await expect
-    .poll(async () => (await listDecisions(stage.store, release.id)).length, { timeout: 15_000 })
+    .poll(async () => (await listDecisions(fixture.store, release.id)).length, { timeout: 15_000 })
     .toBeGreaterThan(before)
   expect((await release.state()).stage).toBe('probation')
 
-  const { message } = alarm(show.name, candidate, change)
-  await upsertAlert(stage.store, alarm(show.name, candidate, { ...change, ...key }))
+  const { message } = alarm(fixtureModel.name, candidate, change)
+  await upsertAlert(fixture.store, alarm(fixtureModel.name, candidate, { ...change, ...key }))
   expect(await release.result()).toMatchObject({ outcome: 'rolled_back', reason: message })
-  expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
-  const [last] = await listDecisions(stage.store, release.id)
+  expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
+  const [last] = await listDecisions(fixture.store, release.id)
   expect(last?.verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'monitor_alarm' }, {}] })
 })
 
 describe('a champion with another schema than the one before', () => {
   const readsMore = (version: string) =>
-    stage.store.query(sql`
+    fixture.store.query(sql`
       update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
   /** By now its callers send what the champion before does not read. */
   async function widened() {
@@ -96,27 +99,27 @@ describe('a champion with another schema than the one before', () => {
   }
 
   it('is taken back all the same, and who is called reads what its callers have to change', async () => {
-    const { show, champion, candidate, release, misfit } = await widened()
-    const found = alarm(show.name, candidate)
-    await upsertAlert(stage.store, found)
+    const { fixtureModel, champion, candidate, release, misfit } = await widened()
+    const found = alarm(fixtureModel.name, candidate)
+    await upsertAlert(fixture.store, found)
     const reason = `${found.message}; ${misfit}`
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back', reason })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect((await release.state()).rollbackResult).toMatchObject({
       champion,
       incompatibilities: ['it does not read z'],
     })
-    const told = (await listAlerts(stage.store, { model: show.name, open: true })).find(
+    const told = (await listAlerts(fixture.store, { model: fixtureModel.name, open: true })).find(
       ({ kind }) => kind === 'release_rolled_back',
     )
     expect(told?.message).toContain(reason)
   })
 
   it('that was never champion has moved nobody, and nothing is said', async () => {
-    const show = await stage.model()
-    const candidate = await show.register(await show.champion())
+    const fixtureModel = await fixture.model()
+    const candidate = await fixtureModel.register(await fixtureModel.champion())
     await readsMore(candidate)
-    const release = await show.start(candidate, { shadow: false })
+    const release = await fixtureModel.start(candidate, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('canary')
@@ -126,12 +129,12 @@ describe('a champion with another schema than the one before', () => {
   })
 
   it('is taken back as well when its workflow was ended from outside', async () => {
-    const { show, champion, release, misfit } = await widened()
+    const { fixtureModel, champion, release, misfit } = await widened()
     await release.handle.terminate()
-    const after = await show.start(await show.register(champion))
+    const after = await fixtureModel.start(await fixtureModel.register(champion))
     await after.reaches('awaiting_approval')
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
-    expect(await findRelease(stage.store, release.id)).toMatchObject({
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
+    expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'rolled_back',
       reason: `its workflow was ended from outside; ${misfit}`,
     })

@@ -22,139 +22,144 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
-interface Scene {
-  show: FixtureModel
+interface OpenRelease {
+  fixtureModel: FixtureModel
   champion: string
   first: string
   second: string
   open: FixtureRelease
 }
 /** A release that awaits approval, and a second candidate beside it. */
-async function busy(policy: ReleasePolicy = quickPolicy): Promise<Scene> {
-  const show = await stage.model(policy)
-  const champion = await show.champion()
-  const [first, second] = [await show.register(champion), await show.register(champion)]
-  const open = await show.start(first, { shadow: false })
+async function busy(policy: ReleasePolicy = quickPolicy): Promise<OpenRelease> {
+  const fixtureModel = await fixture.model(policy)
+  const champion = await fixtureModel.champion()
+  const [first, second] = [await fixtureModel.register(champion), await fixtureModel.register(champion)]
+  const open = await fixtureModel.start(first, { shadow: false })
   await open.reaches('awaiting_approval')
-  return { show, champion, first, second, open }
+  return { fixtureModel, champion, first, second, open }
 }
 /** What the API does when a release is open. */
 async function join(
-  { show }: Pick<Scene, 'show'>,
+  { fixtureModel }: Pick<OpenRelease, 'fixtureModel'>,
   wanted: Omit<NewQueuedRelease, 'model' | 'requestedBy'> & { requestedBy?: string },
 ) {
-  const waiting = await stage.store.transaction((database) =>
-    insertQueued(database, { model: show.name, requestedBy: 'olga', ...wanted }),
+  const waiting = await fixture.store.transaction((database) =>
+    insertQueued(database, { model: fixtureModel.name, requestedBy: 'olga', ...wanted }),
   )
-  await stage.client.workflow.signalWithStart('releaseQueue', {
-    workflowId: queueWorkflowId(show.name),
-    taskQueue: stage.config.taskQueues.control,
-    args: [{ model: show.name }],
+  await fixture.client.workflow.signalWithStart('releaseQueue', {
+    workflowId: queueWorkflowId(fixtureModel.name),
+    taskQueue: fixture.config.taskQueues.control,
+    args: [{ model: fixtureModel.name }],
     signal: queueChangedSignal,
     signalArgs: [],
   })
   return waiting
 }
-const waited = async (show: FixtureModel) =>
-  (await listQueued(stage.store, { model: show.name }))
+const waited = async (fixtureModel: FixtureModel) =>
+  (await listQueued(fixture.store, { model: fixtureModel.name }))
     .map(({ version, state }) => [version, state])
     .reverse()
 /** The release that is open for a version now. */
-const openFor = async (show: FixtureModel, version: string) => {
+const openFor = async (fixtureModel: FixtureModel, version: string) => {
   await until(
-    async () => (await findOpenRelease(stage.store, show.name))?.state.version === version,
+    async () => (await findOpenRelease(fixture.store, fixtureModel.name))?.state.version === version,
     `the release of ${version}`,
     20_000,
   )
-  return (await findOpenRelease(stage.store, show.name))!.state
+  return (await findOpenRelease(fixture.store, fixtureModel.name))!.state
 }
-const handleOf = ({ show }: Pick<Scene, 'show'>) =>
-  stage.client.workflow.getHandle(releaseWorkflowId(show.name))
+const handleOf = ({ fixtureModel }: Pick<OpenRelease, 'fixtureModel'>) =>
+  fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name))
 
 describe('a release that comes while another is open', () => {
   it('waits until it has ended, and the newest takes the place of an older one that waits', async () => {
-    const scene = await busy()
-    const { show, second, open, champion } = scene
-    const third = await show.register(champion)
-    await join(scene, { version: second, preemption: 'none' })
-    await join(scene, { version: third, preemption: 'none' })
-    expect(await waited(show)).toEqual([
+    const opened = await busy()
+    const { fixtureModel, second, open, champion } = opened
+    const third = await fixtureModel.register(champion)
+    await join(opened, { version: second, preemption: 'none' })
+    await join(opened, { version: third, preemption: 'none' })
+    expect(await waited(fixtureModel)).toEqual([
       [second, 'superseded'],
       [third, 'waiting'],
     ])
     expect((await open.state()).stage).toBe('awaiting_approval')
     await open.say('reject', 'anna')
-    await openFor(show, third)
-    expect(await waited(show)).toEqual([
+    await openFor(fixtureModel, third)
+    expect(await waited(fixtureModel)).toEqual([
       [second, 'superseded'],
       [third, 'started'],
     ])
-    await handleOf(scene).signal('abort', { by: 'olga' })
-    const [started] = await listQueued(stage.store, { model: show.name })
-    expect((await listReleases(stage.store, { model: show.name })).map(({ state }) => state.id)).toContain(
-      started?.releaseId,
-    )
+    await handleOf(opened).signal('abort', { by: 'olga' })
+    const [started] = await listQueued(fixture.store, { model: fixtureModel.name })
+    expect(
+      (await listReleases(fixture.store, { model: fixtureModel.name })).map(({ state }) => state.id),
+    ).toContain(started?.releaseId)
   })
 
   it('asked twice waits once', async () => {
-    const scene = await busy()
-    const one = await join(scene, { version: scene.second, preemption: 'none' })
-    expect(await join(scene, { version: scene.second, preemption: 'none' })).toMatchObject({ id: one.id })
-    await scene.open.say('reject', 'anna')
+    const opened = await busy()
+    const one = await join(opened, { version: opened.second, preemption: 'none' })
+    expect(await join(opened, { version: opened.second, preemption: 'none' })).toMatchObject({ id: one.id })
+    await opened.open.say('reject', 'anna')
   })
 
   it('by a person takes the place of one that only awaits approval', async () => {
-    const scene = await busy()
-    await join(scene, { version: scene.second, preemption: 'unexposed' })
-    expect(await scene.open.result()).toMatchObject({
+    const opened = await busy()
+    await join(opened, { version: opened.second, preemption: 'unexposed' })
+    expect(await opened.open.result()).toMatchObject({
       outcome: 'superseded',
-      reason: `superseded by ${scene.second}, asked for by olga`,
+      reason: `superseded by ${opened.second}, asked for by olga`,
     })
-    await openFor(scene.show, scene.second)
-    await handleOf(scene).signal('abort', { by: 'olga' })
+    await openFor(opened.fixtureModel, opened.second)
+    await handleOf(opened).signal('abort', { by: 'olga' })
   })
 
   it('by a person does not take the place of one that callers have met', async () => {
-    const scene = await busy()
-    await scene.open.say('approve', 'anna')
-    await scene.open.reaches('canary')
-    await join(scene, { version: scene.second, preemption: 'unexposed' })
-    expect(await scene.open.result()).toMatchObject({ outcome: 'promoted' })
+    const opened = await busy()
+    await opened.open.say('approve', 'anna')
+    await opened.open.reaches('canary')
+    await join(opened, { version: opened.second, preemption: 'unexposed' })
+    expect(await opened.open.result()).toMatchObject({ outcome: 'promoted' })
     // It was compared with the champion of before, so that its turn comes to nothing, and says so.
-    await until(async () => (await waited(scene.show))[0]?.[1] === 'refused', 'the refusal', 20_000)
-    const [row] = await listQueued(stage.store, { model: scene.show.name })
+    await until(async () => (await waited(opened.fixtureModel))[0]?.[1] === 'refused', 'the refusal', 20_000)
+    const [row] = await listQueued(fixture.store, { model: opened.fixtureModel.name })
     expect(row?.message).toMatch(
-      new RegExp(`was compared with ${scene.champion}, but ${scene.first} is champion`),
+      new RegExp(`was compared with ${opened.champion}, but ${opened.first} is champion`),
     )
   })
 
   it.each(['before', 'after'])(
     'that is refused %s it is written that its turn has come is told so',
     async (when) => {
-      const { deps, store } = stage
-      const show = await stage.model()
-      const champion = await show.champion()
-      const version = await show.register()
-      const wanted = { model: show.name, version, requestedBy: 'olga', preemption: 'none' } as const
+      const { deps, store } = fixture
+      const fixtureModel = await fixture.model()
+      const champion = await fixtureModel.champion()
+      const version = await fixtureModel.register()
+      const wanted = { model: fixtureModel.name, version, requestedBy: 'olga', preemption: 'none' } as const
       const waiting = await store.transaction((database) => insertQueued(database, wanted))
-      const releaseId = `rel_${show.name}` as const
-      const turn = { id: releaseId, turn: waiting.id, workflowId: releaseWorkflowId(show.name), runId: 'run' }
-      const opening = { ...turn, model: show.name, version, requestedBy: 'olga', atMs: Date.now() }
+      const releaseId = `rel_${fixtureModel.name}` as const
+      const turn = {
+        id: releaseId,
+        turn: waiting.id,
+        workflowId: releaseWorkflowId(fixtureModel.name),
+        runId: 'run',
+      }
+      const opening = { ...turn, model: fixtureModel.name, version, requestedBy: 'olga', atMs: Date.now() }
       if (when === 'after') await markDequeued(deps)({ waiting, releaseId })
       expect(await openRelease(deps)(opening)).toHaveProperty('refused')
       if (when === 'before') await markDequeued(deps)({ waiting, releaseId })
-      expect(await listQueued(store, { model: show.name })).toMatchObject([
+      expect(await listQueued(store, { model: fixtureModel.name })).toMatchObject([
         {
           state: 'refused',
           releaseId,
@@ -165,44 +170,48 @@ describe('a release that comes while another is open', () => {
   )
 
   it('by a policy that says so takes the place of one in its canary, and never of one on probation', async () => {
-    const scene = await busy()
-    await scene.open.say('approve', 'anna')
-    await scene.open.reaches('canary')
-    await join(scene, { version: scene.second, preemption: 'exposed' })
-    expect(await scene.open.result()).toMatchObject({ outcome: 'superseded' })
-    expect(await findChampion(stage.store, scene.show.name)).toMatchObject({ version: scene.champion })
-    const next = await openFor(scene.show, scene.second)
+    const opened = await busy()
+    await opened.open.say('approve', 'anna')
+    await opened.open.reaches('canary')
+    await join(opened, { version: opened.second, preemption: 'exposed' })
+    expect(await opened.open.result()).toMatchObject({ outcome: 'superseded' })
+    expect(await findChampion(fixture.store, opened.fixtureModel.name)).toMatchObject({
+      version: opened.champion,
+    })
+    const next = await openFor(opened.fixtureModel, opened.second)
     await until(
-      async () => (await findRelease(stage.store, next.id))?.state.stage === 'awaiting_approval',
+      async () => (await findRelease(fixture.store, next.id))?.state.stage === 'awaiting_approval',
       'awaiting_approval',
       20_000,
     )
-    await handleOf(scene).signal('promoteNow', { by: 'root', reason: 'it must be' })
+    await handleOf(opened).signal('promoteNow', { by: 'root', reason: 'it must be' })
     await until(
-      async () => (await findRelease(stage.store, next.id))?.state.stage === 'probation',
+      async () => (await findRelease(fixture.store, next.id))?.state.stage === 'probation',
       'probation',
       20_000,
     )
-    const last = await scene.show.register(scene.champion)
-    await join(scene, { version: last, preemption: 'exposed' })
+    const last = await opened.fixtureModel.register(opened.champion)
+    await join(opened, { version: last, preemption: 'exposed' })
     await until(
-      async () => (await findRelease(stage.store, next.id))?.outcome === 'promoted',
+      async () => (await findRelease(fixture.store, next.id))?.outcome === 'promoted',
       'promoted',
       20_000,
     )
   })
 
   it('gives up when its turn does not come in time', async () => {
-    const { show, second, open } = await busy()
-    await stage.store.transaction((database) =>
+    const { fixtureModel, second, open } = await busy()
+    await fixture.store.transaction((database) =>
       insertQueued(
         database,
-        { model: show.name, version: second, requestedBy: 'olga', preemption: 'none' },
+        { model: fixtureModel.name, version: second, requestedBy: 'olga', preemption: 'none' },
         -1,
       ),
     )
-    expect(await stage.store.transaction((database) => findQueued(database, show.name))).toBeUndefined()
-    expect(await waited(show)).toEqual([[second, 'expired']])
+    expect(
+      await fixture.store.transaction((database) => findQueued(database, fixtureModel.name)),
+    ).toBeUndefined()
+    expect(await waited(fixtureModel)).toEqual([[second, 'expired']])
     await open.say('reject', 'anna')
   })
 })
@@ -212,32 +221,32 @@ describe('a hotfix', () => {
   const policy: ReleasePolicy = { ...quickPolicy, hotfix: { stages: [short] } }
 
   it('takes the place of a canary, goes the shorter way, and meets the judge all the same', async () => {
-    const scene = await busy(policy)
-    await scene.open.say('approve', 'anna')
-    await scene.open.reaches('canary')
-    await join(scene, {
-      version: scene.second,
+    const opened = await busy(policy)
+    await opened.open.say('approve', 'anna')
+    await opened.open.reaches('canary')
+    await join(opened, {
+      version: opened.second,
       preemption: 'exposed',
       requestedBy: 'anna',
       hotfixReason: 'it is down',
     })
-    expect(await scene.open.result()).toMatchObject({
+    expect(await opened.open.result()).toMatchObject({
       outcome: 'superseded',
-      reason: `superseded by ${scene.second}, asked for by anna: it is down`,
+      reason: `superseded by ${opened.second}, asked for by anna: it is down`,
     })
-    const state = await openFor(scene.show, scene.second)
+    const state = await openFor(opened.fixtureModel, opened.second)
     expect(state).toMatchObject({ hotfix: { by: 'anna', reason: 'it is down' }, policy: { stages: [short] } })
     expect(state.policy).not.toMatchObject({ shadow: expect.anything() })
-    scene.show.traffic.invalid.set(scene.second, 0.5)
+    opened.fixtureModel.traffic.invalid.set(opened.second, 0.5)
     await until(
-      async () => (await findRelease(stage.store, state.id))?.state.stage === 'awaiting_approval',
+      async () => (await findRelease(fixture.store, state.id))?.state.stage === 'awaiting_approval',
       'awaiting_approval',
       20_000,
     )
-    await handleOf(scene).signal('approve', { by: 'anna' })
-    await handleOf(scene).signal('approve', { by: 'ben' })
+    await handleOf(opened).signal('approve', { by: 'anna' })
+    await handleOf(opened).signal('approve', { by: 'ben' })
     await until(
-      async () => (await findRelease(stage.store, state.id))?.outcome === 'rolled_back',
+      async () => (await findRelease(fixture.store, state.id))?.outcome === 'rolled_back',
       'rolled_back',
       20_000,
     )
@@ -248,13 +257,16 @@ describe('a hotfix', () => {
     ['by an operator', 'olga', 'it is down', /may not mark a release as a hotfix/],
     ['by nobody', 'nobody', 'it is down', /may not mark a release as a hotfix/],
   ])('%s is refused', async (_name, requestedBy, reason, why) => {
-    const show = await stage.model(policy)
-    const version = await show.register(await show.champion())
-    await until(async () => (await findOpenRelease(stage.store, show.name)) === undefined, 'the end')
-    const outcome = await stage.client.workflow.execute('release', {
-      workflowId: `hotfix/${show.name}`,
-      taskQueue: stage.config.taskQueues.control,
-      args: [{ model: show.name, version, requestedBy, hotfix: { reason } }],
+    const fixtureModel = await fixture.model(policy)
+    const version = await fixtureModel.register(await fixtureModel.champion())
+    await until(
+      async () => (await findOpenRelease(fixture.store, fixtureModel.name)) === undefined,
+      'the end',
+    )
+    const outcome = await fixture.client.workflow.execute('release', {
+      workflowId: `hotfix/${fixtureModel.name}`,
+      taskQueue: fixture.config.taskQueues.control,
+      args: [{ model: fixtureModel.name, version, requestedBy, hotfix: { reason } }],
     })
     expect(outcome).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(why) as string })
   })
@@ -267,8 +279,8 @@ describe('qualification by policy', () => {
   ])(
     'refuses a candidate that takes too much %s, before it meets anybody',
     async (_name, qualification, reason) => {
-      const show = await stage.model()
-      const release = await show.start(await show.register(), { qualification })
+      const fixtureModel = await fixture.model()
+      const release = await fixtureModel.start(await fixtureModel.register(), { qualification })
       expect(await release.result()).toMatchObject({
         outcome: 'failed',
         reason: expect.stringMatching(reason) as string,

@@ -8,45 +8,47 @@ import { findRouting } from '../../../store/serving/routing.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 it('promotes: approvals, shadow, shares, promotion, probation', async () => {
-  const show = await stage.model()
-  const first = await show.champion()
-  const candidate = await show.register(first)
-  const release = await show.start(candidate)
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.champion()
+  const candidate = await fixtureModel.register(first)
+  const release = await fixtureModel.start(candidate)
   await release.reaches('awaiting_approval')
   expect(await release.say('approve', 'anna')).toMatchObject({ accepted: true })
   expect(await release.result()).toMatchObject({ outcome: 'promoted', version: candidate })
-  expect(await findChampion(stage.store, show.name)).toMatchObject({
+  expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({
     version: candidate,
     releaseId: release.id,
   })
-  const { route } = (await findRouting(stage.store, show.name))!
+  const { route } = (await findRouting(fixture.store, fixtureModel.name))!
   expect(route).toMatchObject({
     arms: [{ arm: 'champion', version: candidate, shareBp: 10_000 }],
     proven: candidate,
   })
-  const row = (await findRelease(stage.store, release.id))!
+  const row = (await findRelease(fixture.store, release.id))!
   expect(row.state.routings.map((each) => [each.stage, each.shareBp])).toEqual([
     ['shadow', 10_000],
     ['canary', 1_000],
     ['canary', 5_000],
     ['probation', 9_000],
   ])
-  const kinds = new Set((await listDecisions(stage.store, release.id)).map(({ verdict }) => verdict.kind))
+  const kinds = new Set((await listDecisions(fixture.store, release.id)).map(({ verdict }) => verdict.kind))
   expect(kinds.has('pass')).toBe(true)
-  expect(await verifyAudit(stage.store)).not.toMatchObject({ breach: expect.anything() })
-  const actions = (await listAudit(stage.store, { model: show.name })).map(({ action }) => action).reverse()
+  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
+  const actions = (await listAudit(fixture.store, { model: fixtureModel.name }))
+    .map(({ action }) => action)
+    .reverse()
   expect(actions.slice(actions.lastIndexOf('release.opened'))).toEqual([
     'release.opened',
     'release.approve',
@@ -59,15 +61,15 @@ it('promotes: approvals, shadow, shares, promotion, probation', async () => {
 })
 
 it('takes a candidate back that answers badly', async () => {
-  const show = await stage.model()
-  const first = await show.champion()
-  const candidate = await show.register(first)
-  show.traffic.invalid.set(candidate, 0.5)
-  const release = await show.start(candidate, { shadow: false })
+  const fixtureModel = await fixture.model()
+  const first = await fixtureModel.champion()
+  const candidate = await fixtureModel.register(first)
+  fixtureModel.traffic.invalid.set(candidate, 0.5)
+  const release = await fixtureModel.start(candidate, { shadow: false })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
-  expect(await findChampion(stage.store, show.name)).toMatchObject({ version: first })
-  const { route } = (await findRouting(stage.store, show.name))!
+  expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+  const { route } = (await findRouting(fixture.store, fixtureModel.name))!
   expect(route.arms).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
 })

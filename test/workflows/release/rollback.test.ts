@@ -10,67 +10,69 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
-const rollBack = (show: FixtureModel): Promise<RollbackOutcome> =>
-  stage.client.workflow.execute('rollback', {
-    workflowId: rollbackWorkflowId(show.name),
-    taskQueue: stage.config.taskQueues.control,
-    args: [{ model: show.name, by: 'olga', reason: 'callers complain' }],
+const rollBack = (fixtureModel: FixtureModel): Promise<RollbackOutcome> =>
+  fixture.client.workflow.execute('rollback', {
+    workflowId: rollbackWorkflowId(fixtureModel.name),
+    taskQueue: fixture.config.taskQueues.control,
+    args: [{ model: fixtureModel.name, by: 'olga', reason: 'callers complain' }],
   })
 /** Three champions, one after the other, all proven. */
-async function threeChampions(): Promise<{ show: FixtureModel; versions: [string, string, string] }> {
-  const show = await stage.model()
-  const versions = [await show.champion()]
+async function threeChampions(): Promise<{ fixtureModel: FixtureModel; versions: [string, string, string] }> {
+  const fixtureModel = await fixture.model()
+  const versions = [await fixtureModel.champion()]
   for (let i = 0; i < 2; i++) {
-    const version = await show.register(versions.at(-1))
-    const release = await show.start(version, { strategy: 'direct', probation: false })
+    const version = await fixtureModel.register(versions.at(-1))
+    const release = await fixtureModel.start(version, { strategy: 'direct', probation: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
     versions.push(version)
   }
-  return { show, versions: versions as [string, string, string] }
+  return { fixtureModel, versions: versions as [string, string, string] }
 }
 const readsMore = (version: string) =>
-  stage.store.query(sql`
+  fixture.store.query(sql`
     update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
 
 describe('the rollback of a model', () => {
   it('passes over a version that callers could not be given, with the reason, and keeps the next one warm', async () => {
-    const { show, versions } = await threeChampions()
+    const { fixtureModel, versions } = await threeChampions()
     const [first, second, third] = versions
-    expect((await findRouting(stage.store, show.name))!.route.standby).toBe(second)
+    expect((await findRouting(fixture.store, fixtureModel.name))!.route.standby).toBe(second)
     await readsMore(second)
-    const outcome = await rollBack(show)
+    const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
     expect(outcome.message).toContain(`passed over: ${second}: it needs z, which is not sent`)
   })
 
   it('is refused with every reason when callers could be given none', async () => {
-    const { show, versions } = await threeChampions()
+    const { fixtureModel, versions } = await threeChampions()
     for (const version of versions.slice(0, 2)) await readsMore(version)
-    const outcome = await rollBack(show)
+    const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'refused', code: 'no_rollback_target' })
     for (const version of versions.slice(0, 2)) expect(outcome.message).toContain(`${version}: it needs z`)
   })
 
   it('checks what no replica keeps loaded, and passes over what cannot be loaded', async () => {
-    const { show, versions } = await threeChampions()
+    const { fixtureModel, versions } = await threeChampions()
     const [first, second, third] = versions
-    await stage.store.query(sql`update routing set route = route - 'standby' where model = ${show.name}`)
-    await stage.store.query(
+    await fixture.store.query(
+      sql`update routing set route = route - 'standby' where model = ${fixtureModel.name}`,
+    )
+    await fixture.store.query(
       sql`update versions set artifact_digest = ${`sha256:${'0'.repeat(64)}`} where version = ${second}`,
     )
-    const outcome = await rollBack(show)
+    const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
     expect(outcome.message).toMatch(new RegExp(`passed over: ${second}: the signature`))
   })

@@ -21,52 +21,57 @@ import {
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
-interface Scene {
-  show: FixtureModel
+interface StartedRelease {
+  fixtureModel: FixtureModel
   release: FixtureRelease
   champion: string
   candidate: string
 }
 
 /** A release of a second version that is approved. */
-async function approved(changes: PolicyChanges): Promise<Scene> {
-  const show = await stage.model()
-  const champion = await show.champion()
-  const candidate = await show.register(champion)
-  const release = await show.start(candidate, changes)
+async function approved(changes: PolicyChanges): Promise<StartedRelease> {
+  const fixtureModel = await fixture.model()
+  const champion = await fixtureModel.champion()
+  const candidate = await fixtureModel.register(champion)
+  const release = await fixtureModel.start(candidate, changes)
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
-  return { show, release, champion, candidate }
+  return { fixtureModel, release, champion, candidate }
 }
-const arms = async ({ show }: Scene) => (await findRouting(stage.store, show.name))!.route.arms
-const routings = async ({ release }: Scene): Promise<ReleaseState['routings']> =>
-  (await findRelease(stage.store, release.id))!.state.routings
-const taken = async (scene: Scene, reason: RegExp) => {
-  expect(await scene.release.result()).toMatchObject({
+const arms = async ({ fixtureModel }: StartedRelease) =>
+  (await findRouting(fixture.store, fixtureModel.name))!.route.arms
+const routings = async ({ release }: StartedRelease): Promise<ReleaseState['routings']> =>
+  (await findRelease(fixture.store, release.id))!.state.routings
+const taken = async (started: StartedRelease, reason: RegExp) => {
+  expect(await started.release.result()).toMatchObject({
     outcome: 'rolled_back',
     reason: expect.stringMatching(reason) as string,
   })
-  expect(await findChampion(stage.store, scene.show.name)).toMatchObject({ version: scene.champion })
-  expect(await arms(scene)).toEqual([{ arm: 'champion', version: scene.champion, shareBp: 10_000 }])
+  expect(await findChampion(fixture.store, started.fixtureModel.name)).toMatchObject({
+    version: started.champion,
+  })
+  expect(await arms(started)).toEqual([{ arm: 'champion', version: started.champion, shareBp: 10_000 }])
 }
-const promoted = async (scene: Scene) => {
-  expect(await scene.release.result()).toMatchObject({ outcome: 'promoted' })
-  expect(await findChampion(stage.store, scene.show.name)).toMatchObject({ version: scene.candidate })
+const promoted = async (started: StartedRelease) => {
+  expect(await started.release.result()).toMatchObject({ outcome: 'promoted' })
+  expect(await findChampion(fixture.store, started.fixtureModel.name)).toMatchObject({
+    version: started.candidate,
+  })
 }
 /** Whoever pays attention all the time: what was seen of the routes of a model. */
 async function watchRoutes<T>(
-  { show }: Scene,
+  { fixtureModel }: StartedRelease,
   look: (route: Awaited<ReturnType<typeof findRouting>>) => T,
   until: Promise<unknown>,
 ) {
@@ -74,7 +79,7 @@ async function watchRoutes<T>(
   let over = false
   void until.finally(() => (over = true)).catch(() => {})
   while (!over) {
-    seen.push(look(await findRouting(stage.store, show.name)))
+    seen.push(look(await findRouting(fixture.store, fixtureModel.name)))
     await pause(10)
   }
   return seen
@@ -83,73 +88,75 @@ async function watchRoutes<T>(
 describe('direct', () => {
   const way: PolicyChanges = { strategy: 'direct', probation: false }
   it('is promoted once every replica has loaded it', async () => {
-    const scene = await approved(way)
-    await promoted(scene)
-    expect((await routings(scene)).map((each) => [each.stage, each.shareBp])).toEqual([['promoting', 0]])
+    const started = await approved(way)
+    await promoted(started)
+    expect((await routings(started)).map((each) => [each.stage, each.shareBp])).toEqual([['promoting', 0]])
   })
   it('is taken back by a person', async () => {
-    const show = await stage.model()
-    const champion = await show.champion()
-    show.traffic.deaf.set('r2', 'no memory left')
-    const candidate = await show.register(champion)
-    const release = await show.start(candidate, way)
+    const fixtureModel = await fixture.model()
+    const champion = await fixtureModel.champion()
+    fixtureModel.traffic.deaf.set('r2', 'no memory left')
+    const candidate = await fixtureModel.register(champion)
+    const release = await fixtureModel.start(candidate, way)
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
     await release.reaches('promoting')
     await release.say('abort', 'olga')
-    show.traffic.deaf.clear()
+    fixtureModel.traffic.deaf.clear()
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
   })
 })
 
 describe('blue_green', () => {
   const way: PolicyChanges = { strategy: 'blue_green', shadow: false, stages: [] }
   it('goes from 0 to 100 % at once, with both versions loaded before and after', async () => {
-    const scene = await approved(way)
-    await scene.release.reaches('probation')
-    const { route } = (await findRouting(stage.store, scene.show.name))!
-    expect(route.proven).toBe(scene.champion)
-    await promoted(scene)
-    expect((await routings(scene)).map((each) => [each.stage, each.shareBp])).toEqual([
+    const started = await approved(way)
+    await started.release.reaches('probation')
+    const { route } = (await findRouting(fixture.store, started.fixtureModel.name))!
+    expect(route.proven).toBe(started.champion)
+    await promoted(started)
+    expect((await routings(started)).map((each) => [each.stage, each.shareBp])).toEqual([
       ['promoting', 0],
       ['probation', 9_000],
     ])
     // The way back stays warm when the release is over.
-    expect((await findRouting(stage.store, scene.show.name))!.route.standby).toBe(scene.champion)
+    expect((await findRouting(fixture.store, started.fixtureModel.name))!.route.standby).toBe(
+      started.champion,
+    )
   })
   it('is not flipped while a replica cannot load it, and ends when none comes', async () => {
-    const show = await stage.model()
-    const champion = await show.champion()
-    const candidate = await show.register(champion)
-    const release = await show.start(candidate, {
+    const fixtureModel = await fixture.model()
+    const champion = await fixtureModel.champion()
+    const candidate = await fixtureModel.register(champion)
+    const release = await fixtureModel.start(candidate, {
       ...way,
       watch: { ...quickPolicy.watch, acknowledgeMs: 100 },
     })
-    show.traffic.deaf.set('r2', 'no memory left')
+    fixtureModel.traffic.deaf.set('r2', 'no memory left')
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
-    const scene = { show, release, champion, candidate }
+    const started = { fixtureModel, release, champion, candidate }
     const seen = await watchRoutes(
-      scene,
+      started,
       (row) => row!.route.arms.map(({ version, shareBp }) => [version, shareBp]),
       release.reaches('rolling_back'),
     )
-    show.traffic.deaf.clear()
+    fixtureModel.traffic.deaf.clear()
     expect(seen.flat().filter(([version]) => version === candidate)).not.toContainEqual([candidate, 10_000])
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: expect.stringMatching(/no memory left/) as string,
     })
-    expect(await findChampion(stage.store, show.name)).toMatchObject({ version: champion })
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
   })
   it('returns at once when its answers turn bad', async () => {
-    const scene = await approved(way)
-    scene.show.traffic.invalid.set(scene.candidate, 0.5)
-    await taken(scene, /bad|invalid/)
-    expect((await findRelease(stage.store, scene.release.id))!.state.rollbackResult).toMatchObject({
+    const started = await approved(way)
+    started.fixtureModel.traffic.invalid.set(started.candidate, 0.5)
+    await taken(started, /bad|invalid/)
+    expect((await findRelease(fixture.store, started.release.id))!.state.rollbackResult).toMatchObject({
       wasChampion: true,
-      champion: scene.champion,
+      champion: started.champion,
     })
   })
 })
@@ -165,15 +172,15 @@ describe('shadow', () => {
   }
   /** Requests that both have answered, with the outcome that shows who was right. */
   async function compared(
-    { release, show, champion, candidate }: Scene,
+    { release, fixtureModel, champion, candidate }: StartedRelease,
     right: { champion: boolean; candidate: boolean },
     count: number,
   ) {
     const ids = Array.from({ length: count }, () => `${randomUUID().slice(0, 32)}0000`)
     await insertPairs(
-      stage.store,
+      fixture.store,
       ids.map((predictionId) => ({
-        model: show.name,
+        model: fixtureModel.name,
         release: release.id,
         predictionId,
         servedVersion: champion,
@@ -184,36 +191,36 @@ describe('shadow', () => {
       })),
     )
     for (const id of ids)
-      await stage.store.query(sql`
+      await fixture.store.query(sql`
         insert into outcomes (prediction_id, value, observed_at) values (${id}, 'true', now() - interval '1 minute')`)
   }
   it('is promoted by proof on paired answers, and no answer left the server before', async () => {
-    const scene = await approved(way)
-    await scene.release.reaches('shadow')
+    const started = await approved(way)
+    await started.release.reaches('shadow')
     const seen = watchRoutes(
-      scene,
+      started,
       (row) => row!.route.arms.map(({ version }) => version),
-      scene.release.reaches('ended').catch(() => {}),
+      started.release.reaches('ended').catch(() => {}),
     )
-    await compared(scene, { champion: true, candidate: true }, 200)
-    await promoted(scene)
-    expect((await seen).slice(0, 3).flat()).not.toContain(scene.candidate)
-    const [last] = await listDecisions(stage.store, scene.release.id, 1)
+    await compared(started, { champion: true, candidate: true }, 200)
+    await promoted(started)
+    expect((await seen).slice(0, 3).flat()).not.toContain(started.candidate)
+    const [last] = await listDecisions(fixture.store, started.release.id, 1)
     expect(last?.verdict.statistics['nonInferiorityLogE']).toBeGreaterThan(Math.log(20))
   })
   it('is taken back by the comparison', async () => {
-    const scene = await approved(way)
-    await scene.release.reaches('shadow')
-    await compared(scene, { champion: true, candidate: false }, 200)
-    await taken(scene, /the champion alone was right/)
+    const started = await approved(way)
+    await started.release.reaches('shadow')
+    await compared(started, { champion: true, candidate: false }, 200)
+    await taken(started, /the champion alone was right/)
   })
   it('ends without a proof as its policy says, and the version may come again', async () => {
-    const scene = await approved({ ...way, shadow: { ...long, deadlineMs: 500 }, whenInconclusive: 'end' })
-    expect(await scene.release.result()).toMatchObject({
+    const started = await approved({ ...way, shadow: { ...long, deadlineMs: 500 }, whenInconclusive: 'end' })
+    expect(await started.release.result()).toMatchObject({
       outcome: 'expired',
       reason: expect.stringMatching(/^inconclusive at the deadline: not proven yet/) as string,
     })
-    const again = await scene.show.start(scene.candidate, way)
+    const again = await started.fixtureModel.start(started.candidate, way)
     await again.reaches('awaiting_approval')
     await again.say('reject', 'anna')
     expect(await again.result()).toMatchObject({ outcome: 'rejected' })
@@ -232,47 +239,47 @@ describe('ab', () => {
     ...more,
   })
   it('is promoted when the test on the declared metric is decided for it, at a split that never moves', async () => {
-    const scene = await approved(way('errors'))
-    scene.show.traffic.invalid.set(scene.champion, 0.1)
-    await promoted(scene)
-    expect((await routings(scene)).map((each) => [each.stage, each.shareBp])).toEqual([['canary', 5_000]])
-    const [last] = await listDecisions(stage.store, scene.release.id, 1)
+    const started = await approved(way('errors'))
+    started.fixtureModel.traffic.invalid.set(started.champion, 0.1)
+    await promoted(started)
+    expect((await routings(started)).map((each) => [each.stage, each.shareBp])).toEqual([['canary', 5_000]])
+    const [last] = await listDecisions(fixture.store, started.release.id, 1)
     expect(last?.verdict).toMatchObject({ kind: 'pass' })
     expect(last?.verdict.statistics['abBetterLogE']).toBeGreaterThan(Math.log(20))
   })
   it('among equals is not decided at the horizon, which ends it', async () => {
-    const scene = await approved({
+    const started = await approved({
       ...way('errors', { whenInconclusive: 'end' }),
       stages: [{ ...split, deadlineMs: 600 }],
     })
-    scene.show.traffic.invalid.set(scene.champion, 0.05)
-    scene.show.traffic.invalid.set(scene.candidate, 0.05)
-    await taken(scene, /inconclusive at the deadline: not decided yet/)
+    started.fixtureModel.traffic.invalid.set(started.champion, 0.05)
+    started.fixtureModel.traffic.invalid.set(started.candidate, 0.05)
+    await taken(started, /inconclusive at the deadline: not decided yet/)
   })
   it('without any outcome is taken back for want of data', async () => {
-    const scene = await approved({ ...way('accuracy'), stages: [{ ...split, deadlineMs: 500 }] })
-    await taken(scene, /there is no matured outcome of accuracy/)
+    const started = await approved({ ...way('accuracy'), stages: [{ ...split, deadlineMs: 500 }] })
+    await taken(started, /there is no matured outcome of accuracy/)
   })
   it('is taken back when its matured answers are wrong more often', async () => {
-    const scene = await approved(way('accuracy'))
-    await scene.release.reaches('canary')
+    const started = await approved(way('accuracy'))
+    await started.release.reaches('canary')
     // Both are asked the same; the outcome is yes, and the candidate says no three times as often.
     const answer = async (version: string, count: number, wrong: number) => {
       for (let i = 0; i < count; i++) {
         const id = `${randomUUID().slice(0, 32)}0000`
-        await stage.store.query(sql`
+        await fixture.store.query(sql`
           insert into predictions (id, at, model, version, arm, release_id, generation, instances, features, outputs, latency_us)
-          values (${id}, clock_timestamp(), ${scene.show.name}, ${version}, 'canary', ${scene.release.id}, 1, 1, '',
+          values (${id}, clock_timestamp(), ${started.fixtureModel.name}, ${version}, 'canary', ${started.release.id}, 1, 1, '',
             ${[i < wrong ? 0.1 : 0.9]}::real[], 100)`)
-        await stage.store.query(sql`
+        await fixture.store.query(sql`
           insert into outcomes (prediction_id, value, observed_at) values (${id}, 'true', clock_timestamp())`)
       }
     }
     for (let round = 0; round < 6; round++) {
-      await Promise.all([answer(scene.candidate, 50, 30), answer(scene.champion, 50, 10)])
+      await Promise.all([answer(started.candidate, 50, 30), answer(started.champion, 50, 10)])
       await pause(60)
     }
-    await taken(scene, /wrong answers .* on the candidate/)
+    await taken(started, /wrong answers .* on the candidate/)
   })
 })
 
@@ -283,19 +290,19 @@ describe('rolling', () => {
     stages: [{ ...quickPolicy.stages[0]!, shareBp: 5_000 }],
   }
   it('gives one whole replica after the other to the candidate', async () => {
-    const scene = await approved(way)
-    await scene.release.reaches('canary')
-    await until(async () => (await routings(scene))[0]?.replicas?.length === 1, 'one replica', 20_000)
-    await promoted(scene)
-    const [first] = await routings(scene)
-    expect(stage.fleet.replicas).toContain(first?.replicas?.[0])
-    expect((await findRouting(stage.store, scene.show.name))!.route).not.toMatchObject({
+    const started = await approved(way)
+    await started.release.reaches('canary')
+    await until(async () => (await routings(started))[0]?.replicas?.length === 1, 'one replica', 20_000)
+    await promoted(started)
+    const [first] = await routings(started)
+    expect(fixture.fleet.replicas).toContain(first?.replicas?.[0])
+    expect((await findRouting(fixture.store, started.fixtureModel.name))!.route).not.toMatchObject({
       replicas: expect.anything(),
     })
   })
   it('is taken back by what the callers of that replica get', async () => {
-    const scene = await approved(way)
-    scene.show.traffic.invalid.set(scene.candidate, 0.5)
-    await taken(scene, /bad|invalid/)
+    const started = await approved(way)
+    started.fixtureModel.traffic.invalid.set(started.candidate, 0.5)
+    await taken(started, /bad|invalid/)
   })
 })

@@ -32,20 +32,20 @@ const everyMs = 40
 /** What a run may have. */
 const mostEvents = 5_000
 
-let stage: ReleaseFixture
+let fixture: ReleaseFixture
 beforeAll(async () => {
-  stage = await openReleaseFixture({
+  fixture = await openReleaseFixture({
     databaseUrl: await migratedDatabase(),
     temporalAddress: temporalAddress(),
   })
 })
 afterAll(async () => {
-  await stage?.close()
+  await fixture?.close()
 })
 
 it('a monitor looks at every window once, over as many runs as that takes', async () => {
-  const { client, config, store } = stage
-  const { name: model, register } = await stage.model()
+  const { client, config, store } = fixture
+  const { name: model, register } = await fixture.model()
   const version = await register()
   const monitor = { ...defaultMonitorPolicy, everyMs, settleMs: 0 }
   const definition = { evaluation: { policy: defaultGatePolicy('binary') }, monitor }
@@ -70,7 +70,7 @@ it('a monitor looks at every window once, over as many runs as that takes', asyn
   await handle.terminate('the end')
   const { count, distinct, span } = await seen()
   expect([distinct, span]).toEqual([count, count * everyMs])
-  const lengths = await lengthsOf(stage, handle.workflowId, handle.firstExecutionRunId)
+  const lengths = await lengthsOf(fixture, handle.workflowId, handle.firstExecutionRunId)
   expect(lengths.length).toBeGreaterThan(Math.floor(windows / 200))
   expect(Math.max(...lengths)).toBeLessThanOrEqual(mostEvents)
   reached(
@@ -88,13 +88,13 @@ const words: readonly [CommandName, string][] = [
 ]
 
 it('what is said to a release while its runs hand over counts once, and is answered', async () => {
-  const { client, store } = stage
-  const show = await stage.model()
-  const champion = await show.register()
-  await seatChampion(store, show.name, champion)
+  const { client, store } = fixture
+  const fixtureModel = await fixture.model()
+  const champion = await fixtureModel.register()
+  await seatChampion(store, fixtureModel.name, champion)
   const month = { minMs: 3_600_000, minRequests: 20, deadlineMs: 7_200_000, shareBp: 10_000 }
   const watch = { ...quickPolicy.watch, everyMs, decisionMs: 3_600_000 }
-  const release = await show.start(await show.register(champion), { shadow: month, watch })
+  const release = await fixtureModel.start(await fixtureModel.register(champion), { shadow: month, watch })
   const { workflowId, firstExecutionRunId } = release.handle
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna', { id: 'first' })
@@ -152,7 +152,7 @@ it('what is said to a release while its runs hand over counts once, and is answe
 
   await release.say('abort', 'olga', { reason: 'enough' })
   expect(await release.result()).toMatchObject({ outcome: 'aborted' })
-  const lengths = await lengthsOf(stage, workflowId, firstExecutionRunId)
+  const lengths = await lengthsOf(fixture, workflowId, firstExecutionRunId)
   expect(lengths.length).toBeGreaterThan(5)
   expect(Math.max(...lengths)).toBeLessThanOrEqual(mostEvents)
   reached(
