@@ -119,7 +119,7 @@ function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolea
 }
 
 async function failure(problem: Problem, context: Context): Promise<Response> {
-  const { failurePage } = await import('./dashboard/error-page.tsx')
+  const { errorPage: failurePage } = await import('./dashboard/error-page.tsx')
   const { pathname, search } = new URL(context.req.url)
   const asked = { target: pathname + search, safe: isSafe(context.req.method) }
   const page = await failurePage(problem, { ...asked, header: (name) => context.req.header(name) })

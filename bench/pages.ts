@@ -4,11 +4,11 @@
  */
 import { parseArgs } from 'node:util'
 import sql from 'sql-template-tag'
-import { places } from '../api/dashboard/page-registry.ts'
+import { pageRegistry } from '../api/dashboard/page-registry.ts'
 import { hashOf, listAudit } from '../store/audit/audit-log.ts'
 import type { Store } from '../store/postgres.ts'
-import { openScene } from '../test/support/dashboard/dashboard-fixture.ts'
-import { visit } from '../test/support/dashboard/browser-session.ts'
+import { openDashboard } from '../test/support/dashboard/dashboard-fixture.ts'
+import { openSession } from '../test/support/dashboard/browser-session.ts'
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
 
@@ -30,23 +30,23 @@ const firstPaint = `new Promise((resolve) => {
 })`
 
 await withServers(async (servers) => {
-  const scene = await openScene(servers)
+  const dashboard = await openDashboard(servers)
   const browser = await startBrowser()
   try {
-    const { store } = scene.core
+    const { store } = dashboard.core
     await fillVersions(store, Number(values.versions))
     await fillReleases(store, Number(values.releases))
     await fillAudit(store, Number(values.audit))
     await store.query(sql`analyze`)
-    const release = await scene.release(scene.candidate)
-    const addresses = scene.addresses(release)
-    const { page, signIn } = await visit(browser, { url: scene.url })
-    await signIn(scene.keys.root)
+    const release = await dashboard.release(dashboard.candidate)
+    const addresses = dashboard.pathsOfPages(release)
+    const { page, signIn } = await openSession(browser, { url: dashboard.url })
+    await signIn(dashboard.keys.root)
     const slow: string[] = []
     console.log(
       'page                                       first paint ms       load  view  statements  bytes',
     )
-    for (const { path } of places.filter((place) => addresses[place.path] !== undefined)) {
+    for (const { path } of pageRegistry.filter((entry) => addresses[entry.path] !== undefined)) {
       const paints: number[] = []
       let told = ''
       for (let run = 0; run < Number(values.runs); run++) {
@@ -71,11 +71,11 @@ await withServers(async (servers) => {
     if (slow.length > 0) process.exitCode = 1
   } finally {
     await browser.close()
-    await scene.close()
+    await dashboard.close()
   }
 })
 
-/** As many of the model of the scene as are missing, each with a training, a snapshot and an evaluation of its own. */
+/** As many of the model of the dashboard as are missing, each with a training, a snapshot and an evaluation of its own. */
 async function fillVersions(store: Store, count: number): Promise<void> {
   const fill = (statement: string) => store.pool.query(statement)
   await fill(`create table fill as

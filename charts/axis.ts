@@ -1,5 +1,5 @@
 /** Computes what several charts share: time axes, the width of labels, and positions that keep labels apart. */
-import { lengthOf } from './figures.ts'
+import { characterCount } from './figures.ts'
 
 /** The shortest format of times in UTC that a span allows. */
 export function timeFormat(spanMs: number): (at: Date | number) => string {
@@ -28,7 +28,7 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
 
 /** The width of the longest name in pixels, at a font size of 11. */
 export const roomFor = (names: readonly string[]): number =>
-  18 + 6.4 * names.reduce((most, name) => Math.max(most, lengthOf(name)), 0)
+  18 + 6.4 * names.reduce((most, name) => Math.max(most, characterCount(name)), 0)
 
 /** Moves positions apart until each is at least `gap` from its neighbours, within [low, high] as far as they fit. */
 export function apart(

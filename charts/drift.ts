@@ -2,8 +2,8 @@
 import type { DriftLevel } from '../domain/monitoring/drift.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
-import { figure, finite, psiText, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { figureText, finiteOrNull, psiText, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 export interface DriftBar {
   name: string
@@ -25,34 +25,34 @@ const maxBars = 40
 
 export async function driftSvg(
   given: readonly DriftBar[],
-  { warn, alarm, ...frame }: Omit<Frame, 'description'> & { warn: number; alarm: number },
+  { warn, alarm, ...frame }: Omit<ChartFrame, 'description'> & { warn: number; alarm: number },
 ): Promise<string> {
   const bars = given
-    .map((bar) => ({ ...bar, psi: finite(bar.psi) }))
+    .map((bar) => ({ ...bar, psi: finiteOrNull(bar.psi) }))
     .sort((one, other) => (other.psi ?? -1) - (one.psi ?? -1))
     .slice(0, maxBars)
     .map((bar, i) => ({ ...bar, key: String(i), size: Math.max(0, bar.psi ?? 0) }))
-  if (bars.length === 0) return drawNothing({ ...frame, description: '' }, 'No drift data yet')
+  if (bars.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No drift data yet')
   const moved = bars.filter(({ level }) => level === 'warn' || level === 'alarm')
   const description =
     `${moved.length} of ${given.length} features drifted; the largest: ` +
     bars
       .slice(0, 5)
-      .map(({ name, psi, level }) => `${short(name, 40)} ${psiText(psi)} (${level})`)
+      .map(({ name, psi, level }) => `${truncated(name, 40)} ${psiText(psi)} (${level})`)
       .join(', ')
   const full = { ...frame, description }
   const narrow = isNarrow(full)
-  const name = new Map(bars.map((bar) => [bar.key, short(bar.name, narrow ? 14 : 22)]))
+  const name = new Map(bars.map((bar) => [bar.key, truncated(bar.name, narrow ? 14 : 22)]))
   // Caps the axis, so that one extreme feature does not flatten all others.
   const sizes = bars.map(({ size }) => size)
   const reach = Math.max(alarm * 1.25, Math.min(Math.max(...sizes), alarm * 8))
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: 46 + bars.length * 22,
     marginLeft: roomFor([...name.values()]),
     marginRight: narrow ? 52 : 110,
     marginTop: 24,
     marginBottom: 22,
-    x: { domain: [0, reach], label: null, ticks: narrow ? 3 : 5, tickFormat: figure, grid: true },
+    x: { domain: [0, reach], label: null, ticks: narrow ? 3 : 5, tickFormat: figureText, grid: true },
     y: {
       type: 'band',
       domain: bars.map(({ key }) => key),
@@ -68,7 +68,7 @@ export async function driftSvg(
         y: 'key',
         fill: (bar: DriftBar) => shades[bar.level],
         rx: 2,
-        title: (bar: DriftBar) => `${short(bar.name, 80)}: ${psiText(bar.psi)}, ${bar.level}`,
+        title: (bar: DriftBar) => `${truncated(bar.name, 80)}: ${psiText(bar.psi)}, ${bar.level}`,
       }),
       plot.ruleX(
         [

@@ -5,8 +5,8 @@
 import type { Verdict } from '../domain/verdict.ts'
 import { apart, timeDomain, timeFormat } from './axis.ts'
 import { colours } from './colours.ts'
-import { figure, finite, percent, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 import { thin } from './thin.ts'
 
 export interface EvidencePoint {
@@ -37,7 +37,7 @@ const against: Readonly<Record<string, string>> = {
 }
 
 /** Reads the evidence from the verdicts of a release. A requirement that a stage no longer lists is complete. */
-export function evidenceOf(
+export function evidencePoints(
   verdicts: readonly {
     atMs: number
     stage: string
@@ -61,8 +61,8 @@ export function evidenceOf(
     if (verdict.kind === 'pass' || verdict.kind === 'inconclusive')
       for (const name of names) points.push({ atMs, stage, name, side: 'for', share: now.get(name) ?? 1 })
     for (const [metric, name] of Object.entries(against)) {
-      const logE = finite(verdict.statistics[`${metric}LogE`])
-      const threshold = finite(verdict.statistics[`${metric}Threshold`])
+      const logE = finiteOrNull(verdict.statistics[`${metric}LogE`])
+      const threshold = finiteOrNull(verdict.statistics[`${metric}Threshold`])
       if (logE !== null && threshold !== null && threshold > 0)
         points.push({ atMs, stage, name, side: 'against', share: Math.max(0, logE / threshold) })
     }
@@ -95,7 +95,7 @@ function linesOf(given: readonly EvidencePoint[]): { lines: Line[]; quiet: strin
   const quiet: string[] = []
   for (const points of byName.values()) {
     const { side } = points[0]!
-    const name = short(points[0]!.name, 30)
+    const name = truncated(points[0]!.name, 30)
     if (side === 'against' && points.every(({ share }) => share < quietShare)) {
       quiet.push(name)
       continue
@@ -113,11 +113,11 @@ const dashes = ['', '5,3', '2,3', '8,3,2,3', '1,4'] as const
 
 export async function evidenceSvg(
   given: readonly EvidencePoint[],
-  frame: Omit<Frame, 'description'>,
+  frame: Omit<ChartFrame, 'description'>,
 ): Promise<string> {
   const { lines, quiet } = linesOf(given)
   if (lines.length === 0)
-    return drawNothing(
+    return drawEmptyChart(
       { ...frame, description: '' },
       quiet.length > 0
         ? `No evidence against the candidate: ${quiet.join(', ')} below 2 %`
@@ -125,7 +125,7 @@ export async function evidenceSvg(
     )
   const description = [
     ...lines.map(
-      ({ name, side, last }) => `${name} ${side} the candidate: ${percent(last.share)} of the threshold`,
+      ({ name, side, last }) => `${name} ${side} the candidate: ${percentOf(last.share)} of the threshold`,
     ),
     ...(quiet.length > 0 ? [`below 2 %: ${quiet.join(', ')}`] : []),
   ].join('; ')
@@ -145,7 +145,7 @@ export async function evidenceSvg(
   )
   const stages = boundaries(lines)
   const spanMs = to.getTime() - from.getTime()
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height,
     marginLeft: 50,
     marginRight: narrow ? 84 : 116,
@@ -183,7 +183,7 @@ export async function evidenceSvg(
         x: 'at',
         frameAnchor: 'top',
         dy: -14,
-        text: ({ stage }: { stage: string }) => short(stage, 16),
+        text: ({ stage }: { stage: string }) => truncated(stage, 16),
         textAnchor: 'start',
       }),
       ...lines.flatMap(({ name, side, points }, i) => [
@@ -203,7 +203,7 @@ export async function evidenceSvg(
           dx: 8,
           dy: labels[i]!,
           textAnchor: 'start',
-          text: () => short(name, narrow ? 12 : 17),
+          text: () => truncated(name, narrow ? 12 : 17),
           fill: shades[i]!.stroke,
           fontWeight: 'bold',
         }),
@@ -233,7 +233,7 @@ export function evidenceText(
   const drawn = lines.map(({ name, side, last }) => {
     const filled = Math.round(Math.min(1, last.share) * cells)
     const state = last.share >= 1 ? ' decided' : ''
-    return `${`${side} ${name}`.padEnd(nameWidth)}  ${'█'.repeat(filled)}${'░'.repeat(cells - filled)} ${figure(Math.round(100 * last.share)).padStart(3)} %${state}`
+    return `${`${side} ${name}`.padEnd(nameWidth)}  ${'█'.repeat(filled)}${'░'.repeat(cells - filled)} ${figureText(Math.round(100 * last.share)).padStart(3)} %${state}`
   })
   const silent = quiet.length > 0 ? [`no evidence against it: ${quiet.join(', ')}`] : []
   return [...drawn, ...silent].join('\n') || 'No verdict yet'

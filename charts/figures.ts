@@ -1,14 +1,14 @@
 /** Formats numbers, durations, times and names, the same in charts and beside them. */
 
 /** Null for a number that cannot be drawn: a browser silently drops an SVG shape with NaN in it. */
-export const finite = (value: number | null | undefined): number | null =>
+export const finiteOrNull = (value: number | null | undefined): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? value : null
 
 export const none = '–'
 
 /** Four significant digits. */
-export function figure(value: number | null | undefined): string {
-  const known = finite(value)
+export function figureText(value: number | null | undefined): string {
+  const known = finiteOrNull(value)
   if (known === null) return none
   const size = Math.abs(known)
   if (size >= 1e6 || (size > 0 && size < 1e-4)) return known.toExponential(2).replace('-', '−')
@@ -17,14 +17,14 @@ export function figure(value: number | null | undefined): string {
 
 /** A population stability index with two significant digits. */
 export function psiText(value: number | null | undefined): string {
-  const known = finite(value)
+  const known = finiteOrNull(value)
   if (known === null) return none
   return known < 0.001 ? '< 0.001' : String(Number(known.toPrecision(2)))
 }
 
 /** With its sign, for differences. */
-export function signed(value: number | null | undefined, digits = 4): string {
-  const known = finite(value)
+export function signedText(value: number | null | undefined, digits = 4): string {
+  const known = finiteOrNull(value)
   if (known === null) return none
   if (known === 0) return '0'
   const size = Math.abs(known)
@@ -33,8 +33,8 @@ export function signed(value: number | null | undefined, digits = 4): string {
 }
 
 /** 12,345 */
-export function count(value: number | null | undefined): string {
-  const known = finite(value)
+export function countText(value: number | null | undefined): string {
+  const known = finiteOrNull(value)
   return known === null
     ? none
     : String(Math.round(known))
@@ -42,9 +42,10 @@ export function count(value: number | null | undefined): string {
         .replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-/** A share as per cent: 0.05 is 5 %. */
-export function percent(share: number | null | undefined): string {
-  const known = finite(share)
+/** A share as per cent: 0.05 is 5 %. A small one is not rounded to zero. */
+export function percentOf(share: number | null | undefined): string {
+  const known = finiteOrNull(share)
+  if (known !== null && known > 0 && known < 0.0001) return '< 0.01 %'
   return known === null ? none : `${String(Number((100 * known).toPrecision(3))).replace('-', '−')} %`
 }
 
@@ -56,8 +57,8 @@ const spans = [
 ] as const
 
 /** A duration in its largest unit and the next one: 2 h 5 min, 350 ms. */
-export function duration(ms: number | null | undefined): string {
-  const known = finite(ms)
+export function spanText(ms: number | null | undefined): string {
+  const known = finiteOrNull(ms)
   if (known === null) return none
   const size = Math.abs(known)
   if (size < 1_000) return `${Math.round(known)} ms`
@@ -72,21 +73,21 @@ export function duration(ms: number | null | undefined): string {
 
 const bytesUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const
 
-export function bytes(value: number | null | undefined): string {
-  const known = finite(value)
+export function bytesText(value: number | null | undefined): string {
+  const known = finiteOrNull(value)
   if (known === null || known < 0) return none
   const step = known < 1 ? 0 : Math.min(Math.floor(Math.log10(known) / 3), bytesUnits.length - 1)
   return `${Number((known / 1000 ** step).toPrecision(3))} ${bytesUnits[step]}`
 }
 
 /** A time in UTC to the minute: 2026-03-01 12:00. */
-export const moment = (ms: number): string =>
+export const utcMinute = (ms: number): string =>
   Number.isFinite(ms) && Math.abs(ms) <= 8.64e15
     ? new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
     : none
 
 /** Cuts a name to `most` characters with an ellipsis, and removes invisible characters. */
-export function short(name: string, most: number): string {
+export function truncated(name: string, most: number): string {
   // eslint-disable-next-line no-control-regex
   const shown = name.replace(/[\p{Cc}\p{Cf}\p{Cs}\s]+/gu, ' ').trim()
   const letters = Array.from(shown)
@@ -94,4 +95,4 @@ export function short(name: string, most: number): string {
 }
 
 /** The number of characters; a surrogate pair is one. */
-export const lengthOf = (text: string): number => Array.from(text).length
+export const characterCount = (text: string): number => Array.from(text).length

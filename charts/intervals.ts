@@ -1,7 +1,7 @@
 /** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
 import { colours } from './colours.ts'
-import { figure, finite, lengthOf, short, signed } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 export interface IntervalRow {
   /** The metric or the slice. */
@@ -49,9 +49,9 @@ interface Placed extends IntervalRow {
 
 function place(rows: readonly IntervalRow[]): { rows: Placed[]; own: boolean; extent: number } {
   const clean = rows.map((row) => {
-    const [low, high] = [finite(row.low), finite(row.high)]
+    const [low, high] = [finiteOrNull(row.low), finiteOrNull(row.high)]
     const ordered = low !== null && high !== null && low > high ? { low: high, high: low } : { low, high }
-    return { ...row, ...ordered, delta: finite(row.delta), limit: finite(row.limit) }
+    return { ...row, ...ordered, delta: finiteOrNull(row.delta), limit: finiteOrNull(row.limit) }
   })
   const extents = clean.map(({ delta, low, high, limit }) =>
     Math.max(...[delta, low, high, limit].map((value) => Math.abs(value ?? 0))),
@@ -74,14 +74,19 @@ function place(rows: readonly IntervalRow[]): { rows: Placed[]; own: boolean; ex
 }
 
 /** +0.0233 (+0.0189 to +0.0276) */
-export function gainText({ delta, low, high }: Pick<IntervalRow, 'delta' | 'low' | 'high'>): string {
-  if (finite(delta) === null) return 'not measured'
-  const within = finite(low) === null || finite(high) === null ? '' : ` (${signed(low)} to ${signed(high)})`
-  return `${signed(delta)}${within}`
+export function gainWithInterval({ delta, low, high }: Pick<IntervalRow, 'delta' | 'low' | 'high'>): string {
+  if (finiteOrNull(delta) === null) return 'not measured'
+  const within =
+    finiteOrNull(low) === null || finiteOrNull(high) === null
+      ? ''
+      : ` (${signedText(low)} to ${signedText(high)})`
+  return `${signedText(delta)}${within}`
 }
 
 function described(rows: readonly IntervalRow[]): string {
-  return rows.map((row) => `${short(row.label, 60)}: ${gainText(row)}, ${words(row.verdict)}`).join('; ')
+  return rows
+    .map((row) => `${truncated(row.label, 60)}: ${gainWithInterval(row)}, ${words(row.verdict)}`)
+    .join('; ')
 }
 
 /** The first rows are drawn; the table beside the chart has all. */
@@ -89,20 +94,20 @@ const maxRows = 60
 
 export async function intervalsSvg(
   given: readonly IntervalRow[],
-  frame: Omit<Frame, 'description'> & { description?: string },
+  frame: Omit<ChartFrame, 'description'> & { description?: string },
 ): Promise<string> {
   const { rows, own, extent } = place(given.slice(0, maxRows))
   const full = { ...frame, description: frame.description ?? described(rows) }
-  if (rows.length === 0) return drawNothing(full, 'No gains to show')
+  if (rows.length === 0) return drawEmptyChart(full, 'No gains to show')
   const narrow = isNarrow(full)
-  const keyed = rows.map((row, i) => ({ ...row, key: String(i), end: gainText(row) }))
-  const name = new Map(keyed.map(({ key, label }) => [key, short(label, narrow ? 14 : 24)]))
-  const longest = Math.max(...[...name.values()].map((each) => lengthOf(each)))
+  const keyed = rows.map((row, i) => ({ ...row, key: String(i), end: gainWithInterval(row) }))
+  const name = new Map(keyed.map(({ key, label }) => [key, truncated(label, narrow ? 14 : 24)]))
+  const longest = Math.max(...[...name.values()].map((each) => characterCount(each)))
   const shown = (row: (typeof keyed)[number]) => {
-    const limit = row.limit === null ? '' : `, must be above ${signed(row.limit)}`
-    return `${short(row.label, 80)}: ${row.end}${limit}: ${words(row.verdict)}`
+    const limit = row.limit === null ? '' : `, must be above ${signedText(row.limit)}`
+    return `${truncated(row.label, 80)}: ${row.end}${limit}: ${words(row.verdict)}`
   }
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: 48 + rows.length * (narrow ? 42 : 28),
     marginLeft: 18 + longest * 6.4,
     marginRight: narrow ? 12 : 178,
@@ -180,7 +185,7 @@ export async function intervalsSvg(
   }))
 }
 
-const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figure(value)}`)
+const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figureText(value)}`)
 
 /** The chart for a terminal: `●` is the gain, `━` its interval, `╎` its limit. */
 export function intervalsText(
@@ -189,10 +194,10 @@ export function intervalsText(
 ): string {
   const { rows, own, extent } = place(given.slice(0, maxRows))
   if (rows.length === 0) return 'No gains to show'
-  const names = rows.map(({ label }) => short(label, 24))
-  const nameWidth = Math.max(...names.map((name) => lengthOf(name)))
-  const ends = rows.map((row) => `${gainText(row)}  ${words(row.verdict)}`)
-  const room = width - nameWidth - Math.max(...ends.map((end) => lengthOf(end))) - 4
+  const names = rows.map(({ label }) => truncated(label, 24))
+  const nameWidth = Math.max(...names.map((name) => characterCount(name)))
+  const ends = rows.map((row) => `${gainWithInterval(row)}  ${words(row.verdict)}`)
+  const room = width - nameWidth - Math.max(...ends.map((end) => characterCount(end))) - 4
   const cells = Math.max(15, Math.min(61, room)) | 1
   const middle = (cells - 1) / 2
   const cell = (value: number) => middle + Math.round((value / extent) * middle)
@@ -202,9 +207,9 @@ export function intervalsText(
     if (at.limit !== null) drawn[cell(at.limit)] = '╎'
     if (at.delta !== null) drawn[cell(at.delta)] = '●'
     const name = names[i]!
-    return `${name}${' '.repeat(nameWidth - lengthOf(name))}  ${drawn.join('')}  ${ends[i]}`.trimEnd()
+    return `${name}${' '.repeat(nameWidth - characterCount(name))}  ${drawn.join('')}  ${ends[i]}`.trimEnd()
   })
-  const scale = own ? 'each row on its own scale' : `${signed(-extent)} … 0 … ${signed(extent)}`
+  const scale = own ? 'each row on its own scale' : `${signedText(-extent)} … 0 … ${signedText(extent)}`
   return [
     ...lines,
     `${' '.repeat(nameWidth)}  ${'● gain, ━ its interval, ╎ its limit, │ none'}; ${scale}`,

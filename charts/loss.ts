@@ -1,7 +1,7 @@
 /** Draws the training loss per epoch. */
 import { colours } from './colours.ts'
-import { figure, finite } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { figureText, finiteOrNull } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 import { thin } from './thin.ts'
 
 export interface Epoch {
@@ -12,24 +12,27 @@ export interface Epoch {
 }
 
 const readable = (curve: readonly Epoch[]) =>
-  curve.filter(({ epoch, loss }) => Number.isFinite(epoch) && finite(loss) !== null)
+  curve.filter(({ epoch, loss }) => Number.isFinite(epoch) && finiteOrNull(loss) !== null)
 
 function described(curve: readonly Epoch[]): string {
   const [first, last] = [curve[0]!, curve.at(-1)!]
-  if (curve.length === 1) return `After one epoch the loss was ${figure(first.loss)}.`
+  if (curve.length === 1) return `After one epoch the loss was ${figureText(first.loss)}.`
   const lowest = curve.reduce((best, each) => (each.loss < best.loss ? each : best))
-  return `Over ${curve.length} epochs the loss went from ${figure(first.loss)} to ${figure(last.loss)}; it was lowest, ${figure(lowest.loss)}, after epoch ${lowest.epoch}.`
+  return `Over ${curve.length} epochs the loss went from ${figureText(first.loss)} to ${figureText(last.loss)}; it was lowest, ${figureText(lowest.loss)}, after epoch ${lowest.epoch}.`
 }
 
-export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'description'>): Promise<string> {
+export async function lossSvg(
+  given: readonly Epoch[],
+  frame: Omit<ChartFrame, 'description'>,
+): Promise<string> {
   const known = readable(given)
-  if (known.length === 0) return drawNothing({ ...frame, description: '' }, 'No epochs yet')
+  if (known.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No epochs yet')
   const full = { ...frame, description: described(known) }
   const curve = thin(known, ({ loss }) => loss)
-  const held = curve.filter(({ validationLoss }) => finite(validationLoss) !== null)
+  const held = curve.filter(({ validationLoss }) => finiteOrNull(validationLoss) !== null)
   const last = curve.at(-1)!
   const marked = curve.length <= 60
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: isNarrow(full) ? 180 : 220,
     marginLeft: 52,
     marginRight: 56,
@@ -48,7 +51,7 @@ export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'descr
       nice: true,
       zero: false,
       ticks: 5,
-      tickFormat: figure,
+      tickFormat: figureText,
     },
     marks: [
       ...(held.length === 0
@@ -70,14 +73,14 @@ export async function lossSvg(given: readonly Epoch[], frame: Omit<Frame, 'descr
               y: 'loss',
               r: 2.5,
               fill: colours.main,
-              title: ({ epoch, loss }: Epoch) => `epoch ${epoch}: ${figure(loss)}`,
+              title: ({ epoch, loss }: Epoch) => `epoch ${epoch}: ${figureText(loss)}`,
             }),
           ]
         : []),
       plot.text([last], {
         x: 'epoch',
         y: 'loss',
-        text: ({ loss }: Epoch) => figure(loss),
+        text: ({ loss }: Epoch) => figureText(loss),
         dx: 8,
         textAnchor: 'start',
         fontWeight: 'bold',
@@ -109,10 +112,13 @@ export function lossText(given: readonly Epoch[], { width = 60 }: { width?: numb
         return within <= 0 ? ' ' : eighths[Math.min(8, within) - 1]!
       })
       .join('')
-    const label = i === 0 ? figure(high) : i === rows - 1 ? figure(low) : ''
+    const label = i === 0 ? figureText(high) : i === rows - 1 ? figureText(low) : ''
     return `${label.padStart(8)} ${bottom === 0 ? '└' : '│'}${drawn.trimEnd()}`
   })
   const [first, last] = [known[0]!, known.at(-1)!]
   const axis = known.length === 1 ? `epoch ${first.epoch}` : `epoch ${first.epoch} to ${last.epoch}`
-  return [...lines, `${' '.repeat(10)}${axis}; loss ${figure(first.loss)} → ${figure(last.loss)}`].join('\n')
+  return [
+    ...lines,
+    `${' '.repeat(10)}${axis}; loss ${figureText(first.loss)} → ${figureText(last.loss)}`,
+  ].join('\n')
 }

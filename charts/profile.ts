@@ -2,8 +2,8 @@
 import { binNames, type Profile } from '../domain/model/reference-profile.ts'
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
-import { count, figure, finite, percent, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { countText, figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 export interface ProfileBin {
   /** Unique, unlike the names. */
@@ -16,7 +16,8 @@ export interface ProfileBin {
 
 /** The bins in the order of the profile, without empty categories. */
 export function profileBins(profile: Profile, live?: readonly number[]): ProfileBin[] {
-  const sum = (counts: readonly number[]) => counts.reduce((total, each) => total + (finite(each) ?? 0), 0)
+  const sum = (counts: readonly number[]) =>
+    counts.reduce((total, each) => total + (finiteOrNull(each) ?? 0), 0)
   const rows = sum(profile.counts)
   const fits = live !== undefined && live.length === profile.counts.length && sum(live) > 0
   const liveRows = fits ? sum(live) : 0
@@ -24,8 +25,8 @@ export function profileBins(profile: Profile, live?: readonly number[]): Profile
     .map((name, i) => ({
       key: String(i),
       name,
-      training: rows > 0 ? (finite(profile.counts[i]) ?? 0) / rows : 0,
-      live: fits ? (finite(live[i]) ?? 0) / liveRows : null,
+      training: rows > 0 ? (finiteOrNull(profile.counts[i]) ?? 0) / rows : 0,
+      live: fits ? (finiteOrNull(live[i]) ?? 0) / liveRows : null,
     }))
     .filter(
       ({ training, live: now }, i) =>
@@ -46,8 +47,10 @@ function namesOf(profile: Profile): string[] {
   const { edges } = profile
   return last.map((name, i) => {
     if (edges.length === 0 || i > edges.length) return name
-    if (i === 0) return `< ${figure(edges[0])}`
-    return i === edges.length ? `≥ ${figure(edges[i - 1])}` : `${figure(edges[i - 1])} – ${figure(edges[i])}`
+    if (i === 0) return `< ${figureText(edges[0])}`
+    return i === edges.length
+      ? `≥ ${figureText(edges[i - 1])}`
+      : `${figureText(edges[i - 1])} – ${figureText(edges[i])}`
   })
 }
 
@@ -55,13 +58,13 @@ const maxBins = 24
 
 export async function profileSvg(
   given: readonly ProfileBin[],
-  { subject, ...frame }: Omit<Frame, 'description'> & { subject: string },
+  { subject, ...frame }: Omit<ChartFrame, 'description'> & { subject: string },
 ): Promise<string> {
   const bins = given
     .slice(0, maxBins)
-    .map((bin) => ({ ...bin, training: finite(bin.training) ?? 0, live: finite(bin.live) }))
+    .map((bin) => ({ ...bin, training: finiteOrNull(bin.training) ?? 0, live: finiteOrNull(bin.live) }))
   if (bins.length === 0)
-    return drawNothing({ ...frame, description: '' }, `No data for ${short(subject, 40)}`)
+    return drawEmptyChart({ ...frame, description: '' }, `No data for ${truncated(subject, 40)}`)
   const compared = bins.some(({ live }) => live !== null)
   const gap = bins.reduce((widest, bin) =>
     Math.abs((bin.live ?? bin.training) - bin.training) >
@@ -72,14 +75,14 @@ export async function profileSvg(
   const full = {
     ...frame,
     description: compared
-      ? `${short(subject, 60)}: the largest change is in ${short(gap.name, 40)}, ${percent(gap.training)} in training and ${percent(gap.live)} live.`
-      : `${short(subject, 60)} in training: ${bins.map(({ name, training }) => `${short(name, 30)} ${percent(training)}`).join(', ')}.`,
+      ? `${truncated(subject, 60)}: the largest change is in ${truncated(gap.name, 40)}, ${percentOf(gap.training)} in training and ${percentOf(gap.live)} live.`
+      : `${truncated(subject, 60)} in training: ${bins.map(({ name, training }) => `${truncated(name, 30)} ${percentOf(training)}`).join(', ')}.`,
   }
   const narrow = isNarrow(full)
-  const name = new Map(bins.map((bin) => [bin.key, short(bin.name, narrow ? 14 : 20)]))
+  const name = new Map(bins.map((bin) => [bin.key, truncated(bin.name, narrow ? 14 : 20)]))
   const two = (bin: (typeof bins)[number]) =>
-    `${short(bin.name, 80)}: ${percent(bin.training)} in training${bin.live === null ? '' : `, ${percent(bin.live)} live`}`
-  return draw(full, (plot) => ({
+    `${truncated(bin.name, 80)}: ${percentOf(bin.training)} in training${bin.live === null ? '' : `, ${percentOf(bin.live)} live`}`
+  return drawChart(full, (plot) => ({
     height: 30 + bins.length * 20,
     marginLeft: roomFor([...name.values()]),
     marginRight: 20,
@@ -88,7 +91,7 @@ export async function profileSvg(
     x: {
       label: null,
       ticks: narrow ? 3 : 5,
-      tickFormat: (share: number) => percent(share),
+      tickFormat: (share: number) => percentOf(share),
       grid: true,
       zero: true,
       nice: true,
@@ -117,4 +120,4 @@ export async function profileSvg(
 
 /** The legend of the chart. */
 export const profileLegend = (rows: number, liveRows: number | null): string =>
-  `Wide: ${count(rows)} training rows${liveRows === null ? '' : ` · narrow: ${count(liveRows)} live rows`}`
+  `Wide: ${countText(rows)} training rows${liveRows === null ? '' : ` · narrow: ${countText(liveRows)} live rows`}`

@@ -1,8 +1,8 @@
 /** Draws live quality over time with its intervals, the value at release and the limit. */
 import { timeDomain, timeFormat } from './axis.ts'
 import { colours } from './colours.ts'
-import { figure, finite, moment, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 export interface QualityPoint {
   /** The middle of the window. */
@@ -30,31 +30,33 @@ const maxPoints = 400
 
 export async function qualitySvg(
   given: readonly QualityPoint[],
-  { metric, ...frame }: Omit<Frame, 'description'> & { metric: string },
+  { metric, ...frame }: Omit<ChartFrame, 'description'> & { metric: string },
 ): Promise<string> {
   const points = given
     .filter(({ atMs }) => Number.isFinite(atMs))
     .map((point) => ({
       ...point,
-      value: finite(point.value),
-      low: finite(point.low),
-      high: finite(point.high),
-      baseline: finite(point.baseline),
-      limit: finite(point.limit),
+      value: finiteOrNull(point.value),
+      low: finiteOrNull(point.low),
+      high: finiteOrNull(point.high),
+      baseline: finiteOrNull(point.baseline),
+      limit: finiteOrNull(point.limit),
       at: new Date(point.atMs),
     }))
     .sort((one, other) => one.atMs - other.atMs)
     .slice(-maxPoints)
   const measured = points.filter(({ value }) => value !== null)
   if (measured.length === 0)
-    return drawNothing(
+    return drawEmptyChart(
       { ...frame, description: '' },
       points.length === 0 ? 'No outcomes yet' : 'Too few outcomes to measure quality',
     )
   const last = measured.at(-1)!
   const described = (point: (typeof points)[number]): string =>
-    `${moment(point.atMs)}, ${short(point.version, 60)}: ${metric} ${figure(point.value)}` +
-    (point.low === null || point.high === null ? '' : ` (${figure(point.low)} to ${figure(point.high)})`) +
+    `${utcMinute(point.atMs)}, ${truncated(point.version, 60)}: ${metric} ${figureText(point.value)}` +
+    (point.low === null || point.high === null
+      ? ''
+      : ` (${figureText(point.low)} to ${figureText(point.high)})`) +
     `, ${point.level}, ${point.rows} outcomes`
   const lost = measured.filter(({ level }) => level === 'lost').length
   const full = {
@@ -65,7 +67,7 @@ export async function qualitySvg(
   const [from, to] = timeDomain(measured.map(({ atMs }) => atMs))
   const spanMs = to.getTime() - from.getTime()
   const changes = measured.filter(({ version }, i) => i > 0 && version !== measured[i - 1]!.version)
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: narrow ? 200 : 240,
     marginLeft: 52,
     marginRight: 20,
@@ -86,7 +88,7 @@ export async function qualitySvg(
       nice: true,
       zero: false,
       ticks: 5,
-      tickFormat: figure,
+      tickFormat: figureText,
     },
     color: { type: 'identity' },
     marks: [
@@ -94,7 +96,7 @@ export async function qualitySvg(
         x: 'at',
         strokeOpacity: 0.4,
         strokeDasharray: '2,3',
-        title: ({ version }: QualityPoint) => `since here ${short(version, 80)}`,
+        title: ({ version }: QualityPoint) => `since here ${truncated(version, 80)}`,
       }),
       plot.lineY(
         measured.filter(({ baseline }) => baseline !== null),

@@ -2,36 +2,36 @@
 import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
 import type { Calibration } from '../domain/metrics/calibration.ts'
 import { colours } from './colours.ts'
-import { count, figure, finite, percent } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { countText, figureText, finiteOrNull, percentOf } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 const maxBins = 100
 
 export async function reliabilitySvg(
   { bins, ece }: Pick<Calibration, 'bins' | 'ece'>,
-  frame: Omit<Frame, 'description'>,
+  frame: Omit<ChartFrame, 'description'>,
 ): Promise<string> {
   const points = bins.slice(0, maxBins).flatMap(({ rows, meanProbability, positiveRate }) => {
-    const [predicted, observed] = [finite(meanProbability), finite(positiveRate)]
+    const [predicted, observed] = [finiteOrNull(meanProbability), finiteOrNull(positiveRate)]
     if (predicted === null || observed === null || !(rows > 0)) return []
     const interval = binomialInterval(Math.round(observed * rows), rows).wilson
     const [low, high] = interval ?? [observed, observed]
     return [{ predicted, observed, rows, low, high }]
   })
   if (points.length === 0)
-    return drawNothing({ ...frame, description: '' }, 'No predictions with outcomes yet')
+    return drawEmptyChart({ ...frame, description: '' }, 'No predictions with outcomes yet')
   const rows = points.reduce((sum, point) => sum + point.rows, 0)
   const worst = points.reduce((most, point) =>
     Math.abs(point.predicted - point.observed) > Math.abs(most.predicted - most.observed) ? point : most,
   )
   const full = {
     ...frame,
-    description: `On ${count(rows)} predictions the mean gap between prediction and outcome is ${percent(ece)}; the widest: ${percent(worst.predicted)} predicted, ${percent(worst.observed)} observed.`,
+    description: `On ${countText(rows)} predictions the mean gap between prediction and outcome is ${percentOf(ece)}; the widest: ${percentOf(worst.predicted)} predicted, ${percentOf(worst.observed)} observed.`,
   }
   const largest = Math.max(...points.map((point) => point.rows))
   const share = (value: number) => `${Math.round(100 * value)} %`
   const side = isNarrow(full) ? 300 : 340
-  return draw({ ...full, width: Math.min(frame.width ?? 640, side + 40) }, (plot) => ({
+  return drawChart({ ...full, width: Math.min(frame.width ?? 640, side + 40) }, (plot) => ({
     height: side,
     marginLeft: 48,
     marginRight: 16,
@@ -78,7 +78,7 @@ export async function reliabilitySvg(
         r: (point: { rows: number }) => 2 + 5 * Math.sqrt(point.rows / largest),
         fill: colours.main,
         title: (point: { predicted: number; observed: number; rows: number }) =>
-          `${count(point.rows)} predictions: ${figure(point.predicted)} predicted, ${figure(point.observed)} observed`,
+          `${countText(point.rows)} predictions: ${figureText(point.predicted)} predicted, ${figureText(point.observed)} observed`,
       }),
     ],
     r: { type: 'identity' },

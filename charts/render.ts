@@ -4,7 +4,7 @@
  */
 import type * as Plot from '@observablehq/plot'
 
-export interface Frame {
+export interface ChartFrame {
   /** Unique on the page. */
   id: string
   /** Read first by a screen reader. */
@@ -16,11 +16,11 @@ export interface Frame {
 }
 
 export type PlotModule = typeof Plot
-export type Drawing = Plot.PlotOptions
+export type ChartOptions = Plot.PlotOptions
 
 export const defaultWidth = 640
 /** A narrow chart has room for a few words beside a bar. */
-export const isNarrow = ({ width = defaultWidth }: Pick<Frame, 'width'>): boolean => width < 480
+export const isNarrow = ({ width = defaultWidth }: Pick<ChartFrame, 'width'>): boolean => width < 480
 
 /** The part of the DOM in use: linkedom's types need the browser's library. */
 interface SvgElement {
@@ -50,7 +50,10 @@ export function loadPlot(): void {
   opened ??= open()
 }
 
-export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing): Promise<string> {
+export async function drawChart(
+  frame: ChartFrame,
+  drawing: (plot: PlotModule) => ChartOptions,
+): Promise<string> {
   opened ??= open()
   const { plot, document } = await opened
   const width = frame.width ?? defaultWidth
@@ -82,8 +85,8 @@ export async function draw(frame: Frame, drawing: (plot: PlotModule) => Drawing)
 }
 
 /** A chart without data: shows the words in its place. */
-export const drawNothing = (frame: Frame, words: string): Promise<string> =>
-  draw({ ...frame, description: words }, (plot) => ({
+export const drawEmptyChart = (frame: ChartFrame, words: string): Promise<string> =>
+  drawChart({ ...frame, description: words }, (plot) => ({
     height: 72,
     axis: null,
     marks: [

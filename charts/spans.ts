@@ -1,8 +1,8 @@
 /** Draws the detection time and the recovery time of drills, one bar each. */
 import { roomFor } from './axis.ts'
 import { colours } from './colours.ts'
-import { duration, finite, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { spanText, finiteOrNull, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 
 export interface SpanBar {
   label: string
@@ -16,10 +16,10 @@ const maxBars = 30
 
 export async function spansSvg(
   given: readonly SpanBar[],
-  frame: Omit<Frame, 'description'>,
+  frame: Omit<ChartFrame, 'description'>,
 ): Promise<string> {
   const known = (value: number | null) => {
-    const time = finite(value)
+    const time = finiteOrNull(value)
     return time === null ? null : Math.max(0, time)
   }
   const bars = given.slice(0, maxBars).map((bar, i) => ({
@@ -29,17 +29,17 @@ export async function spansSvg(
     recoveryMs: known(bar.recoveryMs),
   }))
   const measured = bars.filter(({ detectionMs, recoveryMs }) => detectionMs !== null || recoveryMs !== null)
-  if (measured.length === 0) return drawNothing({ ...frame, description: '' }, 'No measurements yet')
+  if (measured.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No measurements yet')
   const described = ({ label, detectionMs, recoveryMs, failed }: (typeof bars)[number]) =>
-    `${short(label, 60)}: detected in ${duration(detectionMs)}, recovered in ${duration(recoveryMs)}${failed ? ', failed' : ''}`
+    `${truncated(label, 60)}: detected in ${spanText(detectionMs)}, recovered in ${spanText(recoveryMs)}${failed ? ', failed' : ''}`
   const full = { ...frame, description: bars.map(described).join('; ') }
   const narrow = isNarrow(full)
-  const name = new Map(bars.map((bar) => [bar.key, short(bar.label, narrow ? 16 : 30)]))
+  const name = new Map(bars.map((bar) => [bar.key, truncated(bar.label, narrow ? 16 : 30)]))
   const longest = Math.max(
     1,
     ...bars.map(({ detectionMs, recoveryMs }) => Math.max(detectionMs ?? 0, recoveryMs ?? 0)),
   )
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: 34 + bars.length * 24,
     marginLeft: roomFor([...name.values()]),
     marginRight: narrow ? 60 : 130,
@@ -49,7 +49,7 @@ export async function spansSvg(
       domain: [0, longest],
       label: null,
       ticks: narrow ? 2 : 5,
-      tickFormat: (ms: number) => (ms === 0 ? '0' : duration(ms)),
+      tickFormat: (ms: number) => (ms === 0 ? '0' : spanText(ms)),
       grid: true,
     },
     y: {
@@ -83,7 +83,7 @@ export async function spansSvg(
         dx: 6,
         textAnchor: 'start',
         text: (bar) =>
-          narrow ? duration(bar.detectionMs) : `${duration(bar.detectionMs)} / ${duration(bar.recoveryMs)}`,
+          narrow ? spanText(bar.detectionMs) : `${spanText(bar.detectionMs)} / ${spanText(bar.recoveryMs)}`,
         fontVariant: 'tabular-nums',
       }),
     ],

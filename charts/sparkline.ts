@@ -1,5 +1,5 @@
 /** Draws a row of numbers as block characters, one a number. */
-import { finite } from './figures.ts'
+import { finiteOrNull } from './figures.ts'
 
 const blocks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
 
@@ -8,7 +8,7 @@ export function sparkline(
   values: readonly (number | null)[],
   { width = 40 }: { width?: number } = {},
 ): string {
-  const shown = values.slice(-Math.max(1, width)).map(finite)
+  const shown = values.slice(-Math.max(1, width)).map(finiteOrNull)
   const known = shown.filter((value) => value !== null)
   const [low, high] = [Math.min(...known), Math.max(...known)]
   return shown
@@ -22,7 +22,7 @@ export function sparkline(
 
 /** A share as a bar of fixed width in eighths of a character: 0.5 of 8 is `████    `. */
 export function barText(share: number | null, width: number): string {
-  const known = Math.min(1, Math.max(0, finite(share) ?? 0))
+  const known = Math.min(1, Math.max(0, finiteOrNull(share) ?? 0))
   const eighths = Math.round(known * width * 8)
   const rest = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8]!
   const bar = '█'.repeat(Math.floor(eighths / 8)) + rest

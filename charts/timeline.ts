@@ -1,8 +1,8 @@
 /** Draws the stages of a release: the traffic share over time, and the used share of the failure budget. */
 import { timeDomain, timeFormat } from './axis.ts'
 import { colours } from './colours.ts'
-import { count, duration, finite, moment, percent, short } from './figures.ts'
-import { draw, drawNothing, isNarrow, type Frame } from './render.ts'
+import { countText, spanText, finiteOrNull, utcMinute, percentOf, truncated } from './figures.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
 import { barText } from './sparkline.ts'
 import { thin } from './thin.ts'
 
@@ -43,14 +43,14 @@ function drawable({ stages, nowMs }: Timeline): Drawn[] {
       ...stage,
       from: new Date(stage.fromMs),
       to: new Date(Math.max(stage.fromMs, stage.toMs ?? Math.max(nowMs, stage.fromMs))),
-      share: Math.min(1, Math.max(0, (finite(stage.shareBp) ?? 0) / 10_000)),
+      share: Math.min(1, Math.max(0, (finiteOrNull(stage.shareBp) ?? 0) / 10_000)),
     }))
     .sort((one, other) => one.fromMs - other.fromMs)
     .slice(-maxStages)
 }
 
 const described = (stage: Drawn): string =>
-  `${short(stage.name, 60)}: ${percent(stage.share)} of traffic for ${duration(stage.to.getTime() - stage.fromMs)}` +
+  `${truncated(stage.name, 60)}: ${percentOf(stage.share)} of traffic for ${spanText(stage.to.getTime() - stage.fromMs)}` +
   (stage.verdict === undefined
     ? stage.toMs === null
       ? ', in progress'
@@ -59,12 +59,17 @@ const described = (stage: Drawn): string =>
 
 const isBad = (verdict: string | undefined): boolean => verdict === 'fail' || verdict === 'error'
 
-export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'description'>): Promise<string> {
+export async function timelineSvg(
+  timeline: Timeline,
+  frame: Omit<ChartFrame, 'description'>,
+): Promise<string> {
   const stages = drawable(timeline)
-  if (stages.length === 0) return drawNothing({ ...frame, description: '' }, 'No stages yet')
-  const budget = finite(timeline.harmBudget ?? null)
+  if (stages.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No stages yet')
+  const budget = finiteOrNull(timeline.harmBudget ?? null)
   const harm = thin(
-    (timeline.harm ?? []).filter(({ atMs, excess }) => Number.isFinite(atMs) && finite(excess) !== null),
+    (timeline.harm ?? []).filter(
+      ({ atMs, excess }) => Number.isFinite(atMs) && finiteOrNull(excess) !== null,
+    ),
     ({ excess }) => excess,
   )
   const used =
@@ -77,7 +82,7 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
         }))
   const lastUsed = used.at(-1)
   const spent =
-    lastUsed === undefined ? '' : `; ${count(lastUsed.excess)} of ${count(budget)} excess failures`
+    lastUsed === undefined ? '' : `; ${countText(lastUsed.excess)} of ${countText(budget)} excess failures`
   const full = { ...frame, description: `${stages.map(described).join('; ')}${spent}` }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(stages.flatMap((stage) => [stage.from.getTime(), stage.to.getTime()]))
@@ -85,9 +90,9 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
   const pixelsPerMs = ((frame.width ?? 640) - 64) / spanMs
   // A name wider than its stage stands in the tooltip alone.
   const named = stages.filter(
-    (stage) => (stage.to.getTime() - stage.fromMs) * pixelsPerMs > 6.2 * short(stage.name, 24).length,
+    (stage) => (stage.to.getTime() - stage.fromMs) * pixelsPerMs > 6.2 * truncated(stage.name, 24).length,
   )
-  return draw(full, (plot) => ({
+  return drawChart(full, (plot) => ({
     height: narrow ? 190 : 230,
     marginLeft: 46,
     marginRight: 18,
@@ -129,7 +134,7 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
         x: (stage) => new Date((stage.from.getTime() + stage.to.getTime()) / 2),
         frameAnchor: 'top',
         dy: -14,
-        text: (stage) => short(stage.name, 24),
+        text: (stage) => truncated(stage.name, 24),
         fontSize: 11,
       }),
       ...(used.length === 0
@@ -160,27 +165,27 @@ export async function timelineSvg(timeline: Timeline, frame: Omit<Frame, 'descri
 export function timelineText(timeline: Timeline, { width = 96 }: { width?: number } = {}): string {
   const stages = drawable(timeline)
   if (stages.length === 0) return 'No stages yet'
-  const names = stages.map(({ name }) => short(name, 28))
+  const names = stages.map(({ name }) => truncated(name, 28))
   const nameWidth = Math.max(...names.map((name) => name.length))
   const cells = Math.max(8, Math.min(24, width - nameWidth - 50))
   const lines = stages.map((stage, i) => {
-    const lasted = duration(stage.to.getTime() - stage.fromMs)
+    const lasted = spanText(stage.to.getTime() - stage.fromMs)
     const state = stage.verdict?.replace('_', ' ') ?? (stage.toMs === null ? 'in progress' : 'ended')
     return [
       names[i]!.padEnd(nameWidth),
-      moment(stage.fromMs),
+      utcMinute(stage.fromMs),
       lasted.padStart(11),
       `▕${barText(stage.share, cells)}▏`,
-      percent(stage.share).padStart(6),
+      percentOf(stage.share).padStart(6),
       state,
     ]
       .join('  ')
       .trimEnd()
   })
-  const last = (timeline.harm ?? []).filter(({ excess }) => finite(excess) !== null).at(-1)
-  if (last !== undefined && finite(timeline.harmBudget ?? null) !== null)
+  const last = (timeline.harm ?? []).filter(({ excess }) => finiteOrNull(excess) !== null).at(-1)
+  if (last !== undefined && finiteOrNull(timeline.harmBudget ?? null) !== null)
     lines.push(
-      `excess failures: ${count(last.excess)} of ${count(timeline.harmBudget)} (above the champion's rate)`,
+      `excess failures: ${countText(last.excess)} of ${countText(timeline.harmBudget)} (above the champion's rate)`,
     )
   return lines.join('\n')
 }

@@ -5,11 +5,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { places } from '../api/dashboard/page-registry.ts'
+import { pageRegistry } from '../api/dashboard/page-registry.ts'
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
-import { openScene, scenePolicy } from '../test/support/dashboard/dashboard-fixture.ts'
-import { visit, type Visit } from '../test/support/dashboard/browser-session.ts'
+import { openDashboard, fixturePolicy } from '../test/support/dashboard/dashboard-fixture.ts'
+import { openSession, type BrowserSession } from '../test/support/dashboard/browser-session.ts'
 import { checkout } from '../temporal.config.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, png: { type: 'string' } } })
@@ -24,36 +24,36 @@ const mostHeight = 2_600
 
 await withServers(async (servers) => {
   const browser = await startBrowser()
-  const scene = await openScene(servers)
+  const dashboard = await openDashboard(servers)
   try {
-    scene.call()
-    const slow = scenePolicy.stages.map((stage) => ({ ...stage, minMs: 4_000, minRequests: 60 }))
-    const release = await scene.release(scene.candidate, { ...scenePolicy, stages: slow })
-    const addresses = { ...scene.addresses(release), '/sign-in': '/sign-in' }
-    const names = ['/sign-in', ...places.map(({ path }) => path)].filter(
+    dashboard.startTraffic()
+    const slow = fixturePolicy.stages.map((stage) => ({ ...stage, minMs: 4_000, minRequests: 60 }))
+    const release = await dashboard.release(dashboard.candidate, { ...fixturePolicy, stages: slow })
+    const addresses = { ...dashboard.pathsOfPages(release), '/sign-in': '/sign-in' }
+    const names = ['/sign-in', ...pageRegistry.map(({ path }) => path)].filter(
       (path) => path in addresses && (values.only === undefined || path.includes(values.only)),
     )
     mkdirSync(directory, { recursive: true })
     if (values.png !== undefined) mkdirSync(values.png, { recursive: true })
     for (const look of looks) {
-      const guest = await visit(browser, { url: scene.url, ...look })
-      if (names.includes('/sign-in')) await take(guest, '/sign-in', { name: 'sign-in', look: look.name })
-      await guest.signIn(scene.keys.anna)
+      const session = await openSession(browser, { url: dashboard.url, ...look })
+      if (names.includes('/sign-in')) await take(session, '/sign-in', { name: 'sign-in', look: look.name })
+      await session.signIn(dashboard.keys.anna)
       // Once it is approved, in the first of the looks, the others show it on its way.
       for (const path of names.filter((each) => each !== '/sign-in')) {
         const name = path === '/' ? 'overview' : path.replaceAll(/^\/|:/g, '').replaceAll('/', '-')
-        await take(guest, addresses[path as keyof typeof addresses]!, { name, look: look.name })
+        await take(session, addresses[path as keyof typeof addresses]!, { name, look: look.name })
       }
-      if (look.name === 'light') await approve(guest, release)
-      await guest.close()
+      if (look.name === 'light') await approve(session, release)
+      await session.close()
     }
   } finally {
     await browser.close()
-    await scene.close()
+    await dashboard.close()
   }
 })
 
-async function approve({ page }: Visit, release: string): Promise<void> {
+async function approve({ page }: BrowserSession, release: string): Promise<void> {
   await page.goto(`/releases/${release}`)
   await page.getByLabel('Reason').fill('Better where it matters; the evening slice was looked at.')
   await page.getByRole('button', { name: 'Approve' }).click()
@@ -61,7 +61,11 @@ async function approve({ page }: Visit, release: string): Promise<void> {
 }
 
 /** As WebP, which is a tenth of a PNG at the same sharpness. */
-async function take({ page }: Visit, address: string, { name, look }: { name: string; look: string }) {
+async function take(
+  { page }: BrowserSession,
+  address: string,
+  { name, look }: { name: string; look: string },
+) {
   // A page that is live may be about to ask for itself.
   await page.goto(address).catch(() => page.goto(address))
   await page.waitForLoadState('networkidle')

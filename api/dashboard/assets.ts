@@ -56,14 +56,14 @@ export async function assetPaths(): Promise<Record<AssetName, string>> {
   return Object.fromEntries(found) as Record<AssetName, string>
 }
 
-export interface Asset {
+export interface PageAsset {
   bytes: Uint8Array<ArrayBuffer>
   type: string
   /** Whether the hash in the name is that of the bytes. It differs when a replica of another build rendered the page. */
   isCurrent: boolean
 }
 
-export async function findAsset(file: string): Promise<Asset | undefined> {
+export async function findPageAsset(file: string): Promise<PageAsset | undefined> {
   const [, stem, hash, ending] = /^([a-z]+)\.([0-9a-f]{12})\.([a-z]+)$/.exec(file) ?? []
   const name = `${stem}.${ending}`
   if (!Object.hasOwn(paths, name)) return undefined

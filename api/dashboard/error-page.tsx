@@ -3,18 +3,18 @@ import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
 import { pageText } from './render-page.tsx'
-import type { View } from './page.ts'
+import type { PageElement } from './page.ts'
 import { html, pageHeaders } from './security-headers.ts'
 
-export interface FailedAsk {
+export interface FailedRequest {
   target: string
   safe: boolean
   header: (name: string) => string | undefined
 }
 
-export async function failurePage(
+export async function errorPage(
   problem: Problem,
-  { target, safe, header }: FailedAsk,
+  { target, safe, header }: FailedRequest,
 ): Promise<RouteResponse> {
   const { status, request_id: requestId } = problem
   if (problem.code === 'unauthenticated') return toSignIn({ target, safe, header })
@@ -35,7 +35,7 @@ export async function failurePage(
  * Redirects to the sign-in page, which returns to the target. The browser sends no session cookie with a link from another site or a
  * mail, so such a request is first reloaded by the page itself.
  */
-async function toSignIn({ target, safe, header }: FailedAsk): Promise<RouteResponse> {
+async function toSignIn({ target, safe, header }: FailedRequest): Promise<RouteResponse> {
   if (header('hx-request') !== undefined)
     return { status: 401, text: '', type: html, headers: { ...pageHeaders, 'hx-refresh': 'true' } }
   if (safe && header('sec-fetch-site') === 'cross-site') {
@@ -46,7 +46,7 @@ async function toSignIn({ target, safe, header }: FailedAsk): Promise<RouteRespo
   return { status: 303, headers: { ...pageHeaders, location: `/sign-in${next}` } }
 }
 
-const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }): View => (
+const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }): PageElement => (
   <article class="failure">
     <p class="status">{problem.status}</p>
     <h1>{headingOf(problem)}</h1>

@@ -27,12 +27,12 @@ export function stageText({
 }
 
 /** Whether the release needs a command from an approver or an operator before it continues. */
-export const asksPerson = ({ stage, paused }: Pick<ReleaseState, 'stage' | 'paused'>): boolean =>
+export const needsCommand = ({ stage, paused }: Pick<ReleaseState, 'stage' | 'paused'>): boolean =>
   stage === 'awaiting_approval' || stage === 'awaiting_decision' || paused
 
 export function stageTone(state: Pick<ReleaseState, 'stage' | 'paused' | 'outcome'>): Tone {
   if (state.outcome !== undefined) return outcomeTones[state.outcome]
-  if (asksPerson(state)) return 'warn'
+  if (needsCommand(state)) return 'warn'
   return state.stage === 'rolling_back' ? 'bad' : 'info'
 }
 

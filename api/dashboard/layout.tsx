@@ -2,7 +2,7 @@
 import type { Child } from 'hono/jsx'
 import type { Actor } from '../auth/authentication.ts'
 import type { AssetName } from './assets.ts'
-import type { View } from './page.ts'
+import type { PageElement } from './page.ts'
 import { TokenField } from './components/csrf-field.tsx'
 
 export interface NavItem {
@@ -10,7 +10,7 @@ export interface NavItem {
   word: string
 }
 
-export interface Frame {
+export interface PageFrame {
   title: string
   assets: Record<AssetName, string>
   /** The path of the page; the navigation marks its entry. */
@@ -31,7 +31,15 @@ const htmxConfig = JSON.stringify({
   noSwap: [204, 304, '4xx', '5xx'],
 })
 
-export const Layout = ({ title, assets, path, actor, nav = [], token, children }: Frame): View => (
+export const PageLayout = ({
+  title,
+  assets,
+  path,
+  actor,
+  nav = [],
+  token,
+  children,
+}: PageFrame): PageElement => (
   <html lang="en">
     <head>
       <meta charset="utf-8" />
@@ -67,7 +75,7 @@ export const Layout = ({ title, assets, path, actor, nav = [], token, children }
   </html>
 )
 
-const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): View => (
+const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): PageElement => (
   <nav aria-label="Pages">
     <ul>
       {nav.map((item) => (
@@ -81,7 +89,7 @@ const Navigation = ({ path, nav }: { path: string; nav: readonly NavItem[] }): V
   </nav>
 )
 
-const Account = ({ actor, token }: { actor: Actor; token: string | undefined }): View => (
+const Account = ({ actor, token }: { actor: Actor; token: string | undefined }): PageElement => (
   <div class="account">
     <span class="who" title={actor.models && `Models: ${[...actor.models].join(', ')}`}>
       {actor.name} <span class="quiet">({actor.role})</span>

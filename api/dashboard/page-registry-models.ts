@@ -1,21 +1,21 @@
 /** Lists the pages of models, data and operations with their roles, for the page registry. */
 import { admins, viewers } from '../http/route.ts'
 import { alertHandlers } from './pages/operations/alert-roles.ts'
-import type { FormPlace, Place } from './page.ts'
+import type { FormEntry, PageEntry } from './page.ts'
 
-export const modelPlaces: readonly Place[] = [
+export const modelPages: readonly PageEntry[] = [
   {
     path: '/models',
     allow: viewers,
     summary: 'List models with their champion and latest version.',
     nav: 'Models',
-    find: async () => (await import('./pages/model/models.tsx')).models,
+    find: async () => (await import('./pages/model/models.tsx')).modelsPage,
   },
   {
     path: '/models/:name',
     allow: viewers,
     summary: 'Show a model: versions, champion at a time, quality and drift.',
-    find: async () => (await import('./pages/model/model.tsx')).model,
+    find: async () => (await import('./pages/model/model.tsx')).modelPage,
   },
   {
     path: '/models/:name/features',
@@ -39,23 +39,23 @@ export const modelPlaces: readonly Place[] = [
     path: '/versions',
     allow: viewers,
     summary: 'Search the versions of all models.',
-    find: async () => (await import('./pages/model/versions.tsx')).versions,
+    find: async () => (await import('./pages/model/versions.tsx')).versionsPage,
   },
   {
     path: '/compare',
     allow: viewers,
     summary: 'Compare two versions.',
-    find: async () => (await import('./pages/model/compare.tsx')).compare,
+    find: async () => (await import('./pages/model/compare.tsx')).comparePage,
   },
 ]
 
-export const recordPlaces: readonly Place[] = [
+export const operationsPages: readonly PageEntry[] = [
   {
     path: '/data',
     allow: viewers,
     summary: 'List training snapshots.',
     nav: 'Data',
-    find: async () => (await import('./pages/training/snapshots.tsx')).data,
+    find: async () => (await import('./pages/training/snapshots.tsx')).snapshotsPage,
   },
   {
     path: '/data/:digest',
@@ -68,37 +68,37 @@ export const recordPlaces: readonly Place[] = [
     allow: viewers,
     summary: 'List alerts, open ones first.',
     nav: 'Alerts',
-    find: async () => (await import('./pages/operations/alerts.tsx')).alerts,
+    find: async () => (await import('./pages/operations/alerts.tsx')).alertsPage,
   },
   {
     path: '/runbooks/:page',
     allow: viewers,
     summary: 'Show the runbook of an alert.',
-    find: async () => (await import('./pages/operations/runbook.tsx')).runbook,
+    find: async () => (await import('./pages/operations/runbook.tsx')).runbookArticle,
   },
   {
     path: '/drills',
     allow: viewers,
     summary: 'List drills with their detection and recovery times.',
     nav: 'Drills',
-    find: async () => (await import('./pages/operations/drills.tsx')).drills,
+    find: async () => (await import('./pages/operations/drills.tsx')).drillsPage,
   },
   {
     path: '/audit',
     allow: viewers,
     summary: 'List the audit log.',
     nav: 'Audit',
-    find: async () => (await import('./pages/operations/audit.tsx')).audit,
+    find: async () => (await import('./pages/operations/audit.tsx')).auditPage,
   },
   {
     path: '/audit/verification',
     allow: admins,
     summary: 'Verify the newest entries of the audit log.',
-    find: async () => (await import('./pages/operations/audit-verification.tsx')).verification,
+    find: async () => (await import('./pages/operations/audit-verification.tsx')).verificationPage,
   },
 ]
 
-export const recordForms: readonly FormPlace[] = [
+export const operationsForms: readonly FormEntry[] = [
   {
     path: '/alerts/:id',
     allow: alertHandlers,

@@ -1,23 +1,23 @@
 /** Registers every page and form with its roles. A page that is missing here is not served. */
 import { viewers } from '../http/route.ts'
-import { modelPlaces, recordForms, recordPlaces } from './page-registry-models.ts'
-import type { FormPlace, Place } from './page.ts'
+import { modelPages, operationsForms, operationsPages } from './page-registry-models.ts'
+import type { FormEntry, PageEntry } from './page.ts'
 
 /** In the order of the navigation. */
-export const places: readonly Place[] = [
+export const pageRegistry: readonly PageEntry[] = [
   {
     path: '/',
     allow: viewers,
     summary: 'Show all models with their live state.',
     nav: 'Overview',
-    find: async () => (await import('./pages/overview/overview.tsx')).overview,
+    find: async () => (await import('./pages/overview/overview.tsx')).overviewPage,
   },
   {
     path: '/releases',
     allow: viewers,
     summary: 'List releases by model and outcome.',
     nav: 'Releases',
-    find: async () => (await import('./pages/release/releases.tsx')).releases,
+    find: async () => (await import('./pages/release/releases.tsx')).releasesPage,
   },
   {
     path: '/releases/:id',
@@ -36,7 +36,7 @@ export const places: readonly Place[] = [
     allow: viewers,
     summary: 'List retrainings by model.',
     nav: 'Retrainings',
-    find: async () => (await import('./pages/training/retrainings.tsx')).retrainings,
+    find: async () => (await import('./pages/training/retrainings.tsx')).retrainingsPage,
   },
   {
     path: '/retrainings/:id',
@@ -44,11 +44,11 @@ export const places: readonly Place[] = [
     summary: 'Show a retraining live. Send slashes in the id as %2F.',
     find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
   },
-  ...modelPlaces,
-  ...recordPlaces,
+  ...modelPages,
+  ...operationsPages,
 ]
 
-export const forms: readonly FormPlace[] = [
+export const formRegistry: readonly FormEntry[] = [
   {
     path: '/releases/:id/commands',
     // Each command has its own roles; see the reducer of a release.
@@ -68,5 +68,5 @@ export const forms: readonly FormPlace[] = [
     summary: 'End the session.',
     find: async () => (await import('./pages/sign-in/sign-in.tsx')).signOut,
   },
-  ...recordForms,
+  ...operationsForms,
 ]

@@ -9,10 +9,10 @@ import type { Actor } from '../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 
-export type View = JSX.Element
+export type PageElement = JSX.Element
 
 /** The validated request for a page. */
-export interface PageAsk<Query = undefined> {
+export interface PageRequest<Query = undefined> {
   actor: Actor
   params: Readonly<Record<string, string>>
   query: Query
@@ -26,21 +26,21 @@ export interface Page<Data, Query = undefined> {
   /** Strict: an unknown field is refused with 400. */
   query?: z.ZodType<Query>
   /** Loads all data by a number of statements that does not grow with the rows. `deps.store` counts them. */
-  load: (deps: ApiDeps, ask: PageAsk<Query>) => Promise<Data>
+  load: (deps: ApiDeps, ask: PageRequest<Query>) => Promise<Data>
   title: (data: Data) => string
   /** Renders the content of `<main>` from the data alone. */
-  view: (data: Data, ask: PageAsk<Query>) => View
+  view: (data: Data, ask: PageRequest<Query>) => PageElement
 }
 
 export type AnyPage = Page<unknown, unknown>
 
 /** Erases the types of data and query once load and view agree on them. */
-export function page<Data, Query = undefined>(spec: Page<Data, Query>): AnyPage {
+export function definePage<Data, Query = undefined>(spec: Page<Data, Query>): AnyPage {
   return spec as unknown as AnyPage
 }
 
 /** The path and the roles of a page. Its module is loaded with the first request. */
-export interface Place {
+export interface PageEntry {
   /** With parameters as `:name`. */
   path: string
   allow: readonly Role[]
@@ -51,7 +51,7 @@ export interface Place {
 }
 
 /** The target of a form. It redirects to a page, or responds with an error page. */
-export interface FormPlace {
+export interface FormEntry {
   path: string
   allow: readonly Role[] | 'public'
   summary: string

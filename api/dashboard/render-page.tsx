@@ -5,28 +5,28 @@ import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
 import { countStatements } from './query-counter.ts'
-import type { AnyPage, PageAsk, Place, View } from './page.ts'
+import type { AnyPage, PageRequest, PageEntry, PageElement } from './page.ts'
 import { html, pageHeaders } from './security-headers.ts'
-import { Layout, type Frame, type NavItem } from './layout.tsx'
+import { PageLayout, type PageFrame, type NavItem } from './layout.tsx'
 
-export interface Asked {
-  place: Place
+export interface MountedPage {
+  place: PageEntry
   /** All pages, for the navigation. */
-  places: readonly Place[]
+  places: readonly PageEntry[]
 }
 
 /** Loads the chart packages after the first page, because a page with charts usually follows. */
 setTimeout(() => void import('../../charts/render.ts').then(({ loadPlot }) => loadPlot()), 250).unref()
 
-export async function answerPage(
+export async function renderPage(
   deps: ApiDeps,
-  { place, places }: Asked,
+  { place, places }: MountedPage,
   ask: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { actor, params, target, session } = ask
   if (actor === undefined) throw new DomainError('unauthenticated', 'not signed in')
   const found = await place.find()
-  const asked: PageAsk<unknown> = {
+  const asked: PageRequest<unknown> = {
     actor,
     params,
     query: queryOf(found, target),
@@ -58,9 +58,9 @@ export async function answerPage(
 }
 
 /** A complete HTML page in the layout. */
-export async function pageText(frame: Omit<Frame, 'assets'>): Promise<string> {
+export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string> {
   const assets = await assetPaths()
-  const view: View = <Layout {...frame} assets={assets} />
+  const view: PageElement = <PageLayout {...frame} assets={assets} />
   return `<!doctype html>${String(await view)}`
 }
 
@@ -78,7 +78,7 @@ function queryOf({ query }: AnyPage, target: string): unknown {
   throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
-const navOf = (places: readonly Place[], { role }: Actor): NavItem[] =>
+const navOf = (places: readonly PageEntry[], { role }: Actor): NavItem[] =>
   places.flatMap(({ path, nav: word, allow }) =>
     word !== undefined && allow.includes(role) ? [{ path, word }] : [],
   )

@@ -9,9 +9,9 @@ import { defineRoute, type RouteRequest, type RouteDefinition } from '../http/ro
 import type { ApiDeps } from '../deps.ts'
 import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
-import { findAsset } from './assets.ts'
+import { findPageAsset } from './assets.ts'
 import { reportPath } from './security-headers.ts'
-import { forms, places } from './page-registry.ts'
+import { formRegistry, pageRegistry } from './page-registry.ts'
 
 /** A form has a reason and a few digests. */
 const maxFormBytes = 32_768
@@ -20,7 +20,7 @@ const formMedia = ['application/x-www-form-urlencoded']
 
 export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
   return [
-    ...places.map((place) =>
+    ...pageRegistry.map((place) =>
       defineRoute({
         method: 'get',
         path: place.path,
@@ -28,10 +28,11 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         page: true,
         summary: place.summary,
         answers: { 200: 'A page' },
-        handle: async (ask) => (await import('./render-page.tsx')).answerPage(deps, { place, places }, ask),
+        handle: async (ask) =>
+          (await import('./render-page.tsx')).renderPage(deps, { place, places: pageRegistry }, ask),
       }),
     ),
-    ...forms.map((form) =>
+    ...formRegistry.map((form) =>
       defineRoute({
         method: 'post',
         path: form.path,
@@ -62,7 +63,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       page: true,
       summary: 'Redirect to the identity provider.',
       answers: { 303: 'Redirects to the provider' },
-      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).leave(deps, ask),
+      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).startSso(deps, ask),
     }),
     defineRoute({
       method: 'get',
@@ -71,7 +72,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       page: true,
       summary: 'Complete the sign-in after the identity provider redirects back.',
       answers: { 303: 'Signed in', 403: 'Invalid token, or no role in Tenure' },
-      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).comeBack(deps, ask),
+      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).completeSso(deps, ask),
     }),
     defineRoute({
       method: 'get',
@@ -80,7 +81,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       summary: 'Get a style sheet, script or image of the pages by its hashed name.',
       answers: { 200: 'The file' },
       async handle({ params }) {
-        const asset = await findAsset(params['file']!)
+        const asset = await findPageAsset(params['file']!)
         if (asset === undefined)
           throw new DomainError('not_found', `unknown file ${JSON.stringify(params['file']!.slice(0, 100))}`)
         const { bytes, type, isCurrent } = asset

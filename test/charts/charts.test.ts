@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { standAlone } from '../../charts/colours.ts'
 import { driftSvg, type DriftBar } from '../../charts/drift.ts'
-import { evidenceOf, evidenceSvg, evidenceText, type EvidencePoint } from '../../charts/evidence.ts'
+import { evidencePoints, evidenceSvg, evidenceText, type EvidencePoint } from '../../charts/evidence.ts'
 import { intervalsSvg, intervalsText, type IntervalRow } from '../../charts/intervals.ts'
 import { lossSvg, lossText, type Epoch } from '../../charts/loss.ts'
 import { profileBins, profileSvg } from '../../charts/profile.ts'
@@ -227,7 +227,7 @@ describe('a chart for the terminal', () => {
   })
 })
 
-type ChartedVerdict = Parameters<typeof evidenceOf>[0][number]['verdict']
+type ChartedVerdict = Parameters<typeof evidencePoints>[0][number]['verdict']
 
 describe('the evidence of verdicts', () => {
   const waiting: ChartedVerdict = {
@@ -242,7 +242,7 @@ describe('the evidence of verdicts', () => {
   const passed = { kind: 'pass' as const, reasons: [], statistics: { errorsLogE: -3, errorsThreshold: 5 } }
 
   it('is a share of its threshold, and takes the proof furthest behind', () => {
-    const found = evidenceOf([
+    const found = evidencePoints([
       { atMs: 2, stage: 'canary', verdict: passed },
       { atMs: 1, stage: 'canary', verdict: waiting },
     ])
@@ -256,7 +256,7 @@ describe('the evidence of verdicts', () => {
     ])
   })
   it('does not complete requirements of another stage', () => {
-    const found = evidenceOf([
+    const found = evidencePoints([
       { atMs: 1, stage: 'canary 1', verdict: waiting },
       { atMs: 2, stage: 'canary 2', verdict: passed },
     ])

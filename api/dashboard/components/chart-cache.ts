@@ -3,7 +3,7 @@ const maxCharts = 200
 const kept = new Map<string, Promise<string>>()
 
 /** `key` names everything the chart shows. */
-export function drawnOnce(key: string, draw: () => Promise<string>): Promise<string> {
+export function cachedChart(key: string, draw: () => Promise<string>): Promise<string> {
   const known = kept.get(key)
   if (known !== undefined) return known
   const drawing = draw()

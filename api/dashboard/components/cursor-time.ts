@@ -1,7 +1,7 @@
 /** Validates a Postgres timestamp from the address of a page, so that no other text reaches a statement. */
 import { DomainError } from '../../../domain/errors.ts'
 
-export function momentOfKey(text: string): string {
+export function cursorTime(text: string): string {
   const written = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(text)
   if (!written || !Number.isFinite(Date.parse(text.slice(0, 19).replace(' ', 'T') + 'Z')))
     throw new DomainError('invalid_request', 'after: not a cursor of this list')

@@ -1,22 +1,22 @@
 /** Elements that several pages share. Texts from outside are children or attributes alone, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
-import { count } from '../../../charts/figures.ts'
-import type { View } from '../page.ts'
+import { countText } from '../../../charts/figures.ts'
+import type { PageElement } from '../page.ts'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
 
 /** A state as a word; its colour repeats the word. */
-export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): View => (
+export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): PageElement => (
   <span class={`badge ${tone}`}>{children}</span>
 )
 
 /** A time in UTC to the minute; its `datetime` and title hold ISO 8601. */
-export const Time = ({ at }: { at: string | undefined }): View =>
+export const Time = ({ at }: { at: string | undefined }): PageElement =>
   at === undefined ? <>–</> : <time datetime={at} title={at}>{`${at.slice(0, 10)} ${at.slice(11, 16)}`}</time>
 
 /** The time since a moment. */
-export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): View =>
+export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <>–</>
   ) : (
@@ -26,7 +26,7 @@ export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): V
   )
 
 /** A time with the time since it: `2026-11-21 05:25 (51 min)`. */
-export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): View =>
+export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <span class="quiet">—</span>
   ) : (
@@ -52,13 +52,6 @@ export function durationText(ms: number): string {
   return rest > 0 ? `${whole} ${name} ${rest} ${smallName}` : `${whole} ${name}`
 }
 
-/** A whole number with a comma after each three digits. */
-export const countText = count
-
-/** A share as per cent; a small one is not rounded to zero. */
-export const percentText = (share: number): string =>
-  share > 0 && share < 0.0001 ? '< 0.01 %' : `${numberText(Number((100 * share).toPrecision(2)))} %`
-
 /** Basis points as per cent. */
 export const shareText = (basisPoints: number): string => `${basisPoints / 100} %`
 
@@ -75,7 +68,7 @@ export function gainText(value: number | null | undefined): string {
   return numberText(Math.abs(value) >= 1_000 ? value : Number(value.toPrecision(3)), true)
 }
 
-export interface Column<Row> {
+export interface TableColumn<Row> {
   head: string
   /** Aligns numbers to the right. */
   numeric?: boolean
@@ -85,7 +78,7 @@ export interface Column<Row> {
 }
 
 /** A table with a caption; it scrolls inside the page where it is too wide. `empty` stands in its place when there are no rows. */
-export function Table<Row>({
+export function DataTable<Row>({
   caption,
   hideCaption,
   columns,
@@ -95,10 +88,10 @@ export function Table<Row>({
   caption: string
   /** Leaves the caption to screen readers, where a heading above says the same. */
   hideCaption?: boolean
-  columns: readonly Column<Row>[]
+  columns: readonly TableColumn<Row>[]
   rows: readonly Row[]
   empty: Child
-}): View {
+}): PageElement {
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
     <div class="scroll" role="region" aria-label={caption} tabindex={0}>
@@ -132,7 +125,11 @@ export function Table<Row>({
 }
 
 /** Name and value pairs. */
-export const Facts = ({ facts }: { facts: readonly (readonly [name: string, value: Child])[] }): View => (
+export const Facts = ({
+  facts,
+}: {
+  facts: readonly (readonly [name: string, value: Child])[]
+}): PageElement => (
   <dl class="facts">
     {facts.map(([name, value]) => (
       <>
@@ -160,7 +157,7 @@ export const Live = ({
   everyMs?: number
   over?: boolean
   children?: Child
-}): View =>
+}): PageElement =>
   over ? (
     <div id={id}>{children}</div>
   ) : (
@@ -177,7 +174,7 @@ export const Live = ({
   )
 
 /** A chart drawn by this process, with its title and description inside; never a text from outside. */
-export const Chart = ({ svg }: { svg: string }): View => <figure class="chart">{raw(svg)}</figure>
+export const Chart = ({ svg }: { svg: string }): PageElement => <figure class="chart">{raw(svg)}</figure>
 
 /** Links to the previous and the next page of a numbered list. */
 export const Pager = ({
@@ -189,7 +186,7 @@ export const Pager = ({
   page: number
   more: boolean
   href: (page: number) => string
-}): View =>
+}): PageElement =>
   page === 1 && !more ? (
     <></>
   ) : (

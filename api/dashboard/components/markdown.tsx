@@ -1,7 +1,7 @@
 /** Renders Markdown of runbooks and model cards. HTML in the source is escaped, and links lead to runbooks or to https alone. */
 import { raw } from 'hono/html'
 import MarkdownIt from 'markdown-it'
-import type { View } from '../page.ts'
+import type { PageElement } from '../page.ts'
 
 const maxLength = 200_000
 
@@ -48,6 +48,6 @@ rules.th_open = (tokens, at) => `<th scope="col"${aligned(tokens[at]!)}>`
 rules.td_open = (tokens, at) => `<td${aligned(tokens[at]!)}>`
 const aligned = ({ attrs }: { attrs: unknown }): string => (attrs === null ? '' : ' class="number"')
 
-export const Markdown = ({ source }: { source: string }): View => (
+export const Markdown = ({ source }: { source: string }): PageElement => (
   <div class="prose">{raw(markdown.render(source.slice(0, maxLength)))}</div>
 )

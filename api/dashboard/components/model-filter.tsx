@@ -3,22 +3,32 @@ import type { Database } from '../../../store/postgres.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { filterVisible } from '../../auth/authorization.ts'
-import type { View } from '../page.ts'
+import type { PageElement } from '../page.ts'
 
-export interface Narrowed {
+export interface FilteredModels {
   /** The models that the key may access. */
   models: string[]
   /** The models whose rows are read; all when absent. Empty for an unknown model and for one out of scope. */
   asked?: { models: readonly string[] }
 }
 
-export async function narrowed(store: Database, actor: Actor, model: string | undefined): Promise<Narrowed> {
+export async function filterByModel(
+  store: Database,
+  actor: Actor,
+  model: string | undefined,
+): Promise<FilteredModels> {
   const models = filterVisible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
   const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
   return { models, asked: asked && { models: asked } }
 }
 
-export const ModelChoice = ({ models, chosen }: { models: string[]; chosen: string | undefined }): View => (
+export const ModelSelect = ({
+  models,
+  chosen,
+}: {
+  models: string[]
+  chosen: string | undefined
+}): PageElement => (
   <div>
     <label for="model">Model</label>
     <select id="model" name="model">

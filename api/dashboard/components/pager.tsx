@@ -1,8 +1,8 @@
 /** Renders the links of keyset-paged lists. Page numbers would repeat rows when a row is added. */
 import { DomainError } from '../../../domain/errors.ts'
-import type { View } from '../page.ts'
+import type { PageElement } from '../page.ts'
 
-export const Onward = ({
+export const CursorPager = ({
   first,
   next,
 }: {
@@ -10,7 +10,7 @@ export const Onward = ({
   first?: string | undefined
   /** The address of the next page; absent on the last page. */
   next?: string | undefined
-}): View =>
+}): PageElement =>
   first === undefined && next === undefined ? (
     <></>
   ) : (
@@ -25,10 +25,7 @@ export const Onward = ({
   )
 
 /** The address of a list with its query. Parameters without a value are omitted. */
-export function addressOf(
-  path: string,
-  query: Readonly<Record<string, string | number | undefined>>,
-): string {
+export function listHref(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
   const sent = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) if (value !== undefined) sent.set(name, String(value))
   const text = sent.toString()
@@ -36,7 +33,7 @@ export function addressOf(
 }
 
 /** Splits the cursor of a list; throws `invalid_request` for another text. */
-export function keyParts(text: string, count: number): string[] {
+export function cursorParts(text: string, count: number): string[] {
   const parts = text.split('~')
   if (parts.length !== count || parts.some((part) => part === ''))
     throw new DomainError('invalid_request', 'after: not a cursor of this list')

@@ -6,7 +6,10 @@ import { qualityInterval } from './quality-interval.ts'
 export type DatedPoint = QualityPoint & { toMs: number }
 
 /** `positives`: the share of positive test rows, which stands in for that of a window. */
-export function pointsOf(windows: readonly QualityWindow[], positives: number | undefined): DatedPoint[] {
+export function qualityPoints(
+  windows: readonly QualityWindow[],
+  positives: number | undefined,
+): DatedPoint[] {
   return windows.map(({ version, fromMs, toMs, report }) => {
     const { value, baseline, margin, rows, metric, level, higherIsBetter } = report
     const [low, high] = qualityInterval({ metric, value, rows }, positives) ?? []

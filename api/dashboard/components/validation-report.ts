@@ -2,12 +2,12 @@
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
 
-export interface Report {
+export interface ValidationReport {
   results: ExpectationResult[]
   columns: ColumnSummary[]
 }
 
-export function reportOf({ report }: StoredValidation): Report {
+export function reportOf({ report }: StoredValidation): ValidationReport {
   const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : [])
   return { results: list(report['results']), columns: list(report['columns']) }
 }

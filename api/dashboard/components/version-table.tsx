@@ -1,9 +1,9 @@
 /** Renders a table of versions, with a form that compares two of them. */
 import type { FoundVersion } from '../../../store/registry/version-search.ts'
 import type { VersionStatus } from '../../../domain/registry/version-query.ts'
-import type { Column, Tone } from './elements.tsx'
-import type { View } from '../page.ts'
-import { Badge, numberText, Table, Time } from './elements.tsx'
+import type { TableColumn, Tone } from './elements.tsx'
+import type { PageElement } from '../page.ts'
+import { Badge, numberText, DataTable, Time } from './elements.tsx'
 import { metricName, shortDigest } from '../labels.ts'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
@@ -38,10 +38,10 @@ export function VersionTable({
   versions: readonly FoundVersion[]
   /** The primary metric of the model; it stands first. */
   primary?: string | undefined
-  empty: View | string
-}): View {
+  empty: PageElement | string
+}): PageElement {
   const metrics = metricsOf(versions, primary)
-  const choice = (name: 'one' | 'other', place: number): Column<FoundVersion> => ({
+  const choice = (name: 'one' | 'other', place: number): TableColumn<FoundVersion> => ({
     head: name === 'one' ? 'A' : 'B',
     cell: ({ version }) => (
       <input
@@ -55,7 +55,7 @@ export function VersionTable({
   })
   const comparable = versions.length > 1
   const table = (
-    <Table
+    <DataTable
       caption="Versions"
       hideCaption
       rows={versions}

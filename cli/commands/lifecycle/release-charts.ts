@@ -1,6 +1,6 @@
 /** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
 import type { EvidencePoint } from '../../../charts/evidence.ts'
-import { evidenceOf, evidenceText } from '../../../charts/evidence.ts'
+import { evidencePoints, evidenceText } from '../../../charts/evidence.ts'
 import type { IntervalRow } from '../../../charts/intervals.ts'
 import { intervalOf, intervalsText } from '../../../charts/intervals.ts'
 import type { Timeline, TimelineStage } from '../../../charts/timeline.ts'
@@ -63,7 +63,7 @@ export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
 }
 
 export function evidencePointsOf({ state, decisions }: ChartedRelease): EvidencePoint[] {
-  return evidenceOf(
+  return evidencePoints(
     oldestFirst(decisions).map(({ at, stage, stage_index: index, kind, reasons, statistics }) => ({
       atMs: Date.parse(at),
       stage: nameOf(state, stage, index),

@@ -9,7 +9,7 @@ import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
-import { furnish } from '../../support/dashboard/half-year-rows.ts'
+import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
 
 const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
 const model = 'late-trains'
@@ -70,7 +70,7 @@ beforeAll(async () => {
     })
     await markKnownGood(database, champion)
   })
-  await furnish(house.store, { model, champion, hostile })
+  await seedHalfYear(house.store, { model, champion, hostile })
   await house.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100

@@ -3,26 +3,26 @@ import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 
-export interface Visit {
+export interface BrowserSession {
   context: BrowserContext
   page: Page
   /** Empty when nothing did. */
-  wrong: string[]
+  problems: string[]
   signIn(key: string, next?: string): Promise<void>
   close(): Promise<void>
 }
 
-export interface VisitOptions {
+export interface SessionOptions {
   url: string
   dark?: boolean
   width?: number
   height?: number
 }
 
-export async function visit(
+export async function openSession(
   browser: Browser,
-  { url, dark = false, width = 1_280, height = 900 }: VisitOptions,
-): Promise<Visit> {
+  { url, dark = false, width = 1_280, height = 900 }: SessionOptions,
+): Promise<BrowserSession> {
   const context = await browser.newContext({
     baseURL: url,
     colorScheme: dark ? 'dark' : 'light',
@@ -30,27 +30,27 @@ export async function visit(
   })
   context.setDefaultTimeout(40_000)
   const page = await context.newPage()
-  const wrong: string[] = []
-  page.on('pageerror', (error) => wrong.push(`error: ${error.message}`))
+  const problems: string[] = []
+  page.on('pageerror', (error) => problems.push(`error: ${error.message}`))
   page.on('dialog', (dialog) => {
-    wrong.push(`dialog: ${dialog.message()}`)
+    problems.push(`dialog: ${dialog.message()}`)
     void dialog.dismiss()
   })
   page.on('console', (message) => {
     // What was asked for and refused is told there too; tests of refusals look at the answer itself.
     const isRefusal = /status of (403|409)/.test(message.text())
     if ((message.type() === 'error' || message.type() === 'warning') && !isRefusal)
-      wrong.push(`${message.type()}: ${message.text()}`)
+      problems.push(`${message.type()}: ${message.text()}`)
   })
   context.on('request', (request) => {
     const asked = new URL(request.url())
-    if (asked.protocol !== 'data:' && asked.origin !== url) wrong.push(`a request to ${asked.origin}`)
-    if (asked.pathname === '/csp-reports') wrong.push(`a report: ${request.postData()}`)
+    if (asked.protocol !== 'data:' && asked.origin !== url) problems.push(`a request to ${asked.origin}`)
+    if (asked.pathname === '/csp-reports') problems.push(`a report: ${request.postData()}`)
   })
   return {
     context,
     page,
-    wrong,
+    problems,
     async signIn(key, next = '/') {
       await page.goto(next)
       await page.getByLabel('API key').fill(key)
@@ -72,7 +72,7 @@ interface AxeResult {
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 /** What keeps people with a screen reader, a keyboard or weak eyes from using the page, where it is serious. */
-export async function barriers(page: Page): Promise<string[]> {
+export async function accessibilityIssues(page: Page): Promise<string[]> {
   // Through the browser's own console, which the policy of the page does not bind; the page is not changed by it.
   const client = await page.context().newCDPSession(page)
   try {
@@ -94,8 +94,8 @@ export async function barriers(page: Page): Promise<string[]> {
 }
 
 /** By how many pixels the page is wider than its window. */
-export const overhang = (page: Page): Promise<number> =>
+export const overflowPx = (page: Page): Promise<number> =>
   page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
 
 /** Whether any text was taken for markup. */
-export const isHurt = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')
+export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')

@@ -22,12 +22,12 @@ import { waitUntil } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { furnish, furnishedAddresses } from './half-year-rows.ts'
+import { seedHalfYear, seededPaths } from './half-year-rows.ts'
 
 /** Runs and calls out if anything on a page takes it for markup. */
-export const markup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
+export const hostileMarkup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
 
-export interface Scene {
+export interface DashboardFixture {
   core: Core
   server: RunningServer
   url: string
@@ -39,15 +39,15 @@ export interface Scene {
   /** Starts the release of a version and answers its id once it awaits its approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
   /** Callers who ask for predictions from now on. */
-  call(): void
+  startTraffic(): void
   /** Where each page is to be looked at, by its path as declared. */
-  addresses(release: string): Record<string, string>
+  pathsOfPages(release: string): Record<string, string>
   close(): Promise<void>
 }
 
 const step = { minMs: 0, minRequests: 20, deadlineMs: 600_000 }
 /** Goes on only when callers ask: a test sees each stage before it lets it pass. */
-export const scenePolicy: ReleasePolicy = {
+export const fixturePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 600_000 },
   stages: [
@@ -59,17 +59,24 @@ export const scenePolicy: ReleasePolicy = {
   limits: { ...defaultCanaryPolicy, maxStaleMs: 60_000, promotion: 'off', srm: 'off' },
 }
 
-export interface SceneOptions {
+export interface DashboardOptions {
   model?: string
   /** Put into every text from outside; nothing where people are to look at the pages. */
   hostile?: string
 }
 
-export async function openScene(servers: Servers, options: SceneOptions = {}): Promise<Scene> {
+export async function openDashboard(
+  servers: Servers,
+  options: DashboardOptions = {},
+): Promise<DashboardFixture> {
   const { model = 'late-trains', hostile = '' } = options
   const core = await startCore(servers)
   const { config, store } = core
-  const registry = await insertModel(store, { model, policy: scenePolicy, artifactRoot: config.artifactRoot })
+  const registry = await insertModel(store, {
+    model,
+    policy: fixturePolicy,
+    artifactRoot: config.artifactRoot,
+  })
   const champion = await registry.register()
   await seatChampion(store, model, champion)
   const candidate = await registry.register(champion)
@@ -77,7 +84,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
   await describe(core, { model, version: champion, report: { ...report, metrics: [], slices: [] }, hostile })
   await describe(core, { model, version: candidate, against: champion, report, hostile })
   await upsertAlert(store, {
-    dedupeKey: 'scene',
+    dedupeKey: 'dashboard',
     model,
     severity: 'warning',
     kind: 'drift_warn',
@@ -87,7 +94,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
       ${`It is better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
-  await furnish(store, { model, champion, hostile })
+  await seedHalfYear(store, { model, champion, hostile })
   const people = {
     anna: 'approver',
     ben: 'approver',
@@ -102,7 +109,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
         (await insertKey(store, { name, role })).key,
       ]),
     ),
-  ) as Scene['keys']
+  ) as DashboardFixture['keys']
   const server = await startServer(
     { ...config, api: { ...config.api, host: '127.0.0.1', port: 0, publicPredictions: true } },
     pino({ level: 'silent' }),
@@ -119,7 +126,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
     candidate,
     keys,
     registry,
-    async release(version, policy = scenePolicy) {
+    async release(version, policy = fixturePolicy) {
       const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
         workflowId: releaseWorkflowId(model),
         taskQueue: config.taskQueues.control,
@@ -130,14 +137,14 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
       await waitUntil(asks, `the release of ${version} that awaits its approval`, 60_000)
       return id
     },
-    call() {
+    startTraffic() {
       calling ??= ask(`${url}/v1/models/${model}/predict`, stopping.signal)
     },
-    addresses: (release) => ({
+    pathsOfPages: (release) => ({
       '/': '/',
       '/releases': '/releases',
       '/releases/:id': `/releases/${release}`,
-      ...furnishedAddresses({ model, champion, other: candidate }),
+      ...seededPaths({ model, champion, other: candidate }),
       '/releases/:id/simulation': `/releases/${release}/simulation`,
       '/retrainings': '/retrainings',
       '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
@@ -159,7 +166,7 @@ export async function openScene(servers: Servers, options: SceneOptions = {}): P
     async close() {
       stopping.abort()
       await calling
-      await server.stop('the end of the scene')
+      await server.stop('test ended')
       await core.stop()
     },
   }

@@ -16,7 +16,7 @@ import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import type { Store } from '../../../store/postgres.ts'
 
-export interface Furnished {
+export interface SeededModel {
   model: string
   /** In the order in which they were registered; the last has no champion's past. */
   champion: string
@@ -29,7 +29,7 @@ const weekMs = 7 * 24 * hourMs
 const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** Where the pages of it are to be looked at, by their paths as declared. */
-export function furnishedAddresses({
+export function seededPaths({
   model,
   champion,
   other,
@@ -57,9 +57,9 @@ export function furnishedAddresses({
   }
 }
 
-export async function furnish(
+export async function seedHalfYear(
   store: Store,
-  { model, champion, hostile = '', nowMs = Date.now() }: Furnished,
+  { model, champion, hostile = '', nowMs = Date.now() }: SeededModel,
 ): Promise<void> {
   const random = seededRandom(11)
   const hours = (count: number, shift: number) =>
@@ -125,7 +125,7 @@ export async function furnish(
   await writeRecords(store, { model, champion, hostile })
 }
 
-type Written = Required<Furnished>
+type Written = Required<SeededModel>
 
 async function writeCounts(
   store: Store,

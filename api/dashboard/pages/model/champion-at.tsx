@@ -1,6 +1,6 @@
 /** Shows the champion at a point in time, with its release, approvals and evidence. */
 import type { LiveAt } from '../../../../store/registry/champion-at.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { Badge, Time } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 
@@ -16,7 +16,7 @@ export const LiveAtForm = ({
   live: LiveAt | undefined
   first: { version: string; at: string } | undefined
   model: string
-}): View => (
+}): PageElement => (
   <section class="card">
     <h2>Live at a point in time</h2>
     <form class="filter" method="get" action={path} role="search" aria-label="Live at a point in time">
@@ -51,7 +51,7 @@ export const LiveAtForm = ({
   </section>
 )
 
-const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): View => {
+const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageElement => {
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
   // A rollback restores an earlier version: its approvals belong to the release that promoted it.
   const release = cause === 'rollback' ? live.earnedBy : live.release

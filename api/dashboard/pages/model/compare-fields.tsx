@@ -1,7 +1,8 @@
 /** Lists the fields in which two versions differ, and the identical ones. */
+import { countText } from '../../../../charts/figures.ts'
 import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
-import type { View } from '../../page.ts'
-import { Badge, countText, numberText, Table } from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { Badge, numberText, DataTable } from '../../components/elements.tsx'
 import { shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
@@ -15,14 +16,14 @@ const titles: Readonly<Record<Section, string>> = {
   origin: 'Origin',
 }
 
-export const Comparison = ({
+export const ComparedFields = ({
   one,
   other,
   differences,
   same,
   notes,
   models,
-}: VersionComparison & { models: [string, string] }): View => (
+}: VersionComparison & { models: [string, string] }): PageElement => (
   <>
     {notes.map((note) => (
       <p class="notice warn">{`${note.charAt(0).toUpperCase()}${note.slice(1)}.`}</p>
@@ -47,7 +48,7 @@ export const Comparison = ({
   </>
 )
 
-const linkOf = (model: string, version: string): View => (
+const linkOf = (model: string, version: string): PageElement => (
   <a href={`/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`}>{version}</a>
 )
 
@@ -59,14 +60,14 @@ const Fields = ({
 }: {
   caption: string
   fields: readonly ComparedField[]
-  names: [View | string, View | string]
+  names: [PageElement | string, PageElement | string]
   empty: string
-}): View => (
+}): PageElement => (
   <>
     <p class="small">
       A: {names[0]} · B: {names[1]}
     </p>
-    <Table
+    <DataTable
       caption={caption}
       hideCaption
       rows={fields.map((field, i) => ({ ...field, first: fields[i - 1]?.section !== field.section }))}
@@ -97,7 +98,7 @@ const Fields = ({
   </>
 )
 
-const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }): View => {
+const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }): PageElement => {
   if (value === null) return <span class="quiet">—</span>
   if (typeof value === 'number')
     return (

@@ -4,8 +4,8 @@ import { compareVersions, type VersionComparison } from '../../../../domain/regi
 import { comparedOf } from '../../../services/version-diff.ts'
 import { resolveVersion } from '../../../services/resolve-version.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { page, type View } from '../../page.ts'
-import { Comparison } from './compare-fields.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { ComparedFields } from './compare-fields.tsx'
 
 const name = z.string().min(1).max(200)
 const query = z.strictObject({ one: name.optional(), other: name.optional() })
@@ -15,7 +15,7 @@ interface Compared {
   models: [string, string]
 }
 
-export const compare = page<Compared, z.infer<typeof query>>({
+export const comparePage = definePage<Compared, z.infer<typeof query>>({
   query,
   async load({ store }, { actor, query: { one, other } }) {
     if (one === undefined || other === undefined) return { models: ['', ''] }
@@ -47,7 +47,7 @@ export const compare = page<Compared, z.infer<typeof query>>({
         <Field id="other" label="B" value={other} hint="iris_v1.2.0" />
         <button class="second">Compare</button>
       </form>
-      {comparison !== undefined && <Comparison {...comparison} models={models} />}
+      {comparison !== undefined && <ComparedFields {...comparison} models={models} />}
     </>
   ),
 })
@@ -62,7 +62,7 @@ const Field = ({
   label: string
   value: string | undefined
   hint: string
-}): View => (
+}): PageElement => (
   <div>
     <label for={id}>{label}</label>
     <input

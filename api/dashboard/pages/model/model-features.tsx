@@ -8,8 +8,8 @@ import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { page, type View } from '../../page.ts'
-import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, type Tone } from '../../components/elements.tsx'
 import { driftText } from '../../labels.ts'
 
@@ -20,7 +20,7 @@ const hours = 24
 
 interface FeaturePart {
   name: string
-  chart: Drawn
+  chart: ChartSizes
   legend: string
   psi: number | null
   level: string | undefined
@@ -33,7 +33,7 @@ interface Features {
   total: number
 }
 
-export const featuresPage = page<Features>({
+export const featuresPage = definePage<Features>({
   async load({ store, serving }, { actor, params }) {
     const { name: model } = await getModel(store, params['name']!)
     requireModelAccess(actor, model)
@@ -73,7 +73,7 @@ export const featuresPage = page<Features>({
         const bins = profileBins(reference, counts)
         return {
           name,
-          chart: await drawn(
+          chart: await drawChartSizes(
             { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
             bins,
             (data, frame) => profileSvg(data, { ...frame, subject: name }),
@@ -116,7 +116,7 @@ export const featuresPage = page<Features>({
 
 const tones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
-const Part = ({ name, chart, legend, psi, level }: FeaturePart): View => (
+const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => (
   <section class="card">
     <h2>
       {name}{' '}
@@ -127,7 +127,7 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): View => (
         </Badge>
       )}
     </h2>
-    <Drawing chart={chart} note={legend} />
+    <ChartFigure chart={chart} note={legend} />
   </section>
 )
 

@@ -3,21 +3,21 @@ import { sparkline } from '../../../../charts/sparkline.ts'
 import type { QualityPoint } from '../../../../charts/quality.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
-import type { View } from '../../page.ts'
-import { Drawing, type Drawn } from '../../components/chart.tsx'
-import { Badge, numberText, Table, Time, type Tone } from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
+import { Badge, numberText, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
 import { driftText, metricName } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
   metric: string
-  chart: Drawn
+  chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
   weekly: boolean
 }
 
-export type DriftPart = LastDrift & { chart: Drawn }
+export type DriftPart = LastDrift & { chart: ChartSizes }
 
 const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
   held: 'good',
@@ -25,11 +25,11 @@ const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
   insufficient: 'quiet',
 }
 
-export const Quality = ({ points, metric, chart, weekly }: QualityPart): View => (
+export const QualitySection = ({ points, metric, chart, weekly }: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
-      <Drawing
+      <ChartFigure
         chart={chart}
         note={
           points.length === 0
@@ -37,7 +37,7 @@ export const Quality = ({ points, metric, chart, weekly }: QualityPart): View =>
             : 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
         }
       />
-      <Table
+      <DataTable
         caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
         empty="No outcomes yet. Send them to POST /v1/outcomes"
@@ -62,7 +62,7 @@ export const Quality = ({ points, metric, chart, weekly }: QualityPart): View =>
 )
 
 /** A week ends on a day, a window at a time. */
-const Until = ({ at, weekly }: { at: string; weekly: boolean }): View =>
+const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement =>
   weekly ? (
     <time datetime={at} title={at}>
       {at.slice(0, 10)}
@@ -73,7 +73,7 @@ const Until = ({ at, weekly }: { at: string; weekly: boolean }): View =>
 
 const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
-export const Drift = ({
+export const DriftSection = ({
   drift,
   windows,
   path,
@@ -81,7 +81,7 @@ export const Drift = ({
   drift: DriftPart | undefined
   windows: readonly DriftWindowLine[]
   path: string
-}): View => (
+}): PageElement => (
   <section class="card">
     <h2>Drift</h2>
     {drift === undefined ? (
@@ -100,7 +100,7 @@ export const Drift = ({
             ))}
           </ul>
         )}
-        <Drawing chart={drift.chart} note="Population stability index (PSI) per feature" />
+        <ChartFigure chart={drift.chart} note="Population stability index (PSI) per feature" />
         {windows.length > 1 && (
           <p>
             <span class="hint">Highest PSI in each of the last {windows.length} windows: </span>
@@ -118,9 +118,9 @@ export const Drift = ({
   </section>
 )
 
-export const Changes = ({ changes }: { changes: ChampionChange[] }): View => (
+export const ChampionHistory = ({ changes }: { changes: ChampionChange[] }): PageElement => (
   <section class="card">
-    <Table
+    <DataTable
       caption="Champion history"
       rows={changes}
       empty="No champion yet"

@@ -9,20 +9,20 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
 import { durationText } from '../../components/elements.tsx'
-import { page, type PageAsk, type View } from '../../page.ts'
+import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
+import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
 interface VersionPage {
   card: ModelCard
-  gains?: Drawn
-  loss?: Drawn
+  gains?: ChartSizes
+  loss?: ChartSizes
   training?: { epoch: number; durationMs?: number; attempts: number }
 }
 
 /** Throws `version_not_found` when the version belongs to another model than the path. */
-async function versionOf({ store }: ApiDeps, { actor, params }: PageAsk) {
+async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
   const { name, version } = params
   const found = await getVersion(store, version!)
   if (found.model !== name)
@@ -34,7 +34,7 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageAsk) {
   return found
 }
 
-export const versionPage = page<VersionPage>({
+export const versionPage = definePage<VersionPage>({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
     const [{ card, source }, run] = await Promise.all([
@@ -46,14 +46,18 @@ export const versionPage = page<VersionPage>({
     const [gains, loss] = await Promise.all([
       rows.length === 0
         ? undefined
-        : drawn(
+        : drawChartSizes(
             { id: 'gains', title: `Gains of ${card.version} over the champion at the time`, wide: 500 },
             rows,
             intervalsSvg,
           ),
       run === undefined || run.curve.length === 0
         ? undefined
-        : drawn({ id: 'loss', title: `Training loss of ${card.version}`, wide: 480 }, run.curve, lossSvg),
+        : drawChartSizes(
+            { id: 'loss', title: `Training loss of ${card.version}`, wide: 480 },
+            run.curve,
+            lossSvg,
+          ),
     ])
     return {
       card,
@@ -71,13 +75,13 @@ export const versionPage = page<VersionPage>({
         {gains !== undefined && (
           <section class="card">
             <h2>vs champion at the time</h2>
-            <Drawing chart={gains} note="Right of dashed = no regression, right of 0 = better" />
+            <ChartFigure chart={gains} note="Right of dashed = no regression, right of 0 = better" />
           </section>
         )}
         {loss !== undefined && (
           <section class="card">
             <h2>Training</h2>
-            <Drawing chart={loss} />
+            <ChartFigure chart={loss} />
             {training !== undefined && (
               <p class="hint">
                 {training.epoch} epochs
@@ -96,7 +100,7 @@ export const versionPage = page<VersionPage>({
   ),
 })
 
-export const cardPage = page<{ card: ModelCard }>({
+export const cardPage = definePage<{ card: ModelCard }>({
   async load(deps, ask) {
     return { card: (await readCard(deps.store, await versionOf(deps, ask))).card }
   },
@@ -112,13 +116,13 @@ export const cardPage = page<{ card: ModelCard }>({
   ),
 })
 
-const Crumbs = ({ card }: { card: ModelCard }): View => (
+const Crumbs = ({ card }: { card: ModelCard }): PageElement => (
   <p class="crumbs">
     <a href="/models">Models</a> › <a href={`/models/${encodeURIComponent(card.model)}`}>{card.model}</a>
   </p>
 )
 
-const Links = ({ card }: { card: ModelCard }): View => {
+const Links = ({ card }: { card: ModelCard }): PageElement => {
   const address = `/v1/versions/${encodeURIComponent(card.version)}/card`
   return (
     <p class="small">

@@ -31,15 +31,21 @@ import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
 import { searchedMoment } from '../../../http/schemas.ts'
-import { page, type View } from '../../page.ts'
-import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
-import { addressOf, Onward } from '../../components/pager.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
+import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Since } from '../../components/elements.tsx'
 import { metricName } from '../../labels.ts'
 import { calibrationOf } from '../../components/calibration.ts'
-import { pointsOf } from '../../components/quality-points.ts'
+import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
-import { Changes, Drift, Quality, type DriftPart, type QualityPart } from './model-parts.tsx'
+import {
+  ChampionHistory,
+  DriftSection,
+  QualitySection,
+  type DriftPart,
+  type QualityPart,
+} from './model-parts.tsx'
 import { LiveAtForm } from './champion-at.tsx'
 
 const versionsAPage = 20
@@ -59,7 +65,7 @@ interface Model {
   next?: string
   changes: ChampionChange[]
   quality: QualityPart
-  calibration?: Drawn
+  calibration?: ChartSizes
   drift?: DriftPart
   driftWindows: DriftWindowLine[]
   live?: LiveAt
@@ -67,7 +73,7 @@ interface Model {
   nowMs: number
 }
 
-export const model = page<Model, z.infer<typeof query>>({
+export const modelPage = definePage<Model, z.infer<typeof query>>({
   query,
   async load({ store }, { actor, params, query: { at, cursor } }) {
     const { name, definition } = await getModel(store, params['name']!)
@@ -99,19 +105,21 @@ export const model = page<Model, z.infer<typeof query>>({
     ])
     // An installation younger than three weeks has windows alone.
     const weekly = byWeek.length >= 3
-    const points = pointsOf(weekly ? byWeek : byWindow, share)
+    const points = qualityPoints(weekly ? byWeek : byWindow, share)
     const metric =
       (weekly ? byWeek : byWindow).at(-1)?.report.metric ??
       definition.evaluation?.policy?.primary ??
       'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const [qualityChart, driftChart, calibration] = await Promise.all([
-      drawn({ id: 'quality', title: `Live ${metricName(metric)} of ${name}` }, points, (data, frame) =>
-        qualitySvg(data, { ...frame, metric }),
+      drawChartSizes(
+        { id: 'quality', title: `Live ${metricName(metric)} of ${name}` },
+        points,
+        (data, frame) => qualitySvg(data, { ...frame, metric }),
       ),
       lastDrift === undefined
         ? undefined
-        : drawn(
+        : drawChartSizes(
             { id: 'drift', title: `Drift of ${name} by feature` },
             {
               rows: lastDrift.report.features.map(({ name: feature, psi, level }) => ({
@@ -126,7 +134,11 @@ export const model = page<Model, z.infer<typeof query>>({
           ),
       calibrated === undefined
         ? undefined
-        : drawn({ id: 'calibration', title: `Live calibration of ${name}` }, calibrated, reliabilitySvg),
+        : drawChartSizes(
+            { id: 'calibration', title: `Live calibration of ${name}` },
+            calibrated,
+            reliabilitySvg,
+          ),
     ])
     return {
       name,
@@ -162,7 +174,7 @@ export const model = page<Model, z.infer<typeof query>>({
         <section class="card">
           <h2>Versions</h2>
           <p class="small">
-            <a href={addressOf('/versions', { model: data.name })}>Search versions of {data.name}</a>
+            <a href={listHref('/versions', { model: data.name })}>Search versions of {data.name}</a>
           </p>
           <VersionTable
             versions={data.versions}
@@ -173,29 +185,29 @@ export const model = page<Model, z.infer<typeof query>>({
               </>
             }
           />
-          <Onward
+          <CursorPager
             first={cursor === undefined ? undefined : path}
-            next={data.next === undefined ? undefined : addressOf(path, { cursor: data.next })}
+            next={data.next === undefined ? undefined : listHref(path, { cursor: data.next })}
           />
         </section>
-        <Quality {...data.quality} />
+        <QualitySection {...data.quality} />
         {data.calibration !== undefined && (
           <section class="card">
             <h2>Calibration</h2>
-            <Drawing
+            <ChartFigure
               chart={data.calibration}
               note="Predicted vs observed on the latest outcomes. Dashed line = perfect calibration."
             />
           </section>
         )}
-        <Drift drift={data.drift} windows={data.driftWindows} path={path} />
-        <Changes changes={data.changes} />
+        <DriftSection drift={data.drift} windows={data.driftWindows} path={path} />
+        <ChampionHistory changes={data.changes} />
       </>
     )
   },
 })
 
-const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; path: string }): View => (
+const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; path: string }): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
     <h2>Live now</h2>
     {champion === undefined ? (

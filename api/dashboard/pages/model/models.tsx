@@ -3,9 +3,9 @@ import { z } from 'zod'
 import { listModelLines, type ModelListItem } from '../../../../store/dashboard/model-list.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { addressOf, Onward } from '../../components/pager.tsx'
-import { Age, Badge, Since, Table } from '../../components/elements.tsx'
+import { definePage } from '../../page.ts'
+import { listHref, CursorPager } from '../../components/pager.tsx'
+import { Age, Badge, Since, DataTable } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 50
@@ -18,7 +18,7 @@ interface Models {
   nowMs: number
 }
 
-export const models = page<Models, z.infer<typeof query>>({
+export const modelsPage = definePage<Models, z.infer<typeof query>>({
   query,
   async load({ store, serving }, { actor, query: { after } }) {
     const lines = await listModelLines(store, {
@@ -36,7 +36,7 @@ export const models = page<Models, z.infer<typeof query>>({
         <a href="/versions">Search all versions</a> by name, metric, date, status or data.
       </p>
       <section class="card">
-        <Table
+        <DataTable
           caption="Models"
           hideCaption
           rows={lines}
@@ -88,9 +88,9 @@ export const models = page<Models, z.infer<typeof query>>({
             },
           ]}
         />
-        <Onward
+        <CursorPager
           first={after === undefined ? undefined : '/models'}
-          next={more ? addressOf('/models', { after: lines.at(-1)!.model }) : undefined}
+          next={more ? listHref('/models', { after: lines.at(-1)!.model }) : undefined}
         />
       </section>
     </>

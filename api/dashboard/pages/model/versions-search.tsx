@@ -1,6 +1,6 @@
 /** Renders the search form of the versions page. */
 import { versionStatuses } from '../../../../domain/registry/version-query.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { versionStatusNames } from '../../../services/version-search.ts'
 
 const orders = [
@@ -13,7 +13,7 @@ const orders = [
   ['rmse', 'best RMSE first'],
 ] as const
 
-export const Search = ({ sent }: { sent: Record<string, string> }): View => (
+export const Search = ({ sent }: { sent: Record<string, string> }): PageElement => (
   <form class="filter" method="get" action="/versions" role="search" aria-label="Versions">
     <Field name="text" label="Name, actor or reason" sent={sent} hint="ada" />
     <Field name="model" label="Model" sent={sent} hint="iris" />
@@ -56,7 +56,7 @@ const Field = ({
   label: string
   hint: string
   sent: Record<string, string>
-}): View => (
+}): PageElement => (
   <div>
     <label for={name}>{label}</label>
     <input

@@ -5,8 +5,8 @@ import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
 import { versionSearchFields } from '../../../services/version-search.ts'
 import { expectInOrder } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { addressOf, Onward } from '../../components/pager.tsx'
+import { definePage } from '../../page.ts'
+import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Search } from './versions-search.tsx'
 import { VersionTable } from '../../components/version-table.tsx'
 
@@ -20,7 +20,7 @@ interface Found {
   next?: string
 }
 
-export const versions = page<Found, Query>({
+export const versionsPage = definePage<Found, Query>({
   query,
   async load({ store }, { actor, query }) {
     const { metric, cursor, order = 'newest', since, until, ...rest } = query
@@ -64,9 +64,9 @@ export const versions = page<Found, Query>({
               )
             }
           />
-          <Onward
-            first={cursor === undefined ? undefined : addressOf('/versions', asked)}
-            next={next === undefined ? undefined : addressOf('/versions', { ...asked, cursor: next })}
+          <CursorPager
+            first={cursor === undefined ? undefined : listHref('/versions', asked)}
+            next={next === undefined ? undefined : listHref('/versions', { ...asked, cursor: next })}
           />
         </section>
       </>

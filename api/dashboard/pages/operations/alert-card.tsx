@@ -1,7 +1,7 @@
 /** Renders an open alert with its runbook link, its assignee and the form that acknowledges or resolves it. */
 import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Age, Badge, Time, type Tone } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
@@ -12,7 +12,7 @@ export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
   info: 'info',
 }
 
-export const Runbook = ({ kind }: { kind: string }): View =>
+export const RunbookLink = ({ kind }: { kind: string }): PageElement =>
   isAlertKind(kind) ? (
     <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{plain(kind)}</a>
   ) : (
@@ -25,7 +25,7 @@ const cardTones: Readonly<Record<Alert['severity'], string>> = {
   info: 'info',
 }
 
-export const Open = ({
+export const AlertCard = ({
   alert,
   nowMs,
   token,
@@ -33,7 +33,7 @@ export const Open = ({
   alert: Alert
   nowMs: number
   token: string | undefined
-}): View => {
+}): PageElement => {
   const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
   const heading = `alert-${id}`
   return (
@@ -67,12 +67,18 @@ export const Open = ({
           </>
         )}
       </p>
-      {token !== undefined && <Say alert={alert} token={token} />}
+      {token !== undefined && <AlertForm alert={alert} token={token} />}
     </article>
   )
 }
 
-const Say = ({ alert: { id, acknowledgedBy }, token }: { alert: Alert; token: string }): View => (
+const AlertForm = ({
+  alert: { id, acknowledgedBy },
+  token,
+}: {
+  alert: Alert
+  token: string
+}): PageElement => (
   <form class="filter" method="post" action={`/alerts/${id}`} aria-label={`Alert ${id}`}>
     <TokenField token={token} />
     <div class="wide-field">

@@ -4,11 +4,11 @@ import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { addressOf, Onward } from '../../components/pager.tsx'
-import { Badge, Table, Time } from '../../components/elements.tsx'
+import { definePage } from '../../page.ts'
+import { listHref, CursorPager } from '../../components/pager.tsx'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
-import { Open, Runbook, severityTones } from './alert-card.tsx'
+import { AlertCard, RunbookLink, severityTones } from './alert-card.tsx'
 
 const maxOpen = 100
 const rowsAPage = 30
@@ -26,7 +26,7 @@ interface Alerts {
   nowMs: number
 }
 
-export const alerts = page<Alerts, Query>({
+export const alertsPage = definePage<Alerts, Query>({
   query,
   async load({ store, serving }, { actor, query: { model, before } }) {
     const filter = { ...modelFilter(actor), model }
@@ -52,13 +52,17 @@ export const alerts = page<Alerts, Query>({
       )}
       {before === undefined && open.length === 0 && <p class="notice good">No open alerts</p>}
       {open.map((alert) => (
-        <Open alert={alert} nowMs={nowMs} token={alertHandlers.includes(actor.role) ? token : undefined} />
+        <AlertCard
+          alert={alert}
+          nowMs={nowMs}
+          token={alertHandlers.includes(actor.role) ? token : undefined}
+        />
       ))}
       {open.length === maxOpen && (
         <p class="hint">Showing the {maxOpen} most severe alerts; more are open.</p>
       )}
       <section class="card">
-        <Table
+        <DataTable
           caption="Resolved"
           rows={resolved}
           empty="No resolved alerts"
@@ -69,15 +73,15 @@ export const alerts = page<Alerts, Query>({
               head: 'Severity',
               cell: ({ severity }) => <Badge tone={severityTones[severity]}>{severity}</Badge>,
             },
-            { head: 'Kind', names: true, cell: ({ kind }) => <Runbook kind={kind} /> },
+            { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
             { head: 'Model', cell: (alert) => alert.model ?? '–' },
             { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },
             { head: 'Assignee', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '–' },
           ]}
         />
-        <Onward
-          first={before === undefined ? undefined : addressOf('/alerts', { model })}
-          next={more ? addressOf('/alerts', { model, before: resolved.at(-1)!.id }) : undefined}
+        <CursorPager
+          first={before === undefined ? undefined : listHref('/alerts', { model })}
+          next={more ? listHref('/alerts', { model, before: resolved.at(-1)!.id }) : undefined}
         />
       </section>
     </>

@@ -2,8 +2,8 @@
 import { z } from 'zod'
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { modelName } from '../../../http/schemas.ts'
-import type { View } from '../../page.ts'
-import { addressOf } from '../../components/pager.tsx'
+import type { PageElement } from '../../page.ts'
+import { listHref } from '../../components/pager.tsx'
 
 const word = z.string().min(1).max(200)
 export const auditQuery = z.strictObject({
@@ -16,7 +16,7 @@ export const auditQuery = z.strictObject({
 export type AuditQuery = z.infer<typeof auditQuery>
 
 /** A value that links to the list filtered by it. */
-export const Narrow = ({
+export const FilterLink = ({
   asked,
   field,
   value,
@@ -24,10 +24,10 @@ export const Narrow = ({
   asked: Omit<AuditQuery, 'before'>
   field: string
   value: string
-}): View => (
+}): PageElement => (
   <a
     class="plain-link nowrap"
-    href={addressOf('/audit', { ...asked, [field]: value })}
+    href={listHref('/audit', { ...asked, [field]: value })}
     title={`Only this: ${value}`.slice(0, 200)}
   >
     {value.length > 60 ? `${value.slice(0, 59)}…` : value}
@@ -36,7 +36,7 @@ export const Narrow = ({
 
 const maxDetailLength = 4_000
 
-export const Detail = ({ detail }: { detail: AuditRow['detail'] }): View => {
+export const Detail = ({ detail }: { detail: AuditRow['detail'] }): PageElement => {
   const text = JSON.stringify(detail, null, 1)
   if (text === '{}') return <></>
   const { reason } = detail
@@ -48,7 +48,7 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): View => {
   )
 }
 
-export const Filter = ({ query }: { query: AuditQuery }): View => (
+export const AuditFilterForm = ({ query }: { query: AuditQuery }): PageElement => (
   <form class="filter" method="get" action="/audit" role="search" aria-label="Audit">
     {(['actor', 'action', 'subject', 'model'] as const).map((name) => (
       <div>

@@ -1,7 +1,8 @@
 /** Verifies the newest entries of the audit log and shows the result. */
+import { countText } from '../../../../charts/figures.ts'
 import { verifyTail, type TailReport } from '../../../../store/audit/verify-tail.ts'
-import { page } from '../../page.ts'
-import { countText, numberText } from '../../components/elements.tsx'
+import { definePage } from '../../page.ts'
+import { numberText } from '../../components/elements.tsx'
 
 /** The verification stops here, so that the page loads and other requests are served. */
 const withinMs = 5_000
@@ -13,7 +14,7 @@ interface Verification {
   issues: string[]
 }
 
-export const verification = page<Verification>({
+export const verificationPage = definePage<Verification>({
   async load({ store, heads }) {
     const fromMs = performance.now()
     const [{ heads: known, issues }, last] = await Promise.all([heads.read(), heads.last()])

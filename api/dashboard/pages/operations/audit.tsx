@@ -2,10 +2,10 @@
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { searchAudit } from '../../../../store/audit/audit-search.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { addressOf, Onward } from '../../components/pager.tsx'
-import { Table, Time } from '../../components/elements.tsx'
-import { auditQuery, Detail, Filter, Narrow, type AuditQuery } from './audit-cells.tsx'
+import { definePage } from '../../page.ts'
+import { listHref, CursorPager } from '../../components/pager.tsx'
+import { DataTable, Time } from '../../components/elements.tsx'
+import { auditQuery, Detail, AuditFilterForm, FilterLink, type AuditQuery } from './audit-cells.tsx'
 
 const rowsAPage = 50
 
@@ -14,7 +14,7 @@ interface Audit {
   more: boolean
 }
 
-export const audit = page<Audit, AuditQuery>({
+export const auditPage = definePage<Audit, AuditQuery>({
   query: auditQuery,
   async load({ store }, { actor, query }) {
     const rows = await searchAudit(store, {
@@ -37,9 +37,9 @@ export const audit = page<Audit, AuditQuery>({
             <button class="second">Verify</button>
           </form>
         )}
-        <Filter query={query} />
+        <AuditFilterForm query={query} />
         <section class="card">
-          <Table
+          <DataTable
             caption="Audit log, newest first"
             hideCaption
             rows={rows}
@@ -59,27 +59,31 @@ export const audit = page<Audit, AuditQuery>({
                 cell: ({ seq, hash }) => <span title={`hash ${hash}`}>{seq}</span>,
               },
               { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
-              { head: 'Actor', cell: (row) => <Narrow asked={asked} field="actor" value={row.actor} /> },
+              { head: 'Actor', cell: (row) => <FilterLink asked={asked} field="actor" value={row.actor} /> },
               {
                 head: 'Action',
                 names: true,
-                cell: (row) => <Narrow asked={asked} field="action" value={row.action} />,
+                cell: (row) => <FilterLink asked={asked} field="action" value={row.action} />,
               },
               {
                 head: 'Target',
-                cell: (row) => <Narrow asked={asked} field="subject" value={row.subject} />,
+                cell: (row) => <FilterLink asked={asked} field="subject" value={row.subject} />,
               },
               {
                 head: 'Model',
                 cell: (row) =>
-                  row.model === undefined ? '–' : <Narrow asked={asked} field="model" value={row.model} />,
+                  row.model === undefined ? (
+                    '–'
+                  ) : (
+                    <FilterLink asked={asked} field="model" value={row.model} />
+                  ),
               },
               { head: 'Detail', cell: ({ detail }) => <Detail detail={detail} /> },
             ]}
           />
-          <Onward
-            first={before === undefined ? undefined : addressOf('/audit', asked)}
-            next={more ? addressOf('/audit', { ...asked, before: rows.at(-1)!.seq }) : undefined}
+          <CursorPager
+            first={before === undefined ? undefined : listHref('/audit', asked)}
+            next={more ? listHref('/audit', { ...asked, before: rows.at(-1)!.seq }) : undefined}
           />
         </section>
       </>

@@ -3,14 +3,14 @@ import { z } from 'zod'
 import { spansSvg } from '../../../../charts/spans.ts'
 import { drillKinds } from '../../../../domain/drill.ts'
 import { findDrill, listDrills, type Drill } from '../../../../store/release/drills.ts'
-import { duration } from '../../../../charts/figures.ts'
+import { countText, spanText } from '../../../../charts/figures.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page, type View } from '../../page.ts'
-import { drawn, Drawing, type Drawn } from '../../components/chart.tsx'
-import { addressOf, Onward } from '../../components/pager.tsx'
-import { Badge, countText, Table, Time } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
+import { listHref, CursorPager } from '../../components/pager.tsx'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
@@ -21,10 +21,10 @@ const query = z.strictObject({ model: modelName.optional(), before: z.string().m
 interface Drills {
   drills: Drill[]
   more: boolean
-  chart?: Drawn
+  chart?: ChartSizes
 }
 
-export const drills = page<Drills, z.infer<typeof query>>({
+export const drillsPage = definePage<Drills, z.infer<typeof query>>({
   query,
   async load({ store }, { actor, query: { model, before } }) {
     if (before !== undefined && (await findDrill(store, before)) === undefined)
@@ -49,7 +49,7 @@ export const drills = page<Drills, z.infer<typeof query>>({
     const chart =
       bars.length === 0
         ? undefined
-        : await drawn(
+        : await drawChartSizes(
             { id: 'drills', title: 'Detection and recovery time of drills', wide: 720 },
             bars,
             spansSvg,
@@ -64,11 +64,11 @@ export const drills = page<Drills, z.infer<typeof query>>({
       {chart !== undefined && (
         <section class="card">
           <h2>Detection and recovery</h2>
-          <Drawing chart={chart} note="Narrow: detected. Wide: recovered on every replica." />
+          <ChartFigure chart={chart} note="Narrow: detected. Wide: recovered on every replica." />
         </section>
       )}
       <section class="card">
-        <Table
+        <DataTable
           caption="Drills"
           hideCaption
           rows={found}
@@ -95,8 +95,8 @@ export const drills = page<Drills, z.infer<typeof query>>({
             },
             { head: 'Traffic', cell: ({ traffic }) => traffic },
             { head: 'Outcome', cell: (drill) => <Outcome drill={drill} /> },
-            { head: 'Detected in', numeric: true, cell: ({ detectionMs }) => duration(detectionMs) },
-            { head: 'Recovered in', numeric: true, cell: ({ recoveryMs }) => duration(recoveryMs) },
+            { head: 'Detected in', numeric: true, cell: ({ detectionMs }) => spanText(detectionMs) },
+            { head: 'Recovered in', numeric: true, cell: ({ recoveryMs }) => spanText(recoveryMs) },
             {
               head: 'Exposed',
               numeric: true,
@@ -120,16 +120,16 @@ export const drills = page<Drills, z.infer<typeof query>>({
             },
           ]}
         />
-        <Onward
-          first={before === undefined ? undefined : addressOf('/drills', { model })}
-          next={more ? addressOf('/drills', { model, before: found.at(-1)!.id }) : undefined}
+        <CursorPager
+          first={before === undefined ? undefined : listHref('/drills', { model })}
+          next={more ? listHref('/drills', { model, before: found.at(-1)!.id }) : undefined}
         />
       </section>
     </>
   ),
 })
 
-const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): View =>
+const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): PageElement =>
   endedAt === undefined ? (
     <Badge tone="info">running</Badge>
   ) : !held ? (

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../../../domain/errors.ts'
 import { checkout } from '../../../../temporal.config.ts'
-import { page } from '../../page.ts'
+import { definePage } from '../../page.ts'
 import { Markdown } from '../../components/markdown.tsx'
 
 interface Runbook {
@@ -21,7 +21,7 @@ async function readRunbook(name: string): Promise<string | undefined> {
   return undefined
 }
 
-export const runbook = page<Runbook>({
+export const runbookArticle = definePage<Runbook>({
   async load(_deps, { params }) {
     const name = params['page'] ?? ''
     const source = await readRunbook(name)

@@ -3,15 +3,21 @@ import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
-import type { View } from '../../page.ts'
-import { Age, Badge, Table } from '../../components/elements.tsx'
-import { asksPerson, readable, stageText, stageTone } from '../../labels.ts'
+import type { PageElement } from '../../page.ts'
+import { Age, Badge, DataTable } from '../../components/elements.tsx'
+import { needsCommand, readable, stageText, stageTone } from '../../labels.ts'
 
-const mostAlerts = 20
+const maxAlerts = 20
 
 /** Releases that need an approval or a decision, and queued ones. */
-export const Waiting = ({ open, waiting }: { open: Release[]; waiting: QueuedRelease[] }): View => {
-  const asking = open.filter(({ state }) => asksPerson(state))
+export const NeedsAttention = ({
+  open,
+  waiting,
+}: {
+  open: Release[]
+  waiting: QueuedRelease[]
+}): PageElement => {
+  const asking = open.filter(({ state }) => needsCommand(state))
   if (asking.length + waiting.length === 0) return <></>
   return (
     <section class="card warn">
@@ -35,11 +41,11 @@ export const Waiting = ({ open, waiting }: { open: Release[]; waiting: QueuedRel
 }
 
 /** The newest open alerts. */
-export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): View => (
+export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): PageElement => (
   <section class="card">
-    <Table
+    <DataTable
       caption="Open alerts"
-      rows={alerts.slice(0, mostAlerts)}
+      rows={alerts.slice(0, maxAlerts)}
       empty="No open alerts"
       columns={[
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
@@ -59,7 +65,7 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
         },
       ]}
     />
-    {alerts.length > mostAlerts && (
+    {alerts.length > maxAlerts && (
       <p>
         <a href="/alerts">All {alerts.length} alerts</a>
       </p>

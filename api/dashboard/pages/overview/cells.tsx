@@ -1,9 +1,10 @@
 /** Renders the cells of a model's row on the overview. */
+import { countText, percentOf } from '../../../../charts/figures.ts'
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Release } from '../../../../store/release/releases.ts'
-import type { View } from '../../page.ts'
-import { Badge, countText, numberText, percentText } from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { Badge, numberText } from '../../components/elements.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName, plain, stageText, stageTone } from '../../labels.ts'
 
@@ -11,7 +12,7 @@ import { metricName, plain, stageText, stageTone } from '../../labels.ts'
 export const trafficParts = 20
 export const trafficPartMs = 30_000
 
-export const ModelCell = ({ model, about, serve }: OverviewRow): View => (
+export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => (
   <>
     <a class="nowrap" href={`/models/${encodeURIComponent(model)}`} title={about}>
       {model}
@@ -25,7 +26,7 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): View => (
   </>
 )
 
-export const ChampionCell = ({ glance: { champion, model } }: { glance: OverviewRow }): View => {
+export const ChampionCell = ({ glance: { champion, model } }: { glance: OverviewRow }): PageElement => {
   if (champion === undefined) return <span class="quiet">—</span>
   const short = champion.version.startsWith(`${model}_`)
     ? champion.version.slice(model.length + 1)
@@ -39,7 +40,7 @@ export const ChampionCell = ({ glance: { champion, model } }: { glance: Overview
   )
 }
 
-export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): View => {
+export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): PageElement => {
   if (traffic === undefined) return <span class="quiet">—</span>
   const total = traffic.requests.reduce((sum, count) => sum + count, 0)
   const rate = total / ((trafficParts * trafficPartMs) / 1_000)
@@ -53,7 +54,7 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
         <>
           {' '}
           <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
-            {countText(traffic.bad)} failed ({percentText(traffic.bad / total)})
+            {countText(traffic.bad)} failed ({percentOf(traffic.bad / total)})
           </Badge>
         </>
       )}
@@ -61,7 +62,7 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
   )
 }
 
-export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): View => {
+export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): PageElement => {
   if (quality !== undefined && quality.value !== null) {
     const interval = qualityInterval(quality, positives)
     return (
@@ -90,7 +91,7 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Vie
 const intervalText = ([low, high]: [number, number]): string =>
   `95 % CI ${Number(low.toPrecision(3))}–${Number(high.toPrecision(3))}`
 
-export const DriftCell = ({ drift }: OverviewRow): View => {
+export const DriftCell = ({ drift }: OverviewRow): PageElement => {
   if (drift === undefined) return <span class="quiet">No data yet</span>
   const { level, worst } = drift
   const tone = level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
@@ -102,7 +103,7 @@ export const DriftCell = ({ drift }: OverviewRow): View => {
   )
 }
 
-export const ReleaseCell = ({ release }: { release: Release | undefined }): View =>
+export const ReleaseCell = ({ release }: { release: Release | undefined }): PageElement =>
   release === undefined ? (
     <span class="quiet">—</span>
   ) : (

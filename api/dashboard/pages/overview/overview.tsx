@@ -10,8 +10,8 @@ import {
 import { listReleases, type Release } from '../../../../store/release/releases.ts'
 import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { OpenAlerts, Waiting } from './attention.tsx'
+import { definePage } from '../../page.ts'
+import { OpenAlerts, NeedsAttention } from './attention.tsx'
 import {
   ChampionCell,
   DriftCell,
@@ -22,7 +22,7 @@ import {
   trafficPartMs,
   TrafficCell,
 } from './cells.tsx'
-import { Live, Since, Table } from '../../components/elements.tsx'
+import { Live, Since, DataTable } from '../../components/elements.tsx'
 
 const maxModels = 500
 
@@ -35,7 +35,7 @@ interface Overview {
   nowMs: number
 }
 
-export const overview = page<Overview>({
+export const overviewPage = definePage<Overview>({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
     const [glances, traffic, open, waiting, alerts, house] = await Promise.all([
@@ -68,9 +68,9 @@ export const overview = page<Overview>({
     <>
       <h1>Overview</h1>
       <Live id="overview" target={target}>
-        <Waiting {...data} />
+        <NeedsAttention {...data} />
         <section class="card">
-          <Table
+          <DataTable
             caption="Models"
             rows={data.models}
             empty={

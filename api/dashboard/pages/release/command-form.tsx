@@ -5,9 +5,9 @@
 import { commandStages } from '../../../../domain/release/commands.ts'
 import { commandNames, commandRoles, type CommandName } from '../../../../domain/release/state.ts'
 import type { Actor } from '../../../auth/authentication.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Badge, Table, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
@@ -51,7 +51,7 @@ export function shownFields(subject: ReleaseSubject): Record<string, string> {
   }
 }
 
-export const Decide = ({
+export const CommandForm = ({
   subject,
   actor,
   token,
@@ -62,7 +62,7 @@ export const Decide = ({
   token: string | undefined
   /** Idempotency key: a form sent twice is one command. */
   once: string
-}): View => {
+}): PageElement => {
   const { state } = subject.release
   const commands = possibleCommands(actor, subject)
   if (commands.length === 0 || token === undefined) return <></>
@@ -116,14 +116,14 @@ export const Decide = ({
   )
 }
 
-const CommandButton = ({ name }: { name: CommandName }): View => (
+const CommandButton = ({ name }: { name: CommandName }): PageElement => (
   <button name="command" value={name} class={buttons[name].look === 'first' ? undefined : buttons[name].look}>
     {buttons[name].word}
   </button>
 )
 
 /** The commands sent to the release, newest first. */
-export const Said = ({ subject: { commands, release } }: { subject: ReleaseSubject }): View => {
+export const CommandLog = ({ subject: { commands, release } }: { subject: ReleaseSubject }): PageElement => {
   const { approvals, policy, stage } = release.state
   const needed = policy.approval.approvers
   return (
@@ -136,7 +136,7 @@ export const Said = ({ subject: { commands, release } }: { subject: ReleaseSubje
             ? `${needed} ${needed === 1 ? 'approval' : 'approvals'} needed`
             : 'No approvals'}
       </p>
-      <Table
+      <DataTable
         caption="Commands"
         hideCaption
         rows={commands}

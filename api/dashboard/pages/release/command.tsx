@@ -18,7 +18,7 @@ import type { ApiDeps } from '../../../deps.ts'
 import { deferredMessage } from '../../../services/deferred-commands.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../../../services/release-commands.ts'
 import { pageText } from '../../render-page.tsx'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 import { plain, shortDigest } from '../../labels.ts'
 
@@ -120,7 +120,7 @@ interface Told {
 /** Temporal is away. The page of the release would look as if nothing had been said. */
 async function waiting({ actor, state, token, word }: Told): Promise<RouteResponse> {
   const title = 'It is recorded'
-  const children: View = (
+  const children: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
@@ -146,7 +146,7 @@ interface Refusal extends Told {
 
 async function refusal({ actor, state, token, word, changes, stale }: Refusal): Promise<RouteResponse> {
   const title = stale ? 'The page was out of date' : 'The release has refused this'
-  const body: View = (
+  const body: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>

@@ -1,19 +1,12 @@
 /** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
+import { countText } from '../../../../charts/figures.ts'
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
 import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
-import type { View } from '../../page.ts'
-import { drawnOnce } from '../../components/chart-cache.ts'
-import {
-  Badge,
-  Chart,
-  countText,
-  gainText,
-  numberText,
-  Table,
-  type Tone,
-} from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { cachedChart } from '../../components/chart-cache.ts'
+import { Badge, Chart, gainText, numberText, DataTable, type Tone } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
 const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
@@ -50,15 +43,15 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
 export async function drawGates(digest: string, { metrics }: GateReport): Promise<string | undefined> {
   const rows = metrics.filter(({ low }) => low !== null).map(intervalOf)
   if (rows.length === 0) return undefined
-  return drawnOnce(`gates ${digest}`, () =>
+  return cachedChart(`gates ${digest}`, () =>
     intervalsSvg(rows, { id: 'gates', title: 'Gain of the challenger over the champion', width: 460 }),
   )
 }
 
-export const Gates = ({ report, chart }: { report: GateReport; chart: string | undefined }): View => {
+export const Gates = ({ report, chart }: { report: GateReport; chart: string | undefined }): PageElement => {
   const percent = Math.round(100 * report.policy.confidence)
   const table = (
-    <Table
+    <DataTable
       caption="Gates"
       hideCaption
       rows={report.metrics}
@@ -98,7 +91,7 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
   )
 }
 
-const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): View => (
+const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): PageElement => (
   <>
     {row.metric}
     {row.metric === policy.primary && <span class="quiet small"> primary</span>}
@@ -108,7 +101,7 @@ const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: G
   </>
 )
 
-const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): View => (
+const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): PageElement => (
   <>
     {margin === null ? '' : `≥ ${gainText(-margin)}`}
     {floor !== null && (
@@ -120,11 +113,11 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Vi
   </>
 )
 
-const GateReasons = ({ report }: { report: GateReport }): View => (
+const GateReasons = ({ report }: { report: GateReport }): PageElement => (
   <>{report.reasons.map(({ message }) => message).join('; ') || 'No metrics computed'}</>
 )
 
-const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateReport }): View => {
+const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateReport }): PageElement => {
   const notes = [
     ...warnings.map(({ message }) => message),
     ...(calibration === null ? [] : [`Calibration: ${plain(calibration.verdict)}`]),
@@ -152,10 +145,10 @@ const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
       (a.delta ?? Infinity) - (b.delta ?? Infinity),
   )
 
-export const Slices = ({ report }: { report: GateReport }): View => (
+export const Slices = ({ report }: { report: GateReport }): PageElement => (
   <section class="card" aria-labelledby="slices-heading">
     <h2 id="slices-heading">Slices (worst first)</h2>
-    <Table
+    <DataTable
       caption="Slices"
       hideCaption
       rows={worstFirst(report.slices)}

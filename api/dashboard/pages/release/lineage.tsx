@@ -1,12 +1,12 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
-import type { View } from '../../page.ts'
+import { countText } from '../../../../charts/figures.ts'
+import type { PageElement } from '../../page.ts'
 import {
   Badge,
-  countText,
   durationText,
   Facts,
   numberText,
-  Table,
+  DataTable,
   Time,
   type Tone,
 } from '../../components/elements.tsx'
@@ -22,7 +22,11 @@ const validationTexts: Readonly<Record<string, string>> = {
 const driftTone = (level: string): Tone =>
   level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
 
-export const Drift = ({ subject: { drift, candidate, release } }: { subject: ReleaseSubject }): View => {
+export const DataSection = ({
+  subject: { drift, candidate, release },
+}: {
+  subject: ReleaseSubject
+}): PageElement => {
   const validation = candidate?.validation
   return (
     <section class="card" aria-labelledby="drift-heading">
@@ -49,7 +53,7 @@ export const Drift = ({ subject: { drift, candidate, release } }: { subject: Rel
               </span>
             </p>
             {moved.length > 0 && (
-              <Table
+              <DataTable
                 caption={`Drifted features of ${version}`}
                 rows={moved.slice(0, 10)}
                 empty=""
@@ -72,11 +76,15 @@ export const Drift = ({ subject: { drift, candidate, release } }: { subject: Rel
   )
 }
 
-export const Lineage = ({ subject: { candidate, release } }: { subject: ReleaseSubject }): View => {
+export const LineageSection = ({
+  subject: { candidate, release },
+}: {
+  subject: ReleaseSubject
+}): PageElement => {
   const { state } = release
   if (candidate === undefined) return <></>
   const { lineage, training, snapshot } = candidate
-  const facts: [string, View | string][] = [
+  const facts: [string, PageElement | string][] = [
     ['Replaces', state.baseline ?? '— (first version)'],
     [
       'Requested by',
@@ -133,7 +141,7 @@ export const Lineage = ({ subject: { candidate, release } }: { subject: ReleaseS
   )
 }
 
-const Digest = ({ digest = '–' }: { digest?: string | undefined }): View => (
+const Digest = ({ digest = '–' }: { digest?: string | undefined }): PageElement => (
   <span class="code" title={digest}>
     {shortDigest(digest)}
   </span>

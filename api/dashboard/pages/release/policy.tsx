@@ -1,27 +1,24 @@
 /** Shows the rollout plan of a release: requirements and estimated time of each stage, and the limits that roll it back. */
+import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
-import type { View } from '../../page.ts'
-import {
-  Badge,
-  countText,
-  durationText,
-  Facts,
-  numberText,
-  shareText,
-  Table,
-} from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { Badge, durationText, Facts, numberText, shareText, DataTable } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
-import { noStages, planOf } from './stages.ts'
+import { noStages, plannedStages } from './stages.ts'
 
-export const Demands = ({ release: { state, endedAt }, rate }: ReleaseSubject): View => {
+export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubject): PageElement => {
   const { limits, approval, watch, whenInconclusive = 'ask' } = state.policy
   const isOpen = endedAt === undefined
-  const plan = planOf(state)
-  const expected = plan.map(({ shareBp, asks }) => {
+  const plan = plannedStages(state)
+  const expected = plan.map(({ shareBp, requirements }) => {
     const perSecond = (rate * shareBp) / 10_000
     const needMs =
-      asks.minRequests === 0 ? 0 : perSecond > 0 ? (1_000 * asks.minRequests) / perSecond : Infinity
-    return Math.max(asks.minMs, needMs)
+      requirements.minRequests === 0
+        ? 0
+        : perSecond > 0
+          ? (1_000 * requirements.minRequests) / perSecond
+          : Infinity
+    return Math.max(requirements.minMs, needMs)
   })
   const rows = plan.map((planned, index) => ({ ...planned, expectedMs: expected[index]! }))
   const totalMs = expected.reduce((sum, ms) => sum + ms, 0)
@@ -56,22 +53,30 @@ export const Demands = ({ release: { state, endedAt }, rate }: ReleaseSubject): 
   return (
     <section class="card" aria-labelledby="policy-heading">
       <h2 id="policy-heading">Rollout plan</h2>
-      <Table
+      <DataTable
         caption="Requirements of each stage"
         hideCaption
         rows={rows}
         empty={noStages}
         columns={[
           { head: 'Stage', names: true, cell: ({ name }) => name },
-          { head: 'Min. time', numeric: true, cell: ({ asks }) => durationText(asks.minMs) },
-          { head: 'Min. requests', numeric: true, cell: ({ asks }) => countText(asks.minRequests) },
+          { head: 'Min. time', numeric: true, cell: ({ requirements }) => durationText(requirements.minMs) },
+          {
+            head: 'Min. requests',
+            numeric: true,
+            cell: ({ requirements }) => countText(requirements.minRequests),
+          },
           {
             head: 'Estimate',
             numeric: true,
-            cell: ({ expectedMs, asks }) =>
-              isOpen ? <Estimate ms={expectedMs} deadlineMs={asks.deadlineMs} /> : '–',
+            cell: ({ expectedMs, requirements }) =>
+              isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '–',
           },
-          { head: 'Deadline', numeric: true, cell: ({ asks }) => durationText(asks.deadlineMs) },
+          {
+            head: 'Deadline',
+            numeric: true,
+            cell: ({ requirements }) => durationText(requirements.deadlineMs),
+          },
         ]}
       />
       <Facts facts={facts} />
@@ -98,7 +103,7 @@ export const Demands = ({ release: { state, endedAt }, rate }: ReleaseSubject): 
   )
 }
 
-const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): View => (
+const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): PageElement => (
   <>
     {Number.isFinite(ms) ? durationText(ms) : 'No traffic'}
     {ms > deadlineMs && (

@@ -1,21 +1,13 @@
 /** Shows the stages of a release with their requests, failures and verdicts, and charts of its evidence. */
-import { evidenceOf, evidenceSvg } from '../../../../charts/evidence.ts'
+import { countText, percentOf } from '../../../../charts/figures.ts'
+import { evidencePoints, evidenceSvg } from '../../../../charts/evidence.ts'
 import { timelineSvg } from '../../../../charts/timeline.ts'
-import type { View } from '../../page.ts'
-import { drawnOnce } from '../../components/chart-cache.ts'
-import {
-  Badge,
-  Chart,
-  countText,
-  durationText,
-  numberText,
-  percentText,
-  Table,
-  type Tone,
-} from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { cachedChart } from '../../components/chart-cache.ts'
+import { Badge, Chart, durationText, numberText, DataTable, type Tone } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
-import { noStages, type Side, type WayRow } from './stages.ts'
+import { noStages, type StageArm, type StageRow } from './stages.ts'
 
 export interface ProgressCharts {
   timeline: string
@@ -25,7 +17,7 @@ export interface ProgressCharts {
 /** Absent before the first request reaches the candidate. Redrawn when a verdict arrives or a stage starts. */
 export async function drawProgress(
   { release: { state, endedAt }, verdicts, nowMs }: ReleaseSubject,
-  way: readonly WayRow[],
+  way: readonly StageRow[],
 ): Promise<ProgressCharts | undefined> {
   const begun = way.filter(({ fromMs }) => fromMs !== undefined)
   if (begun.length === 0) return undefined
@@ -37,7 +29,7 @@ export async function drawProgress(
   }))
   const key = `${state.id} ${verdicts.at(-1)?.id ?? 0} ${begun.length} ${state.stage} ${endedAt ?? ''}`
   const [timeline, evidence] = await Promise.all([
-    drawnOnce(`timeline ${key}`, () =>
+    cachedChart(`timeline ${key}`, () =>
       timelineSvg(
         {
           stages: begun.map(({ name, fromMs, toMs, shareBp, stage, verdict }) => ({
@@ -57,8 +49,8 @@ export async function drawProgress(
         { id: 'timeline', title: 'Traffic share and excess failures over time', width: 560 },
       ),
     ),
-    drawnOnce(`evidence ${key}`, () =>
-      evidenceSvg(evidenceOf(named), {
+    cachedChart(`evidence ${key}`, () =>
+      evidenceSvg(evidencePoints(named), {
         id: 'evidence',
         title: 'Evidence as a share of its decision thresholds',
         width: 560,
@@ -68,7 +60,7 @@ export async function drawProgress(
   return { timeline, evidence }
 }
 
-const statuses: Readonly<Record<WayRow['status'], [Tone, string]>> = {
+const statuses: Readonly<Record<StageRow['status'], [Tone, string]>> = {
   passed: ['good', 'passed'],
   in_progress: ['info', 'in progress'],
   upcoming: ['quiet', 'upcoming'],
@@ -76,22 +68,22 @@ const statuses: Readonly<Record<WayRow['status'], [Tone, string]>> = {
   failed: ['bad', 'failed'],
 }
 
-const isReached = (status: WayRow['status']): boolean => status !== 'upcoming' && status !== 'not_reached'
+const isReached = (status: StageRow['status']): boolean => status !== 'upcoming' && status !== 'not_reached'
 
-export const Progress = ({
+export const LiveEvidence = ({
   way,
   charts,
   budget,
 }: {
-  way: readonly WayRow[]
+  way: readonly StageRow[]
   charts: ProgressCharts | undefined
   budget: number
-}): View => {
+}): PageElement => {
   const excess = way.reduce((sum, row) => sum + row.excess, 0)
   return (
     <section class="card" aria-labelledby="evidence-heading">
       <h2 id="evidence-heading">Live evidence</h2>
-      <Table
+      <DataTable
         caption="Stages"
         hideCaption
         rows={way}
@@ -108,24 +100,24 @@ export const Progress = ({
           },
           {
             head: 'Observed',
-            cell: ({ watchedMs, asks, status }) => (
+            cell: ({ observedMs, requirements, status }) => (
               <Meter
                 label="time observed"
-                have={watchedMs}
-                need={asks.minMs}
-                text={`${durationText(watchedMs)} of ${durationText(asks.minMs)}`}
+                have={observedMs}
+                need={requirements.minMs}
+                text={`${durationText(observedMs)} of ${durationText(requirements.minMs)}`}
                 shown={isReached(status)}
               />
             ),
           },
           {
             head: 'Requests',
-            cell: ({ candidate, asks, status }) => (
+            cell: ({ candidate, requirements, status }) => (
               <Meter
                 label="requests"
                 have={candidate.requests}
-                need={asks.minRequests}
-                text={`${countText(candidate.requests)} of ${countText(asks.minRequests)}`}
+                need={requirements.minRequests}
+                text={`${countText(candidate.requests)} of ${countText(requirements.minRequests)}`}
                 shown={isReached(status)}
               />
             ),
@@ -164,8 +156,8 @@ export const Progress = ({
   )
 }
 
-const failedText = ({ requests, bad }: Side): string =>
-  requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentText(bad / requests)})`
+const failedText = ({ requests, bad }: StageArm): string =>
+  requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentOf(bad / requests)})`
 
 const Meter = ({
   label,
@@ -179,7 +171,7 @@ const Meter = ({
   need: number
   text: string
   shown: boolean
-}): View => (
+}): PageElement => (
   <>
     <span class="nowrap small">{shown ? text : text.replace(/^.* of /, '')}</span>
     {shown && need > 0 && <progress value={Math.min(have, need)} max={need} aria-label={label} />}

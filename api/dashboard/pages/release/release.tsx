@@ -1,29 +1,29 @@
 /** Shows one release in the order in which an approver reads it: verdict, gates, slices, data, plan, evidence, lineage, form. */
 import { randomUUID } from 'node:crypto'
-import { page } from '../../page.ts'
+import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
-import { Decide, possibleCommands, Said } from './command-form.tsx'
-import { Demands } from './policy.tsx'
+import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
+import { RolloutPlan } from './policy.tsx'
 import { drawGates, Gates, Slices } from './evaluation.tsx'
-import { Drift, Lineage } from './lineage.tsx'
-import { drawProgress, Progress, type ProgressCharts } from './progress.tsx'
+import { DataSection, LineageSection } from './lineage.tsx'
+import { drawProgress, LiveEvidence, type ProgressCharts } from './progress.tsx'
 import { readSubject, type ReleaseSubject } from './load.ts'
-import { Verdict } from './verdict.tsx'
-import { wayOf, type WayRow } from './stages.ts'
+import { VerdictSection } from './verdict.tsx'
+import { stageRows, type StageRow } from './stages.ts'
 import { plain } from '../../labels.ts'
 
 interface ReleaseData {
   subject: ReleaseSubject
-  way: WayRow[]
+  way: StageRow[]
   gates: string | undefined
   progress: ProgressCharts | undefined
 }
 
-export const releasePage = page<ReleaseData>({
+export const releasePage = definePage<ReleaseData>({
   async load({ store }, { actor, params }) {
     const subject = await readSubject(store, actor, params['id']!)
     const { candidate } = subject
-    const way = wayOf(subject)
+    const way = stageRows(subject)
     const [gates, progress] = await Promise.all([
       candidate?.report && drawGates(candidate.evaluationDigest, candidate.report),
       drawProgress(subject, way),
@@ -37,7 +37,7 @@ export const releasePage = page<ReleaseData>({
     const mayDecide = token !== undefined && possibleCommands(actor, subject).length > 0
     const told = (
       <>
-        <Verdict subject={subject} />
+        <VerdictSection subject={subject} />
         {mayDecide && (
           <p class="jump">
             <a href="#evidence-heading">Live evidence</a> · <a href="#decide">Decide</a>
@@ -45,11 +45,11 @@ export const releasePage = page<ReleaseData>({
         )}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
-        <Drift subject={subject} />
-        <Demands {...subject} />
-        <Progress way={way} charts={progress} budget={state.policy.limits.harmBudget} />
-        <Lineage subject={subject} />
-        <Said subject={subject} />
+        <DataSection subject={subject} />
+        <RolloutPlan {...subject} />
+        <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />
+        <LineageSection subject={subject} />
+        <CommandLog subject={subject} />
       </>
     )
     return (
@@ -65,7 +65,7 @@ export const releasePage = page<ReleaseData>({
         <Live id="release" target={target} everyMs={2_000} over={release.endedAt !== undefined}>
           {told}
         </Live>
-        <Decide subject={subject} actor={actor} token={token} once={randomUUID()} />
+        <CommandForm subject={subject} actor={actor} token={token} once={randomUUID()} />
       </>
     )
   },

@@ -3,9 +3,9 @@ import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { page, type View } from '../../page.ts'
-import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
-import { Badge, Pager, Table, Time } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
 import { outcomeTones, plain, stageText, stageTone } from '../../labels.ts'
 
 const rowsAPage = 25
@@ -24,10 +24,10 @@ interface Releases {
   more: boolean
 }
 
-export const releases = page<Releases, Query>({
+export const releasesPage = definePage<Releases, Query>({
   query,
   async load({ store }, { actor, query }) {
-    const { models, asked } = await narrowed(store, actor, query.model)
+    const { models, asked } = await filterByModel(store, actor, query.model)
     const lines = await listReleaseLines(store, {
       ...asked,
       outcome: query.outcome,
@@ -42,7 +42,7 @@ export const releases = page<Releases, Query>({
       <h1>Releases</h1>
       <Filter models={models} query={query} />
       <section class="card">
-        <Table
+        <DataTable
           caption="Releases"
           hideCaption
           rows={lines}
@@ -77,7 +77,7 @@ export const releases = page<Releases, Query>({
   ),
 })
 
-const Outcome = ({ line }: { line: ReleaseListItem }): View => (
+const Outcome = ({ line }: { line: ReleaseListItem }): PageElement => (
   <>
     {line.outcome === undefined ? (
       <Badge tone={stageTone(line)}>{stageText(line)}</Badge>
@@ -99,9 +99,9 @@ const Outcome = ({ line }: { line: ReleaseListItem }): View => (
   </>
 )
 
-const Filter = ({ models, query }: { models: string[]; query: Query }): View => (
+const Filter = ({ models, query }: { models: string[]; query: Query }): PageElement => (
   <form class="filter" method="get" action="/releases" role="search" aria-label="Releases">
-    <ModelChoice models={models} chosen={query.model} />
+    <ModelSelect models={models} chosen={query.model} />
     <div>
       <label for="outcome">Outcome</label>
       <select id="outcome" name="outcome">

@@ -2,13 +2,14 @@
  * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. The state machine
  * and the judge are those of real releases.
  */
+import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
 import { readRecorded } from '../../../../store/dashboard/overview.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
-import { page } from '../../page.ts'
-import { countText, durationText, numberText, Table } from '../../components/elements.tsx'
+import { definePage } from '../../page.ts'
+import { durationText, numberText, DataTable } from '../../components/elements.tsx'
 import { simulatePolicy } from './simulate.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 
@@ -30,7 +31,7 @@ interface Simulation {
   summaries: SimulationSummary[]
 }
 
-export const simulationPage = page<Simulation>({
+export const simulationPage = definePage<Simulation>({
   async load({ store }, { actor, params }) {
     const release = await getReleaseInScope(store, actor, params['id']!)
     const { model, policy } = release.state
@@ -59,7 +60,7 @@ export const simulationPage = page<Simulation>({
             : `${countText(recorded)} recorded intervals of this model’s traffic`}
           .
         </p>
-        <Table
+        <DataTable
           caption="Scenarios"
           rows={summaries}
           empty="No scenario could be simulated."

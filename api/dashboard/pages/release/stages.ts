@@ -7,24 +7,24 @@ import { shareText } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 
 /** Requests and failed requests of one arm. */
-export interface Side {
+export interface StageArm {
   requests: number
   bad: number
 }
 
-export interface WayRow {
+export interface StageRow {
   name: string
   stage: ReleaseStage
   stageIndex: number
   /** Share of traffic; in a shadow, of the copied requests. */
   shareBp: number
   status: 'passed' | 'in_progress' | 'upcoming' | 'not_reached' | 'failed'
-  asks: Omit<StagePolicy, 'shareBp'>
+  requirements: Omit<StagePolicy, 'shareBp'>
   fromMs?: number
   toMs?: number
-  watchedMs: number
-  candidate: Side
-  control: Side
+  observedMs: number
+  candidate: StageArm
+  control: StageArm
   /** Failed requests above the control's rate. */
   excess: number
   verdict?: ShownVerdict
@@ -32,18 +32,18 @@ export interface WayRow {
 
 export const noStages = 'This strategy has no observed stages: metric floors and an approval decide.'
 
-type Planned = Pick<WayRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'asks'>
+type Planned = Pick<StageRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'requirements'>
 
 /** Every stage in which the candidate meets requests, in order. */
-export function planOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planned[] {
+export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planned[] {
   const { probation } = state.policy
   return [
-    ...stepsOf(state).map(({ stage, stageIndex, policy: { shareBp, ...asks } }) => ({
+    ...stepsOf(state).map(({ stage, stageIndex, policy: { shareBp, ...requirements } }) => ({
       name: `${stage} ${shareText(shareBp)}`,
       stage,
       stageIndex,
       shareBp,
-      asks,
+      requirements,
     })),
     ...(probation === undefined
       ? []
@@ -53,16 +53,16 @@ export function planOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planne
             stage: 'probation' as const,
             stageIndex: 0,
             shareBp: 10_000 - probation.holdbackBp,
-            asks: probation,
+            requirements: probation,
           },
         ]),
   ]
 }
 
-export function wayOf({ release, arms, verdicts, watches }: ReleaseSubject): WayRow[] {
+export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject): StageRow[] {
   const { state } = release
   const now = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? 'canary') : state.stage
-  return planOf(state).map((planned) => {
+  return plannedStages(state).map((planned) => {
     const { stage, stageIndex } = planned
     const isIt = (each: { stage: ReleaseStage; stageIndex: number }) =>
       each.stage === stage && each.stageIndex === stageIndex
@@ -82,7 +82,7 @@ export function wayOf({ release, arms, verdicts, watches }: ReleaseSubject): Way
     return {
       ...planned,
       status: statusOf({ state, isNow, begun: first !== undefined, followed: next !== undefined, verdict }),
-      watchedMs: watchedOf(watches, isIt),
+      observedMs: watchedOf(watches, isIt),
       candidate,
       control,
       excess: excessBad([
@@ -109,7 +109,7 @@ interface StagePosition {
   verdict: ShownVerdict | undefined
 }
 
-function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): WayRow['status'] {
+function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): StageRow['status'] {
   if (isNow) return 'in_progress'
   if (!begun) return state.stage === 'ended' || state.stage === 'rolling_back' ? 'not_reached' : 'upcoming'
   if (followed || state.stage === 'promoting') return 'passed'
@@ -119,7 +119,7 @@ function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): Wa
 const watchedOf = (watches: readonly StageWatch[], isIt: (each: StageWatch) => boolean): number =>
   watches.find(isIt)?.watchedMs ?? 0
 
-const sideOf = (totals: readonly ArmTotal[]): Side => ({
+const sideOf = (totals: readonly ArmTotal[]): StageArm => ({
   requests: totals.reduce((sum, { requests }) => sum + requests, 0),
   bad: totals.reduce((sum, { errors, invalid }) => sum + errors + invalid, 0),
 })

@@ -1,7 +1,7 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { Age, Badge, gainText, numberText, shareText, type Tone } from '../../components/elements.tsx'
 import {
   metricName,
@@ -63,7 +63,7 @@ function gateLine(report: GateReport, baseline: string | undefined): Line {
   return { tone, word: plain(report.verdict), why }
 }
 
-export const Verdict = ({ subject }: { subject: ReleaseSubject }): View => {
+export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageElement => {
   const { release, pinned, behind, routing, champion, nowMs, candidate } = subject
   const { state } = release
   const outcome = release.outcome ?? state.outcome

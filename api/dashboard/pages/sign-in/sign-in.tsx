@@ -10,7 +10,7 @@ import { isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
 import { pageText } from '../../render-page.tsx'
 import { createAttempts } from '../../../auth/sign-in-limit.ts'
-import type { View } from '../../page.ts'
+import type { PageElement } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 
 type AnyAsk = RouteRequest<unknown, unknown>
@@ -20,19 +20,19 @@ export const attempts = createAttempts()
 export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const next = nextOf(new URLSearchParams(ask.target.split('?')[1] ?? '').get('next'))
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
-  return signInPage({ next, elsewhere: deps.oidc !== undefined })
+  return signInPage({ next, hasSso: deps.oidc !== undefined })
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   // Read from the raw bytes, because the checked body has its keys redacted.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
-  const elsewhere = deps.oidc !== undefined
+  const hasSso = deps.oidc !== undefined
   const waitS = attempts.waitS(ask.address)
   if (waitS > 0)
     return signInPage({
       next,
-      elsewhere,
+      hasSso,
       status: 429,
       message: `Too many attempts. Try again in ${waitS} s.`,
       headers: { 'retry-after': String(waitS) },
@@ -50,7 +50,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     if (message === undefined) throw error
     attempts.failed(ask.address)
     deps.log.warn({ address: ask.address }, 'sign-in refused')
-    return signInPage({ next, elsewhere, status: 403, message })
+    return signInPage({ next, hasSso, status: 403, message })
   }
 }
 
@@ -80,7 +80,7 @@ interface SignIn {
   message?: string
   headers?: Record<string, string>
   /** Whether an identity provider is configured. */
-  elsewhere?: boolean
+  hasSso?: boolean
 }
 
 export async function signInPage({
@@ -88,12 +88,12 @@ export async function signInPage({
   status = 200,
   message,
   headers = {},
-  elsewhere = false,
+  hasSso = false,
 }: SignIn): Promise<RouteResponse> {
   const text = await pageText({
     title: 'Sign in',
     path: '/sign-in',
-    children: <SignInForm next={next} message={message} elsewhere={elsewhere} />,
+    children: <SignInForm next={next} message={message} hasSso={hasSso} />,
   })
   return { status, text, type: html, headers: { ...pageHeaders, ...headers } }
 }
@@ -101,12 +101,12 @@ export async function signInPage({
 const SignInForm = ({
   next,
   message,
-  elsewhere,
+  hasSso,
 }: {
   next: string
   message: string | undefined
-  elsewhere: boolean
-}): View => (
+  hasSso: boolean
+}): PageElement => (
   <section class="card narrow">
     <h1>Sign in</h1>
     {message !== undefined && (
@@ -114,7 +114,7 @@ const SignInForm = ({
         {message}
       </p>
     )}
-    {elsewhere && (
+    {hasSso && (
       <>
         <p>
           <a

@@ -19,7 +19,7 @@ const keep = (value: string, { header }: AnyAsk, ageS: number): string =>
   `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header) ? '; Secure' : ''}`
 
 /** Throws `not_found` where no provider is configured. */
-export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
+export async function startSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const { location, kept } = await beginSignIn(configOf(deps), deps.signer, {
     next: nextOf(queryOf(ask).get('next')),
     nowMs: deps.serving.wall(),
@@ -28,7 +28,7 @@ export async function leave(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> 
   return { status: 303, headers: { ...pageHeaders, location, 'set-cookie': cookie } }
 }
 
-export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
+export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const config = configOf(deps)
   const nowMs = deps.serving.wall()
   const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie), nowMs)
@@ -49,7 +49,7 @@ export async function comeBack(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespons
     if (!isError(error, 'unauthenticated') && !isError(error, 'forbidden')) throw error
     deps.log.warn({ address: ask.address, why: error.message }, 'sign-in refused')
     const message = `Sign-in failed: ${error.message}.`
-    return signInPage({ next: '/', status: 403, message, elsewhere: true })
+    return signInPage({ next: '/', status: 403, message, hasSso: true })
   }
 }
 

@@ -1,12 +1,13 @@
 /** Summarises each column of a snapshot. */
-import type { View } from '../../page.ts'
-import { countText, numberText, Table } from '../../components/elements.tsx'
+import { countText } from '../../../../charts/figures.ts'
+import type { PageElement } from '../../page.ts'
+import { numberText, DataTable } from '../../components/elements.tsx'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
 import { maxResults } from '../../components/validation-report.ts'
 
-export const Columns = ({ columns }: { columns: ColumnSummary[] }): View => (
+export const ColumnSummaries = ({ columns }: { columns: ColumnSummary[] }): PageElement => (
   <section class="card">
-    <Table
+    <DataTable
       caption="Columns"
       rows={columns.slice(0, maxResults)}
       empty="No column summary"

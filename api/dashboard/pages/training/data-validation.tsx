@@ -1,8 +1,9 @@
 /** Shows the results of a validation, failed expectations first. */
+import { countText } from '../../../../charts/figures.ts'
 import type { ExpectationResult, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
-import type { View } from '../../page.ts'
-import { Badge, countText, Table, Time, type Tone } from '../../components/elements.tsx'
+import type { PageElement } from '../../page.ts'
+import { Badge, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { maxResults, reportOf } from '../../components/validation-report.ts'
 import { plain } from '../../labels.ts'
 
@@ -21,7 +22,7 @@ const words = {
 /** Failed expectations first, blocking before warning. */
 const rank = ({ passed, severity }: ExpectationResult): number => (passed ? 2 : severity === 'block' ? 0 : 1)
 
-export const Validation = ({ validation }: { validation: StoredValidation }): View => {
+export const ValidationSection = ({ validation }: { validation: StoredValidation }): PageElement => {
   const { results } = reportOf(validation)
   return (
     <section class={`card ${verdictToneOf[validation.verdict]}`}>
@@ -33,7 +34,7 @@ export const Validation = ({ validation }: { validation: StoredValidation }): Vi
           <Time at={validation.createdAt} /> UTC
         </span>
       </p>
-      <Table
+      <DataTable
         caption="Expectations"
         rows={results.toSorted((one, other) => rank(one) - rank(other)).slice(0, maxResults)}
         empty="No results"

@@ -1,12 +1,13 @@
 /** Shows one retraining live: its progress, its loss and its result. */
+import { countText } from '../../../../charts/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { page, type View } from '../../page.ts'
-import { drawnOnce } from '../../components/chart-cache.ts'
-import { Chart, countText, Live, Time } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { cachedChart } from '../../components/chart-cache.ts'
+import { Chart, Live, Time } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 import { RetrainingOutcome } from './retrainings.tsx'
 
@@ -16,7 +17,7 @@ interface RetrainingData {
   loss?: string
 }
 
-export const retrainingPage = page<RetrainingData>({
+export const retrainingPage = definePage<RetrainingData>({
   async load({ store }, { actor, params }) {
     const id = params['id']!
     const retraining = await findRetraining(store, id)
@@ -29,7 +30,7 @@ export const retrainingPage = page<RetrainingData>({
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
     const key = `loss ${training.id} ${training.attempts} ${training.epoch} ${training.status}`
-    const loss = await drawnOnce(key, () =>
+    const loss = await cachedChart(key, () =>
       lossSvg(curve, { id: 'loss', title: 'Training loss', width: 720 }),
     )
     return { retraining, training, loss }
@@ -89,7 +90,12 @@ function stageOf(training: ShownTraining | undefined): string {
   return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
 }
 
-const Evaluated = ({ id, verdict, version, release }: NonNullable<ShownTraining['evaluation']>): View => (
+const Evaluated = ({
+  id,
+  verdict,
+  version,
+  release,
+}: NonNullable<ShownTraining['evaluation']>): PageElement => (
   <>
     <dt>Evaluation</dt>
     <dd>
@@ -104,7 +110,7 @@ const Evaluated = ({ id, verdict, version, release }: NonNullable<ShownTraining[
   </>
 )
 
-const Training = ({ training, loss }: { training: ShownTraining; loss: string | undefined }): View => {
+const Training = ({ training, loss }: { training: ShownTraining; loss: string | undefined }): PageElement => {
   const { epoch, epochs, attempts, rows, snapshotDigest, message } = training
   return (
     <section class="card" aria-labelledby="training-heading">

@@ -2,10 +2,10 @@
 import { z } from 'zod'
 import { listRetrainingLines, type RetrainingLine } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { page, type View } from '../../page.ts'
-import { ModelChoice, narrowed } from '../../components/model-filter.tsx'
-import { addressOf } from '../../components/pager.tsx'
-import { Badge, Live, Pager, Table, Time, type Tone } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { listHref } from '../../components/pager.tsx'
+import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
@@ -21,10 +21,10 @@ interface Retrainings {
   more: boolean
 }
 
-export const retrainings = page<Retrainings, Query>({
+export const retrainingsPage = definePage<Retrainings, Query>({
   query,
   async load({ store }, { actor, query }) {
-    const { models, asked } = await narrowed(store, actor, query.model)
+    const { models, asked } = await filterByModel(store, actor, query.model)
     const lines = await listRetrainingLines(store, {
       ...asked,
       limit: rowsAPage + 1,
@@ -37,12 +37,12 @@ export const retrainings = page<Retrainings, Query>({
     <>
       <h1>Retrainings</h1>
       <form class="filter" method="get" action="/retrainings" role="search" aria-label="Retrainings">
-        <ModelChoice models={models} chosen={query.model} />
+        <ModelSelect models={models} chosen={query.model} />
         <button class="second">Filter</button>
       </form>
       <Live id="retrainings" target={target} everyMs={5_000}>
         <section class="card">
-          <Table
+          <DataTable
             caption="Retrainings"
             hideCaption
             rows={lines}
@@ -69,7 +69,7 @@ export const retrainings = page<Retrainings, Query>({
           <Pager
             page={query.page}
             more={more}
-            href={(page) => addressOf('/retrainings', { model: query.model, page })}
+            href={(page) => listHref('/retrainings', { model: query.model, page })}
           />
         </section>
       </Live>
@@ -86,7 +86,7 @@ const tones: Readonly<Record<string, Tone>> = {
   insufficient: 'warn',
 }
 
-export const RetrainingOutcome = ({ outcome }: { outcome?: string }): View =>
+export const RetrainingOutcome = ({ outcome }: { outcome?: string }): PageElement =>
   outcome === undefined ? (
     <Badge tone="info">running</Badge>
   ) : (

@@ -5,14 +5,14 @@ import {
   type StoredValidation,
 } from '../../../../store/dashboard/data-lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
-import { bytes } from '../../../../charts/figures.ts'
+import { bytesText, countText } from '../../../../charts/figures.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { page, type View } from '../../page.ts'
-import { Badge, countText, Table, Time } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { reportOf } from '../../components/validation-report.ts'
 import { shortDigest } from '../../labels.ts'
-import { Columns } from './data-columns.tsx'
-import { Validation, verdictToneOf } from './data-validation.tsx'
+import { ColumnSummaries } from './data-columns.tsx'
+import { ValidationSection, verdictToneOf } from './data-validation.tsx'
 
 interface SnapshotPage {
   snapshot: Snapshot
@@ -20,7 +20,7 @@ interface SnapshotPage {
   versions: { version: string; model: string; createdAt: string }[]
 }
 
-export const snapshotPage = page<SnapshotPage>({
+export const snapshotPage = definePage<SnapshotPage>({
   async load({ store }, { actor, params }) {
     const snapshot = await getSnapshot(store, params['digest']!)
     requireModelAccess(actor, snapshot.model)
@@ -53,7 +53,7 @@ export const snapshotPage = page<SnapshotPage>({
             </dd>
             <dt>Rows</dt>
             <dd>
-              {countText(snapshot.rows)} in {bytes(snapshot.bytes)} of Parquet
+              {countText(snapshot.rows)} in {bytesText(snapshot.bytes)} of Parquet
             </dd>
             <dt>Used by</dt>
             <dd>
@@ -78,13 +78,13 @@ export const snapshotPage = page<SnapshotPage>({
             <p class="empty">Not validated yet</p>
           </section>
         ) : (
-          <Validation validation={latest} />
+          <ValidationSection validation={latest} />
         )}
-        {latest !== undefined && <Columns columns={reportOf(latest).columns} />}
+        {latest !== undefined && <ColumnSummaries columns={reportOf(latest).columns} />}
         <Source snapshot={snapshot} />
         {earlier.length > 0 && (
           <section class="card">
-            <Table
+            <DataTable
               caption="Earlier validations"
               rows={earlier}
               empty=""
@@ -103,7 +103,7 @@ export const snapshotPage = page<SnapshotPage>({
   },
 })
 
-const Source = ({ snapshot }: { snapshot: Snapshot }): View => (
+const Source = ({ snapshot }: { snapshot: Snapshot }): PageElement => (
   <section class="card">
     <details>
       <summary>Source and column types</summary>

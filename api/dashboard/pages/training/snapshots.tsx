@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { page } from '../../page.ts'
-import { addressOf, keyParts, Onward } from '../../components/pager.tsx'
-import { Badge, countText, Table, Time } from '../../components/elements.tsx'
+import { definePage } from '../../page.ts'
+import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { shortDigest } from '../../labels.ts'
-import { bytes } from '../../../../charts/figures.ts'
+import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
-import { momentOfKey } from '../../components/cursor-time.ts'
+import { cursorTime } from '../../components/cursor-time.ts'
 
 const rowsAPage = 50
 
@@ -20,14 +20,14 @@ interface Data {
   more: boolean
 }
 
-export const data = page<Data, z.infer<typeof query>>({
+export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
   query,
   async load({ store }, { actor, query: { model, after } }) {
-    const [at, digest] = after === undefined ? [] : keyParts(after, 2)
+    const [at, digest] = after === undefined ? [] : cursorParts(after, 2)
     const lines = await listSnapshotLines(store, {
       ...modelFilter(actor),
       model,
-      after: at === undefined || digest === undefined ? undefined : { at: momentOfKey(at), digest },
+      after: at === undefined || digest === undefined ? undefined : { at: cursorTime(at), digest },
       limit: rowsAPage + 1,
     })
     return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
@@ -51,7 +51,7 @@ export const data = page<Data, z.infer<typeof query>>({
         <button class="second">Filter</button>
       </form>
       <section class="card">
-        <Table
+        <DataTable
           caption="Snapshots"
           hideCaption
           rows={lines}
@@ -82,7 +82,7 @@ export const data = page<Data, z.infer<typeof query>>({
             },
             { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
             { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
-            { head: 'Size', numeric: true, cell: (line) => bytes(line.bytes) },
+            { head: 'Size', numeric: true, cell: (line) => bytesText(line.bytes) },
             {
               head: 'Validation',
               cell: ({ verdict }) =>
@@ -111,11 +111,11 @@ export const data = page<Data, z.infer<typeof query>>({
             { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
           ]}
         />
-        <Onward
-          first={after === undefined ? undefined : addressOf('/data', { model })}
+        <CursorPager
+          first={after === undefined ? undefined : listHref('/data', { model })}
           next={
             more
-              ? addressOf('/data', { model, after: `${lines.at(-1)!.key}~${lines.at(-1)!.digest}` })
+              ? listHref('/data', { model, after: `${lines.at(-1)!.key}~${lines.at(-1)!.digest}` })
               : undefined
           }
         />
