@@ -26,6 +26,29 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
   return [new Date(from - around), new Date(to + around)]
 }
 
+/** An axis of time in UTC. */
+export const timeAxis = (domain: [Date, Date], ticks: number) => ({
+  type: 'utc' as const,
+  domain,
+  label: null,
+  ticks,
+  tickFormat: timeFormat(domain[1].getTime() - domain[0].getTime()),
+})
+
+/** An axis with one band per row, named by its key. */
+export const bandAxis = (
+  rows: readonly { key: string }[],
+  names: ReadonlyMap<string, string>,
+  paddingInner = 0,
+) => ({
+  type: 'band' as const,
+  domain: rows.map(({ key }) => key),
+  label: null,
+  tickSize: 0,
+  tickFormat: (key: string) => names.get(key) ?? '',
+  paddingInner,
+})
+
 /** The width of the longest name in pixels, at a font size of 11. */
 export const roomFor = (names: readonly string[]): number =>
   18 + 6.4 * names.reduce((most, name) => Math.max(most, characterCount(name)), 0)

@@ -1,6 +1,6 @@
 /** Draws the drift of each feature from the training data, largest first, with the limits of warning and alarm. */
 import type { DriftLevel } from '../domain/monitoring/drift.ts'
-import { roomFor } from './axis.ts'
+import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, psiText, truncated } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
@@ -42,6 +42,10 @@ export async function driftSvg(
       .join(', ')
   const full = { ...frame, description }
   const narrow = isNarrow(full)
+  const limits = [
+    { at: warn, word: 'warn' },
+    { at: alarm, word: 'alarm' },
+  ]
   const name = new Map(bars.map((bar) => [bar.key, truncated(bar.name, narrow ? 14 : 22)]))
   // Caps the axis, so that one extreme feature does not flatten all others.
   const sizes = bars.map(({ size }) => size)
@@ -53,14 +57,7 @@ export async function driftSvg(
     marginTop: 24,
     marginBottom: 22,
     x: { domain: [0, reach], label: null, ticks: narrow ? 3 : 5, tickFormat: figureText, grid: true },
-    y: {
-      type: 'band',
-      domain: bars.map(({ key }) => key),
-      label: null,
-      tickSize: 0,
-      tickFormat: (key: string) => name.get(key) ?? '',
-      paddingInner: 0.35,
-    },
+    y: bandAxis(bars, name, 0.35),
     color: { type: 'identity' },
     marks: [
       plot.barX(bars, {
@@ -70,20 +67,8 @@ export async function driftSvg(
         rx: 2,
         title: (bar: DriftBar) => `${truncated(bar.name, 80)}: ${psiText(bar.psi)}, ${bar.level}`,
       }),
-      plot.ruleX(
-        [
-          { at: warn, word: 'warn' },
-          { at: alarm, word: 'alarm' },
-        ],
-        { x: 'at', stroke: 'currentColor', strokeOpacity: 0.7, strokeDasharray: '3,2' },
-      ),
-      plot.text(
-        [
-          { at: warn, word: 'warn' },
-          { at: alarm, word: 'alarm' },
-        ],
-        { x: 'at', frameAnchor: 'top', dy: -11, text: 'word', fontSize: 10 },
-      ),
+      plot.ruleX(limits, { x: 'at', stroke: 'currentColor', strokeOpacity: 0.7, strokeDasharray: '3,2' }),
+      plot.text(limits, { x: 'at', frameAnchor: 'top', dy: -11, text: 'word', fontSize: 10 }),
       plot.text(bars, {
         x: (bar) => Math.min(bar.size, reach),
         y: 'key',

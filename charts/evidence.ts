@@ -3,10 +3,10 @@
  * share of its own decision threshold, so that lines of different units compare.
  */
 import type { Verdict } from '../domain/verdict.ts'
-import { apart, timeDomain, timeFormat } from './axis.ts'
+import { apart, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
 import { thin } from './thin.ts'
 
 export interface EvidencePoint {
@@ -123,13 +123,7 @@ export async function evidenceSvg(
         ? `No evidence against the candidate: ${quiet.join(', ')} below 2 %`
         : 'No verdict yet',
     )
-  const description = [
-    ...lines.map(
-      ({ name, side, last }) => `${name} ${side} the candidate: ${percentOf(last.share)} of the threshold`,
-    ),
-    ...(quiet.length > 0 ? [`below 2 %: ${quiet.join(', ')}`] : []),
-  ].join('; ')
-  const full = { ...frame, description }
+  const full = { ...frame, description: described(lines, quiet) }
   const narrow = isNarrow(full)
   const height = narrow ? 220 : 250
   const [from, to] = timeDomain(lines.flatMap(({ points }) => points.map(({ at }) => at.getTime())))
@@ -144,20 +138,13 @@ export async function evidenceSvg(
     { gap: 13, low: 0, high },
   )
   const stages = boundaries(lines)
-  const spanMs = to.getTime() - from.getTime()
   return drawChart(full, (plot) => ({
     height,
     marginLeft: 50,
     marginRight: narrow ? 84 : 116,
     marginTop,
     marginBottom,
-    x: {
-      type: 'utc',
-      domain: [from, to],
-      label: null,
-      ticks: narrow ? 3 : 7,
-      tickFormat: timeFormat(spanMs),
-    },
+    x: timeAxis([from, to], narrow ? 3 : 7),
     y: {
       domain: [0, top],
       label: null,
@@ -186,33 +173,47 @@ export async function evidenceSvg(
         text: ({ stage }: { stage: string }) => truncated(stage, 16),
         textAnchor: 'start',
       }),
-      ...lines.flatMap(({ name, side, points }, i) => [
-        plot.lineY(points, {
-          x: 'at',
-          y: 'share',
-          stroke: shades[i]!.stroke,
-          strokeWidth: 2,
-          strokeDasharray: shades[i]!.dash,
-          curve: side === 'for' ? 'linear' : 'step-after',
-        }),
-        ...(points.length === 1
-          ? [plot.dot(points, { x: 'at', y: 'share', r: 3, fill: shades[i]!.stroke })]
-          : []),
-        plot.text([name], {
-          frameAnchor: 'top-right',
-          dx: 8,
-          dy: labels[i]!,
-          textAnchor: 'start',
-          text: () => truncated(name, narrow ? 12 : 17),
-          fill: shades[i]!.stroke,
-          fontWeight: 'bold',
-        }),
-      ]),
+      ...lines.flatMap((line, i) => lineMarks(plot, line, { ...shades[i]!, labelY: labels[i]!, narrow })),
     ],
   }))
 }
 
-/** Where each stage is first seen. */
+const described = (lines: readonly Line[], quiet: readonly string[]): string =>
+  [
+    ...lines.map(
+      ({ name, side, last }) => `${name} ${side} the candidate: ${percentOf(last.share)} of the threshold`,
+    ),
+    ...(quiet.length > 0 ? [`below 2 %: ${quiet.join(', ')}`] : []),
+  ].join('; ')
+
+function lineMarks(
+  plot: PlotModule,
+  { name, side, points }: Line,
+  { stroke, dash, labelY, narrow }: { stroke: string; dash: string; labelY: number; narrow: boolean },
+) {
+  return [
+    plot.lineY(points, {
+      x: 'at',
+      y: 'share',
+      stroke,
+      strokeWidth: 2,
+      strokeDasharray: dash,
+      curve: side === 'for' ? 'linear' : 'step-after',
+    }),
+    ...(points.length === 1 ? [plot.dot(points, { x: 'at', y: 'share', r: 3, fill: stroke })] : []),
+    plot.text([name], {
+      frameAnchor: 'top-right',
+      dx: 8,
+      dy: labelY,
+      textAnchor: 'start',
+      text: () => truncated(name, narrow ? 12 : 17),
+      fill: stroke,
+      fontWeight: 'bold',
+    }),
+  ]
+}
+
+/** The first time of each stage. */
 function boundaries(lines: readonly Line[]): { stage: string; at: Date }[] {
   const first = new Map<string, number>()
   for (const { stage, at } of lines.flatMap(({ points }) => points))
@@ -222,7 +223,7 @@ function boundaries(lines: readonly Line[]): { stage: string; at: Date }[] {
     .sort((one, other) => Number(one.at) - Number(other.at))
 }
 
-/** How far each is, for a terminal. */
+/** The chart for a terminal. */
 export function evidenceText(
   given: readonly EvidencePoint[],
   { width = 72 }: { width?: number } = {},

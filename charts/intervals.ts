@@ -1,7 +1,8 @@
 /** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
+import { bandAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
 
 export interface IntervalRow {
   /** The metric or the slice. */
@@ -103,10 +104,6 @@ export async function intervalsSvg(
   const keyed = rows.map((row, i) => ({ ...row, key: String(i), end: gainWithInterval(row) }))
   const name = new Map(keyed.map(({ key, label }) => [key, truncated(label, narrow ? 14 : 24)]))
   const longest = Math.max(...[...name.values()].map((each) => characterCount(each)))
-  const shown = (row: (typeof keyed)[number]) => {
-    const limit = row.limit === null ? '' : `, must be above ${signedText(row.limit)}`
-    return `${truncated(row.label, 80)}: ${row.end}${limit}: ${words(row.verdict)}`
-  }
   return drawChart(full, (plot) => ({
     height: 48 + rows.length * (narrow ? 42 : 28),
     marginLeft: 18 + longest * 6.4,
@@ -120,13 +117,7 @@ export async function intervalsSvg(
       labelArrow: 'none',
       ...(own ? { ticks: [0], tickFormat: () => '0' } : { ticks: narrow ? 3 : 5, tickFormat: tick }),
     },
-    y: {
-      type: 'band',
-      domain: keyed.map(({ key }) => key),
-      label: null,
-      tickSize: 0,
-      tickFormat: (key) => name.get(key) ?? '',
-    },
+    y: bandAxis(keyed, name),
     marks: [
       plot.ruleX([0], { stroke: 'currentColor', strokeOpacity: 0.55 }),
       plot.tickX(keyed, {
@@ -157,33 +148,41 @@ export async function intervalsSvg(
           y: 'key',
           r: 4.5,
           fill: (row) => shades[row.verdict as IntervalRow['verdict']],
-          title: shown,
+          title: tooltip,
         },
       ),
-      // A narrow chart has no room for a column of figures; they stand above each interval.
-      narrow
-        ? plot.text(keyed, {
-            x: 0,
-            y: 'key',
-            text: 'end',
-            dy: -14,
-            fill: 'currentColor',
-            fillOpacity: 0.85,
-            fontSize: 10,
-          })
-        : plot.text(keyed, {
-            frameAnchor: 'right',
-            y: 'key',
-            text: 'end',
-            dx: 170,
-            textAnchor: 'end',
-            fill: 'currentColor',
-            fontVariant: 'tabular-nums',
-          }),
+      gainTexts(plot, keyed, narrow),
     ],
     color: { type: 'identity' },
   }))
 }
+
+function tooltip(row: IntervalRow): string {
+  const limit = row.limit === null ? '' : `, must be above ${signedText(row.limit)}`
+  return `${truncated(row.label, 80)}: ${gainWithInterval(row)}${limit}: ${words(row.verdict)}`
+}
+
+/** A narrow chart has no room for a column of figures; they stand above each interval. */
+const gainTexts = (plot: PlotModule, rows: { key: string; end: string }[], narrow: boolean) =>
+  narrow
+    ? plot.text(rows, {
+        x: 0,
+        y: 'key',
+        text: 'end',
+        dy: -14,
+        fill: 'currentColor',
+        fillOpacity: 0.85,
+        fontSize: 10,
+      })
+    : plot.text(rows, {
+        frameAnchor: 'right',
+        y: 'key',
+        text: 'end',
+        dx: 170,
+        textAnchor: 'end',
+        fill: 'currentColor',
+        fontVariant: 'tabular-nums',
+      })
 
 const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figureText(value)}`)
 

@@ -1,6 +1,6 @@
 /** Draws the distribution of a feature in training and in live traffic, bin by bin. */
 import { binNames, type Profile } from '../domain/model/reference-profile.ts'
-import { roomFor } from './axis.ts'
+import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
@@ -96,14 +96,7 @@ export async function profileSvg(
       zero: true,
       nice: true,
     },
-    y: {
-      type: 'band',
-      domain: bins.map(({ key }) => key),
-      label: null,
-      tickSize: 0,
-      tickFormat: (key: string) => name.get(key) ?? '',
-      paddingInner: 0.25,
-    },
+    y: bandAxis(bins, name, 0.25),
     marks: [
       plot.barX(bins, { x: 'training', y: 'key', fill: colours.line, fillOpacity: 0.45, title: two }),
       ...(compared

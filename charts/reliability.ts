@@ -3,9 +3,24 @@ import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
 import type { Calibration } from '../domain/metrics/calibration.ts'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import {
+  drawChart,
+  drawEmptyChart,
+  isNarrow,
+  type ChartFrame,
+  type ChartOptions,
+  type PlotModule,
+} from './render.ts'
 
 const maxBins = 100
+
+interface ReliabilityPoint {
+  predicted: number
+  observed: number
+  rows: number
+  low: number
+  high: number
+}
 
 export async function reliabilitySvg(
   { bins, ece }: Pick<Calibration, 'bins' | 'ece'>,
@@ -28,7 +43,6 @@ export async function reliabilitySvg(
     ...frame,
     description: `On ${countText(rows)} predictions the mean gap between prediction and outcome is ${percentOf(ece)}; the widest: ${percentOf(worst.predicted)} predicted, ${percentOf(worst.observed)} observed.`,
   }
-  const largest = Math.max(...points.map((point) => point.rows))
   const share = (value: number) => `${Math.round(100 * value)} %`
   const side = isNarrow(full) ? 300 : 340
   return drawChart({ ...full, width: Math.min(frame.width ?? 640, side + 40) }, (plot) => ({
@@ -46,41 +60,46 @@ export async function reliabilitySvg(
       ticks: 5,
     },
     y: { domain: [0, 1], label: 'observed', labelArrow: 'none', tickFormat: share, ticks: 5, grid: true },
-    marks: [
-      plot.link([0], {
-        x1: 0,
-        y1: 0,
-        x2: 1,
-        y2: 1,
-        stroke: 'currentColor',
-        strokeOpacity: 0.55,
-        strokeDasharray: '4,3',
-      }),
-      plot.lineY(points, {
-        x: 'predicted',
-        y: 'observed',
-        stroke: colours.main,
-        strokeWidth: 1.5,
-        strokeOpacity: 0.6,
-      }),
-      plot.ruleX(points, {
-        x: 'predicted',
-        y1: 'low',
-        y2: 'high',
-        stroke: colours.main,
-        strokeOpacity: 0.4,
-        strokeWidth: 3,
-        strokeLinecap: 'round',
-      }),
-      plot.dot(points, {
-        x: 'predicted',
-        y: 'observed',
-        r: (point: { rows: number }) => 2 + 5 * Math.sqrt(point.rows / largest),
-        fill: colours.main,
-        title: (point: { predicted: number; observed: number; rows: number }) =>
-          `${countText(point.rows)} predictions: ${figureText(point.predicted)} predicted, ${figureText(point.observed)} observed`,
-      }),
-    ],
+    marks: reliabilityMarks(plot, points),
     r: { type: 'identity' },
   }))
+}
+
+function reliabilityMarks(plot: PlotModule, points: ReliabilityPoint[]): ChartOptions['marks'] {
+  const largest = Math.max(...points.map((point) => point.rows))
+  return [
+    plot.link([0], {
+      x1: 0,
+      y1: 0,
+      x2: 1,
+      y2: 1,
+      stroke: 'currentColor',
+      strokeOpacity: 0.55,
+      strokeDasharray: '4,3',
+    }),
+    plot.lineY(points, {
+      x: 'predicted',
+      y: 'observed',
+      stroke: colours.main,
+      strokeWidth: 1.5,
+      strokeOpacity: 0.6,
+    }),
+    plot.ruleX(points, {
+      x: 'predicted',
+      y1: 'low',
+      y2: 'high',
+      stroke: colours.main,
+      strokeOpacity: 0.4,
+      strokeWidth: 3,
+      strokeLinecap: 'round',
+    }),
+    plot.dot(points, {
+      x: 'predicted',
+      y: 'observed',
+      r: (point: ReliabilityPoint) => 2 + 5 * Math.sqrt(point.rows / largest),
+      fill: colours.main,
+      title: (point: ReliabilityPoint) =>
+        `${countText(point.rows)} predictions: ${figureText(point.predicted)} predicted, ${figureText(point.observed)} observed`,
+    }),
+  ]
 }

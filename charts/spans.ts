@@ -1,5 +1,5 @@
 /** Draws the detection time and the recovery time of drills, one bar each. */
-import { roomFor } from './axis.ts'
+import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { spanText, finiteOrNull, truncated } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
@@ -52,14 +52,7 @@ export async function spansSvg(
       tickFormat: (ms: number) => (ms === 0 ? '0' : spanText(ms)),
       grid: true,
     },
-    y: {
-      type: 'band',
-      domain: bars.map(({ key }) => key),
-      label: null,
-      tickSize: 0,
-      tickFormat: (key: string) => name.get(key) ?? '',
-      paddingInner: 0.4,
-    },
+    y: bandAxis(bars, name, 0.4),
     color: { type: 'identity' },
     marks: [
       plot.barX(

@@ -1,8 +1,8 @@
 /** Draws the stages of a release: the traffic share over time, and the used share of the failure budget. */
-import { timeDomain, timeFormat } from './axis.ts'
+import { timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, spanText, finiteOrNull, utcMinute, percentOf, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
 import { barText } from './sparkline.ts'
 import { thin } from './thin.ts'
 
@@ -65,24 +65,12 @@ export async function timelineSvg(
 ): Promise<string> {
   const stages = drawable(timeline)
   if (stages.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No stages yet')
-  const budget = finiteOrNull(timeline.harmBudget ?? null)
-  const harm = thin(
-    (timeline.harm ?? []).filter(
-      ({ atMs, excess }) => Number.isFinite(atMs) && finiteOrNull(excess) !== null,
-    ),
-    ({ excess }) => excess,
-  )
-  const used =
-    budget === null || budget <= 0
-      ? []
-      : harm.map(({ atMs, excess }) => ({
-          at: new Date(atMs),
-          excess,
-          share: Math.min(1, Math.max(0, excess / budget)),
-        }))
+  const used = usedBudget(timeline)
   const lastUsed = used.at(-1)
   const spent =
-    lastUsed === undefined ? '' : `; ${countText(lastUsed.excess)} of ${countText(budget)} excess failures`
+    lastUsed === undefined
+      ? ''
+      : `; ${countText(lastUsed.excess)} of ${countText(timeline.harmBudget)} excess failures`
   const full = { ...frame, description: `${stages.map(described).join('; ')}${spent}` }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(stages.flatMap((stage) => [stage.from.getTime(), stage.to.getTime()]))
@@ -98,13 +86,7 @@ export async function timelineSvg(
     marginRight: 18,
     marginTop: 30,
     marginBottom: 28,
-    x: {
-      type: 'utc',
-      domain: [from, to],
-      label: null,
-      ticks: narrow ? 4 : 8,
-      tickFormat: timeFormat(spanMs),
-    },
+    x: timeAxis([from, to], narrow ? 4 : 8),
     y: {
       domain: [0, 1],
       label: null,
@@ -137,29 +119,41 @@ export async function timelineSvg(
         text: (stage) => truncated(stage.name, 24),
         fontSize: 11,
       }),
-      ...(used.length === 0
-        ? []
-        : [
-            plot.lineY(used, {
-              x: 'at',
-              y: 'share',
-              stroke: colours.bad,
-              strokeWidth: 2,
-              curve: 'step-after',
-            }),
-            plot.text([lastUsed!], {
-              x: 'at',
-              y: 'share',
-              text: () => 'excess failures',
-              textAnchor: 'end',
-              dy: -8,
-              fill: colours.bad,
-              fontWeight: 'bold',
-            }),
-          ]),
+      ...(lastUsed === undefined ? [] : excessMarks(plot, used, lastUsed)),
     ],
   }))
 }
+
+interface UsedBudget {
+  at: Date
+  excess: number
+  share: number
+}
+
+/** The used share of the failure budget over time; empty without a budget. */
+function usedBudget({ harm = [], harmBudget }: Timeline): UsedBudget[] {
+  const budget = finiteOrNull(harmBudget)
+  if (budget === null || budget <= 0) return []
+  const points = harm.filter(({ atMs, excess }) => Number.isFinite(atMs) && finiteOrNull(excess) !== null)
+  return thin(points, ({ excess }) => excess).map(({ atMs, excess }) => ({
+    at: new Date(atMs),
+    excess,
+    share: Math.min(1, Math.max(0, excess / budget)),
+  }))
+}
+
+const excessMarks = (plot: PlotModule, used: UsedBudget[], last: UsedBudget) => [
+  plot.lineY(used, { x: 'at', y: 'share', stroke: colours.bad, strokeWidth: 2, curve: 'step-after' }),
+  plot.text([last], {
+    x: 'at',
+    y: 'share',
+    text: () => 'excess failures',
+    textAnchor: 'end',
+    dy: -8,
+    fill: colours.bad,
+    fontWeight: 'bold',
+  }),
+]
 
 /** The chart for a terminal: one line a stage, with its share of traffic as a bar. */
 export function timelineText(timeline: Timeline, { width = 96 }: { width?: number } = {}): string {

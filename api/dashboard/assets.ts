@@ -1,6 +1,6 @@
 /**
  * Serves the static files of the pages. Each name contains a part of the file's hash, so that browsers cache it forever and never use
- * the style sheet of another build.
+ * the styles of another build.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'

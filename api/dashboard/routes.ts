@@ -47,55 +47,62 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
           (await form.find())(deps, ask),
       }),
     ),
-    defineRoute({
-      method: 'get',
-      path: '/sign-in',
-      allow: 'public',
-      page: true,
-      summary: 'Show the sign-in page.',
-      answers: { 200: 'A page' },
-      handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
-    }),
-    defineRoute({
-      method: 'get',
-      path: '/sign-in/sso',
-      allow: 'public',
-      page: true,
-      summary: 'Redirect to the identity provider.',
-      answers: { 303: 'Redirects to the provider' },
-      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).startSso(deps, ask),
-    }),
-    defineRoute({
-      method: 'get',
-      path: '/sign-in/callback',
-      allow: 'public',
-      page: true,
-      summary: 'Complete the sign-in after the identity provider redirects back.',
-      answers: { 303: 'Signed in', 403: 'Invalid token, or no role in Tenure' },
-      handle: async (ask) => (await import('./pages/sign-in/sso.ts')).completeSso(deps, ask),
-    }),
-    defineRoute({
-      method: 'get',
-      path: '/assets/:file',
-      allow: 'public',
-      summary: 'Get a style sheet, script or image of the pages by its hashed name.',
-      answers: { 200: 'The file' },
-      async handle({ params }) {
-        const asset = await findPageAsset(params['file']!)
-        if (asset === undefined)
-          throw new DomainError('not_found', `unknown file ${JSON.stringify(params['file']!.slice(0, 100))}`)
-        const { bytes, type, isCurrent } = asset
-        const caching = isCurrent ? 'public, max-age=31536000, immutable' : 'no-cache'
-        return {
-          text: bytes,
-          type,
-          headers: { 'cache-control': caching, 'x-content-type-options': 'nosniff' },
-        }
-      },
-    }),
+    ...signInRoutes(deps),
+    staticFiles(),
     reports(deps),
   ]
 }
+
+const signInRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute({
+    method: 'get',
+    path: '/sign-in',
+    allow: 'public',
+    page: true,
+    summary: 'Show the sign-in page.',
+    answers: { 200: 'A page' },
+    handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/sign-in/sso',
+    allow: 'public',
+    page: true,
+    summary: 'Redirect to the identity provider.',
+    answers: { 303: 'Redirects to the provider' },
+    handle: async (ask) => (await import('./pages/sign-in/sso.ts')).startSso(deps, ask),
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/sign-in/callback',
+    allow: 'public',
+    page: true,
+    summary: 'Complete the sign-in after the identity provider redirects back.',
+    answers: { 303: 'Signed in', 403: 'Invalid token, or no role in Tenure' },
+    handle: async (ask) => (await import('./pages/sign-in/sso.ts')).completeSso(deps, ask),
+  }),
+]
+
+const staticFiles = (): RouteDefinition =>
+  defineRoute({
+    method: 'get',
+    path: '/assets/:file',
+    allow: 'public',
+    summary: 'Get a static file of the pages (CSS, script or image) by its hashed name.',
+    answers: { 200: 'The file' },
+    async handle({ params }) {
+      const asset = await findPageAsset(params['file']!)
+      if (asset === undefined)
+        throw new DomainError('not_found', `unknown file ${JSON.stringify(params['file']!.slice(0, 100))}`)
+      const { bytes, type, isCurrent } = asset
+      const caching = isCurrent ? 'public, max-age=31536000, immutable' : 'no-cache'
+      return {
+        text: bytes,
+        type,
+        headers: { 'cache-control': caching, 'x-content-type-options': 'nosniff' },
+      }
+    },
+  })
 
 /** Receives browser reports on violations of the content security policy. */
 function reports({ log, metrics }: ApiDeps): RouteDefinition {

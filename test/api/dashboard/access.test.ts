@@ -1,4 +1,4 @@
-/** Who gets into the dashboard and how, asked as a browser asks, without one. */
+/** Tests sign-in, sessions, forms and headers of the dashboard with requests as a browser sends them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
 import { attempts } from '../../../api/dashboard/pages/sign-in/sign-in.tsx'
@@ -42,8 +42,8 @@ const signedIn = async (key = keys.viewer) => {
   return { cookie, token: tokenOf(await get('/', { cookie })) }
 }
 
-describe('a person', () => {
-  it('without a session is sent to sign in and comes back', async () => {
+describe('sign-in', () => {
+  it('is where a request without a session is redirected, and returns to the page', async () => {
     const sent = await get('/?x=1')
     expect(sent.status).toBe(303)
     expect(sent.headers.get('location')).toBe('/sign-in?next=%2F%3Fx%3D1')
@@ -55,14 +55,14 @@ describe('a person', () => {
   })
 
   it.each(['//evil.example', 'https://evil.example', '/\\evil.example', '/a\\b', '/\n/evil.example', 'x'])(
-    'is not sent on to %j',
+    'does not redirect to %j',
     async (next) => {
       const back = await send('/sign-in', { key: keys.viewer, next })
       expect(back.headers.get('location')).toBe('/')
     },
   )
 
-  it('gets a cookie that no script reads, no other site sends, and that is secure where https is', async () => {
+  it('sets a cookie that is HttpOnly, SameSite=Strict, and Secure behind https', async () => {
     const plain = (await send('/sign-in', { key: keys.viewer })).headers.get('set-cookie')
     expect(plain).toMatch(/^tenure_session=[\w.-]+; Path=\/; Max-Age=28800; HttpOnly; SameSite=Strict$/)
     expect(plain).not.toContain(keys.viewer.split('_')[2])
@@ -70,7 +70,7 @@ describe('a person', () => {
     expect(forwarded.headers.get('set-cookie')).toMatch(/; Secure$/)
   })
 
-  it('with a key that does not open is told so, and with a predictor key as well', async () => {
+  it('refuses an invalid key and a predictor key with their reasons', async () => {
     const wrong = await send('/sign-in', { key: `${keys.viewer.slice(0, -1)}x` })
     expect(wrong.status).toBe(403)
     expect(wrong.text).toContain('Invalid or expired key')
@@ -79,7 +79,7 @@ describe('a person', () => {
     expect((await send('/sign-in', {})).status).toBe(403)
   })
 
-  it('who comes from a link in another place is asked to knock again, by the page itself', async () => {
+  it('reloads a page that was opened by a link from another site, so that the cookie is sent', async () => {
     const { cookie } = await signedIn()
     const first = await get('/releases', { 'sec-fetch-site': 'cross-site' })
     expect(first.status).toBe(first.text.includes('http-equiv="refresh"') ? 200 : 404)
@@ -90,7 +90,7 @@ describe('a person', () => {
 })
 
 describe('a session', () => {
-  it('ends when it is signed out, also for a copy of its cookie', async () => {
+  it('ends with sign-out, also for a copy of its cookie', async () => {
     const { cookie, token } = await signedIn()
     const out = await send('/sign-out', { token }, { cookie })
     expect(out.status).toBe(303)
@@ -98,7 +98,7 @@ describe('a session', () => {
     expect((await get('/', { cookie })).status).toBe(303)
   })
 
-  it('ends with its key, and with the secret that opened it', async () => {
+  it('ends when its key is revoked, or the secret that opened it is rotated', async () => {
     const revoked = await house.key({ role: 'viewer' })
     const renewed = await house.key({ role: 'viewer' })
     await api.deps.authentication.refresh()
@@ -113,14 +113,14 @@ describe('a session', () => {
   it.each([
     ['with another name in it', (cookie: string) => cookie.replace(/=\w{4}/, '=AAAA')],
     ['without its signature', (cookie: string) => cookie.split('.')[0]!],
-    ['that is something else', () => 'tenure_session=%00; a=b'],
-    ['that is huge', () => `tenure_session=${'a'.repeat(10_000)}`],
-  ])('%s opens nothing', async (_what, change) => {
+    ['with other content', () => 'tenure_session=%00; a=b'],
+    ['of 10,000 characters', () => `tenure_session=${'a'.repeat(10_000)}`],
+  ])('cookie %s is refused', async (_what, change) => {
     const { cookie } = await signedIn()
     expect((await get('/', { cookie: change(cookie) })).status).toBe(303)
   })
 
-  it('looks at what is only read, and changes nothing of the API', async () => {
+  it('may read the API but not change anything through it', async () => {
     const { cookie } = await signedIn()
     expect((await get('/v1/models', { cookie })).status).toBe(200)
     expect((await api.request('POST', '/v1/keys', { headers: { cookie }, body: {} })).status).toBe(401)
@@ -132,9 +132,9 @@ describe('a form', () => {
     ['without the token', { token: '' }, {}],
     ['with the token of another session', { token: 'x'.repeat(43) }, {}],
     ['from another site', {}, { 'sec-fetch-site': 'cross-site' }],
-    ['from a sibling of this host', {}, { 'sec-fetch-site': 'same-site' }],
+    ['from another subdomain', {}, { 'sec-fetch-site': 'same-site' }],
     ['from another origin', {}, { origin: 'http://evil.example' }],
-    ['from a place that hides itself', {}, { origin: 'null' }],
+    ['from a hidden origin', {}, { origin: 'null' }],
   ])('%s is refused', async (_what, fields, headers) => {
     const { cookie, token } = await signedIn()
     const refused = await send('/sign-out', { token, ...fields }, { cookie, ...headers })
@@ -143,14 +143,14 @@ describe('a form', () => {
     expect((await get('/', { cookie })).status).toBe(200)
   })
 
-  it('to sign in is taken from this host alone', async () => {
+  it('for sign-in is accepted from this host alone', async () => {
     const refused = await send('/sign-in', { key: keys.viewer }, { origin: 'http://evil.example' })
     expect(refused.status).toBe(403)
     const own = await send('/sign-in', { key: keys.viewer }, { origin: 'http://localhost' })
     expect(own.status).toBe(303)
   })
 
-  it('that is no form, or too long, is refused', async () => {
+  it('with JSON, or with too many bytes, is refused', async () => {
     const { cookie } = await signedIn()
     const json = await api.request('POST', '/sign-out', { headers: { cookie }, body: { token: 'x' } })
     expect(json.status).toBe(415)
@@ -159,7 +159,7 @@ describe('a form', () => {
 })
 
 describe('a page', () => {
-  it('tells the browser what it may do, and asks only for files of this host that last', async () => {
+  it('sends a content security policy, and links to immutable files of this host alone', async () => {
     const { cookie } = await signedIn()
     const { text, headers } = await get('/', { cookie })
     expect(headers.get('content-security-policy')).toBe(
@@ -182,7 +182,7 @@ describe('a page', () => {
       expect((await api.request('GET', `/assets/${name}`)).status).toBe(404)
   })
 
-  it('that is not there is told as one to a person, and as a document to a program', async () => {
+  it('with an unknown path is an HTML page for browsers and a problem document for programs', async () => {
     const page = await get('/nothing<script>')
     expect(page.status).toBe(404)
     expect(page.text).toContain('Page not found')
@@ -193,13 +193,13 @@ describe('a page', () => {
     expect((await api.request('GET', '/')).json).toMatchObject({ code: 'unauthenticated' })
   })
 
-  it('says how it was read', async () => {
+  it('reports its statements and times in Server-Timing', async () => {
     const { cookie } = await signedIn()
     const timing = (await get('/', { cookie })).headers.get('server-timing')
     expect(timing).toMatch(/^statements;desc="\d+", load;dur=[\d.]+, view;dur=[\d.]+$/)
   })
 
-  it('that is asked for as a part comes without its frame, and sends away who is not signed in', async () => {
+  it('requested by htmx comes without the layout, and without a session reloads the whole page', async () => {
     const { cookie } = await signedIn()
     const part = await get('/', { cookie, 'hx-request': 'true' })
     expect(part.text).toMatch(/^<main id="main">/)
@@ -208,7 +208,7 @@ describe('a page', () => {
     expect(away.headers.get('hx-refresh')).toBe('true')
   })
 
-  it('takes reports of what was kept from it', async () => {
+  it('counts reported violations of its content security policy', async () => {
     const report = JSON.stringify({
       'csp-report': { 'effective-directive': 'script-src', 'blocked-uri': 'x' },
     })
@@ -227,7 +227,7 @@ describe('a page', () => {
   })
 })
 
-it('without a database a page says so, and that predictions go on', async () => {
+it('a page without a database reports it, and that predictions continue', async () => {
   const { cookie } = await signedIn()
   const cut = await startApi(house, { stateDir: api.stateDir, databaseUrl: 'postgres://127.0.0.1:1/none' })
   const asked = await cut.request('GET', '/', { headers: { ...browser, cookie } })
@@ -239,7 +239,7 @@ it('without a database a page says so, and that predictions go on', async () => 
   await cut.stop()
 })
 
-it('who tries keys is held back for a while, and nobody else', async () => {
+it('failed sign-ins delay further attempts from the same address alone', async () => {
   let nowMs = 0
   const held = createAttempts(() => nowMs)
   for (let count = 0; count < 10; count++) {

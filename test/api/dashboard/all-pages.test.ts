@@ -1,4 +1,4 @@
-/** The pages of models, data and records as a browser asks for them, on one replica: what they show, refuse, quote, and cost. */
+/** Tests the pages of models, data and operations on one replica: content, refusals, escaping and number of statements. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
@@ -109,7 +109,7 @@ const pages: [string, string][] = [
 ]
 
 describe.each(pages)('the page %s', (path, words) => {
-  it('shows what it is for, by few statements, and takes nothing for markup', async () => {
+  it('shows its content with at most 14 statements, and escapes hostile texts', async () => {
     const { status, text, headers } = await get(path)
     expect(status).toBe(200)
     expect(text).toContain(words)
@@ -119,15 +119,15 @@ describe.each(pages)('the page %s', (path, words) => {
       Number(/statements;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1]),
     ).toBeLessThanOrEqual(14)
   })
-  it('is for who is signed in', async () => {
+  it('redirects to sign-in without a session', async () => {
     const sent = await api.request('GET', path, { headers: browser })
     expect([sent.status, sent.headers.get('location')?.split('?')[0]]).toEqual([303, '/sign-in'])
   })
 })
 
 it.each([
-  '/models/nobody',
-  '/models/nobody/features',
+  '/models/unknown',
+  '/models/unknown/features',
   at('/versions/late-trains_v9.9.9'),
   `/models/other/versions/${champion}`,
   `/models/other/versions/${champion}/card`,
@@ -138,7 +138,7 @@ it.each([
   '/runbooks/README',
   '/drills?before=drl_nothing',
   `/models/${'x'.repeat(2_000)}`,
-])('where there is nothing, %s says so', async (path) => {
+])('%s is not found', async (path) => {
   const { status, text } = await get(path)
   expect(status).toBe(404)
   expect(text).toContain('Page not found')
@@ -159,13 +159,13 @@ it.each([
   '/alerts?before=0',
   '/audit?before=x',
   `/audit?actor=${'x'.repeat(500)}`,
-])('what is asked oddly, %s, is refused with what is odd', async (path) => {
+])('%s is an invalid request', async (path) => {
   const { status, text } = await get(path)
   expect(status).toBe(400)
   expect(text).toContain('Invalid request')
 })
 
-it('a drill that was not held is no failed one, and has no bar', async () => {
+it('a skipped drill is listed as skipped and has no bar in the chart', async () => {
   const chartOf = (text: string) => /<svg.*<\/svg>/s.exec(text)?.[0]
   const before = chartOf((await get('/drills')).text)
   await recordNotHeld(house.store, {
@@ -190,9 +190,9 @@ describe('a key for another model', () => {
     at(`/versions/${champion}`),
     `/data/${encodeURIComponent(`snapshot ${champion}`)}`,
     `/compare?one=${champion}&other=${champion}`,
-  ])('does not see %s', async (path) => expect((await get(path, 'elsewhere')).status).toBe(403))
+  ])('gets 403 for %s', async (path) => expect((await get(path, 'elsewhere')).status).toBe(403))
   it.each(['/models', '/versions', '/data', '/alerts', '/drills', '/audit'])(
-    'sees nothing of it in %s',
+    'finds no row of this model in %s',
     async (path) => {
       const { status, text } = await get(path, 'elsewhere')
       expect(status).toBe(200)
@@ -215,17 +215,17 @@ describe('a list', () => {
     ['the versions of a model', at(''), 45],
     ['all versions, newest first', `/versions?model=${model}`, 45],
     ['all versions, best first', `/versions?model=${model}&order=auc`, 45],
-  ])('of %s has each once', async (_what, path, count) => {
+  ])('of %s has each row once across its pages', async (_what, path, count) => {
     const seen = await follow(path, /<th scope="row"><a href="[^"]+">(late-trains_v[\d.]+)</g)
     expect(seen).toHaveLength(count)
     expect(new Set(seen).size).toBe(count)
   })
-  it('of snapshots has each once', async () => {
+  it('of snapshots has each row once across its pages', async () => {
     const seen = await follow(`/data?model=${model}`, /class="code" href="(\/data\/[^"]+)"/g)
     expect(new Set(seen).size).toBe(45)
     expect(seen).toHaveLength(45)
   })
-  it('of the audit has each once, also when it is narrowed down', async () => {
+  it('of the audit has each row once across its pages, also when filtered', async () => {
     await house.store.transaction(async (database) => {
       for (let i = 0; i < 60; i++)
         await appendAudit(database, {
@@ -249,7 +249,7 @@ describe('an alert', () => {
   const raise = (key: string) =>
     upsertAlert(house.store, { dedupeKey: key, model, severity: 'warning', kind: 'drift_warn', message: key })
 
-  it('shows its buttons to who may press them, and the server refuses the others', async () => {
+  it('shows its form to operators alone, and the server refuses other roles', async () => {
     const id = await raise('for operators')
     expect((await get('/alerts')).text).not.toContain(`action="/alerts/${id}"`)
     expect((await get('/alerts', 'operator')).text).toContain(`action="/alerts/${id}"`)
@@ -259,8 +259,8 @@ describe('an alert', () => {
       403,
     )
   })
-  it('is taken on once, and is over once, and the audit tells of both', async () => {
-    const id = await raise('taken on')
+  it('is acknowledged once and resolved once, and the audit has both', async () => {
+    const id = await raise('acknowledged')
     const done = await post(`/alerts/${id}`, { word: 'acknowledge', reason: 'on it' }, 'operator')
     expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
     expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
@@ -284,41 +284,41 @@ describe('an alert', () => {
     ['/alerts/1', { word: 'toString' }, 400],
     ['/alerts/1', {}, 400],
     ['/alerts/1', { word: 'resolve', reason: 'x'.repeat(3_000) }, 400],
-  ])('%s with %o is refused', async (path, form, status) =>
+  ])('posting to %s with %o is refused', async (path, form, status) =>
     expect((await post(path, form as Record<string, string>, 'operator')).status).toBe(status),
   )
 })
 
-describe('the verification', () => {
-  it('is offered to admins alone', async () => {
+describe('the audit verification', () => {
+  it('is available to admins alone', async () => {
     expect((await get('/audit')).text).not.toContain('/audit/verification')
     expect((await get('/audit', 'admin')).text).toContain('/audit/verification')
     expect((await get('/audit/verification')).status).toBe(403)
   })
-  it('says how far it went, and what it found', async () => {
+  it('reports its range, its result and its duration', async () => {
     const { text } = await get('/audit/verification', 'admin')
     expect(text).toMatch(/\d+ entries intact/)
     expect(text).toMatch(/entry \d+ back to entry 1/)
     expect(text).toMatch(/\d+ ms/)
   })
-  it('stops when its time is over', async () => {
+  it('stops at its time limit', async () => {
     let now = 0
     const report = await verifyTail(house.store, { heads: [], withinMs: -1, now: () => now++ })
     expect(report.breach).toBeUndefined()
     expect(report).toMatchObject({ oldest: 1, stopped: false })
   })
   it.each<[string, string, RegExp]>([
-    ['changed', `update audit set actor = 'nobody' where seq = 3`, /row 3 has been changed/],
-    ['taken away', `delete from audit where seq = 4`, /row 4 is missing, row 5 follows/],
-    ['taken away at the beginning', `delete from audit where seq = 1`, /row 1 is missing, row 2 follows/],
-  ])('finds a row that was %s', async (_how, statement, breach) => {
+    ['changed', `update audit set actor = 'mallory' where seq = 3`, /row 3 has been changed/],
+    ['deleted', `delete from audit where seq = 4`, /row 4 is missing, row 5 follows/],
+    ['deleted at the beginning', `delete from audit where seq = 1`, /row 1 is missing, row 2 follows/],
+  ])('finds a row that was %s', async (_change, statement, breach) => {
     await tampered(statement, async () => {
       const { text } = await get('/audit/verification', 'admin')
       expect(text).toContain('Audit log broken')
       expect(text).toMatch(breach)
     })
   })
-  it('finds a tail that was cut, and a head that does not fit', async () => {
+  it('finds missing newest rows, and a signed head that does not match', async () => {
     const [newest] = await listAudit(house.store, { limit: 1 })
     const tail = (seq: number, hash: string, isGenuine = () => true) =>
       verifyTail(house.store, { heads: [{ seq, hash, isGenuine }], withinMs: 60_000, now: () => 0 })
@@ -328,7 +328,7 @@ describe('the verification', () => {
     expect(await tail(newest!.seq, hashOf(newest!))).toMatchObject({ heads: 1, stopped: false })
   })
 
-  /** As somebody who owns the database; put back afterwards, so that the next case begins with a whole chain. */
+  /** Tampers as the owner of the database, and restores the rows afterwards for the next case. */
   async function tampered(statement: string, look: () => Promise<void>): Promise<void> {
     const { store } = house
     const guard = (word: string) => store.pool.query(`alter table audit ${word} trigger audit_is_append_only`)
@@ -352,7 +352,7 @@ describe('the card of a version', () => {
       headers: { cookie: sessions.viewer.cookie },
     })
 
-  it('is the same as page, Markdown and JSON', async () => {
+  it('has the same content as a page, as Markdown and as JSON', async () => {
     const { json } = await card(champion)
     expect(json).toMatchObject({ format: 'tenure-card@1', version: champion, status: 'champion' })
     const asked = new Map((json['asks'] as { name: string }[]).map((each) => [each.name, each]))
@@ -361,12 +361,12 @@ describe('the card of a version', () => {
     const markdown = await card(champion, '?format=markdown')
     expect(markdown.headers.get('content-type')).toContain('text/markdown')
     expect(markdown.text).toContain(`# ${model}\\_v1.40.0`)
-    // Behind a backslash it is a text.
+    // Markup behind a backslash is text.
     expect(markdown.text).not.toMatch(/(?<!\\)<img/)
     for (const limit of json['limits'] as string[])
       expect(markdown.text.replaceAll('\\', '')).toContain(limit)
   })
-  it('of what is not there, or in no form, is refused', async () => {
+  it('of an unknown version, or in an unknown format, is refused', async () => {
     expect((await card('late-trains_v9.9.9')).json['code']).toBe('version_not_found')
     expect((await card(champion, '?format=pdf')).status).toBe(400)
   })

@@ -1,4 +1,4 @@
-/** The way of an approver through a real browser, on a real replica with real workflows. */
+/** Tests the dashboard in a real browser, on a real replica with real workflows. */
 import type { Browser } from 'playwright-core'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -19,9 +19,9 @@ import {
   type BrowserSession,
 } from '../../support/dashboard/browser-session.ts'
 
-const patienceMs = 30_000
-/** Of a whole story, and of starting and ending it, on a machine that is busy with others. */
-const storyMs = 180_000
+const stepTimeoutMs = 30_000
+/** For a whole test, on a busy machine. */
+const testTimeoutMs = 180_000
 
 let browser: Browser
 let dashboard: DashboardFixture
@@ -34,11 +34,11 @@ beforeAll(async () => {
     { hostile: hostileMarkup },
   )
   release = await dashboard.release(dashboard.candidate)
-}, storyMs)
+}, testTimeoutMs)
 afterAll(async () => {
   await browser?.close()
   await dashboard?.close()
-}, storyMs)
+}, testTimeoutMs)
 
 const visited = () => openSession(browser, { url: dashboard.url })
 const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promise<BrowserSession> => {
@@ -49,7 +49,7 @@ const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promis
 const releasePath = () => `/releases/${release}`
 
 it(
-  'every page can be used by everybody, fits a phone, takes no text for markup and asks nobody else',
+  'every page is accessible, fits a phone, escapes hostile texts and loads nothing from other hosts',
   async () => {
     const session = await signedIn('root')
     const { page, problems } = session
@@ -72,10 +72,10 @@ it(
     expect(problems).toEqual([])
     await session.close()
   },
-  storyMs,
+  testTimeoutMs,
 )
 
-it('in dark, and before sign-in, nothing is hard to read', async () => {
+it('pages in dark mode, and pages before sign-in, are accessible', async () => {
   const dark = await openSession(browser, { url: dashboard.url, dark: true })
   await dark.page.goto('/sign-in')
   expect(await accessibilityIssues(dark.page)).toEqual([])
@@ -86,7 +86,7 @@ it('in dark, and before sign-in, nothing is hard to read', async () => {
   await dark.close()
 })
 
-it('the first key of the keyboard leads to the content', async () => {
+it('the first Tab reaches the link that skips to the content', async () => {
   const session = await signedIn('vera')
   await session.page.goto('/releases')
   await session.page.keyboard.press('Tab')
@@ -96,7 +96,7 @@ it('the first key of the keyboard leads to the content', async () => {
 })
 
 describe('a viewer', () => {
-  it('reads everything, sees nothing to press, and is refused by the server as well', async () => {
+  it('reads the release without command buttons, and the server refuses a forged approval', async () => {
     const session = await signedIn('vera', releasePath())
     const { page } = session
     await page.getByRole('heading', { name: 'Gates' }).waitFor()
@@ -113,7 +113,7 @@ describe('a viewer', () => {
   })
 })
 
-/** What stands in the hidden fields of the form that this person sees. */
+/** The hidden fields of the form that this user sees. */
 async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<string, string>> {
   const session = await signedIn(who, releasePath())
   const fields = await session.page.locator('#decide input[type=hidden]').all()
@@ -128,7 +128,7 @@ async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<stri
 }
 
 describe('an approver', () => {
-  it('who asked for it, or whose word is another, is refused by the release itself', async () => {
+  it('sees no Approve button on a release of their own', async () => {
     const operator = await signedIn('olga', releasePath())
     expect(await operator.page.getByRole('button', { name: 'Approve' }).count()).toBe(0)
     expect(await operator.page.getByRole('button', { name: 'Abort' }).count()).toBe(1)
@@ -136,7 +136,7 @@ describe('an approver', () => {
   })
 
   it(
-    'approves with a reason and sees the canary move; a page from before is refused',
+    'approves with a reason and watches the canary; an outdated page is refused',
     async () => {
       const ben = await signedIn('ben', releasePath())
       await ben.page.getByLabel('Reason').fill('looks good')
@@ -151,17 +151,17 @@ describe('an approver', () => {
       await page.getByRole('link', { name: dashboard.candidate }).first().click()
       await page.getByText('Needs 1 approval by').waitFor()
 
-      // Without a reason the browser itself keeps the form, and so does the server.
+      // The browser does not send the form without a reason.
       await page.getByRole('button', { name: 'Approve' }).click()
       expect(new URL(page.url()).pathname).toBe(releasePath())
       await page.getByLabel('Reason').fill(`better where it matters ${hostileMarkup}`)
       await page.getByRole('button', { name: 'Approve' }).click()
-      await page.getByText('canary 10 %').first().waitFor({ timeout: patienceMs })
+      await page.getByText('canary 10 %').first().waitFor({ timeout: stepTimeoutMs })
       await page.getByRole('cell', { name: hostileMarkup }).first().waitFor()
       expect(await hasRunMarkup(page)).toBe(false)
 
-      // Ben has been typing meanwhile; his page tells him, and does not throw away what he wrote.
-      await ben.page.getByText('This release has changed').waitFor({ timeout: patienceMs })
+      // Ben has typed a reason meanwhile: his page shows the change and keeps his text.
+      await ben.page.getByText('This release has changed').waitFor({ timeout: stepTimeoutMs })
       await ben.page.getByRole('button', { name: 'Approve' }).click()
       await ben.page.getByRole('heading', { name: 'The page was out of date' }).waitFor()
       expect(await ben.page.locator('main').innerText()).toContain(
@@ -177,11 +177,11 @@ describe('an approver', () => {
       await anna.close()
       await ben.close()
     },
-    storyMs,
+    testTimeoutMs,
   )
 
   it(
-    'pauses, resumes and takes back from the same page, and what the release refuses is told',
+    'pauses, resumes and rolls back from the same page, and sees the reason of a refused command',
     async () => {
       const next = await dashboard.registry.register(dashboard.candidate)
       release = await dashboard.release(next, pausing)
@@ -191,13 +191,13 @@ describe('an approver', () => {
         await page.getByLabel('Reason').fill(`because of ${name}`)
         await page.getByRole('button', { name, exact: true }).click()
       }
-      await page.getByRole('button', { name: 'Approve' }).waitFor({ timeout: patienceMs })
+      await page.getByRole('button', { name: 'Approve' }).waitFor({ timeout: stepTimeoutMs })
       await press('Approve')
-      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
+      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: stepTimeoutMs })
       const other = await signedIn('anna', releasePath())
       await other.page.getByLabel('Reason').fill('once more')
       await press('Pause')
-      await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: patienceMs })
+      await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: stepTimeoutMs })
 
       await other.page.getByRole('button', { name: 'Pause' }).click()
       await other.page.getByRole('heading', { name: 'The release has refused this' }).waitFor()
@@ -205,17 +205,17 @@ describe('an approver', () => {
       await other.close()
 
       await press('Resume')
-      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: patienceMs })
+      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: stepTimeoutMs })
       await press('Roll back')
-      await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: patienceMs })
+      await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: stepTimeoutMs })
       expect(anna.problems).toEqual([])
       await anna.close()
     },
-    storyMs,
+    testTimeoutMs,
   )
 })
 
-/** A policy whose first stage ends only when somebody says so. */
+/** A policy whose first stage never ends by itself. */
 const pausing = { ...fixturePolicy, stages: [{ ...fixturePolicy.stages[0]!, minRequests: 1_000_000 }] }
 
 async function said(who: string): Promise<number> {

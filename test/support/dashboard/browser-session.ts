@@ -1,4 +1,4 @@
-/** A person with a browser, and everything that went wrong while they looked: errors, reports of the policy, requests to elsewhere. */
+/** Opens a browser session and collects its problems: errors, policy violations and requests to other hosts. */
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
@@ -6,7 +6,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core'
 export interface BrowserSession {
   context: BrowserContext
   page: Page
-  /** Empty when nothing did. */
+  /** Errors, warnings, policy violations and requests to other hosts. */
   problems: string[]
   signIn(key: string, next?: string): Promise<void>
   close(): Promise<void>
@@ -37,7 +37,7 @@ export async function openSession(
     void dialog.dismiss()
   })
   page.on('console', (message) => {
-    // What was asked for and refused is told there too; tests of refusals look at the answer itself.
+    // The console also reports refused requests; tests of refusals check the response itself.
     const isRefusal = /status of (403|409)/.test(message.text())
     if ((message.type() === 'error' || message.type() === 'warning') && !isRefusal)
       problems.push(`${message.type()}: ${message.text()}`)
@@ -71,9 +71,9 @@ interface AxeResult {
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** What keeps people with a screen reader, a keyboard or weak eyes from using the page, where it is serious. */
+/** The serious and critical accessibility issues that axe finds on the page. */
 export async function accessibilityIssues(page: Page): Promise<string[]> {
-  // Through the browser's own console, which the policy of the page does not bind; the page is not changed by it.
+  // Runs axe through the debugger, because the content security policy of the page forbids the script.
   const client = await page.context().newCDPSession(page)
   try {
     await client.send('Runtime.evaluate', { expression: axe })
@@ -93,9 +93,9 @@ export async function accessibilityIssues(page: Page): Promise<string[]> {
   }
 }
 
-/** By how many pixels the page is wider than its window. */
+/** The number of pixels by which the page is wider than its window. */
 export const overflowPx = (page: Page): Promise<number> =>
   page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
 
-/** Whether any text was taken for markup. */
+/** Whether hostile markup on the page has run. */
 export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')

@@ -1,6 +1,6 @@
 /**
- * A real Chromium for tests of pages. It comes packed in an npm package, is unpacked once into the cache, and where the machine has
- * not the libraries or fonts it needs, those of the package are used. A machine on which it cannot start says what is missing.
+ * Starts the Chromium of an npm package for tests of pages. It is unpacked once into the cache, with its own libraries and fonts for
+ * machines that lack them.
  */
 import { execFileSync } from 'node:child_process'
 import { createReadStream, createWriteStream, existsSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { createBrotliDecompress } from 'node:zlib'
 import { chromium, type Browser } from 'playwright-core'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
-/** No sandbox: tests run as root in containers too, and look at pages of this machine alone. */
+/** No sandbox, because tests also run as root in containers; they load pages of this machine alone. */
 const flags = [
   '--no-sandbox',
   '--no-zygote',
@@ -22,7 +22,7 @@ const flags = [
   '--hide-scrollbars',
 ]
 
-/** Throws with what is missing where it cannot start. */
+/** Throws with the missing libraries when Chromium cannot start. */
 export async function startBrowser(): Promise<Browser> {
   const home = await unpacked()
   const executablePath = join(home, 'chromium')
@@ -45,7 +45,7 @@ export async function startBrowser(): Promise<Browser> {
   }
 }
 
-/** The directory with the browser, its libraries and its fonts. Of several that unpack at once one wins. */
+/** The directory with the browser, its libraries and its fonts. Of several processes that unpack at once, one wins. */
 async function unpacked(): Promise<string> {
   const packed = join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')), '..', '..')
   const { version } = createRequire(import.meta.url)(join(packed, 'package.json')) as { version: string }
@@ -82,7 +82,7 @@ function librariesLackedBy(path: string, environment: Record<string, string>): s
     const found = execFileSync('ldd', [path], { env: environmentWith(environment), encoding: 'utf8' })
     return [...found.matchAll(/^\s*(\S+) => not found/gm)].map(([, name]) => name!)
   } catch {
-    // Without `ldd` the start itself will tell.
+    // No `ldd` here: a missing library shows when Chromium starts.
     return []
   }
 }

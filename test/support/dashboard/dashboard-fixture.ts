@@ -1,6 +1,6 @@
 /**
- * What the pages are shown on: a running replica on real servers, a model with a champion, a challenger whose gate has judged real
- * rows, people with keys, and in every text that comes from outside an attempt to become markup.
+ * Starts a replica on real servers with a champion, a challenger with a real gate report, and keys of all roles. Every text from
+ * outside may contain hostile markup.
  */
 import type { Servers } from '../servers/servers.ts'
 import { pino } from 'pino'
@@ -24,7 +24,7 @@ import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { seedHalfYear, seededPaths } from './half-year-rows.ts'
 
-/** Runs and calls out if anything on a page takes it for markup. */
+/** Sets `window.hurt` when a page runs it as markup. */
 export const hostileMarkup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
 
 export interface DashboardFixture {
@@ -36,17 +36,17 @@ export interface DashboardFixture {
   candidate: string
   keys: Record<'anna' | 'ben' | 'vera' | 'olga' | 'root', string>
   registry: Registry
-  /** Starts the release of a version and answers its id once it awaits its approval. */
+  /** Starts the release of a version and returns its id once it awaits approval. */
   release(version: string, policy?: ReleasePolicy): Promise<string>
-  /** Callers who ask for predictions from now on. */
+  /** Starts continuous prediction requests. */
   startTraffic(): void
-  /** Where each page is to be looked at, by its path as declared. */
+  /** The path of each page, by its declared path. */
   pathsOfPages(release: string): Record<string, string>
   close(): Promise<void>
 }
 
 const step = { minMs: 0, minRequests: 20, deadlineMs: 600_000 }
-/** Goes on only when callers ask: a test sees each stage before it lets it pass. */
+/** Advances only with traffic, so that a test sees each stage. */
 export const fixturePolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 600_000 },
@@ -61,7 +61,7 @@ export const fixturePolicy: ReleasePolicy = {
 
 export interface DashboardOptions {
   model?: string
-  /** Put into every text from outside; nothing where people are to look at the pages. */
+  /** Inserted into every text from outside. */
   hostile?: string
 }
 
@@ -88,12 +88,12 @@ export async function openDashboard(
     model,
     severity: 'warning',
     kind: 'drift_warn',
-    message: `The departure hour has moved. ${hostile}`,
+    message: `Input drift (warning): hour. ${hostile}`,
   })
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
-      ${`It is better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
+      ${`Better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
   await seedHalfYear(store, { model, champion, hostile })
   const people = {
     anna: 'approver',
@@ -134,7 +134,7 @@ export async function openDashboard(
       })
       const id = releaseIdOf(handle.firstExecutionRunId)
       const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'
-      await waitUntil(asks, `the release of ${version} that awaits its approval`, 60_000)
+      await waitUntil(asks, `the release of ${version} awaiting approval`, 60_000)
       return id
     },
     startTraffic() {
@@ -186,7 +186,7 @@ async function ask(address: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** What the real gate says of a challenger that sees more than the champion, and of parts of the rows. */
+/** The report of the real gate for a challenger that is better than its champion, with slices. */
 function gateReport(hostile: string): GateReport {
   const random = seededRandom(7)
   const rows = 1_500
@@ -211,7 +211,7 @@ function gateReport(hostile: string): GateReport {
   )
 }
 
-/** What a version was made of, as the pipeline would have written it. */
+/** Stores the lineage, validation and evaluation of a version as the pipeline does. */
 async function describe(
   { store }: Core,
   {

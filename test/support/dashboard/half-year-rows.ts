@@ -1,6 +1,6 @@
 /**
- * What a model leaves behind in half a year of use: quality week by week, drift, what it was asked, drills, alerts, rows of the
- * audit. `hostile` is put into every text that comes from outside.
+ * Seeds the rows that half a year of use leaves: weekly quality, drift, feature counts, drills, alerts and audit entries. `hostile` is
+ * inserted into every text from outside.
  */
 import sql from 'sql-template-tag'
 import { defaultDriftPolicy, judgeDrift } from '../../../domain/monitoring/drift.ts'
@@ -18,7 +18,7 @@ import type { Store } from '../../../store/postgres.ts'
 
 export interface SeededModel {
   model: string
-  /** In the order in which they were registered; the last has no champion's past. */
+  /** The version that is champion. */
   champion: string
   hostile?: string
   nowMs?: number
@@ -28,7 +28,7 @@ const hourMs = 3_600_000
 const weekMs = 7 * 24 * hourMs
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** Where the pages of it are to be looked at, by their paths as declared. */
+/** The paths of the seeded pages, by their declared paths. */
 export function seededPaths({
   model,
   champion,
@@ -208,7 +208,7 @@ async function writeDrills(
       recoveryMs: 42_000,
       passed: false,
       harmed: 61,
-      message: 'it was not taken back for want of data',
+      message: 'not rolled back: no data',
     },
   ]
   for (const [i, each] of held.entries()) {

@@ -1,15 +1,15 @@
-/** A small OpenID Connect provider on a socket of its own: it signs real tokens, checks PKCE, and can be told to cheat. */
+/** Runs an OpenID Connect provider that signs real tokens and checks PKCE; tests tamper with its tokens. */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 
 export interface TestProvider {
   issuer: string
-  /** What the next token says beside what it must. */
+  /** Additional claims of the next token. */
   claims: Record<string, unknown>
-  /** Changes the next token, to be no good. */
+  /** Defects of the next token. */
   cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
-  /** As a browser would at the login page: follows the address and answers where it is sent back to. */
+  /** Logs in like a browser, and returns the path that the provider redirects to. */
   logIn(address: string): Promise<string>
   close(): Promise<void>
 }
@@ -20,7 +20,7 @@ export const clientSecret = 'a secret: of two'
 export async function startProvider(): Promise<TestProvider> {
   const [own, foreign] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
   const jwk = { ...(await exportJWK(own.publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }
-  /** Code → what was asked for with it. */
+  /** Code → parameters of its authorization request. */
   const codes = new Map<string, URLSearchParams>()
   const server = createServer((request, response) => {
     const send = (status: number, body: unknown) =>

@@ -78,17 +78,7 @@ const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageEleme
       <dd>
         {cause} by {actor}: {reason}
       </dd>
-      {release !== undefined && (
-        <>
-          <dt>{cause === 'rollback' ? 'Promoted by' : 'Release'}</dt>
-          <dd>
-            <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
-            {release.requestedBy}
-            {release.approvals.length > 0 &&
-              `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
-          </dd>
-        </>
-      )}
+      {release !== undefined && <PromotedBy release={release} isRollback={cause === 'rollback'} />}
       {evaluation !== undefined && (
         <>
           <dt>Evaluation</dt>
@@ -124,3 +114,20 @@ const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageEleme
     </dl>
   )
 }
+
+const PromotedBy = ({
+  release,
+  isRollback,
+}: {
+  release: NonNullable<LiveAt['release']>
+  isRollback: boolean
+}): PageElement => (
+  <>
+    <dt>{isRollback ? 'Promoted by' : 'Release'}</dt>
+    <dd>
+      <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
+      {release.requestedBy}
+      {release.approvals.length > 0 && `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
+    </dd>
+  </>
+)

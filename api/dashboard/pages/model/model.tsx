@@ -17,6 +17,7 @@ import {
   findLastDrift,
   listDriftWindows,
   type DriftWindowLine,
+  type LastDrift,
 } from '../../../../store/dashboard/drift-windows.ts'
 import {
   findPositiveShare,
@@ -117,28 +118,13 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
         points,
         (data, frame) => qualitySvg(data, { ...frame, metric }),
       ),
-      lastDrift === undefined
-        ? undefined
-        : drawChartSizes(
-            { id: 'drift', title: `Drift of ${name} by feature` },
-            {
-              rows: lastDrift.report.features.map(({ name: feature, psi, level }) => ({
-                name: feature,
-                psi,
-                level,
-              })),
-              policy: lastDrift.policy,
-            },
-            (data, frame) =>
-              driftSvg(data.rows, { ...frame, warn: data.policy.warn, alarm: data.policy.alarm }),
-          ),
-      calibrated === undefined
-        ? undefined
-        : drawChartSizes(
-            { id: 'calibration', title: `Live calibration of ${name}` },
-            calibrated,
-            reliabilitySvg,
-          ),
+      lastDrift && drawDrift(name, lastDrift),
+      calibrated &&
+        drawChartSizes(
+          { id: 'calibration', title: `Live calibration of ${name}` },
+          calibrated,
+          reliabilitySvg,
+        ),
     ])
     return {
       name,
@@ -206,6 +192,13 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
     )
   },
 })
+
+const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift): Promise<ChartSizes> =>
+  drawChartSizes(
+    { id: 'drift', title: `Drift of ${model} by feature` },
+    { rows: report.features.map(({ name, psi, level }) => ({ name, psi, level })), warn, alarm },
+    ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
+  )
 
 const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; path: string }): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>

@@ -1,13 +1,13 @@
 /** Shows the rollout plan of a release: requirements and estimated time of each stage, and the limits that roll it back. */
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
+import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, durationText, Facts, numberText, shareText, DataTable } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 import { noStages, plannedStages } from './stages.ts'
 
 export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubject): PageElement => {
-  const { limits, approval, watch, whenInconclusive = 'ask' } = state.policy
   const isOpen = endedAt === undefined
   const plan = plannedStages(state)
   const expected = plan.map(({ shareBp, requirements }) => {
@@ -23,33 +23,10 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   const rows = plan.map((planned, index) => ({ ...planned, expectedMs: expected[index]! }))
   const totalMs = expected.reduce((sum, ms) => sum + ms, 0)
   const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
-  const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
-  const facts: [string, string][] = [
-    ...(isOpen
-      ? [
-          [
-            'Estimated total',
-            plan.length > 0 && rate === 0
-              ? 'No traffic: would time out and roll back'
-              : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`,
-          ] as [string, string],
-        ]
-      : []),
-    ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
-    [
-      'Automatic rollback',
-      `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
-    ],
-    ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
-    ['Failure budget', `${numberText(limits.harmBudget)} requests above control`],
-    [
-      'If inconclusive',
-      whenInconclusive === 'ask'
-        ? `asks an approver, rolls back after ${durationText(watch.decisionMs)}`
-        : 'ends; can be released again',
-    ],
-    ['If monitoring stops', `replicas return to the champion within ${durationText(watch.exposureMs)}`],
-  ]
+  const estimate =
+    plan.length > 0 && rate === 0
+      ? 'No traffic: would time out and roll back'
+      : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`
   return (
     <section class="card" aria-labelledby="policy-heading">
       <h2 id="policy-heading">Rollout plan</h2>
@@ -79,28 +56,38 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
           },
         ]}
       />
-      <Facts facts={facts} />
-      {plan.length > 0 && (
-        <div id="simulation" hx-morph-skip="">
-          <p>
-            <a
-              class="button second"
-              href={`/releases/${state.id}/simulation`}
-              hx-get={`/releases/${state.id}/simulation`}
-              hx-target="#simulation"
-              hx-select="#simulation > *"
-              hx-swap="innerHTML"
-            >
-              Simulate on recorded traffic
-            </a>
-          </p>
-        </div>
-      )}
+      <Facts facts={planFacts(state.policy, isOpen ? estimate : undefined)} />
+      {plan.length > 0 && <SimulationLink id={state.id} />}
       {state.strategy === 'rolling' && (
         <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
       )}
     </section>
   )
+}
+
+/** The limits of a release policy, name by name. `estimate` is absent once the release has ended. */
+function planFacts(
+  { limits, approval, watch, whenInconclusive = 'ask' }: ReleasePolicy,
+  estimate: string | undefined,
+): (readonly [string, string])[] {
+  const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
+  return [
+    ...(estimate === undefined ? [] : [['Estimated total', estimate] as const]),
+    ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
+    [
+      'Automatic rollback',
+      `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
+    ],
+    ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
+    ['Failure budget', `${numberText(limits.harmBudget)} requests above control`],
+    [
+      'If inconclusive',
+      whenInconclusive === 'ask'
+        ? `asks an approver, rolls back after ${durationText(watch.decisionMs)}`
+        : 'ends; can be released again',
+    ],
+    ['If monitoring stops', `replicas return to the champion within ${durationText(watch.exposureMs)}`],
+  ]
 }
 
 const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): PageElement => (
@@ -113,4 +100,21 @@ const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): PageE
       </>
     )}
   </>
+)
+
+const SimulationLink = ({ id }: { id: string }): PageElement => (
+  <div id="simulation" hx-morph-skip="">
+    <p>
+      <a
+        class="button second"
+        href={`/releases/${id}/simulation`}
+        hx-get={`/releases/${id}/simulation`}
+        hx-target="#simulation"
+        hx-select="#simulation > *"
+        hx-swap="innerHTML"
+      >
+        Simulate on recorded traffic
+      </a>
+    </p>
+  </div>
 )

@@ -4,7 +4,15 @@ import { evidencePoints, evidenceSvg } from '../../../../charts/evidence.ts'
 import { timelineSvg } from '../../../../charts/timeline.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
-import { Badge, Chart, durationText, numberText, DataTable, type Tone } from '../../components/elements.tsx'
+import {
+  Badge,
+  Chart,
+  durationText,
+  numberText,
+  DataTable,
+  type TableColumn,
+  type Tone,
+} from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { noStages, type StageArm, type StageRow } from './stages.ts'
@@ -83,66 +91,7 @@ export const LiveEvidence = ({
   return (
     <section class="card" aria-labelledby="evidence-heading">
       <h2 id="evidence-heading">Live evidence</h2>
-      <DataTable
-        caption="Stages"
-        hideCaption
-        rows={way}
-        empty={noStages}
-        columns={[
-          {
-            head: 'Stage',
-            names: true,
-            cell: ({ name, status }) => (
-              <>
-                {name} <Badge tone={statuses[status][0]}>{statuses[status][1]}</Badge>
-              </>
-            ),
-          },
-          {
-            head: 'Observed',
-            cell: ({ observedMs, requirements, status }) => (
-              <Meter
-                label="time observed"
-                have={observedMs}
-                need={requirements.minMs}
-                text={`${durationText(observedMs)} of ${durationText(requirements.minMs)}`}
-                shown={isReached(status)}
-              />
-            ),
-          },
-          {
-            head: 'Requests',
-            cell: ({ candidate, requirements, status }) => (
-              <Meter
-                label="requests"
-                have={candidate.requests}
-                need={requirements.minRequests}
-                text={`${countText(candidate.requests)} of ${countText(requirements.minRequests)}`}
-                shown={isReached(status)}
-              />
-            ),
-          },
-          { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
-          { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
-          {
-            head: 'Excess',
-            numeric: true,
-            cell: (row) => (!isReached(row.status) ? '–' : numberText(row.excess)),
-          },
-          {
-            head: 'Last verdict',
-            cell: ({ verdict }) =>
-              verdict === undefined ? (
-                '–'
-              ) : (
-                <>
-                  <Badge tone={verdictTones[verdict.kind]}>{plain(verdict.kind)}</Badge>{' '}
-                  <span class="small">{verdict.reasons.map(({ message }) => message).join('; ')}</span>
-                </>
-              ),
-          },
-        ]}
-      />
+      <DataTable caption="Stages" hideCaption rows={way} empty={noStages} columns={columns} />
       <p class="quiet small">
         Excess failures (above the control’s rate): {numberText(excess)} of {numberText(budget)}
       </p>
@@ -155,6 +104,61 @@ export const LiveEvidence = ({
     </section>
   )
 }
+
+const columns: TableColumn<StageRow>[] = [
+  {
+    head: 'Stage',
+    names: true,
+    cell: ({ name, status }) => (
+      <>
+        {name} <Badge tone={statuses[status][0]}>{statuses[status][1]}</Badge>
+      </>
+    ),
+  },
+  {
+    head: 'Observed',
+    cell: ({ observedMs, requirements, status }) => (
+      <Meter
+        label="time observed"
+        have={observedMs}
+        need={requirements.minMs}
+        text={`${durationText(observedMs)} of ${durationText(requirements.minMs)}`}
+        shown={isReached(status)}
+      />
+    ),
+  },
+  {
+    head: 'Requests',
+    cell: ({ candidate, requirements, status }) => (
+      <Meter
+        label="requests"
+        have={candidate.requests}
+        need={requirements.minRequests}
+        text={`${countText(candidate.requests)} of ${countText(requirements.minRequests)}`}
+        shown={isReached(status)}
+      />
+    ),
+  },
+  { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
+  { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
+  {
+    head: 'Excess',
+    numeric: true,
+    cell: (row) => (!isReached(row.status) ? '–' : numberText(row.excess)),
+  },
+  {
+    head: 'Last verdict',
+    cell: ({ verdict }) =>
+      verdict === undefined ? (
+        '–'
+      ) : (
+        <>
+          <Badge tone={verdictTones[verdict.kind]}>{plain(verdict.kind)}</Badge>{' '}
+          <span class="small">{verdict.reasons.map(({ message }) => message).join('; ')}</span>
+        </>
+      ),
+  },
+]
 
 const failedText = ({ requests, bad }: StageArm): string =>
   requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentOf(bad / requests)})`

@@ -5,7 +5,7 @@ import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
-import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
 import { shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
@@ -66,50 +66,7 @@ export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
               </>
             )
           }
-          columns={[
-            {
-              head: 'Snapshot',
-              names: true,
-              cell: ({ digest }) => (
-                <a class="code" href={`/data/${encodeURIComponent(digest)}`} title={digest}>
-                  {shortDigest(digest)}
-                </a>
-              ),
-            },
-            {
-              head: 'Model',
-              cell: (line) => <a href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</a>,
-            },
-            { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
-            { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
-            { head: 'Size', numeric: true, cell: (line) => bytesText(line.bytes) },
-            {
-              head: 'Validation',
-              cell: ({ verdict }) =>
-                verdict === undefined ? (
-                  <span class="quiet">—</span>
-                ) : (
-                  <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>
-                ),
-            },
-            {
-              head: 'Used by',
-              cell: ({ versions, model: of }) =>
-                versions.length === 0 ? (
-                  <span class="quiet">—</span>
-                ) : (
-                  versions.map((version, i) => (
-                    <>
-                      {i > 0 && ', '}
-                      <a href={`/models/${encodeURIComponent(of)}/versions/${encodeURIComponent(version)}`}>
-                        {version.replace(/^.*_v/, 'v')}
-                      </a>
-                    </>
-                  ))
-                ),
-            },
-            { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
-          ]}
+          columns={columns}
         />
         <CursorPager
           first={after === undefined ? undefined : listHref('/data', { model })}
@@ -123,3 +80,48 @@ export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
     </>
   ),
 })
+
+const columns: TableColumn<SnapshotLine>[] = [
+  {
+    head: 'Snapshot',
+    names: true,
+    cell: ({ digest }) => (
+      <a class="code" href={`/data/${encodeURIComponent(digest)}`} title={digest}>
+        {shortDigest(digest)}
+      </a>
+    ),
+  },
+  {
+    head: 'Model',
+    cell: (line) => <a href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</a>,
+  },
+  { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
+  { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
+  { head: 'Size', numeric: true, cell: (line) => bytesText(line.bytes) },
+  {
+    head: 'Validation',
+    cell: ({ verdict }) =>
+      verdict === undefined ? (
+        <span class="quiet">—</span>
+      ) : (
+        <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>
+      ),
+  },
+  {
+    head: 'Used by',
+    cell: ({ versions, model: of }) =>
+      versions.length === 0 ? (
+        <span class="quiet">—</span>
+      ) : (
+        versions.map((version, i) => (
+          <>
+            {i > 0 && ', '}
+            <a href={`/models/${encodeURIComponent(of)}/versions/${encodeURIComponent(version)}`}>
+              {version.replace(/^.*_v/, 'v')}
+            </a>
+          </>
+        ))
+      ),
+  },
+  { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
+]
