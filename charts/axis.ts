@@ -26,12 +26,12 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
   return [new Date(from - around), new Date(to + around)]
 }
 
-/** An axis of time in UTC. */
+/** An axis of time in UTC. Labels with seconds are wide, so that a short span gets fewer. */
 export const timeAxis = (domain: [Date, Date], ticks: number) => ({
   type: 'utc' as const,
   domain,
   label: null,
-  ticks,
+  ticks: domain[1].getTime() - domain[0].getTime() < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks,
   tickFormat: timeFormat(domain[1].getTime() - domain[0].getTime()),
 })
 

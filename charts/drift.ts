@@ -43,7 +43,7 @@ export async function driftSvg(
   const full = { ...frame, description }
   const narrow = isNarrow(full)
   const limits = [
-    { at: warn, word: 'warn' },
+    { at: warn, word: 'warning' },
     { at: alarm, word: 'alarm' },
   ]
   const name = new Map(bars.map((bar) => [bar.key, truncated(bar.name, narrow ? 14 : 22)]))

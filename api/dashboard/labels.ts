@@ -57,8 +57,11 @@ export const verdictTones: Readonly<Record<VerdictKind, Tone>> = {
 /** An identifier as words: `rolled_back` → `rolled back`. */
 export const plain = (word: string): string => word.replaceAll('_', ' ')
 
-/** A drift level as a word: `warn` → `warning`. */
-export const driftText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
+/** An identifier at the start of a line: `quality_lost` → `Quality lost`. */
+export const sentenceCase = (word: string): string => `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`
+
+/** The level of drift or of a validation as a word: `warn` → `warning`. */
+export const levelText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
 
 /** The metric as headings write it: `auc` → `AUC`. */
 export const metricName = (metric: string): string =>

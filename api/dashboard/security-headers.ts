@@ -16,7 +16,7 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
-  // A page is for one user and one moment.
+  // A page is for one user at one time.
   'cache-control': 'no-store',
 }
 

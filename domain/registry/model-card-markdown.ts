@@ -113,11 +113,12 @@ function list(facts: readonly (readonly [string, string | null])[]): string {
 function table(title: string, head: string[], rows: string[][]): string {
   if (rows.length === 0) return ''
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`
-  const rule = head.map((_, column) => (rows.every((row) => isNumber(row[column]!)) ? '---:' : '---'))
+  const rule = head.map((_, column) => (isNumeric(rows.map((row) => row[column]!)) ? '---:' : '---'))
   return [`### ${title}`, '', line(head), line(rule), ...rows.map(line)].join('\n')
 }
 
-const isNumber = (cell: string): boolean => /^[-+−–]?[\d.,]*(?:e[-+−]?\d+)?$/.test(cell)
+const isNumeric = (cells: readonly string[]): boolean =>
+  cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => /^[-+−–]?[\d.,]*(?:e[-+−]?\d+)?$/.test(cell))
 
 const number = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))))
 const whole = (value: number | null): string | null =>

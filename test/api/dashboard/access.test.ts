@@ -11,20 +11,20 @@ import {
   type TestResponse,
 } from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let servers: House
 let api: TestApi
 let keys: Record<'viewer' | 'predictor', string>
 beforeAll(async () => {
-  house = await openHouse()
+  servers = await openHouse()
   keys = {
-    viewer: await house.key({ role: 'viewer', name: 'vera' }),
-    predictor: await house.key({ role: 'predictor' }),
+    viewer: await servers.key({ role: 'viewer', name: 'vera' }),
+    predictor: await servers.key({ role: 'predictor' }),
   }
-  api = await startApi(house)
+  api = await startApi(servers)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await servers.close()
 })
 
 const browser = { accept: 'text/html', host: 'localhost' }
@@ -99,13 +99,13 @@ describe('a session', () => {
   })
 
   it('ends when its key is revoked, or the secret that opened it is rotated', async () => {
-    const revoked = await house.key({ role: 'viewer' })
-    const renewed = await house.key({ role: 'viewer' })
+    const revoked = await servers.key({ role: 'viewer' })
+    const renewed = await servers.key({ role: 'viewer' })
     await api.deps.authentication.refresh()
     const [first, second] = [await signedIn(revoked), await signedIn(renewed)]
     expect((await get('/', { cookie: first.cookie })).status).toBe(200)
-    await revokeKey(house.store, revoked.split('_')[1]!)
-    await rotateKey(house.store, { id: renewed.split('_')[1]!, overlapMs: 0 })
+    await revokeKey(servers.store, revoked.split('_')[1]!)
+    await rotateKey(servers.store, { id: renewed.split('_')[1]!, overlapMs: 0 })
     await api.deps.authentication.refresh()
     for (const { cookie } of [first, second]) expect((await get('/', { cookie })).status).toBe(303)
   })
@@ -229,7 +229,7 @@ describe('a page', () => {
 
 it('a page without a database reports it, and that predictions continue', async () => {
   const { cookie } = await signedIn()
-  const cut = await startApi(house, { stateDir: api.stateDir, databaseUrl: 'postgres://127.0.0.1:1/none' })
+  const cut = await startApi(servers, { stateDir: api.stateDir, databaseUrl: 'postgres://127.0.0.1:1/none' })
   const asked = await cut.request('GET', '/', { headers: { ...browser, cookie } })
   expect(asked.status).toBe(503)
   expect(asked.text).toContain('Database unreachable')

@@ -17,7 +17,7 @@ const champion = `${model}_v1.40.0`
 const roles = ['viewer', 'operator', 'admin'] as const
 type Name = (typeof roles)[number] | 'elsewhere'
 
-let house: House
+let servers: House
 let api: TestApi
 const sessions = {} as Record<Name, { cookie: string; token: string }>
 
@@ -31,14 +31,14 @@ const post = (path: string, form: Record<string, string>, as: Name, token = sess
   })
 
 beforeAll(async () => {
-  house = await openHouse()
+  servers = await openHouse()
   const keys: Record<Name, string> = {
-    viewer: await house.key({ role: 'viewer', name: 'vera' }),
-    operator: await house.key({ role: 'operator', name: 'olga' }),
-    admin: await house.key({ role: 'admin', name: 'root' }),
-    elsewhere: await house.key({ role: 'admin', name: 'elsa', models: ['other'] }),
+    viewer: await servers.key({ role: 'viewer', name: 'vera' }),
+    operator: await servers.key({ role: 'operator', name: 'olga' }),
+    admin: await servers.key({ role: 'admin', name: 'root' }),
+    elsewhere: await servers.key({ role: 'admin', name: 'elsa', models: ['other'] }),
   }
-  api = await startApi(house)
+  api = await startApi(servers)
   for (const [name, key] of Object.entries(keys) as [Name, string][]) {
     const signed = await api.request('POST', '/sign-in', {
       body: new URLSearchParams({ key }).toString(),
@@ -49,18 +49,18 @@ beforeAll(async () => {
     sessions[name].token = /name="token" value="([^"]+)"/.exec((await get('/models', name)).text)![1]!
   }
   const spec = irisSpec(model)
-  const digest = await putArtifact(house.artifactRoot, spec)
+  const digest = await putArtifact(servers.artifactRoot, spec)
   for (let minor = 0; minor < 45; minor++)
-    await registerDigest(house.store, house.artifactRoot, { ...spec, digest }, minor)
-  await house.register(irisSpec('other'))
-  await house.store.query(sql`
+    await registerDigest(servers.store, servers.artifactRoot, { ...spec, digest }, minor)
+  await servers.register(irisSpec('other'))
+  await servers.store.query(sql`
     update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0), 'snapshot',
       'sha256:' || lpad(minor::text, 64, '0'), 'reason', 'manual', 'hyperparameters', jsonb_build_object('rate', minor))
     where model = ${model}`)
-  await house.store.query(sql`
+  await servers.store.query(sql`
     insert into version_metrics (version, metric, value)
     select version, 'auc', (lineage -> 'metrics' ->> 'auc')::float8 from versions where model = ${model}`)
-  await house.store.transaction(async (database) => {
+  await servers.store.transaction(async (database) => {
     await moveChampion(database, {
       model,
       to: champion,
@@ -70,19 +70,19 @@ beforeAll(async () => {
     })
     await markKnownGood(database, champion)
   })
-  await seedHalfYear(house.store, { model, champion, hostile })
-  await house.store.query(sql`
+  await seedHalfYear(servers.store, { model, champion, hostile })
+  await servers.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select first_id_at(asked), asked, ${model}, ${champion}, 'champion', 1, 1, '', array[(i % 10) / 10.0 + 0.05]::real[], 100
     from generate_series(1, 200) as i,
       lateral (select date_trunc('milliseconds', now()) - i * interval '1 second' as asked) as moment`)
-  await house.store.query(sql`
+  await servers.store.query(sql`
     insert into outcomes (prediction_id, value, observed_at)
     select id, to_jsonb((extract(epoch from at)::bigint * 7) % 10 < outputs[1] * 10), at from predictions`)
 }, 60_000)
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await servers.close()
 })
 
 const at = (path: string) => `/models/${model}${path}`
@@ -101,7 +101,7 @@ const pages: [string, string][] = [
   ['/compare', 'Compare two versions'],
   ['/data', 'Snapshots'],
   [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'Not validated yet'],
-  ['/alerts', 'quality lost'],
+  ['/alerts', 'Quality lost'],
   ['/runbooks/quality-lost', 'The model is less right than it was'],
   ['/runbooks/overloaded', 'What to do'],
   ['/drills', 'lost-replica'],
@@ -168,7 +168,7 @@ it.each([
 it('a skipped drill is listed as skipped and has no bar in the chart', async () => {
   const chartOf = (text: string) => /<svg.*<\/svg>/s.exec(text)?.[0]
   const before = chartOf((await get('/drills')).text)
-  await recordNotHeld(house.store, {
+  await recordNotHeld(servers.store, {
     id: 'drl_not_held',
     model,
     kind: 'nan',
@@ -226,7 +226,7 @@ describe('a list', () => {
     expect(seen).toHaveLength(45)
   })
   it('of the audit has each row once across its pages, also when filtered', async () => {
-    await house.store.transaction(async (database) => {
+    await servers.store.transaction(async (database) => {
       for (let i = 0; i < 60; i++)
         await appendAudit(database, {
           actor: 'many',
@@ -247,7 +247,13 @@ describe('a list', () => {
 
 describe('an alert', () => {
   const raise = (key: string) =>
-    upsertAlert(house.store, { dedupeKey: key, model, severity: 'warning', kind: 'drift_warn', message: key })
+    upsertAlert(servers.store, {
+      dedupeKey: key,
+      model,
+      severity: 'warning',
+      kind: 'drift_warn',
+      message: key,
+    })
 
   it('shows its form to operators alone, and the server refuses other roles', async () => {
     const id = await raise('for operators')
@@ -269,7 +275,7 @@ describe('an alert', () => {
     expect(late.text).toContain('olga looks after alert')
     expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).status).toBe(303)
     expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).text).toContain('is over since')
-    const rows = await listAudit(house.store, { limit: 10 })
+    const rows = await listAudit(servers.store, { limit: 10 })
     expect(
       rows.filter(({ subject }) => subject === `alert/${id}`).map(({ action, actor }) => [action, actor]),
     ).toEqual([
@@ -303,7 +309,7 @@ describe('the audit verification', () => {
   })
   it('stops at its time limit', async () => {
     let now = 0
-    const report = await verifyTail(house.store, { heads: [], withinMs: -1, now: () => now++ })
+    const report = await verifyTail(servers.store, { heads: [], withinMs: -1, now: () => now++ })
     expect(report.breach).toBeUndefined()
     expect(report).toMatchObject({ oldest: 1, stopped: false })
   })
@@ -319,9 +325,9 @@ describe('the audit verification', () => {
     })
   })
   it('finds missing newest rows, and a signed head that does not match', async () => {
-    const [newest] = await listAudit(house.store, { limit: 1 })
+    const [newest] = await listAudit(servers.store, { limit: 1 })
     const tail = (seq: number, hash: string, isGenuine = () => true) =>
-      verifyTail(house.store, { heads: [{ seq, hash, isGenuine }], withinMs: 60_000, now: () => 0 })
+      verifyTail(servers.store, { heads: [{ seq, hash, isGenuine }], withinMs: 60_000, now: () => 0 })
     expect((await tail(newest!.seq + 5, 'x')).breach).toMatch(/are missing, there were/)
     expect((await tail(newest!.seq, 'x')).breach).toMatch(/is not the one whose hash was kept/)
     expect((await tail(newest!.seq, 'x', () => false)).breach).toMatch(/is not signed by this installation/)
@@ -330,7 +336,7 @@ describe('the audit verification', () => {
 
   /** Tampers as the owner of the database, and restores the rows afterwards for the next case. */
   async function tampered(statement: string, look: () => Promise<void>): Promise<void> {
-    const { store } = house
+    const { store } = servers
     const guard = (word: string) => store.pool.query(`alter table audit ${word} trigger audit_is_append_only`)
     await guard('disable')
     await store.pool.query('create table audit_before as table audit')

@@ -11,7 +11,7 @@ import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, type Tone } from '../../components/elements.tsx'
-import { driftText } from '../../labels.ts'
+import { levelText } from '../../labels.ts'
 
 /** With more features the page shows those with the highest PSI. */
 const maxFeatures = 24
@@ -122,7 +122,7 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => 
       {name}{' '}
       {level !== undefined && (
         <Badge tone={tones[level] ?? 'quiet'}>
-          {driftText(level)}
+          {levelText(level)}
           {psi !== null && ` · PSI ${psiText(psi)}`}
         </Badge>
       )}

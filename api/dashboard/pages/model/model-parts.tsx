@@ -7,7 +7,7 @@ import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, numberText, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { driftText, metricName } from '../../labels.ts'
+import { levelText, metricName } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
@@ -89,7 +89,7 @@ export const DriftSection = ({
     ) : (
       <>
         <p>
-          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{driftText(drift.report.level)}</Badge>{' '}
+          <Badge tone={levelTones[drift.report.level] ?? 'quiet'}>{levelText(drift.report.level)}</Badge>{' '}
           Window to <Time at={drift.toAt} /> UTC vs training data of {drift.version} ·{' '}
           <a href={`${path}/features`}>All features</a>
         </p>

@@ -4,7 +4,7 @@ import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Age, Badge, Time, type Tone } from '../../components/elements.tsx'
-import { plain } from '../../labels.ts'
+import { sentenceCase } from '../../labels.ts'
 
 export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
   critical: 'bad',
@@ -14,9 +14,9 @@ export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
 
 export const RunbookLink = ({ kind }: { kind: string }): PageElement =>
   isAlertKind(kind) ? (
-    <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{plain(kind)}</a>
+    <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{sentenceCase(kind)}</a>
   ) : (
-    <>{plain(kind)}</>
+    <>{sentenceCase(kind)}</>
   )
 
 const cardTones: Readonly<Record<Alert['severity'], string>> = {
@@ -39,7 +39,7 @@ export const AlertCard = ({
   return (
     <article class={`card ${cardTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
       <h2 id={heading}>
-        <Badge tone={severityTones[severity]}>{severity}</Badge> {plain(kind)}
+        <Badge tone={severityTones[severity]}>{severity}</Badge> {sentenceCase(kind)}
         {model !== undefined && (
           <>
             {': '}

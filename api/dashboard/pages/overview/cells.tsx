@@ -26,7 +26,7 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
   </>
 )
 
-export const ChampionCell = ({ glance: { champion, model } }: { glance: OverviewRow }): PageElement => {
+export const ChampionCell = ({ row: { champion, model } }: { row: OverviewRow }): PageElement => {
   if (champion === undefined) return <span class="quiet">—</span>
   const short = champion.version.startsWith(`${model}_`)
     ? champion.version.slice(model.length + 1)

@@ -27,7 +27,7 @@ import { Live, Since, DataTable } from '../../components/elements.tsx'
 const maxModels = 500
 
 interface Overview {
-  models: { glance: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
+  models: { row: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
   open: Release[]
   waiting: QueuedRelease[]
   alerts: Alert[]
@@ -38,7 +38,7 @@ interface Overview {
 export const overviewPage = definePage<Overview>({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
-    const [glances, traffic, open, waiting, alerts, house] = await Promise.all([
+    const [rows, traffic, open, waiting, alerts, fleet] = await Promise.all([
       listGlances(store, { ...held, limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: maxModels }),
@@ -48,19 +48,19 @@ export const overviewPage = definePage<Overview>({
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
     return {
-      models: glances.map((glance) => {
-        const [asked, release] = [traffic.get(glance.model), releaseOf.get(glance.model)]
+      models: rows.map((row) => {
+        const [asked, release] = [traffic.get(row.model), releaseOf.get(row.model)]
         return {
-          glance,
+          row,
           traffic: asked,
           release,
-          alerts: alerts.filter(({ model }) => model === glance.model).length,
+          alerts: alerts.filter(({ model }) => model === row.model).length,
         }
       }),
       open,
       waiting,
       alerts,
-      ...house,
+      ...fleet,
     }
   },
   title: () => 'Tenure',
@@ -79,24 +79,24 @@ export const overviewPage = definePage<Overview>({
               </>
             }
             columns={[
-              { head: 'Model', names: true, cell: ({ glance }) => <ModelCell {...glance} /> },
-              { head: 'Champion', cell: ({ glance }) => <ChampionCell glance={glance} /> },
+              { head: 'Model', names: true, cell: ({ row }) => <ModelCell {...row} /> },
+              { head: 'Champion', cell: ({ row }) => <ChampionCell row={row} /> },
               {
                 head: 'Live since (UTC)',
-                cell: ({ glance }) => <Since at={glance.champion?.since} nowMs={data.nowMs} />,
+                cell: ({ row }) => <Since at={row.champion?.since} nowMs={data.nowMs} />,
               },
               { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
-              { head: 'Quality', cell: ({ glance }) => <QualityCell {...glance} /> },
-              { head: 'Drift', cell: ({ glance }) => <DriftCell {...glance} /> },
+              { head: 'Quality', cell: ({ row }) => <QualityCell {...row} /> },
+              { head: 'Drift', cell: ({ row }) => <DriftCell {...row} /> },
               { head: 'Release', cell: ({ release }) => <ReleaseCell release={release} /> },
               {
                 head: 'Alerts',
                 numeric: true,
-                cell: ({ alerts, glance }) =>
+                cell: ({ alerts, row }) =>
                   alerts === 0 ? (
                     '0'
                   ) : (
-                    <a href={`/alerts?model=${encodeURIComponent(glance.model)}`}>{alerts}</a>
+                    <a href={`/alerts?model=${encodeURIComponent(row.model)}`}>{alerts}</a>
                   ),
               },
             ]}

@@ -106,7 +106,10 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Pa
     {margin === null ? '' : `≥ ${gainText(-margin)}`}
     {floor !== null && (
       <>
-        {margin === null ? '' : ' · '}floor {numberText(floor)} {floorMet ? '✓' : <strong>✗ missed</strong>}
+        {margin === null ? '' : ' · '}
+        <span class="nowrap">
+          floor {numberText(floor)} {floorMet ? '✓' : <strong>✗ missed</strong>}
+        </span>
       </>
     )}
     {margin === null && floor === null && '–'}

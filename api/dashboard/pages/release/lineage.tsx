@@ -10,7 +10,7 @@ import {
   Time,
   type Tone,
 } from '../../components/elements.tsx'
-import { driftText, shortDigest } from '../../labels.ts'
+import { levelText, shortDigest } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
 const validationTexts: Readonly<Record<string, string>> = {
@@ -33,7 +33,9 @@ export const DataSection = ({
       <h2 id="drift-heading">Data and drift</h2>
       {validation !== undefined && (
         <p>
-          <Badge tone={validation.verdict === 'pass' ? 'good' : 'warn'}>{validation.verdict}</Badge>{' '}
+          <Badge tone={validation.verdict === 'pass' ? 'good' : 'warn'}>
+            {levelText(validation.verdict)}
+          </Badge>{' '}
           {validationTexts[validation.verdict] ?? 'Training data'}
           {validation.results.length > 0 && ': '}
           {validation.results.map(({ message }) => message).join('; ')}
@@ -47,7 +49,7 @@ export const DataSection = ({
           <>
             <p>
               Input drift, {version === release.state.version ? 'candidate' : 'champion'} {version}:{' '}
-              <Badge tone={driftTone(level)}>{driftText(level)}</Badge>{' '}
+              <Badge tone={driftTone(level)}>{levelText(level)}</Badge>{' '}
               <span class="quiet small">
                 to <Time at={toAt} /> UTC
               </span>
@@ -63,7 +65,7 @@ export const DataSection = ({
                   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
                   {
                     head: 'Level',
-                    cell: ({ level: each }) => <Badge tone={driftTone(each)}>{driftText(each)}</Badge>,
+                    cell: ({ level: each }) => <Badge tone={driftTone(each)}>{levelText(each)}</Badge>,
                   },
                 ]}
               />

@@ -35,7 +35,7 @@ export const releasePage = definePage<ReleaseData>({
     const { release, candidate } = subject
     const { state } = release
     const mayDecide = token !== undefined && possibleCommands(actor, subject).length > 0
-    const told = (
+    const content = (
       <>
         <VerdictSection subject={subject} />
         {mayDecide && (
@@ -63,7 +63,7 @@ export const releasePage = definePage<ReleaseData>({
           {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
         </h1>
         <Live id="release" target={target} everyMs={2_000} over={release.endedAt !== undefined}>
-          {told}
+          {content}
         </Live>
         <CommandForm subject={subject} actor={actor} token={token} once={randomUUID()} />
       </>

@@ -37,7 +37,7 @@ export const retrainingPage = definePage<RetrainingData>({
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
   view({ retraining, training, loss }, { target }) {
-    const told = (
+    const content = (
       <>
         <section class="card" aria-label="Result">
           <p class="lead">
@@ -76,7 +76,7 @@ export const retrainingPage = definePage<RetrainingData>({
         </p>
         <h1>Retraining of {retraining.model}</h1>
         <Live id="retraining" target={target} everyMs={2_000} over={retraining.endedAt !== undefined}>
-          {told}
+          {content}
         </Live>
       </>
     )
