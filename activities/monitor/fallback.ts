@@ -3,7 +3,7 @@
  * model file has said beforehand that it may.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { rungAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
+import { fallbackAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findRollbackTarget } from '../../store/registry/champions.ts'
 import { findFlag, writeFlag } from '../../store/serving/kill-switches.ts'
@@ -20,7 +20,7 @@ export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<v
     if (level === 'champion') continue
     const dedupeKey = `fallback/${model}/${level}`
     open.delete(dedupeKey)
-    const { kind, severity } = rungAlerts[level]
+    const { kind, severity } = fallbackAlerts[level]
     const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
     await upsertAlert(store, {
       dedupeKey,

@@ -107,7 +107,7 @@ export const metricTable = {
     help: "Whether the model's switch is thrown, so that its route is not followed",
     labels: ['model'],
   },
-  tenure_model_rung: {
+  tenure_model_fallback_level: {
     type: 'gauge',
     help: 'Who answers for the model here: 0 its champion or route, 1 a previous version, 2 a rule, 3 nobody',
     labels: ['model'],

@@ -103,7 +103,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     const pinned = new Set(switches.pinned().map(({ model }) => model))
     live(add, (model) => (pinned.has(model) ? 1 : 0))
   })
-  tell('tenure_model_rung', (add) => {
+  tell('tenure_model_fallback_level', (add) => {
     for (const { model, level } of routing.fallbackLevels()) add({ model }, levelRank(level))
   })
   // The lease is counted from the moment at which it was last renewed.

@@ -42,9 +42,9 @@ export const alertKinds = [
   'service_resources',
   'service_cost',
   // Who answers when the champion does not: one for each rung of the ladder.
-  'rung_previous',
-  'rung_rule',
-  'rung_refused',
+  'fallback_previous',
+  'fallback_rule',
+  'fallback_refused',
   'features_late',
   // What watches and tells.
   'monitor_error',

@@ -13,19 +13,19 @@ export const fallbackLevels = {
   refused: 'Nobody is answered.',
 } as const satisfies Record<string, string>
 
-export type Rung = keyof typeof fallbackLevels
-export const rungNames = Object.keys(fallbackLevels) as Rung[]
+export type FallbackLevel = keyof typeof fallbackLevels
+export const fallbackLevelNames = Object.keys(fallbackLevels) as FallbackLevel[]
 
 /** 0 for the champion, 3 for nobody: what the metric shows. */
-export const levelRank = (rung: Rung): number => rungNames.indexOf(rung)
+export const levelRank = (level: FallbackLevel): number => fallbackLevelNames.indexOf(level)
 
 /** What people are told of each rung but the first. */
-export const rungAlerts: Readonly<
-  Record<Exclude<Rung, 'champion'>, { kind: AlertKind; severity: Severity }>
+export const fallbackAlerts: Readonly<
+  Record<Exclude<FallbackLevel, 'champion'>, { kind: AlertKind; severity: Severity }>
 > = {
-  previous: { kind: 'rung_previous', severity: 'warning' },
-  rule: { kind: 'rung_rule', severity: 'critical' },
-  refused: { kind: 'rung_refused', severity: 'critical' },
+  previous: { kind: 'fallback_previous', severity: 'warning' },
+  rule: { kind: 'fallback_rule', severity: 'critical' },
+  refused: { kind: 'fallback_refused', severity: 'critical' },
 }
 
 /**

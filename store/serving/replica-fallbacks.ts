@@ -1,11 +1,11 @@
 /** On which rung of the ladder each replica answers for each model, and what people are told of it. */
 import sql from 'sql-template-tag'
-import { rungNames, type Rung } from '../../domain/serving/fallback-level.ts'
+import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
 import type { Database } from '../postgres.ts'
 
-export interface StandingRung {
+export interface StandingFallback {
   model: string
-  level: Rung
+  level: FallbackLevel
   /** Why it is not the champion. */
   reason: string
 }
@@ -13,7 +13,7 @@ export interface StandingRung {
 /** Where a replica stands below the champion; what it names no more is forgotten. */
 export async function writeRungs(
   database: Database,
-  { replica, standing }: { replica: string; standing: readonly StandingRung[] },
+  { replica, standing }: { replica: string; standing: readonly StandingFallback[] },
 ): Promise<void> {
   const rows = JSON.stringify(standing)
   await database.query(sql`
@@ -29,17 +29,17 @@ export async function writeRungs(
 /** The worst rung of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
 export async function listRungs(
   database: Database,
-): Promise<(StandingRung & { replicas: number })[] | undefined> {
+): Promise<(StandingFallback & { replicas: number })[] | undefined> {
   const rows = await database.query<{
     model: string | null
-    level: Rung
+    level: FallbackLevel
     reason: string
     replicas: number
   }>(sql`
     select distinct on (model) model, level, reason, count(*) over (partition by model, level)::int as replicas
     from replicas left join replica_fallbacks on replica_id = id
     where lease_until > clock_timestamp()
-    order by model, array_position(${[...rungNames]}::text[], level) desc`)
+    order by model, array_position(${[...fallbackLevelNames]}::text[], level) desc`)
   if (rows.length === 0) return undefined
   return rows.flatMap(({ model, ...row }) => (model === null ? [] : [{ model, ...row }]))
 }

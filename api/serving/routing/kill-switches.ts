@@ -3,7 +3,7 @@
  * is loaded while it is not thrown, because at the moment of need the database may be what is broken.
  */
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
-import type { Rung } from '../../../domain/serving/fallback-level.ts'
+import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { championAlone, type Route } from '../../../domain/serving/route.ts'
 import type { FlagAcknowledgement } from '../../../store/serving/kill-switches.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
@@ -45,7 +45,7 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   const fallbackOf = (
     route: Route,
     champion: LoadedVersion,
-  ): { loaded: LoadedVersion; fallbackLevel: Rung } | string => {
+  ): { loaded: LoadedVersion; fallbackLevel: FallbackLevel } | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
     const { fallback, previous } = row

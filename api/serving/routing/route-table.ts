@@ -11,7 +11,7 @@ import {
   type Route,
   type RouteArm,
 } from '../../../domain/serving/route.ts'
-import type { Rung } from '../../../domain/serving/fallback-level.ts'
+import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { encodeOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'
 import type { CandidateGuard, ChampionGuard } from './circuit-breakers.ts'
@@ -55,7 +55,7 @@ export interface KillSwitchOverride {
   /** A fallback answers also when the lease has lapsed; a champion then gives way to what is proven. */
   outlivesLease: boolean
   /** Where on the ladder it stands; nobody is answered from the last one. */
-  fallbackLevel: Rung
+  fallbackLevel: FallbackLevel
 }
 
 export interface ActiveRoute {

@@ -6,7 +6,7 @@
 import { hasCandidate, isNewer, routeAt, type Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { Acknowledgement, RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
-import type { StandingRung } from '../../../store/serving/replica-fallbacks.ts'
+import type { StandingFallback } from '../../../store/serving/replica-fallbacks.ts'
 import type { RoutingSnapshot, VersionOrigin } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
 import { createChampionGuards, createGuards } from './circuit-breakers.ts'
@@ -39,7 +39,7 @@ export interface ReplicaRouting {
   problems(): ReadonlyMap<string, RoutingProblem>
   loaded(): Iterable<LoadedVersion>
   /** On which rung of the ladder each model is answered here, and why it is not the champion. */
-  fallbackLevels(): StandingRung[]
+  fallbackLevels(): StandingFallback[]
   /** Whether routes have come from anywhere yet. */
   isFilled(): boolean
   remembered(): RoutingSnapshot
@@ -265,7 +265,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       ...[...live.values()].map(fallbackLevelOf),
       ...[...problems]
         .filter(([model]) => !live.has(model))
-        .map(([model, { text }]): StandingRung => ({ model, level: 'refused', reason: text })),
+        .map(([model, { text }]): StandingFallback => ({ model, level: 'refused', reason: text })),
     ],
     isFilled: () => filled,
     remembered: () => ({
@@ -279,10 +279,10 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
 
 const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version
 
-function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRoute): StandingRung {
+function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRoute): StandingFallback {
   const { model } = route
-  const nameOf = (rung: StandingRung['level'], { table }: { table: RouteTable }) =>
-    rung === 'previous' ? table.likeliest.loaded.version : fallbackName(model)
+  const nameOf = (level: StandingFallback['level'], { table }: { table: RouteTable }) =>
+    level === 'previous' ? table.likeliest.loaded.version : fallbackName(model)
   if (override !== undefined) {
     const reason =
       override.fallbackLevel === 'champion'

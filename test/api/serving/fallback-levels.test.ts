@@ -33,10 +33,10 @@ const declare = (model: string, fallback: Fallback) => declareFallback(house.sto
 const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
 const metricOf = async (model: string) => {
   const { text } = await api.request('GET', '/metrics', { key })
-  const shown = [...text.matchAll(/^tenure_model_rung\{model="([^"]+)"\} (\d)/gm)]
+  const shown = [...text.matchAll(/^tenure_model_fallback_level\{model="([^"]+)"\} (\d)/gm)]
   return shown.find(([, name]) => name === model)?.[2]
 }
-const rungOf = (model: string) =>
+const fallbackLevelOf = (model: string) =>
   api.serving.routing.fallbackLevels().find((each) => each.model === model)?.level
 /** What is told once the replica has said where it stands. */
 async function told(model: string, rung: string) {
@@ -88,7 +88,7 @@ describe('a switch on `refuse`', () => {
     const answer = await api.request('POST', `/v1/models/${model}/predict`, { key: caller, body: request() })
     expect(answer).toMatchObject({ status: 503, json: { code: 'model_refused' } })
     expect(await metricOf(model)).toBe('3')
-    expect(await told(model, 'refused')).toEqual(['critical rung_refused'])
+    expect(await told(model, 'refused')).toEqual(['critical fallback_refused'])
     await put(model, 'normal')
     expect(api.ask(model, request())).toMatchObject({ version })
     expect(await told(model, 'champion')).toEqual([])
@@ -108,9 +108,9 @@ describe('a broken champion', () => {
     const { harmed, ...answer } = askUntilAnswered(model)
     expect(answer).toMatchObject({ version: old, fallback: true })
     expect(harmed).toBeLessThan(20)
-    expect(rungOf(model)).toBe('previous')
+    expect(fallbackLevelOf(model)).toBe('previous')
     expect(await metricOf(model)).toBe('1')
-    expect(await told(model, 'previous')).toEqual(['warning rung_previous'])
+    expect(await told(model, 'previous')).toEqual(['warning fallback_previous'])
     // It does not come back by itself, however good its answers would be.
     spoil(version, 0)
     expect(api.ask(model, request())).toMatchObject({ version: old })
@@ -136,7 +136,7 @@ describe('a broken champion', () => {
       predictions: [{ label: 'versicolor' }],
     })
     expect(await metricOf(model)).toBe('2')
-    expect(await told(model, 'rule')).toEqual(['critical rung_rule'])
+    expect(await told(model, 'rule')).toEqual(['critical fallback_rule'])
     spoil(version, 0)
   })
 
@@ -144,7 +144,7 @@ describe('a broken champion', () => {
     const { model, champion: version } = await champion({ kind: 'previous' })
     spoil(version)
     expect(() => askUntilAnswered(model)).toThrow('nobody answers')
-    expect(rungOf(model)).toBe('champion')
+    expect(fallbackLevelOf(model)).toBe('champion')
     spoil(version, 0)
   })
 })
